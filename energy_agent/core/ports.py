@@ -1,0 +1,19 @@
+"""The seams. Each port has one contract suite in tests/contracts that runs on every implementation."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time, injected. Real, or shared with the simulated node."""
+
+    def utc_ns(self) -> int:
+        """UTC in ns since 1970: what is stored."""
+        ...
+
+    def boot_ns(self) -> int:
+        """CLOCK_BOOTTIME in ns: what durations come from."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep for `seconds` of this clock's time."""
+        ...

@@ -1,0 +1,103 @@
+"""What the agent publishes once a commit is done: immutable, read by scrapes, `top` and the governor; never by the meter.
+
+A device that is not up has `sample=None`: its series are absent from the page until it answers again. Energy totals are those
+of the journal, so they never fall, across restarts too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from energy_agent.core.types import (
+    DeviceInfo,
+    DeviceSample,
+    Identity,
+    Method,
+    SourceHealth,
+    State,
+    WorkloadFacts,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device at the instant of the snapshot."""
+
+    info: DeviceInfo
+    up: bool
+    reason: str  # why it is not up, "" when it is
+    sample: DeviceSample | None
+    energy_uj: Mapping[Method, int]
+    unheld_uj: int
+    unattributed_uj: Mapping[str, int]  # by reason
+    gain_uncertainty_ratio: float
+    edge_uj: int
+    event_ns: Mapping[str, int] = field(default_factory=dict)  # clock-event reason -> ns it was set
+    gap_bound_uj: int = 0  # upper bound of energy that no sensor saw
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadEnergy:
+    """Energy of one workload on one device."""
+
+    workload: str
+    device: str
+    state: State
+    method: Method
+    energy_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Tokens of one workload since it was first seen."""
+
+    workload: str
+    model: str
+    phase: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStats:
+    """The journal and its segments."""
+
+    journal_bytes: int = 0
+    entries_total: int = 0
+    commits_total: int = 0
+    commit_failures_total: int = 0
+    segments_total: int = 0
+    last_commit_ns: int | None = None
+    writable: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DvfsDevice:
+    """What the governor does on one device."""
+
+    device: str
+    mode: str  # observe | shadow | enforce
+    lease_active: bool
+    setting: Mapping[str, int] = field(default_factory=dict)  # sm_clock_max_hertz, power_limit_milliwatts
+    decisions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, reason) -> count
+    ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that a scrape shows."""
+
+    sequence: int
+    t_ns: int
+    identity: Identity
+    devices: tuple[DeviceView, ...] = ()
+    workloads: tuple[WorkloadEnergy, ...] = ()
+    workload_gpu_ns: Mapping[tuple[str, State], int] = field(default_factory=dict)
+    namespace_uj: Mapping[str, int] = field(default_factory=dict)
+    tokens: tuple[TokenCount, ...] = ()
+    facts: tuple[WorkloadFacts, ...] = ()
+    health: tuple[SourceHealth, ...] = ()
+    ledger: LedgerStats = LedgerStats()
+    dvfs: tuple[DvfsDevice, ...] = ()
+    config_reload_ok: bool = True
+    config_reload_success_ns: int | None = None
+    reader_restarts_total: int = 0

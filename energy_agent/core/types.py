@@ -1,0 +1,183 @@
+"""The data that flow one way: sample -> interval -> shares (ledger entries) -> snapshot.
+
+Everything here is frozen. Instants are UTC ns; `boot_ns` is CLOCK_BOOTTIME ns and is what durations come from. Energy is in
+whole microjoules. A value that is not there is None, and the reason stands beside it, never in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """How a joule was measured; partitions a device's energy."""
+
+    COUNTER = "counter"  # difference of the hardware energy counter
+    INTEGRATED = "integrated"  # trapezoid of instant power, where the counter is not there or stuck
+    BRIDGED = "bridged"  # a gap in our readings that the counter closed
+    MODELLED = "modelled"  # neither counter nor power: from a model, with its bound
+
+
+class State(StrEnum):
+    """Whose joule it was: the four disjoint buckets of attribution, the last by its reason."""
+
+    ACTIVE = "active"  # held by a workload, a kernel ran
+    IDLE = "idle"  # held by a workload, no kernel ran
+    UNHELD = "unheld"  # nobody holds the device
+    UNKNOWN_HOLDER = "unattributed:unknown_holder"
+    GAP = "unattributed:gap"  # bridged, and no holder is proven at both ends
+    STARTING = "unattributed:starting"  # before the first answer about holders
+
+    @property
+    def unattributed_reason(self) -> str | None:
+        """The reason, where the state is an unattributed one."""
+        return self.value.partition(":")[2] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who writes: stamped on segments and metrics."""
+
+    cluster: str
+    node: str
+    boot_id: str
+    version: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What does not change while the driver lives."""
+
+    uuid: str
+    index: int
+    name: str
+    architecture: str
+    pci_bus_id: str
+    driver: str
+    power_limit_min_mw: int | None = None
+    power_limit_max_mw: int | None = None
+    power_limit_default_mw: int | None = None
+    sm_clock_max_mhz: int | None = None
+    mig_enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """One process on a device, as NVML tells it. `sm_percent` is None where it was not measured."""
+
+    pid: int
+    memory_b: int | None = None
+    sm_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSample:
+    """One device, read once. `absent` maps a field's name to the reason for which it is None."""
+
+    uuid: str
+    t_ns: int
+    boot_ns: int
+    energy_mj: int | None = None
+    power_mw: int | None = None  # instant
+    power_average_mw: int | None = None  # 1 s average, where the generation has it
+    power_limit_mw: int | None = None  # current limit
+    power_limit_requested_mw: int | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    memory_temperature_c: int | None = None
+    gpu_percent: int | None = None  # share of the last period in which a kernel ran
+    memory_percent: int | None = None
+    memory_used_b: int | None = None
+    memory_total_b: int | None = None
+    event_reasons: int | None = None  # clock-event bitmask
+    xid_counts: Mapping[int, int] | None = None  # XID code -> events seen since the reader started
+    processes: tuple[ProcessUse, ...] | None = None  # None: not asked this time
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Energy of one device over [start_ns, end_ns), by one method. `edge_uj` bounds the error of each of its two edges."""
+
+    device: str
+    start_ns: int
+    end_ns: int
+    energy_uj: int
+    method: Method
+    edge_uj: int
+    active: bool | None  # a kernel ran; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Energy that no sensor saw: not in the ledger's sum, but named with its upper bound."""
+
+    device: str
+    start_ns: int
+    end_ns: int
+    bound_uj: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A journal row: a share of an interval. `gpu_ns` is device time held by the workload (0 where nobody holds)."""
+
+    start_ns: int
+    end_ns: int
+    device: str
+    workload: str  # "" unless state is ACTIVE or IDLE
+    state: State
+    method: Method
+    energy_uj: int
+    edge_uj: int
+    gpu_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached or generation."""
+
+    start_ns: int
+    end_ns: int
+    workload: str
+    model: str
+    phase: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A DVFS action, for the ledger: every change of a setting is a row."""
+
+    t_ns: int
+    device: str
+    policy: str
+    action: str  # set | restore | refuse | expire
+    setting: str  # canonical JSON of what was asked
+    outcome: str  # ok, or the reason it was not
+    workload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadFacts:
+    """What is known of a workload, effective from `since_ns`."""
+
+    workload: str
+    since_ns: int
+    kind: str  # container | unit | slurm | process | pod
+    labels: Mapping[str, str] = field(default_factory=dict)  # namespace, pod, owner, team, model, precision, group, ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """Whether a source answered, apart from its data. `device` is empty for a source that serves the node."""
+
+    source: str
+    up: bool
+    device: str = ""
+    reason: str = ""
+    last_success_ns: int | None = None
+    poll_s: float | None = None

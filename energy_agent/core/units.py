@@ -1,0 +1,59 @@
+"""Units: integers where joules are counted, and the one place where they become text.
+
+The ledger counts in whole microjoules (uJ), so that conservation is `==`. Python integers do not overflow; a fleet quarter
+(about 8e19 uJ) is past int64, so sums above a node never go through numpy, pandas or pyarrow arithmetic.
+"""
+
+from typing import NewType
+
+Microjoules = NewType("Microjoules", int)
+"""Energy in uJ, the ledger's only unit."""
+
+Nanoseconds = NewType("Nanoseconds", int)
+"""A duration, or an instant as UTC ns since 1970, in ns."""
+
+UJ_PER_MJ = 1_000
+UJ_PER_J = 1_000_000
+UJ_PER_KWH = 3_600_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+HZ_PER_MHZ = 1_000_000
+
+
+def joules(energy_uj: int) -> float:
+    """Energy in J as a float, for people and rates; never for sums that must conserve."""
+    return energy_uj / UJ_PER_J
+
+
+def decimal(value: int, scale: int) -> str:
+    """Exact decimal text of `value / scale`, where `scale` is a power of ten.
+
+    >>> decimal(1_234_500, 1_000_000)
+    '1.2345'
+    """
+    sign = "-" if value < 0 else ""
+    whole, part = divmod(abs(value), scale)
+    if not part:
+        return f"{sign}{whole}"
+    digits = len(str(scale)) - 1
+    return f"{sign}{whole}.{part:0{digits}d}".rstrip("0")
+
+
+def split_integer(total: int, weights: list[int]) -> list[int]:
+    """Split `total` in proportion to non-negative `weights` by largest remainder; the parts sum to `total` exactly.
+
+    Ties go to the earlier part, so the split depends on nothing but its arguments. All weights zero: equal shares.
+
+    Raises:
+        ValueError: no weights, a negative weight or a negative total.
+    """
+    if not weights or min(weights) < 0 or total < 0:
+        raise ValueError(f"cannot split {total} by {weights}")
+    base = sum(weights)
+    if base == 0:
+        weights, base = [1] * len(weights), len(weights)
+    parts = [total * w // base for w in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % base), i))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts

@@ -1,0 +1,53 @@
+"""What tests share: peers that must be there in CI, free ports, waiting with a bound."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def _missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have every peer")
+    pytest.skip(f"{what} is not installed")
+
+
+def need_program(name: str) -> str:
+    """Path of a peer program; skips on a user's machine and fails in CI where it is missing."""
+    path = shutil.which(name)
+    if path is None:
+        _missing(name)
+    assert path is not None
+    return path
+
+
+def need_module(name: str) -> None:
+    """Like need_program, for a Python peer."""
+    if importlib.util.find_spec(name) is None:
+        _missing(f"Python module {name}")
+
+
+def free_port() -> int:
+    """A TCP port that was free on loopback a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def eventually(probe: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
+    """First truthy answer of `probe` within `seconds`; fails with the last answer otherwise."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds} s; last answer: {answer!r}")
+        time.sleep(every)

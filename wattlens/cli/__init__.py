@@ -1,0 +1,48 @@
+"""The command line: finds the subcommand's file, parses, runs, and turns every expected error into one clear line.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+"""
+
+import argparse
+import os
+import sys
+
+import wattlens
+from energy_agent.core import plugin
+from energy_agent.core.errors import WattlensError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `wattlens ARGV`; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = build_parser(arguments)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except WattlensError as error:
+        print(f"wattlens: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `wattlens ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser; only the named subcommand's module is imported, so that the agent starts light."""
+    import wattlens.cli as package
+
+    parser = argparse.ArgumentParser(
+        prog="wattlens", description="Energy and efficiency observability for GPU fleets: every joule accounted for once."
+    )
+    parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    names = plugin.names(package)
+    wanted = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")] or names
+    for name in wanted:
+        command = plugin.load(package, name)
+        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=command.summary)
+        command.configure(sub)
+        sub.set_defaults(run=command.run)
+    return parser
