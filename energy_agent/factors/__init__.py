@@ -1,0 +1,1 @@
+"""Emission factors as dated data: a value never travels without its source, year, basis and licence."""

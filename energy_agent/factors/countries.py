@@ -1,0 +1,81 @@
+"""Country factors for location-based CO2e: the annual grid averages that CodeCarbon ships, copied as dated data.
+
+Copied, not read from the installed package, so that a report of a closed period can be rebuilt to the same bytes whatever
+CodeCarbon release is installed later; a contract test compares the copy with the package it came from.
+"""
+
+import csv
+import difflib
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+
+from energy_agent.core.errors import UsageError
+from energy_agent.factors.record import Factor
+
+EDITION = "codecarbon-3.3.2"
+SOURCE_PATH = "data/private_infra/global_energy_mix.json"
+SOURCE_SHA256 = "8f1053800210aa07cc6019cc422b0d34f47dd092f6351dd873445c2b8199a107"
+
+
+@cache
+def country_factors() -> Mapping[str, Factor]:
+    """Every country's factor by its ISO 3166-1 alpha-3 code, in g CO2e per kWh."""
+    text = files("energy_agent.factors").joinpath("data/codecarbon_countries.csv").read_text(encoding="ascii")
+    return {row["code"]: _factor(row) for row in csv.DictReader(text.splitlines())}
+
+
+def country_factor(code: str) -> Factor:
+    """The grid factor of the country `code` (ISO 3166-1 alpha-3, any case).
+
+    Raises:
+        UsageError: no such country (the line names the nearest codes), or its published value is zero, which no grid has over
+            its life cycle: it is a missing value, and absent is never 0.
+    """
+    known = country_factors()
+    factor = known.get(code.upper())
+    if factor is None:
+        raise UsageError(f"--country {code[:40]}: no grid factor for this code; {_nearest(code, known)}")
+    if not factor.value:
+        raise UsageError(
+            f"--country {factor.zone}: {factor.edition} states 0 g/kWh for {factor.zone_name}, which means missing; "
+            "leave --country out, and the report says why CO2e is absent"
+        )
+    return factor
+
+
+def _factor(row: Mapping[str, str]) -> Factor:
+    return Factor(
+        id=f"grid.location.{row['code']}.{row['year']}.{EDITION}",
+        value=Decimal(row["g_per_kwh"]),
+        unit="g CO2e/kWh",
+        zone=row["code"],
+        zone_name=row["name"],
+        year=int(row["year"]),
+        gases="CO2e",
+        boundary="life-cycle",
+        basis="production",
+        accounting="location-based",
+        publisher="Our World in Data (Ember, Energy Institute), as compiled by CodeCarbon",
+        edition=EDITION,
+        source_sha256=SOURCE_SHA256,
+        licence="CC BY 4.0 (data), MIT (compilation)",
+        attribution="Our World in Data and Ember, carbon intensity of electricity; CodeCarbon, global_energy_mix.json",
+        uncertainty="not stated by the publisher",
+        quality=5,
+    )
+
+
+def _nearest(code: str, known: Mapping[str, Factor]) -> str:
+    """A hint: the codes whose spelling or country name is nearest to what was typed."""
+    wanted = code.strip().lower()
+    by_name = {f.zone_name.lower(): c for c, f in known.items()}
+    prefixed = [c for c in sorted(known) if len(wanted) > 1 and c.lower().startswith(wanted)]
+    starts = [c for name, c in sorted(by_name.items()) if len(wanted) > 1 and name.startswith(wanted)]
+    names = [by_name[n] for n in difflib.get_close_matches(wanted, by_name, n=2, cutoff=0.8)]
+    codes = difflib.get_close_matches(wanted.upper(), known, n=3, cutoff=0.5)
+    hits = list(dict.fromkeys([*prefixed, *names, *starts, *codes]))[:3]
+    if not hits:
+        return "give an ISO 3166-1 alpha-3 code such as DEU"
+    return "nearest: " + ", ".join(f"{c} ({known[c].zone_name})" for c in hits)
