@@ -1,26 +1,196 @@
-"""The metric catalogue: every name that Wattlens exports, with its kind, unit, labels and meaning.
+"""The metric catalogue: every name that Wattlens exports, with its kind, unit, labels, meaning and behaviour.
 
 Docs, dashboards and rules take names only from here. Names are frozen once released. Base units, `_total` on counters,
-`_info` for facts; GPU series carry `gpu` and `uuid`.
+`_info` for facts; GPU series carry `gpu` (the driver's index) and `uuid`. `cluster`, `node`, model and pod are facts joined
+from the `_info` families, so that the label sets of hot series stay short.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["counter", "gauge", "info"]
+Kind = Literal["counter", "gauge", "info", "histogram"]
+Process = Literal["agent", "site"]
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One metric family. `name` is without the `wattlens_` prefix and, for counters, with `_total`."""
+    """One metric family. `name` is without the `wattlens_` prefix and, for counters, with `_total`.
+
+    Args:
+        labels: in the order in which they are written. An empty value is left out, as Prometheus treats both the same.
+        behaviour: when a series appears, goes and restarts.
+        process: who exports it. A site's meters are polled by one process only, or a DaemonSet would count them once a node.
+        reserved: the name is fixed, nothing exports it yet; dashboards and rules may not use it.
+    """
 
     name: str
     kind: Kind
     unit: str  # joules, watts, hertz, seconds, bytes, ratio, celsius, or "" for a count
     help: str
     labels: tuple[str, ...] = ()
+    behaviour: str = ""
+    process: Process = "agent"
+    reserved: bool = False
 
     @property
     def metric(self) -> str:
         """The full name as exported."""
         return f"wattlens_{self.name}"
+
+
+GPU = ("gpu", "uuid")
+WORKLOAD = ("workload",)
+FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class")
+"""What `workload_info` may carry beside `workload`: `kind`, then labels of a workload's facts."""
+
+_READING = "Last reading. Absent while the GPU does not answer or its board does not tell (gpu_absent_info has the reason)."
+_LEDGER = "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not answer, resumes higher."
+_FACT = "Always 1; facts are labels."
+_ALWAYS = "Always there."
+_RESERVED = "Not exported yet."
+_SITE = "Not exported yet. One series a meter and site, from the site process alone."
+_JOURNAL = "Always there; counts since the agent started."
+
+CATALOGUE: tuple[Signal, ...] = (
+    # The agent
+    Signal("build_info", "info", "", "Version of the running agent.", ("version",), _FACT),
+    Signal("node_info", "info", "", "Identity of the node; simulated says whether its hardware is.",
+           ("cluster", "node", "simulated"), _FACT),
+    # GPU: facts and presence
+    Signal("gpu_info", "info", "", "Facts of a GPU; simulated says whether it is real.",
+           (*GPU, "name", "architecture", "pci_bus_id", "driver", "mig", "simulated"),
+           "Always 1; stays while the GPU does not answer."),
+    Signal("gpu_up", "gauge", "", "1 if the GPU answered the last poll, else 0.", GPU,
+           "Always there; beside gpu_info and gpu_absent_info the only series of a GPU that does not answer."),
+    Signal("gpu_absent_info", "info", "", "Why a reading of this GPU is absent; field device stands for all of them.",
+           (*GPU, "field", "reason"), "There only while the reading is absent."),
+    # GPU: energy
+    Signal("gpu_energy_joules_total", "counter", "joules", "Energy of the GPU by how it was measured.", (*GPU, "method"),
+           _LEDGER + " Methods are disjoint: counter, integrated, bridged, modelled; their sum is the device."),
+    Signal("gpu_energy_gain_uncertainty_ratio", "gauge", "ratio",
+           "Systematic part of the energy's error, as a share; the same sign all the time, so it adds linearly.", GPU,
+           _READING),
+    Signal("gpu_energy_edge_uncertainty_joules", "gauge", "joules",
+           "Bound of the energy's error at each of the two edges of a window.", GPU, _READING),
+    Signal("gpu_energy_gap_bound_joules_total", "counter", "joules",
+           "Upper bound of energy that no sensor saw; not part of the energy counters.", GPU, _LEDGER),
+    Signal("gpu_idle_energy_joules_total", "counter", "joules", "Energy of the GPU while nobody held it.", GPU, _LEDGER),
+    Signal("gpu_unattributed_energy_joules_total", "counter", "joules", "Energy whose holder is not known, by reason.",
+           (*GPU, "reason"), _LEDGER + " Reasons: unknown_holder, gap, starting."),
+    # GPU: readings
+    Signal("gpu_power_watts", "gauge", "watts", "Power draw: instant, or average over the last second.", (*GPU, "kind"),
+           _READING),
+    Signal("gpu_power_limit_watts", "gauge", "watts", "Power limit: current, requested, default, min or max.",
+           (*GPU, "kind"), _READING),
+    Signal("gpu_clock_hertz", "gauge", "hertz", "Clock of a domain: sm or memory.", (*GPU, "domain"), _READING),
+    Signal("gpu_clock_max_hertz", "gauge", "hertz", "Highest clock that the board can run in a domain.",
+           (*GPU, "domain"), _READING),
+    Signal("gpu_clock_event_seconds_total", "counter", "seconds",
+           "Time in which the driver named this reason for lowering clocks; sampled reasons count whole sampling intervals.",
+           (*GPU, "reason"), _LEDGER),
+    Signal("gpu_utilization_ratio", "gauge", "ratio",
+           "Share of the driver's last period in which a kernel ran (gpu) or memory was accessed (memory); not how full.",
+           (*GPU, "engine"), _READING),
+    Signal("gpu_temperature_celsius", "gauge", "celsius", "Temperature of a sensor: gpu or memory.", (*GPU, "sensor"),
+           _READING),
+    Signal("gpu_memory_used_bytes", "gauge", "bytes", "Device memory in use.", GPU, _READING),
+    Signal("gpu_memory_total_bytes", "gauge", "bytes", "Device memory of the board.", GPU, _READING),
+    # GPU: health
+    Signal("gpu_xid_errors_total", "counter", "", "XID errors that the driver reported.", (*GPU, "xid"),
+           "Appears with the first error of a code; counts since the reader started; absent while the GPU does not answer."),
+    Signal("gpu_ecc_errors_total", "counter", "", "ECC errors, corrected or uncorrected.", (*GPU, "severity"), _RESERVED,
+           reserved=True),
+    Signal("gpu_remapped_rows_total", "counter", "", "Memory rows remapped, by cause.", (*GPU, "cause"), _RESERVED,
+           reserved=True),
+    Signal("gpu_pcie_replays_total", "counter", "", "PCIe packets sent again.", GPU, _RESERVED, reserved=True),
+    Signal("gpu_nvlink_errors_total", "counter", "", "NVLink errors, by kind.", (*GPU, "kind"), _RESERVED, reserved=True),
+    Signal("gpu_recovery_action", "gauge", "", "Recovery that the driver asks for, 1 for the present one.", (*GPU, "action"),
+           _RESERVED, reserved=True),
+    # Node
+    Signal("node_energy_joules_total", "counter", "joules", "Energy of the node's other parts, by domain (package, dram).",
+           ("domain",), _RESERVED, reserved=True),
+    # Workloads
+    Signal("workload_info", "info", "", "Facts of a workload.", (*WORKLOAD, *FACTS),
+           "Always 1; stays 15 minutes after the workload ended."),
+    Signal("workload_energy_joules_total", "counter", "joules",
+           "Energy of a workload on a GPU: active while a kernel ran, idle while it only held the GPU.",
+           (*WORKLOAD, "uuid", "state", "method"),
+           "From the journal; appears at 0 when the holder is seen, stays 15 minutes after its end; absent while the GPU does "
+           "not answer, resumes higher."),
+    Signal("workload_gpu_seconds_total", "counter", "seconds", "GPU time held by a workload, over all its GPUs.",
+           (*WORKLOAD, "state"), "As workload_energy_joules_total, but stays while one of its GPUs does not answer."),
+    Signal("namespace_energy_joules_total", "counter", "joules", "Energy of all workloads of a namespace, ended ones included.",
+           ("namespace",), "From the journal; stays when a workload ends, so short ones count too."),
+    Signal("tokens_total", "counter", "", "Tokens that a workload processed: prompt (computed), cached (reused) or generation.",
+           (*WORKLOAD, "model", "phase"), "Starts at 0 at first sight; stays 15 minutes after the workload ended."),
+    Signal("steps_total", "counter", "", "Steps of a training workload.", (*WORKLOAD, "phase"), _RESERVED, reserved=True),
+    Signal("ttft_seconds", "histogram", "seconds", "Time to first token, normalised over token servers.",
+           (*WORKLOAD, "model"), _RESERVED, reserved=True),
+    Signal("itl_seconds", "histogram", "seconds", "Time between two tokens, normalised over token servers.",
+           (*WORKLOAD, "model"), _RESERVED, reserved=True),
+    # DVFS
+    Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
+           (*GPU, "mode"), "There while DVFS is configured."),
+    Signal("dvfs_lease_active", "gauge", "", "1 while a lease on this GPU's settings is held.", GPU,
+           "There while DVFS is configured."),
+    Signal("dvfs_setting", "gauge", "", "Setting in force under the lease; its unit ends the setting's name.",
+           (*GPU, "setting"), "There only while it is in force."),
+    Signal("dvfs_decisions_total", "counter", "", "Decisions of the governor.", (*GPU, "policy", "action", "reason"),
+           "Appears with the first decision; counts since the agent started."),
+    Signal("dvfs_ineffective_total", "counter", "", "Settings that the driver accepted without effect.", (*GPU, "reason"),
+           "Appears with the first one; counts since the agent started."),
+    Signal("dvfs_saved_joules_total", "counter", "joules", "Estimated energy saved by DVFS where it saved.", GPU,
+           "There once paired blocks gave an estimate."),
+    Signal("dvfs_extra_joules_total", "counter", "joules", "Estimated energy that DVFS cost where it lost.", GPU,
+           "There once paired blocks gave an estimate."),
+    # Sources
+    Signal("source_up", "gauge", "", "1 if the source answered its last poll, else 0.", ("source", "device"),
+           "There while the source is configured; no device: the source serves the node."),
+    Signal("source_down_info", "info", "", "Why a source does not answer.", ("source", "device", "reason"),
+           "There only while the source is down."),
+    Signal("source_last_success_timestamp_seconds", "gauge", "seconds", "When the source last answered, UTC.",
+           ("source", "device"), "Appears with the first answer."),
+    Signal("source_poll_seconds", "gauge", "seconds", "How long the last poll took.", ("source", "device"),
+           "Appears with the first poll."),
+    # Ledger
+    Signal("ledger_journal_bytes", "gauge", "bytes", "Size of the journal on disk.", (), _ALWAYS),
+    Signal("ledger_entries_total", "counter", "", "Entries booked.", (), _JOURNAL),
+    Signal("ledger_commits_total", "counter", "", "Commits to the journal.", (), _JOURNAL),
+    Signal("ledger_commit_failures_total", "counter", "", "Commits that failed and were tried again.", (), _JOURNAL),
+    Signal("ledger_segments_total", "counter", "", "Segments closed.", (), _JOURNAL),
+    Signal("ledger_writable", "gauge", "", "1 if the journal can be written, else 0.", (), _ALWAYS),
+    Signal("ledger_last_commit_timestamp_seconds", "gauge", "seconds", "When the journal was last committed, UTC.", (),
+           "Appears with the first commit."),
+    # The agent's own state and cost
+    Signal("config_last_reload_successful", "gauge", "", "1 if the last reading of the configuration succeeded, else 0.", (),
+           _ALWAYS),
+    Signal("config_last_reload_success_timestamp_seconds", "gauge", "seconds", "When the configuration was last read, UTC.",
+           (), "Appears with the first good reading."),
+    Signal("reader_restarts_total", "counter", "", "Readers that were ended because a call did not come back.", (),
+           "Always there; counts since the agent started."),
+    Signal("process_cpu_seconds_total", "counter", "seconds", "Processor time of a process of the agent.", ("process",),
+           "There while the process lives; restarts at 0 with it."),
+    Signal("process_resident_memory_bytes", "gauge", "bytes", "Resident memory of a process of the agent.", ("process",),
+           "There while the process lives."),
+    # The site process
+    Signal("facility_energy_joules_total", "counter", "joules", "Energy of a facility meter.", ("site", "meter", "role"), _SITE,
+           "site", reserved=True),
+    Signal("pue_ratio", "gauge", "ratio", "Power usage effectiveness, by measurement category and window.",
+           ("site", "category", "window"), _SITE, "site", reserved=True),
+    Signal("grid_carbon_intensity_grams_per_kilowatt_hour", "gauge", "grams_per_kilowatt_hour",
+           "Carbon intensity of the grid, CO2e.", ("zone", "basis"), _SITE, "site", reserved=True),
+)  # fmt: skip
+
+BY_NAME = {signal.name: signal for signal in CATALOGUE}
+
+
+def metric(name: str) -> str:
+    """Full name of a signal that is exported; how dashboards and rules name one.
+
+    Raises:
+        LookupError: the catalogue has no such signal, or its name is only reserved.
+    """
+    signal = BY_NAME.get(name)
+    if signal is None or signal.reserved:
+        raise LookupError(f"the metric catalogue exports no {name!r}")
+    return signal.metric

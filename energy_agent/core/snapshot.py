@@ -80,6 +80,17 @@ class DvfsDevice:
     setting: Mapping[str, int] = field(default_factory=dict)  # sm_clock_max_hertz, power_limit_milliwatts
     decisions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, reason) -> count
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
+    saved_uj: int | None = None  # estimate where it saved; None: no paired blocks yet
+    extra_uj: int | None = None  # estimate where it lost
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCost:
+    """What one process of the agent costs. `process` is agent, reader or actuator."""
+
+    process: str
+    cpu_ns: int
+    resident_b: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +112,4 @@ class Snapshot:
     config_reload_ok: bool = True
     config_reload_success_ns: int | None = None
     reader_restarts_total: int = 0
+    processes: tuple[ProcessCost, ...] = ()
