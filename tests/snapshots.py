@@ -1,0 +1,120 @@
+"""A deterministic player of snapshots: test input whose every joule and token is known, moving in whole steps.
+
+GPUs 0..n-3 are held by the workload `train`, the last but one by `chat`, which serves a model, the last by nobody. Step k is k
+times a fixed amount of energy and tokens, so every rate is known however the steps are sampled.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from energy_agent.core.snapshot import (
+    DeviceView,
+    DvfsDevice,
+    LedgerStats,
+    ProcessCost,
+    Snapshot,
+    TokenCount,
+    WorkloadEnergy,
+)
+from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
+
+STEP_S = 0.1
+POWER_W = 600
+STEP_UJ = 60_000_000  # POWER_W over STEP_S
+CHAT_ACTIVE_UJ, CHAT_IDLE_UJ = 48_000_000, 12_000_000
+CHAT_TOKENS = {"generation": 96, "prompt": 48, "cached": 24}  # a step: 0.5 J a generated token, active
+GAIN_RATIO = 0.05
+EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
+
+
+def uuid(gpu: int) -> str:
+    """UUID of a GPU of the player."""
+    return f"GPU-{gpu:08d}-0000-4000-8000-000000000000"
+
+
+@dataclass
+class Player:
+    """Makes the snapshot of a step. `lost` are GPUs that do not answer; `extra` adds workloads, each on one GPU in two states."""
+
+    gpus: int = 8
+    extra: int = 0
+    lost: set[int] = field(default_factory=set)
+    started: float = field(default_factory=time.monotonic)
+
+    def now(self) -> Snapshot:
+        """The snapshot of this instant."""
+        return self.at(100_000 + int((time.monotonic() - self.started) / STEP_S), time.time_ns())
+
+    def at(self, step: int, t_ns: int = 1_700_000_000_000_000_000) -> Snapshot:
+        """The snapshot of a step."""
+        chat = self.gpus - 2
+        workloads = [
+            *(self._held("train", gpu, step, STEP_UJ * 9 // 10, STEP_UJ // 10) for gpu in range(chat)),
+            self._held("chat", chat, step, CHAT_ACTIVE_UJ, CHAT_IDLE_UJ),
+            *(self._held(f"extra-{k}", k % self.gpus, step, 7 + k, 3 + k) for k in range(self.extra)),
+        ]
+        return Snapshot(
+            sequence=step,
+            t_ns=t_ns,
+            identity=Identity("lab", "node-1", "boot-1", "0.1.0", simulated=True),
+            devices=tuple(self._device(gpu, step, t_ns) for gpu in range(self.gpus)),
+            workloads=tuple(entry for entries in workloads for entry in entries),
+            workload_gpu_ns={("train", State.ACTIVE): step * 90_000_000 * chat, ("chat", State.ACTIVE): step * 80_000_000},
+            namespace_uj={"research": step * STEP_UJ * chat, "serving": step * STEP_UJ},
+            tokens=tuple(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
+            facts=(
+                WorkloadFacts("train", 0, "pod", {"namespace": "research", "pod": "train-0", "team": "science"}),
+                WorkloadFacts("chat", 0, "pod", {"namespace": "serving", "pod": "chat-0", "model": "llama-70b"}),
+            ),
+            health=(
+                SourceHealth("nvml", True, last_success_ns=t_ns, poll_s=0.0125),
+                SourceHealth("tokens", False, "", "connection refused", t_ns - 60_000_000_000),
+            ),
+            ledger=LedgerStats(4096 + step, step * 10, step, 1, step // 600, t_ns),
+            dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat)),
+            config_reload_success_ns=1_699_999_999_500_000_000,
+            reader_restarts_total=2,
+            processes=(ProcessCost("agent", step * 500_000, 25_000_000), ProcessCost("reader", step * 300_000, 20_000_000)),
+        )
+
+    def _held(self, name: str, gpu: int, step: int, active_uj: int, idle_uj: int) -> list[WorkloadEnergy]:
+        return [
+            WorkloadEnergy(name, uuid(gpu), State.ACTIVE, Method.COUNTER, step * active_uj),
+            WorkloadEnergy(name, uuid(gpu), State.IDLE, Method.COUNTER, step * idle_uj),
+        ]
+
+    def _dvfs(self, gpu: int, step: int) -> DvfsDevice:
+        return DvfsDevice(
+            uuid(gpu),
+            "enforce",
+            True,
+            {"sm_clock_max_hertz": 1_410_000_000, "power_limit_milliwatts": 612_500},
+            {("static", "hold", "at the knee"): step},
+            {"clock stayed high": 1},
+            step * 5_000_000,
+            step * 100_000,
+        )
+
+    def _device(self, gpu: int, step: int, t_ns: int) -> DeviceView:
+        info = DeviceInfo(
+            uuid(gpu), gpu, "NVIDIA H100 80GB HBM3", "hopper", f"00000000:{gpu:02X}:00.0", "570.00",
+            200_000, 700_000, 700_000, 1980,
+        )  # fmt: skip
+        sample = DeviceSample(
+            uuid(gpu), t_ns, t_ns, step * 60_000, POWER_W * 1000, POWER_W * 1000 - 500, 700_000, 700_000, 1755, 2619, 61, 70,
+            97, 55, 60_000_000_000, 85_899_345_920, 0x4, {13: 1},
+        )  # fmt: skip
+        view = DeviceView(
+            info=info,
+            up=True,
+            reason="",
+            sample=sample,
+            energy_uj={Method.COUNTER: step * STEP_UJ},
+            unheld_uj=step * STEP_UJ if gpu == self.gpus - 1 else 0,
+            unattributed_uj={"gap": 1_234_567},
+            gain_uncertainty_ratio=GAIN_RATIO,
+            edge_uj=70_000_000,
+            event_ns={reason: step * 20_000_000 for reason in EVENTS},
+            gap_bound_uj=5_000_001,
+        )
+        return replace(view, up=False, reason="GPU_IS_LOST", sample=None) if gpu in self.lost else view
