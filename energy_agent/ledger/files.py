@@ -1,0 +1,107 @@
+"""The file operations a crash can fall between, as a port: the real one, and one that fails at a chosen step.
+
+`FailingFiles` is how tests and drills show that every step of writing a segment can be the last one before a crash.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Protocol
+
+from energy_agent.core.errors import ChainError
+
+
+class Files(Protocol):
+    """What writing a segment needs of a file system; every method may raise OSError."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a whole file and flush it to the disk."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename within a folder, at once."""
+        ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Flush a folder's names to the disk."""
+        ...
+
+
+class RealFiles:
+    """The operating system's files."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write and fsync; never through a symbolic link."""
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """os.rename."""
+        source.rename(target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Fsync of the folder."""
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class FailingFiles:
+    """Real files that fail with ENOSPC at operation number `fail_at` (from 0); a failed write leaves half a file behind."""
+
+    def __init__(self, fail_at: int) -> None:
+        self._left = fail_at
+        self._real = RealFiles()
+
+    def _fails(self) -> bool:
+        self._left -= 1
+        return self._left == -1
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write, or half of it and fail."""
+        if self._fails():
+            self._real.write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self._real.write(path, data)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename, or fail before it."""
+        if self._fails():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        self._real.rename(source, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Sync, or fail before it."""
+        if self._fails():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+        self._real.sync_folder(folder)
+
+
+def read_bounded(path: Path, limit_b: int) -> bytes:
+    """A regular file's bytes.
+
+    Raises:
+        ChainError: not a regular file, larger than `limit_b`, or not readable; the line names it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        if not os.path.isfile(handle):  # noqa: PTH113 - asked of the open handle: the name may have changed
+            raise ChainError(f"{path}: is not a regular file")
+        try:
+            data = file.read(limit_b + 1)
+        except OSError as error:
+            raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > limit_b:
+        raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
+    return data

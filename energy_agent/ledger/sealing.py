@@ -1,0 +1,161 @@
+"""What goes into the next segment, and where a new journal takes up the chain. Decides; the journal writes."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from energy_agent.core.errors import ChainError
+from energy_agent.core.types import Action, Identity, WorkloadFacts
+from energy_agent.ledger import segments
+from energy_agent.ledger.book import Book
+from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.segments import Header
+from energy_agent.ledger.totals import Tally
+
+Fact = TypeVar("Fact", WorkloadFacts, DeviceFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A finished segment and the open rows it takes."""
+
+    header: Header
+    body: bytes  # compressed
+    sha256: str
+    rows: tuple[Row, ...]
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Take the rows out of the database, within the caller's transaction."""
+        for row in self.rows:
+            if isinstance(row, Action):
+                where = "action WHERE t_ns=? AND device=? AND policy=? AND action=? AND setting=? AND outcome=? AND workload=?"
+                key: tuple[Any, ...] = (row.t_ns, row.device, row.policy, row.action, row.setting, row.outcome, row.workload)
+            elif isinstance(row, Cell):
+                where = "cell WHERE cell_start_ns=? AND device=? AND workload=? AND state=? AND method=?"
+                key = row.key
+            elif isinstance(row, Span):
+                where, key = "span WHERE cell_start_ns=? AND device=? AND workload=?", row.key
+            elif isinstance(row, GapRow):
+                where, key = "gap WHERE cell_start_ns=? AND device=? AND reason=?", row.key
+            elif isinstance(row, TokenRow):
+                where, key = "tokens WHERE cell_start_ns=? AND workload=? AND model=? AND phase=?", row.key
+            else:
+                continue  # facts stay
+            connection.execute(f"DELETE FROM {where}", key)  # noqa: S608
+
+    def forget(self, book: Book) -> None:
+        """Take the rows out of the book."""
+        for row in self.rows:
+            if isinstance(row, Action):
+                del book.actions[row]
+            elif isinstance(row, Cell):
+                del book.cells[row.key]
+            elif isinstance(row, Span):
+                del book.spans[row.key]
+            elif isinstance(row, GapRow):
+                del book.gaps[row.key]
+            elif isinstance(row, TokenRow):
+                del book.tokens[row.key]
+
+
+def _end_ns(row: Row) -> int:
+    if isinstance(row, Action):
+        return row.t_ns
+    if isinstance(row, Cell | Span):
+        return row.run.end_ns
+    return row.end_ns if isinstance(row, GapRow | TokenRow) else 0
+
+
+def _start_ns(row: Row) -> int:
+    if isinstance(row, Action):
+        return row.t_ns
+    if isinstance(row, Cell | Span):
+        return row.run.start_ns
+    return row.start_ns if isinstance(row, GapRow | TokenRow) else 0
+
+
+def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
+    """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name."""
+    rows = [row for row in book.open_rows() if up_to_ns is None or _end_ns(row) <= up_to_ns]
+    if not rows:
+        return None
+    from_ns, to_ns = min(map(_start_ns, rows)), max(map(_end_ns, rows))
+    facts: list[Row] = [
+        *_in_force(book.workloads, _workloads(rows), from_ns, to_ns),
+        *_in_force(book.devices, _devices(rows), from_ns, to_ns),
+    ]
+    header = Header(
+        schema=segments.SCHEMA,
+        cluster=identity.cluster,
+        node=identity.node,
+        boot_id=identity.boot_id,
+        sequence=sequence,
+        previous=previous,
+        version=identity.version,
+        simulated=identity.simulated,
+        from_ns=from_ns,
+        to_ns=to_ns,
+        rows=len(rows) + len(facts),
+    )
+    data = segments.encode(header, [*rows, *facts])
+    return Sealed(header, segments.compress(data), segments.sha256(data), tuple(rows))
+
+
+def _workloads(rows: Iterable[Row]) -> set[str]:
+    return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | Action)}
+
+
+def _devices(rows: Iterable[Row]) -> set[str]:
+    return {row.device for row in rows if isinstance(row, Cell | Span | GapRow | Action)}
+
+
+def _in_force(facts: dict[tuple[str, int], Fact], names: set[str], from_ns: int, to_ns: int) -> Iterator[Fact]:
+    """For each name the facts that begin within the segment, and the last that began before it."""
+    by_name: dict[str, list[int]] = {}
+    for name, since_ns in facts:
+        if name in names:
+            by_name.setdefault(name, []).append(since_ns)
+    for name, instants in by_name.items():
+        before = max((t for t in instants if t <= from_ns), default=None)
+        # What was learnt only after the rows is still the best that is known of them.
+        first = min(instants) if before is None else before
+        for t in instants:
+            if t == first or from_ns < t <= to_ns:
+                yield facts[name, t]
+
+
+@dataclass(slots=True)
+class Taken:
+    """Where a new database takes up the chain of the segments that are on disk."""
+
+    sequence: int = 0
+    previous: str = segments.FIRST_PREVIOUS
+    first: int = 0
+    totals: Tally = field(default_factory=Tally)
+    known: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @classmethod
+    def of_folder(cls, folder: Path, identity: Identity) -> "Taken":
+        """Read this node's segments; a damaged one is skipped, `ledger verify` names it; its number is not used again."""
+        taken, numbers = cls(), []
+        prefix = segments.file_name(identity.cluster, identity.node, 0).removesuffix(f"00000000{segments.SUFFIX}")
+        for path in segments.list_files(folder) if folder.is_dir() else []:
+            digits = path.name.removeprefix(prefix).removesuffix(segments.SUFFIX)
+            if not path.name.startswith(prefix) or not digits.isdecimal():
+                continue
+            numbers.append(int(digits))
+            try:
+                content = segments.read(path)
+            except ChainError:
+                continue
+            header = content.header
+            if (header.cluster, header.node, header.sequence) != (identity.cluster, identity.node, int(digits)):
+                continue
+            taken.totals.add_rows(content.rows)
+            taken.previous = content.sha256
+            row = (header.sequence, path.name, content.sha256, header.previous, header.from_ns, header.to_ns, header.rows)
+            taken.known.append((*row, "sealed", 0, None))
+        taken.sequence, taken.first = max(numbers, default=-1) + 1, min(numbers, default=0)
+        return taken

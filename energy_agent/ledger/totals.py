@@ -1,0 +1,64 @@
+"""Running totals of a node: what its counters show, and what the sum of its cells must equal. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from energy_agent.core.types import Method, State
+from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, TokenRow
+
+EnergyKey = tuple[str, str, State, Method]  # device, workload, state, method
+GpuKey = tuple[str, State]  # workload, state
+TokenTotalKey = tuple[str, str, str]  # workload, model, phase
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Everything booked since the journal began. Energy in uJ, device time in ns."""
+
+    energy: Mapping[EnergyKey, int] = field(default_factory=dict)
+    gpu_ns: Mapping[GpuKey, int] = field(default_factory=dict)
+    tokens: Mapping[TokenTotalKey, int] = field(default_factory=dict)
+    gap_bound_uj: Mapping[str, int] = field(default_factory=dict)
+    entries: int = 0
+    commits: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """A sum being made."""
+
+    energy: dict[EnergyKey, int] = field(default_factory=dict)
+    gpu_ns: dict[GpuKey, int] = field(default_factory=dict)
+    tokens: dict[TokenTotalKey, int] = field(default_factory=dict)
+    gap_bound_uj: dict[str, int] = field(default_factory=dict)
+
+    def add_energy(self, key: EnergyKey, energy_uj: int, gpu_ns: int) -> None:
+        """Add a share of energy and the device time held with it."""
+        self.energy[key] = self.energy.get(key, 0) + energy_uj
+        _, workload, state, _ = key
+        if workload:
+            held = (workload, state)
+            self.gpu_ns[held] = self.gpu_ns.get(held, 0) + gpu_ns
+
+    def add_tokens(self, key: TokenTotalKey, tokens: int) -> None:
+        """Add tokens."""
+        self.tokens[key] = self.tokens.get(key, 0) + tokens
+
+    def add_gap(self, device: str, bound_uj: int) -> None:
+        """Add the bound of a gap."""
+        self.gap_bound_uj[device] = self.gap_bound_uj.get(device, 0) + bound_uj
+
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Add the rows of a segment."""
+        for row in rows:
+            if isinstance(row, Cell):
+                self.add_energy((row.device, row.workload, row.state, row.method), row.energy_uj, row.gpu_ns)
+            elif isinstance(row, TokenRow):
+                self.add_tokens((row.workload, row.model, row.phase), row.tokens)
+            elif isinstance(row, GapRow):
+                self.add_gap(row.device, row.bound_uj)
+
+    def overflow(self) -> bool:
+        """Whether a total no longer fits int64. A node of 16 GPUs at 1 kW needs 18 years for that; a broken meter does not."""
+        parts = (self.energy, self.gpu_ns, self.tokens, self.gap_bound_uj)
+        return any(value > INT64_MAX for part in parts for value in part.values())
