@@ -1,0 +1,280 @@
+"""`hw.nvml_abi.Nvml` over pynvml, the only file that imports it; serves the driver's library and the simulated node's alike.
+
+pynvml's errors are unhashable and its text varies, so every one becomes an NvmlError with the code. Answers are plain integers
+and strings.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from energy_agent.core.errors import UsageError
+from energy_agent.hw import nvml_abi
+from energy_agent.hw.nvml_abi import FieldValue, NvmlError, Utilization, XidEvents
+
+_ARCHITECTURES = {
+    2: "Kepler",
+    3: "Maxwell",
+    4: "Pascal",
+    5: "Volta",
+    6: "Turing",
+    7: "Ampere",
+    8: "Ada",
+    9: "Hopper",
+    10: "Blackwell",
+}
+_VALUE_MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
+_CLOCK_SM = 1
+_CLOCK_MEMORY = 2
+_TEMPERATURE_GPU = 0
+_XID_EVENT = 0x8
+
+
+class RealNvml:
+    """The calls of `Nvml`. One object a process: pynvml keeps one library."""
+
+    def __init__(self, library: Path | None = None) -> None:
+        """Load pynvml; `library` is a `libnvidia-ml.so.1` to use in place of the one that the loader finds.
+
+        Raises:
+            UsageError: pynvml is missing, or is the unofficial package of that name.
+            NvmlError: LIBRARY_NOT_FOUND when `library` cannot be loaded.
+        """
+        try:
+            import pynvml
+        except ImportError as error:
+            raise UsageError("Python module pynvml is missing: pip install nvidia-ml-py") from error
+        if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+            raise UsageError(
+                "an unofficial pynvml package shadows NVIDIA's: pip uninstall pynvml, then pip install --force nvidia-ml-py"
+            )
+        if library is not None:
+            try:  # pynvml asks the loader for the soname, and the loader answers with what it has under that name
+                ctypes.CDLL(str(library))
+            except OSError as error:
+                raise NvmlError(nvml_abi.LIBRARY_NOT_FOUND, str(library)) from error
+        self._nvml: Any = pynvml
+
+    def init(self) -> None:
+        """Start NVML. Calls nest; each needs its `shutdown`."""
+        self._call("nvmlInit")
+
+    def shutdown(self) -> None:
+        """End what `init` started."""
+        self._call("nvmlShutdown")
+
+    def driver_version(self) -> str:
+        """For example 580.65.06."""
+        return _text(self._call("nvmlSystemGetDriverVersion"))
+
+    def device_count(self) -> int:
+        """Number of GPUs, lost ones included."""
+        return int(self._call("nvmlDeviceGetCount"))
+
+    def device_by_index(self, index: int) -> object:
+        """Handle of the GPU at `index`, in PCI order."""
+        return self._call("nvmlDeviceGetHandleByIndex", index)
+
+    def device_by_uuid(self, uuid: str) -> object:
+        """Handle of the GPU, or MIG device, with `uuid`."""
+        return self._call("nvmlDeviceGetHandleByUUID", uuid)
+
+    def uuid(self, device: object) -> str:
+        """UUID, GPU-... or MIG-..."""
+        return _text(self._call("nvmlDeviceGetUUID", device))
+
+    def name(self, device: object) -> str:
+        """Product name."""
+        return _text(self._call("nvmlDeviceGetName", device))
+
+    def architecture(self, device: object) -> str:
+        """Name of the architecture; `architecture N` for one that is newer than this code."""
+        number = int(self._call("nvmlDeviceGetArchitecture", device))
+        return _ARCHITECTURES.get(number, f"architecture {number}")
+
+    def pci_bus_id(self, device: object) -> str:
+        """Domain:bus:device.function, for example 00000000:0F:00.0."""
+        return _text(self._call("nvmlDeviceGetPciInfo", device).busId)
+
+    def mig_enabled(self, device: object) -> bool:
+        """Whether MIG mode is on; False where the board has none."""
+        try:
+            return int(self._call("nvmlDeviceGetMigMode", device)[0]) == 1
+        except NvmlError as error:
+            if error.code == nvml_abi.NOT_SUPPORTED:
+                return False
+            raise
+
+    def persistence_mode(self, device: object) -> bool:
+        """Whether the driver stays initialised without a client."""
+        return int(self._call("nvmlDeviceGetPersistenceMode", device)) == 1
+
+    def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]:
+        """Several fields in one call, each with its own code, in the order of `ids`."""
+        answers = self._call("nvmlDeviceGetFieldValues", device, list(ids))
+        return [FieldValue(int(a.fieldId), int(a.nvmlReturn), _field_number(a)) for a in answers]
+
+    def total_energy_mj(self, device: object) -> int:
+        """Energy counter."""
+        return int(self._call("nvmlDeviceGetTotalEnergyConsumption", device))
+
+    def power_usage_mw(self, device: object) -> int:
+        """Power: instant up to GA100, mean of a second on later boards."""
+        return int(self._call("nvmlDeviceGetPowerUsage", device))
+
+    def power_limit_mw(self, device: object) -> int:
+        """Requested limit."""
+        return int(self._call("nvmlDeviceGetPowerManagementLimit", device))
+
+    def power_limit_default_mw(self, device: object) -> int:
+        """Limit of the board as shipped."""
+        return int(self._call("nvmlDeviceGetPowerManagementDefaultLimit", device))
+
+    def power_limit_range_mw(self, device: object) -> tuple[int, int]:
+        """Lowest and highest limit that can be set."""
+        low, high = self._call("nvmlDeviceGetPowerManagementLimitConstraints", device)
+        return int(low), int(high)
+
+    def sm_clock_mhz(self, device: object) -> int:
+        """Clock of the SMs now."""
+        return int(self._call("nvmlDeviceGetClockInfo", device, _CLOCK_SM))
+
+    def memory_clock_mhz(self, device: object) -> int:
+        """Clock of the memory now."""
+        return int(self._call("nvmlDeviceGetClockInfo", device, _CLOCK_MEMORY))
+
+    def sm_clock_max_mhz(self, device: object) -> int:
+        """Highest clock of the SMs."""
+        return int(self._call("nvmlDeviceGetMaxClockInfo", device, _CLOCK_SM))
+
+    def supported_sm_clocks_mhz(self, device: object) -> list[int]:
+        """Clocks that the SMs can be locked to at the highest memory clock, highest first."""
+        memory = [int(m) for m in self._call("nvmlDeviceGetSupportedMemoryClocks", device)]
+        if not memory:
+            return []
+        return [int(f) for f in self._call("nvmlDeviceGetSupportedGraphicsClocks", device, max(memory))]
+
+    def temperature_c(self, device: object) -> int:
+        """Temperature of the GPU; by the older call where the driver lacks the newer one."""
+        try:
+            return int(self._call("nvmlDeviceGetTemperatureV", device, _TEMPERATURE_GPU))
+        except NvmlError as error:
+            if error.code != nvml_abi.FUNCTION_NOT_FOUND:
+                raise
+        return int(self._call("nvmlDeviceGetTemperature", device, _TEMPERATURE_GPU))
+
+    def utilization_percent(self, device: object) -> tuple[int, int]:
+        """Share of the last sample period in which a kernel ran, and in which memory was accessed."""
+        answer = self._call("nvmlDeviceGetUtilizationRates", device)
+        return int(answer.gpu), int(answer.memory)
+
+    def memory_b(self, device: object) -> tuple[int, int]:
+        """Memory used (with what the driver keeps) and total, in bytes."""
+        answer = self._call("nvmlDeviceGetMemoryInfo", device)
+        return int(answer.used), int(answer.total)
+
+    def event_reasons(self, device: object) -> int:
+        """Clock-event bits; by the older call where the driver lacks the newer one."""
+        try:
+            return int(self._call("nvmlDeviceGetCurrentClocksEventReasons", device))
+        except NvmlError as error:
+            if error.code != nvml_abi.FUNCTION_NOT_FOUND:
+                raise
+        return int(self._call("nvmlDeviceGetCurrentClocksThrottleReasons", device))
+
+    def compute_processes(self, device: object) -> list[tuple[int, int | None]]:
+        """(pid, bytes of memory or None) of each process with a compute context."""
+        answer = self._call("nvmlDeviceGetComputeRunningProcesses", device)
+        return [(int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in answer]
+
+    def process_utilization(self, device: object, since_us: int) -> list[Utilization]:
+        """Utilisation of each process sampled after `since_us`; empty where there is none."""
+        try:
+            answer = self._call("nvmlDeviceGetProcessUtilization", device, since_us)
+        except NvmlError as error:  # pynvml raises SUCCESS, and drivers say NOT_FOUND, for "nothing ran"
+            if error.code in (nvml_abi.SUCCESS, nvml_abi.NOT_FOUND):
+                return []
+            raise
+        return [Utilization(int(p.pid), int(p.timeStamp), int(p.smUtil)) for p in answer if p.pid]
+
+    def xid_events(self, devices: Sequence[object]) -> XidEvents:
+        """XID events of `devices` from now on; devices that refuse to be watched are left out."""
+        return _XidEventSet(self._nvml, self._call, devices)
+
+    def set_power_limit_mw(self, device: object, limit_mw: int) -> None:
+        """Set the limit, by the call whose return code pynvml checks. Root."""
+        self._call("nvmlDeviceSetPowerManagementLimit", device, limit_mw)
+
+    def set_locked_sm_clocks_mhz(self, device: object, low_mhz: int, high_mhz: int) -> None:
+        """Lock the clock of the SMs into a range. Root; outlives this process; no getter."""
+        self._call("nvmlDeviceSetGpuLockedClocks", device, low_mhz, high_mhz)
+
+    def reset_locked_sm_clocks(self, device: object) -> None:
+        """Unlock the clock of the SMs. Root."""
+        self._call("nvmlDeviceResetGpuLockedClocks", device)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        with _translated(self._nvml, name):
+            return getattr(self._nvml, name)(*arguments)
+
+
+class _XidEventSet:
+    """`XidEvents` over an NVML event set."""
+
+    def __init__(self, nvml: Any, call: Callable[..., Any], devices: Sequence[object]) -> None:
+        self._nvml = nvml
+        self._set: Any = call("nvmlEventSetCreate")
+        self._uuids: dict[int, str] = {}
+        for device in devices:
+            with suppress(NvmlError):  # a lost or refusing device must not blind us for the others
+                uuid = _text(call("nvmlDeviceGetUUID", device))
+                call("nvmlDeviceRegisterEvents", device, _XID_EVENT, self._set)
+                self._uuids[_address(device)] = uuid
+
+    def poll(self) -> list[tuple[str, int]]:
+        """(UUID, XID code) of the events since the last poll, without waiting; at most 256 at a time."""
+        found: list[tuple[str, int]] = []
+        while self._set is not None and len(found) < 256:
+            try:
+                with _translated(self._nvml, "nvmlEventSetWait_v2"):
+                    event = self._nvml.nvmlEventSetWait_v2(self._set, 0)
+            except NvmlError as error:
+                if error.code == nvml_abi.TIMEOUT:
+                    break
+                raise
+            uuid = self._uuids.get(_address(event.device))
+            if uuid is not None and event.eventType == _XID_EVENT:
+                found.append((uuid, int(event.eventData)))
+        return found
+
+    def close(self) -> None:
+        """Free the event set. A second time does nothing."""
+        if self._set is not None:
+            held, self._set = self._set, None
+            with _translated(self._nvml, "nvmlEventSetFree"):
+                self._nvml.nvmlEventSetFree(held)
+
+
+@contextmanager
+def _translated(nvml: Any, call: str) -> Iterator[None]:
+    """Turn pynvml's error into ours."""
+    try:
+        yield
+    except nvml.NVMLError as error:
+        raise NvmlError(int(error.value), call) from None
+
+
+def _address(device: object) -> int:
+    return int(ctypes.cast(device, ctypes.c_void_p).value or 0)  # type: ignore[arg-type]
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _field_number(answer: Any) -> int:
+    if answer.nvmlReturn != nvml_abi.SUCCESS:
+        return 0
+    return int(getattr(answer.value, _VALUE_MEMBERS.get(int(answer.valueType), "ullVal")))

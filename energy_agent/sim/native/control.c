@@ -1,0 +1,320 @@
+/* What Python asks of the plant (energy_agent/sim/plant.py): make it, move its time, submit work, set faults, read the truth.
+ *
+ * Every function returns 0 or a count, or a negative WL_ code.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "plant.h"
+
+enum { WL_ARGUMENT = -1, WL_LOCK = -2, WL_FULL = -3, WL_LOST = -4, WL_GONE = -5, WL_SYSTEM = -6 };
+
+/* ---- making ---- */
+
+EXPORT struct plant *wl_create(const char *path, uint32_t count, uint64_t seed, double rate, int manual, int64_t utc_ns) {
+    if (count < 1 || count > PLANT_GPUS) return NULL;
+    struct plant *plant = calloc(1, sizeof *plant);
+    char *temporary = NULL;
+    if (!plant || asprintf(&temporary, "%s.%d", path, (int)getpid()) < 0) {
+        free(plant);
+        return NULL;
+    }
+    plant->size = HEADER_SIZE + count * sizeof(struct gpu);
+    int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    void *memory = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, (off_t)plant->size) == 0)
+        memory = mmap(NULL, plant->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (memory == MAP_FAILED) {
+        free(temporary);
+        free(plant);
+        return NULL;
+    }
+    struct header *h = plant->header = memory;
+    plant->unpublished = temporary;
+    h->version = PLANT_VERSION;
+    h->manual = manual ? 1 : 0;
+    h->base_utc_ns = utc_ns;
+    h->rate = rate;
+    h->seed = seed;
+    h->gpu_count = count;
+    h->layout = sizeof(struct gpu);
+    atomic_store(&h->manual_now_ns, utc_ns);
+    snprintf(h->driver, sizeof h->driver, "580.65.06");
+    return plant;
+}
+
+EXPORT int wl_board_number(struct plant *plant, uint32_t gpu, const char *name, double value) {
+    if (!plant->unpublished || gpu >= plant->header->gpu_count) return WL_ARGUMENT;
+    struct board *b = &plant_gpu(plant, gpu)->board;
+#define X(field) \
+    if (strcmp(name, #field) == 0) { \
+        b->field = value; \
+        return 0; \
+    }
+    BOARD_NUMBERS(X)
+#undef X
+    return WL_ARGUMENT;
+}
+
+EXPORT int wl_board_text(struct plant *plant, uint32_t gpu, const char *name, const char *value) {
+    if (!plant->unpublished || gpu >= plant->header->gpu_count) return WL_ARGUMENT;
+    struct board *b = &plant_gpu(plant, gpu)->board;
+    if (strcmp(name, "name") == 0) snprintf(b->name, sizeof b->name, "%s", value);
+    else if (strcmp(name, "uuid") == 0) snprintf(b->uuid, sizeof b->uuid, "%s", value);
+    else if (strcmp(name, "serial") == 0) snprintf(b->serial, sizeof b->serial, "%s", value);
+    else return WL_ARGUMENT;
+    return 0;
+}
+
+/* The names of the numbers a board must have, one at a time; NULL after the last. */
+EXPORT const char *wl_board_field(uint32_t index) {
+    static const char *const names[] = {
+#define X(field) #field,
+        BOARD_NUMBERS(X)
+#undef X
+    };
+    return index < sizeof names / sizeof *names ? names[index] : NULL;
+}
+
+/* Start every GPU and give the file its name. */
+EXPORT int wl_publish(struct plant *plant, const char *path) {
+    struct header *h = plant->header;
+    if (!plant->unpublished) return WL_ARGUMENT;
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    for (uint32_t i = 0; i < h->gpu_count; i++) {
+        struct gpu *g = plant_gpu(plant, i);
+        pthread_mutex_init(&g->lock, &attributes);
+        state_start(&g->state[0], &g->board, h->seed * 0x9e3779b97f4a7c15u + i + 1);
+    }
+    pthread_mutexattr_destroy(&attributes);
+    h->base_boot_ns = boot_now_ns();
+    memcpy(h->magic, PLANT_MAGIC, sizeof h->magic);
+    if (rename(plant->unpublished, path) != 0) return WL_SYSTEM;
+    free(plant->unpublished);
+    plant->unpublished = NULL;
+    return 0;
+}
+
+EXPORT struct plant *wl_attach(const char *path) {
+    int error;
+    struct plant *plant = plant_open(path, &error);
+    if (!plant) errno = error;
+    return plant;
+}
+
+EXPORT void wl_close(struct plant *plant) {
+    if (plant && plant->unpublished) unlink(plant->unpublished);
+    plant_close(plant);
+}
+
+/* ---- time and facts ---- */
+
+EXPORT int wl_count(struct plant *plant) { return (int)plant->header->gpu_count; }
+EXPORT int64_t wl_now_ns(struct plant *plant) { return plant_now_ns(plant); }
+EXPORT double wl_rate(struct plant *plant) { return plant->header->rate; }
+EXPORT int wl_manual(struct plant *plant) { return (int)plant->header->manual; }
+EXPORT double wl_gain(struct plant *plant, uint32_t gpu) { return plant_gpu(plant, gpu)->board.gain; }
+EXPORT const char *wl_uuid(struct plant *plant, uint32_t gpu) {
+    return gpu < plant->header->gpu_count ? plant_gpu(plant, gpu)->board.uuid : NULL;
+}
+
+EXPORT int wl_advance_to(struct plant *plant, int64_t utc_ns) {
+    struct header *h = plant->header;
+    if (!h->manual || utc_ns < atomic_load(&h->manual_now_ns)) return WL_ARGUMENT;
+    atomic_store(&h->manual_now_ns, utc_ns);
+    for (uint32_t i = 0; i < h->gpu_count; i++) {
+        struct visit v;
+        if (visit_begin(&v, plant, i)) return WL_LOCK;
+        visit_end(&v);
+    }
+    return 0;
+}
+
+/* ---- work ---- */
+
+static int enter(struct visit *v, struct plant *plant, uint32_t gpu) {
+    if (gpu >= plant->header->gpu_count) return WL_ARGUMENT;
+    return visit_begin(v, plant, gpu) ? WL_LOCK : 0;
+}
+
+EXPORT int wl_process_attach(struct plant *plant, uint32_t gpu, int32_t pid, uint64_t memory_b) {
+    uint64_t born = 0;
+    if (pid <= 0 || !process_alive(pid, &born)) return WL_GONE;
+    struct visit v;
+    int rc = enter(&v, plant, gpu);
+    if (rc) return rc;
+    rc = fault_find(v.state, FAULT_LOST, "") ? WL_LOST : WL_FULL;
+    if (rc == WL_FULL) {
+        int chosen = -1; /* an unused slot, else the one that ended first */
+        for (int i = 0; i < SLOTS; i++) {
+            const struct slot *slot = &v.state->slots[i];
+            if (slot->live) continue;
+            if (chosen < 0 || (slot->pid ? slot->ended_ms : -1) < (v.state->slots[chosen].pid ? v.state->slots[chosen].ended_ms : -1))
+                chosen = i;
+        }
+        if (chosen >= 0) {
+            struct slot *slot = &visit_edit(&v)->slots[chosen];
+            memset(slot, 0, sizeof *slot);
+            slot->pid = pid;
+            slot->born = born;
+            slot->live = 1;
+            slot->memory_b = memory_b;
+            rc = chosen;
+        }
+    }
+    visit_end(&v);
+    return rc;
+}
+
+/* Enter the GPU of a live slot; leaves it unlocked on failure. */
+static int enter_slot(struct visit *v, struct plant *plant, uint32_t gpu, int slot) {
+    if (slot < 0 || slot >= SLOTS) return WL_ARGUMENT;
+    int rc = enter(v, plant, gpu);
+    if (rc) return rc;
+    if (v->state->slots[slot].live) return 0;
+    rc = fault_find(v->state, FAULT_LOST, "") ? WL_LOST : WL_GONE;
+    visit_end(v);
+    return rc;
+}
+
+EXPORT int wl_process_detach(struct plant *plant, uint32_t gpu, int slot) {
+    struct visit v;
+    int rc = enter_slot(&v, plant, gpu, slot);
+    if (rc) return rc;
+    struct gpu_state *s = visit_edit(&v);
+    slot_end(s, &s->slots[slot]);
+    visit_end(&v);
+    return 0;
+}
+
+EXPORT int64_t wl_submit(struct plant *plant, uint32_t gpu, int slot, int64_t reference_ns, double boundness, double intensity) {
+    if (reference_ns <= 0 || !(boundness >= 0.0 && boundness <= 1.0) || !(intensity >= 0.0 && intensity <= 2.0)) return WL_ARGUMENT;
+    struct visit v;
+    int rc = enter_slot(&v, plant, gpu, slot);
+    if (rc) return rc;
+    struct slot *s = &visit_edit(&v)->slots[slot];
+    struct segment *last = s->count ? &s->queue[(s->head + s->count - 1) % SEGMENTS] : NULL;
+    int64_t ticket = WL_FULL;
+    if (last && last->boundness == boundness && last->intensity == intensity) {
+        last->left_ns += reference_ns;
+        ticket = s->submitted_ns += reference_ns;
+    } else if (s->count < SEGMENTS) {
+        s->queue[(s->head + s->count) % SEGMENTS] = (struct segment){reference_ns, boundness, intensity};
+        s->count++;
+        ticket = s->submitted_ns += reference_ns;
+    }
+    visit_end(&v);
+    return ticket;
+}
+
+EXPORT int64_t wl_done_ns(struct plant *plant, uint32_t gpu, int slot) {
+    struct visit v;
+    int rc = enter_slot(&v, plant, gpu, slot);
+    if (rc) return rc;
+    int64_t done = v.state->slots[slot].done_ns;
+    visit_end(&v);
+    return done;
+}
+
+/* Plant ns until `ticket` is done if nothing changes; 0 when it is. */
+EXPORT int64_t wl_remaining_ns(struct plant *plant, uint32_t gpu, int slot, int64_t ticket) {
+    struct visit v;
+    int rc = enter_slot(&v, plant, gpu, slot);
+    if (rc) return rc;
+    const struct slot *s = &v.state->slots[slot];
+    int64_t missing = ticket - s->done_ns;
+    double ns = 0.0;
+    int active = 0;
+    for (int i = 0; i < SLOTS; i++) active += v.state->slots[i].live && v.state->slots[i].count;
+    for (uint32_t i = 0; i < s->count && missing > 0; i++) {
+        const struct segment *work = &s->queue[(s->head + i) % SEGMENTS];
+        int64_t part = work->left_ns < missing ? work->left_ns : missing;
+        ns += (double)part / board_speed(&v.gpu->board, v.state->f_mhz, work->boundness) * active;
+        missing -= part;
+    }
+    if (missing > 0) ns = -1.0; /* never submitted */
+    visit_end(&v);
+    return ns < 0.0 ? WL_ARGUMENT : (int64_t)ns + (ns > 0.0);
+}
+
+/* ---- faults ---- */
+
+static uint32_t node_flag(int kind, int64_t value) {
+    if (kind == FAULT_DRIVER_MISMATCH) return FLAG_DRIVER_MISMATCH;
+    if (kind == FAULT_UNPRIVILEGED) return value ? FLAG_ROOT_ONLY : FLAG_UNPRIVILEGED;
+    return 0;
+}
+
+EXPORT int wl_fault(struct plant *plant, uint32_t gpu, int kind, const char *call, int64_t value) {
+    uint32_t flag = node_flag(kind, value);
+    if (flag) {
+        atomic_fetch_or(&plant->header->flags, flag);
+        return 0;
+    }
+    struct visit v;
+    int rc = enter(&v, plant, gpu);
+    if (rc) return rc;
+    rc = fault_set(visit_edit(&v), (enum fault_kind)kind, call, value) ? WL_FULL : 0;
+    visit_end(&v);
+    return rc;
+}
+
+/* Clear one kind, or with kind 0 everything of this GPU and of the node. */
+EXPORT int wl_clear(struct plant *plant, uint32_t gpu, int kind) {
+    if (!kind) atomic_store(&plant->header->flags, 0);
+    if (node_flag(kind, 0)) atomic_fetch_and(&plant->header->flags, ~(node_flag(kind, 0) | node_flag(kind, 1)));
+    struct visit v;
+    int rc = enter(&v, plant, gpu);
+    if (rc) return rc;
+    fault_clear(visit_edit(&v), &v.gpu->board, (enum fault_kind)kind);
+    visit_end(&v);
+    return 0;
+}
+
+/* ---- truth ---- */
+
+/* Integers and reals in the order of plant.py's Truth. */
+EXPORT int wl_truth(struct plant *plant, uint32_t gpu, int64_t *integers, double *reals) {
+    struct visit v;
+    int rc = enter(&v, plant, gpu);
+    if (rc) return rc;
+    const struct gpu_state *s = v.state;
+    const int64_t values[] = {
+        plant->header->base_utc_ns + s->t_ms * 1000000, s->true_nj, s->sensed_nj, s->held_nj + s->tick_nj, s->unseen_nj,
+        s->unseen_true_nj, s->counter_nj, s->counter_resets, s->f_mhz, s->busy_ns, s->power_cap_ns, s->reasons, s->limit_mw,
+        s->lock_low_mhz, s->lock_high_mhz,
+    };
+    memcpy(integers, values, sizeof values);
+    reals[0] = v.gpu->board.gain;
+    reals[1] = v.gpu->board.offset_w;
+    reals[2] = s->power_w;
+    reals[3] = s->temperature_c;
+    visit_end(&v);
+    return (int)(sizeof values / sizeof *values);
+}
+
+/* Per slot: index, pid, live, submitted_ns, done_ns, busy_ns, active_nj, memory_b. Returns how many slots were ever used. */
+EXPORT int wl_slots(struct plant *plant, uint32_t gpu, int64_t *out) {
+    struct visit v;
+    int rc = enter(&v, plant, gpu);
+    if (rc) return rc;
+    int count = 0;
+    for (int i = 0; i < SLOTS; i++) {
+        const struct slot *s = &v.state->slots[i];
+        if (!s->pid) continue;
+        const int64_t row[] = {i, s->pid, s->live, s->submitted_ns, s->done_ns, s->busy_ns, s->active_nj, (int64_t)s->memory_b};
+        memcpy(out + 8 * count++, row, sizeof row);
+    }
+    visit_end(&v);
+    return count;
+}
