@@ -17,3 +17,11 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Sleep for `seconds` of this clock's time."""
         ...
+
+    def real_seconds(self, seconds: float) -> float:
+        """The machine's time in which `seconds` of this clock pass: for timeouts of waits that are not sleeps."""
+        ...
+
+    def boot_id(self) -> str:
+        """Names the boot that `boot_ns` counts from."""
+        ...

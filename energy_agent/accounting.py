@@ -1,0 +1,282 @@
+"""Accounting: sweeps become a batch for the journal, and, once that is committed, a snapshot.
+
+Publish only after commit: what is on /metrics is in the journal, so a counter never falls whatever is killed. While the journal
+cannot be written the rows wait, and are committed whole as soon as that is possible again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from energy_agent.core.snapshot import (
+    DeviceView,
+    DvfsDevice,
+    LedgerStats,
+    ProcessCost,
+    Snapshot,
+    TokenCount,
+    WorkloadEnergy,
+)
+from energy_agent.core.types import (
+    Action,
+    DeviceInfo,
+    DeviceSample,
+    Entry,
+    Gap,
+    Identity,
+    Method,
+    SourceHealth,
+    State,
+    Tokens,
+    WorkloadFacts,
+)
+from energy_agent.core.units import NS_PER_S
+from energy_agent.device_account import DeviceAccount, SensorFor
+from energy_agent.holders.processes import DeviceHolders, ProcessHolders
+from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
+from energy_agent.sampling import DeviceHealth
+
+ENDED_STAYS_NS = 15 * 60 * NS_PER_S
+PENDING_MAX = 20_000
+"""Rows that wait for a journal that cannot be written: about 40 minutes of eight devices at 1 Hz."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """What is not committed yet."""
+
+    entries: list[Entry] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    tokens: list[Tokens] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    facts: list[WorkloadFacts] = field(default_factory=list)
+    devices: list[DeviceFacts] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _DeviceEnergy:
+    """A device's totals. Counters start at 0 at first sight, so every reason is there from the start."""
+
+    by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
+    unheld: int = 0
+    unattributed: dict[str, int] = field(
+        default_factory=lambda: {s.unattributed_reason: 0 for s in State if s.unattributed_reason is not None}
+    )
+
+    def add(self, state: State, method: Method, uj: int) -> None:
+        self.by_method[method] = self.by_method.get(method, 0) + uj
+        if state is State.UNHELD:
+            self.unheld += uj
+        elif state.unattributed_reason is not None:
+            self.unattributed[state.unattributed_reason] += uj
+
+
+class Accountant:
+    """Keeps every device's account and the totals that /metrics shows."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        holders: ProcessHolders,
+        sensor_for: SensorFor,
+        gain_uncertainty: Mapping[str, float],
+        default_gain_uncertainty: float,
+    ) -> None:
+        self._identity = identity
+        self._holders = holders
+        self._sensor_for = sensor_for
+        self._gain = gain_uncertainty
+        self._default_gain = default_gain_uncertainty
+        self._accounts: dict[str, DeviceAccount] = {}
+        self._pending = Pending()
+        self._energy: dict[tuple[str, str, State, Method], int] = {}
+        self._gpu_ns: dict[tuple[str, State], int] = {}
+        self._tokens: dict[tuple[str, str, str], int] = {}
+        self._gap_uj: dict[str, int] = {}
+        self._seen_ns: dict[str, int] = {}
+        self._facts: dict[str, WorkloadFacts] = {}
+        self._sequence = 0
+        self._states: dict[str, str] = {}
+        self._committed_states: dict[str, str] = {}
+
+    def restore(self, states: Mapping[str, str], totals: Totals) -> list[str]:
+        """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew)."""
+        unreadable = []
+        for uuid, text in states.items():
+            try:
+                self._accounts[uuid] = DeviceAccount.restore(text, self._sensor_for)
+            except ValueError:
+                unreadable.append(uuid)
+        self._committed_states = dict(states)
+        self._energy, self._gpu_ns = dict(totals.energy), dict(totals.gpu_ns)
+        self._tokens, self._gap_uj = dict(totals.tokens), dict(totals.gap_bound_uj)
+        return unreadable
+
+    def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
+        """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
+        changed = False
+        for sample in samples:
+            account = self._account(sample.uuid, infos)
+            if account is None:
+                continue
+            if sample.processes is not None:
+                account.holders, fresh = self._holders.resolve(sample.processes, sample.t_ns)
+                self._learn(fresh)
+            elif "processes" in sample.absent:
+                account.holders = DeviceHolders(None, State.UNKNOWN_HOLDER)
+            elif any(not self._holders.alive(p) for p in account.holders.processes):
+                changed = True
+            if account.holders.holding is not None:
+                for workload in account.holders.holding.weights:
+                    self._seen_ns[workload] = sample.t_ns
+            entries, gap = account.feed(sample, self._identity.boot_id)
+            self._pending.entries.extend(entries)
+            if gap is not None:
+                self._pending.gaps.append(gap)
+        return changed
+
+    def add_tokens(self, tokens: Iterable[Tokens]) -> None:
+        """Book tokens."""
+        self._pending.tokens.extend(tokens)
+
+    def add_actions(self, actions: Iterable[Action]) -> None:
+        """Book what the governor did."""
+        self._pending.actions.extend(actions)
+
+    def batch(self) -> Batch:
+        """Everything since the last commit, with the states to go on from."""
+        p = self._pending
+        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()}
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states)
+
+    def not_committed(self) -> None:
+        """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
+
+        From the last committed reading the counter bridges to the next one, so that no joule is lost and memory stays bounded.
+        """
+        if len(self._pending.entries) < PENDING_MAX:
+            return
+        self._pending.entries.clear()
+        self._pending.gaps.clear()
+        for uuid, text in self._committed_states.items():
+            account = DeviceAccount.restore(text, self._sensor_for)
+            account.sample, account.holders = self._accounts[uuid].sample, self._accounts[uuid].holders
+            self._accounts[uuid] = account
+
+    def committed(self) -> None:
+        """The batch is in the journal: now it counts."""
+        p, self._pending = self._pending, Pending()
+        self._committed_states = self._states
+        for entry in p.entries:
+            key = (entry.device, entry.workload, entry.state, entry.method)
+            self._energy[key] = self._energy.get(key, 0) + entry.energy_uj
+            if entry.workload:
+                held = (entry.workload, entry.state)
+                self._gpu_ns[held] = self._gpu_ns.get(held, 0) + entry.gpu_ns
+        for row in p.tokens:
+            self._tokens[row.workload, row.model, row.phase] = (
+                self._tokens.get((row.workload, row.model, row.phase), 0) + row.tokens
+            )
+        for gap in p.gaps:
+            self._gap_uj[gap.device] = self._gap_uj.get(gap.device, 0) + gap.bound_uj
+
+    def snapshot(
+        self,
+        now_ns: int,
+        health: Mapping[str, DeviceHealth],
+        sources: tuple[SourceHealth, ...],
+        ledger: LedgerStats,
+        *,
+        dvfs: tuple[DvfsDevice, ...] = (),
+        config_reload_ok: bool = True,
+        config_reload_success_ns: int | None = None,
+        reader_restarts_total: int = 0,
+        processes: tuple[ProcessCost, ...] = (),
+    ) -> Snapshot:
+        """What is published: the committed totals and the latest readings of devices that answer."""
+        self._sequence += 1
+        shown = {w for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
+        self._seen_ns = {w: t for w, t in self._seen_ns.items() if w in shown}
+        up = {uuid for uuid, h in health.items() if h.up}
+        own: dict[str, _DeviceEnergy] = {}
+        for (device, _, state, method), uj in self._energy.items():
+            own.setdefault(device, _DeviceEnergy()).add(state, method, uj)
+        return Snapshot(
+            sequence=self._sequence,
+            t_ns=now_ns,
+            identity=self._identity,
+            devices=tuple(
+                self._view(a, health.get(u), own.get(u, _DeviceEnergy()))
+                for u, a in sorted(self._accounts.items(), key=_by_index)
+            ),
+            workloads=tuple(
+                WorkloadEnergy(w, d, s, m, uj) for (d, w, s, m), uj in self._energy.items() if w in shown and d in up
+            ),
+            workload_gpu_ns={k: v for k, v in self._gpu_ns.items() if k[0] in shown},
+            namespace_uj=self._by_namespace(),
+            tokens=tuple(TokenCount(w, m, p, n) for (w, m, p), n in self._tokens.items()),
+            facts=tuple(f for w, f in self._facts.items() if w in shown),
+            health=sources,
+            ledger=ledger,
+            dvfs=dvfs,
+            config_reload_ok=config_reload_ok,
+            config_reload_success_ns=config_reload_success_ns,
+            reader_restarts_total=reader_restarts_total,
+            processes=processes,
+        )
+
+    def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
+        account = self._accounts.get(uuid)
+        info = infos.get(uuid)
+        if account is None:
+            if info is None:
+                return None  # not described yet: the next hello brings it
+            account = self._accounts[uuid] = DeviceAccount(info, self._sensor_for(info))
+            self._describe(info)
+        elif info is not None and info != account.info:
+            account.info, account.sensor = info, self._sensor_for(info)
+            self._describe(info)
+        return account
+
+    def _describe(self, info: DeviceInfo) -> None:
+        gain = self._gain.get(info.uuid, self._default_gain)
+        self._pending.devices.append(DeviceFacts(info.uuid, info.name, gain, 0))
+
+    def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
+        for fact in facts:
+            known = self._facts.get(fact.workload)
+            if known is None or known.labels != fact.labels:
+                self._facts[fact.workload] = fact
+                self._pending.facts.append(fact)
+
+    def _view(self, account: DeviceAccount, health: DeviceHealth | None, own: _DeviceEnergy) -> DeviceView:
+        uuid = account.info.uuid
+        up = health is not None and health.up and account.sample is not None
+        reason = "" if up else (health.reason if health is not None else "not found by the driver")
+        if up and account.meter is not None and account.meter.blind_ns:
+            up, reason = False, "sensor stuck: counter and power stand still"
+        return DeviceView(
+            info=account.info,
+            up=up,
+            reason=reason,
+            sample=account.sample if up else None,
+            energy_uj=own.by_method if up else {},
+            unheld_uj=own.unheld,
+            unattributed_uj=own.unattributed,
+            gain_uncertainty_ratio=self._gain.get(uuid, self._default_gain),
+            edge_uj=account.edge_uj,
+            event_ns=dict(account.event_ns),
+            gap_bound_uj=self._gap_uj.get(uuid, 0),
+        )
+
+    def _by_namespace(self) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for (_, workload, _, _), uj in self._energy.items():
+            fact = self._facts.get(workload)
+            namespace = fact.labels.get("namespace") if fact is not None else None
+            if namespace:
+                sums[namespace] = sums.get(namespace, 0) + uj
+        return sums
+
+
+def _by_index(item: tuple[str, DeviceAccount]) -> tuple[int, str]:
+    return item[1].info.index, item[0]

@@ -1,0 +1,210 @@
+"""The agent's loop: sweep, book, commit, publish, seal. It survives everything below it.
+
+One thread owns the accounts and the journal. Scrapes read the last snapshot from other threads and never wait for it.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_agent.accounting import Accountant
+from energy_agent.config import Config
+from energy_agent.core.errors import JournalError, WattlensError
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
+from energy_agent.core.types import Action, Identity, SourceHealth
+from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.journal import Journal
+from energy_agent.sampling import Sampler
+from energy_agent.token_poller import TokenPoller
+
+log = logging.getLogger("wattlens.agent")
+
+COMMIT_NS = NS_PER_S
+RELEASE_FILE = "release.json"
+
+Steer = Callable[[Snapshot], tuple[list[Action], tuple[DvfsDevice, ...]]]
+"""The governor, seen from here: a snapshot in; actions for the ledger and what to show out."""
+
+
+@dataclass(slots=True)
+class Reload:
+    """How the last reload of the configuration went."""
+
+    ok: bool = True
+    success_ns: int | None = None
+
+
+@dataclass(slots=True)
+class Agent:
+    """Everything the loop needs, built by the composition root."""
+
+    config: Config
+    identity: Identity
+    clock: Clock
+    journal: Journal
+    sampler: Sampler
+    accountant: Accountant
+    tokens: TokenPoller
+    state_dir: Path
+    steer: Steer | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+    reload_wanted: threading.Event = field(default_factory=threading.Event)
+    reload: Reload = field(default_factory=Reload)
+    on_reload: Callable[["Agent"], None] | None = None
+    snapshot: Snapshot | None = None
+    _dvfs: tuple[DvfsDevice, ...] = ()
+    _said: dict[str, str] = field(default_factory=dict)
+    _next_release_check_s: float = 0.0
+
+    def run(self) -> None:
+        """Until `stopping` is set; then the open hour becomes a segment and every child ends.
+
+        Raises:
+            WattlensError: NVML does not answer at start, and the configuration says to fail.
+        """
+        segment_ns = self.config.ledger.segment_s * NS_PER_S
+        next_seal_ns = (self.clock.utc_ns() // segment_ns + 1) * segment_ns
+        next_commit_ns = 0
+        try:
+            while not self.stopping.is_set():
+                if self.reload_wanted.is_set():
+                    self.reload_wanted.clear()
+                    self._reload()
+                self._obey_release()
+                sweeps = self.sampler.poll(0.25)
+                self._refuse_if_no_driver()
+                for sweep in sweeps:
+                    if self.accountant.feed(sweep.samples, self.sampler.infos):
+                        self.sampler.list_processes()
+                now_ns = self.clock.utc_ns()
+                # A sweep falls on the grid of the period; without one the deadline publishes what is known of the failure.
+                if (sweeps and now_ns >= next_commit_ns - COMMIT_NS // 10) or now_ns >= next_commit_ns + COMMIT_NS // 2:
+                    next_commit_ns = now_ns + COMMIT_NS
+                    self._commit_and_publish()
+                if now_ns >= next_seal_ns:
+                    next_seal_ns = (now_ns // segment_ns + 1) * segment_ns
+                    self._seal(now_ns // segment_ns * segment_ns)
+        finally:
+            self._commit_and_publish()
+            self._seal(None)
+            self.tokens.stop()
+            self.sampler.stop()
+            self.journal.close()
+
+    def _commit_and_publish(self) -> None:
+        self.accountant.add_tokens(self.tokens.drain())
+        try:
+            self.journal.commit(self.accountant.batch())
+        except JournalError as error:
+            self._say("journal", str(error))
+            self.accountant.not_committed()
+        else:
+            self._say("journal", "")
+            self.accountant.committed()
+        self.snapshot = snapshot = self._snapshot()
+        if self.steer is not None:
+            actions, self._dvfs = self.steer(snapshot)
+            self.accountant.add_actions(actions)
+
+    def _snapshot(self) -> Snapshot:
+        node, sampler = self.sampler.node, self.sampler
+        for uuid, device in sampler.devices.items():
+            self._say(uuid, "" if device.up else device.reason)
+        self._say("nvml", "" if node.up else node.reason)
+        health = (
+            SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
+            *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
+            *self.tokens.health(),
+        )
+        return self.accountant.snapshot(
+            self.clock.utc_ns(),
+            sampler.devices,
+            health,
+            self.journal.stats(),
+            dvfs=self._dvfs,
+            config_reload_ok=self.reload.ok,
+            config_reload_success_ns=self.reload.success_ns,
+            reader_restarts_total=node.restarts_total,
+            processes=self._costs(),
+        )
+
+    def _seal(self, up_to_ns: int | None) -> None:
+        try:
+            self.journal.seal(up_to_ns)
+        except JournalError as error:
+            self._say("segment", str(error))
+        else:
+            self._say("segment", "")
+
+    def _refuse_if_no_driver(self) -> None:
+        node = self.sampler.node
+        mode = self.config.sources.nvml.on_start_failure
+        if node.up or node.last_success_ns is not None or node.reason == "starting" or mode == "retry":
+            return
+        if mode == "fail":
+            raise WattlensError(
+                f"NVML does not answer: {node.reason}; on a machine without a GPU use --simulate, "
+                "and to wait for the driver set sources.nvml.on_start_failure: retry"
+            )
+        self.sampler.release(f"skipped at start: {node.reason}")
+
+    def _obey_release(self) -> None:
+        """`wattlens agent release` leaves a file with a deadline in the state folder."""
+        if time.monotonic() < self._next_release_check_s:
+            return
+        self._next_release_check_s = time.monotonic() + 1.0
+        path = self.state_dir / RELEASE_FILE
+        try:
+            until_ns = int(json.loads(path.read_text())["until_ns"])
+        except FileNotFoundError:
+            until_ns = 0
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._say("release", f"{path} is not readable ({error!r}); the driver is kept")
+            until_ns = 0
+        if until_ns > self.clock.utc_ns():
+            self.sampler.release("released on request")
+        elif self.sampler.node.reason == "released on request":
+            path.unlink(missing_ok=True)
+            self.sampler.resume()
+
+    def _reload(self) -> None:
+        if self.on_reload is None:
+            return
+        try:
+            self.on_reload(self)
+        except WattlensError as error:
+            self.reload.ok = False
+            log.error("configuration not reloaded, the old one stays: %s", error)
+        else:
+            self.reload.ok, self.reload.success_ns = True, self.clock.utc_ns()
+            log.info("configuration reloaded")
+
+    def _say(self, about: str, reason: str) -> None:
+        """Log a change once, not a state every second."""
+        if self._said.get(about, "") == reason or reason in ("starting", "not read yet"):
+            return
+        self._said[about] = reason
+        if reason:
+            log.warning("%s: %s", about, reason)
+        else:
+            log.info("%s: ok", about)
+
+    def _costs(self) -> tuple[ProcessCost, ...]:
+        pids = {"agent": os.getpid(), "reader": self.sampler.reader_pid}
+        return tuple(c for name, pid in pids.items() if pid is not None and (c := _cost(name, pid)) is not None)
+
+
+def _cost(name: str, pid: int) -> ProcessCost | None:
+    """CPU and resident memory of a process of ours; None once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        cpu_ns = (int(fields[11]) + int(fields[12])) * (NS_PER_S // os.sysconf("SC_CLK_TCK"))
+        return ProcessCost(name, cpu_ns, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, IndexError, ValueError):
+        return None

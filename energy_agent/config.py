@@ -1,0 +1,202 @@
+"""The agent's YAML file as a typed model. No file is needed: every default is safe and useful.
+
+An unknown key is an error that names the nearest known one; a wrong value names its key.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from energy_agent.core.errors import UsageError
+
+MAX_CONFIG_B = 1 << 20
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Node(_Section):
+    """Who this node is, and where its kernel shows itself."""
+
+    cluster: Name = Field("default", description="cluster name on every metric target and segment")
+    name: Name | None = Field(None, description="node name; else $NODE_NAME, else the host name")
+    procfs: Path = Field(Path("/proc"), description="root of the proc file system")
+
+
+class Sampling(_Section):
+    """How often devices are read."""
+
+    period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
+
+
+class NvmlSource(_Section):
+    """The GPUs of this node."""
+
+    on_start_failure: Literal["fail", "skip", "retry"] = Field(
+        "retry", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
+    )
+    gain_uncertainty_ratio: float = Field(
+        0.05, ge=0, le=0.5, description="systematic error of a board's sensor that was never calibrated, as a ratio"
+    )
+    calibration: dict[str, float] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
+
+
+class Sources(_Section):
+    """Where numbers come from."""
+
+    nvml: NvmlSource = NvmlSource()
+
+
+class Holders(_Section):
+    """Who holds a device."""
+
+    period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
+
+
+class TokenSource(_Section):
+    """One inference server's page."""
+
+    workload: str = Field(description="the workload whose tokens these are, as wattlens_workload_info names it")
+    url: str = Field(pattern=r"^http://", description="its /metrics page")
+    server: str = Field("vllm", description="which server's names to read; see energy_agent/sources/tokens")
+    period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
+
+
+class Ledger(_Section):
+    """The book of record."""
+
+    disk_budget_mib: int = Field(512, ge=16, description="the journal's size limit; sealed rows go first, unsealed never")
+    keep_hours: int = Field(48, ge=1, description="how long sealed rows stay in the journal")
+    segment_s: int = Field(3600, ge=10, description="length of a segment")
+
+
+class Web(_Section):
+    """/metrics, /healthz, /readyz."""
+
+    listen: str = Field("127.0.0.1:9479", pattern=r"^\S+:\d{1,5}$", description="ADDRESS:PORT; port 0 takes a free one")
+
+
+class DvfsGroup(_Section):
+    """Devices that are steered as one."""
+
+    name: Name
+    devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
+    workload: str = Field("", description="the workload whose tokens measure progress")
+
+
+class DvfsBlocks(_Section):
+    """Paired blocks: the policy is on and off in random order, and the two are compared."""
+
+    pairs: int = Field(8, ge=2, le=1000)
+    seconds: float = Field(10.0, ge=2, description="length of a block")
+    settle_s: float = Field(2.0, ge=0.5, description="left out at the start of each block")
+    seed: int = 0
+
+
+class Dvfs(_Section):
+    """Steering of clocks and limits. Nothing is steered unless this says so and the actuator allows it."""
+
+    mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="what the governor may do")
+    policy: str = Field("static", description="a file of dvfs/policies")
+    actuator: Path | None = Field(None, description="socket of `wattlens actuator`; needed to enforce")
+    period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between decisions")
+    groups: tuple[DvfsGroup, ...] = ()
+    blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
+
+
+class Config(_Section):
+    """The whole file."""
+
+    node: Node = Node()
+    sampling: Sampling = Sampling()
+    sources: Sources = Sources()
+    holders: Holders = Holders()
+    tokens: tuple[TokenSource, ...] = ()
+    ledger: Ledger = Ledger()
+    web: Web = Web()
+    dvfs: Dvfs = Dvfs()
+
+
+def load(path: Path | None) -> Config:
+    """Read and check a configuration file; None: the defaults.
+
+    Raises:
+        UsageError: one line that names the file, the key and what to do.
+    """
+    if path is None:
+        return Config()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_B + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from None
+    if len(raw) > MAX_CONFIG_B:
+        raise UsageError(f"configuration {path} is larger than {MAX_CONFIG_B} bytes")
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str = "configuration") -> Config:
+    """Check the text of a configuration; `name` stands in messages.
+
+    Raises:
+        UsageError: not UTF-8, not YAML, an unknown key or a wrong value.
+    """
+    try:
+        data = yaml.safe_load(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not UTF-8 text") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date or number
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
+    if data is None:
+        return Config()
+    if not isinstance(data, dict):
+        raise UsageError(f"{name} must be a mapping of sections such as 'sampling:', not a {type(data).__name__}")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{name}: {_explain(error)}") from None
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault in one line, and how many more there are."""
+    faults = error.errors(include_url=False, include_input=True)
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys_beside(first["loc"])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        message = f"unknown key {key!r}; {hint}"
+    elif first["type"] == "missing":
+        message = f"key {key!r} is missing"
+    else:
+        message = f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {str(first['input'])[:80]!r}"
+    return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str) and part in getattr(model, "model_fields", {}):
+            model = _model_of(model.model_fields[part].annotation) or model
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_of(inner)
+        if found is not None:
+            return found
+    return None

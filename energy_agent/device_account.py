@@ -1,0 +1,124 @@
+"""One device's account between commits: meter state, holders, event times, and what of it survives a restart.
+
+Pure. `restore` and `dump` are each other's inverse; the text is what the journal keeps.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap
+from energy_agent.holders.processes import DeviceHolders
+from energy_agent.hw.nvml_abi import EVENT_REASONS
+from energy_agent.metering.attribute import Holding, shares
+from energy_agent.metering.meter import MeterState, Sensor, Step, advance
+
+UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
+TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
+TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
+
+
+class SensorFor:
+    """What the meter may assume of a device, by its generation."""
+
+    def __init__(self, gap_ns: int) -> None:
+        self._gap_ns = gap_ns
+
+    def __call__(self, info: DeviceInfo) -> Sensor:
+        """The sensor of a device."""
+        limit_mw = info.power_limit_max_mw or UNKNOWN_POWER_MAX_MW
+        return Sensor(TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
+
+
+@dataclass(slots=True)
+class DeviceAccount:
+    """What the agent knows of one device."""
+
+    info: DeviceInfo
+    sensor: Sensor
+    meter: MeterState | None = None
+    sample: DeviceSample | None = None  # the last full reading, with energy and power of the last reading
+    holders: DeviceHolders = field(default_factory=lambda: DeviceHolders(None))
+    held_before: Holding | None = None  # holders at the last booked edge
+    event_ns: dict[str, int] = field(default_factory=dict)
+    xid: dict[int, int] = field(default_factory=dict)
+    _xid_seen: dict[int, int] = field(default_factory=dict)
+    edge_uj: int = 0
+
+    def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
+        """Book one reading."""
+        self._count_events(sample)
+        known_percent = sample.gpu_percent if sample.gpu_percent is not None else self._last_percent()
+        step: Step = advance(self.meter, replace(sample, gpu_percent=known_percent), self.sensor, boot_id)
+        self.meter = step.state
+        self._remember(sample)
+        if step.interval is None:
+            return [], step.gap
+        entries = shares(step.interval, self.held_before, self.holders.holding, self.holders.reason)
+        self.held_before = self.holders.holding
+        self.edge_uj = step.interval.edge_uj
+        return entries, step.gap
+
+    def _last_percent(self) -> int | None:
+        return self.sample.gpu_percent if self.sample is not None else None
+
+    def _remember(self, sample: DeviceSample) -> None:
+        """A fast reading brings energy and power alone: the rest stays that of the last full one."""
+        if self.sample is None or sample.sm_clock_mhz is not None or sample.absent.keys() - {"energy_mj", "power_mw"}:
+            self.sample = sample
+            return
+        self.sample = replace(
+            self.sample, t_ns=sample.t_ns, boot_ns=sample.boot_ns, energy_mj=sample.energy_mj, power_mw=sample.power_mw
+        )
+
+    def _count_events(self, sample: DeviceSample) -> None:
+        if sample.event_reasons is not None:
+            before = self.sample.boot_ns if self.sample is not None else sample.boot_ns
+            elapsed = max(0, min(sample.boot_ns - before, self.sensor.gap_ns))
+            for bit, name in EVENT_REASONS.items():
+                # Sampled: the reason is taken to have held since the last reading. An unset one appears at 0.
+                self.event_ns[name] = self.event_ns.get(name, 0) + (elapsed if sample.event_reasons & bit else 0)
+        if sample.xid_counts is not None:
+            for code, count in sample.xid_counts.items():
+                seen = self._xid_seen.get(code, 0)
+                self.xid[code] = self.xid.get(code, 0) + (count - seen if count >= seen else count)
+            self._xid_seen = dict(sample.xid_counts)
+
+    def dump(self) -> str:
+        """The part that survives, as JSON."""
+        held = None if self.held_before is None else sorted(self.held_before.weights)
+        return json.dumps(
+            {
+                "info": asdict(self.info),
+                "meter": asdict(self.meter) if self.meter is not None else None,
+                "held": held,
+                "event_ns": self.event_ns,
+                "xid": sorted(self.xid.items()),
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def restore(cls, text: str, sensor_for: SensorFor) -> "DeviceAccount":
+        """An account as it was at the last commit.
+
+        Raises:
+            ValueError: the text is not one of ours.
+        """
+        try:
+            body = json.loads(text)
+            info = DeviceInfo(**_known(body["info"], DeviceInfo))
+            meter = MeterState(**_known(body["meter"], MeterState)) if body["meter"] is not None else None
+            held = None if body["held"] is None else Holding(dict.fromkeys(body["held"], 0))
+            account = cls(info, sensor_for(info), meter, held_before=held, event_ns=dict(body["event_ns"]))
+            account.xid = {int(code): int(count) for code, count in body["xid"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a device state: {error!r}") from error
+        return account
+
+
+def _known(body: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Only the fields of this version, so that a newer agent's state can be read by an older one."""
+    names = {f.name for f in fields(kind)}
+    return {k: v for k, v in body.items() if k in names}

@@ -1,0 +1,61 @@
+"""What a process's cgroup says of the workload it belongs to. Pure: text of /proc/PID/cgroup in, name out.
+
+Both hierarchies are read: v2 is one line `0::PATH`, v1 a line per controller. The most telling path wins: a pod over its container,
+a container over a Slurm job, a job over a systemd unit.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+_POD = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
+_CONTAINER = re.compile(r"(?:^|/|docker-|cri-containerd-|crio-|libpod-)([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+_SLURM = re.compile(r"/job_(\d+)(?:/step_([\w.]+))?")
+_UNIT = re.compile(r"/([^/]+)\.(service|scope)(?=/|$)")
+_SESSION = re.compile(r"^(session-.*|user@\d+|init|app-.*|vte-spawn-.*|run-.*)$")
+MAX_NAME = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A workload by its cgroup. `kind` is pod, container, slurm or unit."""
+
+    kind: str
+    name: str
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def membership(text: str) -> Membership | None:
+    """The workload of a process, or None where the cgroup says nothing (a login session, a plain process)."""
+    paths = [line.split(":", 2)[2] for line in text.splitlines() if line.count(":") >= 2]
+    for find in (_pod, _container, _slurm, _unit):
+        for path in paths:
+            found = find(path)
+            if found is not None:
+                return found
+    return None
+
+
+def _pod(path: str) -> Membership | None:
+    match = _POD.search(path)
+    if match is None:
+        return None
+    uid = match[1].replace("_", "-")
+    container = _CONTAINER.search(path)
+    return Membership("pod", f"pod-{uid}", {"pod_uid": uid} | ({"container_id": container[1][:12]} if container else {}))
+
+
+def _container(path: str) -> Membership | None:
+    match = _CONTAINER.search(path)
+    return None if match is None else Membership("container", f"container-{match[1][:12]}", {"container_id": match[1][:12]})
+
+
+def _slurm(path: str) -> Membership | None:
+    match = _SLURM.search(path)
+    if match is None:
+        return None
+    return Membership("slurm", f"slurm-{match[1]}", {"job": match[1]} | ({"step": match[2]} if match[2] else {}))
+
+
+def _unit(path: str) -> Membership | None:
+    units = [m for m in _UNIT.finditer(path) if not _SESSION.match(m[1])]
+    return Membership("unit", units[-1][1][:MAX_NAME], {"unit": f"{units[-1][1]}.{units[-1][2]}"}) if units else None

@@ -1,0 +1,102 @@
+"""Holders by NVML's process list and /proc: which workload each process on a device belongs to.
+
+A process is known by (pid, start time), so that a reused pid is somebody else. /proc is an injected root. A pid that the agent
+cannot see (another pid namespace shows as 0; hidden by hidepid) is an unknown holder: its energy is unattributed, never guessed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_agent.core.types import ProcessUse, State, WorkloadFacts
+from energy_agent.holders.cgroup import MAX_NAME, membership
+from energy_agent.metering.attribute import Holding
+
+MAX_PROC_B = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process resolved to its workload."""
+
+    workload: str
+    facts: WorkloadFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHolders:
+    """Who holds one device. `holding` is None when that is not known, and then `reason` says why."""
+
+    holding: Holding | None
+    reason: State = State.STARTING
+    processes: tuple[tuple[int, int], ...] = ()  # (pid, start time)
+
+
+@dataclass(slots=True)
+class ProcessHolders:
+    """Resolves process lists; remembers each process, so that /proc is read once a process."""
+
+    procfs: Path
+    _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+
+    def resolve(self, processes: Iterable[ProcessUse], now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+        """Holders of one device by its process list, and the facts of workloads seen for the first time."""
+        weights: dict[str, int] = {}
+        identities: list[tuple[int, int]] = []
+        fresh: list[WorkloadFacts] = []
+        unknown = False
+        for process in processes:
+            started = self.start_time(process.pid)
+            if started is None:
+                unknown = unknown or process.pid == 0 or self._exists(process.pid)
+                continue
+            identity = (process.pid, started)
+            holder = self._known.get(identity)
+            if holder is None:
+                holder = self._look_up(process.pid, started, now_ns)
+                self._known[identity] = holder
+                fresh.append(holder.facts)
+            identities.append(identity)
+            weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_percent or 0)
+        if unknown:
+            return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities)), fresh
+        return DeviceHolders(Holding(weights), processes=tuple(identities)), fresh
+
+    def alive(self, identity: tuple[int, int]) -> bool:
+        """Whether that very process still lives."""
+        return self.start_time(identity[0]) == identity[1]
+
+    def forget_dead(self) -> None:
+        """Drop what has ended, so that a long-lived agent stays small."""
+        for identity in [i for i in self._known if not self.alive(i)]:
+            del self._known[identity]
+
+    def start_time(self, pid: int) -> int | None:
+        """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
+        text = self._read(pid, "stat")
+        if text is None:
+            return None
+        # The command (field 2) may hold anything, brackets and spaces included: count from its last bracket.
+        rest = text.rpartition(")")[2].split()
+        try:
+            return int(rest[19])
+        except (IndexError, ValueError):
+            return None
+
+    def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
+        member = membership(self._read(pid, "cgroup") or "")
+        if member is not None:
+            return Holder(member.name, WorkloadFacts(member.name, now_ns, member.kind, member.labels))
+        command = (self._read(pid, "comm") or "unknown").strip()[:MAX_NAME]
+        name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
+        return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
+
+    def _exists(self, pid: int) -> bool:
+        return (self.procfs / str(pid)).is_dir()
+
+    def _read(self, pid: int, name: str) -> str | None:
+        try:
+            with (self.procfs / str(pid) / name).open("rb") as file:
+                return file.read(MAX_PROC_B).decode(errors="replace")
+        except OSError:
+            return None

@@ -1,0 +1,239 @@
+"""The reader: an exec'ed child with one thread, the only scheduled NVML reader of the node.
+
+It may hang in the driver or die with it; the agent never does. Before each NVML call it marks (device, call, since) in shared
+memory, so that the agent can name what hangs, kill this process and go on without that device. One line of JSON a message on
+standard output; standard input takes one JSON line a command: {"include": UUID}, {"list_processes": true}.
+
+`--probe UUID` reads that device once and ends: whether a device answers again is found out by a process that may hang.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import select
+import struct
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+
+from energy_agent import reader_wire as wire
+from energy_agent.clock import clock_for
+from energy_agent.core.ports import Clock
+from energy_agent.core.types import DeviceInfo, DeviceSample
+from energy_agent.core.units import NS_PER_S
+from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
+from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
+
+MARK = struct.Struct("<q40s40s")
+"""CLOCK_BOOTTIME ns at which the call began (0: no call under way), UUID without its prefix's rest, call."""
+
+
+class Marker:
+    """The mark in shared memory; a memfd inherited from the agent."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._memory = mmap.mmap(fd, MARK.size) if fd is not None else mmap.mmap(-1, MARK.size)
+        self.device = b""
+
+    def __call__(self, call: str) -> None:
+        """A call begins."""
+        MARK.pack_into(self._memory, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self.device, call.encode()[:40])
+
+    def clear(self) -> None:
+        """No call is under way."""
+        MARK.pack_into(self._memory, 0, 0, b"", b"")
+
+
+class Reader:
+    """Opens NVML and sweeps over its devices."""
+
+    def __init__(self, nvml: Nvml, clock: Clock, marker: Marker, excluded: set[str], process_period_ns: int) -> None:
+        self._nvml = nvml
+        self._clock = clock
+        self._marker = marker
+        self._excluded = excluded
+        self._process_period_ns = process_period_ns
+        self._readers: dict[int, DeviceReader] = {}
+        self._uuids: dict[int, str] = {}
+        self._xids: dict[str, Counter[int]] = {}
+        self._events: XidEvents | None = None
+        self._next_list_ns = 0
+
+    def open(self) -> wire.Hello:
+        """Initialise NVML and describe its devices; a device that does not answer is told by the first sweep.
+
+        Raises:
+            NvmlError: NVML as a whole does not answer.
+        """
+        self._marker.device = b""
+        self._marker("Init")
+        self._nvml.init()
+        driver = self._nvml.driver_version()
+        infos = []
+        for index in range(self._nvml.device_count()):
+            try:
+                reader = self._reader(index)
+            except (DeviceGone, NvmlError):
+                continue
+            if reader is not None:
+                infos.append(reader.info)
+        self._watch_xids()
+        self._marker.clear()
+        return wire.Hello(driver, tuple(_with(i, n, driver) for n, i in self._indexed(infos)))
+
+    def sweep(self, *, full: bool) -> list[wire.Message]:
+        """Read every device that is not excluded; each is read whatever became of the others."""
+        list_processes = full and self._clock.boot_ns() >= self._next_list_ns
+        if list_processes:
+            self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
+        if full:
+            self._poll_xids()
+        messages: list[wire.Message] = []
+        for index in range(len(self._uuids) or self._nvml.device_count()):
+            try:
+                reader = self._reader(index)
+                if reader is None:
+                    continue
+                sample = reader.read(full=full, list_processes=list_processes)
+            except DeviceGone as gone:
+                self._readers.pop(index, None)
+                messages.append(wire.Gone(self._uuids.get(index, ""), gone.reason, gone.call))
+            except NvmlError as error:
+                self._readers.pop(index, None)
+                messages.append(wire.Gone(self._uuids.get(index, ""), error.name, error.call))
+            else:
+                if full:
+                    sample = _with_xids(sample, self._xids.get(reader.uuid))
+                messages.append(sample)
+        self._marker.clear()
+        return messages
+
+    def command(self, line: str) -> None:
+        """Obey one command of the agent; an unknown one is ignored, since agent and reader are of one version."""
+        order = json.loads(line)
+        if "include" in order:
+            self._excluded.discard(order["include"])
+        if order.get("list_processes"):
+            self._next_list_ns = 0
+
+    def _reader(self, index: int) -> DeviceReader | None:
+        """The reader of a device, (re)opened where needed; None while it is excluded."""
+        if self._uuids.get(index) in self._excluded:
+            return None
+        self._marker.device = self._uuids.get(index, f"index {index}").encode()[:40]
+        reader = self._readers.get(index)
+        if reader is None:
+            self._marker("GetHandleByIndex")
+            handle = self._nvml.device_by_index(index)
+            self._marker("GetUUID")
+            uuid = self._nvml.uuid(handle)
+            self._uuids[index] = uuid
+            if uuid in self._excluded:
+                return None
+            self._marker.device = uuid.encode()[:40]
+            reader = DeviceReader(self._nvml, handle, self._clock, self._marker)
+            self._readers[index] = reader
+        return reader
+
+    def _indexed(self, infos: list[DeviceInfo]) -> list[tuple[int, DeviceInfo]]:
+        index = {uuid: i for i, uuid in self._uuids.items()}
+        return [(index[info.uuid], info) for info in infos]
+
+    def _watch_xids(self) -> None:
+        handles = [r.handle for r in self._readers.values()]
+        try:
+            self._marker("RegisterEvents")
+            self._events = self._nvml.xid_events(handles)
+        except NvmlError:
+            self._events = None  # not on this platform: gpu_xid_errors_total is absent
+
+    def _poll_xids(self) -> None:
+        if self._events is None:
+            return
+        for uuid in self._uuids.values():
+            self._xids.setdefault(uuid, Counter())
+        self._marker("EventSetWait")
+        try:
+            for uuid, xid in self._events.poll():
+                self._xids.setdefault(uuid, Counter())[xid] += 1
+        except NvmlError:
+            self._events.close()
+            self._watch_xids()
+
+
+def _with(info: DeviceInfo, index: int, driver: str) -> DeviceInfo:
+    return replace(info, index=index, driver=driver)
+
+
+def _with_xids(sample: DeviceSample, counts: Counter[int] | None) -> DeviceSample:
+    return sample if counts is None else replace(sample, xid_counts=dict(counts))
+
+
+def next_tick_ns(now_ns: int, period_ns: int) -> int:
+    """The next instant on the grid of the period, so that readings fall on the edges of whole seconds and cells."""
+    return (now_ns // period_ns + 1) * period_ns
+
+
+def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
+    """Sweep on the grid until standard output or input closes."""
+    out = sys.stdout.buffer
+    try:
+        out.write(wire.encode(reader.open()))
+        out.flush()
+    except NvmlError as error:
+        out.write(wire.encode(wire.Fatal(error.name, error.call)))
+        out.flush()
+        return 1
+    sequence, next_full_ns, open_input = 0, 0, True
+    due_ns = clock.utc_ns()
+    while True:
+        full = due_ns >= next_full_ns
+        if full:
+            next_full_ns = next_tick_ns(due_ns, full_period_ns)
+        began = time.perf_counter()
+        messages = reader.sweep(full=full)
+        messages.append(wire.Tick(sequence, time.perf_counter() - began))
+        out.write(b"".join(wire.encode(m) for m in messages))
+        out.flush()
+        sequence += 1
+        due_ns = next_tick_ns(clock.utc_ns(), period_ns)
+        while (left_ns := due_ns - clock.utc_ns()) > 0:
+            ready = select.select([0] if open_input else [], [], [], clock.real_seconds(left_ns / NS_PER_S))[0]
+            if ready:
+                line = sys.stdin.readline()
+                if not line:
+                    return 0  # the agent is gone: so are we
+                reader.command(line)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The child's command line; the agent is its only user."""
+    parser = argparse.ArgumentParser(prog="wattlens-reader", description=__doc__)
+    parser.add_argument("--period-ns", type=int, default=NS_PER_S)
+    parser.add_argument("--full-period-ns", type=int, default=NS_PER_S)
+    parser.add_argument("--process-period-ns", type=int, default=5 * NS_PER_S)
+    parser.add_argument("--exclude", action="append", default=[])
+    parser.add_argument("--mark-fd", type=int)
+    parser.add_argument("--probe", metavar="UUID")
+    args = parser.parse_args(argv)
+    from energy_agent.hw.nvml_real import RealNvml
+
+    clock = clock_for(os.environ)
+    marker = Marker(args.mark_fd)
+    nvml = RealNvml()
+    if args.probe:
+        try:
+            nvml.init()
+            DeviceReader(nvml, nvml.device_by_uuid(args.probe), clock, marker).read(full=True)
+        except (NvmlError, DeviceGone) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        return 0
+    reader = Reader(nvml, clock, marker, set(args.exclude), args.process_period_ns)
+    return run(reader, clock, args.period_ns, args.full_period_ns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

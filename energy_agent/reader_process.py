@@ -1,0 +1,177 @@
+"""One reader child: start it, read its lines, know what it hangs in, end it. No policy."""
+
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from energy_agent import reader_wire as wire
+from energy_agent.reader import MARK
+
+MAX_LINE_B = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """What a reader is started with."""
+
+    period_ns: int
+    full_period_ns: int
+    process_period_ns: int
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An NVML call under way. `device` is a UUID, or empty for a call that is about the node."""
+
+    device: str
+    call: str
+    seconds: float
+
+
+class ReaderProcess:
+    """A running reader."""
+
+    def __init__(self, options: ReaderOptions, excluded: set[str]) -> None:
+        fd = os.memfd_create("wattlens-mark")
+        try:
+            os.ftruncate(fd, MARK.size)
+            self._mark = mmap.mmap(fd, MARK.size)
+            command = [sys.executable, "-m", "energy_agent.reader", "--mark-fd", str(fd)]
+            command += ["--period-ns", str(options.period_ns), "--full-period-ns", str(options.full_period_ns)]
+            command += ["--process-period-ns", str(options.process_period_ns)]
+            for uuid in sorted(excluded):
+                command += ["--exclude", uuid]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=dict(options.environ),
+                pass_fds=(fd,),
+                bufsize=0,
+            )
+        finally:
+            os.close(fd)
+        assert self._process.stdout is not None
+        self._out = self._process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._buffer = b""
+        self.started_s = time.monotonic()
+        self.ticks = 0
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """To wait on with select."""
+        return self._out.fileno()
+
+    def messages(self) -> list[wire.Message] | None:
+        """Messages that have come; None when the reader has ended."""
+        ended = False
+        while True:
+            try:
+                chunk = os.read(self._out.fileno(), 1 << 16)
+            except BlockingIOError:
+                break
+            if not chunk:
+                ended = True
+                break
+            self._buffer += chunk
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > MAX_LINE_B:
+            self.kill()
+            return None
+        messages = []
+        for line in lines:
+            message = wire.decode(line)
+            if isinstance(message, wire.Tick):
+                self.ticks += 1
+            messages.append(message)
+        return None if ended and not messages else messages
+
+    def under_way(self) -> Call | None:
+        """The NVML call that has not returned yet."""
+        since_ns, device, call = MARK.unpack_from(self._mark, 0)
+        if not since_ns:
+            return None
+        seconds = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns) / 1e9
+        return Call(device.rstrip(b"\0").decode(), call.rstrip(b"\0").decode(), seconds)
+
+    def order(self, **command: str | bool) -> None:
+        """Send one command; a reader that has ended is found out by `messages`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        except BrokenPipeError:
+            return
+
+    def kill(self) -> None:
+        """SIGKILL: it may be anywhere in the driver."""
+        self._process.send_signal(signal.SIGKILL)
+
+    def reaped(self, within_s: float = 0.0) -> bool:
+        """Whether it has ended; an unkillable one hangs in the kernel."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Let go of the pipes; with its input closed a healthy reader ends by itself."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def stop(self, within_s: float = 2.0) -> bool:
+        """End it politely, then by force; False if not even that ends it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self.reaped(within_s):
+            return True
+        self.kill()
+        return self.reaped(0.5)
+
+
+class Probe:
+    """A one-shot reading of one device by a process of its own, which may hang."""
+
+    def __init__(self, uuid: str, environ: Mapping[str, str], timeout_s: float) -> None:
+        self.uuid = uuid
+        self._deadline_s = time.monotonic() + timeout_s
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "energy_agent.reader", "--probe", uuid],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def answer(self) -> bool | None:
+        """True: the device answers; False: it does not; None: not known yet."""
+        code = self._process.poll()
+        if code is not None:
+            return code == 0
+        if time.monotonic() < self._deadline_s:
+            return None
+        self._process.kill()
+        return False
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process.poll() is None:
+            self._process.kill()
+            try:
+                self._process.wait(1.0)
+            except subprocess.TimeoutExpired:
+                return  # in the kernel; init reaps it

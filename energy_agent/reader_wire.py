@@ -1,0 +1,112 @@
+"""Messages of the reader to the agent: one JSON object a line. Pure.
+
+hello   driver and devices, once NVML answered
+sample  one device, read once
+gone    one device does not answer, with the NVML code and the call
+tick    the sweep over all devices is complete; seconds spent in NVML
+fatal   NVML as a whole does not answer; the reader ends
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
+
+_PLAIN = tuple(
+    f.name for f in fields(DeviceSample) if f.name not in {"uuid", "t_ns", "boot_ns", "xid_counts", "processes", "absent"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """NVML answered."""
+
+    driver: str
+    devices: tuple[DeviceInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A device does not answer."""
+
+    uuid: str
+    reason: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A sweep is complete."""
+
+    sequence: int
+    nvml_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """NVML does not answer as a whole."""
+
+    reason: str
+    call: str
+
+
+Message = Hello | DeviceSample | Gone | Tick | Fatal
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included."""
+    if isinstance(message, DeviceSample):
+        body: dict[str, Any] = {"k": "sample", "uuid": message.uuid, "t_ns": message.t_ns, "boot_ns": message.boot_ns}
+        for name in _PLAIN:
+            value = getattr(message, name)
+            if value is not None:
+                body[name] = value
+        if message.absent:
+            body["absent"] = message.absent
+        if message.xid_counts is not None:
+            body["xid"] = list(message.xid_counts.items())
+        if message.processes is not None:
+            body["processes"] = [[p.pid, p.memory_b, p.sm_percent] for p in message.processes]
+    elif isinstance(message, Hello):
+        devices = [{f.name: getattr(d, f.name) for f in fields(d)} for d in message.devices]
+        body = {"k": "hello", "driver": message.driver, "devices": devices}
+    elif isinstance(message, Gone):
+        body = {"k": "gone", "uuid": message.uuid, "reason": message.reason, "call": message.call}
+    elif isinstance(message, Tick):
+        body = {"k": "tick", "sequence": message.sequence, "nvml_s": message.nvml_s}
+    else:
+        body = {"k": "fatal", "reason": message.reason, "call": message.call}
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """The message of one line.
+
+    Raises:
+        ValueError: not a message of this version.
+    """
+    body = json.loads(line)
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    try:
+        return _DECODERS[body.pop("k")](body)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error!r}") from error
+
+
+def _sample(body: dict[str, Any]) -> DeviceSample:
+    processes = body.pop("processes", None)
+    xid: Mapping[int, int] | None = dict(body.pop("xid")) if "xid" in body else None
+    holders = None if processes is None else tuple(ProcessUse(*p) for p in processes)
+    return DeviceSample(processes=holders, xid_counts=xid, **body)
+
+
+_DECODERS = {
+    "hello": lambda b: Hello(b["driver"], tuple(DeviceInfo(**d) for d in b["devices"])),
+    "sample": _sample,
+    "gone": lambda b: Gone(**b),
+    "tick": lambda b: Tick(**b),
+    "fatal": lambda b: Fatal(**b),
+}

@@ -1,0 +1,241 @@
+"""Sampling: keeps exactly one reader alive whatever the driver does, and says of every device whether it answers.
+
+A reader that hangs is killed after one period and replaced by one without the device it hung in; a prober tries that device
+with back-off and it returns by itself. Readers that not even SIGKILL ends hang in the kernel: with two of them NVML is absent,
+with that reason, until one ends. `release` lets go of the driver (update, GPU reset) and comes back by itself.
+"""
+
+import select
+import time
+from dataclasses import dataclass, field
+
+from energy_agent import reader_wire as wire
+from energy_agent.core.types import DeviceInfo, DeviceSample
+from energy_agent.reader_process import Probe, ReaderOptions, ReaderProcess
+
+MAX_UNKILLABLE = 2
+INIT_HANG_S = 30.0
+MAX_BACK_OFF_S = 60.0
+GONE_RESTART_S = 5.0
+
+
+@dataclass(slots=True)
+class DeviceHealth:
+    """Whether a device answers. `last_success_ns` is UTC."""
+
+    up: bool = False
+    reason: str = "not read yet"
+    excluded: bool = False
+    last_success_ns: int | None = None
+    probe_at_s: float = 0.0
+    back_off_s: float = 1.0
+
+    def failed(self, reason: str, now_s: float) -> None:
+        """It does not answer; the next probe is due after the back-off."""
+        if self.up or self.reason != reason:
+            self.back_off_s = 1.0
+            self.probe_at_s = now_s + self.back_off_s
+        self.up, self.reason = False, reason
+
+    def probed_in_vain(self, now_s: float) -> None:
+        """Wait twice as long before the next probe."""
+        self.back_off_s = min(2 * self.back_off_s, MAX_BACK_OFF_S)
+        self.probe_at_s = now_s + self.back_off_s
+
+    def answered(self, t_ns: int) -> None:
+        """It answers."""
+        self.up, self.reason, self.excluded, self.back_off_s, self.last_success_ns = True, "", False, 1.0, t_ns
+
+
+@dataclass(slots=True)
+class NodeHealth:
+    """Whether NVML answers at all."""
+
+    up: bool = False
+    reason: str = "starting"
+    last_success_ns: int | None = None
+    poll_s: float | None = None
+    driver: str = ""
+    restarts_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one complete sweep brought."""
+
+    samples: tuple[DeviceSample, ...]
+
+
+@dataclass(slots=True)
+class Sampler:
+    """The supervisor of the reader. Call `poll` in a loop; it waits at most `timeout_s`."""
+
+    options: ReaderOptions
+    hang_s: float  # one period, and at least a second: a healthy driver may take tens of ms
+    node: NodeHealth = field(default_factory=NodeHealth)
+    devices: dict[str, DeviceHealth] = field(default_factory=dict)
+    infos: dict[str, DeviceInfo] = field(default_factory=dict)
+    _reader: ReaderProcess | None = None
+    _partial: list[DeviceSample] = field(default_factory=list)
+    _unkillable: list[ReaderProcess] = field(default_factory=list)
+    _start_at_s: float = 0.0
+    _back_off_s: float = 1.0
+    _released: bool = False
+    _probe: Probe | None = None
+
+    def poll(self, timeout_s: float) -> list[Sweep]:
+        """Sweeps that were completed within `timeout_s`; returns as soon as there is one, or something changed."""
+        self._start_if_due()
+        reader = self._reader
+        if reader is None:
+            time.sleep(min(timeout_s, 0.1))
+            self._unkillable = [r for r in self._unkillable if not r.reaped()]
+            return []
+        # Look at the mark at least four times within the time after which a call counts as hung.
+        select.select([reader], [], [], min(timeout_s, self.hang_s / 4))
+        messages = reader.messages()
+        if messages is None:
+            self._ended(reader, "the reader ended")
+            return []
+        sweeps = []
+        for message in messages:
+            sweep = self._take(message)
+            if sweep is not None:
+                sweeps.append(sweep)
+        if not sweeps and self._reader is reader:
+            self._check_hang(reader)
+        self._drive_probe()
+        return sweeps
+
+    def list_processes(self) -> None:
+        """Ask for holders at the next sweep, since one has come or gone."""
+        if self._reader is not None:
+            self._reader.order(list_processes=True)
+
+    def release(self, reason: str) -> None:
+        """Let go of the driver until `resume`."""
+        if self._released:
+            return
+        self._released = True
+        self._stop_reader()
+        self._down(reason)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._released:
+            self._released = False
+            self._start_at_s = 0.0
+
+    @property
+    def reader_pid(self) -> int | None:
+        """Process id of the reader, for health and tests."""
+        return self._reader.pid if self._reader is not None else None
+
+    def stop(self) -> None:
+        """End every child."""
+        self._released = True
+        self._stop_reader()
+        if self._probe is not None:
+            self._probe.stop()
+
+    def _start_if_due(self) -> None:
+        if self._reader is not None or self._released or time.monotonic() < self._start_at_s:
+            return
+        self._unkillable = [r for r in self._unkillable if not r.reaped()]
+        if len(self._unkillable) >= MAX_UNKILLABLE:
+            self._down(f"{len(self._unkillable)} readers hang in the driver and cannot be killed")
+            self._start_at_s = time.monotonic() + 1.0
+            return
+        self._partial = []
+        self._reader = ReaderProcess(self.options, {u for u, d in self.devices.items() if d.excluded})
+
+    def _take(self, message: wire.Message) -> Sweep | None:
+        now_s = time.monotonic()
+        if isinstance(message, DeviceSample):
+            self._partial.append(message)
+            self.devices.setdefault(message.uuid, DeviceHealth()).answered(message.t_ns)
+        elif isinstance(message, wire.Gone):
+            if message.uuid:
+                self.devices.setdefault(message.uuid, DeviceHealth()).failed(f"{message.reason} ({message.call})", now_s)
+        elif isinstance(message, wire.Tick):
+            samples, self._partial = tuple(self._partial), []
+            self._back_off_s = 1.0
+            self.node.up, self.node.reason, self.node.poll_s = True, "", message.nvml_s
+            if samples:
+                self.node.last_success_ns = samples[-1].t_ns
+            return Sweep(samples)
+        elif isinstance(message, wire.Hello):
+            self.node.driver = message.driver
+            for info in message.devices:
+                self.infos[info.uuid] = info
+                self.devices.setdefault(info.uuid, DeviceHealth())
+        elif isinstance(message, wire.Fatal):
+            self._down(f"{message.reason} ({message.call})")
+        return None
+
+    def _check_hang(self, reader: ReaderProcess) -> None:
+        call = reader.under_way()
+        if call is None or call.seconds < (self.hang_s if call.device or reader.ticks else INIT_HANG_S):
+            return
+        reason = f"{call.call} hangs in the driver"
+        if call.device in self.devices:
+            device = self.devices[call.device]
+            device.failed(reason, time.monotonic())
+            device.excluded = True
+        self._partial = []
+        reader.kill()
+        self._reader = None
+        self.node.restarts_total += 1
+        if not reader.reaped(0.5):
+            self._unkillable.append(reader)
+        self._start_at_s = 0.0
+        self._start_if_due()  # at once: the other devices must keep their cadence
+
+    def _ended(self, reader: ReaderProcess, reason: str) -> None:
+        reader.reaped(1.0)
+        self._reader = None
+        self.node.restarts_total += 1
+        if reader.ticks == 0:
+            if self.node.up or self.node.reason == "starting":
+                self._down(reason)
+            self._start_at_s = time.monotonic() + self._back_off_s
+            self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
+        else:
+            self._start_at_s = 0.0
+            self._start_if_due()
+
+    def _down(self, reason: str) -> None:
+        now_s = time.monotonic()
+        self.node.up, self.node.reason = False, reason
+        for device in self.devices.values():
+            device.failed(reason, now_s)
+
+    def _stop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.stop():
+            self._unkillable.append(reader)
+
+    def _drive_probe(self) -> None:
+        """Try one device that does not answer; what answers comes back into the sweep."""
+        now_s = time.monotonic()
+        if self._probe is None:
+            due = [u for u, d in self.devices.items() if not d.up and now_s >= d.probe_at_s]
+            if due and self._reader is not None:
+                self._probe = Probe(due[0], self.options.environ, max(self.hang_s, 2.0))
+            return
+        answer = self._probe.answer()
+        if answer is None:
+            return
+        uuid, self._probe = self._probe.uuid, None
+        device = self.devices[uuid]
+        if not answer or device.up:
+            device.probed_in_vain(now_s)
+            return
+        device.probe_at_s = now_s + GONE_RESTART_S
+        if device.excluded and self._reader is not None:
+            device.excluded = False
+            self._reader.order(include=uuid)
+        elif self._reader is not None:
+            # A fresh process sees it and ours does not: NVML has to be opened anew.
+            self._stop_reader()
+            self._start_at_s = 0.0

@@ -1,0 +1,174 @@
+"""The composition root: configuration -> objects -> processes. The only module that knows every package."""
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import wattlens
+from energy_agent import config as configuration
+from energy_agent.accounting import Accountant
+from energy_agent.agent import Agent
+from energy_agent.clock import clock_for
+from energy_agent.config import Config
+from energy_agent.core.errors import UsageError
+from energy_agent.core.types import Identity
+from energy_agent.core.units import NS_PER_S
+from energy_agent.device_account import SensorFor
+from energy_agent.holders.processes import ProcessHolders
+from energy_agent.ledger.journal import Journal
+from energy_agent.metering.meter import gap_threshold_ns
+from energy_agent.reader_process import ReaderOptions
+from energy_agent.sampling import Sampler
+from energy_agent.server import Server
+from energy_agent.token_poller import TokenPoller
+
+log = logging.getLogger("wattlens")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What the command line says; it wins over the file."""
+
+    config: Path | None = None
+    state: Path | None = None
+    listen: str | None = None
+    simulate: Path | None = None
+
+
+def default_state_dir() -> Path:
+    """/var/lib/wattlens as root, else the XDG state folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/wattlens")
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local/state") / "wattlens"
+
+
+def run_agent(options: AgentOptions) -> int:
+    """Run the node agent until SIGTERM or SIGINT."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = configuration.load(options.config)
+    state = options.state or default_state_dir()
+    with ExitStack() as stack:
+        stack.enter_context(_owned(state))
+        agent = build_agent(config, options, state)
+        address, port = _split_listen(options.listen or config.web.listen)
+        server = Server(address, port, lambda: agent.snapshot, agent.clock)
+        agent.on_reload = lambda a: _reload(a, options)
+        signal.signal(signal.SIGTERM, lambda *_: agent.stopping.set())
+        signal.signal(signal.SIGINT, lambda *_: agent.stopping.set())
+        signal.signal(signal.SIGHUP, lambda *_: agent.reload_wanted.set())
+        server.start()
+        stack.callback(server.stop)
+        log.info("wattlens %s: http://%s:%d/metrics, state in %s", wattlens.__version__, address, server.port, state)
+        agent.run()
+    return 0
+
+
+def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
+    """All objects of the agent, not yet running."""
+    environ = simulated_environ(options.simulate)
+    clock = clock_for(environ)
+    simulated = options.simulate is not None
+    identity = Identity(
+        cluster=config.node.cluster,
+        node=config.node.name or os.environ.get("NODE_NAME") or socket.gethostname(),
+        boot_id=clock.boot_id(),
+        version=wattlens.__version__,
+        simulated=simulated,
+    )
+    ledger = config.ledger
+    journal = Journal.open(
+        state / "journal.db",
+        identity,
+        disk_budget_b=ledger.disk_budget_mib << 20,
+        keep_ns=ledger.keep_hours * 3600 * NS_PER_S,
+        utc_ns=clock.utc_ns,
+    )
+    if journal.notice:
+        log.error("%s", journal.notice)
+    procfs = options.simulate / "proc" if options.simulate is not None else config.node.procfs
+    nvml = config.sources.nvml
+    period_ns = round(config.sampling.period_s * NS_PER_S)
+    accountant = Accountant(
+        identity,
+        ProcessHolders(procfs),
+        SensorFor(gap_threshold_ns(period_ns)),
+        nvml.calibration,
+        nvml.gain_uncertainty_ratio,
+    )
+    for uuid in accountant.restore(journal.states(), journal.totals()):
+        log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)
+    tokens = TokenPoller(clock)
+    tokens.configure(config.tokens)
+    sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
+    return Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
+
+
+def simulated_environ(directory: Path | None) -> dict[str, str]:
+    """The environment of processes that read NVML: the driver's library, or that of a simulated node.
+
+    Raises:
+        UsageError: no simulated node runs in `directory`.
+    """
+    environ = dict(os.environ)
+    if directory is None:
+        environ.pop("WATTLENS_SIM", None)
+        return environ
+    from energy_agent.sim.node import SimulatedNode
+
+    return environ | SimulatedNode.attach(directory).environ()
+
+
+def _reader_options(config: Config, environ: Mapping[str, str]) -> ReaderOptions:
+    period_ns = round(config.sampling.period_s * NS_PER_S)
+    holders_ns = round(config.holders.period_s * NS_PER_S)
+    return ReaderOptions(period_ns, max(period_ns, NS_PER_S), holders_ns, environ)
+
+
+def _reload(agent: Agent, options: AgentOptions) -> None:
+    """Take over what can change while the agent runs: the token servers. The rest needs a restart, and says so."""
+    if options.config is None:
+        raise UsageError("the agent was started without --config, so there is nothing to reload")
+    fresh = configuration.load(options.config)
+    agent.tokens.configure(fresh.tokens)
+    kept = fresh.model_copy(update={"tokens": agent.config.tokens})
+    changed = [name for name in type(fresh).model_fields if getattr(kept, name) != getattr(agent.config, name)]
+    if changed:
+        log.warning("sections that need a restart to take effect: %s", ", ".join(changed))
+
+
+class _owned:  # noqa: N801 - reads as a with statement
+    """The state folder, held by one agent at a time."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._state.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._fd = os.open(self._state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        except OSError as error:
+            raise UsageError(f"state folder {self._state}: {error.strerror}; give a writable one with --state") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise UsageError(f"state folder {self._state} is in use by another agent; give another with --state") from None
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _split_listen(listen: str) -> tuple[str, int]:
+    address, _, port = listen.rpartition(":")
+    if not address or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"--listen {listen!r} is not ADDRESS:PORT")
+    return address.strip("[]"), int(port)

@@ -1,0 +1,79 @@
+"""`wattlens agent`: the node agent, and `release`/`return` to let go of the driver for an update or a GPU reset."""
+
+import argparse
+import json
+import re
+import time
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+MAX_RELEASE_S = 24 * 3600
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("run", "release", "return"),
+        default="run",
+        help="run the agent (default); release: let go of the driver for a while; return: read again now",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file; every key has a default")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="journal and segments (default: /var/lib/wattlens as root, else the XDG state folder)",
+    )
+    parser.add_argument("--listen", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
+    parser.add_argument(
+        "--simulate",
+        type=Path,
+        metavar="DIR",
+        nargs="?",
+        const=Path(),
+        help="read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
+    )
+    parser.add_argument("--for", dest="duration", default="10m", metavar="TIME",
+                        help="with release: for how long, such as 90s, 10m or 2h (default 10m)")  # fmt: skip
+
+
+def _run(args: argparse.Namespace) -> int:
+    from wattlens.app import AgentOptions, default_state_dir, run_agent
+
+    state = args.state or default_state_dir()
+    if args.action == "run":
+        simulate = args.simulate
+        if simulate == Path():
+            from energy_agent.sim.node import default_directory
+
+            simulate = default_directory()
+        return run_agent(AgentOptions(args.config, args.state, args.listen, simulate))
+    from energy_agent.agent import RELEASE_FILE
+
+    path = state / RELEASE_FILE
+    seconds = _seconds(args.duration) if args.action == "release" else 0
+    try:
+        if not (state / "agent.lock").exists():
+            raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps({"until_ns": time.time_ns() + seconds * 1_000_000_000}))
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    print(f"the driver is released for {args.duration}; the agent returns by itself" if seconds else "the agent reads again")
+    return 0
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,6})([smh])", text)
+    seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
+    if not 0 < seconds <= MAX_RELEASE_S:
+        raise UsageError(f"--for {text!r} is not a time such as 90s, 10m or 2h, of at most 24h")
+    return seconds
+
+
+SPEC = Command("run the node agent: read GPUs, keep the ledger, serve /metrics", _configure, _run)

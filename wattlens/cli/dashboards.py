@@ -1,0 +1,61 @@
+"""`wattlens dashboards build|check`: the committed dashboards, rules and metric reference, from the code."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
+    build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write under (default: here)")
+    build.set_defaults(action=_build)
+    check = actions.add_parser(
+        "check",
+        help="check the committed files",
+        description="Check that the committed files are what the code builds, that each metric they use is in the catalogue "
+        "and that every query parses. Exit code 1 where not.",
+    )
+    check.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: here)")
+    check.set_defaults(action=_check)
+    for each in (build, check):
+        each.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return int(arguments.action(arguments))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"building dashboards needs {error.name}; install: pip install 'wattlens[dev]'") from None
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from dashboards.build import build
+
+    try:
+        written = [str(path) for path in build(arguments.out)]
+    except OSError as error:
+        raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
+    print(json.dumps({"written": written}) if arguments.json else "\n".join(written))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from dashboards.build import artefacts, check
+
+    problems = check(arguments.dir)
+    if arguments.json:
+        print(json.dumps({"files": sorted(artefacts()), "problems": problems}))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            print(f"{len(artefacts())} files are fresh, every metric is known, every query parses")
+    return 1 if problems else 0
+
+
+SPEC = Command("build and check the Grafana dashboards, Prometheus rules and metric reference", _configure, _run)
