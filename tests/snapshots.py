@@ -34,7 +34,7 @@ def uuid(gpu: int) -> str:
 
 @dataclass
 class Player:
-    """Makes the snapshot of a step. `lost` are GPUs that do not answer; `extra` adds workloads, each on one GPU in two states."""
+    """Makes the snapshot of a step. `lost` are GPUs that do not answer; `extra` adds small workloads."""
 
     gpus: int = 8
     extra: int = 0
@@ -114,7 +114,7 @@ class Player:
             unattributed_uj={"gap": 1_234_567},
             gain_uncertainty_ratio=GAIN_RATIO,
             edge_uj=70_000_000,
-            event_ns={reason: step * 20_000_000 for reason in EVENTS},
+            event_ns=dict.fromkeys(EVENTS, step * 20_000_000),
             gap_bound_uj=5_000_001,
         )
         return replace(view, up=False, reason="GPU_IS_LOST", sample=None) if gpu in self.lost else view

@@ -1,0 +1,121 @@
+"""What a dashboard is, apart from any schema: rows of panels, each with its queries and its explanation."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from energy_agent.core.signals import metric
+
+Kind = Literal["timeseries", "stat", "states", "table"]
+Scope = Literal["node", "gpu", "workload"]
+
+GPU = "{{instance}} GPU {{gpu}}"
+RATE = "$__rate_interval"
+RANGE = "$__range"
+BLUE, ORANGE, GREY, PURPLE = "#3274D9", "#FF9830", "#8E8E8E", "#8F3BB8"  # told apart by colour-blind eyes
+
+_NODE = ('cluster=~"$cluster"', 'job=~"$job"', 'instance=~"$instance"')
+_SCOPES: dict[Scope, tuple[str, ...]] = {
+    "node": _NODE,
+    "gpu": (*_NODE, 'gpu=~"$gpu"'),
+    "workload": (*_NODE, 'workload=~"$workload"'),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A PromQL query; `legend` names its series with label templates."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A panel.
+
+    Args:
+        description: what it shows, from which metric, how computed.
+        unit: a Grafana unit id.
+        states: value -> (text, colour), so that no state is told by colour or number alone.
+        stacked: the series are disjoint parts of a whole.
+        no_value: what an empty panel says; it tells what is known, never a calm nothing.
+    """
+
+    title: str
+    description: str
+    unit: str
+    queries: tuple[Query, ...]
+    kind: Kind = "timeseries"
+    width: int = 12
+    height: int = 8
+    minimum: float | None = None
+    maximum: float | None = None
+    decimals: int | None = None
+    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    stacked: bool = False
+    no_value: str = "no data: not reported, or the agent is not scraped"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Panels under a heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A choice at the head of the dashboard, anchored to a metric that has the label."""
+
+    name: str
+    label: str
+    anchor: str  # a selector
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A dashboard. `uid` is what links point to and never changes."""
+
+    uid: str
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+    rows: tuple[Row, ...]
+
+    def panels(self) -> Iterator[Panel]:
+        """All panels."""
+        return (panel for row in self.rows for panel in row.panels)
+
+
+def series(name: str, *matchers: str, scope: Scope = "gpu") -> str:
+    """Selector of a signal of the catalogue, narrowed by the dashboard's variables.
+
+    Raises:
+        LookupError: the catalogue exports no such signal.
+    """
+    return recorded(metric(name), *matchers, scope=scope)
+
+
+def recorded(name: str, *matchers: str, scope: Scope = "workload") -> str:
+    """Selector of a metric by its full name, narrowed by the dashboard's variables."""
+    return f"{name}{{{','.join((*_SCOPES[scope], *matchers))}}}"
+
+
+def increase(name: str, scope: Scope = "gpu", window: str = RANGE) -> str:
+    """Increase of a counter over the chosen time, or another window."""
+    return f"increase({series(name, scope=scope)}[{window}])"
+
+
+def fleet_variables() -> tuple[Variable, ...]:
+    """cluster, job, instance, gpu and workload, each narrowed by those before it."""
+    build = metric("build_info")
+    cluster, job, instance = _NODE
+    return (
+        Variable("cluster", "Cluster", build),
+        Variable("job", "Job", f"{build}{{{cluster}}}"),
+        Variable("instance", "Node", f"{build}{{{cluster},{job}}}"),
+        Variable("gpu", "GPU", f"{metric('gpu_up')}{{{cluster},{job},{instance}}}"),
+        Variable("workload", "Workload", f"{metric('workload_energy_joules_total')}{{{cluster},{job},{instance}}}"),
+    )

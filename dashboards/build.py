@@ -1,0 +1,96 @@
+"""What is built from Python and committed: the dashboards, the rules and the reference; and the check that it is right."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dashboards import classic, gpu, reference, rules
+from dashboards.board import Board
+from energy_agent.core.signals import CATALOGUE
+
+_NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
+_SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
+
+
+def boards() -> tuple[Board, ...]:
+    """Every dashboard."""
+    return (gpu.board(),)
+
+
+def artefacts() -> dict[str, str]:
+    """Path from the repository's root -> content of each built file."""
+    files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in boards()}
+    files["dashboards/prometheus/wattlens-rules.yml"] = rules.to_yaml()
+    files["docs/metrics.md"] = reference.to_markdown()
+    return files
+
+
+def build(root: Path) -> list[Path]:
+    """Write every file under `root`; returns their paths."""
+    written = []
+    for name, content in artefacts().items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def check(root: Path) -> list[str]:
+    """What is wrong with the files under `root`, a line each that starts with the file; empty when nothing is."""
+    return [*_stale(root), *_queries()]
+
+
+def _stale(root: Path) -> Iterator[str]:
+    for name, content in artefacts().items():
+        path = root / name
+        try:
+            committed = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"{name}: cannot be read: {error}; run: wattlens dashboards build"
+            continue
+        if committed != content:
+            yield f"{name}: differs from what the code builds; run: wattlens dashboards build"
+
+
+def _queries() -> Iterator[str]:
+    known = {s.metric for s in CATALOGUE if not s.reserved} | {r.record for group in rules.groups() for r in group.rules}
+    for where, expr in expressions():
+        unknown = sorted(set(_NAME.findall(expr)) - known)
+        if unknown:
+            yield f"{where}: not in the metric catalogue: {', '.join(unknown)}"
+        problem = syntax_error(expr)
+        if problem:
+            yield f"{where}: {problem}: {expr}"
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """(where it stands, PromQL) of every query and rule, and the selectors that variables hang on."""
+    for board in boards():
+        where = f"dashboards/grafana/{board.uid}.json"
+        for variable in board.variables:
+            yield f"{where}: variable {variable.name}", variable.anchor
+        for panel in board.panels():
+            for query in panel.queries:
+                yield f"{where}: panel {panel.title!r}", query.expr
+    for group in rules.groups():
+        for rule in group.rules:
+            yield f"dashboards/prometheus/wattlens-rules.yml: rule {rule.record}", rule.expr
+
+
+def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
+    """A query as Grafana would send it, with durations for its own variables and `.*` for the dashboard's."""
+    for name, value in values.items():
+        expr = expr.replace(name, value)
+    return re.sub(r"\$\w+", ".*", expr)
+
+
+def syntax_error(expr: str) -> str:
+    """What is wrong with the PromQL of a query, or ''."""
+    import promql_parser
+
+    try:
+        promql_parser.parse(substituted(expr))
+    except ValueError as error:
+        return str(error)
+    return ""

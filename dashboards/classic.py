@@ -1,0 +1,205 @@
+"""A Board as Grafana's classic dashboard JSON (schema v1), which every Grafana from 10 to 13 loads from a file.
+
+The only file that imports grafana-foundation-sdk, which building needs and running does not. The datasource is a variable
+without a current value: a fixed one would leave every panel blank on a Grafana that calls its Prometheus otherwise.
+"""
+
+import json
+import warnings
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from dashboards.board import Board, Panel, Variable
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.models.dashboard import ValueMapping
+
+_COLUMNS = ("gpu", "instance", "workload", "state", "model", "field", "source", "device", "reason")
+"""Label columns that a table shows, in this order; the others are hidden."""
+
+
+def to_json(board: Board) -> str:
+    """The dashboard file: sorted keys, so that the same board is the same bytes."""
+    with warnings.catch_warnings():
+        # The SDK calls its classic models deprecated; Grafana still loads nothing else from files over all its versions.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _to_json(board)
+
+
+def _to_json(board: Board) -> str:
+    from grafana_foundation_sdk.builders import dashboard
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType
+
+    builder = (
+        dashboard.Dashboard(board.title)
+        .uid(board.uid)
+        .description(board.description)
+        .tags(["wattlens"])
+        .readonly()
+        .refresh("30s")
+        .time("now-1h", "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .link(
+            dashboard.DashboardLink("Wattlens")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags(["wattlens"])
+            .as_dropdown(True)
+            .keep_time(True)
+            .include_vars(True)
+        )
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    )
+    for variable in board.variables:
+        builder.with_variable(_variable(variable))
+    ids = count(1)
+    for row in board.rows:
+        builder.with_row(dashboard.Row(row.title).id(next(ids)))
+        for panel in row.panels:
+            builder.with_panel(_panel(panel).id(next(ids)))
+    return json.dumps(builder.build(), cls=JSONEncoder, sort_keys=True, indent=2) + "\n"
+
+
+def _datasource() -> Any:
+    from grafana_foundation_sdk.models.common import DataSourceRef
+
+    return DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+
+def _variable(variable: Variable) -> Any:
+    from grafana_foundation_sdk.builders.dashboard import QueryVariable
+    from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
+
+    return (
+        QueryVariable(variable.name)
+        .label(variable.label)
+        .datasource(_datasource())
+        .query(f"label_values({variable.anchor},{variable.name})")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.NATURAL_ASC)
+        .current(VariableOption(True, ["All"], ["$__all"]))
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")  # matches series without the label too: a single cluster needs no cluster label
+    )
+
+
+def _panel(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import prometheus
+    from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+    builder = {"timeseries": _timeseries, "stat": _stat, "states": _states, "table": _table}[panel.kind](panel)
+    builder = (
+        builder.title(panel.title)
+        .description(panel.description)
+        .datasource(_datasource())
+        .unit(panel.unit)
+        .no_value(panel.no_value)
+        .span(panel.width)
+        .height(panel.height)
+    )
+    if panel.minimum is not None:
+        builder.min(panel.minimum)
+    if panel.maximum is not None:
+        builder.max(panel.maximum)
+    if panel.states:
+        builder.mappings(_mappings(panel))
+    for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
+        target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
+        if panel.kind == "table":
+            target.instant().format(PromQueryFormat.TABLE)
+        elif panel.kind == "stat":
+            target.instant()
+        else:
+            target.range()
+        builder.with_target(target)
+    return builder
+
+
+def _mappings(panel: Panel) -> "list[ValueMapping]":
+    from grafana_foundation_sdk.models.dashboard import DashboardRangeMapOptions, RangeMap, ValueMap, ValueMappingResult
+
+    single = {value: state for value, state in panel.states.items() if not value.endswith("+")}
+    mappings: list[ValueMapping] = [
+        ValueMap({value: ValueMappingResult(text, color, index=i) for i, (value, (text, color)) in enumerate(single.items())})
+    ]
+    for value, (text, color) in panel.states.items():
+        if value.endswith("+"):
+            result = ValueMappingResult(text, color, index=len(panel.states))
+            mappings.append(RangeMap(DashboardRangeMapOptions(float(value[:-1]), None, result)))
+    return mappings
+
+
+def _timeseries(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import common, timeseries
+    from grafana_foundation_sdk.models.common import (
+        LegendDisplayMode,
+        LegendPlacement,
+        SortOrder,
+        StackingMode,
+        TooltipDisplayMode,
+        VisibilityMode,
+    )
+    from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
+    tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    dashed = {"fill": "dash", "dash": [6, 6]}
+    return (
+        timeseries.Panel()
+        .legend(legend.show_legend(True).calcs(["mean", "max", "lastNotNull"]))
+        .tooltip(tooltip)
+        .show_points(VisibilityMode.NEVER)
+        .span_nulls(False)  # a lost reading is a hole, not a line over it
+        .fill_opacity(30 if panel.stacked else 0)
+        .line_width(1)
+        .stacking(common.StackingConfig().mode(StackingMode.NORMAL if panel.stacked else StackingMode.NONE))
+        .override_by_regexp("/(limit|maximum|at least|at most)$/", [DynamicConfigValue("custom.lineStyle", dashed)])
+    )
+
+
+def _stat(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import common, stat
+    from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueGraphMode, BigValueTextMode
+
+    several = len(panel.queries) > 1
+    return (
+        stat.Panel()
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .graph_mode(BigValueGraphMode.NONE)
+        .color_mode(BigValueColorMode.VALUE if panel.states else BigValueColorMode.NONE)
+        .text_mode(BigValueTextMode.VALUE_AND_NAME if several else BigValueTextMode.VALUE)
+    )
+
+
+def _states(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import common, statetimeline
+    from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, VisibilityMode
+
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+    return statetimeline.Panel().show_value(VisibilityMode.ALWAYS).legend(legend.show_legend(True)).fill_opacity(70)
+
+
+def _table(panel: Panel) -> Any:
+    from grafana_foundation_sdk.builders import table
+    from grafana_foundation_sdk.models.common import TableCellHeight
+    from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
+
+    values = {
+        f"Value #{ref}" if len(panel.queries) > 1 else "Value": q.legend
+        for ref, q in zip("ABCDEFGH", panel.queries, strict=False)
+    }
+    hidden = ("Time", "__name__", "uuid", "job", "cluster")
+    order = {name: i for i, name in enumerate((*_COLUMNS, *values))}
+    options = {"excludeByName": dict.fromkeys(hidden, True), "indexByName": order, "renameByName": values}
+    builder = (
+        table.Panel()
+        .cell_height(TableCellHeight.SM)
+        .with_transformation(DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(DataTransformerConfig(id_val="organize", options=options))
+    )
+    if panel.unit == "none":  # rows that are facts: the value is always 1 and says nothing
+        for name in values.values():
+            builder.override_by_name(name, [DynamicConfigValue("custom.hidden", True)])
+    return builder

@@ -1,0 +1,211 @@
+"""The GPU dashboard: power, energy with its error, clocks, load, workloads, joules per token, DVFS and the agent's health."""
+
+from dashboards.board import BLUE, GPU, ORANGE, RANGE, RATE, Board, Panel, Query, Row, fleet_variables, increase, series
+from dashboards.rows_agent import dvfs, health
+from dashboards.rows_workload import workloads
+
+
+def _energy(band: str = "") -> str:
+    """Energy of each GPU over the range; "-" and "+" are the ends of its band: gain, and an edge at both ends of the range."""
+    energy = f"sum without (method) ({increase('gpu_energy_joules_total')})"
+    if not band:
+        return energy
+    gain = f"last_over_time({series('gpu_energy_gain_uncertainty_ratio')}[{RANGE}])"
+    edge = f"last_over_time({series('gpu_energy_edge_uncertainty_joules')}[{RANGE}])"
+    return f"clamp_min({energy} * (1 {band} {gain}) {band} 2 * {edge}, 0)"
+
+
+def _now() -> Row:
+    up, instant = series("gpu_up"), series("gpu_power_watts", 'kind="instant"')
+    simulated = series("node_info", 'simulated="true"', scope="node")
+    return Row(
+        "Now",
+        (
+            Panel(
+                "GPUs that answer",
+                "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
+                "is in the table of absent readings below.",
+                "none",
+                (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
+                kind="stat",
+                width=4,
+                height=5,
+                minimum=0,
+            ),
+            Panel(
+                "Hardware",
+                "Whether any of the chosen nodes runs on simulated hardware (node_info). Figures of simulated nodes are no "
+                "measurements.",
+                "none",
+                (Query(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
+                kind="stat",
+                width=4,
+                height=5,
+                states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
+            ),
+            Panel(
+                "Power",
+                "Instant power of all chosen GPUs that answer (gpu_power_watts).",
+                "watt",
+                (Query(f"sum({instant})", "power"),),
+                kind="stat",
+                width=4,
+                height=5,
+                minimum=0,
+            ),
+            Panel(
+                "Energy in the chosen time",
+                "Energy of all chosen GPUs over the chosen time, from their energy counters, with the ends of its band: each "
+                "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
+                "joule",
+                (
+                    Query(f"sum({_energy()})", "estimate"),
+                    Query(f"sum({_energy('-')})", "at least"),
+                    Query(f"sum({_energy('+')})", "at most"),
+                ),
+                kind="stat",
+                width=8,
+                height=5,
+                minimum=0,
+            ),
+            Panel(
+                "Share with no holder",
+                "Share of the energy of the chosen time that went into GPUs which nobody held (gpu_idle_energy_joules_total).",
+                "percentunit",
+                (Query(f"sum({increase('gpu_idle_energy_joules_total')}) / sum({_energy()})", "idle share"),),
+                kind="stat",
+                width=4,
+                height=5,
+                minimum=0,
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def _power() -> Row:
+    limit = series("gpu_power_limit_watts", 'kind="current"')
+    held = series("workload_energy_joules_total", scope="workload")
+    return Row(
+        "Power and energy",
+        (
+            Panel(
+                "Power and limit",
+                "Instant power of each GPU and the power limit in force (gpu_power_watts, gpu_power_limit_watts).",
+                "watt",
+                (Query(series("gpu_power_watts", 'kind="instant"'), GPU), Query(limit, f"{GPU} limit")),
+                minimum=0,
+            ),
+            Panel(
+                "Where the energy goes",
+                "Energy a second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
+                "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of the "
+                "GPUs.",
+                "watt",
+                (
+                    Query(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
+                    Query(f"sum(rate({series('gpu_idle_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
+                    Query(
+                        f"sum by (reason) (rate({series('gpu_unattributed_energy_joules_total')}[{RATE}]))",
+                        "not attributed: {{reason}}",
+                    ),
+                ),
+                minimum=0,
+                stacked=True,
+            ),
+            Panel(
+                "Energy of each GPU in the chosen time, with its band",
+                "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
+                "board and the error of the two edges of the chosen time.",
+                "joule",
+                (Query(_energy(), "estimate"), Query(_energy("-"), "at least"), Query(_energy("+"), "at most")),
+                kind="table",
+            ),
+            Panel(
+                "How the energy was measured",
+                "Energy a second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
+                "model. Unseen is the upper bound of what no sensor saw and is in none of the others "
+                "(gpu_energy_gap_bound_joules_total).",
+                "watt",
+                (
+                    Query(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
+                    Query(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
+                ),
+                minimum=0,
+            ),
+        ),
+    )
+
+
+def _clocks() -> Row:
+    return Row(
+        "Clocks",
+        (
+            Panel(
+                "SM clock, its maximum and the DVFS limit",
+                "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has "
+                "(gpu_clock_hertz, gpu_clock_max_hertz, dvfs_setting).",
+                "hertz",
+                (
+                    Query(series("gpu_clock_hertz", 'domain="sm"'), GPU),
+                    Query(series("gpu_clock_max_hertz", 'domain="sm"'), f"{GPU} maximum"),
+                    Query(series("dvfs_setting", 'setting="sm_clock_max_hertz"'), f"{GPU} DVFS limit"),
+                ),
+                minimum=0,
+            ),
+            Panel(
+                "Why clocks are lowered",
+                "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
+                "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
+                "percentunit",
+                (Query(f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))", "{{reason}}"),),
+                minimum=0,
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def _load() -> Row:
+    used, total = series("gpu_memory_used_bytes"), series("gpu_memory_total_bytes")
+    return Row(
+        "Load",
+        (
+            Panel(
+                "Utilisation",
+                "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
+                "percentunit",
+                (Query(series("gpu_utilization_ratio", 'engine="gpu"'), GPU),),
+                width=8,
+                minimum=0,
+                maximum=1,
+            ),
+            Panel(
+                "Temperature",
+                "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius).",
+                "celsius",
+                (Query(series("gpu_temperature_celsius"), GPU + " {{sensor}}"),),
+                width=8,
+            ),
+            Panel(
+                "Memory in use",
+                "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
+                "percentunit",
+                (Query(f"{used} / {total}", GPU),),
+                width=8,
+                minimum=0,
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def board() -> Board:
+    """The dashboard."""
+    return Board(
+        uid="wattlens-gpu",
+        title="Wattlens / GPUs",
+        description="Energy and efficiency of GPUs: every joule accounted for once, no number without its error.",
+        variables=fleet_variables(),
+        rows=(_now(), _power(), _clocks(), _load(), workloads(), dvfs(), health()),
+    )

@@ -1,0 +1,180 @@
+"""The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
+
+from dashboards.board import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Panel, Query, Row, increase, series
+
+
+def dvfs() -> Row:
+    """What DVFS does, and what it saved."""
+    saved, extra = increase("dvfs_saved_joules_total"), increase("dvfs_extra_joules_total")
+    shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
+    off = "DVFS is not configured here"
+    return Row(
+        "DVFS",
+        (
+            Panel(
+                "Mode",
+                "What DVFS may do on each GPU: observe, shadow (decide without acting) or enforce (dvfs_mode).",
+                "none",
+                (Query(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
+                kind="states",
+                width=8,
+                states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
+                no_value=off,
+            ),
+            Panel(
+                "Lease",
+                "Whether a lease on the GPU's settings is held; without one nothing is set (dvfs_lease_active).",
+                "none",
+                (Query(series("dvfs_lease_active"), GPU),),
+                kind="states",
+                width=8,
+                states={"0": ("none", GREY), "1": ("held", BLUE)},
+                no_value=off,
+            ),
+            Panel(
+                "Energy saved in the chosen time",
+                "Estimate of the energy that DVFS saved, less what it cost where it lost (dvfs_saved_joules_total, "
+                "dvfs_extra_joules_total), from paired blocks at matched load.",
+                "joule",
+                (Query(f"sum({saved}) - sum({extra})", "net"), Query(f"sum({saved})", "saved"), Query(f"sum({extra})", "lost")),
+                kind="stat",
+                width=8,
+                no_value="no estimate yet: it needs paired blocks at matched load",
+            ),
+            Panel(
+                "Power limit set by DVFS",
+                "Power limit in force under the lease (dvfs_setting).",
+                "watt",
+                (Query(series("dvfs_setting", 'setting="power_limit_watts"'), GPU),),
+                minimum=0,
+                no_value="no power limit is set by DVFS",
+            ),
+            Panel(
+                "Decisions and settings without effect",
+                "Decisions of the governor by policy, action and reason, and settings that the driver accepted without "
+                "effect, in each step of the graph (dvfs_decisions_total, dvfs_ineffective_total).",
+                "short",
+                (
+                    Query(
+                        f"sum by (policy, action, reason) ({increase('dvfs_decisions_total', window=RATE)})",
+                        "{{policy}} {{action}}: {{reason}}",
+                    ),
+                    Query(f"sum by (reason) ({increase('dvfs_ineffective_total', window=RATE)})", "no effect: {{reason}}"),
+                ),
+                minimum=0,
+                no_value=off,
+            ),
+        ),
+    )
+
+
+def health() -> Row:
+    """What does not work, and what the agent costs."""
+
+    def node(name: str, *matchers: str) -> str:
+        return series(name, *matchers, scope="node")
+
+    return Row(
+        "Health of GPUs and agent",
+        (
+            Panel(
+                "Sources",
+                "Whether each source answered its last poll (source_up).",
+                "none",
+                (Query(node("source_up"), "{{instance}} {{source}} {{device}}"),),
+                kind="states",
+                states={"0": ("down", ORANGE), "1": ("up", BLUE)},
+            ),
+            Panel(
+                "What is absent, and why",
+                "Readings that a GPU does not give and sources that do not answer, with the reason (gpu_absent_info, "
+                "source_down_info). Not supported is a property of the board; all else is a failure.",
+                "none",
+                (Query(series("gpu_absent_info"), "reading"), Query(node("source_down_info"), "source")),
+                kind="table",
+                no_value="every source answers and no reading is absent, or the agent is not scraped",
+            ),
+            Panel(
+                "XID errors",
+                "XID errors that the driver reported since the agent's reader started, by code (gpu_xid_errors_total).",
+                "short",
+                (Query(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
+                width=8,
+                minimum=0,
+                no_value="no XID error was reported, or the agent is not scraped",
+            ),
+            Panel(
+                "Duration of polls",
+                "How long the last poll of each source took (source_poll_seconds).",
+                "s",
+                (Query(node("source_poll_seconds"), "{{instance}} {{source}} {{device}}"),),
+                width=8,
+                minimum=0,
+            ),
+            Panel(
+                "Configuration",
+                "Whether the last reading of the configuration succeeded; after a failure the agent keeps the old one "
+                "(config_last_reload_successful).",
+                "none",
+                (Query(node("config_last_reload_successful"), "{{instance}}"),),
+                kind="states",
+                width=8,
+                states={"0": ("rejected, the old one is in force", ORANGE), "1": ("in force", BLUE)},
+            ),
+            Panel(
+                "Ledger",
+                "Whether the journal can be written (ledger_writable).",
+                "none",
+                (Query(node("ledger_writable"), "{{instance}}"),),
+                kind="states",
+                width=8,
+                states={"0": ("not writable", ORANGE), "1": ("writable", BLUE)},
+            ),
+            Panel(
+                "Age of the last commit",
+                "Time since the journal was last committed; the agent publishes only what is committed "
+                "(ledger_last_commit_timestamp_seconds).",
+                "s",
+                (Query(f"time() - {node('ledger_last_commit_timestamp_seconds')}", "{{instance}}"),),
+                width=8,
+                minimum=0,
+            ),
+            Panel(
+                "Commits that failed, readers ended",
+                "Failed commits to the journal, and readers ended because a call did not come back, since the agent started "
+                "(ledger_commit_failures_total, reader_restarts_total).",
+                "short",
+                (
+                    Query(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
+                    Query(node("reader_restarts_total"), "{{instance}} readers ended"),
+                ),
+                width=8,
+                minimum=0,
+            ),
+            Panel(
+                "Size of the journal",
+                "Bytes of the journal on disk (ledger_journal_bytes).",
+                "bytes",
+                (Query(node("ledger_journal_bytes"), "{{instance}}"),),
+                width=8,
+                minimum=0,
+            ),
+            Panel(
+                "Processor time of the agent",
+                "Share of one core that each process of the agent takes (process_cpu_seconds_total).",
+                "percentunit",
+                (Query(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
+                width=8,
+                minimum=0,
+                maximum=1,
+            ),
+            Panel(
+                "Memory of the agent",
+                "Resident memory of each process of the agent (process_resident_memory_bytes).",
+                "bytes",
+                (Query(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),
+                width=8,
+                minimum=0,
+            ),
+        ),
+    )

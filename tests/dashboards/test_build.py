@@ -1,0 +1,171 @@
+"""The committed dashboards, rules and reference: fresh, deterministic, and kept to the conventions."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.board import Panel, recorded, series
+from dashboards.build import artefacts, boards, build, check, expressions, substituted, syntax_error
+from dashboards.rules import joules_per_token
+from energy_agent.core.signals import CATALOGUE
+from tests.support import need_module, need_program
+from wattlens.cli import main
+
+ROOT = Path(__file__).parents[2]
+PANELS = [pytest.param(p, id=p.title) for board in boards() for p in board.panels()]
+EXPRESSIONS = [pytest.param(expr, id=f"{i}: {where}") for i, (where, expr) in enumerate(expressions())]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _build_tools() -> None:
+    need_module("grafana_foundation_sdk")
+    need_module("promql_parser")
+
+
+def dashboard() -> Any:
+    return json.loads(artefacts()["dashboards/grafana/wattlens-gpu.json"])
+
+
+def test_committed_files_are_fresh_and_known() -> None:
+    assert check(ROOT) == []
+
+
+def test_building_in_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
+    code = f"from pathlib import Path; from dashboards.build import build; build(Path({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60, env={"PYTHONHASHSEED": "7"})
+    for name, content in artefacts().items():
+        assert (tmp_path / name).read_text() == content
+
+
+def test_check_names_the_file_that_is_stale_missing_or_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dashboards", "build", "--out", str(tmp_path)]) == 0
+    assert main(["dashboards", "check", "--dir", str(tmp_path)]) == 0
+    (tmp_path / "docs/metrics.md").unlink()
+    rules = tmp_path / "dashboards/prometheus/wattlens-rules.yml"
+    rules.write_bytes(rules.read_bytes().replace(b"[5m]", b"[6m]", 1))
+    (tmp_path / "dashboards/grafana/wattlens-gpu.json").write_bytes(b"\xff")
+    capsys.readouterr()
+    assert main(["dashboards", "check", "--dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert all("run: wattlens dashboards build" in line for line in said)
+    assert main(["dashboards", "check", "--json", "--dir", str(tmp_path)]) == 1
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 3
+
+
+def test_build_into_a_file_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["dashboards", "build", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("wattlens: --out: cannot write ")
+
+
+def test_a_name_outside_the_catalogue_cannot_be_used() -> None:
+    with pytest.raises(LookupError, match="gpu_watts"):
+        series("gpu_watts")
+    with pytest.raises(LookupError, match="galaxy"):
+        joules_per_token("galaxy")
+
+
+@pytest.mark.parametrize("expr", EXPRESSIONS)
+def test_every_query_parses(expr: str) -> None:
+    assert syntax_error(expr) == ""
+
+
+def test_a_broken_query_is_told() -> None:
+    assert syntax_error('rate(x{a=~"$gpu"}[$__rate_interval])') == ""
+    assert syntax_error("sum(rate(x[5m])") != ""
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_panel_is_explained_and_bounded(panel: Panel) -> None:
+    assert panel.title
+    assert panel.description.endswith(".")
+    assert panel.unit
+    assert panel.no_value
+    if panel.unit == "percentunit":
+        assert (panel.minimum, panel.maximum) == (0, 1)
+    if panel.kind == "states":
+        assert panel.states
+    assert len({q.legend for q in panel.queries}) == len(panel.queries)
+    for query in panel.queries:
+        assert "$__interval" not in query.expr
+        rated = [part for part in ("rate(", "increase(") if part in query.expr]
+        assert not rated or "[$__" in query.expr
+        assert query.expr.count('instance=~"$instance"') == query.expr.count('job=~"$job"') > 0
+
+
+def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> None:
+    plain = {"wattlens_gpu_xid_errors_total", "wattlens_ledger_commit_failures_total", "wattlens_reader_restarts_total"}
+    counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
+    for _, expr in expressions():
+        for name in counters:
+            for before in expr.split(name)[:-1]:
+                assert before.rstrip().endswith(("rate(", "increase(", "present_over_time(")) or expr.startswith(name)
+
+
+def test_classic_schema_loads_anywhere() -> None:
+    it = dashboard()
+    assert (it["uid"], it["editable"], it["schemaVersion"]) == ("wattlens-gpu", False, 42)
+    source, *variables = it["templating"]["list"]
+    assert (source["type"], source["query"], source.get("current")) == ("datasource", "prometheus", None)
+    assert [v["name"] for v in variables] == ["cluster", "job", "instance", "gpu", "workload"]
+    assert all(v["query"].startswith("label_values(wattlens_") and v["allValue"] == ".*" for v in variables)
+    for panel in it["panels"]:
+        if panel["type"] != "row":
+            assert panel["datasource"]["uid"] == "${datasource}"
+            assert all(t["datasource"]["uid"] == "${datasource}" for t in panel["targets"])
+
+
+def test_panels_fill_the_grid_without_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard()["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_queries_are_narrowed_by_the_chosen_values() -> None:
+    assert substituted(recorded("x", scope="gpu")) == 'x{cluster=~".*",job=~".*",instance=~".*",gpu=~".*"}'
+
+
+def test_reference_has_every_name() -> None:
+    text = artefacts()["docs/metrics.md"]
+    assert all(text.count(f"| `{s.metric}` |") == 1 for s in CATALOGUE)
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_rules_without_a_lint() -> None:
+    rules = ROOT / "dashboards/prometheus/wattlens-rules.yml"
+    done = subprocess.run(
+        [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(rules)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.prometheus
+def test_rules_on_hand_computed_input(tmp_path: Path) -> None:
+    promtool = need_program("promtool")
+    tests = Path(__file__).parent / "wattlens-rules.test.yml"
+    done = subprocess.run([promtool, "test", "rules", str(tests)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # and the test can fail
+    changed = tests.read_text().replace("value: 0.9375", "value: 0.9376").replace("../../dashboards/prometheus/", "")
+    (tmp_path / tests.name).write_text(changed)
+    shutil.copy(ROOT / "dashboards/prometheus/wattlens-rules.yml", tmp_path)
+    assert (
+        subprocess.run([promtool, "test", "rules", tests.name], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    )
+
+
+def test_build_writes_what_it_says(tmp_path: Path) -> None:
+    assert [str(p.relative_to(tmp_path)) for p in build(tmp_path)] == list(artefacts())
