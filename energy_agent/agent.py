@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from energy_agent.accounting import Accountant
 from energy_agent.config import Config
@@ -28,8 +29,12 @@ log = logging.getLogger("wattlens.agent")
 COMMIT_NS = NS_PER_S
 RELEASE_FILE = "release.json"
 
-Steer = Callable[[Snapshot], tuple[list[Action], tuple[DvfsDevice, ...]]]
-"""The governor, seen from here: a snapshot in; actions for the ledger and what to show out."""
+
+class Steer(Protocol):
+    """The governor, seen from here: a snapshot in; actions for the ledger and what to show out. Neither call waits long."""
+
+    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]: ...  # noqa: D102
+    def stop(self) -> list[Action]: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -91,6 +96,9 @@ class Agent:
                     next_seal_ns = (now_ns // segment_ns + 1) * segment_ns
                     self._seal(now_ns // segment_ns * segment_ns)
         finally:
+            if self.steer is not None:
+                self.accountant.add_actions(self.steer.stop())
+                self.steer = None
             self._commit_and_publish()
             self._seal(None)
             self.tokens.stop()

@@ -103,6 +103,7 @@ class Dvfs(_Section):
 
     mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="what the governor may do")
     policy: str = Field("static", description="a file of dvfs/policies")
+    options: dict[str, float | int | str | bool] = Field(default_factory=dict, description="the policy's own options")
     actuator: Path | None = Field(None, description="socket of `wattlens actuator`; needed to enforce")
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between decisions")
     groups: tuple[DvfsGroup, ...] = ()

@@ -108,7 +108,12 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     tokens = TokenPoller(clock)
     tokens.configure(config.tokens)
     sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
-    return Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
+    agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
+    if config.dvfs.groups:
+        from wattlens.steering import Steering
+
+        agent.steer = Steering(config.dvfs, clock, tokens, state)
+    return agent
 
 
 def simulated_environ(directory: Path | None) -> dict[str, str]:

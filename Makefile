@@ -1,0 +1,71 @@
+# Wattlens: `make demo` shows it, `make test` proves it. Both set everything up in .venv on a fresh Debian or Ubuntu machine.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+BOOTSTRAP := sh deploy/bootstrap.sh
+PYTEST := $(BIN)/python -m pytest
+SECONDS ?= 60
+
+.PHONY: help demo test test-core test-all proof check format constraints clean
+.DEFAULT_GOAL := help
+
+help: ## Show what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a summary (SECONDS=60)
+	$(BIN)/wattlens demo --seconds $(SECONDS)
+
+test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes)
+	$(PYTEST) -m "not peer and not proof and not gpu"
+
+test-core: $(VENV)/.dev ## The tests that need Python alone
+	$(PYTEST) -m "not peer and not proof and not gpu and not prometheus"
+
+test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
+	$(PYTEST) -m "not proof and not gpu"
+
+proof: $(VENV)/.peers | prometheus ## The long runs (about half an hour); figures go to docs/benchmarks.md
+	$(PYTEST) -m proof --timeout 3600
+	$(BIN)/python -m benchmarks
+
+check: $(VENV)/.dev ## Lint, format, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/wattlens dashboards check
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
+	$(BIN)/pip freeze --exclude-editable | grep -Ev '^(torch|torchvision|nvidia-c|triton)|@' > constraints.txt
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+$(VENV)/bin/python:
+	@$(BOOTSTRAP) venv "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reports,tui]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.peers: pyproject.toml constraints.txt | $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
+	@touch $@
+
+.PHONY: compiler prometheus peers
+compiler:
+	@$(BOOTSTRAP) need cc gcc libc6-dev
+
+prometheus:
+	@$(BOOTSTRAP) want prometheus prometheus
+
+peers:
+	@$(BOOTSTRAP) peers

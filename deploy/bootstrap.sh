@@ -1,0 +1,72 @@
+#!/bin/sh
+# What `make` needs from the system: as root through apt, else one line that says what is missing.
+#
+#   bootstrap.sh venv PYTHON DIR       a virtual environment of a Python that is new enough
+#   bootstrap.sh need COMMAND PKG...   fail without COMMAND
+#   bootstrap.sh want COMMAND PKG...   install if possible; go on without (its tests are skipped with that reason)
+#   bootstrap.sh peers                 every peer of `make test-all`
+set -eu
+
+say() { printf 'wattlens: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+apt_install() {
+    [ "$(id -u)" = 0 ] && have apt-get || return 1
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return 0
+    apt-get update -qq >/dev/null 2>&1 || true
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+need() {
+    command=$1
+    shift
+    have "$command" && return 0
+    apt_install "$@" && have "$command" && return 0
+    say "'$command' is missing; install it as root with: apt-get install $*"
+    exit 1
+}
+
+make_venv() {
+    python=$1 dir=$2
+    have "$python" || need "$python" python3 python3-venv
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        say "Python 3.11 or newer is needed, $python is $("$python" -c 'import platform; print(platform.python_version())');" \
+            "name another with: make PYTHON=/path/to/python3.11"
+        exit 1
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        version=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        apt_install "$version" || apt_install python3-venv || true
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            say "ensurepip is missing from $python; install it as root with: apt-get install $version"
+            exit 1
+        fi
+    fi
+    "$python" -m venv "$dir"
+}
+
+want() {
+    command=$1
+    shift
+    have "$command" && return 0
+    apt_install "$@" && return 0
+    say "'$command' is not installed (apt-get install $*); tests that need it are skipped"
+}
+
+peers() {
+    want prometheus prometheus
+    want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
+    want kustomize kustomize
+    want iptables iptables
+}
+
+action=$1
+shift
+case $action in
+    venv) make_venv "$@" ;;
+    need) need "$@" ;;
+    want) want "$@" ;;
+    peers) peers ;;
+    *) say "unknown action $action"; exit 2 ;;
+esac

@@ -1,0 +1,151 @@
+"""Steering: hands each snapshot to the governor in a thread of its own, so that a slow actuator never delays the ledger."""
+
+import json
+import logging
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+import dvfs.policies
+from dvfs import knees
+from dvfs.client import ActuatorClient, default_socket
+from dvfs.governor import Governor, GovernorConfig
+from dvfs.savings import blocks
+from dvfs.types import DeviceObservation, Mode, Observation, Policy, Progress
+from energy_agent.config import Dvfs, DvfsGroup
+from energy_agent.core import plugin
+from energy_agent.core.errors import UsageError
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
+from energy_agent.core.types import Action
+from energy_agent.token_poller import TokenPoller
+
+log = logging.getLogger("wattlens.dvfs")
+
+
+class Steering:
+    """The governor's thread. `give` never waits; `take` returns what has been done since."""
+
+    def __init__(self, config: Dvfs, clock: Clock, tokens: TokenPoller, state: Path) -> None:
+        """Build the governor; raises UsageError for a policy or option that does not exist."""
+        self._config = config
+        self._clock = clock
+        self._tokens = tokens
+        self._savings_file = state / "savings.json"
+        self._governor = _governor(config, clock)
+        self._fresh = threading.Condition()
+        self._snapshot: Snapshot | None = None
+        self._actions: list[Action] = []
+        self._views: tuple[DvfsDevice, ...] = ()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
+        self._thread.start()
+
+    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]:
+        """Hand over a snapshot; what came of the earlier ones."""
+        with self._fresh:
+            self._snapshot = snapshot
+            self._fresh.notify()
+            actions, self._actions = self._actions, []
+            return actions, self._views
+
+    def stop(self, within_s: float = 2.0) -> list[Action]:
+        """Release everything and end; what is not done in time the actuator does when the lease ends."""
+        with self._fresh:
+            self._stopping = True
+            self._fresh.notify()
+        self._thread.join(within_s)
+        with self._fresh:
+            actions, self._actions = self._actions, []
+            return actions
+
+    def _run(self) -> None:
+        while True:
+            with self._fresh:
+                while self._snapshot is None and not self._stopping:
+                    self._fresh.wait()
+                snapshot, self._snapshot = self._snapshot, None
+                stopping = self._stopping
+            if stopping:
+                self._publish(self._governor.close())
+                self._write_savings()
+                return
+            assert snapshot is not None
+            self._publish(self._governor.step(self._observe(snapshot)))
+            self._write_savings()
+
+    def _publish(self, actions: list[Action]) -> None:
+        for action in actions:
+            log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
+        with self._fresh:
+            self._actions += actions
+            self._views = self._governor.views()
+
+    def _observe(self, snapshot: Snapshot) -> list[Observation]:
+        observations = []
+        for group in self._config.groups:
+            devices = tuple(_device(view) for view in snapshot.devices if _of(view, group) and view.sample is not None)
+            if len(devices) < len(group.devices):
+                continue  # a group is steered whole or not at all
+            observations.append(
+                Observation(
+                    group.name, self._clock.boot_ns(), devices, self._progress(group), bool(group.workload), group.workload
+                )
+            )
+        return observations
+
+    def _progress(self, group: DvfsGroup) -> Progress | None:
+        reading = self._tokens.latest(group.workload) if group.workload else None
+        if reading is None:
+            return None
+        boot_ns = self._clock.boot_ns() - (self._clock.utc_ns() - reading.t_ns)
+        return Progress(
+            boot_ns,
+            tokens=reading.generation,
+            queue=reading.waiting,
+            latency_sum_s=reading.itl_sum_s,
+            latency_count=reading.itl_count,
+        )
+
+    def _write_savings(self) -> None:
+        """The verdict so far beside the journal, for reports."""
+        found = self._governor.savings()
+        if not found:
+            return
+        draft = self._savings_file.with_suffix(".new")
+        draft.write_text(json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True))
+        draft.replace(self._savings_file)
+
+
+def _governor(config: Dvfs, clock: Clock) -> Governor:
+    try:
+        policy: Policy = plugin.load(dvfs.policies, config.policy)
+    except LookupError:
+        known = ", ".join(plugin.names(dvfs.policies))
+        raise UsageError(f"key 'dvfs.policy': no policy {config.policy!r}; known: {known}") from None
+    mode = Mode(config.mode)
+    client = ActuatorClient(config.actuator or default_socket()) if mode is Mode.ENFORCE else None
+    plan = config.blocks
+    schedule = tuple(blocks(plan.seed, plan.pairs, plan.seconds, plan.settle_s)) if plan is not None else ()
+    options = policy.configure(config.options, knees.load())
+    return Governor(GovernorConfig(mode, config.policy, options, schedule), policy, client, clock)
+
+
+def _of(view: DeviceView, group: DvfsGroup) -> bool:
+    return view.info.uuid in group.devices or str(view.info.index) in group.devices
+
+
+def _device(view: DeviceView) -> DeviceObservation:
+    sample = view.sample
+    assert sample is not None
+    return DeviceObservation(
+        view.info.uuid,
+        view.info.name,
+        sample.boot_ns,
+        sample.sm_clock_mhz,
+        sample.power_mw,
+        sample.power_limit_mw,
+        sample.event_reasons,
+        sample.gpu_percent,
+        sum(view.energy_uj.values()) if view.energy_uj else None,
+    )
