@@ -327,23 +327,29 @@ class Plant:
         """How much of the submitted work is done; a ticket is done when this reaches it."""
         return self._check(self._lib.wl_done_ns(self._open, self._checked(gpu), slot))
 
-    def wait(self, gpu: int, slot: int, ticket: int, timeout_s: float = 3600.0) -> None:
-        """Sleep until `ticket` is done; in manual mode, move time to that instant instead.
+    def wait(self, gpu: int, slot: int, ticket: int, timeout_s: float = 3600.0) -> bool:
+        """Sleep until `ticket` is done, at most `timeout_s` of real time; returns whether it is done.
+
+        In manual mode nobody sleeps: the plant's time moves on instead, and `timeout_s` is plant time.
 
         Raises:
-            PlantError: not within `timeout_s` of plant time.
             DeviceLostError: the GPU was lost meanwhile.
+            UsageError: such a ticket was never given out.
         """
-        end_ns = self.now_ns() + int(timeout_s * 1e9)
-        while remaining := self._check(self._lib.wl_remaining_ns(self._open, self._checked(gpu), slot, ticket), "wait"):
-            now_ns = self.now_ns()
-            if now_ns >= end_ns:
-                raise PlantError(f"work {ticket} on GPU {gpu} was not done within {timeout_s:g} s")
-            step_ns = min(max(remaining, 1_000_000), end_ns - now_ns)
+        start_ns = self._elapsed_ns()
+        while remaining_ns := self._check(self._lib.wl_remaining_ns(self._open, self._checked(gpu), slot, ticket), "wait"):
+            left_ns = start_ns + round(timeout_s * 1e9) - self._elapsed_ns()
+            if left_ns <= 0:
+                return False
+            # Look again now and then: the clock or the number of processes at work may have changed.
             if self.manual:
-                self.advance_to(now_ns + min(step_ns, 20_000_000))  # small steps: the clock may rise meanwhile
+                self.advance_to(self.now_ns() + min(max(remaining_ns, 1_000_000), left_ns, 20_000_000))
             else:
-                time.sleep(min(step_ns / self.rate / 1e9, 0.1))  # the clock or the company may change meanwhile
+                time.sleep(min(max(remaining_ns, 1_000_000) / self.rate, left_ns, 100_000_000) / 1e9)
+        return True
+
+    def _elapsed_ns(self) -> int:
+        return self.now_ns() if self.manual else time.monotonic_ns()
 
     @property
     def _open(self) -> int:

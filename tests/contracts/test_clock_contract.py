@@ -1,0 +1,79 @@
+"""What every `Clock` must do, and what the simulated node's adds."""
+
+import pytest
+
+from energy_agent.clock import RealClock, SimulatedClock
+from energy_agent.core.errors import UsageError
+from energy_agent.sim.boards import BoardSpec
+from energy_agent.sim.plant import Plant
+
+START_NS = 1_700_000_000_000_000_000
+
+
+def node(folder, **arguments):
+    return Plant.create(folder / "plant", [BoardSpec("A40")], seed=1, **arguments)
+
+
+@pytest.fixture(params=["real", "simulated", "manual"])
+def clock(request, tmp_path):
+    if request.param == "real":
+        return RealClock()
+    node(tmp_path, rate=20.0, manual=request.param == "manual").close()
+    return SimulatedClock(tmp_path / "plant")
+
+
+def test_time_never_falls(clock):
+    utc, boot = clock.utc_ns(), clock.boot_ns()
+    for _ in range(1000):
+        later_utc, later_boot = clock.utc_ns(), clock.boot_ns()
+        assert later_utc >= utc
+        assert later_boot >= boot
+        utc, boot = later_utc, later_boot
+
+
+def test_sleep_lasts_at_least_what_was_asked(clock):
+    utc, boot = clock.utc_ns(), clock.boot_ns()
+    clock.sleep(0.05)
+    assert clock.boot_ns() - boot >= 50_000_000
+    assert clock.utc_ns() > utc
+    clock.sleep(0.0)
+    clock.sleep(-1.0)
+
+
+def test_utc_is_of_our_time(clock):
+    assert 1_600_000_000 < clock.utc_ns() / 1e9 < 4_000_000_000
+
+
+def test_the_simulated_clock_is_the_plants(tmp_path):
+    plant = node(tmp_path, rate=20.0, start_utc_ns=START_NS)
+    clock = SimulatedClock(tmp_path / "plant")
+    before = plant.now_ns()
+    shown = clock.utc_ns()
+    assert before <= shown <= plant.now_ns()
+    assert START_NS <= shown < START_NS + 100 * 10**9
+    utc, boot = clock.utc_ns(), clock.boot_ns()
+    clock.sleep(1.0)
+    assert clock.utc_ns() - utc == pytest.approx(clock.boot_ns() - boot, abs=10**9)
+
+
+def test_manual_time_moves_when_told_and_by_sleeping(tmp_path):
+    plant = node(tmp_path, manual=True, start_utc_ns=START_NS)
+    clock = SimulatedClock(tmp_path / "plant")
+    boot = clock.boot_ns()
+    assert clock.utc_ns() == plant.now_ns() == START_NS
+    clock.sleep(1.5)
+    assert plant.now_ns() == START_NS + 1_500_000_000
+    plant.advance_to(START_NS + 2_000_000_000)
+    assert clock.utc_ns() == START_NS + 2_000_000_000
+    assert clock.boot_ns() - boot == 2_000_000_000
+    with pytest.raises(Exception, match="past"):
+        plant.advance_to(START_NS)
+
+
+def test_what_is_no_plant_is_refused_in_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"^[^\n]*sim start[^\n]*$"):
+        SimulatedClock(tmp_path / "none")
+    for content in (b"", b"x" * 10_000):
+        (tmp_path / "plant").write_bytes(content)
+        with pytest.raises(UsageError, match=r"^[^\n]+$"):
+            SimulatedClock(tmp_path / "plant")
