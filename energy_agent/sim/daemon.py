@@ -1,0 +1,128 @@
+"""The process behind a simulated node: makes the plant, keeps its time moving, runs the workloads and the timeline of faults.
+
+`python -m energy_agent.sim.daemon --dir DIR`, where DIR holds `scenario.yaml`. It tells what runs in `node.json`, and ends on
+SIGTERM. When it is killed, its workloads see that and end by themselves.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.sim import faults, roots, scenario
+from energy_agent.sim.boards import BoardSpec
+from energy_agent.sim.build import SONAME, library_path
+from energy_agent.sim.fault_log import FaultLog
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.supervisor import Supervisor
+from energy_agent.sim.workloads.worker import write_json
+
+_PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
+
+
+class Daemon:
+    """One node, from start to stop."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the plant.
+
+        Raises:
+            UsageError: a node already runs in `directory`, or its scenario is wrong.
+        """
+        self.directory = directory
+        self._lock = _lock(directory)
+        self.scenario = scenario.load(str(directory / "scenario.yaml"))
+        (directory / "lib").mkdir(exist_ok=True)
+        (directory / "sys").mkdir(exist_ok=True)
+        (directory / "proc").mkdir(exist_ok=True)
+        link = directory / "lib" / SONAME
+        link.unlink(missing_ok=True)
+        link.symlink_to(library_path())
+        self.plant = Plant.create(
+            directory / "plant",
+            [
+                BoardSpec(group.sku, counter_model=group.counter_model, gain=group.gain)
+                for group in self.scenario.boards
+                for _ in range(group.count)
+            ],
+            seed=self.scenario.seed,
+            rate=self.scenario.rate,
+        )
+        self.started_ns = self.plant.now_ns()
+        self.supervisor = Supervisor(self.scenario, directory)
+        self.fault_log = FaultLog(directory / "faults.jsonl")
+        self._stop = False
+
+    def run(self) -> None:
+        """Until SIGTERM."""
+        events = self.scenario.fault_events()
+        seen_ns, ready, written = -1, False, None
+        try:
+            while not self._stop:
+                for gpu in range(self.plant.count):
+                    self.plant.truth(gpu)
+                elapsed_ns = self.plant.now_ns() - self.started_ns
+                for event in faults.due(events, seen_ns, elapsed_ns):
+                    self.fault_log.apply(self.plant, event)
+                seen_ns = elapsed_ns
+                self.supervisor.tick(elapsed_ns)
+                ready = ready or self.supervisor.ready()
+                state = self._describe(ready)
+                if state != written:
+                    write_json(self.directory / "node.json", state)
+                    written = state
+                time.sleep(_PERIOD_S if ready else _PERIOD_S / 4)
+        finally:
+            self.supervisor.stop()
+            write_json(self.directory / "node.json", self._describe(ready=False) | {"pid": None})
+            self.plant.close()
+
+    def end(self, _signal: int, _frame: FrameType | None) -> None:
+        """Signal handler: end at the next look."""
+        self._stop = True
+
+    def _describe(self, ready: bool) -> dict[str, object]:
+        return {
+            "pid": os.getpid(),
+            "start_ticks": roots.start_ticks(os.getpid()),
+            "ready": ready,
+            "started_ns": self.started_ns,
+            "rate": self.scenario.rate,
+            "seed": self.scenario.seed,
+            "workloads": self.supervisor.describe(),
+        }
+
+
+def _lock(directory: Path) -> int:
+    """Held while the daemon lives, whatever ends it."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise UsageError(f"a simulated node already runs in {directory}") from None
+    return fd
+
+
+def main() -> int:
+    """Body of the program."""
+    parser = argparse.ArgumentParser(description="The simulated node's daemon; started by 'wattlens sim start'.")
+    parser.add_argument("--dir", type=Path, required=True)
+    try:
+        daemon = Daemon(parser.parse_args().dir.resolve())
+        signal.signal(signal.SIGTERM, daemon.end)
+        signal.signal(signal.SIGINT, daemon.end)
+        daemon.run()
+    except WattlensError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

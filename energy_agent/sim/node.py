@@ -1,0 +1,260 @@
+"""The simulated node from outside: start it, attach to it, run NVML clients on it, look at its truth, stop it.
+
+A node is a folder (0700) with everything in it; `WATTLENS_SIM` names it:
+
+    plant           shared memory of the GPUs           node.json       what runs: pids, cgroups, metrics addresses
+    lib/            libnvidia-ml.so.1                   scenario.yaml   what it was started from
+    proc/, sys/     the injected roots                  faults.jsonl    faults set and cleared
+    workloads/      NAME.json counters, NAME.log        daemon.log
+"""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.sim import roots, scenario, supervisor
+from energy_agent.sim.build import library_path
+from energy_agent.sim.fault_log import FaultLog
+from energy_agent.sim.faults import FaultEvent
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.scenario import Scenario
+
+_STATE_LIMIT_B = 1024 * 1024
+_OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "workloads")
+
+
+def default_directory() -> Path:
+    """Where this user's node lives when nobody says otherwise: in $XDG_RUNTIME_DIR, else in the folder for temporary files."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and Path(runtime).is_dir():
+        return Path(runtime) / "wattlens-sim"
+    return Path(tempfile.gettempdir()) / f"wattlens-sim-{os.getuid()}"
+
+
+class SimulatedNode:
+    """A node that runs, or ran, in `directory`. As a context manager it is stopped at the end."""
+
+    def __init__(self, directory: Path, daemon: subprocess.Popen[bytes] | None = None) -> None:
+        """Use `start` or `attach`."""
+        self.directory = directory
+        self._daemon = daemon
+
+    @classmethod
+    def start(
+        cls,
+        what: Scenario | str,
+        directory: Path | None = None,
+        *,
+        seed: int | None = None,
+        rate: float | None = None,
+        timeout_s: float = 30.0,
+    ) -> Self:
+        """Start a scenario (or the one of this name or path) in `directory`, and wait until its first workloads run.
+
+        Raises:
+            UsageError: wrong scenario, a node already runs there, or the folder holds something else.
+            WattlensError: the node did not come up; nothing of it is left running.
+        """
+        wanted = scenario.load(what) if isinstance(what, str) else what
+        wanted = scenario.override(wanted, seed=seed, rate=rate)
+        library_path()  # built here, so that a missing compiler is told here
+        folder = _prepare((directory or default_directory()).absolute())
+        (folder / "scenario.yaml").write_text(scenario.dump(wanted))
+        with (folder / "daemon.log").open("wb") as log:
+            daemon = subprocess.Popen(
+                supervisor.python_command("energy_agent.sim.daemon", "--dir", str(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=supervisor.python_environ(),
+                start_new_session=True,
+            )
+        node = cls(folder, daemon)
+        try:
+            node._await_ready(timeout_s)
+        except BaseException:
+            node.stop()
+            raise
+        return node
+
+    @classmethod
+    def attach(cls, directory: Path | None = None) -> Self:
+        """The node that runs in `directory`.
+
+        Raises:
+            UsageError: none runs there.
+        """
+        node = cls((directory or default_directory()).absolute())
+        if not node.running:
+            raise UsageError(f"no simulated node runs in {node.directory}; start one with 'wattlens sim start'")
+        return node
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def plant_path(self) -> Path:
+        """The plant's file, for `Plant.attach` and `SimulatedClock`."""
+        return self.directory / "plant"
+
+    @property
+    def running(self) -> bool:
+        """Its daemon lives."""
+        state = self.state()
+        pid, ticks = state.get("pid"), state.get("start_ticks")
+        return isinstance(pid, int) and ticks is not None and roots.start_ticks(pid) == ticks
+
+    def state(self) -> dict[str, Any]:
+        """`node.json`, {} when there is none."""
+        try:
+            with (self.directory / "node.json").open("rb") as file:
+                state = json.loads(file.read(_STATE_LIMIT_B))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.directory / 'node.json'} cannot be read: {error}") from error
+        return state if isinstance(state, dict) else {}
+
+    def environ(self) -> dict[str, str]:
+        """What an NVML client needs in its environment to see this node instead of the machine's GPUs."""
+        paths = [str(self.directory / "lib"), *filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))]
+        return {"WATTLENS_SIM": str(self.directory), "LD_LIBRARY_PATH": os.pathsep.join(dict.fromkeys(paths))}
+
+    def run(self, command: Sequence[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run an NVML client on this node and return what it said.
+
+        Raises:
+            UsageError: the program is not there.
+            WattlensError: it did not end within `timeout_s`; it was killed.
+        """
+        try:
+            return subprocess.run(
+                list(command), env=os.environ | self.environ(), capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+        except FileNotFoundError as error:
+            raise UsageError(f"no program {command[0]!r}") from error
+        except subprocess.TimeoutExpired as error:
+            raise WattlensError(f"{command[0]!r} did not end within {timeout_s:g} s") from error
+
+    def plant(self) -> Plant:
+        """The plant, attached; close it after use."""
+        return Plant.attach(self.plant_path)
+
+    def workloads(self) -> list[dict[str, Any]]:
+        """The workloads of node.json (name, kind, pid, gpus, cgroup, phase, metrics_url), their counters under `counters`."""
+        found: list[dict[str, Any]] = self.state().get("workloads", [])
+        return [w | {"counters": supervisor.read_state(self.directory, w["name"])} for w in found]
+
+    def workload(self, name: str) -> dict[str, Any]:
+        """One of `workloads`.
+
+        Raises:
+            UsageError: the node has none of this name.
+        """
+        found = {w["name"]: w for w in self.workloads()}
+        if name not in found:
+            raise UsageError(f"no workload {name!r} on this node; there are: {', '.join(found) or 'none'}")
+        return found[name]
+
+    def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
+        """Set a fault; see `faults.KINDS`."""
+        with self.plant() as plant:
+            FaultLog(self.directory / "faults.jsonl").set(plant, FaultEvent(self._elapsed_ns(plant), gpu, kind, call, value))
+
+    def clear(self, gpu: int, kind: str = "") -> None:
+        """Clear a kind of fault on a GPU, or all of them (and those of the node)."""
+        with self.plant() as plant:
+            FaultLog(self.directory / "faults.jsonl").clear(plant, FaultEvent(self._elapsed_ns(plant), gpu, kind, clear=True))
+
+    def faults(self) -> list[FaultEvent]:
+        """The faults that are set."""
+        return FaultLog(self.directory / "faults.jsonl").active()
+
+    def stop(self, timeout_s: float = 8.0) -> None:
+        """End the daemon and its workloads: asked first, killed after `timeout_s`. Files stay for a look at them."""
+        state = self.state()
+        if self._daemon is not None:
+            _end_child(self._daemon, timeout_s)
+        elif roots.signal_process(state.get("pid") or 0, state.get("start_ticks"), signal.SIGTERM):
+            _await_end([(state["pid"], state["start_ticks"])], timeout_s)
+            roots.signal_process(state["pid"], state["start_ticks"], signal.SIGKILL)
+        # Only what a daemon that was killed has left behind, by the very processes it had started.
+        left = [(w["pid"], w["start_ticks"]) for w in self.state().get("workloads", []) if w.get("pid")]
+        _await_end(left, 2.0)
+        for pid, ticks in left:
+            roots.signal_process(pid, ticks, signal.SIGKILL)
+
+    def _elapsed_ns(self, plant: Plant) -> int:
+        return plant.now_ns() - int(self.state().get("started_ns", plant.now_ns()))
+
+    def _await_ready(self, timeout_s: float) -> None:
+        assert self._daemon is not None
+        end_s = time.monotonic() + timeout_s
+        while time.monotonic() < end_s:
+            if self._daemon.poll() is not None:
+                lines = (self.directory / "daemon.log").read_text(errors="replace").strip().splitlines()
+                raise WattlensError(f"the simulated node did not start: {lines[-1] if lines else 'its daemon ended'}")
+            state = self.state()
+            if state.get("pid") == self._daemon.pid and state.get("ready"):
+                return
+            time.sleep(0.03)
+        raise WattlensError(f"the simulated node was not ready within {timeout_s:g} s; see {self.directory / 'daemon.log'}")
+
+
+def elapsed_s(state: Mapping[str, Any], plant: Plant) -> float:
+    """Plant time since the node started, in s."""
+    return (plant.now_ns() - int(state["started_ns"])) / NS_PER_S
+
+
+def _prepare(folder: Path) -> Path:
+    """Make the folder ours and empty of an earlier node; never touch a folder that holds anything else."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+        names = {p.name for p in folder.iterdir()}
+    except OSError as error:
+        raise UsageError(f"cannot use {folder} for the simulated node: {error.strerror}; name another with --dir") from error
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o022:
+        raise UsageError(f"{folder} must be a folder that you own and only you can write; name another with --dir")
+    if names and "scenario.yaml" not in names:
+        raise UsageError(f"{folder} is not empty and holds no simulated node; name another with --dir")
+    if SimulatedNode(folder).running:
+        raise UsageError(f"a simulated node already runs in {folder}; stop it with 'wattlens sim stop --dir {folder}'")
+    for name in _OURS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return folder
+
+
+def _end_child(daemon: subprocess.Popen[bytes], timeout_s: float) -> None:
+    if daemon.poll() is not None:
+        return
+    daemon.terminate()
+    try:
+        daemon.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
+def _await_end(processes: Sequence[tuple[int, int]], timeout_s: float) -> None:
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s and any(roots.start_ticks(pid) == ticks for pid, ticks in processes):
+        time.sleep(0.03)

@@ -1,0 +1,168 @@
+"""What a simulated node is made of: its boards, its workloads and its faults over time, read from one YAML file."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.sim.boards import boards as known_boards
+from energy_agent.sim.faults import FaultEvent
+from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Part, Serving, Workload, unknown
+
+SIZE_LIMIT_B = 256 * 1024
+
+
+class Scenario(Part):
+    """A whole node."""
+
+    description: str = ""
+    boards: tuple[Boards, ...] = Field(min_length=1, max_length=GPUS_MAX)
+    seed: int = Field(default=1, ge=0, le=2**32 - 1)
+    rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per second
+    workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
+    faults: tuple[Fault, ...] = Field(default=(), max_length=10_000)
+
+    @property
+    def gpu_count(self) -> int:
+        """Boards on the node."""
+        return sum(b.count for b in self.boards)
+
+    @property
+    def skus(self) -> tuple[str, ...]:
+        """SKU of each GPU, by index."""
+        return tuple(b.sku for b in self.boards for _ in range(b.count))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scenario":
+        if self.gpu_count > GPUS_MAX:
+            raise ValueError(f"boards: {self.gpu_count} GPUs are more than {GPUS_MAX}")
+        names = [w.name for w in self.workloads]
+        for workload in self.workloads:
+            if names.count(workload.name) > 1:
+                raise ValueError(f"workloads: the name {workload.name!r} is there twice")
+            if not all(0 <= g < self.gpu_count for g in workload.gpus):
+                raise ValueError(f"workloads: {workload.name!r} wants a GPU that is not there (0 to {self.gpu_count - 1})")
+        for gpu, sku in enumerate(self.skus):
+            held_b = sum(w.memory_b for w in self.workloads if gpu in w.gpus)
+            if held_b > known_boards()[sku].values["memory_b"]:
+                raise ValueError(f"workloads: together they hold {held_b / 1e9:g} GB of gpu{gpu}, more than a {sku} has")
+        for fault in self.faults:
+            if fault.gpu >= self.gpu_count:
+                raise ValueError(f"faults: GPU {fault.gpu} is not there (0 to {self.gpu_count - 1})")
+        return self
+
+    def fault_events(self) -> list[FaultEvent]:
+        """The timeline of faults, each `for_s` as an event that clears."""
+        events = []
+        for fault in self.faults:
+            at_ns = round(fault.at_s * NS_PER_S)
+            clears = fault.kind == "clear"
+            kind = "" if clears else fault.kind
+            events.append(FaultEvent(at_ns, fault.gpu, kind, fault.call, fault.value, clears))
+            if fault.for_s is not None:
+                end_ns = at_ns + round(fault.for_s * NS_PER_S)
+                events.append(FaultEvent(end_ns, fault.gpu, fault.kind, clear=True))
+        return events
+
+
+def shipped() -> dict[str, Path]:
+    """The scenarios that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))}
+
+
+def locate(name_or_path: str) -> Path:
+    """The file of a shipped scenario, or the path itself.
+
+    Raises:
+        UsageError: neither a shipped name nor a file.
+    """
+    known = shipped()
+    if name_or_path in known:
+        return known[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path.resolve()
+    raise UsageError(f"{unknown('scenario', name_or_path, known)} (or give the path of a file)")
+
+
+def load(name_or_path: str) -> Scenario:
+    """Read a scenario by shipped name or path; a relative trace is resolved beside the file.
+
+    Raises:
+        UsageError: not found, unreadable or wrong; names the file and the key.
+    """
+    path = locate(name_or_path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SIZE_LIMIT_B + 1)
+    except OSError as error:
+        raise UsageError(f"scenario {path} cannot be read: {error.strerror}") from error
+    if len(raw) > SIZE_LIMIT_B:
+        raise UsageError(f"scenario {path} is larger than {SIZE_LIMIT_B} bytes")
+    return parse(raw, str(path), path.parent)
+
+
+def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
+    """A scenario from the bytes of a YAML file; `name` is for errors, `folder` is where a relative trace lies.
+
+    Raises:
+        UsageError: not YAML, or not a scenario; one line that names the key.
+    """
+    try:
+        text = raw.decode("utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):  # they make a small file huge
+            raise UsageError(f"scenario {name}: YAML aliases are not allowed")
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"scenario {name}{line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise UsageError(f"scenario {name}: not YAML: {type(error).__name__}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"scenario {name}: must be a mapping with the key 'boards'")
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"scenario {name}: {_first_line(error)}") from error
+    return scenario if folder is None else _with_traces(scenario, folder)
+
+
+def dump(scenario: Scenario) -> str:
+    """The scenario as YAML that `parse` reads back to the same."""
+    return str(yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
+
+
+def override(scenario: Scenario, *, seed: int | None = None, rate: float | None = None) -> Scenario:
+    """The scenario with another seed or rate.
+
+    Raises:
+        UsageError: out of range.
+    """
+    changes: dict[str, Any] = {k: v for k, v in (("seed", seed), ("rate", rate)) if v is not None}
+    if any(isinstance(v, float) and not math.isfinite(v) for v in changes.values()):
+        raise UsageError("rate must be a finite number")
+    try:
+        return Scenario.model_validate(scenario.model_dump(mode="json") | changes)
+    except ValidationError as error:
+        raise UsageError(_first_line(error)) from error
+
+
+def _with_traces(scenario: Scenario, folder: Path) -> Scenario:
+    workloads = tuple(
+        w.model_copy(update={"trace": str((folder / w.trace).resolve())}) if isinstance(w, Serving) and w.trace else w
+        for w in scenario.workloads
+    )
+    return scenario.model_copy(update={"workloads": workloads})
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    # A discriminated union puts the kind into the location; a person does not see it in the file.
+    kinds = {"training", "serving", "notebook", "burst"}
+    where = ".".join(str(part) for part in first["loc"] if part not in kinds)
+    message = first["msg"].removeprefix("Value error, ").splitlines()[0]
+    return f"{where}: {message}" if where else message

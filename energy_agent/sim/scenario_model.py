@@ -1,0 +1,190 @@
+"""The parts of a scenario as the YAML file has them: boards, workloads by kind, faults; keys, defaults and ranges."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from energy_agent.core.errors import UsageError
+from energy_agent.sim.boards import boards as known_boards
+from energy_agent.sim.faults import KINDS, check_fault
+from energy_agent.sim.workloads.models import MODELS
+
+GPUS_MAX = 64
+
+Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0, le=1e6)]
+Positive = Annotated[float, Field(gt=0.0, le=1e6)]
+
+
+def unknown(what: str, value: str, known: Iterable[str]) -> str:
+    """One line: `value` is no `what`; the nearest one, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(value, known, 1, 0.4)
+    near = [k for k in known if value and k.lower().startswith(value.lower())] or near
+    hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(known)}"
+    return f"unknown {what} {value[:64]!r}; {hint}"
+
+
+class Part(BaseModel):
+    """A mapping of the file: an unknown key is an error that names the nearest one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(unknown("key", str(key), cls.model_fields))
+        return data
+
+
+class Boards(Part):
+    """`count` boards of one SKU. Without `gain`, each board draws its own from the seed."""
+
+    count: int = Field(ge=1, le=GPUS_MAX)
+    sku: str
+    counter_model: Literal["full", "sampled"] = "full"
+    gain: float | None = Field(default=None, ge=0.8, le=1.2)
+
+    @field_validator("sku")
+    @classmethod
+    def _sku(cls, value: str) -> str:
+        if value not in known_boards():
+            raise ValueError(unknown("board", value, known_boards()))
+        return value
+
+
+class WorkloadBase(Part):
+    """What every workload has. `cgroup` is a path, or `systemd`, `docker` or `kubepods` for a path of that form."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    gpus: tuple[int, ...] = Field(min_length=1, max_length=GPUS_MAX)
+    cgroup: str = "systemd"
+    memory_gb: float = Field(default=40.0, ge=0.0, le=1000.0)  # on each of its GPUs
+    start_s: Seconds = 0.0  # after the node started
+    end_s: Seconds | None = None  # None: with the node
+    restart: Literal["never", "on-failure"] = "never"
+
+    @property
+    def memory_b(self) -> int:
+        """What it holds on each of its GPUs, in bytes."""
+        return round(self.memory_gb * 1e9)
+
+    @field_validator("cgroup")
+    @classmethod
+    def _cgroup(cls, value: str) -> str:
+        if value in {"systemd", "docker", "kubepods"} or re.fullmatch(r"(/[A-Za-z0-9._:@-]{1,255}){1,16}", value):
+            return value
+        raise ValueError("must be 'systemd', 'docker', 'kubepods' or an absolute cgroup path")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WorkloadBase":
+        if len(set(self.gpus)) != len(self.gpus):
+            raise ValueError(f"gpus of workload {self.name!r} name a GPU twice")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s of workload {self.name!r} is not after its start_s")
+        return self
+
+
+class Training(WorkloadBase):
+    """Data-parallel training. Times are those at the reference clock; the slowest rank counts."""
+
+    kind: Literal["training"]
+    step_s: Positive = 0.5  # forward and backward, gradients exchanged, optimizer
+    micro_batches: int = Field(default=2, ge=1, le=64)
+    memory_boundness: Ratio = 0.25
+    intensity: float = Field(default=1.0, ge=0.0, le=2.0)
+    jitter: float = Field(default=0.01, ge=0.0, le=0.5)  # relative spread of a micro batch
+    host_every_steps: int = Field(default=20, ge=0)  # 0: never
+    host_s: Seconds = 0.3
+    checkpoint_every_s: Seconds = 60.0  # 0: never
+    checkpoint_s: Seconds = 2.0
+    samples_per_step: int = Field(default=64, ge=1)
+    steps: int | None = Field(default=None, ge=1)  # None: without end
+
+
+class Serving(WorkloadBase):
+    """An LLM engine with continuous batching, tensor parallel over its GPUs, and the requests that arrive at it."""
+
+    kind: Literal["serving"]
+    memory_gb: float = Field(default=72.0, ge=0.0, le=1000.0)  # 0.9 of 80 GB, as vLLM takes by default
+    model: str = "meta-llama/Llama-3.1-8B-Instruct"
+    arrivals: Literal["poisson", "bursty", "trace"] = "poisson"
+    rate_per_s: Positive = 4.0
+    trace: str | None = None  # CSV with TIMESTAMP, ContextTokens, GeneratedTokens; a relative path starts at the scenario
+    prompt_median: int = Field(default=1020, ge=1, le=1_000_000)
+    prompt_sigma: float = Field(default=0.5, ge=0.0, le=3.0)
+    output_median: int = Field(default=129, ge=1, le=100_000)
+    output_sigma: float = Field(default=0.99, ge=0.0, le=3.0)
+    prefix_cached_ratio: Ratio = 0.0
+    max_num_seqs: int = Field(default=256, ge=1, le=4096)
+    max_batched_tokens: int = Field(default=8192, ge=64, le=1_000_000)
+    kv_tokens: int | None = Field(default=None, ge=1024)  # None: what the memory of the boards holds
+    decode_memory_boundness: Ratio = 0.9
+    prefill_memory_boundness: Ratio = 0.1
+    metrics_port: int = Field(default=0, ge=0, le=65535)  # 0: one that is free
+
+    @field_validator("model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        if value not in MODELS:
+            raise ValueError(unknown("model", value, MODELS))
+        return value
+
+    @model_validator(mode="after")
+    def _trace(self) -> "Serving":
+        if (self.arrivals == "trace") != (self.trace is not None):
+            raise ValueError("arrivals 'trace' and the key 'trace' go together")
+        return self
+
+
+class Notebook(WorkloadBase):
+    """Holds its GPUs and rarely uses them."""
+
+    kind: Literal["notebook"]
+    memory_gb: float = Field(default=4.0, ge=0.0, le=1000.0)
+    every_s: Positive = 20.0  # mean time between two cells
+    cell_s: Positive = 0.5
+    memory_boundness: Ratio = 0.5
+    intensity: float = Field(default=0.6, ge=0.0, le=2.0)
+
+
+class Burst(WorkloadBase):
+    """Works for `on_s`, rests for `off_s`, again and again; each is drawn anew within +-`jitter`."""
+
+    kind: Literal["burst"]
+    on_s: Positive = 1.0
+    off_s: Seconds = 1.0
+    jitter: float = Field(default=0.3, ge=0.0, le=1.0)
+    memory_boundness: Ratio = 0.3
+    intensity: float = Field(default=1.0, ge=0.0, le=2.0)
+
+
+Workload = Annotated[Training | Serving | Notebook | Burst, Field(discriminator="kind")]
+
+
+class Fault(Part):
+    """A fault at `at_s` after the start. With `for_s` it is cleared again; kind `clear` clears everything on the GPU."""
+
+    at_s: Seconds
+    gpu: int = Field(ge=0)
+    kind: str
+    call: str = ""
+    value: int = 0
+    for_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Fault":
+        try:
+            if self.kind != "clear":
+                check_fault(self.kind, self.call, self.value)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        if self.for_s is not None and (self.kind == "clear" or KINDS[self.kind].once):
+            raise ValueError(f"{self.kind!r} happens once: for_s has no meaning")
+        return self

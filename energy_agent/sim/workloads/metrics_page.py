@@ -1,0 +1,45 @@
+"""The engine's counters as a metrics page in vLLM's names and form (as of vLLM 0.33), so that readers of vLLM read it. Pure.
+
+Interface names are vLLM's (Apache-2.0); what stands behind them is the simulated engine.
+"""
+
+from energy_agent.sim.workloads.engine import Engine, Histogram
+
+
+def render(engine: Engine, model: str, started_s: float) -> str:
+    """The page in Prometheus text format; `started_s` is UTC s at which the counters began."""
+    labels = f'engine="0",model_name="{_escape(model)}"'
+    counters = engine.counters
+    lines: list[str] = []
+
+    def single(name: str, kind: str, text: str, value: float) -> None:
+        sample = f"{name}_total" if kind == "counter" else name
+        lines.extend((f"# HELP {sample} {text}", f"# TYPE {sample} {kind}", f"{sample}{{{labels}}} {float(value)!r}"))
+        if kind == "counter":
+            created = f"{name}_created"
+            lines.extend((f"# HELP {created} {text}", f"# TYPE {created} gauge", f"{created}{{{labels}}} {started_s!r}"))
+
+    def histogram(name: str, text: str, values: Histogram) -> None:
+        lines.extend((f"# HELP {name} {text}", f"# TYPE {name} histogram"))
+        total = 0
+        for bound, count in zip((*map(str, values.buckets), "+Inf"), values.counts, strict=True):
+            total += count
+            lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {float(total)!r}')
+        lines.extend((f"{name}_count{{{labels}}} {float(total)!r}", f"{name}_sum{{{labels}}} {values.sum!r}"))
+
+    single("vllm:num_requests_running", "gauge", "Requests in the running batch.", len(engine.running))
+    single("vllm:num_requests_waiting", "gauge", "Requests that wait to be processed.", len(engine.waiting))
+    single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all.", engine.kv_usage_ratio)
+    single("vllm:num_preemptions", "counter", "Preemptions by the engine.", counters.preemptions)
+    single("vllm:prompt_tokens", "counter", "Prefill tokens processed.", counters.prompt)
+    single("vllm:prompt_tokens_cached", "counter", "Prompt tokens found in the cache.", counters.cached)
+    single("vllm:generation_tokens", "counter", "Generation tokens processed.", counters.generation)
+    single("vllm:request_success", "counter", "Requests processed to their end.", counters.finished)
+    histogram("vllm:time_to_first_token_seconds", "Time to first token in seconds.", counters.ttft)
+    histogram("vllm:inter_token_latency_seconds", "Inter-token latency in seconds.", counters.itl)
+    histogram("vllm:e2e_request_latency_seconds", "End-to-end request latency in seconds.", counters.e2e)
+    return "\n".join(lines) + "\n"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -1,0 +1,124 @@
+"""An LLM server: requests arrive, the engine's steps run on the GPUs, and a real /metrics page tells what happened."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from energy_agent.core.units import NS_PER_S
+from energy_agent.sim.workloads import arrivals, models
+from energy_agent.sim.workloads.engine import Engine, Request
+from energy_agent.sim.workloads.metrics_page import render
+from energy_agent.sim.workloads.worker import Worker, main
+
+# Steps of a few ms are joined until they last about this long in real time: a process cannot act much faster than that.
+_QUANTUM_S = 0.02
+
+
+def run(worker: Worker) -> None:
+    """Serve until asked to end."""
+    p = worker.spec.parameters
+    engine = make_engine(worker, p)
+    lock = threading.Lock()  # the page is rendered between two steps, never within one
+
+    def page() -> str:
+        with lock:
+            return render(engine, p["model"], worker.started_ns / NS_PER_S)
+
+    server = _serve(page, p["metrics_port"])
+    url = f"http://127.0.0.1:{server.server_port}/metrics"
+    try:
+        _loop(worker, engine, lock, url, _requests(worker, p))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def make_engine(worker: Worker, p: dict[str, Any]) -> Engine:
+    """The engine for this model on these boards."""
+    spec = worker.spec
+    return Engine(
+        models.step_cost(p["model"], spec.skus),
+        max_num_seqs=p["max_num_seqs"],
+        max_batched_tokens=p["max_batched_tokens"],
+        kv_tokens=p["kv_tokens"] or models.kv_tokens(p["model"], spec.memory_b, len(spec.gpus)),
+        decode_memory_boundness=p["decode_memory_boundness"],
+        prefill_memory_boundness=p["prefill_memory_boundness"],
+    )
+
+
+def _requests(worker: Worker, p: dict[str, Any]) -> Iterator[arrivals.Arrival]:
+    if p["arrivals"] == "trace":
+        return arrivals.trace(Path(p["trace"]))
+    lengths = arrivals.Lengths(p["prompt_median"], p["prompt_sigma"], p["output_median"], p["output_sigma"])
+    draw = arrivals.bursty if p["arrivals"] == "bursty" else arrivals.poisson
+    return draw(worker.random, p["rate_per_s"], lengths)
+
+
+def _loop(worker: Worker, engine: Engine, lock: threading.Lock, url: str, requests: Iterator[arrivals.Arrival]) -> None:
+    cached_ratio = worker.spec.parameters["prefix_cached_ratio"]
+    coming = next(requests)
+    while True:
+        _report(worker, engine, url)
+        with lock:
+            while coming.at_s <= worker.elapsed_s():
+                arrived_ns = worker.started_ns + round(coming.at_s * NS_PER_S)
+                cached = round(coming.prompt * cached_ratio)
+                engine.arrive(Request(arrived_ns, coming.prompt, coming.output, cached))
+                coming = next(requests)
+            repeats = int(_QUANTUM_S * worker.plant.rate / engine.cost.decode_s(max(1, len(engine.running))))
+            step = engine.plan(max(1, repeats))
+        if step is None:
+            worker.rest(min(coming.at_s - worker.elapsed_s(), 1.0))
+        else:
+            worker.work(step.reference_s, step.memory_boundness, step.intensity)
+            with lock:
+                engine.finish(step, worker.plant.now_ns())
+
+
+def _report(worker: Worker, engine: Engine, url: str) -> None:
+    counters = engine.counters
+    worker.report(
+        kind="serving",
+        steps=counters.steps,
+        work_units=counters.generation,
+        prompt_tokens=counters.prompt,
+        generation_tokens=counters.generation,
+        requests_finished=counters.finished,
+        requests_running=len(engine.running),
+        requests_waiting=len(engine.waiting),
+        metrics_url=url,
+    )
+
+
+def _serve(page: Any, port: int) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        """GET /metrics and nothing else."""
+
+        timeout = 5.0
+
+        def do_GET(self) -> None:
+            """Answer with the page."""
+            if self.path.partition("?")[0] != "/metrics":
+                self.send_error(404)
+                return
+            body = page().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """A scrape is not news."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+    return server
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))

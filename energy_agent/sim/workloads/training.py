@@ -1,0 +1,43 @@
+"""A data-parallel training job: micro batches, gradients, optimizer; now and then the host or a checkpoint stalls it."""
+
+import sys
+
+from energy_agent.sim.workloads.worker import Worker, main
+
+# Shares of a step's reference time [assumed]: the exchange and the optimizer are bound by links and memory and draw less.
+_COMPUTE_SHARE = 0.86
+_EXCHANGE = (0.10, 0.85, 0.45)  # share, memory boundness, intensity
+_OPTIMIZER = (0.04, 0.95, 0.80)
+
+
+def run(worker: Worker) -> None:
+    """Train until asked to end, or for the number of steps asked for."""
+    p = worker.spec.parameters
+    step_s, micro_batches = float(p["step_s"]), int(p["micro_batches"])
+    steps = stalls = checkpoints = 0
+    checkpoint_at_s = float(p["checkpoint_every_s"])
+
+    def report() -> None:
+        units = steps * p["samples_per_step"]
+        worker.report(kind="training", steps=steps, work_units=units, host_stalls=stalls, checkpoints=checkpoints)
+
+    report()
+    while p["steps"] is None or steps < p["steps"]:
+        for _ in range(micro_batches):
+            spread = max(0.5, worker.random.gauss(1.0, p["jitter"]))
+            worker.work(step_s * _COMPUTE_SHARE / micro_batches * spread, p["memory_boundness"], p["intensity"])
+        for share, memory_boundness, intensity in (_EXCHANGE, _OPTIMIZER):
+            worker.work(step_s * share, memory_boundness, intensity * p["intensity"])
+        steps += 1
+        report()
+        if p["host_every_steps"] and steps % p["host_every_steps"] == 0:
+            worker.rest(p["host_s"])
+            stalls += 1
+        if p["checkpoint_every_s"] and worker.elapsed_s() >= checkpoint_at_s:
+            worker.rest(p["checkpoint_s"])
+            checkpoints += 1
+            checkpoint_at_s = worker.elapsed_s() + p["checkpoint_every_s"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))
