@@ -1,0 +1,1 @@
+"""Forms of the report, each drawn from the facts and the blocks of the sections."""
