@@ -26,7 +26,7 @@ def entry(at_s: int, device: str, workload: str, state: State, energy_uj: int, e
 
 
 def batch(at_s: int) -> Batch:
-    """Second `at_s`: GPU 1 trains at 600 W; GPU 2 serves at 300 W on even seconds, idles at 90 W on odd, unheld at 70 W at the end."""
+    """Second `at_s`: GPU 1 trains at 600 W; GPU 2 serves at 300 W or idles at 90 W by turns, and is left at the end."""
     end_ns = START_NS + (at_s + 1) * NS_PER_S
     chat = State.ACTIVE if at_s % 2 == 0 else State.IDLE
     second = (
