@@ -47,10 +47,10 @@ def negotiate(accept: str) -> Format:
 
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
-    families = _families(snapshot)
+    found = families(snapshot)
     lines: list[str] = []
     for signal in CATALOGUE:
-        samples = families.get(signal.name)
+        samples = found.get(signal.name)
         if samples:
             lines.append(_header(signal, fmt))
             metric, labels = signal.metric, signal.labels
@@ -87,12 +87,13 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _families(snapshot: Snapshot) -> dict[str, list[Sample]]:
-    families: dict[str, list[Sample]] = {}
+def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
+    """Samples of each family by the name of its signal, in no format yet."""
+    found: dict[str, list[Sample]] = {}
 
     def put(name: str, value: str | None, *labels: str) -> None:
         if value is not None:
-            families.setdefault(name, []).append((labels, value))
+            found.setdefault(name, []).append((labels, value))
 
     identity = snapshot.identity
     put("build_info", "1", identity.version)
@@ -106,7 +107,7 @@ def _families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         if governed.device in present:
             for name, labels, value in _dvfs(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
-    _workloads(snapshot, present, families)
+    _workloads(snapshot, present, found)
     for health in snapshot.health:
         key = (health.source, health.device)
         put("source_up", _flag(health.up), *key)
@@ -127,7 +128,7 @@ def _families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     for cost in snapshot.processes:
         put("process_cpu_seconds_total", _seconds(cost.cpu_ns), cost.process)
         put("process_resident_memory_bytes", str(cost.resident_b), cost.process)
-    return families
+    return found
 
 
 def _device(view: DeviceView, simulated: bool) -> Iterator[tuple[str, tuple[str, ...], str | None]]:

@@ -1,0 +1,166 @@
+"""What a scrape costs: 8 GPUs and 200 series of workloads, beside prometheus-client on the same families in the same run.
+
+Run from the repository's root: python -m benchmarks.scrape [--json]
+
+The server runs in its own process; the client times whole requests on one kept connection, as Prometheus makes them. `first`
+is the worst case: each scrape is the first of a new snapshot and builds the page. `second` has a new snapshot each second and
+ten scrapes a second. The writers are timed alone too, in one process and in turn: ours, and prometheus-client's
+generate_latest over families built from the same snapshot.
+"""
+
+import argparse
+import json
+import multiprocessing
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+from energy_agent.clock import RealClock
+from energy_agent.core.signals import BY_NAME
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition import Format, render
+from energy_agent.server import Server
+from tests.snapshots import Player
+
+EXTRA = 93  # with `train` and `chat`: 200 series of workload_energy_joules_total
+SCRAPES = 500
+SECONDS = 10
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: bench\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n"
+
+
+def serve(report: Connection, each_scrape: bool) -> None:
+    """Serve snapshots made beforehand, the next at each scrape or each second, until the parent hangs up."""
+    player, now_ns = Player(extra=EXTRA), time.time_ns()
+    snapshots = [player.at(100_000 + k, now_ns) for k in range(20)]
+    asked = iter(range(10**9))
+    began = time.monotonic()
+
+    def source() -> Snapshot:
+        return snapshots[next(asked) % len(snapshots) if each_scrape else int(time.monotonic() - began) % len(snapshots)]
+
+    with Server("127.0.0.1", 0, source, RealClock(), stale_after_s=3600) as server:
+        report.send(server.port)
+        report.recv()
+
+
+def scrape(client: socket.socket) -> bytes:
+    """One whole answer."""
+    client.sendall(REQUEST)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += client.recv(1 << 20)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+    parts = [body]
+    got = len(body)
+    while got < length:
+        parts.append(client.recv(1 << 20))
+        got += len(parts[-1])
+    return b"".join(parts)
+
+
+def over_http(each_scrape: bool) -> tuple[list[float], bytes]:
+    """Durations of scrapes in ms, and the last body."""
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=serve, args=(there, each_scrape))
+    child.start()
+    durations = []
+    with socket.create_connection(("127.0.0.1", here.recv())) as client:
+        for _ in range(10):
+            body = scrape(client)
+        for _ in range(SCRAPES if each_scrape else SECONDS * 10):
+            began = time.perf_counter()
+            body = scrape(client)
+            durations.append((time.perf_counter() - began) * 1e3)
+            time.sleep(0.005 if each_scrape else 0.1)
+    here.send(None)
+    child.join(10)
+    return durations, body
+
+
+class Peer:
+    """The same page by prometheus-client: a collector over a snapshot, and its own writer."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self.snapshot = Player(extra=EXTRA).at(1)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[object]:
+        """The families of the snapshot, as prometheus-client calls for them."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        from energy_agent.exposition import families
+
+        for name, samples in families(self.snapshot).items():
+            signal = BY_NAME[name]
+            if signal.kind == "info":
+                info = InfoMetricFamily(signal.metric.removesuffix("_info"), signal.help)
+                for values, _ in samples:
+                    info.add_metric((), dict(zip(signal.labels, values, strict=True)))
+                yield info
+                continue
+            kind = CounterMetricFamily if signal.kind == "counter" else GaugeMetricFamily
+            family = kind(signal.metric, signal.help, labels=signal.labels)
+            for values, value in samples:
+                family.add_metric(values, float(value))
+            yield family
+
+    def page(self, snapshot: Snapshot) -> bytes:
+        """The page of a snapshot."""
+        from prometheus_client.openmetrics.exposition import generate_latest
+
+        self.snapshot = snapshot
+        page: bytes = generate_latest(self._registry)
+        return page
+
+
+def in_turn(writers: dict[str, Callable[[Snapshot], bytes]]) -> dict[str, list[float]]:
+    """Durations in ms of each writer, each snapshot given to all."""
+    player = Player(extra=EXTRA)
+    durations: dict[str, list[float]] = {name: [] for name in writers}
+    for k in range(220):
+        snapshot = player.at(100_000 + k)
+        for name, writer in writers.items():
+            began = time.perf_counter()
+            writer(snapshot)
+            if k >= 20:
+                durations[name].append((time.perf_counter() - began) * 1e3)
+    return durations
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50_ms": round(cuts[49], 3), "p99_ms": round(cuts[98], 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    first, body = over_http(each_scrape=True)
+    second, _ = over_http(each_scrape=False)
+    writers = in_turn({"wattlens": lambda s: render(s, Format.OPENMETRICS), "prometheus_client": Peer().page})
+    lines = [line for line in body.splitlines() if not line.startswith(b"#")]
+    result = {
+        "series": len(lines),
+        "workload_series": sum(line.startswith(b"wattlens_workload_energy_joules_total{") for line in lines),
+        "bytes": len(body),
+        "scrape_first": quantiles(first),
+        "scrape_second": quantiles(second),
+        **{f"write_{name}": quantiles(values) for name, values in writers.items()},
+        "ratio_p50": round(statistics.median(writers["wattlens"]) / statistics.median(writers["prometheus_client"]), 3),
+    }
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:26} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Every panel and every rule on a real Prometheus that scrapes the real server, against the numbers that were fed in."""
+
+import json
+import math
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.board import Panel, Query
+from dashboards.build import boards, substituted
+from dashboards.rules import BANDS, WORKLOAD_POWER, groups, joules_per_token
+from energy_agent.clock import RealClock
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.server import Server
+from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
+from tests.support import eventually, free_port, need_program
+
+pytestmark = pytest.mark.prometheus
+ROOT = Path(__file__).parents[2]
+GPUS = 4
+WARM_S = 7.0
+LOST = 1
+HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
+NEVER_ON_A_HEALTHY_NODE = {"reading"}  # what is absent, and why
+QUERIES = [pytest.param(p, q, id=f"{p.title}: {q.legend}") for b in boards() for p in b.panels() for q in p.queries]
+
+
+@dataclass
+class Bench:
+    """A Prometheus that scrapes the server twice a second, and what is fed to it."""
+
+    player: Player
+    url: str
+
+    def query(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
+        """Samples of an instant query; panel variables become durations that fit the test."""
+        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        return self._get("query", {"query": substituted(expr, values)})
+
+    def range(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
+        """Series of a range query over the last seconds, as a graph sends it."""
+        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        end = time.time()
+        span = {"start": str(end - seconds), "end": str(end), "step": "1"}
+        return self._get("query_range", {"query": substituted(expr, values), **span})
+
+    def values(self, expr: str) -> dict[tuple[str, ...], float]:
+        """Values by (workload, model, energy, tokens, gpu), as far as a sample has them."""
+        names = ("workload", "model", "energy", "tokens", "gpu")
+        return {tuple(s["metric"].get(n, "") for n in names): float(s["value"][1]) for s in self.query(expr)}
+
+    def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
+                data = json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{arguments['query']}: {error.read().decode()}")
+        result: list[dict[str, Any]] = data["result"]
+        return result
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    program = need_program("prometheus")
+    home = tmp_path_factory.mktemp("prometheus")
+    rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
+    (home / "rules.yml").write_text(rules.replace("interval: 30s", "interval: 1s"))
+    player, port = Player(gpus=GPUS), free_port()
+
+    def source() -> Snapshot:
+        snapshot = player.now()
+        return replace(snapshot, namespace_uj={**snapshot.namespace_uj, HOSTILE: 1_000_000})
+
+    with Server("127.0.0.1", 0, source, RealClock()) as server:
+        scrape = {"job_name": "wattlens", "static_configs": [{"targets": [f"127.0.0.1:{server.port}"]}]}
+        settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
+        config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": [scrape]}
+        (home / "prometheus.yml").write_text(json.dumps(config))
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={home / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={home / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            it = Bench(player, f"http://127.0.0.1:{port}")
+            _wait_ready(it, process, home / "log")
+            time.sleep(WARM_S)
+            yield it
+        finally:
+            process.terminate()
+            process.wait(20)
+            shutil.rmtree(home / "data", ignore_errors=True)
+
+
+def _wait_ready(bench: Bench, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def probe() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"{bench.url}/-/ready", timeout=2) as answer:
+                return int(answer.status) == 200
+        except OSError:
+            return False
+
+    eventually(probe, 20)
+    eventually(lambda: bench.query("up == 1"), 20)
+
+
+@pytest.mark.parametrize(("panel", "query"), QUERIES)
+def test_every_panel_shows_finite_numbers(bench: Bench, panel: Panel, query: Query) -> None:
+    if query.legend in NEVER_ON_A_HEALTHY_NODE:
+        assert bench.query(query.expr) == []
+        return
+    if panel.kind in ("stat", "table"):
+        values = [float(s["value"][1]) for s in bench.query(query.expr)]
+    else:
+        values = [float(v) for s in bench.range(query.expr) for _, v in s["values"]]
+    assert values
+    assert all(math.isfinite(v) for v in values)
+    assert panel.minimum is None or min(values) >= panel.minimum
+    assert panel.maximum is None or max(values) <= panel.maximum
+
+
+@pytest.mark.parametrize("record", sorted({rule.record for group in groups() for rule in group.rules}))
+def test_every_rule_records_finite_numbers(bench: Bench, record: str) -> None:
+    values = [float(s["value"][1]) for s in bench.query(record)]
+    assert values
+    assert all(math.isfinite(v) for v in values)
+
+
+def test_no_rule_and_no_scrape_failed(bench: Bench) -> None:
+    with urllib.request.urlopen(f"{bench.url}/api/v1/rules", timeout=10) as answer:
+        found = json.load(answer)["data"]["groups"]
+    assert [r["lastError"] for g in found for r in g["rules"] if r["health"] != "ok"] == []
+    with urllib.request.urlopen(f"{bench.url}/api/v1/targets", timeout=10) as answer:
+        (target,) = json.load(answer)["data"]["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
+
+
+def test_a_hostile_name_arrives_as_text(bench: Bench) -> None:
+    names = {s["metric"]["namespace"] for s in bench.query("wattlens_namespace_energy_joules_total")}
+    assert names == {"research", "serving", 'a"b\\c\nd\\x00e\\x0d\\xdc80{x="y"} 1 # EOF'}
+
+
+@pytest.mark.parametrize("band", BANDS)
+def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
+    gain = {"": 1, "_low": 1 - GAIN_RATIO, "_high": 1 + GAIN_RATIO}[band]
+    energies = {"active": CHAT_ACTIVE_UJ, "active_idle": CHAT_ACTIVE_UJ + CHAT_IDLE_UJ}
+    tokens = {"generation": CHAT_TOKENS["generation"], "processed": CHAT_TOKENS["generation"] + CHAT_TOKENS["prompt"]}
+    wanted = {(e, t): uj / 1e6 / n * gain for e, uj in energies.items() for t, n in tokens.items()}
+    for level, workload in (("instance_workload_model", "chat"), ("model", "")):
+        got = bench.values(joules_per_token(level, band))
+        assert set(got) == {(workload, "llama-70b", e, t, "") for e, t in wanted}
+        for (_, _, energy, token, _), value in got.items():
+            assert value == pytest.approx(wanted[energy, token], rel=0.02), (level, energy, token)
+
+
+def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -> None:
+    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Energy of each GPU")]
+    estimate, low, high = ({k[4]: v for k, v in bench.values(q.expr).items()} for q in panel.queries)
+    fed_j = POWER_W * 5
+    assert set(estimate) == set(low) == set(high) == {str(gpu) for gpu in range(GPUS)}
+    for gpu, value in estimate.items():
+        assert value == pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
+        assert low[gpu] <= fed_j <= high[gpu]
+        assert high[gpu] - low[gpu] == pytest.approx(2 * (GAIN_RATIO * value + 2 * 70), rel=0.1)
+
+
+def test_parts_of_the_energy_sum_to_the_whole(bench: Bench) -> None:
+    (panel,) = [p for b in boards() for p in b.panels() if p.title == "Where the energy goes"]
+    parts = sum(float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr))
+    assert parts == pytest.approx(POWER_W * GPUS, rel=0.05)
+
+
+def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) -> None:
+    """Last in this file: it takes a GPU away from the module's bench."""
+    lost = f'uuid="{uuid(LOST)}"'
+    before = float(bench.query(f'wattlens_gpu_energy_joules_total{{{lost},method="counter"}}')[0]["value"][1])
+    bench.player.lost = {LOST}
+    there = f'group by (__name__) ({{__name__=~"wattlens_.+",{lost}}})'
+    facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
+    eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts, 10)
+    assert bench.values("wattlens_gpu_up")["", "", "", "", str(LOST)] == 0
+    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("What is absent")]
+    (reading,) = [s for q in panel.queries if q.legend == "reading" for s in bench.query(q.expr)]
+    assert (reading["metric"]["field"], reading["metric"]["reason"]) == ("device", "GPU_IS_LOST")
+    # `train` ran on it, so its energy is not known; `chat` did not
+    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat"}, 10)
+    assert bench.query(joules_per_token("model"))
+    bench.player.lost = set()
+    after = eventually(lambda: bench.query(f'wattlens_gpu_energy_joules_total{{{lost},method="counter"}}'), 10)
+    assert float(after[0]["value"][1]) > before
+    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat", "train"}, 10)
