@@ -9,8 +9,8 @@
 #include "nvml_types.h"
 
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
-static struct plant *node;
-static int users;
+static struct plant *_Atomic node;
+static _Atomic int users;
 static char handles[PLANT_GPUS][MIG_MAX + 1]; /* a handle is the address of its cell; column 0 is the GPU itself */
 
 /* The mapping is kept until the process ends: a call may still hang in it when another thread shuts NVML down. */

@@ -200,6 +200,9 @@ void fault_clear(struct gpu_state *s, const struct board *b, enum fault_kind kin
 /* memory.c */
 int process_alive(int32_t pid, uint64_t *born);
 
+/* What the functions of make.c and control.c answer when they fail. */
+enum { WL_ARGUMENT = -1, WL_LOCK = -2, WL_FULL = -3, WL_LOST = -4, WL_GONE = -5, WL_SYSTEM = -6 };
+
 #define EXPORT __attribute__((visibility("default")))
 
 #endif

@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from energy_agent.hw import nvml_abi as abi
 from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant, Truth
+from energy_agent.sim.plant import DeviceLostError, Plant, Truth
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
@@ -85,6 +87,42 @@ def test_gains_differ_by_board_within_five_percent_and_follow_the_seed(tmp_path)
     assert drawn == gains(1) != gains(2)
     assert 0.95 <= min(drawn) < 0.97
     assert 1.03 < max(drawn) <= 1.05
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("step"), st.integers(1, 700)),
+    st.tuples(st.just("work"), st.integers(1, 500)),
+    st.tuples(st.sampled_from(["lost", "counter_reset", "stuck_sensor"]), st.integers(0, 1)),
+    st.tuples(st.just("clear"), st.sampled_from(["lost", "stuck_sensor"])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(actions=st.lists(ACTIONS, max_size=25), sku=st.sampled_from(["H100-SXM5-80GB", "V100-SXM2-16GB"]))
+def test_no_energy_is_lost_between_the_books_whatever_fails(tmp_path_factory, actions, sku):
+    plant = make(tmp_path_factory.mktemp("books"), BoardSpec(sku))
+    last = plant.truth(0)
+    for action, value in actions:
+        if action == "step":
+            step(plant, value)
+        elif action == "clear":
+            plant.clear(0, value)
+        elif action != "work":
+            plant.fault(0, action, value=value)
+        else:
+            try:
+                slot = plant.attach_process(0, os.getpid(), memory_b=0)
+                plant.submit(0, slot, reference_ns=value * MS, memory_boundness=0.5)
+            except DeviceLostError:
+                continue
+        truth = plant.truth(0)
+        close_to_gain_times_true(truth)
+        assert truth.unseen_uj == pytest.approx(truth.gain * truth.unseen_true_uj, abs=20)
+        assert truth.sensed_uj >= last.sensed_uj
+        assert truth.unseen_uj >= last.unseen_uj
+        assert truth.counter_mj >= last.counter_mj or truth.counter_resets > last.counter_resets
+        last = truth
+    plant.close()
 
 
 def burst(plant: Plant, slot: int, on_ms: int, off_ms: int, times: int) -> None:
