@@ -1,0 +1,219 @@
+"""Disposable children: every NVML call of the actuator runs in a forked child with a time limit, one child per device.
+
+The parent never opens NVML, so a call that hangs in the driver hangs only its child. A child holds its device's lock file
+(flock) until it is really dead, so nobody writes a device while an older writer may still be stuck in the driver; it dies with
+its parent (PR_SET_PDEATHSIG), and the lock tells when.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvfs.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
+from dvfs.types import Constraints
+from energy_agent.hw.nvml_abi import NvmlError
+
+_PR_SET_PDEATHSIG = 1
+_MAX_ANSWER = 1 << 20
+
+
+@dataclass(slots=True)
+class _Child:
+    pid: int
+    pipe: int
+    answer: bytes = b""
+
+
+class ForkedKnobs:
+    """The knobs port of the actuator core, by disposable children. Use from a single-threaded process."""
+
+    def __init__(
+        self,
+        open_nvml: Callable[[], KnobNvml],
+        lock_folder: Path,
+        timeout_s: float = 3.0,
+        lock_wait_s: float = 0.5,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Remember; `waiting` is called several times a second while a child is waited for.
+
+        `lock_wait_s` is for an older writer that is being killed; one that is stuck in the driver makes the device `busy`.
+        """
+        self._open_nvml = open_nvml
+        self._lock_folder = lock_folder
+        self._timeout_s = timeout_s
+        self._lock_wait_s = lock_wait_s
+        self._waiting = waiting
+        self._unreaped: list[int] = []
+        lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def inventory(self) -> list[Listed]:
+        """Devices that answer now. Raises KnobError."""
+        answer = self._run({"": lambda nvml: [[d.index, d.uuid, d.name] for d in inventory(nvml)]})[""]
+        return [Listed(int(i), str(u), str(n)) for i, u, n in _good(answer)]
+
+    def read(self, uuid: str) -> Reading:
+        """Read a device. Raises KnobError."""
+        limit, low_high, clocks, mig, out = _good(self._run({uuid: lambda nvml: _pack(read(nvml, uuid))})[uuid])
+        power = (int(low_high[0]), int(low_high[1])) if low_high else None
+        return Reading(limit, Constraints(tuple(clocks), power), bool(mig), bool(out))
+
+    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
+        """Write several devices at once. A device that could not be asked answers each write with the reason."""
+
+        def job(uuid: str, writes: Sequence[Write]) -> Callable[[KnobNvml], Any]:
+            return lambda nvml: [_pack_written(w) for w in write(nvml, uuid, writes)]
+
+        jobs = {uuid: job(uuid, writes) for uuid, writes in plan.items()}
+        result = {}
+        for uuid, answer in self._run(jobs).items():
+            try:
+                result[uuid] = [_unpack_written(x) for x in _good(answer)]
+            except KnobError as error:
+                result[uuid] = [Written(error.code) for _ in plan[uuid]]
+        return result
+
+    def _run(self, jobs: dict[str, Callable[[KnobNvml], Any]]) -> dict[str, dict[str, Any]]:
+        self._reap()
+        lock_deadline = time.monotonic() + self._lock_wait_s
+        answers: dict[str, dict[str, Any]] = {}
+        children: dict[str, _Child] = {}
+        for uuid, job in jobs.items():
+            try:
+                lock = self._lock(uuid, lock_deadline) if uuid else None
+            except TimeoutError:
+                answers[uuid] = {"error": "busy"}
+                continue
+            children[uuid] = self._fork(job, lock)
+            if lock is not None:
+                os.close(lock)  # the child's copy holds the lock as long as the child lives
+        waiting, deadline = dict(children), time.monotonic() + self._timeout_s
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([c.pipe for c in waiting.values()], [], [], min(0.2, left))
+            for uuid in [u for u, c in waiting.items() if c.pipe in ready]:
+                chunk = os.read(waiting[uuid].pipe, 65536)
+                waiting[uuid].answer += chunk
+                if not chunk or len(waiting[uuid].answer) > _MAX_ANSWER:
+                    del waiting[uuid]
+            self._waiting()
+        for uuid, child in children.items():
+            os.close(child.pipe)
+            if uuid in waiting:
+                os.kill(child.pid, signal.SIGKILL)
+            answers[uuid] = {"error": "timeout"} if uuid in waiting else _parse(child.answer)
+            self._unreaped.append(child.pid)
+        self._reap(until=time.monotonic() + 0.2)
+        return answers
+
+    def _lock(self, uuid: str, deadline: float) -> int:
+        name = "".join(c if c.isalnum() or c == "-" else "_" for c in uuid)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._lock_folder / f"{name}.lock", flags, 0o600)
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise TimeoutError from None
+                self._waiting()
+                time.sleep(0.02)
+
+    def _fork(self, job: Callable[[KnobNvml], Any], lock: int | None) -> _Child:
+        parent = os.getpid()
+        pipe_read, pipe_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                _orphan_never(parent)
+                _close_all_but({pipe_write, lock})
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                signal.set_wakeup_fd(-1)
+                _answer(pipe_write, self._open_nvml, job)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(pipe_write)
+        return _Child(pid, pipe_read)
+
+    def _reap(self, until: float = 0.0) -> None:
+        # A child stuck in the driver cannot be waited for; it is tried again at each run.
+        while self._unreaped:
+            for pid in list(self._unreaped):
+                try:
+                    done = os.waitpid(pid, os.WNOHANG)[0] == pid
+                except ChildProcessError:
+                    done = True
+                if done:
+                    self._unreaped.remove(pid)
+            if not self._unreaped or time.monotonic() >= until:
+                return
+            time.sleep(0.005)
+
+
+def _orphan_never(parent: int) -> None:
+    """Die with the parent, also when it died before we could ask for that."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _close_all_but(keep: set[int | None]) -> None:
+    """Close what fork copied: sockets, journal, and other devices' locks, which a stuck child must not hold."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names of descriptors, no paths
+        fd = int(name)
+        if fd > 2 and fd not in keep:
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
+                os.close(fd)
+
+
+def _answer(pipe: int, open_nvml: Callable[[], KnobNvml], job: Callable[[KnobNvml], Any]) -> None:
+    try:
+        nvml = open_nvml()
+        nvml.init()
+        answer = {"ok": job(nvml)}
+    except NvmlError as error:
+        answer = {"error": error.name.lower()}
+    view = memoryview(json.dumps(answer).encode())
+    while view:
+        view = view[os.write(pipe, view) :]
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        return {"error": "failed"}  # the child died without an answer
+    return answer if isinstance(answer, dict) else {"error": "failed"}
+
+
+def _good(answer: dict[str, Any]) -> Any:
+    if "ok" not in answer:
+        raise KnobError(str(answer.get("error", "failed")))
+    return answer["ok"]
+
+
+def _pack(reading: Reading) -> list[Any]:
+    c = reading.constraints
+    return [reading.power_limit_mw, c.power_mw, c.sm_clocks_mhz, reading.mig, reading.out_of_band]
+
+
+def _pack_written(w: Written) -> list[Any]:
+    return [w.status, w.read_back, w.sm_clock_mhz, w.reasons]
+
+
+def _unpack_written(raw: list[Any]) -> Written:
+    status, back, clock, reasons = raw
+    return Written(str(status), tuple(back) if isinstance(back, list) else back, clock, tuple(reasons))

@@ -1,0 +1,200 @@
+"""The actuator's write-ahead journal: what was there before, on disk before the first write of a knob.
+
+JSON lines, appended with fsync; keyed by boot and driver epoch, since a setting does not outlive them. A torn last line is a
+record whose fsync never returned, so the write it would have preceded never happened: it is dropped. Folding the file gives,
+per (device, knob), the oldest backup and the values which may be ours on the device. Knob values: power is mW, clock is
+"unlocked" or [low, high] MHz.
+"""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dvfs.types import Knob
+from energy_agent.core.errors import JournalError
+
+SCHEMA = 1
+_MAX_BYTES = 16 << 20
+_COMPACT_BYTES = 256 << 10
+
+Value = int | str | tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Where a setting lives: one boot of the machine and one load of the driver."""
+
+    boot_id: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A knob that we have (perhaps) changed: `ours` are the values that the device may show because of us."""
+
+    device: str
+    knob: Knob
+    backup: Value
+    epoch: Epoch
+    holder: str
+    ours: tuple[Value, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, Knob]:
+        """Its place in the journal."""
+        return self.device, self.knob
+
+
+@dataclass(slots=True)
+class _Fold:
+    open: dict[tuple[str, Knob], Outstanding] = field(default_factory=dict)
+
+
+class ActuatorJournal:
+    """The journal of one actuator; one process at a time uses it (the instance lock sees to that)."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create, and fold.
+
+        Raises:
+            JournalError: unreadable, or a line other than the last is damaged.
+        """
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise JournalError(f"{path}: cannot open the actuator's journal: {error.strerror}") from error
+        try:
+            self._fold = self._read()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was appended is on disk already."""
+        os.close(self._fd)
+
+    @property
+    def outstanding(self) -> list[Outstanding]:
+        """Knobs to restore, in the order of their first write."""
+        return list(self._fold.open.values())
+
+    def get(self, device: str, knob: Knob) -> Outstanding | None:
+        """The outstanding record of a knob."""
+        return self._fold.open.get((device, knob))
+
+    def intend(self, epoch: Epoch, holder: str, utc_ns: int, writes: list[tuple[str, Knob, Value, Value]]) -> None:
+        """Put (device, knob, value found, value to write) on disk, before the write. A backup that is there stays.
+
+        Raises:
+            JournalError: not on disk; the caller must not write.
+        """
+        self._append(
+            [
+                {"kind": "intent", "device": device, "knob": knob, "found": found, "value": value, "holder": holder,
+                 "boot": epoch.boot_id, "driver": epoch.driver, "utc_ns": utc_ns}
+                for device, knob, found, value in writes
+            ]
+        )  # fmt: skip
+
+    def settled(self, device: str, knob: Knob, value: Value) -> None:
+        """The device shows `value` as ours now (what was read back): older values of ours are gone from it."""
+        self._append([{"kind": "settled", "device": device, "knob": knob, "value": value}])
+
+    def closed(self, device: str, knob: Knob, outcome: str, utc_ns: int) -> None:
+        """The knob is no longer ours: restored, foreign, or of another epoch (`outcome`)."""
+        self._append([{"kind": "closed", "device": device, "knob": knob, "outcome": outcome, "utc_ns": utc_ns}])
+        if not self._fold.open:
+            self._compact()
+
+    def _append(self, records: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps({"schema": SCHEMA, **r}, separators=(",", ":")) + "\n" for r in records).encode()
+        try:
+            end = os.fstat(self._fd).st_size
+            try:
+                view = memoryview(text)
+                while view:
+                    view = view[os.write(self._fd, view) :]
+                os.fsync(self._fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, end)  # half a line must not stand before the next one
+                raise
+        except OSError as error:
+            raise JournalError(f"{self._path}: cannot write the actuator's journal: {error.strerror}") from error
+        for record in records:
+            _apply(self._fold, json.loads(json.dumps(record)))
+
+    def _read(self) -> _Fold:
+        fold = _Fold()
+        size = os.fstat(self._fd).st_size
+        if size > _MAX_BYTES:
+            raise JournalError(f"{self._path}: {size} bytes is no actuator's journal; move it away after checking the devices")
+        data = os.pread(self._fd, size, 0)
+        whole, _, torn = data.rpartition(b"\n")
+        for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
+            try:
+                record = json.loads(line)
+                if record["schema"] != SCHEMA:
+                    raise ValueError(f"schema {record['schema']}")
+                _apply(fold, record)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise JournalError(
+                    f"{self._path}:{number}: damaged ({error}); nothing is written to any device until it is moved away"
+                ) from error
+        if torn:
+            os.ftruncate(self._fd, size - len(torn))
+            os.fsync(self._fd)
+        return fold
+
+    def _compact(self) -> None:
+        # Only when nothing is outstanding: then an empty journal says the same.
+        if os.fstat(self._fd).st_size > _COMPACT_BYTES:
+            os.ftruncate(self._fd, 0)
+            os.fsync(self._fd)
+
+
+def _apply(fold: _Fold, record: dict[str, Any]) -> None:
+    device, knob = str(record["device"]), record["knob"]
+    if knob not in ("power", "clock"):
+        raise ValueError(f"knob {knob!r}")
+    key: tuple[str, Knob] = (device, knob)
+    kind, before = record["kind"], fold.open.get(key)
+    if kind == "intent":
+        value = _value(record["value"])
+        if before is None:
+            epoch = Epoch(str(record["boot"]), str(record["driver"]))
+            before = Outstanding(device, knob, _value(record["found"]), epoch, str(record["holder"]))
+        ours = (*(v for v in before.ours if v != value), value)
+        fold.open[key] = replace(before, ours=ours)
+    elif kind == "settled":
+        if before is None:
+            raise ValueError("settled without intent")
+        fold.open[key] = replace(before, ours=(_value(record["value"]),))
+    elif kind == "closed":
+        fold.open.pop(key, None)
+    else:
+        raise ValueError(f"kind {kind!r}")
+
+
+def _value(raw: object) -> Value:
+    if isinstance(raw, list | tuple) and len(raw) == 2 and all(isinstance(x, int) for x in raw):
+        return int(raw[0]), int(raw[1])
+    if raw == "unlocked":
+        return "unlocked"
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    raise ValueError(f"value {raw!r}")
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,238 @@
+"""The actuator's worker: serves the socket, drives the core, and watches the supervisor.
+
+Only root and the actuator's own user may talk to it (file mode 0600, and the peer's credentials are checked). A peer that sends
+what is no message, or does not read its answers, is dropped. When the supervisor is gone, the worker restores and ends.
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dvfs.actuator_core import ActuatorCore, Restored
+from dvfs.actuator_watch import Stop, Watch, restore_until
+from dvfs.guard import RefusedError
+from dvfs.lease import TTL_S, RefusedLeaseError
+from dvfs.types import Setting
+from dvfs.wire import VERSION, Decoder, WireError, encode
+from energy_agent.core.errors import UsageError, WattlensError
+
+LOG = logging.getLogger("wattlens.actuator")
+TICK_S = 0.5
+_MAX_CONNECTIONS = 16
+_MAX_DEVICES = 64
+_FRAME_S = 5.0  # an unfinished frame may wait that long
+_RESTORE_TRIES_S = 10.0
+
+
+@dataclass(slots=True)
+class _Peer:
+    socket: socket.socket
+    number: int
+    holder: str
+    decoder: Decoder = field(default_factory=Decoder)
+    out: bytes = b""
+    partial_since: float | None = None
+
+
+class Worker:
+    """The loop. `run` returns the exit code."""
+
+    def __init__(self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop) -> None:
+        """Remember; nothing is bound yet."""
+        self._core = core
+        self._path = socket_path
+        self._watch = watch
+        self._stop = stop
+        self._selector = selectors.DefaultSelector()
+        self._peers: dict[int, _Peer] = {}
+        self._next = 1
+
+    def run(self) -> int:
+        """Reconcile, serve until asked to stop or the supervisor is gone, restore."""
+        self._report(self._core.restore_all())
+        listener = listen(self._path)
+        inode = self._path.stat().st_ino
+        try:
+            self._selector.register(listener, selectors.EVENT_READ, None)
+            self._selector.register(self._watch.pair, selectors.EVENT_READ, None)
+            self._selector.register(self._stop.reader, selectors.EVENT_READ, None)
+            LOG.info("serving at %s", self._path)
+            self._serve(listener)
+        finally:
+            listener.close()
+            with contextlib.suppress(FileNotFoundError):
+                if self._path.stat().st_ino == inode:
+                    self._path.unlink()
+        return 0 if restore_until(self._core.restore_all, _RESTORE_TRIES_S, self._watch.service) else 1
+
+    def _serve(self, listener: socket.socket) -> None:
+        next_tick = 0.0
+        while not self._stop.asked and self._watch.service():
+            for key, events in self._selector.select(min(TICK_S, max(0.0, next_tick - time.monotonic()))):
+                if key.fileobj is listener:
+                    self._accept(listener)
+                elif isinstance(key.data, _Peer):
+                    self._exchange(key.data, events)
+            # After the messages, so that a heartbeat that already arrived counts before its lease expires.
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_S
+                self._tick()
+
+    def _tick(self) -> None:
+        for peer in list(self._peers.values()):
+            if peer.partial_since is not None and time.monotonic() - peer.partial_since > _FRAME_S:
+                self._drop(peer)
+        try:
+            self._core.last_restored = []
+            self._core.tick()
+            self._report(self._core.last_restored)
+        except WattlensError as error:  # a journal that cannot be written now: leases stay, the next tick tries again
+            LOG.error("%s", error)
+
+    def _report(self, results: list[Restored]) -> None:
+        for one in results:
+            LOG.log(logging.INFO if one.closed else logging.WARNING, "%s %s: %s", one.device, one.knob, one.outcome)
+
+    # Peers.
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return  # it left again
+        pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        if uid not in (0, os.geteuid()) or len(self._peers) >= _MAX_CONNECTIONS:
+            LOG.warning("refused a connection of pid %d, uid %d", pid, uid)
+            peer.close()
+            return
+        peer.setblocking(False)
+        one = _Peer(peer, self._next, f"pid {pid}")
+        self._next += 1
+        self._peers[one.number] = one
+        self._selector.register(peer, selectors.EVENT_READ, one)
+
+    def _drop(self, peer: _Peer) -> None:
+        if self._peers.pop(peer.number, None) is not None:
+            self._selector.unregister(peer.socket)
+            peer.socket.close()
+            self._core.closed(peer.number)
+
+    def _exchange(self, peer: _Peer, events: int) -> None:
+        try:
+            if events & selectors.EVENT_READ:
+                data = peer.socket.recv(65536)
+                if not data:
+                    self._drop(peer)
+                    return
+                for message in peer.decoder.feed(data):
+                    peer.out += encode(self._answer(peer, message))
+            if peer.out:
+                peer.out = peer.out[peer.socket.send(peer.out) :]
+        except BlockingIOError:
+            pass
+        except WireError as error:
+            with contextlib.suppress(OSError):
+                peer.socket.send(encode(_refusal(None, "bad_request", str(error))))
+            self._drop(peer)
+            return
+        except OSError:
+            self._drop(peer)
+            return
+        if len(peer.out) > 65536:
+            self._drop(peer)  # it asks and never reads
+            return
+        peer.partial_since = (peer.partial_since or time.monotonic()) if peer.decoder.partial else None
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
+        self._selector.modify(peer.socket, wanted, peer)
+
+    def _answer(self, peer: _Peer, message: dict[str, Any]) -> dict[str, Any]:
+        number = message.get("id")
+        number = number if isinstance(number, int) and abs(number) < 1 << 53 else None
+        if message.get("v") != VERSION:
+            return _refusal(number, "version", f"this actuator speaks version {VERSION}")
+        try:
+            return {"v": VERSION, "id": number, "ok": True, **self._do(peer, message)}
+        except (RefusedError, RefusedLeaseError) as error:
+            return _refusal(number, error.code, str(error))
+        except WattlensError as error:
+            LOG.error("%s", error)
+            return _refusal(number, "journal", str(error))
+
+    def _do(self, peer: _Peer, message: dict[str, Any]) -> dict[str, Any]:
+        match message.get("op"):
+            case "hello":
+                name = "".join(c for c in _text(message, "name", 64) if c.isprintable())
+                peer.holder = f"{name} ({peer.holder})" if name and "(" not in peer.holder else peer.holder
+                return {"pid": os.getpid()}
+            case "acquire":
+                devices = message.get("devices")
+                if not isinstance(devices, list) or len(devices) > _MAX_DEVICES or not all(isinstance(d, str) for d in devices):
+                    raise RefusedError("bad_request", f"devices must be a list of at most {_MAX_DEVICES} UUIDs")
+                ttl = message.get("ttl_s", TTL_S)
+                if not isinstance(ttl, int | float) or isinstance(ttl, bool):
+                    raise RefusedError("bad_request", "ttl_s must be a number")
+                return self._core.acquire(peer.number, peer.holder, tuple(devices), float(ttl))
+            case "set":
+                return self._core.set(peer.number, _text(message, "lease"), _text(message, "device"), _setting(message))
+            case "heartbeat":
+                return self._core.heartbeat(peer.number, _text(message, "lease"))
+            case "release":
+                return self._core.release(peer.number, _text(message, "lease"))
+            case "status":
+                offset = message.get("offset", 0)
+                if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+                    raise RefusedError("bad_request", "offset must be a number >= 0")
+                return self._core.status(offset)
+        raise RefusedError("bad_request", "op must be hello, acquire, set, heartbeat, release or status")
+
+
+def _refusal(number: int | None, code: str, reason: str) -> dict[str, Any]:
+    return {"v": VERSION, "id": number, "ok": False, "code": code, "reason": reason[:600]}
+
+
+def _text(message: dict[str, Any], key: str, longest: int = 96) -> str:
+    value = message.get(key, "")
+    if not isinstance(value, str) or len(value) > longest:
+        raise RefusedError("bad_request", f"{key} must be a text of at most {longest} characters")
+    return value
+
+
+def _setting(message: dict[str, Any]) -> Setting:
+    raw = message.get("setting")
+    if not isinstance(raw, dict) or not set(raw) <= {"sm_clock_max_mhz", "power_limit_mw"}:
+        raise RefusedError("bad_request", "setting must hold sm_clock_max_mhz and power_limit_mw, or less")
+    for value in raw.values():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31):
+            raise RefusedError("bad_request", "a setting must be a whole number above 0")
+    return Setting(raw.get("sm_clock_max_mhz"), raw.get("power_limit_mw"))
+
+
+def listen(path: Path) -> socket.socket:
+    """Bind the socket with mode 0600; what an earlier process left there is removed (the caller holds the instance lock).
+
+    Raises:
+        UsageError: the path is too long, is no socket, or cannot be bound.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_socket():
+            path.unlink()
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(_MAX_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"{path}: cannot listen there: {error.strerror or error}; choose another --socket") from error
+    listener.setblocking(False)
+    return listener

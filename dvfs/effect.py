@@ -1,0 +1,23 @@
+"""Whether a setting took effect, told from what the device shows later. Pure.
+
+A call that succeeded proves nothing: an arbiter in the driver may end elsewhere, and a lock above the clock to which power or
+heat already bind the device does nothing. Such time is counted as ineffective.
+"""
+
+from dvfs.types import BINDING_REASONS, DeviceObservation, Setting
+
+_STEP_MHZ = 15  # clocks come in steps of 15 MHz or less
+
+
+def ineffective(device: DeviceObservation, setting: Setting) -> str:
+    """Why `setting` does not hold on this device, in one word; "" where it holds or nothing can be told (an idle device)."""
+    if setting.power_limit_mw is not None and device.power_limit_mw not in (None, setting.power_limit_mw):
+        return "limit_differs"
+    clock, now = setting.sm_clock_max_mhz, device.sm_clock_mhz
+    if clock is None or now is None or device.event_reasons is None or not device.gpu_percent:
+        return ""
+    if now > clock + _STEP_MHZ:
+        return "clock_above_lock"
+    if now < clock - _STEP_MHZ:
+        return next((name for bit, name in BINDING_REASONS.items() if device.event_reasons & bit), "")
+    return ""

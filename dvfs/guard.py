@@ -1,0 +1,82 @@
+"""The guard: what is asked becomes what may be written, or is refused. Pure; every write passes here.
+
+Laws: the result lies within the owner's limits and the device's constraints; a clock lock is (lowest..f) with lowest < f, so
+that the device can still idle; a clock without a declared baseline is refused, since nobody could say what to restore.
+"""
+
+from dataclasses import dataclass
+
+from dvfs.types import Baseline, Constraints, Limits, Setting
+
+
+class RefusedError(Exception):
+    """The setting may not be written. `code` is one word for a metric label; the text is for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        """Keep both."""
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What may be written: None for a knob that stays as found."""
+
+    power_mw: int | None = None
+    clock_mhz: tuple[int, int] | None = None
+
+    @property
+    def setting(self) -> Setting:
+        """The setting that this permit amounts to."""
+        return Setting(self.clock_mhz[1] if self.clock_mhz else None, self.power_mw)
+
+
+def permit(setting: Setting, limits: Limits, constraints: Constraints) -> Permit:
+    """Clamp `setting` into what owner and device allow.
+
+    Raises:
+        RefusedError: a knob that is not allowed, has no baseline, or where the ranges leave nothing to choose.
+    """
+    power = None if setting.power_limit_mw is None else _power(setting.power_limit_mw, limits, constraints)
+    clock = None if setting.sm_clock_max_mhz is None else _clock(setting.sm_clock_max_mhz, limits, constraints)
+    return Permit(power, clock)
+
+
+def _power(asked: int, limits: Limits, constraints: Constraints) -> int:
+    if "power" not in limits.knobs:
+        raise RefusedError("knob_not_allowed", "the power knob is not in the allow-list of this device")
+    if constraints.power_mw is None:
+        raise RefusedError("not_supported", "the device does not tell its power limit range")
+    low, high = _overlap(limits.power_mw, constraints.power_mw, "power")
+    return min(max(asked, low), high)
+
+
+def _clock(asked: int, limits: Limits, constraints: Constraints) -> tuple[int, int]:
+    if "clock" not in limits.knobs:
+        raise RefusedError("knob_not_allowed", "the clock knob is not in the allow-list of this device")
+    if limits.baseline is None:
+        raise RefusedError("no_baseline", "the clock knob needs a declared baseline: a clock lock cannot be read back")
+    clocks = sorted(set(constraints.sm_clocks_mhz))
+    if len(clocks) < 2:
+        raise RefusedError("not_supported", "the device does not tell its SM clocks")
+    low, high = _overlap(limits.sm_clock_mhz, (clocks[0], clocks[-1]), "clock")
+    choices = [c for c in clocks if low <= c <= high and c > clocks[0]]
+    if not choices:
+        raise RefusedError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
+    # Between two steps the higher one: the guard may cost joules, never speed that nobody asked to give up.
+    return clocks[0], next((c for c in choices if c >= asked), choices[-1])
+
+
+def _overlap(allowed: tuple[int, int] | None, possible: tuple[int, int], knob: str) -> tuple[int, int]:
+    low, high = possible if allowed is None else (max(allowed[0], possible[0]), min(allowed[1], possible[1]))
+    if low > high:
+        raise RefusedError("empty_range", f"the allowed {knob} range {allowed} and the device's {possible} do not meet")
+    return low, high
+
+
+def baseline_fits(baseline: Baseline, constraints: Constraints) -> bool:
+    """Whether a declared clock range is one that the device has; `unlocked` always is."""
+    if baseline == "unlocked":
+        return True
+    clocks = constraints.sm_clocks_mhz
+    return bool(clocks) and min(clocks) <= baseline[0] <= baseline[1] <= max(clocks)

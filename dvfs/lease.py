@@ -1,0 +1,106 @@
+"""Who may steer which device, and until when. Pure: the caller brings the time (CLOCK_BOOTTIME ns).
+
+A device has at most one lease. A lease lives by heartbeats; when its peer is gone it has only the grace left, in which the
+same token taken up on another connection revives it (a restarted agent keeps its setting).
+"""
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+NS = 1_000_000_000
+TTL_S = 10.0
+HEARTBEAT_S = 2.0
+GRACE_S = 5.0
+
+
+class RefusedLeaseError(Exception):
+    """A lease was refused or is not there; `code` is one word, the text is for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        """Keep both."""
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One lease. `connection` is None while its peer is gone."""
+
+    token: str
+    holder: str
+    devices: tuple[str, ...]
+    connection: int | None
+    ttl_ns: int
+    expires_ns: int
+
+
+class Leases:
+    """All leases, at most `capacity`."""
+
+    def __init__(self, grace_ns: int = int(GRACE_S * NS), capacity: int = 64) -> None:
+        """Start empty."""
+        self._grace_ns = grace_ns
+        self._capacity = capacity
+        self._by_token: dict[str, Lease] = {}
+
+    def __iter__(self) -> Iterator[Lease]:
+        """The leases, oldest first."""
+        return iter(list(self._by_token.values()))
+
+    def holder(self, device: str) -> Lease | None:
+        """The lease on a device, if any."""
+        return next((lease for lease in self._by_token.values() if device in lease.devices), None)
+
+    def acquire(self, token: str, holder: str, devices: tuple[str, ...], connection: int, ttl_ns: int, now_ns: int) -> Lease:
+        """Grant a lease on all of `devices` or none.
+
+        Raises:
+            RefusedLeaseError: a device is held (names the holder), none or twice the same was asked, or there are too many.
+        """
+        if not devices or len(set(devices)) != len(devices):
+            raise RefusedLeaseError("bad_request", "a lease needs at least one device, each once")
+        for device in devices:
+            held = self.holder(device)
+            if held is not None:
+                raise RefusedLeaseError("held", f"{device} is leased to {held.holder}")
+        if len(self._by_token) >= self._capacity:
+            raise RefusedLeaseError("too_many", f"there are already {self._capacity} leases")
+        lease = Lease(token, holder, devices, connection, ttl_ns, now_ns + ttl_ns)
+        self._by_token[token] = lease
+        return lease
+
+    def get(self, token: str, connection: int) -> Lease:
+        """The lease of this token on this connection.
+
+        Raises:
+            RefusedLeaseError: not there (expired or never granted), or held through another connection.
+        """
+        lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
+        if lease is None:
+            raise RefusedLeaseError("expired", "no such lease: it expired or was released")
+        if lease.connection not in (connection, None):
+            raise RefusedLeaseError("held", "this lease is in use on another connection")
+        return lease
+
+    def heartbeat(self, token: str, connection: int, now_ns: int) -> Lease:
+        """Renew; takes up a lease whose peer is gone. Raises as `get`."""
+        lease = replace(self.get(token, connection), connection=connection)
+        lease = replace(lease, expires_ns=now_ns + lease.ttl_ns)
+        self._by_token[token] = lease
+        return lease
+
+    def drop(self, token: str) -> None:
+        """Forget a lease."""
+        self._by_token.pop(token, None)
+
+    def closed(self, connection: int, now_ns: int) -> None:
+        """The peer is gone: its leases have the grace left, or less."""
+        for token, lease in list(self._by_token.items()):
+            if lease.connection == connection:
+                end = min(lease.expires_ns, now_ns + self._grace_ns)
+                self._by_token[token] = replace(lease, connection=None, expires_ns=end)
+
+    def expired(self, now_ns: int) -> list[Lease]:
+        """Leases whose time is over; there until dropped, so that nobody takes a device before it is restored."""
+        return [lease for lease in self._by_token.values() if lease.expires_ns <= now_ns]

@@ -1,0 +1,100 @@
+"""`wattlens actuator`: the only process that writes clocks and power limits; everything goes back as found when it ends."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wattlens.cli._command import Command
+
+if TYPE_CHECKING:
+    from dvfs.actuator import ActuatorConfig
+
+
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """Options that tell where an actuator lives; `wattlens dvfs restore` needs them too."""
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="journal and locks (default: actuator/ in the agent's state folder)"
+    )
+    parser.add_argument(
+        "--simulate",
+        type=Path,
+        metavar="DIR",
+        nargs="?",
+        const=Path(),
+        help="steer the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
+    )
+
+
+def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: Path | None = None) -> "ActuatorConfig":
+    """The actuator that the command line describes.
+
+    Raises:
+        UsageError: the file is wrong, or no simulated node runs where one is asked for.
+    """
+    from dvfs.actuator import ActuatorConfig
+    from dvfs.actuator_epoch import identity, machine_epoch
+    from dvfs.actuator_journal import Epoch
+    from dvfs.allow_list import ActuatorFile, load
+    from dvfs.client import default_socket
+    from energy_agent.hw.nvml_real import RealNvml
+    from wattlens.app import default_state_dir
+
+    rules = load(file) if file else ActuatorFile()
+    library, epoch = None, machine_epoch
+    if args.simulate is not None:
+        from energy_agent.clock import SimulatedClock
+        from energy_agent.sim.build import SONAME, library_path
+
+        node = _simulated(args.simulate)
+        simulated = Epoch(SimulatedClock(node / "plant").boot_id(), identity(node / "plant"))
+        library = node / "lib" / SONAME if (node / "lib" / SONAME).exists() else library_path()
+        os.environ["WATTLENS_SIM"] = str(node)  # the simulated library finds its plant by it
+
+        def epoch() -> Epoch:
+            return simulated
+
+    else:
+        os.environ.pop("WATTLENS_SIM", None)
+    return ActuatorConfig(
+        socket=(socket or default_socket()).absolute(),
+        state=(args.state or default_state_dir() / "actuator").absolute(),
+        open_nvml=lambda: RealNvml(library),
+        allow=rules.allow,
+        kill_switch=rules.kill_switch,
+        epoch=epoch,
+    )
+
+
+def _simulated(directory: Path) -> Path:
+    if directory == Path():
+        from energy_agent.sim.node import default_directory
+
+        directory = default_directory()
+    return directory.absolute()
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML with the keys 'allow' and 'kill_switch' (default: nothing is allowed)"
+    )
+    parser.add_argument(
+        "--socket", type=Path, metavar="PATH", help="where it listens (default: /run/wattlens/actuator.sock as root)"
+    )
+    add_place_options(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    import logging
+    import sys
+
+    from dvfs.actuator import serve
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = actuator_config(args, args.socket, args.config)
+    if not config.allow.rules:
+        logging.getLogger("wattlens.actuator").warning("the allow-list is empty: every lease will be refused; see --config")
+    return serve(config)
+
+
+SPEC = Command("write clocks and power limits under leases; everything goes back as found", _configure, _run)

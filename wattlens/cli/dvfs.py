@@ -1,0 +1,111 @@
+"""`wattlens dvfs`: what the actuator holds now, which policies there are, and putting back what a dead actuator left."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from wattlens.cli._command import Command
+from wattlens.cli.actuator import actuator_config, add_place_options
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="leases and settings, as the actuator tells them")
+    status.add_argument(
+        "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
+    )
+    status.set_defaults(act=_status)
+    policy = actions.add_parser("policy", help="the policies and their options, and the knee table")
+    policy.set_defaults(act=_policy)
+    restore = actions.add_parser("restore", help="put back what an actuator that was killed left changed")
+    add_place_options(restore)
+    restore.set_defaults(act=_restore)
+    for one in (status, policy, restore):
+        one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(args: argparse.Namespace) -> int:
+    return int(args.act(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from dvfs.client import ActuatorClient, default_socket
+
+    with ActuatorClient(args.socket or default_socket(), name="wattlens dvfs status") as client:
+        status = client.status()
+    if args.json:
+        print(json.dumps({"killed": status.killed, "devices": list(status.devices)}, indent=2))
+        return 0
+    if status.killed:
+        print("The kill switch is on: nothing is set and nothing will be.")
+    rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
+    for d in status.devices:
+        left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
+        allowed = ",".join(d["knobs"]) or "-"
+        index = "-" if d["index"] is None else str(d["index"])
+        rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
+    _table(rows)
+    return 0
+
+
+def _policy(args: argparse.Namespace) -> int:
+    import dvfs.policies as package
+    from dvfs.knees import load
+    from energy_agent.core import plugin
+
+    policies = plugin.discover(package)
+    knees = load()
+    if args.json:
+        found: dict[str, Any] = {
+            "policies": {n: {"summary": s.summary, "options": dict(s.options)} for n, s in policies.items()},
+            "knees": [{"sku": k.sku, "knee_mhz": k.knee_mhz, "basis": k.basis, "source": k.source} for k in knees],
+        }
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, spec in policies.items():
+        print(f"{name}: {spec.summary}")
+        for option, meaning in spec.options.items():
+            print(f"    {option}: {meaning}")
+    print()
+    _table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from dvfs.actuator import restore
+
+    results, clean = restore(actuator_config(args))
+    if args.json:
+        rows = [{"device": r.device, "knob": r.knob, "outcome": r.outcome, "value": r.value} for r in results]
+        print(json.dumps({"clean": clean, "restored": rows}, indent=2))
+    elif not results:
+        print("Nothing to restore.")
+    else:
+        _table(
+            [
+                ("UUID", "KNOB", "OUTCOME", "VALUE"),
+                *((r.device, r.knob, _OUTCOMES.get(r.outcome, r.outcome), str(r.value)) for r in results),
+            ]
+        )
+    return 0 if clean else 1
+
+
+_OUTCOMES = {
+    "restored": "restored",
+    "foreign": "left alone: somebody else changed it since",
+    "new_epoch": "left alone: the machine or the driver started anew since",
+}
+
+
+def _pairs(mapping: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+SPEC = Command("status, policies and restore of DVFS", _configure, _run)
