@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.errors import JournalError
-from energy_agent.core.types import Action, Entry, Gap, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
 from energy_agent.ledger import cells, database
 from energy_agent.ledger.rows import (
     PPM,
@@ -194,3 +194,9 @@ def _labels(text: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError("labels")
     return value
+
+
+def identity_of(meta: Mapping[str, str]) -> Identity:
+    """Who wrote the journal, from its `meta` table. Raises KeyError where that is torn."""
+    simulated = {"True": True, "False": False}[meta["simulated"]]
+    return Identity(meta["cluster"], meta["node"], meta["boot_id"], meta["version"], simulated)

@@ -80,6 +80,10 @@ def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Conne
 def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if owner != APPLICATION_ID and tables:  # asked of SQLite too: in the file itself the mark may still be on its way
+            raise _foreign(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA max_page_count={max(64, budget_b // PAGE_B)}")
@@ -126,7 +130,11 @@ def _refuse_foreign(path: Path) -> None:
     if not head.startswith(_MAGIC):
         raise UsageError(f"{path}: is not a database; nothing was changed, point the state folder elsewhere")
     if int.from_bytes(head[68:72], "big") not in (0, APPLICATION_ID):
-        raise UsageError(f"{path}: is another program's database; nothing was changed, point the state folder elsewhere")
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> UsageError:
+    return UsageError(f"{path}: is another program's database; nothing was changed, point the state folder elsewhere")
 
 
 def move_aside(path: Path, now_ns: int, why: str) -> str:

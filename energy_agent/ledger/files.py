@@ -5,6 +5,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -95,13 +96,15 @@ def read_bounded(path: Path, limit_b: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
-        if not os.path.isfile(handle):  # noqa: PTH113 - asked of the open handle: the name may have changed
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ChainError(f"{path}: is not a regular file")
-        try:
+        with os.fdopen(os.dup(handle), "rb") as file:
             data = file.read(limit_b + 1)
-        except OSError as error:
-            raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(handle)
     if len(data) > limit_b:
         raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
     return data

@@ -1,8 +1,8 @@
 """The journal: where every joule is booked, one commit a second, and from which segments are sealed.
 
 A commit is one SQLite transaction: rows, totals and meter states together, so a process killed at any instant loses no
-committed second and counts none twice. Sealing is two steps: one transaction takes the rows out and puts the finished segment in their
-place; then the file is written from it. After a crash anywhere in between, the same bytes are written again.
+committed second and counts none twice. Sealing is two steps: one transaction takes the rows out and puts the finished segment
+in their place; then the file is written from it. After a crash anywhere in between, the same bytes are written again.
 
 One thread owns a Journal; `stats` may be called from any.
 """
@@ -92,7 +92,7 @@ class Journal:
             try:
                 self._book, meta = books.read(self._connection), dict(database.all_rows(self._connection, "meta"))
                 self._counts = replace(self._counts, entries_total=int(meta["entries"]), commits_total=int(meta["commits"]))
-                old = _identity(meta)
+                old = books.identity_of(meta)
             except (ValueError, TypeError, KeyError, sqlite3.DatabaseError) as error:
                 self._connection.close()
                 self.notice = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
@@ -327,11 +327,6 @@ def _lock(path: Path) -> int:
         os.close(handle)
         raise JournalError(f"{path}: another agent has this journal open; stop it or use another state folder") from None
     return handle
-
-
-def _identity(meta: dict[str, str]) -> Identity:
-    simulated = {"True": True, "False": False}[meta["simulated"]]
-    return Identity(meta["cluster"], meta["node"], meta["boot_id"], meta["version"], simulated)
 
 
 def _is_full(error: Exception) -> bool:

@@ -1,11 +1,12 @@
 """The rows of the book of record, and their one canonical JSON form. Pure.
 
 Every row is a frozen dataclass. `to_json` gives the flat object that stands in a segment (plus its `kind`), `from_json` reads
-it back and refuses whatever is not exactly such a row: files are hostile until their hash is known. Energy is whole uJ, instants
-are UTC ns, ratios are whole parts per million, so that the text of a row depends on nothing but its content.
+it back and refuses whatever is not exactly such a row: files are hostile until their hash is known. Energy is whole uJ,
+instants are UTC ns, ratios are whole parts per million, so that the text of a row depends on nothing but its content.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,13 +14,14 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError
 from energy_agent.core.types import Action, Method, State, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.uncertainty import Run
+from energy_agent.ledger.uncertainty import SHARE_UNKNOWN, Run
 
 CELL_NS: Final = 900 * NS_PER_S
 INT64_MAX: Final = (1 << 63) - 1
 PPM: Final = 1_000_000
 TEXT_MAX: Final = 65_536
 _KEYS_MAX: Final = 1_024
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,11 @@ def from_json(value: object) -> Row:
     return row
 
 
+def _is_text(value: object) -> bool:
+    """A text of bounded length without lone surrogates, which no other format could store."""
+    return type(value) is str and len(value) <= TEXT_MAX and not _SURROGATES.search(value)
+
+
 class _Fields:
     """Takes the fields of a hostile object one by one, each with its type."""
 
@@ -233,9 +240,9 @@ class _Fields:
 
     def text(self, name: str) -> str:
         value = self._take(name)
-        if type(value) is not str or len(value) > TEXT_MAX:
+        if not _is_text(value):
             raise ChainError(f"{name} is not a short text")
-        return value
+        return str(value)
 
     def count(self, name: str) -> int:
         value = self._take(name)
@@ -253,15 +260,16 @@ class _Fields:
         value = self._take("labels")
         if type(value) is not dict or len(value) > _KEYS_MAX:
             raise ChainError("labels is not a small object")
-        if not all(type(v) is str and len(v) <= TEXT_MAX and len(k) <= TEXT_MAX for k, v in value.items()):
+        if not all(_is_text(k) and _is_text(v) for k, v in value.items()):
             raise ChainError("labels has a value that is not a short text")
         return dict(value)
 
-    def run(self) -> Run:
+    def run(self, *, whole: bool = False) -> Run:
         start, end = self.count("start_ns"), self.count("end_ns")
         if end < start:
             raise ChainError("end_ns is before start_ns")
-        return Run(start, end, self.count("edge_first_uj"), self.count("edge_inner_uj"), self.count("edge_last_uj"))
+        edges = (self.count("edge_first_uj"), self.count("edge_inner_uj"), self.count("edge_last_uj"))
+        return Run(start, end, *edges, last_ppm=PPM if whole else SHARE_UNKNOWN)
 
     def finish(self) -> None:
         if self._left:
@@ -278,7 +286,8 @@ def _cell(take: _Fields) -> Cell:
 
 
 def _span(take: _Fields) -> Span:
-    return Span(take.cell_start(), take.text("device"), take.text("workload"), take.run())
+    cell_start, device, workload = take.cell_start(), take.text("device"), take.text("workload")
+    return Span(cell_start, device, workload, take.run(whole=not workload))
 
 
 def _gap(take: _Fields) -> GapRow:

@@ -1,8 +1,8 @@
 """A segment: one file of the ledger, whose bytes depend on nothing but its content.
 
 Uncompressed it is ASCII JSON lines: the header, then the rows sorted as text. `gunzip -c FILE | sha256sum` is its hash, which
-the next segment's header names as `previous`. Written to a temporary file, flushed, renamed, and the folder flushed, so that a file
-with a segment's name is always whole.
+the next segment's header names as `previous`. Written to a temporary file, flushed, renamed, and the folder flushed, so that
+a file with a segment's name is always whole.
 """
 
 import gzip
@@ -22,6 +22,7 @@ from energy_agent.ledger.rows import Row, canonical, from_json, to_json
 SCHEMA: Final = 1
 FIRST_PREVIOUS: Final = "0" * 64
 SUFFIX: Final = ".jsonl.gz"
+_PEEK: Final = 65_536
 _FILE_MAX: Final = 32 << 20
 _TEXT_MAX: Final = 256 << 20
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -193,6 +194,19 @@ def store(files: Files, folder: Path, name: str, packed: bytes, digest: str) -> 
         files.rename(temporary, path)
     files.sync_folder(folder)
     return path
+
+
+def peek(path: Path) -> Header:
+    """The header alone, without reading the rows. Raises ChainError naming the file."""
+    try:
+        with path.open("rb") as file:
+            start = zlib.decompressobj(wbits=31).decompress(file.read(_PEEK), _PEEK)
+    except (OSError, zlib.error):
+        raise ChainError(f"{path}: is corrupted or cannot be read") from None
+    line, newline, _ = start.partition(b"\n")
+    if not newline or not line.isascii():
+        raise ChainError(f"{path}:1: is corrupted (no header)")
+    return _header(line.decode("ascii"), str(path))
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 _PPM: Final = 1_000_000
+SHARE_UNKNOWN: Final = 0
+"""`Run.last_ppm` of a holder's run that was read from a segment: shares are not stored there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,12 @@ def _left_over(run: Run, piece: Run) -> int:
     a, b = run.last_uj, piece.first_uj
     if not a or not b:
         return a + b  # one side does not depend on that reading: nothing cancels
+    if SHARE_UNKNOWN in (run.last_ppm, piece.last_ppm):
+        return 0 if a == b else max(a, b)  # equal: the same interval, cut; else no more than the larger side is left
     difference = abs(run.last_ppm - piece.last_ppm)
     if not difference:
         return 0
-    smallest = min(a * _PPM // max(1, run.last_ppm), b * _PPM // max(1, piece.last_ppm)) + 1
+    smallest = min(a * _PPM // run.last_ppm, b * _PPM // piece.last_ppm) + 1
     return min(a + b, -(-difference * smallest // _PPM))
 
 

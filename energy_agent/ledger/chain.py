@@ -1,0 +1,218 @@
+"""Verifying chains of segments: is every one there, once, unchanged, in order; and does the journal agree to the microjoule.
+
+A chain is one node's segments. What cannot be seen from the files alone is a chain cut short at its end; the journal, or a head
+noted elsewhere, shows that.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.ledger import segments
+from energy_agent.ledger.rows import Cell, GapRow, Span, TokenRow
+from energy_agent.ledger.segments import Content
+from energy_agent.ledger.totals import Tally
+from energy_agent.ledger.view import JournalView
+
+_NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segments.SUFFIX))
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. `kind`: corrupted | missing | duplicate | previous | alien | journal."""
+
+    kind: str
+    line: str  # one line for a person, naming the file
+
+
+@dataclass(slots=True)
+class Chain:
+    """One node's segments, as found."""
+
+    cluster: str
+    node: str
+    count: int = 0
+    first: int | None = None
+    last: int | None = None
+    head: str = ""  # hash of the last segment
+    simulated: bool = False
+    faults: list[Fault] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verification found."""
+
+    chains: tuple[Chain, ...]
+    files: int
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault of every chain."""
+        return tuple(fault for chain in self.chains for fault in chain.faults)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        return not self.faults
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Segment files in `paths`, folders searched to the bottom; sorted so that a node's files come together, in order.
+
+    Raises:
+        UsageError: a path that is not there.
+    """
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            found.update(p for p in path.rglob(f"*{segments.SUFFIX}") if not p.name.startswith("."))
+        elif path.exists():
+            found.add(path)
+        else:
+            raise UsageError(f"{path}: there is no such file or folder")
+    return sorted(found, key=lambda p: (p.name, str(p)))
+
+
+def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: Progress | None = None) -> Report:
+    """Verify every segment in `paths`, and against the journal if one is given.
+
+    Raises:
+        UsageError: a path that is not there.
+    """
+    files = find(paths)
+    chains: dict[str, Chain] = {}
+    known = range(0)
+    if journal is not None:
+        who = journal.identity
+        chains[prefix_of(who.cluster, who.node)] = Chain(who.cluster, who.node)
+        if journal.segments:
+            known = range(journal.first_sequence, journal.segments[-1].sequence + 1)
+    for number, path in enumerate(files):
+        if progress is not None:
+            progress(number, len(files))
+        prefix, sequence = split_name(path)
+        chain = chains.setdefault(prefix, Chain("", ""))
+        content = add_file(chain, path, sequence)
+        mine = content is not None and journal is not None and (chain.cluster, chain.node) == (who.cluster, who.node)
+        if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
+            chain.tally.add_rows(content.rows)
+    if journal is not None:
+        _against(chains[prefix_of(who.cluster, who.node)], journal)
+    return Report(tuple(chains.values()), len(files))
+
+
+def prefix_of(cluster: str, node: str) -> str:
+    """What the file names of a node's segments begin with."""
+    return segments.file_name(cluster, node, 0).removesuffix(f"_00000000{segments.SUFFIX}")
+
+
+def split_name(path: Path) -> tuple[str, int | None]:
+    """(prefix, sequence) of a segment's file name; the sequence is None where the name has none."""
+    match = _NAME.fullmatch(path.name)
+    return (match[1], int(match[2])) if match else (path.name, None)
+
+
+def add_file(chain: Chain, path: Path, sequence: int | None) -> Content | None:
+    """Read the chain's next file and note what is wrong with it; None where its rows cannot be used."""
+    try:
+        content = segments.read(path)
+    except ChainError as error:
+        kind = "alien" if "alien row" in str(error) else "corrupted"
+        chain.faults.append(Fault(kind, f"{error}; fetch the node's copy again"))
+        if sequence is not None and sequence not in chain.seen:
+            extend(chain, sequence, "", None, path)
+        return None
+    header = content.header
+    if path.name != segments.file_name(header.cluster, header.node, header.sequence):
+        text = f"{path}: holds segment {header.sequence} of {header.cluster}/{header.node}; rename or move it"
+        chain.faults.append(Fault("alien", text))
+        return None
+    chain.cluster, chain.node, chain.simulated = header.cluster, header.node, header.simulated
+    if header.sequence in chain.seen:
+        same = "the same" if chain.seen[header.sequence] == content.sha256 else "other"
+        text = f"{path}: segment {header.sequence} is there twice, with {same} content; remove the wrong one"
+        chain.faults.append(Fault("duplicate", text))
+        return None
+    extend(chain, header.sequence, content.sha256, header.previous, path)
+    chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in strange_rows(content)]
+    return content
+
+
+def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path: Path) -> None:
+    """Take up the next segment. Files come in order of their names: a number that is not the next means a hole."""
+    if chain.last is None:
+        if sequence == 0 and previous not in (None, segments.FIRST_PREVIOUS):
+            chain.faults.append(Fault("previous", f"{path}: is the first segment, but names a previous one"))
+    elif sequence > chain.last + 1:
+        missing = f"{chain.last + 1}" if sequence == chain.last + 2 else f"{chain.last + 1} to {sequence - 1}"
+        chain.faults.append(Fault("missing", f"{path}: segment {missing} before it is missing; fetch it from the node"))
+    elif previous is not None and chain.head and previous != chain.head:
+        chain.faults.append(
+            Fault("previous", f"{path}: names {previous[:12]} as previous, segment {chain.last} is {chain.head[:12]}")
+        )
+    chain.first = sequence if chain.first is None else chain.first
+    chain.last, chain.head, chain.count = sequence, digest, chain.count + 1
+    chain.seen[sequence] = digest
+
+
+def strange_rows(content: Content) -> list[tuple[int, str]]:
+    """(line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time."""
+    keys: set[tuple[object, ...]] = set()
+    strange = []
+    for line, row in enumerate(content.rows, 2):
+        if not isinstance(row, Cell | Span | GapRow | TokenRow):
+            continue
+        key = (type(row), *row.key)
+        if key in keys:
+            strange.append((line, "the key is there twice"))
+        keys.add(key)
+        start, end = (row.run.start_ns, row.run.end_ns) if isinstance(row, Cell | Span) else (row.start_ns, row.end_ns)
+        if start < content.header.from_ns or end > content.header.to_ns or end < start:
+            strange.append((line, "outside of the segment's time"))
+    return strange
+
+
+def _against(chain: Chain, journal: JournalView) -> None:
+    """Hashes and totals of the journal. Segments sealed after the journal was read are not its concern."""
+    faults, total = [], Tally()
+    complete = all(chain.seen.values())
+    for known in journal.segments:
+        digest = chain.seen.get(known.sequence)
+        if digest is None and known.body is not None:  # fixed in the journal, its file is still to be written
+            content = segments.decode(segments.expand(known.body, str(journal.path)), f"{journal.path}:{known.name}")
+            total.add_rows(content.rows)
+        elif digest is None:
+            complete = False
+            faults.append(Fault("missing", f"{known.name}: the journal knows it, and it is not there"))
+        elif digest and digest != known.sha256:
+            faults.append(Fault("journal", f"{known.name}: is not what the journal sealed ({known.sha256[:12]})"))
+    chain.faults += faults
+    if not complete:
+        return  # the sum of what is there says nothing
+    _plus(total, chain.tally)
+    total.add_rows(journal.book.open_rows())
+    for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj"):
+        summed, booked = getattr(total, name), getattr(journal.book.totals, name)
+        for key in sorted(summed.keys() | booked.keys()):
+            if summed.get(key, 0) != booked.get(key, 0):
+                what = f"{name} of {'/'.join(key) if isinstance(key, tuple) else key}"
+                text = f"{journal.path}: {what}: rows sum to {summed.get(key, 0)}, the total is {booked.get(key, 0)}"
+                chain.faults.append(Fault("journal", text))
+
+
+def _plus(total: Tally, other: Tally) -> None:
+    for key, energy in other.energy.items():
+        total.energy[key] = total.energy.get(key, 0) + energy
+    for held, ns in other.gpu_ns.items():
+        total.gpu_ns[held] = total.gpu_ns.get(held, 0) + ns
+    for count, tokens in other.tokens.items():
+        total.add_tokens(count, tokens)
+    for device, bound in other.gap_bound_uj.items():
+        total.add_gap(device, bound)

@@ -1,0 +1,72 @@
+"""Rows out of wherever a ledger lies: a state folder (journal and segments), a folder of segments, compacted Parquet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError
+from energy_agent.ledger import chain, segments
+from energy_agent.ledger.rows import Row
+from energy_agent.ledger.view import JournalView, read_journal
+
+JOURNAL_NAME = "journal.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A row and whose it is. `sequence` is that of its segment, None while it is not sealed."""
+
+    cluster: str
+    node: str
+    simulated: bool
+    sequence: int | None
+    row: Row
+
+
+def read_rows(source: Path) -> Iterator[Located]:
+    """Every row of a ledger, segment by segment; the open rows of a state folder's journal come last.
+
+    Raises:
+        UsageError: nothing there that is a ledger.
+        ChainError: a damaged segment.
+        JournalError: a damaged journal.
+    """
+    if (source / JOURNAL_NAME).exists():
+        yield from _state_folder(source)
+    elif is_compacted(source):
+        from energy_agent.ledger.parquet import read_days
+
+        yield from read_days(source)
+    else:
+        files = chain.find([source])
+        if not files:
+            raise UsageError(f"{source}: has neither a journal nor segments nor compacted days")
+        for path in files:
+            yield from _segment(segments.read(path))
+
+
+def is_compacted(source: Path) -> bool:
+    """Whether a path is compacted Parquet rather than segments."""
+    return source.suffix == ".parquet" or (source.is_dir() and next(source.rglob("manifest.json"), None) is not None)
+
+
+def _state_folder(source: Path) -> Iterator[Located]:
+    """The journal is read first: what it calls sealed is then surely there, and what is sealed later is not read twice."""
+    view = read_journal(source / JOURNAL_NAME)
+    for known in view.segments:
+        path = source / "segments" / known.name
+        data = segments.expand(known.body, known.name) if known.body is not None else segments.load(path)
+        yield from _segment(segments.decode(data, str(path)))
+    yield from _open_rows(view)
+
+
+def _segment(content: segments.Content) -> Iterator[Located]:
+    header = content.header
+    for row in content.rows:
+        yield Located(header.cluster, header.node, header.simulated, header.sequence, row)
+
+
+def _open_rows(view: JournalView) -> Iterator[Located]:
+    who = view.identity
+    for row in [*view.book.open_rows(), *view.book.workloads.values(), *view.book.devices.values()]:
+        yield Located(who.cluster, who.node, who.simulated, None, row)

@@ -1,0 +1,55 @@
+"""Energy of a selection of rows with its bounds: what reports, exports and the agent's summary show. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span
+from energy_agent.ledger.uncertainty import Bounds, Run, combine
+
+
+def gains(rows: Iterable[Row]) -> dict[str, int]:
+    """Gain uncertainty of each device in ppm; the largest of its facts where there are several."""
+    found: dict[str, int] = {}
+    for row in rows:
+        if isinstance(row, DeviceFacts):
+            found[row.uuid] = max(found.get(row.uuid, 0), row.gain_ppm)
+    return found
+
+
+def bounds(rows: Iterable[Row], *, workload: str | None = None, device: str | None = None) -> Bounds:
+    """Energy and bounds of whole devices, or of one workload over its active and idle time.
+
+    Args:
+        rows: cells, spans, gaps and device facts of the time in question, of any number of segments of one or more nodes.
+        workload: only this one; then gaps, which belong to nobody, are left out of the upper bound.
+        device: only this one.
+
+    Raises:
+        KeyError: a device without facts: no number without its error.
+    """
+    kept = list(rows)
+    energy: dict[str, int] = {}
+    runs: dict[str, list[Run]] = {}
+    gaps = []
+    for row in kept:
+        if not isinstance(row, Cell | Span | GapRow) or device not in (None, row.device):
+            continue
+        if isinstance(row, Cell) and workload in (None, row.workload):
+            energy[row.device] = energy.get(row.device, 0) + row.energy_uj
+        elif isinstance(row, Span) and row.workload == (workload or ""):
+            runs.setdefault(row.device, []).append(row.run)
+        elif isinstance(row, GapRow) and workload is None:
+            gaps.append(row.bound_uj)
+    return combine(energy, gains(kept), runs.values(), gaps)
+
+
+def cell_bounds(cells: Iterable[Cell], gain_ppm: Mapping[str, int]) -> Bounds:
+    """Energy and bounds of any choice of cells (one row, one state, one method), from the cells' own edges.
+
+    Wider than `bounds` over the same energy, since a change between active and idle does not cancel here.
+    """
+    energy: dict[str, int] = {}
+    runs: dict[tuple[object, ...], list[Run]] = {}
+    for cell in cells:
+        energy[cell.device] = energy.get(cell.device, 0) + cell.energy_uj
+        runs.setdefault(cell.key[1:], []).append(cell.run)
+    return combine(energy, gain_ppm, runs.values())

@@ -1,0 +1,84 @@
+"""Rows and journals that the ledger's tests share. All truth here is made of plain arithmetic, not of the ledger's output."""
+
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
+from energy_agent.ledger.journal import Batch, DeviceFacts, Journal
+
+T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
+S = 1_000_000_000
+IDENTITY = Identity("lab", "node-1", "boot-a", "0.1.0", True)
+
+
+def second(i, devices=2, uj=500_000_000, workload="job"):
+    """A batch for the i-th second of a node."""
+    start, end = T0 + i * S, T0 + (i + 1) * S
+    state = State.IDLE if i % 5 == 0 else State.ACTIVE
+    entries = [Entry(start, end, f"GPU-{d}", workload, state, Method.COUNTER, uj + i, 60_000_000, S) for d in range(devices)]
+    return Batch(
+        entries,
+        tokens=[Tokens(start, end, workload, "llama", "generation", 100 + i)],
+        devices=[DeviceFacts(f"GPU-{d}", "H100", 0.05, T0) for d in range(devices)],
+        facts=[WorkloadFacts(workload, T0, "process", {"team": "red"})],
+        states={f"GPU-{d}": f'{{"second":{i}}}' for d in range(devices)},
+    )
+
+
+def filled(folder: Path, seconds=10, seals=(), **options):
+    """An open journal with some seconds booked, sealed after those in `seals`."""
+    journal = Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
+    for i in range(seconds):
+        journal.commit(second(i))
+        if i in seals:
+            journal.seal(None)
+    return journal
+
+
+names = st.sampled_from(["GPU-a", "GPU-b"])
+instants = st.integers(0, 4_000).map(lambda s: T0 + s * S // 2)
+energies = st.integers(0, 10**12)
+
+
+@st.composite
+def entries(draw):
+    start = draw(instants)
+    end = start + draw(st.integers(0, 3_000 * S))
+    state = draw(st.sampled_from(list(State)))
+    held = state in (State.ACTIVE, State.IDLE)
+    workload = draw(st.sampled_from(["w1", "w2", "éà\n"])) if held else ""
+    method = draw(st.sampled_from(list(Method)))
+    gpu_ns = draw(st.integers(0, end - start)) if held else 0
+    return Entry(start, end, draw(names), workload, state, method, draw(energies), draw(st.integers(0, 10**8)), gpu_ns)
+
+
+@st.composite
+def gaps(draw):
+    start = draw(instants)
+    reason = draw(st.sampled_from(["reboot", "lost"]))
+    return Gap(draw(names), start, start + draw(st.integers(0, 3_000 * S)), draw(energies), reason)
+
+
+@st.composite
+def tokens(draw):
+    start = draw(instants)
+    end = start + draw(st.integers(0, 3_000 * S))
+    return Tokens(
+        start, end, draw(st.sampled_from(["w1", "w2"])), "m", draw(st.sampled_from(["prompt", "generation"])), draw(energies)
+    )
+
+
+actions = st.builds(
+    Action, instants, names, st.just("static"), st.sampled_from(["set", "restore"]), st.just("{}"), st.just("ok"), st.just("w1")
+)
+batches = st.builds(
+    Batch,
+    st.lists(entries(), max_size=5),
+    st.lists(gaps(), max_size=2),
+    st.lists(tokens(), max_size=2),
+    st.lists(actions, max_size=2),
+    st.just([WorkloadFacts("w1", T0, "process", {"team": "é"})]),
+    st.just([DeviceFacts("GPU-a", "H100", 0.05, T0), DeviceFacts("GPU-b", "H100", 0.03, T0)]),
+    st.dictionaries(names, st.text(max_size=8).filter(lambda t: t.isprintable())),
+)

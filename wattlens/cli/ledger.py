@@ -1,0 +1,236 @@
+"""`wattlens ledger`: verify, export, ship and compact the book of record."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from wattlens.cli._command import Command
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+
+    verify = _sub(commands, "verify", "check that every segment is there once, unchanged and in order", _verify)
+    verify.add_argument("paths", nargs="+", type=Path, help="a state folder, or segment files or folders")
+    verify.add_argument(
+        "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
+    )
+
+    export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
+    export.add_argument("source", type=Path, help="a state folder, a folder of segments, or compacted days")
+    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv")
+    export.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
+    export.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15")
+    export.add_argument("--to", dest="end", metavar="TIME", help="first UTC day or time that is not exported")
+    export.add_argument("--device", metavar="UUID")
+    export.add_argument("--workload", metavar="NAME")
+    export.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
+
+    ship = _sub(commands, "ship", "copy segments to a folder or object store, once, whole, never over something else", _ship)
+    ship.add_argument("source", type=Path, help="a state folder or a folder of segments")
+    ship.add_argument("url", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
+
+    compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
+    compact.add_argument("paths", nargs="+", type=Path, help="segment files or folders")
+    compact.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+    compact.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
+    compact.add_argument(
+        "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to"
+    )
+    compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
+    compact.add_argument("--reason", default="", help="why a day is stated anew (default: what changed in the input)")
+    compact.add_argument(
+        "--accept-faults", action="store_true", help="write although a chain is broken; faults go into the manifest"
+    )
+
+
+def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.set_defaults(action=run)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return int(arguments.action(arguments))
+
+
+class _Progress:
+    """Lines on standard error for long work, only where a person watches; at most one in two seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._next = what, time.monotonic() + 2.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 2.0
+            print(f"{self._what}: {done} of {total} segments", file=sys.stderr)
+
+
+def _segments_of(path: Path) -> Path:
+    """The segments of a state folder; anything else as it is."""
+    return path / "segments" if (path / "journal.db").exists() and (path / "segments").is_dir() else path
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import chain
+    from energy_agent.ledger.view import read_journal
+
+    journal = arguments.journal
+    if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
+        journal = arguments.paths[0] / "journal.db"
+    view = read_journal(journal) if journal is not None else None
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, _Progress("verified"))
+    if view is None and not report.files:
+        raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
+    if arguments.json:
+        chains = [
+            {
+                "cluster": c.cluster,
+                "node": c.node,
+                "segments": c.count,
+                "first": c.first,
+                "last": c.last,
+                "head": c.head,
+                "simulated": c.simulated,
+                "faults": [asdict(fault) for fault in c.faults],
+            }
+            for c in report.chains
+        ]
+        print(
+            json.dumps({"ok": report.ok, "files": report.files, "journal": str(journal) if journal else None, "chains": chains})
+        )
+    else:
+        for c in report.chains:
+            what = "ok" if not c.faults else f"{len(c.faults)} faults"
+            numbers = f"{c.count} segments ({c.first} to {c.last}), head {c.head[:12]}" if c.count else "no segment yet"
+            print(f"{c.cluster}/{c.node}: {numbers}: {what}{' [simulated]' if c.simulated else ''}")
+        for fault in report.faults:
+            print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+        if view is not None and report.ok:
+            total = sum(view.book.totals.energy.values())
+            print(f"journal: cells and open rows sum to its totals exactly: {decimal(total, UJ_PER_J)} J")
+    return 0 if report.ok else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import export, reading, summary
+    from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Span
+
+    end = _time(arguments.end, "--to") if arguments.end else None
+    start = _time(arguments.start, "--from") if arguments.start else 0
+    choice = export.Choice(start, end, arguments.device, arguments.workload)
+    located = reading.read_rows(arguments.source)
+    if not arguments.sum:
+        form = "jsonl" if arguments.json else arguments.format
+        count = export.write(export.table(located, choice), form, arguments.output)
+        if arguments.output is not None:
+            print(f"{count} cells in {arguments.output}")
+        return 0
+    rows = []
+    for item in located:
+        row = item.row
+        inside = isinstance(row, Cell | Span | GapRow) and choice.in_time(row.cell_start_ns)
+        if inside or isinstance(row, DeviceFacts):
+            rows.append(row)
+    try:
+        bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
+    except KeyError as error:
+        raise WattlensError(f"{error.args[0]}: the ledger has no row with its uncertainty; no energy without it") from None
+    if arguments.json:
+        print(json.dumps(asdict(bounds)))
+    else:
+        low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
+        print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, at most {high} J")
+    return 0
+
+
+def _ship(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import chain
+    from energy_agent.ledger.ship import ship
+
+    files = chain.find([_segments_of(arguments.source)])
+    if not files:
+        raise UsageError(f"{arguments.source}: has no segments")
+    done = ship(files, arguments.url, _Progress("shipped"))
+    if arguments.json:
+        print(json.dumps(asdict(done)))
+    else:
+        print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
+    return 0
+
+
+def _compact(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import chain
+    from energy_agent.ledger.compact import compact, days
+    from energy_agent.ledger.sites import Sites, read_inventory
+
+    if arguments.inventory is None and arguments.site is None:
+        raise UsageError("which site? name it with --site, or give an inventory with --inventory")
+    sites = Sites({}, arguments.site)
+    if arguments.inventory is not None:
+        sites = read_inventory(arguments.inventory, arguments.site)
+    paths = [_segments_of(p) for p in arguments.paths]
+    files = chain.find(paths)
+    if arguments.day:
+        wanted = [_day(arguments.day)]
+    else:
+        today = datetime.now(UTC).date()
+        wanted = [d for d in days(files) if d < today]
+    if not files or not wanted:
+        raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
+    answer, faults = [], []
+    for day in wanted:
+        statements, accepted = compact(
+            files,
+            arguments.output,
+            day,
+            sites,
+            reason=arguments.reason,
+            accept_faults=arguments.accept_faults,
+            progress=_Progress(f"compacted {day}"),
+        )
+        answer += statements
+        faults += [fault for fault in accepted if fault not in faults]
+    if arguments.json:
+        print(
+            json.dumps(
+                [asdict(s) | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj)} for s in answer]
+            )
+        )
+    for s in answer if not arguments.json else []:
+        done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
+        why = f", {s.reason}" if s.reason else ""
+        what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
+        print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+    for fault in faults:
+        print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+    return 0
+
+
+def _time(text: str, option: str) -> int:
+    """UTC ns of a day or time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: {text!r} is not a UTC day or time like 2026-01-31 or 2026-01-31T12:15") from None
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return int(aware.timestamp()) * NS_PER_S
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--day: {text!r} is not a UTC day like 2026-01-31") from None
+
+
+SPEC = Command("The book of record: verify, export, ship, compact", _configure, _run)
