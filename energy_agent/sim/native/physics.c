@@ -17,6 +17,7 @@ static double bandwidth_ratio(const struct board *b, double f_mhz) {
 /* Static power plus the share x of the saturating curve, plus the power of the memory. */
 double board_power(const struct board *b, double temperature_c, double f_mhz, double boundness, double intensity) {
     double excess = f_mhz > b->knee_mhz ? 1.0 + b->s_per_mhz * (f_mhz - b->knee_mhz) : 1.0;
+    if (excess > b->voltage_ceiling_ratio) excess = b->voltage_ceiling_ratio;
     double x = 1.0 - boundness * (1.0 - b->memory_x);
     double memory_w = boundness * bandwidth_ratio(b, f_mhz) * b->memory_power_ratio * b->tdp_w;
     double static_w = b->p0_w * (1.0 + b->leak_per_k * (temperature_c - b->t_ref_c));
@@ -77,7 +78,7 @@ static int32_t wanted_clock(struct gpu_state *s, const struct board *b, const st
         int rests = !l->held && s->t_ms - s->last_work_ms >= (int64_t)b->idle_after_ms;
         return rests || s->f_mhz <= idle ? idle : ceiling;
     }
-    double cap_w = (double)s->limit_mw / 1000.0;
+    double cap_w = ((double)s->limit_mw / 1000.0 - b->offset_w) / b->gain; /* a board caps what its own sensor reads */
     if (power_now(s, b, l, ceiling) <= cap_w || ceiling <= low) return ceiling;
     *reasons |= REASON_POWER_CAP;
     int32_t good = 0, bad = (ceiling - low) / step + 1; /* clocks low + i * step; `low` always runs */

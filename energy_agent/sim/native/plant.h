@@ -47,7 +47,7 @@ enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
 
 /* What a board is: numbers by name from boards.json (see docs/simulator.md for meaning and basis). */
 #define BOARD_NUMBERS(X) \
-    X(p0_w) X(idle_w) X(b_w_per_mhz) X(knee_mhz) X(s_per_mhz) X(leak_per_k) X(t_ref_c) X(tdp_w) \
+    X(p0_w) X(idle_w) X(b_w_per_mhz) X(knee_mhz) X(s_per_mhz) X(voltage_ceiling_ratio) X(leak_per_k) X(t_ref_c) X(tdp_w) \
     X(memory_x) X(memory_power_ratio) X(held_idle_x) X(bandwidth_knee_mhz) \
     X(f_min_mhz) X(f_max_mhz) X(f_idle_mhz) X(f_step_mhz) X(memory_mhz) \
     X(limit_min_w) X(limit_max_w) X(limit_default_w) \
