@@ -44,10 +44,14 @@ def fetch(url: str, *, timeout_s: float = 2.0, limit_b: int = PAGE_LIMIT_B) -> s
                     raise TokenPageError(f"metrics page {url} is larger than {limit_b} bytes")
                 if time.monotonic() > deadline:
                     raise TokenPageError(f"metrics page {url} took longer than {timeout_s:g} s")
+            missing = answer.length  # bytes that were announced and did not come; None where nothing was announced
     except urllib.error.HTTPError as error:
         error.close()
         raise TokenPageError(f"metrics page {url} answered with status {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise TokenPageError(f"metrics page {url} could not be read: {reason}") from error
+    # A page cut within a number would look like a counter that fell; the format ends every line with a line feed.
+    if missing or not body.endswith(b"\n"):
+        raise TokenPageError(f"metrics page {url} is not complete")
     return body.decode("utf-8", errors="replace")
