@@ -14,6 +14,14 @@ from energy_agent.sim.faults import FaultEvent
 from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Part, Serving, Workload, unknown
 
 SIZE_LIMIT_B = 256 * 1024
+_DEPTH_LIMIT = 16
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 class Scenario(Part):
@@ -114,8 +122,7 @@ def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
     """
     try:
         text = raw.decode("utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):  # they make a small file huge
-            raise UsageError(f"scenario {name}: YAML aliases are not allowed")
+        _refuse_bombs(text, name)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -129,6 +136,17 @@ def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
     except ValidationError as error:
         raise UsageError(f"scenario {name}: {_first_line(error)}") from error
     return scenario if folder is None else _with_traces(scenario, folder)
+
+
+def _refuse_bombs(text: str, name: str) -> None:
+    """Aliases make a small file huge, and deep nesting makes it slow; a scenario needs neither."""
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise UsageError(f"scenario {name}: YAML aliases are not allowed")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _DEPTH_LIMIT:
+            raise UsageError(f"scenario {name}: nested deeper than {_DEPTH_LIMIT}")
 
 
 def dump(scenario: Scenario) -> str:

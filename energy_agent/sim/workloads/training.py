@@ -37,6 +37,7 @@ def run(worker: Worker) -> None:
             worker.rest(p["checkpoint_s"])
             checkpoints += 1
             checkpoint_at_s = worker.elapsed_s() + p["checkpoint_every_s"]
+    report()
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ class Worker:
     def rest(self, seconds: float) -> None:
         """Let `seconds` of plant time pass without work."""
         end_ns = self.plant.now_ns() + round(seconds * NS_PER_S)
+        if self.plant.manual:
+            self.plant.advance_to(end_ns)
         while (left_ns := end_ns - self.plant.now_ns()) > 0:
             self.check()
             time.sleep(min(_SLICE_S, left_ns / NS_PER_S / self.plant.rate))

@@ -1,0 +1,230 @@
+"""The simulated node as processes: what runs, what others see of it, what happens when parts of it are killed."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.sim import roots, scenario
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.plant import DeviceLostError
+from energy_agent.sim.workloads.worker import GPU_LOST
+from energy_agent.sources.tokens import page, vllm
+from energy_agent.sources.tokens.reading import advance
+from tests.support import eventually
+
+NODE = """
+boards: [{count: 4, sku: H100-SXM5-80GB}]
+rate: 10
+workloads:
+  - {name: train, kind: training, gpus: [0, 1], step_s: 0.4, cgroup: /system.slice/train-llama.service}
+  - {name: chat, kind: serving, gpus: [2], rate_per_s: 6, cgroup: docker}
+  - {name: lab, kind: notebook, gpus: [3], every_s: 1, cgroup: kubepods}
+"""
+BURST = "boards: [{count: 2, sku: A40}]\nrate: 10\nworkloads: [{name: b, kind: burst, gpus: [0], memory_gb: 1%s}]\n"
+
+
+def node(folder: Path, text: str) -> SimulatedNode:
+    return SimulatedNode.start(scenario.parse(text.encode(), "test"), folder)
+
+
+def pids(running: SimulatedNode) -> list[int]:
+    """The daemon and its workloads."""
+    return [running.state()["pid"], *(w["pid"] for w in running.workloads() if w["pid"])]
+
+
+def holders(running: SimulatedNode, gpu: int) -> list[int]:
+    with running.plant() as plant:
+        return [s.pid for s in plant.truth(gpu).slots if s.live]
+
+
+def test_workloads_run_and_are_seen_as_on_a_real_node(tmp_path):
+    with node(tmp_path / "node", NODE) as running:
+        work = {w["name"]: w for w in running.workloads()}
+        assert [holders(running, gpu) for gpu in range(4)] == [
+            [work["train"]["pid"]],
+            [work["train"]["pid"]],
+            [work["chat"]["pid"]],
+            [work["lab"]["pid"]],
+        ]
+        for name, pattern in (("train", "train-llama.service"), ("chat", "docker-"), ("lab", "cri-containerd-")):
+            proc = running.directory / "proc" / str(work[name]["pid"])
+            assert (proc / "cgroup").read_text() == f"0::{work[name]['cgroup']}\n"
+            assert pattern in work[name]["cgroup"]
+            injected, real = ((root / "stat").read_text().split()[21] for root in (proc, Path(f"/proc/{work[name]['pid']}")))
+            assert injected == real
+            assert name in (proc / "cmdline").read_text()
+        assert {p.name for p in (running.directory / "proc").iterdir()} == {str(w["pid"]) for w in work.values()}
+
+        # Steps are made, tokens flow, and the plant knows of the work.
+        eventually(lambda: running.workload("train")["counters"]["steps"] > 5)
+        eventually(lambda: running.workload("lab")["counters"]["steps"] > 0)
+        first = vllm.read(page.fetch(work["chat"]["metrics_url"]), 1)[0]
+
+        def later():
+            [second] = vllm.read(page.fetch(work["chat"]["metrics_url"]), 2)
+            delta = advance(first, second)
+            assert not delta.restarted
+            return delta.generation > 200 and delta.prompt > 1000 and delta.itl_count > 100 and second
+
+        second = eventually(later)
+        assert second.model == "meta-llama/Llama-3.1-8B-Instruct"
+        assert 0.005 < second.itl_sum_s / second.itl_count < 0.2
+        with running.plant() as plant:
+            truth = plant.truth(2)
+            assert truth.busy_ns > 0
+            assert truth.true_uj > 0
+            assert truth.slots[0].active_uj <= truth.true_uj
+
+
+def test_kill_of_a_workload_frees_its_gpus_and_nothing_else(tmp_path):
+    with node(tmp_path / "node", NODE) as running:
+        before = {w["name"]: w["pid"] for w in running.workloads()}
+        os.kill(before["train"], signal.SIGKILL)
+        eventually(lambda: not holders(running, 0) and not holders(running, 1))
+        failed = eventually(lambda: (w := running.workload("train"))["phase"] == "failed" and w)
+        assert failed["pid"] is None
+        assert failed["exit_code"] == -signal.SIGKILL
+        assert not (running.directory / "proc" / str(before["train"])).exists()
+        assert holders(running, 2) == [before["chat"]]
+        assert running.workload("chat")["phase"] == "running"
+
+
+def test_a_lost_gpu_ends_its_workload_which_comes_back_with_it(tmp_path):
+    with node(tmp_path / "node", BURST % ", restart: on-failure") as running:
+        running.fault(0, "lost")
+        failed = eventually(lambda: (w := running.workload("b"))["phase"] == "failed" and w)
+        assert failed["exit_code"] == GPU_LOST
+        assert [f.kind for f in running.faults()] == ["lost"]
+        with running.plant() as plant, pytest.raises(DeviceLostError):
+            plant.attach_process(0, os.getpid(), memory_b=0)
+        running.clear(0, "lost")
+        assert running.faults() == []
+        again = eventually(lambda: (w := running.workload("b"))["phase"] == "running" and w, 15)
+        assert again["restarts"] >= 1
+        assert eventually(lambda: holders(running, 0)) == [running.workload("b")["pid"]]
+
+
+def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_path):
+    text = (BURST % ", start_s: 5, end_s: 20") + (
+        "faults:\n"
+        "  - {at_s: 0, gpu: 1, kind: hang, call: nvmlDeviceGetPowerUsage, for_s: 20}\n"
+        "  - {at_s: 8, gpu: 1, kind: counter_reset}\n"
+    )
+    with node(tmp_path / "node", text) as running:
+        assert running.workload("b")["phase"] == "waiting"
+        assert [(f.gpu, f.kind, f.call) for f in running.faults()] == [(1, "hang", "nvmlDeviceGetPowerUsage")]
+        eventually(lambda: running.workload("b")["phase"] == "running")
+        with running.plant() as plant:
+            eventually(lambda: plant.truth(1).counter_resets == 1)
+        ended = eventually(lambda: (w := running.workload("b"))["phase"] == "ended" and w)
+        assert ended["counters"]["steps"] >= 1
+        assert holders(running, 0) == []
+        assert eventually(lambda: running.faults() == [])
+
+
+def test_stop_leaves_no_process_behind(tmp_path):
+    running = node(tmp_path / "node", NODE)
+    known = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
+    assert len(known) == 4
+    assert all(ticks is not None for _, ticks in known)
+    running.stop()
+    assert not running.running
+    assert all(roots.start_ticks(pid) != ticks for pid, ticks in known)
+    assert all(not w["pid"] and w["counters"]["steps"] is not None for w in running.workloads())  # counters stay for a look
+    running.stop()  # a second time does nothing
+
+
+def test_when_the_daemon_is_killed_its_workloads_end_and_a_new_node_can_start(tmp_path):
+    running = node(tmp_path / "node", NODE)
+    daemon, *work = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
+    os.kill(daemon[0], signal.SIGKILL)
+    eventually(lambda: all(roots.start_ticks(pid) != ticks for pid, ticks in work))
+    with pytest.raises(UsageError, match="no simulated node runs"):
+        SimulatedNode.attach(tmp_path / "node")
+    running.stop()
+    with node(tmp_path / "node", BURST % "") as again:
+        assert [w["name"] for w in again.workloads()] == ["b"]
+
+
+def test_a_client_of_nvml_sees_the_node(tmp_path):
+    code = (
+        "import pynvml as p; p.nvmlInit(); print(p.nvmlDeviceGetCount(), p.nvmlDeviceGetUUID(p.nvmlDeviceGetHandleByIndex(1)))"
+    )
+    with node(tmp_path / "node", "boards: [{count: 2, sku: A40}]") as running:
+        said = running.run([sys.executable, "-c", code], timeout_s=20)
+        with running.plant() as plant:
+            assert said.stdout.split() == ["2", plant.uuid(1)]
+        with pytest.raises(UsageError, match="no program"):
+            running.run(["/nonexistent/program"])
+        with pytest.raises(WattlensError, match="did not end"):
+            running.run(["sleep", "60"], timeout_s=0.2)
+
+
+def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
+    def about(seed: int, folder: str) -> tuple[str, float, str]:
+        made = scenario.parse((BURST % ", cgroup: docker").encode(), "x")
+        with SimulatedNode.start(made, tmp_path / folder, seed=seed) as running, running.plant() as plant:
+            return plant.uuid(0), plant.truth(0).gain, running.workload("b")["cgroup"]
+
+    assert about(4, "a") == about(4, "b")
+    assert all(x != y for x, y in zip(about(4, "a"), about(5, "b"), strict=True))
+
+
+def test_it_refuses_what_is_not_its_folder(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and holds no simulated node"):
+        node(tmp_path, BURST % "")
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(UsageError, match="only you can write"):
+        node(shared, BURST % "")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="must be a folder that you own"):
+        node(link, BURST % "")
+    with pytest.raises(UsageError, match="cannot use"):
+        node(tmp_path / "precious.txt" / "node", BURST % "")
+    with pytest.raises(UsageError, match="no simulated node runs"):
+        SimulatedNode.attach(tmp_path / "none")
+
+
+def test_one_node_a_folder(tmp_path):
+    with node(tmp_path / "node", BURST % "") as running:
+        assert stat.S_IMODE(running.directory.stat().st_mode) == 0o700
+        with pytest.raises(UsageError, match="already runs"):
+            node(tmp_path / "node", BURST % "")
+        assert SimulatedNode.attach(running.directory).workload("b")["phase"] == "running"
+        with pytest.raises(UsageError, match="no workload 'c' on this node; there are: b"):
+            running.workload("c")
+
+
+def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
+    work = "{name: s, kind: serving, gpus: [0], memory_gb: 20, arrivals: trace, trace: /none}"
+    text = f"boards: [{{count: 1, sku: A40}}]\nworkloads: [{work}]"
+    with node(tmp_path / "node", text) as running:
+        eventually(lambda: running.workload("s")["phase"] == "failed")
+        assert "trace /none cannot be read" in (running.directory / "workloads" / "s.log").read_text()
+
+
+def test_a_signal_reaches_only_the_process_that_was_meant():
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        ticks = roots.start_ticks(child.pid)
+        assert ticks is not None
+        assert not roots.signal_process(child.pid, ticks + 1, signal.SIGKILL)  # its pid was used again
+        assert child.poll() is None
+        assert roots.signal_process(child.pid, ticks, signal.SIGKILL)
+        assert child.wait(10) == -signal.SIGKILL
+        assert not roots.signal_process(child.pid, ticks, signal.SIGKILL)
+    finally:
+        child.kill()
+        child.wait()

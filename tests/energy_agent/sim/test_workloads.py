@@ -1,0 +1,248 @@
+"""The workloads in lockstep with the plant: what a slower clock does to them, and the LLM engine's own laws."""
+
+import os
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import UsageError
+from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.sim import scenario_model
+from energy_agent.sim.boards import BoardSpec, boards
+from energy_agent.sim.build import library_path
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.workloads import arrivals, models, training
+from energy_agent.sim.workloads.engine import Engine, Request
+from energy_agent.sim.workloads.worker import Spec, Worker
+
+H100 = "H100-SXM5-80GB"
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+F_MAX, KNEE = 1980, 1005
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """Makes a worker of this process on a lockstep H100, whose clock is locked at the given MHz (0: free)."""
+    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
+    opened = []
+
+    def make(lock_mhz: int = 0, **parameters: object) -> Worker:
+        plant = Plant.create(tmp_path / "plant", [BoardSpec(H100)], seed=1, manual=True)
+        if lock_mhz:
+            nvml = RealNvml(library_path())
+            nvml.init()
+            nvml.set_locked_sm_clocks_mhz(nvml.device_by_index(0), 345, lock_mhz)
+            nvml.shutdown()
+        spec = Spec("w", str(tmp_path / "plant"), str(tmp_path / "w.json"), (0,), (H100,), 10**9, 5, parameters)
+        made = Worker(spec, plant)
+        made.attach()
+        opened.append(made)
+        return made
+
+    yield make
+    for made in opened:
+        made.plant.close()
+
+
+def train_s(worker: Worker) -> float:
+    """Plant time a training run takes."""
+    began_ns = worker.plant.now_ns()
+    training.run(worker)
+    return (worker.plant.now_ns() - began_ns) / 1e9
+
+
+def training_parameters(**more: object) -> dict[str, object]:
+    about = {
+        "name": "t",
+        "kind": "training",
+        "gpus": [0],
+        "jitter": 0.0,
+        "host_every_steps": 0,
+        "checkpoint_every_s": 0,
+        "steps": 40,
+    }
+    return scenario_model.Training.model_validate(about | more).model_dump(mode="json")
+
+
+def test_training_slows_with_the_clock_as_its_boundness_says(worker):
+    """Every phase follows T = T_ref (m + (1 - m) f_ref / f); half intensity keeps the free clock off the power cap."""
+    parameters = training_parameters(intensity=0.5)
+    free_s, locked_s = train_s(worker(**parameters)), train_s(worker(KNEE, **parameters))
+    slower = F_MAX / KNEE
+    expected = 0.86 * (0.25 + 0.75 * slower) + 0.10 * (0.85 + 0.15 * slower) + 0.04 * (0.95 + 0.05 * slower)
+    assert free_s == pytest.approx(40 * 0.5, rel=0.01)
+    assert locked_s / free_s == pytest.approx(expected, rel=0.01)
+
+
+def test_training_stops_for_the_host_and_for_checkpoints(worker):
+    parameters = training_parameters(
+        intensity=0.5, step_s=0.5, steps=20, host_every_steps=5, host_s=1.0, checkpoint_every_s=5, checkpoint_s=3.0
+    )
+    run = worker(**parameters)
+    took_s = train_s(run)
+    run.flush()
+    state = Path(run.spec.state).read_text()
+    assert '"host_stalls": 4' in state
+    assert '"checkpoints": 2' in state
+    assert '"work_units": 1280' in state
+    assert took_s == pytest.approx(20 * 0.5 + 4 * 1.0 + 2 * 3.0, rel=0.02)
+    assert run.plant.truth(0).busy_ns / 1e9 == pytest.approx(10.0, rel=0.03)  # it really left the GPU alone
+
+
+def decode(worker: Worker, batch: int, seconds: float) -> tuple[float, float]:
+    """Mean inter-token latency in s and mean true power in W of pure decode at a steady batch."""
+    engine = Engine(
+        models.step_cost(LLAMA, (H100,)),
+        max_num_seqs=512,
+        max_batched_tokens=8192,
+        kv_tokens=10**6,
+        decode_memory_boundness=0.9,
+        prefill_memory_boundness=0.1,
+    )
+    for _ in range(batch):
+        engine.arrive(Request(worker.plant.now_ns(), prompt=8, output=10**5))
+
+    def step() -> None:
+        planned = engine.plan(max_repeats=4)
+        assert planned is not None
+        worker.work(planned.reference_s, planned.memory_boundness, planned.intensity)
+        engine.finish(planned, worker.plant.now_ns())
+
+    step()
+    while worker.elapsed_s() < 10:  # warm
+        step()
+    before, sum_s, count = worker.plant.truth(0), engine.counters.itl.sum, sum(engine.counters.itl.counts)
+    while worker.elapsed_s() < 10 + seconds:
+        step()
+    after = worker.plant.truth(0)
+    watts = (after.true_uj - before.true_uj) * 1e3 / (after.t_ns - before.t_ns)
+    return (engine.counters.itl.sum - sum_s) / (sum(engine.counters.itl.counts) - count), watts
+
+
+@pytest.mark.parametrize(
+    ("batch", "itl_ms", "watts"), [(8, 7.3, 486), (32, 8.9, 560), (128, 16.5, 669), (256, 26.0, 691), (512, 47.0, 688)]
+)
+def test_decode_is_as_fast_and_hungry_as_measured(worker, batch, itl_ms, watts):
+    """The leaderboard's H100 rows of Llama 3.1 8B; plant power includes the leakage of a warm board."""
+    itl_s, drawn_w = decode(worker(), batch, 5)
+    assert itl_s * 1000 == pytest.approx(itl_ms, rel=0.06)
+    assert drawn_w == pytest.approx(watts, rel=0.05)
+
+
+def test_decode_hardly_slows_at_the_knee_and_saves_much(worker):
+    free_s, free_w = decode(worker(), 32, 5)
+    slow_s, slow_w = decode(worker(KNEE), 32, 5)
+    assert slow_s / free_s == pytest.approx(0.9 + 0.1 * F_MAX / KNEE, rel=0.02)  # the plant acts in whole ms
+    assert slow_w * slow_s < 0.75 * free_w * free_s  # energy a token
+
+
+def test_other_models_scale_to_what_was_measured():
+    """Leaderboard: Qwen 3 32B on two H100 15 ms, Llama 3.3 70B on four 17 ms, both at batch 8."""
+    assert models.step_cost("Qwen/Qwen3-32B", (H100,) * 2).decode_s(8) == pytest.approx(0.015, rel=0.07)
+    assert models.step_cost("meta-llama/Llama-3.3-70B-Instruct", (H100,) * 4).decode_s(8) == pytest.approx(0.017, rel=0.07)
+
+
+def test_every_board_has_its_throughput():
+    assert set(models.THROUGHPUTS) == set(boards())
+
+
+requests = st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 400), st.integers(0, 5000)), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests, st.integers(1, 16), st.integers(64, 4096), st.integers(1024, 8000), st.integers(1, 50))
+def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, kv_tokens, repeats):
+    """Tokens are those asked for, latencies one a token but the first, and the cache never holds more than it can."""
+    engine = Engine(
+        models.step_cost(LLAMA, (H100,)),
+        max_num_seqs=seqs,
+        max_batched_tokens=budget,
+        kv_tokens=kv_tokens,
+        decode_memory_boundness=0.9,
+        prefill_memory_boundness=0.1,
+    )
+    now_ns = 10**9
+    made = [Request(now_ns, prompt, output, cached) for prompt, output, cached in drawn]
+    for request in made:
+        engine.arrive(request)
+    begun_ns = now_ns
+    while (step := engine.plan(repeats)) is not None:
+        now_ns += round(step.reference_s * 1e9)
+        engine.finish(step, now_ns)
+        assert len(engine.running) <= seqs
+        assert engine.kv_usage_ratio <= 1
+        assert 0 <= step.memory_boundness <= 1
+    counters = engine.counters
+    assert not engine.running
+    assert not engine.waiting
+    assert engine.kv_usage_ratio == 0
+    assert counters.finished == len(made) == sum(counters.ttft.counts) == sum(counters.e2e.counts)
+    assert counters.generation == sum(r.output for r in made)
+    assert counters.prompt == sum(r.prompt for r in made)
+    assert counters.cached == sum(r.cached for r in made)
+    assert sum(counters.itl.counts) == counters.generation - len(made)
+    # Latencies add up to the lives of the requests.
+    assert counters.ttft.sum + counters.itl.sum == pytest.approx(counters.e2e.sum, rel=1e-6)
+    assert counters.e2e.sum <= len(made) * (now_ns - begun_ns) / 1e9 * (1 + 1e-9)
+
+
+def test_arrivals_have_the_rate_and_lengths_asked_for():
+    lengths = arrivals.Lengths(1020, 0.5, 129, 0.99)
+    for draw in (arrivals.poisson, arrivals.bursty):
+        drawn = list(islice(draw(Random(3), 5.0, lengths), 40_000))
+        assert [a.at_s for a in drawn] == sorted(a.at_s for a in drawn)
+        assert len(drawn) / drawn[-1].at_s == pytest.approx(5.0, rel=0.08)
+        # Mean lengths of the trace: prompts 1155, answers 211; the cut at 1000 costs the answers some of theirs.
+        assert sum(a.prompt for a in drawn) / len(drawn) == pytest.approx(1155, rel=0.03)
+        assert sum(a.output for a in drawn) / len(drawn) == pytest.approx(211, rel=0.10)
+    assert list(islice(arrivals.poisson(Random(3), 5.0, lengths), 9)) == list(
+        islice(arrivals.poisson(Random(3), 5.0, lengths), 9)
+    )
+
+
+def test_bursty_arrivals_come_in_bursts():
+    lengths = arrivals.Lengths(10, 0.0, 10, 0.0)
+
+    def spread(draw) -> float:
+        """Variance over mean of the requests in windows of 5 s: 1 for Poisson."""
+        drawn = list(islice(draw(Random(1), 5.0, lengths), 20_000))
+        counts = Counter(int(a.at_s / 5) for a in drawn)
+        windows = [counts[i] for i in range(int(drawn[-1].at_s / 5))]
+        mean = sum(windows) / len(windows)
+        return sum((c - mean) ** 2 for c in windows) / len(windows) / mean
+
+    assert spread(arrivals.poisson) < 1.5
+    assert spread(arrivals.bursty) > 5
+
+
+def test_a_trace_is_replayed_again_and_again(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
+    )
+    drawn = list(islice(arrivals.trace(path), 4))
+    assert [(a.prompt, a.output) for a in drawn] == [(374, 44), (396, 109)] * 2
+    assert [a.at_s for a in drawn] == pytest.approx([0.0, 4.314579, 5.314579, 9.629158])
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,1,1\n",
+                                  "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,0,1\n"])  # fmt: skip
+def test_a_wrong_trace_is_a_usage_error(tmp_path, text):
+    path = tmp_path / "trace.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"trace\.csv"):
+        next(arrivals.trace(path))
+    with pytest.raises(UsageError, match="cannot be read"):
+        next(arrivals.trace(tmp_path / "none.csv"))
+
+
+def test_a_worker_leaves_when_asked(worker):
+    made = worker()
+    assert [s.pid for s in made.plant.truth(0).slots if s.live] == [os.getpid()]
+    made.detach()
+    assert not [s for s in made.plant.truth(0).slots if s.live]
