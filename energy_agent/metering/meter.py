@@ -4,8 +4,10 @@ Laws (tests/energy_agent/metering/test_meter.py):
 
 - Telescoping: while the counter neither resets nor stands still, the intervals between any two readings sum to exactly the
   difference of the counter, however many readings lie between them; so a lost reading or a dead agent loses nothing.
-- Once: energy booked by integration while the counter stood still is subtracted again if the counter turns out to have gone on.
-- Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn.
+- Once: energy booked by integration while the counter stood still is subtracted again unless the counter is known not to have
+  gone on behind its face; the doubt is a Gap.
+- Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset that nobody
+  can see (while nobody read, the counter grew past its old value) is the one exception.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
 a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
@@ -18,6 +20,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _UJ_SCALE = 1_000_000  # mW x ns = 1e-12 J = 1e-6 uJ
 _WRAPS_MJ = (1 << 32, 1 << 64)
+_SLEW_NS = 50_000_000  # UTC and the boot clock are read one after the other, and UTC is slewed: not yet a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class MeterState:
         integrated_uj: booked by integration since the counter stood still.
         blind_ns: time since the counter stood still in which power stood still too, so that nothing could be booked.
         surplus_uj: booked too much by integration; later counter differences pay it back before they are booked.
+        slack_uj: what the last counter difference can lack, should the counter have frozen within that stretch.
     """
 
     boot_id: str
@@ -55,11 +59,17 @@ class MeterState:
     integrated_uj: int = 0
     blind_ns: int = 0
     surplus_uj: int = 0
+    slack_uj: int = 0
 
     @property
     def stuck(self) -> bool:
         """The counter stands still although a powered device always draws something."""
         return self.integrated_uj > 0 or self.blind_ns > 0
+
+    @property
+    def still_ns(self) -> int:
+        """How long the counter had stood still at the last reading."""
+        return self.boot_ns - self.still_since_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,44 +94,50 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
     """
     if state is None:
         return Step(_anchor(sample, boot_id))
-    duration_ns = sample.boot_ns - state.boot_ns if boot_id == state.boot_id else sample.t_ns - state.t_ns
+    if boot_id != state.boot_id:
+        # UTC that stepped back over the reboot says nothing; the time since the boot then does.
+        elapsed_ns = sample.t_ns - state.t_ns
+        return _restarted(state, sample, sensor, boot_id, elapsed_ns if elapsed_ns > 0 else sample.boot_ns, "reboot")
+    duration_ns = sample.boot_ns - state.boot_ns
     if duration_ns <= 0:
         return Step(state)
-    if boot_id != state.boot_id:
-        return _restarted(state, sample, sensor, boot_id, duration_ns, "reboot")
     if sample.energy_mj is not None and state.energy_mj is not None:
         return _by_counter(state, sample, sensor, duration_ns, sample.energy_mj - state.energy_mj)
-    if sample.energy_mj is not None:  # the counter came (back) into sight: from here on it counts
-        return _unseen(state, sample, sensor, duration_ns, "counter appeared")
     return _by_power(state, sample, sensor, duration_ns)
 
 
-def _anchor(sample: DeviceSample, boot_id: str, surplus_uj: int = 0) -> MeterState:
+def _anchor(sample: DeviceSample, boot_id: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
     return MeterState(
-        boot_id, sample.t_ns, sample.boot_ns, sample.energy_mj, sample.power_mw, sample.boot_ns, surplus_uj=surplus_uj
+        boot_id,
+        sample.t_ns,
+        sample.boot_ns,
+        sample.energy_mj,
+        sample.power_mw,
+        sample.boot_ns,
+        surplus_uj=surplus_uj,
+        slack_uj=slack_uj,
     )
 
 
 def _by_counter(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_mj: int) -> Step:
-    assert sample.energy_mj is not None
-    ceiling_uj = energy_uj(sensor.power_max_mw, duration_ns + 2 * sensor.tick_ns)
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
+    most_uj = _ceiling_uj(sensor, duration_ns + state.still_ns)
     if delta_mj < 0:
-        wrapped = next((delta_mj + w for w in _WRAPS_MJ if 0 <= (delta_mj + w) * UJ_PER_MJ <= ceiling_uj), None)
+        wrapped = next((delta_mj + w for w in _WRAPS_MJ if 0 <= (delta_mj + w) * UJ_PER_MJ <= most_uj), None)
         if wrapped is None:
             return _restarted(state, sample, sensor, state.boot_id, duration_ns, "counter reset")
         delta_mj = wrapped
     if delta_mj == 0:
         return _still(state, sample, sensor, duration_ns)
     delta_uj = delta_mj * UJ_PER_MJ
-    stood_ns = state.boot_ns - state.still_since_ns
-    if delta_uj > ceiling_uj + energy_uj(sensor.power_max_mw, stood_ns):
+    if delta_uj > most_uj + state.slack_uj:
         return _unseen(state, sample, sensor, duration_ns, "impossible counter difference")
     if state.stuck:
         return _released(state, sample, sensor, duration_ns, delta_uj)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     booked, surplus = _pay_back(delta_uj, state.surplus_uj)
-    interval = _interval(state, sample, sensor, booked, method)
-    return Step(_anchor(sample, state.boot_id, surplus), interval)
+    interval = _interval(state, sample, sensor, duration_ns, booked, method)
+    return Step(_anchor(sample, state.boot_id, surplus, max(0, ceiling_uj - delta_uj)), interval)
 
 
 def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
@@ -148,53 +164,68 @@ def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns:
 def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_uj: int) -> Step:
     """A stuck counter moves again: did it go on behind its face, or resume where it froze?
 
-    It went on if the difference is nearer to everything integrated since than to the last stretch alone. What the sensor was
-    blind for and the difference does not cover is a gap.
+    It went on for certain if the difference is more than the last stretch alone can hold. It resumed if the difference is far
+    less than what was integrated meanwhile. In between nothing is booked twice, and the doubt is in the bound of the gap.
     """
-    last_uj = _trapezoid(state, sample, sensor, duration_ns).energy_uj
-    went_on = delta_uj * 2 >= state.integrated_uj + 2 * last_uj
-    owed = state.integrated_uj + state.surplus_uj if went_on else state.surplus_uj
-    booked, surplus = _pay_back(delta_uj, owed)
-    gap = None
-    if state.blind_ns:
-        start_ns = state.t_ns - state.blind_ns
-        bound = energy_uj(sensor.power_max_mw, state.blind_ns + duration_ns + 2 * sensor.tick_ns) - booked
-        gap = Gap(sample.uuid, start_ns, sample.t_ns, max(0, bound), "sensor stuck")
-    interval = _interval(state, sample, sensor, booked, Method.BRIDGED if went_on else Method.COUNTER)
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
+    went_on = delta_uj > ceiling_uj
+    resumed = not went_on and 4 * delta_uj < state.integrated_uj
+    owed_uj = 0 if resumed else state.integrated_uj
+    booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
+    interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
+    gap = None if went_on else _gap(state, sample, sensor, duration_ns, ceiling_uj - delta_uj + owed_uj, "sensor stuck")
     return Step(_anchor(sample, state.boot_id, surplus), interval, gap)
 
 
 def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, boot_id: str, duration_ns: int, reason: str) -> Step:
     """The counter began anew: what it shows was never seen before; what was drawn before it began is a gap.
 
-    The device drew at most power_max all the time, and what the counter shows is part of that.
+    The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
+    may have begun anew while we integrated: that part is not booked twice.
     """
     seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
-    ceiling_uj = energy_uj(sensor.power_max_mw, duration_ns + 2 * sensor.tick_ns)
-    blind_uj = energy_uj(sensor.power_max_mw, state.blind_ns)
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
     if seen_uj > ceiling_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
         return _unseen(state, sample, sensor, duration_ns, reason, boot_id)
-    booked, surplus = _pay_back(seen_uj, state.surplus_uj)
-    gap = Gap(sample.uuid, state.t_ns - state.blind_ns, sample.t_ns, ceiling_uj + blind_uj - seen_uj, reason)
+    booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
+    gap = _gap(state, sample, sensor, duration_ns, ceiling_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
-    interval = _interval(state, sample, sensor, booked, method) if booked else None
+    interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
     return Step(_anchor(sample, boot_id, surplus), interval, gap)
 
 
 def _unseen(
     state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str, boot_id: str | None = None
 ) -> Step:
-    bound = energy_uj(sensor.power_max_mw, duration_ns + state.blind_ns + 2 * sensor.tick_ns)
-    gap = Gap(sample.uuid, state.t_ns - state.blind_ns, sample.t_ns, bound, reason)
+    gap = _gap(state, sample, sensor, duration_ns, _ceiling_uj(sensor, duration_ns), reason)
     return Step(_anchor(sample, boot_id or state.boot_id, state.surplus_uj), None, gap)
 
 
 def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
-    if sample.power_mw is None:
+    """Without a counter at one of the two readings: power, where both have it and lie close enough."""
+    if sample.power_mw is None and sample.energy_mj is None:
         return Step(state)  # nothing to measure with; the next reading that has something closes the gap
-    if state.power_mw is None or duration_ns > sensor.gap_ns:
+    if sample.power_mw is None or state.power_mw is None or duration_ns > sensor.gap_ns:
         return _unseen(state, sample, sensor, duration_ns, "no energy counter and no power readings")
-    return Step(_anchor(sample, state.boot_id, state.surplus_uj), _trapezoid(state, sample, sensor, duration_ns))
+    gap = _gap(state, sample, sensor, 0, 0, "sensor stuck") if state.blind_ns else None
+    interval = _trapezoid(state, sample, sensor, duration_ns)
+    return Step(_anchor(sample, state.boot_id, state.surplus_uj), interval, gap)
+
+
+def _ceiling_uj(sensor: Sensor, duration_ns: int) -> int:
+    """The most that a counter difference over a duration can be; each of its two readings may be one tick old."""
+    return energy_uj(sensor.power_max_mw, duration_ns + 2 * sensor.tick_ns)
+
+
+def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, bound_uj: int, reason: str) -> Gap:
+    """What nobody saw over the last `duration_ns`, and, had the sensor been stuck, since the last stretch that it saw whole."""
+    start_ns, end_ns = _start_ns(state, sample, duration_ns), sample.t_ns
+    if not duration_ns:
+        start_ns = end_ns = state.t_ns
+    if state.stuck:
+        bound_uj += energy_uj(sensor.power_max_mw, state.blind_ns) + state.slack_uj
+        start_ns -= state.still_ns
+    return Gap(sample.uuid, start_ns, end_ns, bound_uj, reason)
 
 
 def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Interval:
@@ -202,12 +233,21 @@ def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration
     before, after = state.power_mw or 0, sample.power_mw or 0
     uj = energy_uj(before + after, duration_ns) // 2
     edge = energy_uj(abs(after - before), duration_ns) // 2 + energy_uj(max(before, after), sensor.tick_ns)
-    return Interval(sample.uuid, state.t_ns, sample.t_ns, uj, Method.INTEGRATED, edge, _active(sample))
+    start_ns = _start_ns(state, sample, duration_ns)
+    return Interval(sample.uuid, start_ns, sample.t_ns, uj, Method.INTEGRATED, edge, _active(sample))
 
 
-def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, uj: int, method: Method) -> Interval:
+def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, uj: int, method: Method) -> Interval:
     peak_mw = max(state.power_mw or 0, sample.power_mw or 0) or sensor.power_max_mw
-    return Interval(sample.uuid, state.t_ns, sample.t_ns, uj, method, energy_uj(peak_mw, sensor.tick_ns), _active(sample))
+    start_ns, edge_uj = _start_ns(state, sample, duration_ns), energy_uj(peak_mw, sensor.tick_ns)
+    return Interval(sample.uuid, start_ns, sample.t_ns, uj, method, edge_uj, _active(sample))
+
+
+def _start_ns(state: MeterState, sample: DeviceSample, duration_ns: int) -> int:
+    """UTC start of the stretch. Where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
+    elapsed_ns = sample.t_ns - state.t_ns
+    stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)
+    return sample.t_ns - duration_ns if stepped or elapsed_ns <= 0 else state.t_ns
 
 
 def _active(sample: DeviceSample) -> bool | None:
