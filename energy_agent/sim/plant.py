@@ -264,7 +264,7 @@ class Plant:
     def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
         """Set a fault on a GPU, or let one happen. Setting it again changes its value.
 
-        Kinds (`call` is a C function's name, or "" for every call):
+        Kinds (`call` is a C function's name, without its version for all versions, or "" for every call):
             lost: every call answers GPU_IS_LOST and the processes are gone (XID 79 is queued); idle power goes on, unseen.
                 When cleared, settings are at their defaults and the counter starts from 0, as after a driver reset.
             hang: the call blocks until the fault is cleared.

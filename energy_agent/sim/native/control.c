@@ -12,7 +12,6 @@ EXPORT int wl_count(struct plant *plant) { return (int)plant->header->gpu_count;
 EXPORT int64_t wl_now_ns(struct plant *plant) { return plant_now_ns(plant); }
 EXPORT double wl_rate(struct plant *plant) { return plant->header->rate; }
 EXPORT int wl_manual(struct plant *plant) { return (int)plant->header->manual; }
-EXPORT double wl_gain(struct plant *plant, uint32_t gpu) { return plant_gpu(plant, gpu)->board.gain; }
 EXPORT const char *wl_uuid(struct plant *plant, uint32_t gpu) {
     return gpu < plant->header->gpu_count ? plant_gpu(plant, gpu)->board.uuid : NULL;
 }

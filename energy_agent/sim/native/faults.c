@@ -3,10 +3,17 @@
 
 #include "plant.h"
 
+/* `name` without a version means every version of the call: nvmlDeviceGetCount also strikes nvmlDeviceGetCount_v2. */
+static int names_call(const char *name, const char *call) {
+    size_t length = strlen(name);
+    if (strncmp(name, call, length) != 0) return 0;
+    return !call[length] || (length && call[length] == '_' && call[length + 1] == 'v');
+}
+
 const struct fault *fault_find(const struct gpu_state *s, enum fault_kind kind, const char *call) {
     for (uint32_t i = 0; i < s->fault_count; i++) {
         const struct fault *f = &s->faults[i];
-        if (f->kind == (uint32_t)kind && (!f->call[0] || strcmp(f->call, call) == 0)) return f;
+        if (f->kind == (uint32_t)kind && (!f->call[0] || names_call(f->call, call))) return f;
     }
     return NULL;
 }

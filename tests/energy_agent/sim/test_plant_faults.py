@@ -128,6 +128,15 @@ def test_calls_can_be_refused_one_by_one_or_all(node):
         assert code_of(nvml.power_usage_mw, device) == abi.SUCCESS
 
 
+def test_a_call_named_without_its_version_is_meant_in_every_version(node):
+    plant, nvml, (device, _) = node
+    plant.fault(0, "unknown_error", call="nvmlDeviceGetComputeRunningProcesses")
+    assert code_of(nvml.compute_processes, device) == abi.UNKNOWN
+    plant.clear(0)
+    plant.fault(0, "unknown_error", call="nvmlDeviceGetComputeRunningProcesses_v2")
+    assert code_of(nvml.compute_processes, device) == abi.SUCCESS
+
+
 def test_one_field_can_be_refused(node):
     plant, nvml, (device, _) = node
     plant.fault(0, "not_supported", call="186")
