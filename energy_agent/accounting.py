@@ -36,6 +36,7 @@ from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.sampling import DeviceHealth
 
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
+FORGET_EVERY = 64  # snapshots between looking for processes that have ended
 PENDING_MAX = 20_000
 """Rows that wait for a journal that cannot be written: about 40 minutes of eight devices at 1 Hz."""
 
@@ -194,6 +195,8 @@ class Accountant:
     ) -> Snapshot:
         """What is published: the committed totals and the latest readings of devices that answer."""
         self._sequence += 1
+        if self._sequence % FORGET_EVERY == 0:
+            self._holders.forget_dead()
         shown = {w for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
         self._seen_ns = {w: t for w, t in self._seen_ns.items() if w in shown}
         up = {uuid for uuid, h in health.items() if h.up}

@@ -1,17 +1,22 @@
 """What a process's cgroup says of the workload it belongs to. Pure: text of /proc/PID/cgroup in, name out.
 
-Both hierarchies are read: v2 is one line `0::PATH`, v1 a line per controller. The most telling path wins: a pod over its container,
-a container over a Slurm job, a job over a systemd unit.
+Both hierarchies are read: v2 is one line `0::PATH`, v1 a line per controller. The most telling path wins: a pod over its
+container, a container over a Slurm job, a job over a systemd unit.
+
+Below `user@UID.service` a user names cgroups as he likes, so that nothing there may claim to be a pod or a job, and a unit
+there carries the user's id in its name.
 """
 
 import re
 from dataclasses import dataclass, field
 
 _POD = re.compile(r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
-_CONTAINER = re.compile(r"(?:^|/|docker-|cri-containerd-|crio-|libpod-)([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+_STATIC_POD = re.compile(r"pod([0-9a-f]{32})(?:\.slice)?/")  # of a kubelet's own manifest: named by its hash
+_CONTAINER = re.compile(r"(?:^|/|docker-|cri-containerd[-:]|crio-|libpod-|nerdctl-)([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _SLURM = re.compile(r"/job_(\d+)(?:/step_([\w.]+))?")
 _UNIT = re.compile(r"/([^/]+)\.(service|scope)(?=/|$)")
 _SESSION = re.compile(r"^(session-.*|user@\d+|init|app-.*|vte-spawn-.*|run-.*)$")
+_USER = re.compile(r"/user@(\d+)\.service/")
 MAX_NAME = 120
 
 
@@ -36,8 +41,8 @@ def membership(text: str) -> Membership | None:
 
 
 def _pod(path: str) -> Membership | None:
-    match = _POD.search(path)
-    if match is None:
+    match = _POD.search(path) or _STATIC_POD.search(path)
+    if match is None or _USER.search(path):
         return None
     uid = match[1].replace("_", "-")
     container = _CONTAINER.search(path)
@@ -51,11 +56,14 @@ def _container(path: str) -> Membership | None:
 
 def _slurm(path: str) -> Membership | None:
     match = _SLURM.search(path)
-    if match is None:
+    if match is None or _USER.search(path):
         return None
     return Membership("slurm", f"slurm-{match[1]}", {"job": match[1]} | ({"step": match[2]} if match[2] else {}))
 
 
 def _unit(path: str) -> Membership | None:
     units = [m for m in _UNIT.finditer(path) if not _SESSION.match(m[1])]
-    return Membership("unit", units[-1][1][:MAX_NAME], {"unit": f"{units[-1][1]}.{units[-1][2]}"}) if units else None
+    if not units:
+        return None
+    name, labels, user = units[-1][1][:MAX_NAME], {"unit": f"{units[-1][1]}.{units[-1][2]}"}, _USER.search(path)
+    return Membership("unit", f"{name}@{user[1]}", labels | {"uid": user[1]}) if user else Membership("unit", name, labels)

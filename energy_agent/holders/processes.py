@@ -1,7 +1,8 @@
 """Holders by NVML's process list and /proc: which workload each process on a device belongs to.
 
 A process is known by (pid, start time), so that a reused pid is somebody else. /proc is an injected root. A pid that the agent
-cannot see (another pid namespace shows as 0; hidden by hidepid) is an unknown holder: its energy is unattributed, never guessed.
+cannot see (another pid namespace; hidden by hidepid) is an unknown holder: its energy is unattributed, never guessed. Only a
+process that was seen before and is not there any more has ended.
 """
 
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ class ProcessHolders:
         for process in processes:
             started = self.start_time(process.pid)
             if started is None:
-                unknown = unknown or process.pid == 0 or self._exists(process.pid)
+                unknown = unknown or not any(pid == process.pid for pid, _ in self._known)
                 continue
             identity = (process.pid, started)
             holder = self._known.get(identity)
@@ -90,9 +91,6 @@ class ProcessHolders:
         command = (self._read(pid, "comm") or "unknown").strip()[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
         return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
-
-    def _exists(self, pid: int) -> bool:
-        return (self.procfs / str(pid)).is_dir()
 
     def _read(self, pid: int, name: str) -> str | None:
         try:

@@ -1,0 +1,156 @@
+"""Names from /proc/PID/cgroup, as kubelet, containerd, CRI-O, Docker, Podman, Slurm and systemd write it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.holders.cgroup import MAX_NAME, membership
+
+CID = "4f0c7d1a9be2c35d86a1f0e9b7c2d4518e6f3a2b1c0d9e8f7a6b5c4d3e2f1a0b"
+OTHER = "aa" * 32
+UID = "3c5e1d52-8b1f-4c1e-9a57-0f6d2b7e4a11"
+UID_ = UID.replace("-", "_")
+MANIFEST = "9d2f6c1be0a84f5c8f1d7b3a6e5c4d2f"
+
+POD = f"kubepods.slice/kubepods-pod{UID_}.slice"
+BURSTABLE = f"kubepods-burstable-pod{UID_}.slice"
+SCOPE = f"cri-containerd-{CID}.scope"
+
+PODS = {
+    "kubelet systemd, containerd, v2": f"0::/kubepods.slice/kubepods-burstable.slice/{BURSTABLE}/{SCOPE}",
+    "kubelet systemd, containerd, guaranteed": f"0::/{POD}/{SCOPE}",
+    "kubelet systemd, CRI-O": f"0::/kubepods.slice/kubepods-besteffort.slice/"
+    f"kubepods-besteffort-pod{UID_}.slice/crio-{CID}.scope",
+    "CRI-O with a container subgroup": f"0::/{POD}/crio-{CID}.scope/container",
+    "kubelet cgroupfs, v2": f"0::/kubepods/burstable/pod{UID}/{CID}",
+    "kubelet cgroupfs, guaranteed": f"0::/kubepods/pod{UID}/{CID}",
+    "dockershim of old, v1": f"11:memory:/kubepods/besteffort/pod{UID}/{CID}\n"
+    f"1:name=systemd:/kubepods/besteffort/pod{UID}/{CID}",
+    "containerd's own slice spelling": f"0::/system.slice/containerd.service/{BURSTABLE}:cri-containerd:{CID}",
+    "seen from another cgroup namespace": f"0::/../../{BURSTABLE}/{SCOPE}",
+    "systemd inside the container": f"0::/{POD}/{SCOPE}/init.scope",
+    "a unit inside the container": f"0::/{POD}/{SCOPE}/system.slice/vllm.service",
+    "docker in the pod": f"0::/kubepods/burstable/pod{UID}/{CID}/docker/{OTHER}",
+    "kind: a node that is a container": f"0::/docker/{OTHER}/kubelet.slice/"
+    f"kubelet-kubepods.slice/kubelet-kubepods-pod{UID_}.slice/{SCOPE}",
+    "hybrid: v1 controllers and an empty v2 line": f"12:devices:/{POD}/{SCOPE}\n0::/",
+}
+
+
+@pytest.mark.parametrize("text", PODS.values(), ids=PODS.keys())
+def test_a_pod_by_its_uid(text):
+    found = membership(text + "\n")
+    assert found is not None
+    assert (found.kind, found.name, found.labels["pod_uid"]) == ("pod", f"pod-{UID}", UID)
+
+
+@pytest.mark.parametrize("name", [n for n in PODS if "docker" not in n and "kind" not in n])
+def test_the_container_of_a_pod(name):
+    assert membership(PODS[name]).labels["container_id"] == CID[:12]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"0::/kubepods/burstable/pod{MANIFEST}/{CID}",
+        f"0::/kubepods.slice/kubepods-burstable-pod{MANIFEST}.slice/crio-{CID}.scope",
+    ],
+)
+def test_a_static_pod_by_the_hash_of_its_manifest(text):
+    found = membership(text)
+    assert (found.kind, found.name) == ("pod", f"pod-{MANIFEST}")
+
+
+CONTAINERS = {
+    "docker systemd, v2": f"0::/system.slice/docker-{CID}.scope",
+    "docker cgroupfs, v1": f"12:pids:/docker/{CID}\n"
+    f"11:cpuset:/docker/{CID}\n1:name=systemd:/docker/{CID}\n0::/system.slice/containerd.service",
+    "docker with a parent": f"0::/batch.slice/docker-{CID}.scope",
+    "podman, root": f"0::/machine.slice/libpod-{CID}.scope/container",
+    "podman, rootless": f"0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{CID}.scope/container",
+    "podman cgroupfs": f"0::/libpod_parent/libpod-{CID}",
+    "nerdctl": f"0::/system.slice/nerdctl-{CID}.scope",
+    "plain containerd": f"0::/default/{CID}",
+    "its neighbour in another cgroup namespace": f"0::/../docker-{CID}.scope",
+}
+
+
+@pytest.mark.parametrize("text", CONTAINERS.values(), ids=CONTAINERS.keys())
+def test_a_container_by_its_id(text):
+    found = membership(text + "\n")
+    assert found is not None
+    assert (found.kind, found.name) == ("container", f"container-{CID[:12]}")
+
+
+SLURM = {
+    "v2": ("0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0", "0"),
+    "v2 with a node's name": ("0::/system.slice/gpu17_slurmstepd.scope/job_4711/step_batch/user/task_0", "batch"),
+    "v1": ("9:memory:/slurm/uid_1000/job_4711/step_extern/task_0\n1:name=systemd:/system.slice/slurmd.service", "extern"),
+    "v1 of many slurmd": ("4:devices:/slurm_gpu17/uid_1000/job_4711/step_3", "3"),
+}
+
+
+@pytest.mark.parametrize(("text", "step"), SLURM.values(), ids=SLURM.keys())
+def test_a_slurm_job_by_its_number(text, step):
+    found = membership(text)
+    assert (found.kind, found.name, found.labels) == ("slurm", "slurm-4711", {"job": "4711", "step": step})
+
+
+UNITS = {
+    "system service, v2": ("0::/system.slice/vllm.service", "vllm"),
+    "template": ("0::/system.slice/system-vllm.slice/vllm@llama.service", "vllm@llama"),
+    "service, v1": (
+        "12:pids:/system.slice/vllm.service\n1:name=systemd:/system.slice/vllm.service\n0::/system.slice/vllm.service",
+        "vllm",
+    ),
+    "delegated subgroup": ("0::/system.slice/vllm.service/workers", "vllm"),
+    "machine": (r"0::/machine.slice/machine-qemu\x2d1\x2dvm.scope", r"machine-qemu\x2d1\x2dvm"),
+    "a user's service": ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/jupyter.service", "jupyter@1000"),
+}
+
+
+@pytest.mark.parametrize(("text", "name"), UNITS.values(), ids=UNITS.keys())
+def test_a_systemd_unit_by_its_name(text, name):
+    found = membership(text)
+    assert (found.kind, found.name) == ("unit", name)
+
+
+def test_services_of_two_users_are_two_workloads():
+    names = {
+        membership(f"0::/user.slice/user-{u}.slice/user@{u}.service/app.slice/train.service").name for u in (1000, 1001)
+    } | {membership("0::/system.slice/train.service").name}
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0::/user.slice/user-1000.slice/session-3.scope",
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope",
+        "0::/init.scope",
+        "0::/",
+        "12:pids:/\n0::/",
+        "",
+        "garbage",
+        "0:",
+    ],
+)
+def test_a_login_session_says_nothing(text):
+    assert membership(text) is None
+
+
+@pytest.mark.parametrize(
+    "below", [f"pod{UID}", f"kubepods-pod{UID_}.slice/cri-containerd-x", "job_4711/step_0", f"pod{MANIFEST}/x"]
+)
+def test_a_user_cannot_book_on_a_pod_or_job_by_naming_a_cgroup_so(below):
+    found = membership(f"0::/user.slice/user-1000.slice/user@1000.service/{below}")
+    assert found is None or found.kind == "unit"
+
+
+@given(
+    st.text(max_size=400)
+    | st.lists(st.sampled_from(["0::", "/", "pod", UID, CID, "docker-", ".scope", "\n", ":", "job_1"])).map("".join)
+)
+def test_any_text_is_read_without_an_error(text):
+    found = membership(text)
+    assert found is None or (found.kind in {"pod", "container", "slurm", "unit"} and len(found.name) <= MAX_NAME + 12)

@@ -1,0 +1,113 @@
+"""Holders from process lists and an injected /proc."""
+
+import os
+
+import pytest
+
+from energy_agent.core.types import ProcessUse, State
+from energy_agent.holders.processes import ProcessHolders
+
+NOW = 10**18
+
+
+def proc(root, pid, *, started=100, comm="python", cgroup="0::/user.slice/user-0.slice/session-1.scope\n"):
+    folder = root / str(pid)
+    folder.mkdir(exist_ok=True)
+    fields = ["S", *["0"] * 18, str(started), *["0"] * 30]
+    (folder / "stat").write_bytes(b"%d (%s) %s\n" % (pid, os.fsencode(comm), " ".join(fields).encode()))
+    (folder / "comm").write_bytes(os.fsencode(comm) + b"\n")
+    (folder / "cgroup").write_text(cgroup)
+
+
+def end(root, pid):
+    for file in (root / str(pid)).iterdir():
+        file.unlink()
+    (root / str(pid)).rmdir()
+
+
+def test_processes_of_one_unit_are_one_workload(tmp_path):
+    proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
+    proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
+    holders = ProcessHolders(tmp_path)
+    found, facts = holders.resolve([ProcessUse(10, sm_percent=30), ProcessUse(11, sm_percent=12)], NOW)
+    assert found.holding.weights == {"vllm": 42}
+    assert found.processes == ((10, 100), (11, 100))
+    assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
+    assert holders.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
+
+
+def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
+    proc(tmp_path, 10, started=777, comm="train.py")
+    found, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10)], NOW)
+    assert list(found.holding.weights) == ["process-train.py-10-777"]
+    assert facts[0].labels == {"command": "train.py", "pid": "10"}
+
+
+@pytest.mark.parametrize("comm", ["a) S 1 (b", "tmux: server", ") 1 2 3", "", "\xff\xfe"])
+def test_a_command_can_hold_anything(tmp_path, comm):
+    proc(tmp_path, 10, started=777, comm=comm)
+    holders = ProcessHolders(tmp_path)
+    assert holders.start_time(10) == 777
+    assert holders.resolve([ProcessUse(10)], NOW)[0].holding is not None
+
+
+def test_a_reused_pid_is_somebody_else(tmp_path):
+    holders = ProcessHolders(tmp_path)
+    proc(tmp_path, 10, started=1)
+    first, _ = holders.resolve([ProcessUse(10)], NOW)
+    assert holders.alive(first.processes[0])
+    proc(tmp_path, 10, started=2)
+    assert not holders.alive(first.processes[0])
+    second, facts = holders.resolve([ProcessUse(10)], NOW)
+    assert set(first.holding.weights).isdisjoint(second.holding.weights)
+    assert len(facts) == 1
+
+
+def test_nobody_is_a_known_answer(tmp_path):
+    found, facts = ProcessHolders(tmp_path).resolve([], NOW)
+    assert (found.holding.weights, facts) == ({}, [])
+
+
+def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
+    proc(tmp_path, 10)
+    holders = ProcessHolders(tmp_path)
+    holders.resolve([ProcessUse(10)], NOW)
+    end(tmp_path, 10)
+    assert holders.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
+
+
+@pytest.mark.parametrize("pid", [0, 4711])
+def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
+    """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
+    proc(tmp_path, 10)
+    found, _ = ProcessHolders(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
+    assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)
+    assert found.processes == ((10, 100),)
+
+
+def test_a_process_whose_stat_cannot_be_read_makes_the_holder_unknown(tmp_path):
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12" / "stat").write_text("12 (x")
+    assert ProcessHolders(tmp_path).resolve([ProcessUse(12)], NOW)[0].holding is None
+
+
+def test_what_has_ended_is_forgotten(tmp_path):
+    proc(tmp_path, 10)
+    proc(tmp_path, 11)
+    holders = ProcessHolders(tmp_path)
+    holders.resolve([ProcessUse(10), ProcessUse(11)], NOW)
+    end(tmp_path, 10)
+    holders.forget_dead()
+    _, facts = holders.resolve([ProcessUse(11)], NOW)
+    assert facts == []
+    proc(tmp_path, 10)
+    assert len(holders.resolve([ProcessUse(10)], NOW)[1]) == 1
+
+
+def test_this_very_process_on_the_real_proc(tmp_path):
+    holders = ProcessHolders(procfs := type(tmp_path)("/proc"))
+    found, facts = holders.resolve([ProcessUse(os.getpid())], NOW)
+    assert len(found.holding.weights) == 1
+    assert holders.alive(found.processes[0])
+    assert facts[0].workload in found.holding.weights
+    assert procfs.is_dir()
