@@ -7,6 +7,7 @@ SIGTERM. When it is killed, its workloads see that and end by themselves.
 import argparse
 import fcntl
 import os
+import shlex
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import SONAME, library_path
 from energy_agent.sim.fault_log import FaultLog
 from energy_agent.sim.plant import Plant
-from energy_agent.sim.supervisor import Supervisor
+from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
 
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
@@ -37,12 +38,9 @@ class Daemon:
         self.directory = directory
         self._lock = _lock(directory)
         self.scenario = scenario.load(str(directory / "scenario.yaml"))
-        (directory / "lib").mkdir(exist_ok=True)
         (directory / "sys").mkdir(exist_ok=True)
         (directory / "proc").mkdir(exist_ok=True)
-        link = directory / "lib" / SONAME
-        link.unlink(missing_ok=True)
-        link.symlink_to(library_path())
+        _install(directory)
         self.plant = Plant.create(
             directory / "plant",
             [
@@ -96,6 +94,20 @@ class Daemon:
             "seed": self.scenario.seed,
             "workloads": self.supervisor.describe(),
         }
+
+
+def _install(directory: Path) -> None:
+    """What NVML clients find in the node: the library, and an `nvidia-smi`, by which some look for GPUs."""
+    for folder in ("lib", "bin"):
+        (directory / folder).mkdir(exist_ok=True)
+    link = directory / "lib" / SONAME
+    link.unlink(missing_ok=True)
+    link.symlink_to(library_path())
+    source = shlex.quote(python_environ()["PYTHONPATH"])
+    command = shlex.join(python_command("energy_agent.sim.nvidia_smi"))
+    tool = directory / "bin" / "nvidia-smi"
+    tool.write_text(f'#!/bin/sh\nPYTHONPATH={source} exec {command} "$@"\n')
+    tool.chmod(0o700)
 
 
 def _lock(directory: Path) -> int:

@@ -3,7 +3,7 @@
 A node is a folder (0700) with everything in it; `WATTLENS_SIM` names it:
 
     plant           shared memory of the GPUs           node.json       what runs: pids, cgroups, metrics addresses
-    lib/            libnvidia-ml.so.1                   scenario.yaml   what it was started from
+    lib/, bin/      libnvidia-ml.so.1, nvidia-smi       scenario.yaml   what it was started from
     proc/, sys/     the injected roots                  faults.jsonl    faults set and cleared
     workloads/      NAME.json counters, NAME.log        daemon.log
 """
@@ -31,7 +31,7 @@ from energy_agent.sim.plant import Plant
 from energy_agent.sim.scenario import Scenario
 
 _STATE_LIMIT_B = 1024 * 1024
-_OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "workloads")
+_OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads")
 
 
 def default_directory() -> Path:
@@ -131,8 +131,16 @@ class SimulatedNode:
 
     def environ(self) -> dict[str, str]:
         """What an NVML client needs in its environment to see this node instead of the machine's GPUs."""
-        paths = [str(self.directory / "lib"), *filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))]
-        return {"WATTLENS_SIM": str(self.directory), "LD_LIBRARY_PATH": os.pathsep.join(dict.fromkeys(paths))}
+
+        def first(folder: str, name: str, default: str = "") -> str:
+            others = filter(None, os.environ.get(name, default).split(os.pathsep))
+            return os.pathsep.join(dict.fromkeys([str(self.directory / folder), *others]))
+
+        return {
+            "WATTLENS_SIM": str(self.directory),
+            "LD_LIBRARY_PATH": first("lib", "LD_LIBRARY_PATH"),
+            "PATH": first("bin", "PATH", os.defpath),
+        }
 
     def run(self, command: Sequence[str], *, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run an NVML client on this node and return what it said.
