@@ -32,7 +32,7 @@ EMPTY = Snapshot(1, 0, Identity("c", "n", "b", "0.1.0", simulated=False))
 def samples(snapshot: Snapshot, fmt: Format) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every sample that the peer's parser sees, by name and labels; a series that is there twice fails."""
     found = [
-        ((s.name, frozenset(s.labels.items())), s.value)
+        ((s.name, frozenset(s.labels.items())), float(s.value))  # the parsers give an int where the text is one
         for family in PARSERS[fmt](render(snapshot, fmt).decode())
         for s in family.samples
     ]
