@@ -21,6 +21,7 @@ INT64_MAX: Final = (1 << 63) - 1
 PPM: Final = 1_000_000
 TEXT_MAX: Final = 65_536
 _KEYS_MAX: Final = 1_024
+_ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -128,7 +129,7 @@ Row = Cell | Span | GapRow | TokenRow | Action | WorkloadFacts | DeviceFacts
 
 def canonical(value: Mapping[str, Any]) -> str:
     """One line of canonical JSON: sorted keys, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODE(value)
 
 
 def to_json(row: Row) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+import gzip
+import shutil
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.types import Identity
+from energy_agent.ledger import chain, segments
+from energy_agent.ledger.view import read_journal
+from tests.energy_agent.ledger.cases import IDENTITY, filled
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    journal = filled(tmp_path, 10, seals=(1, 3, 5, 7))
+    journal.close()
+    return tmp_path
+
+
+def files(folder):
+    return segments.list_files(folder / "segments")
+
+
+def faults(folder, journal=False):
+    view = read_journal(folder / "journal.db") if journal else None
+    return chain.verify([folder / "segments"], view).faults
+
+
+def rewrite(path, change):
+    path.write_bytes(segments.compress(change(gzip.decompress(path.read_bytes()))))
+
+
+def test_a_whole_chain_is_ok(ledger):
+    report = chain.verify([ledger / "segments"], read_journal(ledger / "journal.db"))
+    (found,) = report.chains
+    assert report.ok
+    assert (found.cluster, found.node, found.count, found.first, found.last) == ("lab", "node-1", 4, 0, 3)
+    assert found.head == segments.read(files(ledger)[3]).sha256
+
+
+def test_a_changed_joule_breaks_the_next_link_and_the_journal(ledger):
+    rewrite(files(ledger)[1], lambda text: text.replace(b'"energy_uj":1000000005', b'"energy_uj":1000000006', 1))
+    assert [f.kind for f in faults(ledger)] == ["previous"]
+    found = faults(ledger, journal=True)
+    assert {"previous", "journal"} == {f.kind for f in found}
+    assert any("energy of GPU-0/job/active/counter: rows sum to" in f.line for f in found)
+
+
+def test_a_damaged_file_is_named_with_its_line(ledger):
+    rewrite(files(ledger)[2], lambda text: text.replace(b'"kind":"cell"', b'"kind":"cell" ', 1))
+    (fault,) = faults(ledger)
+    assert fault.kind == "corrupted"
+    assert f"{files(ledger)[2]}:2: " in fault.line
+    files(ledger)[2].write_bytes(b"")
+    (fault,) = faults(ledger)
+    assert (fault.kind, str(files(ledger)[2]) in fault.line) == ("corrupted", True)
+
+
+def test_a_missing_segment_is_numbered(ledger):
+    files(ledger)[2].unlink()
+    (fault,) = faults(ledger)
+    assert (fault.kind, "segment 2 before it is missing" in fault.line) == ("missing", True)
+
+
+def test_a_chain_cut_short_is_seen_by_the_journal_alone(ledger):
+    last = files(ledger)[3]
+    last.unlink()
+    assert faults(ledger) == ()
+    (fault,) = faults(ledger, journal=True)
+    assert (fault.kind, last.name in fault.line) == ("missing", True)
+
+
+def test_the_same_segment_twice(ledger):
+    (ledger / "segments" / "copy").mkdir()
+    shutil.copy(files(ledger)[1], ledger / "segments" / "copy")
+    (fault,) = faults(ledger, journal=True)
+    assert (fault.kind, "twice, with the same content" in fault.line) == ("duplicate", True)
+
+
+def test_two_segments_exchanged(ledger):
+    first, second = files(ledger)[1], files(ledger)[2]
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    assert {f.kind for f in faults(ledger)} >= {"alien"}
+
+
+def test_a_first_segment_that_names_a_previous_one(ledger):
+    for path in files(ledger)[1:]:
+        path.unlink()
+    rewrite(files(ledger)[0], lambda text: text.replace(b"0" * 64, b"1" * 64))
+    (fault,) = faults(ledger)
+    assert fault.kind == "previous"
+
+
+def test_rows_that_cannot_be(ledger):
+    path = files(ledger)[0]
+    content = segments.read(path)
+    header = content.header
+    twice = gzip.decompress(path.read_bytes()).decode().splitlines()
+    row = next(line for line in twice[1:] if '"kind":"cell"' in line)
+    again = row.replace('"gpu_ns":', '"gpu_ns":1')  # same key, other numbers
+    late = row.replace('"end_ns":1', '"end_ns":2').replace('"workload":"job"', '"workload":"x"')
+    lines = sorted([*twice[1:], again, late])
+    head = twice[0].replace(f'"rows":{header.rows}', f'"rows":{header.rows + 2}')
+    path.write_bytes(segments.compress("\n".join([head, *lines, ""]).encode()))
+    found = [f.line for f in faults(ledger) if f.kind == "alien"]
+    assert any("the key is there twice" in line for line in found)
+    assert any("outside of the segment's time" in line for line in found)
+
+
+def test_nodes_are_told_apart_and_a_stranger_does_not_disturb(ledger, tmp_path):
+    other = tmp_path / "other"
+    filled(other, 4, seals=(1, 3), identity=Identity("lab", "node-2", "b", "0", True)).close()
+    for path in files(other):
+        shutil.copy(path, ledger / "segments")
+    report = chain.verify([ledger / "segments"], read_journal(ledger / "journal.db"))
+    assert [(c.node, c.count) for c in report.chains] == [("node-1", 4), ("node-2", 2)]
+    assert report.ok
+    assert IDENTITY.node == "node-1"
+
+
+def test_a_journal_whose_total_was_changed(ledger):
+    import sqlite3
+
+    connection = sqlite3.connect(ledger / "journal.db")
+    connection.execute("UPDATE energy_total SET energy_uj = energy_uj + 1 WHERE device = 'GPU-1' AND state = 'idle'")
+    connection.commit()
+    connection.close()
+    (fault,) = faults(ledger, journal=True)
+    assert (fault.kind, "energy of GPU-1/job/idle/counter" in fault.line) == ("journal", True)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        chain.verify([tmp_path / "nothing"])

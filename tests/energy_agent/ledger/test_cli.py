@@ -1,0 +1,123 @@
+import csv
+import io
+import json
+
+import duckdb
+import pytest
+
+from energy_agent.ledger import segments
+from tests.energy_agent.ledger.cases import filled
+from wattlens.cli import main
+
+
+@pytest.fixture
+def state(tmp_path):
+    filled(tmp_path / "state", 10, seals=(3, 6)).close()
+    return tmp_path / "state"
+
+
+TOTAL = sum(2 * (500_000_000 + i) for i in range(10))
+
+
+def run(capsys, *arguments):
+    code = main(["ledger", *map(str, arguments)])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_verify_a_state_folder(state, capsys):
+    code, out, err = run(capsys, "verify", state)
+    assert (code, err) == (0, "")
+    assert "lab/node-1: 2 segments (0 to 1)" in out
+    assert "[simulated]" in out
+    assert "sum to its totals exactly: 10000.00009 J" in out
+    code, out, _ = run(capsys, "verify", state, "--json")
+    answer = json.loads(out)
+    assert (answer["ok"], answer["chains"][0]["segments"], answer["chains"][0]["faults"]) == (True, 2, [])
+
+
+def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
+    path = segments.list_files(state / "segments")[0]
+    path.write_bytes(path.read_bytes()[:-9])
+    code, out, err = run(capsys, "verify", state)
+    assert (code, err.count("\n")) == (1, 1)
+    assert str(path) in err
+    assert "1 faults" in out
+    assert json.loads(run(capsys, "verify", state, "--json")[1])["ok"] is False
+
+
+def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for arguments in (
+        ["verify", tmp_path / "nothing"],
+        ["verify", tmp_path / "empty"],
+        ["export", tmp_path / "empty"],
+        ["export", state, "--from", "yesterday"],
+        ["export", state, "--format", "parquet"],
+        ["export", state, "--output", tmp_path / "no" / "such" / "folder"],
+        ["ship", tmp_path / "empty", "memory://x"],
+        ["ship", state, "nonsense://x"],
+        ["compact", state, "--output", tmp_path / "days"],
+        ["compact", state, "--output", tmp_path / "days", "--site", "here", "--day", "today"],
+        ["compact", state, "--output", tmp_path / "days", "--inventory", tmp_path / "no.csv"],
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert (code, err.count("\n"), err.startswith("wattlens: ")) == (2, 1, True), (arguments, err)
+
+
+def test_export_holds_every_joule_with_its_bounds(state, tmp_path, capsys):
+    code, out, _ = run(capsys, "export", state)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert sum(int(r["energy_uj"]) for r in rows) == TOTAL
+    for row in rows:
+        low, energy, high = (int(row[name]) for name in ("low_uj", "energy_uj", "high_uj"))
+        assert low <= energy < high
+        assert high - energy == int(row["systematic_uj"]) + int(row["edge_uj"])
+    assert {r["sequence"] for r in rows} == {"0", "1", ""}  # the last are not sealed yet
+    lines = [json.loads(line) for line in run(capsys, "export", state, "--format", "jsonl")[1].splitlines()]
+    assert sum(r["energy_uj"] for r in lines) == TOTAL
+    target = tmp_path / "cells.parquet"
+    assert run(capsys, "export", state, "--format", "parquet", "--output", target)[0] == 0
+    assert duckdb.connect().execute(f"SELECT sum(energy_uj) FROM '{target}'").fetchall() == [(TOTAL,)]
+    assert run(capsys, "export", state, "--output", target)[0] == 2  # never over something
+
+
+def test_export_filters(state, capsys):
+    def energy(*options):
+        return sum(json.loads(line)["energy_uj"] for line in run(capsys, "export", state, "--json", *options)[1].splitlines())
+
+    assert energy("--device", "GPU-1") == TOTAL // 2
+    assert energy("--workload", "job") == TOTAL
+    assert energy("--workload", "other") == 0
+    assert energy("--from", "2026-01-01", "--to", "2026-01-01T00:15") == TOTAL
+    assert energy("--from", "2026-01-01T00:15") == energy("--to", "2026-01-01") == 0
+
+
+def test_a_sum_has_the_edges_of_one_stretch_alone(state, capsys):
+    code, out, _ = run(capsys, "export", state, "--sum", "--json")
+    answer = json.loads(out)
+    assert (code, answer["energy_uj"], answer["gap_bound_uj"]) == (0, TOTAL, 0)
+    assert answer["edge_uj"] == 2 * 2 * 60_000_000  # two devices, two edges each, through three segments
+    assert answer["high_uj"] - TOTAL == answer["systematic_uj"] + answer["edge_uj"]
+    assert TOTAL * 0.05 < answer["systematic_uj"] < TOTAL * 0.053
+    assert run(capsys, "export", state, "--sum", "--workload", "job")[1].startswith("10000.00009 J, at least ")
+
+
+def test_ship_then_compact_then_export(state, tmp_path, capsys):
+    shipped, days = tmp_path / "shipped", tmp_path / "days"
+    assert "2 segments copied" in run(capsys, "ship", state, f"file://{shipped}")[1]
+    assert json.loads(run(capsys, "ship", state, f"file://{shipped}", "--json")[1]) == {"copied": 0, "there": 2}
+    code, out, _ = run(capsys, "compact", shipped, "--output", days, "--site", "here", "--day", "2026-01-01", "--json")
+    (statement,) = json.loads(out)
+    sealed = sum(2 * (500_000_000 + i) for i in range(7))
+    assert (code, statement["energy_uj"], statement["written"]) == (0, str(sealed), True)
+    assert "unchanged (statement 0)" in run(capsys, "compact", shipped, "--output", days, "--site", "here")[1]
+    assert json.loads(run(capsys, "export", days, "--sum", "--json")[1])["energy_uj"] == sealed
+
+
+def test_help_names_every_action(capsys):
+    with pytest.raises(SystemExit):
+        main(["ledger", "--help"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("verify", "export", "ship", "compact"))

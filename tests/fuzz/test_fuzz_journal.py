@@ -1,0 +1,71 @@
+"""Journal files are torn in every way a disk can tear them: opening answers with a journal or one line, and deletes nothing."""
+
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import JournalError, UsageError
+from energy_agent.ledger.journal import Journal
+from energy_agent.ledger.view import read_journal
+from tests.energy_agent.ledger.cases import IDENTITY, filled, second
+
+SECONDS = 8
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seed")
+    filled(folder, SECONDS, seals=(2,)).close()
+    return (folder / "journal.db").read_bytes(), folder / "segments"
+
+
+patches = st.one_of(st.binary(min_size=1, max_size=64), st.integers(1, 8_192).map(bytes))
+tears = st.lists(st.tuples(st.floats(0, 1), patches), min_size=1, max_size=4)
+
+
+def torn(data, changes, keep):
+    data = bytearray(data)
+    for at, put in changes:
+        start = int(at * (len(data) - 1))
+        data[start : start + len(put)] = put[: len(data) - start]
+    return bytes(data[: int(len(data) * keep)])
+
+
+@given(tears, st.sampled_from([1.0, 1.0, 0.9, 0.3, 0.001]))
+@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_torn_journal_is_opened_moved_aside_or_refused(tmp_path_factory, seed, changes, keep):
+    data, sealed = seed
+    folder = tmp_path_factory.mktemp("torn")
+    shutil.copytree(sealed, folder / "segments")
+    path = folder / "journal.db"
+    data = torn(data, changes, keep)
+    path.write_bytes(data)
+    told = answer(lambda: read_journal(path))
+    assert told is None or "\n" not in told
+    path.write_bytes(data)
+    opened = []
+    told = answer(lambda: opened.append(Journal.open(path, IDENTITY)))
+    if told is not None:  # refused: it could be someone else's file
+        assert "\n" not in told
+        assert path.read_bytes() == data
+        return
+    (journal,) = opened
+    try:
+        if journal.notice:
+            (aside,) = [p for p in folder.glob("journal.db.torn-*") if not p.name.endswith(("-wal", "-shm"))]
+            assert aside.stat().st_size == len(data)
+        journal.commit(second(SECONDS))
+    finally:
+        journal.close()
+    shutil.rmtree(folder)
+
+
+def answer(call):
+    """The line an expected error gives; None if there was none."""
+    try:
+        call()
+    except (JournalError, UsageError) as error:
+        return str(error)
+    return None
