@@ -8,6 +8,7 @@ import argparse
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -100,9 +101,9 @@ def _install(directory: Path) -> None:
     """What NVML clients find in the node: the library, and an `nvidia-smi`, by which some look for GPUs."""
     for folder in ("lib", "bin"):
         (directory / folder).mkdir(exist_ok=True)
-    link = directory / "lib" / SONAME
-    link.unlink(missing_ok=True)
-    link.symlink_to(library_path())
+    library = directory / "lib" / SONAME
+    library.unlink(missing_ok=True)
+    shutil.copyfile(library_path(), library)  # not a link: clients in another container share this folder, not the cache
     source = shlex.quote(python_environ()["PYTHONPATH"])
     command = shlex.join(python_command("energy_agent.sim.nvidia_smi"))
     tool = directory / "bin" / "nvidia-smi"
