@@ -67,7 +67,7 @@ class Daemon:
                     self.plant.truth(gpu)
                 elapsed_ns = self.plant.now_ns() - self.started_ns
                 for event in faults.due(events, seen_ns, elapsed_ns):
-                    self.fault_log.apply(self.plant, event)
+                    self._play(event)
                 seen_ns = elapsed_ns
                 self.supervisor.tick(elapsed_ns)
                 ready = ready or self.supervisor.ready()
@@ -80,6 +80,12 @@ class Daemon:
             self.supervisor.stop()
             write_json(self.directory / "node.json", self._describe(ready=False) | {"pid": None})
             self.plant.close()
+
+    def _play(self, event: faults.FaultEvent) -> None:
+        try:
+            self.fault_log.apply(self.plant, event)
+        except WattlensError as error:  # a GPU full of faults takes no more; the node goes on
+            sys.stderr.write(f"gpu{event.gpu}: {event.kind or 'clear'}: {error}\n")
 
     def end(self, _signal: int, _frame: FrameType | None) -> None:
         """Signal handler: end at the next look."""

@@ -75,27 +75,32 @@ def _run(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     from energy_agent.sim.node import SimulatedNode
 
+    if args.foreground:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = SimulatedNode.start(args.scenario, args.dir, seed=args.seed, rate=args.rate)
+    if not args.foreground:
+        _show_start(node, args.scenario)
+        where = f" --dir {shlex.quote(str(node.directory))}" if args.dir else ""
+        print(f"look: wattlens sim status{where}   use: wattlens sim run{where} -- CMD   end: wattlens sim stop{where}")
+        return 0
+    with node:
+        try:
+            _show_start(node, args.scenario)
+            print("Ctrl-C stops it", flush=True)
+            while node.running:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            return 0
+    raise WattlensError(f"the simulated node ended by itself; see {node.directory / 'daemon.log'}")
+
+
+def _show_start(node: "SimulatedNode", name: str) -> None:
     state = node.state()
-    where = f" --dir {shlex.quote(str(node.directory))}" if args.dir else ""
-    print(f"simulated node: {args.scenario}, rate {state['rate']:g}, in {node.directory}")
+    print(f"simulated node: {name}, rate {state['rate']:g}, in {node.directory}")
     for workload in state["workloads"]:
         page = f"  {workload['metrics_url']}" if workload["metrics_url"] else ""
         gpus = ",".join(map(str, workload["gpus"]))
         print(f"  {workload['name']:20} {workload['kind']:9} gpu {gpus:10} {workload['phase']}{page}")
-    if not args.foreground:
-        print(f"look: wattlens sim status{where}   use: wattlens sim run{where} -- CMD   end: wattlens sim stop{where}")
-        return 0
-    print("Ctrl-C stops it", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while node.running:
-            time.sleep(0.2)
-    except KeyboardInterrupt:
-        node.stop()
-        return 0
-    node.stop()
-    raise WattlensError(f"the simulated node ended by itself; see {node.directory / 'daemon.log'}")
 
 
 def _exec(args: argparse.Namespace) -> int:

@@ -1,0 +1,118 @@
+"""`wattlens sim` as a person uses it: start, status, fault, run, env, stop, and its errors."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import eventually
+
+NODE = """
+boards: [{count: 2, sku: A40}]
+rate: 10
+workloads: [{name: load, kind: burst, gpus: [0], memory_gb: 1, on_s: 0.5, off_s: 0}]
+"""
+
+
+def sim(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wattlens", "sim", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def ok(*arguments: str) -> str:
+    done = sim(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a node of NODE runs."""
+    tmp_path = tmp_path_factory.mktemp("sim")
+    (tmp_path / "node.yaml").write_text(NODE)
+    folder = str(tmp_path / "node")
+    started = ok("start", str(tmp_path / "node.yaml"), "--dir", folder)
+    assert "load" in started
+    assert f"wattlens sim stop --dir {folder}" in started
+    yield folder
+    assert ok("stop", "--dir", folder) == f"stopped the simulated node in {folder}\n"
+    assert sim("status", "--dir", folder).returncode == 2
+
+
+def status(folder: str) -> dict:
+    return json.loads(ok("status", "--dir", folder, "--json"))
+
+
+def test_a_session(folder):
+    first = status(folder)
+    later = eventually(lambda: (s := status(folder))["gpus"][0]["true_j"] > first["gpus"][0]["true_j"] + 300 and s)
+    assert later["gpus"][0]["sensed_j"] > first["gpus"][0]["sensed_j"]
+    assert later["workloads"][0]["counters"]["steps"] >= 1
+    assert later["gpus"][0]["pids"] == [later["workloads"][0]["pid"]]
+
+    ok("fault", "gpu1", "hang", "--call", "nvmlDeviceGetPowerUsage", "--dir", folder)
+    assert [f["call"] for f in status(folder)["gpus"][1]["faults"]] == ["nvmlDeviceGetPowerUsage"]
+    assert "hang nvmlDeviceGetPowerUsage" in ok("status", "--dir", folder)
+    assert ok("clear", "1", "--dir", folder) == "gpu1: all faults cleared\n"
+    assert "cleared" in ok("fault", "gpu1", "lost", "--for", "1s", "--dir", folder)
+    assert status(folder)["gpus"][1]["faults"] == []
+
+    code = "import pynvml as p; p.nvmlInit(); print(p.nvmlDeviceGetCount())"
+    assert ok("run", "--dir", folder, "--", sys.executable, "-c", code) == "2\n"
+    assert sim("run", "--dir", folder, "--", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
+    assert ok("run", "--dir", folder, "--", "nvidia-smi", "-L").count("NVIDIA A40 (UUID: GPU-") == 2
+    said = subprocess.run(
+        ["sh", "-c", f'{ok("env", "--dir", folder)}\necho "$WATTLENS_SIM"'], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fault", "gpu1", "lots"], "unknown fault 'lots'; the nearest is 'lost'"),
+        (["fault", "gpu2", "lost"], "no GPU 'gpu2' on this node: it has gpu0 to gpu1"),
+        (["fault", "gpu1", "lost", "--for", "soon"], "--for 'soon' is not a time"),
+        (["fault", "gpu1", "xid", "--value", "13", "--for", "1s"], "happens once"),
+        (["clear", "gpu1", "lots"], "unknown fault 'lots'"),
+        (["run"], "name a program after --"),
+        (["run", "--", "/none"], "cannot run '/none'"),
+        (["start", "idle"], "already runs"),
+    ],
+)
+def test_wrong_usage_on_a_running_node(folder, arguments, says):
+    done = sim(arguments[0], "--dir", folder, *arguments[1:])
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.startswith("wattlens: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "action", [["status"], ["stop"], ["env"], ["run", "--", "true"], ["fault", "gpu0", "lost"], ["clear", "gpu0"]]
+)
+def test_without_a_node(tmp_path, action):
+    done = sim(action[0], "--dir", str(tmp_path / "none"), *action[1:])
+    assert done.returncode == 2
+    assert done.stderr == f"wattlens: no simulated node runs in {tmp_path / 'none'}; start one with 'wattlens sim start'\n"
+
+
+def test_help_and_list():
+    assert "the GPU has fallen off the bus" in ok("fault", "--help")
+    assert "h100-node" in json.loads(ok("list", "--json"))
+    assert sim("start", "h100-nod").stderr.startswith("wattlens: unknown scenario 'h100-nod'; the nearest is 'h100-node'")
+
+
+def test_in_the_foreground_until_it_is_interrupted(tmp_path):
+    command = [sys.executable, "-m", "wattlens", "sim", "start", "idle", "--foreground", "--dir", str(tmp_path / "node")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("simulated node: idle")
+    assert process.stdout.readline() == "Ctrl-C stops it\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert sim("status", "--dir", str(tmp_path / "node")).returncode == 2
