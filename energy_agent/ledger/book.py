@@ -13,6 +13,7 @@ from typing import Any
 from energy_agent.core.errors import JournalError
 from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
 from energy_agent.ledger import cells, database
+from energy_agent.ledger.row_text import canonical
 from energy_agent.ledger.rows import (
     PPM,
     Cell,
@@ -25,7 +26,6 @@ from energy_agent.ledger.rows import (
     SpanKey,
     TokenKey,
     TokenRow,
-    canonical,
 )
 from energy_agent.ledger.totals import Tally
 from energy_agent.ledger.uncertainty import Run

@@ -4,12 +4,13 @@
 """
 
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
 from typing import Protocol
 
-from energy_agent.core.errors import ChainError
+from energy_agent.core.errors import ChainError, JournalError, UsageError
 
 
 class Files(Protocol):
@@ -108,3 +109,24 @@ def read_bounded(path: Path, limit_b: int) -> bytes:
     if len(data) > limit_b:
         raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
     return data
+
+
+def hold(path: Path) -> int:
+    """Hold a journal against a second writer until the returned handle is closed; its folder is made if missing.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        JournalError: another process holds it.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"{path.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); give the agent a writable state folder") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise JournalError(f"{path}: another agent has this journal open; stop it or use another state folder") from None
+    return handle

@@ -8,7 +8,6 @@ One thread owns a Journal; `stats` may be called from any.
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -24,7 +23,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import book as books
 from energy_agent.ledger import database, segments
 from energy_agent.ledger.book import Batch, Book
-from energy_agent.ledger.files import Files, RealFiles
+from energy_agent.ledger.files import Files, RealFiles, hold
 from energy_agent.ledger.rows import DeviceFacts
 from energy_agent.ledger.sealing import Taken, take
 from energy_agent.ledger.segments import Segment
@@ -77,7 +76,7 @@ class Journal:
                 another cluster, node or kind (simulated or not).
             JournalError: another process has it open, or it cannot be read.
         """
-        lock = _lock(path)
+        lock = hold(path)
         journal = cls(path, identity, lock, files or RealFiles(), disk_budget_b, keep_ns, utc_ns)
         try:
             journal._open()
@@ -290,7 +289,7 @@ class Journal:
             (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
             if pages >= max(64, self._budget_b // database.PAGE_B) - 8:
                 return JournalError(
-                    f"{self.path}: the disk budget of {self._budget_b} bytes is full of unsealed rows; raise ledger.disk_budget"
+                    f"{self.path}: the disk budget of {self._budget_b} bytes is full of unsealed rows; raise ledger.disk_budget_mib"
                 )
             return JournalError(f"{self.path}: the disk is full; free some space, nothing committed is lost")
         return JournalError(f"{self.path}: cannot be written: {error}")
@@ -311,22 +310,6 @@ class Journal:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _lock(path: Path) -> int:
-    """Hold the folder against a second writer."""
-    folder = path.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"{path.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror}); give the agent a writable state folder") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise JournalError(f"{path}: another agent has this journal open; stop it or use another state folder") from None
-    return handle
 
 
 def _is_full(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.ledger.reading import Located
-from energy_agent.ledger.rows import from_json, to_json
+from energy_agent.ledger.row_text import from_json, to_json
 
 _WHO: Final = {"cluster": "string", "node": "string", "simulated": "bool_", "sequence": "int64"}
 _RUN: Final = dict.fromkeys(("start_ns", "end_ns", "edge_first_uj", "edge_inner_uj", "edge_last_uj"), "int64")

@@ -17,7 +17,8 @@ from typing import Final
 
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.ledger.files import Files, read_bounded
-from energy_agent.ledger.rows import Row, canonical, from_json, to_json
+from energy_agent.ledger.row_text import canonical, from_json, to_json
+from energy_agent.ledger.rows import Row
 
 SCHEMA: Final = 1
 FIRST_PREVIOUS: Final = "0" * 64

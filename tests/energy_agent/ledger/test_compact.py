@@ -12,7 +12,8 @@ from energy_agent.ledger import reading, segments
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.compact import compact, days
 from energy_agent.ledger.journal import DeviceFacts, Journal
-from energy_agent.ledger.rows import Cell, to_json
+from energy_agent.ledger.row_text import to_json
+from energy_agent.ledger.rows import Cell
 from energy_agent.ledger.sites import Sites, read_inventory
 from tests.energy_agent.ledger.cases import T0, S
 
