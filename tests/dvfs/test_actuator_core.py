@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_fake import DirectKnobs, FakeBoards
@@ -23,6 +23,10 @@ DEVICES = ("GPU-0", "GPU-1")
 LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
 ALLOW = AllowList((Rule("all", LIMITS),))
 CALLS = ("device_by_uuid", "power_limit_mw", "set_power_limit_mw", "set_locked_sm_clocks_mhz", "reset_locked_sm_clocks")
+
+
+TOKENS = st.integers(0, 2)  # counted from the newest
+CLOCKS, POWERS = st.none() | st.integers(900, 2000), st.none() | st.integers(300_000, 700_000)
 
 
 class Crash(BaseException):
@@ -86,19 +90,29 @@ class ActuatorMachine(RuleBasedStateMachine):
         if granted:
             self.tokens.append((granted["lease"], connection))
 
-    @rule(
-        data=st.data(),
-        device=st.sampled_from(DEVICES),
-        clock=st.none() | st.integers(1, 3000),
-        power=st.none() | st.integers(1, 900_000),
-    )
-    def set(self, data, device, clock, power) -> None:
-        token, connection = data.draw(st.sampled_from(self.tokens))
-        self.attempt(lambda: self.world.core.set(connection, token, device, Setting(clock, power)))
+    @rule(token=TOKENS, device=st.sampled_from(DEVICES), clock=CLOCKS, power=POWERS)
+    def set(self, token, device, clock, power) -> None:
+        token, connection = self.tokens[max(0, len(self.tokens) - 1 - token)]
+        if self.attempt(lambda: self.world.core.set(connection, token, device, Setting(clock, power))):
+            event("set")
 
-    @rule(data=st.data(), end=st.sampled_from(["heartbeat", "heartbeat", "release"]))
-    def renew_or_release(self, data, end) -> None:
-        token, connection = data.draw(st.sampled_from(self.tokens))
+    @rule(device=st.sampled_from(DEVICES), clock=CLOCKS, power=POWERS, connection=st.integers(1, 2))
+    def steer(self, device, clock, power, connection) -> None:
+        """What a good client does: take a lease and set at once."""
+        self.acquire((device,), connection)
+        self.set(0, device, clock, power)
+
+    @initialize(clock=CLOCKS, power=POWERS, again=POWERS, foreign_mw=st.none() | st.integers(200_000, 399_999))
+    def begin(self, clock, power, again, foreign_mw) -> None:
+        """Every run begins with something to lose, and some with somebody else at the same knob."""
+        self.steer("GPU-0", clock, power, 1)
+        self.set(0, "GPU-0", clock, again)
+        if foreign_mw:
+            self.foreign("GPU-0", foreign_mw)
+
+    @rule(token=TOKENS, end=st.sampled_from(["heartbeat", "heartbeat", "release"]))
+    def renew_or_release(self, token, end) -> None:
+        token, connection = self.tokens[max(0, len(self.tokens) - 1 - token)]
         self.attempt(lambda: getattr(self.world.core, end)(connection, token))
 
     @rule(connection=st.integers(1, 2))
@@ -128,9 +142,12 @@ class ActuatorMachine(RuleBasedStateMachine):
         self.world.boards.change(device, limit=limit_mw, requested=limit_mw)
         self.found[device] = limit_mw
 
-    @rule(on=st.booleans())
-    def kill_switch(self, on) -> None:
-        self.world.killed = on
+    @rule()
+    def kill_switch(self) -> None:
+        self.world.killed = True
+        self.attempt(self.world.core.tick)
+        self.attempt(lambda: self.world.core.acquire(1, "c1", DEVICES, 10.0))
+        self.world.killed = False
 
     @rule(calls=st.integers(0, 4))
     def crash_soon(self, calls) -> None:
@@ -159,9 +176,16 @@ class ActuatorMachine(RuleBasedStateMachine):
             assert board["lock"] is None or (board["lock"][0] == 345 and 1005 <= board["lock"][1] <= 1980)
 
     def teardown(self) -> None:
+        try:
+            self.end()
+        finally:
+            self.world.journal.close()
+            self.folder.cleanup()
+
+    def end(self) -> None:
         for device in DEVICES:
             self.world.boards.change(device, faults={})
-        self.world.calls_left, self.world.killed = -1, False
+        self.world.calls_left = -1
         for _ in range(4):  # all leases run out, and back-offs
             self.world.now_s += 20
             self.world.core.tick()
@@ -169,13 +193,11 @@ class ActuatorMachine(RuleBasedStateMachine):
             board = self.world.boards.state(device)
             assert (board["limit"], board["lock"]) == (self.found[device], None)
         assert not self.world.journal.outstanding
-        self.world.journal.close()
-        self.folder.cleanup()
 
 
 TestActuator = ActuatorMachine.TestCase
 TestActuator.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -1,0 +1,167 @@
+"""The governor on the real core and fake boards: modes, the group as unit, losing the lease, effect, savings by blocks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dvfs import knees
+from dvfs.actuator_core import ActuatorCore
+from dvfs.actuator_fake import DirectActuator, DirectKnobs, FakeBoards
+from dvfs.actuator_journal import ActuatorJournal, Epoch
+from dvfs.allow_list import AllowList, Rule
+from dvfs.governor import Governor, GovernorConfig
+from dvfs.policies.static import SPEC
+from dvfs.savings import blocks
+from dvfs.types import DeviceObservation, Limits, Mode, Observation, Progress
+from energy_agent.hw.nvml_abi import NO_PERMISSION
+
+NS = 1_000_000_000
+DEVICES = ("GPU-0", "GPU-1")
+
+
+class Bench:
+    """A steady world: power falls by 25 % at the knee, work does not."""
+
+    def __init__(self, folder: Path, mode: Mode, schedule=()) -> None:
+        self.t_s = 100.0
+        self.boards = FakeBoards.create(folder / "boards")
+        limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+        self.core = ActuatorCore(
+            AllowList((Rule("all", limits),)), ActuatorJournal(folder / "journal"), DirectKnobs(self.boards),
+            lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
+        )  # fmt: skip
+        config = GovernorConfig(mode, "static", SPEC.configure({"clean_s": 2}, knees.load()), schedule)
+        client = DirectActuator(self.core) if mode is Mode.ENFORCE else None
+        self.governor = Governor(config, SPEC, client, self)
+        self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
+
+    def boot_ns(self) -> int:
+        return int(self.t_s * NS)
+
+    def utc_ns(self) -> int:
+        return self.boot_ns()
+
+    def sleep(self, seconds: float) -> None:
+        self.t_s += seconds
+
+    def locked(self) -> list[bool]:
+        return [self.boards.state(d)["lock"] is not None for d in DEVICES]
+
+    def observe(self, **changes: object) -> Observation:
+        devices = tuple(
+            replace(
+                DeviceObservation(d, "NVIDIA H100 80GB HBM3", self.boot_ns(), 1005 if lock else 1980, event_reasons=0,
+                                  gpu_percent=100, energy_uj=self.energy[d]),
+                **changes,
+            )
+            for d, lock in zip(DEVICES, self.locked(), strict=True)
+        )  # fmt: skip
+        return Observation("job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w")
+
+    def step(self, seconds: int = 1, **changes: object) -> list:
+        told = []
+        for _ in range(seconds):
+            for d, lock in zip(DEVICES, self.locked(), strict=True):
+                self.energy[d] += 300_000_000 if lock else 400_000_000
+            self.work, self.t_s = self.work + 1000, self.t_s + 1
+            told += self.governor.step([self.observe(**changes)])
+            self.core.tick()
+        return told
+
+
+def test_observe_and_shadow_write_nothing(tmp_path: Path) -> None:
+    for mode in (Mode.OBSERVE, Mode.SHADOW):
+        (tmp_path / mode).mkdir()
+        bench = Bench(tmp_path / mode, mode)
+        assert bench.step(10) == []
+        assert bench.locked() == [False, False]
+        decided = {a for view in bench.governor.views() for _, a, _ in view.decisions}
+        assert decided == (set() if mode is Mode.OBSERVE else {"hold", "set"})
+        assert [v.device for v in bench.governor.views()] == list(DEVICES)
+
+
+def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    told = bench.step(30)  # three times the lease's TTL
+    assert [(a.device, a.action, a.outcome, a.workload) for a in told] == [(d, "set", "ok", "w") for d in DEVICES]
+    assert bench.locked() == [True, True]
+    view = bench.governor.views()[0]
+    assert (view.lease_active, view.setting) == (True, {"sm_clock_max_hertz": 1_005_000_000})
+    told = bench.step(1, event_reasons=0x40)
+    assert [(a.action, a.outcome) for a in told] == [("restore", "ok: hw_thermal_slowdown")] * 2
+    assert bench.locked() == [False, False]
+    bench.step(5)
+    assert bench.locked() == [True, True]
+    assert [a.action for a in bench.governor.close()] == ["restore"] * 2
+    assert bench.locked() == [False, False]
+
+
+def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.boards.change("GPU-1", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
+    told = bench.step(4)
+    assert [(a.device, a.action) for a in told] == [("GPU-0", "set"), ("GPU-1", "refuse"), ("GPU-0", "restore")]
+    assert told[1].outcome.startswith("no_permission: ")
+    assert bench.locked() == [False, False]
+    bench.boards.change("GPU-1", faults={})
+    bench.step(6)
+    assert bench.locked() == [True, True]
+
+
+def test_lost_lease_is_told_and_taken_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    bench.t_s += 60  # the agent was frozen
+    bench.core.tick()
+    assert bench.locked() == [False, False]
+    told = bench.step(1)
+    assert [a.action for a in told] == ["expire"] * 2
+    bench.step(10)
+    assert bench.locked() == [True, True]
+
+
+def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    assert [a.outcome for a in bench.governor.step([])] == ["ok: gone"] * 2
+    assert bench.locked() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"sm_clock_mhz": 1500}, "clock_above_lock"), ({"sm_clock_mhz": 800, "event_reasons": 0x4}, "sw_power_cap"), ({}, None),
+     ({"sm_clock_mhz": 345, "gpu_percent": 0}, None)],
+)  # fmt: skip
+def test_ineffective_settings_are_counted(tmp_path: Path, changes: dict[str, object], why: str | None) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(3)
+    bench.step(5, **changes)
+    counted = bench.governor.views()[0].ineffective
+    assert set(counted) == ({why} if why else set())
+
+
+def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, tuple(blocks(5, 4, 10, 3)))
+    bench.step(60)
+    assert bench.governor.views()[0].saved_uj is None  # nothing is claimed before the schedule is over
+    bench.step(40)
+    verdict = bench.governor.savings()["job"]
+    assert verdict.pairs == 4
+    assert verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    assert verdict.slowdown_ratio.value == pytest.approx(0, abs=1e-6)
+    view = bench.governor.views()[0]
+    before = view.saved_uj
+    assert view.extra_uj == 0
+    assert bench.locked() == [True, True]
+    bench.step(10)
+    gained = bench.governor.views()[0].saved_uj - before
+    assert gained == pytest.approx(10 * 100e6, rel=1e-3)
+
+
+def test_spoiled_pairs_are_left_out(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, tuple(blocks(5, 4, 10, 3)))
+    bench.step(20)
+    bench.step(8, event_reasons=0x20)  # the policy lets go in the middle of pair 1
+    bench.step(70)
+    assert bench.governor.savings()["job"].pairs == 3
