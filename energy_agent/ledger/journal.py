@@ -288,9 +288,8 @@ class Journal:
         if _is_full(error):
             (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
             if pages >= max(64, self._budget_b // database.PAGE_B) - 8:
-                return JournalError(
-                    f"{self.path}: the disk budget of {self._budget_b} bytes is full of unsealed rows; raise ledger.disk_budget_mib"
-                )
+                full = f"{self.path}: the disk budget of {self._budget_b} bytes is full of unsealed rows"
+                return JournalError(f"{full}; raise ledger.disk_budget_mib")
             return JournalError(f"{self.path}: the disk is full; free some space, nothing committed is lost")
         return JournalError(f"{self.path}: cannot be written: {error}")
 

@@ -97,6 +97,17 @@ def test_a_hole_between_two_stretches_costs_two_edges():
     assert edge([counter(0, 1, 700), counter(1, 2, 700), counter(5, 6, 700)], "") == 4 * 50
 
 
+@given(st.integers(1, 10**9), st.floats(0, 1), st.floats(0.01, 0.99))
+def test_a_cell_holds_its_truth_however_the_energy_lay_around_the_cut(uj, before_share, at):
+    start = 900 - at * 3_000
+    booked = [counter(start, start + 3_000, uj, edge=0, method=Method.BRIDGED)]
+    parts = [(p.cell_start_ns, p.energy_uj, p.run) for e in booked for p in cells.cut(e)]
+    before = sum(e for cell, e, _ in parts if cell < T0 + 900 * S)
+    bound = bound_of(run for cell, _, run in parts if cell < T0 + 900 * S)
+    assert abs(before - before_share * uj) <= bound
+    assert bound_of(run for _, _, run in parts) == 0  # the whole is known
+
+
 @given(st.integers(0, 2**32), st.integers(2, 40), st.floats(0.05, 1.0), st.booleans())
 def test_the_bound_holds_for_every_error_that_the_readings_may_have(seed, count, share, late):
     """Truth: readings with errors drawn within their bounds, energy drawn freely within each second, shares that change."""
