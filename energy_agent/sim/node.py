@@ -31,6 +31,7 @@ from energy_agent.sim.plant import Plant
 from energy_agent.sim.scenario import Scenario
 
 _STATE_LIMIT_B = 1024 * 1024
+_MARKER = ".wattlens-sim"  # what makes a folder a node's, so that nothing else is ever emptied
 _OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads")
 
 
@@ -238,7 +239,7 @@ def _prepare(folder: Path) -> Path:
         raise UsageError(f"cannot use {folder} for the simulated node: {error.strerror}; name another with --dir") from error
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o022:
         raise UsageError(f"{folder} must be a folder that you own and only you can write; name another with --dir")
-    if names and "scenario.yaml" not in names:
+    if names and _MARKER not in names:
         raise UsageError(f"{folder} is not empty and holds no simulated node; name another with --dir")
     if SimulatedNode(folder).running:
         raise UsageError(f"a simulated node already runs in {folder}; stop it with 'wattlens sim stop --dir {folder}'")
@@ -248,6 +249,7 @@ def _prepare(folder: Path) -> Path:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    (folder / _MARKER).touch()
     return folder
 
 

@@ -144,6 +144,7 @@ class Supervisor:
             skus=tuple(self.scenario.skus[g] for g in workload.gpus),
             memory_b=workload.memory_b,
             seed=int.from_bytes(seed[:8], "big"),
+            parent=os.getpid(),
             parameters=workload.model_dump(mode="json"),
         )
         spec_file = folder / f"{workload.name}.spec.json"

@@ -42,6 +42,7 @@ class Spec:
     skus: tuple[str, ...]  # of these GPUs
     memory_b: int  # on each
     seed: int
+    parent: int  # pid of the daemon: without it the workload ends
     parameters: dict[str, Any]  # the workload's part of the scenario
 
 
@@ -62,7 +63,6 @@ class Worker:
         self.started_ns = plant.now_ns()
         self._slots: dict[int, int] = {}
         self._ending = False
-        self._parent = os.getppid()
         self._reported_s = -math.inf
         self._counters: dict[str, object] = {}
 
@@ -118,7 +118,7 @@ class Worker:
 
     def check(self) -> None:
         """Raise Ended when it is time to go."""
-        if self._ending or os.getppid() != self._parent:
+        if self._ending or os.getppid() != self.spec.parent:
             raise Ended
 
     def report(self, **counters: object) -> None:

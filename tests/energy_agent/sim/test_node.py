@@ -178,9 +178,11 @@ def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
 
 def test_it_refuses_what_is_not_its_folder(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "scenario.yaml").write_text("mine too")
     with pytest.raises(UsageError, match="not empty and holds no simulated node"):
         node(tmp_path, BURST % "")
     assert (tmp_path / "precious.txt").read_text() == "mine"
+    assert (tmp_path / "scenario.yaml").read_text() == "mine too"
 
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -38,7 +38,7 @@ def worker(tmp_path, monkeypatch):
             nvml.init()
             nvml.set_locked_sm_clocks_mhz(nvml.device_by_index(0), 345, lock_mhz)
             nvml.shutdown()
-        spec = Spec("w", str(tmp_path / "plant"), str(tmp_path / "w.json"), (0,), (H100,), 10**9, 5, parameters)
+        spec = Spec("w", str(tmp_path / "plant"), str(tmp_path / "w.json"), (0,), (H100,), 10**9, 5, os.getppid(), parameters)
         made = Worker(spec, plant)
         made.attach()
         opened.append(made)
