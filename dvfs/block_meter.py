@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from dvfs.savings import Block, Reading, Slot, collect, slot_at
 
+_LATE_NS = 5_000_000_000  # a counter that is silent for so long after a block's end will not tell about it any more
+
 
 class BlockMeter:
     """One run of a schedule, from `start_ns` on."""
@@ -16,7 +18,8 @@ class BlockMeter:
         self._schedule = tuple(schedule)
         self._start_ns = start_ns
         self._next = 0
-        self._readings: list[Reading] = []
+        self._energy: list[Reading] = []
+        self._work: list[Reading] = []
         self._spoiled: set[int] = set()
         self._blocks: list[Block] = []
 
@@ -34,24 +37,22 @@ class BlockMeter:
         """The block of this instant; None after the last."""
         return slot_at(self._schedule, (now_ns - self._start_ns) / 1e9)
 
-    def feed(self, reading: Reading | None, now_ns: int, on: bool) -> bool:
-        """Take a reading (None: not readable now) and whether the setting is on right now; True when the schedule is over."""
+    def feed(self, energy: Reading | None, work: Reading | None, now_ns: int, on: bool) -> bool:
+        """Take readings (None: not readable now) and whether the setting is on right now; True when the schedule is over."""
         slot = self.slot(now_ns)
-        settled = slot is not None and now_ns >= self._ns(slot.settled_s)
-        if slot is not None and settled and on != slot.on:
+        if slot is not None and now_ns >= self._ns(slot.settled_s) and on != slot.on:
             self._spoiled.add(slot.pair)
-        if reading is not None and (not self._readings or reading.t_ns > self._readings[-1].t_ns):
-            self._readings.append(reading)
-        last_ns = self._readings[-1].t_ns if self._readings else 0
-        while not self.done and (last_ns >= self._ns(self._schedule[self._next].end_s) or slot is None):
-            self._blocks += collect([self._schedule[self._next]], self._start_ns, self._readings)
+        for series, reading in ((self._energy, energy), (self._work, work)):
+            if reading is not None and (not series or reading.t_ns > series[-1].t_ns):
+                series.append(reading)
+        told_ns = min(series[-1].t_ns if series else 0 for series in (self._energy, self._work))
+        while not self.done and max(told_ns, now_ns - _LATE_NS) >= self._ns(self._schedule[self._next].end_s):
+            self._blocks += collect([self._schedule[self._next]], self._start_ns, self._energy, self._work)
             self._next += 1
-            if slot is None and last_ns < now_ns - 5_000_000_000:
-                continue  # readings stopped: the rest of the schedule has none
-            if not self.done:
-                keep_ns = self._ns(self._schedule[self._next].start_s)
-                before = sum(r.t_ns < keep_ns for r in self._readings)
-                del self._readings[: max(0, before - 1)]
+        if not self.done:
+            keep_ns = self._ns(self._schedule[self._next].start_s)
+            for series in (self._energy, self._work):
+                del series[: max(0, sum(r.t_ns < keep_ns for r in series) - 1)]
         return self.done
 
     def _ns(self, seconds: float) -> int:

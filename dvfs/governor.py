@@ -1,7 +1,7 @@
 """The governor: asks the policy for each group and makes it so through the actuator, as far as the mode goes.
 
 The group is the unit of control: all its devices are set, or none. What the policy wants and what is in force are kept apart,
-so a refused write is tried again after a while, and a release never waits. A group that is no longer observed is released.
+so a refused write is tried again after a while, and a release never waits. A group that is not observed is released.
 """
 
 import json
@@ -100,8 +100,12 @@ class Governor:
             self._account(group, observation)
             if self._config.mode is not Mode.OBSERVE:
                 self._decide(group, observation, now)
-        for name in [n for n in self._groups if n not in seen]:
-            self._let_go(self._groups.pop(name), "gone")
+        for group in (g for name, g in self._groups.items() if name not in seen):
+            # Its counters and blocks stay: a hole of a second is no end.
+            self._let_go(group, "gone")
+            group.wanted, group.state = {}, self._policy.start()
+            if group.meter is not None and not group.meter.done and group.meter.feed(None, None, now, on=False):
+                self._conclude(group, group.meter)
         self._beat(now)
         actions, self._actions = self._actions, []
         return actions
@@ -245,11 +249,10 @@ class Governor:
                 self._book(group, device, gained)
         if group.meter is None or group.meter.done:
             return
-        work = observation.progress.work if observation.progress else None
-        whole = work is not None and len(energies) == len(observation.devices)
-        t_ns = max((d.boot_ns for d in observation.devices), default=observation.boot_ns)
-        reading = Reading(t_ns, sum(energies), work) if whole and work is not None else None
-        if group.meter.feed(reading, observation.boot_ns, bool(group.in_force)):
+        progress, t_ns = observation.progress, max((d.boot_ns for d in observation.devices), default=0)
+        energy = Reading(t_ns, sum(energies)) if energies and len(energies) == len(observation.devices) else None
+        work = Reading(progress.boot_ns, progress.work) if progress and progress.work is not None else None
+        if group.meter.feed(energy, work, observation.boot_ns, bool(group.in_force)):
             self._conclude(group, group.meter)
 
     def _conclude(self, group: _Group, meter: BlockMeter) -> None:

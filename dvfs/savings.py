@@ -31,11 +31,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counters of the group at an instant: energy of all its devices, work as tokens or steps. Time in ns, any one clock."""
+    """A cumulative counter at an instant: energy of all devices in uJ, or work as tokens or steps. Time in ns, of any clock."""
 
     t_ns: int
-    energy_uj: int
-    work: int
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,39 +94,40 @@ def slot_at(schedule: Sequence[Slot], elapsed_s: float) -> Slot | None:
     return next((slot for slot in schedule if slot.start_s <= elapsed_s < slot.end_s), None)
 
 
-def collect(schedule: Sequence[Slot], start_ns: int, readings: Sequence[Reading], widest_s: float = 5.0) -> list[Block]:
-    """Cut cumulative readings into blocks, interpolating linearly at each edge.
+def collect(
+    schedule: Sequence[Slot], start_ns: int, energy: Sequence[Reading], work: Sequence[Reading], widest_s: float = 5.0
+) -> list[Block]:
+    """Cut two counters, each read at its own instants, into blocks, interpolating linearly at each edge.
 
     A block is left out where an edge has no readings on both sides within `widest_s` of each other, or a counter fell.
     """
     found = []
     for slot in schedule:
         low_ns, high_ns = (start_ns + int(s * 1e9) for s in (slot.settled_s, slot.end_s))
-        low, high = _at(readings, low_ns, widest_s), _at(readings, high_ns, widest_s)
-        inside = [r for r in readings if low_ns <= r.t_ns <= high_ns]
-        if low is None or high is None or _fell(inside) or high[0] <= low[0] or high[1] < low[1]:
-            continue
-        found.append(Block(slot.pair, slot.on, round(high[0] - low[0]), high[1] - low[1], (high_ns - low_ns) / 1e9))
+        energy_uj, done = (_gain(series, low_ns, high_ns, widest_s) for series in (energy, work))
+        if energy_uj is not None and done is not None:
+            found.append(Block(slot.pair, slot.on, round(energy_uj), done, (high_ns - low_ns) / 1e9))
     return found
 
 
-def _at(readings: Sequence[Reading], t_ns: int, widest_s: float) -> tuple[float, float] | None:
+def _gain(readings: Sequence[Reading], low_ns: int, high_ns: int, widest_s: float) -> float | None:
+    low, high = _at(readings, low_ns, widest_s), _at(readings, high_ns, widest_s)
+    if low is None or high is None or _fell([r for r in readings if low_ns <= r.t_ns <= high_ns]) or high < low:
+        return None
+    return high - low
+
+
+def _at(readings: Sequence[Reading], t_ns: int, widest_s: float) -> float | None:
     after = next((r for r in readings if r.t_ns >= t_ns), None)
     before = next((r for r in reversed(readings) if r.t_ns <= t_ns), None)
-    if before is None or after is None or after.t_ns - before.t_ns > widest_s * 1e9:
-        return None
-    if _fell([before, after]):
+    if before is None or after is None or after.t_ns - before.t_ns > widest_s * 1e9 or after.value < before.value:
         return None
     part = 0.0 if after.t_ns == before.t_ns else (t_ns - before.t_ns) / (after.t_ns - before.t_ns)
-    return (
-        before.energy_uj + part * (after.energy_uj - before.energy_uj),
-        before.work + part * (after.work - before.work),
-    )
+    return before.value + part * (after.value - before.value)
 
 
 def _fell(readings: Sequence[Reading]) -> bool:
-    pairs = itertools.pairwise(readings)
-    return any(b.energy_uj < a.energy_uj or b.work < a.work for a, b in pairs)
+    return any(b.value < a.value for a, b in itertools.pairwise(readings))
 
 
 def estimate(measured: Iterable[Block], enforced_uj: int | None = None, matched_ratio: float = 0.1) -> Saving:

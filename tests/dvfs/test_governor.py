@@ -126,6 +126,9 @@ def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
     bench.step(4)
     assert [a.outcome for a in bench.governor.step([])] == ["ok: gone"] * 2
     assert bench.locked() == [False, False]
+    assert bench.governor.views()[0].decisions["static", "set", "knee"] == 1  # a hole does not make counters fall
+    bench.step(4)
+    assert bench.locked() == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,11 @@ def test_order_within_pairs_is_mixed() -> None:
 def test_collect_interpolates_and_leaves_out_gaps_and_resets() -> None:
     schedule = blocks(0, 2, 10, 2)
 
-    def reading(s: float) -> Reading:
-        return Reading(round(s * 1e9), round(s * 100e6), round(s * 1000))
-
-    every = [reading(s + 0.3) for s in range(-1, 42)]
-    found = collect(schedule, 0, every)
+    every = [Reading(round((s + 0.3) * 1e9), round((s + 0.3) * 100e6)) for s in range(-1, 42)]
+    work = [Reading(round((s + 0.7) * 1e9), round((s + 0.7) * 1000)) for s in range(-1, 42)]  # at instants of its own
+    found = collect(schedule, 0, every, work)
     assert [b.energy_uj for b in found] == pytest.approx([800_000_000] * 4)
     assert [b.work for b in found] == pytest.approx([8000] * 4)
-    assert len(collect(schedule, 0, [r for r in every if not 8e9 < r.t_ns < 15e9])) == 2
-    reset = [r if r.t_ns < 25e9 else Reading(r.t_ns, r.energy_uj - 10**9, r.work) for r in every]
-    assert len(collect(schedule, 0, reset)) == 3
+    assert len(collect(schedule, 0, [r for r in every if not 8e9 < r.t_ns < 15e9], work)) == 2
+    reset = [r if r.t_ns < 25e9 else Reading(r.t_ns, r.value - 10**9) for r in every]
+    assert len(collect(schedule, 0, reset, work)) == 3
