@@ -1,0 +1,37 @@
+"""What the image's recipe promises, read from its text."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "deploy/container/Dockerfile").read_text()
+STAGES = {match[2]: match[0] for match in re.finditer(r"^FROM (\S+) AS (\S+)\n(?:(?!^FROM ).*\n?)*", TEXT, re.M)}
+
+
+def test_it_builds_without_a_network() -> None:
+    assert "syntax=" not in TEXT  # a front end would be pulled
+    assert "--from=ghcr" not in TEXT
+    assert "--no-index --find-links /wheels" in STAGES["build"]
+    assert STAGES["wheels"].startswith("FROM scratch")  # what --build-context wheels=DIR replaces
+
+
+def test_only_the_library_stage_has_a_compiler() -> None:
+    assert [name for name, text in STAGES.items() if re.search(r"\bgcc\b", text)] == ["library"]
+    assert "FROM agent-files AS sim" in TEXT  # the simulated node takes the built library and no compiler
+
+
+def test_a_build_without_a_target_makes_the_agent() -> None:
+    assert list(STAGES)[-1] == "agent"
+    assert STAGES["agent"].startswith("FROM agent-files")
+    files = STAGES["agent-files"]
+    assert "/healthz" in files
+    assert 'CMD ["agent", "--state", "/var/lib/wattlens", "--listen", "0.0.0.0:9479"]' in files
+
+
+def test_the_context_is_only_the_product() -> None:
+    lines = (ROOT / "deploy/container/Dockerfile.dockerignore").read_text().split("\n")
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines
+    copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", TEXT, re.M) for name in line.split()}
+    assert kept == copied
+    assert all((ROOT / name).exists() for name in kept)

@@ -1,0 +1,135 @@
+"""The manifests: their schema, and exactly which exceptions to the restricted profile they take."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from energy_agent import config
+from tests.support import need_module, need_program
+
+KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
+OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated")
+RESTRICTED_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+HOST_PATHS = {"hostPath /var/lib/wattlens", "hostPath /var/lib/kubelet/pod-resources (read-only)"}
+EXCEPTIONS = {
+    "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
+    "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
+    "overlays/simulated": set(),
+}
+
+
+def exceptions(pod: dict[str, Any]) -> set[str]:
+    """What a pod spec takes beyond the restricted profile of the Pod Security Standards."""
+    found = {flag for flag in ("hostPID", "hostNetwork", "hostIPC") if pod.get(flag)}
+    containers = [*pod["containers"], *pod.get("initContainers", [])]
+    for volume in pod["volumes"]:
+        (kind,) = set(volume) - {"name"}
+        if kind not in RESTRICTED_VOLUMES:
+            mounts = [m for c in containers for m in c["volumeMounts"] if m["name"] == volume["name"]]
+            mode = " (read-only)" if all(m.get("readOnly") for m in mounts) else ""
+            found.add(f"{kind} {volume[kind].get('path')}{mode}")
+    for container in containers:
+        name, context = container["name"], {**pod["securityContext"], **container["securityContext"]}
+        if context.get("privileged"):
+            found.add(f"{name}: privileged")
+        if context.get("allowPrivilegeEscalation") is not False:
+            found.add(f"{name}: may escalate")
+        if context.get("capabilities") != {"drop": ["ALL"]}:
+            found.add(f"{name}: keeps capabilities")
+        if not context.get("runAsNonRoot") or not context.get("runAsUser"):
+            found.add(f"{name}: runs as root")
+        if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
+            found.add(f"{name}: has no seccomp profile")
+        if any("hostPort" in port for port in container.get("ports", [])):
+            found.add(f"{name}: host port")
+    return found
+
+
+def pod_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    (daemonset,) = [d for d in documents if d["kind"] == "DaemonSet"]
+    pod: dict[str, Any] = daemonset["spec"]["template"]["spec"]
+    return pod
+
+
+def base_pod() -> dict[str, Any]:
+    return pod_of([yaml.safe_load((KUBERNETES / "base/daemonset.yaml").read_text())])
+
+
+def test_the_exceptions_of_the_base_are_those_that_are_listed() -> None:
+    assert exceptions(base_pod()) == EXCEPTIONS["base"]
+
+
+def test_the_root_file_system_is_read_only_and_no_token_is_mounted() -> None:
+    pod = base_pod()
+    assert pod["automountServiceAccountToken"] is False
+    assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
+    account = yaml.safe_load((KUBERNETES / "base/serviceaccount.yaml").read_text())
+    assert account["automountServiceAccountToken"] is False
+
+
+def test_config_is_mounted_as_a_directory_and_is_valid() -> None:
+    mounts = {m["name"]: m for m in base_pod()["containers"][0]["volumeMounts"]}
+    assert "subPath" not in mounts["config"]  # it would never see an update
+    assert config.load(KUBERNETES / "base/agent.yaml").node.cluster == "default"
+
+
+def test_probes_never_ask_for_metrics_and_no_gpu_is_taken() -> None:
+    agent = base_pod()["containers"][0]
+    paths = {probe: agent[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert "nvidia.com/gpu" not in str(agent["resources"])
+    assert {"requests", "limits"} <= set(agent["resources"])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_overlay_is_valid_and_takes_only_its_exceptions(overlay: str, tmp_path: Path) -> None:
+    need_module("kubernetes_validate")
+    built = subprocess.run(
+        [need_program("kustomize"), "build", str(KUBERNETES / overlay)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    documents = list(yaml.safe_load_all(built))
+    import kubernetes_validate
+
+    for document in documents:
+        for version in ("1.30", "1.32", "1.34"):
+            kubernetes_validate.validate(document, version, strict=True)
+    pod = pod_of(documents)
+    assert exceptions(pod) == EXCEPTIONS[overlay]
+    volumes = {v["name"] for v in pod["volumes"]}
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        assert {m["name"] for m in container["volumeMounts"]} <= volumes
+        assert "@" in container["image"] or ":" in container["image"]
+    (namespace,) = [d for d in documents if d["kind"] == "Namespace"]
+    enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+    assert (enforced == "restricted") == (not EXCEPTIONS[overlay])
+
+
+def test_the_validator_of_this_test_sees_each_exception() -> None:
+    pod = base_pod()
+    agent = pod["containers"][0]
+    agent["securityContext"] = {"privileged": True, "capabilities": {"add": ["SYS_ADMIN"]}}
+    agent["ports"][0]["hostPort"] = 9479
+    pod["securityContext"] = {}
+    pod["hostNetwork"] = True
+    seen = exceptions(pod) - EXCEPTIONS["base"]
+    assert seen == {
+        "hostNetwork",
+        "agent: privileged",
+        "agent: may escalate",
+        "agent: keeps capabilities",
+        "agent: has no seccomp profile",
+        "agent: host port",
+    }
