@@ -1,5 +1,6 @@
 """The report as one self-contained, printable HTML page: no script, no font and no address is fetched."""
 
+import itertools
 from typing import Any
 
 import reports.sections
@@ -38,7 +39,8 @@ def page(facts: Facts) -> str:
         blocks = section.build(facts)
         if not isinstance(blocks, Hidden):
             shown.append((section, blocks))
-    return environment.get_template(TEMPLATE).render(facts=facts, sections=shown, hidden=hidden_sections(facts))
+    rows = [(wide, list(row)) for wide, row in itertools.groupby(shown, key=lambda pair: pair[0].wide)]
+    return environment.get_template(TEMPLATE).render(facts=facts, rows=rows, hidden=hidden_sections(facts))
 
 
 def _sections() -> list[Section]:
