@@ -2,32 +2,38 @@
 
 It may hang in the driver or die with it; the agent never does. Before each NVML call it marks (device, call, since) in shared
 memory, so that the agent can name what hangs, kill this process and go on without that device. One line of JSON a message on
-standard output; standard input takes one JSON line a command: {"include": UUID}, {"list_processes": true}.
+standard output; standard input takes one JSON line a command: {"include": DEVICE}, {"list_processes": true}.
 
-`--probe UUID` reads that device once and ends: whether a device answers again is found out by a process that may hang.
+A device is named by its UUID, or `index N` until the agent knows that: no call may be made to one that hangs, not even for
+its UUID.
+`--probe DEVICE` reads that device once and ends: whether a device answers again is found out by a process that may hang.
 """
 
 import argparse
+import ctypes
 import json
 import mmap
 import os
 import select
+import signal
 import struct
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 from energy_agent import reader_wire as wire
 from energy_agent.clock import clock_for
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import DeviceInfo, DeviceSample
+from energy_agent.core.types import DeviceSample
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 
 MARK = struct.Struct("<q40s40s")
-"""CLOCK_BOOTTIME ns at which the call began (0: no call under way), UUID without its prefix's rest, call."""
+"""CLOCK_BOOTTIME ns at which the call began (0: no call under way), device, call."""
+PR_SET_PDEATHSIG = 1
 
 
 class Marker:
@@ -49,14 +55,27 @@ class Marker:
 class Reader:
     """Opens NVML and sweeps over its devices."""
 
-    def __init__(self, nvml: Nvml, clock: Clock, marker: Marker, excluded: set[str], process_period_ns: int) -> None:
+    def __init__(
+        self,
+        nvml: Nvml,
+        clock: Clock,
+        marker: Marker,
+        excluded: dict[str, int],
+        process_period_ns: int,
+        *,
+        xid_events: bool = True,
+    ) -> None:
         self._nvml = nvml
         self._clock = clock
         self._marker = marker
-        self._excluded = excluded
+        self._excluded = excluded  # device -> index
         self._process_period_ns = process_period_ns
+        self._want_xids = xid_events
+        self._driver = ""
+        self._count = 0
         self._readers: dict[int, DeviceReader] = {}
         self._uuids: dict[int, str] = {}
+        self._opened = False  # a device was opened since the last hello
         self._xids: dict[str, Counter[int]] = {}
         self._events: XidEvents | None = None
         self._next_list_ns = 0
@@ -70,18 +89,19 @@ class Reader:
         self._marker.device = b""
         self._marker("Init")
         self._nvml.init()
-        driver = self._nvml.driver_version()
-        infos = []
-        for index in range(self._nvml.device_count()):
-            try:
-                reader = self._reader(index)
-            except (DeviceGone, NvmlError):
-                continue
-            if reader is not None:
-                infos.append(reader.info)
+        self._driver = self._nvml.driver_version()
+        self._count = self._nvml.device_count()
+        for index in range(self._count):
+            with suppress(DeviceGone, NvmlError):
+                self._reader(index)
         self._watch_xids()
         self._marker.clear()
-        return wire.Hello(driver, tuple(_with(i, n, driver) for n, i in self._indexed(infos)))
+        return self._hello()
+
+    def _hello(self) -> wire.Hello:
+        self._opened = False
+        known = sorted(self._readers.items())
+        return wire.Hello(self._driver, tuple(replace(r.info, index=i, driver=self._driver) for i, r in known))
 
     def sweep(self, *, full: bool) -> list[wire.Message]:
         """Read every device that is not excluded; each is read whatever became of the others."""
@@ -91,7 +111,7 @@ class Reader:
         if full:
             self._poll_xids()
         messages: list[wire.Message] = []
-        for index in range(len(self._uuids) or self._nvml.device_count()):
+        for index in range(self._count):
             try:
                 reader = self._reader(index)
                 if reader is None:
@@ -99,50 +119,54 @@ class Reader:
                 sample = reader.read(full=full, list_processes=list_processes)
             except DeviceGone as gone:
                 self._readers.pop(index, None)
-                messages.append(wire.Gone(self._uuids.get(index, ""), gone.reason, gone.call))
+                messages.append(wire.Gone(self._name(index), gone.reason, gone.call))
             except NvmlError as error:
                 self._readers.pop(index, None)
-                messages.append(wire.Gone(self._uuids.get(index, ""), error.name, error.call))
+                messages.append(wire.Gone(self._name(index), error.name, error.call))
             else:
                 if full:
                     sample = _with_xids(sample, self._xids.get(reader.uuid))
                 messages.append(sample)
+        if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
+            messages.insert(0, self._hello())
+            self._watch_xids()
         self._marker.clear()
         return messages
 
-    def command(self, line: str) -> None:
+    def command(self, line: bytes) -> None:
         """Obey one command of the agent; an unknown one is ignored, since agent and reader are of one version."""
         order = json.loads(line)
         if "include" in order:
-            self._excluded.discard(order["include"])
+            self._excluded.pop(order["include"], None)
         if order.get("list_processes"):
             self._next_list_ns = 0
 
     def _reader(self, index: int) -> DeviceReader | None:
         """The reader of a device, (re)opened where needed; None while it is excluded."""
-        if self._uuids.get(index) in self._excluded:
+        if index in self._excluded.values():
             return None
-        self._marker.device = self._uuids.get(index, f"index {index}").encode()[:40]
+        self._marker.device = self._name(index).encode()[:40]
         reader = self._readers.get(index)
         if reader is None:
             self._marker("GetHandleByIndex")
             handle = self._nvml.device_by_index(index)
             self._marker("GetUUID")
-            uuid = self._nvml.uuid(handle)
-            self._uuids[index] = uuid
-            if uuid in self._excluded:
-                return None
-            self._marker.device = uuid.encode()[:40]
+            self._uuids[index] = self._nvml.uuid(handle)
             reader = DeviceReader(self._nvml, handle, self._clock, self._marker)
             self._readers[index] = reader
+            self._opened = True
         return reader
 
-    def _indexed(self, infos: list[DeviceInfo]) -> list[tuple[int, DeviceInfo]]:
-        index = {uuid: i for i, uuid in self._uuids.items()}
-        return [(index[info.uuid], info) for info in infos]
+    def _name(self, index: int) -> str:
+        return self._uuids.get(index, f"index {index}")
 
     def _watch_xids(self) -> None:
+        if not self._want_xids:
+            return
+        if self._events is not None:
+            self._events.close()
         handles = [r.handle for r in self._readers.values()]
+        self._marker.device = b""
         try:
             self._marker("RegisterEvents")
             self._events = self._nvml.xid_events(handles)
@@ -154,17 +178,13 @@ class Reader:
             return
         for uuid in self._uuids.values():
             self._xids.setdefault(uuid, Counter())
+        self._marker.device = b""
         self._marker("EventSetWait")
         try:
             for uuid, xid in self._events.poll():
                 self._xids.setdefault(uuid, Counter())[xid] += 1
         except NvmlError:
-            self._events.close()
             self._watch_xids()
-
-
-def _with(info: DeviceInfo, index: int, driver: str) -> DeviceInfo:
-    return replace(info, index=index, driver=driver)
 
 
 def _with_xids(sample: DeviceSample, counts: Counter[int] | None) -> DeviceSample:
@@ -186,7 +206,7 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
         out.write(wire.encode(wire.Fatal(error.name, error.call)))
         out.flush()
         return 1
-    sequence, next_full_ns, open_input = 0, 0, True
+    sequence, next_full_ns, orders = 0, 0, b""
     due_ns = clock.utc_ns()
     while True:
         full = due_ns >= next_full_ns
@@ -199,12 +219,15 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
         out.flush()
         sequence += 1
         due_ns = next_tick_ns(clock.utc_ns(), period_ns)
-        while (left_ns := due_ns - clock.utc_ns()) > 0:
-            ready = select.select([0] if open_input else [], [], [], clock.real_seconds(left_ns / NS_PER_S))[0]
-            if ready:
-                line = sys.stdin.readline()
-                if not line:
-                    return 0  # the agent is gone: so are we
+        while True:  # at least one look at the input, however late we are
+            left_ns = max(0, due_ns - clock.utc_ns())
+            if not select.select([0], [], [], clock.real_seconds(left_ns / NS_PER_S))[0]:
+                break
+            chunk = os.read(0, 4096)
+            if not chunk:
+                return 0  # the agent is gone: so are we
+            *lines, orders = (orders + chunk).split(b"\n")
+            for line in lines:
                 reader.command(line)
 
 
@@ -214,10 +237,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--period-ns", type=int, default=NS_PER_S)
     parser.add_argument("--full-period-ns", type=int, default=NS_PER_S)
     parser.add_argument("--process-period-ns", type=int, default=5 * NS_PER_S)
-    parser.add_argument("--exclude", action="append", default=[])
+    parser.add_argument("--exclude", action="append", default=[], metavar="DEVICE@INDEX")
+    parser.add_argument("--no-xid-events", action="store_true")
     parser.add_argument("--mark-fd", type=int)
-    parser.add_argument("--probe", metavar="UUID")
+    parser.add_argument("--probe", metavar="DEVICE")
     args = parser.parse_args(argv)
+    _die_with_parent()
     from energy_agent.hw.nvml_real import RealNvml
 
     clock = clock_for(os.environ)
@@ -226,13 +251,24 @@ def main(argv: list[str] | None = None) -> int:
     if args.probe:
         try:
             nvml.init()
-            DeviceReader(nvml, nvml.device_by_uuid(args.probe), clock, marker).read(full=True)
+            index = args.probe.removeprefix("index ")
+            handle = nvml.device_by_index(int(index)) if index.isdigit() else nvml.device_by_uuid(args.probe)
+            DeviceReader(nvml, handle, clock, marker).read(full=True)
         except (NvmlError, DeviceGone) as error:
             sys.stderr.write(f"{error}\n")
             return 1
         return 0
-    reader = Reader(nvml, clock, marker, set(args.exclude), args.process_period_ns)
-    return run(reader, clock, args.period_ns, args.full_period_ns)
+    excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
+    reader = Reader(nvml, clock, marker, excluded, args.process_period_ns, xid_events=not args.no_xid_events)
+    try:
+        return run(reader, clock, args.period_ns, args.full_period_ns)
+    except BrokenPipeError:
+        return 0  # the agent is gone: so are we
+
+
+def _die_with_parent() -> None:
+    """A reader that hangs in the driver cannot see that the agent has died; the kernel ends it. Linux only, best effort."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

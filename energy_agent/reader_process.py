@@ -38,7 +38,7 @@ class Call:
 class ReaderProcess:
     """A running reader."""
 
-    def __init__(self, options: ReaderOptions, excluded: set[str]) -> None:
+    def __init__(self, options: ReaderOptions, excluded: Mapping[str, int], *, xid_events: bool = True) -> None:
         fd = os.memfd_create("wattlens-mark")
         try:
             os.ftruncate(fd, MARK.size)
@@ -46,8 +46,10 @@ class ReaderProcess:
             command = [sys.executable, "-m", "energy_agent.reader", "--mark-fd", str(fd)]
             command += ["--period-ns", str(options.period_ns), "--full-period-ns", str(options.full_period_ns)]
             command += ["--process-period-ns", str(options.process_period_ns)]
-            for uuid in sorted(excluded):
-                command += ["--exclude", uuid]
+            for device, index in sorted(excluded.items()):
+                command += ["--exclude", f"{device}@{index}"]
+            if not xid_events:
+                command.append("--no-xid-events")
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -75,7 +77,7 @@ class ReaderProcess:
         return self._out.fileno()
 
     def messages(self) -> list[wire.Message] | None:
-        """Messages that have come; None when the reader has ended."""
+        """Messages that have come; None when the reader has ended, or said what is none (a library that writes to our pipe)."""
         ended = False
         while True:
             try:
@@ -92,7 +94,11 @@ class ReaderProcess:
             return None
         messages = []
         for line in lines:
-            message = wire.decode(line)
+            try:
+                message = wire.decode(line)
+            except ValueError:
+                self.kill()
+                return None
             if isinstance(message, wire.Tick):
                 self.ticks += 1
             messages.append(message)
@@ -133,7 +139,7 @@ class ReaderProcess:
             if pipe is not None:
                 pipe.close()
 
-    def stop(self, within_s: float = 2.0) -> bool:
+    def stop(self, within_s: float = 0.3) -> bool:
         """End it politely, then by force; False if not even that ends it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -146,11 +152,12 @@ class ReaderProcess:
 class Probe:
     """A one-shot reading of one device by a process of its own, which may hang."""
 
-    def __init__(self, uuid: str, environ: Mapping[str, str], timeout_s: float) -> None:
-        self.uuid = uuid
+    def __init__(self, device: str, environ: Mapping[str, str], timeout_s: float) -> None:
+        self.device = device
+        self._killed = False
         self._deadline_s = time.monotonic() + timeout_s
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "energy_agent.reader", "--probe", uuid],
+            [sys.executable, "-m", "energy_agent.reader", "--probe", device],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -158,14 +165,14 @@ class Probe:
         )
 
     def answer(self) -> bool | None:
-        """True: the device answers; False: it does not; None: not known yet."""
+        """True: the device answers; False: it does not; None: not known yet, or not even SIGKILL ends it."""
         code = self._process.poll()
         if code is not None:
             return code == 0
-        if time.monotonic() < self._deadline_s:
-            return None
-        self._process.kill()
-        return False
+        if not self._killed and time.monotonic() > self._deadline_s:
+            self._killed = True
+            self._process.kill()
+        return None
 
     def stop(self) -> None:
         """End it."""

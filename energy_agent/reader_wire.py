@@ -8,7 +8,7 @@ fatal   NVML as a whole does not answer; the reader ends
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,9 +29,9 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A device does not answer."""
+    """A device does not answer. It is named by its UUID, or `index N` where that is not known."""
 
-    uuid: str
+    device: str
     reason: str
     call: str
 
@@ -73,7 +73,7 @@ def encode(message: Message) -> bytes:
         devices = [{f.name: getattr(d, f.name) for f in fields(d)} for d in message.devices]
         body = {"k": "hello", "driver": message.driver, "devices": devices}
     elif isinstance(message, Gone):
-        body = {"k": "gone", "uuid": message.uuid, "reason": message.reason, "call": message.call}
+        body = {"k": "gone", "device": message.device, "reason": message.reason, "call": message.call}
     elif isinstance(message, Tick):
         body = {"k": "tick", "sequence": message.sequence, "nvml_s": message.nvml_s}
     else:
@@ -103,7 +103,7 @@ def _sample(body: dict[str, Any]) -> DeviceSample:
     return DeviceSample(processes=holders, xid_counts=xid, **body)
 
 
-_DECODERS = {
+_DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {
     "hello": lambda b: Hello(b["driver"], tuple(DeviceInfo(**d) for d in b["devices"])),
     "sample": _sample,
     "gone": lambda b: Gone(**b),

@@ -7,14 +7,18 @@ with that reason, until one ends. `release` lets go of the driver (update, GPU r
 
 import select
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from energy_agent import reader_wire as wire
 from energy_agent.core.types import DeviceInfo, DeviceSample
-from energy_agent.reader_process import Probe, ReaderOptions, ReaderProcess
+from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProcess
 
 MAX_UNKILLABLE = 2
 INIT_HANG_S = 30.0
+OPEN_HANG_S = 5.0  # the first call to a device may initialise it
+_XID_CALLS = {"RegisterEvents", "EventSetWait"}
 MAX_BACK_OFF_S = 60.0
 GONE_RESTART_S = 5.0
 
@@ -72,6 +76,7 @@ class Sampler:
 
     options: ReaderOptions
     hang_s: float  # one period, and at least a second: a healthy driver may take tens of ms
+    wake: tuple[int, ...] = ()  # descriptors whose readiness ends the wait as well
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
@@ -82,6 +87,9 @@ class Sampler:
     _back_off_s: float = 1.0
     _released: bool = False
     _probe: Probe | None = None
+    _xid_events: bool = True
+    _xids: dict[str, Counter[int]] = field(default_factory=dict)  # counted by readers before this one
+    _xids_now: dict[str, Mapping[int, int]] = field(default_factory=dict)  # counted by this reader
 
     def poll(self, timeout_s: float) -> list[Sweep]:
         """Sweeps that were completed within `timeout_s`; returns as soon as there is one, or something changed."""
@@ -91,21 +99,31 @@ class Sampler:
             time.sleep(min(timeout_s, 0.1))
             self._unkillable = [r for r in self._unkillable if not r.reaped()]
             return []
-        # Look at the mark at least four times within the time after which a call counts as hung.
-        select.select([reader], [], [], min(timeout_s, self.hang_s / 4))
+        select.select([reader.fileno(), *self.wake], [], [], min(timeout_s, self._look_again_s(reader)))
         messages = reader.messages()
         if messages is None:
+            sweeps = self._interrupted()
             self._ended(reader, "the reader ended")
-            return []
+            return sweeps
         sweeps = []
         for message in messages:
             sweep = self._take(message)
             if sweep is not None:
                 sweeps.append(sweep)
-        if not sweeps and self._reader is reader:
-            self._check_hang(reader)
+        if not sweeps:
+            sweeps = self._check_hang(reader)
         self._drive_probe()
         return sweeps
+
+    def _look_again_s(self, reader: ReaderProcess) -> float:
+        """How long may be slept without missing a hang, a probe's answer or the next probe."""
+        if self._probe is not None:
+            return 0.1
+        call = reader.under_way()
+        # A call that begins only now cannot hang for longer than this before it is looked at while it still has time left.
+        left_s = self.hang_s if call is None else self._patience_s(reader, call) - call.seconds
+        due_s = min((d.probe_at_s - time.monotonic() for d in self.devices.values() if not d.up), default=left_s)
+        return max(0.02, min(left_s + 0.02, due_s))
 
     def list_processes(self) -> None:
         """Ask for holders at the next sweep, since one has come or gone."""
@@ -118,12 +136,14 @@ class Sampler:
             return
         self._released = True
         self._stop_reader()
+        self._stop_probe()
         self._down(reason)
 
     def resume(self) -> None:
         """Read again."""
         if self._released:
             self._released = False
+            self._xid_events = True
             self._start_at_s = 0.0
 
     @property
@@ -135,8 +155,7 @@ class Sampler:
         """End every child."""
         self._released = True
         self._stop_reader()
-        if self._probe is not None:
-            self._probe.stop()
+        self._stop_probe()
 
     def _start_if_due(self) -> None:
         if self._reader is not None or self._released or time.monotonic() < self._start_at_s:
@@ -147,16 +166,19 @@ class Sampler:
             self._start_at_s = time.monotonic() + 1.0
             return
         self._partial = []
-        self._reader = ReaderProcess(self.options, {u for u, d in self.devices.items() if d.excluded})
+        excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
+        self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events)
+        for uuid, counts in self._xids_now.items():
+            self._xids[uuid] = self._xids.get(uuid, Counter()) + Counter(counts)
+        self._xids_now = {}
 
     def _take(self, message: wire.Message) -> Sweep | None:
         now_s = time.monotonic()
         if isinstance(message, DeviceSample):
-            self._partial.append(message)
+            self._partial.append(self._with_all_xids(message))
             self.devices.setdefault(message.uuid, DeviceHealth()).answered(message.t_ns)
         elif isinstance(message, wire.Gone):
-            if message.uuid:
-                self.devices.setdefault(message.uuid, DeviceHealth()).failed(f"{message.reason} ({message.call})", now_s)
+            self._health(message.device).failed(f"{message.reason} ({message.call})", now_s)
         elif isinstance(message, wire.Tick):
             samples, self._partial = tuple(self._partial), []
             self._back_off_s = 1.0
@@ -169,20 +191,22 @@ class Sampler:
             for info in message.devices:
                 self.infos[info.uuid] = info
                 self.devices.setdefault(info.uuid, DeviceHealth())
+                self.devices.pop(f"index {info.index}", None)
         elif isinstance(message, wire.Fatal):
             self._down(f"{message.reason} ({message.call})")
         return None
 
-    def _check_hang(self, reader: ReaderProcess) -> None:
+    def _check_hang(self, reader: ReaderProcess) -> list[Sweep]:
         call = reader.under_way()
-        if call is None or call.seconds < (self.hang_s if call.device or reader.ticks else INIT_HANG_S):
-            return
-        reason = f"{call.call} hangs in the driver"
-        if call.device in self.devices:
-            device = self.devices[call.device]
-            device.failed(reason, time.monotonic())
+        if call is None or call.seconds < self._patience_s(reader, call):
+            return []
+        if call.device:
+            device = self._health(call.device)
+            device.failed(f"{call.call} hangs in the driver", time.monotonic())
             device.excluded = True
-        self._partial = []
+        elif call.call in _XID_CALLS:
+            self._xid_events = False  # better no XID events than no readings
+        sweeps = self._interrupted()
         reader.kill()
         self._reader = None
         self.node.restarts_total += 1
@@ -190,6 +214,33 @@ class Sampler:
             self._unkillable.append(reader)
         self._start_at_s = 0.0
         self._start_if_due()  # at once: the other devices must keep their cadence
+        return sweeps
+
+    def _patience_s(self, reader: ReaderProcess, call: Call) -> float:
+        if reader.ticks:
+            return self.hang_s
+        return INIT_HANG_S if call.call == "Init" else max(self.hang_s, OPEN_HANG_S)
+
+    def _interrupted(self) -> list[Sweep]:
+        """What a reader read before it hung or ended: it counts."""
+        samples, self._partial = tuple(self._partial), []
+        return [Sweep(samples)] if samples else []
+
+    def _health(self, device: str) -> DeviceHealth:
+        """Of a device by UUID, or by `index N` where the reader did not get to its UUID."""
+        known = {f"index {info.index}": uuid for uuid, info in self.infos.items()}
+        return self.devices.setdefault(known.get(device, device), DeviceHealth())
+
+    def _index(self, device: str) -> int:
+        info = self.infos.get(device)
+        return info.index if info is not None else int(device.removeprefix("index "))
+
+    def _with_all_xids(self, sample: DeviceSample) -> DeviceSample:
+        """XIDs since the agent started, whichever reader saw them."""
+        if sample.xid_counts is None:
+            return sample
+        self._xids_now[sample.uuid] = sample.xid_counts
+        return replace(sample, xid_counts=self._xids.get(sample.uuid, Counter()) + Counter(sample.xid_counts))
 
     def _ended(self, reader: ReaderProcess, reason: str) -> None:
         reader.reaped(1.0)
@@ -215,6 +266,11 @@ class Sampler:
         if reader is not None and not reader.stop():
             self._unkillable.append(reader)
 
+    def _stop_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.stop()
+
     def _drive_probe(self) -> None:
         """Try one device that does not answer; what answers comes back into the sweep."""
         now_s = time.monotonic()
@@ -226,15 +282,17 @@ class Sampler:
         answer = self._probe.answer()
         if answer is None:
             return
-        uuid, self._probe = self._probe.uuid, None
-        device = self.devices[uuid]
+        name, self._probe = self._probe.device, None
+        device = self.devices.get(name)
+        if device is None:
+            return  # it has a UUID by now
         if not answer or device.up:
             device.probed_in_vain(now_s)
             return
         device.probe_at_s = now_s + GONE_RESTART_S
         if device.excluded and self._reader is not None:
             device.excluded = False
-            self._reader.order(include=uuid)
+            self._reader.order(include=name)
         elif self._reader is not None:
             # A fresh process sees it and ours does not: NVML has to be opened anew.
             self._stop_reader()

@@ -1,0 +1,70 @@
+"""Messages of the reader survive the pipe; what is none is told so."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_agent import reader_wire as wire
+from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
+
+law = settings(deadline=None, max_examples=100)
+words = st.text(max_size=40)
+numbers = st.none() | st.integers(0, 2**64)
+infos = st.builds(DeviceInfo, words, st.integers(0, 64), words, words, words, words, *[numbers] * 4, mig_enabled=st.booleans())
+samples = st.builds(
+    DeviceSample,
+    words,
+    st.integers(0, 2**63),
+    st.integers(0, 2**63),
+    *[numbers] * 14,
+    xid_counts=st.none() | st.dictionaries(st.integers(1, 200), st.integers(0, 10**6)),
+    processes=st.none() | st.lists(st.builds(ProcessUse, st.integers(0, 2**31), numbers, numbers)).map(tuple),
+    absent=st.dictionaries(words, words, max_size=4),
+)
+messages = st.one_of(
+    samples,
+    st.builds(wire.Hello, words, st.lists(infos, max_size=3).map(tuple)),
+    st.builds(wire.Gone, words, words, words),
+    st.builds(wire.Tick, st.integers(0, 2**63), st.floats(0, 1e6)),
+    st.builds(wire.Fatal, words, words),
+)
+
+
+@law
+@given(messages)
+def test_a_message_comes_out_as_it_went_in(message):
+    line = wire.encode(message)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert wire.decode(line) == message
+
+
+@law
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.integers() | words, lambda x: st.lists(x) | st.dictionaries(words, x)).map(
+        lambda v: json.dumps(v).encode()
+    )
+)
+def test_what_is_no_message_is_a_value_error_and_nothing_else(line):
+    with pytest.raises(ValueError):
+        wire.decode(line)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"k": "sample"},
+        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "what": 1},
+        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "processes": [1]},
+        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "xid": 5},
+        {"k": "gone"},
+        {"k": "hello", "driver": "x", "devices": [{"uuid": "x"}]},
+        {"k": []},
+    ],
+)
+def test_a_message_with_wrong_parts_is_a_value_error(body):
+    with pytest.raises(ValueError):
+        wire.decode(json.dumps(body).encode())

@@ -1,0 +1,203 @@
+"""The sampler with real reader processes on a plant: whatever one device does, the others keep their cadence."""
+
+import os
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.energy_agent.nodes import instants, make_plant, poll_for, poll_until, sampling
+
+PERIODS_NS = 1_000_000_000
+
+
+def up(sampler, count):
+    return lambda _: sum(d.up for d in sampler.devices.values()) == count and sampler.node.up
+
+
+def missed_periods(sweeps, uuid):
+    """The most periods in a row without a reading: a reading belongs to the second that it falls in."""
+    seconds = [t // PERIODS_NS for t in instants(sweeps, uuid)]
+    assert len(seconds) > 2, f"{uuid} is hardly read at all"
+    return max(b - a for a, b in pairwise(seconds)) - 1
+
+
+def children(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_device_that_hangs_is_named_the_others_keep_their_cadence_and_it_comes_back(tmp_path):
+    with make_plant(tmp_path) as plant, sampling(tmp_path, hang_s=0.6) as sampler:
+        sweeps = poll_until(sampler, up(sampler, 4))
+        bad = plant.uuid(1)
+        plant.fault(1, "hang")
+        sweeps += poll_until(sampler, lambda _: not sampler.devices[bad].up)
+        assert "hangs" in sampler.devices[bad].reason
+        sweeps += poll_for(sampler, 1.5)
+        assert [u for u, d in sampler.devices.items() if not d.up] == [bad]
+        plant.clear(1)
+        sweeps += poll_until(sampler, up(sampler, 4), seconds=25)
+        for gpu in (0, 2, 3):
+            assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
+        assert sampler.node.up
+
+
+def test_devices_that_answer_with_errors_are_named_the_others_go_on_and_all_come_back(tmp_path):
+    faults = {
+        1: ("lost", "GPU_IS_LOST"),
+        2: ("reset_required", "RESET_REQUIRED"),
+        3: ("timeout", "TIMEOUT"),
+        4: ("unknown_error", "UNKNOWN"),
+    }
+    with make_plant(tmp_path, count=6) as plant, sampling(tmp_path) as sampler:
+        sweeps = poll_until(sampler, up(sampler, 6))
+        for gpu, (kind, _) in faults.items():
+            plant.fault(gpu, kind)
+        sweeps += poll_until(sampler, up(sampler, 2))
+        for gpu, (_, word) in faults.items():
+            assert word in sampler.devices[plant.uuid(gpu)].reason
+        sweeps += poll_for(sampler, 1.5)
+        for gpu in faults:
+            plant.clear(gpu)
+        sweeps += poll_until(sampler, up(sampler, 6), seconds=25)
+        for gpu in (0, 5):
+            assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
+
+
+def test_a_device_that_hangs_in_every_call_when_the_agent_starts_silences_nobody(tmp_path):
+    with make_plant(tmp_path) as plant:
+        plant.fault(1, "hang")
+        with sampling(tmp_path, hang_s=0.5) as sampler:
+            poll_until(sampler, up(sampler, 3), seconds=20)
+            assert [(name, "hangs" in d.reason) for name, d in sampler.devices.items() if not d.up] == [("index 1", True)]
+            plant.clear(1, "hang")
+            poll_until(sampler, up(sampler, 4), seconds=25)
+            assert set(sampler.devices) == {plant.uuid(g) for g in range(4)} == set(sampler.infos)
+
+
+def test_a_device_that_is_lost_when_a_reader_starts_hides_no_other_and_comes_back_described(tmp_path):
+    with make_plant(tmp_path) as plant:
+        plant.fault(1, "lost")
+        with sampling(tmp_path) as sampler:
+            poll_until(sampler, up(sampler, 3))
+            assert sampler.devices[plant.uuid(3)].up
+            (lost,) = [d for d in sampler.devices.values() if not d.up]
+            assert "GPU_IS_LOST" in lost.reason
+            plant.clear(1, "lost")
+            poll_until(sampler, up(sampler, 4), seconds=25)
+            assert sampler.infos[plant.uuid(1)].index == 1
+
+
+def test_a_reader_that_is_killed_is_replaced_and_knows_what_is_excluded(tmp_path):
+    with make_plant(tmp_path) as plant, sampling(tmp_path) as sampler:
+        sweeps = poll_until(sampler, up(sampler, 4))
+        plant.fault(2, "hang")
+        sweeps += poll_until(sampler, lambda _: not sampler.devices[plant.uuid(2)].up)
+        sweeps += poll_until(sampler, lambda s: len(s) >= 2)
+        for _ in range(2):
+            restarts, pid = sampler.node.restarts_total, sampler.reader_pid
+            os.kill(pid, signal.SIGKILL)
+            sweeps += poll_until(sampler, lambda _, was=restarts: sampler.node.restarts_total > was)
+            sweeps += poll_until(sampler, lambda s: len(s) >= 2)
+            assert sampler.reader_pid != pid
+        for gpu in (0, 1, 3):
+            assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
+        assert not sampler.devices[plant.uuid(2)].up
+        plant.clear(2, "hang")
+        poll_until(sampler, up(sampler, 4), seconds=25)
+
+
+@pytest.mark.parametrize("call", ["nvmlEventSetWait_v2", pytest.param("nvmlDeviceRegisterEvents", marks=pytest.mark.proof)])
+def test_events_that_hang_cost_the_events_and_no_reading(tmp_path, call):
+    with make_plant(tmp_path, count=2) as plant:
+        plant.fault(0, "hang", call=call)
+        with sampling(tmp_path, hang_s=0.5) as sampler:
+            poll_until(sampler, lambda s: len(instants(s, plant.uuid(1))) >= 2, seconds=20)
+        plant.clear(0)
+
+
+def test_xids_are_counted_on_across_readers(tmp_path):
+    with make_plant(tmp_path, count=2) as plant, sampling(tmp_path) as sampler:
+        uuid = plant.uuid(0)
+
+        def counts(sweeps):
+            return [dict(s.xid_counts) for w in sweeps for s in w.samples if s.uuid == uuid and s.xid_counts is not None]
+
+        poll_until(sampler, up(sampler, 2))
+        plant.fault(0, "xid", value=31)
+        poll_until(sampler, lambda s: {31: 1} in counts(s))
+        os.kill(sampler.reader_pid, signal.SIGKILL)
+        poll_until(sampler, lambda s: len(s) >= 2)
+        plant.fault(0, "xid", value=31)
+        poll_until(sampler, lambda s: {31: 2} in counts(s))
+
+
+def test_a_driver_that_does_not_answer_is_named_and_found_again(tmp_path):
+    with make_plant(tmp_path, count=2) as plant:
+        plant.fault(0, "driver_mismatch")
+        with sampling(tmp_path) as sampler:
+            poll_until(sampler, lambda _: "LIB_RM_VERSION_MISMATCH" in sampler.node.reason)
+            assert not sampler.node.up
+            plant.clear(0, "driver_mismatch")
+            poll_until(sampler, up(sampler, 2), seconds=20)
+
+
+def test_release_lets_go_of_the_driver_and_resume_comes_back(tmp_path):
+    with make_plant(tmp_path, count=2), sampling(tmp_path) as sampler:
+        poll_until(sampler, up(sampler, 2))
+        sampler.release("released on request")
+        assert sampler.reader_pid is None
+        assert children(os.getpid()) == []
+        assert poll_for(sampler, 1.2) == []
+        assert {d.reason for d in sampler.devices.values()} == {"released on request"}
+        sampler.resume()
+        poll_until(sampler, up(sampler, 2))
+
+
+def test_orders_reach_a_reader_that_is_late(tmp_path):
+    """Each sweep takes longer than the period, so the reader never waits: it must look at its input all the same."""
+    with make_plant(tmp_path, count=2) as plant, sampling(tmp_path, period_ns=100_000_000, hang_s=2.0) as sampler:
+        poll_until(sampler, up(sampler, 2))
+        plant.fault(0, "latency", call="nvmlDeviceGetFieldValues", value=250)
+        poll_for(sampler, 1.0)
+
+        def listed(sweeps):
+            return any(s.processes is not None for w in sweeps for s in w.samples if s.uuid == plant.uuid(1))
+
+        sampler.list_processes()
+        poll_until(sampler, listed, seconds=2.5)  # the reader's own turn comes every 5 s
+
+
+@pytest.mark.proof
+def test_a_call_that_hangs_for_a_minute(tmp_path):
+    with make_plant(tmp_path) as plant, sampling(tmp_path) as sampler:
+        sweeps = poll_until(sampler, up(sampler, 4))
+        plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
+        sweeps += poll_for(sampler, 60)
+        plant.clear(1)
+        sweeps += poll_until(sampler, up(sampler, 4), seconds=65)
+        for gpu in (0, 2, 3):
+            assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
+
+
+def test_stopping_ends_every_child_even_while_a_device_hangs(tmp_path):
+    with make_plant(tmp_path, count=2) as plant, sampling(tmp_path) as sampler:
+        poll_until(sampler, up(sampler, 2))
+        plant.fault(0, "hang")
+        began = time.monotonic()
+        poll_until(sampler, lambda _: not sampler.devices[plant.uuid(0)].up)
+        poll_for(sampler, 1.3)  # a probe hangs as well by now
+        sampler.stop()
+        assert children(os.getpid()) == []
+        assert time.monotonic() - began < 30
+        plant.clear(0)
