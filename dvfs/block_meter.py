@@ -29,6 +29,11 @@ class BlockMeter:
         return [b for b in self._blocks if b.pair not in self._spoiled]
 
     @property
+    def spoiled(self) -> int:
+        """How many pairs are left out because the setting was not as scheduled."""
+        return len(self._spoiled)
+
+    @property
     def done(self) -> bool:
         """Whether the schedule is over."""
         return self._next >= len(self._schedule)

@@ -7,7 +7,7 @@ so a refused write is tried again after a while, and a release never waits. A gr
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from dvfs.block_meter import BlockMeter
@@ -21,6 +21,9 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.types import Action
 from energy_agent.core.units import HZ_PER_MHZ, split_integer
+
+_EDGE_NS = NS // 4
+"""Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
 
 
 class Actuator(Protocol):
@@ -137,7 +140,7 @@ class Governor:
     def savings(self) -> dict[str, Saving]:
         """The verdict on each group that has a schedule of paired blocks, as of now; final once the schedule is over."""
         return {
-            name: group.verdict or estimate(group.meter.blocks, sum(d.enforced_uj for d in group.devices.values()))
+            name: group.verdict or _verdict(group, group.meter)
             for name, group in self._groups.items()
             if group.meter is not None
         }
@@ -149,11 +152,11 @@ class Governor:
         if decision.action != "hold":
             group.wanted = decision.settings
         if group.meter is None and group.wanted and self._config.schedule:
-            group.meter = BlockMeter(self._config.schedule, now)
+            group.meter = BlockMeter(self._config.schedule, now - _EDGE_NS)
         slot = group.meter.slot(now) if group.meter else None
-        wanted = {} if slot is not None and not slot.on else group.wanted
-        if slot is not None and not slot.on and decision.action == "set":
-            decision = Decision("hold", "block_off")
+        wanted = group.wanted
+        if slot is not None and not slot.on and group.wanted:
+            wanted, decision = {}, Decision("hold", "block_off")
         for device in group.devices.values():
             device.decisions[self._config.policy, decision.action, decision.reason] += 1
         if self._config.mode is Mode.ENFORCE:
@@ -258,7 +261,7 @@ class Governor:
     def _conclude(self, group: _Group, meter: BlockMeter) -> None:
         """The schedule is over: book what is proven so far, once; from now on by the proven ratio, so counters never fall."""
         enforced = [d.enforced_uj for d in group.devices.values()]
-        group.verdict = estimate(meter.blocks, sum(enforced))
+        group.verdict = _verdict(group, meter)
         if group.verdict.reason:
             return
         saved, extra = split_integer(group.verdict.claimable_uj, enforced), split_integer(group.verdict.extra_uj, enforced)
@@ -278,6 +281,10 @@ class Governor:
     def _log(self, group: _Group, device: str, action: str, setting: Setting, outcome: str) -> None:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
         self._actions.append(Action(self._clock.utc_ns(), device, self._config.policy, action, text, outcome, group.workload))
+
+
+def _verdict(group: _Group, meter: BlockMeter) -> Saving:
+    return replace(estimate(meter.blocks, sum(d.enforced_uj for d in group.devices.values())), spoiled=meter.spoiled)
 
 
 def _shown(setting: Setting | None) -> dict[str, int]:

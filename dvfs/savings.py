@@ -70,6 +70,7 @@ class Saving:
     claimable_uj: int = 0
     extra_uj: int = 0
     reason: str = ""
+    spoiled: int = 0  # pairs left out because the setting was not as scheduled
 
 
 def blocks(seed: int, pairs: int, seconds: float, settle_s: float) -> list[Slot]:
