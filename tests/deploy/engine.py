@@ -1,0 +1,96 @@
+"""A Docker engine of the test's own: its data, its socket, its end. It touches neither the host's firewall nor its bridges."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import eventually, need_program
+
+ROOT = Path(__file__).parents[2]
+RUNTIME_DEPENDENCIES = ("nvidia-ml-py>=12.560,<14", "prometheus-client>=0.22,<1", "pydantic>=2.9,<3", "PyYAML>=6,<7")
+PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+
+
+class Engine:
+    """Runs `docker` against the engine on `socket`."""
+
+    def __init__(self, docker: str, socket: Path, environ: dict[str, str]) -> None:
+        self._docker = docker
+        self._environ = os.environ | {"DOCKER_HOST": f"unix://{socket}"} | environ
+
+    def run(self, *arguments: str | Path, timeout: float = 120, stdin: int = subprocess.DEVNULL) -> str:
+        """Output of `docker ARGUMENTS`; fails with what it said."""
+        done = subprocess.run(
+            [self._docker, *map(str, arguments)],
+            env=self._environ, cwd=ROOT, stdin=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"docker {' '.join(map(str, arguments))}: {done.stderr[-3000:]}{done.stdout[-1000:]}"
+        return done.stdout
+
+    def compose(self, *arguments: str | Path, timeout: float = 120) -> str:
+        """`docker compose` on the repository's file."""
+        return self.run("compose", "--project-name", "wattlens-test", *arguments, timeout=timeout)
+
+
+@contextmanager
+def engine(folder: Path, environ: dict[str, str]) -> Iterator[Engine]:
+    """An engine with its data in `folder`; everything that it started ends with it."""
+    dockerd, docker = need_program("dockerd"), need_program("docker")
+    socket = folder / "docker.sock"
+    with (folder / "dockerd.log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [
+                dockerd, "--host", f"unix://{socket}", "--data-root", folder / "data", "--exec-root", folder / "exec",
+                "--pidfile", folder / "dockerd.pid", "--bridge=none", "--iptables=false", "--ip6tables=false",
+                "--ip-forward=false", "--ip-masq=false",
+            ],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        found = Engine(docker, socket, environ)
+        eventually(lambda: daemon.poll() is not None or socket.exists(), 30)
+        found.run("version")
+        try:
+            yield found
+        finally:
+            found.compose("down", "--volumes", "--timeout", "3")
+    finally:
+        daemon.terminate()
+        try:
+            daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)  # a gigabyte of layers
+
+
+def make_wheels(folder: Path, python: str) -> None:
+    """Wheels of the product and of what it needs at run time, for the image's Python (such as 3.13)."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    abi = f"cp{python.replace('.', '')}"
+    platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
+    target = ["--python-version", python, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none", *platforms]
+    for command in (
+        [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        [*pip, "download", "--only-binary=:all:", "--dest", str(folder), *target, *RUNTIME_DEPENDENCIES],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def import_build_image(docker: Engine, folder: Path, tag: str) -> None:
+    """A Debian with Python and a C compiler, made from packages; no registry is asked."""
+    archive = folder / "build.tar"
+    command = [
+        need_program("mmdebstrap"), "--quiet", "--variant=minbase", "--include=python3-venv,gcc,libc6-dev",
+        "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+        "trixie", str(archive),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    docker.run("import", archive, tag)
+    archive.unlink()
