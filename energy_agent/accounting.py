@@ -5,7 +5,7 @@ cannot be written the rows wait, and are committed whole as soon as that is poss
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from energy_agent.core.snapshot import (
     DeviceView,
@@ -20,8 +20,6 @@ from energy_agent.core.types import (
     Action,
     DeviceInfo,
     DeviceSample,
-    Entry,
-    Gap,
     Identity,
     Method,
     SourceHealth,
@@ -33,24 +31,12 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
+from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
 
+UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
 FORGET_EVERY = 64  # snapshots between looking for processes that have ended
-PENDING_MAX = 20_000
-"""Rows that wait for a journal that cannot be written: about 40 minutes of eight devices at 1 Hz."""
-
-
-@dataclass(slots=True)
-class Pending:
-    """What is not committed yet."""
-
-    entries: list[Entry] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    tokens: list[Tokens] = field(default_factory=list)
-    actions: list[Action] = field(default_factory=list)
-    facts: list[WorkloadFacts] = field(default_factory=list)
-    devices: list[DeviceFacts] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -59,16 +45,14 @@ class _DeviceEnergy:
 
     by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
     unheld: int = 0
-    unattributed: dict[str, int] = field(
-        default_factory=lambda: {s.unattributed_reason: 0 for s in State if s.unattributed_reason is not None}
-    )
+    unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNATTRIBUTED.values(), 0))
 
     def add(self, state: State, method: Method, uj: int) -> None:
         self.by_method[method] = self.by_method.get(method, 0) + uj
         if state is State.UNHELD:
             self.unheld += uj
-        elif state.unattributed_reason is not None:
-            self.unattributed[state.unattributed_reason] += uj
+        elif state in UNATTRIBUTED:
+            self.unattributed[UNATTRIBUTED[state]] += uj
 
 
 class Accountant:
@@ -98,13 +82,15 @@ class Accountant:
         self._sequence = 0
         self._states: dict[str, str] = {}
         self._committed_states: dict[str, str] = {}
+        self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
 
     def restore(self, states: Mapping[str, str], totals: Totals) -> list[str]:
         """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew)."""
         unreadable = []
         for uuid, text in states.items():
             try:
-                self._accounts[uuid] = DeviceAccount.restore(text, self._sensor_for)
+                account = self._accounts[uuid] = DeviceAccount.restore(text, self._sensor_for)
+                self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
             except ValueError:
                 unreadable.append(uuid)
         self._committed_states = dict(states)
@@ -114,7 +100,7 @@ class Accountant:
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
         """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
-        changed = False
+        held: set[tuple[int, int]] = set()
         for sample in samples:
             account = self._account(sample.uuid, infos)
             if account is None:
@@ -124,16 +110,19 @@ class Accountant:
                 self._learn(fresh)
             elif "processes" in sample.absent:
                 account.holders = DeviceHolders(None, State.UNKNOWN_HOLDER)
-            elif any(not self._holders.alive(p) for p in account.holders.processes):
-                changed = True
+            elif sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
+                held.update(account.holders.processes)
             if account.holders.holding is not None:
                 for workload in account.holders.holding.weights:
                     self._seen_ns[workload] = sample.t_ns
             entries, gap = account.feed(sample, self._identity.boot_id)
-            self._pending.entries.extend(entries)
+            if sample.uuid not in self._committed_states:
+                self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
+            for entry in entries:
+                self._pending.add(entry)
             if gap is not None:
                 self._pending.gaps.append(gap)
-        return changed
+        return any(not self._holders.alive(process) for process in held)
 
     def add_tokens(self, tokens: Iterable[Tokens]) -> None:
         """Book tokens."""
@@ -154,19 +143,16 @@ class Accountant:
 
         From the last committed reading the counter bridges to the next one, so that no joule is lost and memory stays bounded.
         """
-        if len(self._pending.entries) < PENDING_MAX:
+        if not self._pending.let_go():
             return
-        self._pending.entries.clear()
-        self._pending.gaps.clear()
-        for uuid, text in self._committed_states.items():
-            account = DeviceAccount.restore(text, self._sensor_for)
-            account.sample, account.holders = self._accounts[uuid].sample, self._accounts[uuid].holders
-            self._accounts[uuid] = account
+        for uuid, account in self._accounts.items():
+            account.step_back(self._committed_states[uuid])
 
     def committed(self) -> None:
         """The batch is in the journal: now it counts."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
+        self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         for entry in p.entries:
             key = (entry.device, entry.workload, entry.state, entry.method)
             self._energy[key] = self._energy.get(key, 0) + entry.energy_uj
@@ -257,17 +243,21 @@ class Accountant:
         reason = "" if up else (health.reason if health is not None else "not found by the driver")
         if up and account.meter is not None and account.meter.blind_ns:
             up, reason = False, "sensor stuck: counter and power stand still"
+        event_ns, xid = self._shown.get(uuid, ({}, {}))
+        sample = account.sample if up else None
+        if sample is not None and sample.xid_counts is not None:
+            sample = replace(sample, xid_counts=xid)  # the reader counts from its start, we across restarts
         return DeviceView(
             info=account.info,
             up=up,
             reason=reason,
-            sample=account.sample if up else None,
+            sample=sample,
             energy_uj=own.by_method if up else {},
             unheld_uj=own.unheld,
             unattributed_uj=own.unattributed,
             gain_uncertainty_ratio=self._gain.get(uuid, self._default_gain),
             edge_uj=account.edge_uj,
-            event_ns=dict(account.event_ns),
+            event_ns=event_ns,
             gap_bound_uj=self._gap_uj.get(uuid, 0),
         )
 

@@ -4,8 +4,8 @@ Pure. `restore` and `dump` are each other's inverse; the text is what the journa
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap
@@ -31,6 +31,9 @@ class SensorFor:
         return Sensor(TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
+
+
 @dataclass(slots=True)
 class DeviceAccount:
     """What the agent knows of one device."""
@@ -43,14 +46,15 @@ class DeviceAccount:
     held_before: Holding | None = None  # holders at the last booked edge
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
-    _xid_seen: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
+    _xid_seen: dict[int, int] = field(default_factory=dict)
+    _events_boot_ns: int | None = None  # when event reasons were last read
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
         """Book one reading."""
         self._count_events(sample)
-        known_percent = sample.gpu_percent if sample.gpu_percent is not None else self._last_percent()
-        step: Step = advance(self.meter, replace(sample, gpu_percent=known_percent), self.sensor, boot_id)
+        read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
+        step: Step = advance(self.meter, read, self.sensor, boot_id)
         self.meter = step.state
         self._remember(sample)
         if step.interval is None:
@@ -74,8 +78,8 @@ class DeviceAccount:
 
     def _count_events(self, sample: DeviceSample) -> None:
         if sample.event_reasons is not None:
-            before = self.sample.boot_ns if self.sample is not None else sample.boot_ns
-            elapsed = max(0, min(sample.boot_ns - before, self.sensor.gap_ns))
+            before_ns, self._events_boot_ns = self._events_boot_ns, sample.boot_ns
+            elapsed = max(0, min(sample.boot_ns - before_ns, self.sensor.gap_ns)) if before_ns is not None else 0
             for bit, name in EVENT_REASONS.items():
                 # Sampled: the reason is taken to have held since the last reading. An unset one appears at 0.
                 self.event_ns[name] = self.event_ns.get(name, 0) + (elapsed if sample.event_reasons & bit else 0)
@@ -85,22 +89,26 @@ class DeviceAccount:
                 self.xid[code] = self.xid.get(code, 0) + (count - seen if count >= seen else count)
             self._xid_seen = dict(sample.xid_counts)
 
+    def step_back(self, text: str) -> None:
+        """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on."""
+        then = DeviceAccount.restore(text, lambda _: self.sensor)
+        self.meter, self.held_before = then.meter, then.held_before
+
     def dump(self) -> str:
         """The part that survives, as JSON."""
         held = None if self.held_before is None else sorted(self.held_before.weights)
-        return json.dumps(
+        return _encode(
             {
-                "info": asdict(self.info),
-                "meter": asdict(self.meter) if self.meter is not None else None,
+                "info": _shallow(self.info),
+                "meter": _shallow(self.meter) if self.meter is not None else None,
                 "held": held,
                 "event_ns": self.event_ns,
                 "xid": sorted(self.xid.items()),
-            },
-            separators=(",", ":"),
+            }
         )
 
     @classmethod
-    def restore(cls, text: str, sensor_for: SensorFor) -> "DeviceAccount":
+    def restore(cls, text: str, sensor_for: Callable[[DeviceInfo], Sensor]) -> "DeviceAccount":
         """An account as it was at the last commit.
 
         Raises:
@@ -116,6 +124,11 @@ class DeviceAccount:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a device state: {error!r}") from error
         return account
+
+
+def _shallow(value: DeviceInfo | MeterState) -> dict[str, Any]:
+    """Like asdict, for fields that are plain: every second for every device, it need not copy deeply."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _known(body: Mapping[str, Any], kind: type) -> dict[str, Any]:
