@@ -1,0 +1,224 @@
+"""The house: who may import whom, what is pure, how long a file is, what is in the wheel, and that importing does nothing."""
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("wattlens", "energy_agent", "dvfs", "dashboards", "reports")
+MAX_LINES = 320
+LONGER = {"energy_agent/sim/plant.py": 420}  # one class over one C interface
+
+# Layer -> what of our own packages it may import (prefixes); the first layer that matches a module is its own.
+LAYERS = [
+    ("energy_agent.core", ("energy_agent.core",)),
+    ("energy_agent.metering", ("energy_agent.core", "energy_agent.metering")),
+    ("energy_agent.factors", ("energy_agent.core", "energy_agent.factors")),
+    ("energy_agent.hw", ("energy_agent.core", "energy_agent.hw")),
+    ("energy_agent.ledger", ("energy_agent.core", "energy_agent.ledger")),
+    ("energy_agent.exposition", ("energy_agent.core",)),
+    ("energy_agent", ("energy_agent",)),
+    ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw")),
+    ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands
+    ("dvfs", ("dvfs", "energy_agent.core")),
+    ("dashboards", ("dashboards", "energy_agent.core.signals")),
+    ("reports", ("reports", "energy_agent.core", "energy_agent.ledger", "energy_agent.factors")),
+    ("wattlens", PACKAGES),
+]
+# Within energy_agent, hardware is reached by sources, the simulator and the reader's side alone.
+MAY_SEE_HW = (
+    "energy_agent.hw",
+    "energy_agent.sources",
+    "energy_agent.sim",
+    "energy_agent.reader",
+    "dvfs.actuator",
+    "dvfs.knobs",
+    "wattlens",
+)
+SEE_NVML_ABI = ("energy_agent.device_account",)  # names of the event bits
+CLOCKS_AND_IO = {
+    "time", "threading", "random", "logging", "socket", "subprocess", "os", "pathlib", "sqlite3", "select", "multiprocessing",
+    "asyncio", "io", "shutil", "tempfile", "urllib", "http", "mmap", "signal", "secrets", "uuid",
+}  # fmt: skip
+PURE = (
+    "energy_agent.core", "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
+    "energy_agent.device_account", "energy_agent.pending", "energy_agent.holders.cgroup", "energy_agent.hw.nvml_abi",
+    "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
+    "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "reports.facts", "reports.figures", "reports.sections",
+)  # fmt: skip
+ONE_HOME = {
+    "pynvml": {"energy_agent/hw/nvml_real.py"},
+    "codecarbon": None,
+    "duckdb": None,
+    "pyarrow": None,
+    "fsspec": None,
+    "jinja2": None,
+    "grafana_foundation_sdk": None,
+    "torch": None,
+}
+"""Heavy libraries: None where any one file may be the home. Each import stands in a function."""
+HEAVY = (*ONE_HOME, "google.protobuf", "grpc", "pandas", "numpy", "matplotlib", "rich", "prometheus_client", "requests")
+
+
+def files(*packages):
+    return sorted(p for package in packages for p in (ROOT / package).rglob("*.py"))
+
+
+def module_of(path):
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """(module, node, at import time) of every import; `from a import b` counts as a.b."""
+    tree = ast.parse(path.read_text())
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node, id(node) not in inside
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node, id(node) not in inside
+
+
+def below(module, *prefixes):
+    return any(module == p or module.startswith(f"{p}.") for p in prefixes)
+
+
+PRODUCT = files(*PACKAGES)
+
+
+def ids(paths):
+    return [str(p.relative_to(ROOT)) for p in paths]
+
+
+def test_the_five_packages_are_there():
+    assert {module_of(p).partition(".")[0] for p in PRODUCT} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
+def test_a_module_imports_only_what_its_layer_may(path):
+    module = module_of(path)
+    layer, allowed = next((name, may) for name, may in LAYERS if below(module, name) or module.startswith(f"{name}_"))
+    for target, node, _ in imports(path):
+        if below(target, *PACKAGES):
+            assert below(target, *allowed), f"{path.name}:{node.lineno}: {layer} may not import {target}"
+        if below(target, "energy_agent.hw") and not module.startswith(MAY_SEE_HW):
+            assert module in SEE_NVML_ABI, f"{path.name}:{node.lineno}: {module} may not see {target}"
+            assert below(target, "energy_agent.hw.nvml_abi")
+
+
+PURE_FILES = [p for p in PRODUCT if below(module_of(p), *PURE) and module_of(p) != "energy_agent.core.plugin"]
+
+
+@pytest.mark.parametrize("path", PURE_FILES, ids=ids(PURE_FILES))
+def test_a_pure_module_knows_no_clock_io_thread_or_chance(path):
+    for target, node, _ in imports(path):
+        assert target.partition(".")[0] not in CLOCKS_AND_IO, f"{path.name}:{node.lineno}: pure modules do not import {target}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"open", "print", "input"}, f"{path.name}:{node.lineno}: {node.func.id}() is I/O"
+
+
+@pytest.mark.parametrize("library", ONE_HOME)
+def test_a_heavy_library_has_one_home_and_is_imported_when_needed(library):
+    homes = {}
+    for path in PRODUCT:
+        for target, node, at_import in imports(path):
+            if below(target, library) and not _type_checking(path, node):
+                homes.setdefault(str(path.relative_to(ROOT)), []).append(at_import)
+    wanted = ONE_HOME[library]
+    if wanted is not None:
+        assert set(homes) == wanted
+    else:
+        assert len(homes) <= 1, f"{library} is imported in {sorted(homes)}"
+    assert not any(at for found in homes.values() for at in found), f"{library} is loaded by an import in {sorted(homes)}"
+
+
+def _type_checking(path, node):
+    for test in ast.walk(ast.parse(path.read_text())):
+        if isinstance(test, ast.If) and ast.unparse(test.test).endswith("TYPE_CHECKING"):
+            return any(getattr(n, "lineno", -1) == node.lineno for n in ast.walk(test))
+    return False
+
+
+ALL = files(*PACKAGES, "tests", "benchmarks")
+
+
+@pytest.mark.parametrize("path", ALL, ids=ids(ALL))
+def test_nobody_mocks_pickles_or_evaluates(path):
+    banned = {"pickle", "marshal", "shelve", "unittest.mock"}
+    for target, node, _ in imports(path):
+        assert not below(target, *banned), f"{path.name}:{node.lineno}: {target}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec"}, f"{path.name}:{node.lineno}: {node.func.id}"
+        for keyword in node.keywords:
+            shell = keyword.arg == "shell" and getattr(keyword.value, "value", None) is True
+            assert not shell, f"{path.name}:{node.lineno}: shell=True"
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
+def test_a_file_is_short_named_for_what_it_is_and_says_why_it_exists(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < LONGER.get(str(path.relative_to(ROOT)), MAX_LINES)
+    assert not {"utils", "helpers", "manager", "util", "helper"} & set(path.stem.split("_"))
+    assert path.stem not in sys.stdlib_module_names - {"types", "signal"} or below(module_of(path), *PACKAGES)
+    if path.name != "__init__.py":
+        assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+
+
+def test_importing_the_product_loads_nothing_heavy_and_does_nothing():
+    """Every module is imported in one fresh process, which afterwards has no thread, child, file or heavy library more."""
+    names = [module_of(p) for p in PRODUCT if p.name != "__main__.py"]
+    code = f"""
+import importlib, os, sys, threading
+sys.path.insert(0, {str(ROOT)!r})
+before = set(os.listdir("/proc/self/fd"))
+for name in {names!r}:
+    importlib.import_module(name)
+heavy = [m for m in {HEAVY!r} if m in sys.modules]
+assert not heavy, heavy
+assert threading.active_count() == 1, threading.enumerate()
+assert set(os.listdir("/proc/self/fd")) == before
+with open("/proc/self/task/%d/children" % os.getpid()) as children:
+    assert children.read() == ""
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_wheel_holds_the_five_packages_and_nothing_else(tmp_path):
+    pytest.importorskip("hatchling")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {n.partition("/")[0] for n in names if ".dist-info/" not in n} == set(PACKAGES)
+    assert not [n for n in names if n.endswith((".so", ".o", ".pyc"))]
+    assert any(n.endswith("sim/native/plant.h") for n in names), "the simulator's C source is package data"
