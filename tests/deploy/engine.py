@@ -65,7 +65,15 @@ def engine(folder: Path, environ: dict[str, str]) -> Iterator[Engine]:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)  # a gigabyte of layers
+        _unmount_below(folder)
+        shutil.rmtree(folder)  # a gigabyte of layers
+
+
+def _unmount_below(folder: Path) -> None:
+    """The engine mounts its data folder onto itself and leaves it so; deepest first."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted((p for p in points if Path(p).is_relative_to(folder)), reverse=True):
+        subprocess.run(["umount", point], check=True, timeout=10)
 
 
 def make_wheels(folder: Path, python: str) -> None:
