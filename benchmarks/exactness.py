@@ -1,0 +1,274 @@
+"""Exactness under fire: random SIGKILLs of agent and reader, counter resets, a GPU lost and back, against the plant's truth.
+
+Run from the repository's root: python -m benchmarks.exactness [--seconds 600] [--kills 50] [--seed N] [--json]
+
+Truth is the simulator's: what each counter published (`sensed`), what it never will (`unseen`) and what the GPU really drew,
+all sampled beside the run and interpolated at the first and the last reading that the ledger holds. What is demanded:
+
+- the ledger's total is within 0.1 % of what the counters should have reported;
+- the stated interval of every device and of the total holds the energy really drawn;
+- conservation is ==, the chain verifies, no counter of /metrics ever falls, and no device is booked more than its counter had.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from benchmarks.running import AgentProcess, children
+from energy_agent.core.units import joules
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows import Cell
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.plant import Plant
+from wattlens.summary import Summary, summarise
+
+SCENARIO = {
+    "boards": [
+        {"count": 4, "sku": "H100-SXM5-80GB", "counter_model": "full"},
+        {"count": 2, "sku": "H100-SXM5-80GB", "counter_model": "sampled"},
+        {"count": 1, "sku": "A100-SXM4-80GB", "counter_model": "sampled"},
+        {"count": 1, "sku": "V100-SXM2-16GB"},
+    ],
+    "workloads": [
+        {"name": "train", "kind": "training", "gpus": [0, 1], "step_s": 0.5, "checkpoint_every_s": 30, "checkpoint_s": 2.0},
+        {"name": "chat", "kind": "serving", "gpus": [2], "cgroup": "docker", "model": "Qwen/Qwen3-32B", "rate_per_s": 3.0},
+        {"name": "fast", "kind": "burst", "gpus": [3], "on_s": 0.3, "off_s": 0.2, "jitter": 0.5},
+        {"name": "mid", "kind": "burst", "gpus": [4], "cgroup": "kubepods", "on_s": 1.1, "off_s": 0.7, "jitter": 0.5},
+        {"name": "slow", "kind": "burst", "gpus": [5], "on_s": 6.0, "off_s": 4.0, "jitter": 0.5},
+        {"name": "note", "kind": "notebook", "gpus": [6]},
+    ],
+}
+LOST_GPU, RESET_GPUS = 4, (0, 2, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The truth of one GPU at an instant, uJ."""
+
+    t_ns: int
+    true_uj: int
+    sensed_uj: int
+    unseen_uj: int
+
+
+class TruthRecorder(threading.Thread):
+    """Samples the plant at about 50 Hz."""
+
+    def __init__(self, plant: Plant) -> None:
+        super().__init__(daemon=True)
+        self._plant = plant
+        self.ended = threading.Event()
+        self.points: dict[str, list[Point]] = {plant.uuid(i): [] for i in range(plant.count)}
+
+    def run(self) -> None:
+        """Until `ended`."""
+        while not self.ended.wait(0.02):
+            for gpu, points in enumerate(self.points.values()):
+                t = self._plant.truth(gpu)
+                points.append(Point(t.t_ns, t.true_uj, t.sensed_uj, t.unseen_uj))
+
+    def at(self, uuid: str, t_ns: int) -> Point:
+        """Interpolated between the two samples around an instant."""
+        points = self.points[uuid]
+        i = min(max(bisect_right(points, t_ns, key=lambda p: p.t_ns), 1), len(points) - 1)
+        a, b = points[i - 1], points[i]
+        x = min(1.0, max(0.0, (t_ns - a.t_ns) / max(1, b.t_ns - a.t_ns)))
+        mix = [
+            round(u + x * (v - u)) for u, v in ((a.true_uj, b.true_uj), (a.sensed_uj, b.sensed_uj), (a.unseen_uj, b.unseen_uj))
+        ]
+        return Point(t_ns, *mix)
+
+
+class Scraper(threading.Thread):
+    """Reads /metrics four times a second through every restart and remembers what fell."""
+
+    def __init__(self, agent: AgentProcess) -> None:
+        super().__init__(daemon=True)
+        self.agent = agent
+        self.ended = threading.Event()
+        self.fallen: list[str] = []
+        self.scrapes = 0
+        self._highest: dict[object, float] = {}
+
+    def run(self) -> None:
+        """Until `ended`."""
+        while not self.ended.wait(0.25):
+            try:
+                page = self.agent.page()
+            except (OSError, ValueError):
+                continue  # between a kill and the restart
+            self.scrapes += 1
+            for key, value in page.items():
+                if key[0].endswith("_joules_total") or key[0].endswith("tokens_total"):
+                    if value < self._highest.get(key, value):
+                        self.fallen.append(f"{key}: {self._highest[key]} -> {value}")
+                    self._highest[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it. Errors are relative to what the counters should have reported."""
+
+    seconds: float
+    agent_kills: int
+    reader_kills: int
+    resets: int
+    scrapes: int
+    ledger_j: float
+    sensor_j: float
+    error_total: float
+    error_worst_device: float
+    low_j: float
+    true_j: float
+    high_j: float
+    total_held: bool
+    devices_held: int
+    devices: int
+    overbooked: int
+    gap_bound_j: float
+    unseen_j: float
+    conserved: bool
+    chain_faults: int
+    fell: int
+
+    @property
+    def ok(self) -> bool:
+        """Everything that is demanded."""
+        held = self.total_held and self.devices_held == self.devices
+        clean = self.conserved and not (self.chain_faults or self.fell or self.overbooked)
+        return abs(self.error_total) <= 0.001 and held and clean
+
+
+def run(seconds: float, kills: int, seed: int) -> Result:
+    """One run in a temporary folder."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="wattlens-exact-") as folder:
+        base = Path(folder)
+        (base / "scenario.yaml").write_text(yaml.safe_dump({"description": "exactness", "seed": seed} | SCENARIO))
+        with SimulatedNode.start(str(base / "scenario.yaml"), base / "node") as node, node.plant() as plant:
+            return _under_fire(base, node, plant, seconds, kills, rng)
+
+
+def _under_fire(base: Path, node: SimulatedNode, plant: Plant, seconds: float, kills: int, rng: random.Random) -> Result:
+    agent, truth = _agent(base, node), TruthRecorder(plant)
+    truth.start()
+    time.sleep(0.2)
+    agent.start()
+    scraper = Scraper(agent)
+    scraper.start()
+    time.sleep(2.0)
+    began, done = time.monotonic(), {"agent": 0, "reader": 0, "reset": 0}
+    for at_s, what in _timeline(seconds, kills, rng):
+        time.sleep(max(0.0, began + at_s - time.monotonic()))
+        _strike(what, agent, node, done)
+    time.sleep(max(0.0, began + seconds - time.monotonic()))
+    agent.stop()
+    scraper.ended.set()
+    scraper.join()
+    truth.ended.set()
+    truth.join()
+    return _judge(agent, truth, seconds, done, scraper)
+
+
+def _agent(base: Path, node: SimulatedNode) -> AgentProcess:
+    from energy_agent.holders.cgroup import membership
+
+    chat = node.workload("chat")
+    member = membership(f"0::{chat['cgroup']}")
+    assert member is not None
+    config = {
+        "node": {"name": "exact"},
+        "holders": {"period_s": 2},
+        "ledger": {"segment_s": 20},
+        "tokens": [{"workload": member.name, "url": chat["metrics_url"]}],
+    }
+    (base / "agent.yaml").write_text(yaml.safe_dump(config))
+    return AgentProcess(node.directory, base / "state", base / "agent.yaml")
+
+
+def _timeline(seconds: float, kills: int, rng: random.Random) -> list[tuple[float, str]]:
+    """When what happens: kills at random, resets in the middle, one GPU lost for a tenth of the time."""
+    events = [(rng.uniform(0.02, 0.95) * seconds, rng.choice(("agent", "reader"))) for _ in range(kills)]
+    events += [(rng.uniform(0.2, 0.9) * seconds, f"reset:{gpu}") for gpu in RESET_GPUS]
+    lost_s = rng.uniform(0.2, 0.6) * seconds
+    events += [(lost_s, "lost"), (lost_s + max(3.0, 0.1 * seconds), "found")]
+    return sorted(events)
+
+
+def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str, int]) -> None:
+    if what == "agent":
+        agent.kill()
+        done["agent"] += 1
+        agent.start()
+    elif what == "reader":
+        for pid in children(agent.pid)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            done["reader"] += 1
+    elif what == "lost":
+        node.fault(LOST_GPU, "lost")
+    elif what == "found":
+        node.clear(LOST_GPU, "lost")
+        done["reset"] += 1
+    else:
+        node.fault(int(what.partition(":")[2]), "counter_reset")
+        done["reset"] += 1
+
+
+def _judge(agent: AgentProcess, truth: TruthRecorder, seconds: float, done: dict[str, int], scraper: Scraper) -> Result:
+    found: Summary = summarise(agent.state)
+    spans: dict[str, tuple[int, int]] = {}
+    for located in read_rows(agent.state):
+        if isinstance(located.row, Cell):
+            run_, had = located.row.run, spans.get(located.row.device)
+            first, last = (
+                (run_.start_ns, run_.end_ns) if had is None else (min(had[0], run_.start_ns), max(had[1], run_.end_ns))
+            )
+            spans[located.row.device] = first, last
+    worst, sensor, true, held, over, unseen = 0.0, 0, 0, 0, 0, 0
+    for device, bounds in found.devices:
+        start, end = (truth.at(device, t) for t in spans[device])
+        sensed, drawn = end.sensed_uj - start.sensed_uj, end.true_uj - start.true_uj
+        sensor, true, unseen = sensor + sensed, true + drawn, unseen + end.unseen_uj - start.unseen_uj
+        worst = max(worst, abs(bounds.energy_uj - sensed) / sensed)
+        held += bounds.low_uj <= drawn <= bounds.high_uj
+        over += bounds.energy_uj > sensed + bounds.edge_uj
+    total = found.total
+    return Result(
+        seconds, done["agent"], done["reader"], done["reset"], scraper.scrapes,
+        joules(total.energy_uj), joules(sensor), (total.energy_uj - sensor) / sensor, worst,
+        joules(total.low_uj), joules(true), joules(total.high_uj), total.low_uj <= true <= total.high_uj,
+        held, len(found.devices), over, joules(total.gap_bound_uj), joules(unseen),
+        found.conserved, len(found.chain_faults), len(scraper.fallen),
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a run; 1 if it falls short."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(arguments)
+    result = run(args.seconds, args.kills, args.seed)
+    if args.json:
+        print(json.dumps(asdict(result) | {"ok": result.ok}))
+    else:
+        for name, value in (asdict(result) | {"ok": result.ok}).items():
+            print(f"{name:20} {value}")
+    return 0 if result.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
