@@ -3,6 +3,7 @@
 One thread owns the accounts and the journal. Scrapes read the last snapshot from other threads and never wait for it.
 """
 
+import gc
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from energy_agent.token_poller import TokenPoller
 log = logging.getLogger("wattlens.agent")
 
 COMMIT_NS = NS_PER_S
+COSTS_S = 10.0  # what we cost need not be known every second: knowing it costs too
 RELEASE_FILE = "release.json"
 
 
@@ -35,6 +37,24 @@ class Steer(Protocol):
 
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def stop(self) -> list[Action]: ...  # noqa: D102
+
+
+class Wake:
+    """Ends the loop's wait: a select is resumed after a signal handler, so the handler has to make a descriptor ready."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        """End the wait that is under way, or the next one."""
+        os.eventfd_write(self.fd, 1)
+
+    def drain(self) -> None:
+        """Forget the rings."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
 
 
 @dataclass(slots=True)
@@ -60,12 +80,15 @@ class Agent:
     steer: Steer | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     reload_wanted: threading.Event = field(default_factory=threading.Event)
+    _wake: Wake = field(default_factory=Wake)
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["Agent"], None] | None = None
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
     _said: dict[str, str] = field(default_factory=dict)
     _next_release_check_s: float = 0.0
+    _next_costs_s: float = 0.0
+    _own_costs: tuple[ProcessCost, ...] = ()
 
     def run(self) -> None:
         """Until `stopping` is set; then the open hour becomes a segment and every child ends.
@@ -75,14 +98,18 @@ class Agent:
         """
         segment_ns = self.config.ledger.segment_s * NS_PER_S
         next_seal_ns = (self.clock.utc_ns() // segment_ns + 1) * segment_ns
-        next_commit_ns = 0
+        next_commit_ns = self.clock.utc_ns()
+        self.sampler.wake = (self._wake.fd,)
+        gc.freeze()  # what is loaded by now lives as long as the agent
         try:
             while not self.stopping.is_set():
                 if self.reload_wanted.is_set():
                     self.reload_wanted.clear()
                     self._reload()
                 self._obey_release()
-                sweeps = self.sampler.poll(0.25)
+                left_s = (next_commit_ns + COMMIT_NS // 2 - self.clock.utc_ns()) / NS_PER_S
+                sweeps = self.sampler.poll(max(0.02, self.clock.real_seconds(left_s)))
+                self._wake.drain()
                 self._refuse_if_no_driver()
                 for sweep in sweeps:
                     if self.accountant.feed(sweep.samples, self.sampler.infos):
@@ -104,6 +131,16 @@ class Agent:
             self.tokens.stop()
             self.sampler.stop()
             self.journal.close()
+
+    def stop(self) -> None:
+        """End the loop; may be called from a signal handler or another thread."""
+        self.stopping.set()
+        self._wake.ring()
+
+    def reload_soon(self) -> None:
+        """Read the configuration again; may be called from a signal handler or another thread."""
+        self.reload_wanted.set()
+        self._wake.ring()
 
     def _commit_and_publish(self) -> None:
         self.accountant.add_tokens(self.tokens.drain())
@@ -204,8 +241,11 @@ class Agent:
             log.info("%s: ok", about)
 
     def _costs(self) -> tuple[ProcessCost, ...]:
-        pids = {"agent": os.getpid(), "reader": self.sampler.reader_pid}
-        return tuple(c for name, pid in pids.items() if pid is not None and (c := _cost(name, pid)) is not None)
+        if time.monotonic() >= self._next_costs_s:
+            self._next_costs_s = time.monotonic() + COSTS_S
+            pids = {"agent": os.getpid(), "reader": self.sampler.reader_pid}
+            self._own_costs = tuple(c for n, pid in pids.items() if pid is not None and (c := _cost(n, pid)) is not None)
+        return self._own_costs
 
 
 def _cost(name: str, pid: int) -> ProcessCost | None:

@@ -26,7 +26,6 @@ from dataclasses import replace
 from energy_agent import reader_wire as wire
 from energy_agent.clock import clock_for
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import DeviceSample
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
@@ -116,17 +115,16 @@ class Reader:
                 reader = self._reader(index)
                 if reader is None:
                     continue
-                sample = reader.read(full=full, list_processes=list_processes)
+                xids = self._xids.get(reader.uuid)
+                messages.append(
+                    reader.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
+                )
             except DeviceGone as gone:
                 self._readers.pop(index, None)
                 messages.append(wire.Gone(self._name(index), gone.reason, gone.call))
             except NvmlError as error:
                 self._readers.pop(index, None)
                 messages.append(wire.Gone(self._name(index), error.name, error.call))
-            else:
-                if full:
-                    sample = _with_xids(sample, self._xids.get(reader.uuid))
-                messages.append(sample)
         if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
             messages.insert(0, self._hello())
             self._watch_xids()
@@ -185,10 +183,6 @@ class Reader:
                 self._xids.setdefault(uuid, Counter())[xid] += 1
         except NvmlError:
             self._watch_xids()
-
-
-def _with_xids(sample: DeviceSample, counts: Counter[int] | None) -> DeviceSample:
-    return sample if counts is None else replace(sample, xid_counts=dict(counts))
 
 
 def next_tick_ns(now_ns: int, period_ns: int) -> int:

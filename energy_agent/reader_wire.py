@@ -52,6 +52,7 @@ class Fatal:
     call: str
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
 Message = Hello | DeviceSample | Gone | Tick | Fatal
 
 
@@ -78,7 +79,7 @@ def encode(message: Message) -> bytes:
         body = {"k": "tick", "sequence": message.sequence, "nvml_s": message.nvml_s}
     else:
         body = {"k": "fatal", "reason": message.reason, "call": message.call}
-    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+    return _encode(body).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:

@@ -240,6 +240,8 @@ class Sampler:
         if sample.xid_counts is None:
             return sample
         self._xids_now[sample.uuid] = sample.xid_counts
+        if sample.uuid not in self._xids:
+            return sample
         return replace(sample, xid_counts=self._xids.get(sample.uuid, Counter()) + Counter(sample.xid_counts))
 
     def _ended(self, reader: ReaderProcess, reason: str) -> None:

@@ -4,7 +4,7 @@ A call that answers NOT_SUPPORTED or NO_PERMISSION is off for this device and as
 with that reason. A call that says the device itself is gone ends the reading with DeviceGone. Nothing is ever guessed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,10 @@ class DeviceReader:
         self._utilization_since_us = 0
         self.info = self._describe()
 
-    def read(self, *, full: bool, list_processes: bool = False) -> DeviceSample:
+    def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
         """Read the device: energy and power always, the rest when `full`, holders when asked or when memory use says so.
+
+        `xid_counts` are the XID events seen so far, which come by another way, and go into a full sample as they are.
 
         Raises:
             DeviceGone: the device is lost; nothing of this reading counts.
@@ -79,6 +81,7 @@ class DeviceReader:
             moved = used is not None and (
                 self._memory_at_list_b is None or abs(used - self._memory_at_list_b) >= NEW_PROCESS_MEMORY_B
             )
+            values["xid_counts"] = xid_counts
             if list_processes or moved:
                 values["processes"] = self._processes(absent)
                 self._memory_at_list_b = used
@@ -140,9 +143,8 @@ class DeviceReader:
         return tuple(ProcessUse(pid, memory, sm.get(pid)) for pid, memory in processes)
 
     def _call(self, name: str, call: str, ask: Callable[[object], Any], values: dict[str, Any], absent: dict[str, str]) -> None:
-        off = self._off.get(call)
-        now_ns = self._clock.boot_ns()
-        if off is not None and now_ns < off.retry_ns:
+        off = self._off.get(call) if self._off else None
+        if off is not None and self._clock.boot_ns() < off.retry_ns:
             absent[name] = off.reason
             return
         self._mark(call)
@@ -152,10 +154,12 @@ class DeviceReader:
             self._gone(error)
             absent[name] = error.name
             if error.code in OFF:
-                self._off[call] = _Off(error.name, now_ns + RETRY_OFF_NS)
+                self._off[call] = _Off(error.name, self._clock.boot_ns() + RETRY_OFF_NS)
             return
-        absent.pop(name, None)
-        self._off.pop(call, None)
+        if off is not None:
+            del self._off[call]
+        if absent:
+            absent.pop(name, None)
 
     def _gone(self, error: NvmlError) -> None:
         if error.code in GONE:

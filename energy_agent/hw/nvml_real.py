@@ -59,6 +59,7 @@ class RealNvml:
             except OSError as error:
                 raise NvmlError(nvml_abi.LIBRARY_NOT_FOUND, str(library)) from error
         self._nvml: Any = pynvml
+        self._error: Any = pynvml.NVMLError
 
     def init(self) -> None:
         """Start NVML. Calls nest; each needs its `shutdown`."""
@@ -222,8 +223,10 @@ class RealNvml:
         self._call("nvmlDeviceResetGpuLockedClocks", device)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        with _translated(self._nvml, name):
+        try:  # written out: a context manager costs more than most of these calls
             return getattr(self._nvml, name)(*arguments)
+        except self._error as error:
+            raise NvmlError(int(error.value), name) from None
 
 
 class _XidEventSet:
