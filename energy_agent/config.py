@@ -13,11 +13,37 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from energy_agent.core.errors import UsageError
 
 MAX_CONFIG_B = 1 << 20
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME)]
+Ratio = Annotated[float, Field(ge=0, le=0.5)]
+
+
+_PORT = r"(0|[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+_LISTEN = rf"^\S+:{_PORT}$"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without what a configuration does not need: repeated keys, and aliases, of which a few fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As in the base class, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"alias '*{event.anchor}' is not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in the base class, but a key that stands there twice is an error."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Node(_Section):
@@ -40,10 +66,10 @@ class NvmlSource(_Section):
     on_start_failure: Literal["fail", "skip", "retry"] = Field(
         "retry", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
     )
-    gain_uncertainty_ratio: float = Field(
-        0.05, ge=0, le=0.5, description="systematic error of a board's sensor that was never calibrated, as a ratio"
+    gain_uncertainty_ratio: Ratio = Field(
+        0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
     )
-    calibration: dict[str, float] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
+    calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
 
 
 class Sources(_Section):
@@ -70,15 +96,17 @@ class TokenSource(_Section):
 class Ledger(_Section):
     """The book of record."""
 
-    disk_budget_mib: int = Field(512, ge=16, description="the journal's size limit; sealed rows go first, unsealed never")
-    keep_hours: int = Field(48, ge=1, description="how long sealed rows stay in the journal")
-    segment_s: int = Field(3600, ge=10, description="length of a segment")
+    disk_budget_mib: int = Field(
+        512, ge=16, le=1 << 20, description="the journal's size limit; sealed rows go first, unsealed never"
+    )
+    keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
+    segment_s: int = Field(3600, ge=10, le=24 * 3600, description="length of a segment")
 
 
 class Web(_Section):
     """/metrics, /healthz, /readyz."""
 
-    listen: str = Field("127.0.0.1:9479", pattern=r"^\S+:\d{1,5}$", description="ADDRESS:PORT; port 0 takes a free one")
+    listen: str = Field("127.0.0.1:9479", pattern=_LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
 
 
 class DvfsGroup(_Section):
@@ -148,10 +176,13 @@ def parse(raw: bytes, name: str = "configuration") -> Config:
         UsageError: not UTF-8, not YAML, an unknown key or a wrong value.
     """
     try:
-        data = yaml.safe_load(raw.decode("utf-8"))
+        data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
         raise UsageError(f"{name} is not UTF-8 text") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date or number
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        # All but the first: an impossible date, number or tag, which PyYAML passes on as it comes.
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = getattr(error, "problem", None) or " ".join(str(error).split())
@@ -181,8 +212,14 @@ def _explain(error: ValidationError) -> str:
     elif first["type"] == "missing":
         message = f"key {key!r} is missing"
     else:
-        message = f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {str(first['input'])[:80]!r}"
+        message = f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}"
     return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "a huge number"
+    return repr(value)[:80] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

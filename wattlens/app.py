@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -78,7 +79,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     simulated = options.simulate is not None
     identity = Identity(
         cluster=config.node.cluster,
-        node=config.node.name or os.environ.get("NODE_NAME") or socket.gethostname(),
+        node=_node_name(config),
         boot_id=clock.boot_id(),
         version=wattlens.__version__,
         simulated=simulated,
@@ -114,6 +115,14 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
 
         agent.steer = Steering(config.dvfs, clock, tokens, state)
     return agent
+
+
+def _node_name(config: Config) -> str:
+    name = config.node.name or os.environ.get("NODE_NAME") or socket.gethostname()
+    if not re.fullmatch(configuration.NAME, name) or name.endswith("\n"):
+        origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"
+        raise UsageError(f"{origin} {name[:80]!r} is no name of letters, digits, '.', '_' and '-', 63 at most; set node.name")
+    return name
 
 
 def simulated_environ(directory: Path | None) -> dict[str, str]:

@@ -1,0 +1,236 @@
+"""Every wrong configuration is one clear line that names the key or the file, and exit code 2 at the real command line."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+
+from energy_agent import config
+from energy_agent.core.errors import UsageError
+
+# What stands in the file -> what the line has to name.
+WRONG = {
+    "samplng: {}": ["'samplng'", "did you mean 'sampling'?"],
+    "sampling: {perod_s: 1}": ["'sampling.perod_s'", "did you mean 'period_s'?"],
+    "sources: {nvml: {on_start_falure: fail}}": ["'sources.nvml.on_start_falure'", "'on_start_failure'"],
+    "zzz: 1": ["'zzz'", "known keys: dvfs, holders, ledger, node, sampling, sources, tokens, web"],
+    "sampling: {period_s: 0}": ["'sampling.period_s'", "0.05", "got 0"],
+    "sampling: {period_s: -1}": ["'sampling.period_s'"],
+    "sampling: {period_s: 61}": ["'sampling.period_s'", "60"],
+    "sampling: {period_s: fast}": ["'sampling.period_s'", "'fast'"],
+    "sampling: {period_s: .nan}": ["'sampling.period_s'"],
+    "sampling: {period_s: .inf}": ["'sampling.period_s'"],
+    "sampling: {period_s: [1]}": ["'sampling.period_s'", "a list"],
+    "sampling: 5": ["'sampling'"],
+    "sampling:": ["'sampling'"],
+    "sources: {nvml: {on_start_failure: maybe}}": ["on_start_failure", "'fail', 'skip' or 'retry'", "'maybe'"],
+    "sources: {nvml: {gain_uncertainty_ratio: 0.6}}": ["gain_uncertainty_ratio", "0.5"],
+    "sources: {nvml: {calibration: {GPU-x: -1}}}": ["calibration.GPU-x"],
+    "sources: {nvml: {calibration: {GPU-x: .nan}}}": ["calibration.GPU-x"],
+    "node: {name: 'a/b'}": ["'node.name'", "'a/b'"],
+    "node: {cluster: ''}": ["'node.cluster'"],
+    "node: {cluster: '../../x'}": ["'node.cluster'"],
+    "web: {listen: 9479}": ["'web.listen'"],
+    "web: {listen: ':9479'}": ["'web.listen'"],
+    "web: {listen: 'a:70000'}": ["'web.listen'"],
+    "web: {listen: 'a:b'}": ["'web.listen'"],
+    "ledger: {disk_budget_mib: 1}": ["'ledger.disk_budget_mib'", "16"],
+    "ledger: {disk_budget_mib: 99999999999999999999}": ["'ledger.disk_budget_mib'"],
+    "ledger: {keep_hours: 99999999999999}": ["'ledger.keep_hours'"],
+    "ledger: {segment_s: 1}": ["'ledger.segment_s'"],
+    "tokens: [{url: 'http://x/metrics'}]": ["'tokens.0.workload'", "missing"],
+    "tokens: [{workload: w, url: 'ftp://x'}]": ["'tokens.0.url'"],
+    "tokens: [{workload: w, url: 'http://x', prot: 1}]": ["'tokens.0.prot'"],
+    "tokens: {workload: w}": ["'tokens'"],
+    "dvfs: {mode: enfroce}": ["'dvfs.mode'", "'enfroce'"],
+    "dvfs: {groups: [{name: g, devices: []}]}": ["'dvfs.groups.0.devices'"],
+    "dvfs: {blocks: {pair: 3}}": ["'dvfs.blocks.pair'", "'pairs'"],
+    "a: 1\nb: 2\nc: 3": ["(and 2 more)"],
+    "sampling: {period_s: 1, period_s: 2}": ["'period_s' stands there twice", "line 1"],
+    "sampling: {}\nsampling: {}": ["'sampling' stands there twice", "line 2"],
+    "1: 2": ["1"],
+    "- sampling": ["must be a mapping", "list"],
+    "just text": ["must be a mapping", "str"],
+    "sampling: [": ["not valid YAML", "line 1"],
+    "sampling:\n\tperiod_s: 1": ["not valid YAML", "line 2"],
+    "sampling: {period_s: 'x": ["not valid YAML"],
+    "a: !!python/object/apply:os.system ['true']": ["not valid YAML"],
+    "a: !!timestamp x": ["not valid YAML"],
+    "a: !!int ''": ["not valid YAML"],
+    "a: !!bool x": ["not valid YAML"],
+    "a: 2001-99-99": ["not valid YAML"],
+    "a: 1" + ":1" * 300 + ".0": ["not valid YAML"],
+    "a: " + "9" * 5000: ["not valid YAML"],
+    "sampling: {period_s: 0x" + "f" * 5000 + "}": ["'sampling.period_s'"],
+    "a: " + "[" * 20_000: ["nested too deeply"],
+    "a: &a {}\nb: *a": ["alias '*a'", "line 2"],
+    "? [a]\n: b": ["not valid YAML"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG, ids=lambda t: t[:40])
+def test_a_wrong_file_is_one_line_that_names_the_fault(tmp_path, text):
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert len(line) < 400
+    assert str(path) in line
+    for word in WRONG[text]:
+        assert word in line
+    assert caught.value.exit_code == 2
+
+
+def test_no_file_and_an_empty_file_are_the_defaults(tmp_path):
+    path = tmp_path / "agent.yaml"
+    for text in ("", "# nothing\n", "---\n", "{}"):
+        path.write_text(text)
+        assert config.load(path) == config.load(None) == config.Config()
+
+
+def test_a_full_file_is_read(tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text(
+        "node: {cluster: c1, name: gpu-17}\nsampling: {period_s: 0.1}\n"
+        "sources: {nvml: {on_start_failure: fail, calibration: {GPU-x: 0.01}}}\n"
+        "tokens: [{workload: w, url: 'http://127.0.0.1:8000/metrics'}]\nweb: {listen: '[::1]:0'}\n"
+        "dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}], blocks: {pairs: 4}}\n"
+    )
+    read = config.load(path)
+    assert (read.node.name, read.sampling.period_s, read.sources.nvml.calibration) == ("gpu-17", 0.1, {"GPU-x": 0.01})
+    assert read.tokens[0].server == "vllm"
+
+
+def _binary(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(bytes(range(256)) * 4)
+    return path
+
+
+def _nul(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(b"sampling:\x00 {}")
+    return path
+
+
+def _huge(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(b"#" * (config.MAX_CONFIG_B + 1))
+    return path
+
+
+def _endless(folder):
+    path = folder / "agent.yaml"
+    path.symlink_to("/dev/zero")
+    return path
+
+
+def _circle(folder):
+    path = folder / "agent.yaml"
+    path.symlink_to(path)
+    return path
+
+
+FILES = {
+    "missing": (lambda folder: folder / "none.yaml", "No such file"),
+    "a folder": (lambda folder: folder, "directory"),
+    "binary": (_binary, "not UTF-8"),
+    "with a NUL": (_nul, "not valid YAML"),
+    "huge": (_huge, "larger than"),
+    "endless": (_endless, "larger than"),
+    "a circle": (_circle, "symbolic links"),
+    "below a file": (lambda folder: _nul(folder) / "x.yaml", "Not a directory"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, kind):
+    make, word = FILES[kind]
+    path = make(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    assert str(path) in str(caught.value)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_few_lines_cannot_fill_the_memory():
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+    )
+    merges = "a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+    tracemalloc.start()
+    try:
+        for text in (bomb, merges):
+            with pytest.raises(UsageError):
+                config.parse(text.encode())
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def agent(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "wattlens", "agent", *map(str, arguments)],
+        capture_output=True, text=True, timeout=15, check=False, env=os.environ | environ,
+    )  # fmt: skip
+
+
+def assert_refused(done, *words):
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("wattlens: ")
+    for word in words:
+        assert str(word) in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sampling: {perod_s: 1}", ["'sampling.perod_s'", "'period_s'"]),
+        ("web: {listen: 'a:70000'}", ["'web.listen'"]),
+        ("tokens: [{workload: w, url: 'http://x/', server: vlm}]", ["tokens", "'vlm'", "vllm"]),
+        ("sampling: [", ["not valid YAML"]),
+    ],
+)
+def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, text, words):
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    assert_refused(agent("--config", path, "--state", tmp_path / "state"), *words)
+
+
+def test_the_command_line_names_a_file_that_is_not_there(tmp_path):
+    assert_refused(agent("--config", tmp_path / "none.yaml", "--state", tmp_path), tmp_path / "none.yaml", "No such file")
+
+
+def test_the_command_line_names_a_state_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_refused(agent("--state", tmp_path / "file"), tmp_path / "file")
+    assert_refused(agent("--state", tmp_path / "file" / "below"), tmp_path / "file" / "below")
+
+
+def test_the_command_line_names_a_node_that_does_not_run(tmp_path):
+    assert_refused(agent("--simulate", tmp_path, "--state", tmp_path / "state"), tmp_path, "wattlens sim start")
+
+
+@pytest.mark.parametrize("listen", ["nowhere", "127.0.0.1:99999", ":1", "127.0.0.1:x"])
+def test_the_command_line_names_a_wrong_address(tmp_path, listen):
+    assert_refused(agent("--listen", listen, "--state", tmp_path), "--listen", listen)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "x" * 80, "a\nb"])
+def test_a_node_name_of_the_environment_is_checked_as_that_of_the_file(tmp_path, name):
+    assert_refused(agent("--state", tmp_path, NODE_NAME=name), "NODE_NAME")
+
+
+@pytest.mark.parametrize("duration", ["10", "0s", "25h", "-5m", "1d", ""])
+def test_a_wrong_duration_of_a_release_is_named(tmp_path, duration):
+    assert_refused(agent("release", f"--for={duration}", "--state", tmp_path), "--for")
+
+
+def test_release_where_no_agent_is_says_so(tmp_path):
+    assert_refused(agent("release", "--state", tmp_path), tmp_path, "--state")
