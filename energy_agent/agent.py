@@ -98,7 +98,8 @@ class Agent:
         """
         segment_ns = self.config.ledger.segment_s * NS_PER_S
         next_seal_ns = (self.clock.utc_ns() // segment_ns + 1) * segment_ns
-        next_commit_ns = self.clock.utc_ns()
+        published_ns, last_sweep_ns = self.clock.utc_ns(), 0
+        answered: tuple[bool, ...] = (False,)
         self.sampler.wake = (self._wake.fd,)
         gc.freeze()  # what is loaded by now lives as long as the agent
         try:
@@ -107,7 +108,7 @@ class Agent:
                     self.reload_wanted.clear()
                     self._reload()
                 self._obey_release()
-                left_s = (next_commit_ns + COMMIT_NS // 2 - self.clock.utc_ns()) / NS_PER_S
+                left_s = (published_ns + COMMIT_NS * 3 // 2 - self.clock.utc_ns()) / NS_PER_S
                 sweeps = self.sampler.poll(max(0.02, self.clock.real_seconds(left_s)))
                 self._wake.drain()
                 self._refuse_if_no_driver()
@@ -115,9 +116,12 @@ class Agent:
                     if self.accountant.feed(sweep.samples, self.sampler.infos):
                         self.sampler.list_processes()
                 now_ns = self.clock.utc_ns()
-                # A sweep falls on the grid of the period; without one the deadline publishes what is known of the failure.
-                if (sweeps and now_ns >= next_commit_ns - COMMIT_NS // 10) or now_ns >= next_commit_ns + COMMIT_NS // 2:
-                    next_commit_ns = now_ns + COMMIT_NS
+                answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))
+                swept = bool(sweeps) and now_ns - last_sweep_ns >= COMMIT_NS * 9 // 10
+                # Without a sweep the deadline publishes what is known; who stopped answering is told at once.
+                if swept or answering != answered or now_ns >= published_ns + COMMIT_NS * 3 // 2:
+                    last_sweep_ns = now_ns if sweeps else last_sweep_ns
+                    answered, published_ns = answering, now_ns
                     self._commit_and_publish()
                 if now_ns >= next_seal_ns:
                     next_seal_ns = (now_ns // segment_ns + 1) * segment_ns

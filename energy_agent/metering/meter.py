@@ -6,7 +6,8 @@ Laws (tests/energy_agent/metering/test_meter.py):
   difference of the counter, however many readings lie between them; so a lost reading or a dead agent loses nothing.
 - Once: energy booked by integration while the counter stood still is subtracted again unless the counter is known not to have
   gone on behind its face; the doubt is a Gap.
-- Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset that nobody
+- Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
+  readings that follow each other is closed by instant power, within the same bounds. A reset that nobody
   can see (while nobody read, the counter grew past its old value) is the one exception.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
@@ -187,11 +188,29 @@ def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, boot_id:
     ceiling_uj = _ceiling_uj(sensor, duration_ns)
     if seen_uj > ceiling_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
         return _unseen(state, sample, sensor, duration_ns, reason, boot_id)
+    powered = state.power_mw is not None and sample.power_mw is not None
+    if boot_id == state.boot_id and powered and duration_ns <= sensor.gap_ns and not state.stuck:
+        return _over_reset(state, sample, sensor, duration_ns, seen_uj, ceiling_uj)
     booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
     gap = _gap(state, sample, sensor, duration_ns, ceiling_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
     return Step(_anchor(sample, boot_id, surplus), interval, gap)
+
+
+def _over_reset(
+    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, seen_uj: int, ceiling_uj: int
+) -> Step:
+    """A reset between two readings that follow each other: the counter lost a part of it, instant power saw both ends.
+
+    Its energy is at least what the counter shows and at most what the device can draw; the bound reaches to both.
+    """
+    estimate = _trapezoid(state, sample, sensor, duration_ns)
+    total_uj = max(estimate.energy_uj, seen_uj)
+    doubt_uj = max(total_uj - seen_uj, ceiling_uj - total_uj)
+    booked, surplus = _pay_back(total_uj, state.surplus_uj)
+    interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
+    return Step(_anchor(sample, state.boot_id, surplus), interval)
 
 
 def _unseen(

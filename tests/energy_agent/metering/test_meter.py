@@ -79,13 +79,31 @@ def test_at_resets_every_value_is_booked_once_and_the_bound_covers_what_nobody_s
     # A reset that cannot be seen from the readings is outside the law, as the module says.
     assume(all(board.counter_mj(a) > board.counter_mj(b) for a, b in spans if any(a < r <= b for r in resets)))
     metered = read(board, times)
-    once_mj = sum(b - a if b >= a else b for a, b in itertools.pairwise(shown))
-    unbooked = [b for a, b in itertools.pairwise(shown) if b < a]
+    for (_, before), (_, after) in itertools.pairwise(zip(times, shown, strict=True)):
+        if after >= before:
+            assert any(i.energy_uj == 1000 * (after - before) for i in metered.intervals) or after == before
     true_uj = board.true_uj(times[-1]) - board.true_uj(times[0])
-    assert metered.booked_uj in {1000 * once_mj, *(1000 * (once_mj - v) for v in unbooked)}
-    assert metered.booked_uj <= true_uj + EDGE_UJ
-    assert true_uj <= metered.booked_uj + metered.bound_uj + EDGE_UJ
+    doubt_uj = EDGE_UJ + metered.integration_error_uj
+    assert metered.booked_uj <= true_uj + doubt_uj
+    assert true_uj <= metered.booked_uj + metered.bound_uj + doubt_uj
     assert all(g.start_ns < g.end_ns for g in metered.gaps)
+
+
+def test_a_reset_between_two_close_readings_is_closed_by_instant_power():
+    board = BoardModel([(40_000, 400_000)], resets=[7_600])
+    metered = read(board, range(0, 20_000, 1_000))
+    true_uj = board.true_uj(19_000) - board.true_uj(0)
+    assert abs(metered.booked_uj - true_uj) <= EDGE_UJ  # the 0.6 s that the counter forgot are not missing
+    assert metered.gaps == []
+    assert [i.method for i in metered.intervals].count(Method.INTEGRATED) == 1
+
+
+def test_a_reset_while_nobody_read_leaves_a_gap_with_its_bound():
+    board = BoardModel([(40_000, 400_000)], resets=[7_600])
+    metered = read(board, [0, 1_000, 2_000, 12_000, 13_000])
+    unseen_uj = board.true_uj(13_000) - board.true_uj(0) - metered.booked_uj
+    assert unseen_uj > 5 * 400_000_000
+    assert unseen_uj <= metered.bound_uj
 
 
 stuck_windows = st.tuples(st.integers(1_000, 12_000), st.integers(2_600, 14_000), st.booleans(), st.booleans())
