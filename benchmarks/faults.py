@@ -1,0 +1,189 @@
+"""Every fault of the simulator on one GPU of eight, while the agent runs: what the others, the page and the recovery feel.
+
+Run from the repository's root: python -m benchmarks.faults [--hang 60] [--only KIND] [--json]
+
+The page is read five times a second. For each fault:
+
+- cadence: the longest time between two readings of any other GPU, in periods (1 s); 2 is one missed reading;
+- page: the slowest scrape;
+- absent: how long after the fault the GPU's power series is gone, where the fault takes it away; the bar is two periods;
+- told: source_down_info or gpu_absent_info names the GPU and the cause;
+- back: how long after the fault was cleared the series is there again, by the same agent process.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+from benchmarks.running import AgentProcess, Series
+from energy_agent.sim.node import SimulatedNode
+
+GPU = 3
+PERIOD_S = 1.0
+SETTLE_S = 4.0
+BACK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault, how long it stays, and what it must take away."""
+
+    kind: str
+    seconds: float
+    cause: str  # what the health must say, "" where the GPU stays whole
+    call: str = ""
+    value: int = 0
+    power_gone: bool = True
+
+
+CASES = (
+    Case("lost", 8, "GPU_IS_LOST"),
+    Case("hang", 60, "hangs"),
+    Case("hang", 8, "hangs", call="nvmlDeviceGetTemperatureV"),
+    Case("unknown_error", 6, "UNKNOWN"),
+    Case("reset_required", 6, "RESET_REQUIRED"),
+    Case("timeout", 6, "TIMEOUT"),
+    Case("not_supported", 14, "NOT_SUPPORTED", call="nvmlDeviceGetClockInfo", power_gone=False),
+    Case("no_permission", 14, "NO_PERMISSION", call="nvmlDeviceGetUtilizationRates", power_gone=False),
+    Case("stuck_sensor", 8, "stuck", value=0),
+    Case("stuck_sensor", 8, "stuck", value=1),
+    Case("counter_reset", 4, "", power_gone=False),
+    Case("xid", 4, "", value=79, power_gone=False),
+    Case("mig", 8, "NOT_SUPPORTED", value=2, power_gone=False),
+    Case("latency", 6, "", value=40, power_gone=False),
+    Case("driver_mismatch", 6, "", power_gone=False),
+)
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the page said, five times a second."""
+
+    uuid: str
+    slowest_s: float = 0.0
+    unanswered: int = 0
+    readings: dict[str, float] = field(default_factory=dict)
+    longest: float = 0.0
+    page: Series = field(default_factory=dict)
+
+    def look(self, agent: AgentProcess) -> None:
+        """One scrape."""
+        began = time.monotonic()
+        try:
+            self.page = agent.page(timeout_s=2.0)
+        except OSError:
+            self.unanswered += 1
+        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+        for (name, labels), value in self.page.items():
+            device = dict(labels).get("device")
+            if name == "wattlens_source_last_success_timestamp_seconds" and device and device != self.uuid:
+                before = self.readings.get(device, value)
+                self.longest = max(self.longest, (value - before) / PERIOD_S)
+                self.readings[device] = value
+        time.sleep(max(0.0, 0.2 - (time.monotonic() - began)))
+
+    def power(self) -> bool:
+        """Whether the GPU's power is on the page."""
+        return any(n == "wattlens_gpu_power_watts" and ("uuid", self.uuid) in k for n, k in self.page)
+
+    def told(self, cause: str) -> bool:
+        """Whether the page names the GPU and the cause."""
+        for name, labels in self.page:
+            if name in ("wattlens_source_down_info", "wattlens_gpu_absent_info"):
+                said = dict(labels)
+                if self.uuid in (said.get("device"), said.get("uuid")) and cause in said.get("reason", ""):
+                    return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one case."""
+
+    fault: str
+    cadence_periods: float
+    page_s: float
+    absent_s: float | None
+    told: bool
+    back_s: float | None
+    same_agent: bool
+    ok: bool
+
+
+def run(hang_s: float, only: str = "") -> list[Outcome]:
+    """All cases on one node with one agent."""
+    scenario = {"description": "faults", "seed": 5, "boards": [{"count": 8, "sku": "H100-SXM5-80GB"}], "workloads": [
+        {"name": "train", "kind": "training", "gpus": [0, 1, 2], "step_s": 0.4},
+        {"name": "note", "kind": "burst", "gpus": [GPU], "on_s": 0.5, "off_s": 0.4, "jitter": 0.5, "restart": "on-failure"},
+    ]}  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="wattlens-faults-") as folder:
+        base = Path(folder)
+        (base / "scenario.yaml").write_text(yaml.safe_dump(scenario))
+        with SimulatedNode.start(str(base / "scenario.yaml"), base / "node") as node:
+            agent = AgentProcess(node.directory, base / "state")
+            agent.start()
+            try:
+                time.sleep(SETTLE_S)
+                return [_case(case, hang_s, node, agent) for case in CASES if only in ("", case.kind)]
+            finally:
+                agent.stop()
+
+
+def _case(case: Case, hang_s: float, node: SimulatedNode, agent: AgentProcess) -> Outcome:
+    with node.plant() as plant:
+        watch = Watch(plant.uuid(GPU))
+    pid = agent.pid
+    for _ in range(10):
+        watch.look(agent)
+    seconds = hang_s if case.kind == "hang" and not case.call else case.seconds
+    node.fault(GPU, case.kind, call=case.call, value=case.value)
+    began, absent_s, told = time.monotonic(), None, not case.cause
+    while time.monotonic() - began < seconds:
+        watch.look(agent)
+        if absent_s is None and not watch.power():
+            absent_s = time.monotonic() - began
+        told = told or watch.told(case.cause)
+    node.clear(GPU)
+    cleared, back_s = time.monotonic(), None
+    while time.monotonic() - cleared < BACK_S and back_s is None:
+        watch.look(agent)
+        if watch.power() and not (case.cause and watch.told(case.cause)):
+            back_s = time.monotonic() - cleared
+    for _ in range(10):
+        watch.look(agent)
+    alive = agent.process is not None and agent.process.poll() is None and agent.pid == pid
+    gone_right = (absent_s is not None and absent_s <= 2 * PERIOD_S + 0.3) if case.power_gone else absent_s is None
+    ok = watch.longest <= 2.3 and watch.slowest_s <= 1.0 and not watch.unanswered and gone_right and told
+    ok = ok and back_s is not None and alive
+    name = f"{case.kind}{f' {case.call}' if case.call else ''}{f' {case.value}' if case.value else ''} {seconds:g} s"
+    return Outcome(
+        name, round(watch.longest, 2), round(watch.slowest_s, 3), absent_s and round(absent_s, 1), told,
+        back_s and round(back_s, 1), alive, ok,
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a line a fault; 1 if one falls short."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--hang", type=float, default=60.0, help="how long the hung call hangs, s")
+    parser.add_argument("--only", default="", metavar="KIND")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(arguments)
+    outcomes = run(args.hang, args.only)
+    if args.json:
+        print(json.dumps([asdict(o) for o in outcomes]))
+    else:
+        print(f"{'fault':44} {'cadence':>8} {'page s':>7} {'absent s':>9} {'told':>5} {'back s':>7}  ok")
+        for o in outcomes:
+            print(f"{o.fault:44} {o.cadence_periods:8} {o.page_s:7} {o.absent_s!s:>9} {o.told!s:>5} {o.back_s!s:>7}  {o.ok}")
+    return 0 if all(o.ok for o in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
