@@ -35,6 +35,7 @@ from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
 
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
+STUCK = "sensor stuck: counter and power stand still"
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
 FORGET_EVERY = 64  # snapshots between looking for processes that have ended
 
@@ -204,7 +205,7 @@ class Accountant:
             namespace_uj=self._by_namespace(),
             tokens=tuple(TokenCount(w, m, p, n) for (w, m, p), n in self._tokens.items()),
             facts=tuple(f for w, f in self._facts.items() if w in shown),
-            health=sources,
+            health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
             dvfs=dvfs,
             config_reload_ok=config_reload_ok,
@@ -237,12 +238,18 @@ class Accountant:
                 self._facts[fact.workload] = fact
                 self._pending.facts.append(fact)
 
+    def _with_sensor(self, source: SourceHealth) -> SourceHealth:
+        """A device that answers with a sensor that stands still is no source of energy."""
+        account = self._accounts.get(source.device)
+        stuck = source.up and account is not None and account.blind
+        return replace(source, up=False, reason=STUCK) if stuck else source
+
     def _view(self, account: DeviceAccount, health: DeviceHealth | None, own: _DeviceEnergy) -> DeviceView:
         uuid = account.info.uuid
         up = health is not None and health.up and account.sample is not None
         reason = "" if up else (health.reason if health is not None else "not found by the driver")
-        if up and account.meter is not None and account.meter.blind_ns:
-            up, reason = False, "sensor stuck: counter and power stand still"
+        if up and account.blind:
+            up, reason = False, STUCK
         event_ns, xid = self._shown.get(uuid, ({}, {}))
         sample = account.sample if up else None
         if sample is not None and sample.xid_counts is not None:

@@ -64,6 +64,11 @@ class DeviceAccount:
         self.edge_uj = step.interval.edge_uj
         return entries, step.gap
 
+    @property
+    def blind(self) -> bool:
+        """The sensor is stuck, and nothing can be booked until it moves again."""
+        return self.meter is not None and self.meter.blind_ns > 0
+
     def _last_percent(self) -> int | None:
         return self.sample.gpu_percent if self.sample is not None else None
 

@@ -10,7 +10,7 @@ import pytest
 from energy_agent.accounting import ENDED_STAYS_NS, Accountant
 from energy_agent.core.errors import JournalError
 from energy_agent.core.snapshot import LedgerStats
-from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, State, Tokens
+from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.device_account import SensorFor
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
@@ -255,7 +255,10 @@ def test_a_stuck_sensor_is_not_up_and_says_why(node):
             INFOS,
         )
     node.commit()
-    assert all(not v.up and "stuck" in v.reason for v in node.snapshot().devices)
+    answers = (SourceHealth("nvml", True), *(SourceHealth("nvml", True, u) for u in UUIDS))
+    snapshot = node.accountant.snapshot(T0 + node.now_s * SECOND, UP, answers, LedgerStats())
+    assert all(not v.up and "stuck" in v.reason for v in snapshot.devices)
+    assert [(h.up, "stuck" in h.reason) for h in snapshot.health] == [(True, False), (False, True), (False, True)]
 
 
 def test_an_ended_workload_stays_a_quarter_of_an_hour(node):

@@ -1,0 +1,165 @@
+"""The agent as a user runs it, on a simulated node: faults while it runs, kills, release, reload, its end."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
+from tests.support import eventually
+
+SCENARIO = """
+description: four boards, a training job on one
+boards: [{count: 4, sku: H100-SXM5-80GB}]
+seed: 5
+workloads: [{name: train, kind: training, gpus: [0], step_s: 0.3}]
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("node")
+    (folder / "scenario.yaml").write_text(SCENARIO)
+    with SimulatedNode.start(scenario.load(str(folder / "scenario.yaml")), folder / "node") as running:
+        yield running
+
+
+@pytest.fixture
+def plant(node):
+    with node.plant() as attached:
+        yield attached
+        for gpu in range(attached.count):
+            attached.clear(gpu)
+
+
+@pytest.fixture
+def agent(node, tmp_path):
+    with AgentProcess(tmp_path / "state", node.directory) as running:
+        yield running
+
+
+def ups(agent):
+    return {dict(labels)["uuid"]: value for labels, value in agent.series("wattlens_gpu_up").items()}
+
+
+def reasons(agent, uuid):
+    found = agent.series("wattlens_gpu_absent_info") | agent.series("wattlens_source_down_info")
+    return " ".join(dict(labels).get("reason", "") for labels in of_device(found, uuid))
+
+
+def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant):
+    uuids = [plant.uuid(g) for g in range(4)]
+    eventually(lambda: sum(ups(agent).values()) == 4)
+    plant.fault(1, "lost")
+    plant.fault(2, "hang")
+    plant.fault(3, "stuck_sensor")
+    eventually(lambda: [ups(agent)[u] for u in uuids] == [1, 0, 0, 0], seconds=20)
+    eventually(lambda: "GPU_IS_LOST" in reasons(agent, uuids[1]), seconds=5)
+    eventually(lambda: "hangs" in reasons(agent, uuids[2]), seconds=5)
+    eventually(lambda: "stuck" in reasons(agent, uuids[3]), seconds=5)
+    up = {dict(k)["device"]: v for k, v in agent.series("wattlens_source_up").items() if dict(k).get("device")}
+    assert up == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0}
+    energy = agent.series("wattlens_gpu_energy_joules_total")
+    assert of_device(energy, uuids[0])
+    assert not any(of_device(energy, u) for u in uuids[1:])
+    before = sum(of_device(energy, uuids[0]).values())
+    eventually(lambda: sum(of_device(agent.series("wattlens_gpu_energy_joules_total"), uuids[0]).values()) > before)
+    for gpu in (1, 2, 3):
+        plant.clear(gpu)
+    eventually(lambda: sum(ups(agent).values()) == 4, seconds=40)
+    for uuid in uuids[1:3]:
+        assert uuid in agent.log  # the log named it
+
+
+def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, plant):
+    uuid = plant.uuid(1)
+    plant.fault(1, "not_supported", call="nvmlDeviceGetTemperatureV")
+    plant.fault(1, "no_permission", call="nvmlDeviceGetComputeRunningProcesses_v3")
+    plant.fault(1, "mig", value=2)
+    plant.fault(1, "xid", value=48)
+    plant.fault(1, "counter_reset")
+    eventually(lambda: "NOT_SUPPORTED" in reasons(agent, uuid), seconds=10)
+    xids = "wattlens_gpu_xid_errors_total"
+    eventually(lambda: any(("xid", "48") in labels for labels in of_device(agent.series(xids), uuid)), seconds=5)
+    assert ups(agent)[uuid] == 1
+    assert of_device(agent.series("wattlens_gpu_power_watts"), uuid)
+    energy = "wattlens_gpu_energy_joules_total"  # power closes the stretch of the reset
+    eventually(lambda: _by_method(agent.series(energy), uuid)["integrated"] > 0, seconds=5)
+
+
+def _by_method(energy, uuid):
+    return {dict(labels)["method"]: value for labels, value in of_device(energy, uuid).items()}
+
+
+def test_killed_at_any_time_no_counter_falls_and_the_ledger_adds_up(node, plant, tmp_path):
+    agent = AgentProcess(tmp_path / "state", node.directory)
+    with agent:
+        eventually(lambda: sum(ups(agent).values()) == 4)
+        highest = agent.counters()
+        for kill_reader in (True, False, False):
+            if kill_reader:
+                os.kill(agent.children()[0], signal.SIGKILL)
+            else:
+                children = agent.children()
+                agent.kill()
+                eventually(lambda pids=children: not any(map(alive, pids)), seconds=5)
+                agent.start()
+            eventually(lambda: sum(ups(agent).values()) == 4, seconds=15)
+            now = agent.counters()
+            for key, value in highest.items():
+                assert now.get(key, value) >= value, key
+            highest |= now
+        code, children = agent.terminate(within_s=10)
+        assert code == 0
+        assert not any(map(alive, children))
+        assert segments(agent.folder)
+        verified = agent.cli("ledger", "verify", agent.folder)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_reader_that_hangs_dies_with_its_agent(agent, plant):
+    plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
+    eventually(lambda: ups(agent)[plant.uuid(1)] == 0, seconds=15)
+    children = eventually(agent.children)
+    agent.kill()
+    eventually(lambda: not any(map(alive, children)), seconds=5)
+
+
+def test_release_and_return(agent, node):
+    eventually(lambda: sum(ups(agent).values()) == 4)
+    assert agent.cli("agent", "release", "--for", "10m", "--state", agent.folder).returncode == 0
+    eventually(lambda: agent.children() == [], seconds=5)
+    eventually(lambda: sum(ups(agent).values()) == 0, seconds=5)
+    assert "released on request" in agent.page()
+    assert agent.cli("agent", "return", "--state", agent.folder).returncode == 0
+    eventually(lambda: sum(ups(agent).values()) == 4, seconds=15)
+
+
+def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
+    file = tmp_path / "agent.yaml"
+    file.write_text("sampling: {period_s: 1}")
+    with AgentProcess(tmp_path / "state", node.directory, "--config", file) as agent:
+        file.write_text("samplng: {}")
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0, seconds=5)
+        assert "'samplng'" in agent.log
+        file.write_text("sampling: {period_s: 1}")
+        agent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1, seconds=5)
+        assert agent.process.poll() is None
+
+
+def test_what_is_taken_is_refused_in_one_line(agent, node, tmp_path):
+    again = agent.cli("agent", "--simulate", node.directory, "--state", agent.folder)
+    assert (again.returncode, "in use" in again.stderr, again.stderr.count("\n")) == (2, True, 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = agent.cli("agent", "--simulate", node.directory, "--state", tmp_path / "other", "--listen", listen)
+    assert refused.returncode == 2
+    assert listen in refused.stderr
+    assert refused.stderr.count("\n") == 1
