@@ -29,7 +29,12 @@ need() {
 
 make_venv() {
     python=$1 dir=$2
-    have "$python" || need "$python" python3 python3-venv
+    if ! have "$python"; then
+        case $python in
+            python3) need python3 python3 python3-venv ;;
+            *) say "there is no '$python'; name another with: make PYTHON=/path/to/python3.11"; exit 1 ;;
+        esac
+    fi
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
         say "Python 3.11 or newer is needed, $python is $("$python" -c 'import platform; print(platform.python_version())');" \
             "name another with: make PYTHON=/path/to/python3.11"
@@ -43,7 +48,13 @@ make_venv() {
             exit 1
         fi
     fi
-    "$python" -m venv "$dir"
+    fresh=yes
+    [ ! -e "$dir" ] || fresh=no
+    if ! "$python" -m venv "$dir" >/dev/null; then
+        [ $fresh = no ] || rm -rf "$dir" # half an environment would pass for a whole one the next time
+        say "$python could not make the virtual environment $dir"
+        exit 1
+    fi
 }
 
 want() {
@@ -61,12 +72,12 @@ peers() {
     want iptables iptables
 }
 
-action=$1
-shift
+action=${1:-}
+[ $# = 0 ] || shift
 case $action in
     venv) make_venv "$@" ;;
     need) need "$@" ;;
     want) want "$@" ;;
     peers) peers ;;
-    *) say "unknown action $action"; exit 2 ;;
+    *) say "bootstrap.sh: unknown action '$action'; there are: venv need want peers"; exit 2 ;;
 esac
