@@ -33,6 +33,7 @@ from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
+from energy_agent.token_poller import TOKEN_STATE
 
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 STUCK = "sensor stuck: counter and power stand still"
@@ -81,17 +82,25 @@ class Accountant:
         self._seen_ns: dict[str, int] = {}
         self._facts: dict[str, WorkloadFacts] = {}
         self._sequence = 0
+        self._token_states: dict[str, str] = {}
         self._states: dict[str, str] = {}
         self._committed_states: dict[str, str] = {}
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
 
-    def restore(self, states: Mapping[str, str], totals: Totals) -> list[str]:
-        """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew)."""
+    def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
+        """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
+
+        Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells.
+        """
         unreadable = []
+        self._facts = {fact.workload: fact for fact in sorted(facts, key=lambda f: f.since_ns)}
         for uuid, text in states.items():
+            if uuid.startswith(TOKEN_STATE):
+                continue
             try:
                 account = self._accounts[uuid] = DeviceAccount.restore(text, self._sensor_for)
                 self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
+                self._seen_ns |= dict.fromkeys(account.held_before.weights if account.held_before else (), now_ns)
             except ValueError:
                 unreadable.append(uuid)
         self._committed_states = dict(states)
@@ -115,7 +124,7 @@ class Accountant:
                 held.update(account.holders.processes)
             if account.holders.holding is not None:
                 for workload in account.holders.holding.weights:
-                    self._seen_ns[workload] = sample.t_ns
+                    self._see(sample.uuid, workload, sample.t_ns)
             entries, gap = account.feed(sample, self._identity.boot_id)
             if sample.uuid not in self._committed_states:
                 self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
@@ -125,9 +134,17 @@ class Accountant:
                 self._pending.gaps.append(gap)
         return any(not self._holders.alive(process) for process in held)
 
-    def add_tokens(self, tokens: Iterable[Tokens]) -> None:
-        """Book tokens."""
+    def _see(self, device: str, workload: str, t_ns: int) -> None:
+        """A workload holds a device; its counters are there, at 0, before its first joule."""
+        self._seen_ns[workload] = t_ns
+        for state in (State.ACTIVE, State.IDLE):
+            self._energy.setdefault((device, workload, state, Method.COUNTER), 0)
+            self._gpu_ns.setdefault((workload, state), 0)
+
+    def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str]) -> None:
+        """Book tokens, and where the counters stood that they came from."""
         self._pending.tokens.extend(tokens)
+        self._token_states |= states
 
     def add_actions(self, actions: Iterable[Action]) -> None:
         """Book what the governor did."""
@@ -136,7 +153,7 @@ class Accountant:
     def batch(self) -> Batch:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
-        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()}
+        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
         return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states)
 
     def not_committed(self) -> None:

@@ -115,6 +115,9 @@ class DvfsGroup(_Section):
     name: Name
     devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
     workload: str = Field("", description="the workload whose tokens measure progress")
+    arrivals: Literal["open", "closed"] = Field(
+        "closed", description="open: requests come whatever the server's speed; closed: clients wait for answers (claims less)"
+    )
 
 
 class DvfsBlocks(_Section):

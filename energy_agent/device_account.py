@@ -57,10 +57,12 @@ class DeviceAccount:
         step: Step = advance(self.meter, read, self.sensor, boot_id)
         self.meter = step.state
         self._remember(sample)
+        before, anchored = self.held_before, self.meter.boot_ns == sample.boot_ns
+        if anchored:  # from this reading on, so from these holders on
+            self.held_before = self.holders.holding
         if step.interval is None:
             return [], step.gap
-        entries = shares(step.interval, self.held_before, self.holders.holding, self.holders.reason)
-        self.held_before = self.holders.holding
+        entries = shares(step.interval, before, self.holders.holding, self.holders.reason)
         self.edge_uj = step.interval.edge_uj
         return entries, step.gap
 

@@ -1,8 +1,10 @@
 """Polls inference servers' pages, each in a thread of its own, and hands over token rows; a silent server blocks nobody."""
 
+import json
+import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 
 from energy_agent.config import TokenSource
 from energy_agent.core import plugin
@@ -11,6 +13,10 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth, Tokens
 from energy_agent.sources.tokens.reading import TokenDelta, TokenReading, TokenServer, advance
 
+log = logging.getLogger("wattlens.tokens")
+
+TOKEN_STATE = "tokens/"  # noqa: S105 - tokens of a language model
+"""Begins the key of a server's last reading among the journal's states; workload and model follow."""
 PHASES = ("prompt", "cached", "generation")
 
 
@@ -32,6 +38,8 @@ class TokenPoller:
         self._clock = clock
         self._lock = threading.Lock()
         self._rows: list[Tokens] = []
+        self._states: dict[str, str] = {}
+        self._before: dict[str, TokenReading] = {}
         self._polls: list[_Poll] = []
 
     def configure(self, wanted: Iterable[TokenSource]) -> None:
@@ -43,6 +51,9 @@ class TokenPoller:
         wanted = list(wanted)
         kept = [p for p in self._polls if p.source in wanted]
         fresh = [_Poll(s, _server(s.server)) for s in wanted if all(p.source != s for p in kept)]
+        for poll in fresh:
+            prefix = f"{TOKEN_STATE}{poll.source.workload}/"
+            poll.previous = {r.model: r for key, r in self._before.items() if key.startswith(prefix)}
         for poll in self._polls:
             if poll not in kept:
                 poll.stop.set()
@@ -50,11 +61,23 @@ class TokenPoller:
         for poll in fresh:
             threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
 
-    def drain(self) -> list[Tokens]:
-        """Rows since the last call."""
+    def drain(self) -> tuple[list[Tokens], dict[str, str]]:
+        """Rows since the last call, and by key where the counters stand at their end: to be committed together."""
         with self._lock:
             rows, self._rows = self._rows, []
-        return rows
+            states, self._states = self._states, {}
+        return rows, states
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Go on from the counters of the last commit, so that tokens of the time in between are counted with its energy.
+
+        Call it before `configure`. What cannot be read is left out: counting then begins with the next reading.
+        """
+        for key, text in states.items():
+            try:
+                self._before[key] = TokenReading(**json.loads(text))
+            except (TypeError, ValueError):
+                log.warning("last reading %s in the journal is not readable: its tokens count from the next one on", key)
 
     def latest(self, workload: str) -> TokenReading | None:
         """The last reading of a workload's server; of several models the one that generated most. None while it is silent."""
@@ -80,9 +103,10 @@ class TokenPoller:
             try:
                 page = fetch(poll.source.url, timeout_s=min(2.0, poll.source.period_s * 2))
                 self._book(poll, poll.server.read(page, self._clock.utc_ns()))
-            except WattlensError as error:
+            except (WattlensError, OSError, ValueError, ArithmeticError, LookupError) as error:
+                # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
-                    poll.up, poll.reason = False, str(error)
+                    poll.up, poll.reason = False, str(error) or type(error).__name__
             poll.stop.wait(poll.source.period_s)
 
     def _book(self, poll: _Poll, readings: list[TokenReading]) -> None:
@@ -93,8 +117,10 @@ class TokenPoller:
             rows += _rows(poll.source.workload, advance(before, reading)) if before is not None else _zero(poll, reading)
         with self._lock:
             poll.previous |= {r.model: r for r in readings}
-            poll.up, poll.reason, poll.last_success_ns = True, "", readings[0].t_ns
+            poll.up, poll.reason, poll.last_success_ns = True, "", self._clock.utc_ns()
             self._rows += rows
+            for reading in readings:
+                self._states[f"{TOKEN_STATE}{poll.source.workload}/{reading.model}"] = json.dumps(asdict(reading))
 
 
 def _rows(workload: str, delta: TokenDelta) -> list[Tokens]:

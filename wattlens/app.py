@@ -28,7 +28,7 @@ from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.reader_process import ReaderOptions
 from energy_agent.sampling import Sampler
 from energy_agent.server import Server
-from energy_agent.token_poller import TokenPoller
+from energy_agent.token_poller import TOKEN_STATE, TokenPoller
 
 log = logging.getLogger("wattlens")
 
@@ -104,9 +104,10 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
     )
-    for uuid in accountant.restore(journal.states(), journal.totals()):
+    for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
         log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)
     tokens = TokenPoller(clock)
+    tokens.restore({key: text for key, text in journal.states().items() if key.startswith(TOKEN_STATE)})
     tokens.configure(config.tokens)
     sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)

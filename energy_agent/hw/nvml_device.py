@@ -92,7 +92,6 @@ class DeviceReader:
         try:
             answers = self._nvml.field_values(self.handle, ids)
         except NvmlError as error:
-            self._gone(error)
             if error.code not in OFF:
                 raise DeviceGone(error.name, error.call) from None
             answers = [abi.FieldValue(i, error.code, 0) for i in ids]
@@ -162,7 +161,8 @@ class DeviceReader:
             absent.pop(name, None)
 
     def _gone(self, error: NvmlError) -> None:
-        if error.code in GONE:
+        """A side call that says UNKNOWN costs its own field alone: the fields, read first, tell whether the device is there."""
+        if error.code in GONE and error.code != abi.UNKNOWN:
             raise DeviceGone(error.name, error.call) from None
 
     def _describe(self) -> DeviceInfo:

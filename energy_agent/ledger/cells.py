@@ -57,6 +57,8 @@ def cut(entry: Entry) -> list[Piece]:
     cut is an edge with the bound max(c, E - c), the same on both sides; it cancels when both sides are summed.
     """
     parts = _parts(entry.start_ns, entry.end_ns)
+    if len(parts) == 1:  # nearly always, and every second for every device
+        return [_whole(entry)]
     weights = [end - start for start, end in parts]
     telescoping = entry.method in _TELESCOPING
     outer = entry.edge_uj if telescoping else 0
@@ -72,6 +74,18 @@ def cut(entry: Entry) -> list[Piece]:
         pieces.append(Piece(_cell_of(start, end), entry, energies[i], times[i], run))
         first = last
     return pieces
+
+
+def _whole(entry: Entry) -> Piece:
+    """An entry within one cell; refused like any other split where something of it is negative."""
+    if min(entry.energy_uj, entry.edge_uj, entry.gpu_ns) < 0:
+        raise ValueError("energy, edge or device time is negative")
+    telescoping = entry.method in _TELESCOPING
+    outer, inner = (entry.edge_uj, 0) if telescoping else (0, 2 * entry.edge_uj)
+    held_ns = entry.end_ns - entry.start_ns
+    ppm = entry.gpu_ns * PPM // held_ns if held_ns > 0 and entry.workload else PPM
+    run = Run(entry.start_ns, entry.end_ns, outer, inner, outer, ppm)
+    return Piece(_cell_of(entry.start_ns, entry.end_ns), entry, entry.energy_uj, entry.gpu_ns, run)
 
 
 def fold_cells(current: Mapping[CellKey, Cell], pieces: Iterable[Piece]) -> dict[CellKey, Cell]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.snapshot import LedgerStats
-from energy_agent.core.types import Identity
+from energy_agent.core.types import Identity, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import book as books
 from energy_agent.ledger import database, segments
@@ -164,6 +164,10 @@ class Journal:
     def states(self) -> dict[str, str]:
         """Each device's meter state as of the last commit."""
         return dict(self._book.states)
+
+    def facts(self) -> list[WorkloadFacts]:
+        """Facts of workloads, as of the last commit."""
+        return list(self._book.workloads.values())
 
     def totals(self) -> Totals:
         """Everything booked since the journal began, as of the last commit."""

@@ -24,21 +24,28 @@ def shares(interval: Interval, before: Holding | None, after: Holding | None, re
     Args:
         interval: the measured energy.
         before: holders at the interval's start, None when not known.
-        after: holders at its end, None when not known; then everything goes to `reason`.
-        reason: why `after` is not known, STARTING or UNKNOWN_HOLDER.
+        after: holders at its end, None when not known.
+        reason: why neither is known, STARTING or UNKNOWN_HOLDER; then everything goes there.
 
+    An interval belongs to who held the device at its start: who comes in it gets nothing of it and who leaves in it gets all of
+    it, which evens out and lets a newcomer's counter begin at 0. Shares are by the weights measured over it, if there are any.
     Energy that bridges a gap in our readings stays with a holder only if the same workload is proven at both ends; the rest is
     unattributed, since anyone may have come and gone in between.
     """
     duration_ns = interval.end_ns - interval.start_ns
-    if after is None:
+    if interval.method is Method.BRIDGED:
+        if after is None:
+            return [_unowned(interval, reason)]
+        if before is None or set(before.weights) != set(after.weights):
+            return [_unowned(interval, State.GAP)]
+    holding = before if before is not None else after
+    if holding is None:
         return [_unowned(interval, reason)]
-    if interval.method is Method.BRIDGED and (before is None or set(before.weights) != set(after.weights)):
-        return [_unowned(interval, State.GAP)]
-    if not after.weights:
+    if not holding.weights:
         return [_unowned(interval, State.UNHELD)]
-    workloads = sorted(after.weights)
-    weights = [after.weights[w] for w in workloads]
+    measured = after.weights if after is not None and before is not None and set(after.weights) >= set(before.weights) else {}
+    workloads = sorted(holding.weights)
+    weights = [measured.get(w, holding.weights[w]) for w in workloads]
     energies = split_integer(interval.energy_uj, weights)
     edges = split_integer(interval.edge_uj, weights)
     times = split_integer(duration_ns, weights)

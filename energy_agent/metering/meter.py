@@ -258,7 +258,9 @@ def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration
 
 def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, uj: int, method: Method) -> Interval:
     peak_mw = max(state.power_mw or 0, sample.power_mw or 0) or sensor.power_max_mw
-    start_ns, edge_uj = _start_ns(state, sample, duration_ns), energy_uj(peak_mw, sensor.tick_ns)
+    # One tick for the age of a reading, one for what a counter that samples 25 ms in 100 may miss or make up at an edge:
+    # whether boards of this kind do so is not published, so both are assumed.
+    start_ns, edge_uj = _start_ns(state, sample, duration_ns), energy_uj(peak_mw, 2 * sensor.tick_ns)
     return Interval(sample.uuid, start_ns, sample.t_ns, uj, method, edge_uj, _active(sample))
 
 

@@ -37,7 +37,7 @@ class Node:
     def open(self):
         self.journal = Journal.open(self.folder / "journal.db", IDENTITY)
         self.accountant = Accountant(IDENTITY, ProcessHolders(self.procfs), SensorFor(2_500_000_000), {}, 0.05)
-        assert self.accountant.restore(self.journal.states(), self.journal.totals()) == []
+        assert self.accountant.restore(self.journal.states(), self.journal.totals(), self.journal.facts(), T0) == []
 
     def reopen(self):
         self.journal.close()
@@ -166,7 +166,7 @@ def test_when_too_many_rows_wait_the_readings_go_but_no_joule(node, committed_fi
     with full_disk(1):
         for i in range(seconds):
             node.sweep(pids=(10,), busy=50 * (i % 2))  # active and idle by turns: each its own row
-            node.accountant.add_tokens([Tokens(T0, T0 + i + 1, "w", "m", phase, 7) for phase in ("prompt", "generation")])
+            node.accountant.add_tokens([Tokens(T0, T0 + i + 1, "w", "m", phase, 7) for phase in ("prompt", "generation")], {})
             if i >= seconds - 10 or i % 997 == 0:
                 assert not node.commit()
     pending = node.accountant.batch()
@@ -296,7 +296,7 @@ def test_an_unreadable_state_starts_anew_and_is_named(node):
     node.commit()
     fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
     states = node.journal.states() | {"GPU-b": "{}"}
-    assert fresh.restore(states, node.journal.totals()) == ["GPU-b"]
+    assert fresh.restore(states, node.journal.totals(), (), T0) == ["GPU-b"]
 
 
 def test_a_device_without_description_is_not_booked_until_it_has_one(node):

@@ -42,8 +42,8 @@ def test_energy_edges_and_time_are_conserved_exactly(interval, before, after, re
 def test_every_holder_has_a_row_of_its_own(interval, before, after):
     entries = shares(interval, before, after)
     assert len({e.workload for e in entries}) == len(entries)
-    if after is not None and after.weights and interval.method is not Method.BRIDGED:
-        assert {e.workload for e in entries} == set(after.weights)
+    if before is not None and before.weights and interval.method is not Method.BRIDGED:
+        assert {e.workload for e in entries} == set(before.weights)
 
 
 def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):
@@ -69,14 +69,23 @@ def test_bridged_energy_stays_only_with_a_holder_proven_at_both_ends(before, aft
     assert {e.state for e in shares(interval(Method.BRIDGED), before, after)} == {state}
 
 
-def test_measured_energy_goes_to_who_holds_now():
+def test_measured_energy_goes_to_who_held_at_the_start():
     (entry,) = shares(interval(), Holding({"old": 0}), Holding({"new": 0}))
-    assert (entry.workload, entry.state, entry.energy_uj, entry.gpu_ns) == ("new", State.ACTIVE, 1_000_003, 10**9)
+    assert (entry.workload, entry.state, entry.energy_uj, entry.gpu_ns) == ("old", State.ACTIVE, 1_000_003, 10**9)
+    (entry,) = shares(interval(), Holding({}), Holding({"new": 0}))
+    assert (entry.workload, entry.state) == ("", State.UNHELD)
+    (entry,) = shares(interval(), None, Holding({"new": 0}))  # the agent has just started
+    assert entry.workload == "new"
+
+
+def test_shares_are_by_the_weights_measured_over_the_interval():
+    entries = shares(interval(uj=400), Holding({"a": 1, "b": 1}), Holding({"a": 3, "b": 1, "newcomer": 4}))
+    assert [(e.workload, e.energy_uj) for e in entries] == [("a", 300), ("b", 100)]
 
 
 @pytest.mark.parametrize("reason", [State.STARTING, State.UNKNOWN_HOLDER])
 def test_an_unknown_holder_is_named_by_its_reason(reason):
-    (entry,) = shares(interval(), Holding({"a": 0}), None, reason)
+    (entry,) = shares(interval(), None, None, reason)
     assert (entry.workload, entry.state, entry.energy_uj) == ("", reason, 1_000_003)
 
 
