@@ -17,10 +17,10 @@ demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a su
 	$(BIN)/wattlens demo --seconds $(SECONDS)
 
 test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes)
-	$(PYTEST) -m "not peer and not proof and not gpu"
+	$(PYTEST) -m "not peer and not smoke and not proof and not gpu"
 
 test-core: $(VENV)/.dev ## The tests that need Python alone
-	$(PYTEST) -m "not peer and not proof and not gpu and not prometheus"
+	$(PYTEST) -m "not peer and not smoke and not proof and not gpu and not prometheus"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) -m "not proof and not gpu"
