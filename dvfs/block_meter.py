@@ -3,9 +3,10 @@
 A pair in which the setting was not as the schedule wants it (the policy let go, the actuator refused) is spoiled and left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dvfs.savings import Block, Reading, Slot, collect, slot_at
+from dvfs.savings import Block, Counter, Reading, Slot, collect, slot_at
+from dvfs.types import Progress
 
 _LATE_NS = 5_000_000_000  # a counter that is silent for so long after a block's end will not tell about it any more
 
@@ -13,13 +14,13 @@ _LATE_NS = 5_000_000_000  # a counter that is silent for so long after a block's
 class BlockMeter:
     """One run of a schedule, from `start_ns` on."""
 
-    def __init__(self, schedule: Sequence[Slot], start_ns: int) -> None:
-        """Start; nothing is measured yet."""
+    def __init__(self, schedule: Sequence[Slot], start_ns: int, *, open_arrivals: bool = False) -> None:
+        """Start; nothing is measured yet. `open_arrivals`: see dvfs.savings."""
         self._schedule = tuple(schedule)
         self._start_ns = start_ns
+        self._open_arrivals = open_arrivals
         self._next = 0
-        self._energy: list[Reading] = []
-        self._work: list[Reading] = []
+        self._series: dict[Counter, list[Reading]] = {"energy_uj": [], "work": []}
         self._spoiled: set[int] = set()
         self._blocks: list[Block] = []
 
@@ -42,23 +43,37 @@ class BlockMeter:
         """The block of this instant; None after the last."""
         return slot_at(self._schedule, (now_ns - self._start_ns) / 1e9)
 
-    def feed(self, energy: Reading | None, work: Reading | None, now_ns: int, on: bool) -> bool:
-        """Take readings (None: not readable now) and whether the setting is on right now; True when the schedule is over."""
+    def feed(self, readings: Mapping[Counter, Reading], now_ns: int, on: bool) -> bool:
+        """Take the readings that there are and whether the setting is on right now; True when the schedule is over."""
         slot = self.slot(now_ns)
         if slot is not None and now_ns >= self._ns(slot.settled_s) and on != slot.on:
             self._spoiled.add(slot.pair)
-        for series, reading in ((self._energy, energy), (self._work, work)):
-            if reading is not None and (not series or reading.t_ns > series[-1].t_ns):
+        for counter, reading in readings.items():
+            series = self._series.setdefault(counter, [])
+            if not series or reading.t_ns > series[-1].t_ns:
                 series.append(reading)
-        told_ns = min(series[-1].t_ns if series else 0 for series in (self._energy, self._work))
+        told_ns = min(series[-1].t_ns if series else 0 for series in self._series.values())
         while not self.done and max(told_ns, now_ns - _LATE_NS) >= self._ns(self._schedule[self._next].end_s):
-            self._blocks += collect([self._schedule[self._next]], self._start_ns, self._energy, self._work)
+            slot = self._schedule[self._next]
+            self._blocks += collect([slot], self._start_ns, self._series, open_arrivals=self._open_arrivals)
             self._next += 1
         if not self.done:
             keep_ns = self._ns(self._schedule[self._next].start_s)
-            for series in (self._energy, self._work):
+            for series in self._series.values():
                 del series[: max(0, sum(r.t_ns < keep_ns for r in series) - 1)]
         return self.done
 
     def _ns(self, seconds: float) -> int:
         return self._start_ns + int(seconds * 1e9)
+
+
+def progress_readings(progress: Progress | None) -> dict[Counter, Reading]:
+    """The counters of a group's work that are told."""
+    if progress is None:
+        return {}
+    told: dict[Counter, float | None] = {
+        "work": progress.work,
+        "latency_sum_s": progress.latency_sum_s,
+        "latency_count": progress.latency_count,
+    }
+    return {counter: Reading(progress.boot_ns, value) for counter, value in told.items() if value is not None}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from dvfs.block_meter import BlockMeter
+from dvfs.block_meter import BlockMeter, progress_readings
 from dvfs.client import Effect
 from dvfs.effect import ineffective
 from dvfs.lease import HEARTBEAT_S, NS, TTL_S
@@ -107,7 +107,7 @@ class Governor:
             # Its counters and blocks stay: a hole of a second is no end.
             self._let_go(group, "gone")
             group.wanted, group.state = {}, self._policy.start()
-            if group.meter is not None and not group.meter.done and group.meter.feed(None, None, now, on=False):
+            if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
                 self._conclude(group, group.meter)
         self._beat(now)
         actions, self._actions = self._actions, []
@@ -152,7 +152,7 @@ class Governor:
         if decision.action != "hold":
             group.wanted = decision.settings
         if group.meter is None and group.wanted and self._config.schedule:
-            group.meter = BlockMeter(self._config.schedule, now - _EDGE_NS)
+            group.meter = BlockMeter(self._config.schedule, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
         slot = group.meter.slot(now) if group.meter else None
         wanted = group.wanted
         if slot is not None and not slot.on and group.wanted:
@@ -252,10 +252,10 @@ class Governor:
                 self._book(group, device, gained)
         if group.meter is None or group.meter.done:
             return
-        progress, t_ns = observation.progress, max((d.boot_ns for d in observation.devices), default=0)
-        energy = Reading(t_ns, sum(energies)) if energies and len(energies) == len(observation.devices) else None
-        work = Reading(progress.boot_ns, progress.work) if progress and progress.work is not None else None
-        if group.meter.feed(energy, work, observation.boot_ns, bool(group.in_force)):
+        readings = progress_readings(observation.progress)
+        if energies and len(energies) == len(observation.devices):
+            readings["energy_uj"] = Reading(max(d.boot_ns for d in observation.devices), sum(energies))
+        if group.meter.feed(readings, observation.boot_ns, bool(group.in_force)):
             self._conclude(group, group.meter)
 
     def _conclude(self, group: _Group, meter: BlockMeter) -> None:

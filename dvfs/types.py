@@ -107,6 +107,7 @@ class Observation:
     progress: Progress | None = None
     progress_expected: bool = False  # a source is configured: its silence is then a reason to release
     workload: str = ""
+    open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
 
 
 Action = Literal["hold", "set", "release"]

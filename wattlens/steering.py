@@ -32,6 +32,7 @@ class Steering:
         self._clock = clock
         self._tokens = tokens
         self._savings_file = state / "savings.json"
+        self._savings_text = ""
         self._governor = _governor(config, clock)
         self._fresh = threading.Condition()
         self._snapshot: Snapshot | None = None
@@ -84,12 +85,19 @@ class Steering:
     def _observe(self, snapshot: Snapshot) -> list[Observation]:
         observations = []
         for group in self._config.groups:
-            devices = tuple(_device(view) for view in snapshot.devices if _of(view, group) and view.sample is not None)
+            now_ns = self._clock.boot_ns()
+            devices = tuple(_device(view, now_ns) for view in snapshot.devices if _of(view, group))
             if len(devices) < len(group.devices):
                 continue  # a group is steered whole or not at all
             observations.append(
                 Observation(
-                    group.name, self._clock.boot_ns(), devices, self._progress(group), bool(group.workload), group.workload
+                    group.name,
+                    now_ns,
+                    devices,
+                    self._progress(group),
+                    progress_expected=bool(group.workload),
+                    workload=group.workload,
+                    open_arrivals=group.arrivals == "open",
                 )
             )
         return observations
@@ -108,13 +116,19 @@ class Steering:
         )
 
     def _write_savings(self) -> None:
-        """The verdict so far beside the journal, for reports."""
+        """The verdict so far beside the journal, for reports, whenever it changes."""
         found = self._governor.savings()
-        if not found:
+        text = json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True)
+        if not found or text == self._savings_text:
             return
         draft = self._savings_file.with_suffix(".new")
-        draft.write_text(json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True))
-        draft.replace(self._savings_file)
+        try:
+            draft.write_text(text)
+            draft.replace(self._savings_file)
+        except OSError as error:
+            log.warning("%s: cannot write the savings: %s", self._savings_file, error.strerror)
+            return  # a full disk must not end the steering; tried again with the next round
+        self._savings_text = text
 
 
 def _governor(config: Dvfs, clock: Clock) -> Governor:
@@ -135,9 +149,11 @@ def _of(view: DeviceView, group: DvfsGroup) -> bool:
     return view.info.uuid in group.devices or str(view.info.index) in group.devices
 
 
-def _device(view: DeviceView) -> DeviceObservation:
+def _device(view: DeviceView, now_ns: int) -> DeviceObservation:
+    """What a policy sees of a device; one that does not answer stays in its group, with nothing known of it."""
     sample = view.sample
-    assert sample is not None
+    if sample is None:
+        return DeviceObservation(view.info.uuid, view.info.name, now_ns)
     return DeviceObservation(
         view.info.uuid,
         view.info.name,

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -55,13 +56,72 @@ def test_claim_is_the_lower_end_over_all_enforced_time() -> None:
     assert (loss.claimable_uj, loss.extra_uj) == (0, math.ceil(-loss.saved_uj.value))
 
 
-def test_unmatched_and_half_pairs_are_left_out() -> None:
-    made = measured(random.Random(2), 5, 0.2, 0.0, 0.01)
-    odd = [Block(b.pair, b.on, b.energy_uj, b.work, b.seconds, 10.0 if b.on or b.pair else 20.0) for b in made[:-1]]
+def served(draw: random.Random, pairs: int, power: float, open_arrivals: bool) -> list[Block]:
+    """Blocks of a server of which each on block draws `power` of an off block's watts at equal tokens/s, and whose steps take
+    20 % longer. Power hardly rises with the batch, so energy per token falls by 4/5 of what the batch grows by.
+    """
+    found = []
+    for pair in range(pairs):
+        level = draw.uniform(4, 64)
+        for on in (True, False):
+            batch = level * math.exp(draw.gauss(0, 0.3))
+            step_s = 0.02 * (1.2 if on else 1.0) * math.exp(draw.gauss(0, 0.01))
+            if open_arrivals and on:
+                batch *= 1.2  # requests stay longer, so that what is served is what is asked for
+            tokens_s = batch / step_s
+            watts = 400 * (tokens_s / 1000) ** 0.2 * (power if on else 1) * math.exp(draw.gauss(0, 0.02))
+            load = tokens_s if open_arrivals else batch
+            found.append(Block(pair, on, round(watts * 10e6), tokens_s * 10, 10.0, step_s, load))
+    return found
+
+
+@pytest.mark.parametrize(("open_arrivals", "ratio"), [(True, 0.7), (False, 0.7 * 1.2**0.8), (False, 1.0)])
+def test_at_equal_load_the_interval_covers_the_truth_and_is_narrow(open_arrivals: bool, ratio: float) -> None:
+    """Truth: watts at equal tokens/s; with closed arrivals, energy per token at equal batch."""
+    draw, runs, hits, slow_hits = random.Random(3), 1000, 0, 0
+    halves, plain_halves, claims = [], [], 0
+    for _ in range(runs):
+        made = served(draw, 8, ratio if open_arrivals else ratio / 1.2**0.8, open_arrivals)
+        verdict, plain = estimate(made), estimate([replace(b, load=None) for b in made])
+        saving, slowdown = verdict.saving_ratio, verdict.slowdown_ratio
+        hits += saving.low <= 1 - ratio <= saving.high
+        slow_hits += slowdown.low <= 0.2 <= slowdown.high
+        assert verdict.slowdown_of == "latency"
+        halves.append((saving.high - saving.low) / 2)
+        plain_halves.append((plain.saving_ratio.high - plain.saving_ratio.low) / 2)
+        claims += verdict.claimable_uj > 0
+    assert 0.93 <= hits / runs <= 0.97
+    assert 0.93 <= slow_hits / runs <= 0.97
+    assert sum(halves) < 0.2 * sum(plain_halves)
+    if ratio == 1:
+        assert claims / runs <= 0.045
+
+
+def test_closed_arrivals_never_claim_what_open_ones_would_not() -> None:
+    """Compared at equal batch, a server under open arrivals is credited with less than the truth, never with more."""
+    draw, truth = random.Random(5), 0.3
+    for _ in range(200):
+        made = [replace(b, load=b.work / b.seconds * b.latency_s) for b in served(draw, 8, 1 - truth, open_arrivals=True)]
+        assert estimate(made).saving_ratio.low < truth
+
+
+def test_pairs_of_unlike_load_and_half_pairs_are_left_out() -> None:
+    made = measured(random.Random(2), 6, 0.2, 0.0, 0.01)
+    odd = [replace(b, load=10.0 if b.on or b.pair else 20.1) for b in made[:-1]]
     verdict = estimate(odd)
-    assert (verdict.pairs, verdict.unmatched) == (3, 1)
-    assert estimate(odd[:4]).reason.startswith("needs at least 3 pairs")
-    assert estimate(odd[:4]).claimable_uj == 0
+    assert (verdict.pairs, verdict.unmatched) == (4, 1)
+    assert verdict.saving_ratio.value == pytest.approx(0.2, abs=0.03)  # all loads alike: the plain mean
+    assert estimate([replace(b, load=None if b.pair == 1 else b.load) for b in odd]).unmatched == 2
+    few = estimate(odd[:8])
+    assert few.reason.startswith("needs at least 4 pairs")
+    assert (few.saving_ratio, few.claimable_uj) == (None, 0)
+    assert estimate([replace(b, load=None) for b in odd[:4]]).reason.startswith("needs at least 3 pairs")
+
+
+def test_slowdown_is_time_per_work_where_no_latency_is_told() -> None:
+    verdict = estimate(measured(random.Random(2), 6, 0.2, 0.1, 0.001))
+    assert verdict.slowdown_of == "time_per_work"
+    assert verdict.slowdown_ratio.value == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.parametrize(("df", "value"), [(1, 12.7062), (2, 4.3027), (5, 2.5706), (10, 2.2281), (29, 2.0452), (120, 1.9799)])
@@ -90,9 +150,25 @@ def test_collect_interpolates_and_leaves_out_gaps_and_resets() -> None:
 
     every = [Reading(round((s + 0.3) * 1e9), round((s + 0.3) * 100e6)) for s in range(-1, 42)]
     work = [Reading(round((s + 0.7) * 1e9), round((s + 0.7) * 1000)) for s in range(-1, 42)]  # at instants of its own
-    found = collect(schedule, 0, every, work)
+    found = collect(schedule, 0, {"energy_uj": every, "work": work})
     assert [b.energy_uj for b in found] == pytest.approx([800_000_000] * 4)
     assert [b.work for b in found] == pytest.approx([8000] * 4)
-    assert len(collect(schedule, 0, [r for r in every if not 8e9 < r.t_ns < 15e9], work)) == 2
+    assert {(b.latency_s, b.load) for b in found} == {(None, None)}
+    holed = [r for r in every if not 8e9 < r.t_ns < 15e9]
+    assert len(collect(schedule, 0, {"energy_uj": holed, "work": work})) == 2
     reset = [r if r.t_ns < 25e9 else Reading(r.t_ns, r.value - 10**9) for r in every]
-    assert len(collect(schedule, 0, reset, work)) == 3
+    assert len(collect(schedule, 0, {"energy_uj": reset, "work": work})) == 3
+
+
+def test_collect_tells_latency_and_load() -> None:
+    """16 sequences decode, each a token every 20 ms: 16 s of latency and 800 tokens a second."""
+    schedule = blocks(0, 1, 10, 2)
+    series = {
+        name: [Reading(s * 10**9, s * rate) for s in range(22)]
+        for name, rate in {"energy_uj": 10**8, "work": 800, "latency_sum_s": 16.0, "latency_count": 800}.items()
+    }
+    for open_arrivals, load in ((False, 16.0), (True, 800.0)):
+        for block in collect(schedule, 0, series, open_arrivals=open_arrivals):
+            assert (block.latency_s, block.load) == (pytest.approx(0.02), pytest.approx(load))
+    series["latency_sum_s"] = [r if r.t_ns < 15e9 else Reading(r.t_ns, 0.0) for r in series["latency_sum_s"]]
+    assert [b.load is None for b in collect(schedule, 0, series)] == [False, True]
