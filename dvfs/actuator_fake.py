@@ -16,7 +16,7 @@ from typing import Any
 from dvfs.actuator_core import ActuatorCore
 from dvfs.client import ActuatorError, Effect
 from dvfs.guard import RefusedError
-from dvfs.knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
+from dvfs.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.lease import TTL_S, RefusedLeaseError
 from dvfs.types import Setting
 from energy_agent.hw.nvml_abi import FieldValue, NvmlError
@@ -164,7 +164,7 @@ class FakeBoards:
 class DirectKnobs:
     """The knobs port of the actuator core without processes, for tests of the core and for replay."""
 
-    def __init__(self, nvml: FakeBoards) -> None:
+    def __init__(self, nvml: KnobNvml) -> None:
         """Use this NVML in place."""
         self._nvml = nvml
 
