@@ -10,6 +10,7 @@ import sys
 import wattlens
 from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
+from wattlens.cli._command import Parser, sentence
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,14 +28,20 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `wattlens ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a folder without permission: the machine's fault, and no traceback helps
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"wattlens: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
     import wattlens.cli as package
 
-    parser = argparse.ArgumentParser(
-        prog="wattlens", description="Energy and efficiency observability for GPU fleets: every joule accounted for once."
+    parser = Parser(
+        prog="wattlens",
+        description="Energy and efficiency observability for GPU fleets: every joule accounted for once.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -42,7 +49,7 @@ def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
     wanted = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")] or names
     for name in wanted:
         command = plugin.load(package, name)
-        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=command.summary)
+        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
         command.configure(sub)
         sub.set_defaults(run=command.run)
     return parser

@@ -1,8 +1,10 @@
 """What a subcommand is: one file beside this one with a `SPEC`; heavy imports live inside `run`."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +14,17 @@ class Command:
     summary: str  # one line, for `wattlens --help`
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all of ours are; subcommands inherit it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with 2, the code of wrong usage."""
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def sentence(text: str) -> str:
+    """A summary as a description: `show it` -> `Show it.`"""
+    return text[0].upper() + text[1:] + "."

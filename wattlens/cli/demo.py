@@ -8,7 +8,7 @@ from wattlens.cli._command import Command
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to watch (default 60)")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long to watch (default 60)")
     parser.add_argument("--serve", action="store_true", help="go on until SIGTERM, without summary, for dashboards to look at")
     parser.add_argument(
         "--out", type=Path, default=Path("demo-out"), metavar="DIR", help="everything is written below it (default demo-out)"
@@ -16,7 +16,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario", default="h100-node", metavar="NAME", help="a shipped scenario or a file (default h100-node)"
     )
-    parser.add_argument("--seed", type=int, help="another run of the same scenario")
+    parser.add_argument("--seed", type=int, metavar="N", help="another run of the same scenario")
     parser.add_argument(
         "--listen", default="127.0.0.1:9479", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)"
     )
@@ -38,4 +38,4 @@ def _run(args: argparse.Namespace) -> int:
     )
 
 
-SPEC = Command("a simulated 8-GPU node, the real agent, a live view and a summary", _configure, _run)
+SPEC = Command("show the whole chain on a simulated 8-GPU node: the real agent, a live view, a summary", _configure, _run)

@@ -2,25 +2,29 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, sentence
 from wattlens.cli.actuator import actuator_config, add_place_options
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    status = actions.add_parser("status", help="leases and settings, as the actuator tells them")
+
+    def action(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text))
+        parser.set_defaults(act=run)
+        return parser
+
+    status = action("status", "show leases and settings, as the actuator tells them", _status)
     status.add_argument(
         "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
     )
-    status.set_defaults(act=_status)
-    policy = actions.add_parser("policy", help="the policies and their options, and the knee table")
-    policy.set_defaults(act=_policy)
-    restore = actions.add_parser("restore", help="put back what an actuator that was killed left changed")
+    policy = action("policy", "list the policies with their options, and the knee table", _policy)
+    restore = action("restore", "put back what an actuator that was killed left changed", _restore)
     add_place_options(restore)
-    restore.set_defaults(act=_restore)
     for one in (status, policy, restore):
         one.add_argument("--json", action="store_true", help="print JSON")
 
@@ -108,4 +112,4 @@ def _table(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-SPEC = Command("status, policies and restore of DVFS", _configure, _run)
+SPEC = Command("show what is steered and what the policies are; put settings back", _configure, _run)

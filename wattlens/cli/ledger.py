@@ -12,48 +12,50 @@ from typing import Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, sentence
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="ACTION", required=True)
 
     verify = _sub(commands, "verify", "check that every segment is there once, unchanged and in order", _verify)
-    verify.add_argument("paths", nargs="+", type=Path, help="a state folder, or segment files or folders")
+    verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
     verify.add_argument(
         "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
     )
 
     export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
-    export.add_argument("source", type=Path, help="a state folder, a folder of segments, or compacted days")
-    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv")
+    export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
+    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
     export.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
     export.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15")
     export.add_argument("--to", dest="end", metavar="TIME", help="first UTC day or time that is not exported")
-    export.add_argument("--device", metavar="UUID")
-    export.add_argument("--workload", metavar="NAME")
+    export.add_argument("--device", metavar="UUID", help="this device alone")
+    export.add_argument("--workload", metavar="NAME", help="this workload alone")
     export.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
 
     ship = _sub(commands, "ship", "copy segments to a folder or object store, once, whole, never over something else", _ship)
-    ship.add_argument("source", type=Path, help="a state folder or a folder of segments")
-    ship.add_argument("url", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
+    ship.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
+    ship.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
 
     compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
-    compact.add_argument("paths", nargs="+", type=Path, help="segment files or folders")
-    compact.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+    compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
+    compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
     compact.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
     compact.add_argument(
         "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to"
     )
     compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
-    compact.add_argument("--reason", default="", help="why a day is stated anew (default: what changed in the input)")
+    compact.add_argument(
+        "--reason", default="", metavar="TEXT", help="why a day is stated anew (default: what changed in the input)"
+    )
     compact.add_argument(
         "--accept-faults", action="store_true", help="write although a chain is broken; faults go into the manifest"
     )
 
 
 def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=sentence(text))
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(action=run)
     return parser
@@ -110,7 +112,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         )
     else:
         for c in report.chains:
-            what = "ok" if not c.faults else f"{len(c.faults)} faults"
+            what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
             numbers = f"{c.count} segments ({c.first} to {c.last}), head {c.head[:12]}" if c.count else "no segment yet"
             print(f"{c.cluster}/{c.node}: {numbers}: {what}{' [simulated]' if c.simulated else ''}")
         for fault in report.faults:
@@ -233,4 +235,4 @@ def _day(text: str) -> date:
         raise UsageError(f"--day: {text!r} is not a UTC day like 2026-01-31") from None
 
 
-SPEC = Command("The book of record: verify, export, ship, compact", _configure, _run)
+SPEC = Command("verify, export, ship and compact the book of record", _configure, _run)

@@ -60,4 +60,4 @@ def _headline(facts: Any) -> dict[str, dict[str, str | None]]:
     return found
 
 
-SPEC = Command("Write a one-page energy and CO2e report of a ledger (HTML, facts JSON, emissions.csv).", configure, run)
+SPEC = Command("write a one-page energy and CO2e report of a ledger (HTML, facts JSON, emissions.csv)", configure, run)

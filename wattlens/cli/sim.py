@@ -7,12 +7,13 @@ import os
 import re
 import shlex
 import signal
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, sentence
 
 if TYPE_CHECKING:
     from energy_agent.sim.node import SimulatedNode
@@ -26,7 +27,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
 
     def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, **more)
+        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text), **more)
         sub.add_argument("--dir", type=Path, metavar="DIR", help="the node's folder (default: one per user)")
         return sub
 
@@ -34,14 +35,19 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "scenario", metavar="SCENARIO", help="name of a shipped scenario (see 'sim list') or path of a YAML file"
     )
-    start.add_argument("--rate", type=float, help="simulated seconds per second, at most 20 (default: the scenario's)")
-    start.add_argument("--seed", type=int, help="another seed than the scenario's")
+    start.add_argument(
+        "--rate", type=float, metavar="R", help="simulated seconds per second, at most 20 (default: the scenario's)"
+    )
+    start.add_argument("--seed", type=int, metavar="N", help="another seed than the scenario's")
     start.add_argument("--foreground", action="store_true", help="stay, and stop the node with Ctrl-C")
-    run = action("run", "run any NVML client on the node")
-    run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments")
-    action("env", 'print the environment of the node for a shell: eval "$(wattlens sim env)"')
+    run = action("run", "run any NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+    action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
     rows = "\n".join(
-        f"  {name:16} {kind.meaning}" + (f"; --value: {kind.value}" if kind.value else "") for name, kind in KINDS.items()
+        textwrap.fill(
+            f"  {name:16} {kind.meaning}" + (f"; --value: {kind.value}" if kind.value else ""), 79, subsequent_indent=" " * 19
+        )
+        for name, kind in KINDS.items()
     )
     fault = action(
         "fault",
@@ -55,8 +61,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
     fault.add_argument("--for", dest="duration", metavar="TIME", help="wait so long (10s, 2m; simulated time), then clear it")
     clear = action("clear", "clear a kind of fault on a GPU, or all of them")
-    clear.add_argument("gpu", metavar="GPU")
-    clear.add_argument("kind", metavar="FAULT", nargs="?", default="")
+    clear.add_argument("gpu", metavar="GPU", help="such as gpu2")
+    clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
     status = action("status", "show what really happens on the node: energy, power, clocks, faults, workloads")
     status.add_argument("--json", action="store_true", help="as JSON")
     action("stop", "stop the node and its workloads")

@@ -1,0 +1,96 @@
+"""Every `--help` page, byte for byte, at 80 columns. Write them anew with: python -m tests.wattlens.cli.test_help"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from wattlens.cli import build_parser, main
+
+GOLDEN = Path(__file__).parents[2] / "golden/help"
+WIDTH = 80
+
+
+def pages() -> dict[str, str]:
+    """File name and text of each page."""
+    os.environ["COLUMNS"] = str(WIDTH)
+    return {f"{parser.prog.replace(' ', '-')}.txt": parser.format_help() for parser in _parsers(build_parser(["--help"]))}
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            assert isinstance(action.choices, Mapping)
+            for each in action.choices.values():
+                yield from _parsers(each)
+
+
+@pytest.fixture(autouse=True)
+def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+
+
+def test_every_page_is_as_it_was_reviewed() -> None:
+    found = pages()
+    assert sorted(p.name for p in GOLDEN.iterdir()) == sorted(found)
+    changed = [name for name, text in found.items() if not _same(text, (GOLDEN / name).read_text())]
+    assert not changed, "look at the new pages, then: python -m tests.wattlens.cli.test_help"
+
+
+def _same(page: str, golden: str) -> bool:
+    # Newer Pythons align long names of subcommands differently; the words are the same.
+    return page == golden if sys.version_info[:2] == (3, 11) else page.split() == golden.split()
+
+
+def test_no_page_is_wider_than_a_terminal() -> None:
+    for name, text in pages().items():
+        assert max(map(len, text.splitlines())) <= WIDTH, name
+
+
+def test_every_option_is_explained() -> None:
+    for parser in _parsers(build_parser(["--help"])):
+        assert parser.description
+        for action in parser._actions:
+            assert action.help or isinstance(action, argparse._SubParsersAction), (parser.prog, action.dest)
+
+
+def test_the_program_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["sim", "fault", "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == (GOLDEN / "wattlens-sim-fault.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report"]]
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("wattlens")
+    assert "--help" in said.err
+
+
+def test_an_error_of_the_machine_is_one_line_and_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{tmp_path}/file" in said
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for old in GOLDEN.iterdir():
+        old.unlink()
+    for page, content in pages().items():
+        (GOLDEN / page).write_text(content)
+    sys.stdout.write(f"{len(pages())} pages in {GOLDEN}\n")
