@@ -208,7 +208,7 @@ class FakeMachine(ActuatorMachine):
 
 TestActuator = FakeMachine.TestCase
 TestActuator.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=70, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
