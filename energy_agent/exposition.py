@@ -7,18 +7,19 @@ infinity, no time stamps; label values from anywhere (file names, pod labels) ca
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import lru_cache
 
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
 from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
-from energy_agent.core.types import DeviceSample, Method
+from energy_agent.core.types import DeviceInfo, DeviceSample, Method
 from energy_agent.core.units import HZ_PER_MHZ, NS_PER_S, UJ_PER_J, decimal
 
 Sample = tuple[tuple[str, ...], str]
 """Label values in the order of the signal's labels, and the value as text."""
 
+PREFIXES_MAX = 16_384  # per family; some 3 MB
 _MILLI = 1_000
 _REASONS = ("unknown_holder", "gap", "starting")
 _MODES = ("observe", "shadow", "enforce")
@@ -53,8 +54,8 @@ def render(snapshot: Snapshot, fmt: Format) -> bytes:
         samples = found.get(signal.name)
         if samples:
             lines.append(_header(signal, fmt))
-            metric, labels = signal.metric, signal.labels
-            lines.extend([f"{_series(metric, labels, values)} {value}\n" for values, value in samples])
+            prefixes = _prefixes(signal)
+            lines.extend([f"{prefixes[values]} {value}\n" for values, value in samples])
     if fmt is Format.OPENMETRICS:
         lines.append("# EOF\n")
     return "".join(lines).encode()
@@ -74,11 +75,24 @@ def _header(signal: Signal, fmt: Format) -> str:
     return f"# HELP {family} {text}\n# TYPE {family} {kind}\n{unit}"
 
 
-@lru_cache(maxsize=16_384)
-def _series(metric: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
-    """The part of a line before its value. A series keeps it for life, so it is written once; the bound is some 6 MB."""
-    pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in zip(labels, values, strict=True) if value)
-    return f"{metric}{{{pairs}}}" if pairs else metric
+class _Prefixes(dict[tuple[str, ...], str]):
+    """The part of a line before its value, by label values. A series keeps it for life, so it is written once."""
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+
+    def __missing__(self, values: tuple[str, ...]) -> str:
+        if len(self) >= PREFIXES_MAX:
+            self.clear()  # workloads come and go: those that are there are written again
+        labelled = zip(self._signal.labels, values, strict=True)
+        pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in labelled if value)
+        prefix = self[values] = f"{self._signal.metric}{{{pairs}}}" if pairs else self._signal.metric
+        return prefix
+
+
+@lru_cache(maxsize=512)
+def _prefixes(signal: Signal) -> _Prefixes:
+    return _Prefixes(signal)
 
 
 def _escape(value: str) -> str:
@@ -101,8 +115,10 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     index = {view.info.uuid: str(view.info.index) for view in snapshot.devices}
     present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
     for view in snapshot.devices:
+        ids = (index[view.info.uuid], view.info.uuid)
         for name, labels, value in _device(view, identity.simulated):
-            put(name, value, index[view.info.uuid], view.info.uuid, *labels)
+            if value is not None:
+                found.setdefault(name, []).append((ids + labels, value))
     for governed in snapshot.dvfs:
         if governed.device in present:
             for name, labels, value in _dvfs(governed):
@@ -152,26 +168,49 @@ def _device(view: DeviceView, simulated: bool) -> Iterator[tuple[str, tuple[str,
     yield from _readings(view, sample)
 
 
+@lru_cache(maxsize=4_096)
+def _scaled(value: int | None, scale: int) -> str | None:
+    """Of readings, which repeat: limits, clocks, temperatures, sizes."""
+    return None if value is None else decimal(value, scale)
+
+
+@lru_cache(maxsize=4_096)
+def _held(lasted_ns: int) -> str:
+    """Of event times, most of which stand still."""
+    return decimal(lasted_ns, NS_PER_S)
+
+
+def _hertz(value_mhz: int | None) -> str | None:
+    return None if value_mhz is None else str(value_mhz * HZ_PER_MHZ)
+
+
+Value = Callable[[DeviceInfo, DeviceSample], str | None]
+_READINGS: tuple[tuple[str, tuple[str, ...], Value], ...] = (
+    ("gpu_power_watts", ("instant",), lambda _, s: _scaled(s.power_mw, _MILLI)),
+    ("gpu_power_watts", ("average",), lambda _, s: _scaled(s.power_average_mw, _MILLI)),
+    ("gpu_power_limit_watts", ("current",), lambda _, s: _scaled(s.power_limit_mw, _MILLI)),
+    ("gpu_power_limit_watts", ("requested",), lambda _, s: _scaled(s.power_limit_requested_mw, _MILLI)),
+    ("gpu_power_limit_watts", ("default",), lambda i, _: _scaled(i.power_limit_default_mw, _MILLI)),
+    ("gpu_power_limit_watts", ("min",), lambda i, _: _scaled(i.power_limit_min_mw, _MILLI)),
+    ("gpu_power_limit_watts", ("max",), lambda i, _: _scaled(i.power_limit_max_mw, _MILLI)),
+    ("gpu_clock_hertz", ("sm",), lambda _, s: _hertz(s.sm_clock_mhz)),
+    ("gpu_clock_hertz", ("memory",), lambda _, s: _hertz(s.memory_clock_mhz)),
+    ("gpu_clock_max_hertz", ("sm",), lambda i, _: _hertz(i.sm_clock_max_mhz)),
+    ("gpu_utilization_ratio", ("gpu",), lambda _, s: _scaled(s.gpu_percent, 100)),
+    ("gpu_utilization_ratio", ("memory",), lambda _, s: _scaled(s.memory_percent, 100)),
+    ("gpu_temperature_celsius", ("gpu",), lambda _, s: _scaled(s.temperature_c, 1)),
+    ("gpu_temperature_celsius", ("memory",), lambda _, s: _scaled(s.memory_temperature_c, 1)),
+    ("gpu_memory_used_bytes", (), lambda _, s: _scaled(s.memory_used_b, 1)),
+    ("gpu_memory_total_bytes", (), lambda _, s: _scaled(s.memory_total_b, 1)),
+)
+
+
 def _readings(view: DeviceView, sample: DeviceSample) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
     info = view.info
-    yield "gpu_power_watts", ("instant",), _scaled(sample.power_mw, _MILLI)
-    yield "gpu_power_watts", ("average",), _scaled(sample.power_average_mw, _MILLI)
-    yield "gpu_power_limit_watts", ("current",), _scaled(sample.power_limit_mw, _MILLI)
-    yield "gpu_power_limit_watts", ("requested",), _scaled(sample.power_limit_requested_mw, _MILLI)
-    yield "gpu_power_limit_watts", ("default",), _scaled(info.power_limit_default_mw, _MILLI)
-    yield "gpu_power_limit_watts", ("min",), _scaled(info.power_limit_min_mw, _MILLI)
-    yield "gpu_power_limit_watts", ("max",), _scaled(info.power_limit_max_mw, _MILLI)
-    yield "gpu_clock_hertz", ("sm",), _hertz(sample.sm_clock_mhz)
-    yield "gpu_clock_hertz", ("memory",), _hertz(sample.memory_clock_mhz)
-    yield "gpu_clock_max_hertz", ("sm",), _hertz(info.sm_clock_max_mhz)
+    for name, labels, value in _READINGS:
+        yield name, labels, value(info, sample)
     for reason, lasted_ns in view.event_ns.items():
-        yield "gpu_clock_event_seconds_total", (reason,), _seconds(lasted_ns)
-    yield "gpu_utilization_ratio", ("gpu",), _scaled(sample.gpu_percent, 100)
-    yield "gpu_utilization_ratio", ("memory",), _scaled(sample.memory_percent, 100)
-    yield "gpu_temperature_celsius", ("gpu",), _scaled(sample.temperature_c, 1)
-    yield "gpu_temperature_celsius", ("memory",), _scaled(sample.memory_temperature_c, 1)
-    yield "gpu_memory_used_bytes", (), _scaled(sample.memory_used_b, 1)
-    yield "gpu_memory_total_bytes", (), _scaled(sample.memory_total_b, 1)
+        yield "gpu_clock_event_seconds_total", (reason,), _held(lasted_ns)
     for xid, events in (sample.xid_counts or {}).items():
         yield "gpu_xid_errors_total", (str(xid),), str(events)
 
@@ -212,16 +251,8 @@ def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[S
     families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
 
 
-def _scaled(value: int | None, scale: int) -> str | None:
-    return None if value is None else decimal(value, scale)
-
-
 def _seconds(value_ns: int | None) -> str | None:
     return None if value_ns is None else decimal(value_ns, NS_PER_S)
-
-
-def _hertz(value_mhz: int | None) -> str | None:
-    return None if value_mhz is None else str(value_mhz * HZ_PER_MHZ)
 
 
 def _float(value: float | None) -> str | None:

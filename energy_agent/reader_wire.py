@@ -10,13 +10,14 @@ fatal   NVML as a whole does not answer; the reader ends
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
 
-_PLAIN = tuple(
-    f.name for f in fields(DeviceSample) if f.name not in {"uuid", "t_ns", "boot_ns", "xid_counts", "processes", "absent"}
-)
+_PLAIN = tuple(f.name for f in fields(DeviceSample) if f.name not in {"xid_counts", "processes", "absent"})
+_plain = attrgetter(*_PLAIN)
+"""The values of a sample that are numbers or text, in the order of its fields; without names, since they go every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,7 @@ Message = Hello | DeviceSample | Gone | Tick | Fatal
 def encode(message: Message) -> bytes:
     """One line, newline included."""
     if isinstance(message, DeviceSample):
-        body: dict[str, Any] = {"k": "sample", "uuid": message.uuid, "t_ns": message.t_ns, "boot_ns": message.boot_ns}
-        for name in _PLAIN:
-            value = getattr(message, name)
-            if value is not None:
-                body[name] = value
+        body: dict[str, Any] = {"k": "sample", "values": _plain(message)}
         if message.absent:
             body["absent"] = message.absent
         if message.xid_counts is not None:
@@ -98,10 +95,13 @@ def decode(line: bytes) -> Message:
 
 
 def _sample(body: dict[str, Any]) -> DeviceSample:
-    processes = body.pop("processes", None)
-    xid: Mapping[int, int] | None = dict(body.pop("xid")) if "xid" in body else None
+    values = body["values"]
+    if len(values) != len(_PLAIN) or body.keys() - {"values", "absent", "xid", "processes"}:
+        raise TypeError("not the values of this version's sample")
+    processes, xid = body.get("processes"), body.get("xid")
     holders = None if processes is None else tuple(ProcessUse(*p) for p in processes)
-    return DeviceSample(processes=holders, xid_counts=xid, **body)
+    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, body.get("absent", {}))
+    return DeviceSample(*values, *rest)
 
 
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {

@@ -6,7 +6,7 @@ the cells of a device sum to its entries, whatever the order and the batches in 
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from energy_agent.core.types import Entry, Gap, Method, Tokens
@@ -99,7 +99,7 @@ def fold_cells(current: Mapping[CellKey, Cell], pieces: Iterable[Piece]) -> dict
             changed[key] = Cell(*key, piece.energy_uj, piece.gpu_ns, piece.run)
         else:
             energy, gpu_ns = cell.energy_uj + piece.energy_uj, cell.gpu_ns + piece.gpu_ns
-            changed[key] = replace(cell, energy_uj=energy, gpu_ns=gpu_ns, run=follow(cell.run, piece.run))
+            changed[key] = Cell(*key, energy, gpu_ns, follow(cell.run, piece.run))
     return changed
 
 
@@ -108,7 +108,7 @@ def fold_spans(current: Mapping[SpanKey, Span], pieces: Iterable[Piece]) -> dict
     changed: dict[SpanKey, Span] = {}
     for key, run in _span_runs(pieces):
         span = changed.get(key) or current.get(key)
-        changed[key] = Span(*key, run) if span is None else replace(span, run=follow(span.run, run))
+        changed[key] = Span(*key, run if span is None else follow(span.run, run))
     return changed
 
 
