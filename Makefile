@@ -26,8 +26,8 @@ test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) -m "not proof and not gpu"
 
 proof: $(VENV)/.peers | prometheus ## The long runs (about half an hour); figures go to docs/benchmarks.md
-	$(PYTEST) -m proof --timeout 3600
 	$(BIN)/python -m benchmarks
+	$(PYTEST) -m proof --timeout 3600
 
 check: $(VENV)/.dev ## Lint, format, types, generated files
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """What the agent costs, beside nvitop-exporter on the same simulated node in the same run: CPU, memory, scrape time.
 
-Run from the repository's root: python -m benchmarks.cost [--seconds 60] [--json]
+Run from the repository's root: python -m benchmarks.cost [--seconds 120] [--json]
 
 Eight H100s under the demo's load. Both exporters sample once a second and are scraped once a second. CPU counts every process
 of each, children included; memory is the proportional set size. A second run of the agent samples ten times a second.
@@ -114,7 +114,7 @@ def _figures(pid: int, cpu: float, scrapes: list[float]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the figures; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     found = run(args.seconds)

@@ -1,6 +1,6 @@
 """Scale of the ledger: a day of a fleet's segments, written by the real segment writer, then compacted and summed.
 
-`python benchmarks/ledger_scale.py --nodes 1250 --gpus 8` prints time and peak memory of compaction, and checks the sum against
+`python -m benchmarks.ledger_scale --nodes 1250 --gpus 8` prints time and peak memory of compaction, and checks the sum against
 what was booked. A second check has DuckDB sum the day so many times that the total is far beyond int64.
 """
 
@@ -68,14 +68,15 @@ def write_node(job: tuple[Path, int, int, int, int]) -> int:
     return total
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Write, compact, sum, print; an assertion fails where a sum is not exact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1_250)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--watts", type=int, default=1_000)
     parser.add_argument("--folder", type=Path, help="keep the files here (default: a temporary folder)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="ledger-scale-"))
     source, out = folder / "segments", folder / "days"
     source.mkdir(parents=True)
@@ -104,6 +105,7 @@ def main() -> None:
     finally:
         if arguments.folder is None:
             shutil.rmtree(folder)
+    return 0
 
 
 def check_beyond_int64(folder: Path, booked: int) -> None:
