@@ -88,8 +88,9 @@ class ProcessHolders:
     def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
         member = membership(self._read(pid, "cgroup") or "")
         if member is not None:
-            return Holder(member.name, WorkloadFacts(member.name, now_ns, member.kind, member.labels))
-        command = (self._read(pid, "comm") or "unknown").strip()[:MAX_NAME]
+            name, labels = _plain(member.name), {k: _plain(v) for k, v in member.labels.items()}
+            return Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
+        command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
         return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
 
@@ -105,3 +106,8 @@ class ProcessHolders:
             return None
         finally:
             os.close(fd)
+
+
+def _plain(text: str) -> str:
+    """A process and a user's cgroup may be called anything; what goes into labels, tables and terminals is printable."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -111,3 +111,13 @@ def test_this_very_process_on_the_real_proc(tmp_path):
     assert holders.alive(found.processes[0])
     assert facts[0].workload in found.holding.weights
     assert procfs.is_dir()
+
+
+@pytest.mark.parametrize("hostile", ["evil\x1b[2J", "two\nlines", "a\tb\x7f", "\u202ereversed"])
+def test_names_of_processes_and_cgroups_are_made_printable(tmp_path, hostile):
+    proc(tmp_path, 10, comm=hostile)
+    user = "0::/user.slice/user-1000.slice/user@1000.service"
+    proc(tmp_path, 11, cgroup=f"{user}/{hostile.replace(chr(10), '')}.service\n")
+    _, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10), ProcessUse(11)], NOW)
+    assert [f.kind for f in facts] == ["process", "unit"]
+    assert all(text.isprintable() for f in facts for text in (f.workload, *f.labels.values()))
