@@ -59,7 +59,7 @@ def run_agent(options: AgentOptions) -> int:
     with ExitStack() as stack:
         stack.enter_context(_owned(state))
         agent = build_agent(config, options, state)
-        address, port = _split_listen(options.listen or config.web.listen)
+        address, port = split_listen(options.listen or config.web.listen)
         server = Server(address, port, lambda: agent.snapshot, agent.clock)
         agent.on_reload = lambda a: _reload(a, options)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
@@ -182,7 +182,8 @@ class _owned:  # noqa: N801 - reads as a with statement
         os.close(self._fd)
 
 
-def _split_listen(listen: str) -> tuple[str, int]:
+def split_listen(listen: str) -> tuple[str, int]:
+    """Address and port of `--listen`; raises UsageError."""
     address, _, port = listen.rpartition(":")
     if not address or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"--listen {listen!r} is not ADDRESS:PORT")

@@ -4,13 +4,14 @@ Everything is started here and ended here, the settings of the simulated GPUs ar
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,10 +20,13 @@ from typing import Any
 
 import yaml
 
-from energy_agent.core.errors import WattlensError
-from energy_agent.holders.cgroup import membership
+from dvfs.savings import MIN_PAIRS_WITH_LOAD
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.types import ProcessUse
+from energy_agent.holders.processes import ProcessHolders
 from energy_agent.sim.node import SimulatedNode
-from wattlens import summary
+from wattlens import demo_result, summary
+from wattlens.app import split_listen
 from wattlens.live import Page, Screen, View, read_page
 
 START_S = 20.0
@@ -62,13 +66,13 @@ class _Stage:
 
 def run_demo(options: DemoOptions) -> int:
     """Run it; 0 when everything added up and every setting is back."""
+    split_listen(options.listen)
     stopping: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: stopping.append(n))
-    out = (options.out / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")).absolute()
-    out.mkdir(parents=True)
-    _say(options, f"starting a simulated node ({options.scenario}); the simulator's library is built on first use")
-    with SimulatedNode.start(options.scenario, out / "node", seed=options.seed) as node:
+    out = _make_folder(options.out)
+    _say(options, f"starting a simulated node: {options.scenario}")
+    with SimulatedNode.start(options.scenario, out / "node", seed=options.seed, companion=True) as node:
         stage = _Stage(options, out, node)
         _learn(stage)
         found = _settings(node)
@@ -89,11 +93,18 @@ def _learn(stage: _Stage) -> None:
     with stage.node.plant() as plant:
         stage.names |= {plant.uuid(i): f"GPU {i}" for i in range(plant.count)}
     for workload in stage.node.workloads():
-        member = membership(f"0::{workload['cgroup']}")
-        workload["identity"] = member.name if member is not None else workload["name"]
+        workload["identity"] = _identity(stage.node, workload["pid"]) or workload["name"]
         stage.names[workload["identity"]] = workload["name"]
         if workload.get("metrics_url"):
             stage.serving = workload
+    if not stage.serving:
+        raise UsageError(f"scenario {stage.options.scenario!r} serves no model; the demo needs a workload of kind 'serving'")
+
+
+def _identity(node: SimulatedNode, pid: int | None) -> str:
+    """What the agent will call a process; '' for one that does not run."""
+    found, _ = ProcessHolders(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
+    return next(iter(found.holding.weights), "") if found.holding is not None else ""
 
 
 def _write_config(stage: _Stage, actuator: Path) -> None:
@@ -122,25 +133,32 @@ def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
     if seconds is None:
         return None
     pairs = int((seconds - START_S / 2) / (2 * BLOCK_S))
-    return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= 2 else None
+    return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= MIN_PAIRS_WITH_LOAD else None
 
 
 @contextmanager
 def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
     command = ["actuator", "--config", stage.out / "actuator.yaml", "--socket", path, "--state", stage.out / "actuator"]
-    with _child(stage, "actuator", [*command, "--simulate", stage.node.directory]) as process:
-        _until(process, path.exists, "actuator", stage)
+    with _child(stage, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
         yield
 
 
 @contextmanager
 def _agent(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
-    listen = stage.options.listen
-    if stage.options.seconds is not None and _taken(listen):
-        listen = listen.rpartition(":")[0] + ":0"
-    command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--listen", listen]
-    with _child(stage, "agent", [*command, "--simulate", stage.node.directory]) as process:
-        _until(process, lambda: _find_url(stage), "agent", stage)
+    wanted = stage.options.listen
+    command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
+
+    def start(listen: str) -> subprocess.Popen[bytes]:
+        return running.enter_context(_child(stage, "agent", [*command, "--listen", listen], lambda: _find_url(stage)))
+
+    with ExitStack() as running:
+        try:
+            process = start(wanted)
+        except WattlensError:
+            if stage.options.seconds is None or not _taken(wanted):
+                raise
+            _say(stage.options, f"{wanted} is taken; the agent listens on another port")
+            process = start(wanted.rpartition(":")[0] + ":0")
         yield process
 
 
@@ -164,6 +182,8 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
             time.sleep(1.0)
             if agent.poll() is not None:
                 raise WattlensError(f"the agent ended with {agent.returncode}; see {stage.out / 'agent.log'}")
+            if not stage.node.running:
+                raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
             try:
                 page: Page = read_page(stage.url, time.monotonic())
             except OSError:
@@ -176,25 +196,30 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
 
 
 def _conclude(stage: _Stage, restored: bool) -> int:
-    found = summary.summarise(stage.state)
     saving = _saving(stage)
     report = _report(stage, saving)
-    files = _files(stage, report)
-    ok = found.conserved and not found.chain_faults and restored
+    found = summary.summarise(stage.state)
+    result = demo_result.Result(found, stage.names, saving, restored, stage.out, _FILES | (_REPORT if report else {}))
     if stage.options.as_json:
-        print(json.dumps(_facts(found, saving, restored, files), indent=1, sort_keys=True))
-        return 0 if ok else 1
-    print(summary.text(found, stage.names))
-    print("\nSteering (policy static: SM clock held at the knee, on and off in random order)")
-    print(f"  {_saving_text(saving)}")
-    print(f"  settings at the end: {'as found' if restored else 'NOT as found'}")
-    print("\nWritten")
-    for path, what in files.items():
-        print(f"  {path}  {what}")
-    return 0 if ok else 1
+        print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))
+    else:
+        print(demo_result.text(result))
+    return 0 if result.ok else 1
+
+
+_FILES = {
+    "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
+    "state/journal.db": "the journal, an SQLite database",
+    "agent.yaml": "the agent's configuration; agent.log beside it",
+}
+_REPORT = {"report/index.html": "the interim report; facts.json and emissions.csv beside it"}
 
 
 def _saving(stage: _Stage) -> dict[str, Any]:
+    if _block_plan(stage.options.seconds) is None:
+        return {
+            "reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {START_S / 2 + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD:.0f} or more"
+        }
     try:
         found: dict[str, Any] = json.loads((stage.state / "savings.json").read_text())["serving"]
     except (OSError, ValueError, KeyError):
@@ -202,18 +227,7 @@ def _saving(stage: _Stage) -> dict[str, Any]:
     return found
 
 
-def _saving_text(saving: Mapping[str, Any]) -> str:
-    ratio, slowdown = saving.get("saving_ratio"), saving.get("slowdown_ratio")
-    if ratio is None or slowdown is None:
-        return f"no saving can be told: {saving.get('reason') or 'no paired blocks were measured'}"
-    return (
-        f"J/token {100 * ratio['value']:.1f} % lower ({100 * ratio['low']:.1f} to {100 * ratio['high']:.1f} %), "
-        f"time per token {100 * slowdown['value']:+.1f} % ({100 * slowdown['low']:+.1f} to {100 * slowdown['high']:+.1f} %), "
-        f"{saving['pairs']} pairs; claimable {saving['claimable_uj'] / 1e6:,.0f} J"
-    )
-
-
-def _report(stage: _Stage, saving: Mapping[str, Any]) -> Path | None:
+def _report(stage: _Stage, saving: Mapping[str, Any]) -> bool:
     """The interim report, where its libraries are installed."""
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(stage.state), "--out", str(stage.out / "report")]
     saved = saving.get("saved_uj")
@@ -224,44 +238,14 @@ def _report(stage: _Stage, saving: Mapping[str, Any]) -> Path | None:
         command += ["--savings", str(stage.out / "savings.json")]
     if stage.options.country:
         command += ["--country", stage.options.country]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode == 0:
-        return stage.out / "report"
-    print(f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}", file=sys.stderr)
-    return None
-
-
-def _files(stage: _Stage, report: Path | None) -> dict[str, str]:
-    files = {
-        str(stage.state / "segments"): "the ledger: hash-chained segments (gunzip and sha256sum suffice to check it)",
-        str(stage.state / "journal.db"): "the journal, an SQLite database",
-        str(stage.out / "agent.yaml"): "the agent's configuration",
-        str(stage.out / "agent.log"): "its log",
-    }
-    if report is not None:
-        files = {str(report / "index.html"): "interim report; facts.json and emissions.csv beside it"} | files
-    return files
-
-
-def _facts(found: summary.Summary, saving: Mapping[str, Any], restored: bool, files: Mapping[str, str]) -> dict[str, Any]:
-    def bounds(pairs: Any) -> dict[str, dict[str, int]]:
-        return {name: {"energy_uj": b.energy_uj, "low_uj": b.low_uj, "high_uj": b.high_uj} for name, b in pairs}
-
-    return {
-        "simulated": True,
-        "devices": bounds(found.devices),
-        "workloads": bounds(found.workloads),
-        "unheld_uj": found.unheld_uj,
-        "unattributed_uj": found.unattributed_uj,
-        "total": bounds([("all", found.total)])["all"],
-        "tokens": [{"workload": t.workload, "model": t.model, "tokens": t.tokens, "j_per_token": t.j_per_token,
-                    "low": t.low, "high": t.high} for t in found.tokens],
-        "conserved": found.conserved,
-        "chain_faults": list(found.chain_faults),
-        "saving": dict(saving),
-        "settings_restored": restored,
-        "files": dict(files),
-    }  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        print("no report: it was not ready within 120 s", file=sys.stderr)
+        return False
+    if done.returncode:
+        print(f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}", file=sys.stderr)
+    return done.returncode == 0
 
 
 def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:
@@ -272,13 +256,24 @@ def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:
 
 
 @contextmanager
-def _child(stage: _Stage, name: str, arguments: list[Any]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, asked to end at the end and ended by force if it will not."""
-    with (stage.out / f"{name}.log").open("wb") as log:
+def _child(stage: _Stage, name: str, arguments: list[Any], ready: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours that is ready; asked to end at the end, ended by force if it will not, and gone if we are killed."""
+    log = stage.out / f"{name}.log"
+    with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wattlens", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [sys.executable, "-m", "wattlens.companion", str(os.getpid()), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=0,  # Ctrl-C is for the demo, which ends its children in order
         )
     try:
+        end_s = time.monotonic() + START_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > end_s:
+                lines = log.read_text(errors="replace").strip().splitlines()
+                raise WattlensError(f"the {name} did not start: {lines[-1] if lines else 'it said nothing'}")
+            time.sleep(0.05)
         yield process
     finally:
         process.terminate()
@@ -289,24 +284,32 @@ def _child(stage: _Stage, name: str, arguments: list[Any]) -> Iterator[subproces
             process.wait()
 
 
-def _until(process: subprocess.Popen[bytes], ready: Any, name: str, stage: _Stage) -> None:
-    end_s = time.monotonic() + START_S
-    while not ready():
-        if process.poll() is not None or time.monotonic() > end_s:
-            lines = (stage.out / f"{name}.log").read_text(errors="replace").strip().splitlines()
-            raise WattlensError(f"the {name} did not start: {lines[-1] if lines else 'it said nothing'}")
-        time.sleep(0.05)
-
-
 def _taken(listen: str) -> bool:
-    address, _, port = listen.rpartition(":")
-    with socket.socket() as probe:
+    address, port = split_listen(listen)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, int(port)))
+            probe.bind((address, port))
         except OSError:
             return True
     return False
+
+
+def _make_folder(parent: Path) -> Path:
+    """A new folder for this run; of two that start within a second, each gets its own."""
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for more in ("", *(f"-{n}" for n in range(2, 100))):
+        out = (parent / (name + more)).absolute()
+        try:
+            out.mkdir(parents=True)
+        except FileExistsError:
+            if parent.is_dir():
+                continue
+            raise UsageError(f"--out {parent} is not a folder") from None
+        except OSError as error:
+            raise UsageError(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
+        return out
+    raise WattlensError(f"--out {parent} has a hundred runs of this second")
 
 
 def _say(options: DemoOptions, line: str) -> None:

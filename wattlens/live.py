@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-NAME = 20
+NARROW = 76  # inside the frame of a terminal of 80 columns
+NAME, LONGEST_NAME = 12, 36
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -51,16 +52,21 @@ def read_page(url: str, t_s: float) -> Page:
 
 @dataclass(slots=True)
 class View:
-    """Turns pages into rows of text. Rates are over the last `window` pages."""
+    """Turns pages into rows of text, `width` columns wide at most. Rates are over the last pages."""
 
     workload_of_tokens: str
     names: Mapping[str, str]
+    width: int = NARROW
     pages: deque[Page] = field(default_factory=lambda: deque(maxlen=6))
+
+    @property
+    def _name(self) -> int:
+        return min(LONGEST_NAME, NAME + max(0, self.width - NARROW))
 
     def header(self) -> str:
         """What is shown, in one line."""
-        columns = f"{'GPU':>3} {'power':>7} {'limit':>6} {'SM clock':>9} {'util':>5} {'temp':>5} {'energy':>11}"
-        return f"{columns}  {'held by':{NAME}} steering"
+        columns = f"{'GPU':>3} {'power':>6} {'limit':>6} {'SM clock':>8} {'util':>5} {'temp':>5} {'energy':>10}"
+        return f"{columns}  {'held by':{self._name}} steering"
 
     def lines(self, page: Page) -> list[str]:
         """A line a GPU."""
@@ -78,26 +84,29 @@ class View:
             clock = page.one("dvfs_setting", uuid=uuid, setting="sm_clock_max_hertz")
             steering = "not steered" if page.one("dvfs_mode", uuid=uuid) is None else "released"
             if clock is not None:
-                steering = f"at most {clock / 1e6:.0f} MHz"
+                steering = f"<={clock / 1e6:.0f} MHz"
             found.append(
                 f"{labels['gpu']:>3} {_w(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
-                f"{_w(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'), 6)} "
+                f"{_w(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'))} "
                 f"{_mhz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
                 f"{_percent(page.one('gpu_utilization_ratio', uuid=uuid, engine='gpu'))} "
                 f"{_c(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
-                f"{_j(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, [])):{NAME}} {steering}"
+                f"{_j(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
             )
         return found
 
     def _held(self, workloads: list[str]) -> str:
-        return " ".join(self.names.get(w, w) for w in workloads)[:NAME] or "nobody"
+        # Names come from other people's processes: nothing in them may reach the terminal as a command.
+        text = ", ".join(self.names.get(w, w) for w in workloads) or "nobody"
+        shown = "".join(c if c.isprintable() else "?" for c in text)
+        return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
 
     def footer(self, page: Page) -> list[str]:
         """Node and tokens."""
         self.pages.append(page)
         first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
         power = page.one("gpu_power_watts", kind="instant")
-        parts = [f"node GPUs {power:,.0f} W" if power is not None else "node GPUs: no reading"]
+        parts = [f"all GPUs {power:,.0f} W" if power is not None else "all GPUs: no reading"]
         tokens = _grown(first, page, "tokens_total", workload=self.workload_of_tokens, phase="generation")
         joules = _grown(first, page, "workload_energy_joules_total", workload=self.workload_of_tokens)
         if tokens and joules and page.t_s > first.t_s:
@@ -112,24 +121,26 @@ def _grown(first: Page, last: Page, name: str, **labels: str) -> float | None:
     return None if before is None or after is None or after <= before else after - before
 
 
-def _fmt(width: int, form: str) -> Callable[..., str]:
-    def show(value: float | None, wide: int = width) -> str:
-        return ("-" if value is None else form.format(value)).rjust(wide)
+def _fmt(width: int, form: str, per_unit: float = 1.0) -> Callable[[float | None], str]:
+    def show(value: float | None) -> str:
+        return ("-" if value is None else form.format(value / per_unit)).rjust(width)
 
     return show
 
 
-_w = _fmt(7, "{:.0f} W")
+_w = _fmt(6, "{:.0f} W")
 _c = _fmt(5, "{:.0f} C")
-_j = _fmt(11, "{:,.0f} J")
+_mhz = _fmt(8, "{:.0f} MHz", 1e6)
+_percent = _fmt(5, "{:.0f} %", 0.01)
+_joules = _fmt(10, "{:,.0f} J")
+_kilojoules = _fmt(10, "{:,.0f} kJ", 1e3)
+_megajoules = _fmt(10, "{:,.0f} MJ", 1e6)
 
 
-def _mhz(value: float | None) -> str:
-    return ("-" if value is None else f"{value / 1e6:.0f} MHz").rjust(9)
-
-
-def _percent(value: float | None) -> str:
-    return ("-" if value is None else f"{value * 100:.0f} %").rjust(5)
+def _j(value: float | None) -> str:
+    if value is None or value < 999_999.5:
+        return _joules(value)
+    return _kilojoules(value) if value < 1e9 else _megajoules(value)
 
 
 class Screen:
@@ -148,6 +159,8 @@ class Screen:
 
     def show(self, title: str, view: View, page: Page) -> None:
         """Draw one frame."""
+        if self._live is not None:
+            view.width = self._live.console.width - 4
         footer = view.footer(page)
         self._frames += 1
         if self._live is None:

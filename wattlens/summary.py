@@ -1,6 +1,6 @@
 """The summary of a run: joules by device and workload with their bounds, joules per token, and whether the ledger adds up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,33 +88,46 @@ def _tokens(rows: Sequence[Row], energy: dict[str, Bounds]) -> list[TokenCost]:
     return costs
 
 
-def text(found: Summary, names: dict[str, str]) -> str:
-    """The summary for a person. `names` gives devices a short name."""
-    lines = ["", "Energy by device (GPU boundary), with its 95 % bounds"]
-    lines += [
-        f"  {n:28} {_bounds(b)}" for n, b in sorted(((names.get(d, d), b) for d, b in found.devices), key=lambda pair: pair[0])
+def text(found: Summary, names: Mapping[str, str]) -> str:
+    """The summary for a person, at most 80 columns wide but for long names; `names` gives short ones."""
+    devices = sorted(((names.get(d, d), b) for d, b in found.devices), key=lambda pair: pair[0])
+    workloads = sorted(((names.get(w, w), b) for w, b in found.workloads), key=lambda pair: pair[0])
+    lines = [
+        "",
+        "Energy by device (boundary: the GPU boards)",
+        *_table(devices),
+        "",
+        "Energy by workload",
+        *_table(workloads),
+        f"  {'nobody (unheld)':{_NAME}} {joules(found.unheld_uj):>12,.1f} J",
+        f"  {'unattributed':{_NAME}} {joules(found.unattributed_uj):>12,.1f} J",
+        *_table([("all", found.total)]),
+        "",
+        "In brackets: bounds, not a 95 % interval. They add the largest error of the",
+        "sensors' gain over all boards to what the edges of the windows leave open.",
     ]
-    lines += ["", "Energy by workload"]
-    lines += [f"  {names.get(w, w):28} {_bounds(b)}" for w, b in found.workloads]
-    lines.append(f"  {'nobody (unheld)':28} {joules(found.unheld_uj):>12,.1f} J")
-    lines.append(f"  {'unattributed':28} {joules(found.unattributed_uj):>12,.1f} J")
-    lines.append(f"  {'all':28} {_bounds(found.total)}")
     if found.tokens:
         lines += ["", "Energy per generated token, the holder's idle time included"]
-        lines += [
-            f"  {names.get(t.workload, t.workload)} ({t.model}): "
-            f"{t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens"
-            for t in found.tokens
-        ]
-    lines += ["", "The ledger"]
+        for t in found.tokens:
+            lines.append(f"  {names.get(t.workload, t.workload)}, {t.model}")
+            lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
     same = "==" if found.conserved else "!="
-    lines.append(
-        f"  conservation: workloads + unheld + unattributed {found.buckets_uj} uJ {same} {found.counters_uj} uJ device energy"
-    )
-    lines.append(
-        f"  chain: {found.segments} segment(s), {'verified' if not found.chain_faults else '; '.join(found.chain_faults)}"
-    )
+    chain_text = "verified" if not found.chain_faults else "; ".join(found.chain_faults)
+    lines += [
+        "",
+        "The ledger",
+        f"  workloads + unheld + unattributed   {found.buckets_uj:>22,} uJ",
+        f"  {same + ' energy of the devices':35} {found.counters_uj:>22,} uJ",
+        f"  chain: {found.segments} segment{'s' * (found.segments != 1)}, {chain_text}",
+    ]
     return "\n".join(lines)
+
+
+_NAME = 24
+
+
+def _table(rows: Sequence[tuple[str, Bounds]]) -> list[str]:
+    return [f"  {name:{_NAME}} {_bounds(bounds)}" for name, bounds in rows]
 
 
 def _bounds(b: Bounds) -> str:

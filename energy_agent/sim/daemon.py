@@ -5,6 +5,7 @@ SIGTERM. When it is killed, its workloads see that and end by themselves.
 """
 
 import argparse
+import ctypes
 import fcntl
 import os
 import shlex
@@ -24,6 +25,7 @@ from energy_agent.sim.plant import Plant
 from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
 
+_PR_SET_PDEATHSIG = 1
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
 
 
@@ -132,10 +134,16 @@ def main() -> int:
     """Body of the program."""
     parser = argparse.ArgumentParser(description="The simulated node's daemon; started by 'wattlens sim start'.")
     parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--companion-of", type=int, metavar="PID", help="end when this process, the parent, dies")
+    args = parser.parse_args()
     try:
-        daemon = Daemon(parser.parse_args().dir.resolve())
+        daemon = Daemon(args.dir.resolve())
         signal.signal(signal.SIGTERM, daemon.end)
         signal.signal(signal.SIGINT, daemon.end)
+        if args.companion_of is not None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != args.companion_of:
+                return 1
         daemon.run()
     except WattlensError as error:
         sys.stderr.write(f"{error}\n")

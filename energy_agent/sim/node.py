@@ -60,8 +60,11 @@ class SimulatedNode:
         seed: int | None = None,
         rate: float | None = None,
         timeout_s: float = 30.0,
+        companion: bool = False,
     ) -> Self:
         """Start a scenario (or the one of this name or path) in `directory`, and wait until its first workloads run.
+
+        A `companion` ends when the calling process dies, however it dies.
 
         Raises:
             UsageError: wrong scenario, a node already runs there, or the folder holds something else.
@@ -74,7 +77,12 @@ class SimulatedNode:
         (folder / "scenario.yaml").write_text(scenario.dump(wanted))
         with (folder / "daemon.log").open("wb") as log:
             daemon = subprocess.Popen(
-                supervisor.python_command("energy_agent.sim.daemon", "--dir", str(folder)),
+                supervisor.python_command(
+                    "energy_agent.sim.daemon",
+                    "--dir",
+                    str(folder),
+                    *(["--companion-of", str(os.getpid())] if companion else []),
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -127,7 +135,8 @@ class SimulatedNode:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.directory / 'node.json'} cannot be read: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            raise UsageError(f"{self.directory / 'node.json'} cannot be read: {reason}") from error
         return state if isinstance(state, dict) else {}
 
     def environ(self) -> dict[str, str]:

@@ -19,19 +19,27 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser(arguments)
     parsed = parser.parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        code = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return code
     except WattlensError as error:
         print(f"wattlens: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wattlens ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
     except OSError as error:  # a full disk, a folder without permission: the machine's fault, and no traceback helps
         where = f"{error.filename}: " if error.filename else ""
         print(f"wattlens: {where}{error.strerror or error}", file=sys.stderr)
+        _forget_output()
         return 1
+
+
+def _forget_output() -> None:
+    """Nobody can take what is still buffered, and Python tries again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
