@@ -4,7 +4,6 @@ One thread owns the accounts and the journal. Scrapes read the last snapshot fro
 """
 
 import gc
-import json
 import logging
 import os
 import threading
@@ -22,6 +21,7 @@ from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
 from energy_agent.core.types import Action, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal import Journal
+from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
 from energy_agent.token_poller import TokenPoller
 
@@ -29,7 +29,6 @@ log = logging.getLogger("wattlens.agent")
 
 COMMIT_NS = NS_PER_S
 COSTS_S = 10.0  # what we cost need not be known every second: knowing it costs too
-RELEASE_FILE = "release.json"
 
 
 class Steer(Protocol):
@@ -209,18 +208,15 @@ class Agent:
         if time.monotonic() < self._next_release_check_s:
             return
         self._next_release_check_s = time.monotonic() + 1.0
-        path = self.state_dir / RELEASE_FILE
         try:
-            until_ns = int(json.loads(path.read_text())["until_ns"])
-        except FileNotFoundError:
-            until_ns = 0
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self._say("release", f"{path} is not readable ({error!r}); the driver is kept")
+            until_ns = requested_until_ns(self.state_dir)
+        except ValueError as error:
+            self._say("release", f"the driver is kept: {error}")
             until_ns = 0
         if until_ns > time.time_ns():  # the time of the person who asked, also on a simulated node
             self.sampler.release("released on request")
         elif self.sampler.node.reason == "released on request":
-            path.unlink(missing_ok=True)
+            (self.state_dir / RELEASE_FILE).unlink(missing_ok=True)
             self.sampler.resume()
 
     def _reload(self) -> None:

@@ -4,6 +4,7 @@ An unknown key is an error that names the nearest known one; a wrong value names
 """
 
 import difflib
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,6 +164,8 @@ def load(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
+            raise UsageError(f"configuration {path} is a pipe; name a file")
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG_B + 1)
     except OSError as error:

@@ -6,6 +6,7 @@ its own thread, a bounded request and deadlines; when all places are taken, the 
 so that nobody who only holds a connection can keep a scraper out.
 """
 
+import errno
 import html
 import logging
 import socket
@@ -250,9 +251,10 @@ def _listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
-        raise UsageError(
-            f"cannot listen on {where}: {reason}; stop the program that holds it or set web.listen to another address and port"
-        ) from None
+        todo = "stop the program that holds it or set web.listen to another address and port"
+        if error.errno == errno.EACCES:
+            todo = "ports below 1024 are root's; set web.listen to a higher one"
+        raise UsageError(f"cannot listen on {where}: {reason}; {todo}") from None
     return listener
 
 

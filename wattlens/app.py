@@ -170,6 +170,8 @@ class _owned:  # noqa: N801 - reads as a with statement
         try:
             self._state.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._fd = os.open(self._state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        except FileExistsError:
+            raise UsageError(f"state folder {self._state} is not a folder; give another with --state") from None
         except OSError as error:
             raise UsageError(f"state folder {self._state}: {error.strerror}; give a writable one with --state") from None
         try:

@@ -234,3 +234,8 @@ def test_a_wrong_duration_of_a_release_is_named(tmp_path, duration):
 
 def test_release_where_no_agent_is_says_so(tmp_path):
     assert_refused(agent("release", "--state", tmp_path), tmp_path, "--state")
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(agent("--config", tmp_path / "pipe", "--state", tmp_path / "state"), tmp_path / "pipe", "pipe")

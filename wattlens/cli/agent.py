@@ -1,7 +1,6 @@
 """`wattlens agent`: the node agent, and `release`/`return` to let go of the driver for an update or a GPU reset."""
 
 import argparse
-import json
 import re
 import time
 from pathlib import Path
@@ -52,19 +51,19 @@ def _run(args: argparse.Namespace) -> int:
 
             simulate = default_directory()
         return run_agent(AgentOptions(args.config, args.state, args.listen, simulate))
-    from energy_agent.agent import RELEASE_FILE
+    from energy_agent.release import RELEASE_FILE, request
 
-    path = state / RELEASE_FILE
     seconds = _seconds(args.duration) if args.action == "release" else 0
+    if not (state / "agent.lock").exists():
+        raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
     try:
-        if not (state / "agent.lock").exists():
-            raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
-        draft = path.with_suffix(".new")
-        draft.write_text(json.dumps({"until_ns": time.time_ns() + seconds * 1_000_000_000}))
-        draft.replace(path)
+        request(state, time.time_ns() + seconds * 1_000_000_000)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
-    print(f"the driver is released for {args.duration}; the agent returns by itself" if seconds else "the agent reads again")
+        raise UsageError(f"cannot write {state / RELEASE_FILE}: {error.strerror}") from None
+    if seconds:
+        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {args.duration}")
+    else:
+        print("the agent reads again within 2 s")
     return 0
 
 
