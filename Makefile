@@ -7,7 +7,7 @@ BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
 SECONDS ?= 60
 
-.PHONY: help demo test test-core test-all proof check format constraints clean
+.PHONY: help demo test test-core test-all proof check format docs constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -38,6 +38,11 @@ check: $(VENV)/.dev ## Lint, format, types, generated files
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages
+	$(BIN)/wattlens dashboards build
+	$(BIN)/python -m energy_agent.config_docs docs/agent.md
+	$(BIN)/python -m tests.wattlens.cli.test_help
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
 	$(BIN)/pip freeze --exclude-editable | grep -Ev '^(torch|torchvision|nvidia-c|triton)|@' > constraints.txt

@@ -113,7 +113,7 @@ class Web(_Section):
 class DvfsGroup(_Section):
     """Devices that are steered as one."""
 
-    name: Name
+    name: Name = Field(description="what it is called in metrics and savings")
     devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
     workload: str = Field("", description="the workload whose tokens measure progress")
     arrivals: Literal["open", "closed"] = Field(
@@ -124,10 +124,10 @@ class DvfsGroup(_Section):
 class DvfsBlocks(_Section):
     """Paired blocks: the policy is on and off in random order, and the two are compared."""
 
-    pairs: int = Field(8, ge=2, le=1000)
+    pairs: int = Field(8, ge=2, le=1000, description="how many pairs")
     seconds: float = Field(10.0, ge=2, description="length of a block")
     settle_s: float = Field(2.0, ge=0.5, description="left out at the start of each block")
-    seed: int = 0
+    seed: int = Field(0, description="draws the order within the pairs")
 
 
 class Dvfs(_Section):
@@ -136,9 +136,8 @@ class Dvfs(_Section):
     mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="what the governor may do")
     policy: str = Field("static", description="a file of dvfs/policies")
     options: dict[str, float | int | str | bool] = Field(default_factory=dict, description="the policy's own options")
-    actuator: Path | None = Field(None, description="socket of `wattlens actuator`; needed to enforce")
-    period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between decisions")
-    groups: tuple[DvfsGroup, ...] = ()
+    actuator: Path | None = Field(None, description="socket of `wattlens actuator`, where it is not its default one")
+    groups: tuple[DvfsGroup, ...] = Field((), description="what is steered; nothing without")
     blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
 
 

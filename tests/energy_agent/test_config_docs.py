@@ -1,0 +1,34 @@
+"""The key tables of docs/agent.md are those of the model, and every key is explained."""
+
+from pathlib import Path
+
+import pytest
+
+from energy_agent import config
+from energy_agent.config_docs import BEGIN, END, replaced, tables
+
+PAGE = Path(__file__).parents[2] / "docs/agent.md"
+
+
+def test_the_page_is_fresh() -> None:
+    assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+
+
+def test_every_key_has_a_row_with_a_meaning() -> None:
+    rows = [line.split(" | ") for line in tables().splitlines() if line.startswith("| `")]
+    assert all(row[3].removesuffix(" |") for row in rows)
+    keys = {row[0].removeprefix("| ").strip("`") for row in rows}
+    assert {"period_s", "nvml.on_start_failure", "groups[].devices", "blocks.settle_s", "listen"} <= keys
+    for section in config.Config.model_fields:
+        assert f"### `{section}`" in tables()
+
+
+def test_defaults_and_limits_are_those_of_the_model() -> None:
+    assert f"| `period_s` | number 0.05 to 60 | `{config.Sampling().period_s:g}` |" in tables()
+    assert f"| `listen` | text | `{config.Web().listen}` |" in tables()
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    assert replaced(f"a\n{BEGIN}old\n{END}b\n") == f"a\n{BEGIN}{tables()}{END}b\n"
+    with pytest.raises(ValueError, match="keys: begin"):
+        replaced("nothing")
