@@ -217,9 +217,8 @@ _REPORT = {"report/index.html": "the interim report; facts.json and emissions.cs
 
 def _saving(stage: _Stage) -> dict[str, Any]:
     if _block_plan(stage.options.seconds) is None:
-        return {
-            "reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {START_S / 2 + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD:.0f} or more"
-        }
+        needed_s = START_S / 2 + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
+        return {"reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
     try:
         found: dict[str, Any] = json.loads((stage.state / "savings.json").read_text())["serving"]
     except (OSError, ValueError, KeyError):
