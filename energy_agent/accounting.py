@@ -132,7 +132,7 @@ class Accountant:
                 self._pending.add(entry)
             if gap is not None:
                 self._pending.gaps.append(gap)
-        return any(not self._holders.alive(process) for process in held)
+        return any(self._holders.gone(pid) for pid, _ in held)
 
     def _see(self, device: str, workload: str, t_ns: int) -> None:
         """A workload holds a device; its counters are there, at 0, before its first joule."""

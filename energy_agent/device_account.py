@@ -48,6 +48,7 @@ class DeviceAccount:
     xid: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
     _xid_seen: dict[int, int] = field(default_factory=dict)
+    _info_text: tuple[DeviceInfo | None, str] = (None, "")
     _events_boot_ns: int | None = None  # when event reasons were last read
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
@@ -104,15 +105,17 @@ class DeviceAccount:
     def dump(self) -> str:
         """The part that survives, as JSON."""
         held = None if self.held_before is None else sorted(self.held_before.weights)
-        return _encode(
+        if self._info_text[0] is not self.info:
+            self._info_text = (self.info, _encode(_shallow(self.info)))
+        rest = _encode(
             {
-                "info": _shallow(self.info),
                 "meter": _shallow(self.meter) if self.meter is not None else None,
                 "held": held,
                 "event_ns": self.event_ns,
                 "xid": sorted(self.xid.items()),
             }
         )
+        return f'{{"info":{self._info_text[1]},{rest[1:]}'
 
     @classmethod
     def restore(cls, text: str, sensor_for: Callable[[DeviceInfo], Sensor]) -> "DeviceAccount":

@@ -30,6 +30,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 
+_SINCE = struct.Struct("<q")
 MARK = struct.Struct("<q40s40s")
 """CLOCK_BOOTTIME ns at which the call began (0: no call under way), device, call."""
 PR_SET_PDEATHSIG = 1
@@ -41,10 +42,16 @@ class Marker:
     def __init__(self, fd: int | None) -> None:
         self._memory = mmap.mmap(fd, MARK.size) if fd is not None else mmap.mmap(-1, MARK.size)
         self.device = b""
+        self._names: dict[tuple[bytes, str], bytes] = {}
 
     def __call__(self, call: str) -> None:
         """A call begins."""
-        MARK.pack_into(self._memory, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self.device, call.encode()[:40])
+        names = self._names.get((self.device, call))
+        if names is None:
+            names = self._names[self.device, call] = MARK.pack(0, self.device, call.encode()[:40])[_SINCE.size :]
+        # The names first: an instant of a call that is over with the name of the next is told from a hang by its age.
+        self._memory[_SINCE.size : MARK.size] = names
+        _SINCE.pack_into(self._memory, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
     def clear(self) -> None:
         """No call is under way."""

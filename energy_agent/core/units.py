@@ -31,6 +31,8 @@ def decimal(value: int, scale: int) -> str:
     >>> decimal(1_234_500, 1_000_000)
     '1.2345'
     """
+    if not value:
+        return "0"
     sign = "-" if value < 0 else ""
     whole, part = divmod(abs(value), scale)
     if not part:

@@ -68,6 +68,10 @@ class ProcessHolders:
         """Whether that very process still lives."""
         return self.start_time(identity[0]) == identity[1]
 
+    def gone(self, pid: int) -> bool:
+        """Whether no process has this pid: asked every second, so without a look at its start time."""
+        return not os.access(f"{self.procfs}/{pid}", os.F_OK)
+
     def forget_dead(self) -> None:
         """Drop what has ended, so that a long-lived agent stays small."""
         for identity in [i for i in self._known if not self.alive(i)]:

@@ -60,6 +60,7 @@ class RealNvml:
                 raise NvmlError(nvml_abi.LIBRARY_NOT_FOUND, str(library)) from error
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
+        self._fields: dict[tuple[int, ...], Any] = {}
 
     def init(self) -> None:
         """Start NVML. Calls nest; each needs its `shutdown`."""
@@ -117,7 +118,19 @@ class RealNvml:
 
     def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]:
         """Several fields in one call, each with its own code, in the order of `ids`."""
-        answers = bytes(self._call("nvmlDeviceGetFieldValues", device, ids))  # member by member costs twice the call itself
+        key = tuple(ids)
+        fields = self._fields.get(key)
+        if fields is None:  # pynvml would make and fill this array again each time, which costs more than the call
+            fields = self._fields[key] = (self._nvml.c_nvmlFieldValue_t * len(key))()
+            for answer, field in zip(fields, key, strict=True):
+                answer.fieldId = field
+        try:
+            code = self._nvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")(device, len(key), fields)
+        except self._error as error:
+            code = int(error.value)
+        if code != nvml_abi.SUCCESS:
+            raise NvmlError(code, "nvmlDeviceGetFieldValues")
+        answers = bytes(fields)  # member by member costs twice the call itself
         return [
             FieldValue(field, code, _number(kind, raw) if code == nvml_abi.SUCCESS else 0)
             for field, _, _, _, kind, code, raw in _FIELD.iter_unpack(answers)
