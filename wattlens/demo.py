@@ -115,7 +115,7 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
         "policy": "static",
         "options": {"clean_s": CLEAN_S},
         "actuator": str(actuator),
-        "groups": [{"name": "serving", "devices": gpus, "workload": stage.serving["identity"]}],
+        "groups": [{"name": "serving", "devices": gpus, "workload": stage.serving["identity"], "arrivals": "open"}],
     } | ({"blocks": plan} if plan else {})
     config = {
         "node": {"cluster": "demo", "name": "simulated"},
