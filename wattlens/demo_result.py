@@ -49,7 +49,7 @@ def saving_lines(saving: Mapping[str, Any]) -> list[str]:
     if ratio is None or slowdown is None:
         return [f"no saving can be told: {saving.get('reason') or 'no paired blocks were measured'}"]
     lower = "lower" if ratio["value"] >= 0 else "higher"
-    what = _SLOWDOWN.get(saving.get("slowdown_of", ""), "time per token")
+    what = slowdown_of(saving)
     sign = 1 if ratio["value"] >= 0 else -1
     low, high = sorted((sign * ratio["low"], sign * ratio["high"]))
     width = max(len("J/token"), len(what))
@@ -59,6 +59,11 @@ def saving_lines(saving: Mapping[str, Any]) -> list[str]:
         f"(95 % interval {100 * slowdown['low']:+.1f} to {100 * slowdown['high']:+.1f} %)",
         f"{saving['pairs']} pairs of blocks; claimable: {saving['claimable_uj'] / 1e6:,.0f} J",
     ]
+
+
+def slowdown_of(saving: Mapping[str, Any]) -> str:
+    """What became slower, in words."""
+    return _SLOWDOWN.get(saving.get("slowdown_of", ""), "time per token")
 
 
 def document(result: Result) -> dict[str, Any]:

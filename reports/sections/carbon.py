@@ -14,7 +14,7 @@ def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
     low, high = (wording.mass(bound) if bound else wording.ABSENT for bound in (total.low, total.high))
     rows = (
         ("CO2e of all GPU energy", wording.mass(total.value)),
-        ("95 % interval of the measurement", f"{low} to {high}"),
+        ("Bounds of the measurement", f"{low} to {high}"),
         ("Grid factor", f"{factor.value} {factor.unit}"),
         ("Zone and year", f"{factor.zone_name}, {factor.year}"),
     )

@@ -24,7 +24,7 @@ def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
         share = wording.percent(Fraction(microjoules(figure), total))
         rows.append((label, name.sku, wording.energy(figure.value or "0"), wording.plus_minus(figure), share))
     skus = {row[1] for row in rows}
-    columns: tuple[str, ...] = ("Device", "Model", "Energy", "95 %", "Share")
+    columns: tuple[str, ...] = ("Device", "Model", "Energy", "Bounds", "Share")
     caption = "Energy by device"
     if len(skus) == 1:  # one model for all: say it once
         caption = f"{caption}, all {skus.pop()}" if rows[0][1] else caption

@@ -17,7 +17,7 @@ def tiles(facts: Facts) -> tuple[Tile, ...]:
     assert total.value is not None  # a sum of integers is never absent
     coverage = facts.figures["quality.coverage"]
     return (
-        Tile("GPU energy", wording.energy(total.value), f"{wording.plus_minus(total)} at 95 %", total.id),
+        Tile("GPU energy", wording.energy(total.value), f"bounds: {wording.plus_minus(total)}", total.id),
         _active_share(facts),
         _tokens(facts),
         _carbon(facts),

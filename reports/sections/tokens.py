@@ -18,7 +18,7 @@ def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
         rows.append((_name(facts, active), _cell(active), _cell(held), wording.span(held) if held.value else ""))
     if not rows:
         return Hidden("no tokens in the ledger")
-    columns = ("", "active", "active + idle", "95 % interval")
+    columns = ("", "active", "active + idle", "bounds")
     blocks: list[Table | Note] = [Table(CAPTION, columns, tuple(rows[:MOST]))]
     if rows[MOST:]:
         blocks.append(Note(f"{len(rows) - MOST} more rows are in the facts document."))
