@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -34,11 +35,21 @@ def add_process(root: Path, pid: int, cgroup: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for name in _FILES:
-            (folder / name).write_bytes((_PROC / str(pid) / name).read_bytes())
+            (folder / name).write_bytes(_read(pid, name))
     except OSError:
         remove_process(root, pid)
         return
     (folder / "cgroup").write_text(f"0::{cgroup}\n")
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of the real process; its command line is empty for an instant while the kernel still loads the program."""
+    for _ in range(100):
+        data = (_PROC / str(pid) / name).read_bytes()
+        if data:
+            return data
+        time.sleep(0.002)
+    return b""
 
 
 def remove_process(root: Path, pid: int) -> None:

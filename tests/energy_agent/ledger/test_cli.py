@@ -42,7 +42,7 @@ def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
     code, out, err = run(capsys, "verify", state)
     assert (code, err.count("\n")) == (1, 1)
     assert str(path) in err
-    assert "1 faults" in out
+    assert "1 fault " in out
     assert json.loads(run(capsys, "verify", state, "--json")[1])["ok"] is False
 
 
