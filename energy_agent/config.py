@@ -65,7 +65,7 @@ class NvmlSource(_Section):
     """The GPUs of this node."""
 
     on_start_failure: Literal["fail", "skip", "retry"] = Field(
-        "retry", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
+        "fail", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
     )
     gain_uncertainty_ratio: Ratio = Field(
         0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"

@@ -3,6 +3,9 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +166,13 @@ def test_what_is_taken_is_refused_in_one_line(agent, node, tmp_path):
     assert refused.returncode == 2
     assert listen in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
+def test_without_a_gpu_it_refuses_in_one_line_that_names_the_flag(tmp_path):
+    command = [sys.executable, "-m", "wattlens", "agent", "--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("wattlens: ")]
+    assert "LIBRARY_NOT_FOUND" in line
+    assert "--simulate" in line
