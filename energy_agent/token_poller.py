@@ -11,7 +11,7 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth, Tokens
-from energy_agent.sources.tokens.reading import TokenDelta, TokenReading, TokenServer, advance
+from energy_agent.sources.tokens._reading import TokenDelta, TokenReading, TokenServer, advance
 
 log = logging.getLogger("wattlens.tokens")
 
@@ -97,7 +97,7 @@ class TokenPoller:
         self.configure(())
 
     def _run(self, poll: _Poll) -> None:
-        from energy_agent.sources.tokens.page import fetch
+        from energy_agent.sources.tokens._page import fetch
 
         while not poll.stop.is_set():
             try:
@@ -138,10 +138,8 @@ def _server(name: str) -> TokenServer:
     import energy_agent.sources.tokens as package
 
     try:
-        spec = plugin.load(package, name)
+        spec: TokenServer = plugin.load(package, name)
     except LookupError:
-        spec = None
-    if not isinstance(spec, TokenServer):
-        known = [n for n in plugin.names(package) if n not in {"page", "reading"}]
-        raise UsageError(f"key 'tokens.server': no server {name!r}; known: {', '.join(known)}")
+        known = ", ".join(plugin.names(package))
+        raise UsageError(f"key 'tokens.server': no server {name!r}; known: {known}") from None
     return spec

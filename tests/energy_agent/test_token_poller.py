@@ -132,5 +132,5 @@ def test_unreadable_states_are_left_out(poller, server):
 
 
 def test_an_unknown_server_is_named_with_those_there_are(poller, server):
-    with pytest.raises(UsageError, match=r"no server 'vlm'; known: vllm"):
+    with pytest.raises(UsageError, match=r"no server 'vlm'; known: vllm$"):
         poller.configure([source(server, server="vlm")])

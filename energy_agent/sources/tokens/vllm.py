@@ -7,7 +7,7 @@ names, the newest first, and the first one on the page wins.
 import math
 from collections.abc import Mapping
 
-from energy_agent.sources.tokens.reading import TokenPageError, TokenReading, TokenServer
+from energy_agent.sources.tokens._reading import TokenPageError, TokenReading, TokenServer
 
 _COUNTERS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("vllm:prompt_tokens_total",),

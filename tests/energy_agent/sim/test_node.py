@@ -14,8 +14,9 @@ from energy_agent.sim import roots, scenario
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.plant import DeviceLostError
 from energy_agent.sim.workloads.worker import GPU_LOST
-from energy_agent.sources.tokens import page, vllm
-from energy_agent.sources.tokens.reading import advance
+from energy_agent.sources.tokens import vllm
+from energy_agent.sources.tokens._page import fetch
+from energy_agent.sources.tokens._reading import advance
 from tests.support import eventually
 
 NODE = """
@@ -64,10 +65,10 @@ def test_workloads_run_and_are_seen_as_on_a_real_node(tmp_path):
         # Steps are made, tokens flow, and the plant knows of the work.
         eventually(lambda: running.workload("train")["counters"]["steps"] > 5)
         eventually(lambda: running.workload("lab")["counters"]["steps"] > 0)
-        first = vllm.read(page.fetch(work["chat"]["metrics_url"]), 1)[0]
+        first = vllm.read(fetch(work["chat"]["metrics_url"]), 1)[0]
 
         def later():
-            [second] = vllm.read(page.fetch(work["chat"]["metrics_url"]), 2)
+            [second] = vllm.read(fetch(work["chat"]["metrics_url"]), 2)
             delta = advance(first, second)
             assert not delta.restarted
             return delta.generation > 200 and delta.prompt > 1000 and delta.itl_count > 100 and second

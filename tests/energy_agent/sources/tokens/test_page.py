@@ -7,8 +7,8 @@ import time
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sources.tokens.page import fetch
-from energy_agent.sources.tokens.reading import TokenPageError
+from energy_agent.sources.tokens._page import fetch
+from energy_agent.sources.tokens._reading import TokenPageError
 from tests.support import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"

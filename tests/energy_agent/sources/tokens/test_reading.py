@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sources.tokens.reading import TokenReading, advance
+from energy_agent.sources.tokens._reading import TokenReading, advance
 
 EMPTY = TokenReading(t_ns=1, model="m")
 FULL = TokenReading(1, "m", 1000, 500, 100, 3, 1, 2.5, 10, 9.0, 490, 1000.0)

@@ -12,7 +12,7 @@ from energy_agent.sim.workloads import models
 from energy_agent.sim.workloads.engine import Engine, Request
 from energy_agent.sim.workloads.metrics_page import render
 from energy_agent.sources import tokens
-from energy_agent.sources.tokens.reading import TokenPageError, TokenReading, TokenServer
+from energy_agent.sources.tokens._reading import TokenPageError, TokenReading, TokenServer
 from energy_agent.sources.tokens.vllm import read
 
 NEW = """\
@@ -49,8 +49,10 @@ vllm:time_per_output_token_seconds_sum{model_name="a"} 1.5
 """
 
 
-def test_it_is_a_part_that_is_found():
-    assert isinstance(plugin.load(tokens, "vllm"), TokenServer)
+def test_it_is_found_and_what_the_servers_share_is_not_taken_for_one():
+    found = plugin.discover(tokens)
+    assert found["vllm"].read is read
+    assert all(isinstance(spec, TokenServer) for spec in found.values())
 
 
 def test_current_names_summed_over_engines_apart_by_model():

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sources.tokens.reading import TokenPageError
+from energy_agent.sources.tokens._reading import TokenPageError
 
 PAGE_LIMIT_B = 4 * 1024 * 1024
 _CHUNK_B = 64 * 1024
