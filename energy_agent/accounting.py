@@ -33,7 +33,7 @@ from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
-from energy_agent.token_poller import TOKEN_STATE
+from energy_agent.sources.tokens._reading import TOKEN_STATE
 
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 STUCK = "sensor stuck: counter and power stand still"

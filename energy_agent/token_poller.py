@@ -11,12 +11,10 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth, Tokens
-from energy_agent.sources.tokens._reading import TokenDelta, TokenReading, TokenServer, advance
+from energy_agent.sources.tokens._reading import TOKEN_STATE, TokenDelta, TokenReading, TokenServer, advance
 
 log = logging.getLogger("wattlens.tokens")
 
-TOKEN_STATE = "tokens/"  # noqa: S105 - tokens of a language model
-"""Begins the key of a server's last reading among the journal's states; workload and model follow."""
 PHASES = ("prompt", "cached", "generation")
 
 

@@ -28,7 +28,8 @@ from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.reader_process import ReaderOptions
 from energy_agent.sampling import Sampler
 from energy_agent.server import Server
-from energy_agent.token_poller import TOKEN_STATE, TokenPoller
+from energy_agent.sources.tokens._reading import TOKEN_STATE
+from energy_agent.token_poller import TokenPoller
 
 log = logging.getLogger("wattlens")
 

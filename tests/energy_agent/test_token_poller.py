@@ -9,7 +9,8 @@ import pytest
 from energy_agent.clock import RealClock
 from energy_agent.config import TokenSource
 from energy_agent.core.errors import UsageError
-from energy_agent.token_poller import TOKEN_STATE, TokenPoller
+from energy_agent.sources.tokens._reading import TOKEN_STATE
+from energy_agent.token_poller import TokenPoller
 from tests.support import eventually
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from energy_agent.core.errors import WattlensError
 
+TOKEN_STATE = "tokens/"  # noqa: S105 - tokens of a language model
+"""Begins the key of a server's last reading among the journal's states; workload and model follow."""
+
 
 class TokenPageError(WattlensError):
     """A metrics page could not be fetched or read."""
