@@ -33,11 +33,15 @@ KINDS: Mapping[str, FaultKind] = {
     "mig": FaultKind("MIG mode is on", value="number of instances"),
     "counter_reset": FaultKind("the energy counter starts again at zero", once=True),
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
+    "driver_reload": FaultKind(
+        "the whole node: the driver is loaded anew; counters start again at zero, NVML clients have to initialise again",
+        once=True,
+    ),
     "driver_mismatch": FaultKind("the whole node: library and kernel module are of different versions"),
     "unprivileged": FaultKind("the whole node: setters answer NO_PERMISSION", value="0: for everybody, 1: unless root"),
 }
 
-NODE_WIDE = frozenset({"driver_mismatch", "unprivileged"})
+NODE_WIDE = frozenset({"driver_mismatch", "driver_reload", "unprivileged"})
 
 
 @dataclass(frozen=True, slots=True)

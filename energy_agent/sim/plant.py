@@ -27,7 +27,7 @@ _GAIN_SPREAD: Final = 0.05
 FAULTS: Final = {
     "lost": 1, "hang": 2, "not_supported": 3, "no_permission": 4, "stuck_sensor": 5, "mig": 6, "unknown_error": 7,
     "latency": 8, "ambient": 9, "timeout": 10, "reset_required": 11, "counter_reset": 12, "xid": 13, "driver_mismatch": 14,
-    "unprivileged": 15,
+    "unprivileged": 15, "driver_reload": 16,
 }  # fmt: skip
 """Kinds of fault. `Plant.fault` says what each does."""
 
@@ -276,6 +276,8 @@ class Plant:
             ambient: inlet temperature of `value` degrees C.
             counter_reset: once: the counter starts from 0.
             xid: once: XID `value` is queued for event sets.
+            driver_reload: once, of the whole node: another driver epoch, counters from 0, settings at their defaults; NVML
+                clients that run are UNINITIALIZED. Processes stay, which a real driver does not let happen.
             driver_mismatch: of the whole node: initialising NVML fails with LIB_RM_VERSION_MISMATCH.
             unprivileged: of the whole node: setters answer NO_PERMISSION, to all (`value` 0) or to all but uid 0 (1).
 

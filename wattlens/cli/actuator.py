@@ -33,7 +33,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
         UsageError: the file is wrong, or no simulated node runs where one is asked for.
     """
     from dvfs.actuator import ActuatorConfig
-    from dvfs.actuator_epoch import identity, machine_epoch
+    from dvfs.actuator_epoch import machine_epoch
     from dvfs.actuator_journal import Epoch
     from dvfs.allow_list import ActuatorFile, load
     from dvfs.client import default_socket
@@ -44,15 +44,16 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     library, epoch = None, machine_epoch
     if args.simulate is not None:
         from energy_agent.clock import SimulatedClock
+        from energy_agent.hw.driver_epoch import simulated_driver_epoch
         from energy_agent.sim.build import SONAME, library_path
 
         node = _simulated(args.simulate)
-        simulated = Epoch(SimulatedClock(node / "plant").boot_id(), identity(node / "plant"))
+        boot_id = SimulatedClock(node / "plant").boot_id()
         library = node / "lib" / SONAME if (node / "lib" / SONAME).exists() else library_path()
         os.environ["WATTLENS_SIM"] = str(node)  # the simulated library finds its plant by it
 
         def epoch() -> Epoch:
-            return simulated
+            return Epoch(boot_id, simulated_driver_epoch(node / "plant"))
 
     else:
         os.environ.pop("WATTLENS_SIM", None)

@@ -143,7 +143,22 @@ static uint32_t node_flag(int kind, int64_t value) {
     return 0;
 }
 
+/* Odd first: clients of the load before get no answer more, and none can start, until every counter has begun anew. */
+static int reload_driver(struct plant *plant) {
+    atomic_store(&plant->header->driver_loads, (atomic_load(&plant->header->driver_loads) + 1) | 1);
+    for (uint32_t i = 0; i < plant->header->gpu_count; i++) {
+        struct visit v;
+        if (visit_begin(&v, plant, i)) return WL_LOCK;
+        sensor_restart_counter(visit_edit(&v));
+        settings_default(visit_edit(&v), &v.gpu->board);
+        visit_end(&v);
+    }
+    atomic_fetch_add(&plant->header->driver_loads, 1);
+    return 0;
+}
+
 EXPORT int wl_fault(struct plant *plant, uint32_t gpu, int kind, const char *call, int64_t value) {
+    if (kind == FAULT_DRIVER_RELOAD) return reload_driver(plant);
     uint32_t flag = node_flag(kind, value);
     if (flag) {
         atomic_fetch_or(&plant->header->flags, flag);

@@ -11,6 +11,7 @@
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static struct plant *_Atomic node;
 static _Atomic int users;
+static _Atomic int64_t load; /* of the driver, that this process was initialised in */
 static char handles[PLANT_GPUS][MIG_MAX + 1]; /* a handle is the address of its cell; column 0 is the GPU itself */
 
 /* The mapping is kept until the process ends: a call may still hang in it when another thread shuts NVML down. */
@@ -28,6 +29,9 @@ EXPORT nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
         else if (atomic_load(&opened->header->flags) & FLAG_DRIVER_MISMATCH) {
             plant_close(opened);
             code = NVML_LIB_RM_VERSION_MISMATCH;
+        } else if ((load = atomic_load(&opened->header->driver_loads)) & 1) {
+            plant_close(opened);
+            code = NVML_DRIVER_NOT_LOADED;
         } else node = opened;
     }
     if (code == NVML_SUCCESS) users++;
@@ -90,6 +94,10 @@ nvmlReturn_t call_begin_any(struct call *c, nvmlDevice_t device, const char *nam
     if (c->gpu >= plant->header->gpu_count) return NVML_INVALID_ARGUMENT;
     for (int delayed = 0;;) {
         if (visit_begin(&c->visit, plant, c->gpu)) return NVML_UNKNOWN;
+        if (atomic_load(&plant->header->driver_loads) != load) { /* its driver is gone: it has to be initialised anew */
+            visit_end(&c->visit);
+            return NVML_UNINITIALIZED;
+        }
         const struct fault *latency = delayed ? NULL : fault_find(c->visit.state, FAULT_LATENCY, name);
         if (latency) {
             double ms = (double)latency->value;

@@ -27,7 +27,7 @@
 #define CONTROL_MS 5   /* the clock regulator's period */
 #define THERMAL_MS 100 /* the thermal model's step */
 
-/* Read by energy_agent/clock.py with struct: keep the offsets of the first 64 bytes. */
+/* Read by energy_agent/clock.py and hw/driver_epoch.py with struct: keep the offsets of the first 64 bytes and of driver_loads. */
 struct header {
     char magic[8];                /* 0: written last, so that a half-made file is never taken for a plant */
     uint32_t version;             /* 8 */
@@ -41,7 +41,9 @@ struct header {
     _Atomic uint32_t flags;       /* 60: FLAG_ */
     uint64_t layout;              /* 64: size of one GPU's block; another build of the library is refused */
     char driver[80];
+    _Atomic int64_t driver_loads; /* 152: odd while a load is under way; a client serves the load that it was initialised in */
 };
+_Static_assert(offsetof(struct header, driver_loads) == 152, "read by hw/driver_epoch.py");
 
 enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
 
@@ -89,7 +91,7 @@ enum fault_kind {
     FAULT_NONE, FAULT_LOST, FAULT_HANG, FAULT_NOT_SUPPORTED, FAULT_NO_PERMISSION, FAULT_STUCK_SENSOR, FAULT_MIG,
     FAULT_UNKNOWN_ERROR, FAULT_LATENCY, FAULT_AMBIENT, FAULT_TIMEOUT, FAULT_RESET_REQUIRED,
     FAULT_COUNTER_RESET, FAULT_XID, /* happen once */
-    FAULT_DRIVER_MISMATCH, FAULT_UNPRIVILEGED /* of the whole node */
+    FAULT_DRIVER_MISMATCH, FAULT_UNPRIVILEGED, FAULT_DRIVER_RELOAD /* of the whole node; the last happens once */
 };
 
 struct fault {

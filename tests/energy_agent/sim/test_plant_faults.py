@@ -8,6 +8,7 @@ import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.hw import nvml_abi as abi
+from energy_agent.hw.driver_epoch import simulated_driver_epoch
 from energy_agent.hw.nvml_abi import NvmlError
 from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim.boards import BoardSpec
@@ -238,6 +239,21 @@ def test_a_driver_mismatch_stops_the_whole_node(node):
     assert code_of(nvml.init) == abi.LIB_RM_VERSION_MISMATCH
     plant.clear(0)
     nvml.init()
+
+
+def test_a_driver_reload_starts_every_counter_and_epoch_anew_and_no_client_outlives_it(node, tmp_path):
+    plant, nvml, (device, _) = node
+    step(plant, 5)
+    before, was = simulated_driver_epoch(tmp_path / "plant"), [plant.truth(g) for g in range(plant.count)]
+    plant.fault(0, "driver_reload")
+    now = [plant.truth(g) for g in range(plant.count)]
+    assert [t.counter_resets for t in now] == [t.counter_resets + 1 for t in was]
+    assert all(w.counter_mj > 0 and t.counter_mj == 0 and t.sensed_uj == w.sensed_uj for t, w in zip(now, was, strict=True))
+    assert simulated_driver_epoch(tmp_path / "plant") not in ("", before)
+    assert code_of(nvml.uuid, device) == abi.UNINITIALIZED
+    nvml.shutdown()
+    nvml.init()
+    assert nvml.uuid(nvml.device_by_index(0)) == plant.uuid(0)
 
 
 def test_unknown_or_too_many_faults_are_refused(node):
