@@ -55,7 +55,7 @@ class DeviceAccount:
         """Book one reading."""
         self._count_events(sample)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
-        step: Step = advance(self.meter, read, self.sensor, boot_id)
+        step: Step = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
         self.meter = step.state
         self._remember(sample)
         before, anchored = self.held_before, self.meter.boot_ns == sample.boot_ns

@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ from energy_agent import reader_wire as wire
 from energy_agent.clock import clock_for
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
+from energy_agent.hw.driver_epoch import driver_epoch_for
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 
@@ -70,6 +72,7 @@ class Reader:
         process_period_ns: int,
         *,
         xid_events: bool = True,
+        driver_epoch: Callable[[], str] = str,
     ) -> None:
         self._nvml = nvml
         self._clock = clock
@@ -77,7 +80,8 @@ class Reader:
         self._excluded = excluded  # device -> index
         self._process_period_ns = process_period_ns
         self._want_xids = xid_events
-        self._driver = ""
+        self._driver = self._epoch = ""
+        self._driver_epoch = driver_epoch
         self._count = 0
         self._readers: dict[int, DeviceReader] = {}
         self._uuids: dict[int, str] = {}
@@ -95,6 +99,7 @@ class Reader:
         self._marker.device = b""
         self._marker("Init")
         self._nvml.init()
+        self._epoch = self._driver_epoch()  # only now: the driver is held, so it is that of every reading to come
         self._driver = self._nvml.driver_version()
         self._count = self._nvml.device_count()
         for index in range(self._count):
@@ -107,7 +112,8 @@ class Reader:
     def _hello(self) -> wire.Hello:
         self._opened = False
         known = sorted(self._readers.items())
-        return wire.Hello(self._driver, tuple(replace(r.info, index=i, driver=self._driver) for i, r in known))
+        infos = (replace(r.info, index=i, driver=self._driver, driver_epoch=self._epoch) for i, r in known)
+        return wire.Hello(self._driver, tuple(infos))
 
     def sweep(self, *, full: bool) -> list[wire.Message]:
         """Read every device that is not excluded; each is read whatever became of the others."""
@@ -260,7 +266,15 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         return 0
     excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
-    reader = Reader(nvml, clock, marker, excluded, args.process_period_ns, xid_events=not args.no_xid_events)
+    reader = Reader(
+        nvml,
+        clock,
+        marker,
+        excluded,
+        args.process_period_ns,
+        xid_events=not args.no_xid_events,
+        driver_epoch=lambda: driver_epoch_for(os.environ),
+    )
     try:
         return run(reader, clock, args.period_ns, args.full_period_ns)
     except BrokenPipeError:

@@ -60,6 +60,7 @@ class DeviceInfo:
     power_limit_default_mw: int | None = None
     sm_clock_max_mhz: int | None = None
     mig_enabled: bool = False
+    driver_epoch: str = ""  # names the load of the driver, within one boot; "" where it is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ Laws (tests/energy_agent/metering/test_meter.py):
 - Once: energy booked by integration while the counter stood still is subtracted again unless the counter is known not to have
   gone on behind its face; the doubt is a Gap.
 - Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
-  readings that follow each other is closed by instant power, within the same bounds. A reset that nobody
-  can see (while nobody read, the counter grew past its old value) is the one exception.
+  readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
+  counter is known to have begun anew, whatever it shows. A reset that nobody can see is the one exception: while nobody read,
+  the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter grew past its old value.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
 a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
@@ -21,6 +22,8 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _UJ_SCALE = 1_000_000  # mW x ns = 1e-12 J = 1e-6 uJ
 _WRAPS_MJ = (1 << 32, 1 << 64)
+RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
+"""Why a counter began anew, as the gap tells it."""
 _SLEW_NS = 50_000_000  # UTC and the boot clock are read one after the other, and UTC is slewed: not yet a step
 
 
@@ -49,6 +52,7 @@ class MeterState:
         blind_ns: time since the counter stood still in which power stood still too, so that nothing could be booked.
         surplus_uj: booked too much by integration; later counter differences pay it back before they are booked.
         slack_uj: what the last counter difference can lack, should the counter have frozen within that stretch.
+        driver_epoch: names the load of the driver whose counter was read; "" where it is not known.
     """
 
     boot_id: str
@@ -61,6 +65,7 @@ class MeterState:
     blind_ns: int = 0
     surplus_uj: int = 0
     slack_uj: int = 0
+    driver_epoch: str = ""
 
     @property
     def stuck(self) -> bool:
@@ -87,27 +92,34 @@ def energy_uj(power_mw: int, duration_ns: int) -> int:
     return power_mw * duration_ns // _UJ_SCALE
 
 
-def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot_id: str) -> Step:
-    """Book the time between the last booked reading and `sample`.
+def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot_id: str, driver_epoch: str = "") -> Step:
+    """Book the time between the last booked reading and `sample`, which was read in this boot from this load of the driver.
+
+    An epoch "" is not known and equals any: it neither tells a reload nor hides a counter that fell.
 
     Returns a Step without interval or gap where there is nothing to book yet: the first reading ever, or a counter that has not
     ticked since the last reading.
     """
     if state is None:
-        return Step(_anchor(sample, boot_id))
+        return Step(_anchor(sample, boot_id, driver_epoch))
     if boot_id != state.boot_id:
         # UTC that stepped back over the reboot says nothing; the time since the boot then does.
         elapsed_ns = sample.t_ns - state.t_ns
-        return _restarted(state, sample, sensor, boot_id, elapsed_ns if elapsed_ns > 0 else sample.boot_ns, "reboot")
+        since = replace(state, boot_id=boot_id, driver_epoch=driver_epoch)
+        return _restarted(since, sample, sensor, elapsed_ns if elapsed_ns > 0 else sample.boot_ns, REBOOT)
     duration_ns = sample.boot_ns - state.boot_ns
     if duration_ns <= 0:
         return Step(state)
+    if driver_epoch != state.driver_epoch:
+        before, state = state.driver_epoch, replace(state, driver_epoch=driver_epoch)
+        if before and driver_epoch:
+            return _restarted(state, sample, sensor, duration_ns, RELOAD)
     if sample.energy_mj is not None and state.energy_mj is not None:
         return _by_counter(state, sample, sensor, duration_ns, sample.energy_mj - state.energy_mj)
     return _by_power(state, sample, sensor, duration_ns)
 
 
-def _anchor(sample: DeviceSample, boot_id: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
+def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
     return MeterState(
         boot_id,
         sample.t_ns,
@@ -117,6 +129,7 @@ def _anchor(sample: DeviceSample, boot_id: str, surplus_uj: int = 0, slack_uj: i
         sample.boot_ns,
         surplus_uj=surplus_uj,
         slack_uj=slack_uj,
+        driver_epoch=driver_epoch,
     )
 
 
@@ -126,7 +139,7 @@ def _by_counter(state: MeterState, sample: DeviceSample, sensor: Sensor, duratio
     if delta_mj < 0:
         wrapped = next((delta_mj + w for w in _WRAPS_MJ if 0 <= (delta_mj + w) * UJ_PER_MJ <= most_uj), None)
         if wrapped is None:
-            return _restarted(state, sample, sensor, state.boot_id, duration_ns, "counter reset")
+            return _restarted(state, sample, sensor, duration_ns, RESET)
         delta_mj = wrapped
     if delta_mj == 0:
         return _still(state, sample, sensor, duration_ns)
@@ -138,7 +151,8 @@ def _by_counter(state: MeterState, sample: DeviceSample, sensor: Sensor, duratio
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     booked, surplus = _pay_back(delta_uj, state.surplus_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, method)
-    return Step(_anchor(sample, state.boot_id, surplus, max(0, ceiling_uj - delta_uj)), interval)
+    anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, ceiling_uj - delta_uj))
+    return Step(anchor, interval)
 
 
 def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
@@ -175,27 +189,27 @@ def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_
     booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
     gap = None if went_on else _gap(state, sample, sensor, duration_ns, ceiling_uj - delta_uj + owed_uj, "sensor stuck")
-    return Step(_anchor(sample, state.boot_id, surplus), interval, gap)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
-def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, boot_id: str, duration_ns: int, reason: str) -> Step:
+def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
     """The counter began anew: what it shows was never seen before; what was drawn before it began is a gap.
 
     The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
-    may have begun anew while we integrated: that part is not booked twice.
+    may have begun anew while we integrated: that part is not booked twice. `state` has the boot and the epoch of `sample`.
     """
     seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
     ceiling_uj = _ceiling_uj(sensor, duration_ns)
     if seen_uj > ceiling_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
-        return _unseen(state, sample, sensor, duration_ns, reason, boot_id)
+        return _unseen(state, sample, sensor, duration_ns, reason)
     powered = state.power_mw is not None and sample.power_mw is not None
-    if boot_id == state.boot_id and powered and duration_ns <= sensor.gap_ns and not state.stuck:
+    if reason == RESET and powered and duration_ns <= sensor.gap_ns and not state.stuck:
         return _over_reset(state, sample, sensor, duration_ns, seen_uj, ceiling_uj)
     booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
     gap = _gap(state, sample, sensor, duration_ns, ceiling_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
-    return Step(_anchor(sample, boot_id, surplus), interval, gap)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
 def _over_reset(
@@ -210,14 +224,12 @@ def _over_reset(
     doubt_uj = max(total_uj - seen_uj, ceiling_uj - total_uj)
     booked, surplus = _pay_back(total_uj, state.surplus_uj)
     interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
-    return Step(_anchor(sample, state.boot_id, surplus), interval)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
 
 
-def _unseen(
-    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str, boot_id: str | None = None
-) -> Step:
+def _unseen(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
     gap = _gap(state, sample, sensor, duration_ns, _ceiling_uj(sensor, duration_ns), reason)
-    return Step(_anchor(sample, boot_id or state.boot_id, state.surplus_uj), None, gap)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), None, gap)
 
 
 def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
@@ -228,7 +240,7 @@ def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_
         return _unseen(state, sample, sensor, duration_ns, "no energy counter and no power readings")
     gap = _gap(state, sample, sensor, 0, 0, "sensor stuck") if state.blind_ns else None
     interval = _trapezoid(state, sample, sensor, duration_ns)
-    return Step(_anchor(sample, state.boot_id, state.surplus_uj), interval, gap)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
 
 
 def _ceiling_uj(sensor: Sensor, duration_ns: int) -> int:

@@ -42,6 +42,22 @@ def test_a_restored_account_bridges_from_its_last_reading():
     assert (entry.energy_uj, entry.workload, entry.method, gap) == (18_000_000_000, "w", "bridged", None)
 
 
+def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told():
+    a = account()
+    feed(a, 0, 1_000_000)
+    feed(a, 1, 1_300_000)
+    old = json.loads(a.dump())
+    del old["meter"]["driver_epoch"], old["info"]["driver_epoch"]
+    b = DeviceAccount.restore(json.dumps(old), SENSOR_FOR)
+    b.info = replace(INFO, driver_epoch="41")  # as the reader's hello tells it
+    (entry,), gap = feed(b, 61, 19_300_000)
+    assert (entry.energy_uj, gap, b.meter.driver_epoch) == (18_000_000_000, None, "41")
+    c = DeviceAccount.restore(b.dump(), SENSOR_FOR)
+    c.info = replace(INFO, driver_epoch="97")
+    (entry,), gap = feed(c, 161, 19_900_000)  # more than before, and yet all of it is new
+    assert (entry.energy_uj, gap.reason, c.meter.driver_epoch) == (19_900_000_000, "driver reload", "97")
+
+
 def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
     a = account()
     a.holders = DeviceHolders(Holding({"w": 0}))

@@ -109,8 +109,8 @@ class Metered:
     intervals: list[Interval] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
-    def feed(self, sample, boot_id="boot-1", sensor=SENSOR):
-        step = advance(self.state, sample, sensor, boot_id)
+    def feed(self, sample, boot_id="boot-1", sensor=SENSOR, epoch=""):
+        step = advance(self.state, sample, sensor, boot_id, epoch)
         self.state = step.state
         if step.interval is not None:
             self.intervals.append(step.interval)

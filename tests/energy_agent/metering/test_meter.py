@@ -76,7 +76,7 @@ def test_at_resets_every_value_is_booked_once_and_the_bound_covers_what_nobody_s
     board = BoardModel(power, ticks, resets=resets)
     shown = [board.counter_mj(t) for t in times]
     spans = list(itertools.pairwise(times))
-    # A reset that cannot be seen from the readings is outside the law, as the module says.
+    # A reset of the GPU alone that the readings do not show is outside the law, as the module says.
     assume(all(board.counter_mj(a) > board.counter_mj(b) for a, b in spans if any(a < r <= b for r in resets)))
     metered = read(board, times)
     forward_mj = sum(b - a for a, b in itertools.pairwise(shown) if b >= a)
