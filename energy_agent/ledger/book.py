@@ -6,6 +6,7 @@ one transaction, and only then takes them over, so a failed commit leaves the bo
 
 import json
 import sqlite3
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,19 @@ class Book:
         for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj"):
             getattr(self.totals, name).update(getattr(change.totals, name))
 
+    def largest(self) -> int:
+        """The largest number in it, energy, time or tokens: how near int64 is."""
+        t = self.totals
+        totals = (*t.energy.values(), *t.gpu_ns.values(), *t.tokens.values(), *t.gap_bound_uj.values())
+        bounds = (row.run.bound_uj for part in (self.cells, self.spans) for row in part.values())
+        return max([0, *totals, *bounds])  # a row's own energy, time and tokens are within the totals
+
+    def copy(self) -> "Book":
+        """One that can be changed apart from this one."""
+        book = Book()
+        book.take(self)
+        return book
+
     def open_rows(self) -> list[Row]:
         """The unsealed rows, facts apart."""
         parts: tuple[Iterable[Row], ...] = (
@@ -77,38 +91,52 @@ class Book:
         return [row for part in parts for row in part]
 
 
-def change_of(book: Book, batch: Batch) -> Book:
-    """The rows that a batch changes, as they are afterwards. Pure.
+def change_of(book: Book, *batches: Batch) -> Book:
+    """The rows that batches change, as they are after the last of them. Pure.
 
     Raises:
         JournalError: an entry that runs backwards or is negative, or a total past int64: a broken meter, not booked.
     """
-    stretches: list[Entry | Gap | Tokens] = [*batch.entries, *batch.gaps, *batch.tokens]
-    for item in stretches:
-        if item.end_ns < item.start_ns or item.start_ns < 0:
-            raise JournalError(f"refused to book {item!r}: it ends before it starts")
-    pieces = [piece for entry in batch.entries for piece in _cut(entry)]
-    added = Tally()
-    for entry in batch.entries:
-        added.add_energy((entry.device, entry.workload, entry.state, entry.method), entry.energy_uj, entry.gpu_ns)
-    for gap in batch.gaps:
-        added.add_gap(gap.device, gap.bound_uj)
-    for count in batch.tokens:
-        added.add_tokens((count.workload, count.model, count.phase), count.tokens)
+    added, pieces, spans = Tally(), list[cells.Piece](), dict[SpanKey, Span]()
+    for batch in batches:
+        _add(added, batch)
+        cut = [piece for entry in batch.entries for piece in _cut(entry)]
+        pieces += cut
+        spans |= cells.fold_spans(ChainMap(spans, book.spans), cut)  # shares of an interval are within one batch
     totals = _plus(book.totals, added)
     if totals.overflow():
         raise JournalError("refused to book: a total would pass int64; a meter is broken")
+    workloads = {(fact.workload, fact.since_ns): fact for batch in batches for fact in batch.facts}
+    devices = {(fact.uuid, fact.since_ns): fact for batch in batches for fact in batch.devices}
+    states = {device: state for batch in batches for device, state in batch.states.items()}
     return Book(
         cells.fold_cells(book.cells, pieces),
-        cells.fold_spans(book.spans, pieces),
-        cells.fold_gaps(book.gaps, batch.gaps),
-        cells.fold_tokens(book.tokens, batch.tokens),
-        {action: None for action in batch.actions if action not in book.actions},
-        {(f.workload, f.since_ns): f for f in batch.facts if book.workloads.get((f.workload, f.since_ns)) != f},
-        {(f.uuid, f.since_ns): f for f in batch.devices if book.devices.get((f.uuid, f.since_ns)) != f},
-        {device: state for device, state in batch.states.items() if book.states.get(device) != state},
+        spans,
+        cells.fold_gaps(book.gaps, [gap for batch in batches for gap in batch.gaps]),
+        cells.fold_tokens(book.tokens, [count for batch in batches for count in batch.tokens]),
+        {action: None for batch in batches for action in batch.actions if action not in book.actions},
+        {key: fact for key, fact in workloads.items() if book.workloads.get(key) != fact},
+        {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
+        {device: state for device, state in states.items() if book.states.get(device) != state},
         totals,
     )
+
+
+def _add(tally: Tally, batch: Batch) -> None:
+    for entry in batch.entries:
+        _refuse_unsound(entry, entry.energy_uj)
+        tally.add_energy((entry.device, entry.workload, entry.state, entry.method), entry.energy_uj, entry.gpu_ns)
+    for gap in batch.gaps:
+        _refuse_unsound(gap, gap.bound_uj)
+        tally.add_gap(gap.device, gap.bound_uj)
+    for count in batch.tokens:
+        _refuse_unsound(count, count.tokens)
+        tally.add_tokens((count.workload, count.model, count.phase), count.tokens)
+
+
+def _refuse_unsound(item: Entry | Gap | Tokens, amount: int) -> None:
+    if not 0 <= item.start_ns <= item.end_ns or amount < 0:
+        raise JournalError(f"refused to book {item!r}: it ends before it starts, or is negative")
 
 
 def _cut(entry: Entry) -> list[cells.Piece]:

@@ -31,7 +31,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Chain:
-    """One node's segments, as found."""
+    """One node's segments, as found; cluster and node are empty while none of its files could be read."""
 
     cluster: str
     node: str
@@ -43,6 +43,12 @@ class Chain:
     faults: list[Fault] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
+    file: Path | None = None  # the first one
+
+    @property
+    def name(self) -> str:
+        """Whose it is; where no file says so, the first file."""
+        return f"{self.cluster}/{self.node}" if self.node else str(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ def split_name(path: Path) -> tuple[str, int | None]:
 
 def add_file(chain: Chain, path: Path, sequence: int | None) -> Content | None:
     """Read the chain's next file and note what is wrong with it; None where its rows cannot be used."""
+    chain.file = chain.file or path
     try:
         content = segments.read(path)
     except ChainError as error:

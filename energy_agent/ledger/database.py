@@ -4,9 +4,10 @@ What is not a Wattlens journal is refused and never touched. A Wattlens journal 
 `journal.db.torn-<utc>` beside itself.
 """
 
+import contextlib
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
 PAGE_B: Final = 4096
 _MAGIC: Final = b"SQLite format 3\x00"
@@ -22,8 +23,11 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _RUN = """start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_uj INTEGER NOT NULL, inner_uj INTEGER NOT NULL,
   last_uj INTEGER NOT NULL, last_ppm INTEGER NOT NULL"""
 
+_LOG = "CREATE TABLE log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;"
+
 DDL: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+{_LOG}
 CREATE TABLE cell (cell_start_ns INTEGER, device TEXT, workload TEXT, state TEXT, method TEXT,
   energy_uj INTEGER NOT NULL, gpu_ns INTEGER NOT NULL, {_RUN},
   PRIMARY KEY (cell_start_ns, device, workload, state, method)) STRICT, WITHOUT ROWID;
@@ -51,7 +55,8 @@ CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 T
   from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, row_count INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('sealing', 'sealed')), sealed_ns INTEGER NOT NULL, body BLOB) STRICT;
 """
-"""`segment.body` is the compressed file: fixed in the transaction that takes the rows out, before any file is written."""
+"""`log` has the commits that are not folded into the other tables yet (ledger/log.py). `segment.body` is the compressed file:
+fixed in the transaction that takes the rows out, before any file is written."""
 
 
 def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Connection, bool, str]:
@@ -69,7 +74,7 @@ def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Conne
     for attempt in (1, 2):
         try:
             return (*_open(path, budget_b), notice)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if attempt == 1 and is_torn(error):
                 notice = move_aside(path, now_ns, str(error))
                 continue
@@ -86,10 +91,12 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
             raise _foreign(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(f"PRAGMA max_page_count={max(64, budget_b // PAGE_B)}")
+        connection.execute(f"PRAGMA max_page_count={_pages(budget_b)}")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
+        if version == 1:  # before the log
+            connection.executescript(f"BEGIN; {_LOG} PRAGMA user_version={SCHEMA}; COMMIT;")
         new = version == 0
         if new:
             script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
@@ -106,10 +113,32 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
     return connection, new
 
 
-def is_torn(error: sqlite3.Error) -> bool:
-    """Whether an SQLite error means that the file's content is damaged, rather than that it cannot be reached now."""
+def is_torn(error: Exception) -> bool:
+    """Whether an error means that the file's content is damaged, rather than that it cannot be reached now."""
+    if isinstance(error, UnicodeDecodeError):  # a name in the schema, or SQLite's own message that quotes one
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error means that the disk, or the budget of the file, is full."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def failure(connection: sqlite3.Connection, path: Path, budget_b: int, error: Exception) -> JournalError:
+    """The one line for a write that failed."""
+    if not is_full(error):
+        return JournalError(f"{path}: cannot be written: {error}")
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if pages >= _pages(budget_b) - 8:
+        full = f"{path}: the disk budget of {budget_b} bytes is full of unsealed rows"
+        return JournalError(f"{full}; raise ledger.disk_budget_mib")
+    return JournalError(f"{path}: the disk is full; free some space, nothing committed is lost")
+
+
+def _pages(budget_b: int) -> int:
+    return max(64, budget_b // PAGE_B)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -174,13 +203,32 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         if version != SCHEMA:
             raise UsageError(f"{path}: journal schema {version}, this Wattlens reads {SCHEMA}")
         connection.execute("BEGIN")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise JournalError(f"{path}: cannot be read: {error}") from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, *, durable: bool = False) -> Iterator[None]:
+    """One transaction; a `durable` one is on the disk when done, whatever happens to the power."""
+    if durable:
+        connection.execute("PRAGMA synchronous=FULL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                connection.execute("ROLLBACK")
+            raise
+    finally:
+        if durable:
+            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def put(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:

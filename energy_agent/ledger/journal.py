@@ -1,8 +1,9 @@
 """The journal: where every joule is booked, one commit a second, and from which segments are sealed.
 
-A commit is one SQLite transaction: rows, totals and meter states together, so a process killed at any instant loses no
-committed second and counts none twice. Sealing is two steps: one transaction takes the rows out and puts the finished segment
-in their place; then the file is written from it. After a crash anywhere in between, the same bytes are written again.
+A commit is one row of the log, in one SQLite transaction: entries and meter states together, so a process killed at any instant
+loses no committed second and counts none twice. Once a minute the log is folded into cells and totals. Sealing is two steps:
+one transaction takes the rows out and puts the finished segment in their place; then the file is written from it. After a crash
+anywhere in between, the same bytes are written again.
 
 One thread owns a Journal; `stats` may be called from any.
 """
@@ -14,17 +15,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.types import Identity, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import book as books
-from energy_agent.ledger import database, segments
+from energy_agent.ledger import database, log, segment_table, segments
 from energy_agent.ledger.book import Batch, Book
 from energy_agent.ledger.files import Files, RealFiles, hold
-from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.log import Room
+from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
 from energy_agent.ledger.sealing import Taken, take
 from energy_agent.ledger.segments import Segment
 from energy_agent.ledger.totals import Totals
@@ -33,6 +35,9 @@ __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
+FOLD_EVERY: Final = 60
+LOG_MAX: Final = 10 * FOLD_EVERY
+"""A log that cannot be folded (full disk) is not let grow further; the rows wait with whoever commits."""
 
 
 class Journal:
@@ -46,6 +51,8 @@ class Journal:
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
         self._book = Book()
+        self._log: list[Batch] = []  # committed, not folded into the book and its tables yet
+        self._room = Room(INT64_MAX)  # none, until the log is folded
         self._sequence, self._previous = 0, segments.FIRST_PREVIOUS
         self._counts = LedgerStats()
         self._connection: sqlite3.Connection
@@ -89,31 +96,42 @@ class Journal:
         self._connection, new, self.notice = database.open_writable(self.path, self._budget_b, self._utc_ns())
         if not new:
             try:
-                self._book, meta = books.read(self._connection), dict(database.all_rows(self._connection, "meta"))
-                self._counts = replace(self._counts, entries_total=int(meta["entries"]), commits_total=int(meta["commits"]))
-                old = books.identity_of(meta)
-            except (ValueError, TypeError, KeyError, sqlite3.DatabaseError) as error:
+                old = self._read()
+            except (ValueError, TypeError, KeyError, JournalError, sqlite3.DatabaseError) as error:
                 self._connection.close()
                 self.notice = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
                 self._connection, new, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
-                self._book = Book()
+                self._book, self._log = Book(), []
         try:
             if new:
                 self._begin()
             else:
                 self._continue(old)
         except sqlite3.Error as error:
-            raise self._failure(error) from None
+            raise database.failure(self._connection, self.path, self._budget_b, error) from None
+        if not self._log:
+            self._room = Room(self._book.largest())
+
+    def _read(self) -> Identity:
+        """What the database holds; returns who wrote it."""
+        self._book, self._log = books.read(self._connection), log.read(self._connection)
+        self._now()  # a log that cannot be folded is torn
+        meta = dict(database.all_rows(self._connection, "meta"))
+        entries = int(meta["entries"]) + sum(len(batch.entries) for batch in self._log)
+        self._counts = LedgerStats(entries_total=entries, commits_total=int(meta["commits"]) + len(self._log))
+        return books.identity_of(meta)
 
     def _begin(self) -> None:
         """A new database: continue the chain and the totals of the segments on disk, if there are any."""
         taken = Taken.of_folder(self.segments_folder, self._identity)
         self._sequence, self._previous = taken.sequence, taken.previous
         self._book.totals = taken.totals
-        with self._transaction(durable=True):
+        with database.transaction(self._connection, durable=True):
             books.write(self._connection, self._book)
             database.put(self._connection, "segment", taken.known)
-            database.put(self._connection, "meta", [("first_sequence", str(taken.first)), *self._meta()])
+            database.put(
+                self._connection, "meta", [("first_sequence", str(taken.first)), *self._meta(), *_counted(self._counts)]
+            )
         self._counts = replace(self._counts, segments_total=len(taken.known))
 
     def _continue(self, old: Identity) -> None:
@@ -122,17 +140,18 @@ class Journal:
             had, now = getattr(old, name), getattr(mine, name)
             if had != now:
                 raise UsageError(f"{self.path}: belongs to {name} {had}, not {now}; give each its own state folder")
-        row = self._connection.execute("SELECT sequence, sha256 FROM segment ORDER BY sequence DESC LIMIT 1").fetchone()
-        if row is not None:
-            self._sequence, self._previous = row[0] + 1, row[1]
-        (count,) = self._connection.execute("SELECT count(*) FROM segment").fetchone()
-        self._counts = replace(self._counts, segments_total=count)
-        if old != mine and self._book.open_rows():
+        last = segment_table.last(self._connection)
+        if last is not None:
+            self._sequence, self._previous = last[0] + 1, last[1]
+        self._counts = replace(self._counts, segments_total=segment_table.count(self._connection))
+        with contextlib.suppress(JournalError):  # of a full disk: the rows are safe in the log
+            self._fold()
+        if old != mine and self._now().open_rows():
             self._identity = old
             self._fix(None)
             self._identity = mine
         if old != mine:
-            with self._transaction():
+            with database.transaction(self._connection):
                 database.put(self._connection, "meta", self._meta())
         try:
             self._flush()
@@ -140,73 +159,95 @@ class Journal:
             self._counts = replace(self._counts, writable=False, reason=str(error))
 
     def _meta(self) -> list[tuple[str, str]]:
-        counts = [("entries", str(self._counts.entries_total)), ("commits", str(self._counts.commits_total))]
-        return [(key, str(value)) for key, value in asdict(self._identity).items()] + counts
-
-    @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = False) -> Any:
-        """One transaction; `durable` ones are on the disk when done, whatever happens to the power."""
-        if durable:
-            self._connection.execute("PRAGMA synchronous=FULL")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-        finally:
-            if durable:
-                self._connection.execute("PRAGMA synchronous=NORMAL")
+        return [(key, str(value)) for key, value in asdict(self._identity).items()]
 
     def states(self) -> dict[str, str]:
         """Each device's meter state as of the last commit."""
-        return dict(self._book.states)
+        return dict(self._now().states)
 
     def facts(self) -> list[WorkloadFacts]:
         """Facts of workloads, as of the last commit."""
-        return list(self._book.workloads.values())
+        return list(self._now().workloads.values())
 
     def totals(self) -> Totals:
         """Everything booked since the journal began, as of the last commit."""
-        t = self._book.totals
-        counts = self._counts
+        t, counts = self._now().totals, self._counts
         parts = (dict(t.energy), dict(t.gpu_ns), dict(t.tokens), dict(t.gap_bound_uj))
         return Totals(*parts, counts.entries_total, counts.commits_total)
 
+    def _now(self) -> Book:
+        """The book with the log folded in."""
+        if not self._log:
+            return self._book
+        book = self._book.copy()
+        book.take(books.change_of(book, *self._log))
+        return book
+
     def commit(self, batch: Batch) -> None:
-        """Book a batch in one transaction.
+        """Book a batch, whole: it is in when this returns.
 
         Raises:
             JournalError: nothing of the batch is in; try again later, with newer data.
         """
-        change = books.change_of(self._book, batch)
         counts = replace(
             self._counts,
             entries_total=self._counts.entries_total + len(batch.entries),
             commits_total=self._counts.commits_total + 1,
         )
+        try:
+            if len(self._log) < LOG_MAX and self._room.take(batch):
+                self._append(batch)
+                self._counts = counts
+                if len(self._log) % FOLD_EVERY == 0:
+                    with contextlib.suppress(JournalError):  # the rows are safe in the log; a minute later it is tried again
+                        self._fold()
+            else:
+                self._fold()
+                self._write_book(books.change_of(self._book, batch), counts)
+                self._counts = counts
+        except JournalError as failure:
+            failures = self._counts.commit_failures_total + 1
+            self._counts = replace(self._counts, commit_failures_total=failures, writable=False, reason=str(failure))
+            raise
+        self._counts = replace(self._counts, last_commit_ns=self._utc_ns(), writable=True, reason="")
+
+    def _append(self, batch: Batch) -> None:
+        """One row more in the log: one statement, so one transaction."""
+
+        def insert() -> None:
+            self._connection.execute("INSERT INTO log (batch) VALUES (?)", (log.encode(batch),))
+
+        self._with_room(insert)
+        self._log.append(batch)
+
+    def _fold(self) -> None:
+        """Fold the log into the tables of the book."""
+        if self._log:
+            self._write_book(books.change_of(self._book, *self._log), self._counts)
+
+    def _write_book(self, change: Book, counts: LedgerStats) -> None:
+        """Write a change of the book, all of the log being in it or in the tables."""
+
+        def write() -> None:
+            with database.transaction(self._connection):
+                books.write(self._connection, change)
+                self._connection.execute("DELETE FROM log")
+                database.put(self._connection, "meta", _counted(counts))
+
+        self._with_room(write)
+        self._book.take(change)
+        self._log.clear()
+        self._room = Room(self._book.largest())
+
+    def _with_room(self, write: Callable[[], None]) -> None:
+        """Write; where the disk is full, first copies of written segments go."""
         while True:
             try:
-                with self._transaction():
-                    books.write(self._connection, change)
-                    database.put(
-                        self._connection,
-                        "meta",
-                        [("entries", str(counts.entries_total)), ("commits", str(counts.commits_total))],
-                    )
-                break
+                write()
+                return
             except (sqlite3.Error, UnicodeError, OverflowError) as error:
-                if _is_full(error) and self._drop_oldest():
-                    continue
-                failure = self._failure(error)
-                failures = self._counts.commit_failures_total + 1
-                self._counts = replace(self._counts, commit_failures_total=failures, writable=False, reason=str(failure))
-                raise failure from None
-        self._book.take(change)
-        self._counts = replace(counts, last_commit_ns=self._utc_ns(), writable=True, reason="")
+                if not (database.is_full(error) and segment_table.drop_oldest(self._connection)):
+                    raise database.failure(self._connection, self.path, self._budget_b, error) from None
 
     def seal(self, up_to_ns: int | None) -> Segment | None:
         """Turn committed rows that end by `up_to_ns` (None: all) into the next segment file.
@@ -221,81 +262,28 @@ class Journal:
             self._fix(up_to_ns)
             return self._flush()
         except sqlite3.Error as error:
-            raise self._failure(error) from None
+            raise database.failure(self._connection, self.path, self._budget_b, error) from None
 
     def _fix(self, up_to_ns: int | None) -> None:
         """First step: rows out, finished segment in, in one transaction that is on the disk before any file is written."""
+        self._fold()
         sealed = take(self._book, up_to_ns, self._identity, self._sequence, self._previous)
         if sealed is None:
             return
-        header, body, digest = sealed.header, sealed.body, sealed.sha256
-        name = segments.file_name(header.cluster, header.node, header.sequence)
-        row = (header.sequence, name, digest, header.previous, header.from_ns, header.to_ns, header.rows)
-        while True:
-            try:
-                with self._transaction(durable=True):
-                    sealed.delete(self._connection)
-                    database.put(self._connection, "segment", [(*row, "sealing", self._utc_ns(), body)])
-                break
-            except sqlite3.Error as error:
-                if not (_is_full(error) and self._drop_oldest()):
-                    raise
+
+        def write() -> None:
+            with database.transaction(self._connection, durable=True):
+                sealed.delete(self._connection)
+                segment_table.fix(self._connection, sealed.header, sealed.sha256, sealed.body, self._utc_ns())
+
+        self._with_room(write)
         sealed.forget(self._book)
-        self._sequence, self._previous = header.sequence + 1, digest
+        self._sequence, self._previous = sealed.header.sequence + 1, sealed.sha256
         self._counts = replace(self._counts, segments_total=self._counts.segments_total + 1)
 
     def _flush(self) -> Segment | None:
-        """Second step: write every segment that is fixed but has no file yet, in order."""
-        pending = self._connection.execute(
-            "SELECT sequence, name, sha256, previous, from_ns, to_ns, row_count, body FROM segment"
-            " WHERE state = 'sealing' ORDER BY sequence"
-        ).fetchall()
-        last = None
-        for sequence, name, digest, previous, from_ns, to_ns, rows, body in pending:
-            try:
-                self.segments_folder.mkdir(exist_ok=True)
-                path = segments.store(self._files, self.segments_folder, name, body, digest)
-            except OSError as error:
-                raise JournalError(
-                    f"{self.segments_folder / name}: cannot be written: {error.strerror}; its rows are safe in {self.path.name}"
-                ) from None
-            with self._transaction():
-                self._connection.execute(
-                    "UPDATE segment SET state = 'sealed', sealed_ns = ? WHERE sequence = ?", (self._utc_ns(), sequence)
-                )
-                self._connection.execute(
-                    "UPDATE segment SET body = NULL WHERE state = 'sealed' AND sealed_ns < ? AND body IS NOT NULL",
-                    (self._utc_ns() - self._keep_ns,),
-                )
-            last = Segment(path, sequence, digest, previous, from_ns, to_ns, rows)
-        return last
-
-    def _drop_oldest(self) -> bool:
-        """Make room: drop the oldest half of the sealed segments' copies; False if there are none."""
-        sealed = [
-            row[0]
-            for row in self._connection.execute(
-                "SELECT sequence FROM segment WHERE state = 'sealed' AND body IS NOT NULL ORDER BY sequence"
-            )
-        ]
-        if not sealed:
-            return False
-        try:
-            with self._transaction():
-                limit = sealed[(len(sealed) - 1) // 2]
-                self._connection.execute("UPDATE segment SET body = NULL WHERE state = 'sealed' AND sequence <= ?", (limit,))
-        except sqlite3.Error:  # not even that fits: the disk itself is full
-            return False
-        return True
-
-    def _failure(self, error: Exception) -> JournalError:
-        if _is_full(error):
-            (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
-            if pages >= max(64, self._budget_b // database.PAGE_B) - 8:
-                full = f"{self.path}: the disk budget of {self._budget_b} bytes is full of unsealed rows"
-                return JournalError(f"{full}; raise ledger.disk_budget_mib")
-            return JournalError(f"{self.path}: the disk is full; free some space, nothing committed is lost")
-        return JournalError(f"{self.path}: cannot be written: {error}")
+        """Second step: the files."""
+        return segment_table.flush(self._connection, self._files, self.segments_folder, self._utc_ns, self._keep_ns)
 
     def stats(self) -> LedgerStats:
         """Counts and sizes, for metrics."""
@@ -315,5 +303,5 @@ class Journal:
             self._lock = -1
 
 
-def _is_full(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+def _counted(counts: LedgerStats) -> list[tuple[str, str]]:
+    return [("entries", str(counts.entries_total)), ("commits", str(counts.commits_total))]

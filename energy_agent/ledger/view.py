@@ -7,7 +7,7 @@ from pathlib import Path
 from energy_agent.core.errors import JournalError
 from energy_agent.core.types import Identity
 from energy_agent.ledger import book as books
-from energy_agent.ledger import database
+from energy_agent.ledger import database, log
 from energy_agent.ledger.book import Book
 
 
@@ -42,13 +42,14 @@ def read_journal(path: Path) -> JournalView:
     connection = database.open_readonly(path)
     try:
         book = books.read(connection)
+        book.take(books.change_of(book, *log.read(connection)))
         meta = dict(database.all_rows(connection, "meta"))
         identity = books.identity_of(meta)
         first = int(meta["first_sequence"])
         segments = connection.execute(
             "SELECT sequence, name, sha256, CASE state WHEN 'sealing' THEN body END FROM segment ORDER BY sequence"
         ).fetchall()
-    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+    except (sqlite3.Error, ValueError, TypeError, KeyError, JournalError) as error:
         raise JournalError(f"{path}: is torn ({error}); the agent moves it aside at its next start") from None
     finally:
         connection.close()

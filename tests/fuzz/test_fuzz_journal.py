@@ -18,6 +18,9 @@ SECONDS = 8
 def seed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seed")
     filled(folder, SECONDS, seals=(2,)).close()
+    journal = filled(folder, 0)  # folds the log into cells
+    journal.commit(second(SECONDS))
+    journal.close()
     return (folder / "journal.db").read_bytes(), folder / "segments"
 
 
@@ -56,7 +59,7 @@ def test_a_torn_journal_is_opened_moved_aside_or_refused(tmp_path_factory, seed,
         if journal.notice:
             (aside,) = [p for p in folder.glob("journal.db.torn-*") if not p.name.endswith(("-wal", "-shm"))]
             assert aside.stat().st_size == len(data)
-        journal.commit(second(SECONDS))
+        journal.commit(second(SECONDS + 1))
     finally:
         journal.close()
     shutil.rmtree(folder)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -91,7 +92,8 @@ def test_another_nodes_journal_is_refused(tmp_path, change):
     filled(tmp_path, 1).close()
     with pytest.raises(UsageError, match=f"belongs to {next(iter(change))}"):
         opened(tmp_path, identity=replace(IDENTITY, **change))
-    assert energy(opened(tmp_path)) == truth([0])
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert energy(journal) == truth([0])
 
 
 def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
@@ -183,6 +185,7 @@ def test_a_lost_journal_goes_on_from_the_segments(tmp_path):
 
 def test_rows_that_make_no_sense_are_a_torn_journal(tmp_path):
     filled(tmp_path, 3).close()
+    filled(tmp_path, 0).close()  # folds the log into cells
     connection = sqlite3.connect(tmp_path / "journal.db")
     connection.execute("UPDATE cell SET state = 'warm' WHERE state = 'idle' AND device = 'GPU-0'")
     connection.commit()
