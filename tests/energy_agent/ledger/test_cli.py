@@ -79,7 +79,8 @@ def test_export_holds_every_joule_with_its_bounds(state, tmp_path, capsys):
     assert sum(r["energy_uj"] for r in lines) == TOTAL
     target = tmp_path / "cells.parquet"
     assert run(capsys, "export", state, "--format", "parquet", "--output", target)[0] == 0
-    assert duckdb.connect().execute(f"SELECT sum(energy_uj) FROM '{target}'").fetchall() == [(TOTAL,)]
+    with duckdb.connect() as connection:
+        assert connection.execute(f"SELECT sum(energy_uj) FROM '{target}'").fetchall() == [(TOTAL,)]
     assert run(capsys, "export", state, "--output", target)[0] == 2  # never over something
 
 

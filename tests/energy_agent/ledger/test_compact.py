@@ -42,6 +42,11 @@ def booked(*journals):
     return sum(sum(j.totals().energy.values()) for j in journals)
 
 
+def duck(query):
+    with duckdb.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
 @pytest.fixture
 def fleet(tmp_path):
     a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(24), seed=1)
@@ -61,7 +66,7 @@ def test_a_day_holds_every_row_of_its_segments(fleet):
     written = sorted(json.dumps(to_json(r.row), sort_keys=True) for r in reading.read_rows(folder / "days"))
     source = [p for name in "ab" for p in segments.list_files(folder / name / "segments")]
     assert written == sorted(json.dumps(to_json(r), sort_keys=True) for p in source for r in segments.read(p).rows)
-    ((summed,),) = duckdb.connect().execute(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet'").fetchall()
+    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet'")
     assert summed == total
     assert str(pyarrow.parquet.read_schema(statement.folder / "cell.parquet").field("energy_uj").type) == "int64"
 
@@ -188,8 +193,7 @@ def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path):
     for _ in range(8):
         expected += expected
     assert statement.energy_uj == booked(*journals) > 2**63
-    query = f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)"
-    ((summed,),) = duckdb.connect().execute(query).fetchall()
+    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)")
     assert summed == expected > 7.9e19
     for journal in journals:
         journal.close()
@@ -201,7 +205,7 @@ def test_parquet_that_is_not_ours_is_refused(tmp_path, fleet):
     path = statement.folder / "cell.parquet"
     data = path.read_bytes()
     other = tmp_path / "other.parquet"
-    duckdb.connect().execute(f"COPY (SELECT 1 AS x) TO '{other}' (FORMAT parquet)")
+    duck(f"COPY (SELECT 1 AS x) TO '{other}' (FORMAT parquet)")
     with pytest.raises(ChainError, match="not a compacted file"):
         list(reading.read_rows(other))
     for broken in (b"", b"PAR1", data[:-8], bytes(len(data)), data[:4] + bytes(200) + data[204:]):
