@@ -4,15 +4,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._command import Command, sentence
+
+if TYPE_CHECKING:
+    from energy_agent.ledger.chain import Chain, Fault
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +101,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             {
                 "cluster": c.cluster,
                 "node": c.node,
+                "file": str(c.file) if c.file else None,
                 "segments": c.count,
                 "first": c.first,
                 "last": c.last,
@@ -113,14 +117,25 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         for c in report.chains:
             what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
-            numbers = f"{c.count} segments ({c.first} to {c.last}), head {c.head[:12]}" if c.count else "no segment yet"
-            print(f"{c.cluster}/{c.node}: {numbers}: {what}{' [simulated]' if c.simulated else ''}")
-        for fault in report.faults:
-            print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+            print(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}")
+        _tell(report.faults)
         if view is not None and report.ok:
             total = sum(view.book.totals.energy.values())
             print(f"journal: cells and open rows sum to its totals exactly: {decimal(total, UJ_PER_J)} J")
     return 0 if report.ok else 1
+
+
+def _numbers(found: "Chain") -> str:
+    if not found.node:
+        return "not readable under its name"
+    if not found.count:
+        return "no segment yet"
+    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}"
+
+
+def _tell(faults: Iterable["Fault"]) -> None:
+    for fault in faults:
+        print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -163,11 +178,13 @@ def _ship(arguments: argparse.Namespace) -> int:
     if not files:
         raise UsageError(f"{arguments.source}: has no segments")
     done = ship(files, arguments.url, _Progress("shipped"))
+    faults = chain.verify(files, progress=_Progress("verified")).faults  # afterwards: what is whole is safe first
     if arguments.json:
-        print(json.dumps(asdict(done)))
+        print(json.dumps(asdict(done) | {"faults": [asdict(fault) for fault in faults]}))
     else:
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
-    return 0
+        _tell(faults)
+    return 1 if faults else 0
 
 
 def _compact(arguments: argparse.Namespace) -> int:
@@ -213,8 +230,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         why = f", {s.reason}" if s.reason else ""
         what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
         print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
-    for fault in faults:
-        print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+    _tell(faults)
     return 0
 
 

@@ -46,6 +46,20 @@ def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
     assert json.loads(run(capsys, "verify", state, "--json")[1])["ok"] is False
 
 
+@pytest.mark.parametrize("data", [None, b"not a segment"])
+def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
+    path = segments.list_files(state / "segments")[1]
+    strange = path.with_name(f"mine{segments.SUFFIX}")
+    path.rename(strange)
+    if data is not None:
+        strange.write_bytes(data)
+    code, out, err = run(capsys, "verify", state / "segments")
+    assert (code, err.count("\n"), str(strange) in err) == (1, 1, True)
+    assert f"{strange}: not readable under its name: 1 fault\n" in out
+    names = {c["file"]: c["node"] for c in json.loads(run(capsys, "verify", state / "segments", "--json")[1])["chains"]}
+    assert names == {str(segments.list_files(state / "segments")[0]): "node-1", str(strange): ""}
+
+
 def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for arguments in (
@@ -108,13 +122,26 @@ def test_a_sum_has_the_edges_of_one_stretch_alone(state, capsys):
 def test_ship_then_compact_then_export(state, tmp_path, capsys):
     shipped, days = tmp_path / "shipped", tmp_path / "days"
     assert "2 segments copied" in run(capsys, "ship", state, f"file://{shipped}")[1]
-    assert json.loads(run(capsys, "ship", state, f"file://{shipped}", "--json")[1]) == {"copied": 0, "there": 2}
+    assert json.loads(run(capsys, "ship", state, f"file://{shipped}", "--json")[1]) == {"copied": 0, "there": 2, "faults": []}
     code, out, _ = run(capsys, "compact", shipped, "--output", days, "--site", "here", "--day", "2026-01-01", "--json")
     (statement,) = json.loads(out)
     sealed = sum(2 * (500_000_000 + i) for i in range(7))
     assert (code, statement["energy_uj"], statement["written"]) == (0, str(sealed), True)
     assert "unchanged (statement 0)" in run(capsys, "compact", shipped, "--output", days, "--site", "here")[1]
     assert json.loads(run(capsys, "export", days, "--sum", "--json")[1])["energy_uj"] == sealed
+
+
+def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
+    filled(tmp_path / "state", 10, seals=(2, 4, 6)).close()
+    first, second, third = segments.list_files(tmp_path / "state" / "segments")
+    second.unlink()
+    for copied in (2, 0):  # also when there is nothing left to copy
+        code, out, err = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped")
+        assert (code, f"{copied} segments copied" in out, err.count("\n")) == (1, True, 1)
+        assert err.startswith(f"wattlens: missing: {third}: segment 1 before it is missing")
+    assert [p.name for p in segments.list_files(tmp_path / "shipped")] == [first.name, third.name]
+    code, out, _ = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped", "--json")
+    assert (code, [f["kind"] for f in json.loads(out)["faults"]]) == (1, ["missing"])
 
 
 def test_help_names_every_action(capsys):
