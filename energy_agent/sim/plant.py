@@ -10,18 +10,16 @@ import random
 import time
 import uuid as uuid_module
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.sim.boards import BoardSpec, board
-from energy_agent.sim.build import library_path
+from energy_agent.sim.plant_abi import PlantError, board_fields, checked, library
+from energy_agent.sim.truth import Truth, read
 
 MAX_RATE: Final = 20.0
-_SLOTS: Final = 32
 _GAIN_SPREAD: Final = 0.05
 
 FAULTS: Final = {
@@ -32,127 +30,12 @@ FAULTS: Final = {
 """Kinds of fault. `Plant.fault` says what each does."""
 
 
-class PlantError(WattlensError):
-    """The plant refused."""
-
-
-class DeviceLostError(PlantError):
-    """The GPU is lost, or it was and this process is no longer on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotTruth:
-    """One process on a GPU. Slots of processes that ended stay readable until they are needed again."""
-
-    slot: int
-    pid: int
-    live: bool
-    submitted_ns: int  # of work, at the maximum clock
-    done_ns: int
-    busy_ns: int  # time in which its work ran; processes that run at once share it
-    active_uj: int  # true energy while its work ran, shared likewise
-    memory_b: int
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What really happened on a GPU up to `t_ns`, which no sensor tells.
-
-    Attributes:
-        t_ns: UTC of this truth (whole ms of plant time).
-        true_uj: all energy since the plant was made.
-        sensed_uj: what the energy counter published over its life, across resets: what a perfect reader has seen.
-        pending_uj: gain x energy since the last tick (and what a stuck counter withholds): the counter may still publish it.
-        unseen_uj: gain x energy that it will never publish: from the last tick before a reset or loss to its restart.
-        unseen_true_uj: the same energy without the gain.
-        counter_mj: what the counter reads, were it read now.
-        counter_resets: how often it restarted from 0.
-        sm_clock_mhz: the clock.
-        busy_ns: time in which any work ran.
-        power_cap_ns: time in which the power cap held the clock down.
-        event_reasons: clock-event bits.
-        power_limit_mw: limit in effect.
-        locked_mhz: the locked range in effect, (0, 0) when not locked.
-        gain: what the sensors read for each true watt.
-        offset_w: what they add to it.
-        power_w: true power.
-        temperature_c: of the GPU.
-        slots: its processes.
-
-    With counter model `full`: sensed + pending + unseen = gain x true + offset x time, to the rounding of a nJ per ms.
-    """
-
-    t_ns: int
-    true_uj: int
-    sensed_uj: int
-    pending_uj: int
-    unseen_uj: int
-    unseen_true_uj: int
-    counter_mj: int
-    counter_resets: int
-    sm_clock_mhz: int
-    busy_ns: int
-    power_cap_ns: int
-    event_reasons: int
-    power_limit_mw: int
-    locked_mhz: tuple[int, int]
-    gain: float
-    offset_w: float
-    power_w: float
-    temperature_c: float
-    slots: tuple[SlotTruth, ...]
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(library_path()), use_errno=True)
-    pointer, i32, u32, i64, u64, real, text = (
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_int64, ctypes.c_uint64, ctypes.c_double, ctypes.c_char_p,
-    )  # fmt: skip
-    signatures: dict[str, tuple[object, list[object]]] = {
-        "wl_create": (pointer, [text, u32, u64, real, i32, i64]),
-        "wl_board_number": (i32, [pointer, u32, text, real]),
-        "wl_board_text": (i32, [pointer, u32, text, text]),
-        "wl_board_field": (text, [u32]),
-        "wl_publish": (i32, [pointer, text]),
-        "wl_attach": (pointer, [text]),
-        "wl_close": (None, [pointer]),
-        "wl_count": (i32, [pointer]),
-        "wl_now_ns": (i64, [pointer]),
-        "wl_rate": (real, [pointer]),
-        "wl_manual": (i32, [pointer]),
-        "wl_uuid": (text, [pointer, u32]),
-        "wl_advance_to": (i32, [pointer, i64]),
-        "wl_process_attach": (i32, [pointer, u32, i32, u64]),
-        "wl_process_detach": (i32, [pointer, u32, i32]),
-        "wl_submit": (i64, [pointer, u32, i32, i64, real, real]),
-        "wl_done_ns": (i64, [pointer, u32, i32]),
-        "wl_remaining_ns": (i64, [pointer, u32, i32, i64]),
-        "wl_fault": (i32, [pointer, u32, i32, text, i64]),
-        "wl_clear": (i32, [pointer, u32, i32]),
-        "wl_truth": (i32, [pointer, u32, pointer, pointer]),
-        "wl_slots": (i32, [pointer, u32, pointer]),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    return lib
-
-
-def board_fields() -> list[str]:
-    """The parameters that a board must have, as the library names them."""
-    names: list[str] = []
-    while (name := _library().wl_board_field(len(names))) is not None:
-        names.append(name.decode())
-    return names
-
-
 class Plant:
     """A simulated node's GPUs. Safe to use from several threads and processes at once."""
 
     def __init__(self, handle: int) -> None:
         """Use `create` or `attach`."""
-        self._lib = _library()
+        self._lib = library()
         self._handle: int | None = handle
         self._count = int(self._lib.wl_count(handle))
         self.rate = float(self._lib.wl_rate(handle))
@@ -178,7 +61,7 @@ class Plant:
         """
         if not 0.0 < rate <= MAX_RATE:
             raise UsageError(f"rate {rate} of the simulated node must be above 0 and at most {MAX_RATE:g}")
-        lib = _library()
+        lib = library()
         start = time.time_ns() if start_utc_ns is None else start_utc_ns
         handle = lib.wl_create(os.fsencode(path), len(boards), seed & (2**64 - 1), rate, manual, start)
         if not handle:
@@ -202,7 +85,7 @@ class Plant:
         Raises:
             UsageError: there is none, or another version of Wattlens made it.
         """
-        handle = _library().wl_attach(os.fsencode(path))
+        handle = library().wl_attach(os.fsencode(path))
         if not handle:
             raise UsageError(f"{path} is not a plant of this version: {os.strerror(ctypes.get_errno())}; start the node again")
         return cls(handle)
@@ -226,7 +109,7 @@ class Plant:
 
     def uuid(self, gpu: int) -> str:
         """The GPU's UUID as NVML tells it."""
-        answer = self._lib.wl_uuid(self._open, self._checked(gpu))
+        answer = self._lib.wl_uuid(self._open, self._known(gpu))
         assert isinstance(answer, bytes)
         return answer.decode()
 
@@ -245,21 +128,7 @@ class Plant:
 
     def truth(self, gpu: int) -> Truth:
         """What really happened on `gpu`, up to now."""
-        i = (ctypes.c_int64 * 15)()
-        r = (ctypes.c_double * 4)()
-        self._check(self._lib.wl_truth(self._open, self._checked(gpu), i, r))
-        rows = (ctypes.c_int64 * (8 * _SLOTS))()
-        used = self._check(self._lib.wl_slots(self._open, gpu, rows))
-        slots = tuple(
-            SlotTruth(s[0], s[1], bool(s[2]), s[3], s[4], s[5], s[6] // 1000, s[7])
-            for s in (rows[8 * n : 8 * n + 8] for n in range(used))
-        )
-        return Truth(
-            t_ns=i[0], true_uj=i[1] // 1000, sensed_uj=i[2] // 1000, pending_uj=i[3] // 1000, unseen_uj=i[4] // 1000,
-            unseen_true_uj=i[5] // 1000, counter_mj=i[6] // 1_000_000, counter_resets=i[7], sm_clock_mhz=i[8], busy_ns=i[9],
-            power_cap_ns=i[10], event_reasons=i[11], power_limit_mw=i[12], locked_mhz=(i[13], i[14]),
-            gain=r[0], offset_w=r[1], power_w=r[2], temperature_c=r[3], slots=slots,
-        )  # fmt: skip
+        return read(self._lib, self._open, self._known(gpu))
 
     def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
         """Set a fault on a GPU, or let one happen. Setting it again changes its value.
@@ -287,11 +156,11 @@ class Plant:
         """
         if len(call) > 47:
             raise UsageError(f"{call!r} is no NVML call")
-        self._check(self._lib.wl_fault(self._open, self._checked(gpu), _fault_number(kind), call.encode(), value))
+        checked(self._lib.wl_fault(self._open, self._known(gpu), _fault_number(kind), call.encode(), value))
 
     def clear(self, gpu: int, kind: str | None = None) -> None:
         """Clear faults of one kind, or all of them, those of the node too."""
-        self._check(self._lib.wl_clear(self._open, self._checked(gpu), 0 if kind is None else _fault_number(kind)))
+        checked(self._lib.wl_clear(self._open, self._known(gpu), 0 if kind is None else _fault_number(kind)))
 
     def attach_process(self, gpu: int, pid: int, *, memory_b: int) -> int:
         """Put a process on a GPU; returns its slot. It leaves by `detach_process` or when the process dies.
@@ -300,11 +169,11 @@ class Plant:
             DeviceLostError: the GPU is lost.
             PlantError: no such process, or 32 processes are on the GPU.
         """
-        return self._check(self._lib.wl_process_attach(self._open, self._checked(gpu), pid, memory_b))
+        return checked(self._lib.wl_process_attach(self._open, self._known(gpu), pid, memory_b))
 
     def detach_process(self, gpu: int, slot: int) -> None:
         """Take a process off a GPU; work that it still had is dropped."""
-        self._check(self._lib.wl_process_detach(self._open, self._checked(gpu), slot))
+        checked(self._lib.wl_process_detach(self._open, self._known(gpu), slot))
 
     def submit(self, gpu: int, slot: int, *, reference_ns: int, memory_boundness: float, intensity: float = 1.0) -> int:
         """Queue work; returns at once with a ticket: the ns submitted to this slot so far.
@@ -321,13 +190,13 @@ class Plant:
             PlantError: 8 pieces of different work wait already.
             UsageError: an argument is out of its range.
         """
-        return self._check(
-            self._lib.wl_submit(self._open, self._checked(gpu), slot, reference_ns, memory_boundness, intensity), "submit"
+        return checked(
+            self._lib.wl_submit(self._open, self._known(gpu), slot, reference_ns, memory_boundness, intensity), "submit"
         )
 
     def done_ns(self, gpu: int, slot: int) -> int:
         """How much of the submitted work is done; a ticket is done when this reaches it."""
-        return self._check(self._lib.wl_done_ns(self._open, self._checked(gpu), slot))
+        return checked(self._lib.wl_done_ns(self._open, self._known(gpu), slot))
 
     def wait(self, gpu: int, slot: int, ticket: int, timeout_s: float = 3600.0) -> bool:
         """Sleep until `ticket` is done, at most `timeout_s` of real time; returns whether it is done.
@@ -339,7 +208,7 @@ class Plant:
             UsageError: such a ticket was never given out.
         """
         start_ns = self._elapsed_ns()
-        while remaining_ns := self._check(self._lib.wl_remaining_ns(self._open, self._checked(gpu), slot, ticket), "wait"):
+        while remaining_ns := checked(self._lib.wl_remaining_ns(self._open, self._known(gpu), slot, ticket), "wait"):
             left_ns = start_ns + round(timeout_s * 1e9) - self._elapsed_ns()
             if left_ns <= 0:
                 return False
@@ -359,21 +228,10 @@ class Plant:
             raise PlantError("the plant is closed")
         return self._handle
 
-    def _checked(self, gpu: int) -> int:
+    def _known(self, gpu: int) -> int:
         if not 0 <= gpu < self._count:
             raise UsageError(f"no GPU {gpu}; the node has {self._count}")
         return gpu
-
-    def _check(self, answer: int, what: str = "the call") -> int:
-        if answer >= 0:
-            return answer
-        if answer == -1:
-            raise UsageError(f"{what}: an argument is out of its range")
-        if answer == -4:
-            raise DeviceLostError("the GPU is lost")
-        if answer == -5:
-            raise DeviceLostError("no such process on the GPU: it ended, or the GPU was lost")
-        raise PlantError("the plant is full" if answer == -3 else f"the plant failed with code {answer}")
 
 
 def _fault_number(kind: str) -> int:

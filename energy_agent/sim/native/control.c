@@ -186,7 +186,7 @@ EXPORT int wl_clear(struct plant *plant, uint32_t gpu, int kind) {
 
 /* ---- truth ---- */
 
-/* Integers and reals in the order of plant.py's Truth. */
+/* Integers and reals in the order of truth.py's Truth. */
 EXPORT int wl_truth(struct plant *plant, uint32_t gpu, int64_t *integers, double *reals) {
     struct visit v;
     int rc = enter(&v, plant, gpu);

@@ -10,6 +10,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.sim import faults, plant
 from energy_agent.sim.fault_log import FaultLog
 from energy_agent.sim.faults import FaultEvent
+from energy_agent.sim.plant_abi import DeviceLostError
 
 kinds = st.sampled_from(sorted(faults.KINDS))
 events = st.lists(
@@ -85,7 +86,7 @@ def test_the_log_agrees_with_the_plant(tmp_path):
         log.apply(node, FaultEvent(0, 1, "counter_reset"))
         log.apply(node, FaultEvent(0, 1, "lost"))
         assert [e.kind for e in log.active()] == ["lost"]
-        with pytest.raises(plant.DeviceLostError):
+        with pytest.raises(DeviceLostError):
             node.attach_process(1, 1, memory_b=0)
         log.apply(node, FaultEvent(1, 1, "lost", clear=True))
         assert log.active() == []

@@ -12,7 +12,7 @@ import pytest
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import DeviceLostError
+from energy_agent.sim.plant_abi import DeviceLostError
 from energy_agent.sim.workloads.worker import GPU_LOST
 from energy_agent.sources.tokens import vllm
 from energy_agent.sources.tokens._page import fetch

@@ -13,7 +13,8 @@ from energy_agent.hw.nvml_abi import NvmlError
 from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import FAULTS, DeviceLostError, Plant, PlantError
+from energy_agent.sim.plant import FAULTS, Plant
+from energy_agent.sim.plant_abi import DeviceLostError, PlantError
 
 START_NS = 1_700_000_000_000_000_000
 S = 1_000_000_000

@@ -11,7 +11,9 @@ from energy_agent.core.errors import UsageError
 from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim.boards import BoardSpec, board, boards
 from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant, Truth, board_fields
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.plant_abi import board_fields
+from energy_agent.sim.truth import Truth
 
 START_NS = 1_700_000_000_000_000_000
 S = 1_000_000_000

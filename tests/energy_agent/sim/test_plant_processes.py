@@ -15,7 +15,8 @@ from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim import build
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import DeviceLostError, Plant
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.plant_abi import DeviceLostError
 from tests.support import eventually
 
 H100 = BoardSpec("H100-SXM5-80GB")

@@ -12,7 +12,9 @@ from energy_agent.hw import nvml_abi as abi
 from energy_agent.hw.nvml_real import RealNvml
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import DeviceLostError, Plant, Truth
+from energy_agent.sim.plant import Plant
+from energy_agent.sim.plant_abi import DeviceLostError
+from energy_agent.sim.truth import Truth
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
