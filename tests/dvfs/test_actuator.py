@@ -283,6 +283,19 @@ def test_damaged_journal_is_one_clear_line(make_rig: Callable) -> None:
     assert "actuator.journal:1: damaged" in done.stderr
 
 
+def test_a_driver_reload_is_a_new_epoch_too(make_rig: Callable) -> None:
+    rig = make_rig()
+    worker = rig.start()
+    rig.hold(*rig.uuids)
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(rig.actuator.pid, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    rig.actuator.wait(10)
+    rig.plant.fault(0, "driver_reload")
+    done = rig.restore()
+    assert {r["outcome"] for r in json.loads(done.stdout)["restored"]} == {"new_epoch"}
+
+
 def test_new_epoch_touches_nothing(make_rig: Callable) -> None:
     """The node is made anew (another boot) with other settings: a left-over journal must not change them."""
     rig = make_rig()
