@@ -20,8 +20,7 @@ test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (mi
 	$(PYTEST) -m "not peer and not smoke and not proof and not gpu"
 
 test-core: $(VENV)/.dev ## The tests that need Python alone
-	$(PYTEST) -m "not peer and not smoke and not proof and not gpu and not prometheus" \
-		-W default::pytest.PytestUnraisableExceptionWarning
+	$(PYTEST) -m "not peer and not smoke and not proof and not gpu and not prometheus"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) -m "not proof and not gpu"

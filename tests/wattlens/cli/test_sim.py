@@ -108,11 +108,13 @@ def test_help_and_list():
 
 def test_in_the_foreground_until_it_is_interrupted(tmp_path):
     command = [sys.executable, "-m", "wattlens", "sim", "start", "idle", "--foreground", "--dir", str(tmp_path / "node")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("simulated node: idle")
-    assert process.stdout.readline() == "Ctrl-C stops it\n"
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("simulated node: idle")
+            assert process.stdout.readline() == "Ctrl-C stops it\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     assert sim("status", "--dir", str(tmp_path / "node")).returncode == 2
