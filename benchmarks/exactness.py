@@ -7,7 +7,10 @@ all sampled beside the run and interpolated at the first and the last reading th
 
 - the ledger's total is within 0.1 % of what the counters should have reported;
 - the stated interval of every device and of the total holds the energy really drawn;
-- conservation is ==, the chain verifies, no counter of /metrics ever falls, and no device is booked more than its counter had.
+- conservation is ==, the chain verifies, and no counter of /metrics ever falls;
+- no device is booked more than its counter had, and none lacks more of it than the ledger itself declares: its gaps and the
+  doubt of what was integrated over a reset. Readings lie at their stamps to 0.3 s; no length of run and no speed of machine
+  comes into this one.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.running import AgentProcess, children
+from energy_agent.core.types import Method
 from energy_agent.core.units import joules
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows import Cell
@@ -50,6 +54,8 @@ SCENARIO = {
     ],
 }
 LOST_GPU, RESET_GPUS = 4, (0, 2, 7)
+SLIP_NS = 300_000_000
+"""How much older than its stamp a reading of the counter may be: the two ticks that the meter's own edges allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,24 @@ class TruthRecorder(threading.Thread):
                 t = self._plant.truth(gpu)
                 points.append(Point(t.t_ns, t.true_uj, t.sensed_uj, t.unseen_uj))
 
-    def at(self, uuid: str, t_ns: int) -> Point:
-        """Interpolated between the two samples around an instant."""
+    def published(self, uuid: str, span: tuple[int, int]) -> tuple[int, int]:
+        """The most and the least that the counter can have gone on by between the readings at the ends of `span`, uJ.
+
+        The samples around an instant are far apart where this thread had to wait, so neither is taken for the instant. A
+        reading is stamped when the counter has answered: what it saw is as old as its stamp, or older by SLIP_NS at most.
+        """
+        first, last = ((self.around(uuid, t - SLIP_NS)[0].sensed_uj, self.around(uuid, t)[1].sensed_uj) for t in span)
+        return last[1] - first[0], last[0] - first[1]
+
+    def around(self, uuid: str, t_ns: int) -> tuple[Point, Point]:
+        """The two samples around an instant."""
         points = self.points[uuid]
         i = min(max(bisect_right(points, t_ns, key=lambda p: p.t_ns), 1), len(points) - 1)
-        a, b = points[i - 1], points[i]
+        return points[i - 1], points[i]
+
+    def at(self, uuid: str, t_ns: int) -> Point:
+        """Interpolated between the two samples around an instant."""
+        a, b = self.around(uuid, t_ns)
         x = min(1.0, max(0.0, (t_ns - a.t_ns) / max(1, b.t_ns - a.t_ns)))
         mix = [
             round(u + x * (v - u)) for u, v in ((a.true_uj, b.true_uj), (a.sensed_uj, b.sensed_uj), (a.unseen_uj, b.unseen_uj))
@@ -118,7 +137,11 @@ class Scraper(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it. Errors are relative to what the counters should have reported."""
+    """What came of it. Errors are relative to what the counters should have reported.
+
+    `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
+    `overbooked` counts devices whose counter had less than what is booked, `underbooked` those that lack more than is declared.
+    """
 
     seconds: float
     agent_kills: int
@@ -136,6 +159,9 @@ class Result:
     devices_held: int
     devices: int
     overbooked: int
+    underbooked: int
+    lacking_j: float
+    declared_j: float
     gap_bound_j: float
     unseen_j: float
     conserved: bool
@@ -146,7 +172,7 @@ class Result:
     def ok(self) -> bool:
         """Everything that is demanded."""
         held = self.total_held and self.devices_held == self.devices
-        clean = self.conserved and not (self.chain_faults or self.fell or self.overbooked)
+        clean = self.conserved and not (self.chain_faults or self.fell or self.overbooked or self.underbooked)
         return abs(self.error_total) <= 0.001 and held and clean
 
 
@@ -227,28 +253,28 @@ def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str,
 
 def _judge(agent: AgentProcess, truth: TruthRecorder, seconds: float, done: dict[str, int], scraper: Scraper) -> Result:
     found: Summary = summarise(agent.state)
-    spans: dict[str, tuple[int, int]] = {}
-    for located in read_rows(agent.state):
-        if isinstance(located.row, Cell):
-            run_, had = located.row.run, spans.get(located.row.device)
-            first, last = (
-                (run_.start_ns, run_.end_ns) if had is None else (min(had[0], run_.start_ns), max(had[1], run_.end_ns))
-            )
-            spans[located.row.device] = first, last
-    worst, sensor, true, held, over, unseen = 0.0, 0, 0, 0, 0, 0
+    rows = [located.row for located in read_rows(agent.state)]
+    worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
     for device, bounds in found.devices:
-        start, end = (truth.at(device, t) for t in spans[device])
+        runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
+        span = min(run_.start_ns for run_ in runs), max(run_.end_ns for run_ in runs)
+        start, end = (truth.at(device, t) for t in span)
         sensed, drawn = end.sensed_uj - start.sensed_uj, end.true_uj - start.true_uj
         sensor, true, unseen = sensor + sensed, true + drawn, unseen + end.unseen_uj - start.unseen_uj
         worst = max(worst, abs(bounds.energy_uj - sensed) / sensed)
         held += bounds.low_uj <= drawn <= bounds.high_uj
-        over += bounds.energy_uj > sensed + bounds.edge_uj
+        most, least = truth.published(device, span)
+        # Only integration is in doubt of what the counter had; a hole in a span that no gap row tells is declared by nobody.
+        doubt = sum(r.run.bound_uj for r in rows if isinstance(r, Cell) and (r.device, r.method) == (device, Method.INTEGRATED))
+        lacking, declared = lacking + max(0, least - bounds.energy_uj), declared + bounds.gap_bound_uj + doubt
+        over += bounds.energy_uj > most + doubt
+        under += bounds.energy_uj < least - bounds.gap_bound_uj - doubt
     total = found.total
     return Result(
         seconds, done["agent"], done["reader"], done["reset"], scraper.scrapes,
         joules(total.energy_uj), joules(sensor), (total.energy_uj - sensor) / sensor, worst,
         joules(total.low_uj), joules(true), joules(total.high_uj), total.low_uj <= true <= total.high_uj,
-        held, len(found.devices), over, joules(total.gap_bound_uj), joules(unseen),
+        held, len(found.devices), over, under, joules(lacking), joules(declared), joules(total.gap_bound_uj), joules(unseen),
         found.conserved, len(found.chain_faults), len(scraper.fallen),
     )  # fmt: skip
 

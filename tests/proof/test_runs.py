@@ -15,10 +15,15 @@ def test_a_short_exactness_run_conserves_and_never_falls():
     result = exactness.run(seconds=25, kills=4, seed=11)
     assert result.agent_kills + result.reader_kills == 4
     assert result.conserved
-    assert (result.chain_faults, result.fell, result.overbooked) == (0, 0, 0)
+    assert (result.chain_faults, result.fell) == (0, 0)
     assert result.total_held
     assert result.devices_held == result.devices == 8
-    assert abs(result.error_total) < 0.01  # the bar of 0.1 % is for ten minutes: edges weigh more in a short run
+    # A law of the ledger, not of the share that gaps have in so short a run: device by device, what a counter had and the
+    # ledger lacks is declared, and nothing is booked that no counter had. Four of the eight devices have neither a gap nor a
+    # reset, so all that they may lack is 0.3 s at their last reading: an entry of a second that is lost on its way to the
+    # ledger breaks this, as does a gap without its row or a bridge over a kill that is not booked. What is booked twice breaks
+    # the other half.
+    assert (result.underbooked, result.overbooked) == (0, 0)
 
 
 @pytest.mark.smoke
