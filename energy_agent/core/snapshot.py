@@ -5,8 +5,9 @@ of the journal, so they never fall, across restarts too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from energy_agent.core.record import record
 from energy_agent.core.types import (
     DeviceInfo,
     DeviceSample,
@@ -18,7 +19,7 @@ from energy_agent.core.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DeviceView:
     """One device at the instant of the snapshot."""
 
@@ -35,7 +36,7 @@ class DeviceView:
     gap_bound_uj: int = 0  # upper bound of energy that no sensor saw
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class WorkloadEnergy:
     """Energy of one workload on one device."""
 
@@ -46,7 +47,7 @@ class WorkloadEnergy:
     energy_uj: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TokenCount:
     """Tokens of one workload since it was first seen."""
 
@@ -56,7 +57,7 @@ class TokenCount:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class LedgerStats:
     """The journal and its segments."""
 
@@ -70,7 +71,7 @@ class LedgerStats:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DvfsDevice:
     """What the governor does on one device."""
 
@@ -84,7 +85,7 @@ class DvfsDevice:
     extra_uj: int | None = None  # estimate where it lost
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ProcessCost:
     """What one process of the agent costs. `process` is agent, reader or actuator."""
 
@@ -93,7 +94,7 @@ class ProcessCost:
     resident_b: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Snapshot:
     """Everything that a scrape shows."""
 

@@ -5,8 +5,10 @@ whole microjoules. A value that is not there is None, and the reason stands besi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from energy_agent.core.record import record
 
 
 class Method(StrEnum):
@@ -34,7 +36,7 @@ class State(StrEnum):
         return self.value.partition(":")[2] or None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Identity:
     """Who writes: stamped on segments and metrics."""
 
@@ -45,7 +47,7 @@ class Identity:
     simulated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DeviceInfo:
     """What does not change while the driver lives."""
 
@@ -63,7 +65,7 @@ class DeviceInfo:
     driver_epoch: str = ""  # names the load of the driver, within one boot; "" where it is not known
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ProcessUse:
     """One process on a device, as NVML tells it. `sm_percent` is None where it was not measured."""
 
@@ -72,7 +74,7 @@ class ProcessUse:
     sm_percent: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DeviceSample:
     """One device, read once. `absent` maps a field's name to the reason for which it is None."""
 
@@ -98,7 +100,7 @@ class DeviceSample:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Interval:
     """Energy of one device over [start_ns, end_ns), by one method. `edge_uj` bounds the error of each of its two edges."""
 
@@ -111,7 +113,7 @@ class Interval:
     active: bool | None  # a kernel ran; None: not known
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Gap:
     """Energy that no sensor saw: not in the ledger's sum, but named with its upper bound."""
 
@@ -122,7 +124,7 @@ class Gap:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Entry:
     """A journal row: a share of an interval. `gpu_ns` is device time held by the workload (0 where nobody holds)."""
 
@@ -137,7 +139,7 @@ class Entry:
     gpu_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Tokens:
     """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached or generation."""
 
@@ -149,7 +151,7 @@ class Tokens:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Action:
     """A DVFS action, for the ledger: every change of a setting is a row."""
 
@@ -162,7 +164,7 @@ class Action:
     workload: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class WorkloadFacts:
     """What is known of a workload, effective from `since_ns`."""
 
@@ -172,7 +174,7 @@ class WorkloadFacts:
     labels: Mapping[str, str] = field(default_factory=dict)  # namespace, pod, owner, team, model, precision, group, ...
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SourceHealth:
     """Whether a source answered, apart from its data. `device` is empty for a source that serves the node."""
 

@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.record import record
 
 # Return codes (nvmlReturn_t).
 SUCCESS = 0
@@ -77,7 +77,7 @@ class NvmlError(WattlensError):
         super().__init__(f"NVML {call}: {self.name}")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class FieldValue:
     """One answer of nvmlDeviceGetFieldValues: `value` is meaningful only when `code` is SUCCESS."""
 
@@ -86,7 +86,7 @@ class FieldValue:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Utilization:
     """Per-process SM utilisation since a time stamp; `timestamp_us` is the driver's."""
 

@@ -6,9 +6,9 @@ the cells of a device sum to its entries, whatever the order and the batches in 
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from energy_agent.core.record import record
 from energy_agent.core.types import Entry, Gap, Method, Tokens
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.rows import CELL_NS, PPM, Cell, CellKey, GapKey, GapRow, Span, SpanKey, TokenKey, TokenRow
@@ -21,7 +21,7 @@ CUTS_MAX: Final = 10_000
 """Cells one entry is cut into at most (104 days). A longer one comes from a wrong clock: it is booked whole at its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Piece:
     """The part of an entry within one cell."""
 

@@ -1,8 +1,8 @@
 """The rows of the book of record. Pure. Energy is whole uJ, instants are UTC ns; `row_text` has their form in a segment."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from energy_agent.core.record import record
 from energy_agent.core.types import Action, Method, State, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.uncertainty import Run
@@ -12,7 +12,7 @@ INT64_MAX: Final = (1 << 63) - 1
 PPM: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Cell:
     """Energy of one (device, workload, state, method) within one aligned 15-minute UTC cell."""
 
@@ -34,7 +34,7 @@ class Cell:
 CellKey = tuple[int, str, str, State, Method]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Span:
     """How a device (workload "") or one holder of it was metered within a cell: the edges that did not cancel."""
 
@@ -52,7 +52,7 @@ class Span:
 SpanKey = tuple[int, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class GapRow:
     """Energy within a cell that no sensor saw, by its upper bound; not part of any energy sum."""
 
@@ -72,7 +72,7 @@ class GapRow:
 GapKey = tuple[int, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TokenRow:
     """Tokens of one (workload, model, phase) within a cell."""
 
@@ -93,7 +93,7 @@ class TokenRow:
 TokenKey = tuple[int, str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DeviceFacts:
     """What an auditor must know of a device, effective from `since_ns`.
 

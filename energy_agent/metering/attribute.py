@@ -5,13 +5,13 @@ kernel ran in the interval or not. Several holders of one device share by measur
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from energy_agent.core.record import record
 from energy_agent.core.types import Entry, Interval, Method, State
 from energy_agent.core.units import split_integer
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Holding:
     """Who holds a device: workload -> weight (SM time in any unit; 0 for all: equal shares). Empty: nobody."""
 

@@ -15,8 +15,9 @@ The counter ticks about every 100 ms with jitter; a reading is therefore up to o
 a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from energy_agent.core.record import record
 from energy_agent.core.types import DeviceSample, Gap, Interval, Method
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
@@ -27,7 +28,7 @@ RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
 _SLEW_NS = 50_000_000  # UTC and the boot clock are read one after the other, and UTC is slewed: not yet a step
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Sensor:
     """What the meter may assume of a device's sensor.
 
@@ -42,7 +43,7 @@ class Sensor:
     gap_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MeterState:
     """The last reading that was booked, and what is owed. Goes into the journal with every commit.
 
@@ -78,7 +79,7 @@ class MeterState:
         return self.boot_ns - self.still_since_ns
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Step:
     """What one reading adds."""
 
