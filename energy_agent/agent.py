@@ -82,6 +82,7 @@ class Agent:
     _wake: Wake = field(default_factory=Wake)
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["Agent"], None] | None = None
+    on_publish: Callable[[Snapshot], None] | None = None
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
     _said: dict[str, str] = field(default_factory=dict)
@@ -157,6 +158,8 @@ class Agent:
             self._say("journal", "")
             self.accountant.committed()
         self.snapshot = snapshot = self._snapshot()
+        if self.on_publish is not None:
+            self.on_publish(snapshot)
         if self.steer is not None:
             actions, self._dvfs = self.steer(snapshot)
             self.accountant.add_actions(actions)

@@ -1,9 +1,9 @@
 """The agent's web server: /metrics, /healthz, /readyz and a landing page, over HTTP/1.1.
 
 Own and small, because the stock one answers clients one after another while a handshake runs and has no limits. A scrape never
-touches hardware: it gets the body of the newest snapshot, which the first scrape builds and the others share. Every client has
-its own thread, a bounded request and deadlines; when all places are taken, the client that has been silent longest gives way,
-so that nobody who only holds a connection can keep a scraper out.
+touches hardware: it gets the body of the newest snapshot, which is built once. Every client has its own thread, a bounded request
+and deadlines; when all places are taken, the client that has been silent longest gives way, so that nobody who only holds a
+connection can keep a scraper out.
 """
 
 import errno
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
@@ -21,6 +22,7 @@ from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition import Format, negotiate, render
 from energy_agent.http1 import BadRequestError, Reader, Request, Response, serialize
+from energy_agent.page_cache import PageCache
 
 Source = Callable[[], Snapshot | None]
 """Gives the newest published snapshot, None before the first; must not wait."""
@@ -65,7 +67,7 @@ class Server:
         self._address, self.port = address, port
         self._source, self._clock, self._stale_after_s = source, clock, stale_after_s
         self._connections, self._request_s, self._idle_s = connections, request_s, idle_s
-        self._pages = {fmt: _PageCache(fmt) for fmt in Format}
+        self._pages = {fmt: PageCache(partial(render, fmt=fmt)) for fmt in Format}
         self._lock = threading.Lock()
         self._clients: dict[socket.socket, float] = {}  # since when it has been silent; inf while it is being answered
         self._threads: set[threading.Thread] = set()
@@ -81,6 +83,11 @@ class Server:
         self._listener = _listen(self._address, self.port)
         self.port = int(self._listener.getsockname()[1])
         self._spawn(self._accept, self._listener)
+
+    def published(self, snapshot: Snapshot) -> None:
+        """There is a newer snapshot: who scrapes every one finds its page made."""
+        for page in self._pages.values():
+            page.ahead(snapshot)
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Close the listener and every connection, and wait for their threads at most `timeout_s`."""
@@ -218,21 +225,6 @@ class Server:
         page = _PAGE.format(state=state, facts=rows).encode("utf-8", "replace")
         policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         return Response(200, "text/html; charset=utf-8", page, (policy,))
-
-
-class _PageCache:
-    """The body of one snapshot in one format: the first scrape builds it, those that come meanwhile wait for it."""
-
-    def __init__(self, fmt: Format) -> None:
-        self._fmt = fmt
-        self._lock = threading.Lock()
-        self._built: tuple[Snapshot, bytes] | None = None
-
-    def body(self, snapshot: Snapshot) -> bytes:
-        with self._lock:
-            if self._built is None or self._built[0] is not snapshot:
-                self._built = (snapshot, render(snapshot, self._fmt))
-            return self._built[1]
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -62,6 +62,7 @@ def run_agent(options: AgentOptions) -> int:
         agent = build_agent(config, options, state)
         address, port = split_listen(options.listen or config.web.listen)
         server = Server(address, port, lambda: agent.snapshot, agent.clock)
+        agent.on_publish = server.published
         agent.on_reload = lambda a: _reload(a, options)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
