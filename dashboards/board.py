@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from energy_agent.core.signals import metric
@@ -55,6 +56,14 @@ class Panel:
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stacked: bool = False
     no_value: str = "no data: not reported, or the agent is not scraped"
+
+
+figure = partial(Panel, kind="stat", width=4, height=5, minimum=0)
+"""A panel of single figures, six to a line."""
+third = partial(Panel, width=8, minimum=0)
+"""A graph of something that is never negative, three to a line."""
+lights = partial(Panel, kind="states", width=8)
+"""A panel of states over time, three to a line."""
 
 
 @dataclass(frozen=True, slots=True)

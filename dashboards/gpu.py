@@ -1,6 +1,21 @@
 """The GPU dashboard: power, energy with its error, clocks, load, workloads, joules per token, DVFS and the agent's health."""
 
-from dashboards.board import BLUE, GPU, ORANGE, RANGE, RATE, Board, Panel, Query, Row, fleet_variables, increase, series
+from dashboards.board import (
+    BLUE,
+    GPU,
+    ORANGE,
+    RANGE,
+    RATE,
+    Board,
+    Panel,
+    Query,
+    Row,
+    figure,
+    fleet_variables,
+    increase,
+    series,
+    third,
+)
 from dashboards.rows_agent import dvfs, health
 from dashboards.rows_workload import workloads
 
@@ -21,39 +36,29 @@ def _now() -> Row:
     return Row(
         "Now",
         (
-            Panel(
+            figure(
                 "GPUs that answer",
                 "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
                 "is in the table of absent readings below.",
                 "none",
                 (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
-                kind="stat",
-                width=4,
-                height=5,
-                minimum=0,
             ),
-            Panel(
+            figure(
                 "Hardware",
                 "Whether any of the chosen nodes runs on simulated hardware (node_info). Figures of simulated nodes are no "
                 "measurements.",
                 "none",
                 (Query(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
-                kind="stat",
-                width=4,
-                height=5,
                 states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
+                minimum=None,
             ),
-            Panel(
+            figure(
                 "Power",
                 "Instant power of all chosen GPUs that answer (gpu_power_watts).",
                 "watt",
                 (Query(f"sum({instant})", "power"),),
-                kind="stat",
-                width=4,
-                height=5,
-                minimum=0,
             ),
-            Panel(
+            figure(
                 "Energy in the chosen time",
                 "Energy of all chosen GPUs over the chosen time, from their energy counters, with the ends of its band: each "
                 "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
@@ -63,20 +68,13 @@ def _now() -> Row:
                     Query(f"sum({_energy('-')})", "at least"),
                     Query(f"sum({_energy('+')})", "at most"),
                 ),
-                kind="stat",
                 width=8,
-                height=5,
-                minimum=0,
             ),
-            Panel(
+            figure(
                 "Share with no holder",
                 "Share of the energy of the chosen time that went into GPUs which nobody held (gpu_idle_energy_joules_total).",
                 "percentunit",
                 (Query(f"sum({increase('gpu_idle_energy_joules_total')}) / sum({_energy()})", "idle share"),),
-                kind="stat",
-                width=4,
-                height=5,
-                minimum=0,
                 maximum=1,
             ),
         ),
@@ -171,13 +169,11 @@ def _load() -> Row:
     return Row(
         "Load",
         (
-            Panel(
+            third(
                 "Utilisation",
                 "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
                 "percentunit",
                 (Query(series("gpu_utilization_ratio", 'engine="gpu"'), GPU),),
-                width=8,
-                minimum=0,
                 maximum=1,
             ),
             Panel(
@@ -187,13 +183,11 @@ def _load() -> Row:
                 (Query(series("gpu_temperature_celsius"), GPU + " {{sensor}}"),),
                 width=8,
             ),
-            Panel(
+            third(
                 "Memory in use",
                 "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
                 "percentunit",
                 (Query(f"{used} / {total}", GPU),),
-                width=8,
-                minimum=0,
                 maximum=1,
             ),
         ),

@@ -1,6 +1,6 @@
 """The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
 
-from dashboards.board import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Panel, Query, Row, increase, series
+from dashboards.board import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Panel, Query, Row, increase, lights, series, third
 
 
 def dvfs() -> Row:
@@ -11,23 +11,19 @@ def dvfs() -> Row:
     return Row(
         "DVFS",
         (
-            Panel(
+            lights(
                 "Mode",
                 "What DVFS may do on each GPU: observe, shadow (decide without acting) or enforce (dvfs_mode).",
                 "none",
                 (Query(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
-                kind="states",
-                width=8,
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
                 no_value=off,
             ),
-            Panel(
+            lights(
                 "Lease",
                 "Whether a lease on the GPU's settings is held; without one nothing is set (dvfs_lease_active).",
                 "none",
                 (Query(series("dvfs_lease_active"), GPU),),
-                kind="states",
-                width=8,
                 states={"0": ("none", GREY), "1": ("held", BLUE)},
                 no_value=off,
             ),
@@ -94,52 +90,42 @@ def health() -> Row:
                 kind="table",
                 no_value="every source answers and no reading is absent, or the agent is not scraped",
             ),
-            Panel(
+            third(
                 "XID errors",
                 "XID errors that the driver reported since the agent's reader started, by code (gpu_xid_errors_total).",
                 "short",
                 (Query(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
-                width=8,
-                minimum=0,
                 no_value="no XID error was reported, or the agent is not scraped",
             ),
-            Panel(
+            third(
                 "Duration of polls",
                 "How long the last poll of each source took (source_poll_seconds).",
                 "s",
                 (Query(node("source_poll_seconds"), "{{instance}} {{source}} {{device}}"),),
-                width=8,
-                minimum=0,
             ),
-            Panel(
+            lights(
                 "Configuration",
                 "Whether the last reading of the configuration succeeded; after a failure the agent keeps the old one "
                 "(config_last_reload_successful).",
                 "none",
                 (Query(node("config_last_reload_successful"), "{{instance}}"),),
-                kind="states",
-                width=8,
                 states={"0": ("rejected, the old one is in force", ORANGE), "1": ("in force", BLUE)},
             ),
-            Panel(
+            lights(
                 "Ledger",
                 "Whether the journal can be written (ledger_writable).",
                 "none",
                 (Query(node("ledger_writable"), "{{instance}}"),),
-                kind="states",
-                width=8,
                 states={"0": ("not writable", ORANGE), "1": ("writable", BLUE)},
             ),
-            Panel(
+            third(
                 "Age of the last commit",
                 "Time since the journal was last committed; the agent publishes only what is committed "
                 "(ledger_last_commit_timestamp_seconds).",
                 "s",
                 (Query(f"time() - {node('ledger_last_commit_timestamp_seconds')}", "{{instance}}"),),
-                width=8,
-                minimum=0,
             ),
-            Panel(
+            third(
                 "Commits that failed, readers ended",
                 "Failed commits to the journal, and readers ended because a call did not come back, since the agent started "
                 "(ledger_commit_failures_total, reader_restarts_total).",
@@ -148,33 +134,25 @@ def health() -> Row:
                     Query(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
                     Query(node("reader_restarts_total"), "{{instance}} readers ended"),
                 ),
-                width=8,
-                minimum=0,
             ),
-            Panel(
+            third(
                 "Size of the journal",
                 "Bytes of the journal on disk (ledger_journal_bytes).",
                 "bytes",
                 (Query(node("ledger_journal_bytes"), "{{instance}}"),),
-                width=8,
-                minimum=0,
             ),
-            Panel(
+            third(
                 "Processor time of the agent",
                 "Share of one core that each process of the agent takes (process_cpu_seconds_total).",
                 "percentunit",
                 (Query(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
-                width=8,
-                minimum=0,
                 maximum=1,
             ),
-            Panel(
+            third(
                 "Memory of the agent",
                 "Resident memory of each process of the agent (process_resident_memory_bytes).",
                 "bytes",
                 (Query(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),
-                width=8,
-                minimum=0,
             ),
         ),
     )
