@@ -15,6 +15,7 @@ from typing import Any
 from energy_agent.core.errors import UsageError
 from energy_agent.hw import nvml_abi
 from energy_agent.hw.nvml_abi import FieldValue, NvmlError, Utilization, XidEvents
+from energy_agent.hw.nvml_frequent import FrequentCalls
 
 _ARCHITECTURES = {
     2: "Kepler",
@@ -30,12 +31,10 @@ _ARCHITECTURES = {
 _FIELD = struct.Struct("=IIqqIiQ")  # nvmlFieldValue_t: id, scope, timestamp, latency, type, code, value
 _OTHER_VALUES = {0: "=d", 4: "=q", 5: "=i", 6: "=H"}  # nvmlValueType_t: formats of those that are not unsigned
 _CLOCK_SM = 1
-_CLOCK_MEMORY = 2
-_TEMPERATURE_GPU = 0
 _XID_EVENT = 0x8
 
 
-class RealNvml:
+class RealNvml(FrequentCalls):
     """The calls of `Nvml`. One object a process: pynvml keeps one library."""
 
     def __init__(self, library: Path | None = None) -> None:
@@ -58,6 +57,7 @@ class RealNvml:
                 ctypes.CDLL(str(library))
             except OSError as error:
                 raise NvmlError(nvml_abi.LIBRARY_NOT_FOUND, str(library)) from error
+        super().__init__(pynvml._nvmlGetFunctionPointer, pynvml.NVMLError)
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
         self._fields: dict[tuple[int, ...], Any] = {}
@@ -157,14 +157,6 @@ class RealNvml:
         low, high = self._call("nvmlDeviceGetPowerManagementLimitConstraints", device)
         return int(low), int(high)
 
-    def sm_clock_mhz(self, device: object) -> int:
-        """Clock of the SMs now."""
-        return int(self._call("nvmlDeviceGetClockInfo", device, _CLOCK_SM))
-
-    def memory_clock_mhz(self, device: object) -> int:
-        """Clock of the memory now."""
-        return int(self._call("nvmlDeviceGetClockInfo", device, _CLOCK_MEMORY))
-
     def sm_clock_max_mhz(self, device: object) -> int:
         """Highest clock of the SMs."""
         return int(self._call("nvmlDeviceGetMaxClockInfo", device, _CLOCK_SM))
@@ -175,34 +167,6 @@ class RealNvml:
         if not memory:
             return []
         return [int(f) for f in self._call("nvmlDeviceGetSupportedGraphicsClocks", device, max(memory))]
-
-    def temperature_c(self, device: object) -> int:
-        """Temperature of the GPU; by the older call where the driver lacks the newer one."""
-        try:
-            return int(self._call("nvmlDeviceGetTemperatureV", device, _TEMPERATURE_GPU))
-        except NvmlError as error:
-            if error.code != nvml_abi.FUNCTION_NOT_FOUND:
-                raise
-        return int(self._call("nvmlDeviceGetTemperature", device, _TEMPERATURE_GPU))
-
-    def utilization_percent(self, device: object) -> tuple[int, int]:
-        """Share of the last sample period in which a kernel ran, and in which memory was accessed."""
-        answer = self._call("nvmlDeviceGetUtilizationRates", device)
-        return int(answer.gpu), int(answer.memory)
-
-    def memory_b(self, device: object) -> tuple[int, int]:
-        """Memory used (with what the driver keeps) and total, in bytes."""
-        answer = self._call("nvmlDeviceGetMemoryInfo", device)
-        return int(answer.used), int(answer.total)
-
-    def event_reasons(self, device: object) -> int:
-        """Clock-event bits; by the older call where the driver lacks the newer one."""
-        try:
-            return int(self._call("nvmlDeviceGetCurrentClocksEventReasons", device))
-        except NvmlError as error:
-            if error.code != nvml_abi.FUNCTION_NOT_FOUND:
-                raise
-        return int(self._call("nvmlDeviceGetCurrentClocksThrottleReasons", device))
 
     def compute_processes(self, device: object) -> list[tuple[int, int | None]]:
         """(pid, bytes of memory or None) of each process with a compute context."""
