@@ -113,8 +113,8 @@ class Agent:
                 sweeps = self.sampler.poll(max(0.02, self.clock.real_seconds(left_s)))
                 self._wake.drain()
                 self._refuse_if_no_driver()
-                for sweep in sweeps:
-                    if self.accountant.feed(sweep.samples, self.sampler.infos):
+                for samples in sweeps:
+                    if self.accountant.feed(samples, self.sampler.infos):
                         self.sampler.list_processes()
                 now_ns = self.clock.utc_ns()
                 answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))

@@ -27,14 +27,15 @@ from dataclasses import replace
 from energy_agent import reader_wire as wire
 from energy_agent.clock import clock_for
 from energy_agent.core.ports import Clock
+from energy_agent.core.types import DeviceSample
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.driver_epoch import driver_epoch_for
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 
-_SINCE = struct.Struct("<q")
 MARK = struct.Struct("<q40s40s")
 """CLOCK_BOOTTIME ns at which the call began (0: no call under way), device, call."""
+_MARK = struct.Struct("<q80s")
 PR_SET_PDEATHSIG = 1
 
 
@@ -43,17 +44,25 @@ class Marker:
 
     def __init__(self, fd: int | None) -> None:
         self._memory = mmap.mmap(fd, MARK.size) if fd is not None else mmap.mmap(-1, MARK.size)
-        self.device = b""
-        self._names: dict[tuple[bytes, str], bytes] = {}
+        self._names: dict[str, dict[str, bytes]] = {}  # by device, by call: as they stand in the mark
+        self.device = ""
+
+    @property
+    def device(self) -> str:
+        """The device that calls are made on, "" for none."""
+        return self._device
+
+    @device.setter
+    def device(self, name: str) -> None:
+        self._device = name
+        self._calls = self._names.setdefault(name, {})
 
     def __call__(self, call: str) -> None:
-        """A call begins."""
-        names = self._names.get((self.device, call))
+        """A call begins. Who looks between the instant and the names sees a call that has only begun, so no hang."""
+        names = self._calls.get(call)
         if names is None:
-            names = self._names[self.device, call] = MARK.pack(0, self.device, call.encode()[:40])[_SINCE.size :]
-        # The names first: an instant of a call that is over with the name of the next is told from a hang by its age.
-        self._memory[_SINCE.size : MARK.size] = names
-        _SINCE.pack_into(self._memory, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            names = self._calls[call] = MARK.pack(0, self._device.encode()[:40], call.encode()[:40])[8:]
+        _MARK.pack_into(self._memory, 0, time.clock_gettime_ns(time.CLOCK_BOOTTIME), names)
 
     def clear(self) -> None:
         """No call is under way."""
@@ -96,7 +105,7 @@ class Reader:
         Raises:
             NvmlError: NVML as a whole does not answer.
         """
-        self._marker.device = b""
+        self._marker.device = ""
         self._marker("Init")
         self._nvml.init()
         self._epoch = self._driver_epoch()  # only now: the driver is held, so it is that of every reading to come
@@ -120,24 +129,27 @@ class Reader:
         list_processes = full and self._clock.boot_ns() >= self._next_list_ns
         if list_processes:
             self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
+        began = time.perf_counter()
         if full:
             self._poll_xids()
-        messages: list[wire.Message] = []
+        samples: list[DeviceSample] = []
+        gone: list[wire.Gone] = []
         for index in range(self._count):
             try:
                 reader = self._reader(index)
                 if reader is None:
                     continue
                 xids = self._xids.get(reader.uuid)
-                messages.append(
+                samples.append(
                     reader.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
                 )
-            except DeviceGone as gone:
+            except DeviceGone as lost:
                 self._readers.pop(index, None)
-                messages.append(wire.Gone(self._name(index), gone.reason, gone.call))
+                gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
             except NvmlError as error:
                 self._readers.pop(index, None)
-                messages.append(wire.Gone(self._name(index), error.name, error.call))
+                gone.append(wire.Gone(self._name(index), error.name, error.call))
+        messages: list[wire.Message] = [wire.Sweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
         if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
             messages.insert(0, self._hello())
             self._watch_xids()
@@ -156,7 +168,7 @@ class Reader:
         """The reader of a device, (re)opened where needed; None while it is excluded."""
         if index in self._excluded.values():
             return None
-        self._marker.device = self._name(index).encode()[:40]
+        self._marker.device = self._name(index)
         reader = self._readers.get(index)
         if reader is None:
             self._marker("GetHandleByIndex")
@@ -177,7 +189,7 @@ class Reader:
         if self._events is not None:
             self._events.close()
         handles = [r.handle for r in self._readers.values()]
-        self._marker.device = b""
+        self._marker.device = ""
         try:
             self._marker("RegisterEvents")
             self._events = self._nvml.xid_events(handles)
@@ -189,7 +201,7 @@ class Reader:
             return
         for uuid in self._uuids.values():
             self._xids.setdefault(uuid, Counter())
-        self._marker.device = b""
+        self._marker.device = ""
         self._marker("EventSetWait")
         try:
             for uuid, xid in self._events.poll():
@@ -213,18 +225,14 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
         out.write(wire.encode(wire.Fatal(error.name, error.call)))
         out.flush()
         return 1
-    sequence, next_full_ns, orders = 0, 0, b""
+    next_full_ns, orders = 0, b""
     due_ns = clock.utc_ns()
     while True:
         full = due_ns >= next_full_ns
         if full:
             next_full_ns = next_tick_ns(due_ns, full_period_ns)
-        began = time.perf_counter()
-        messages = reader.sweep(full=full)
-        messages.append(wire.Tick(sequence, time.perf_counter() - began))
-        out.write(b"".join(wire.encode(m) for m in messages))
+        out.write(b"".join(map(wire.encode, reader.sweep(full=full))))
         out.flush()
-        sequence += 1
         due_ns = next_tick_ns(clock.utc_ns(), period_ns)
         while True:  # at least one look at the input, however late we are
             left_ns = max(0, due_ns - clock.utc_ns())

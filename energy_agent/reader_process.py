@@ -65,7 +65,7 @@ class ReaderProcess:
         os.set_blocking(self._out.fileno(), False)
         self._buffer = b""
         self.started_s = time.monotonic()
-        self.ticks = 0
+        self.sweeps = 0
 
     @property
     def pid(self) -> int:
@@ -99,8 +99,8 @@ class ReaderProcess:
             except ValueError:
                 self.kill()
                 return None
-            if isinstance(message, wire.Tick):
-                self.ticks += 1
+            if isinstance(message, wire.Sweep):
+                self.sweeps += 1
             messages.append(message)
         return None if ended and not messages else messages
 

@@ -1,9 +1,7 @@
 """Messages of the reader to the agent: one JSON object a line. Pure.
 
-hello   driver and devices, once NVML answered
-sample  one device, read once
-gone    one device does not answer, with the NVML code and the call
-tick    the sweep over all devices is complete; seconds spent in NVML
+hello   driver and devices, once NVML answered, and again when a device has come
+sweep   every device read once, those that do not answer with the NVML code and the call, and the seconds spent in NVML
 fatal   NVML as a whole does not answer; the reader ends
 """
 
@@ -38,10 +36,11 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A sweep is complete."""
+class Sweep:
+    """A sweep over all devices is complete."""
 
-    sequence: int
+    samples: tuple[DeviceSample, ...]
+    gone: tuple[Gone, ...]
     nvml_s: float
 
 
@@ -54,29 +53,30 @@ class Fatal:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
-Message = Hello | DeviceSample | Gone | Tick | Fatal
+Message = Hello | Sweep | Fatal
 
 
 def encode(message: Message) -> bytes:
     """One line, newline included."""
-    if isinstance(message, DeviceSample):
-        body: dict[str, Any] = {"k": "sample", "values": _plain(message)}
-        if message.absent:
-            body["absent"] = message.absent
-        if message.xid_counts is not None:
-            body["xid"] = list(message.xid_counts.items())
-        if message.processes is not None:
-            body["processes"] = [[p.pid, p.memory_b, p.sm_percent] for p in message.processes]
+    body: dict[str, Any]
+    if isinstance(message, Sweep):
+        gone = [[g.device, g.reason, g.call] for g in message.gone]
+        body = {"k": "sweep", "samples": list(map(_listed, message.samples)), "gone": gone, "nvml_s": message.nvml_s}
     elif isinstance(message, Hello):
         devices = [{f.name: getattr(d, f.name) for f in fields(d)} for d in message.devices]
         body = {"k": "hello", "driver": message.driver, "devices": devices}
-    elif isinstance(message, Gone):
-        body = {"k": "gone", "device": message.device, "reason": message.reason, "call": message.call}
-    elif isinstance(message, Tick):
-        body = {"k": "tick", "sequence": message.sequence, "nvml_s": message.nvml_s}
     else:
         body = {"k": "fatal", "reason": message.reason, "call": message.call}
     return _encode(body).encode() + b"\n"
+
+
+def _listed(sample: DeviceSample) -> tuple[Any, ...]:
+    """The plain values, then XIDs, processes and absences where there are any."""
+    if sample.xid_counts is None and sample.processes is None and not sample.absent:
+        return _plain(sample)
+    xid = None if sample.xid_counts is None else list(sample.xid_counts.items())
+    processes = None if sample.processes is None else [[p.pid, p.memory_b, p.sm_percent] for p in sample.processes]
+    return (*_plain(sample), xid, processes, sample.absent)
 
 
 def decode(line: bytes) -> Message:
@@ -94,20 +94,24 @@ def decode(line: bytes) -> Message:
         raise ValueError(f"not a message: {error!r}") from error
 
 
-def _sample(body: dict[str, Any]) -> DeviceSample:
-    values = body["values"]
-    if len(values) != len(_PLAIN) or body.keys() - {"values", "absent", "xid", "processes"}:
+def _sample(values: list[Any]) -> DeviceSample:
+    if len(values) == len(_PLAIN):
+        return DeviceSample(*values)
+    *plain, xid, processes, absent = values
+    if len(plain) != len(_PLAIN) or not isinstance(absent, dict):
         raise TypeError("not the values of this version's sample")
-    processes, xid = body.get("processes"), body.get("xid")
     holders = None if processes is None else tuple(ProcessUse(*p) for p in processes)
-    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, body.get("absent", {}))
-    return DeviceSample(*values, *rest)
+    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, absent)
+    return DeviceSample(*plain, *rest)
+
+
+def _sweep(body: dict[str, Any]) -> Sweep:
+    samples, gone = tuple(map(_sample, body.pop("samples"))), tuple(Gone(*g) for g in body.pop("gone"))
+    return Sweep(samples, gone, **body)
 
 
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {
     "hello": lambda b: Hello(b["driver"], tuple(DeviceInfo(**d) for d in b["devices"])),
-    "sample": _sample,
-    "gone": lambda b: Gone(**b),
-    "tick": lambda b: Tick(**b),
+    "sweep": _sweep,
     "fatal": lambda b: Fatal(**b),
 }

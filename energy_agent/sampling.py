@@ -63,13 +63,6 @@ class NodeHealth:
     restarts_total: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What one complete sweep brought."""
-
-    samples: tuple[DeviceSample, ...]
-
-
 @dataclass(slots=True)
 class Sampler:
     """The supervisor of the reader. Call `poll` in a loop; it waits at most `timeout_s`."""
@@ -81,7 +74,6 @@ class Sampler:
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
     _reader: ReaderProcess | None = None
-    _partial: list[DeviceSample] = field(default_factory=list)
     _unkillable: list[ReaderProcess] = field(default_factory=list)
     _start_at_s: float = 0.0
     _back_off_s: float = 1.0
@@ -91,7 +83,7 @@ class Sampler:
     _xids: dict[str, Counter[int]] = field(default_factory=dict)  # counted by readers before this one
     _xids_now: dict[str, Mapping[int, int]] = field(default_factory=dict)  # counted by this reader
 
-    def poll(self, timeout_s: float) -> list[Sweep]:
+    def poll(self, timeout_s: float) -> list[tuple[DeviceSample, ...]]:
         """Sweeps that were completed within `timeout_s`; returns as soon as there is one, or something changed."""
         self._start_if_due()
         reader = self._reader
@@ -102,18 +94,13 @@ class Sampler:
         select.select([reader.fileno(), *self.wake], [], [], min(timeout_s, self._look_again_s(reader)))
         messages = reader.messages()
         if messages is None:
-            sweeps = self._interrupted()
             self._ended(reader, "the reader ended")
-            return sweeps
-        sweeps = []
-        for message in messages:
-            sweep = self._take(message)
-            if sweep is not None:
-                sweeps.append(sweep)
-        if not sweeps:
-            sweeps = self._check_hang(reader)
+            return []
+        sweeps = [self._take(message) for message in messages]
+        if all(samples is None for samples in sweeps):
+            self._check_hang(reader)
         self._drive_probe()
-        return sweeps
+        return [samples for samples in sweeps if samples is not None]
 
     def _look_again_s(self, reader: ReaderProcess) -> float:
         """How long may be slept without missing a hang, a probe's answer or the next probe."""
@@ -165,48 +152,43 @@ class Sampler:
             self._down(f"{len(self._unkillable)} readers hang in the driver and cannot be killed")
             self._start_at_s = time.monotonic() + 1.0
             return
-        self._partial = []
         excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
         self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events)
         for uuid, counts in self._xids_now.items():
             self._xids[uuid] = self._xids.get(uuid, Counter()) + Counter(counts)
         self._xids_now = {}
 
-    def _take(self, message: wire.Message) -> Sweep | None:
-        now_s = time.monotonic()
-        if isinstance(message, DeviceSample):
-            self._partial.append(self._with_all_xids(message))
-            self.devices.setdefault(message.uuid, DeviceHealth()).answered(message.t_ns)
-        elif isinstance(message, wire.Gone):
-            self._health(message.device).failed(f"{message.reason} ({message.call})", now_s)
-        elif isinstance(message, wire.Tick):
-            samples, self._partial = tuple(self._partial), []
+    def _take(self, message: wire.Message) -> tuple[DeviceSample, ...] | None:
+        """The samples of a sweep; None for another message."""
+        if isinstance(message, wire.Sweep):
             self._back_off_s = 1.0
             self.node.up, self.node.reason, self.node.poll_s = True, "", message.nvml_s
-            if samples:
-                self.node.last_success_ns = samples[-1].t_ns
-            return Sweep(samples)
-        elif isinstance(message, wire.Hello):
+            for gone in message.gone:
+                self._health(gone.device).failed(f"{gone.reason} ({gone.call})", time.monotonic())
+            for sample in message.samples:
+                self.devices.setdefault(sample.uuid, DeviceHealth()).answered(sample.t_ns)
+                self.node.last_success_ns = sample.t_ns
+            return tuple(map(self._with_all_xids, message.samples))
+        if isinstance(message, wire.Hello):
             self.node.driver = message.driver
             for info in message.devices:
                 self.infos[info.uuid] = info
                 self.devices.setdefault(info.uuid, DeviceHealth())
                 self.devices.pop(f"index {info.index}", None)
-        elif isinstance(message, wire.Fatal):
+        else:
             self._down(f"{message.reason} ({message.call})")
         return None
 
-    def _check_hang(self, reader: ReaderProcess) -> list[Sweep]:
+    def _check_hang(self, reader: ReaderProcess) -> None:
         call = reader.under_way()
         if call is None or call.seconds < self._patience_s(reader, call):
-            return []
+            return
         if call.device:
             device = self._health(call.device)
             device.failed(f"{call.call} hangs in the driver", time.monotonic())
             device.excluded = True
         elif call.call in _XID_CALLS:
             self._xid_events = False  # better no XID events than no readings
-        sweeps = self._interrupted()
         reader.kill()
         self._reader = None
         self.node.restarts_total += 1
@@ -214,17 +196,11 @@ class Sampler:
             self._unkillable.append(reader)
         self._start_at_s = 0.0
         self._start_if_due()  # at once: the other devices must keep their cadence
-        return sweeps
 
     def _patience_s(self, reader: ReaderProcess, call: Call) -> float:
-        if reader.ticks:
+        if reader.sweeps:
             return self.hang_s
         return INIT_HANG_S if call.call == "Init" else max(self.hang_s, OPEN_HANG_S)
-
-    def _interrupted(self) -> list[Sweep]:
-        """What a reader read before it hung or ended: it counts."""
-        samples, self._partial = tuple(self._partial), []
-        return [Sweep(samples)] if samples else []
 
     def _health(self, device: str) -> DeviceHealth:
         """Of a device by UUID, or by `index N` where the reader did not get to its UUID."""
@@ -248,7 +224,7 @@ class Sampler:
         reader.reaped(1.0)
         self._reader = None
         self.node.restarts_total += 1
-        if reader.ticks == 0:
+        if reader.sweeps == 0:
             if self.node.up or self.node.reason == "starting":
                 self._down(reason)
             self._start_at_s = time.monotonic() + self._back_off_s

@@ -52,4 +52,4 @@ def poll_for(sampler, seconds):
 
 
 def instants(sweeps, uuid):
-    return [s.t_ns for sweep in sweeps for s in sweep.samples if s.uuid == uuid]
+    return [s.t_ns for sweep in sweeps for s in sweep if s.uuid == uuid]

@@ -23,11 +23,10 @@ samples = st.builds(
     processes=st.none() | st.lists(st.builds(ProcessUse, st.integers(0, 2**31), numbers, numbers)).map(tuple),
     absent=st.dictionaries(words, words, max_size=4),
 )
+gone = st.lists(st.builds(wire.Gone, words, words, words), max_size=2).map(tuple)
 messages = st.one_of(
-    samples,
+    st.builds(wire.Sweep, st.lists(samples, max_size=3).map(tuple), gone, st.floats(0, 1e6)),
     st.builds(wire.Hello, words, st.lists(infos, max_size=3).map(tuple)),
-    st.builds(wire.Gone, words, words, words),
-    st.builds(wire.Tick, st.integers(0, 2**63), st.floats(0, 1e6)),
     st.builds(wire.Fatal, words, words),
 )
 
@@ -56,11 +55,14 @@ def test_what_is_no_message_is_a_value_error_and_nothing_else(line):
 @pytest.mark.parametrize(
     "body",
     [
-        {"k": "sample"},
-        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "what": 1},
-        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "processes": [1]},
-        {"k": "sample", "uuid": "x", "t_ns": 1, "boot_ns": 1, "xid": 5},
-        {"k": "gone"},
+        {"k": "sweep"},
+        {"k": "sweep", "samples": [], "gone": [], "nvml_s": 0, "what": 1},
+        {"k": "sweep", "samples": [["x", 1, 1]], "gone": [], "nvml_s": 0},
+        {"k": "sweep", "samples": [5], "gone": [], "nvml_s": 0},
+        {"k": "sweep", "samples": [["x", 1, 1, *[None] * 14, None, [1], {}]], "gone": [], "nvml_s": 0},
+        {"k": "sweep", "samples": [["x", 1, 1, *[None] * 14, 5, None, {}]], "gone": [], "nvml_s": 0},
+        {"k": "sweep", "samples": [["x", 1, 1, *[None] * 14, None, None, 5]], "gone": [], "nvml_s": 0},
+        {"k": "sweep", "samples": [], "gone": [["x"]], "nvml_s": 0},
         {"k": "hello", "driver": "x", "devices": [{"uuid": "x"}]},
         {"k": []},
     ],

@@ -131,7 +131,7 @@ def test_xids_are_counted_on_across_readers(tmp_path):
         uuid = plant.uuid(0)
 
         def counts(sweeps):
-            return [dict(s.xid_counts) for w in sweeps for s in w.samples if s.uuid == uuid and s.xid_counts is not None]
+            return [dict(s.xid_counts) for w in sweeps for s in w if s.uuid == uuid and s.xid_counts is not None]
 
         poll_until(sampler, up(sampler, 2))
         plant.fault(0, "xid", value=31)
@@ -172,7 +172,7 @@ def test_orders_reach_a_reader_that_is_late(tmp_path):
         poll_for(sampler, 1.0)
 
         def listed(sweeps):
-            return any(s.processes is not None for w in sweeps for s in w.samples if s.uuid == plant.uuid(1))
+            return any(s.processes is not None for w in sweeps for s in w if s.uuid == plant.uuid(1))
 
         sampler.list_processes()
         poll_until(sampler, listed, seconds=2.5)  # the reader's own turn comes every 5 s
