@@ -269,7 +269,7 @@ class Accountant:
             up, reason = False, STUCK
         event_ns, xid = self._shown.get(uuid, ({}, {}))
         sample = account.sample if up else None
-        if sample is not None and sample.xid_counts is not None:
+        if sample is not None and sample.xid_counts is not None and sample.xid_counts != xid:
             sample = replace(sample, xid_counts=xid)  # the reader counts from its start, we across restarts
         return DeviceView(
             info=account.info,

@@ -7,21 +7,18 @@ infinity, no time stamps; label values from anywhere (file names, pod labels) ca
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
+from energy_agent import exposition_gpu
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
-from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
-from energy_agent.core.types import DeviceInfo, DeviceSample, Method
-from energy_agent.core.units import HZ_PER_MHZ, NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.snapshot import DvfsDevice, Snapshot
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from energy_agent.exposition_gpu import Sample
 
-Sample = tuple[tuple[str, ...], str]
-"""Label values in the order of the signal's labels, and the value as text."""
-
-PREFIXES_MAX = 16_384  # per family; some 3 MB
 _MILLI = 1_000
-_REASONS = ("unknown_holder", "gap", "starting")
 _MODES = ("observe", "shadow", "enforce")
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 _WEIGHT = re.compile(r";\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)")
@@ -49,19 +46,43 @@ def negotiate(accept: str) -> Format:
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
     found = families(snapshot)
-    lines: list[str] = []
-    for signal in CATALOGUE:
-        samples = found.get(signal.name)
-        if samples:
-            lines.append(_header(signal, fmt))
-            prefixes = _prefixes(signal)
-            lines.extend([f"{prefixes[values]} {value}\n" for values, value in samples])
+    texts = [family.text(samples) for family in _families(fmt) if (samples := found.get(family.name))]
     if fmt is Format.OPENMETRICS:
-        lines.append("# EOF\n")
-    return "".join(lines).encode()
+        texts.append("# EOF\n")
+    return "".join(texts).encode()
 
 
-@lru_cache(maxsize=512)
+@lru_cache
+def _families(fmt: Format) -> tuple["_Family", ...]:
+    return tuple(_Family(signal, fmt) for signal in CATALOGUE)
+
+
+class _Family:
+    """A family of the page. Its series stay the same from one snapshot to the next, nearly always: so what stands around the
+    values is written once, and the values are put in.
+    """
+
+    def __init__(self, signal: Signal, fmt: Format) -> None:
+        self.name = signal.name
+        self._signal = signal
+        self._header = _header(signal, fmt).replace("%", "%%")
+        self._written: tuple[tuple[tuple[str, ...], ...], str] = ((), "")
+
+    def text(self, samples: list[Sample]) -> str:
+        """Header and lines of at least one sample."""
+        series, values = zip(*samples, strict=True)
+        written = self._written
+        if written[0] != series:
+            written = self._written = (series, self._header + "".join(self._line(labels) for labels in series))
+        return written[1] % values
+
+    def _line(self, labels: tuple[str, ...]) -> str:
+        labelled = zip(self._signal.labels, labels, strict=True)
+        pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in labelled if value)
+        prefix = f"{self._signal.metric}{{{pairs}}}" if pairs else self._signal.metric
+        return prefix.replace("%", "%%") + " %s\n"
+
+
 def _header(signal: Signal, fmt: Format) -> str:
     family, kind, text = signal.metric, signal.kind, signal.help.replace("\\", r"\\").replace("\n", r"\n")
     unit = ""
@@ -75,26 +96,6 @@ def _header(signal: Signal, fmt: Format) -> str:
     return f"# HELP {family} {text}\n# TYPE {family} {kind}\n{unit}"
 
 
-class _Prefixes(dict[tuple[str, ...], str]):
-    """The part of a line before its value, by label values. A series keeps it for life, so it is written once."""
-
-    def __init__(self, signal: Signal) -> None:
-        self._signal = signal
-
-    def __missing__(self, values: tuple[str, ...]) -> str:
-        if len(self) >= PREFIXES_MAX:
-            self.clear()  # workloads come and go: those that are there are written again
-        labelled = zip(self._signal.labels, values, strict=True)
-        pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in labelled if value)
-        prefix = self[values] = f"{self._signal.metric}{{{pairs}}}" if pairs else self._signal.metric
-        return prefix
-
-
-@lru_cache(maxsize=512)
-def _prefixes(signal: Signal) -> _Prefixes:
-    return _Prefixes(signal)
-
-
 def _escape(value: str) -> str:
     """A label value as both formats write it. Controls and lone surrogates, which a peer may choke on, become visible text."""
     value = _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
@@ -103,11 +104,11 @@ def _escape(value: str) -> str:
 
 def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     """Samples of each family by the name of its signal, in no format yet."""
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[Sample]] = defaultdict(list)
 
     def put(name: str, value: str | None, *labels: str) -> None:
         if value is not None:
-            found.setdefault(name, []).append((labels, value))
+            found[name].append((labels, value))
 
     identity = snapshot.identity
     put("build_info", "1", identity.version)
@@ -115,10 +116,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     index = {view.info.uuid: str(view.info.index) for view in snapshot.devices}
     present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
     for view in snapshot.devices:
-        ids = (index[view.info.uuid], view.info.uuid)
-        for name, labels, value in _device(view, identity.simulated):
-            if value is not None:
-                found.setdefault(name, []).append((ids + labels, value))
+        exposition_gpu.put(view, identity.simulated, found)
     for governed in snapshot.dvfs:
         if governed.device in present:
             for name, labels, value in _dvfs(governed):
@@ -147,74 +145,6 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     return found
 
 
-def _device(view: DeviceView, simulated: bool) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    info, sample = view.info, view.sample
-    facts = (info.name, info.architecture, info.pci_bus_id, info.driver, _word(info.mig_enabled), _word(simulated))
-    yield "gpu_info", facts, "1"
-    yield "gpu_up", (), _flag(view.up)
-    if not view.up or sample is None:
-        yield "gpu_absent_info", ("device", view.reason), "1"
-        return
-    for name, reason in sample.absent.items():
-        yield "gpu_absent_info", (name, reason), "1"
-    for method in Method:
-        yield "gpu_energy_joules_total", (method,), decimal(view.energy_uj.get(method, 0), UJ_PER_J)
-    yield "gpu_energy_gain_uncertainty_ratio", (), _float(view.gain_uncertainty_ratio)
-    yield "gpu_energy_edge_uncertainty_joules", (), decimal(view.edge_uj, UJ_PER_J)
-    yield "gpu_energy_gap_bound_joules_total", (), decimal(view.gap_bound_uj, UJ_PER_J)
-    yield "gpu_idle_energy_joules_total", (), decimal(view.unheld_uj, UJ_PER_J)
-    for reason in dict.fromkeys((*_REASONS, *view.unattributed_uj)):
-        yield "gpu_unattributed_energy_joules_total", (reason,), decimal(view.unattributed_uj.get(reason, 0), UJ_PER_J)
-    yield from _readings(view, sample)
-
-
-@lru_cache(maxsize=4_096)
-def _scaled(value: int | None, scale: int) -> str | None:
-    """Of readings, which repeat: limits, clocks, temperatures, sizes."""
-    return None if value is None else decimal(value, scale)
-
-
-@lru_cache(maxsize=4_096)
-def _held(lasted_ns: int) -> str:
-    """Of event times, most of which stand still."""
-    return decimal(lasted_ns, NS_PER_S)
-
-
-def _hertz(value_mhz: int | None) -> str | None:
-    return None if value_mhz is None else str(value_mhz * HZ_PER_MHZ)
-
-
-Value = Callable[[DeviceInfo, DeviceSample], str | None]
-_READINGS: tuple[tuple[str, tuple[str, ...], Value], ...] = (
-    ("gpu_power_watts", ("instant",), lambda _, s: _scaled(s.power_mw, _MILLI)),
-    ("gpu_power_watts", ("average",), lambda _, s: _scaled(s.power_average_mw, _MILLI)),
-    ("gpu_power_limit_watts", ("current",), lambda _, s: _scaled(s.power_limit_mw, _MILLI)),
-    ("gpu_power_limit_watts", ("requested",), lambda _, s: _scaled(s.power_limit_requested_mw, _MILLI)),
-    ("gpu_power_limit_watts", ("default",), lambda i, _: _scaled(i.power_limit_default_mw, _MILLI)),
-    ("gpu_power_limit_watts", ("min",), lambda i, _: _scaled(i.power_limit_min_mw, _MILLI)),
-    ("gpu_power_limit_watts", ("max",), lambda i, _: _scaled(i.power_limit_max_mw, _MILLI)),
-    ("gpu_clock_hertz", ("sm",), lambda _, s: _hertz(s.sm_clock_mhz)),
-    ("gpu_clock_hertz", ("memory",), lambda _, s: _hertz(s.memory_clock_mhz)),
-    ("gpu_clock_max_hertz", ("sm",), lambda i, _: _hertz(i.sm_clock_max_mhz)),
-    ("gpu_utilization_ratio", ("gpu",), lambda _, s: _scaled(s.gpu_percent, 100)),
-    ("gpu_utilization_ratio", ("memory",), lambda _, s: _scaled(s.memory_percent, 100)),
-    ("gpu_temperature_celsius", ("gpu",), lambda _, s: _scaled(s.temperature_c, 1)),
-    ("gpu_temperature_celsius", ("memory",), lambda _, s: _scaled(s.memory_temperature_c, 1)),
-    ("gpu_memory_used_bytes", (), lambda _, s: _scaled(s.memory_used_b, 1)),
-    ("gpu_memory_total_bytes", (), lambda _, s: _scaled(s.memory_total_b, 1)),
-)
-
-
-def _readings(view: DeviceView, sample: DeviceSample) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    info = view.info
-    for name, labels, value in _READINGS:
-        yield name, labels, value(info, sample)
-    for reason, lasted_ns in view.event_ns.items():
-        yield "gpu_clock_event_seconds_total", (reason,), _held(lasted_ns)
-    for xid, events in (sample.xid_counts or {}).items():
-        yield "gpu_xid_errors_total", (str(xid),), str(events)
-
-
 def _dvfs(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
     for mode in _MODES:
         yield "dvfs_mode", (mode,), _flag(mode == view.mode)
@@ -228,8 +158,8 @@ def _dvfs(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None]]
         yield "dvfs_decisions_total", (policy, action, reason), str(count)
     for reason, count in view.ineffective.items():
         yield "dvfs_ineffective_total", (reason,), str(count)
-    yield "dvfs_saved_joules_total", (), _scaled(view.saved_uj, UJ_PER_J)
-    yield "dvfs_extra_joules_total", (), _scaled(view.extra_uj, UJ_PER_J)
+    yield "dvfs_saved_joules_total", (), _joules(view.saved_uj)
+    yield "dvfs_extra_joules_total", (), _joules(view.extra_uj)
 
 
 def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[Sample]]) -> None:
@@ -249,6 +179,10 @@ def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[S
         ((name,), decimal(energy_uj, UJ_PER_J)) for name, energy_uj in snapshot.namespace_uj.items()
     ]
     families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
+
+
+def _joules(value_uj: int | None) -> str | None:
+    return None if value_uj is None else decimal(value_uj, UJ_PER_J)
 
 
 def _seconds(value_ns: int | None) -> str | None:

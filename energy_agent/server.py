@@ -1,9 +1,9 @@
 """The agent's web server: /metrics, /healthz, /readyz and a landing page, over HTTP/1.1.
 
 Own and small, because the stock one answers clients one after another while a handshake runs and has no limits. A scrape never
-touches hardware: it gets the body of the newest snapshot, which is built once. Every client has its own thread, a bounded request
-and deadlines; when all places are taken, the client that has been silent longest gives way, so that nobody who only holds a
-connection can keep a scraper out.
+touches hardware: it gets the body of the newest snapshot, which is built once. Every client has its own thread, a bounded
+request and deadlines; when all places are taken, the client that has been silent longest gives way, so that nobody who only
+holds a connection can keep a scraper out.
 """
 
 import errno
