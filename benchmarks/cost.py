@@ -2,8 +2,9 @@
 
 Run from the repository's root: python -m benchmarks.cost [--seconds 120] [--json]
 
-Eight H100s under the demo's load. Both exporters sample once a second and are scraped once a second. CPU counts every process
-of each, children included; memory is the proportional set size. A second run of the agent samples ten times a second.
+Eight H100s under the demo's load. Both exporters run side by side, sample once a second and are scraped once a second. CPU
+counts every process of each, children included; memory is the proportional set size. Then the agent alone samples ten times a
+second.
 """
 
 import argparse
@@ -17,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +32,37 @@ from energy_agent.sim.node import SimulatedNode
 WARM_UP_S = 8.0
 
 
-def measure(pid: int, url: str, seconds: float) -> tuple[float, list[float]]:
-    """CPU of a family of processes as a ratio of one core, and how long each scrape took, s."""
-    address = url.removeprefix("http://").partition("/")[0]
-    with closing(http.client.HTTPConnection(address, timeout=5)) as connection:  # kept open where the server keeps it
-        before, began, scrapes = _cpu(pid), time.monotonic(), []
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU of a family of processes as a ratio of one core, its memory and size, and how long each scrape took, s."""
+
+    cpu: float
+    pss_mib: float
+    processes: int
+    scrapes: tuple[float, ...]
+
+
+def measure(pids_urls: Sequence[tuple[int, str]], seconds: float) -> list[Cost]:
+    """Exporters that run side by side, each scraped once a second, over the same time: the machine is the same for all."""
+    with ExitStack() as stack:
+        clients = []
+        for _, url in pids_urls:
+            address = url.removeprefix("http://").partition("/")[0]
+            clients.append(stack.enter_context(closing(http.client.HTTPConnection(address, timeout=5))))  # kept where it can be
+        scrapes: list[list[float]] = [[] for _ in clients]
+        before, began = [_cpu(pid) for pid, _ in pids_urls], time.monotonic()
         while (now := time.monotonic()) < began + seconds:
-            connection.request("GET", "/metrics")
-            connection.getresponse().read()
-            scrapes.append(time.monotonic() - now)
-            time.sleep(max(0.0, 1.0 - scrapes[-1]))
-        return (_cpu(pid) - before) / (time.monotonic() - began), scrapes
+            for client, took in zip(clients, scrapes, strict=True):
+                asked = time.monotonic()
+                client.request("GET", "/metrics")
+                client.getresponse().read()
+                took.append(time.monotonic() - asked)
+            time.sleep(max(0.0, now + 1.0 - time.monotonic()))
+        elapsed = time.monotonic() - began
+        used = [(_cpu(pid) - b) / elapsed for (pid, _), b in zip(pids_urls, before, strict=True)]
+        families = [list(family(pid)) for pid, _ in pids_urls]
+        memory = [round(sum(map(pss_b, pids)) / 2**20, 1) for pids in families]
+        return [Cost(round(c, 5), m, len(p), tuple(s)) for c, m, p, s in zip(used, memory, families, scrapes, strict=True)]
 
 
 def _cpu(pid: int) -> float:
@@ -47,41 +70,45 @@ def _cpu(pid: int) -> float:
 
 
 def run(seconds: float) -> dict[str, Any]:
-    """All three runs on one node."""
-    with tempfile.TemporaryDirectory(prefix="wattlens-cost-") as folder:
+    """Both exporters side by side at 1 Hz, then the agent alone at 10 Hz, on one node."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-cost-") as folder, ExitStack() as stack:
         base = Path(folder)
-        with SimulatedNode.start("h100-node", base / "node") as node:
-            at_1hz = _agent(base, node, 1.0, seconds)
-            peer = _nvitop(node, seconds)
-            at_10hz = _agent(base, node, 0.1, seconds)
+        node = stack.enter_context(SimulatedNode.start("h100-node", base / "node"))
+        with _agent(base, node, 1.0) as agent, _nvitop(node) as peer:
+            time.sleep(WARM_UP_S)
+            ours, theirs = measure([agent, peer], seconds)
+        with _agent(base, node, 0.1) as agent:
+            time.sleep(WARM_UP_S)
+            (fast,) = measure([agent], seconds)
+    scrapes = sorted(ours.scrapes)
     return {
         "seconds": seconds,
-        "agent_cpu_ratio": at_1hz["cpu"],
-        "nvitop_exporter_cpu_ratio": peer["cpu"],
-        "cpu_of_nvitop_ratio": round(at_1hz["cpu"] / peer["cpu"], 3) if peer["cpu"] else None,
-        "agent_pss_mib": at_1hz["pss_mib"],
-        "nvitop_exporter_pss_mib": peer["pss_mib"],
-        "agent_processes": at_1hz["processes"],
-        "scrape_p50_ms": at_1hz["p50_ms"],
-        "scrape_p99_ms": at_1hz["p99_ms"],
-        "agent_10hz_cpu_ratio": at_10hz["cpu"],
+        "agent_cpu_ratio": ours.cpu,
+        "nvitop_exporter_cpu_ratio": theirs.cpu,
+        "cpu_of_nvitop_ratio": round(ours.cpu / theirs.cpu, 3) if theirs.cpu else None,
+        "agent_pss_mib": ours.pss_mib,
+        "nvitop_exporter_pss_mib": theirs.pss_mib,
+        "agent_processes": ours.processes,
+        "scrape_p50_ms": round(statistics.median(scrapes) * 1e3, 2),
+        "scrape_p99_ms": round(scrapes[min(len(scrapes) - 1, int(len(scrapes) * 0.99))] * 1e3, 2),
+        "agent_10hz_cpu_ratio": fast.cpu,
     }
 
 
-def _agent(base: Path, node: SimulatedNode, period_s: float, seconds: float) -> dict[str, Any]:
+@contextmanager
+def _agent(base: Path, node: SimulatedNode, period_s: float) -> Iterator[tuple[int, str]]:
     config = base / f"agent-{period_s}.yaml"
     config.write_text(yaml.safe_dump({"sampling": {"period_s": period_s}}))
     agent = AgentProcess(node.directory, base / f"state-{period_s}", config)
     agent.start()
     try:
-        time.sleep(WARM_UP_S)
-        cpu, scrapes = measure(agent.pid, agent.url, seconds)
-        return _figures(agent.pid, cpu, scrapes)
+        yield agent.pid, agent.url
     finally:
         agent.stop()
 
 
-def _nvitop(node: SimulatedNode, seconds: float) -> dict[str, Any]:
+@contextmanager
+def _nvitop(node: SimulatedNode) -> Iterator[tuple[int, str]]:
     program = shutil.which("nvitop-exporter", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         raise SystemExit("nvitop-exporter is not installed: make test-all installs it")
@@ -91,24 +118,10 @@ def _nvitop(node: SimulatedNode, seconds: float) -> dict[str, Any]:
     command = [program, "--bind-address", "127.0.0.1", "--port", str(port), "--interval", "1.0"]
     peer = subprocess.Popen(command, env=os.environ | node.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(WARM_UP_S)
-        cpu, scrapes = measure(peer.pid, f"http://127.0.0.1:{port}/metrics", seconds)
-        return _figures(peer.pid, cpu, scrapes)
+        yield peer.pid, f"http://127.0.0.1:{port}/metrics"
     finally:
         peer.terminate()
         peer.wait(10)
-
-
-def _figures(pid: int, cpu: float, scrapes: list[float]) -> dict[str, Any]:
-    pids = list(family(pid))
-    ordered = sorted(scrapes)
-    return {
-        "cpu": round(cpu, 5),
-        "pss_mib": round(sum(map(pss_b, pids)) / 2**20, 1),
-        "processes": len(pids),
-        "p50_ms": round(statistics.median(ordered) * 1e3, 2),
-        "p99_ms": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1e3, 2),
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:
