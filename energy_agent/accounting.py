@@ -37,6 +37,8 @@ from energy_agent.sources.tokens._reading import TOKEN_STATE
 
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 STUCK = "sensor stuck: counter and power stand still"
+INFO_STATE = "info "
+"""Begins the key of what a device is among the journal's states; its UUID follows."""
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
 FORGET_EVERY = 64  # snapshots between looking for processes that have ended
 
@@ -85,6 +87,7 @@ class Accountant:
         self._token_states: dict[str, str] = {}
         self._states: dict[str, str] = {}
         self._committed_states: dict[str, str] = {}
+        self._booked_infos: dict[str, DeviceInfo] = {}
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
 
     def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
@@ -95,10 +98,11 @@ class Accountant:
         unreadable = []
         self._facts = {fact.workload: fact for fact in sorted(facts, key=lambda f: f.since_ns)}
         for uuid, text in states.items():
-            if uuid.startswith(TOKEN_STATE):
+            if uuid.startswith((TOKEN_STATE, INFO_STATE)):
                 continue
             try:
-                account = self._accounts[uuid] = DeviceAccount.restore(text, self._sensor_for)
+                info = states.get(INFO_STATE + uuid, "")
+                account = self._accounts[uuid] = DeviceAccount.restore(text, info, self._sensor_for)
                 self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
                 self._seen_ns |= dict.fromkeys(account.held_before.weights if account.held_before else (), now_ns)
             except ValueError:
@@ -154,7 +158,8 @@ class Accountant:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
         self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states)
+        infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states | infos)
 
     def not_committed(self) -> None:
         """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
@@ -170,6 +175,7 @@ class Accountant:
         """The batch is in the journal: now it counts."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
+        self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         for entry in p.entries:
             key = (entry.device, entry.workload, entry.state, entry.method)

@@ -6,6 +6,8 @@ Pure. `restore` and `dump` are each other's inverse; the text is what the journa
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap
@@ -31,6 +33,7 @@ class SensorFor:
         return Sensor(TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
 
 
+_meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
 
 
@@ -48,7 +51,6 @@ class DeviceAccount:
     xid: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
     _xid_seen: dict[int, int] = field(default_factory=dict)
-    _info_text: tuple[DeviceInfo | None, str] = (None, "")
     _events_boot_ns: int | None = None  # when event reasons were last read
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
@@ -88,9 +90,10 @@ class DeviceAccount:
         if sample.event_reasons is not None:
             before_ns, self._events_boot_ns = self._events_boot_ns, sample.boot_ns
             elapsed = max(0, min(sample.boot_ns - before_ns, self.sensor.gap_ns)) if before_ns is not None else 0
-            for bit, name in EVENT_REASONS.items():
-                # Sampled: the reason is taken to have held since the last reading. An unset one appears at 0.
-                self.event_ns[name] = self.event_ns.get(name, 0) + (elapsed if sample.event_reasons & bit else 0)
+            if not self.event_ns:
+                self.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0)  # an unset one appears at 0
+            for name in _reasons(sample.event_reasons):  # sampled: taken to have held since the last reading
+                self.event_ns[name] = self.event_ns.get(name, 0) + elapsed
         if sample.xid_counts is not None:
             for code, count in sample.xid_counts.items():
                 seen = self._xid_seen.get(code, 0)
@@ -99,46 +102,43 @@ class DeviceAccount:
 
     def step_back(self, text: str) -> None:
         """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on."""
-        then = DeviceAccount.restore(text, lambda _: self.sensor)
+        then = DeviceAccount.restore(text, self.dump_info(), lambda _: self.sensor)
         self.meter, self.held_before = then.meter, then.held_before
 
     def dump(self) -> str:
-        """The part that survives, as JSON."""
+        """The part that survives and changes, as JSON."""
         held = None if self.held_before is None else sorted(self.held_before.weights)
-        if self._info_text[0] is not self.info:
-            self._info_text = (self.info, _encode(_shallow(self.info)))
-        rest = _encode(
-            {
-                "meter": _shallow(self.meter) if self.meter is not None else None,
-                "held": held,
-                "event_ns": self.event_ns,
-                "xid": sorted(self.xid.items()),
-            }
-        )
-        return f'{{"info":{self._info_text[1]},{rest[1:]}'
+        meter = None if self.meter is None else dict(zip(MeterState.__slots__, _meter(self.meter), strict=True))
+        return _encode({"meter": meter, "held": held, "event_ns": self.event_ns, "xid": sorted(self.xid.items())})
+
+    def dump_info(self) -> str:
+        """What the device is, as JSON: it changes with the driver alone."""
+        return _encode({name: getattr(self.info, name) for name in DeviceInfo.__slots__})
 
     @classmethod
-    def restore(cls, text: str, sensor_for: Callable[[DeviceInfo], Sensor]) -> "DeviceAccount":
+    def restore(cls, text: str, info_text: str, sensor_for: Callable[[DeviceInfo], Sensor]) -> "DeviceAccount":
         """An account as it was at the last commit.
 
         Raises:
-            ValueError: the text is not one of ours.
+            ValueError: the texts are not ours.
         """
         try:
             body = json.loads(text)
-            info = DeviceInfo(**_known(body["info"], DeviceInfo))
+            info = DeviceInfo(**_known(json.loads(info_text), DeviceInfo))
             meter = MeterState(**_known(body["meter"], MeterState)) if body["meter"] is not None else None
             held = None if body["held"] is None else Holding(dict.fromkeys(body["held"], 0))
             account = cls(info, sensor_for(info), meter, held_before=held, event_ns=dict(body["event_ns"]))
+            if account.event_ns:  # a reason that this version knows and the writer did not
+                account.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0) | account.event_ns
             account.xid = {int(code): int(count) for code, count in body["xid"]}
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a device state: {error!r}") from error
         return account
 
 
-def _shallow(value: DeviceInfo | MeterState) -> dict[str, Any]:
-    """Like asdict, for fields that are plain: every second for every device, it need not copy deeply."""
-    return {name: getattr(value, name) for name in value.__slots__}
+@lru_cache(maxsize=256)
+def _reasons(bits: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in EVENT_REASONS.items() if bits & bit)
 
 
 def _known(body: Mapping[str, Any], kind: type) -> dict[str, Any]:

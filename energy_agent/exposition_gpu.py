@@ -28,6 +28,12 @@ def _hertz(value_mhz: int) -> str:
     return str(value_mhz * HZ_PER_MHZ)
 
 
+@lru_cache(maxsize=4_096)
+def _seconds(lasted_ns: int) -> str:
+    """Of event times, most of which stand still."""
+    return decimal(lasted_ns, NS_PER_S)
+
+
 @lru_cache(maxsize=256)
 def _percent(value: int) -> str:
     return decimal(value, 100)
@@ -82,7 +88,9 @@ def put(view: DeviceView, simulated: bool, found: Found) -> None:
             found[name].append((labels, text(value)))
     for name, fact in _facts(ids, info):
         found[name].append(fact)
-    found["gpu_clock_event_seconds_total"].extend(_events(ids, tuple(view.event_ns.items())))
+    held = found["gpu_clock_event_seconds_total"]
+    for reason, lasted_ns in view.event_ns.items():
+        held.append(((*ids, reason), _seconds(lasted_ns)))
     for xid, events in (sample.xid_counts or {}).items():
         found["gpu_xid_errors_total"].append(((*ids, str(xid)), str(events)))
 
@@ -111,11 +119,6 @@ def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], 
 def _unattributed(ids: tuple[str, str], energy_uj: tuple[tuple[str, int], ...]) -> tuple[Sample, ...]:
     booked = dict.fromkeys(_REASONS, 0) | dict(energy_uj)
     return tuple(((*ids, reason), decimal(uj, UJ_PER_J)) for reason, uj in booked.items())
-
-
-@lru_cache(maxsize=64)
-def _events(ids: tuple[str, str], lasted_ns: tuple[tuple[str, int], ...]) -> tuple[Sample, ...]:
-    return tuple(((*ids, reason), decimal(ns, NS_PER_S)) for reason, ns in lasted_ns)
 
 
 def _word(value: bool) -> str:

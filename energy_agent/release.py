@@ -30,6 +30,8 @@ def requested_until_ns(state: Path) -> int:
         ValueError: the file is not such a request.
     """
     path = state / RELEASE_FILE
+    if not os.path.lexists(path):  # nearly always, and asked every second
+        return 0
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:

@@ -43,14 +43,18 @@ def shares(interval: Interval, before: Holding | None, after: Holding | None, re
         return [_unowned(interval, reason)]
     if not holding.weights:
         return [_unowned(interval, State.UNHELD)]
+    # Without a utilisation reading a held device is called active: idle has to be proven.
+    state = State.IDLE if interval.active is False else State.ACTIVE
+    if len(holding.weights) == 1:  # nearly always
+        (workload,) = holding.weights
+        whole = (workload, state, interval.method, interval.energy_uj, interval.edge_uj, duration_ns)
+        return [Entry(interval.start_ns, interval.end_ns, interval.device, *whole)]
     measured = after.weights if after is not None and before is not None and set(after.weights) >= set(before.weights) else {}
     workloads = sorted(holding.weights)
     weights = [measured.get(w, holding.weights[w]) for w in workloads]
     energies = split_integer(interval.energy_uj, weights)
     edges = split_integer(interval.edge_uj, weights)
     times = split_integer(duration_ns, weights)
-    # Without a utilisation reading a held device is called active: idle has to be proven.
-    state = State.IDLE if interval.active is False else State.ACTIVE
     return [
         Entry(interval.start_ns, interval.end_ns, interval.device, w, state, interval.method, uj, edge, ns)
         for w, uj, edge, ns in zip(workloads, energies, edges, times, strict=True)

@@ -30,12 +30,16 @@ def feed(a, at_s, energy_mj, **more):
     return a.feed(sample(round(at_s * 1e9), energy_mj, power_mw=300_000, **more), "boot")
 
 
+def restored(a):
+    return DeviceAccount.restore(a.dump(), a.dump_info(), SENSOR_FOR)
+
+
 def test_a_restored_account_bridges_from_its_last_reading():
     a = account()
     a.holders = DeviceHolders(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000, gpu_percent=80)
-    b = DeviceAccount.restore(a.dump(), SENSOR_FOR)
+    b = restored(a)
     assert b.dump() == a.dump()
     b.holders = DeviceHolders(Holding({"w": 5}))
     (entry,), gap = feed(b, 61, 19_300_000)
@@ -46,13 +50,13 @@ def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told
     a = account()
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000)
-    old = json.loads(a.dump())
-    del old["meter"]["driver_epoch"], old["info"]["driver_epoch"]
-    b = DeviceAccount.restore(json.dumps(old), SENSOR_FOR)
+    old, info = json.loads(a.dump()), json.loads(a.dump_info())
+    del old["meter"]["driver_epoch"], info["driver_epoch"]
+    b = DeviceAccount.restore(json.dumps(old), json.dumps(info), SENSOR_FOR)
     b.info = replace(INFO, driver_epoch="41")  # as the reader's hello tells it
     (entry,), gap = feed(b, 61, 19_300_000)
     assert (entry.energy_uj, gap, b.meter.driver_epoch) == (18_000_000_000, None, "41")
-    c = DeviceAccount.restore(b.dump(), SENSOR_FOR)
+    c = restored(b)
     c.info = replace(INFO, driver_epoch="97")
     (entry,), gap = feed(c, 161, 19_900_000)  # more than before, and yet all of it is new
     assert (entry.energy_uj, gap.reason, c.meter.driver_epoch) == (19_900_000_000, "driver reload", "97")
@@ -63,7 +67,7 @@ def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
     a.holders = DeviceHolders(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000)
-    b = DeviceAccount.restore(a.dump(), SENSOR_FOR)
+    b = restored(a)
     b.holders = DeviceHolders(Holding({"other": 0}))
     (entry,), _ = feed(b, 61, 19_300_000)
     assert entry.state is State.GAP
@@ -79,7 +83,7 @@ def test_a_restart_after_any_reading_changes_no_total(steps, cut):
         a, now, energy, booked = account(), 0, 10**6, 0
         for i, (ms, mj, held) in enumerate(steps):
             if i == restart_at:
-                a = DeviceAccount.restore(a.dump(), SENSOR_FOR)
+                a = restored(a)
             a.holders = DeviceHolders(Holding({"w": 0} if held else {}))
             now, energy = now + ms, energy + mj * ms // 1000
             entries, _ = a.feed(sample(now * 10**6, energy, power_mw=200_000), "boot")
@@ -90,19 +94,20 @@ def test_a_restart_after_any_reading_changes_no_total(steps, cut):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "null", "not json", '{"info":{},"meter":null,"held":null,"event_ns":{},"xid":[]}']
+    ("text", "info"),
+    [("", "{}"), *((text, account().dump_info()) for text in ("", "[]", "{}", "null", "not json")), (account().dump(), "{}")],
 )
-def test_what_is_not_a_state_is_refused(text):
+def test_what_is_not_a_state_is_refused(text, info):
     with pytest.raises(ValueError, match=r"not a device state"):
-        DeviceAccount.restore(text, SENSOR_FOR)
+        DeviceAccount.restore(text, info, SENSOR_FOR)
 
 
 def test_a_state_of_a_newer_version_is_read():
     a = account()
     feed(a, 0, 1_000)
-    body = json.loads(a.dump())
-    body["info"]["new"] = body["meter"]["new"] = body["new"] = 1
-    assert DeviceAccount.restore(json.dumps(body), SENSOR_FOR).meter == a.meter
+    body, info = json.loads(a.dump()), json.loads(a.dump_info())
+    info["new"] = body["meter"]["new"] = body["new"] = 1
+    assert DeviceAccount.restore(json.dumps(body), json.dumps(info), SENSOR_FOR).meter == a.meter
 
 
 def test_a_state_of_an_older_version_is_read():
@@ -110,7 +115,7 @@ def test_a_state_of_an_older_version_is_read():
     feed(a, 0, 1_000)
     body = json.loads(a.dump())
     del body["meter"]["slack_uj"]
-    assert DeviceAccount.restore(json.dumps(body), SENSOR_FOR).meter is not None
+    assert DeviceAccount.restore(json.dumps(body), a.dump_info(), SENSOR_FOR).meter is not None
 
 
 @pytest.mark.parametrize("per_second", [1, 2, 10, 20])
