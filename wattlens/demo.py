@@ -27,7 +27,8 @@ from energy_agent.holders.processes import ProcessHolders
 from energy_agent.sim.node import SimulatedNode
 from wattlens import demo_result, summary
 from wattlens.app import split_listen
-from wattlens.live import Page, Screen, View, read_page
+from wattlens.live import Screen, View
+from wattlens.page import Page, read_page
 
 START_S = 20.0
 BLOCK_S = 4.0

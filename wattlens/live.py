@@ -4,50 +4,15 @@ Meaning never hangs on colour: states are words.
 """
 
 import sys
-import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wattlens.page import Page, celsius, grown, joules, megahertz, percent, printable, watts
+
 NARROW = 76  # inside the frame of a terminal of 80 columns
 NAME, LONGEST_NAME = 12, 36
-Labels = tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True)
-class Page:
-    """One reading of /metrics: samples by name."""
-
-    t_s: float
-    samples: dict[str, dict[Labels, float]] = field(default_factory=dict)
-
-    def one(self, name: str, **labels: str) -> float | None:
-        """The sum of all samples that carry these labels; None where there is none."""
-        want = labels.items()
-        found = [v for k, v in self.samples.get(f"wattlens_{name}", {}).items() if want <= dict(k).items()]
-        return sum(found) if found else None
-
-    def rows(self, name: str) -> Iterable[tuple[dict[str, str], float]]:
-        """Labels and value of each sample."""
-        return ((dict(k), v) for k, v in self.samples.get(f"wattlens_{name}", {}).items())
-
-
-def read_page(url: str, t_s: float) -> Page:
-    """Read the page.
-
-    Raises:
-        OSError: nobody answers, or not with a page.
-    """
-    from prometheus_client.parser import text_string_to_metric_families
-
-    with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - the address of our own agent
-        text = answer.read(4 << 20).decode()
-    page = Page(t_s)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            page.samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-    return page
 
 
 @dataclass(slots=True)
@@ -86,19 +51,17 @@ class View:
             if clock is not None:
                 steering = f"<={clock / 1e6:.0f} MHz"
             found.append(
-                f"{labels['gpu']:>3} {_w(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
-                f"{_w(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'))} "
-                f"{_mhz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
-                f"{_percent(page.one('gpu_utilization_ratio', uuid=uuid, engine='gpu'))} "
-                f"{_c(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
-                f"{_j(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
+                f"{labels['gpu']:>3} {watts(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
+                f"{watts(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'))} "
+                f"{megahertz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
+                f"{percent(page.one('gpu_utilization_ratio', uuid=uuid, engine='gpu'))} "
+                f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
+                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
             )
         return found
 
     def _held(self, workloads: list[str]) -> str:
-        # Names come from other people's processes: nothing in them may reach the terminal as a command.
-        text = ", ".join(self.names.get(w, w) for w in workloads) or "nobody"
-        shown = "".join(c if c.isprintable() else "?" for c in text)
+        shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "nobody")
         return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
 
     def footer(self, page: Page) -> list[str]:
@@ -107,40 +70,13 @@ class View:
         first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
         power = page.one("gpu_power_watts", kind="instant")
         parts = [f"all GPUs {power:,.0f} W" if power is not None else "all GPUs: no reading"]
-        tokens = _grown(first, page, "tokens_total", workload=self.workload_of_tokens, phase="generation")
-        joules = _grown(first, page, "workload_energy_joules_total", workload=self.workload_of_tokens)
+        tokens = grown(first, page, "tokens_total", workload=self.workload_of_tokens, phase="generation")
+        joules = grown(first, page, "workload_energy_joules_total", workload=self.workload_of_tokens)
         if tokens and joules and page.t_s > first.t_s:
             parts.append(f"{name}: {tokens / (page.t_s - first.t_s):,.0f} tokens/s, {joules / tokens:.3f} J/token")
         else:
             parts.append(f"{name}: no tokens measurable now")
         return ["   ".join(parts)]
-
-
-def _grown(first: Page, last: Page, name: str, **labels: str) -> float | None:
-    before, after = first.one(name, **labels), last.one(name, **labels)
-    return None if before is None or after is None or after <= before else after - before
-
-
-def _fmt(width: int, form: str, per_unit: float = 1.0) -> Callable[[float | None], str]:
-    def show(value: float | None) -> str:
-        return ("-" if value is None else form.format(value / per_unit)).rjust(width)
-
-    return show
-
-
-_w = _fmt(6, "{:.0f} W")
-_c = _fmt(5, "{:.0f} C")
-_mhz = _fmt(8, "{:.0f} MHz", 1e6)
-_percent = _fmt(5, "{:.0f} %", 0.01)
-_joules = _fmt(10, "{:,.0f} J")
-_kilojoules = _fmt(10, "{:,.0f} kJ", 1e3)
-_megajoules = _fmt(10, "{:,.0f} MJ", 1e6)
-
-
-def _j(value: float | None) -> str:
-    if value is None or value < 999_999.5:
-        return _joules(value)
-    return _kilojoules(value) if value < 1e9 else _megajoules(value)
 
 
 class Screen:
