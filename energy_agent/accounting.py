@@ -5,23 +5,21 @@ cannot be written the rows wait, and are committed whole as soon as that is poss
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
     LedgerStats,
     ProcessCost,
     Snapshot,
-    TokenCount,
-    WorkloadEnergy,
 )
 from energy_agent.core.types import (
     Action,
     DeviceInfo,
     DeviceSample,
     Identity,
-    Method,
     SourceHealth,
     State,
     Tokens,
@@ -35,28 +33,11 @@ from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 
-UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 STUCK = "sensor stuck: counter and power stand still"
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
 FORGET_EVERY = 64  # snapshots between looking for processes that have ended
-
-
-@dataclass(slots=True)
-class _DeviceEnergy:
-    """A device's totals. Counters start at 0 at first sight, so every reason is there from the start."""
-
-    by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
-    unheld: int = 0
-    unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNATTRIBUTED.values(), 0))
-
-    def add(self, state: State, method: Method, uj: int) -> None:
-        self.by_method[method] = self.by_method.get(method, 0) + uj
-        if state is State.UNHELD:
-            self.unheld += uj
-        elif state in UNATTRIBUTED:
-            self.unattributed[UNATTRIBUTED[state]] += uj
 
 
 class Accountant:
@@ -77,10 +58,7 @@ class Accountant:
         self._default_gain = default_gain_uncertainty
         self._accounts: dict[str, DeviceAccount] = {}
         self._pending = Pending()
-        self._energy: dict[tuple[str, str, State, Method], int] = {}
-        self._gpu_ns: dict[tuple[str, State], int] = {}
-        self._tokens: dict[tuple[str, str, str], int] = {}
-        self._gap_uj: dict[str, int] = {}
+        self._booked = Booked()
         self._seen_ns: dict[str, int] = {}
         self._facts: dict[str, WorkloadFacts] = {}
         self._sequence = 0
@@ -108,8 +86,7 @@ class Accountant:
             except ValueError:
                 unreadable.append(uuid)
         self._committed_states = dict(states)
-        self._energy, self._gpu_ns = dict(totals.energy), dict(totals.gpu_ns)
-        self._tokens, self._gap_uj = dict(totals.tokens), dict(totals.gap_bound_uj)
+        self._booked = Booked.of(totals, self._facts.values())
         return unreadable
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
@@ -128,7 +105,8 @@ class Accountant:
                 held.update(account.holders.processes)
             if account.holders.holding is not None:
                 for workload in account.holders.holding.weights:
-                    self._see(sample.uuid, workload, sample.t_ns)
+                    self._seen_ns[workload] = sample.t_ns
+                    self._booked.see(sample.uuid, workload)
             entries, gap = account.feed(sample, self._identity.boot_id)
             if sample.uuid not in self._committed_states:
                 self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
@@ -137,13 +115,6 @@ class Accountant:
             if gap is not None:
                 self._pending.gaps.append(gap)
         return any(self._holders.gone(pid) for pid, _ in held)
-
-    def _see(self, device: str, workload: str, t_ns: int) -> None:
-        """A workload holds a device; its counters are there, at 0, before its first joule."""
-        self._seen_ns[workload] = t_ns
-        for state in (State.ACTIVE, State.IDLE):
-            self._energy.setdefault((device, workload, state, Method.COUNTER), 0)
-            self._gpu_ns.setdefault((workload, state), 0)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str]) -> None:
         """Book tokens, and where the counters stood that they came from."""
@@ -177,18 +148,7 @@ class Accountant:
         self._committed_states = self._states
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
-        for entry in p.entries:
-            key = (entry.device, entry.workload, entry.state, entry.method)
-            self._energy[key] = self._energy.get(key, 0) + entry.energy_uj
-            if entry.workload:
-                held = (entry.workload, entry.state)
-                self._gpu_ns[held] = self._gpu_ns.get(held, 0) + entry.gpu_ns
-        for row in p.tokens:
-            self._tokens[row.workload, row.model, row.phase] = (
-                self._tokens.get((row.workload, row.model, row.phase), 0) + row.tokens
-            )
-        for gap in p.gaps:
-            self._gap_uj[gap.device] = self._gap_uj.get(gap.device, 0) + gap.bound_uj
+        self._booked.add(p.entries, p.gaps, p.tokens)
 
     def snapshot(
         self,
@@ -207,27 +167,22 @@ class Accountant:
         self._sequence += 1
         if self._sequence % FORGET_EVERY == 0:
             self._holders.forget_dead()
-        shown = {w for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
-        self._seen_ns = {w: t for w, t in self._seen_ns.items() if w in shown}
+        self._seen_ns = shown = {w: seen for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
         up = {uuid for uuid, h in health.items() if h.up}
-        own: dict[str, _DeviceEnergy] = {}
-        for (device, _, state, method), uj in self._energy.items():
-            own.setdefault(device, _DeviceEnergy()).add(state, method, uj)
+        booked = self._booked
         return Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
             identity=self._identity,
             devices=tuple(
-                self._view(a, health.get(u), own.get(u, _DeviceEnergy()))
+                self._view(a, health.get(u), booked.devices.get(u) or DeviceEnergy())
                 for u, a in sorted(self._accounts.items(), key=_by_index)
             ),
-            workloads=tuple(
-                WorkloadEnergy(w, d, s, m, uj) for (d, w, s, m), uj in self._energy.items() if w in shown and d in up
-            ),
-            workload_gpu_ns={k: v for k, v in self._gpu_ns.items() if k[0] in shown},
-            namespace_uj=self._by_namespace(),
-            tokens=tuple(TokenCount(w, m, p, n) for (w, m, p), n in self._tokens.items()),
-            facts=tuple(f for w, f in self._facts.items() if w in shown),
+            workloads=tuple(booked.energy(shown, up)),
+            workload_gpu_ns=booked.gpu_ns(shown),
+            namespace_uj=dict(booked.namespace_uj),
+            tokens=tuple(booked.tokens(shown)),
+            facts=tuple(self._facts[w] for w in shown if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
             dvfs=dvfs,
@@ -259,6 +214,7 @@ class Accountant:
             known = self._facts.get(fact.workload)
             if known is None or known.labels != fact.labels:
                 self._facts[fact.workload] = fact
+                self._booked.learn(fact)
                 self._pending.facts.append(fact)
 
     def _with_sensor(self, source: SourceHealth) -> SourceHealth:
@@ -267,7 +223,7 @@ class Accountant:
         stuck = source.up and account is not None and account.blind
         return replace(source, up=False, reason=STUCK) if stuck else source
 
-    def _view(self, account: DeviceAccount, health: DeviceHealth | None, own: _DeviceEnergy) -> DeviceView:
+    def _view(self, account: DeviceAccount, health: DeviceHealth | None, own: DeviceEnergy) -> DeviceView:
         uuid = account.info.uuid
         up = health is not None and health.up and account.sample is not None
         reason = "" if up else (health.reason if health is not None else "not found by the driver")
@@ -282,23 +238,14 @@ class Accountant:
             up=up,
             reason=reason,
             sample=sample,
-            energy_uj=own.by_method if up else {},
+            energy_uj=dict(own.by_method) if up else {},
             unheld_uj=own.unheld,
-            unattributed_uj=own.unattributed,
+            unattributed_uj=dict(own.unattributed),
             gain_uncertainty_ratio=self._gain.get(uuid, self._default_gain),
             edge_uj=account.edge_uj,
             event_ns=event_ns,
-            gap_bound_uj=self._gap_uj.get(uuid, 0),
+            gap_bound_uj=self._booked.gap_uj.get(uuid, 0),
         )
-
-    def _by_namespace(self) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        for (_, workload, _, _), uj in self._energy.items():
-            fact = self._facts.get(workload)
-            namespace = fact.labels.get("namespace") if fact is not None else None
-            if namespace:
-                sums[namespace] = sums.get(namespace, 0) + uj
-        return sums
 
 
 def _by_index(item: tuple[str, DeviceAccount]) -> tuple[int, str]:

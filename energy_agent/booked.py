@@ -1,0 +1,136 @@
+"""What is booked so far, summed the way /metrics shows it. Pure.
+
+Sums are kept as they grow: what a second costs does not depend on how many workloads there have ever been on the node.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from energy_agent.core.snapshot import TokenCount, WorkloadEnergy
+from energy_agent.core.types import Entry, Gap, Method, State, Tokens, WorkloadFacts
+from energy_agent.ledger.totals import Totals
+
+UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
+
+
+@dataclass(slots=True)
+class DeviceEnergy:
+    """A device's totals in uJ. Counters start at 0 at first sight, so every reason is there from the start."""
+
+    by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
+    unheld: int = 0
+    unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNATTRIBUTED.values(), 0))
+
+    def add(self, state: State, method: Method, uj: int) -> None:
+        """Add a share of its energy."""
+        self.by_method[method] = self.by_method.get(method, 0) + uj
+        if state is State.UNHELD:
+            self.unheld += uj
+        elif state in UNATTRIBUTED:
+            self.unattributed[UNATTRIBUTED[state]] += uj
+
+
+@dataclass(slots=True)
+class _Workload:
+    energy_uj: dict[tuple[str, State, Method], int] = field(default_factory=dict)  # by device
+    gpu_ns: dict[State, int] = field(default_factory=dict)
+    tokens: dict[tuple[str, str], int] = field(default_factory=dict)  # by model and phase
+    namespace: str = ""
+
+
+@dataclass(slots=True)
+class Booked:
+    """The sums. Every joule of a device is in it once; a workload's are in its namespace's as well."""
+
+    devices: dict[str, DeviceEnergy] = field(default_factory=dict)
+    gap_uj: dict[str, int] = field(default_factory=dict)
+    namespace_uj: dict[str, int] = field(default_factory=dict)
+    _workloads: dict[str, _Workload] = field(default_factory=dict)
+    _serving: dict[str, None] = field(default_factory=dict)  # those with tokens
+
+    @classmethod
+    def of(cls, totals: Totals, facts: Iterable[WorkloadFacts]) -> "Booked":
+        """As the journal has it."""
+        booked = cls(gap_uj=dict(totals.gap_bound_uj))
+        for fact in facts:
+            booked.learn(fact)
+        for (device, workload, state, method), uj in totals.energy.items():
+            booked._add(device, workload, state, method, uj)
+        for (workload, state), ns in totals.gpu_ns.items():
+            booked._workload(workload).gpu_ns[state] = ns
+        for (workload, model, phase), tokens in totals.tokens.items():
+            booked._add_tokens(workload, model, phase, tokens)
+        return booked
+
+    def learn(self, fact: WorkloadFacts) -> None:
+        """What a workload has used belongs to the namespace that it is known to be in."""
+        workload, namespace = self._workload(fact.workload), fact.labels.get("namespace", "")
+        if namespace != workload.namespace:
+            used = sum(workload.energy_uj.values())
+            self._in_namespace(workload.namespace, -used)
+            self._in_namespace(namespace, used)
+            workload.namespace = namespace
+
+    def see(self, device: str, workload: str) -> None:
+        """A workload holds a device; its counters are there, at 0, before its first joule."""
+        held = self._workload(workload)
+        for state in (State.ACTIVE, State.IDLE):
+            held.energy_uj.setdefault((device, state, Method.COUNTER), 0)
+            held.gpu_ns.setdefault(state, 0)
+
+    def add(self, entries: Iterable[Entry], gaps: Iterable[Gap], tokens: Iterable[Tokens]) -> None:
+        """Add what was committed."""
+        for entry in entries:
+            self._add(entry.device, entry.workload, entry.state, entry.method, entry.energy_uj)
+            if entry.workload:
+                gpu_ns = self._workload(entry.workload).gpu_ns
+                gpu_ns[entry.state] = gpu_ns.get(entry.state, 0) + entry.gpu_ns
+        for gap in gaps:
+            self.gap_uj[gap.device] = self.gap_uj.get(gap.device, 0) + gap.bound_uj
+        for row in tokens:
+            self._add_tokens(row.workload, row.model, row.phase, row.tokens)
+
+    def energy(self, workloads: Iterable[str], devices: Collection[str]) -> Iterator[WorkloadEnergy]:
+        """Energy of workloads on devices."""
+        for name in workloads:
+            for (device, state, method), uj in self._workload(name).energy_uj.items():
+                if device in devices:
+                    yield WorkloadEnergy(name, device, state, method, uj)
+
+    def gpu_ns(self, workloads: Iterable[str]) -> dict[tuple[str, State], int]:
+        """Device time held by workloads."""
+        return {(name, state): ns for name in workloads for state, ns in self._workload(name).gpu_ns.items()}
+
+    def tokens(self, workloads: Collection[str]) -> Iterator[TokenCount]:
+        """Tokens of workloads, and of those that never held a device (a gateway): whether they have ended is not known here."""
+        for name in self._serving:
+            workload = self._workload(name)
+            if name in workloads or not workload.energy_uj:
+                for (model, phase), count in workload.tokens.items():
+                    yield TokenCount(name, model, phase, count)
+
+    def _add(self, device: str, workload: str, state: State, method: Method, uj: int) -> None:
+        of_device = self.devices.get(device)
+        if of_device is None:
+            of_device = self.devices[device] = DeviceEnergy()
+        of_device.add(state, method, uj)
+        if workload:
+            held = self._workload(workload)
+            key = (device, state, method)
+            held.energy_uj[key] = held.energy_uj.get(key, 0) + uj
+            self._in_namespace(held.namespace, uj)
+
+    def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> None:
+        self._serving[workload] = None
+        counts = self._workload(workload).tokens
+        counts[model, phase] = counts.get((model, phase), 0) + tokens
+
+    def _in_namespace(self, namespace: str, uj: int) -> None:
+        if namespace:
+            self.namespace_uj[namespace] = self.namespace_uj.get(namespace, 0) + uj
+
+    def _workload(self, name: str) -> _Workload:
+        found = self._workloads.get(name)
+        if found is None:
+            found = self._workloads[name] = _Workload()
+        return found

@@ -1,0 +1,81 @@
+"""What /metrics shows is, whatever came in whatever order, the sum of what was committed; and the same after a restart."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.booked import Booked
+from energy_agent.core.types import State, Tokens, WorkloadFacts
+from energy_agent.ledger import book as books
+from energy_agent.ledger.book import Book
+from energy_agent.ledger.totals import Totals
+from tests.energy_agent.ledger.cases import T0, batches
+
+WORKLOADS = ("w1", "w2", "éà\n")
+facts = st.builds(
+    WorkloadFacts,
+    st.sampled_from(WORKLOADS),
+    st.just(T0),
+    st.just("pod"),
+    st.sampled_from([{}, {"namespace": "a"}, {"namespace": "b"}]),
+)
+steps = st.lists(
+    st.one_of(batches, facts, st.tuples(st.sampled_from(["GPU-a", "GPU-b"]), st.sampled_from(WORKLOADS))), max_size=8
+)
+
+
+@given(steps)
+def test_sums_are_those_of_all_that_was_committed(sequence):
+    booked, book, latest, entries, tokens = Booked(), Book(), {}, [], []
+    for step in sequence:
+        if isinstance(step, WorkloadFacts):
+            booked.learn(step)
+            latest[step.workload] = step
+        elif isinstance(step, tuple):
+            booked.see(*step)
+        else:
+            booked.add(step.entries, step.gaps, step.tokens)
+            book.take(books.change_of(book, step))
+            entries += step.entries
+            tokens += step.tokens
+    by_device = Counter()
+    by_workload, by_namespace, gpu_ns = Counter(), Counter(), Counter()
+    for e in entries:
+        by_device[e.device] += e.energy_uj
+        if e.workload:
+            by_workload[e.workload, e.device, e.state, e.method] += e.energy_uj
+            gpu_ns[e.workload, e.state] += e.gpu_ns
+            namespace = latest[e.workload].labels.get("namespace") if e.workload in latest else None
+            if namespace:
+                by_namespace[namespace] += e.energy_uj
+    again = Booked.of(
+        Totals(book.totals.energy, book.totals.gpu_ns, book.totals.tokens, book.totals.gap_bound_uj), latest.values()
+    )
+    for found in (booked, again):
+        held = Counter()
+        for device, own in found.devices.items():
+            assert sum(own.by_method.values()) == by_device[device]
+            held[device] = own.unheld + sum(own.unattributed.values())
+        for w in found.energy(WORKLOADS, {"GPU-a", "GPU-b"}):
+            assert w.energy_uj == by_workload[w.workload, w.device, w.state, w.method]
+            held[w.device] += w.energy_uj
+        assert held == by_device  # so nothing of a device is left out
+        assert +Counter(found.namespace_uj) == +by_namespace
+        assert +Counter(found.gpu_ns(WORKLOADS)) == +gpu_ns
+        assert sum(t.tokens for t in found.tokens({"w1", "w2"})) == sum(t.tokens for t in tokens)
+
+
+def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():
+    booked = Booked()
+    booked.see("GPU-a", "w1")
+    batch = books.Batch(tokens=[_tokens("w1"), _tokens("gateway")])
+    booked.add((), (), batch.tokens)
+    assert {t.workload for t in booked.tokens({"w1"})} == {"w1", "gateway"}
+    assert {t.workload for t in booked.tokens(())} == {"gateway"}
+    assert [w.energy_uj for w in booked.energy(["w1"], ["GPU-a"])] == [0, 0]
+    assert booked.gpu_ns(["w1"]) == {("w1", State.ACTIVE): 0, ("w1", State.IDLE): 0}
+
+
+def _tokens(workload):
+    return Tokens(T0, T0 + 1, workload, "m", "prompt", 3)
