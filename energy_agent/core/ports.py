@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from energy_agent.core.node_types import NodeReading
+
 
 class Clock(Protocol):
     """Time, injected. Real, or shared with the simulated node."""
@@ -24,4 +26,20 @@ class Clock(Protocol):
 
     def boot_id(self) -> str:
         """Names the boot that `boot_ns` counts from."""
+        ...
+
+
+class NodeMeter(Protocol):
+    """A meter of the node, opened by one file of energy_agent/sources/node. Used by one thread."""
+
+    def read(self) -> tuple[NodeReading, ...]:
+        """Every domain it has, now; may wait as long as its timeout.
+
+        Raises:
+            NodeMeterError: nothing that can be believed; the next call may succeed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of sessions and files."""
         ...

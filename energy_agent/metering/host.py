@@ -1,0 +1,142 @@
+"""A stretch of a node's meter becomes entries: what the GPUs drew is taken off, the rest goes to who held them. Pure.
+
+Laws (docs/decisions/0005): host + GPUs less what is carried telescopes to the meter's integral exactly; nothing negative is
+booked; a stretch is booked only where every GPU is known over all of it.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Final
+
+from energy_agent.core.record import record
+from energy_agent.core.types import Entry, Gap, Method, State
+from energy_agent.core.units import split_integer
+from energy_agent.metering.gpu_curve import GpuCurve, Segment, Weights, weights_of
+from energy_agent.metering.node_meter import Stretch, energy_uj
+
+NOT_KNOWN: Final = "energy of a GPU is not known"
+BELOW_GPUS: Final = "the node's meter shows less than its GPUs"
+
+_PPM: Final = 1_000_000
+
+
+@record(frozen=True, slots=True)
+class Booked:
+    """What a stretch adds."""
+
+    entries: tuple[Entry, ...] = ()
+    gap: Gap | None = None
+
+
+@dataclass(slots=True)
+class HostBook:
+    """One device of the host. With `subtract`, the energy of the GPUs is taken off (a meter of the whole node).
+
+    Args:
+        at_uj: each GPU's cumulative energy at the end of the last stretch.
+        carried_uj: how far below zero the remainders are.
+    """
+
+    device: str
+    subtract: bool
+    node_gain_ppm: int = 0
+    gpu_gain_ppm: int = 0
+    at_uj: dict[str, int] = field(default_factory=dict)
+    at_ns: int | None = None  # boot clock
+    carried_uj: int = 0
+
+    def covered(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
+        """Whether every GPU is booked past the stretch's end."""
+        return all(uuid in curves and curves[uuid].end_ns >= stretch.end_boot_ns for uuid in required)
+
+    def take(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> Booked:
+        """Book a stretch with what is known of the GPUs by now."""
+        drawn_uj, ends_uj = dict[str, int](), dict[str, int]()
+        for uuid in required:
+            before, after = self._ends(uuid, curves.get(uuid), stretch)
+            if after is not None:
+                ends_uj[uuid] = after
+            if before is not None and after is not None:
+                drawn_uj[uuid] = after - before
+        complete = len(drawn_uj) == len(required)
+        gpus_uj = sum(drawn_uj.values()) if self.subtract else 0
+        self.at_ns, self.at_uj = stretch.end_boot_ns, ends_uj
+        if self.subtract and not complete:
+            bound = max(0, stretch.energy_uj + stretch.edge_uj + stretch.doubt_uj - gpus_uj)
+            return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))
+        edge_uj, doubt_uj = stretch.edge_uj, stretch.doubt_uj
+        weights = Weights()
+        hole_uj = 0
+        for uuid in required:
+            curve = curves.get(uuid)
+            segments = curve.within(stretch.start_boot_ns, stretch.end_boot_ns) if curve is not None else []
+            weights_of(segments, stretch.start_boot_ns, stretch.end_boot_ns, weights)
+            if (missing_ns := _missing_ns(segments, stretch)) > 0:
+                weights["", State.UNKNOWN_HOLDER] = weights.get(("", State.UNKNOWN_HOLDER), 0) + missing_ns
+            if self.subtract:
+                edge_uj += max((s.edge_uj for s in segments), default=0)
+                hole_uj += sum(s.hole_uj for s in segments)
+        if self.subtract and stretch.method is Method.INTEGRATED:
+            doubt_uj += _trapezoid_error_uj(stretch, curves, required, gpus_uj)
+        rest_uj = stretch.energy_uj - gpus_uj - self.carried_uj
+        if rest_uj < 0 and self.subtract:
+            gains = (stretch.energy_uj * self.node_gain_ppm + gpus_uj * self.gpu_gain_ppm) // _PPM
+            if -rest_uj - self.carried_uj > gains + 2 * edge_uj + doubt_uj:
+                return self._lie(stretch)
+        self.carried_uj = max(0, -rest_uj)
+        edge_uj += self.carried_uj
+        method = stretch.method
+        if hole_uj:
+            # What a GPU drew unseen is in the host's part: an error that no later reading takes back.
+            method, doubt_uj = Method.INTEGRATED, doubt_uj + hole_uj
+        if method is Method.INTEGRATED:
+            edge_uj += (doubt_uj + 1) // 2
+        return Booked(tuple(_entries(self.device, stretch, max(0, rest_uj), method, edge_uj, weights)))
+
+    def skip(self) -> None:
+        """The meter itself has a gap: what follows begins anew."""
+        self.at_uj, self.at_ns = {}, None
+
+    def _ends(self, uuid: str, curve: GpuCurve | None, stretch: Stretch) -> tuple[int | None, int | None]:
+        """The GPU's cumulative energy at both ends; the first is the very number that the last stretch ended with."""
+        if curve is None:
+            return None, None
+        before = self.at_uj.get(uuid) if self.at_ns == stretch.start_boot_ns else None
+        return curve.at(stretch.start_boot_ns) if before is None else before, curve.at(stretch.end_boot_ns)
+
+    def _lie(self, stretch: Stretch) -> Booked:
+        bound = stretch.energy_uj + 2 * stretch.edge_uj + stretch.doubt_uj
+        return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, BELOW_GPUS))
+
+
+def _missing_ns(segments: Sequence[Segment], stretch: Stretch) -> int:
+    """Time of the stretch in which a GPU was not booked."""
+    start_ns, end_ns = stretch.start_boot_ns, stretch.end_boot_ns
+    return end_ns - start_ns - sum(min(s.end_ns, end_ns) - max(s.start_ns, start_ns) for s in segments)
+
+
+def _trapezoid_error_uj(stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str], gpus_uj: int) -> int:
+    """What a trapezoid over the same two instants gets wrong for the GPUs, whose energy between them is known."""
+    ends_mw = 0
+    for uuid in required:
+        segments = curves[uuid].within(stretch.start_boot_ns, stretch.end_boot_ns)
+        for s in (segments[0], segments[-1]) if segments else ():
+            ends_mw += s.energy_uj * _PPM // (s.end_ns - s.start_ns)
+    return abs(energy_uj(ends_mw, stretch.end_boot_ns - stretch.start_boot_ns) // 2 - gpus_uj)
+
+
+def _entries(device: str, stretch: Stretch, uj: int, method: Method, edge_uj: int, weights: Weights) -> list[Entry]:
+    """By device time held; device time itself is that of the GPUs and is not counted twice."""
+    span = (stretch.start_ns, stretch.end_ns, device)
+    if method is Method.BRIDGED:
+        return [Entry(*span, "", State.GAP, method, uj, edge_uj)]
+    held = sorted((key, ns) for key, ns in weights.items() if ns > 0)
+    if not held:
+        return [Entry(*span, "", State.UNHELD, method, uj, edge_uj)]
+    parts = [ns for _, ns in held]
+    return [
+        Entry(*span, workload, state, method, share, edge)
+        for ((workload, state), _), share, edge in zip(
+            held, split_integer(uj, parts), split_integer(edge_uj, parts), strict=True
+        )
+    ]

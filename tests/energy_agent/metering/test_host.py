@@ -1,0 +1,130 @@
+"""Laws of docs/decisions/0005: the host's energy telescopes, is never negative, and waits for every GPU."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.types import Entry, Method, State
+from energy_agent.metering.gpu_curve import SEGMENTS_MAX, GpuCurve
+from energy_agent.metering.host import BELOW_GPUS, NOT_KNOWN, HostBook
+from energy_agent.metering.node_meter import Stretch
+
+S = 10**9
+
+
+def entry(start, end, uj, workload="a", state=State.ACTIVE):
+    return Entry(start, end, "gpu", workload, state, Method.COUNTER, uj, 1000, end - start if workload else 0)
+
+
+def stretch(start, end, uj, method=Method.COUNTER, **more):
+    return Stretch(start, end, start, end, uj, method, more.pop("edge_uj", 10**6), **more)
+
+
+@st.composite
+def curves(draw, end=60 * S):
+    made = {}
+    for name in draw(st.sampled_from([("g0",), ("g0", "g1", "g2")])):
+        curve, t = GpuCurve(0), 0
+        while t < end:
+            nxt = t + draw(st.integers(S // 3, 7 * S))
+            owner = draw(st.sampled_from([("a", State.ACTIVE), ("b", State.IDLE), ("", State.UNHELD), ("", State.GAP)]))
+            curve.extend(nxt, [entry(t, nxt, draw(st.integers(0, 700 * 10**6)), *owner)])
+            t = nxt
+        made[name] = curve
+    return made
+
+
+@given(curves(), st.lists(st.integers(1, 60 * S), min_size=1, max_size=12, unique=True), st.data())
+def test_host_and_gpus_telescope_to_the_meter(made, edges, data):
+    edges = [0, *sorted(edges)]
+    book = HostBook("host", True, node_gain_ppm=900_000, gpu_gain_ppm=900_000)
+    node_uj, host_uj = 0, 0
+    for start, end in itertools.pairwise(edges):
+        gpus = sum(c.at(end) - c.at(start) for c in made.values())
+        uj = max(0, gpus + data.draw(st.integers(-gpus // 2, 10**9)))
+        got = book.take(stretch(start, end, uj), made, set(made))
+        assert got.gap is None
+        node_uj += uj
+        host_uj += sum(e.energy_uj for e in got.entries)
+        assert all(e.energy_uj >= 0 and e.gpu_ns == 0 for e in got.entries)
+    gpus_uj = sum(c.at(edges[-1]) for c in made.values())
+    assert host_uj + gpus_uj - book.carried_uj == node_uj
+
+
+@given(curves(), st.integers(1, 59 * S))
+def test_an_instant_gives_the_same_energy_whatever_is_forgotten(made, t):
+    for curve in made.values():
+        before = curve.at(t)
+        curve.forget(t)
+        assert curve.at(t) == before
+        assert curve.at(curve.end_ns) == curve.energy_uj
+
+
+def test_a_curve_that_nobody_asks_stays_bounded_and_exact():
+    curve = GpuCurve(0)
+    for n in range(3 * SEGMENTS_MAX):
+        curve.extend((n + 1) * S, [entry(n * S, (n + 1) * S, 7)])
+    assert len(curve.segments) <= SEGMENTS_MAX
+    assert curve.energy_uj == curve.at(curve.end_ns) == 7 * 3 * SEGMENTS_MAX
+
+
+def test_a_gpu_that_is_not_known_makes_a_bounded_gap_and_comes_back_without_being_counted_twice():
+    a, b = GpuCurve(0), GpuCurve(0)
+    a.extend(30 * S, [entry(0, 30 * S, 3000)])
+    b.extend(5 * S, [entry(0, 5 * S, 500)])
+    made, book = {"a": a, "b": b}, HostBook("host", True)
+    first = stretch(0, 10 * S, 10_000, edge_uj=0)
+    assert not book.covered(first, made, {"a", "b"})
+    got = book.take(first, made, {"a", "b"})
+    assert got.gap is not None
+    assert (got.gap.reason, got.gap.bound_uj, got.entries) == (NOT_KNOWN, 9_000, ())
+    b.extend(30 * S, [entry(5 * S, 30 * S, 2500)])  # its counter bridges: 100 uJ a second all along
+    assert book.covered(stretch(10 * S, 20 * S, 10_000), made, {"a", "b"})
+    got = book.take(stretch(10 * S, 20 * S, 10_000), made, {"a", "b"})
+    assert sum(e.energy_uj for e in got.entries) == 10_000 - 1000 - 1000
+
+
+def test_a_meter_without_its_gpus_is_told_and_not_carried():
+    curve = GpuCurve(0)
+    curve.extend(10 * S, [entry(0, 10 * S, 7_000_000_000)])
+    book = HostBook("host", True, node_gain_ppm=50_000, gpu_gain_ppm=50_000)
+    got = book.take(stretch(0, 10 * S, 3_000_000_000), {"g": curve}, {"g"})
+    assert got.gap is not None
+    assert got.gap.reason == BELOW_GPUS
+    assert book.carried_uj == 0
+
+
+def test_shares_follow_device_time():
+    a, b = GpuCurve(0), GpuCurve(0)
+    a.extend(10 * S, [entry(0, 5 * S, 0, "w", State.ACTIVE), entry(5 * S, 10 * S, 0, "w", State.IDLE)])
+    b.extend(10 * S, [entry(0, 10 * S, 0, "", State.UNHELD)])
+    got = HostBook("host", True).take(stretch(0, 10 * S, 4_000), {"a": a, "b": b}, {"a", "b"})
+    assert {(e.workload, e.state): e.energy_uj for e in got.entries} == {
+        ("w", State.ACTIVE): 1000, ("w", State.IDLE): 1000, ("", State.UNHELD): 2000,
+    }  # fmt: skip
+
+
+def test_a_part_is_booked_whole_and_a_silent_gpus_time_has_no_known_holder():
+    a = GpuCurve(0)
+    a.extend(5 * S, [entry(0, 5 * S, 10**9, "w")])
+    got = HostBook("host/package-0", False).take(stretch(0, 10 * S, 1000), {"a": a}, {"a"})
+    assert {(e.workload, e.state): e.energy_uj for e in got.entries} == {
+        ("w", State.ACTIVE): 500, ("", State.UNKNOWN_HOLDER): 500,
+    }  # fmt: skip
+
+
+def test_a_bridged_stretch_belongs_to_nobody():
+    got = HostBook("host", True).take(stretch(0, 900 * S, 1000, Method.BRIDGED), {}, set())
+    assert [(e.workload, e.state, e.energy_uj) for e in got.entries] == [("", State.GAP, 1000)]
+
+
+def test_the_integration_error_of_the_gpus_is_in_the_bound():
+    """Off at both readings, 100 W in between: a trapezoid sees nothing of it."""
+    curve = GpuCurve(0)
+    for start, uj in ((0, 0), (1, 800_000_000), (9, 0)):
+        end = {0: 1, 1: 9, 9: 10}[start]
+        curve.extend(end * S, [entry(start * S, end * S, uj)])
+    meter = stretch(0, 10 * S, 1_000_000_000, Method.INTEGRATED, edge_uj=0)
+    (booked,) = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
+    assert 2 * booked.edge_uj >= 800_000_000
