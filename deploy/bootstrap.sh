@@ -70,6 +70,7 @@ peers() {
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
     want iptables iptables
+    want tmux tmux
 }
 
 action=${1:-}

@@ -1,0 +1,110 @@
+"""Frames: golden, never wider or higher than the terminal, safe with any name. Anew: python -m tests.wattlens.top.test_draw"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.snapshots import Player
+from tests.wattlens.top.frames import played
+from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw, quantity
+
+GOLDEN = Path(__file__).parents[2] / "golden/top"
+PAGES = {
+    "3-gpus-80x24": (Player(gpus=3), Look(), 80, 24),
+    "8-gpus-80x24": (Player(), Look(), 80, 24),
+    "8-gpus-200x50": (Player(), Look(), 200, 50),
+    "16-gpus-80x24": (Player(gpus=16, extra=3), Look(scroll=9), 80, 24),
+    "16-gpus-2-lost-200x50": (Player(gpus=16, lost={2, 14}), Look(order="power"), 200, 50),
+    "help-80x24": (Player(), Look(help=True), 80, 24),
+    "no-answer-80x24": (Player(), Look(trouble="Connection refused"), 80, 24),
+    "paused-60x12": (Player(), Look(paused=True), 60, 12),
+}
+
+
+def frame(name: str) -> str:
+    player, look, width, height = PAGES[name]
+    return "\n".join("".join(text for _, text in line).rstrip() for line in draw(played(player), look, width, height)) + "\n"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_frame_is_as_it_was_reviewed(name: str) -> None:
+    assert frame(name) == (GOLDEN / f"{name}.txt").read_text(), "look, then: python -m tests.wattlens.top.test_draw"
+
+
+def test_there_is_no_golden_frame_more() -> None:
+    assert {p.stem for p in GOLDEN.iterdir()} == set(PAGES)
+
+
+FACTS = [played(Player(gpus=n, extra=4, lost=lost)) for n, lost in ((3, set[int]()), (8, {1}), (16, {0, 15}))]
+
+
+@given(st.sampled_from(FACTS), st.integers(20, 250), st.integers(3, 70), st.sampled_from(sorted(GPU_ORDERS)),
+       st.integers(0, 99), st.booleans(), st.sampled_from(["", "no answer in time"]))  # fmt: skip
+def test_a_frame_fits_its_terminal(facts, width, height, order, scroll, paused, trouble) -> None:
+    look = Look(order, scroll, paused, trouble=trouble)
+    lines = ["".join(text for _, text in line) for line in draw(facts, look, width, height)]
+    assert len(lines) == height
+    assert max(map(len, lines)) <= width
+    assert clamp(scroll, facts, look, width, height) <= scroll
+
+
+@given(st.text(max_size=40))
+def test_a_name_stays_in_its_column_and_out_of_the_terminal(name: str) -> None:
+    from wattlens.page import printable
+
+    shown = printable(name)
+    facts = FACTS[1]
+    gpus = tuple(replace(g, holders=(shown,)) for g in facts.gpus)
+    workloads = tuple(replace(w, name=shown) for w in facts.workloads)
+    for line in draw(replace(facts, gpus=gpus, workloads=workloads), Look(), 80, 24):
+        text = "".join(t for _, t in line)
+        assert text.isprintable()
+        assert _cells(text) <= 80
+
+
+def _cells(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def test_what_a_style_says_a_word_says() -> None:
+    """Without colours the frame holds the same: every bad or warned line has a word for it."""
+    facts = played(Player(lost={2}))
+    words = ("DOWN", "down:", "XID", "NO FRESH PAGE", "has no", "not in these sums", "COMMITS", "CANNOT", "13")
+    for line in draw(facts, Look(), 200, 50):
+        for style, text in line:
+            assert style not in ("bad", "warn") or any(word in text for word in words), text
+
+
+def test_old_numbers_are_not_shown() -> None:
+    facts = played(Player())
+    text = "\n".join("".join(t for _, t in line) for line in draw(facts, Look(trouble="Connection refused"), 80, 24))
+    assert "NO FRESH PAGE: Connection refused" in text
+    assert "train" not in text
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (None, "-"), (0.0, "0 J"), (1.234, "1.23 J"), (12.34, "12.3 J"), (999.4, "999 J"), (1000.0, "1.00 kJ"),
+    (123_456.0, "123 kJ"), (5e9, "5.00 GJ"),
+])  # fmt: skip
+def test_a_quantity_keeps_three_digits(value: float | None, text: str) -> None:
+    assert quantity(value, "J") == text
+
+
+def _pages() -> Iterator[tuple[str, str]]:
+    return ((name, frame(name)) for name in PAGES)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for old in GOLDEN.iterdir():
+        old.unlink()
+    for page_name, content in _pages():
+        (GOLDEN / f"{page_name}.txt").write_text(content)
+    sys.stdout.write(f"{len(PAGES)} frames in {GOLDEN}\n")

@@ -1,0 +1,107 @@
+"""What top says of pages: rates against the player's truth, absence where there is nothing, no jump when a GPU comes back."""
+
+from dataclasses import replace
+
+import pytest
+
+from energy_agent.core.types import SourceHealth
+from tests.snapshots import CHAT_TOKENS, POWER_W, STEP_S, Player, uuid
+from tests.wattlens.top.frames import T0_NS, page_at, page_of, played
+from wattlens.top.facts import GRAVE, WORDS, History
+
+
+def test_rates_are_those_of_the_player() -> None:
+    facts = played(Player())
+    assert [g.rate_w for g in facts.gpus] == pytest.approx([POWER_W] * 8)
+    assert [g.since_j for g in facts.gpus] == pytest.approx([POWER_W * 5] * 8)
+    assert facts.node.since_j == pytest.approx(POWER_W * 5 * 8)
+    assert (facts.node.power_w, facts.node.boundary) == (POWER_W * 8, "gpu")
+    train, chat = (next(w for w in facts.workloads if w.name == name) for name in ("train", "chat"))
+    assert (train.now_w, train.gpus, train.j_per_token) == (pytest.approx(POWER_W * 6), tuple("012345"), None)
+    assert chat.tokens_per_s == pytest.approx(CHAT_TOKENS["generation"] / STEP_S)
+    assert chat.j_per_token == pytest.approx(POWER_W * STEP_S / CHAT_TOKENS["generation"])
+
+
+def test_of_one_page_there_is_no_rate() -> None:
+    facts = History().add(page_at(Player(), 1000))
+    assert {g.rate_w for g in facts.gpus} == {None}
+    assert {w.now_w for w in facts.workloads} == {None}
+    assert {w.j_per_token for w in facts.workloads} == {None}
+
+
+def test_a_lost_gpu_has_its_reason_and_no_number() -> None:
+    gpu = played(Player(lost={2})).gpus[2]
+    assert (gpu.up, gpu.reason) == (False, "GPU_IS_LOST")
+    readings = [getattr(gpu, name) for name in gpu.__slots__ if name.endswith(("_w", "_hz", "_c", "_b", "_j", "_ratio"))]
+    assert readings == [None] * len(readings)
+
+
+def test_a_gpu_that_comes_back_higher_is_no_burst_of_power() -> None:
+    history = History()
+    history.add(page_at(Player(), 1000))
+    history.add(page_at(Player(lost={6}), 1010))
+    facts = history.add(page_at(Player(), 9010))
+    assert facts.gpus[6].rate_w == pytest.approx(POWER_W)  # both pages of the rate have it: it drew this all the time
+    late = History()
+    late.add(page_at(Player(lost={0}), 1000))
+    facts = late.add(page_at(Player(), 1010))
+    train = next(w for w in facts.workloads if w.name == "train")
+    assert facts.gpus[0].rate_w is None
+    assert train.now_w == pytest.approx(POWER_W * 5)
+
+
+def test_joules_per_token_are_absent_while_a_gpu_of_the_workload_is_silent() -> None:
+    history = History()
+    history.add(page_at(Player(), 1000))
+    for step in (1010, 1020):
+        facts = history.add(page_at(Player(lost={6}), step))
+    assert all(w.j_per_token is None for w in facts.workloads)
+
+
+def test_who_has_ended_holds_nothing() -> None:
+    history, player = History(), Player()
+    for second in range(6):
+        snapshot = player.at(1000 + second * 10, T0_NS + second * 10**9)
+        still = tuple(w if w.workload != "chat" else replace(w, energy_uj=7) for w in snapshot.workloads)
+        facts = history.add(page_of(replace(snapshot, workloads=still), float(second)))
+    assert {w.name: w.held for w in facts.workloads} == {"train": True, "chat": False}
+    assert facts.gpus[6].holders == ()
+
+
+@pytest.mark.parametrize(("reason", "share", "named"), [
+    ("sw_power_cap", 0.3, True), ("sw_power_cap", 0.1, False), ("idle", 0.3, False), ("idle", 0.9, True),
+    ("hw_power_brake", 0.01, True), ("hw_thermal_slowdown", 0.0, False),
+])  # fmt: skip
+def test_a_reason_is_named_by_how_long_it_held(reason: str, share: float, named: bool) -> None:
+    history, player = History(), Player(gpus=3)
+    for second in range(4):
+        snapshot = player.at(1000 + second * 10, T0_NS + second * 10**9)
+        event = {reason: 10**9 + round(second * share * 1e9)}
+        facts = history.add(
+            page_of(replace(snapshot, devices=tuple(replace(d, event_ns=event) for d in snapshot.devices)), second)
+        )
+    assert facts.gpus[0].why == ((WORDS[reason],) if named else ())
+
+
+def test_every_reason_of_the_driver_has_its_word() -> None:
+    from energy_agent.hw.nvml_abi import EVENT_REASONS
+
+    assert set(WORDS) == set(EVENT_REASONS.values())
+    assert set(GRAVE) <= set(WORDS)
+
+
+def test_sources_that_are_down_and_gpus_never_read_are_told() -> None:
+    player = Player(gpus=3)
+    snapshot = player.at(1000)
+    lost = SourceHealth("nvml", False, "index 7", "GPU_IS_LOST")
+    facts = History().add(page_of(replace(snapshot, health=(*snapshot.health, lost)), 0.0))
+    assert facts.node.down == ("tokens: connection refused",)
+    assert [(g.gpu, g.up, g.reason) for g in facts.gpus][-1] == ("7", False, "GPU_IS_LOST")
+    assert (facts.node.gpus, facts.node.gpus_up) == (4, 3)
+
+
+def test_a_ledger_that_cannot_be_written_says_so() -> None:
+    snapshot = Player().at(1000)
+    facts = History().add(page_of(replace(snapshot, ledger=replace(snapshot.ledger, writable=False)), 0.0))
+    assert facts.node.ledger.startswith("CANNOT BE WRITTEN")
+    assert uuid(0) == facts.gpus[0].uuid

@@ -1,0 +1,264 @@
+"""`wattlens top` as a person runs it: on a terminal that changes its size, with keys and signals; printed; without an agent."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from energy_agent.server import Server
+from tests.energy_agent.test_server import Still
+from tests.snapshots import Player
+from tests.support import eventually, free_port, need_program
+
+COMMAND = [sys.executable, "-m", "wattlens", "top"]
+
+
+class Live(Player):
+    """A player that counts with real time."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    player = Live(gpus=16, lost={3})
+    with Server("127.0.0.1", 0, player.now, Still()) as server:
+        yield f"http://127.0.0.1:{server.port}/metrics"
+
+
+class Terminal:
+    """A pseudo terminal with `wattlens top` in it; `seen` is all it wrote."""
+
+    def __init__(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> None:
+        self.ours, theirs = pty.openpty()
+        self.resize(columns, lines)
+        self.mode = termios.tcgetattr(theirs)
+        env = os.environ | {"TERM": "xterm"} | environ
+        self.process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+        self.theirs, self.seen = theirs, ""
+        os.set_blocking(self.ours, False)
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def read(self) -> str:
+        with suppress(BlockingIOError):
+            self.seen += os.read(self.ours, 1 << 16).decode()
+        return self.seen
+
+    def until(self, text: str) -> None:
+        eventually(lambda: text in self.read(), seconds=15)
+
+    def press(self, keys: str) -> None:
+        self.seen = ""
+        os.write(self.ours, keys.encode())
+
+    def ended(self) -> int:
+        eventually(lambda: self.read() is not None and self.process.poll() is not None, seconds=10)
+        self.read()
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def terminal(url: str) -> Iterator[Terminal]:
+    running = Terminal("--url", url)
+    yield running
+    running.close()
+
+
+def given_back(terminal: Terminal) -> bool:
+    mode = termios.tcgetattr(terminal.theirs)
+    return terminal.seen.endswith("\x1b[0m\x1b[?25h\x1b[?1049l") and mode == terminal.mode
+
+
+def test_keys_and_sizes(terminal: Terminal) -> None:
+    terminal.until("DOWN: GPU_IS_LOST")
+    assert "\x1b[?1049h" in terminal.seen
+    terminal.press("s")
+    terminal.until("s sort: power")
+    terminal.press("\x1b[6~")
+    terminal.until("lines ")
+    terminal.press("h")
+    terminal.until("any kernel ran")
+    terminal.press("h")
+    terminal.until("WHY SLOWER")
+    terminal.press("p")
+    terminal.until("PAUSED")
+    terminal.press("\x1b[Zx\x1b")  # keys that mean nothing
+    terminal.seen = ""
+    terminal.resize(200, 50)
+    terminal.process.send_signal(signal.SIGWINCH)
+    terminal.until("H100 80GB HBM3")  # the model needs a wide terminal
+    terminal.press("q")
+    assert terminal.ended() == 0
+    assert given_back(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
+    terminal.until("WHY SLOWER")
+    terminal.process.send_signal(number)
+    assert terminal.ended() == 0
+    assert given_back(terminal)
+
+
+def test_an_agent_that_goes_away_leaves_no_old_number_and_comes_back(url: str) -> None:
+    player, port = Live(gpus=3), free_port()
+    server = Server("127.0.0.1", port, player.now, Still())
+    server.start()
+    terminal = Terminal("--url", f"http://127.0.0.1:{port}", "--interval", "0.3")
+    try:
+        terminal.until("WHY SLOWER")
+        server.stop()
+        terminal.seen = ""
+        terminal.until("NO FRESH PAGE")
+        terminal.until("too old to be shown")
+        terminal.seen = ""
+        server = Server("127.0.0.1", port, player.now, Still())
+        server.start()
+        terminal.until("WHY SLOWER")
+    finally:
+        terminal.close()
+        server.stop()
+
+
+def test_it_gives_the_terminal_back_when_it_breaks(url: str) -> None:
+    """An exception inside the view, of whatever kind."""
+    code = (
+        "import wattlens.top.run as run\n"
+        "from wattlens.cli import main\n"
+        "def broken(*_): raise ZeroDivisionError('broken')\n"
+        "run._pressed = broken\n"
+        f"main(['top', '--url', {url!r}])\n"
+    )
+    ours, theirs = pty.openpty()
+    mode = termios.tcgetattr(theirs)
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+                               env=os.environ | {"TERM": "xterm"})  # fmt: skip
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def look() -> bytes:
+        nonlocal seen
+        with suppress(BlockingIOError):
+            seen += os.read(ours, 1 << 16)
+        return seen
+
+    eventually(lambda: b"WHY SLOWER" in look(), seconds=15)
+    os.write(ours, b"s")
+    _, error = process.communicate(timeout=15)
+    assert b"ZeroDivisionError" in error
+    assert look().endswith(b"\x1b[?25h\x1b[?1049l")
+    assert termios.tcgetattr(theirs) == mode
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_only_where_they_are_wanted(url: str, environ: dict[str, str], coloured: bool) -> None:
+    terminal = Terminal("--url", url, **({"NO_COLOR": ""} | environ))
+    terminal.until("DOWN: GPU_IS_LOST")
+    terminal.close()
+    assert ("\x1b[1;31m" in terminal.seen) == coloured
+    assert "\x1b[33m" not in terminal.seen or coloured
+
+
+def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False,
+                          env=os.environ | environ)  # fmt: skip
+
+
+def test_where_no_terminal_is_it_prints_one_page(url: str) -> None:
+    done = run("--url", url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "15 of 16 GPUs" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_dumb_terminal_gets_one_page(url: str) -> None:
+    terminal = Terminal("--url", url, TERM="dumb")
+    assert terminal.ended() == 0
+    assert "GPU_IS_LOST" in terminal.seen
+    assert "\x1b" not in terminal.seen
+    terminal.close()
+
+
+def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
+    document = json.loads(run("--url", url, "--once", "--json").stdout)
+    assert [gpu["up"] for gpu in document["gpus"]] == [n != 3 for n in range(16)]
+    assert document["gpus"][3]["power_w"] is None
+    process = subprocess.Popen([*COMMAND, "--url", url, "--json", "--interval", "0.2"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+    assert {line["node"]["gpus"] for line in lines} == {16}
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (["--url", "ftp://x"], 2, "--url"), (["--interval", "0"], 2, "--interval"),
+    (["--url", "http://127.0.0.1:1/metrics"], 1, "wattlens agent"),
+    (["--simulate", "/nonexistent", "--url", "http://127.0.0.1:1"], 2, "--url"),
+    (["--simulate", "/nonexistent"], 1, "no simulated node"),
+    (["--user-file", "/nonexistent"], 2, "--user-file"),
+])  # fmt: skip
+def test_what_cannot_be_is_one_line(arguments: list[str], code: int, said: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert said in done.stderr
+
+
+@pytest.mark.peer
+def test_on_tmux_it_looks_as_drawn(url: str) -> None:
+    """A real terminal emulator shows the frame, at two sizes, and the shell again afterwards."""
+    tmux = [need_program("tmux"), "-L", f"wattlens-{os.getpid()}"]
+
+    def ask(*words: str) -> str:
+        return subprocess.run([*tmux, *words], capture_output=True, text=True, timeout=10, check=True).stdout
+
+    command = " ".join([*COMMAND, "--url", url])
+    ask(
+        "-f",
+        "/dev/null",
+        "new-session",
+        "-d",
+        "-x",
+        "80",
+        "-y",
+        "24",
+        f"echo before; TERM=screen {command}; echo after; sleep 60",
+    )
+    try:
+        eventually(lambda: "DOWN: GPU_IS_LOST" in ask("capture-pane", "-p"), seconds=15)
+        screen = ask("capture-pane", "-p").rstrip("\n").split("\n")
+        assert screen[0].startswith("wattlens top")
+        assert screen[-1].startswith("q quit")
+        assert len(screen) == 24
+        ask("resize-window", "-x", "200", "-y", "50")
+        eventually(lambda: ask("capture-pane", "-p").rstrip("\n").count("\n") == 49, seconds=10)
+        eventually(lambda: "H100 80GB HBM3" in ask("capture-pane", "-p"), seconds=10)
+        ask("send-keys", "q")
+        eventually(lambda: "after" in ask("capture-pane", "-p"), seconds=10)
+        screen = ask("capture-pane", "-p")
+        assert "before" in screen
+        assert "wattlens top" not in screen
+    finally:
+        ask("kill-server")
+        time.sleep(0.1)

@@ -1,0 +1,207 @@
+"""`wattlens top`: pages of an agent, once a second, into frames; the GPUs and the driver are never asked.
+
+A thread reads the pages, so that an agent that hangs never stops the keys.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from energy_agent.core.errors import WattlensError
+from wattlens.page import Access, Page, parse, why_not
+from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
+from wattlens.top.facts import History
+from wattlens.top.screen import Screen, can_draw
+
+TIMEOUT_S = 3.0
+STALE_S = 5.0  # older numbers are not shown
+START_S = 20.0
+ONE_PAGE = (100, None)  # columns of what is printed where no terminal is
+
+
+@dataclass(frozen=True, slots=True)
+class TopOptions:
+    """What the command line says."""
+
+    access: Access
+    simulate: Path | None = None
+    once: bool = False
+    as_json: bool = False
+    interval_s: float = 1.0
+
+
+def run_top(options: TopOptions) -> int:
+    """Show it until `q`, a signal, or once.
+
+    Raises:
+        WattlensError: no agent answers at the start.
+        UsageError: the address or a file of the command line is wrong.
+    """
+    with _agent(options) as access:
+        fetch = access.opener()
+        history, first = History(), _first_page(fetch, access.url)
+        if options.as_json or options.once or not can_draw():
+            return _print(options, fetch, history, first, access.url)
+        _live(options, fetch, history, first)
+    return 0
+
+
+def _read(fetch: Callable[[float], bytes]) -> Page:
+    body = fetch(TIMEOUT_S)
+    return parse(body.decode("utf-8"), time.monotonic())
+
+
+def _first_page(fetch: Callable[[float], bytes], url: str) -> Page:
+    """A page; an agent that has only just started gets a few seconds.
+
+    Raises:
+        WattlensError: it does not come.
+    """
+    end_s = time.monotonic() + STALE_S
+    while True:
+        try:
+            return _read(fetch)
+        except (OSError, ValueError) as error:
+            if getattr(error, "code", 0) != 503 or time.monotonic() > end_s:
+                hint = "" if hasattr(error, "code") else "; start one with `wattlens agent` or name it with --url"
+                raise WattlensError(f"no page from an agent at {url}: {why_not(error)}{hint}") from None
+        time.sleep(0.25)
+
+
+def _print(options: TopOptions, fetch: Callable[[float], bytes], history: History, first: Page, url: str) -> int:
+    """One frame, or with --json and without --once a line of JSON every interval."""
+    history.add(first)
+    stream = options.as_json and not options.once
+    while True:
+        # Counters of one page have no rate: the frame is of two.
+        time.sleep(options.interval_s if stream else max(1.5, options.interval_s))
+        try:
+            facts = history.add(_read(fetch))
+        except (OSError, ValueError) as error:
+            raise WattlensError(f"no page from an agent at {url}: {why_not(error)}") from None
+        if options.as_json:
+            print(json.dumps(facts.document(), indent=None if stream else 1, sort_keys=True), flush=True)
+        else:
+            width = os.get_terminal_size().columns if sys.stdout.isatty() else ONE_PAGE[0]
+            print("\n".join("".join(text for _, text in line).rstrip() for line in draw(facts, Look(), width or 80)))
+        if not stream:
+            return 0
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a page every interval in a thread of its own, and rings."""
+
+    fetch: Callable[[float], bytes]
+    interval_s: float
+    ring: Callable[[], None]
+    answers: "queue.SimpleQueue[Page | str]" = field(default_factory=queue.SimpleQueue)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.ended.wait(self.interval_s):
+            try:
+                self.answers.put(_read(self.fetch))
+            except (OSError, ValueError) as error:
+                self.answers.put(why_not(error))
+            if not self.ended.is_set():
+                self.ring()
+
+
+def _live(options: TopOptions, fetch: Callable[[float], bytes], history: History, first: Page) -> None:
+    facts, look, shown_s, fresh = history.add(first), Look(), first.t_s, None
+    with Screen() as screen:
+        reader = _Reader(fetch, options.interval_s, screen.ring)
+        threading.Thread(target=reader.run, name="pages", daemon=True).start()
+        try:
+            while not screen.stopping:
+                columns, lines = screen.size()
+                screen.show(draw(facts, look, columns, lines))
+                for key in screen.wait(1.0):
+                    if key in ("q", "Q"):
+                        return
+                    look = _pressed(look, key, lines)
+                look = replace(look, scroll=clamp(look.scroll, facts, look, columns, lines))
+                trouble = look.trouble
+                while not reader.answers.empty():
+                    answer = reader.answers.get()
+                    trouble = answer if isinstance(answer, str) else ""
+                    if isinstance(answer, Page):
+                        fresh, shown_s = history.add(answer), answer.t_s
+                if time.monotonic() - shown_s > STALE_S + options.interval_s:
+                    trouble = trouble or "no answer in time"
+                elif not look.trouble:
+                    trouble = ""  # a single page that is late is no news
+                look = replace(look, trouble=trouble)
+                if fresh is not None and not look.paused:
+                    facts = fresh
+        finally:
+            reader.ended.set()
+
+
+def _pressed(look: Look, key: str, lines: int) -> Look:
+    """What a key changes; a key that means nothing changes nothing."""
+    steps = {"up": -1, "down": 1, "page_up": 4 - lines, "page_down": lines - 4, "home": -1_000_000, "end": 1_000_000}
+    if key in steps:
+        return replace(look, scroll=max(0, look.scroll + steps[key]))
+    if key == "s":
+        orders = list(GPU_ORDERS)
+        return replace(look, order=orders[(orders.index(look.order) + 1) % len(orders)])
+    if key == "p":
+        return replace(look, paused=not look.paused)
+    if key in ("h", "?"):
+        return replace(look, help=not look.help, scroll=0)
+    return look
+
+
+@contextmanager
+def _agent(options: TopOptions) -> Iterator[Access]:
+    """The agent that is asked: a running one, or for --simulate one of our own that ends with us and leaves nothing.
+
+    Raises:
+        WattlensError: it does not start.
+    """
+    if options.simulate is None:
+        yield options.access
+        return
+    with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
+        log = Path(folder) / "agent.log"
+        command = ["agent", "--simulate", str(options.simulate), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wattlens.companion", str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                process_group=0,  # Ctrl-C is for us
+            )
+        try:
+            yield Access(_url(process, log))
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    end_s = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < end_s:
+        found = [word for word in log.read_text().split() if word.startswith("http://") and word.endswith("/metrics,")]
+        if found:
+            return found[0].rstrip(",")
+        time.sleep(0.05)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    last = lines[-1].removeprefix("wattlens: ") if lines else "it said nothing"
+    raise WattlensError(f"the agent on the simulated node did not start: {last}")
