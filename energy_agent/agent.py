@@ -83,6 +83,7 @@ class Agent:
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["Agent"], None] | None = None
     on_publish: Callable[[Snapshot], None] | None = None
+    web_ok: Callable[[], bool] | None = None
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
     _said: dict[str, str] = field(default_factory=dict)
@@ -180,7 +181,7 @@ class Agent:
             health,
             self.journal.stats(),
             dvfs=self._dvfs,
-            config_reload_ok=self.reload.ok,
+            config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
             config_reload_success_ns=self.reload.success_ns,
             reader_restarts_total=node.restarts_total,
             processes=self._costs(),

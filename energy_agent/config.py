@@ -6,7 +6,7 @@ An unknown key is an error that names the nearest known one; a wrong value names
 import difflib
 import stat
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -108,6 +108,11 @@ class Web(_Section):
     """/metrics, /healthz, /readyz."""
 
     listen: str = Field("127.0.0.1:9479", pattern=_LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
+    bearer_token_file: Path | None = Field(None, description="file with a token that lets a client in; not for everyone to read")
+    probe_listen: str | None = Field(
+        None, pattern=_LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
+    )
 
 
 class DvfsGroup(_Section):
@@ -162,16 +167,25 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return Config()
+    return parse(read(path, "configuration"), str(path))
+
+
+def read(path: Path, what: str) -> bytes:
+    """The bytes of a file of at most MAX_CONFIG_B; `what` it is stands in messages.
+
+    Raises:
+        UsageError: it cannot be read, is a pipe or too large.
+    """
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
-            raise UsageError(f"configuration {path} is a pipe; name a file")
+            raise UsageError(f"{what} {path} is a pipe; name a file")
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG_B + 1)
     except OSError as error:
-        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from None
+        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
     if len(raw) > MAX_CONFIG_B:
-        raise UsageError(f"configuration {path} is larger than {MAX_CONFIG_B} bytes")
-    return parse(raw, str(path))
+        raise UsageError(f"{what} {path} is larger than {MAX_CONFIG_B} bytes")
+    return raw
 
 
 def parse(raw: bytes, name: str = "configuration") -> Config:
@@ -180,6 +194,14 @@ def parse(raw: bytes, name: str = "configuration") -> Config:
     Raises:
         UsageError: not UTF-8, not YAML, an unknown key or a wrong value.
     """
+    return parse_as(Config, raw, name)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
+    """A YAML text as `model`, an empty one as its defaults; raises as `parse` does."""
     try:
         data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
@@ -193,29 +215,32 @@ def parse(raw: bytes, name: str = "configuration") -> Config:
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
     if data is None:
-        return Config()
+        return model()
     if not isinstance(data, dict):
-        raise UsageError(f"{name} must be a mapping of sections such as 'sampling:', not a {type(data).__name__}")
+        sections = ", ".join(f"'{key}:'" for key in list(model.model_fields)[1:3])
+        raise UsageError(f"{name} must be a mapping of sections such as {sections}, not a {type(data).__name__}")
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{name}: {_explain(error)}") from None
+        raise UsageError(f"{name}: {_explain(error, model)}") from None
     except RecursionError:
         raise UsageError(f"{name}: nested too deeply") from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault in one line, and how many more there are."""
     faults = error.errors(include_url=False, include_input=True)
     first = faults[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(first["loc"])
+        known = _keys_beside(model, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         message = f"unknown key {key!r}; {hint}"
     elif first["type"] == "missing":
         message = f"key {key!r} is missing"
+    elif first["type"] == "value_error":  # a check of ours: the message says it all, and secrets stay out of it
+        message = f"key {key!r}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     else:
         message = f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}"
     return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
@@ -227,8 +252,8 @@ def _shown(value: object) -> str:
     return repr(value)[:80] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+def _keys_beside(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    model: Any = root
     for part in location[:-1]:
         if isinstance(part, str) and part in getattr(model, "model_fields", {}):
             model = _model_of(model.model_fields[part].annotation) or model

@@ -3,15 +3,20 @@
 import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+
+from energy_agent.web.tls import say_goodbye
 
 _MAX_LINE_B = 4_096
 _MAX_HEAD_B = 16_384
 _DRAIN_B = 262_144
 _DRAIN_S = 1.0
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+PLAIN = "text/plain; charset=utf-8"
 _REASONS = {
-    200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 414: "URI Too Long",
+    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 414: "URI Too Long", 429: "Too Many Requests",
     431: "Request Header Fields Too Large", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
 }  # fmt: skip
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -88,6 +93,8 @@ class Reader:
         """Say that nothing more is sent and swallow a little of what still comes: a close over unread bytes is a reset, which
         would throw away the answer on its way.
         """
+        with suppress(OSError):
+            say_goodbye(self._client, _DRAIN_S)
         self._client.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + _DRAIN_S
         swallowed = 0
@@ -136,16 +143,33 @@ def parse(head: bytes) -> Request:
     return Request(method, target.partition("?")[0], headers, close=not keep or "close" in options or has_body)
 
 
-def serialize(response: Response, body: bool, close: bool) -> bytes:
-    """The bytes on the wire; `body=False` for HEAD."""
+def send(client: socket.socket, data: bytes, timeout_s: float) -> None:
+    """Send all of it within `timeout_s`, however little the client takes at a time (`sendall` of TLS starts anew each time).
+
+    Raises:
+        OSError: it did not take all in time, or went.
+    """
+    deadline = time.monotonic() + timeout_s
+    view = memoryview(data)
+    while view:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the client does not read")
+        client.settimeout(left_s)
+        view = view[client.send(view) :]
+
+
+def serialize(response: Response, body: bool, close: bool, extra: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """The bytes on the wire; `body=False` for HEAD. A header of `extra` stands in for one of the same name."""
+    instead = {name for name, _ in extra}
+    own = (("X-Content-Type-Options", "nosniff"), *response.headers)
     head = [
         f"HTTP/1.1 {response.status} {_REASONS[response.status]}",
         f"Date: {http_date(time.time())}",
         f"Content-Type: {response.content_type}",
         f"Content-Length: {len(response.body)}",
         "Cache-Control: no-store",
-        "X-Content-Type-Options: nosniff",
-        *(f"{name}: {value}" for name, value in response.headers),
+        *(f"{name}: {value}" for name, value in (*(h for h in own if h[0] not in instead), *extra)),
         f"Connection: {'close' if close else 'keep-alive'}",
     ]
     return "\r\n".join(head).encode("ascii") + b"\r\n\r\n" + (response.body if body else b"")

@@ -1,43 +1,45 @@
-"""The agent's web server: /metrics, /healthz, /readyz and a landing page, over HTTP/1.1.
+"""The agent's web server over HTTP/1.1, plain or TLS: sockets, threads, places and limits. What it shows is in web/pages.
 
 Own and small, because the stock one answers clients one after another while a handshake runs and has no limits. A scrape never
-touches hardware: it gets the body of the newest snapshot, which is built once. Every client has its own thread, a bounded
-request and deadlines; when all places are taken, the client that has been silent longest gives way, so that nobody who only
-holds a connection can keep a scraper out.
+touches hardware: it gets the body of the newest snapshot, which is built once. Every client has its own thread, in which its
+handshake runs too, a bounded request and deadlines. When all places are taken, a client that never got an answer gives way
+before one that did, and the one that has been silent longest first, so that nobody who only holds a connection can keep a
+scraper out. One address has half of the places at most.
 """
 
-import errno
-import html
 import logging
+import math
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 
-from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.core.units import NS_PER_S
-from energy_agent.exposition import Format, negotiate, render
-from energy_agent.http1 import BadRequestError, Reader, Request, Response, serialize
-from energy_agent.page_cache import PageCache
-
-Source = Callable[[], Snapshot | None]
-"""Gives the newest published snapshot, None before the first; must not wait."""
+from energy_agent.http1 import PLAIN, BadRequestError, Reader, Request, Response, send, serialize
+from energy_agent.web import tls
+from energy_agent.web.access import Access, Terms
+from energy_agent.web.auth import Gate
+from energy_agent.web.limits import AddressLimits, owner_of
+from energy_agent.web.listening import listen
+from energy_agent.web.pages import ALL, PROBES, Pages, Source
 
 _log = logging.getLogger(__name__)
-_PLAIN = "text/plain; charset=utf-8"
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Wattlens agent</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}}
-td{{padding-right:1.5rem}}</style></head><body>
-<h1>Wattlens agent</h1><p>{state}</p>
-<table>{facts}</table>
-<ul><li><a href="/metrics">/metrics</a> for Prometheus</li><li><a href="/readyz">/readyz</a> snapshots are taken</li>
-<li><a href="/healthz">/healthz</a> the process lives</li></ul></body></html>
-"""
+_OPEN = Terms()
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    """A connection."""
+
+    end: socket.socket  # the one of TLS once it is shaken
+    owner: str
+    since: float  # since when it has been silent; inf while it is being answered
+    proven: bool = False  # was let in and answered once
 
 
 class Server:
@@ -48,8 +50,13 @@ class Server:
         clock: the clock that snapshots are stamped by.
         stale_after_s: a snapshot older than this is not shown; /metrics and /readyz then answer 503 with the reason.
         connections: clients served at once.
-        request_s: a client has this long to send a request's head once it began, and its first request after it connected.
+        request_s: a client has this long to send a request's head once it began, its first request after it connected, its
+            handshake, and to take an answer.
         idle_s: how long a connection may rest between two requests.
+        access: TLS, credentials and headers; None: plain HTTP for everyone.
+        probes_only: /healthz and /readyz are all there is.
+        arrivals_per_s: new connections of one address each second, and three times as many at once.
+        requests_per_s: requests of one address each second, and twice as many at once.
     """
 
     def __init__(
@@ -62,17 +69,25 @@ class Server:
         connections: int = 64,
         request_s: float = 5.0,
         idle_s: float = 120.0,
+        access: Access | None = None,
+        probes_only: bool = False,
+        arrivals_per_s: float = 100.0,
+        requests_per_s: float = 300.0,
     ) -> None:
         """Nothing is opened before `start`."""
-        self._address, self.port = address, port
-        self._source, self._clock, self._stale_after_s = source, clock, stale_after_s
+        self._address, self.port, self._key = address, port, "web.probe_listen" if probes_only else "web.listen"
+        self._pages = Pages(source, clock, stale_after_s, PROBES if probes_only else ALL)
         self._connections, self._request_s, self._idle_s = connections, request_s, idle_s
-        self._pages = {fmt: PageCache(partial(render, fmt=fmt)) for fmt in Format}
+        self._share = max(1, connections // 2)
+        self._access, self._gate = access, Gate()
+        self._arrivals = AddressLimits(arrivals_per_s, 3 * arrivals_per_s, time.monotonic)
+        self._requests = AddressLimits(requests_per_s, 2 * requests_per_s, time.monotonic)
         self._lock = threading.Lock()
-        self._clients: dict[socket.socket, float] = {}  # since when it has been silent; inf while it is being answered
+        self._clients: set[_Client] = set()
         self._threads: set[threading.Thread] = set()
         self._listener: socket.socket | None = None
         self._stopping = threading.Event()
+        self._quiet_until_s = 0.0
 
     def start(self) -> None:
         """Bind and serve in the background.
@@ -80,23 +95,22 @@ class Server:
         Raises:
             UsageError: the address cannot be bound: in use, not permitted, or not of this machine.
         """
-        self._listener = _listen(self._address, self.port)
-        self.port = int(self._listener.getsockname()[1])
-        self._spawn(self._accept, self._listener)
+        self._listener = listener = listen(self._address, self.port, self._key)
+        self.port = int(listener.getsockname()[1])
+        self._spawn(lambda: self._accept(listener), listener.close)
 
     def published(self, snapshot: Snapshot) -> None:
         """There is a newer snapshot: who scrapes every one finds its page made."""
-        for page in self._pages.values():
-            page.ahead(snapshot)
+        self._pages.published(snapshot)
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Close the listener and every connection, and wait for their threads at most `timeout_s`."""
         with self._lock:
             self._stopping.set()
-            ends = [*self._clients, *([self._listener] if self._listener else [])]
+            ends = [*(client.end for client in self._clients), *([self._listener] if self._listener else [])]
             threads = list(self._threads)
-        for end in ends:
-            _hang_up(end)
+            for end in ends:
+                _hang_up(end)
         deadline = time.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -108,15 +122,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _spawn(self, target: Callable[[socket.socket], None], end: socket.socket) -> None:
+    def _spawn(self, work: Callable[[], None], end: Callable[[], None]) -> None:
         def run() -> None:
             try:
-                target(end)
+                work()
             finally:
                 with self._lock:
-                    self._clients.pop(end, None)
                     self._threads.discard(thread)
-                end.close()
+                end()
 
         thread = threading.Thread(target=run, name="web", daemon=True)
         with self._lock:
@@ -124,133 +137,126 @@ class Server:
         try:
             thread.start()
         except RuntimeError as error:  # no thread to be had: this client is lost, the server is not
-            _log.warning("cannot serve a client: %s", error)
+            self._seldom("cannot serve a client: %s", error)
             with self._lock:
-                self._clients.pop(end, None)
                 self._threads.discard(thread)
-            end.close()
+            end()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping.is_set():
             try:
-                client, _ = listener.accept()
+                end, address = listener.accept()
             except OSError as error:
                 if self._stopping.is_set():
                     return
                 _log.warning("cannot accept a client: %s", error)  # out of file descriptors: it will pass
                 time.sleep(0.1)
                 continue
+            client = _Client(end, owner_of(str(address[0])), time.monotonic())
+            if self._arrivals.take(client.owner):
+                with suppress(OSError):  # a reset: nothing of it stays
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                end.close()
+                continue
             with self._lock:
                 if self._stopping.is_set():
-                    client.close()
+                    end.close()
                     return
-                if len(self._clients) >= self._connections:
-                    silent = min(self._clients, key=self._clients.__getitem__)
-                    del self._clients[silent]
-                    _hang_up(silent)
-                self._clients[client] = time.monotonic()
-            self._spawn(self._serve, client)
+                self._make_place(client.owner)
+                self._clients.add(client)
+            self._spawn(lambda client=client: self._serve(client), lambda client=client: self._forget(client))  # type: ignore[misc]
 
-    def _serve(self, client: socket.socket) -> None:
-        # A TLS handshake belongs here, in the client's own thread, under the same deadline.
-        reader = Reader(client)
-        wait_s = self._request_s
+    def _make_place(self, owner: str) -> None:
+        """Called with the lock."""
+        rivals = [client for client in self._clients if client.owner == owner]
+        if len(rivals) < self._share:
+            rivals = list(self._clients) if len(self._clients) >= self._connections else []
+        if rivals:
+            loser = min(rivals, key=lambda client: (client.proven, client.since))
+            self._clients.discard(loser)
+            _hang_up(loser.end)
+
+    def _forget(self, client: _Client) -> None:
+        with self._lock:
+            self._clients.discard(client)
+            client.end.close()
+
+    def _terms(self) -> Terms:
+        return self._access.terms() if self._access is not None else _OPEN
+
+    def _serve(self, client: _Client) -> None:
         with suppress(OSError):  # the client went, was silent for too long, or the server stops
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self._secured(client, self._terms()):
+                return
+            reader = Reader(client.end)
+            wait_s = self._request_s
             while not self._stopping.is_set():
                 try:
                     request = reader.request(wait_s, self._request_s)
                 except BadRequestError as bad:
-                    client.sendall(serialize(Response(bad.status, _PLAIN, f"{bad}\n".encode()), body=True, close=True))
+                    self._send(client, Response(bad.status, PLAIN, f"{bad}\n".encode()), body=True, close=True)
                     reader.drain()
                     return
                 if request is None:
                     return
-                self._mark(client, float("inf"))
-                response = self._answer(request)
-                client.settimeout(self._request_s)
-                client.sendall(serialize(response, body=request.method != "HEAD", close=request.close))
-                if request.close:
+                client.since = math.inf
+                terms = self._terms()
+                response = self._answer(request, client.owner, terms)
+                close = request.close or response.status in (401, 429)
+                self._send(client, response, request.method != "HEAD", close, terms.headers)
+                if close:
                     reader.drain()
                     return
-                self._mark(client, time.monotonic())
-                wait_s = self._idle_s
+                client.proven = client.proven or response.status == 200
+                client.since, wait_s = time.monotonic(), self._idle_s
 
-    def _mark(self, client: socket.socket, since: float) -> None:
-        with self._lock:
-            if client in self._clients:
-                self._clients[client] = since
+    def _secured(self, client: _Client, terms: Terms) -> bool:
+        """Speak TLS where the terms say so; False where the client cannot."""
+        if terms.context is None:
+            return True
+        with self._lock:  # who hangs up finds the socket that is open
+            client.end = secure = terms.context.wrap_socket(client.end, server_side=True, do_handshake_on_connect=False)
+        try:
+            tls.handshake(secure, terms.tls, self._request_s)
+        except OSError as error:
+            self._seldom("TLS with %s failed: %s", client.owner, error)
+            if tls.speaks_http(error):
+                with self._lock:
+                    client.end = socket.socket(fileno=secure.detach())
+                self._send(client, Response(400, PLAIN, b"this port speaks HTTPS\n"), body=True, close=True)
+                Reader(client.end).drain()
+            return False
+        return True
 
-    def _answer(self, request: Request) -> Response:
-        handlers = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready, "/": self._landing}
-        handler = handlers.get(request.path)
-        if handler is None:
-            return Response(404, _PLAIN, f"there is: {' '.join(sorted(handlers))}\n".encode())
-        if request.method not in ("GET", "HEAD"):
-            return Response(405, _PLAIN, b"GET or HEAD\n", (("Allow", "GET, HEAD"),))
-        return handler(request)
+    def _send(
+        self, client: _Client, response: Response, body: bool, close: bool, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        send(client.end, serialize(response, body, close, headers), self._request_s)
 
-    def _trouble(self, snapshot: Snapshot | None) -> str:
-        """Why there is nothing fit to show, or ''."""
-        if snapshot is None:
-            return "no snapshot has been taken yet"
-        age_s = (self._clock.utc_ns() - snapshot.t_ns) / NS_PER_S
-        return f"the last snapshot is {age_s:.0f} s old" if age_s > self._stale_after_s else ""
+    def _answer(self, request: Request, owner: str, terms: Terms) -> Response:
+        wait_s = self._requests.take(owner) or terms.wait_s()
+        if wait_s:
+            return _later(wait_s)
+        verdict = self._gate.judge(terms.credentials, request.headers.get("authorization", ""), owner)
+        if verdict.status == 429:
+            return _later(verdict.wait_s)
+        if verdict.status != 200:
+            return Response(verdict.status, PLAIN, b"who are you?\n", terms.credentials.challenge)
+        return self._pages.answer(request)
 
-    def _metrics(self, request: Request) -> Response:
-        snapshot = self._source()
-        trouble = self._trouble(snapshot)
-        if snapshot is None or trouble:
-            return Response(503, _PLAIN, f"{trouble}\n".encode())
-        fmt = negotiate(request.headers.get("accept", ""))
-        return Response(200, fmt.value, self._pages[fmt].body(snapshot))
-
-    def _health(self, _: Request) -> Response:
-        return Response(200, _PLAIN, b"ok\n")
-
-    def _ready(self, _: Request) -> Response:
-        trouble = self._trouble(self._source())
-        return Response(503 if trouble else 200, _PLAIN, f"{trouble or 'ok'}\n".encode())
-
-    def _landing(self, _: Request) -> Response:
-        snapshot = self._source()
-        facts: dict[str, str] = {}
-        if snapshot is not None:
-            identity = snapshot.identity
-            up = sum(view.up for view in snapshot.devices)
-            facts = {"Version": identity.version, "Cluster": identity.cluster, "Node": identity.node}
-            facts["GPUs"] = f"{up} of {len(snapshot.devices)} answer" + (" (simulated hardware)" if identity.simulated else "")
-        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
-        state = html.escape(f"Not ready: {trouble}." if (trouble := self._trouble(snapshot)) else "Ready.")
-        page = _PAGE.format(state=state, facts=rows).encode("utf-8", "replace")
-        policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        return Response(200, "text/html; charset=utf-8", page, (policy,))
+    def _seldom(self, message: str, *values: object) -> None:
+        """Log, but not as often as a stranger likes."""
+        if time.monotonic() >= self._quiet_until_s:
+            self._quiet_until_s = time.monotonic() + 10.0
+            _log.warning(message, *values)
 
 
-def _listen(address: str, port: int) -> socket.socket:
-    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {where}: {error.strerror}; set web.listen to an address of this machine") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(target)
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        todo = "stop the program that holds it or set web.listen to another address and port"
-        if error.errno == errno.EACCES:
-            todo = "ports below 1024 are root's; set web.listen to a higher one"
-        raise UsageError(f"cannot listen on {where}: {reason}; {todo}") from None
-    return listener
+def _later(wait_s: float) -> Response:
+    return Response(429, PLAIN, b"too many requests\n", (("Retry-After", str(max(1, math.ceil(wait_s)))),))
 
 
 def _hang_up(end: socket.socket) -> None:
-    """Wake the thread that waits on the socket; it closes it."""
+    """Wake the thread that waits on the socket; it closes it. Below TLS, whose state is that thread's."""
     with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(end, socket.SHUT_RDWR)

@@ -52,6 +52,7 @@ PURE = (
 )  # fmt: skip
 ONE_HOME = {
     "pynvml": {"energy_agent/hw/nvml_real.py"},
+    "bcrypt": None,
     "codecarbon": None,
     "duckdb": None,
     "pyarrow": None,

@@ -17,7 +17,7 @@ from energy_agent import config as configuration
 from energy_agent.accounting import Accountant
 from energy_agent.agent import Agent
 from energy_agent.clock import clock_for
-from energy_agent.config import Config
+from energy_agent.config import Config, Web
 from energy_agent.core.errors import UsageError
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
@@ -30,6 +30,7 @@ from energy_agent.sampling import Sampler
 from energy_agent.server import Server
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
+from energy_agent.web.access import Access
 
 log = logging.getLogger("wattlens")
 
@@ -42,6 +43,7 @@ class AgentOptions:
     state: Path | None = None
     listen: str | None = None
     simulate: Path | None = None
+    web_config: Path | None = None
 
 
 def default_state_dir() -> Path:
@@ -61,15 +63,21 @@ def run_agent(options: AgentOptions) -> int:
         stack.enter_context(_owned(state))
         agent = build_agent(config, options, state)
         address, port = split_listen(options.listen or config.web.listen)
-        server = Server(address, port, lambda: agent.snapshot, agent.clock)
+        access = Access(_web(config, options))
+        server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
-        agent.on_reload = lambda a: _reload(a, options)
+        agent.on_reload = lambda a: _reload(a, options, access)
+        agent.web_ok = lambda: access.ok
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
         server.start()
         stack.callback(server.stop)
-        log.info("wattlens %s: http://%s:%d/metrics, state in %s", wattlens.__version__, address, server.port, state)
+        if config.web.probe_listen is not None:
+            at = split_listen(config.web.probe_listen)
+            stack.enter_context(Server(*at, lambda: agent.snapshot, agent.clock, connections=16, probes_only=True))
+        scheme = "http" if access.terms().context is None else "https"
+        log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
         agent.run()
     return 0
 
@@ -149,12 +157,25 @@ def _reader_options(config: Config, environ: Mapping[str, str]) -> ReaderOptions
     return ReaderOptions(period_ns, max(period_ns, NS_PER_S), holders_ns, environ)
 
 
-def _reload(agent: Agent, options: AgentOptions) -> None:
-    """Take over what can change while the agent runs: the token servers. The rest needs a restart, and says so."""
+def _web(config: Config, options: AgentOptions) -> Web:
+    """The section as the command line has it."""
+    web, told = config.web, {"listen": options.listen, "config_file": options.web_config}
+    return web.model_copy(update={key: value for key, value in told.items() if value is not None})
+
+
+def _reload(agent: Agent, options: AgentOptions, access: Access) -> None:
+    """Take over what can change while the agent runs: token servers, certificates, credentials. The rest waits, and says so."""
     if options.config is None:
-        raise UsageError("the agent was started without --config, so there is nothing to reload")
+        if options.web_config is None:
+            raise UsageError("the agent was started without --config, so there is nothing to reload")
+        access.configure(_web(agent.config, options))
+        return
     fresh = configuration.load(options.config)
+    access.configure(_web(fresh, options))
     agent.tokens.configure(fresh.tokens)
+    # What of `web` was taken over needs no restart.
+    own = {key: getattr(agent.config.web, key) for key in ("config_file", "bearer_token_file")}
+    fresh = fresh.model_copy(update={"web": fresh.web.model_copy(update=own)})
     kept = fresh.model_copy(update={"tokens": agent.config.tokens})
     changed = [name for name in type(fresh).model_fields if getattr(kept, name) != getattr(agent.config, name)]
     if changed:

@@ -29,6 +29,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--listen", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
     parser.add_argument(
+        "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
+    )
+    parser.add_argument(
         "--simulate",
         type=Path,
         metavar="DIR",
@@ -50,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
             from energy_agent.sim.node import default_directory
 
             simulate = default_directory()
-        return run_agent(AgentOptions(args.config, args.state, args.listen, simulate))
+        return run_agent(AgentOptions(args.config, args.state, args.listen, simulate, args.web_config))
     from energy_agent.release import RELEASE_FILE, request
 
     seconds = _seconds(args.duration) if args.action == "release" else 0

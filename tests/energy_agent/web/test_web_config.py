@@ -1,0 +1,211 @@
+"""The web-config reader, side by side with promtool on the same files."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.web import tls, web_config
+from tests.certificates import Authority
+from tests.support import need_program
+
+HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
+PAIR = "cert_file: server.pem, key_file: server.key"
+
+
+def tls_of(more: str) -> str:
+    return f"tls_server_config: {{{PAIR}, {more}}}"
+
+
+GOOD = [
+    "",
+    "{}",
+    "tls_server_config:",
+    "tls_server_config: {min_version: TLS13}",
+    f"tls_server_config: {{{PAIR}}}",
+    tls_of("client_auth_type: NoClientCert"),
+    tls_of("client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem"),
+    tls_of("client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem"),
+    tls_of("client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem, client_allowed_sans: [prometheus]"),
+    tls_of("min_version: TLS13"),
+    tls_of("min_version: TLS12, max_version: TLS12, cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]"),
+    tls_of("cipher_suites: [TLS_AES_128_GCM_SHA256]"),
+    tls_of("cipher_suites: [TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA]"),
+    tls_of("prefer_server_cipher_suites: false"),
+    tls_of("prefer_server_cipher_suites: yes"),
+    tls_of("curve_preferences: [X25519]"),
+    tls_of("curve_preferences: [CurveP384]"),
+    "http_server_config: {http2: true}",
+    "http_server_config: {http2: false, headers: {X-Frame-Options: deny, X-Content-Type-Options: nosniff}}",
+    "http_server_config: {headers: {X-XSS-Protection: '0', Content-Security-Policy: \"default-src 'none'\"}}",
+    f"tls_server_config: {{{PAIR}}}\nhttp_server_config: {{headers: {{Strict-Transport-Security: max-age=300}}}}",
+    f"basic_auth_users: {{a: {HASH}, b: {HASH}}}",
+    f"basic_auth_users: {{a: {HASH.replace('2y', '2b')}}}",
+]
+BAD = [
+    "[1]",
+    "a: b: c",
+    "basic_auth_user: {}",
+    "basic_auth_users: {a: plain}",
+    "basic_auth_users: {a: ''}",
+    "basic_auth_users: {a: 1}",
+    f"basic_auth_users: {{a: {HASH[:-5]}}}",
+    f"basic_auth_users: {{a: {HASH.replace('$10$', '$32$')}}}",
+    f"basic_auth_users: {{a: {HASH.replace('$10$', '$03$')}}}",
+    "tls_server_config: {cert_file: server.pem}",
+    "tls_server_config: {key_file: server.key}",
+    "tls_server_config: {client_auth_type: NoClientCert}",
+    "tls_server_config: {cert_file: none.pem, key_file: server.key}",
+    "tls_server_config: {cert_file: server.pem, key_file: none.key}",
+    "tls_server_config: {cert_file: server.key, key_file: server.pem}",
+    "tls_server_config: {cert_file: server.pem, key_file: other.key}",
+    "tls_server_config: {cert_file: server.pem, key_file: locked.key}",
+    tls_of("client_auth_type: Bogus"),
+    tls_of("client_ca_file: ca.pem"),
+    tls_of("client_auth_type: NoClientCert, client_ca_file: ca.pem"),
+    tls_of("client_auth_type: RequireAndVerifyClientCert, client_ca_file: none.pem"),
+    tls_of("min_version: SSL3"),
+    tls_of("cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA]"),
+    tls_of("cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]"),
+    tls_of("curve_preferences: [X448]"),
+    tls_of("prefer_server_cipher_suites: maybe"),
+    tls_of("nonsense: 1"),
+    "http_server_config: {headers: {X-Foo: bar}}",
+    "http_server_config: {headers: {x-frame-options: deny}}",
+    "http_server_config: {headers: {X-Frame-Options: DENY}}",
+    "http_server_config: {headers: {X-Content-Type-Options: ''}}",
+]
+STRICTER = {
+    # promtool takes these; here they could not be kept as they are written, or let everyone or nobody in.
+    tls_of("client_auth_type: RequestClientCert"): "let anyone in",
+    tls_of("client_auth_type: RequireAnyClientCert"): "one made up too",
+    tls_of("client_auth_type: RequireClientCert"): "one made up too",
+    tls_of("client_auth_type: RequireAndVerifyClientCert"): "needs client_ca_file",
+    tls_of("client_auth_type: RequireAndVerifyClientCert, client_ca_file: server.key"): "no certificate in PEM",
+    tls_of("client_allowed_sans: [prometheus]"): "client_allowed_sans needs client_auth_type RequireAndVerifyClientCert",
+    tls_of("min_version: TLS10"): "not spoken here",
+    tls_of("max_version: TLS11"): "not spoken here",
+    tls_of("min_version: TLS13, max_version: TLS12"): "nobody could connect",
+    tls_of("max_version: TLS12, cipher_suites: [TLS_AES_128_GCM_SHA256]"): "nobody could connect",
+    "http_server_config: {headers: {Strict-Transport-Security: max-age=300}}": "without tls_server_config",
+    'http_server_config: {headers: {Content-Security-Policy: "a\\r\\nSet-Cookie: b"}}': "characters",
+    f"basic_auth_users: {{a: {HASH}junk}}": "no bcrypt hash",
+    f"basic_auth_users: {{a: {HASH.replace('$10$', '$31$')}}}": "would take seconds",
+    f"basic_auth_users: {{'a:b': {HASH}}}": "colon",
+    f"basic_auth_users: {{a: &h {HASH}, b: *h}}": "alias",
+}
+NEWER = [
+    # Of later toolkits than that of an old promtool.
+    "rate_limit: {interval: 1s, burst: 20}",
+    "rate_limit: {interval: 1m30s, burst: 1}",
+    "rate_limit: {interval: 0, burst: 0}",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    authority = Authority(tmp_path_factory.mktemp("web"))
+    authority.issue("server", "IP:127.0.0.1")
+    authority.issue("other", "IP:127.0.0.1")
+    key = authority.folder / "server.key"
+    locked = ["openssl", "pkcs8", "-topk8", "-in", str(key), "-out", str(key.with_name("locked.key")), "-passout", "pass:x1234"]
+    subprocess.run(locked, check=True, capture_output=True, timeout=60)
+    return authority.folder
+
+
+def ours(text: str, folder: Path) -> str:
+    """'' where the file is taken, else the one line that says why not."""
+    path = folder / "web.yml"
+    path.write_text(text)
+    try:
+        server = web_config.load(path).tls_server_config
+        if server.enabled:
+            tls.context_of(server)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def promtool(text: str, folder: Path) -> bool:
+    path = folder / "web.yml"
+    path.write_text(text)
+    command = [need_program("promtool"), "check", "web-config", str(path)]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_can_be_kept_is_taken(text: str, folder: Path) -> None:
+    assert ours(text, folder) == ""
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_wrong_is_one_line(text: str, folder: Path) -> None:
+    line = ours(text, folder)
+    assert line
+    assert "\n" not in line
+    assert HASH not in line
+
+
+@pytest.mark.parametrize("text", STRICTER)
+def test_what_cannot_be_kept_is_refused_with_its_reason(text: str, folder: Path) -> None:
+    assert STRICTER[text] in ours(text, folder)
+
+
+@pytest.mark.parametrize("text", NEWER)
+def test_keys_of_later_toolkits_are_taken(text: str, folder: Path) -> None:
+    assert ours(text, folder) == ""
+
+
+@pytest.mark.prometheus
+def test_promtool_agrees_on_every_file(folder: Path) -> None:
+    assert [text for text in GOOD if not promtool(text, folder)] == []
+    assert [text for text in BAD if promtool(text, folder)] == []
+    assert [text for text in STRICTER if not promtool(text, folder) and "allowed_sans" not in text] == []
+
+
+def test_inline_certificates(folder: Path) -> None:
+    def inline(name: str) -> str:
+        return "\n".join(f"    {line}" for line in (folder / name).read_text().splitlines())
+
+    text = f"tls_server_config:\n  cert: |\n{inline('server.pem')}\n  key: |\n{inline('server.key')}\n"
+    assert ours(text, folder) == ""
+    assert "are both set" in ours(text + "  cert_file: server.pem\n", folder)
+    assert "PRIVATE" not in repr(web_config.parse(text.encode()))
+
+
+def test_paths_are_relative_to_the_file(folder: Path) -> None:
+    path = folder / "web.yml"
+    path.write_text(f"tls_server_config: {{{PAIR}}}")
+    assert web_config.load(path).tls_server_config.cert_file == folder / "server.pem"
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("1s", 1.0), ("100ms", 0.1), ("1m30s", 90.0), ("0", 0.0), (1_000_000, 0.001)]
+)
+def test_durations_are_those_of_go(interval: str | int, seconds: float) -> None:
+    web = web_config.parse(f"rate_limit: {{interval: {interval!r}, burst: 1}}".encode())
+    assert web.rate_limit.interval_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["1x", "s", "-1s", "2h", "1 s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError, match="interval"):
+        web_config.parse(f"rate_limit: {{interval: '{text}', burst: 1}}".encode())
+
+
+def test_cipher_names_are_those_of_openssl() -> None:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    suites = [s for s in web_config.Suite.__args__ if "_WITH_" in s]  # type: ignore[attr-defined]
+    for suite in suites:
+        context.set_ciphers(tls._openssl_name(suite))
+        assert [c["name"] for c in context.get_ciphers() if c["protocol"] != "TLSv1.3"] == [tls._openssl_name(suite)]
+    assert len(suites) == 10
+
+
+def test_names_of_a_certificate_are_written_as_go_writes_them() -> None:
+    certificate = {"subjectAltName": (("DNS", "a"), ("IP Address", "2001:DB8:0:0:0:0:0:1"), ("email", "x@y"), ("URI", "u:v"))}
+    assert tls.names_of(certificate) == {"a", "2001:db8::1", "x@y", "u:v"}
+    assert tls.names_of({}) == set()
