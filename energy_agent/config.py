@@ -71,6 +71,9 @@ class NvmlSource(_Section):
         0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
     )
     calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
+    sensor_profile: Path | None = Field(
+        None, description="what `wattlens doctor --sensors --json` measured, in place of what is assumed of a board's counter"
+    )
 
 
 class Sources(_Section):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap
@@ -22,15 +23,18 @@ TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
 
 
 class SensorFor:
-    """What the meter may assume of a device, by its generation."""
+    """What the meter may assume of a device: as measured on it, or on a board of its name, else by its generation."""
 
-    def __init__(self, gap_ns: int) -> None:
+    def __init__(self, gap_ns: int, measured_tick_ns: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`measured_tick_ns` is the longest tick by UUID and by product name (sensor_file)."""
         self._gap_ns = gap_ns
+        self._measured = measured_tick_ns
 
     def __call__(self, info: DeviceInfo) -> Sensor:
         """The sensor of a device."""
         limit_mw = info.power_limit_max_mw or UNKNOWN_POWER_MAX_MW
-        return Sensor(TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
+        tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
+        return Sensor(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)

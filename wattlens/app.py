@@ -27,6 +27,7 @@ from energy_agent.ledger.journal import Journal
 from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.reader_process import ReaderOptions
 from energy_agent.sampling import Sampler
+from energy_agent.sensor_file import tick_ns_by_board
 from energy_agent.server import Server
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
@@ -89,7 +90,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     simulated = options.simulate is not None
     identity = Identity(
         cluster=config.node.cluster,
-        node=_node_name(config),
+        node=node_name(config),
         boot_id=clock.boot_id(),
         version=wattlens.__version__,
         simulated=simulated,
@@ -110,7 +111,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     accountant = Accountant(
         identity,
         ProcessHolders(procfs),
-        SensorFor(gap_threshold_ns(period_ns)),
+        SensorFor(gap_threshold_ns(period_ns), tick_ns_by_board(nvml.sensor_profile) if nvml.sensor_profile else {}),
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
     )
@@ -128,7 +129,8 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     return agent
 
 
-def _node_name(config: Config) -> str:
+def node_name(config: Config) -> str:
+    """The node's name: of the file, else $NODE_NAME, else the host name; raises UsageError."""
     name = config.node.name or os.environ.get("NODE_NAME") or socket.gethostname()
     if not re.fullmatch(configuration.NAME, name) or name.endswith("\n"):
         origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"

@@ -199,6 +199,19 @@ class RealNvml(FrequentCalls):
         """Unlock the clock of the SMs. Root."""
         self._call("nvmlDeviceResetGpuLockedClocks", device)
 
+    def ask(self, getter: str, *arguments: Any) -> Any:
+        """The answer of a getter by its name in nvml.h, as pynvml gives it: to record what a node answers, not to read it.
+
+        Raises:
+            ValueError: it is no getter, so it might change something.
+            NvmlError: FUNCTION_NOT_FOUND where this pynvml does not have it, or what NVML answers.
+        """
+        if not getter.startswith(("nvmlDeviceGet", "nvmlSystemGet")):
+            raise ValueError(f"{getter} is no getter of a device or of the system")
+        if not hasattr(self._nvml, getter):
+            raise NvmlError(nvml_abi.FUNCTION_NOT_FOUND, getter)
+        return self._call(getter, *arguments)
+
     def _call(self, name: str, *arguments: Any) -> Any:
         try:  # written out: a context manager costs more than most of these calls
             return getattr(self._nvml, name)(*arguments)

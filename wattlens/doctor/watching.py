@@ -1,0 +1,84 @@
+"""Counter and instant power of every GPU, asked as often as the driver answers, kept where they change."""
+
+from collections.abc import Callable, Mapping
+
+from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
+from energy_agent.hw import nvml_abi as abi
+from energy_agent.hw.nvml_abi import Nvml, NvmlError
+from energy_agent.metering.sensor_profile import Change
+
+PAUSE_S = 0.0005
+_IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
+
+
+class Watched:
+    """One GPU under watch. `reason` is why there is no counter; `instant` is whether power is the instant one."""
+
+    def __init__(self, nvml: Nvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
+        """Nothing is asked yet."""
+        self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
+        self.changes: list[Change] = []
+        self.reason = ""
+        self.instant = True
+        self._seen_ns = 0
+
+    def look(self) -> bool:
+        """Read once; whether the counter has moved. Raises NvmlError where the GPU does not answer."""
+        before_ns = self._clock.boot_ns()
+        self._mark("GetFieldValues")
+        energy, power = self._nvml.field_values(self._handle, _IDS)
+        energy_mj = energy.value if energy.code == abi.SUCCESS else self._older(self._nvml.total_energy_mj)
+        power_mw: int | None = power.value
+        if power.code != abi.SUCCESS:
+            self.instant = False
+            power_mw = self._older(self._nvml.power_usage_mw)
+        by_ns = self._clock.boot_ns()
+        if energy_mj is None:
+            self.reason = self.reason or "no energy counter"
+            return False
+        last = self.changes[-1] if self.changes else None
+        moved = last is None or last.energy_mj != energy_mj
+        if last is None or moved or last.power_mw != power_mw:
+            self.changes.append(Change(self._seen_ns or before_ns, by_ns, energy_mj, power_mw))
+        self._seen_ns = before_ns
+        return moved
+
+    def forget(self) -> None:
+        """Start anew: nothing was read for a while."""
+        self.changes.clear()
+        self._seen_ns = 0
+
+    def _older(self, ask: Callable[[object], int]) -> int | None:
+        try:
+            return ask(self._handle)
+        except NvmlError as error:
+            if error.code in (abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND):
+                return None
+            raise
+
+
+def watch(
+    watched: Mapping[int, Watched],
+    clock: Clock,
+    seconds: float,
+    *,
+    at: Callable[[int], None] = lambda _: None,
+    idle: Callable[[], None] = lambda: None,
+    pause_s: float = PAUSE_S,
+) -> dict[int, str]:
+    """Look at all in turn for `seconds`; `at` is told each index before, `idle` before a pause. Returns who was lost, why."""
+    lost: dict[int, str] = {}
+    end_ns = clock.boot_ns() + round(seconds * NS_PER_S)
+    while clock.boot_ns() < end_ns and len(lost) < len(watched):
+        for index, each in watched.items():
+            if index in lost:
+                continue
+            at(index)
+            try:
+                each.look()
+            except NvmlError as error:
+                lost[index] = error.name
+        idle()
+        clock.sleep(pause_s)
+    return lost
