@@ -4,10 +4,11 @@ Publish only after commit: what is on /metrics is in the journal, so a counter n
 cannot be written the rows wait, and are committed whole as soon as that is possible again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.booked import Booked, DeviceEnergy
+from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
@@ -29,6 +30,8 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
+from energy_agent.node_account import NODE_STATE, NodeAccount
+from energy_agent.node_views import with_host
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
 from energy_agent.sources.tokens._reading import TOKEN_STATE
@@ -50,7 +53,9 @@ class Accountant:
         sensor_for: SensorFor,
         gain_uncertainty: Mapping[str, float],
         default_gain_uncertainty: float,
+        node: NodeAccount | None = None,
     ) -> None:
+        self._node = node
         self._identity = identity
         self._holders = holders
         self._sensor_for = sensor_for
@@ -76,7 +81,7 @@ class Accountant:
         unreadable = []
         self._facts = {fact.workload: fact for fact in sorted(facts, key=lambda f: f.since_ns)}
         for uuid, text in states.items():
-            if uuid.startswith((TOKEN_STATE, INFO_STATE)):
+            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE)):
                 continue
             try:
                 info = states.get(INFO_STATE + uuid, "")
@@ -86,6 +91,10 @@ class Accountant:
             except ValueError:
                 unreadable.append(uuid)
         self._committed_states = dict(states)
+        try:
+            self._restore_node()
+        except ValueError:
+            unreadable.append("the node")
         self._booked = Booked.of(totals, self._facts.values())
         return unreadable
 
@@ -110,11 +119,36 @@ class Accountant:
             entries, gap = account.feed(sample, self._identity.boot_id)
             if sample.uuid not in self._committed_states:
                 self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
+            if self._node is not None:
+                self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
             for entry in entries:
                 self._pending.add(entry)
             if gap is not None:
                 self._pending.gaps.append(gap)
         return any(self._holders.gone(pid) for pid, _ in held)
+
+    def add_node(
+        self,
+        readings: Iterable[tuple[str, tuple[NodeReading, ...]]],
+        infos: Mapping[str, DeviceInfo],
+        now_boot_ns: int,
+        gpus: Set[str],
+    ) -> dict[str, str]:
+        """Book what the meters of the node read, as far as these GPUs are booked; returns the meters that are not believed."""
+        if self._node is None:
+            return {}
+        for source, rows in readings:
+            self._pending.devices += self._node.feed(source, rows, infos)
+        entries, gaps = self._node.settle(now_boot_ns, gpus)
+        self._pending.entries += entries
+        self._pending.gaps += gaps
+        return self._node.faults
+
+    def _restore_node(self) -> None:
+        if self._node is not None:
+            meters = {u: a.meter for u, a in self._accounts.items() if a.meter is not None}
+            booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
+            self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str]) -> None:
         """Book tokens, and where the counters stood that they came from."""
@@ -129,6 +163,8 @@ class Accountant:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
         self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
+        if self._node is not None:
+            self._states[NODE_STATE] = self._node.dump()
         infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
         return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states | infos)
 
@@ -141,11 +177,14 @@ class Accountant:
             return
         for uuid, account in self._accounts.items():
             account.step_back(self._committed_states[uuid])
+        self._restore_node()
 
     def committed(self) -> None:
         """The batch is in the journal: now it counts."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
+        if self._node is not None:
+            self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         self._booked.add(p.entries, p.gaps, p.tokens)
@@ -170,7 +209,7 @@ class Accountant:
         self._seen_ns = shown = {w: seen for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked
-        return Snapshot(
+        snapshot = Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
             identity=self._identity,
@@ -191,6 +230,9 @@ class Accountant:
             reader_restarts_total=reader_restarts_total,
             processes=processes,
         )
+        if self._node is None:
+            return snapshot
+        return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}))
 
     def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
         account = self._accounts.get(uuid)

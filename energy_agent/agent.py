@@ -21,6 +21,7 @@ from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
 from energy_agent.core.types import Action, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal import Journal
+from energy_agent.node_poller import NodePoller
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
 from energy_agent.token_poller import TokenPoller
@@ -77,6 +78,7 @@ class Agent:
     tokens: TokenPoller
     state_dir: Path
     steer: Steer | None = None
+    meters: NodePoller | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     reload_wanted: threading.Event = field(default_factory=threading.Event)
     _wake: Wake = field(default_factory=Wake)
@@ -86,6 +88,7 @@ class Agent:
     web_ok: Callable[[], bool] | None = None
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
+    _disbelieved: dict[str, str] = field(default_factory=dict)  # meters of the node, with the reason
     _said: dict[str, str] = field(default_factory=dict)
     _next_release_check_s: float = 0.0
     _next_costs_s: float = 0.0
@@ -135,6 +138,8 @@ class Agent:
             self._commit_and_publish()
             self._seal(None)
             self.tokens.stop()
+            if self.meters is not None:
+                self.meters.stop()
             self.sampler.stop()
             self.journal.close()
 
@@ -150,6 +155,11 @@ class Agent:
 
     def _commit_and_publish(self) -> None:
         self.accountant.add_tokens(*self.tokens.drain())
+        if self.meters is not None:
+            # Until NVML answered there may be GPUs of which nothing is known.
+            gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()
+            read = self.meters.drain()
+            self._disbelieved = self.accountant.add_node(read, self.sampler.infos, self.clock.boot_ns(), gpus)
         try:
             self.journal.commit(self.accountant.batch())
         except JournalError as error:
@@ -174,6 +184,7 @@ class Agent:
             SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
             *self.tokens.health(),
+            *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
         )
         return self.accountant.snapshot(
             self.clock.utc_ns(),

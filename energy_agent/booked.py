@@ -6,6 +6,7 @@ Sums are kept as they grow: what a second costs does not depend on how many work
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from energy_agent.core.boundary import is_gpu
 from energy_agent.core.snapshot import TokenCount, WorkloadEnergy
 from energy_agent.core.types import Entry, Gap, Method, State, Tokens, WorkloadFacts
 from energy_agent.ledger.totals import Totals
@@ -40,7 +41,7 @@ class _Workload:
 
 @dataclass(slots=True)
 class Booked:
-    """The sums. Every joule of a device is in it once; a workload's are in its namespace's as well."""
+    """The sums. Every joule of a device is in it once; a workload's on GPUs are in its namespace's as well."""
 
     devices: dict[str, DeviceEnergy] = field(default_factory=dict)
     gap_uj: dict[str, int] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Booked:
         """What a workload has used belongs to the namespace that it is known to be in."""
         workload, namespace = self._workload(fact.workload), fact.labels.get("namespace", "")
         if namespace != workload.namespace:
-            used = sum(workload.energy_uj.values())
+            used = sum(uj for (device, _, _), uj in workload.energy_uj.items() if is_gpu(device))
             self._in_namespace(workload.namespace, -used)
             self._in_namespace(namespace, used)
             workload.namespace = namespace
@@ -118,7 +119,8 @@ class Booked:
             held = self._workload(workload)
             key = (device, state, method)
             held.energy_uj[key] = held.energy_uj.get(key, 0) + uj
-            self._in_namespace(held.namespace, uj)
+            if is_gpu(device):
+                self._in_namespace(held.namespace, uj)
 
     def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> None:
         self._serving[workload] = None

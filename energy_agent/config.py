@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from energy_agent.config_node import NodeMeters
 from energy_agent.core.errors import UsageError
 
 MAX_CONFIG_B = 1 << 20
@@ -80,6 +81,7 @@ class Sources(_Section):
     """Where numbers come from."""
 
     nvml: NvmlSource = NvmlSource()
+    node: NodeMeters = NodeMeters()
 
 
 class Holders(_Section):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
-from energy_agent import exposition_gpu
+from energy_agent import exposition_gpu, exposition_node
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
@@ -121,6 +121,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         if governed.device in present:
             for name, labels, value in _dvfs(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
+    exposition_node.put(snapshot, found)
     _workloads(snapshot, present, found)
     for health in snapshot.health:
         key = (health.source, health.device)

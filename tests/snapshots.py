@@ -6,11 +6,15 @@ times a fixed amount of energy and tokens, so every rate is known however the st
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from energy_agent.core.boundary import HOST, Boundary
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
+    HostView,
     LedgerStats,
+    MeterView,
     ProcessCost,
     Snapshot,
     TokenCount,
@@ -38,6 +42,7 @@ class Player:
 
     gpus: int = 8
     extra: int = 0
+    node: bool = False
     lost: set[int] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
@@ -74,6 +79,7 @@ class Player:
             dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat)),
             config_reload_success_ns=1_699_999_999_500_000_000,
             reader_restarts_total=2,
+            **(self._node(step) if self.node else {}),
             processes=(ProcessCost("agent", step * 500_000, 25_000_000), ProcessCost("reader", step * 300_000, 20_000_000)),
         )
 
@@ -82,6 +88,23 @@ class Player:
             WorkloadEnergy(name, uuid(gpu), State.ACTIVE, Method.COUNTER, step * active_uj),
             WorkloadEnergy(name, uuid(gpu), State.IDLE, Method.COUNTER, step * idle_uj),
         ]
+
+    def _node(self, step: int) -> dict[str, Any]:
+        """A node that draws twice its GPUs, by Redfish; the host's half goes to its holders in equal parts."""
+        host_uj = step * STEP_UJ * self.gpus
+        reasons = dict.fromkeys(("unknown_holder", "gap", "starting"), 0)
+        return {
+            "boundary": Boundary.NODE,
+            "meters": (
+                MeterView("rapl", "package-0", step * 1_000_000, 10_000),
+                MeterView("redfish", "node", 2 * host_uj, 2 * POWER_W * self.gpus * 1000),
+            ),
+            "hosts": (HostView(HOST, {Method.INTEGRATED: host_uj}, host_uj // self.gpus, reasons, 5_000_000),),
+            "host_workloads": (
+                WorkloadEnergy("train", HOST, State.ACTIVE, Method.INTEGRATED, host_uj // self.gpus * (self.gpus - 2)),
+                WorkloadEnergy("chat", HOST, State.ACTIVE, Method.INTEGRATED, host_uj // self.gpus),
+            ),
+        }
 
     def _dvfs(self, gpu: int, step: int) -> DvfsDevice:
         return DvfsDevice(

@@ -20,7 +20,7 @@ LAYERS = [
     ("energy_agent.factors", ("energy_agent.core", "energy_agent.factors")),
     ("energy_agent.hw", ("energy_agent.core", "energy_agent.hw")),
     ("energy_agent.ledger", ("energy_agent.core", "energy_agent.ledger")),
-    ("energy_agent.exposition", ("energy_agent.core", "energy_agent.exposition", "energy_agent.exposition_gpu")),
+    ("energy_agent.exposition", ("energy_agent.core", "energy_agent.exposition", "energy_agent.exposition_gpu", "energy_agent.exposition_node")),
     ("energy_agent", ("energy_agent",)),
     ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw")),
     ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands
@@ -46,7 +46,7 @@ CLOCKS_AND_IO = {
 }  # fmt: skip
 PURE = (
     "energy_agent.core", "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
-    "energy_agent.device_account", "energy_agent.pending", "energy_agent.holders.cgroup", "energy_agent.hw.nvml_abi",
+    "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup", "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
     "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "reports.facts", "reports.figures", "reports.sections",
 )  # fmt: skip

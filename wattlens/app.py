@@ -25,6 +25,8 @@ from energy_agent.device_account import SensorFor
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
 from energy_agent.metering.meter import gap_threshold_ns
+from energy_agent.node_account import NodeAccount, NodePlan
+from energy_agent.node_poller import NodePoller
 from energy_agent.reader_process import ReaderOptions
 from energy_agent.sampling import Sampler
 from energy_agent.sensor_file import tick_ns_by_board
@@ -108,12 +110,17 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     procfs = options.simulate / "proc" if options.simulate is not None else config.node.procfs
     nvml = config.sources.nvml
     period_ns = round(config.sampling.period_s * NS_PER_S)
+    node = config.sources.node
+    if options.simulate is not None and "sysfs" not in node.model_fields_set:
+        node = node.model_copy(update={"sysfs": options.simulate / "sys"})
+    meters = NodePoller(clock, node)
     accountant = Accountant(
         identity,
         ProcessHolders(procfs),
         SensorFor(gap_threshold_ns(period_ns), tick_ns_by_board(nvml.sensor_profile) if nvml.sensor_profile else {}),
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
+        NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
     )
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
         log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)
@@ -122,6 +129,9 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     tokens.configure(config.tokens)
     sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
+    if meters.periods_s:
+        agent.meters = meters
+        meters.start()
     if config.dvfs.groups:
         from wattlens.steering import Steering
 
@@ -136,6 +146,16 @@ def node_name(config: Config) -> str:
         origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"
         raise UsageError(f"{origin} {name[:80]!r} is no name of letters, digits, '.', '_' and '-', 63 at most; set node.name")
     return name
+
+
+def _node_plan(config: Config, meters: NodePoller) -> NodePlan:
+    node, nvml = config.sources.node, config.sources.nvml
+    sources = {
+        name: (gap_threshold_ns(round(period_s * NS_PER_S)), getattr(node, name).gain_uncertainty_ratio)
+        for name, period_s in meters.periods_s.items()
+    }
+    gpu_gain = max([nvml.gain_uncertainty_ratio, *nvml.calibration.values()])
+    return NodePlan(node.record, node.module, sources, gpu_gain)
 
 
 def simulated_environ(directory: Path | None) -> dict[str, str]:

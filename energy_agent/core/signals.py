@@ -49,6 +49,9 @@ _FACT = "Always 1; facts are labels."
 _ALWAYS = "Always there."
 _RESERVED = "Not exported yet."
 _SITE = "Not exported yet. One series a meter and site, from the site process alone."
+_METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
+_METER_READING = "Last reading. Absent while the meter does not answer."
+_HOST = "From the journal: appears with the first stretch that is booked, about two readings of the meter late, and never falls."
 _JOURNAL = "Always there; counts since the agent started."
 
 CATALOGUE: tuple[Signal, ...] = (
@@ -107,8 +110,20 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_recovery_action", "gauge", "", "Recovery that the driver asks for, 1 for the present one.", (*GPU, "action"),
            _RESERVED, reserved=True),
     # Node
-    Signal("node_energy_joules_total", "counter", "joules", "Energy of the node's other parts, by domain (package, dram).",
-           ("domain",), _RESERVED, reserved=True),
+    Signal("energy_boundary_info", "info", "", "What the ledger's energy contains: gpu, gpu+cpu or node.", ("boundary",), _FACT),
+    Signal("node_energy_joules_total", "counter", "joules",
+           "Energy by a meter of the node, whatever it contains: the whole node, a module, a processor package or memory. "
+           "Domains overlap and are not to be summed.", ("source", "domain"), _METER),
+    Signal("node_power_watts", "gauge", "watts", "Power by a meter of the node; of a counter, the mean since it was read before.",
+           ("source", "domain"), _METER_READING),
+    Signal("host_energy_joules_total", "counter", "joules",
+           "Energy of the node around its GPUs, without them: the whole rest (host), or without a meter of the whole node its "
+           "parts (package-N, dram-N).", ("domain", "method"), _HOST),
+    Signal("host_idle_energy_joules_total", "counter", "joules", "The part of it for GPUs that nobody held.", ("domain",), _HOST),
+    Signal("host_unattributed_energy_joules_total", "counter", "joules", "The part of it whose holder is not known, by reason.",
+           ("domain", "reason"), _HOST + " Reasons: unknown_holder, gap, starting."),
+    Signal("host_energy_gap_bound_joules_total", "counter", "joules",
+           "Upper bound of energy that no meter saw, where there is a bound; not part of the energy counters.", ("domain",), _HOST),
     # Workloads
     Signal("workload_info", "info", "", "Facts of a workload.", (*WORKLOAD, *FACTS),
            "Always 1; stays 15 minutes after the workload ended."),
@@ -119,6 +134,9 @@ CATALOGUE: tuple[Signal, ...] = (
            "not answer, resumes higher."),
     Signal("workload_gpu_seconds_total", "counter", "seconds", "GPU time held by a workload, over all its GPUs.",
            (*WORKLOAD, "state"), "As workload_energy_joules_total, but stays while one of its GPUs does not answer."),
+    Signal("workload_host_energy_joules_total", "counter", "joules",
+           "A workload's share of the energy around its GPUs, by GPU time held; never part of workload_energy_joules_total.",
+           (*WORKLOAD, "domain", "state"), "As workload_energy_joules_total; there while a meter of the node is booked."),
     Signal("namespace_energy_joules_total", "counter", "joules", "Energy of all workloads of a namespace, ended ones included.",
            ("namespace",), "From the journal; stays when a workload ends, so short ones count too."),
     Signal("tokens_total", "counter", "", "Tokens that a workload processed: prompt (computed), cached (reused) or generation.",

@@ -7,6 +7,7 @@ of the journal, so they never fall, across restarts too.
 from collections.abc import Mapping
 from dataclasses import field
 
+from energy_agent.core.boundary import Boundary
 from energy_agent.core.record import record
 from energy_agent.core.types import (
     DeviceInfo,
@@ -95,6 +96,27 @@ class ProcessCost:
 
 
 @record(frozen=True, slots=True)
+class MeterView:
+    """One domain of a meter of the node: its energy since it was first read, and its power at the last reading."""
+
+    source: str
+    domain: str
+    energy_uj: int
+    power_mw: int | None
+
+
+@record(frozen=True, slots=True)
+class HostView:
+    """One device of the host around the GPUs: `host`, or a part of it."""
+
+    device: str
+    energy_uj: Mapping[Method, int]
+    unheld_uj: int
+    unattributed_uj: Mapping[str, int]  # by reason
+    gap_bound_uj: int
+
+
+@record(frozen=True, slots=True)
 class Snapshot:
     """Everything that a scrape shows."""
 
@@ -114,3 +136,7 @@ class Snapshot:
     config_reload_success_ns: int | None = None
     reader_restarts_total: int = 0
     processes: tuple[ProcessCost, ...] = ()
+    boundary: Boundary = Boundary.GPU  # of the ledger; `devices` and `workloads` are GPUs alone
+    meters: tuple[MeterView, ...] = ()
+    hosts: tuple[HostView, ...] = ()
+    host_workloads: tuple[WorkloadEnergy, ...] = ()

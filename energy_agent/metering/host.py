@@ -16,6 +16,10 @@ from energy_agent.metering.node_meter import Stretch, energy_uj
 
 NOT_KNOWN: Final = "energy of a GPU is not known"
 BELOW_GPUS: Final = "the node's meter shows less than its GPUs"
+STUCK: Final = "the node's meter stands still while its GPUs do not"
+
+_STILL_STRETCHES: Final = 3
+_STILL_MW: Final = 50_000  # by as much, or a tenth of the node, the GPUs' power has to have changed meanwhile
 
 _PPM: Final = 1_000_000
 
@@ -44,6 +48,7 @@ class HostBook:
     at_uj: dict[str, int] = field(default_factory=dict)
     at_ns: int | None = None  # boot clock
     carried_uj: int = 0
+    _still: tuple[int, int, int] = (0, 0, 0)  # of the stretches in which power stood still: how many, the GPUs' least, most mW
 
     def covered(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
         """Whether every GPU is booked past the stretch's end."""
@@ -64,6 +69,8 @@ class HostBook:
         if self.subtract and not complete:
             bound = max(0, stretch.energy_uj + stretch.edge_uj + stretch.doubt_uj - gpus_uj)
             return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))
+        if self.subtract and self._stuck(stretch, gpus_uj):
+            return self._lie(stretch, STUCK)
         edge_uj, doubt_uj = stretch.edge_uj, stretch.doubt_uj
         weights = Weights()
         hole_uj = 0
@@ -82,7 +89,7 @@ class HostBook:
         if rest_uj < 0 and self.subtract:
             gains = (stretch.energy_uj * self.node_gain_ppm + gpus_uj * self.gpu_gain_ppm) // _PPM
             if -rest_uj - self.carried_uj > gains + 2 * edge_uj + doubt_uj:
-                return self._lie(stretch)
+                return self._lie(stretch, BELOW_GPUS)
         self.carried_uj = max(0, -rest_uj)
         edge_uj += self.carried_uj
         method = stretch.method
@@ -104,9 +111,20 @@ class HostBook:
         before = self.at_uj.get(uuid) if self.at_ns == stretch.start_boot_ns else None
         return curve.at(stretch.start_boot_ns) if before is None else before, curve.at(stretch.end_boot_ns)
 
-    def _lie(self, stretch: Stretch) -> Booked:
+    def _stuck(self, stretch: Stretch, gpus_uj: int) -> bool:
+        """The same power again and again, while that of the GPUs within it changes."""
+        if stretch.method is not Method.INTEGRATED or stretch.start_mw != stretch.end_mw:
+            self._still = (0, 0, 0)
+            return False
+        mean_mw = gpus_uj * _PPM // max(1, stretch.end_boot_ns - stretch.start_boot_ns)
+        count, low, high = self._still
+        count, low, high = count + 1, min(low, mean_mw) if count else mean_mw, max(high, mean_mw)
+        self._still = (count, low, high)
+        return count >= _STILL_STRETCHES and high - low > max(_STILL_MW, stretch.end_mw // 10)
+
+    def _lie(self, stretch: Stretch, reason: str) -> Booked:
         bound = stretch.energy_uj + 2 * stretch.edge_uj + stretch.doubt_uj
-        return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, BELOW_GPUS))
+        return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, reason))
 
 
 def _missing_ns(segments: Sequence[Segment], stretch: Stretch) -> int:
