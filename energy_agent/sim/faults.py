@@ -33,6 +33,21 @@ KINDS: Mapping[str, FaultKind] = {
     "mig": FaultKind("MIG mode is on", value="number of instances"),
     "counter_reset": FaultKind("the energy counter starts again at zero", once=True),
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
+    "ecc_corrected": FaultKind("ECC errors in device memory, corrected", value="how many (0: 1)", once=True),
+    "ecc_uncorrected": FaultKind(
+        "ECC errors in device memory, uncorrected; as many rows wait to be remapped (pages to be retired before Ampere) until the "
+        "driver is loaded anew",
+        value="how many (0: 1)",
+        once=True,
+    ),
+    "row_remap_failure": FaultKind("a row could not be remapped"),
+    "pcie_replay": FaultKind("PCIe packets are sent again", value="how many (0: 1)", once=True),
+    "pcie_width": FaultKind("the PCIe link is narrower than it could be", value="lanes"),
+    "nvlink_down": FaultKind("an NVLink is down", value="the number of the link"),
+    "nvlink_error": FaultKind("NVLink packets are sent again", value="how many (0: 1)", once=True),
+    "recovery_action": FaultKind(
+        "the driver asks for a recovery", value="1 reset, 2 reboot, 3 drain peers, 4 drain and reset, ... as in nvml.h"
+    ),
     "driver_reload": FaultKind(
         "the whole node: the driver is loaded anew; counters start again at zero, NVML clients have to initialise again",
         once=True,

@@ -25,7 +25,8 @@ _GAIN_SPREAD: Final = 0.05
 FAULTS: Final = {
     "lost": 1, "hang": 2, "not_supported": 3, "no_permission": 4, "stuck_sensor": 5, "mig": 6, "unknown_error": 7,
     "latency": 8, "ambient": 9, "timeout": 10, "reset_required": 11, "counter_reset": 12, "xid": 13, "driver_mismatch": 14,
-    "unprivileged": 15, "driver_reload": 16,
+    "unprivileged": 15, "driver_reload": 16, "nvlink_down": 17, "pcie_width": 18, "recovery_action": 19,
+    "row_remap_failure": 20, "ecc_corrected": 21, "ecc_uncorrected": 22, "pcie_replay": 23, "nvlink_error": 24,
 }  # fmt: skip
 """Kinds of fault. `Plant.fault` says what each does."""
 

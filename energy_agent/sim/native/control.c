@@ -151,6 +151,7 @@ static int reload_driver(struct plant *plant) {
         if (visit_begin(&v, plant, i)) return WL_LOCK;
         sensor_restart_counter(visit_edit(&v));
         settings_default(visit_edit(&v), &v.gpu->board);
+        health_restart(visit_edit(&v));
         visit_end(&v);
     }
     atomic_fetch_add(&plant->header->driver_loads, 1);
@@ -167,7 +168,7 @@ EXPORT int wl_fault(struct plant *plant, uint32_t gpu, int kind, const char *cal
     struct visit v;
     int rc = enter(&v, plant, gpu);
     if (rc) return rc;
-    rc = fault_set(visit_edit(&v), (enum fault_kind)kind, call, value) ? WL_FULL : 0;
+    rc = fault_set(visit_edit(&v), &v.gpu->board, (enum fault_kind)kind, call, value) ? WL_FULL : 0;
     visit_end(&v);
     return rc;
 }

@@ -56,6 +56,7 @@ static void remove_fault(struct gpu_state *s, const struct board *b, uint32_t in
     if (gone.kind == FAULT_LOST) {
         sensor_restart_counter(s);
         settings_default(s, b);
+        health_restart(s);
     } else if (gone.kind == FAULT_STUCK_SENSOR) {
         sensor_release(s, gone.value == 0);
     } else if (gone.kind == FAULT_AMBIENT) {
@@ -64,7 +65,7 @@ static void remove_fault(struct gpu_state *s, const struct board *b, uint32_t in
 }
 
 /* 0, or -1 when no more faults fit. The same fault set twice is one, with the later value. */
-int fault_set(struct gpu_state *s, enum fault_kind kind, const char *call, int64_t value) {
+int fault_set(struct gpu_state *s, const struct board *b, enum fault_kind kind, const char *call, int64_t value) {
     if (kind == FAULT_COUNTER_RESET) {
         sensor_restart_counter(s);
         return 0;
@@ -73,6 +74,7 @@ int fault_set(struct gpu_state *s, enum fault_kind kind, const char *call, int64
         push_xid(s, (uint64_t)value);
         return 0;
     }
+    if (health_fault(s, b, kind, value)) return 0;
     struct fault *f = NULL;
     for (uint32_t i = 0; i < s->fault_count; i++)
         if (s->faults[i].kind == (uint32_t)kind && strcmp(s->faults[i].call, call) == 0) f = &s->faults[i];

@@ -6,7 +6,7 @@
 enum {
     FIELD_POWER_CAP_NS = 74, FIELD_THERMAL_NS = 75, FIELD_SYNC_BOOST_NS = 76, FIELD_MEMORY_TEMPERATURE = 82, FIELD_ENERGY = 83,
     FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, FIELD_LIMIT_MIN = 187, FIELD_LIMIT_MAX = 188, FIELD_LIMIT_DEFAULT = 189,
-    FIELD_LIMIT_CURRENT = 190, FIELD_ENERGY_AGAIN = 191, FIELD_LIMIT_REQUESTED = 192, FIELD_RECOVERY_ACTION = 230
+    FIELD_LIMIT_CURRENT = 190, FIELD_ENERGY_AGAIN = 191, FIELD_LIMIT_REQUESTED = 192
 };
 
 static nvmlReturn_t read_field(const struct call *c, struct nvml_field *f) {
@@ -36,8 +36,10 @@ static nvmlReturn_t read_field(const struct call *c, struct nvml_field *f) {
     case FIELD_LIMIT_DEFAULT: narrow = (long long)(b->limit_default_w * 1000.0); break;
     case FIELD_LIMIT_CURRENT: narrow = s->limit_mw; break;
     case FIELD_LIMIT_REQUESTED: narrow = s->next_limit_mw; break;
-    case FIELD_RECOVERY_ACTION: narrow = 0; break;
-    default: return NVML_NOT_SUPPORTED;
+    default: {
+        nvmlReturn_t code = health_field(c, f, &wide, &narrow);
+        if (code != NVML_SUCCESS) return code;
+    }
     }
     if (wide >= 0) {
         f->value_type = NVML_VALUE_ULL;

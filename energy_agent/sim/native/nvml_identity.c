@@ -126,8 +126,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index)
 
 EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int length) {
     BEGIN(call_begin_any);
-    char text[128];
-    snprintf(text, sizeof text, c.mig < 0 ? "%s" : "%s MIG 1g", c.b->name);
+    char text[160];
+    snprintf(text, sizeof text, c.mig < 0 ? "%s" : "%s MIG 1g.%.0fgb", c.b->name, c.b->memory_b / MIG_SLICES / (1 << 30));
     return call_end(&c, put_text(name, length, text));
 }
 
@@ -193,11 +193,6 @@ FIXED(nvmlDeviceGetDisplayActive, unsigned int, 0)
 FIXED(nvmlDeviceGetComputeMode, unsigned int, 0)
 FIXED(nvmlDeviceGetNumFans, unsigned int, 0)
 FIXED(nvmlDeviceGetMultiGpuBoard, unsigned int, 0)
-FIXED(nvmlDeviceGetCurrPcieLinkGeneration, unsigned int, c.b->compute_major >= 9 ? 5 : 4)
-FIXED(nvmlDeviceGetMaxPcieLinkGeneration, unsigned int, c.b->compute_major >= 9 ? 5 : 4)
-FIXED(nvmlDeviceGetCurrPcieLinkWidth, unsigned int, 16)
-FIXED(nvmlDeviceGetMaxPcieLinkWidth, unsigned int, 16)
-FIXED(nvmlDeviceGetPcieReplayCounter, unsigned int, 0)
 
 /* ---- MIG ---- */
 

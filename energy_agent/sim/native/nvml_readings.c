@@ -173,35 +173,6 @@ EXPORT nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, struct nvml
     return call_end(&c, NVML_SUCCESS);
 }
 
-/* ---- health: a board without errors ---- */
-
-EXPORT nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, unsigned int *current, unsigned int *pending) {
-    BEGIN(call_begin);
-    *current = *pending = 1;
-    return call_end(&c, NVML_SUCCESS);
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, unsigned int type, unsigned int counter, unsigned long long *count) {
-    if (type > 1 || counter > 1) return NVML_INVALID_ARGUMENT;
-    BEGIN(call_begin);
-    *count = 0;
-    return call_end(&c, NVML_SUCCESS);
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *corrected, unsigned int *uncorrected, unsigned int *pending,
-                                              unsigned int *failed) {
-    BEGIN(call_begin);
-    *corrected = *uncorrected = *pending = *failed = 0;
-    return call_end(&c, NVML_SUCCESS);
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, unsigned int counter, unsigned int *kib_s) {
-    if (counter > 1) return NVML_INVALID_ARGUMENT;
-    BEGIN(call_begin);
-    *kib_s = 0;
-    return call_end(&c, NVML_SUCCESS);
-}
-
 EXPORT nvmlReturn_t nvmlDeviceGetC2cModeInfoV(nvmlDevice_t device, unsigned int *enabled) {
     BEGIN(call_begin);
     if (c.b->compute_major < 9.0) return call_end(&c, NVML_NOT_SUPPORTED);

@@ -19,6 +19,7 @@ enum {
 enum { NVML_VALUE_UINT = 1, NVML_VALUE_ULL = 3 };
 enum { NVML_CLOCK_GRAPHICS = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEM = 2, NVML_CLOCK_VIDEO = 3 };
 enum { NVML_EVENT_XID = 0x8 };
+#define MIG_SLICES 8 /* of memory; an instance has one */
 #define NVML_NO_INSTANCE 0xFFFFFFFFu
 
 struct nvml_memory { unsigned long long total, free, used; };
@@ -61,6 +62,7 @@ nvmlReturn_t call_begin_any(struct call *c, nvmlDevice_t device, const char *nam
 nvmlReturn_t call_end(struct call *c, nvmlReturn_t code);
 struct plant *node_plant(void);
 nvmlDevice_t node_handle(uint32_t gpu, int mig);
+nvmlReturn_t health_field(const struct call *c, const struct nvml_field *f, long long *wide, long long *narrow);
 int mig_count(const struct gpu_state *s); /* MIG devices; -1 when MIG mode is off */
 
 #endif

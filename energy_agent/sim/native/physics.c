@@ -135,6 +135,9 @@ static void do_work(struct gpu_state *s, const struct board *b, int64_t ms, int 
         slot->period_sm_ms += (double)ms / active;
         slot->period_memory_ms += (double)ms * boundness * bandwidth / active;
         s->period_memory_ms += (double)ms * boundness * bandwidth / active;
+        double intensity = slot->queue[slot->head].intensity; /* at most 2, so a share of half of it is one */
+        s->health.memory_ms += (double)ms * boundness * bandwidth * intensity / 2.0 / active;
+        s->health.tensor_ms += (double)ms * (1.0 - boundness) * intensity / 2.0 / active;
         while (budget > 0 && slot->count) { /* what is left of a ms goes to the next piece */
             struct segment *work = &slot->queue[slot->head];
             int64_t part = work->left_ns < budget ? work->left_ns : budget;

@@ -56,7 +56,7 @@ enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
     X(thermal_k_per_w) X(thermal_tau_s) X(ambient_c) X(slowdown_c) X(memory_offset_k) X(has_memory_temperature) \
     X(tick_ms) X(tick_jitter_ms) X(window_ms) X(has_average) X(usage_is_average) X(utilization_period_ms) \
     X(counter_sampled) X(gain) X(offset_w) X(lock_delay_ms) X(idle_after_ms) X(set_call_ms) \
-    X(memory_b) X(architecture) X(compute_major) X(compute_minor) X(cores) X(mig_capable) X(pci_device_id)
+    X(memory_b) X(architecture) X(compute_major) X(compute_minor) X(cores) X(mig_capable) X(pci_device_id) X(nvlink_links)
 
 struct board {
 #define X(name) double name;
@@ -91,7 +91,9 @@ enum fault_kind {
     FAULT_NONE, FAULT_LOST, FAULT_HANG, FAULT_NOT_SUPPORTED, FAULT_NO_PERMISSION, FAULT_STUCK_SENSOR, FAULT_MIG,
     FAULT_UNKNOWN_ERROR, FAULT_LATENCY, FAULT_AMBIENT, FAULT_TIMEOUT, FAULT_RESET_REQUIRED,
     FAULT_COUNTER_RESET, FAULT_XID, /* happen once */
-    FAULT_DRIVER_MISMATCH, FAULT_UNPRIVILEGED, FAULT_DRIVER_RELOAD /* of the whole node; the last happens once */
+    FAULT_DRIVER_MISMATCH, FAULT_UNPRIVILEGED, FAULT_DRIVER_RELOAD, /* of the whole node; the last happens once */
+    FAULT_NVLINK_DOWN, FAULT_PCIE_WIDTH, FAULT_RECOVERY_ACTION, FAULT_ROW_REMAP_FAILURE,
+    FAULT_ECC_CORRECTED, FAULT_ECC_UNCORRECTED, FAULT_PCIE_REPLAY, FAULT_NVLINK_ERROR /* happen once */
 };
 
 struct fault {
@@ -103,6 +105,15 @@ struct fault {
 struct xid {
     uint64_t code;
     int64_t t_ms;
+};
+
+/* What wears out or goes wrong (health.c). First index of pairs: 0 corrected, 1 uncorrected. */
+struct health {
+    uint64_t ecc_volatile[2], ecc_aggregate[2]; /* in device memory; volatile ones begin anew with the driver */
+    uint32_t remapped[2], remap_pending;        /* rows, on boards that remap (Ampere and later) */
+    uint32_t retired[2], retire_pending;        /* pages, on boards before those */
+    uint64_t pcie_replays, nvlink_errors;
+    double tensor_ms, memory_ms; /* time weighted by what the work asked of the tensor cores and of the memory */
 };
 
 struct gpu_state {
@@ -136,6 +147,7 @@ struct gpu_state {
     double period_busy_ms, period_memory_ms;
     uint32_t gpu_percent, memory_percent;
     int64_t utilization_us; /* UTC of the last utilisation sample */
+    struct health health;
     /* events and faults */
     uint64_t xid_count;
     struct xid xids[XIDS];
@@ -196,8 +208,13 @@ void sensor_release(struct gpu_state *s, int catch_up);
 const struct fault *fault_find(const struct gpu_state *s, enum fault_kind kind, const char *call);
 void settings_default(struct gpu_state *s, const struct board *b);
 void slot_end(struct gpu_state *s, struct slot *slot);
-int fault_set(struct gpu_state *s, enum fault_kind kind, const char *call, int64_t value);
+int fault_set(struct gpu_state *s, const struct board *b, enum fault_kind kind, const char *call, int64_t value);
 void fault_clear(struct gpu_state *s, const struct board *b, enum fault_kind kind);
+
+/* health.c */
+int health_fault(struct gpu_state *s, const struct board *b, enum fault_kind kind, int64_t value); /* whether it is one of its own */
+void health_restart(struct gpu_state *s);
+int board_remaps_rows(const struct board *b);
 
 /* memory.c */
 int process_alive(int32_t pid, uint64_t *born);

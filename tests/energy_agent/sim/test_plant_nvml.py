@@ -96,7 +96,7 @@ def test_what_is_not_there_answers_not_supported(node):
         (pynvml.nvmlDeviceSetMemoryLockedClocks, (2619, 2619)),
         (pynvml.nvmlDeviceGetViolationStatus, (0,)),
         (pynvml.nvmlDeviceGetFanSpeed, ()),
-        (pynvml.nvmlDeviceGetNvLinkState, (0,)),
+        (pynvml.nvmlDeviceGetNvLinkVersion, (0,)),
         (pynvml.nvmlDeviceGetSamples, (0, 0)),
     ):
         assert code_of(call, device, *arguments) == pynvml.NVML_ERROR_NOT_SUPPORTED, call.__name__
