@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -84,6 +84,7 @@ class Agent:
     _wake: Wake = field(default_factory=Wake)
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["Agent"], None] | None = None
+    on_turn: Callable[["Agent"], None] | None = None  # each turn of the loop, once what the last one had to do is done
     on_publish: Callable[[Snapshot], None] | None = None
     web_ok: Callable[[], bool] | None = None
     snapshot: Snapshot | None = None
@@ -100,8 +101,7 @@ class Agent:
         Raises:
             WattlensError: NVML does not answer at start, and the configuration says to fail.
         """
-        segment_ns = self.config.ledger.segment_s * NS_PER_S
-        next_seal_ns = (self.clock.utc_ns() // segment_ns + 1) * segment_ns
+        sealed_ns = self.clock.utc_ns()
         published_ns, last_sweep_ns = self.clock.utc_ns(), 0
         answered: tuple[bool, ...] = (False,)
         self.sampler.wake = (self._wake.fd,)
@@ -128,9 +128,12 @@ class Agent:
                     last_sweep_ns = now_ns if sweeps else last_sweep_ns
                     answered, published_ns = answering, now_ns
                     self._commit_and_publish()
-                if now_ns >= next_seal_ns:
-                    next_seal_ns = (now_ns // segment_ns + 1) * segment_ns
+                segment_ns = self.config.ledger.segment_s * NS_PER_S
+                if now_ns // segment_ns > sealed_ns // segment_ns:
+                    sealed_ns = now_ns
                     self._seal(now_ns // segment_ns * segment_ns)
+                if self.on_turn is not None:
+                    self.on_turn(self)
         finally:
             if self.steer is not None:
                 self.accountant.add_actions(self.steer.stop())
@@ -152,6 +155,10 @@ class Agent:
         """Read the configuration again; may be called from a signal handler or another thread."""
         self.reload_wanted.set()
         self._wake.ring()
+
+    def dvfs_changed(self) -> None:
+        """The governor is another one: what the old one showed goes from the page."""
+        self._dvfs = ()
 
     def _commit_and_publish(self) -> None:
         self.accountant.add_tokens(*self.tokens.drain())
@@ -186,7 +193,7 @@ class Agent:
             *self.tokens.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
         )
-        return self.accountant.snapshot(
+        snapshot = self.accountant.snapshot(
             self.clock.utc_ns(),
             sampler.devices,
             health,
@@ -196,6 +203,9 @@ class Agent:
             config_reload_success_ns=self.reload.success_ns,
             reader_restarts_total=node.restarts_total,
             processes=self._costs(),
+        )
+        return replace(
+            snapshot, device_health=sampler.health(self.clock.boot_ns()), selection=self.config.web.metrics.selection
         )
 
     def _seal(self, up_to_ns: int | None) -> None:

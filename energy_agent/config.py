@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from energy_agent.config_node import NodeMeters
+from energy_agent.config_page import Metrics
 from energy_agent.core.errors import UsageError
 
 MAX_CONFIG_B = 1 << 20
@@ -60,6 +61,7 @@ class Sampling(_Section):
     """How often devices are read."""
 
     period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
+    health_period_s: float = Field(30.0, ge=10, le=300, description="seconds between readings of ECC, links, MIG and the like")
 
 
 class NvmlSource(_Section):
@@ -71,6 +73,10 @@ class NvmlSource(_Section):
     gain_uncertainty_ratio: Ratio = Field(
         0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
     )
+    gpm: bool = Field(
+        False, description="read tensor, memory and pipe activity by GPM (Hopper and later); contends with profilers"
+    )
+    pcie_throughput: bool = Field(False, description="sample PCIe throughput; each reading blocks the driver for 40 ms a GPU")
     calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
     sensor_profile: Path | None = Field(
         None, description="what `wattlens doctor --sensors --json` measured, in place of what is assumed of a board's counter"
@@ -113,6 +119,7 @@ class Web(_Section):
     """/metrics, /healthz, /readyz."""
 
     listen: str = Field("127.0.0.1:9479", pattern=_LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    metrics: Metrics = Metrics()
     config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
     bearer_token_file: Path | None = Field(None, description="file with a token that lets a client in; not for everyone to read")
     probe_listen: str | None = Field(

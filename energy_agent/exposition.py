@@ -9,16 +9,20 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
 from energy_agent import exposition_gpu, exposition_node
+from energy_agent.core.selection import Selection
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.exposition_gpu import Sample
+from energy_agent.exposition_health import HealthSamples
 
 _MILLI = 1_000
+_health_samples = HealthSamples()
 _MODES = ("observe", "shadow", "enforce")
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 _WEIGHT = re.compile(r";\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)")
@@ -45,16 +49,29 @@ def negotiate(accept: str) -> Format:
 
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
-    found = families(snapshot)
-    texts = [family.text(samples) for family in _families(fmt) if (samples := found.get(family.name))]
+    selection = snapshot.selection
+    found = families(snapshot if selection.everything else _selected(snapshot))
+    texts = [family.text(samples) for family in _families(fmt, selection) if (samples := found.get(family.name))]
     if fmt is Format.OPENMETRICS:
         texts.append("# EOF\n")
     return "".join(texts).encode()
 
 
 @lru_cache
-def _families(fmt: Format) -> tuple["_Family", ...]:
-    return tuple(_Family(signal, fmt) for signal in CATALOGUE)
+def _families(fmt: Format, selection: Selection) -> tuple["_Family", ...]:
+    return tuple(_Family(signal, fmt) for signal in CATALOGUE if selection.shows_family(signal.name))
+
+
+def _selected(snapshot: Snapshot) -> Snapshot:
+    """The snapshot without the GPUs that are not to be shown. What is of a node or a workload stays as it is."""
+    hidden = {v.info.uuid for v in snapshot.devices if not snapshot.selection.shows_gpu(v.info.uuid, v.info.index)}
+    return replace(
+        snapshot,
+        devices=tuple(view for view in snapshot.devices if view.info.uuid not in hidden),
+        workloads=tuple(entry for entry in snapshot.workloads if entry.device not in hidden),
+        dvfs=tuple(governed for governed in snapshot.dvfs if governed.device not in hidden),
+        health=tuple(source for source in snapshot.health if source.device not in hidden),
+    )
 
 
 class _Family:
@@ -117,6 +134,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
     for view in snapshot.devices:
         exposition_gpu.put(view, identity.simulated, found)
+    _health_samples.put(snapshot.device_health, {uuid: index[uuid] for uuid in present}, found)
     for governed in snapshot.dvfs:
         if governed.device in present:
             for name, labels, value in _dvfs(governed):

@@ -32,6 +32,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.driver_epoch import driver_epoch_for
 from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
+from energy_agent.reader_health import HealthVisits
 
 MARK = struct.Struct("<q40s40s")
 """CLOCK_BOOTTIME ns at which the call began (0: no call under way), device, call."""
@@ -82,6 +83,7 @@ class Reader:
         *,
         xid_events: bool = True,
         driver_epoch: Callable[[], str] = str,
+        health: HealthVisits | None = None,
     ) -> None:
         self._nvml = nvml
         self._clock = clock
@@ -91,6 +93,7 @@ class Reader:
         self._want_xids = xid_events
         self._driver = self._epoch = ""
         self._driver_epoch = driver_epoch
+        self._health = health
         self._count = 0
         self._readers: dict[int, DeviceReader] = {}
         self._uuids: dict[int, str] = {}
@@ -155,6 +158,16 @@ class Reader:
             self._watch_xids()
         self._marker.clear()
         return messages
+
+    def visit_health(self) -> list[wire.Message]:
+        """Read what is due of the devices' health. A device that turned MIG on or off is opened and described anew."""
+        if self._health is None:
+            return []
+        records = self._health.visit(self._readers)
+        for index in self._health.changed:
+            self._readers.pop(index, None)
+        self._marker.clear()
+        return [wire.Health(tuple(records))] if records else []
 
     def command(self, line: bytes) -> None:
         """Obey one command of the agent; an unknown one is ignored, since agent and reader are of one version."""
@@ -226,13 +239,15 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
         out.flush()
         return 1
     next_full_ns, orders = 0, b""
+    late: list[wire.Message] = []  # told with the next sweep: nobody is woken for it alone
     due_ns = clock.utc_ns()
     while True:
         full = due_ns >= next_full_ns
         if full:
             next_full_ns = next_tick_ns(due_ns, full_period_ns)
-        out.write(b"".join(map(wire.encode, reader.sweep(full=full))))
+        out.write(b"".join(map(wire.encode, [*reader.sweep(full=full), *late])))
         out.flush()
+        late = reader.visit_health() if full else []
         due_ns = next_tick_ns(clock.utc_ns(), period_ns)
         while True:  # at least one look at the input, however late we are
             left_ns = max(0, due_ns - clock.utc_ns())
@@ -254,6 +269,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--process-period-ns", type=int, default=5 * NS_PER_S)
     parser.add_argument("--exclude", action="append", default=[], metavar="DEVICE@INDEX")
     parser.add_argument("--no-xid-events", action="store_true")
+    parser.add_argument("--health-period-ns", type=int, default=0, help="0: never")
+    parser.add_argument("--health-group", action="append", default=[], metavar="GROUP")
+    parser.add_argument("--no-health", action="append", default=[], metavar="UUID")
     parser.add_argument("--mark-fd", type=int)
     parser.add_argument("--probe", metavar="DEVICE")
     args = parser.parse_args(argv)
@@ -274,6 +292,8 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         return 0
     excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
+    period_ns = args.health_period_ns
+    health = HealthVisits(nvml, clock, marker, args.health_group, period_ns, args.no_health) if period_ns else None
     reader = Reader(
         nvml,
         clock,
@@ -282,6 +302,7 @@ def main(argv: list[str] | None = None) -> int:
         args.process_period_ns,
         xid_events=not args.no_xid_events,
         driver_epoch=lambda: driver_epoch_for(os.environ),
+        health=health,
     )
     try:
         return run(reader, clock, args.period_ns, args.full_period_ns)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from energy_agent import reader_wire as wire
@@ -24,6 +24,8 @@ class ReaderOptions:
     full_period_ns: int
     process_period_ns: int
     environ: Mapping[str, str]
+    health_period_ns: int = 0  # 0: health is not read
+    health_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,14 @@ class Call:
 class ReaderProcess:
     """A running reader."""
 
-    def __init__(self, options: ReaderOptions, excluded: Mapping[str, int], *, xid_events: bool = True) -> None:
+    def __init__(
+        self,
+        options: ReaderOptions,
+        excluded: Mapping[str, int],
+        *,
+        xid_events: bool = True,
+        without_health: Collection[str] = (),
+    ) -> None:
         fd = os.memfd_create("wattlens-mark")
         try:
             os.ftruncate(fd, MARK.size)
@@ -48,6 +57,10 @@ class ReaderProcess:
             command += ["--process-period-ns", str(options.process_period_ns)]
             for device, index in sorted(excluded.items()):
                 command += ["--exclude", f"{device}@{index}"]
+            if options.health_period_ns:
+                command += ["--health-period-ns", str(options.health_period_ns)]
+                for flag, names in (("--health-group", options.health_groups), ("--no-health", sorted(without_health))):
+                    command += [part for name in names for part in (flag, name)]
             if not xid_events:
                 command.append("--no-xid-events")
             self._process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 hello   driver and devices, once NVML answered, and again when a device has come
 sweep   every device read once, those that do not answer with the NVML code and the call, and the seconds spent in NVML
+health  some groups of some devices' health, read after the sweep before and sent with this one
 fatal   NVML as a whole does not answer; the reader ends
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+from energy_agent.core.health import HealthRecord, Reading
 from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
 
 _PLAIN = tuple(f.name for f in fields(DeviceSample) if f.name not in {"xid_counts", "processes", "absent"})
@@ -45,6 +47,13 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """What was read of devices' health since the last such message."""
+
+    records: tuple[HealthRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fatal:
     """NVML does not answer as a whole."""
 
@@ -53,7 +62,7 @@ class Fatal:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
-Message = Hello | Sweep | Fatal
+Message = Hello | Sweep | Health | Fatal
 
 
 def encode(message: Message) -> bytes:
@@ -65,6 +74,8 @@ def encode(message: Message) -> bytes:
     elif isinstance(message, Hello):
         devices = [{f.name: getattr(d, f.name) for f in fields(d)} for d in message.devices]
         body = {"k": "hello", "driver": message.driver, "devices": devices}
+    elif isinstance(message, Health):
+        body = {"k": "health", "records": [_health_listed(r) for r in message.records]}
     else:
         body = {"k": "fatal", "reason": message.reason, "call": message.call}
     return _encode(body).encode() + b"\n"
@@ -77,6 +88,11 @@ def _listed(sample: DeviceSample) -> tuple[Any, ...]:
     xid = None if sample.xid_counts is None else list(sample.xid_counts.items())
     processes = None if sample.processes is None else [[p.pid, p.memory_b, p.sm_percent] for p in sample.processes]
     return (*_plain(sample), xid, processes, sample.absent)
+
+
+def _health_listed(record: HealthRecord) -> tuple[Any, ...]:
+    readings = [[r.quantity, r.labels, r.value] for r in record.readings]
+    return record.uuid, record.group, record.boot_ns, readings, record.absent
 
 
 def decode(line: bytes) -> Message:
@@ -110,8 +126,16 @@ def _sweep(body: dict[str, Any]) -> Sweep:
     return Sweep(samples, gone, **body)
 
 
+def _health(values: list[Any]) -> HealthRecord:
+    uuid, group, boot_ns, readings, absent = values
+    if not isinstance(absent, dict):
+        raise TypeError("not the values of this version's health")
+    return HealthRecord(uuid, group, boot_ns, tuple(Reading(q, tuple(labels), v) for q, labels, v in readings), absent)
+
+
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {
     "hello": lambda b: Hello(b["driver"], tuple(DeviceInfo(**d) for d in b["devices"])),
     "sweep": _sweep,
+    "health": lambda b: Health(tuple(map(_health, b["records"]))),
     "fatal": lambda b: Fatal(**b),
 }

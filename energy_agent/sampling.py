@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from energy_agent import reader_wire as wire
+from energy_agent.core.health import MARK_PREFIX, HealthRecord
 from energy_agent.core.types import DeviceInfo, DeviceSample
 from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProcess
 
@@ -73,6 +74,8 @@ class Sampler:
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
+    health_hangs: dict[str, str] = field(default_factory=dict)  # UUID -> the call for its health that hung; not asked again
+    _health_records: dict[tuple[str, str], HealthRecord] = field(default_factory=dict)  # the last one, by UUID and group
     _reader: ReaderProcess | None = None
     _unkillable: list[ReaderProcess] = field(default_factory=list)
     _start_at_s: float = 0.0
@@ -111,6 +114,27 @@ class Sampler:
         left_s = self.hang_s if call is None else self._patience_s(reader, call) - call.seconds
         due_s = min((d.probe_at_s - time.monotonic() for d in self.devices.values() if not d.up), default=left_s)
         return max(0.02, min(left_s + 0.02, due_s))
+
+    def health(self, boot_ns: int) -> tuple[HealthRecord, ...]:
+        """What is known of the health of devices that answer, and no older than two periods."""
+        period_ns = self.options.health_period_ns
+        stale = [
+            key for key, r in self._health_records.items() if not r.fresh(boot_ns, period_ns) or not self.devices[r.uuid].up
+        ]
+        for key in stale:
+            del self._health_records[key]
+        hung = (HealthRecord(u, "", boot_ns, (), {"health": f"{c} hangs in the driver"}) for u, c in self.health_hangs.items())
+        return (*self._health_records.values(), *hung)
+
+    def configure(self, options: ReaderOptions, hang_s: float) -> None:
+        """Read with other options from now on: a new reader, at once, where they differ."""
+        if options == self.options:
+            return
+        self.options, self.hang_s = options, hang_s
+        if self._reader is not None:
+            self._stop_reader()
+            self._start_at_s = 0.0
+            self._start_if_due()
 
     def list_processes(self) -> None:
         """Ask for holders at the next sweep, since one has come or gone."""
@@ -153,7 +177,7 @@ class Sampler:
             self._start_at_s = time.monotonic() + 1.0
             return
         excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
-        self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events)
+        self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs)
         for uuid, counts in self._xids_now.items():
             self._xids[uuid] = self._xids.get(uuid, Counter()) + Counter(counts)
         self._xids_now = {}
@@ -175,6 +199,8 @@ class Sampler:
                 self.infos[info.uuid] = info
                 self.devices.setdefault(info.uuid, DeviceHealth())
                 self.devices.pop(f"index {info.index}", None)
+        elif isinstance(message, wire.Health):
+            self._health_records.update(((r.uuid, r.group), r) for r in message.records if r.uuid in self.devices)
         else:
             self._down(f"{message.reason} ({message.call})")
         return None
@@ -183,7 +209,9 @@ class Sampler:
         call = reader.under_way()
         if call is None or call.seconds < self._patience_s(reader, call):
             return
-        if call.device:
+        if call.device and call.call.startswith(MARK_PREFIX):
+            self.health_hangs[call.device] = call.call.removeprefix(MARK_PREFIX)  # better no health than no readings
+        elif call.device:
             device = self._health(call.device)
             device.failed(f"{call.call} hangs in the driver", time.monotonic())
             device.excluded = True

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energy_agent.core.boundary import HOST, Boundary
+from energy_agent.core.health import HealthRecord, Reading
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
@@ -26,6 +27,30 @@ STEP_S = 0.1
 POWER_W = 600
 STEP_UJ = 60_000_000  # POWER_W over STEP_S
 CHAT_ACTIVE_UJ, CHAT_IDLE_UJ = 48_000_000, 12_000_000
+HEALTH = {
+    "ecc": [
+        ("ecc_errors", 4, "corrected", "volatile"), ("ecc_errors", 1, "uncorrected", "aggregate"),
+        ("ecc_location_errors", 4, "corrected", "volatile", "dram"),
+    ],
+    "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 0),
+        ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 0)],
+    "pcie": [
+        ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"),
+        ("pcie_link_generation", 5, "current"), ("pcie_link_lanes", 8, "current"), ("pcie_link_lanes", 16, "max"),
+    ],
+    "nvlink": [
+        ("nvlink_links", 17, "up"), ("nvlink_links", 1, "down"), ("nvlink_down", 1, "3"), ("nvlink_errors", 2, "replay"),
+        ("nvlink_b", 5 * 2**30, "receive"),
+    ],
+    "state": [
+        ("recovery_action", 1, "drain_and_reset"), ("ecc_enabled", 1, "current"), ("persistence_enabled", 1),
+        ("engine_percent", 5, "encoder"), ("memory_reserved_b", 600 * 2**20),
+        ("fan_percent", 40, "0"),
+        ("bar1_used_b", 4 * 2**20), ("bar1_total_b", 2**37),
+    ],
+    "mig": [("mig_enabled", 1, "current"), ("mig_device", 1, "MIG-1", "1g.10gb", "1", "0")],
+    "gpm": [("activity", 0.625, "tensor"), ("traffic", 1.5 * 2**20, "pcie", "transmit", "gpm")],
+}  # fmt: skip
 CHAT_TOKENS = {"generation": 96, "prompt": 48, "cached": 24}  # a step: 0.5 J a generated token, active
 GAIN_RATIO = 0.05
 EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
@@ -42,6 +67,7 @@ class Player:
 
     gpus: int = 8
     extra: int = 0
+    health: bool = True
     node: bool = False
     lost: set[int] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
@@ -75,6 +101,7 @@ class Player:
                 SourceHealth("nvml", True, last_success_ns=t_ns, poll_s=0.0125),
                 SourceHealth("tokens", False, "", "connection refused", t_ns - 60_000_000_000),
             ),
+            device_health=tuple(r for gpu in range(self.gpus) if self.health for r in self._health(gpu)),
             ledger=LedgerStats(4096 + step, step * 10, step, 1, step // 600, t_ns),
             dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat)),
             config_reload_success_ns=1_699_999_999_500_000_000,
@@ -87,6 +114,12 @@ class Player:
         return [
             WorkloadEnergy(name, uuid(gpu), State.ACTIVE, Method.COUNTER, step * active_uj),
             WorkloadEnergy(name, uuid(gpu), State.IDLE, Method.COUNTER, step * idle_uj),
+        ]
+
+    def _health(self, gpu: int) -> list[HealthRecord]:
+        return [
+            HealthRecord(uuid(gpu), group, 0, tuple(Reading(q, tuple(at), v) for q, v, *at in rows), {})
+            for group, rows in HEALTH.items()
         ]
 
     def _node(self, step: int) -> dict[str, Any]:

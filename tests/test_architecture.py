@@ -20,7 +20,16 @@ LAYERS = [
     ("energy_agent.factors", ("energy_agent.core", "energy_agent.factors")),
     ("energy_agent.hw", ("energy_agent.core", "energy_agent.hw")),
     ("energy_agent.ledger", ("energy_agent.core", "energy_agent.ledger")),
-    ("energy_agent.exposition", ("energy_agent.core", "energy_agent.exposition", "energy_agent.exposition_gpu", "energy_agent.exposition_node")),
+    (
+        "energy_agent.exposition",
+        (
+            "energy_agent.core",
+            "energy_agent.exposition",
+            "energy_agent.exposition_gpu",
+            "energy_agent.exposition_health",
+            "energy_agent.exposition_node",
+        ),
+    ),
     ("energy_agent", ("energy_agent",)),
     ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw")),
     ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from energy_agent.agent import Agent
 from energy_agent.clock import clock_for
 from energy_agent.config import Config, Web
 from energy_agent.core.errors import UsageError
+from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
@@ -34,6 +35,8 @@ from energy_agent.server import Server
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
 from energy_agent.web.access import Access
+from wattlens.reload import FileWatch, Reloader, nothing_to_reload
+from wattlens.service import Service
 
 log = logging.getLogger("wattlens")
 
@@ -60,6 +63,7 @@ def default_state_dir() -> Path:
 def run_agent(options: AgentOptions) -> int:
     """Run the node agent until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    watch = FileWatch(options.config) if options.config is not None else None
     config = configuration.load(options.config)
     state = options.state or default_state_dir()
     with ExitStack() as stack:
@@ -69,7 +73,17 @@ def run_agent(options: AgentOptions) -> int:
         access = Access(_web(config, options))
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
-        agent.on_reload = lambda a: _reload(a, options, access)
+        agent.on_reload = nothing_to_reload
+        if options.config is not None:
+            agent.on_reload = Reloader(
+                options.config,
+                lambda fresh: _reader_options(fresh, agent.sampler.options.environ),
+                _sensors,
+                lambda fresh: access.configure(_web(fresh, options)),
+            )
+        elif options.web_config is not None:
+            agent.on_reload = lambda a: access.configure(_web(a.config, options))
+        agent.on_turn = _every_turn(Service(), watch)
         agent.web_ok = lambda: access.ok
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
@@ -83,6 +97,21 @@ def run_agent(options: AgentOptions) -> int:
         log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
         agent.run()
     return 0
+
+
+def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], None]:
+    """What each turn of the loop is for besides: systemd's watchdog, and a look at the configuration file."""
+
+    def turn(agent: Agent) -> None:
+        if agent.stopping.is_set():
+            service.stopping()
+            return
+        if agent.snapshot is not None:
+            service.turned(f"{sum(view.up for view in agent.snapshot.devices)} of {len(agent.snapshot.devices)} GPUs answer")
+        if watch is not None and watch.changed():
+            agent.reload_soon()
+
+    return turn
 
 
 def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
@@ -109,7 +138,6 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         log.error("%s", journal.notice)
     procfs = options.simulate / "proc" if options.simulate is not None else config.node.procfs
     nvml = config.sources.nvml
-    period_ns = round(config.sampling.period_s * NS_PER_S)
     node = config.sources.node
     if options.simulate is not None and "sysfs" not in node.model_fields_set:
         node = node.model_copy(update={"sysfs": options.simulate / "sys"})
@@ -117,7 +145,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     accountant = Accountant(
         identity,
         ProcessHolders(procfs),
-        SensorFor(gap_threshold_ns(period_ns), tick_ns_by_board(nvml.sensor_profile) if nvml.sensor_profile else {}),
+        _sensors(config),
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
         NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
@@ -173,35 +201,30 @@ def simulated_environ(directory: Path | None) -> dict[str, str]:
     return environ | SimulatedNode.attach(directory).environ()
 
 
+def _sensors(config: Config) -> SensorFor:
+    profile = config.sources.nvml.sensor_profile
+    period_ns = round(config.sampling.period_s * NS_PER_S)
+    return SensorFor(gap_threshold_ns(period_ns), tick_ns_by_board(profile) if profile else {})
+
+
 def _reader_options(config: Config, environ: Mapping[str, str]) -> ReaderOptions:
     period_ns = round(config.sampling.period_s * NS_PER_S)
     holders_ns = round(config.holders.period_s * NS_PER_S)
-    return ReaderOptions(period_ns, max(period_ns, NS_PER_S), holders_ns, environ)
+    nvml = config.sources.nvml
+    return ReaderOptions(
+        period_ns,
+        max(period_ns, NS_PER_S),
+        holders_ns,
+        environ,
+        round(config.sampling.health_period_s * NS_PER_S),
+        tuple(group for group, wanted in ((GPM, nvml.gpm), (PCIE_THROUGHPUT, nvml.pcie_throughput)) if wanted),
+    )
 
 
 def _web(config: Config, options: AgentOptions) -> Web:
     """The section as the command line has it."""
     web, told = config.web, {"listen": options.listen, "config_file": options.web_config}
     return web.model_copy(update={key: value for key, value in told.items() if value is not None})
-
-
-def _reload(agent: Agent, options: AgentOptions, access: Access) -> None:
-    """Take over what can change while the agent runs: token servers, certificates, credentials. The rest waits, and says so."""
-    if options.config is None:
-        if options.web_config is None:
-            raise UsageError("the agent was started without --config, so there is nothing to reload")
-        access.configure(_web(agent.config, options))
-        return
-    fresh = configuration.load(options.config)
-    access.configure(_web(fresh, options))
-    agent.tokens.configure(fresh.tokens)
-    # What of `web` was taken over needs no restart.
-    own = {key: getattr(agent.config.web, key) for key in ("config_file", "bearer_token_file")}
-    fresh = fresh.model_copy(update={"web": fresh.web.model_copy(update=own)})
-    kept = fresh.model_copy(update={"tokens": agent.config.tokens})
-    changed = [name for name in type(fresh).model_fields if getattr(kept, name) != getattr(agent.config, name)]
-    if changed:
-        log.warning("sections that need a restart to take effect: %s", ", ".join(changed))
 
 
 class _owned:  # noqa: N801 - reads as a with statement

@@ -47,6 +47,9 @@ _READING = "Last reading. Absent while the GPU does not answer or its board does
 _LEDGER = "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not answer, resumes higher."
 _FACT = "Always 1; facts are labels."
 _ALWAYS = "Always there."
+_HEALTH = "Read once in sampling.health_period_s; absent once it is older than two of them, and while the GPU does not answer."
+_SINCE_LOAD = "Counts since the driver was loaded. " + _HEALTH
+_OPTIONAL = "Only where the configuration asks for it. " + _HEALTH
 _RESERVED = "Not exported yet."
 _SITE = "Not exported yet. One series a meter and site, from the site process alone."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
@@ -92,8 +95,9 @@ CATALOGUE: tuple[Signal, ...] = (
            "Time in which the driver named this reason for lowering clocks; sampled reasons count whole sampling intervals.",
            (*GPU, "reason"), _LEDGER),
     Signal("gpu_utilization_ratio", "gauge", "ratio",
-           "Share of the driver's last period in which a kernel ran (gpu) or memory was accessed (memory); not how full.",
-           (*GPU, "engine"), _READING),
+           "Share of the driver's last period in which a kernel ran (gpu), memory was accessed (memory) or video engines "
+           "worked (encoder, decoder); not how full.",
+           (*GPU, "engine"), _READING + " Of video engines: read with the health."),
     Signal("gpu_temperature_celsius", "gauge", "celsius", "Temperature of a sensor: gpu or memory.", (*GPU, "sensor"),
            _READING),
     Signal("gpu_memory_used_bytes", "gauge", "bytes", "Device memory in use.", GPU, _READING),
@@ -101,14 +105,60 @@ CATALOGUE: tuple[Signal, ...] = (
     # GPU: health
     Signal("gpu_xid_errors_total", "counter", "", "XID errors that the driver reported.", (*GPU, "xid"),
            "Appears with the first error of a code; counts since the reader started; absent while the GPU does not answer."),
-    Signal("gpu_ecc_errors_total", "counter", "", "ECC errors, corrected or uncorrected.", (*GPU, "severity"), _RESERVED,
-           reserved=True),
-    Signal("gpu_remapped_rows_total", "counter", "", "Memory rows remapped, by cause.", (*GPU, "cause"), _RESERVED,
-           reserved=True),
-    Signal("gpu_pcie_replays_total", "counter", "", "PCIe packets sent again.", GPU, _RESERVED, reserved=True),
-    Signal("gpu_nvlink_errors_total", "counter", "", "NVLink errors, by kind.", (*GPU, "kind"), _RESERVED, reserved=True),
-    Signal("gpu_recovery_action", "gauge", "", "Recovery that the driver asks for, 1 for the present one.", (*GPU, "action"),
-           _RESERVED, reserved=True),
+    Signal("gpu_ecc_errors_total", "counter", "",
+           "ECC errors, corrected or uncorrected: volatile since the driver was loaded, aggregate over the board's life.",
+           (*GPU, "severity", "counter"), _HEALTH),
+    Signal("gpu_ecc_location_errors_total", "counter", "", "ECC errors by where they happened: dram, sram, l2_cache, ...",
+           (*GPU, "severity", "counter", "location"), "Not on every board at every location. " + _HEALTH),
+    Signal("gpu_ecc_enabled", "gauge", "", "1 if ECC is on, now (current) or after the next reset (pending), else 0.",
+           (*GPU, "kind"), _HEALTH),
+    Signal("gpu_remapped_rows_total", "counter", "", "Memory rows remapped over the board's life, by the kind of error.",
+           (*GPU, "cause"), "Ampere and later. " + _HEALTH),
+    Signal("gpu_row_remap_pending", "gauge", "", "1 if a row waits for the next reset to be remapped, else 0.", GPU,
+           "Ampere and later. " + _HEALTH),
+    Signal("gpu_row_remap_failed", "gauge", "", "1 if a row could not be remapped: replace the board; else 0.", GPU,
+           "Ampere and later. " + _HEALTH),
+    Signal("gpu_retired_pages_total", "counter", "", "Memory pages retired over the board's life, by cause.", (*GPU, "cause"),
+           "Before Ampere. " + _HEALTH),
+    Signal("gpu_page_retirement_pending", "gauge", "", "1 if a page waits for the next reset to be retired, else 0.", GPU,
+           "Before Ampere. " + _HEALTH),
+    Signal("gpu_recovery_action", "gauge", "", "Recovery that the driver asks for: 1 for the present one (none is one too).",
+           (*GPU, "action"), "One series, of the present action. " + _HEALTH),
+    Signal("gpu_persistence_enabled", "gauge", "",
+           "1 if persistence mode is on; 0: the driver is initialised anew for each client.", GPU, _HEALTH),
+    Signal("gpu_fan_speed_ratio", "gauge", "ratio", "Intended speed of a fan.", (*GPU, "fan"), "Boards with fans. " + _HEALTH),
+    Signal("gpu_memory_reserved_bytes", "gauge", "bytes",
+           "Device memory that driver and firmware keep; part of gpu_memory_used_bytes.", GPU, _HEALTH),
+    Signal("gpu_bar1_used_bytes", "gauge", "bytes", "BAR1 in use: device memory mapped for the host and peers.", GPU, _HEALTH),
+    Signal("gpu_bar1_total_bytes", "gauge", "bytes", "Size of BAR1.", GPU, _HEALTH),
+    # GPU: links
+    Signal("gpu_pcie_replays_total", "counter", "", "PCIe packets sent again.", GPU, _SINCE_LOAD),
+    Signal("gpu_pcie_errors_total", "counter", "", "PCIe errors, by kind.", (*GPU, "kind"), "Hopper and later. " + _SINCE_LOAD),
+    Signal("gpu_pcie_link_generation", "gauge", "",
+           "Generation of the PCIe link: current, which falls when idle, or max of board and slot.", (*GPU, "kind"), _HEALTH),
+    Signal("gpu_pcie_link_lanes", "gauge", "", "Lanes of the PCIe link: current or max.", (*GPU, "kind"), _HEALTH),
+    Signal("gpu_pcie_bytes_total", "counter", "bytes", "Bytes over PCIe, transmitted or received by the GPU.",
+           (*GPU, "direction"), "Hopper and later; the driver's counter may wrap. " + _SINCE_LOAD),
+    Signal("gpu_nvlink_links", "gauge", "", "NVLinks up or down; links that are in no use count as down.", (*GPU, "state"),
+           _HEALTH),
+    Signal("gpu_nvlink_down_info", "info", "", "An NVLink that is down or in no use.", (*GPU, "link"),
+           "Only while it is down. " + _HEALTH),
+    Signal("gpu_nvlink_errors_total", "counter", "", "NVLink errors over all links, by kind; kinds differ by generation.",
+           (*GPU, "kind"), _SINCE_LOAD),
+    Signal("gpu_nvlink_bytes_total", "counter", "bytes", "Bytes over all NVLinks, transmitted or received.",
+           (*GPU, "direction"), _SINCE_LOAD),
+    # GPU: MIG
+    Signal("gpu_mig_enabled", "gauge", "", "1 if MIG mode is on, now (current) or after the next reset (pending), else 0.",
+           (*GPU, "kind"), _HEALTH),
+    Signal("gpu_mig_info", "info", "", "A MIG device of the GPU.",
+           (*GPU, "mig_uuid", "profile", "gpu_instance", "compute_instance"), "There while the MIG device is. " + _HEALTH),
+    # GPU: profiling (GPM)
+    Signal("gpu_activity_ratio", "gauge", "ratio",
+           "Share of the last health period's peak that a part of the GPU worked: sm, sm_occupancy, tensor, dram, fp64, ...",
+           (*GPU, "part"), "Hopper and later, sources.nvml.gpm. " + _OPTIONAL),
+    Signal("gpu_traffic_bytes_per_second", "gauge", "bytes_per_second",
+           "Traffic over a bus (pcie, nvlink): gpm, mean of the last health period, or sampled, over 20 ms.",
+           (*GPU, "bus", "direction", "method"), "sources.nvml.gpm or sources.nvml.pcie_throughput. " + _OPTIONAL),
     # Node
     Signal("energy_boundary_info", "info", "", "What the ledger's energy contains: gpu, gpu+cpu or node.", ("boundary",), _FACT),
     Signal("node_energy_joules_total", "counter", "joules",

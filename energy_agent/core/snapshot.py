@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from energy_agent.core.boundary import Boundary
+from energy_agent.core.health import HealthRecord
 from energy_agent.core.record import record
+from energy_agent.core.selection import ALL, Selection
 from energy_agent.core.types import (
     DeviceInfo,
     DeviceSample,
@@ -130,6 +132,7 @@ class Snapshot:
     tokens: tuple[TokenCount, ...] = ()
     facts: tuple[WorkloadFacts, ...] = ()
     health: tuple[SourceHealth, ...] = ()
+    device_health: tuple[HealthRecord, ...] = ()  # none that is older than two of its periods
     ledger: LedgerStats = LedgerStats()
     dvfs: tuple[DvfsDevice, ...] = ()
     config_reload_ok: bool = True
@@ -140,3 +143,4 @@ class Snapshot:
     meters: tuple[MeterView, ...] = ()
     hosts: tuple[HostView, ...] = ()
     host_workloads: tuple[WorkloadEnergy, ...] = ()
+    selection: Selection = ALL  # what of it the page shows

@@ -16,6 +16,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.hw import nvml_abi
 from energy_agent.hw.nvml_abi import FieldValue, NvmlError, Utilization, XidEvents
 from energy_agent.hw.nvml_frequent import FrequentCalls
+from energy_agent.hw.nvml_health_calls import HealthCalls
 
 _ARCHITECTURES = {
     2: "Kepler",
@@ -34,8 +35,8 @@ _CLOCK_SM = 1
 _XID_EVENT = 0x8
 
 
-class RealNvml(FrequentCalls):
-    """The calls of `Nvml`. One object a process: pynvml keeps one library."""
+class RealNvml(FrequentCalls, HealthCalls):
+    """The calls of `Nvml` and `HealthNvml`. One object a process: pynvml keeps one library."""
 
     def __init__(self, library: Path | None = None) -> None:
         """Load pynvml; `library` is a `libnvidia-ml.so.1` to use in place of the one that the loader finds.
@@ -57,7 +58,8 @@ class RealNvml(FrequentCalls):
                 ctypes.CDLL(str(library))
             except OSError as error:
                 raise NvmlError(nvml_abi.LIBRARY_NOT_FOUND, str(library)) from error
-        super().__init__(pynvml._nvmlGetFunctionPointer, pynvml.NVMLError)
+        FrequentCalls.__init__(self, pynvml._nvmlGetFunctionPointer, pynvml.NVMLError)
+        HealthCalls.__init__(self)
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
         self._fields: dict[tuple[int, ...], Any] = {}
@@ -124,8 +126,12 @@ class RealNvml(FrequentCalls):
             fields = self._fields[key] = (self._nvml.c_nvmlFieldValue_t * len(key))()
             for answer, field in zip(fields, key, strict=True):
                 answer.fieldId = field
+        return self.answers(device, fields)
+
+    def answers(self, device: object, fields: Any) -> list[FieldValue]:
+        """Ask an array of fields."""
         try:
-            code = self._nvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")(device, len(key), fields)
+            code = self._nvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")(device, len(fields), fields)
         except self._error as error:
             code = int(error.value)
         if code != nvml_abi.SUCCESS:

@@ -1,0 +1,41 @@
+"""What is known of a device's health: readings that change seldom and are read on a slow period of their own, group by group.
+
+A group is what one visit to a device reads. Each group's record has its own age, so that a group which stops answering goes by
+itself. Values are raw, in the unit that ends the quantity's name; `energy_agent.exposition_health` turns them into base units.
+"""
+
+from collections.abc import Mapping
+
+from energy_agent.core.record import record
+
+GROUPS = ("ecc", "memory", "pcie", "nvlink", "state", "mig")
+"""Groups that are always read."""
+PCIE_THROUGHPUT, GPM = "pcie_throughput", "gpm"
+"""Groups that are read where the configuration says so: the first blocks 20 ms a call, the second contends with profilers."""
+
+MARK_PREFIX = "health: "
+"""Begins the name under which a call for health is marked: one that hangs costs its device the health, not the energy."""
+
+
+@record(frozen=True, slots=True)
+class Reading:
+    """One number: a quantity, what tells it from others of its kind, and its raw value."""
+
+    quantity: str
+    labels: tuple[str, ...]
+    value: int | float
+
+
+@record(frozen=True, slots=True)
+class HealthRecord:
+    """One group of one device, read once. `absent` maps a quantity to the reason for which it is not among the readings."""
+
+    uuid: str
+    group: str
+    boot_ns: int  # CLOCK_BOOTTIME
+    readings: tuple[Reading, ...]
+    absent: Mapping[str, str]
+
+    def fresh(self, boot_ns: int, period_ns: int) -> bool:
+        """Whether it is no older than two periods."""
+        return boot_ns - self.boot_ns <= 2 * period_ns

@@ -1,0 +1,88 @@
+"""When which group of which device is read: spread over the period, so that no sweep takes much longer than another."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from energy_agent.core.health import GROUPS, HealthRecord
+from energy_agent.core.ports import Clock
+from energy_agent.hw.nvml_device import DeviceReader
+from energy_agent.hw.nvml_health import HealthReader
+from energy_agent.hw.nvml_health_abi import HealthNvml
+
+Step = tuple[int, str]
+"""Index of a device, group."""
+
+
+class Marker(Protocol):
+    """What marks the call under way, and on which device."""
+
+    device: str
+
+    def __call__(self, call: str) -> None: ...  # noqa: D102
+
+
+class HealthRounds:
+    """A round visits every group of every device once in a period; `due` is called once a sweep.
+
+    At most one group is due in a sweep, or as many as it takes to be done in a period on a node with many devices.
+    """
+
+    def __init__(self, groups: Sequence[str], period_ns: int) -> None:
+        self._groups, self._period_ns = groups, period_ns
+        self._place = 0
+        self._since_ns: int | None = None
+        self._owed = 0.0
+
+    def due(self, devices: Sequence[int], boot_ns: int) -> list[Step]:
+        """The visits to make now. Group by group over the devices, so that a device's visits lie apart."""
+        steps = [(device, group) for group in self._groups for device in devices]
+        elapsed_ns = 0 if self._since_ns is None else boot_ns - self._since_ns
+        self._since_ns = boot_ns
+        if not steps:
+            return []
+        # After a pause (a stopped process, a suspended machine) a round's worth is enough.
+        self._owed = min(self._owed + elapsed_ns * len(steps) / self._period_ns, float(len(steps)))
+        count = int(self._owed)
+        self._owed -= count
+        begin, self._place = self._place, (self._place + count) % len(steps)
+        return [steps[(begin + k) % len(steps)] for k in range(count)]
+
+
+class HealthVisits:
+    """Reads the health of the devices that the reader has open, a little after each sweep."""
+
+    def __init__(
+        self, nvml: HealthNvml, clock: Clock, mark: Marker, more: Sequence[str], period_ns: int, without: Collection[str]
+    ) -> None:
+        """`more` are groups beside those that are always read; `without` names devices by UUID that are left alone."""
+        self._nvml, self._clock, self._mark = nvml, clock, mark
+        self._without = without
+        self._rounds = HealthRounds((*GROUPS, *more), period_ns)
+        self._readers: dict[int, tuple[DeviceReader, HealthReader]] = {}
+        self.changed: list[int] = []
+        """Devices of the last visit whose MIG mode is another than they were described with."""
+
+    def visit(self, devices: Mapping[int, DeviceReader]) -> list[HealthRecord]:
+        """What is due now of `devices`, by index."""
+        for index in [i for i, (device, _) in self._readers.items() if devices.get(i) is not device]:
+            self._readers.pop(index)[1].close()  # lost, or opened anew: its handle may be another
+        self.changed = []
+        records = []
+        chosen = [index for index, device in sorted(devices.items()) if device.uuid not in self._without]
+        for index, group in self._rounds.due(chosen, self._clock.boot_ns()):
+            device = devices[index]
+            self._mark.device = device.uuid
+            record = self._reader(index, device).read(group)
+            records.append(record)
+            if any(
+                r.quantity == "mig_enabled" and r.labels == ("current",) and r.value != device.info.mig_enabled
+                for r in record.readings
+            ):
+                self.changed.append(index)
+        return records
+
+    def _reader(self, index: int, device: DeviceReader) -> HealthReader:
+        if index not in self._readers:
+            reader = HealthReader(self._nvml, device.handle, device.uuid, self._clock, self._mark)
+            self._readers[index] = device, reader
+        return self._readers[index][1]
