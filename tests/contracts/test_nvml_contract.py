@@ -1,4 +1,6 @@
-"""What every `Nvml` must do. Runs on the simulated library, and on a real GPU (marker `gpu`) where one is there, read-only."""
+"""What every `Nvml` must do. Runs on the simulated library, on every capture in `captures/`, and read-only on a real GPU
+(marker `gpu`) where one is there. A capture of another node is a further file there (docs/doctor.md).
+"""
 
 import ctypes
 import os
@@ -11,18 +13,25 @@ import pytest
 from energy_agent.hw import nvml_abi as abi
 from energy_agent.hw.nvml_abi import Nvml, NvmlError
 from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.hw.nvml_replay import replay
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import library_path
 from energy_agent.sim.plant import Plant
 
+CAPTURES = sorted((Path(__file__).parent / "captures").glob("*.json"))
 
-@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.gpu)])
+
+@pytest.fixture(
+    params=["simulated", *CAPTURES, pytest.param("real", marks=pytest.mark.gpu)], ids=lambda p: getattr(p, "stem", p)
+)
 def nvml(request, tmp_path, monkeypatch):
     """An initialised Nvml with at least one device."""
     if request.param == "simulated":
         Plant.create(tmp_path / "plant", [BoardSpec("H100-SXM5-80GB"), BoardSpec("A100-SXM4-80GB")], seed=2, rate=5.0).close()
         monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
         nvml: Nvml = RealNvml(library_path())
+    elif isinstance(request.param, Path):
+        nvml = replay(request.param)
     else:
         if not Path("/dev/nvidiactl").exists():
             pytest.skip("no NVIDIA driver on this machine")
