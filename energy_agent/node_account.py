@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from energy_agent.core.boundary import HOST, part
+from energy_agent.core.boundary import host, is_host, part
 from energy_agent.core.node_types import NodeReading, Scope
 from energy_agent.core.record import record
 from energy_agent.core.snapshot import MeterView
@@ -95,7 +95,7 @@ class NodeAccount:
                 self._described.add(device)
                 facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
             self._books.setdefault(
-                device, HostBook(device, device == HOST, round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
+                device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
             self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.stretch, step.gap))
         return facts
@@ -185,10 +185,14 @@ class NodeAccount:
     def _device(self, source: str, reading: NodeReading, infos: Mapping[str, DeviceInfo]) -> str | None:
         """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""
         if reading.scope is Scope.NODE:
-            return HOST if source == self.plan.record else None
+            return self._host if source == self.plan.record else None
         if reading.scope is Scope.MODULE or self.plan.record is not None or self._module(infos):
             return None
-        return part(reading.domain)
+        return part(self._host, reading.domain)
+
+    @property
+    def _host(self) -> str:
+        return host(self.identity.cluster, self.identity.node)
 
     def _module(self, infos: Mapping[str, DeviceInfo]) -> bool:
         """A superchip's GPU counts its processor and memory too (Zeus, pull request 172)."""
@@ -197,7 +201,7 @@ class NodeAccount:
         return any(name in info.name for info in infos.values() for name in _MODULES)
 
     def _judge(self, device: str, gap: Gap | None) -> None:
-        if device == HOST and self.plan.record is not None:
+        if is_host(device) and self.plan.record is not None:
             self.faults.pop(self.plan.record, None)
             if gap is not None and gap.reason in (BELOW_GPUS, STUCK):
                 self.faults[self.plan.record] = gap.reason

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.types import State, WorkloadFacts
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, decimal
@@ -78,6 +79,8 @@ class Facts:
         return [self.figures[i] for i in sorted(self.figures) if i.startswith(prefix)]
 
 
+_NODE = {"facility energy, PUE, water": "no facility source in this ledger; CO2e and J/token are at the GPU boundary"}
+
 MISSING = {
     "node and facility energy, PUE, water": "no node or facility source in this ledger; every figure is at the GPU boundary",
     "market-based CO2e": "no contracts, certificates or residual mix given",
@@ -106,6 +109,7 @@ def build_facts(sums: Sums, factor: Factor | None = None, savings: Savings | Non
     figures = [
         *_energy(sums, coverage),
         *_gaps(sums),
+        *_around(sums),
         *token_figures(sums, coverage),
         *_carbon(sums, factor, coverage),
         *_saving(savings),
@@ -126,7 +130,7 @@ def build_facts(sums: Sums, factor: Factor | None = None, savings: Savings | Non
             d: DeviceName(sums.nodes.get(d, ""), sums.devices[d].sku if d in sums.devices else "") for d in sums.device_uj
         },
         workloads={w: _called(w, sums.labels.get(w)) for w in sums.by_workload()},
-        missing=MISSING,
+        missing=MISSING if sums.around is None else _NODE | dict(list(MISSING.items())[1:]),
     )
 
 
@@ -177,6 +181,35 @@ def _gaps(sums: Sums) -> list[Figure]:
         )
         for (device, reason), gap in sorted(sums.gaps.items())
     ]
+
+
+def _around(sums: Sums) -> list[Figure]:
+    """Energy around the GPUs where a meter of the node was booked: never in a figure at the GPU boundary."""
+    around = sums.around
+    if around is None:
+        return []
+    everything, coverage = around.everything(), _coverage(around, sums.end_ns - sums.start_ns)
+    figures = []
+
+    def add(identity: str, part: Selection, bounds: Bounds, within: Boundary, **dims: str) -> None:
+        low, high = energy_bounds(bounds(around, part))
+        value, methods = energy_text(part.energy_uj), part.methods()
+        figures.append(Figure(identity, value, "J", methods, within, coverage, low, high, LEDGER, dims=dims))
+
+    for device, part in everything.grouped(lambda k: k.device).items():
+        add(f"energy.host/{device}", part, of_devices, boundary([device]), device=device)
+    within = boundary(around.device_uj)
+    for workload, part in around.by_workload().items():
+        add(f"energy.host.workload/{workload}", part, of_holders, within, workload=workload)
+    add("energy.host.unheld", everything.held(State.UNHELD), of_rows, within, state=State.UNHELD.value)
+    for (device, reason), gap in sorted(around.gaps.items()):
+        unknown = reason.startswith(UNBOUNDED)
+        dims = {"device": device, "reason": reason, "seconds": decimal(gap.duration_ns, NS_PER_S)}
+        low, high = (None, None) if unknown else ("0", energy_text(gap.bound_uj))
+        why = "no meter saw this energy; it is in no sum"
+        gap_id = f"gap/{device}/{reason}"
+        figures.append(Figure(gap_id, None, "J", "bound", boundary([device]), None, low, high, LEDGER, dims=dims, reason=why))
+    return figures
 
 
 def _carbon(sums: Sums, factor: Factor | None, coverage: str) -> list[Figure]:
@@ -235,9 +268,9 @@ def _quality(sums: Sums, coverage: str) -> list[Figure]:
     return figures
 
 
-def _coverage(sums: Sums) -> str:
+def _coverage(sums: Sums, period_ns: int | None = None) -> str:
     """Share of devices x period that was metered; every device counts for the whole period."""
-    expected = len(sums.device_uj) * (sums.end_ns - sums.start_ns)
+    expected = len(sums.device_uj) * (sums.end_ns - sums.start_ns if period_ns is None else period_ns)
     metered = sum(sums.metered_ns.values())
     return quotient_text(min(Fraction(1), Fraction(metered, expected))) if expected > 0 else "0"
 

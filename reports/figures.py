@@ -38,7 +38,7 @@ class Figure:
     value: str | None
     unit: str
     method: str
-    boundary: str  # gpu
+    boundary: str  # gpu | gpu+cpu | node, as energy_agent.core.boundary
     coverage: str | None = None  # share of the period's device time that was seen
     low: str | None = None
     high: str | None = None

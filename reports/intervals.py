@@ -8,6 +8,8 @@ the figure without bounds.
 from collections.abc import Iterable
 from fractions import Fraction
 
+from energy_agent.core.boundary import is_host
+from energy_agent.ledger.summary import host_gains
 from energy_agent.ledger.uncertainty import Run, combine
 from reports.figures import Interval
 from reports.sums import Selection, Sums
@@ -38,5 +40,14 @@ def _combine(sums: Sums, part: Selection, runs: Iterable[Run], gaps_uj: Iterable
     if any(device not in sums.devices for device in energy):
         return None
     gain = {device: sums.devices[device].gain_ppm for device in energy}
+    hosts = {device: ppm for device, ppm in gain.items() if is_host(device)}
+    if hosts:
+        if any(device not in sums.devices for device in sums.gpus_uj):
+            return None
+        gpu_gain = {device: sums.devices[device].gain_ppm for device in sums.gpus_uj}
+        whole = {device: uj for device, uj in sums.device_uj.items() if is_host(device)}
+        every = {device: sums.devices[device].gain_ppm for device in whole}
+        found = host_gains(every, gpu_gain, {**sums.gpus_uj, **whole})
+        gain |= {device: found[device] for device in hosts}
     bounds = combine(energy, gain, [[run] for run in runs], gaps_uj)
     return Interval(Fraction(bounds.low_uj), Fraction(bounds.high_uj))

@@ -7,6 +7,7 @@ come in the order of its chain; what of their edge errors cancels is decided by 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from energy_agent.core.boundary import is_gpu
 from energy_agent.core.types import Action, Method, State, WorkloadFacts
 from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, TokenRow
 from energy_agent.ledger.uncertainty import Run, follow
@@ -84,6 +85,8 @@ class Sums:
     held_gap_uj: dict[tuple[str, str], int] = field(default_factory=dict)  # (device, workload) -> unseen in cells it held
     tokens: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (workload, model, phase)
     actions: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, outcome)
+    around: "Sums | None" = None  # the same of the hosts around the GPUs; everything else here is of the GPUs
+    gpus_uj: Mapping[str, int] = field(default_factory=dict)  # in `around`: energy of the GPUs
     first_ns: int | None = None
     last_ns: int | None = None
     _open: dict[str, _OpenCell] = field(default_factory=dict)
@@ -113,12 +116,14 @@ class Sums:
                 key = (row.policy, row.action, row.outcome)
                 self.actions[key] = self.actions.get(key, 0) + 1
         elif self.period.holds(row.cell_start_ns):
-            self._add_measured(row, node)
+            (self if isinstance(row, TokenRow) or is_gpu(row.device) else self._around())._add_measured(row, node)
 
     def close(self) -> None:
         """No more rows: settle the cells that are still open."""
         for device in list(self._open):
             self._settle(device)
+        if self.around is not None:
+            self.around.close()
 
     def everything(self) -> "Selection":
         """All keys, in a fixed order."""
@@ -127,6 +132,11 @@ class Sums:
     def by_workload(self) -> "dict[str, Selection]":
         """What each workload held."""
         return self.everything().held(*HELD).grouped(lambda k: k.workload)
+
+    def _around(self) -> "Sums":
+        if self.around is None:
+            self.around = Sums(self.period, devices=self.devices, labels=self.labels, gpus_uj=self.device_uj)
+        return self.around
 
     def _add_measured(self, row: Cell | Span | GapRow | TokenRow, node: str) -> None:
         if isinstance(row, Cell):

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from energy_agent.core.boundary import HOST, Boundary
+from energy_agent.core.boundary import Boundary, host
 from energy_agent.core.health import HealthRecord, Reading
 from energy_agent.core.snapshot import (
     DeviceView,
@@ -24,6 +24,7 @@ from energy_agent.core.snapshot import (
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 
 STEP_S = 0.1
+HOST = host("lab", "node-1")
 POWER_W = 600
 STEP_UJ = 60_000_000  # POWER_W over STEP_S
 CHAT_ACTIVE_UJ, CHAT_IDLE_UJ = 48_000_000, 12_000_000

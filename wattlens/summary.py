@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from energy_agent.core.units import joules
+from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary, domain, is_gpu
+from energy_agent.core.types import State
+from energy_agent.core.units import NS_PER_S, joules
 from energy_agent.ledger import chain, summary
 from energy_agent.ledger.reading import JOURNAL_NAME, read_rows
-from energy_agent.ledger.rows import Cell, GapRow, Row, TokenRow
+from energy_agent.ledger.rows import Cell, GapRow, Row, Span, TokenRow
 from energy_agent.ledger.uncertainty import Bounds
 from energy_agent.ledger.view import read_journal
 
@@ -36,13 +38,21 @@ class Summary:
     tokens: tuple[TokenCost, ...]
     buckets_uj: int
     counters_uj: int
+    boundary: Boundary
+    hosts: tuple[tuple[str, Bounds], ...]  # around the GPUs, which everything above is about
+    host_workloads: tuple[tuple[str, Bounds], ...]
+    host_unheld_uj: int
+    host_unattributed_uj: int
+    host_buckets_uj: int
+    host_counters_uj: int
+    unbounded_ns: int  # time in which no meter saw the host and nothing bounds what it drew
     chain_faults: tuple[str, ...]
     segments: int
 
     @property
     def conserved(self) -> bool:
         """Whether workloads, unheld and unattributed sum to the journal's own totals, to the microjoule."""
-        return self.buckets_uj == self.counters_uj
+        return self.buckets_uj == self.counters_uj and self.host_buckets_uj == self.host_counters_uj
 
 
 def summarise(state: Path) -> Summary:
@@ -51,15 +61,20 @@ def summarise(state: Path) -> Summary:
     Raises:
         UsageError, ChainError, JournalError: as energy_agent.ledger.reading.
     """
-    rows: list[Row] = [located.row for located in read_rows(state)]
+    everything: list[Row] = [located.row for located in read_rows(state)]
+    rows = [row for row in everything if not _around(row)]
     cells = [row for row in rows if isinstance(row, Cell)]
     journal = read_journal(state / JOURNAL_NAME)
     report = chain.verify([state / "segments"], journal)
     devices = sorted({c.device for c in cells} | {r.device for r in rows if isinstance(r, GapRow)})
     workloads = sorted({c.workload for c in cells if c.workload})
     by_workload = [(w, summary.bounds(rows, workload=w)) for w in workloads]
-    unheld = sum(c.energy_uj for c in cells if c.state.value == "unheld")
-    unattributed = sum(c.energy_uj for c in cells if c.state.unattributed_reason is not None)
+    unheld, unattributed = _unowned(cells)
+    beyond = [row for row in everything if isinstance(row, Cell) and _around(row)]
+    hosts = sorted({row.device for row in everything if _around(row) and isinstance(row, Cell | GapRow)})
+    host_unheld, host_unattributed = _unowned(beyond)
+    held = [(w, _shares(everything, hosts, w)) for w in workloads] if hosts else []
+    totals = journal.book.totals.energy
     return Summary(
         devices=tuple((d, summary.bounds(rows, device=d)) for d in devices),
         workloads=tuple(by_workload),
@@ -68,10 +83,37 @@ def summarise(state: Path) -> Summary:
         total=summary.bounds(rows),
         tokens=tuple(_tokens(rows, dict(by_workload))),
         buckets_uj=sum(b.energy_uj for _, b in by_workload) + unheld + unattributed,
-        counters_uj=sum(journal.book.totals.energy.values()),
+        counters_uj=sum(uj for key, uj in totals.items() if is_gpu(key[0])),
+        boundary=boundary(hosts),
+        hosts=tuple((h, summary.bounds(everything, device=h)) for h in hosts),
+        host_workloads=tuple(held),
+        host_unheld_uj=host_unheld,
+        host_unattributed_uj=host_unattributed,
+        host_buckets_uj=sum(b.energy_uj for _, b in held) + host_unheld + host_unattributed,
+        host_counters_uj=sum(uj for key, uj in totals.items() if not is_gpu(key[0])),
+        unbounded_ns=sum(
+            row.end_ns - row.start_ns for row in everything if isinstance(row, GapRow) and row.reason.startswith(UNBOUNDED)
+        ),
         chain_faults=tuple(fault.line for fault in report.faults),
         segments=report.files,
     )
+
+
+def _around(row: Row) -> bool:
+    """Of the host around the GPUs."""
+    return isinstance(row, Cell | Span | GapRow) and not is_gpu(row.device)
+
+
+def _unowned(cells: Sequence[Cell]) -> tuple[int, int]:
+    """(unheld, unattributed) energy."""
+    unheld = sum(c.energy_uj for c in cells if c.state is State.UNHELD)
+    return unheld, sum(c.energy_uj for c in cells if c.state.unattributed_reason is not None)
+
+
+def _shares(rows: Sequence[Row], hosts: Sequence[str], workload: str) -> Bounds:
+    """A workload's share of the host, over all parts of it."""
+    parts = [summary.bounds(rows, workload=workload, device=h) for h in hosts]
+    return Bounds(*(sum(getattr(b, name) for b in parts) for name in Bounds.__slots__))
 
 
 def _tokens(rows: Sequence[Row], energy: dict[str, Bounds]) -> list[TokenCost]:
@@ -102,6 +144,7 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
         f"  {'nobody (unheld)':{_NAME}} {joules(found.unheld_uj):>12,.1f} J",
         f"  {'unattributed':{_NAME}} {joules(found.unattributed_uj):>12,.1f} J",
         *_table([("all", found.total)]),
+        *_host(found, names),
         "",
         "In brackets: bounds, not a 95 % interval. They add the largest error of the",
         "sensors' gain over all boards to what the edges of the windows leave open.",
@@ -113,6 +156,14 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
             lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
     same = "==" if found.conserved else "!="
     chain_text = "verified" if not found.chain_faults else "; ".join(found.chain_faults)
+    if found.hosts:
+        lines += [
+            "",
+            "The ledger around the GPUs",
+            f"  workloads + unheld + unattributed   {found.host_buckets_uj:>22,} uJ",
+            f"  {'==' if found.host_buckets_uj == found.host_counters_uj else '!='} energy of the host"
+            f"               {found.host_counters_uj:>22,} uJ",
+        ]
     lines += [
         "",
         "The ledger",
@@ -121,6 +172,33 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
         f"  chain: {found.segments} segment{'s' * (found.segments != 1)}, {chain_text}",
     ]
     return "\n".join(lines)
+
+
+_WITHIN = {
+    Boundary.NODE: "all that the node draws, less its GPUs",
+    Boundary.GPU_CPU: "processors and memory; not the whole node",
+}
+
+
+def _host(found: Summary, names: Mapping[str, str]) -> list[str]:
+    """What is around the GPUs, where a meter of the node was booked; the boundary of both together by its name."""
+    if not found.hosts:
+        return []
+    workloads = sorted(((names.get(w, w), b) for w, b in found.host_workloads), key=lambda pair: pair[0])
+    lines = [
+        "",
+        f"Energy around the GPUs ({_WITHIN[found.boundary]})",
+        *_table([(domain(h), b) for h, b in found.hosts]),
+        "",
+        "Of it by workload, by GPU time held",
+        *_table(workloads),
+        f"  {'nobody (unheld)':{_NAME}} {joules(found.host_unheld_uj):>12,.1f} J",
+        f"  {'unattributed':{_NAME}} {joules(found.host_unattributed_uj):>12,.1f} J",
+        f"  GPUs and this together (boundary: {found.boundary}): {joules(found.counters_uj + found.host_counters_uj):,.1f} J",
+    ]
+    if found.unbounded_ns:
+        lines.append(f"  unseen for {found.unbounded_ns / NS_PER_S:,.1f} s, and nothing bounds that energy")
+    return lines
 
 
 _NAME = 24

@@ -54,7 +54,7 @@ _RESERVED = "Not exported yet."
 _SITE = "Not exported yet. One series a meter and site, from the site process alone."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
 _METER_READING = "Last reading. Absent while the meter does not answer."
-_HOST = "From the journal: appears with the first stretch that is booked, about two readings of the meter late, and never falls."
+_HOST = "From the journal: appears with the first stretch that is booked, two readings of the meter late, and never falls."
 _JOURNAL = "Always there; counts since the agent started."
 
 CATALOGUE: tuple[Signal, ...] = (

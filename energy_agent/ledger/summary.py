@@ -2,17 +2,48 @@
 
 from collections.abc import Iterable, Mapping
 
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span
-from energy_agent.ledger.uncertainty import Bounds, Run, combine
+from energy_agent.core.boundary import is_gpu, is_host
+from energy_agent.ledger.rows import PPM, Cell, DeviceFacts, GapRow, Row, Span
+from energy_agent.ledger.uncertainty import Bounds, Run, combine, systematic_uj
 
 
 def gains(rows: Iterable[Row]) -> dict[str, int]:
     """Gain uncertainty of each device in ppm; the largest of its facts where there are several."""
+    kept = list(rows)
     found: dict[str, int] = {}
-    for row in rows:
+    for row in kept:
         if isinstance(row, DeviceFacts):
             found[row.uuid] = max(found.get(row.uuid, 0), row.gain_ppm)
-    return found
+    hosts = {device: ppm for device, ppm in found.items() if is_host(device)}
+    return found | host_gains(hosts, found, _energy(kept)) if hosts else found
+
+
+def host_gains(hosts: Mapping[str, int], gain_ppm: Mapping[str, int], energy_uj: Mapping[str, int]) -> dict[str, int]:
+    """Gain uncertainty of hosts in ppm of their own energy.
+
+    A host is its node's meter minus the GPUs: its systematic error is that of the meter on all of the node's energy, plus the
+    GPUs' own. Hosts of several nodes share it in proportion to their energy, so that it is right for their sum.
+
+    Args:
+        hosts: gain uncertainty of the meter of record of each.
+        gain_ppm: that of the GPUs.
+        energy_uj: energy of the hosts and of the GPUs around which they are.
+    """
+    own_uj = sum(energy_uj.get(device, 0) for device in hosts)
+    gpus = {device: uj for device, uj in energy_uj.items() if is_gpu(device)}
+    wrong_uj = systematic_uj(own_uj + sum(gpus.values()), max(hosts.values()))
+    wrong_uj += sum(systematic_uj(uj, gain_ppm[device]) for device, uj in gpus.items())
+    # `systematic_uj` gives back m x g / (1 - g): with this g, m x wrong / own.
+    ppm = min(PPM - 1, -(-PPM * wrong_uj // (own_uj + wrong_uj))) if wrong_uj else 0
+    return dict.fromkeys(hosts, ppm)
+
+
+def _energy(rows: Iterable[Row]) -> dict[str, int]:
+    energy: dict[str, int] = {}
+    for row in rows:
+        if isinstance(row, Cell):
+            energy[row.device] = energy.get(row.device, 0) + row.energy_uj
+    return energy
 
 
 def bounds(rows: Iterable[Row], *, workload: str | None = None, device: str | None = None) -> Bounds:

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.boundary import HOST, Boundary, boundary, is_gpu, part
+from energy_agent.core.boundary import Boundary, boundary, is_gpu, part
 from energy_agent.core.node_types import NodeReading, Scope
 from energy_agent.core.types import DeviceInfo, Entry, Identity, Method, State
 from energy_agent.node_account import PATIENCE_NS, NodeAccount, NodePlan
 
 S = 10**9
 IDENTITY = Identity("c", "n", "boot", "v", True)
+HOST = "host:c:n"
 
 
 def plan(record="redfish", module="auto", gain=0.05):
@@ -59,7 +60,7 @@ def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_nev
         account.feed("ipmi", [node(t, mw=900_000)], info())
     gpu(account, 10, 10**9, 0)
     entries, _ = account.settle(10 * S, {"g"})
-    assert [(e.device, e.energy_uj) for e in entries] == [(part("package-0"), 10**9)]
+    assert [(e.device, e.energy_uj) for e in entries] == [(part(HOST, "package-0"), 10**9)]
     assert boundary(e.device for e in entries) is Boundary.GPU_CPU
     assert not any(is_gpu(e.device) for e in entries)
 
@@ -83,7 +84,7 @@ def test_a_module_is_never_summed_with_its_gpu(module, name, booked):
         account.feed("psu", [node(t, mw=900_000, scope=Scope.MODULE, domain="module-0")], info(name))
     gpu(account, 10, 10**9, 0)
     entries, gaps = account.settle(10 * S, {"g"})
-    assert {e.device for e in entries} == ({part("package-0")} if booked else set())
+    assert {e.device for e in entries} == ({part(HOST, "package-0")} if booked else set())
     assert gaps == []
 
 
