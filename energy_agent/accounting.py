@@ -98,6 +98,13 @@ class Accountant:
         self._booked = Booked.of(totals, self._facts.values())
         return unreadable
 
+    def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
+        """Assume something else of the boards' sensors from the next reading on; what is booked stays as it was booked."""
+        self._sensor_for, self._gain, self._default_gain = sensor_for, gain_uncertainty, default_gain
+        for account in self._accounts.values():
+            account.sensor = sensor_for(account.info)
+            self._describe(account.info)
+
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
         """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
         held: set[tuple[int, int]] = set()

@@ -63,6 +63,7 @@ def default_state_dir() -> Path:
 def run_agent(options: AgentOptions) -> int:
     """Run the node agent until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    service = Service()
     watch = FileWatch(options.config) if options.config is not None else None
     config = configuration.load(options.config)
     state = options.state or default_state_dir()
@@ -83,10 +84,15 @@ def run_agent(options: AgentOptions) -> int:
             )
         elif options.web_config is not None:
             agent.on_reload = lambda a: access.configure(_web(a.config, options))
-        agent.on_turn = _every_turn(Service(), watch)
+        agent.on_turn = _every_turn(service, watch)
         agent.web_ok = lambda: access.ok
-        signal.signal(signal.SIGTERM, lambda *_: agent.stop())
-        signal.signal(signal.SIGINT, lambda *_: agent.stop())
+
+        def stop(*_: object) -> None:
+            service.stopping()
+            agent.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
         server.start()
         stack.callback(server.stop)
@@ -103,9 +109,6 @@ def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], 
     """What each turn of the loop is for besides: systemd's watchdog, and a look at the configuration file."""
 
     def turn(agent: Agent) -> None:
-        if agent.stopping.is_set():
-            service.stopping()
-            return
         if agent.snapshot is not None:
             service.turned(f"{sum(view.up for view in agent.snapshot.devices)} of {len(agent.snapshot.devices)} GPUs answer")
         if watch is not None and watch.changed():

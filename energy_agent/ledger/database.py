@@ -91,7 +91,7 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
             raise _foreign(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(f"PRAGMA max_page_count={_pages(budget_b)}")
+        limit(connection, budget_b)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
@@ -135,6 +135,11 @@ def failure(connection: sqlite3.Connection, path: Path, budget_b: int, error: Ex
         full = f"{path}: the disk budget of {budget_b} bytes is full of unsealed rows"
         return JournalError(f"{full}; raise ledger.disk_budget_mib")
     return JournalError(f"{path}: the disk is full; free some space, nothing committed is lost")
+
+
+def limit(connection: sqlite3.Connection, budget_b: int) -> None:
+    """Bound the file from now on; one that is larger already shrinks no further than it is. Raises sqlite3.Error."""
+    connection.execute(f"PRAGMA max_page_count={_pages(budget_b)}")
 
 
 def _pages(budget_b: int) -> int:

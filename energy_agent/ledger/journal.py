@@ -285,6 +285,18 @@ class Journal:
         """Second step: the files."""
         return segment_table.flush(self._connection, self._files, self.segments_folder, self._utc_ns, self._keep_ns)
 
+    def configure(self, disk_budget_b: int, keep_ns: int) -> None:
+        """Another size limit and another age at which copies of sealed segments go, from the next commit and segment on.
+
+        Raises:
+            JournalError: the database cannot be written.
+        """
+        self._budget_b, self._keep_ns = disk_budget_b, keep_ns
+        try:
+            database.limit(self._connection, disk_budget_b)
+        except sqlite3.Error as error:
+            raise database.failure(self._connection, self.path, disk_budget_b, error) from None
+
     def stats(self) -> LedgerStats:
         """Counts and sizes, for metrics."""
         size = 0

@@ -1,0 +1,141 @@
+"""What a configuration asks of this node that is not there: found by looking, without a call to a driver or a server."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+import dvfs.policies
+import energy_agent.sources.tokens
+from energy_agent import config as configuration
+from energy_agent.config import Config
+from energy_agent.core import plugin
+from energy_agent.core.errors import UsageError
+
+Warned = tuple[str, str]
+"""A key, and what will not work."""
+
+_PROGRAMS = ("ipmitool",)  # paths that are looked up in $PATH
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+def check(path: Path) -> list[Warned]:
+    """What will not work on this node.
+
+    Raises:
+        UsageError: the file is wrong; one line that names the key and what to do.
+    """
+    config = configuration.load(path)
+    check_parts(config)
+    return [*_files(config, ""), *_listen(config), *_dvfs(config), *_tokens(config), *_privilege(config), *_driver(config)]
+
+
+def check_parts(config: Config) -> None:
+    """Check names of parts that are files of their own, which the model does not know; raises UsageError."""
+    known = plugin.names(energy_agent.sources.tokens)
+    for n, source in enumerate(config.tokens):
+        if source.server not in known:
+            raise UsageError(f"key 'tokens.{n}.server': no server {source.server!r}; known: {', '.join(known)}")
+    policies = plugin.names(dvfs.policies)
+    if config.dvfs.policy not in policies:
+        raise UsageError(f"key 'dvfs.policy': no policy {config.dvfs.policy!r}; known: {', '.join(policies)}")
+
+
+def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
+    """Files and folders that are named and not there, or not for this user to read."""
+    for name in type(section).model_fields:
+        key, value = f"{prefix}{name}", getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _files(value, f"{key}.")
+        elif isinstance(value, Path) and name not in _PROGRAMS and key != "dvfs.actuator":
+            if not value.exists():
+                yield key, f"{value} is not there"
+            elif not os.access(value, os.R_OK):
+                yield key, f"{value} is not readable by uid {os.geteuid()}"
+
+
+def _listen(config: Config) -> Iterator[Warned]:
+    for key in ("listen", "probe_listen"):
+        listen = getattr(config.web, key, None)
+        if listen is None:
+            continue
+        address, _, port = listen.rpartition(":")
+        address = address.strip("[]")
+        if 0 < int(port) < 1024 and os.geteuid() != 0:
+            yield f"web.{key}", f"port {port} is root's; take one of 1024 or higher"
+        try:
+            family, kind, protocol, _, target = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(target)
+        except OSError as error:
+            yield f"web.{key}", f"{address} is no address of this machine ({error.strerror})"
+
+
+def _dvfs(config: Config) -> Iterator[Warned]:
+    if not config.dvfs.groups or config.dvfs.mode != "enforce":
+        return
+    from dvfs.client import default_socket
+
+    path = config.dvfs.actuator or default_socket()
+    if not path.is_socket():
+        yield "dvfs.actuator", f"no actuator listens on {path}; start it with: wattlens actuator"
+    workloads = {source.workload for source in config.tokens}
+    for n, group in enumerate(config.dvfs.groups):
+        if group.workload and group.workload not in workloads:
+            yield (
+                f"dvfs.groups.{n}.workload",
+                f"no entry of tokens has the workload {group.workload!r}: its progress is not measured",
+            )
+
+
+def _tokens(config: Config) -> Iterator[Warned]:
+    seen: set[tuple[str, str]] = set()
+    for n, source in enumerate(config.tokens):
+        if (source.workload, source.url) in seen:
+            yield f"tokens.{n}", f"{source.url} is there twice for {source.workload}: its tokens would count twice"
+        seen.add((source.workload, source.url))
+
+
+def _privilege(config: Config) -> Iterator[Warned]:
+    rapl = getattr(getattr(config.sources, "node", None), "rapl", None)
+    if rapl is None or not rapl.enabled:
+        return
+    root = getattr(config.sources, "node").sysfs / "class/powercap"  # noqa: B009 - the section may not be there
+    hidden = [p for p in root.glob("intel-rapl:*/energy_uj") if not os.access(p, os.R_OK)]
+    if hidden:
+        yield "sources.node.rapl", f"{hidden[0]} is readable by root alone: no energy of processors and memory"
+
+
+def _driver(config: Config) -> Iterator[Warned]:
+    if not _DRIVER.is_dir() and config.sources.nvml.on_start_failure == "fail":
+        yield (
+            "sources.nvml.on_start_failure",
+            "this machine has no NVIDIA driver: the agent would end at start; 'retry' waits for it, 'skip' goes on without",
+        )
+
+
+def about_this_machine(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[str]:
+    """A few facts for the head of a fresh configuration, from files alone."""
+
+    def there(*paths: str) -> bool:
+        return any((root / p).exists() for p in paths)
+
+    gpus = len(list((root / "proc/driver/nvidia/gpus").glob("*")))
+    facts: dict[str, Any] = {
+        f"NVIDIA GPUs: {gpus}"
+        if gpus
+        else "no NVIDIA driver: the agent runs with --simulate, or on_start_failure: retry": True,
+        "the kernel shows RAPL (processors and memory)": there("sys/class/powercap/intel-rapl:0"),
+        "a management controller answers IPMI (/dev/ipmi0)": there("dev/ipmi0", "dev/ipmi/0"),
+        "a kubelet tells which pod holds a GPU": there("var/lib/kubelet/pod-resources/kubelet.sock"),
+        "in a Kubernetes pod": "KUBERNETES_SERVICE_HOST" in environ,
+        "in a container": there(".dockerenv", "run/.containerenv"),
+        "Slurm's node daemon has run here": there("var/spool/slurmd", "var/spool/slurm/d"),
+        "Prometheus is configured here (/etc/prometheus): let it scrape the address of web.listen": there(
+            "etc/prometheus/prometheus.yml"
+        ),
+    }
+    return ["", "Found on this machine:", *(f"- {fact}" for fact, is_so in facts.items() if is_so)]

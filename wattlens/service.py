@@ -1,0 +1,52 @@
+"""systemd's notifications, in the few lines that they need: ready, alive, stopping (sd_notify(3), by datagrams).
+
+The watchdog is fed by the agent's loop each time it has turned, so a loop that hangs is restarted by systemd, whatever threads
+of ours still run.
+"""
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+
+
+class Service:
+    """The service manager that started us; without one every call does nothing."""
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        """Take the address out of the environment, so that no child speaks for us."""
+        address = environ.pop("NOTIFY_SOCKET", "")
+        watchdog_us, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket: socket.socket | None = None
+        if self._address.startswith(("/", "\0")):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        meant = watchdog_us.isdecimal() and (not pid or pid == str(os.getpid()))
+        self._feed_every_s = int(watchdog_us) / 4e6 if meant else None  # systemd asks for half or less
+        self._next_feed_s = 0.0
+        self._ready = False
+
+    def turned(self, status: str) -> None:
+        """The loop has turned, and what it does is well enough to be called ready; `status` is shown by systemctl."""
+        if self._socket is None:
+            return
+        now_s = time.monotonic()
+        if not self._ready:
+            self._ready = True
+            self._send(f"READY=1\nSTATUS={status}")
+        if self._feed_every_s is not None and now_s >= self._next_feed_s:
+            self._next_feed_s = now_s + self._feed_every_s
+            self._send(f"WATCHDOG=1\nSTATUS={status}")
+
+    def stopping(self) -> None:
+        """The end has begun; it may take a little: settings go back and the open rows become a segment."""
+        self._send("STOPPING=1")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, text: str) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # a manager that is gone is no reason to end
+                self._socket.sendto(text.replace("\0", "").encode("utf-8", "replace"), self._address)
