@@ -27,8 +27,9 @@ def environ_of(folder):
 
 
 @contextmanager
-def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0):
-    sampler = Sampler(ReaderOptions(period_ns, max(period_ns, PERIOD_NS), 5 * PERIOD_NS, environ_of(folder)), hang_s)
+def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0, **health):
+    options = ReaderOptions(period_ns, max(period_ns, PERIOD_NS), 5 * PERIOD_NS, environ_of(folder), **health)
+    sampler = Sampler(options, hang_s)
     try:
         yield sampler
     finally:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent import reader_wire as wire
+from energy_agent.core.health import HealthRecord, Reading
 from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
 
 law = settings(deadline=None, max_examples=100)
@@ -24,7 +25,22 @@ samples = st.builds(
     absent=st.dictionaries(words, words, max_size=4),
 )
 gone = st.lists(st.builds(wire.Gone, words, words, words), max_size=2).map(tuple)
+readings = st.builds(
+    Reading,
+    words,
+    st.lists(words, max_size=4).map(tuple),
+    st.integers(0, 2**64) | st.floats(allow_nan=False, allow_infinity=False),
+)
+records = st.builds(
+    HealthRecord,
+    words,
+    words,
+    st.integers(0, 2**63),
+    st.lists(readings, max_size=3).map(tuple),
+    st.dictionaries(words, words, max_size=3),
+)
 messages = st.one_of(
+    st.builds(wire.Health, st.lists(records, max_size=3).map(tuple)),
     st.builds(wire.Sweep, st.lists(samples, max_size=3).map(tuple), gone, st.floats(0, 1e6)),
     st.builds(wire.Hello, words, st.lists(infos, max_size=3).map(tuple)),
     st.builds(wire.Fatal, words, words),
