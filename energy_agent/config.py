@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from energy_agent.config_node import NodeMeters
 from energy_agent.config_page import Metrics
@@ -61,7 +61,16 @@ class Sampling(_Section):
     """How often devices are read."""
 
     period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
-    health_period_s: float = Field(30.0, ge=10, le=300, description="seconds between readings of ECC, links, MIG and the like")
+    health_period_s: float = Field(
+        30.0, ge=0, le=300, description="seconds between readings of ECC, links, MIG and the like, at least 10; 0: never"
+    )
+
+    @field_validator("health_period_s")
+    @classmethod
+    def _slow(cls, seconds: float) -> float:
+        if 0 < seconds < 10:
+            raise ValueError(f"{seconds:g} s is too often for what changes seldom: at least 10, or 0 for never")
+        return seconds
 
 
 class NvmlSource(_Section):
