@@ -33,7 +33,7 @@ def tables() -> str:
     """A heading and a table for each section, in the order of the model."""
     parts = []
     for name, field in Config.model_fields.items():
-        section = _model(field.annotation)
+        section = model_of(field.annotation)
         assert section is not None, name
         rows = "".join(_row(key, each) for key, each in _keys(section, ""))
         listed = " (a list of these)" if get_origin(field.annotation) is tuple else ""
@@ -43,7 +43,7 @@ def tables() -> str:
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        inner = _model(field.annotation)
+        inner = model_of(field.annotation)
         if inner is None:
             yield prefix + name, field
             continue
@@ -54,11 +54,12 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    cells = (f"`{key}`", _values(field), _default(field), field.description or "")
+    cells = (f"`{key}`", values(field), _default(field), field.description or "")
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
 
 
-def _values(field: FieldInfo) -> str:
+def values(field: FieldInfo) -> str:
+    """What a key takes, in words."""
     limits: dict[str, float] = {}
     for each in field.metadata:
         limits |= {n: getattr(each, n) for n in ("ge", "le") if getattr(each, n, None) is not None}
@@ -75,12 +76,12 @@ def _type(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(_type(i) for i in inner if i is not NoneType))
     if origin is tuple:
-        return "list" if _model(annotation) else f"list of {_type(inner[0])}s"
+        return "list" if model_of(annotation) else f"list of {_type(inner[0])}s"
     if origin is dict:
         return "mapping"
     if origin is not None:  # Annotated
         return _type(inner[0])
-    if _model(annotation):
+    if model_of(annotation):
         return "section"
     return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", Path: "path"}[annotation]
 
@@ -94,10 +95,11 @@ def _default(field: FieldInfo) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation is, or holds in a list or beside None; None for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _model(inner)) is not None), None)
+    return next((found for inner in get_args(annotation) if (found := model_of(inner)) is not None), None)
 
 
 def main() -> int:

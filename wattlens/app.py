@@ -75,9 +75,9 @@ def run_agent(options: AgentOptions) -> int:
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
         agent.on_reload = nothing_to_reload
-        if options.config is not None:
+        if watch is not None:
             agent.on_reload = Reloader(
-                options.config,
+                watch,
                 lambda fresh: _reader_options(fresh, agent.sampler.options.environ),
                 _sensors,
                 lambda fresh: access.configure(_web(fresh, options)),

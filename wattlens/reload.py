@@ -30,7 +30,7 @@ class FileWatch:
     """Tells when a file has become another one, and has stopped changing: half of a file is no configuration."""
 
     def __init__(self, path: Path, look_s: float = LOOK_S) -> None:
-        self._path, self._look_s = path, look_s
+        self.path, self._look_s = path, look_s
         self._taken = self._last = self._state()
         self._next_s = 0.0
 
@@ -53,7 +53,7 @@ class FileWatch:
 
     def _state(self) -> tuple[int, ...] | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - follows a ConfigMap's symlinks, as reading does
+            found = os.stat(self.path)  # noqa: PTH116 - follows a ConfigMap's symlinks, as reading does
         except OSError:
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
@@ -63,7 +63,7 @@ class FileWatch:
 class Reloader:
     """Takes a configuration over. `web` is what the web server does with its section."""
 
-    path: Path
+    watch: FileWatch
     reader_options: Callable[[Config], ReaderOptions]
     sensors: Callable[[Config], SensorFor]
     web: Callable[[Config], None]
@@ -74,7 +74,8 @@ class Reloader:
         Raises:
             UsageError: the file is wrong; nothing has changed.
         """
-        fresh, old = configuration.load(self.path), agent.config
+        self.watch.taken()
+        fresh, old = configuration.load(self.watch.path), agent.config
         check_parts(fresh)
         sensors = self.sensors(fresh)
         steer = _new_steering(agent, fresh)
