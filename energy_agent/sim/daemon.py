@@ -21,6 +21,7 @@ from energy_agent.sim import faults, roots, scenario
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import SONAME, library_path
 from energy_agent.sim.fault_log import FaultLog
+from energy_agent.sim.host_meters import HostMeters
 from energy_agent.sim.plant import Plant
 from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
@@ -58,6 +59,7 @@ class Daemon:
         self.supervisor = Supervisor(self.scenario, directory)
         self.fault_log = FaultLog(directory / "faults.jsonl")
         self._stop = False
+        self.meters = HostMeters(directory, self.plant, self.scenario.host) if self.scenario.host is not None else None
 
     def run(self) -> None:
         """Until SIGTERM."""
@@ -81,6 +83,8 @@ class Daemon:
         finally:
             self.supervisor.stop()
             write_json(self.directory / "node.json", self._describe(ready=False) | {"pid": None})
+            if self.meters is not None:
+                self.meters.stop()
             self.plant.close()
 
     def _play(self, event: faults.FaultEvent) -> None:
@@ -102,6 +106,7 @@ class Daemon:
             "rate": self.scenario.rate,
             "seed": self.scenario.seed,
             "workloads": self.supervisor.describe(),
+            **({"host": self.meters.describe()} if self.meters is not None else {}),
         }
 
 

@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.boards import boards as known_boards
 from energy_agent.sim.faults import FaultEvent
-from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Part, Serving, Workload, unknown
+from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
 
 SIZE_LIMIT_B = 256 * 1024
 _DEPTH_LIMIT = 16
@@ -33,6 +33,7 @@ class Scenario(Part):
     rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per second
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
     faults: tuple[Fault, ...] = Field(default=(), max_length=10_000)
+    host: Host | None = None  # None: the node has no meters beside its GPUs
 
     @property
     def gpu_count(self) -> int:

@@ -168,6 +168,25 @@ class Burst(WorkloadBase):
 Workload = Annotated[Training | Serving | Notebook | Burst, Field(discriminator="kind")]
 
 
+class Host(Part):
+    """The node around its GPUs, with meters of its own: RAPL and power supplies in its `sys`, and a Redfish service.
+
+    Powers are of one socket where that is said. All values are assumed; see docs/simulator.md.
+    """
+
+    sockets: int = Field(default=2, ge=1, le=8)
+    package_idle_w: float = Field(default=110.0, ge=1.0, le=1000.0)  # a socket, no GPU busy
+    package_busy_w: float = Field(default=240.0, ge=1.0, le=1000.0)  # a socket, all GPUs busy
+    dram_w: float = Field(default=30.0, ge=0.0, le=500.0)  # memory of a socket
+    other_w: float = Field(default=350.0, ge=0.0, le=10_000.0)  # network cards, switches, disks, board
+    fans_w: float = Field(default=150.0, ge=0.0, le=10_000.0)  # at least
+    fan_ratio: float = Field(default=0.06, ge=0.0, le=1.0)  # more for each watt of the GPUs
+    psu_loss_ratio: float = Field(default=0.06, ge=0.0, lt=0.5)
+    supplies: int = Field(default=6, ge=1, le=16)
+    gain: float = Field(default=1.0, ge=0.5, le=2.0)  # what the meter of the node reads for each true watt
+    redfish_port: int = Field(default=0, ge=0, le=65535)  # 0: one that is free
+
+
 class Fault(Part):
     """A fault at `at_s` after the start. With `for_s` it is cleared again; kind `clear` clears everything on the GPU."""
 

@@ -55,7 +55,7 @@ class RedfishMeter:
         scope = Scope(self._redfish.scope)
         reading = NodeReading(
             scope.value, scope, self._clock.utc_ns(), self._clock.boot_ns(), self._energy_uj(energy_kwh), None,
-            None if power_w is None else round(power_w * 1000), max_mw, UJ_PER_KWH // 1000, 1000, AGE_NS,
+            None if power_w is None else round(power_w * 1000), max_mw, self._step_uj(), 1000, AGE_NS,
         )  # fmt: skip
         if reading.energy_uj is None and reading.power_mw is None:
             raise NodeMeterError("the chassis tells neither power nor a fine enough energy")
@@ -71,6 +71,10 @@ class RedfishMeter:
         exponent = energy_kwh.as_tuple().exponent
         self._finest = min(self._finest, exponent if isinstance(exponent, int) else 0)
         return int(energy_kwh * UJ_PER_KWH) if self._finest <= _STEP_KWH_EXPONENT else None
+
+    def _step_uj(self) -> int:
+        """Resolution of the energy, as far as it has shown itself."""
+        return max(1, int(UJ_PER_KWH * Decimal(10) ** max(-12, self._finest)))
 
     def _find(self) -> Callable[[], Values]:
         chassis = self._chassis()

@@ -14,7 +14,7 @@ DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
 
 @pytest.mark.parametrize(
     "part",
-    [scenario.Scenario, *(getattr(scenario_model, n) for n in ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault"))],
+    [scenario.Scenario, *(getattr(scenario_model, n) for n in ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host"))],
 )
 def test_every_key_is_there(part):
     assert {key for key in part.model_fields if f"`{key}`" not in DOC} == set()
