@@ -9,9 +9,10 @@ import yaml
 
 from energy_agent import config
 from tests.support import need_module, need_program
+from wattlens.cli import build_parser
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
-OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated")
+OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated", "preflight")
 RESTRICTED_VOLUMES = {
     "configMap",
     "csi",
@@ -27,6 +28,7 @@ EXCEPTIONS = {
     "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
     "overlays/simulated": set(),
+    "preflight": {"hostPID", "doctor: runs as root"} | HOST_PATHS,
 }
 
 
@@ -115,6 +117,31 @@ def test_the_overlay_is_valid_and_takes_only_its_exceptions(overlay: str, tmp_pa
     (namespace,) = [d for d in documents if d["kind"] == "Namespace"]
     enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
     assert (enforced == "restricted") == (not EXCEPTIONS[overlay])
+
+
+@pytest.mark.peer
+def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
+    built = subprocess.run(
+        [need_program("kustomize"), "build", str(KUBERNETES / "preflight")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    pod, agent = pod_of(list(yaml.safe_load_all(built))), base_pod()
+    (doctor,) = pod["initContainers"]
+    (daemon,) = agent["containers"]
+    same = ("env", "resources", "securityContext", "volumeMounts")
+    assert {k: doctor[k] for k in same} == {k: daemon[k] for k in same}
+    assert {k: pod[k] for k in ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes")} == {
+        k: agent[k] for k in ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes")
+    }
+    assert doctor["args"] == ["doctor", "--json", *daemon["args"][1:]]
+    parsed = build_parser(["doctor"]).parse_args(doctor["args"])
+    assert parsed.json
+    (passed,) = pod["containers"]
+    assert passed["image"] == doctor["image"]
+    assert not passed["volumeMounts"]
 
 
 def test_the_validator_of_this_test_sees_each_exception() -> None:

@@ -1,0 +1,102 @@
+"""What reading adds: the statistics against a law, and whole runs on a plant whose extra watts are known."""
+
+import math
+import os
+import random
+from collections import Counter
+from statistics import fmean
+
+import pytest
+
+from energy_agent.sim.boards import BoardSpec
+from energy_agent.sim.plant import Plant
+from tests.energy_agent.nodes import environ_of, make_plant
+from wattlens.doctor.overhead import Block, added, conclusion, measure, order, run_blocks
+
+
+def blocks(seed, pairs, extra_w, noise_w, drift_w):
+    draw = random.Random(f"noise of {seed}")
+    return [
+        Block(on, {0: 300 + drift_w * k + draw.gauss(0, noise_w) + extra_w * on, 1: 80 + extra_w * on})
+        for k, on in enumerate(order(pairs, seed))
+    ]
+
+
+def test_each_pair_has_both_kinds_and_the_order_is_drawn():
+    kinds = order(200, 3)
+    pairs = list(zip(kinds[::2], kinds[1::2], strict=True))
+    assert all(sum(pair) == 1 for pair in pairs)
+    assert 60 < Counter(pairs)[True, False] < 140
+    assert kinds == order(200, 3) != order(200, 4)
+
+
+@pytest.mark.parametrize("pairs", [3, 6, 20])
+def test_the_interval_covers_what_was_added_under_noise_and_drift(pairs):
+    found = [added(blocks(seed, pairs, 1.5, 4.0, 0.3), [0])["added_w"] for seed in range(400)]
+    assert 0.93 <= fmean(f["low"] <= 1.5 <= f["high"] for f in found) <= 0.98
+    assert abs(fmean(f["value"] for f in found) - 1.5) < 0.5
+
+
+def test_devices_are_summed_block_by_block():
+    both = added(blocks(1, 6, 2.0, 0.0, 0.0), [0, 1])
+    assert both["added_w"] == {"value": 4.0, "low": 4.0, "high": 4.0, "n": 6}
+    assert both["without_w"] == 380.0
+
+
+def test_without_two_whole_pairs_nothing_is_said():
+    found = added(blocks(1, 1, 2.0, 0.0, 0.0), [0])["added_w"]
+    assert "absent" in found
+    assert added([Block(b.reading, {}) for b in blocks(1, 6, 2, 0, 0)], [0])["added_w"] == found
+    assert conclusion(found) == "Nothing can be said."
+
+
+def test_the_sentence_says_no_more_than_the_interval():
+    assert conclusion({"low": 0.2, "high": 0.6}).startswith("Reading adds 0.200 to 0.600 W")
+    assert conclusion({"low": -0.1, "high": 0.6}).startswith("No difference shown: if reading adds anything, it is at most 0.6")
+    assert "saves nothing" in conclusion({"low": -0.6, "high": -0.2})
+
+
+def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
+    make_plant(tmp_path, 2, rate=10.0).close()
+    result = measure(environ_of(tmp_path), 1.0, 6.0, 3, seed=5)
+    node = result["node"]["added_w"]
+    assert node["low"] <= 0 <= node["high"]
+    assert node["high"] - node["low"] < 0.02 * result["node"]["without_w"]
+    assert [g["index"] for g in result["gpus"]] == [0, 1]
+    assert Counter(result["order"]) == {True: 3, False: 3}
+    assert math.isfinite(result["reader_cpu_ms_per_s"])
+    assert result["reader_cpu_ms_per_s"] > 0
+    assert result["simulated"]
+
+
+class Work:
+    """A stand-in for a reader that costs watts: work on GPU 0, whose power the plant tells."""
+
+    def __init__(self, plant: Plant, seen: list[float]) -> None:
+        self._plant, self._seen = plant, seen
+
+    def __enter__(self):
+        self._idle_w = self._plant.truth(0).power_w
+        self._slot = self._plant.attach_process(0, os.getpid(), memory_b=0)
+        self._plant.submit(0, self._slot, reference_ns=3600 * 10**9, memory_boundness=1.0, intensity=0.3)
+        return self
+
+    def __exit__(self, *_):
+        self._seen.append(self._plant.truth(0).power_w - self._idle_w)
+        self._plant.detach_process(0, self._slot)
+
+
+def test_watts_that_are_added_are_found(tmp_path):
+    seen = []
+    spec = BoardSpec("H100-SXM5-80GB", gain=1.0)
+    (tmp_path / "proc").symlink_to("/proc")
+    with Plant.create(tmp_path / "plant", [spec], seed=3, rate=2.0) as plant:
+        holder = plant.attach_process(0, os.getpid(), memory_b=0)  # all the time, and has worked: the clock stays up
+        plant.wait(0, holder, plant.submit(0, holder, reference_ns=10**8, memory_boundness=1.0))
+        found, boards, cpu = run_blocks(environ_of(tmp_path), order(3, 2), 3.0, 2.0, lambda: Work(plant, seen))
+    assert [b.reading for b in found] == order(3, 2)
+    assert cpu == []
+    assert set(boards) == {0}
+    result = added(found, [0])["added_w"]
+    assert result["low"] > 0
+    assert abs(result["value"] - fmean(seen)) < 0.05 * fmean(seen)

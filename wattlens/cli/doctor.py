@@ -1,0 +1,112 @@
+"""`wattlens doctor`: what this node supports, what is missing and what to do about it; measures its sensors on request."""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+
+if TYPE_CHECKING:
+    from energy_agent.config import Config
+
+_MAX_SECONDS = 3600.0
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    measure = parser.add_mutually_exclusive_group()
+    measure.add_argument("--sensors", action="store_true",
+                         help="measure tick, jitter and window of each GPU's sensors, with their errors")  # fmt: skip
+    measure.add_argument("--overhead", action="store_true",
+                         help="measure the watts and CPU that the agent's reading adds")  # fmt: skip
+    measure.add_argument("--capture", type=Path, metavar="FILE",
+                         help="write every NVML answer of this node to FILE, read-only")  # fmt: skip
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's YAML file")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, where it is not the default")
+    parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
+    parser.add_argument("--simulate", type=Path, metavar="DIR", nargs="?", const=Path(),
+                        help="the simulated node that runs in DIR (see wattlens sim) instead of this machine")  # fmt: skip
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help="how long: --sensors 30, a block of --overhead 10, readings of --capture 2")  # fmt: skip
+    parser.add_argument("--pairs", type=int, default=6, metavar="N",
+                        help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="with --overhead: draws the order within the pairs (0)")
+    parser.add_argument("--pseudonyms", action="store_true",
+                        help="with --capture: UUIDs and serial numbers are replaced")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from energy_agent import config as configuration
+    from wattlens.app import simulated_environ
+
+    if args.seconds is not None and not 0.5 <= args.seconds <= _MAX_SECONDS:
+        raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and {_MAX_SECONDS:g}")
+    if not 2 <= args.pairs <= 1000:
+        raise UsageError(f"--pairs {args.pairs} is not between 2 and 1000")
+    if args.pseudonyms and args.capture is None:
+        raise UsageError("--pseudonyms belongs to --capture FILE")
+    if args.simulate == Path():
+        from energy_agent.sim.node import default_directory
+
+        args.simulate = default_directory()
+    config = configuration.load(args.config)
+    environ = simulated_environ(args.simulate)
+    if args.sensors:
+        from wattlens.doctor import sensors
+
+        measured = sensors.measure(environ, args.seconds or 30.0)
+        print(json.dumps(measured, indent=2) if args.json else sensors.text(measured), end="\n" if args.json else "")
+        return 0
+    if args.overhead:
+        from wattlens.doctor import overhead
+
+        result = overhead.measure(environ, config.sampling.period_s, args.seconds or 10.0, args.pairs, args.seed)
+        print(json.dumps(result, indent=2) if args.json else overhead.text(result), end="\n" if args.json else "")
+        return 0
+    if args.capture is not None:
+        return _capture(args, environ)
+    return _examine(args, config, environ)
+
+
+def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
+    from energy_agent.clock import clock_for
+    from wattlens.app import default_state_dir, node_name
+    from wattlens.doctor.examine import examine
+    from wattlens.doctor.facts import Facts
+    from wattlens.doctor.page import page
+    from wattlens.doctor.probing import probe
+
+    clock = clock_for(environ)
+    began = clock.utc_ns(), clock.boot_ns()
+    facts = Facts(
+        config,
+        args.state or default_state_dir(),
+        args.listen or config.web.listen,
+        args.simulate,
+        environ,
+        clock,
+        args.simulate / "proc" if args.simulate is not None else config.node.procfs,
+        probe(environ),
+        *began,
+    )
+    examination = examine(facts, node_name(config))
+    if args.json:
+        print(json.dumps(examination.as_json(), indent=2))
+    else:
+        sys.stdout.write(page(examination, shutil.get_terminal_size((80, 24)).columns))
+    return 0 if examination.can_run else 1
+
+
+def _capture(args: argparse.Namespace, environ: dict[str, str]) -> int:
+    from wattlens.doctor import capturing
+
+    said = capturing.write(args.capture, environ, args.seconds or 2.0, pseudonyms=args.pseudonyms)
+    print(json.dumps(said, indent=2) if args.json else capturing.text(said), end="\n" if args.json else "")
+    return 0
+
+
+SPEC = Command("what this node supports, what is missing, and what to do about it", _configure, _run)

@@ -1,0 +1,89 @@
+"""`wattlens doctor --capture FILE`: every NVML answer of this node, read-only, as a fixture of the contract tests."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import wattlens
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.hw import nvml_capture
+from wattlens.doctor import child
+from wattlens.doctor.progress import Progress
+
+
+def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms: bool) -> dict[str, Any]:
+    """Take it and write `path`, which must not be there; says what it holds.
+
+    Raises:
+        UsageError: the file is there, or cannot be written.
+        WattlensError: NVML does not answer as a whole.
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already; name another file")
+    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written: its folder is not there or not writable")
+    library, capture, hung = "", None, dict[int, str]()
+    while capture is None:
+        task = ["capture", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
+        try:
+            with Progress("asking everything", seconds) as progress:
+                for message in child.ask(task, environ):
+                    progress.show()
+                    if message["k"] == "nvml":
+                        library = message["library"]
+                    elif message["k"] == "fatal":
+                        raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
+                    elif message["k"] == "capture":
+                        capture = message["capture"]
+        except child.ChildError as failed:
+            if failed.index is None or failed.index in hung:
+                raise
+            hung[failed.index] = failed.call
+    if pseudonyms:
+        capture = nvml_capture.with_pseudonyms(capture, secrets.token_bytes(32))
+    for index, call in hung.items():
+        capture["devices"][index] = {"left_out": f"{call}: HANG"}
+    capture |= {
+        "wattlens": wattlens.__version__,
+        "pynvml": metadata.version("nvidia-ml-py"),
+        "library": Path(library).name,
+        "simulated": bool(environ.get("WATTLENS_SIM")),
+        "pseudonyms": pseudonyms,
+    }
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(nvml_capture.dumps(capture))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return _said(path, capture)
+
+
+def _said(path: Path, capture: Mapping[str, Any]) -> dict[str, Any]:
+    whole = [d for d in capture["devices"] if "left_out" not in d]
+    calls = [c for d in whole for part in ("calls", "raw") for c in d[part].values()]
+    fields = [f for d in whole for f in d["fields"]]
+    return {
+        "file": str(path),
+        "gpus": len(whole),
+        "left_out": {str(i): d["left_out"] for i, d in enumerate(capture["devices"]) if "left_out" in d},
+        "calls": len(calls),
+        "calls_answered": sum("value" in c for c in calls),
+        "fields": len(fields),
+        "fields_answered": sum(f[1] == 0 for f in fields),
+        "pseudonyms": capture["pseudonyms"],
+    }
+
+
+def text(said: Mapping[str, Any]) -> str:
+    """For people."""
+    lines = [
+        f"{said['file']}: {said['gpus']} GPUs; {said['calls_answered']} of {said['calls']} calls and "
+        f"{said['fields_answered']} of {said['fields']} fields have an answer, the others their code"
+    ]
+    lines += [f"GPU {index} is left out: {why}" for index, why in said["left_out"].items()]
+    if not said["pseudonyms"]:
+        lines.append("UUIDs and serial numbers are in it; take it with --pseudonyms before you pass it on")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,1 @@
+"""What `wattlens doctor` looks at: one file, one check, one `SPEC`."""

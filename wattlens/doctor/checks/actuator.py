@@ -1,0 +1,40 @@
+"""What steering would need. Nothing is tried: a setter is never called here."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+_SYS_ADMIN = 1 << 21
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    wanted = facts.config.dvfs.mode == "enforce"
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", _status(), re.MULTILINE)
+    able = match is not None and bool(int(match[1], 16) & _SYS_ADMIN) and os.geteuid() == 0
+    if able:
+        yield Finding(
+            Status.OK, "to steer", "uid 0 with CAP_SYS_ADMIN, which an actuator needs; the agent itself needs neither"
+        )
+    else:
+        means = "an actuator needs uid 0 with CAP_SYS_ADMIN, which this process lacks; the agent runs without"
+        fix = "run wattlens actuator as a service of its own (docs/dvfs.md)" if wanted else ""
+        yield Finding(Status.WARN if wanted else Status.ABSENT, "to steer", means, fix)
+    devices = sorted(facts.probe.devices.items())
+    blocked = tuple(i for i, a in devices if "sm_clock_mhz" in a.sample.absent or a.info.sm_clock_max_mhz is None)
+    if blocked:
+        means = "the SM clock is not told, so that no lock of it could be read back"
+        yield Finding(Status.ABSENT, "to steer", means, devices=blocked)
+
+
+def _status() -> str:
+    try:
+        return Path("/proc/self/status").read_text()
+    except OSError:
+        return ""
+
+
+SPEC = Check("what steering would need; never tried", "actuator", _look)

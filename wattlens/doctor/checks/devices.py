@@ -1,0 +1,41 @@
+"""Each GPU: does it answer, what is it."""
+
+from collections.abc import Iterator
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+_FIX = {
+    "GPU_IS_LOST": "see dmesg for Xid 79; reset the GPU with its users stopped, or reboot; check its seat and power",
+    "HANG": "see dmesg for Xid and NVRM lines; drain the node and reset the GPU, or reboot",
+    "RESET_REQUIRED": "stop its users and run nvidia-smi --gpu-reset on it",
+    "NO_PERMISSION": "open its /dev/nvidiaN to this user; in a container set NVIDIA_VISIBLE_DEVICES=all",
+}
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    names: dict[str, list[int]] = {}
+    for index, answers in sorted(facts.probe.devices.items()):
+        names.setdefault(answers.info.name, []).append(index)
+    for name, indices in names.items():
+        slowest = max(facts.probe.devices[i].read_s for i in indices)
+        means = f"{len(indices)} x {name}; a full reading takes {slowest * 1e3:.1f} ms"
+        if slowest > 0.25:
+            fix = "turn persistence mode on if it is off; else look for another client that keeps the driver busy"
+            yield Finding(Status.WARN, "answer", f"{means}, so that readings each second come late", fix, tuple(indices))
+        else:
+            yield Finding(Status.OK, "answer", means, devices=tuple(indices))
+    none_left = not facts.probe.devices
+    troubles: dict[tuple[str, str], list[int]] = {}
+    for index, trouble in sorted(facts.probe.troubles.items()):
+        troubles.setdefault((trouble.reason, trouble.call), []).append(index)
+    for (reason, call), indices in troubles.items():
+        what = f"does not return from {call}" if reason == "HANG" else f"{call}: {reason}"
+        means = f"{what}; its metrics will be absent with this reason, the other GPUs are read"
+        if none_left:
+            means = f"{what}; no GPU is left to read"
+        fix = _FIX.get(reason, "see dmesg and nvidia-smi")
+        yield Finding(Status.FAIL, "no answer", means, fix, tuple(indices), stops=none_left)
+
+
+SPEC = Check("each GPU answers", "gpus", _look)

@@ -1,0 +1,20 @@
+"""MIG mode."""
+
+from collections.abc import Iterator
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    on = tuple(i for i, a in sorted(facts.probe.devices.items()) if a.info.mig_enabled)
+    off = tuple(i for i, a in sorted(facts.probe.devices.items()) if not a.info.mig_enabled)
+    if off:
+        yield Finding(Status.OK, "MIG", "off", devices=off)
+    if on:
+        means = "on: energy is measured for the whole GPU; utilisation is not told, so that its instances share by time held"
+        fix = "before a change of instances: wattlens agent release --for 2m"
+        yield Finding(Status.WARN, "MIG", means, fix, on)
+
+
+SPEC = Check("MIG mode of each GPU", "gpus", _look)

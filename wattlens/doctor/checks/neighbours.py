@@ -1,0 +1,62 @@
+"""Other programs that read NVML on this node: two readers cost twice, and some lock what we need."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+_KNOWN = {
+    "nv-hostengine": "DCGM",
+    "dcgm-exporter": "DCGM exporter",
+    "nvidia_gpu_expo": "nvidia_gpu_exporter",
+    "nvidia_gpu_prom": "nvidia_gpu_exporter",
+    "nvitop": "nvitop",
+    "nvtop": "nvtop",
+    "nvidia-smi": "nvidia-smi",
+    "gpustat": "gpustat",
+    "nvidia-persiste": "nvidia-persistenced",
+    "nv-fabricmanage": "fabric manager",
+    "all-smi": "all-smi",
+}
+_SERVICES = {"nvidia-persistenced", "fabric manager"}
+_MAX, _SHOWN = 20_000, 5
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    found: dict[str, int] = {}
+    other: list[str] = []
+    holders = {str(p.pid) for a in facts.probe.devices.values() for p in a.sample.processes or ()}
+    for folder in list(facts.procfs.glob("[0-9]*"))[:_MAX]:
+        command = _read(folder / "comm").strip()
+        if command in _KNOWN:
+            found[_KNOWN[command]] = found.get(_KNOWN[command], 0) + 1
+        elif folder.name in holders:
+            continue  # who computes loads NVML as well (NCCL does), and hardly reads it
+        elif "/libnvidia-ml.so" in _read(folder / "maps") and not _ours(_read(folder / "cmdline")):
+            plain = "".join(c if c.isprintable() else "?" for c in command)
+            other.append(f"{plain} (pid {folder.name})")
+    more = [f"and {len(other) - _SHOWN} more"] if len(other) > _SHOWN else []
+    readers = sorted(found.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
+    if found.keys() & _SERVICES:
+        yield Finding(Status.OK, "services", ", ".join(sorted(found.keys() & _SERVICES)))
+    if readers:
+        means = f"also read NVML: {', '.join(readers)}; calls wait for each other in the driver, and each reader costs its own"
+        fix = "leave one of them, or lengthen its period; DCGM's profiling metrics and MIG changes need agreement between them"
+        yield Finding(Status.WARN, "other readers", means, fix)
+    else:
+        yield Finding(Status.OK, "other readers", "none is seen")
+
+
+def _ours(command_line: str) -> bool:
+    return "wattlens" in command_line or "energy_agent" in command_line
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+SPEC = Check("other programs that read NVML", "node", _look)

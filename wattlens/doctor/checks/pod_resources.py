@@ -1,0 +1,48 @@
+"""The kubelet's PodResources socket, which says which pod holds which device."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+_SOCKET = "var/lib/kubelet/pod-resources/kubelet.sock"
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    if facts.simulate is not None:
+        yield Finding(Status.ABSENT, "kubelet", "not looked at: this machine's is not the simulated node's")
+        return
+    path = facts.root / _SOCKET
+    in_pod = bool(facts.environ.get("KUBERNETES_SERVICE_HOST"))
+    without = "pods are told by their cgroup's id alone, without name and namespace"
+    try:
+        there = stat.S_ISSOCK(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            fix = "run the agent as uid 0 (it needs no capability)"
+            yield Finding(Status.WARN, "kubelet", f"{path} is not open to uid {os.geteuid()}: {without}", fix)
+        elif in_pod:
+            fix = "mount /var/lib/kubelet/pod-resources read-only, as deploy/kubernetes/base does"
+            yield Finding(Status.WARN, "kubelet", f"this is a pod and {path} is not mounted: {without}", fix)
+        else:
+            yield Finding(Status.ABSENT, "kubelet", "no PodResources socket: this is no Kubernetes node")
+        return
+    if not there:
+        yield Finding(Status.WARN, "kubelet", f"{path} is no socket: {without}", "mount its folder, not the file")
+        return
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(path))
+        except OSError as error:
+            fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "is the kubelet running?"
+            yield Finding(Status.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
+            return
+    yield Finding(Status.OK, "kubelet", f"{path} answers")
+
+
+SPEC = Check("the kubelet's PodResources socket", "holders", _look)

@@ -1,0 +1,48 @@
+"""The agent's port: free, or held by an agent already."""
+
+import errno
+import http.client
+import socket
+from collections.abc import Iterator
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    from wattlens.app import split_listen
+
+    address, port = split_listen(facts.listen)
+    try:
+        for family, kind, number, _, where in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[:1]:
+            with socket.socket(family, kind, number) as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            yield _taken(facts.listen, address, port)
+            return
+        means, fix = f"{facts.listen}: {error.strerror or error}", "set web.listen to an address of this node and a free port"
+        yield Finding(Status.FAIL, "port", means, fix, stops=True)
+        return
+    open_to = "every network of this node" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
+    yield Finding(Status.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
+
+
+def _taken(listen: str, address: str, port: int) -> Finding:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(host, port, timeout=1.0)
+    try:
+        connection.request("GET", "/")
+        page = connection.getresponse().read(4096)
+    except (OSError, http.client.HTTPException):
+        page = b""
+    finally:
+        connection.close()
+    if b"attlens" in page:
+        return Finding(Status.OK, "port", f"an agent already answers on {listen}")
+    fix = "end what listens there (ss -ltnp), or set web.listen to another port"
+    return Finding(Status.FAIL, "port", f"{listen} is taken by something else than an agent", fix, stops=True)
+
+
+SPEC = Check("the port of /metrics", "agent", _look)

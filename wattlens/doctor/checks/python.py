@@ -1,0 +1,41 @@
+"""The Python that runs Wattlens, and what it needs."""
+
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+
+import wattlens
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+_NEEDS = ("nvidia-ml-py", "prometheus-client", "pydantic", "PyYAML")
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    del facts
+    text = f"Wattlens {wattlens.__version__} on Python {platform.python_version()}"
+    yield Finding(Status.OK, "Python", text)  # an older one than 3.11 would not have come here
+    versions, missing = [], []
+    for name in _NEEDS:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        fix = f"pip install {' '.join(missing)}"
+        yield Finding(Status.FAIL, "packages", f"missing: {', '.join(missing)}", fix, stops=True)
+    else:
+        yield Finding(Status.OK, "packages", ", ".join(versions))
+    try:
+        other = metadata.version("pynvml")
+    except metadata.PackageNotFoundError:
+        return
+    yield Finding(
+        Status.WARN,
+        "pynvml",
+        f"the package pynvml {other} is installed beside nvidia-ml-py and may shadow it",
+        "pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py",
+    )
+
+
+SPEC = Check("Python and the packages that the agent needs", "software", _look)

@@ -1,0 +1,69 @@
+"""Each reading of each GPU: there, not supported, or not permitted, as the agent's own reader finds it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from energy_agent.core.types import DeviceSample
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    name: str
+    without: str  # what follows from its absence
+    matters: bool  # its absence is worth a warning, not just a note
+
+
+_READINGS = {
+    "energy_mj": _Reading("energy counter", "energy is integrated from power, with a wider error", True),
+    "power_mw": _Reading("instant power", "energy comes from the counter alone, windows below a second get wide errors", True),
+    "power_average_mw": _Reading("average power", "boards up to GA100 have none; nothing else needs it", False),
+    "power_limit_mw": _Reading("power limit", "no limit is shown, and caps cannot be explained", True),
+    "power_limit_requested_mw": _Reading("requested limit", "only the limit in effect is shown", False),
+    "sm_clock_mhz": _Reading("SM clock", "clocks are not shown and cannot be steered", True),
+    "memory_clock_mhz": _Reading("memory clock", "it is not shown", False),
+    "temperature_c": _Reading("temperature", "it is not shown", True),
+    "memory_temperature_c": _Reading("memory temperature", "this board or driver does not tell it", False),
+    "gpu_percent": _Reading("utilisation", "active and idle energy of a holder cannot be told apart", True),
+    "memory_used_b": _Reading("memory", "new processes are noticed only by the periodic list", True),
+    "event_reasons": _Reading("clock event reasons", "why a clock is held down is not shown", True),
+    "processes": _Reading("process list", "who holds the GPU is unknown: its energy is unattributed", True),
+}
+_FIX = {
+    "NO_PERMISSION": "run the agent as root, or allow this user (nvidia module option NVreg_RestrictProfilingToAdminUsers, "
+    "hidepid, the container's devices)",
+    "FUNCTION_NOT_FOUND": "a newer driver has it",
+    "UNKNOWN": "the driver answers with an unknown error: see dmesg",
+}
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    supported: dict[tuple[str, ...], list[int]] = {}
+    missing: dict[tuple[str, str, bool], list[int]] = {}
+    for index, answers in sorted(facts.probe.devices.items()):
+        there = tuple(r.name for key, r in _READINGS.items() if key not in answers.sample.absent)
+        supported.setdefault(there, []).append(index)
+        for key, reason in answers.sample.absent.items():
+            missing.setdefault((key, reason, answers.info.mig_enabled), []).append(index)
+        if _blind(answers.sample):
+            means = "neither energy nor power is told: there is nothing to account for"
+            alone = not all(_blind(a.sample) for a in facts.probe.devices.values())
+            fix = "see the reasons below; a newer driver may help"
+            yield Finding(Status.FAIL, "blind", means, fix, (index,), stops=not alone)
+    for names, indices in supported.items():
+        yield Finding(Status.OK, "readings", ", ".join(names), devices=tuple(indices))
+    for (key, reason, mig), indices in missing.items():
+        reading = _READINGS.get(key, _Reading(key, "it is not shown", False))
+        plain = reason == "NOT_SUPPORTED"
+        fix = "" if plain else _FIX.get(reason, "see dmesg and nvidia-smi")
+        why = f"{reason}, as MIG mode has it" if mig and plain and key == "gpu_percent" else reason
+        status = Status.WARN if reading.matters or not plain else Status.ABSENT
+        yield Finding(status, reading.name, f"{why}: {reading.without}", fix, tuple(indices))
+
+
+def _blind(sample: DeviceSample) -> bool:
+    return sample.energy_mj is None and sample.power_mw is None
+
+
+SPEC = Check("each reading of each GPU, by the agent's own reader", "gpus", _look)

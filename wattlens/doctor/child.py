@@ -1,0 +1,89 @@
+"""A child process that asks NVML for the doctor, which a hanging driver must not stop.
+
+The child marks (call, since) in shared memory before each NVML call, as the agent's reader does. When a call does not return in
+time the child is killed, and the caller goes on without that GPU. Messages are one JSON object a line.
+"""
+
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.reader import MARK
+
+HANG_S = 2.0
+Message = dict[str, Any]
+
+
+class ChildError(WattlensError):
+    """The child hung (`reason` HANG) or died (DIED). `index` is the GPU that it was at; None for the node."""
+
+    def __init__(self, reason: str, call: str, index: int | None) -> None:
+        self.reason, self.call, self.index = reason, call, index
+        where = "NVML" if index is None else f"GPU {index}"
+        what = f"does not answer {call or 'a call'}" if reason == "HANG" else f"ended the process in {call or 'a call'}"
+        super().__init__(f"{where} {what}")
+
+
+def ask(task: Sequence[str], environ: Mapping[str, str], hang_s: float = HANG_S) -> Iterator[Message]:
+    """The messages of `python -m wattlens.doctor.tasks TASK`, as they come; none of them is the closing "done".
+
+    Raises:
+        ChildError: a call takes longer than `hang_s`, or the child ended without "done".
+    """
+    fd = os.memfd_create("wattlens-doctor")
+    try:
+        os.ftruncate(fd, MARK.size)
+        mark = mmap.mmap(fd, MARK.size)
+        command = [sys.executable, "-m", "wattlens.doctor.tasks", "--mark-fd", str(fd), *task]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environ), pass_fds=(fd,))
+    finally:
+        os.close(fd)
+    assert child.stdout is not None
+    try:
+        yield from _messages(child.stdout.fileno(), mark, hang_s)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        try:
+            child.wait(0.5)
+        except subprocess.TimeoutExpired:
+            pass  # it hangs in the kernel; init reaps it
+        finally:
+            child.stdout.close()
+            mark.close()
+
+
+def _messages(out: int, mark: mmap.mmap, hang_s: float) -> Iterator[Message]:
+    rest = b""
+    while True:
+        since_ns, device, call = MARK.unpack_from(mark, 0)
+        where, what = _index(device), call.rstrip(b"\0").decode(errors="replace")
+        if not select.select([out], [], [], 0.05)[0]:
+            if since_ns and time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns > hang_s * 1e9:
+                raise ChildError("HANG", what, where)
+            continue
+        chunk = os.read(out, 1 << 16)
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # a library that writes to standard output
+            if isinstance(message, dict) and message.get("k") == "done":
+                return
+            if isinstance(message, dict) and "k" in message:
+                yield message
+        if not chunk:
+            raise ChildError("DIED", what, where)
+
+
+def _index(device: bytes) -> int | None:
+    text = device.rstrip(b"\0").decode(errors="replace")
+    return int(text) if text.isdigit() else None

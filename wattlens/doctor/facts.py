@@ -1,0 +1,59 @@
+"""What the checks are given: the configuration, where the node shows itself, and what NVML answered to a child process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_agent.config import Config
+from energy_agent.core.ports import Clock
+from energy_agent.core.types import DeviceInfo, DeviceSample
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why NVML, or one GPU, did not answer: the code's name (or HANG, DIED) and the call."""
+
+    reason: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAnswers:
+    """One GPU, read as the agent reads it. `persistence` is None, and `persistence_absent` says why, where it is not told."""
+
+    index: int
+    info: DeviceInfo
+    sample: DeviceSample
+    persistence: bool | None
+    persistence_absent: str
+    read_s: float  # one full reading, process list included
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What NVML answered. `fatal` is set where it did not as a whole."""
+
+    driver: str = ""
+    nvml: str = ""
+    library: str = ""
+    count: int = 0
+    devices: Mapping[int, DeviceAnswers] = field(default_factory=dict)
+    troubles: Mapping[int, Trouble] = field(default_factory=dict)
+    fatal: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a check may look at. `root` is where the machine's /sys, /run, /dev and /var lie."""
+
+    config: Config
+    state: Path
+    listen: str
+    simulate: Path | None
+    environ: Mapping[str, str]
+    clock: Clock
+    procfs: Path
+    probe: Probe
+    began_utc_ns: int
+    began_boot_ns: int
+    root: Path = Path("/")

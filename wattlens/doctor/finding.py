@@ -1,0 +1,60 @@
+"""What the doctor says: findings, each with a status, what it means and what to do. Plain data; no I/O."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wattlens.doctor.facts import Facts
+
+
+class Status(StrEnum):
+    """How a finding is to be taken."""
+
+    OK = "ok"
+    WARN = "warn"  # the agent runs, but something is worse than it could be
+    FAIL = "fail"  # does not work
+    ABSENT = "absent"  # is not on this node, or cannot be known; the agent goes without
+
+
+GROUPS = ("software", "driver", "gpus", "holders", "node", "agent", "actuator")
+"""Parts of the page, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor.
+
+    Args:
+        subject: what it is about, two or three words.
+        means: what was found and what follows from it.
+        fix: what to do; "" where nothing is to be done.
+        devices: indices of the GPUs that it is about; empty for the node.
+        stops: with FAIL: the agent cannot run as it is.
+    """
+
+    status: Status
+    subject: str
+    means: str
+    fix: str = ""
+    devices: tuple[int, ...] = ()
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One file of `wattlens/doctor/checks`. `look` never changes anything and never calls NVML itself."""
+
+    summary: str
+    group: str  # of GROUPS
+    look: Callable[[Facts], Iterable[Finding]]
+
+
+def gpus(indices: Iterable[int]) -> str:
+    """`GPU 0-3, 7`."""
+    runs: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return "GPU " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,201 @@
+"""`wattlens doctor --overhead`: the watts that the agent's reading adds, and the CPU time that it takes.
+
+Blocks with the agent's reader on and off, in pairs of random order, so that a drift of the load falls on both. The energy of a
+block is the difference of the counter between two of its ticks, taken with the same few readings in both kinds of block.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from types import TracebackType
+from typing import Any, Self
+
+import wattlens
+from dvfs.savings import t_quantile_975
+from energy_agent.core.errors import WattlensError
+from energy_agent.reader_process import ReaderOptions, ReaderProcess
+from wattlens.doctor import child
+from wattlens.doctor.progress import Progress
+
+SCHEMA = "wattlens-overhead/1"
+SETTLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Mean power in W of each GPU (by index) over one block."""
+
+    reading: bool
+    power_w: Mapping[int, float]
+
+
+class Reading:
+    """The agent's reader at work, as a context; knows the CPU seconds that it took."""
+
+    def __init__(self, options: ReaderOptions) -> None:
+        """Nothing runs yet."""
+        self._options = options
+
+    def __enter__(self) -> Self:
+        self._process = ReaderProcess(self._options, {})
+        return self
+
+    def drain(self) -> None:
+        """Take what it says, so that it never waits for us."""
+        if self._process.messages() is None:
+            raise WattlensError("the reader ended during the measurement; see wattlens doctor")
+
+    def cpu_s(self) -> float:
+        """CPU seconds so far, by the scheduler's own count."""
+        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.stop()
+
+
+def order(pairs: int, seed: int) -> list[bool]:
+    """Whether the reader runs, block by block: each pair has one block of each kind, in an order that `seed` draws."""
+    draw = random.Random(seed)
+    return [on for _ in range(pairs) for on in draw.choice(([True, False], [False, True]))]
+
+
+def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: int, seed: int) -> dict[str, Any]:
+    """Measure it on whatever load runs. Takes about 2 pairs (seconds + 2 s).
+
+    Raises:
+        WattlensError: NVML or a GPU does not answer.
+    """
+    period_ns = round(period_s * 1e9)
+    options = ReaderOptions(period_ns, max(period_ns, 1_000_000_000), 5_000_000_000, environ)
+    blocks, boards, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: Reading(options))
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "wattlens": wattlens.__version__,
+        "simulated": bool(environ.get("WATTLENS_SIM")),
+        "period_s": period_s,
+        "block_s": seconds,
+        "pairs": pairs,
+        "seed": seed,
+        "order": [b.reading for b in blocks],
+        "gpus": [boards[i] | added(blocks, [i]) for i in sorted(boards)],
+        "node": added(blocks, sorted(boards)),
+    }
+    if cpu:
+        result["reader_cpu_ms_per_s"] = round(fmean(cpu) * 1e3, 3)
+    return result
+
+
+def run_blocks(
+    environ: Mapping[str, str],
+    kinds: Sequence[bool],
+    seconds: float,
+    settle_s: float,
+    reading: Callable[[], AbstractContextManager[Any]],
+) -> tuple[list[Block], dict[int, dict[str, Any]], list[float]]:
+    """Blocks, boards by index, and CPU seconds per second in each block that read (where `reading` can tell)."""
+    blocks: list[Block] = []
+    boards: dict[int, dict[str, Any]] = {}
+    cpu: list[float] = []
+    began: Mapping[str, Any] = {}
+    cpu_began = (0.0, 0.0)
+    task = ["edges", f"--seconds={seconds}", f"--settle={settle_s}", f"--blocks={len(kinds)}"]
+    running: AbstractContextManager[Any] | None = None
+    reader: Any = None
+    with Progress("blocks with and without the reader", len(kinds) * (seconds + settle_s)) as progress:
+        try:
+            for message in child.ask(task, environ):
+                if running is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
+                    running = reading()
+                    reader = running.__enter__()
+                if isinstance(reader, Reading):
+                    reader.drain()
+                progress.show(f", block {len(blocks) + 1} of {len(kinds)}")
+                match message["k"]:
+                    case "board":
+                        boards[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                    case "gone":
+                        raise WattlensError(f"GPU {message['index']}: {message['reason']}; see wattlens doctor")
+                    case "fatal":
+                        raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
+                    case "start":
+                        began = message["edges"]
+                        if isinstance(reader, Reading):
+                            cpu_began = reader.cpu_s(), time.monotonic()
+                    case "end":
+                        if isinstance(reader, Reading):
+                            cpu.append((reader.cpu_s() - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
+                        blocks.append(Block(running is not None, _powers(began, message["edges"])))
+                        if running is not None:
+                            running.__exit__(None, None, None)
+                            running = reader = None
+        finally:
+            if running is not None:
+                running.__exit__(None, None, None)
+    return blocks, boards, cpu
+
+
+def _powers(start: Mapping[str, Sequence[float]], end: Mapping[str, Sequence[float]]) -> dict[int, float]:
+    """Mean power in W; mJ per ns is MW."""
+    both = start.keys() & end.keys()
+    return {int(i): (end[i][1] - start[i][1]) / (end[i][0] - start[i][0]) * 1e6 for i in both}
+
+
+def added(blocks: Sequence[Block], gpus: Sequence[int]) -> dict[str, Any]:
+    """What reading adds to the power of `gpus` together, from pairs of blocks: mean difference with Student's 95 % interval."""
+    differences, base = [], []
+    for first, second in zip(blocks[::2], blocks[1::2], strict=False):
+        if first.power_w.keys() >= set(gpus) and second.power_w.keys() >= set(gpus):
+            on, off = (first, second) if first.reading else (second, first)
+            without = sum(off.power_w[i] for i in gpus)
+            differences.append(sum(on.power_w[i] for i in gpus) - without)
+            base.append(without)
+    if len(differences) < 2 or not gpus:
+        return {"added_w": {"absent": "fewer than two whole pairs: no energy counter, or it stood still"}, "without_w": None}
+    n = len(differences)
+    half = t_quantile_975(n - 1) * stdev(differences) / math.sqrt(n)
+    mean = fmean(differences)
+    value = {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "n": n}
+    return {"added_w": value, "without_w": round(fmean(base), 3)}
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """For people."""
+    lines = [
+        f"What reading every {result['period_s']:g} s adds: {result['pairs']} pairs of blocks of {result['block_s']:g} s in "
+        f"random order (seed {result['seed']})",
+        "",
+        f"{'':8}{'without':>11}{'added':>11}   95 % interval",
+    ]
+    for name, part in [*((f"GPU {g['index']}", g) for g in result["gpus"]), ("node", result["node"])]:
+        value = part["added_w"]
+        if "absent" in value:
+            lines.append(f"{name:8}absent: {value['absent']}")
+        else:
+            bounds = f"[{value['low']:+.3f}, {value['high']:+.3f}] W"
+            lines.append(f"{name:8}{part['without_w']:>9.2f} W{value['value']:>+9.3f} W   {bounds}")
+    lines += ["", conclusion(result["node"]["added_w"])]
+    if "reader_cpu_ms_per_s" in result:
+        lines.append(f"The reader takes {result['reader_cpu_ms_per_s']:.2f} ms of CPU time per second.")
+    if result["simulated"]:
+        lines.append("Simulated: a read of the simulated boards costs no watt, so that none should be shown.")
+    return "\n".join([*lines, ""])
+
+
+def conclusion(added_w: Mapping[str, Any]) -> str:
+    """One sentence that says no more than the interval does."""
+    if "absent" in added_w:
+        return "Nothing can be said."
+    low, high = added_w["low"], added_w["high"]
+    if low > 0:
+        return f"Reading adds {low:.3f} to {high:.3f} W to the GPUs of this node."
+    if high < 0:
+        return (
+            f"With the reader on, power was {-high:.3f} to {-low:.3f} W lower. Reading saves nothing: the load changed with "
+            "the blocks by chance, or persistence mode is off. Measure again, for longer."
+        )
+    return f"No difference shown: if reading adds anything, it is at most {high:.3f} W on this node, under this load."

@@ -1,0 +1,63 @@
+"""The doctor's page: one finding a block, its status as a word, what it means, and what to do. Pure."""
+
+import textwrap
+from collections.abc import Iterator
+
+from wattlens.doctor.examine import Examination
+from wattlens.doctor.finding import GROUPS, Finding, Status, gpus
+
+_TITLES = {
+    "software": "Software",
+    "driver": "Driver",
+    "gpus": "GPUs",
+    "holders": "Who holds a GPU",
+    "node": "Node",
+    "agent": "Agent",
+    "actuator": "Steering",
+}
+_STATUS_W, _SUBJECT_W = 7, 16
+MIN_WIDTH, MAX_WIDTH = 60, 120
+
+
+def page(examination: Examination, width: int) -> str:
+    """The page at `width` columns (60 to 120 are used)."""
+    width = max(MIN_WIDTH, min(MAX_WIDTH, width))
+    what = "simulated, " if examination.simulated else ""
+    driver = f", driver {examination.driver}" if examination.driver else ""
+    count = f"{examination.gpu_count} GPU{'' if examination.gpu_count == 1 else 's'}"
+    lines = textwrap.wrap(f"Wattlens doctor: node {examination.node} ({what}{count}{driver})", width)
+    for group in GROUPS:
+        found = [f for _, g, f in examination.found if g == group]
+        if found:
+            lines += ["", _TITLES[group]]
+            for finding in found:
+                lines += _block(finding, width)
+    return "\n".join([*lines, "", *_verdict(examination, width)]) + "\n"
+
+
+def _block(finding: Finding, width: int) -> Iterator[str]:
+    margin = " " * (_STATUS_W + _SUBJECT_W)
+    head = f"{finding.status.value:<{_STATUS_W}}{finding.subject:<{_SUBJECT_W - 1}} "
+    where = f"{gpus(finding.devices)}: " if finding.devices else ""
+    yield from _wrapped(where + finding.means, head, margin, width)
+    if finding.fix:
+        yield from _wrapped(finding.fix, margin + "-> ", margin + "   ", width)
+
+
+def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=True
+    )
+
+
+def _verdict(examination: Examination, width: int) -> list[str]:
+    counts = examination.counts()
+    tally = ", ".join(f"{counts[s]} {s.value}" for s in Status if counts[s])
+    stops = [f.subject for _, _, f in examination.found if f.stops and f.status is Status.FAIL]
+    if stops:
+        text = f"The agent cannot run here as it is ({', '.join(dict.fromkeys(stops))}): {tally}."
+    elif counts[Status.FAIL]:
+        text = f"The agent can run here, without what failed: {tally}."
+    else:
+        text = f"The agent can run here: {tally}."
+    return textwrap.wrap(text, width)

@@ -1,0 +1,96 @@
+"""`wattlens doctor --sensors`: the sensors of each GPU, measured from their own answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import wattlens
+from energy_agent.core.errors import WattlensError
+from energy_agent.metering.sensor_profile import Change, absent, profile
+from energy_agent.sensor_file import SCHEMA
+from wattlens.doctor import child
+from wattlens.doctor.progress import Progress
+
+_NAMES = {
+    "tick_ms": ("counter ticks every", "ms"),
+    "tick_jitter_ms": ("give or take", "ms"),
+    "tick_max_ms": ("longest tick", "ms"),
+    "counter_step_mj": ("step of the counter", "mJ"),
+    "counter_to_power_ratio": ("counter / power", ""),
+    "power_window_ms": ("power is a mean of", "ms"),
+    "power_age_ms": ("mean age of power", "ms"),
+}
+
+
+def measure(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Watch every GPU for `seconds`, by whatever load runs. GPUs that hang are named and left out, and the watch starts anew.
+
+    Raises:
+        WattlensError: NVML does not answer as a whole.
+    """
+    hung: dict[int, str] = {}
+    while True:
+        try:
+            return _measured(environ, seconds, hung)
+        except child.ChildError as failed:
+            if failed.index is None or failed.index in hung:
+                raise
+            hung[failed.index] = failed.reason
+
+
+def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str]) -> dict[str, Any]:
+    node: dict[str, Any] = {"driver": "", "nvml": ""}
+    boards: dict[int, dict[str, Any]] = {i: {"index": i} | absent(reason).as_json() for i, reason in hung.items()}
+    task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
+    with Progress("watching the sensors", seconds) as progress:
+        for message in child.ask(task, environ):
+            progress.show()
+            match message["k"]:
+                case "nvml":
+                    node = {"driver": message["driver"], "nvml": message["nvml"]}
+                case "fatal":
+                    raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
+                case "board":
+                    boards[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                case "gone":
+                    boards.setdefault(message["index"], {"index": message["index"]}).update(absent(message["reason"]).as_json())
+                case "changes":
+                    boards[message["index"]] |= _profiled(message)
+    found = [boards[i] for i in sorted(boards)]
+    simulated = bool(environ.get("WATTLENS_SIM"))
+    head = {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds}
+    return head | node | {"boards": found}
+
+
+def _profiled(message: Mapping[str, Any]) -> dict[str, Any]:
+    if message["reason"]:
+        return absent(message["reason"]).as_json()
+    found = profile([Change(*row) for row in message["rows"]]).as_json()
+    return found | {"power": "instant" if message["instant"] else "PowerUsage, a mean of a second on most boards"}
+
+
+def text(measured: Mapping[str, Any]) -> str:
+    """The profile for people: a block a board, boards that differ only by chance not merged, since each has its own errors."""
+    lines = [f"Sensors over {measured['seconds']:g} s, driver {measured['driver']}; [ ] are bounds at 95 %"]
+    for board in measured["boards"]:
+        lines += ["", f"GPU {board['index']}  {board.get('name', '')}"]
+        reasons: dict[str, list[str]] = {}
+        for key, (name, unit) in _NAMES.items():
+            value = board[key]
+            if "absent" in value:
+                reasons.setdefault(value["absent"], []).append(name)
+                continue
+            digits = 4 if not unit else 0 if unit == "mJ" else 1
+            bounds = f"[{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+            lines.append(f"  {name:<21}{value['value']:>9.{digits}f} {unit:<3} {bounds:<18} n={value['n']}")
+        if board["counter_model"] != "undecided":
+            lines.append(f"  {'the counter':<21}{_MODELS[board['counter_model']]}")
+            lines.append(f"  {'':<21}({board['counter_model_reason']})")
+        else:
+            reasons.setdefault(board["counter_model_reason"], []).append("the counter's kind")
+        for reason, names in reasons.items():
+            lines.append(f"  absent: {', '.join(names)}")
+            lines.append(f"    since {reason}")
+    return "\n".join([*lines, ""])
+
+
+_MODELS = {"full": "sees all energy", "sampled": "sums samples of power"}

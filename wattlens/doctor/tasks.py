@@ -1,0 +1,207 @@
+"""The doctor's child: asks NVML, read-only, and writes what it answered, one JSON object a line. The doctor is its only user.
+
+look     NVML as a whole, and every GPU once, by the same DeviceReader that the agent uses
+watch    counter and instant power of every GPU for some seconds, as often as the driver answers
+edges    the counter of every GPU at a tick, at the two ends of each of a number of blocks
+capture  every answer there is, as a fixture (hw/nvml_capture)
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from energy_agent.clock import clock_for
+from energy_agent.core.ports import Clock
+from energy_agent.hw.nvml_abi import NvmlError
+from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
+from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.reader import PR_SET_PDEATHSIG, Marker
+from wattlens.doctor.watching import Watched, watch
+
+EDGE_S = 1.0  # by then the counter of any board has ticked
+_WAIT_S = 0.25
+
+
+class Task:
+    """What the tasks share: NVML, the clock, the mark, the GPUs to leave alone."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Nothing is asked yet."""
+        self.args = args
+        self.clock: Clock = clock_for(os.environ)
+        self.mark = Marker(args.mark_fd)
+        self.nvml = RealNvml()
+
+    def say(self, kind: str, **body: Any) -> None:
+        """Send a message."""
+        sys.stdout.write(json.dumps({"k": kind} | body, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
+
+    def open(self) -> list[int]:
+        """Start NVML and tell of it; the GPUs to ask."""
+        self.mark.device = ""
+        self.mark("Init")
+        self.nvml.init()
+        self.mark("SystemGetDriverVersion")
+        driver = self.nvml.driver_version()
+        try:
+            nvml = _text(self.nvml.ask("nvmlSystemGetNVMLVersion"))
+        except NvmlError:
+            nvml = ""
+        count = self.nvml.device_count()
+        self.mark.clear()
+        self.say("nvml", driver=driver, nvml=nvml, library=loaded_library(), count=count)
+        return [i for i in range(count) if i not in self.args.exclude]
+
+    def each(self, indices: list[int], do: Any) -> None:
+        """`do(index, handle)` for every GPU, and a "gone" for one that does not answer."""
+        for index in indices:
+            self.mark.device = str(index)
+            self.mark("GetHandleByIndex")
+            try:
+                do(index, self.nvml.device_by_index(index))
+            except NvmlError as error:
+                self.say("gone", index=index, reason=error.name, call=error.call)
+            except DeviceGone as gone:
+                self.say("gone", index=index, reason=gone.reason, call=gone.call)
+        self.mark.clear()
+
+    def look(self) -> None:
+        """Read every GPU once."""
+
+        def one(index: int, handle: object) -> None:
+            self.mark("GetUUID")
+            reader = DeviceReader(self.nvml, handle, self.clock, self.mark)
+            began = time.perf_counter()
+            sample = reader.read(full=True, list_processes=True)
+            read_s = time.perf_counter() - began
+            self.mark("GetPersistenceMode")
+            persistence, why = None, ""
+            try:
+                persistence = self.nvml.persistence_mode(handle)
+            except NvmlError as error:
+                why = error.name
+            self.say(
+                "device", index=index, info=asdict(reader.info), sample=asdict(sample), read_s=read_s,
+                persistence=persistence, persistence_absent=why,
+            )  # fmt: skip
+
+        self.each(self.open(), one)
+
+    def _watched(self) -> dict[int, Watched]:
+        found: dict[int, Watched] = {}
+
+        def one(index: int, handle: object) -> None:
+            self.mark("GetUUID")
+            self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
+            found[index] = Watched(self.nvml, handle, self.clock, self.mark)
+
+        self.each(self.open(), one)
+        return found
+
+    def _at(self, index: int) -> None:
+        self.mark.device = str(index)
+
+    def watch(self) -> None:
+        """Changes of counter and power."""
+        watched = self._watched()
+        said_ns = self.clock.boot_ns()
+
+        def idle() -> None:
+            nonlocal said_ns
+            self.mark.clear()
+            if self.clock.boot_ns() - said_ns > 1_000_000_000:
+                said_ns = self.clock.boot_ns()
+                self.say("wait")
+
+        lost = watch(watched, self.clock, self.args.seconds, at=self._at, idle=idle)
+        self.mark.clear()
+        for index, reason in lost.items():
+            self.say("gone", index=index, reason=reason, call="GetFieldValues")
+        for index in watched.keys() - lost.keys():
+            each = watched[index]
+            rows = [[c.after_ns, c.by_ns, c.energy_mj, c.power_mw] for c in each.changes]
+            self.say("changes", index=index, rows=rows, reason=each.reason, instant=each.instant)
+
+    def edges(self) -> None:
+        """For each block: wait until it has settled, the counters at a tick, the block, the counters at a tick."""
+        watched = self._watched()
+        for _ in range(self.args.blocks):
+            for name, seconds in (("start", self.args.settle), ("end", self.args.seconds)):
+                end_ns = self.clock.boot_ns() + round(seconds * 1e9)
+                while (left_s := (end_ns - self.clock.boot_ns()) / 1e9) > 0:
+                    self.say("wait")
+                    self.clock.sleep(min(left_s, _WAIT_S))
+                self.say(name, edges=self._edges(watched))
+
+    def _edges(self, watched: dict[int, Watched]) -> dict[int, tuple[float, int]]:
+        """By GPU the instant of the next tick (the middle of what our looks leave open) and the counter from then on."""
+        found: dict[int, tuple[float, int]] = {}
+        for each in watched.values():
+            each.forget()
+        end_ns = self.clock.boot_ns() + round(EDGE_S * 1e9)
+        while len(found) < len(watched) and self.clock.boot_ns() < end_ns:
+            for index in watched.keys() - found.keys():
+                self._at(index)
+                try:
+                    if watched[index].look() and len(watched[index].changes) > 1:
+                        change = watched[index].changes[-1]
+                        found[index] = ((change.after_ns + change.by_ns) / 2, change.energy_mj)
+                except NvmlError:
+                    continue  # lost: it has no edge, and its blocks do not count
+            self.mark.clear()
+            self.clock.sleep(0.0005)
+        return found
+
+    def capture(self) -> None:
+        """Every answer."""
+        from energy_agent.hw.nvml_capture import take
+
+        devices = self.open()
+        taken = take(self.nvml, self.clock, devices, self.mark, self._at, self.args.seconds)
+        self.mark.clear()
+        self.say("capture", capture=taken)
+
+
+def loaded_library() -> str:
+    """The file behind libnvidia-ml.so.1 in this process; "" where the kernel does not tell."""
+    try:
+        maps = Path("/proc/self/maps").read_text(errors="replace")
+    except OSError:
+        return ""
+    return next((line.split(maxsplit=5)[5] for line in maps.splitlines() if "/libnvidia-ml.so" in line), "")
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The child's command line."""
+    parser = argparse.ArgumentParser(prog="wattlens-doctor-tasks", description=__doc__)
+    parser.add_argument("task", choices=("look", "watch", "edges", "capture"))
+    parser.add_argument("--mark-fd", type=int)
+    parser.add_argument("--exclude", type=int, action="append", default=[])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--settle", type=float, default=2.0)
+    parser.add_argument("--blocks", type=int, default=8)
+    args = parser.parse_args(argv)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    task = Task(args)
+    try:
+        getattr(task, args.task)()
+    except NvmlError as error:
+        task.say("fatal", reason=error.name, call=error.call, library=loaded_library())
+    task.say("done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
