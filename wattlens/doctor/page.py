@@ -25,6 +25,8 @@ def page(examination: Examination, width: int) -> str:
     what = "simulated, " if examination.simulated else ""
     driver = f", driver {examination.driver}" if examination.driver else ""
     count = f"{examination.gpu_count} GPU{'' if examination.gpu_count == 1 else 's'}"
+    if not examination.driver:
+        count = "GPUs not known"
     lines = textwrap.wrap(f"Wattlens doctor: node {examination.node} ({what}{count}{driver})", width)
     for group in GROUPS:
         found = [f for _, g, f in examination.found if g == group]
@@ -60,4 +62,11 @@ def _verdict(examination: Examination, width: int) -> list[str]:
         text = f"The agent can run here, without what failed: {tally}."
     else:
         text = f"The agent can run here: {tally}."
-    return textwrap.wrap(text, width)
+    lines = textwrap.wrap(text, width)
+    for status in (Status.FAIL, Status.WARN):  # again at the end, where a small terminal shows it
+        named = [
+            f"{f.subject}{f' ({gpus(f.devices)})' if f.devices else ''}" for _, _, f in examination.found if f.status is status
+        ]
+        if named:
+            lines += textwrap.wrap(f"{status.value}: {', '.join(named)}", width, subsequent_indent="      ")
+    return lines

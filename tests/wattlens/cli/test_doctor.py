@@ -1,0 +1,64 @@
+"""`wattlens doctor` at the command line: exit codes, wrong usage, whole measurements on a simulated node."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from energy_agent.hw.nvml_replay import replay
+from energy_agent.sensor_file import tick_ns_by_board
+from tests.energy_agent.nodes import environ_of, make_plant
+from wattlens.cli import main
+from wattlens.doctor import capturing, sensors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--seconds", "0"], ["--pairs", "1"], ["--pseudonyms"], ["--simulate", "/nowhere"], ["--config", "/nowhere"]],
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments, capsys):
+    assert main(["doctor", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+
+
+def test_without_a_driver_the_exit_code_is_1_and_the_json_says_why(tmp_path, monkeypatch, capsys):
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a driver")
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    assert main(["doctor", "--json", "--state", str(tmp_path), "--listen", "127.0.0.1:0"]) == 1
+    body = json.loads(capsys.readouterr().out)
+    assert not body["can_run"]
+    assert [f["subject"] for f in body["findings"] if f["stops"]] == ["NVML"]
+
+
+def test_sensors_are_measured_in_spite_of_a_gpu_that_hangs_and_the_agent_reads_them(tmp_path):
+    with make_plant(tmp_path, 3) as plant:
+        plant.fault(1, "hang")
+        measured = sensors.measure(environ_of(tmp_path), 6.0)
+        plant.clear(1)
+        boards = measured["boards"]
+        assert [b["index"] for b in boards] == [0, 1, 2]
+        assert boards[1]["tick_ms"] == {"absent": "HANG"}
+        assert sensors.text(measured).count("counter ticks every") == 3
+        path = tmp_path / "sensors.json"
+        path.write_text(json.dumps(measured))
+        assert {plant.uuid(0), plant.uuid(2)} <= tick_ns_by_board(path).keys()
+
+
+def test_a_capture_is_written_once_and_replays(tmp_path):
+    path = tmp_path / "c.json"
+    with make_plant(tmp_path / "node", 2) as plant:
+        plant.fault(1, "hang")
+        said = capturing.write(path, environ_of(tmp_path / "node"), 0.5, pseudonyms=True)
+        plant.clear(1)
+        assert said["gpus"] == 1
+        assert list(said["left_out"]) == ["1"]
+        assert plant.uuid(0) not in path.read_text()
+    nvml = replay(path)
+    nvml.init()
+    assert nvml.device_count() == 2
+    assert nvml.uuid(nvml.device_by_index(0)).startswith("GPU-")
+    with pytest.raises(Exception, match="is there already"):
+        capturing.write(path, {}, 0.5, pseudonyms=False)
