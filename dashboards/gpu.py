@@ -17,6 +17,7 @@ from dashboards.board import (
     third,
 )
 from dashboards.rows_agent import dvfs, health
+from dashboards.rows_health import boards
 from dashboards.rows_workload import workloads
 
 
@@ -201,5 +202,5 @@ def board() -> Board:
         title="Wattlens / GPUs",
         description="Energy and efficiency of GPUs: every joule accounted for once, no number without its error.",
         variables=fleet_variables(),
-        rows=(_now(), _power(), _clocks(), _load(), workloads(), dvfs(), health()),
+        rows=(_now(), _power(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
     )

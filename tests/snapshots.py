@@ -33,8 +33,8 @@ HEALTH = {
         ("ecc_errors", 4, "corrected", "volatile"), ("ecc_errors", 1, "uncorrected", "aggregate"),
         ("ecc_location_errors", 4, "corrected", "volatile", "dram"),
     ],
-    "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 0),
-        ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 0)],
+    "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 1),
+        ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 1)],
     "pcie": [
         ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"),
         ("pcie_link_generation", 5, "current"), ("pcie_link_lanes", 8, "current"), ("pcie_link_lanes", 16, "max"),

@@ -146,6 +146,10 @@ class Plant:
             ambient: inlet temperature of `value` degrees C.
             counter_reset: once: the counter starts from 0.
             xid: once: XID `value` is queued for event sets.
+            ecc_corrected, ecc_uncorrected, pcie_replay, nvlink_error: once: `value` of them happen. For each uncorrected ECC
+                error a row waits to be remapped (a page to be retired before Ampere), until a reset or reload.
+            nvlink_down: link `value` is down. pcie_width: the link has `value` lanes. recovery_action: the driver asks for
+                `value` (nvml.h). row_remap_failure: a row could not be remapped.
             driver_reload: once, of the whole node: another driver epoch, counters from 0, settings at their defaults; NVML
                 clients that run are UNINITIALIZED. Processes stay, which a real driver does not let happen.
             driver_mismatch: of the whole node: initialising NVML fails with LIB_RM_VERSION_MISMATCH.
