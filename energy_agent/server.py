@@ -204,11 +204,11 @@ class Server:
                 terms = self._terms()
                 response = self._answer(request, client.owner, terms)
                 close = request.close or response.status in (401, 429)
+                client.proven = client.proven or response.status == 200
                 self._send(client, response, request.method != "HEAD", close, terms.headers)
                 if close:
                     reader.drain()
                     return
-                client.proven = client.proven or response.status == 200
                 client.since, wait_s = time.monotonic(), self._idle_s
 
     def _secured(self, client: _Client, terms: Terms) -> bool:

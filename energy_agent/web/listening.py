@@ -23,7 +23,7 @@ def listen(address: str, port: int, key: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(target)
-        listener.listen(128)
+        listener.listen(1024)
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
