@@ -1,0 +1,107 @@
+"""Health on the page of a real agent: what happens to a board shows, MIG changes are followed, no joule is lost meanwhile."""
+
+import pytest
+import yaml
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.agents import AgentProcess, of_device
+from tests.support import eventually
+
+SCENARIO = """
+description: two boards, a training job on one
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+seed: 5
+rate: 5.0
+workloads: [{name: train, kind: training, gpus: [0], step_s: 0.3}]
+"""
+CONFIG = {
+    "sampling": {"health_period_s": 10},
+    "sources": {"nvml": {"gpm": True}},
+    "web": {"metrics": {"exclude": ["gpu_ecc_location_errors_total"]}},
+}
+
+
+@pytest.fixture
+def node(tmp_path):
+    (tmp_path / "scenario.yaml").write_text(SCENARIO)
+    with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as running:
+        yield running
+
+
+@pytest.fixture
+def agent(node, tmp_path):
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(CONFIG))
+    with AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml") as running:
+        yield running
+
+
+def values(agent, name, uuid, **labels):
+    """Values of the series of a GPU whose labels hold `labels`."""
+    found = of_device(agent.series(f"wattlens_{name}"), uuid)
+    return [value for key, value in found.items() if set(labels.items()) <= set(key)]
+
+
+def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, agent):
+    with node.plant() as plant:
+        held, other = plant.uuid(0), plant.uuid(1)
+        plant.fault(1, "ecc_uncorrected", value=2)
+        plant.fault(1, "recovery_action", value=1)
+        plant.fault(1, "nvlink_down", value=4)
+        wanted = {"severity": "uncorrected", "counter": "volatile"}
+        eventually(lambda: values(agent, "gpu_ecc_errors_total", other, **wanted) == [2], seconds=15)
+        eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1], seconds=15)
+        eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1], seconds=15)
+        eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1], seconds=15)
+        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True], seconds=15)
+        eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0], seconds=15)
+        assert values(agent, "gpu_ecc_errors_total", held, **wanted) == [0]
+        assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
+        plant.fault(1, "lost")
+        eventually(lambda: values(agent, "gpu_up", other) == [0])
+        for name in ("gpu_ecc_errors_total", "gpu_recovery_action", "gpu_nvlink_down_info", "gpu_activity_ratio"):
+            assert values(agent, name, other) == []
+
+
+def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, agent):
+    def mig(uuid):
+        (told,) = [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)]
+        return told, len(values(agent, "gpu_mig_info", uuid, profile="1g.10gb"))
+
+    def energy(uuid):
+        return sum(values(agent, "gpu_energy_joules_total", uuid))
+
+    with node.plant() as plant:
+        uuid = plant.uuid(1)
+        eventually(lambda: mig(uuid) == ("false", 0), seconds=15)
+        seen = energy(uuid)
+        for instances in (2, 7, 0):
+            if instances:
+                plant.fault(1, "mig", value=instances)
+            else:
+                plant.clear(1, "mig")
+            eventually(lambda n=instances: mig(uuid) == ("true" if n else "false", n), seconds=20)
+            assert values(agent, "gpu_up", uuid) == [1]
+            before, seen = seen, energy(uuid)
+            assert seen > before
+        methods = {
+            dict(key)["method"]: v for key, v in of_device(agent.series("wattlens_gpu_energy_joules_total"), uuid).items()
+        }
+        assert methods["counter"] == pytest.approx(sum(methods.values()))
+        sensed_j, pending_j = (plant.truth(1).sensed_uj / 1e6, plant.truth(1).pending_uj / 1e6)
+        assert energy(uuid) <= sensed_j + pending_j + plant.truth(1).power_w
+
+
+def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node, agent):
+    with node.plant() as plant:
+        uuid = plant.uuid(1)
+        eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0], seconds=15)
+        done = agent.cli("agent", "release", "--for", "5m", "--state", agent.folder)
+        assert done.returncode == 0, done.stderr
+        eventually(lambda: not agent.children(), seconds=10)  # no process of ours holds the driver
+        eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [])
+        plant.fault(1, "mig", value=3)
+        done = agent.cli("agent", "return", "--state", agent.folder)
+        assert done.returncode == 0, done.stderr
+        eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3, seconds=20)
+        assert [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"]
