@@ -70,6 +70,8 @@ peers() {
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
     want iptables iptables
+    want ipmi_sim openipmi
+    want ipmitool ipmitool
     want tmux tmux
 }
 

@@ -60,6 +60,9 @@ class Ipmi(_NodeSource):
     user_file: Path | None = Field(None, description="file with the user's name (lanplus)")
     password_file: Path | None = Field(None, description="file with the password (lanplus)")
     cipher_suite: int = Field(17, ge=0, le=17, description="its cipher suite (lanplus)")
+    privilege: Literal["USER", "OPERATOR", "ADMINISTRATOR"] = Field(
+        "USER", description="privilege to ask for (lanplus); some controllers want more than DCMI says"
+    )
     ipmitool: Path = Field(Path("ipmitool"), description="the program")
 
 

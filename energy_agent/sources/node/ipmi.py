@@ -84,7 +84,7 @@ def _command(ipmi: Ipmi, secret: str) -> list[str]:
             raise UsageError("key 'sources.node.ipmi.host' is missing: lanplus needs the controller's address")
         user = read_secret(ipmi.user_file, "sources.node.ipmi.user_file")
         command += ["-H", ipmi.host, "-p", str(ipmi.port), "-U", user, "-f", str(Path(secret)), "-C", str(ipmi.cipher_suite)]
-        command += ["-L", "USER", "-R", "1", "-N", str(max(1, int(ipmi.timeout_s / 2)))]
+        command += ["-L", ipmi.privilege, "-R", "1", "-N", str(max(1, int(ipmi.timeout_s / 2)))]
     return [*command, "dcmi", "power", "reading"]
 
 

@@ -1,0 +1,56 @@
+"""What the tests of the node's meters share: a poller on a real peer, and what its readings become in the ledger."""
+
+import contextlib
+import itertools
+
+from energy_agent.clock import RealClock
+from energy_agent.config_node import NodeMeters
+from energy_agent.core.types import Identity
+from energy_agent.node_account import NodeAccount, NodePlan
+from energy_agent.node_poller import NodePoller
+from tests.support import eventually
+
+S = 10**9
+
+
+@contextlib.contextmanager
+def polling(config: NodeMeters):
+    """A poller that runs."""
+    poller = NodePoller(RealClock(), config)
+    poller.start()
+    try:
+        yield poller
+    finally:
+        poller.stop()
+
+
+def up(poller, wanted=True, reason="", seconds=20.0):
+    """Wait until the only meter is up, or down for this reason."""
+
+    def look():
+        (health,) = poller.health({})
+        return health if health.up is wanted and reason in health.reason else None
+
+    return eventually(look, seconds)
+
+
+def booked(readings, source):
+    """(first, last reading in UTC ns, entries, gaps) of a node without GPUs."""
+    account = NodeAccount(Identity("c", "n", "b", "v", False), NodePlan(source, "auto", {source: (2_500_000_000, 0.05)}, 0.05))
+    for name, rows in readings:
+        assert name == source
+        account.feed(name, rows, {})
+    entries, gaps = account.settle(readings[-1][1][0].boot_ns, set())
+    return readings[0][1][0].t_ns, readings[-1][1][0].t_ns, entries, gaps
+
+
+def check_constant_power(readings, source, watts):
+    """Of a peer that draws `watts` all the time: every second is either booked at that power, or named as a gap."""
+    first_ns, last_ns, entries, gaps = booked(readings, source)
+    spans = sorted([(e.start_ns, e.end_ns) for e in entries] + [(g.start_ns, g.end_ns) for g in gaps])
+    assert spans[0][0] == first_ns
+    assert spans[-1][1] == last_ns
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
+    seconds = sum(e.end_ns - e.start_ns for e in entries) / S
+    assert abs(sum(e.energy_uj for e in entries) / 1e6 - watts * seconds) < 0.001 * watts * seconds + 0.001
+    return entries, gaps

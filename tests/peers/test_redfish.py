@@ -1,0 +1,155 @@
+"""Redfish over TLS against sushy-tools' static service, which serves DMTF's mockup of a rack server: read in each of the three
+ways, slowed, lying, killed in mid-run.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from energy_agent.clock import RealClock
+from energy_agent.config_node import NodeMeters, Redfish
+from energy_agent.core.node_types import NodeMeterError
+from energy_agent.sources.node.redfish import SPEC
+from tests.peers.meters import check_constant_power, polling, up
+from tests.support import eventually, free_port, need_module, need_program
+
+MOCKUP = Path(__file__).with_name("redfish-mockup")
+CHASSIS = "Chassis/1U"
+
+
+class Service:
+    """`sushy-static` over a copy of the mockup, with a certificate of its own."""
+
+    def __init__(self, folder):
+        need_module("sushy_tools")
+        self.folder, self.port = folder, free_port()
+        shutil.copytree(MOCKUP, folder / "mockup")
+        command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        where = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+        subprocess.run([need_program("openssl"), *command, *where], check=True, capture_output=True)
+        self.start()
+
+    def start(self):
+        code = "from sushy_tools.static.main import main; main()"
+        address = ["-i", "127.0.0.1", "-p", str(self.port), "-m", str(self.folder / "mockup")]
+        secure = ["-c", str(self.folder / "cert.pem"), "-k", str(self.folder / "key.pem")]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([sys.executable, "-c", code, *address, *secure], **streams)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def config(self, **more):
+        section = {"ca_file": self.folder / "cert.pem", "auth": "none", "period_s": 1, "timeout_s": 2} | more
+        url = f"https://localhost:{self.port}"
+        return NodeMeters(sysfs=self.folder / "sys", redfish=Redfish(url=url, **section))
+
+    def write(self, path, change):
+        """Change a resource, in one step."""
+        at = self.folder / "mockup" / path / "index.json"
+        body = json.loads(at.read_text())
+        change(body)
+        new = at.with_name("new")
+        new.write_text(json.dumps(body))
+        new.rename(at)
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service(tmp_path)
+    yield made
+    made.stop()
+
+
+def read(service, **more):
+    """One reading in W, as soon as the service listens."""
+    meter = SPEC.open(service.config(**more), RealClock())
+
+    def look():
+        try:
+            return meter.read()[0]
+        except NodeMeterError as error:
+            if "refused" in str(error):
+                return None
+            raise
+
+    return eventually(look)
+
+
+def test_the_newest_resource_wins_and_each_older_one_serves(service):
+    reading = read(service)
+    assert (reading.power_mw, reading.max_mw) == (374_000, 2_400_000)  # its EnvironmentMetrics; capacity with headroom
+    service.write(CHASSIS, lambda body: body.pop("EnvironmentMetrics"))
+    assert read(service).power_mw == 937_400  # the input of the one supply that is enabled
+    service.write(CHASSIS, lambda body: body.pop("PowerSubsystem"))
+    reading = read(service)
+    assert (reading.power_mw, reading.max_mw) == (344_000, 960_000)  # PowerControl
+    service.write(CHASSIS, lambda body: body.pop("Power"))
+    with pytest.raises(NodeMeterError, match="which chassis"):
+        read(service)
+
+
+def test_a_supply_that_does_not_tell_makes_the_sum_unknown(service):
+    service.write(CHASSIS, lambda body: body.pop("EnvironmentMetrics"))
+    read(service)
+    service.write(f"{CHASSIS}/PowerSubsystem/PowerSupplies/Bay1/Metrics", lambda body: body.pop("InputPowerWatts"))
+    with pytest.raises(NodeMeterError, match="Bay1"):
+        read(service)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(service):
+    read(service)
+    with pytest.raises(NodeMeterError, match="certificate is not trusted"):
+        read(service, ca_file=None)
+    assert read(service, ca_file=None, verify=False).power_mw == 374_000
+
+
+def test_a_service_that_opens_no_session_says_what_to_set(service, tmp_path):
+    read(service)
+    (tmp_path / "word").write_text("x\n")
+    with pytest.raises(NodeMeterError, match="opened no session"):
+        read(service, auth="session", user_file=tmp_path / "word", password_file=tmp_path / "word")
+
+
+def test_killed_slowed_and_lying_in_mid_run(service):
+    readings = []
+    path = f"{CHASSIS}/EnvironmentMetrics"
+    with polling(service.config()) as poller:
+
+        def more(count):
+            wanted = len(readings) + count
+            eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+
+        def lie(watts):
+            service.write(path, lambda body: body["PowerWatts"].update(Reading=watts))
+
+        up(poller)
+        more(3)
+        service.process.send_signal(signal.SIGSTOP)
+        up(poller, False, "in time")
+        service.process.send_signal(signal.SIGCONT)
+        up(poller)
+        more(2)
+        for watts in (-374, 0, "374", None, 10**30):
+            lie(watts)
+            up(poller, False)
+            lie(374)
+            up(poller)
+        more(2)
+        service.stop()
+        up(poller, False, "refused")
+        time.sleep(2.5)  # longer than readings may lie apart
+        service.start()
+        up(poller, seconds=40)
+        more(3)
+    entries, gaps = check_constant_power(readings, "redfish", 374)
+    assert len(gaps) >= 2
+    assert all(g.bound_uj > 374_000 * (g.end_ns - g.start_ns) // 10**9 for g in gaps)
+    assert entries
