@@ -73,6 +73,7 @@ peers() {
     want ipmi_sim openipmi
     want ipmitool ipmitool
     want tmux tmux
+    want systemd-analyze systemd
 }
 
 action=${1:-}

@@ -79,9 +79,10 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     reloaded(agent, file, "tokens: [{workload: chat, url: 'http://127.0.0.1:1'}]")
     eventually(lambda: "tokens:chat" in agent.page(), seconds=5)
     eventually(lambda: option(agent, "--period-ns") == {"1000000000"}, seconds=5)
-    reloaded(agent, file, "ledger: {segment_s: 10, disk_budget_mib: 64}")
+    # A segment takes rows that have ended: with a reading every 7 s, one has by the time a boundary has passed.
+    reloaded(agent, file, "sampling: {period_s: 7}\nledger: {segment_s: 10, disk_budget_mib: 64}")
     eventually(lambda: "tokens:chat" not in agent.page(), seconds=5)
-    eventually(lambda: segments(agent.folder), seconds=25)
+    eventually(lambda: segments(agent.folder), seconds=60)
     assert agent.process.pid == pid
     after = agent.counters()
     for key, value in before.items():

@@ -1,0 +1,158 @@
+"""The units are right by systemd's own judgement, run commands that exist, and the agent speaks systemd's protocol."""
+
+import configparser
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.agents import AgentProcess
+from tests.support import eventually, need_program
+from tests.test_readme import _check
+from wattlens.service import Service
+
+FOLDER = Path(__file__).parents[2] / "deploy/systemd"
+UNITS = sorted(FOLDER.glob("*.service"))
+PROGRAM = "/opt/wattlens/bin/wattlens"
+
+
+def section(unit: Path, name: str = "Service") -> dict[str, str]:
+    parser = configparser.RawConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(unit)
+    return dict(parser[name])
+
+
+def test_both_units_are_there() -> None:
+    assert [unit.stem for unit in UNITS] == ["wattlens-actuator", "wattlens-agent"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
+    program = need_program("systemd-analyze")
+    copy = tmp_path / unit.name  # the program is not installed where the unit expects it
+    copy.write_text(unit.read_text().replace(PROGRAM, "/bin/true"))
+    done = subprocess.run([program, "verify", "--recursive-errors=no", "--man=no", copy], capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    copy.write_text(copy.read_text().replace("KillMode=", "KilMode="))
+    done = subprocess.run([program, "verify", "--recursive-errors=no", "--man=no", copy], capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert "KilMode" in done.stderr, "the check sees what is wrong"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_their_commands_exist(unit: Path) -> None:
+    commands = [value for key, value in section(unit).items() if key in ("ExecStart", "ExecStopPost")]
+    for command in commands:
+        program, *words = command.split()
+        assert program == PROGRAM
+        _check(words)
+
+
+def test_what_the_agent_keeps_and_gives_up() -> None:
+    agent, actuator = section(FOLDER / "wattlens-agent.service"), section(FOLDER / "wattlens-actuator.service")
+    assert (agent["CapabilityBoundingSet"], actuator["CapabilityBoundingSet"]) == ("", "CAP_SYS_ADMIN")
+    for service in (agent, actuator):
+        assert (service["NoNewPrivileges"], service["ProtectSystem"], service["DevicePolicy"]) == ("yes", "strict", "closed")
+        assert not {"PrivateDevices", "ProtectProc", "ProcSubset"} & service.keys(), "NVML and holders would see nothing"
+    assert (agent["Type"], agent["NotifyAccess"]) == ("notify", "main")
+    assert actuator["ExecStopPost"].endswith("dvfs restore")
+
+
+class Manager:
+    """systemd's end of the notification socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+        self.said: list[str] = []
+
+    def heard(self) -> list[str]:
+        while True:
+            try:
+                self.said.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return self.said
+
+    def count(self, word: str) -> int:
+        return sum(word in message.split("\n") for message in self.heard())
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    found = Manager(tmp_path / "notify")
+    yield found
+    found.socket.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[SimulatedNode]:
+    (tmp_path / "scenario.yaml").write_text("description: one\nboards: [{count: 1, sku: H100-SXM5-80GB}]\nseed: 5\n")
+    with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as running:
+        yield running
+
+
+def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
+    node: SimulatedNode, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    with AgentProcess(tmp_path / "state", node.directory) as agent:
+        eventually(lambda: manager.count("READY=1") == 1, seconds=10)
+        eventually(lambda: manager.count("WATCHDOG=1") >= 3, seconds=10)
+        eventually(lambda: manager.count("STATUS=1 of 1 GPUs answer"), seconds=10)
+        for pid in agent.children():
+            assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
+        agent.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        fed = manager.count("WATCHDOG=1")
+        time.sleep(1.5)
+        assert manager.count("WATCHDOG=1") == fed, "who does not turn does not feed"
+        agent.process.send_signal(signal.SIGCONT)
+        eventually(lambda: manager.count("WATCHDOG=1") > fed, seconds=10)
+        assert manager.count("STOPPING=1") == 0
+        code, _ = agent.terminate(within_s=10)
+    assert code == 0
+    assert (manager.count("STOPPING=1"), manager.count("READY=1")) == (1, 1)
+
+
+def test_without_a_manager_nothing_is_said_and_nothing_breaks() -> None:
+    service = Service({})
+    service.turned("well")
+    service.stopping()
+
+
+def test_the_address_may_be_abstract_and_goes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"wattlens-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(f"\0{name}")
+        environ = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1", "PATH": "x"}
+        service = Service(environ)
+        assert environ == {"PATH": "x"}
+        service.turned("well")
+        service.turned("well")
+        service.stopping()
+        service.stopping()
+        end.setblocking(False)
+        said = [end.recv(4096), end.recv(4096)]
+        with pytest.raises(BlockingIOError):
+            end.recv(4096)
+    assert said == [b"READY=1\nSTATUS=well", b"STOPPING=1"], "the watchdog is another process's"
+
+
+def test_a_manager_that_is_gone_ends_nobody(tmp_path: Path) -> None:
+    service = Service({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000000"})
+    service.turned("well")
+    service.stopping()
+    assert sys.exc_info() == (None, None, None)
