@@ -42,7 +42,7 @@ class AgentProcess:
         while time.monotonic() < end_s:
             text = self._log.read_bytes()[offset:].decode(errors="replace")
             for word in text.split():
-                if word.startswith("http://"):
+                if word.startswith(("http://", "https://")):
                     self.url = word.rstrip(",")
                     return
             if self.process.poll() is not None:

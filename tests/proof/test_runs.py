@@ -5,7 +5,7 @@ No bar of the smokes is a timing: they show that the run still runs and that wha
 
 import pytest
 
-from benchmarks import cost, exactness, faults, ledger_scale
+from benchmarks import cost, exactness, faults, hostile, ledger_scale
 from tests.support import need_module
 
 
@@ -50,3 +50,12 @@ def test_the_cost_run_measures_both_exporters():
     assert found["agent_processes"] == 2
     assert found["agent_pss_mib"] <= 80
     assert found["nvitop_exporter_cpu_ratio"] > 0
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_hostile_clients_cost_no_scrape():
+    for outcome in hostile.run(seconds=2, kinds=("nobody", "silent", "wrong_credentials")):
+        assert outcome.failed == 0
+        assert outcome.kept_scrapes >= 30
+        assert (outcome.attempts_per_s > 0) == (outcome.kind != "nobody")
