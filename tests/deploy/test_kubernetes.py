@@ -12,7 +12,7 @@ from tests.support import need_module, need_program
 from wattlens.cli import build_parser
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
-OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated", "preflight")
+OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated", "overlays/tls", "preflight")
 RESTRICTED_VOLUMES = {
     "configMap",
     "csi",
@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
     "overlays/simulated": set(),
+    "overlays/tls": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "preflight": {"hostPID", "doctor: runs as root"} | HOST_PATHS,
 }
 
@@ -93,6 +94,16 @@ def test_probes_never_ask_for_metrics_and_no_gpu_is_taken() -> None:
     assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
     assert "nvidia.com/gpu" not in str(agent["resources"])
     assert {"requests", "limits"} <= set(agent["resources"])
+
+
+def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials() -> None:
+    web = config.load(KUBERNETES / "overlays/tls/agent.yaml").web
+    assert (str(web.config_file), web.probe_listen) == ("/etc/wattlens-web/web.yml", "0.0.0.0:9480")
+    patch = yaml.safe_load(yaml.safe_load((KUBERNETES / "overlays/tls/kustomization.yaml").read_text())["patches"][0]["patch"])
+    (agent,) = patch["spec"]["template"]["spec"]["containers"]
+    assert {agent[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {"probes"}
+    assert {"name": "probes", "containerPort": 9480} in agent["ports"]
+    assert agent["volumeMounts"][0]["mountPath"] == str(web.config_file.parent if web.config_file else "")
 
 
 @pytest.mark.peer
