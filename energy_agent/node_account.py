@@ -175,6 +175,7 @@ class NodeAccount:
                 gain = self.plan.sources.get(self.plan.record or "", (0, 0.0))[1]
                 book = HostBook(device, True, round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
                 book.carried_uj, book.at_ns = int(kept["carried"]), kept["at_ns"]
+                book.started = True
                 book.at_uj = {u: -int(uj) for u, uj in kept["since"].items() if u in self._curves}
                 self._books[device] = book
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -6,7 +6,6 @@ Everything is started here and ended here, the settings of the simulated GPUs ar
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,12 @@ from dvfs.savings import MIN_PAIRS_WITH_LOAD
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.types import ProcessUse
 from energy_agent.holders.processes import ProcessHolders
+from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.scenario_model import Host
 from wattlens import demo_result, summary
 from wattlens.app import split_listen
+from wattlens.demo_places import make_folder, taken
 from wattlens.live import Screen, View
 from wattlens.page import Page, read_page
 
@@ -71,9 +72,12 @@ def run_demo(options: DemoOptions) -> int:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: stopping.append(n))
-    out = _make_folder(options.out)
+    out = make_folder(options.out)
     _say(options, f"starting a simulated node: {options.scenario}")
-    with SimulatedNode.start(options.scenario, out / "node", seed=options.seed, companion=True) as node:
+    wanted = scenario.load(options.scenario)
+    if wanted.host is None:
+        wanted = wanted.model_copy(update={"host": Host()})
+    with SimulatedNode.start(wanted, out / "node", seed=options.seed, companion=True) as node:
         stage = _Stage(options, out, node)
         _learn(stage)
         found = _settings(node)
@@ -120,6 +124,7 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
     } | ({"blocks": plan} if plan else {})
     config = {
         "node": {"cluster": "demo", "name": "simulated"},
+        "sources": {"node": {"rapl": {"period_s": 5}, "redfish": _redfish(stage)}},
         "holders": {"period_s": 2.0},
         "tokens": [{"workload": stage.serving["identity"], "url": stage.serving["metrics_url"], "period_s": 0.5}],
         "dvfs": steering,
@@ -127,6 +132,17 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
     allow = [{"devices": stage.serving["gpus"], "knobs": ["clock"], "baseline": "unlocked"}]
     (stage.out / "agent.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (stage.out / "actuator.yaml").write_text(yaml.safe_dump({"allow": allow}, sort_keys=False))
+
+
+def _redfish(stage: _Stage) -> dict[str, Any]:
+    """The simulated node's management controller: the meter of record of the whole node."""
+    folder = stage.node.directory
+    return {
+        "url": stage.node.state()["host"]["redfish_url"],
+        "user_file": str(folder / "redfish-user"),
+        "password_file": str(folder / "redfish-password"),
+        "period_s": 5,
+    }
 
 
 def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
@@ -156,7 +172,7 @@ def _agent(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
         try:
             process = start(wanted)
         except WattlensError:
-            if stage.options.seconds is None or not _taken(wanted):
+            if stage.options.seconds is None or not taken(wanted):
                 raise
             _say(stage.options, f"{wanted} is taken; the agent listens on another port")
             process = start(wanted.rpartition(":")[0] + ":0")
@@ -283,34 +299,6 @@ def _child(stage: _Stage, name: str, arguments: list[Any], ready: Callable[[], b
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _taken(listen: str) -> bool:
-    address, port = split_listen(listen)
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return True
-    return False
-
-
-def _make_folder(parent: Path) -> Path:
-    """A new folder for this run; of two that start within a second, each gets its own."""
-    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    for more in ("", *(f"-{n}" for n in range(2, 100))):
-        out = (parent / (name + more)).absolute()
-        try:
-            out.mkdir(parents=True)
-        except FileExistsError:
-            if parent.is_dir():
-                continue
-            raise UsageError(f"--out {parent} is not a folder") from None
-        except OSError as error:
-            raise UsageError(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
-        return out
-    raise WattlensError(f"--out {parent} has a hundred runs of this second")
 
 
 def _say(options: DemoOptions, line: str) -> None:

@@ -39,6 +39,7 @@ class HostBook:
     Args:
         at_uj: each GPU's cumulative energy at the end of the last stretch.
         carried_uj: how far below zero the remainders are.
+        started: a stretch was booked, or named as a gap, before.
     """
 
     device: str
@@ -48,6 +49,7 @@ class HostBook:
     at_uj: dict[str, int] = field(default_factory=dict)
     at_ns: int | None = None  # boot clock
     carried_uj: int = 0
+    started: bool = False
     _still: tuple[int, int, int] = (0, 0, 0)  # of the stretches in which power stood still: how many, the GPUs' least, most mW
 
     def covered(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
@@ -66,6 +68,9 @@ class HostBook:
         complete = len(drawn_uj) == len(required)
         gpus_uj = sum(drawn_uj.values()) if self.subtract else 0
         self.at_ns, self.at_uj = stretch.end_boot_ns, ends_uj
+        if self.subtract and not complete and not self.started and self.covered(stretch, curves, required):
+            return Booked()  # the meter was read before the GPUs: the account begins with the next reading
+        self.started = True
         if self.subtract and not complete:
             bound = max(0, stretch.energy_uj + stretch.edge_uj + stretch.doubt_uj - gpus_uj)
             return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))

@@ -128,3 +128,16 @@ def test_the_integration_error_of_the_gpus_is_in_the_bound():
     meter = stretch(0, 10 * S, 1_000_000_000, Method.INTEGRATED, edge_uj=0)
     (booked,) = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
     assert 2 * booked.edge_uj >= 800_000_000
+
+
+def test_the_account_begins_with_the_first_reading_at_which_all_gpus_are_known():
+    """A GPU that is known only from 2 s on: the stretch before is neither booked nor a gap; the next one is booked."""
+    curve = GpuCurve(2 * S)
+    curve.extend(20 * S, [entry(2 * S, 20 * S, 1800)])
+    book = HostBook("host", True)
+    first = book.take(stretch(0, 10 * S, 5000), {"g": curve}, {"g"})
+    assert (first.entries, first.gap) == ((), None)
+    second = book.take(stretch(10 * S, 20 * S, 5000), {"g": curve}, {"g"})
+    assert sum(e.energy_uj for e in second.entries) == 4000
+    late = HostBook("host", True, started=True).take(stretch(0, 10 * S, 5000), {"g": curve}, {"g"})
+    assert late.gap is not None
