@@ -19,7 +19,7 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from wattlens.page import Access, Page, parse, why_not
 from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
-from wattlens.top.facts import History
+from wattlens.top.history import History
 from wattlens.top.screen import Screen, can_draw
 
 TIMEOUT_S = 3.0

@@ -4,7 +4,8 @@ from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition import Format, render
 from tests.snapshots import STEP_S, Player
 from wattlens.page import Page, parse
-from wattlens.top.facts import Facts, History
+from wattlens.top.facts import Facts
+from wattlens.top.history import History
 
 T0_NS = 1_700_000_000_000_000_000
 

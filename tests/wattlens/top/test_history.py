@@ -7,7 +7,7 @@ import pytest
 from energy_agent.core.types import SourceHealth
 from tests.snapshots import CHAT_TOKENS, POWER_W, STEP_S, Player, uuid
 from tests.wattlens.top.frames import T0_NS, page_at, page_of, played
-from wattlens.top.facts import GRAVE, WORDS, History
+from wattlens.top.history import GRAVE, WORDS, History
 
 
 def test_rates_are_those_of_the_player() -> None:
