@@ -18,7 +18,10 @@ _GROUPS = (
     ("GPUs", ("gpu_",)),
     ("Workloads", ("workload_", "namespace_", "tokens_", "steps_", "ttft_", "itl_")),
     ("DVFS", ("dvfs_",)),
-    ("Node, sources, ledger and agent", ("build_", "node_", "source_", "ledger_", "config_", "reader_", "process_")),
+    (
+        "Node, sources, ledger and agent",
+        ("build_", "node_", "energy_", "host_", "source_", "ledger_", "config_", "reader_", "process_"),
+    ),
     ("Site", ("facility_", "pue_", "grid_")),
 )
 
