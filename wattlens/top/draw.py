@@ -30,7 +30,8 @@ HELP = (
     "RATE         the same as watts, over the last seconds",
     "ACTIVE/IDLE  of a workload since its start: a kernel ran / it only held the GPU",
     "J/TOKEN      its energy a generated token, over the last seconds",
-    "boundary     what the watts and joules of the second line cover",
+    "second line  power of the GPUs; each meter of the node (they overlap); and what",
+    "             the ledger contains: gpu, gpu+cpu or node",
     "-            no reading; a GPU that does not answer shows why instead",
     "~            cut: a wider terminal shows the rest",
 )
@@ -179,9 +180,9 @@ def _head(node: Node, look: Look, width: int) -> list[Line]:
         return [*lines, [("bad", _fit(f"NO FRESH PAGE: {look.trouble}", width))]]
     silent = node.gpus - node.gpus_up
     of = f"{node.gpus} GPU{'s' * (node.gpus != 1)}" if not silent else f"{node.gpus_up} of {node.gpus} GPUs"
-    others = "".join(f"  {name} {quantity(watts, 'W')}" for name, watts in node.other_w)
+    others = "".join(f"; {name} {quantity(watts, 'W')}" for name, watts in node.other_w)
     since = f"  {quantity(node.since_j, 'J')} in {_duration(node.since_s)}" if node.since_s > 0 else ""
-    lines.append([("bold", _fit(f"{of} {quantity(node.power_w, 'W')}{since}{others}  boundary: {node.boundary}", width))])
+    lines.append([("bold", _fit(f"{of} {quantity(node.power_w, 'W')}{since}{others}; boundary: {node.boundary}", width))])
     cpu = "not known yet" if node.agent_cpu_ratio is None else f"{node.agent_cpu_ratio:.1%}"
     memory = "-" if node.agent_b is None else f"{node.agent_b / 2**20:.0f} MiB"
     restarts = f"  reader restarts {node.reader_restarts:.0f}" if node.reader_restarts else ""

@@ -55,13 +55,13 @@ class Node:
     node: str
     version: str
     simulated: bool
-    boundary: str  # what the power and energy of the node's line cover
+    boundary: str  # what the ledger's energy of the node contains: gpu, gpu+cpu or node
     gpus: int
     gpus_up: int
     power_w: float | None
     since_j: float | None
     since_s: float
-    other_w: tuple[tuple[str, float], ...]  # power of the node's other domains, by their energy counters
+    other_w: tuple[tuple[str, float], ...]  # by the node's meters, "source domain"; they overlap and are never summed
     agent_cpu_ratio: float | None
     agent_b: float | None
     ledger: str  # "ok", or what is wrong

@@ -158,8 +158,7 @@ class History:
 
     def _node(self, page: Page, gpus: tuple[Gpu, ...]) -> Node:
         facts: dict[str, str] = next((r for r, _ in page.rows("node_info")), {})
-        domains = sorted({r.get("domain", "") for r, _ in page.rows("node_energy_joules_total")})
-        other = [(d, w) for d in domains if d and (w := self._rate("node_energy_joules_total", domain=d)) is not None]
+        meters = sorted((f"{r.get('source', '?')} {r.get('domain', '')}".strip(), w) for r, w in page.rows("node_power_watts"))
         power = [g.power_w for g in gpus if g.power_w is not None]
         since = [g.since_j for g in gpus if g.since_j is not None]
         known = list(self.costs)[1:]  # the first may have stood there for long
@@ -168,13 +167,13 @@ class History:
             node=printable(facts.get("node", "?")),
             version=printable(next((r.get("version", "?") for r, _ in page.rows("build_info")), "?")),
             simulated=facts.get("simulated") == "true",
-            boundary=_boundary(domains),
+            boundary=_boundary(page),
             gpus=len(gpus),
             gpus_up=sum(g.up for g in gpus),
             power_w=sum(power) if power else None,
             since_j=sum(since) if since else None,
             since_s=page.t_s - (self.first_s or page.t_s),
-            other_w=tuple((printable(d), w) for d, w in other),
+            other_w=tuple((printable(name), w) for name, w in meters),
             agent_cpu_ratio=_slope(known[0], known[-1]) if len(known) > 1 else None,
             agent_b=page.one("process_resident_memory_bytes"),
             ledger=self._ledger(page),
@@ -196,11 +195,9 @@ def _slope(first: tuple[float, float], last: tuple[float, float]) -> float | Non
     return (last[1] - first[1]) / (last[0] - first[0]) if last[1] >= first[1] and last[0] > first[0] else None
 
 
-def _boundary(domains: list[str]) -> str:
-    """What a node's power may be called: `node` only where a meter sees the whole of it."""
-    if "node" in domains:
-        return "node"
-    return "gpu+cpu" if domains else "gpu"
+def _boundary(page: Page) -> str:
+    """What the ledger's energy of the node contains, as the agent says it; without a word of it, GPUs alone."""
+    return next((printable(r.get("boundary", "?")) for r, _ in page.rows("energy_boundary_info")), "gpu")
 
 
 def _growth(first: Page, last: Page, name: str, **labels: str) -> float | None:

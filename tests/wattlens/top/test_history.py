@@ -105,3 +105,16 @@ def test_a_ledger_that_cannot_be_written_says_so() -> None:
     facts = History().add(page_of(replace(snapshot, ledger=replace(snapshot.ledger, writable=False)), 0.0))
     assert facts.node.ledger.startswith("CANNOT BE WRITTEN")
     assert uuid(0) == facts.gpus[0].uuid
+
+
+def test_meters_of_the_node_stand_beside_the_gpus_and_the_boundary_is_the_agents_word() -> None:
+    page = page_at(Player(), 1000)
+    page.samples["wattlens_energy_boundary_info"] = {(("boundary", "gpu+cpu"),): 1.0}
+    page.samples["wattlens_node_power_watts"] = {
+        (("domain", "package-0"), ("source", "rapl")): 180.0,
+        (("domain", "node"), ("source", "redfish")): 6100.0,
+    }
+    node = History().add(page).node
+    assert node.boundary == "gpu+cpu"
+    assert node.other_w == (("rapl package-0", 180.0), ("redfish node", 6100.0))
+    assert node.power_w == POWER_W * 8
