@@ -38,16 +38,16 @@ class Summary:
     tokens: tuple[TokenCost, ...]
     buckets_uj: int
     counters_uj: int
-    boundary: Boundary
-    hosts: tuple[tuple[str, Bounds], ...]  # around the GPUs, which everything above is about
-    host_workloads: tuple[tuple[str, Bounds], ...]
-    host_unheld_uj: int
-    host_unattributed_uj: int
-    host_buckets_uj: int
-    host_counters_uj: int
-    unbounded_ns: int  # time in which no meter saw the host and nothing bounds what it drew
     chain_faults: tuple[str, ...]
     segments: int
+    boundary: Boundary = Boundary.GPU
+    hosts: tuple[tuple[str, Bounds], ...] = ()  # around the GPUs, which everything above is about
+    host_workloads: tuple[tuple[str, Bounds], ...] = ()
+    host_unheld_uj: int = 0
+    host_unattributed_uj: int = 0
+    host_buckets_uj: int = 0
+    host_counters_uj: int = 0
+    unbounded_ns: int = 0  # time in which no meter saw the host and nothing bounds what it drew
 
     @property
     def conserved(self) -> bool:
