@@ -89,7 +89,7 @@ class _Family:
     def text(self, samples: list[Sample]) -> str:
         """Header and lines of at least one sample."""
         last = self._last
-        if samples == last[0]:  # nearly always of the very same objects, where readings stay for seconds
+        if samples is last[0] or samples == last[0]:
             return last[1]
         series, values = zip(*samples, strict=True)
         written = self._written

@@ -1,14 +1,14 @@
-"""Health of a GPU -> its samples on /metrics. Pure.
+"""Health of GPUs -> its samples on /metrics. Pure.
 
-Records stay for many seconds, so the samples of each are made once.
+Records stay for many seconds, so samples are made once for each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
-from energy_agent.core.health import HealthRecord, Reading
+from energy_agent.core.health import HealthRecord
 from energy_agent.core.units import decimal
-from energy_agent.exposition_gpu import Found, Sample
+from energy_agent.exposition_gpu import Sample
 
 
 def _float(value: float) -> str:
@@ -51,38 +51,45 @@ QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
     "traffic": ("gpu_traffic_bytes_per_second", _float),
 }
 
-Samples = tuple[tuple[str, Sample], ...]
-"""Each with the name of its family."""
+Families = dict[str, list[Sample]]
 
 
 class HealthSamples:
-    """The samples of the records that there are, kept as long as the records."""
+    """The samples of the records that there are, made anew only for groups of which a record is another."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[HealthRecord, str, Samples]] = {}
+        self._kept: dict[str, tuple[list[tuple[HealthRecord, str]], Families]] = {}
 
-    def put(self, records: Sequence[HealthRecord], index: dict[str, str], found: Found) -> None:
+    def put(self, records: Sequence[HealthRecord], index: Mapping[str, str], found: Families) -> None:
         """Add the samples of records whose device is in `index`, which gives the driver's index of a UUID."""
-        kept, self._kept = self._kept, {}
+        groups: dict[str, list[tuple[HealthRecord, str]]] = {}
         for record in records:
             gpu = index.get(record.uuid)
-            if gpu is None:
-                continue
-            key = record.uuid, record.group
-            held = kept.get(key)
-            if held is None or held[0] is not record or held[1] != gpu:
-                held = record, gpu, _samples(record, gpu)
-            self._kept[key] = held
-            for name, sample in held[2]:
-                found[name].append(sample)
+            if gpu is not None:
+                groups.setdefault(record.group, []).append((record, gpu))
+        kept, self._kept = self._kept, {}
+        for group, members in groups.items():
+            held = kept.get(group)
+            if held is None or not _same(held[0], members):
+                held = members, _families(members)
+            self._kept[group] = held
+            for name, samples in held[1].items():  # the lists are kept, so nobody may add to them
+                others = found.get(name)
+                found[name] = others + samples if others else samples
 
 
-def _samples(record: HealthRecord, gpu: str) -> Samples:
-    ids = (gpu, record.uuid)
-    readings = [(QUANTITIES[r.quantity], r) for r in record.readings if isfinite(r.value)]
-    absent = (("gpu_absent_info", ((*ids, quantity, reason), "1")) for quantity, reason in record.absent.items())
-    return (*((name, _sample(ids, reading, text)) for (name, text), reading in readings), *absent)
+def _same(held: list[tuple[HealthRecord, str]], members: list[tuple[HealthRecord, str]]) -> bool:
+    return len(held) == len(members) and all(a[0] is b[0] and a[1] == b[1] for a, b in zip(held, members, strict=True))
 
 
-def _sample(ids: tuple[str, str], reading: Reading, text: Callable[[float], str]) -> Sample:
-    return (*ids, *reading.labels), text(reading.value)
+def _families(members: list[tuple[HealthRecord, str]]) -> Families:
+    found: Families = {}
+    for record, gpu in members:
+        ids = (gpu, record.uuid)
+        for reading in record.readings:
+            if isfinite(reading.value):
+                name, text = QUANTITIES[reading.quantity]
+                found.setdefault(name, []).append(((*ids, *reading.labels), text(reading.value)))
+        for quantity, reason in record.absent.items():
+            found.setdefault("gpu_absent_info", []).append(((*ids, quantity, reason), "1"))
+    return found
