@@ -1,0 +1,169 @@
+"""The process's end of its sampler: started on the first window, one a process, shared by all threads, renewed after a fork."""
+
+import atexit
+import itertools
+import json
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import energy_agent
+from energy_agent.client.wire import ANSWER_B, ASK, CLOSE, OPEN, RING_B, WAKE, Ring
+from energy_agent.clock import clock_for
+
+START_S = 5.0
+ANSWER_S = 0.5
+_GONE = "the sampler ended within the window"
+
+
+class Connection:
+    """A sampler and the way to it. `reason` says why there is nothing to read; "" when there is."""
+
+    def __init__(self) -> None:
+        """Start the sampler and wait for its first word: the one wait of a process, before its first window."""
+        self.clock = clock_for(os.environ)
+        self.pid = os.getpid()
+        self._lock = threading.Lock()
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._numbers, self._sequence = itertools.count(1), itertools.count(1)  # drawn by several threads
+        memory = os.memfd_create("wattlens-windows")
+        os.ftruncate(memory, RING_B)
+        self._ring = Ring(mmap.mmap(memory, RING_B))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket = ours
+        source = str(Path(energy_agent.__file__).parents[1])
+        paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        command = [sys.executable, "-P", "-m", "energy_agent.client.sampler", "--fd", str(theirs.fileno())]
+        command += ["--memory", str(memory)]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, "--parent", str(self.pid)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), memory),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+            )
+        os.close(memory)
+        self.reason, self.dead = "", False
+        hello = self._packet(START_S)
+        self.dead = False  # one that has nothing to read ends at once, and need not be started again
+        self.reason = "the sampler did not start" if hello is None else str(hello.get("reason", ""))
+        self.simulated = bool(hello and hello.get("simulated"))
+
+    def open(self) -> tuple[int, int]:
+        """A window begins now: its number and instant. Does not wait."""
+        number = next(self._numbers)
+        t_ns = self.clock.boot_ns()
+        self._tell(OPEN, number, t_ns)
+        return number, t_ns
+
+    def close(self, number: int) -> int:
+        """It ends now; returns the instant. Does not wait."""
+        t_ns = self.clock.boot_ns()
+        self._tell(CLOSE, number, t_ns)
+        return t_ns
+
+    def result(self, number: int) -> dict[str, Any]:
+        """What the window held; waits for its closing tick. {"reason"} where there is none."""
+        if self.reason:
+            return {"reason": self.reason}
+        if self.pid != os.getpid():
+            return {"reason": "the process forked within the window; only the one that opened it can read it"}
+        with self._lock:
+            self._send(ASK.pack(number))
+            deadline_s = time.monotonic() + ANSWER_S
+            while number not in self._answers:
+                packet = self._packet(deadline_s - time.monotonic())
+                if packet is None:
+                    return {"reason": _GONE if self.dead else "the sampler did not answer in time"}
+                self._answers[int(packet["window"])] = packet
+            return self._answers.pop(number)
+
+    def end(self) -> None:
+        """Let the sampler go; it ends by itself."""
+        self._socket.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+
+    def forget(self) -> None:
+        """In a forked child: the sampler is the parent's."""
+        self._socket.close()
+        self._process.returncode = 0  # not ours to wait for
+        self.dead = True
+
+    def _tell(self, kind: int, number: int, t_ns: int) -> None:
+        if self.reason:
+            return  # there is no sampler to tell
+        self._ring.write(next(self._sequence), kind, number, t_ns)
+        if self._ring.asleep:
+            self._send(WAKE)
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            self._socket.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return  # the sampler hangs; the answer will say so
+        except OSError:
+            self.dead = True
+
+    def _packet(self, wait_s: float) -> dict[str, Any] | None:
+        if wait_s <= 0:
+            return None
+        try:
+            self._socket.settimeout(wait_s)
+            packet = self._socket.recv(ANSWER_B)
+        except TimeoutError:
+            return None
+        except OSError:
+            packet = b""
+        if not packet:
+            self.dead = True
+            return None
+        found: dict[str, Any] = json.loads(packet)
+        return found
+
+
+_current: Connection | None = None
+_starting = threading.Lock()
+_registered = False
+
+
+def connection() -> Connection:
+    """The sampler of this process, started when there is none.
+
+    Raises:
+        UsageError: WATTLENS_SIM names no simulated node.
+    """
+    global _current, _registered
+    current = _current
+    if current is not None and not current.dead:
+        return current
+    with _starting:
+        if _current is None or _current.dead:
+            _current = Connection()
+        if not _registered:
+            _registered = True
+            os.register_at_fork(after_in_child=_forked)
+            atexit.register(_ended)
+        return _current
+
+
+def _forked() -> None:
+    global _current, _starting
+    _starting = threading.Lock()  # another thread may have held it
+    if _current is not None:
+        _current.forget()
+        _current = None
+
+
+def _ended() -> None:
+    if _current is not None:
+        _current.end()

@@ -1,0 +1,208 @@
+"""`measure`: joules of a block or function. Entering and leaving take a time stamp each; who asks for the result waits."""
+
+import functools
+import inspect
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import sqrt
+from typing import Any, Literal, Self, TypeVar, overload
+
+from energy_agent.client.connection import Connection, connection
+from energy_agent.core.record import record
+from energy_agent.core.units import NS_PER_S
+
+F = TypeVar("F", bound=Callable[..., Any])
+GAIN_UNCERTAINTY_RATIO = 0.05
+"""Systematic error of a board's sensor that was never calibrated (docs/measure.md)."""
+_CALLS_KEPT = 1000
+
+
+@record(frozen=True, slots=True)
+class DeviceEnergy:
+    """One device's part of a window, J. Without `joules` the reason says why.
+
+    Args:
+        joules: as the board's sensor tells it.
+        low: least energy that was really drawn, gain error included.
+        high: most.
+        edge_joules: half-width of what the window adds, gain error left out.
+        method: counter+power, or counter where the board tells no power.
+        reason: why there is no number.
+    """
+
+    joules: float | None
+    low: float | None
+    high: float | None
+    edge_joules: float | None
+    method: str
+    reason: str
+
+
+class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
+    """A window: `with measure("step") as m:`, `@measure` or `@measure("step")`.
+
+    Args:
+        name: what it is called.
+        sync: "auto" waits for the GPU at both ends when PyTorch is imported and has initialised CUDA; False never does.
+        gain_uncertainty_ratio: systematic error of the boards' sensors; their calibration where they have one.
+
+    `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of all visible GPUs, and wait for the closing
+    tick of the sensors, 150 ms at most. Where any of the GPUs was not read `joules` is None, with the `reason`; it is not 0.
+    """
+
+    @overload
+    def __new__(cls, name: F, /) -> F: ...  # type: ignore[misc]
+    @overload
+    def __new__(cls, name: str = ..., *, sync: Literal["auto", False] = ..., gain_uncertainty_ratio: float = ...) -> Self: ...
+    def __new__(
+        cls, name: Any = "", *, sync: Literal["auto", False] = "auto", gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO
+    ) -> Any:
+        """As a bare decorator, `@measure`, it is the function that comes back."""
+        if callable(name):
+            return cls(getattr(name, "__qualname__", ""))(name)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        sync: Literal["auto", False] = "auto",
+        gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO,
+    ) -> None:
+        self.name = name
+        self._sync = sync
+        self._gain = gain_uncertainty_ratio
+        self._connection: Connection | None = None
+        self._number = self._start_ns = 0
+        self._end_ns: int | None = None
+        self._found: Mapping[str, DeviceEnergy] | None = None
+        self._why = ""
+
+    def prepare(self) -> Self:
+        """Start the sampler where none runs, so that the first window need not; waits for it."""
+        self._connection = connection()
+        return self
+
+    def __enter__(self) -> Self:
+        self._found, self._end_ns = None, None
+        at = self._connection
+        if at is None or at.dead:
+            at = self._connection = connection()
+        if self._sync:
+            _synchronize()
+        self._number, self._start_ns = at.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._sync:
+            _synchronize()
+        assert self._connection is not None
+        self._end_ns = self._connection.close(self._number)
+
+    def __call__(self, function: F) -> F:
+        """As a decorator: every call is a window of its own; `function.windows` keeps the last ones."""
+        windows: deque[measure] = deque(maxlen=_CALLS_KEPT)
+
+        def window() -> measure:
+            made = measure(self.name, sync=self._sync, gain_uncertainty_ratio=self._gain)
+            windows.append(made)
+            return made
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+                with window():
+                    return await function(*args, **kwargs)
+
+            wrapper: Any = asynchronous
+        else:
+
+            @functools.wraps(function)
+            def synchronous(*args: Any, **kwargs: Any) -> Any:
+                with window():
+                    return function(*args, **kwargs)
+
+            wrapper = synchronous
+        wrapper.windows = windows
+        return wrapper  # type: ignore[no-any-return]
+
+    @property
+    def seconds(self) -> float | None:
+        """Length of the window; None while it is open."""
+        return None if self._end_ns is None else (self._end_ns - self._start_ns) / NS_PER_S
+
+    @property
+    def by_device(self) -> Mapping[str, DeviceEnergy]:
+        """Each visible GPU's part, by UUID; {} where nothing could be read, or the window is open."""
+        if self._end_ns is None or self._connection is None:
+            return {}
+        if self._found is None:
+            answer = self._connection.result(self._number)
+            self._why = str(answer.get("reason", ""))
+            self._found = {u: self._device(told) for u, told in answer.get("devices", {}).items()}
+        return self._found
+
+    @property
+    def joules(self) -> float | None:
+        """Energy as the sensors tell it."""
+        return self._sum("joules")
+
+    @property
+    def low(self) -> float | None:
+        """Least energy really drawn: gain errors add up, edges as independent ones do."""
+        joules, edge = self.joules, self.edge_joules
+        return None if joules is None or edge is None else max(0.0, joules - edge) / (1.0 + self._gain)
+
+    @property
+    def high(self) -> float | None:
+        """Most energy really drawn."""
+        joules, edge = self.joules, self.edge_joules
+        return None if joules is None or edge is None else (joules + edge) / (1.0 - self._gain)
+
+    @property
+    def edge_joules(self) -> float | None:
+        """Half-width of what the window itself adds, without gain errors."""
+        if self.joules is None:
+            return None
+        return sqrt(sum((d.edge_joules or 0.0) ** 2 for d in self.by_device.values()))
+
+    @property
+    def method(self) -> str:
+        """How it was measured: counter+power, counter, or both where GPUs differ; "" where it was not."""
+        return ", ".join(sorted({d.method for d in self.by_device.values() if d.joules is not None}))
+
+    @property
+    def reason(self) -> str:
+        """Why `joules` is None; "" where it is not."""
+        if self._connection is None:
+            return "the window was never entered"
+        if self._end_ns is None:
+            return "the window is still open"
+        found = self.by_device
+        return self._why or "; ".join(f"{uuid}: {d.reason}" for uuid, d in found.items() if d.reason)
+
+    @property
+    def simulated(self) -> bool:
+        """The GPUs are those of a simulated node."""
+        return self._connection is not None and self._connection.simulated
+
+    def _sum(self, field: str) -> float | None:
+        if self.reason or not self.by_device:
+            return None
+        return float(sum(getattr(d, field) for d in self.by_device.values()))
+
+    def _device(self, told: Mapping[str, Any]) -> DeviceEnergy:
+        if "joules" not in told:
+            return DeviceEnergy(None, None, None, None, str(told.get("method", "")), str(told.get("reason", "not read")))
+        joules, half_j = float(told["joules"]), float(told["half_j"])
+        low, high = max(0.0, joules - half_j) / (1.0 + self._gain), (joules + half_j) / (1.0 - self._gain)
+        return DeviceEnergy(joules, low, high, half_j, str(told["method"]), "")
+
+
+def _synchronize() -> None:
+    """Work that was only launched belongs to the window that launched it. PyTorch is never imported for it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,0 +1,127 @@
+"""From burst readings of one device to its ticks, what they tell of its sensor, and when it is worth reading again. Pure.
+
+A reading is new when the counter or the power differs from the last one; the tick then fell between the two reads. Nothing is
+assumed of the period: it is learned from the ticks, and reads then wait for the next one, so that a tick is known to a
+millisecond or two by a handful of reads. What was learned stays for later windows of the same process.
+"""
+
+from collections import deque
+from dataclasses import replace
+
+from energy_agent.client.estimate import Sensor, Tick, tells
+
+KEEP_S = 4.0
+"""Ticks are kept this long; open windows keep those at their own start."""
+_START_S = 0.100  # what is taken for the period until two ticks are seen: the longest that is published
+_SHARES = {"Volta": 0.5, "Pascal": 0.5, "Turing": 1.0, "Ada": 1.0}
+"""Instant power is the mean over this share of a tick (GPU_Power_Benchmark, arXiv 2312.02741): 10 of 20 ms, 100 of 100 ms."""
+_QUARTER = 0.25  # GA100, Hopper; taken for later ones
+_HINTS = 3  # so many ticks that look sampled, and none that does not, make a counter one that samples
+
+
+class Tracker:
+    """One device. Instants are of the node's clock, in s; energies J, powers W."""
+
+    def __init__(self, architecture: str, has_average: bool) -> None:
+        self.ticks: deque[Tick] = deque()
+        self.resets = 0
+        self._share = _SHARES.get(architecture, _QUARTER)
+        if architecture == "Ampere" and has_average:  # GA10x; GA100 has no average
+            self._share = 1.0
+        self._has_average = has_average
+        self._lengths: deque[float] = deque(maxlen=64)
+        self._hints = 0
+        self._integrates: bool | None = None
+        self._last: tuple[float, float, float | None] | None = None  # when it was asked, counter, power
+
+    @property
+    def tick_s(self) -> float:
+        """The period, as far as it is known."""
+        return sum(self._lengths) / len(self._lengths) if self._lengths else _START_S
+
+    @property
+    def sensor(self) -> Sensor:
+        """What is known of the sensor."""
+        tick_s = self.tick_s
+        spread = max((abs(x - tick_s) for x in self._lengths), default=0.0)
+        jitter_s = max(0.05 * tick_s, min(spread, 0.2 * tick_s))
+        average = round(1.0 / tick_s) if self._has_average else 0
+        return Sensor(tick_s, jitter_s, self._share * tick_s, average, self._integrates)
+
+    def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None, average_w: float | None) -> bool:
+        """A reading, made somewhere between the two instants; whether it shows a tick."""
+        last, self._last = self._last, (asked_s, energy_j, power_w)
+        if last is not None and (energy_j, power_w) == last[1:]:
+            return False
+        if last is not None and energy_j < last[1]:
+            self.ticks.clear()  # the counter began anew: what was before cannot be joined to it
+            self.resets += 1
+            last = None
+        longest = self.tick_s * 1.1
+        lo_s = answered_s - longest if last is None else max(last[0], answered_s - longest)
+        if power_w is None:  # a board that tells none: the counter's own slope stands for it, over whole ticks
+            self._share, self._integrates = 1.0, True
+            if not self.ticks and last is None:
+                return False
+            before_s, before_j = (self.ticks[-1].hi_s, self.ticks[-1].energy_j) if self.ticks else (lo_s, energy_j)
+            power_w = max(0.0, energy_j - before_j) / max(1e-3, answered_s - before_s)
+        self._append(Tick(lo_s, answered_s, energy_j, power_w, average_w))
+        return True
+
+    def due_s(self, now_s: float, fine: bool) -> float:
+        """When to read again: at once and then in steps until the next tick is seen, not before it can come."""
+        tick_s = self.tick_s
+        step = max(0.001, tick_s * (0.02 if fine else 0.08))
+        if not fine and tick_s < 0.05:
+            return now_s + 0.1
+        if len(self._lengths) < 3 or not self.ticks:
+            return now_s + max(step, 0.002)
+        sensor = self.sensor
+        return max(now_s + step, self.ticks[-1].lo_s + tick_s - sensor.jitter_s)
+
+    def _append(self, tick: Tick) -> None:
+        ticks, tick_s = self.ticks, self.tick_s
+        if ticks:
+            before = ticks[-1]
+            length = (tick.lo_s + tick.hi_s - before.lo_s - before.hi_s) / 2
+            followed = length < 1.5 * tick_s
+            sharp = max(tick.hi_s - tick.lo_s, before.hi_s - before.lo_s) < 0.15 * max(length, 1e-3)
+            if followed and sharp:
+                self._lengths.append(length)
+                self._judge(tells(before, tick))
+            energy_j = tick.energy_j - before.energy_j
+            gap_s = max(0.0, length - self._share * tick_s)
+            step_w = before.power_w - tick.power_w
+            drawn_j, drawn_var = before.drawn_j + energy_j, before.drawn_var + (step_w * gap_s) ** 2 / 12
+            if followed:
+                drawn_j += step_w * gap_s / 2
+            index = before.index + max(1, round(length / tick_s))
+            tick = replace(tick, index=index, drawn_j=drawn_j, drawn_var=drawn_var)
+            tick = self._averaged(tick)
+        ticks.append(tick)
+        while ticks[0].hi_s < tick.hi_s - KEEP_S:
+            ticks.popleft()
+
+    def _averaged(self, tick: Tick) -> Tick:
+        """The energy since the tick of a second ago by the board's average power, which misses nothing."""
+        average = round(1.0 / self.tick_s) if self._has_average else 0
+        if not average or tick.average_w is None or len(self.ticks) < average:
+            return tick
+        since = self.ticks[-average]
+        if tick.index - since.index != average:
+            return tick
+        length = (tick.lo_s + tick.hi_s - since.lo_s - since.hi_s) / 2
+        blur_s = (tick.hi_s - tick.lo_s) / 3.5
+        return replace(
+            tick,
+            drawn_j=since.drawn_j + tick.average_w * length,
+            drawn_var=since.drawn_var + (0.3 * tick.average_w * blur_s) ** 2,
+        )
+
+    def _judge(self, told: bool | None) -> None:
+        if told:
+            self._integrates, self._hints = True, 0
+        elif told is False and not self._integrates:
+            self._hints += 1
+            if self._hints >= _HINTS:
+                self._integrates = False

@@ -1,0 +1,51 @@
+"""Short windows on many simulated boards of both counter models: small errors, intervals neither false nor wide."""
+
+import math
+from statistics import fmean, median
+
+import pytest
+
+from energy_agent.client.estimate import window_energy
+from tests.energy_agent.client.boards import Bench
+
+BARS = {"H100-SXM5-80GB": {100: 3.0, 300: 1.5, 1000: 0.5}, "V100-SXM2-16GB": {100: 2.0, 300: 1.0, 1000: 0.3}}
+GPUS = 8
+
+
+@pytest.mark.parametrize("model", ["full", "sampled"])
+@pytest.mark.parametrize("sku", BARS)
+def test_windows_of_many_boards_under_bursts(tmp_path, monkeypatch, sku, model):
+    errors, halves, relative = [], [], {length: [] for length in BARS[sku]}
+    for seed in range(5):  # 40 boards
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        bench = Bench(folder, sku, model, 100 + seed, GPUS, monkeypatch)
+        bench.window(1000)  # what the counter is, and its period, are learned
+        for length in [length for length in BARS[sku] for _ in range(6)]:
+            found = []
+            for tracker, ends, sensed_j in bench.window(length):
+                estimate = window_energy(list(tracker.ticks), *ends, tracker.sensor)
+                found.append((estimate, sensed_j))
+                errors.append(abs(estimate.joules - sensed_j))
+                halves.append(estimate.half_j)
+            total = sum(s for _, s in found)
+            relative[length].append(abs(sum(e.joules for e, _ in found) - total) / total)
+        assert {t.sensor.integrates for t in bench.trackers} == {model == "full"}
+        bench.close()
+    assert len(errors) == 720
+    held = fmean(e <= h for e, h in zip(errors, halves, strict=True))
+    assert held >= 0.95
+    assert fmean(halves) <= 2 * sorted(errors)[math.floor(0.95 * len(errors))]
+    for length, bar in BARS[sku].items():
+        assert 100 * median(relative[length]) <= bar * 1.25, length  # 30 windows: the median itself is uncertain
+
+
+@pytest.mark.parametrize("model", ["full", "sampled"])
+def test_a_long_window_takes_its_inside_from_the_counter(tmp_path, monkeypatch, model):
+    bench = Bench(tmp_path, "H100-SXM5-80GB", model, 9, 4, monkeypatch)
+    bench.window(500)
+    for tracker, ends, sensed_j in bench.window(3000):
+        estimate = window_energy(list(tracker.ticks), *ends, tracker.sensor)
+        assert abs(estimate.joules - sensed_j) <= estimate.half_j * 1.5
+        assert estimate.half_j < 0.05 * sensed_j
+    bench.close()
