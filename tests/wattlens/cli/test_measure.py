@@ -1,0 +1,118 @@
+"""`wattlens measure` and `wattlens compare` as programs, on a plant."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.energy_agent.nodes import environ_of, make_plant
+
+WATTLENS = [sys.executable, "-m", "wattlens"]
+
+
+@pytest.fixture
+def node(tmp_path):
+    with make_plant(tmp_path / "node", 2):
+        yield tmp_path / "node"
+
+
+def run(environ, *arguments):
+    return subprocess.run([*WATTLENS, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
+    done = run(environ_of(node), "measure", "--save", str(tmp_path / "a.json"), "--", "sh", "-c", "echo out; sleep 0.3; exit 7")
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "method  counter+power; simulated GPUs" in done.stderr
+    saved = json.loads((tmp_path / "a.json").read_text())
+    assert saved["exit_code"] == 7
+    assert saved["low"] < saved["joules"] < saved["high"]
+    assert len(saved["devices"]) == 2
+    assert sum(d["joules"] for d in saved["devices"].values()) == pytest.approx(saved["joules"])
+
+
+def test_json_goes_to_standard_error(node):
+    done = run(environ_of(node), "measure", "--json", "--", "echo", "hi")
+    assert done.stdout == "hi\n"
+    assert json.loads(done.stderr)["name"] == "echo"
+
+
+def test_without_a_driver_the_program_runs_and_the_reason_is_told():
+    environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
+    done = run(environ, "measure", "--", "false")
+    assert done.returncode == 1
+    assert "not measured: NVML does not answer" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number):
+    code = (
+        f"import signal, sys, time; signal.signal({int(number)}, lambda *_: sys.exit(9)); print(1, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [*WATTLENS, "measure", "--", sys.executable, "-c", code],
+        env=environ_of(node), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    time.sleep(0.2)
+    if number == signal.SIGINT:  # as the terminal does: to the whole group
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 9
+    assert "joules" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["measure"], "name a program after --"),
+        (["measure", "--", "/no/such/program"], "cannot run"),
+        (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
+        (["compare", "/no/a", "/no/b"], "/no/a"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(node, arguments, words):
+    done = run(environ_of(node), *arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def saved(folder, *joules, simulated=False):
+    folder.mkdir()
+    for number, value in enumerate(joules):
+        run_ = {
+            "schema": "wattlens.measure/1",
+            "joules": value,
+            "seconds": 2.0,
+            "devices": {"GPU-1": {}},
+            "simulated": simulated,
+        }
+        (folder / f"{number}.json").write_text(json.dumps(run_))
+    return str(folder)
+
+
+def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
+    a, b, c = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79), saved(tmp_path / "c", 70, 130, 100)
+    done = run(dict(os.environ), "compare", a, b)
+    assert done.returncode == 0
+    assert "B takes less joules" in done.stdout
+    assert "no difference shown in seconds" in done.stdout
+    assert "no difference shown in joules" in run(dict(os.environ), "compare", a, c).stdout
+    found = json.loads(run(dict(os.environ), "compare", "--json", a, b).stdout)
+    assert found["joules"]["low"] < 0.8 < found["joules"]["high"] < 1
+
+
+def test_compare_needs_two_runs_of_one_kind(tmp_path):
+    a, one, simulated = saved(tmp_path / "a", 1, 2), saved(tmp_path / "one", 1), saved(tmp_path / "s", 1, 2, simulated=True)
+    for other, words in ((one, "two or more are needed"), (simulated, "cannot be compared")):
+        done = run(dict(os.environ), "compare", a, other)
+        assert (done.returncode, words in done.stderr) == (2, True)

@@ -1,0 +1,131 @@
+"""`wattlens measure -- CMD`: what `time` is for seconds, for the joules of the GPUs that a program may use."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.cli._command import Command
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "wattlens measure [-h] [--save FILE] [--json] [--name NAME] -- CMD ..."
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, on standard error")
+    parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
+    parser.add_argument(
+        "--simulate",
+        type=Path,
+        metavar="DIR",
+        nargs="?",
+        const=Path(),
+        help="on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+
+
+def _run(args: argparse.Namespace) -> int:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise UsageError("measure: name a program after --")
+    if args.simulate is not None:
+        _simulated(args.simulate)
+    if args.save is not None and not args.save.absolute().parent.is_dir():
+        raise UsageError(f"measure: --save {args.save}: no such folder")
+    from energy_agent.client.measurement import measure
+
+    window = measure(args.name or Path(command[0]).name, sync=False).prepare()
+    with window:
+        code = _execute(command)
+    result = _result(window, command, code)
+    if args.save is not None:
+        import json
+
+        try:
+            args.save.write_text(json.dumps(result, indent=2) + "\n")
+        except OSError as error:
+            raise WattlensError(f"measure: cannot write {args.save}: {error.strerror}") from None
+    _print(result, args.json)
+    return code
+
+
+def _simulated(directory: Path) -> None:
+    from energy_agent.sim.node import SimulatedNode
+
+    os.environ.update(SimulatedNode.attach(None if directory == Path() else directory).environ())
+
+
+def _execute(command: list[str]) -> int:
+    """Run it in the foreground; its exit code, 128 + N where signal N ended it, as a shell has it."""
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        raise UsageError(f"measure: cannot run {command[0]!r}: {error.strerror}") from None
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    # The terminal sends Ctrl-C to both; the program decides, and what it used until then is still shown.
+    before |= {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 - code if code < 0 else code
+
+
+def _result(window: Any, command: list[str], code: int) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    joules, seconds = window.joules, window.seconds
+    return {
+        "schema": "wattlens.measure/1",
+        "name": window.name,
+        "command": command,
+        "exit_code": code,
+        "seconds": seconds,
+        "joules": joules,
+        "low": window.low,
+        "high": window.high,
+        "edge_joules": window.edge_joules,
+        "mean_watts": joules / seconds if joules is not None and seconds else None,
+        "method": window.method,
+        "reason": window.reason,
+        "simulated": window.simulated,
+        "devices": {uuid: asdict(device) for uuid, device in window.by_device.items()},
+    }
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    """On standard error, as `time` does: standard output is the program's."""
+    if as_json:
+        import json
+
+        print(json.dumps(result, indent=2), file=sys.stderr)
+        return
+    rows = [f"{'seconds':8}{result['seconds']:>14.3f}"]
+    if result["joules"] is None:
+        rows.append(f"{'joules':8}{'-':>14}  not measured: {result['reason']}")
+    else:
+        rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['low']:.1f} to {result['high']:.1f})")
+        rows.append(f"{'watts':8}{result['mean_watts']:>14.1f}  mean")
+    for uuid, device in result["devices"].items():
+        if device["joules"] is None:
+            rows.append(f"  {uuid[:13]:13}{'-':>8} J  {device['reason']}")
+        else:
+            rows.append(f"  {uuid[:13]:13}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
+    if result["method"]:
+        rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
+    print("\n" + "\n".join(rows), file=sys.stderr)
+
+
+SPEC = Command("run a program and tell the joules of its GPUs, as time does seconds", _configure, _run)
