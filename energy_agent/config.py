@@ -62,7 +62,7 @@ class Sampling(_Section):
 
     period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
     health_period_s: float = Field(
-        30.0, ge=0, le=300, description="seconds between readings of ECC, links, MIG and the like, at least 10; 0: never"
+        60.0, ge=0, le=300, description="seconds between readings of ECC, links, MIG and the like, at least 10; 0: never"
     )
 
     @field_validator("health_period_s")
@@ -130,10 +130,16 @@ class Web(_Section):
     listen: str = Field("127.0.0.1:9479", pattern=_LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
     metrics: Metrics = Metrics()
     config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
-    bearer_token_file: Path | None = Field(None, description="file with a token that lets a client in; not for everyone to read")
+    bearer_token_file: Path | None = Field(None, description="file with a token that lets in; not for everyone to read")
     probe_listen: str | None = Field(
         None, pattern=_LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
     )
+
+
+class Client(_Section):
+    """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
+
+    socket: Path | None = Field(None, description="unix socket that every user may connect to; its folder must be there")
 
 
 class DvfsGroup(_Section):
@@ -177,6 +183,7 @@ class Config(_Section):
     tokens: tuple[TokenSource, ...] = ()
     ledger: Ledger = Ledger()
     web: Web = Web()
+    client: Client = Client()
     dvfs: Dvfs = Dvfs()
 
 

@@ -50,7 +50,7 @@ def negotiate(accept: str) -> Format:
 def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
     selection = snapshot.selection
-    found = families(snapshot if selection.everything else _selected(snapshot))
+    found = families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
     texts = [family.text(samples) for family in _families(fmt, selection) if (samples := found.get(family.name))]
     if fmt is Format.OPENMETRICS:
         texts.append("# EOF\n")

@@ -58,7 +58,8 @@ PURE = (
     "energy_agent.core", "energy_agent.client.estimate", "energy_agent.client.linear", "energy_agent.client.tracker",
     "energy_agent.client.visible", "energy_agent.client.sampler_windows",
     "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
-    "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup", "energy_agent.hw.nvml_abi",
+    "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup",
+    "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
     "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "reports.facts", "reports.figures", "reports.sections",
 )  # fmt: skip

@@ -19,11 +19,6 @@ class Selection:
     include_gpus: tuple[str, ...] = ()
     exclude_gpus: tuple[str, ...] = ()
 
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not (self.include or self.exclude or self.include_gpus or self.exclude_gpus)
-
     def shows_family(self, name: str) -> bool:
         """Whether a family is shown; `name` is a signal's, without the prefix."""
         return _chosen((name,), self.include, self.exclude)

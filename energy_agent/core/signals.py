@@ -160,20 +160,20 @@ CATALOGUE: tuple[Signal, ...] = (
            "Traffic over a bus (pcie, nvlink): gpm, mean of the last health period, or sampled, over 20 ms.",
            (*GPU, "bus", "direction", "method"), "sources.nvml.gpm or sources.nvml.pcie_throughput. " + _OPTIONAL),
     # Node
-    Signal("energy_boundary_info", "info", "", "What the ledger's energy contains: gpu, gpu+cpu or node.", ("boundary",), _FACT),
+    Signal("energy_boundary_info", "info", "", "What the ledger's energy has: gpu, gpu+cpu or node.", ("boundary",), _FACT),
     Signal("node_energy_joules_total", "counter", "joules",
            "Energy by a meter of the node, whatever it contains: the whole node, a module, a processor package or memory. "
            "Domains overlap and are not to be summed.", ("source", "domain"), _METER),
-    Signal("node_power_watts", "gauge", "watts", "Power by a meter of the node; of a counter, the mean since it was read before.",
+    Signal("node_power_watts", "gauge", "watts", "Power by a meter of the node; of a counter, the mean since its last reading.",
            ("source", "domain"), _METER_READING),
     Signal("host_energy_joules_total", "counter", "joules",
            "Energy of the node around its GPUs, without them: the whole rest (host), or without a meter of the whole node its "
            "parts (package-N, dram-N).", ("domain", "method"), _HOST),
-    Signal("host_idle_energy_joules_total", "counter", "joules", "The part of it for GPUs that nobody held.", ("domain",), _HOST),
+    Signal("host_idle_energy_joules_total", "counter", "joules", "Its part for GPUs that nobody held.", ("domain",), _HOST),
     Signal("host_unattributed_energy_joules_total", "counter", "joules", "The part of it whose holder is not known, by reason.",
            ("domain", "reason"), _HOST + " Reasons: unknown_holder, gap, starting."),
     Signal("host_energy_gap_bound_joules_total", "counter", "joules",
-           "Upper bound of energy that no meter saw, where there is a bound; not part of the energy counters.", ("domain",), _HOST),
+           "Upper bound of energy that no meter saw, where there is one; not part of the energy counters.", ("domain",), _HOST),
     # Workloads
     Signal("workload_info", "info", "", "Facts of a workload.", (*WORKLOAD, *FACTS),
            "Always 1; stays 15 minutes after the workload ended."),

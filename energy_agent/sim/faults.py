@@ -35,8 +35,8 @@ KINDS: Mapping[str, FaultKind] = {
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
     "ecc_corrected": FaultKind("ECC errors in device memory, corrected", value="how many (0: 1)", once=True),
     "ecc_uncorrected": FaultKind(
-        "ECC errors in device memory, uncorrected; as many rows wait to be remapped (pages to be retired before Ampere) until the "
-        "driver is loaded anew",
+        "ECC errors in device memory, uncorrected; as many rows wait to be remapped (pages to be retired before Ampere) until "
+        "the driver is loaded anew",
         value="how many (0: 1)",
         once=True,
     ),

@@ -3,15 +3,20 @@
 import pytest
 
 from energy_agent.config import Config, parse
+from energy_agent.config_page import DETAILS
 from energy_agent.core.errors import UsageError
+from energy_agent.core.selection import Selection
+from energy_agent.core.signals import CATALOGUE
 
 
 def test_by_default_health_is_read_slowly_and_what_costs_extra_is_off() -> None:
     config = Config()
-    assert config.sampling.health_period_s == 30
+    assert config.sampling.health_period_s == 60
     assert not config.sources.nvml.gpm
     assert not config.sources.nvml.pcie_throughput
-    assert config.web.metrics.selection.everything
+    selection = config.web.metrics.selection
+    assert {signal.name for signal in CATALOGUE if not selection.shows_family(signal.name)} == set(DETAILS)
+    assert parse(b"web: {metrics: {exclude: []}}").web.metrics.selection == Selection()
 
 
 @pytest.mark.parametrize("seconds", [0, 10, 300])

@@ -52,7 +52,7 @@ def test_golden(fmt: Format) -> None:
 @FORMATS
 def test_every_family_has_the_kind_unit_labels_and_help_of_the_catalogue(fmt: Format) -> None:
     seen = set()
-    for family in PARSERS[fmt](render(Player(node=True).at(5), fmt).decode()):
+    for family in PARSERS[fmt](render(Player(health=True, node=True).at(5), fmt).decode()):
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         name = family.name.removeprefix("wattlens_")
         signal = BY_NAME.get(name + suffix) or BY_NAME[name]

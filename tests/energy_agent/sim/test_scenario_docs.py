@@ -12,10 +12,10 @@ from energy_agent.sim.workloads.models import MODELS
 DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "part",
-    [scenario.Scenario, *(getattr(scenario_model, n) for n in ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host"))],
-)
+PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
+
+
+@pytest.mark.parametrize("part", [scenario.Scenario, *(getattr(scenario_model, name) for name in PARTS)])
 def test_every_key_is_there(part):
     assert {key for key in part.model_fields if f"`{key}`" not in DOC} == set()
 
