@@ -20,6 +20,7 @@ from energy_agent.clock import clock_for
 from energy_agent.config import Config, Web
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
+from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
@@ -74,6 +75,8 @@ def run_agent(options: AgentOptions) -> int:
         access = Access(_web(config, options))
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
+        if config.client.socket is not None:
+            agent.on_publish = _client_api(config.client.socket, agent.on_publish, stack)
         agent.on_reload = nothing_to_reload
         if watch is not None:
             agent.on_reload = Reloader(
@@ -103,6 +106,22 @@ def run_agent(options: AgentOptions) -> int:
         log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
         agent.run()
     return 0
+
+
+def _client_api(path: Path, published: Callable[[Snapshot], None], stack: ExitStack) -> Callable[[Snapshot], None]:
+    """Serve what is published to programs on the node as well."""
+    from energy_agent.client_api import ClientApi, History
+
+    history = History()
+    api = ClientApi(path, history)
+    api.start()
+    stack.callback(api.stop)
+
+    def both(snapshot: Snapshot) -> None:
+        published(snapshot)
+        history.add(snapshot)
+
+    return both
 
 
 def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], None]:

@@ -1,0 +1,109 @@
+"""The client API: its history as laws, its socket with a real client, and `measure` through it on a process without NVML."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.running import AgentProcess
+from energy_agent.client_api import ClientApi, History, Row, answer, thinned
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+
+T0 = 1_700_000_000 * NS_PER_S
+
+
+def history(powers_w):
+    """One row a second; `powers_w` of each second."""
+    made, energy = History(), 0
+    made._rows.append(Row(T0, {"GPU-1": 0}, {"GPU-1": 0}, {"GPU-1": 0.05}))
+    for k, power in enumerate(powers_w, 1):
+        energy += round(power * 1e6)
+        made._rows.append(Row(T0 + k * NS_PER_S, {"GPU-1": energy}, {"GPU-1": 0}, {"GPU-1": 0.05}))
+    return made
+
+
+@given(st.lists(st.floats(0, 1000), min_size=5, max_size=5), st.floats(0.0, 2.4), st.floats(0.1, 2.5), st.randoms())
+def test_the_bound_holds_however_energy_lay_within_the_seconds(powers, start, length, random):
+    def drawn(t):  # everything of a second at one random instant of it: the worst there is
+        return sum(p for k, p in enumerate(powers) if k + at[k] < t)
+
+    at = [random.random() for _ in powers]
+    begin, end = T0 + round(start * 1e9), T0 + round((start + length) * 1e9)
+    told = history(powers).window(begin, end)["devices"]["GPU-1"]
+    assert abs(told["joules"] - (drawn(start + length) - drawn(start))) <= told["half_j"] + 1e-3
+
+
+def test_what_is_not_known_is_a_reason():
+    made = history([1, 2])
+    assert "before" in made.window(T0 - 1, T0 + 5)["reason"]
+    assert made.window(T0, T0 + 3 * NS_PER_S)["later"] is True
+    assert "ends before" in made.window(T0 + 2, T0 + 1)["reason"]
+    assert "no snapshot" in History().window(1, 2)["reason"]
+    assert answer(made, "POST", "/v1/window/1/2").status == 405
+    assert answer(made, "GET", "/v1/window/x/2").status == 404
+    assert answer(made, "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").status == 503
+
+
+def test_old_rows_become_one_a_minute_and_then_go():
+    rows = [Row(T0 + k * NS_PER_S, {}, {}, {}) for k in range(3 * 3600)]
+    kept = thinned(rows, rows[-1].t_ns)
+    assert 3600 + 115 <= len(kept) <= 3600 + 125
+    assert not thinned(rows, T0 + 60 * 3600 * NS_PER_S)
+
+
+def test_a_socket_that_cannot_be_made_names_the_key(tmp_path):
+    with pytest.raises(UsageError, match=r"client\.socket"):
+        ClientApi(tmp_path / "none" / "s", History()).start()
+
+
+def test_silent_clients_do_not_keep_others_out_for_long(tmp_path):
+    api = ClientApi(tmp_path / "s", history([1.0, 1.0]))
+    api.start()
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+    try:
+        for each in silent:
+            each.connect(str(tmp_path / "s"))
+        connection = http.client.HTTPConnection("agent")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(tmp_path / "s"))
+        connection.request("GET", f"/v1/window/{T0}/{T0 + NS_PER_S}")
+        assert json.loads(connection.getresponse().read())["devices"]["GPU-1"]["joules"] == 1.0
+        connection.close()
+    finally:
+        for each in silent:
+            each.close()
+        api.stop()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
+    node = tmp_path / "node"
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"client: {{socket: {tmp_path}/agent.sock}}\n")
+    from energy_agent.sim import scenario
+    from energy_agent.sim.node import SimulatedNode
+
+    with SimulatedNode.start(scenario.parse(b"boards: [{count: 2, sku: H100-SXM5-80GB}]\n", "test"), node):
+        agent = AgentProcess(node, tmp_path / "state", config)
+        agent.start()
+        try:
+            time.sleep(1.5)
+            environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
+            done = subprocess.run(
+                [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],
+                env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
+                capture_output=True, text=True, timeout=60, check=True,
+            )  # fmt: skip
+        finally:
+            agent.stop()
+    said = json.loads(done.stderr)
+    assert (said["method"], said["simulated"], len(said["devices"])) == ("agent", True, 2)
+    assert said["low"] < 2 * 74 * said["seconds"] < said["high"]  # two idle boards
