@@ -10,7 +10,7 @@ from energy_agent.client.tracker import Tracker
 
 FINE_S = 1.5
 """A window is read finely for so long after it opened, and again once it closed; what lies between, the counter tells."""
-CLOSING_S = 0.130
+CLOSING_S = 0.125
 """A closed window waits at most so long for the tick that ends it."""
 KEPT = 10_000
 _BEFORE_S = 1.3
