@@ -31,6 +31,7 @@ from energy_agent.hw.nvml_real import RealNvml
 
 _PR_SET_PDEATHSIG = 1
 _RING_S = 0.004  # so often it looks for windows while they come
+_COARSE_S = 0.016  # so often amid a long window
 _AWAKE_S = 3.0  # how long it goes on looking when none comes
 _LOOK_S = 2.0  # so often an idle sampler looks whether its parent lives
 _FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE)
@@ -100,7 +101,8 @@ class Sampler:
             wait_s = _RING_S
             if self.windows.busy:
                 due_s = min(d.due_s for d in self.devices.values())
-                wait_s = min(_RING_S, self._clock.real_seconds(max(0.0, due_s - self._now_s())))
+                longest_s = _RING_S if self.windows.fine(self._now_s()) else _COARSE_S
+                wait_s = min(longest_s, self._clock.real_seconds(max(0.0, due_s - self._now_s())))
             elif time.monotonic() - told_s > _AWAKE_S:
                 self._ring.asleep = True
                 wait_s = 0.0 if self._take() else _LOOK_S  # who wrote before it saw the flag does not wake us

@@ -71,7 +71,7 @@ class Tracker:
     def due_s(self, now_s: float, fine: bool) -> float:
         """When to read again: at once and then in steps until the next tick is seen, not before it can come."""
         tick_s = self.tick_s
-        step = max(0.001, tick_s * (0.02 if fine else 0.08))
+        step = max(0.001, tick_s * (0.02 if fine else 0.15))
         if not fine and tick_s < 0.05:
             return now_s + 0.1
         if len(self._lengths) < 3 or not self.ticks:
