@@ -5,7 +5,7 @@ No bar of the smokes is a timing: they show that the run still runs and that wha
 
 import pytest
 
-from benchmarks import cost, exactness, faults, hostile, ledger_scale
+from benchmarks import cost, exactness, faults, health_cost, hostile, ledger_scale, windows
 from tests.support import need_module
 
 
@@ -57,5 +57,23 @@ def test_the_cost_run_measures_both_exporters():
 def test_hostile_clients_cost_no_scrape():
     for outcome in hostile.run(seconds=2, kinds=("nobody", "silent", "wrong_credentials")):
         assert outcome.failed == 0
-        assert outcome.kept_scrapes >= 30
+        assert outcome.kept_scrapes > 0
         assert (outcome.attempts_per_s > 0) == (outcome.kind != "nobody")
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("case", ["h100-full", "h100-sampled", "v100-full"])
+def test_short_windows_are_read_and_their_intervals_hold_the_truth(case):
+    for row in windows.run(case, windows=4, seed=9)["lengths"].values():
+        assert row["read"] == row["windows"] == 4
+        assert row["full"] == 1.0
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_what_health_costs_is_measured_on_two_agents():
+    found = health_cost.run(seconds=4, warm_up_s=3)
+    assert found["cpu_ratio_with_health"] > 0
+    assert found["cpu_ratio_without"] > 0
+    assert found["page_b_with_health"] >= found["page_b_without"]
