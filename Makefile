@@ -71,6 +71,7 @@ compiler:
 
 prometheus:
 	@$(BOOTSTRAP) want prometheus prometheus
+	@$(BOOTSTRAP) want openssl openssl
 
 peers:
 	@$(BOOTSTRAP) peers

@@ -14,6 +14,8 @@ from energy_agent.config_node import Ipmi, NodeMeters
 from tests.peers.meters import check_constant_power, polling, up
 from tests.support import eventually, need_program
 
+pytestmark = pytest.mark.peer
+
 LAN = """name "bmc"
 {library}
 set_working_mc 0x20

@@ -19,6 +19,8 @@ from energy_agent.sources.node.redfish import SPEC
 from tests.peers.meters import check_constant_power, polling, up
 from tests.support import eventually, free_port, need_module, need_program
 
+pytestmark = pytest.mark.peer
+
 MOCKUP = Path(__file__).with_name("redfish-mockup")
 CHASSIS = "Chassis/1U"
 
