@@ -39,6 +39,11 @@ class Terms:
     limit: Bucket | None = None
     _limit_lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def protected(self) -> bool:
+        """Not everyone who reaches the port can read the page, or not in the clear."""
+        return self.context is not None or self.credentials.needed
+
     def wait_s(self) -> float:
         """Takes one request out of the file's rate_limit: 0, or how long to wait where it is used up."""
         if self.limit is None:
@@ -84,6 +89,9 @@ class Access:
         seen: Seen = {}
         try:
             terms = read(web, seen)
+            if self._terms.protected and not terms.protected:  # an editor that empties a file before it writes it
+                where = web.config_file or self._web.config_file or "web"
+                raise UsageError(f"{where}: neither TLS nor credentials are left in it; to open the page to everyone, restart")
         except UsageError as error:
             self.ok = False
             self._seen |= seen  # once for each change; a new file that was missing is looked for too

@@ -49,6 +49,19 @@ def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplo
     assert "No such file" in lines[1]
 
 
+@pytest.mark.parametrize("text", ["", "{}", "basic_auth_users: {}", "http_server_config: {http2: false}"])
+def test_a_file_that_is_emptied_does_not_open_the_page(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(tmp_path / "web.yml", f"basic_auth_users: {{a: {HASH}}}")
+    access = Access(Web(config_file=file), look_s=0)
+    write(file, text)
+    assert set(access.terms().credentials.users) == {"a"}
+    assert not access.ok
+    assert "neither TLS nor credentials are left in it" in caplog.text
+    write(file, f"basic_auth_users: {{b: {OTHER}}}")
+    assert set(access.terms().credentials.users) == {"b"}
+    assert access.ok
+
+
 def test_a_file_that_was_missing_is_found_when_it_comes(tmp_path: Path) -> None:
     access = Access(Web(), look_s=0)
     access.configure(Web(bearer_token_file=tmp_path / "token"))
