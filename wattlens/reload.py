@@ -94,6 +94,7 @@ class Reloader:
 def needs_restart(old: Config, fresh: Config) -> list[str]:
     """Changed keys that are read once, at start: who the node is, where its kernel and meters are, what address is served."""
     keys = [f"node.{key}" for key in type(old.node).model_fields if getattr(old.node, key) != getattr(fresh.node, key)]
+    keys += ["client"] if old.client != fresh.client else []
     keys += ["sources.node"] if getattr(old.sources, "node", None) != getattr(fresh.sources, "node", None) else []
     return keys + [f"web.{key}" for key in _SERVED if getattr(old.web, key, None) != getattr(fresh.web, key, None)]
 
@@ -108,6 +109,7 @@ def _in_force(old: Config, fresh: Config) -> Config:
     return fresh.model_copy(
         update={
             "node": old.node,
+            "client": old.client,
             "web": fresh.web.model_copy(update=kept),
             "sources": fresh.sources.model_copy(update=node),
         }
