@@ -70,8 +70,15 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         sync: Literal["auto", False] = "auto",
         gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO,
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"measure: the name of a window is text, not {name!r}")
+        if sync not in ("auto", False):
+            raise ValueError(f"measure: sync is 'auto' or False, not {sync!r}")
+        if not 0 <= gain_uncertainty_ratio < 1:
+            raise ValueError(f"measure: gain_uncertainty_ratio is from 0 to below 1, not {gain_uncertainty_ratio!r}")
         self.name = name
         self._sync = sync
+        self._open = False
         self._gain = gain_uncertainty_ratio
         self._connection: Connection | None = None
         self._number = self._start_ns = 0
@@ -86,6 +93,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         return self
 
     def __enter__(self) -> Self:
+        if self._open:
+            raise RuntimeError("measure: this window is open already; each window, in each thread, needs an object of its own")
         self._found, self._end_ns = None, None
         at = self._connection
         if at is None or at.dead:
@@ -93,16 +102,21 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._sync:
             _synchronize()
         self._number, self._start_ns = at.open()
+        self._open = True
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._sync:
             _synchronize()
-        assert self._connection is not None
+        if not self._open or self._connection is None:
+            raise RuntimeError("measure: this window is not open")
+        self._open = False
         self._end_ns = self._connection.close(self._number)
 
     def __call__(self, function: F) -> F:
         """As a decorator: every call is a window of its own; `function.windows` keeps the last ones."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("measure: a generator runs while others use it; measure the loop that drives it, `with measure()`")
         windows: deque[measure] = deque(maxlen=_CALLS_KEPT)
 
         def window() -> measure:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from wattlens.comparison import compare
 
-    sides = [_side(args.a), _side(args.b)]
+    paths = [_paths(args.a), _paths(args.b)]
+    named = Counter(path.resolve() for side in paths for path in side)
+    twice = next((path for path, times in named.items() if times > 1), None)
+    if twice is not None:
+        raise UsageError(f"compare: {twice} is named twice; a run counts once, else the interval is narrower than it is")
+    sides = [_side(text, side) for text, side in zip((args.a, args.b), paths, strict=True)]
     boards = [sorted({uuid for run in side for uuid in run["devices"]}) for side in sides]
     if len({run["simulated"] for side in sides for run in side}) > 1:
         raise UsageError("compare: runs on simulated and on real GPUs cannot be compared")
@@ -49,9 +55,12 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _side(text: str) -> list[dict[str, Any]]:
+def _paths(text: str) -> list[Path]:
     folder = Path(text)
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else [Path(part) for part in text.split(",") if part]
+    return sorted(folder.glob("*.json")) if folder.is_dir() else [Path(part) for part in text.split(",") if part]
+
+
+def _side(text: str, paths: list[Path]) -> list[dict[str, Any]]:
     runs = [_load(path) for path in paths]
     if len(runs) < 2:
         raise UsageError(f"compare: {text} holds {len(runs)} run{'' if len(runs) == 1 else 's'}; two or more are needed")

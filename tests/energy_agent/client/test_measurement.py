@@ -12,6 +12,7 @@ import pytest
 
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import eventually
+from wattlens import measure
 
 PRELUDE = """
 import json, os, sys, threading, time
@@ -185,6 +186,58 @@ def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(no
         process.send_signal(signal.SIGKILL)
         process.communicate()
     eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text(), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"gain_uncertainty_ratio": -1}, ValueError),
+        ({"gain_uncertainty_ratio": 1}, ValueError),
+        ({"sync": "always"}, ValueError),
+        ({"name": 3}, TypeError),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(arguments, error):
+    with pytest.raises(error, match="measure: "):
+        measure(**arguments)
+
+
+def test_a_generator_is_not_taken_for_a_function():
+    def steps():
+        yield 1
+
+    async def more():
+        yield 1
+
+    for function in (steps, more):
+        with pytest.raises(TypeError, match="a generator runs while others use it"):
+            measure("g")(function)
+
+
+def test_a_window_is_entered_once_at_a_time(node):
+    found = run(
+        node[0],
+        """
+m, said = measure("w"), []
+try:
+    m.__exit__(None, None, None)
+except RuntimeError as error:
+    said.append(str(error))
+with m:
+    time.sleep(0.2)
+    try:
+        m.__enter__()
+    except RuntimeError as error:
+        said.append(str(error))
+once = told(m)
+with m:
+    time.sleep(0.1)
+print(json.dumps({"said": said, "once": once, "again": told(m)}))
+""",
+    )
+    assert ["is not open" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
+    assert found["once"]["seconds"] >= 0.2 > found["again"]["seconds"] >= 0.1
+    assert found["once"]["joules"] > found["again"]["joules"] > 0
 
 
 def test_importing_wattlens_is_cheap():

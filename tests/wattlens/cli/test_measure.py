@@ -116,3 +116,11 @@ def test_compare_needs_two_runs_of_one_kind(tmp_path):
     for other, words in ((one, "two or more are needed"), (simulated, "cannot be compared")):
         done = run(dict(os.environ), "compare", a, other)
         assert (done.returncode, words in done.stderr) == (2, True)
+
+
+def test_compare_counts_a_run_once(tmp_path):
+    a, b = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79)
+    first = next((tmp_path / "b").glob("*.json"))
+    for sides in ((f"{first},{first}", a), (a, a), (b, f"{first},{first.parent}/../b/{first.name}")):
+        done = run(dict(os.environ), "compare", *map(str, sides))
+        assert (done.returncode, "is named twice" in done.stderr) == (2, True)
