@@ -152,12 +152,19 @@ def _export(arguments: argparse.Namespace) -> int:
         if arguments.output is not None:
             print(f"{count} cells in {arguments.output}")
         return 0
-    rows = []
+    if start and end is not None and end <= start:
+        raise UsageError(f"--to {arguments.end} is not after --from {arguments.start}")
+    rows, found = [], False
     for item in located:
         row = item.row
+        found |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
         inside = isinstance(row, Cell | Span | GapRow) and choice.in_time(row.cell_start_ns)
         if inside or isinstance(row, DeviceFacts):
             rows.append(row)
+    if not found:
+        asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
+        named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
+        raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}; devices are named by their UUID")
     try:
         bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
     except KeyError as error:

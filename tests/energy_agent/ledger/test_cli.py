@@ -109,6 +109,22 @@ def test_export_filters(state, capsys):
     assert energy("--from", "2026-01-01T00:15") == energy("--to", "2026-01-01") == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--workload", "nosuch"), 1, "no cell of workload nosuch"),
+        (("--device", "GPU-9"), 1, "no cell of device GPU-9"),
+        (("--device", "0"), 1, "named by their UUID"),
+        (("--from", "2030-01-01T00:00:00Z"), 1, "no cell of from 2030"),
+        (("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), 2, "is not after"),
+    ],
+)
+def test_a_sum_of_nothing_is_no_number(state, capsys, options, code, words):
+    got, out, err = run(capsys, "export", state, "--sum", *options)
+    assert (got, out) == (code, "")
+    assert words in err
+
+
 def test_a_sum_has_the_edges_of_one_stretch_alone(state, capsys):
     code, out, _ = run(capsys, "export", state, "--sum", "--json")
     answer = json.loads(out)
