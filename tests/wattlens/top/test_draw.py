@@ -36,6 +36,14 @@ def test_a_frame_is_as_it_was_reviewed(name: str) -> None:
     assert frame(name) == (GOLDEN / f"{name}.txt").read_text(), "look, then: python -m tests.wattlens.top.test_draw"
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"), [(set(), "No workload holds a GPU."), ({0, 1, 2}, "Who holds them is not known: no GPU answers.")]
+)
+def test_no_workload_is_said_only_where_it_is_known(lost: set[int], words: str) -> None:
+    facts = replace(played(Player(gpus=3, lost=lost)), workloads=())
+    assert words in "\n".join("".join(text for _, text in line) for line in draw(facts, Look(), 80, 24))
+
+
 def test_there_is_no_golden_frame_more() -> None:
     assert {p.stem for p in GOLDEN.iterdir()} == set(PAGES)
 
