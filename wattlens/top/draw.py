@@ -207,10 +207,9 @@ def _body(facts: Facts, look: Look, columns: Sequence[Column], width: int) -> li
             rows.append([("warn", _fit(f"  GPU {gpu.gpu} has no " + "; no ".join(gpu.absent), width))])
     rows.append([])
     if not facts.workloads:
-        known = not facts.gpus or facts.node.gpus_up > 0
-        rows.append(
-            [("", _fit("No workload holds a GPU." if known else "Who holds them is not known: no GPU answers.", width))]
-        )
+        silent = facts.gpus and not facts.node.gpus_up
+        text = "Who holds them is not known: no GPU answers." if silent else "No workload holds a GPU."
+        rows.append([("", _fit(text, width))])
         return rows
     workloads = sorted(facts.workloads, key=lambda w: (not w.held, -(w.now_w or 0.0), w.name))
     columns = _layout(WORKLOAD_COLUMNS, workloads, width)
