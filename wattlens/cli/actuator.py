@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from dvfs.actuator import ActuatorConfig
@@ -16,14 +16,7 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="journal and locks (default: actuator/ in the agent's state folder)"
     )
-    parser.add_argument(
-        "--simulate",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        const=Path(),
-        help="steer the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
-    )
+    add_simulate(parser, "steer the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
 
 
 def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: Path | None = None) -> "ActuatorConfig":
@@ -42,12 +35,13 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
 
     rules = load(file) if file else ActuatorFile()
     library, epoch = None, machine_epoch
-    if args.simulate is not None:
+    simulated = simulated_node(args.simulate)
+    if simulated is not None:
         from energy_agent.clock import SimulatedClock
         from energy_agent.hw.driver_epoch import simulated_driver_epoch
         from energy_agent.sim.build import SONAME, library_path
 
-        node = _simulated(args.simulate)
+        node = simulated.absolute()
         boot_id = SimulatedClock(node / "plant").boot_id()
         library = node / "lib" / SONAME if (node / "lib" / SONAME).exists() else library_path()
         os.environ["WATTLENS_SIM"] = str(node)  # the simulated library finds its plant by it
@@ -65,14 +59,6 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
         kill_switch=rules.kill_switch,
         epoch=epoch,
     )
-
-
-def _simulated(directory: Path) -> Path:
-    if directory == Path():
-        from energy_agent.sim.node import default_directory
-
-        directory = default_directory()
-    return directory.absolute()
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

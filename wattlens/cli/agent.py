@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, add_simulate, simulated_node
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 MAX_RELEASE_S = 24 * 3600
@@ -31,14 +31,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
     )
-    parser.add_argument(
-        "--simulate",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        const=Path(),
-        help="read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
-    )
+    add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("--for", dest="duration", default="10m", metavar="TIME",
                         help="with release: for how long, such as 90s, 10m or 2h (default 10m)")  # fmt: skip
 
@@ -48,11 +41,7 @@ def _run(args: argparse.Namespace) -> int:
 
     state = args.state or default_state_dir()
     if args.action == "run":
-        simulate = args.simulate
-        if simulate == Path():
-            from energy_agent.sim.node import default_directory
-
-            simulate = default_directory()
+        simulate = simulated_node(args.simulate)
         return run_agent(AgentOptions(args.config, args.state, args.listen, simulate, args.web_config))
     from energy_agent.release import RELEASE_FILE, request
 

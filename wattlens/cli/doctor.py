@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from energy_agent.config import Config
@@ -27,8 +27,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's YAML file")
     parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, where it is not the default")
     parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
-    parser.add_argument("--simulate", type=Path, metavar="DIR", nargs="?", const=Path(),
-                        help="the simulated node that runs in DIR (see wattlens sim) instead of this machine")  # fmt: skip
+    add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="how long: --sensors 30, a block of --overhead 10, readings of --capture 2")  # fmt: skip
     parser.add_argument("--pairs", type=int, default=6, metavar="N",
@@ -49,10 +48,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"--pairs {args.pairs} is not between 2 and 1000")
     if args.pseudonyms and args.capture is None:
         raise UsageError("--pseudonyms belongs to --capture FILE")
-    if args.simulate == Path():
-        from energy_agent.sim.node import default_directory
-
-        args.simulate = default_directory()
+    args.simulate = simulated_node(args.simulate)
     config = configuration.load(args.config)
     environ = simulated_environ(args.simulate)
     if args.sensors:

@@ -10,24 +10,17 @@ from types import FrameType
 from typing import Any
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, add_simulate, simulated_node
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "wattlens measure [-h] [--save FILE] [--json] [--name NAME] -- CMD ..."
+    parser.usage = "wattlens measure [-h] [--save FILE] [--json] [--name NAME]\n" + " " * 24 + "[--simulate [DIR]] -- CMD ..."
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, on standard error")
     parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
-    parser.add_argument(
-        "--simulate",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        const=Path(),
-        help="on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs",
-    )
+    add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
 
@@ -35,8 +28,11 @@ def _run(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise UsageError("measure: name a program after --")
-    if args.simulate is not None:
-        _simulated(args.simulate)
+    node = simulated_node(args.simulate)
+    if node is not None:
+        from energy_agent.sim.node import SimulatedNode
+
+        os.environ.update(SimulatedNode.attach(node).environ())
     if args.save is not None and not args.save.absolute().parent.is_dir():
         raise UsageError(f"measure: --save {args.save}: no such folder")
     from energy_agent.client.measurement import measure
@@ -54,12 +50,6 @@ def _run(args: argparse.Namespace) -> int:
             raise WattlensError(f"measure: cannot write {args.save}: {error.strerror}") from None
     _print(result, args.json)
     return code
-
-
-def _simulated(directory: Path) -> None:
-    from energy_agent.sim.node import SimulatedNode
-
-    os.environ.update(SimulatedNode.attach(None if directory == Path() else directory).environ())
 
 
 def _execute(command: list[str]) -> int:

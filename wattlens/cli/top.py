@@ -4,21 +4,14 @@ import argparse
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, add_simulate, simulated_node
 
 DEFAULT_URL = "http://127.0.0.1:9479/metrics"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="URL", help=f"the agent's page (default {DEFAULT_URL})")
-    parser.add_argument(
-        "--simulate",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        const=Path(),
-        help="start an agent on the simulated node that runs in DIR (see wattlens sim), and end it afterwards",
-    )
+    add_simulate(parser, "start an agent on the simulated node that runs in DIR (see wattlens sim), and end it afterwards")
     parser.add_argument("--once", action="store_true", help="print one page and end, as also where output is no terminal")
     parser.add_argument("--json", action="store_true", help="JSON: one document with --once, else a line every interval")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between readings (default 1)")
@@ -35,13 +28,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"--interval {args.interval:g} is not from 0.2 to 60")
     if args.simulate is not None and args.url is not None:
         raise UsageError("--simulate starts an agent of its own: leave --url out")
-    simulate = args.simulate
-    if simulate == Path():
-        from energy_agent.sim.node import default_directory
-
-        simulate = default_directory()
     access = Access(args.url or DEFAULT_URL, args.ca_file, args.user_file, args.token_file)
-    return run_top(TopOptions(access, simulate, args.once, args.json, args.interval))
+    return run_top(TopOptions(access, simulated_node(args.simulate), args.once, args.json, args.interval))
 
 
 SPEC = Command("show live what the node's GPUs draw, why and for whom", _configure, _run)
