@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from energy_agent import reader_wire as wire
-from energy_agent.reader import MARK
+from energy_agent.reader_mark import MARK
 
 MAX_LINE_B = 1 << 20
 

@@ -22,7 +22,8 @@ from energy_agent.core.ports import Clock
 from energy_agent.hw.nvml_abi import NvmlError
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.reader import PR_SET_PDEATHSIG, Marker
+from energy_agent.reader import PR_SET_PDEATHSIG
+from energy_agent.reader_mark import Marker
 from wattlens.doctor.watching import Watched, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
