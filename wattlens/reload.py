@@ -95,8 +95,8 @@ def needs_restart(old: Config, fresh: Config) -> list[str]:
     """Changed keys that are read once, at start: who the node is, where its kernel and meters are, what address is served."""
     keys = [f"node.{key}" for key in type(old.node).model_fields if getattr(old.node, key) != getattr(fresh.node, key)]
     keys += ["client"] if old.client != fresh.client else []
-    keys += ["sources.node"] if getattr(old.sources, "node", None) != getattr(fresh.sources, "node", None) else []
-    return keys + [f"web.{key}" for key in _SERVED if getattr(old.web, key, None) != getattr(fresh.web, key, None)]
+    keys += ["sources.node"] if old.sources.node != fresh.sources.node else []
+    return keys + [f"web.{key}" for key in _SERVED if getattr(old.web, key) != getattr(fresh.web, key)]
 
 
 _SERVED = ("listen", "probe_listen")
@@ -104,14 +104,13 @@ _SERVED = ("listen", "probe_listen")
 
 def _in_force(old: Config, fresh: Config) -> Config:
     """The configuration as it is from now on: what waits for a restart is still the old, and is told again next time."""
-    kept = {key: getattr(old.web, key) for key in _SERVED if hasattr(old.web, key)}
-    node = {"node": getattr(old.sources, "node")} if hasattr(old.sources, "node") else {}  # noqa: B009
+    kept = {key: getattr(old.web, key) for key in _SERVED}
     return fresh.model_copy(
         update={
             "node": old.node,
             "client": old.client,
             "web": fresh.web.model_copy(update=kept),
-            "sources": fresh.sources.model_copy(update=node),
+            "sources": fresh.sources.model_copy(update={"node": old.sources.node}),
         }
     )
 
