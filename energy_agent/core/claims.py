@@ -1,0 +1,53 @@
+"""What a scheduler says of devices: who was given which, used or not. Energy follows claims and processes together.
+
+See docs/decisions/0006: `energy_agent/holders/join.py` makes one holding of both.
+"""
+
+from typing import Protocol
+
+from energy_agent.core.record import record
+from energy_agent.core.types import SourceHealth, WorkloadFacts
+
+
+@record(frozen=True, slots=True)
+class Claim:
+    """A device, or a slice of it, that was given to a workload.
+
+    Args:
+        device: UUID of a GPU (`GPU-...`) or of a MIG device (`MIG-...`), as NVML names it.
+        facts: the workload and what is known of it.
+        pod_uid: uid of the pod where it is known, by which processes in its cgroup are told.
+    """
+
+    device: str
+    facts: WorkloadFacts
+    pod_uid: str = ""
+
+    @property
+    def workload(self) -> str:
+        """Its name."""
+        return self.facts.workload
+
+
+@record(frozen=True, slots=True)
+class Claims:
+    """All claims of one source at one instant. `boot_ns` is when the scheduler was asked."""
+
+    boot_ns: int
+    claims: tuple[Claim, ...] = ()
+
+
+class ClaimSource(Protocol):
+    """A scheduler on this node, opened by one file of energy_agent/holders. Polls in a thread of its own."""
+
+    def claims(self) -> Claims | None:
+        """The last good answer, from memory; None: none yet."""
+        ...
+
+    def health(self) -> SourceHealth:
+        """Whether it answers."""
+        ...
+
+    def stop(self) -> None:
+        """End its thread, soon."""
+        ...
