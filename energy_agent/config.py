@@ -3,26 +3,22 @@
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
-import difflib
 import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from energy_agent.config_node import NodeMeters
 from energy_agent.config_page import Metrics
+from energy_agent.config_section import Ratio, Section
+from energy_agent.config_words import HTTP, LISTEN, NAME, explain
 from energy_agent.core.errors import UsageError
 
 MAX_CONFIG_B = 1 << 20
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
-Ratio = Annotated[float, Field(ge=0, le=0.5)]
-
-
-_PORT = r"(0|[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
-_LISTEN = rf"^\S+:{_PORT}$"
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,11 +41,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Node(_Section):
+class Node(Section):
     """Who this node is, and where its kernel shows itself."""
 
     cluster: Name = Field("default", description="cluster name on every metric target and segment")
@@ -57,7 +49,7 @@ class Node(_Section):
     procfs: Path = Field(Path("/proc"), description="root of the proc file system")
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """How often devices are read."""
 
     period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
@@ -73,7 +65,7 @@ class Sampling(_Section):
         return seconds
 
 
-class NvmlSource(_Section):
+class NvmlSource(Section):
     """The GPUs of this node."""
 
     on_start_failure: Literal["fail", "skip", "retry"] = Field(
@@ -92,29 +84,29 @@ class NvmlSource(_Section):
     )
 
 
-class Sources(_Section):
+class Sources(Section):
     """Where numbers come from."""
 
     nvml: NvmlSource = NvmlSource()
     node: NodeMeters = NodeMeters()
 
 
-class Holders(_Section):
+class Holders(Section):
     """Who holds a device."""
 
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
 
 
-class TokenSource(_Section):
+class TokenSource(Section):
     """One inference server's page."""
 
     workload: str = Field(description="the workload whose tokens these are, as wattlens_workload_info names it")
-    url: str = Field(pattern=r"^http://", description="its /metrics page")
+    url: str = Field(pattern=HTTP, description="its /metrics page")
     server: str = Field("vllm", description="which server's names to read; see energy_agent/sources/tokens")
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
 
-class Ledger(_Section):
+class Ledger(Section):
     """The book of record."""
 
     disk_budget_mib: int = Field(
@@ -124,25 +116,25 @@ class Ledger(_Section):
     segment_s: int = Field(3600, ge=10, le=24 * 3600, description="length of a segment")
 
 
-class Web(_Section):
+class Web(Section):
     """/metrics, /healthz, /readyz."""
 
-    listen: str = Field("127.0.0.1:9479", pattern=_LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    listen: str = Field("127.0.0.1:9479", pattern=LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
     metrics: Metrics = Metrics()
     config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
     bearer_token_file: Path | None = Field(None, description="file with a token that lets in; not for everyone to read")
     probe_listen: str | None = Field(
-        None, pattern=_LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
+        None, pattern=LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
     )
 
 
-class Client(_Section):
+class Client(Section):
     """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
 
     socket: Path | None = Field(None, description="unix socket that every user may connect to; its folder must be there")
 
 
-class DvfsGroup(_Section):
+class DvfsGroup(Section):
     """Devices that are steered as one."""
 
     name: Name = Field(description="what it is called in metrics and savings")
@@ -153,7 +145,7 @@ class DvfsGroup(_Section):
     )
 
 
-class DvfsBlocks(_Section):
+class DvfsBlocks(Section):
     """Paired blocks: the policy is on and off in random order, and the two are compared."""
 
     pairs: int = Field(8, ge=2, le=1000, description="how many pairs")
@@ -162,7 +154,11 @@ class DvfsBlocks(_Section):
     seed: int = Field(0, description="draws the order within the pairs")
 
 
-class Dvfs(_Section):
+def _again(names: Sequence[str]) -> str | None:
+    return next((name for n, name in enumerate(names) if name in names[:n]), None)
+
+
+class Dvfs(Section):
     """Steering of clocks and limits. Nothing is steered unless this says so and the actuator allows it."""
 
     mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="what the governor may do")
@@ -172,8 +168,20 @@ class Dvfs(_Section):
     groups: tuple[DvfsGroup, ...] = Field((), description="what is steered; nothing without")
     blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mode != "observe" and not self.groups:
+            raise ValueError(f"mode is {self.mode!r}, but groups names no device: nothing would be steered")
+        names = [group.name for group in self.groups]
+        if again := _again(names):
+            raise ValueError(f"two groups have the name {again!r}")
+        if again := _again([device for group in self.groups for device in group.devices]):
+            where = " and ".join(dict.fromkeys(g.name for g in self.groups if again in g.devices))
+            raise ValueError(f"device {again!r} stands twice in groups ({where}): one device has one group")
+        return self
 
-class Config(_Section):
+
+class Config(Section):
     """The whole file."""
 
     node: Node = Node()
@@ -226,6 +234,7 @@ def parse(raw: bytes, name: str = "configuration") -> Config:
 
 
 Model = TypeVar("Model", bound=BaseModel)
+_WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
 
 
 def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
@@ -246,53 +255,12 @@ def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
         return model()
     if not isinstance(data, dict):
         sections = ", ".join(f"'{key}:'" for key in list(model.model_fields)[1:3])
-        raise UsageError(f"{name} must be a mapping of sections such as {sections}, not a {type(data).__name__}")
+        raise UsageError(
+            f"{name} must be a mapping of sections such as {sections}, not {_WHAT.get(type(data), 'a single value')}"
+        )
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{name}: {_explain(error, model)}") from None
+        raise UsageError(f"{name}: {explain(error, model)}") from None
     except RecursionError:
         raise UsageError(f"{name}: nested too deeply") from None
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault in one line, and how many more there are."""
-    faults = error.errors(include_url=False, include_input=True)
-    first = faults[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _keys_beside(model, first["loc"])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        message = f"unknown key {key!r}; {hint}"
-    elif first["type"] == "missing":
-        message = f"key {key!r} is missing"
-    elif first["type"] == "value_error":  # a check of ours: the message says it all, and secrets stay out of it
-        message = f"key {key!r}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-    else:
-        message = f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}"
-    return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, int) and value.bit_length() > 256:
-        return "a huge number"
-    return repr(value)[:80] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-
-
-def _keys_beside(root: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    model: Any = root
-    for part in location[:-1]:
-        if isinstance(part, str) and part in getattr(model, "model_fields", {}):
-            model = _model_of(model.model_fields[part].annotation) or model
-    return sorted(getattr(model, "model_fields", {}))
-
-
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_of(inner)
-        if found is not None:
-            return found
-    return None

@@ -92,6 +92,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default if field.default is not PydanticUndefined else None
     if value is None or value == () or value == "":
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

@@ -1,7 +1,8 @@
 """The configuration of what the page shows: include and exclude lists of metric families and GPUs."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from energy_agent.config_section import Section
 from energy_agent.core.selection import Selection, checked_family, checked_gpu
 
 DETAILS = ("gpu_ecc_location_errors_total", "gpu_pcie_errors_total")
@@ -9,10 +10,8 @@ DETAILS = ("gpu_ecc_location_errors_total", "gpu_pcie_errors_total")
 _GPUS = "GPUs by the driver's index, UUID or glob"
 
 
-class Metrics(BaseModel):
+class Metrics(Section):
     """What `/metrics` shows. What is left out is still read and booked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     include: tuple[str, ...] = Field((), description="metric families to show, by name or glob; none: all")
     exclude: tuple[str, ...] = Field(DETAILS, description="metric families to leave out, by name or glob; wins over include")

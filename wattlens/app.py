@@ -18,6 +18,8 @@ from energy_agent.accounting import Accountant
 from energy_agent.agent import Agent
 from energy_agent.clock import clock_for
 from energy_agent.config import Config, Web
+from energy_agent.config_node import IN_THE_CLEAR
+from energy_agent.config_words import NAME
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.snapshot import Snapshot
@@ -163,6 +165,8 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     node = config.sources.node
     if options.simulate is not None and "sysfs" not in node.model_fields_set:
         node = node.model_copy(update={"sysfs": options.simulate / "sys"})
+    if node.redfish is not None and node.redfish.in_the_clear:
+        log.warning("sources.node.redfish: %s", IN_THE_CLEAR)
     meters = NodePoller(clock, node)
     accountant = Accountant(
         identity,
@@ -192,7 +196,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
 def node_name(config: Config) -> str:
     """The node's name: of the file, else $NODE_NAME, else the host name; raises UsageError."""
     name = config.node.name or os.environ.get("NODE_NAME") or socket.gethostname()
-    if not re.fullmatch(configuration.NAME, name) or name.endswith("\n"):
+    if not re.fullmatch(NAME, name) or name.endswith("\n"):
         origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"
         raise UsageError(f"{origin} {name[:80]!r} is no name of letters, digits, '.', '_' and '-', 63 at most; set node.name")
     return name

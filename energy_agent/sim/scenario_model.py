@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from energy_agent.config_section import checked_numbers
 from energy_agent.core.errors import UsageError
 from energy_agent.sim.boards import boards as known_boards
 from energy_agent.sim.faults import KINDS, check_fault
@@ -29,17 +30,21 @@ def unknown(what: str, value: str, known: Iterable[str]) -> str:
 
 
 class Part(BaseModel):
-    """A mapping of the file: an unknown key is an error that names the nearest one."""
+    """A mapping of the file: an unknown key is an error that names the nearest one; yes and no are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
+    def _keys(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            for key in data:
+            for key, value in data.items():
                 if key not in cls.model_fields:
                     raise ValueError(unknown("key", str(key), cls.model_fields))
+                try:  # not by a validator of fields: a discriminator may have none
+                    checked_numbers(cls, value, key)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from None
         return data
 
 

@@ -1,13 +1,14 @@
 """Every wrong configuration is one clear line that names the key or the file, and exit code 2 at the real command line."""
 
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
 
 import pytest
 
-from energy_agent import config
+from energy_agent import config, config_docs, config_words
 from energy_agent.core.errors import UsageError
 
 # What stands in the file -> what the line has to name.
@@ -29,11 +30,11 @@ WRONG = {
     "sources: {nvml: {gain_uncertainty_ratio: 0.6}}": ["gain_uncertainty_ratio", "0.5"],
     "sources: {nvml: {calibration: {GPU-x: -1}}}": ["calibration.GPU-x"],
     "sources: {nvml: {calibration: {GPU-x: .nan}}}": ["calibration.GPU-x"],
-    "node: {name: 'a/b'}": ["'node.name'", "'a/b'"],
+    "node: {name: 'a/b'}": ["'node.name'", "letters, digits", "'a/b'"],
     "node: {cluster: ''}": ["'node.cluster'"],
     "node: {cluster: '../../x'}": ["'node.cluster'"],
     "web: {listen: 9479}": ["'web.listen'"],
-    "web: {listen: ':9479'}": ["'web.listen'"],
+    "web: {listen: ':9479'}": ["'web.listen'", "ADDRESS:PORT"],
     "web: {listen: 'a:70000'}": ["'web.listen'"],
     "web: {listen: 'a:b'}": ["'web.listen'"],
     "ledger: {disk_budget_mib: 1}": ["'ledger.disk_budget_mib'", "16"],
@@ -52,7 +53,29 @@ WRONG = {
     "sampling: {}\nsampling: {}": ["'sampling' stands there twice", "line 2"],
     "1: 2": ["1"],
     "- sampling": ["must be a mapping", "list"],
-    "just text": ["must be a mapping", "str"],
+    "just text": ["must be a mapping", "not text"],
+    "sampling: {period_s: yes}": ["'sampling.period_s'", "a number is wanted", "true"],
+    "sampling: {health_period_s: off}": ["'sampling.health_period_s'", "a number is wanted", "false"],
+    "ledger: {keep_hours: true}": ["'ledger.keep_hours'", "a number is wanted"],
+    "holders: {period_s: on}": ["'holders.period_s'", "a number is wanted"],
+    "sources: {nvml: {calibration: {GPU-x: no}}}": ["calibration.GPU-x", "a number is wanted"],
+    "sources: {nvml: {gain_uncertainty_ratio: no}}": ["gain_uncertainty_ratio", "a number is wanted"],
+    "sources: {node: {psu: {max_power_w: yes}}}": ["'sources.node.psu.max_power_w'", "a number is wanted"],
+    "sources: {node: {psu: {supplies: yes}}}": ["'sources.node.psu.supplies'", "a number is wanted"],
+    "sources: {node: {ledger: redfish}}": ["'sources.node'", "ledger is 'redfish'", "no section 'redfish'"],
+    "sources: {node: {ledger: psu, psu: {scope: module}}}": ["'sources.node'", "'module'", "not the whole node"],
+    "sources: {node: {ipmi: {interface: lanplus}}}": ["'sources.node.ipmi'", "host, user_file, password_file missing"],
+    "sources: {node: {redfish: {url: 'https://bmc'}}}": ["'sources.node.redfish'", "user_file and password_file missing"],
+    "sources: {node: {redfish: {url: 'http://bmc', user_file: u, password_file: p}}}": [
+        "'sources.node.redfish'", "in the clear", "https://", "insecure: true",
+    ],
+    "sources: {node: {redfish: {url: 'ftp://bmc'}}}": ["'sources.node.redfish.url'", "https://HOST"],
+    "dvfs: {mode: enforce}": ["'dvfs'", "'enforce'", "groups names no device"],
+    "dvfs: {mode: shadow}": ["'dvfs'", "'shadow'", "groups names no device"],
+    "dvfs: {groups: [{name: a, devices: ['0']}, {name: b, devices: ['1', '0']}]}": ["device '0'", "(a and b)"],
+    "dvfs: {groups: [{name: a, devices: ['0', '0']}]}": ["device '0'", "twice"],
+    "dvfs: {groups: [{name: a, devices: ['0']}, {name: a, devices: ['1']}]}": ["two groups have the name 'a'"],
+    "dvfs: {groups: [{name: a, devices: [0]}]}": ["'dvfs.groups.0.devices.0'", "put it in quotes", "got 0"],
     "sampling: [": ["not valid YAML", "line 1"],
     "sampling:\n\tperiod_s: 1": ["not valid YAML", "line 2"],
     "sampling: {period_s: 'x": ["not valid YAML"],
@@ -82,6 +105,8 @@ def test_a_wrong_file_is_one_line_that_names_the_fault(tmp_path, text):
     assert str(path) in line
     for word in WRONG[text]:
         assert word in line
+    for ours in ("pattern", "NvmlSource", "Input", "instance of", "valid string", "^"):  # what only a programmer reads
+        assert ours not in line
     assert caught.value.exit_code == 2
 
 
@@ -103,6 +128,30 @@ def test_a_full_file_is_read(tmp_path):
     read = config.load(path)
     assert (read.node.name, read.sampling.period_s, read.sources.nvml.calibration) == ("gpu-17", 0.1, {"GPU-x": 0.01})
     assert read.tokens[0].server == "vllm"
+
+
+def test_a_password_may_go_in_the_clear_where_that_is_said_or_it_leaves_no_machine():
+    login = "user_file: u, password_file: p"
+    for redfish in (
+        f"url: 'http://bmc', insecure: true, {login}", f"url: 'http://127.0.0.1:8000', {login}",
+        f"url: 'http://[::1]', {login}", f"url: 'https://bmc', {login}", "url: 'http://bmc', auth: none",
+    ):  # fmt: skip
+        found = config.parse(f"sources: {{node: {{redfish: {{{redfish}}}}}}}".encode()).sources.node.redfish
+        assert found is not None
+        assert found.in_the_clear == found.insecure
+
+
+def test_every_pattern_of_the_model_has_words():
+    def patterns(model):
+        for field in model.model_fields.values():
+            yield from re.findall(r"pattern='([^']*)'", repr(field).replace("\\\\", "\\"))
+            inner = config_docs.model_of(field.annotation)
+            if inner is not None:
+                yield from patterns(inner)
+
+    found = set(patterns(config.Config))
+    assert found
+    assert found <= set(config_words.PATTERNS)
 
 
 def _binary(folder):

@@ -162,7 +162,8 @@ def test_only_what_is_read_at_start_needs_a_restart() -> None:
     old = parse(b"")
     assert needs_restart(old, parse(b"node: {name: a, procfs: /p}")) == ["node.name", "node.procfs"]
     assert needs_restart(old, parse(b"client: {socket: /run/c.sock}")) == ["client"]
-    hot = b"sampling: {period_s: 2}\nholders: {period_s: 9}\nledger: {segment_s: 60}\ndvfs: {mode: shadow}"
+    hot = b"sampling: {period_s: 2}\nholders: {period_s: 9}\nledger: {segment_s: 60}\n"
+    hot += b"dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}]}"
     assert needs_restart(old, parse(hot)) == []
 
 

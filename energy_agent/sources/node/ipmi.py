@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from energy_agent.config_node import Ipmi, NodeMeters
-from energy_agent.core.errors import UsageError
 from energy_agent.core.node_types import NodeMeterError, NodeReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.sources.node._source import NodeSource, believable_mw, read_secret
@@ -80,8 +79,7 @@ def parse(output: bytes, errors: bytes, code: int) -> int:
 def _command(ipmi: Ipmi, secret: str) -> list[str]:
     command = [str(ipmi.ipmitool), "-I", ipmi.interface]
     if ipmi.interface == "lanplus":
-        if ipmi.host is None:
-            raise UsageError("key 'sources.node.ipmi.host' is missing: lanplus needs the controller's address")
+        assert ipmi.host is not None  # the model asks for it
         user = read_secret(ipmi.user_file, "sources.node.ipmi.user_file")
         command += ["-H", ipmi.host, "-p", str(ipmi.port), "-U", user, "-f", str(Path(secret)), "-C", str(ipmi.cipher_suite)]
         command += ["-L", ipmi.privilege, "-R", "1", "-N", str(max(1, int(ipmi.timeout_s / 2)))]

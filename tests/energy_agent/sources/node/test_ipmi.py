@@ -3,7 +3,6 @@
 import pytest
 
 from energy_agent.config_node import Ipmi
-from energy_agent.core.errors import UsageError
 from energy_agent.core.node_types import NodeMeterError
 from energy_agent.sources.node.ipmi import _command, parse
 
@@ -40,8 +39,7 @@ def test_a_reason(output, errors, code, reason):
 def test_a_password_is_never_an_argument(tmp_path):
     user = tmp_path / "user"
     user.write_text("monitor\n")
-    command = _command(Ipmi(interface="lanplus", host="10.0.0.1", user_file=user), "/tmp/secret-file")
+    section = Ipmi(interface="lanplus", host="10.0.0.1", user_file=user, password_file=tmp_path / "password")
+    command = _command(section, "/tmp/secret-file")
     assert command[command.index("-f") + 1] == "/tmp/secret-file"
     assert "-P" not in command
-    with pytest.raises(UsageError, match="host"):
-        _command(Ipmi(interface="lanplus"), "x")

@@ -1,0 +1,56 @@
+"""What every section of a configuration has in common: no unknown key, nothing that changes, and no yes or no for a number."""
+
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+
+def no_bool(value: object) -> object:
+    """The value, unless it is a truth value, which would pass for 0 or 1: YAML reads yes, no, on and off as such.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(value, bool):
+        raise ValueError(
+            f"a number is wanted, not {'true' if value else 'false'} (YAML reads yes, no, on and off as true, false)"
+        )
+    return value
+
+
+Ratio = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=0.5)]
+
+
+class Section(BaseModel):
+    """A section of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        return checked_numbers(cls, value, info.field_name)
+
+
+def checked_numbers(model: type[BaseModel], value: Any, key: str | None) -> Any:
+    """The value of a key before it is read; a truth value where the key takes a number, or a list of them, is refused.
+
+    Raises:
+        ValueError: it is one, or the list has one.
+    """
+    annotation = model.model_fields[key].annotation if key is not None and key in model.model_fields else None
+    if is_number(annotation):
+        return no_bool(value)
+    if get_origin(annotation) is tuple and is_number(get_args(annotation)[0]) and isinstance(value, list | tuple):
+        return [no_bool(each) for each in value]
+    return value
+
+
+def is_number(annotation: Any) -> bool:
+    """Whether a key takes a number, or a number or nothing."""
+    if annotation in (int, float):
+        return True
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return is_number(inner[0])
+    return get_origin(annotation) not in (tuple, list, dict) and bool not in inner and any(map(is_number, inner))
