@@ -10,10 +10,15 @@ from pydantic import BaseModel
 
 import dvfs.policies
 import energy_agent.sources.tokens
+from dvfs import knees
+from dvfs.types import Policy
 from energy_agent import config as configuration
-from energy_agent.config import Config
+from energy_agent.config import Config, Web
+from energy_agent.config_node import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
+from energy_agent.sensor_file import tick_ns_by_board
+from energy_agent.web.access import Seen, read
 
 Warned = tuple[str, str]
 """A key, and what will not work."""
@@ -30,7 +35,10 @@ def check(path: Path) -> list[Warned]:
     """
     config = configuration.load(path)
     check_parts(config)
-    return [*_files(config, ""), *_listen(config), *_dvfs(config), *_tokens(config), *_privilege(config), *_driver(config)]
+    _check_sensors(config)
+    found = [*_files(config, ""), *_web(config.web)]
+    found += [*_listen(config), *_dvfs(config), *_tokens(config), *_meters(config), *_driver(config)]
+    return found
 
 
 def check_parts(config: Config) -> None:
@@ -42,6 +50,12 @@ def check_parts(config: Config) -> None:
     policies = plugin.names(dvfs.policies)
     if config.dvfs.policy not in policies:
         raise UsageError(f"key 'dvfs.policy': no policy {config.dvfs.policy!r}; known: {', '.join(policies)}")
+    if config.dvfs.groups:
+        policy: Policy = plugin.load(dvfs.policies, config.dvfs.policy)
+        try:
+            policy.configure(config.dvfs.options, knees.load())
+        except UsageError as error:
+            raise _of("dvfs.options", error) from None
 
 
 def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
@@ -55,6 +69,38 @@ def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
                 yield key, f"{value} is not there"
             elif not os.access(value, os.R_OK):
                 yield key, f"{value} is not readable by uid {os.geteuid()}"
+
+
+def _web(web: Web) -> Iterator[Warned]:
+    """The web-config file, its certificates and the token, read as the agent reads them at start.
+
+    Raises:
+        UsageError: one of them is wrong. One that is not there, or not for this user, is what this node lacks.
+    """
+    seen: Seen = {}
+    try:
+        terms = read(web, seen)
+    except UsageError as error:
+        key = "web.bearer_token_file" if web.bearer_token_file in seen else "web.config_file"
+        lacking = [file for file in seen if not os.access(file, os.R_OK)]
+        if not lacking:
+            raise _of(key, error) from None
+        if lacking[0] not in (web.config_file, web.bearer_token_file):  # those are told as files
+            yield key, str(error)
+        return
+    yield from (("web.config_file", note) for note in terms.notes)
+
+
+def _check_sensors(config: Config) -> None:
+    """Read the profile of the boards' sensors, where it is there; raises UsageError for one that is wrong."""
+    profile = config.sources.nvml.sensor_profile
+    if profile is not None and os.access(profile, os.R_OK):
+        tick_ns_by_board(profile)
+
+
+def _of(key: str, error: UsageError) -> UsageError:
+    """The error with the key that it is about, where it does not say so itself."""
+    return error if key in str(error) else UsageError(f"key '{key}': {error}")
 
 
 def _listen(config: Config) -> Iterator[Warned]:
@@ -99,14 +145,15 @@ def _tokens(config: Config) -> Iterator[Warned]:
         seen.add((source.workload, source.url))
 
 
-def _privilege(config: Config) -> Iterator[Warned]:
-    rapl = getattr(getattr(config.sources, "node", None), "rapl", None)
-    if rapl is None or not rapl.enabled:
-        return
-    root = getattr(config.sources, "node").sysfs / "class/powercap"  # noqa: B009 - the section may not be there
-    hidden = [p for p in root.glob("intel-rapl:*/energy_uj") if not os.access(p, os.R_OK)]
-    if hidden:
+def _meters(config: Config) -> Iterator[Warned]:
+    node = config.sources.node
+    hidden = [p for p in (node.sysfs / "class/powercap").glob("intel-rapl:*/energy_uj") if not os.access(p, os.R_OK)]
+    if node.rapl.enabled and hidden:
         yield "sources.node.rapl", f"{hidden[0]} is readable by root alone: no energy of processors and memory"
+    if node.redfish is not None and node.redfish.in_the_clear:
+        yield "sources.node.redfish.insecure", IN_THE_CLEAR
+    if node.redfish is not None and node.redfish.auth != "none" and not node.redfish.verify and not node.redfish.in_the_clear:
+        yield "sources.node.redfish.verify", "the password goes to whoever answers: nobody checks the service's certificate"
 
 
 def _driver(config: Config) -> Iterator[Warned]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config import Config, load
+from tests.certificates import Authority, hashed
 from wattlens.cli import main
 from wattlens.config_check import about_this_machine
 
@@ -42,6 +43,8 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     ("samplng: {}", "did you mean 'sampling'"), ("sampling: {period_s: 0}", "'sampling.period_s'"),
     ("dvfs: {policy: nosuch}", "'dvfs.policy'"),
     ("tokens: [{workload: a, url: 'http://x', server: nosuch}]", "'tokens.0.server'"),
+    ("dvfs: {groups: [{name: g, devices: ['0']}], options: {claen_s: 1}}", "'dvfs.options'"),
+    ("dvfs: {groups: [{name: g, devices: ['0']}], options: {clean_s: yes}}", "clean_s must be a number"),
     ("a: [", "line 1"),
 ])  # fmt: skip
 def test_a_wrong_file_is_one_line_and_exit_2(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +79,64 @@ def test_what_this_node_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "twice" in found["tokens.1"]
     assert "actuator" in found["dvfs.actuator"]
     assert "'b'" in found["dvfs.groups.0.workload"]
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    file = write(tmp_path / "agent.yaml", text)
+    assert main(["config", "check", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    certificate, key = authority.issue("a", "IP:127.0.0.1")
+    web = tmp_path / "web.yml"
+
+    def tls(cert: Path, secret: Path) -> str:
+        write(web, f"tls_server_config: {{cert_file: {cert}, key_file: {secret}}}\nbasic_auth_users: {{a: {hashed('a')}}}")
+        return f"web: {{config_file: {web}}}"
+
+    right = warned(tls(certificate, key), tmp_path, capsys)
+    assert not [name for name in right if name.startswith("web.")]
+    assert "cert_file" in refused(tls(certificate, other.issue("b", "IP:127.0.0.1")[1]), tmp_path, capsys)
+    assert "PEM" in refused(tls(write(tmp_path / "no.pem", "no certificate"), key), tmp_path, capsys)
+    write(web, "basic_auth_users: {a: plain}")
+    line = refused(f"web: {{config_file: {web}}}", tmp_path, capsys)
+    assert "'web.config_file'" in line
+    assert "no bcrypt hash" in line
+    assert "none.pem" in warned(tls(tmp_path / "none.pem", key), tmp_path, capsys)["web.config_file"]
+    assert "not there" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
+
+
+@pytest.mark.parametrize(("text", "mode", "said"), [
+    ("", 0o600, "is empty"), ("two words", 0o600, "no token"), ("0123456789abcdef", 0o644, "chmod o-r"),
+])  # fmt: skip
+def test_a_wrong_token_is_told(text: str, mode: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(f"web: {{bearer_token_file: {write(tmp_path / 'token', text, mode)}}}", tmp_path, capsys)
+    assert said in line
+    assert "web.bearer_token_file" in line
+
+
+def test_a_wrong_sensor_profile_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = write(tmp_path / "sensors.json", "{}")
+    assert "sensor_profile" in refused(f"sources: {{nvml: {{sensor_profile: {profile}}}}}", tmp_path, capsys)
+
+
+def test_a_password_that_others_may_read_or_take_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    login = f"user_file: {write(tmp_path / 'u', 'u')}, password_file: {write(tmp_path / 'p', 'p')}"
+    clear = warned(f"sources: {{node: {{redfish: {{url: 'http://bmc', insecure: true, {login}}}}}}}", tmp_path, capsys)
+    assert "in the clear" in clear["sources.node.redfish.insecure"]
+    blind = warned(f"sources: {{node: {{redfish: {{url: 'https://bmc', verify: false, {login}}}}}}}", tmp_path, capsys)
+    assert "nobody checks" in blind["sources.node.redfish.verify"]
 
 
 def test_the_defaults_lack_nothing_but_a_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
