@@ -73,8 +73,8 @@ class TokenDelta:
         waiting: requests that wait at the end of the stretch.
         ttft: times to first token.
         itl: times between two tokens.
-        restarted: an engine started again in between. What it did between the earlier reading and its end was never published, so
-            the counts are lower bounds.
+        restarted: an engine started again in between. What it did between the earlier reading and its end was never published,
+            so the counts are lower bounds.
     """
 
     start_ns: int
