@@ -33,9 +33,10 @@ COSTS_S = 10.0  # what we cost need not be known every second: knowing it costs 
 
 
 class Steer(Protocol):
-    """The governor, seen from here: a snapshot in; actions for the ledger and what to show out. Neither call waits long."""
+    """The governor, seen from here: a snapshot in; actions for the ledger and what to show out. No call waits long."""
 
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]: ...  # noqa: D102
+    def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
     def stop(self) -> list[Action]: ...  # noqa: D102
 
 
@@ -192,6 +193,7 @@ class Agent:
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
             *self.tokens.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
+            *(self.steer.health() if self.steer is not None else ()),
         )
         snapshot = self.accountant.snapshot(
             self.clock.utc_ns(),

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
-from energy_agent.core.types import Action
+from energy_agent.core.types import Action, SourceHealth
 from energy_agent.token_poller import TokenPoller
+from wattlens.steering_groups import Members, members
 
 log = logging.getLogger("wattlens.dvfs")
 
@@ -38,17 +40,34 @@ class Steering:
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []
         self._views: tuple[DvfsDevice, ...] = ()
+        self._reasons: dict[str, str] = {}  # of the agent's thread alone
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
         self._thread.start()
 
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]:
         """Hand over a snapshot; what came of the earlier ones."""
+        self._look(members(self._config.groups, snapshot))
         with self._fresh:
             self._snapshot = snapshot
             self._fresh.notify()
             actions, self._actions = self._actions, []
             return actions, self._views
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Whether each group can be steered, and why not; none before the first GPU is known."""
+        return tuple(SourceHealth(f"dvfs:{name}", not reason, "", reason) for name, reason in self._reasons.items())
+
+    def _look(self, found: Mapping[str, Members]) -> None:
+        """Remember why groups are not steered, and log each change once."""
+        for name, of in found.items():
+            if not of.devices and not of.reason:
+                continue
+            if of.reason and of.reason != self._reasons.get(name):
+                log.warning("group %s: %s", name, of.reason)
+            elif not of.reason and self._reasons.get(name):
+                log.info("group %s: ok", name)
+            self._reasons[name] = of.reason
 
     def stop(self, within_s: float = 2.0) -> list[Action]:
         """Release everything and end; what is not done in time the actuator does when the lease ends."""
@@ -84,11 +103,13 @@ class Steering:
 
     def _observe(self, snapshot: Snapshot) -> list[Observation]:
         observations = []
+        found = members(self._config.groups, snapshot)
         for group in self._config.groups:
-            now_ns = self._clock.boot_ns()
-            devices = tuple(_device(view, now_ns) for view in snapshot.devices if _of(view, group))
-            if len(devices) < len(group.devices):
+            of = found[group.name]
+            if of.reason or not of.devices:
                 continue  # a group is steered whole or not at all
+            now_ns = self._clock.boot_ns()
+            devices = tuple(_device(view, now_ns) for view in of.devices)
             observations.append(
                 Observation(
                     group.name,
@@ -143,10 +164,6 @@ def _governor(config: Dvfs, clock: Clock) -> Governor:
     schedule = tuple(blocks(plan.seed, plan.pairs, plan.seconds, plan.settle_s)) if plan is not None else ()
     options = policy.configure(config.options, knees.load())
     return Governor(GovernorConfig(mode, config.policy, options, schedule), policy, client, clock)
-
-
-def _of(view: DeviceView, group: DvfsGroup) -> bool:
-    return view.info.uuid in group.devices or str(view.info.index) in group.devices
 
 
 def _device(view: DeviceView, now_ns: int) -> DeviceObservation:

@@ -99,8 +99,13 @@ def test_steering_begins_and_ends_with_the_file(agent: AgentProcess, file: Path)
     eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"0"}, seconds=10)
     reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['1']}]}")
     eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"1"}, seconds=10)
+    reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['0', '99']}]}")
+    eventually(lambda: "no GPU '99'" in agent.page(), seconds=5)
+    assert {v for k, v in agent.series("wattlens_source_up").items() if ("source", "dvfs:g") in k} == {0}
+    assert "group g: not steered: this node has no GPU '99'" in agent.log
     reloaded(agent, file, "")
     eventually(lambda: not agent.series(modes), seconds=5)
+    eventually(lambda: "dvfs:g" not in agent.page(), seconds=5)
 
 
 def test_a_configmap_that_changes_is_read_without_a_signal(node: SimulatedNode, tmp_path: Path) -> None:

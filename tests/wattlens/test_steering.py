@@ -1,17 +1,19 @@
 """Steering: what policies see of the devices, and when the savings file is written."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from energy_agent.clock import RealClock
-from energy_agent.config import Dvfs
+from energy_agent.config import Dvfs, DvfsGroup
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method
+from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth
 from energy_agent.token_poller import TokenPoller
 from tests.support import eventually
 from wattlens.steering import Steering
+from wattlens.steering_groups import members
 
 
 class Rig:
@@ -87,3 +89,41 @@ def test_a_savings_file_that_cannot_be_written_does_not_end_the_steering(make_ri
     (tmp_path / "savings.json").rmdir()
     rig.give(rig.view(0), rig.view(1))
     eventually((tmp_path / "savings.json").is_file, 5)
+
+
+def groups(*devices: tuple[str, ...]) -> tuple[DvfsGroup, ...]:
+    return tuple(DvfsGroup(name=f"g{n}", devices=names) for n, names in enumerate(devices))
+
+
+@pytest.mark.parametrize(("devices", "reasons"), [
+    ((("0", "1"), ("GPU-2",)), ("", "")),
+    ((("0", "99"), ("1",)), ("no GPU '99'; there are 0, 1, 2", "")),
+    ((("GPU-77",),), ("no GPU 'GPU-77'",)),
+    ((("0",), ("GPU-0", "1")), ("", "GPU 0 is in group 'g0' already")),
+    ((("0", "GPU-0"),), ("GPU 0 is in it twice",)),
+    ((("7",),), ("GPU 7 has not answered yet",)),
+])  # fmt: skip
+def test_a_group_is_whole_or_says_why_not(make_rig: Callable[..., Rig], devices, reasons) -> None:
+    rig = make_rig()
+    views = tuple(rig.view(n) for n in range(3))
+    silent = SourceHealth("nvml", False, "index 7", "GPU_IS_LOST")
+    snapshot = Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, health=(silent,))
+    found = members(groups(*devices), snapshot)
+    for (name, of), reason in zip(found.items(), reasons, strict=True):
+        assert bool(of.reason) == bool(reason), name
+        assert reason in of.reason
+    assert {of.reason for of in members(groups(*devices), replace(snapshot, devices=())).values()} == {""}
+
+
+def test_a_group_of_a_gpu_that_is_not_there_is_named_once_and_in_health(
+    make_rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = make_rig()
+    for _ in range(3):
+        rig.steering(Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), (rig.view(0),)))
+    (health,) = rig.steering.health()
+    assert (health.source, health.up) == ("dvfs:job", False)
+    assert "no GPU '1'" in health.reason
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [f"group job: {health.reason}"]
+    rig.give(rig.view(0), rig.view(1))
+    assert [(h.up, h.reason) for h in rig.steering.health()] == [(True, "")]
