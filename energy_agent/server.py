@@ -75,7 +75,7 @@ class Server:
         requests_per_s: float = 300.0,
     ) -> None:
         """Nothing is opened before `start`."""
-        self._address, self.port, self._key = address, port, "web.probe_listen" if probes_only else "web.listen"
+        self._address, self.port, self._key = address, port, "web.probe_listen" if probes_only else "web.listen (or --listen)"
         self._pages = Pages(source, clock, stale_after_s, PROBES if probes_only else ALL)
         self._connections, self._request_s, self._idle_s = connections, request_s, idle_s
         self._share = max(1, connections // 2)

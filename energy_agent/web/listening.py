@@ -4,6 +4,7 @@ import errno
 import socket
 
 from energy_agent.core.errors import UsageError
+from energy_agent.web.holding import holder
 
 
 def listen(address: str, port: int, key: str) -> socket.socket:
@@ -28,7 +29,11 @@ def listen(address: str, port: int, key: str) -> socket.socket:
         listener.close()
         reason = error.strerror or str(error)
         todo = f"stop the program that holds it or set {key} to another address and port"
-        if error.errno == errno.EACCES:
+        if error.errno == errno.EADDRINUSE and (who := holder(port)):
+            todo = f"{who} listens there; stop it or set {key} to another address and port"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            todo = f"set {key} to an address of this machine, or 0.0.0.0 for all of them"
+        elif error.errno == errno.EACCES:
             todo = f"ports below 1024 are root's; set {key} to a higher one"
         raise UsageError(f"cannot listen on {where}: {reason}; {todo}") from None
     return listener

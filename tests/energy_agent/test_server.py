@@ -1,12 +1,14 @@
 """The web server against real sockets, and clients that are slow, silent, greedy or broken."""
 
 import http.client
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -207,7 +209,8 @@ def test_a_port_in_use_is_one_clear_line(stage: Stage) -> None:
         Server("127.0.0.1", stage.server.port, lambda: None, stage.clock).start()
     assert str(caught.value) == (
         f"cannot listen on 127.0.0.1:{stage.server.port}: Address already in use; "
-        "stop the program that holds it or set web.listen to another address and port"
+        f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()}) listens there; "
+        "stop it or set web.listen (or --listen) to another address and port"
     )
 
 

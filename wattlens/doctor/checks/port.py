@@ -5,6 +5,7 @@ import http.client
 import socket
 from collections.abc import Iterator
 
+from energy_agent.web.holding import holder
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 
@@ -41,8 +42,9 @@ def _taken(listen: str, address: str, port: int) -> Finding:
         connection.close()
     if b"attlens" in page:
         return Finding(Status.OK, "port", f"an agent already answers on {listen}")
-    fix = "end what listens there (ss -ltnp), or set web.listen to another port"
-    return Finding(Status.FAIL, "port", f"{listen} is taken by something else than an agent", fix, stops=True)
+    who = holder(port)
+    fix = f"end {who or 'what listens there (ss -ltnp)'}, or set web.listen to another port"
+    return Finding(Status.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True)
 
 
 SPEC = Check("the port of /metrics", "agent", _look)
