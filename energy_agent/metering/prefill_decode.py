@@ -148,7 +148,7 @@ def _difference(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
-    """Least squares by elimination on normal equations scaled to a unit diagonal; None where a column is empty or the others make it up."""
+    """Elimination on normal equations scaled to a unit diagonal; None where a column is empty or the others make it up."""
     n = len(right)
     scale = [sqrt(matrix[i][i]) if matrix[i][i] > 0 else 0.0 for i in range(n)]
     if not all(scale):
