@@ -13,9 +13,11 @@ from operator import attrgetter
 from typing import Any
 
 from energy_agent.core.health import HealthRecord, Reading
-from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
+from energy_agent.core.types import DeviceInfo, DeviceSample, MigUse, ProcessUse
 
-_PLAIN = tuple(f.name for f in fields(DeviceSample) if f.name not in {"xid_counts", "processes", "absent"})
+_PLAIN = tuple(f.name for f in fields(DeviceSample) if f.name not in {"xid_counts", "processes", "mig", "absent"})
+_process = attrgetter(*(f.name for f in fields(ProcessUse)))
+_mig = attrgetter(*(f.name for f in fields(MigUse)))
 _plain = attrgetter(*_PLAIN)
 """The values of a sample that are numbers or text, in the order of its fields; without names, since they go every second."""
 
@@ -82,12 +84,13 @@ def encode(message: Message) -> bytes:
 
 
 def _listed(sample: DeviceSample) -> tuple[Any, ...]:
-    """The plain values, then XIDs, processes and absences where there are any."""
-    if sample.xid_counts is None and sample.processes is None and not sample.absent:
+    """The plain values, then XIDs, processes, MIG devices and absences where there are any."""
+    if sample.xid_counts is None and sample.processes is None and sample.mig is None and not sample.absent:
         return _plain(sample)
     xid = None if sample.xid_counts is None else list(sample.xid_counts.items())
-    processes = None if sample.processes is None else [[p.pid, p.memory_b, p.sm_percent] for p in sample.processes]
-    return (*_plain(sample), xid, processes, sample.absent)
+    processes = None if sample.processes is None else list(map(_process, sample.processes))
+    mig = None if sample.mig is None else list(map(_mig, sample.mig))
+    return (*_plain(sample), xid, processes, mig, sample.absent)
 
 
 def _health_listed(record: HealthRecord) -> tuple[Any, ...]:
@@ -113,11 +116,12 @@ def decode(line: bytes) -> Message:
 def _sample(values: list[Any]) -> DeviceSample:
     if len(values) == len(_PLAIN):
         return DeviceSample(*values)
-    *plain, xid, processes, absent = values
+    *plain, xid, processes, mig, absent = values
     if len(plain) != len(_PLAIN) or not isinstance(absent, dict):
         raise TypeError("not the values of this version's sample")
     holders = None if processes is None else tuple(ProcessUse(*p) for p in processes)
-    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, absent)
+    devices = None if mig is None else tuple(MigUse(*m) for m in mig)
+    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, devices, absent)
     return DeviceSample(*plain, *rest)
 
 

@@ -67,11 +67,39 @@ class DeviceInfo:
 
 @record(frozen=True, slots=True)
 class ProcessUse:
-    """One process on a device, as NVML tells it. `sm_percent` is None where it was not measured."""
+    """One process on a device, as NVML tells it.
+
+    Args:
+        pid: as the driver sees it; 0 across pid namespaces.
+        memory_b: its device memory, None where that is not told.
+        sm_us: SM time in us that it used since processes were listed before; None where that was not measured.
+        mig: UUID of the MIG device that it is on, "" on a whole GPU or where that is not told.
+        listed: False for one that used the device since then and is on it no more.
+    """
 
     pid: int
     memory_b: int | None = None
-    sm_percent: int | None = None
+    sm_us: int | None = None
+    mig: str = ""
+    listed: bool = True
+
+
+@record(frozen=True, slots=True)
+class MigUse:
+    """A MIG device of a GPU, and how busy it was.
+
+    Args:
+        uuid: MIG-...
+        slices: compute slices that are its own, of `slices_total` that the GPU has.
+        sms: its multiprocessors.
+        active_ppm: mean share of its SMs that worked since processes were listed before; None where that was not measured.
+    """
+
+    uuid: str
+    slices: int
+    slices_total: int
+    sms: int
+    active_ppm: int | None = None
 
 
 @record(frozen=True, slots=True)
@@ -97,6 +125,7 @@ class DeviceSample:
     event_reasons: int | None = None  # clock-event bitmask
     xid_counts: Mapping[int, int] | None = None  # XID code -> events seen since the reader started
     processes: tuple[ProcessUse, ...] | None = None  # None: not asked this time
+    mig: tuple[MigUse, ...] | None = None  # the MIG devices, where processes were asked; None: MIG is off, or not asked
     absent: Mapping[str, str] = field(default_factory=dict)
 
 

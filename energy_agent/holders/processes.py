@@ -6,11 +6,11 @@ process that was seen before and is not there any more has ended.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from energy_agent.core.types import ProcessUse, State, WorkloadFacts
+from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.cgroup import MAX_NAME, membership
 from energy_agent.metering.attribute import Holding
 
@@ -27,11 +27,15 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class DeviceHolders:
-    """Who holds one device. `holding` is None when that is not known, and then `reason` says why."""
+    """Who holds one device. `holding` is None when that is not known, and then `reason` says why.
+
+    `departed` has the SM time since the last listing, in us, of workloads that hold the device no more.
+    """
 
     holding: Holding | None
     reason: State = State.STARTING
     processes: tuple[tuple[int, int], ...] = ()  # (pid, start time)
+    departed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -41,16 +45,30 @@ class ProcessHolders:
     procfs: Path
     _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
 
-    def resolve(self, processes: Iterable[ProcessUse], now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
-        """Holders of one device by its process list, and the facts of workloads seen for the first time."""
+    def resolve(
+        self, processes: Iterable[ProcessUse], now_ns: int, mig: Iterable[MigUse] = ()
+    ) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+        """Holders of one device by its process list, and the facts of workloads seen for the first time.
+
+        On a GPU in MIG mode, `mig` are its MIG devices: each has holders of its own, and a process that cannot be seen makes
+        unknown only who holds the one it is on.
+        """
         weights: dict[str, int] = {}
+        slices: dict[str, dict[str, int] | None] = {device.uuid: {} for device in mig}
         identities: list[tuple[int, int]] = []
         fresh: list[WorkloadFacts] = []
-        unknown = False
+        left: list[ProcessUse] = []
+        unknown = measured = False
         for process in processes:
+            measured = measured or process.sm_us is not None
+            if not process.listed:
+                left.append(process)
+                continue
             started = self.start_time(process.pid)
             if started is None:
-                unknown = unknown or not any(pid == process.pid for pid, _ in self._known)
+                if not any(pid == process.pid for pid, _ in self._known):
+                    unknown = unknown or process.mig not in slices
+                    slices |= {process.mig: None} if process.mig in slices else {}
                 continue
             identity = (process.pid, started)
             holder = self._known.get(identity)
@@ -59,10 +77,28 @@ class ProcessHolders:
                 self._known[identity] = holder
                 fresh.append(holder.facts)
             identities.append(identity)
-            weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_percent or 0)
+            weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_us or 0)
+            if slices:
+                of_slice = slices.get(process.mig, {})
+                unknown = unknown or process.mig not in slices  # which MIG device it is on was not told
+                if of_slice is not None:
+                    of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
         if unknown:
             return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities)), fresh
-        return DeviceHolders(Holding(weights), processes=tuple(identities)), fresh
+        departed = self._departed(left, weights)
+        return DeviceHolders(Holding(weights, measured, slices), processes=tuple(identities), departed=departed), fresh
+
+    def _departed(self, left: Iterable[ProcessUse], weights: dict[str, int]) -> dict[str, int]:
+        """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight."""
+        departed: dict[str, int] = {}
+        for process in left:
+            identity = max((known for known in self._known if known[0] == process.pid), default=None)
+            if identity is None:
+                continue  # it came and went between two listings: whose it was nobody saw
+            workload = self._known[identity].workload
+            into = weights if workload in weights else departed
+            into[workload] = into.get(workload, 0) + (process.sm_us or 0)
+        return departed
 
     def alive(self, identity: tuple[int, int]) -> bool:
         """Whether that very process still lives."""

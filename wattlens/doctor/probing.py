@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
+from energy_agent.core.types import DeviceInfo, DeviceSample, MigUse, ProcessUse
 from wattlens.doctor import child
 from wattlens.doctor.facts import DeviceAnswers, Probe, Trouble
 
@@ -39,10 +39,12 @@ def _answers(message: Mapping[str, Any]) -> DeviceAnswers:
     sample = dict(message["sample"])
     processes = sample.pop("processes")
     held = None if processes is None else tuple(ProcessUse(**p) for p in processes)
+    mig = sample.pop("mig", None)
+    parts = None if mig is None else tuple(MigUse(**m) for m in mig)
     return DeviceAnswers(
         message["index"],
         DeviceInfo(**message["info"]),
-        DeviceSample(processes=held, **sample),
+        DeviceSample(processes=held, mig=parts, **sample),
         message["persistence"],
         message["persistence_absent"],
         message["read_s"],

@@ -29,7 +29,7 @@ def test_processes_of_one_unit_are_one_workload(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
     proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
     holders = ProcessHolders(tmp_path)
-    found, facts = holders.resolve([ProcessUse(10, sm_percent=30), ProcessUse(11, sm_percent=12)], NOW)
+    found, facts = holders.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
     assert found.holding.weights == {"vllm": 42}
     assert found.processes == ((10, 100), (11, 100))
     assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
