@@ -20,6 +20,7 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from energy_agent.core.record import record
+from energy_agent.core.token_types import TokenDelta
 from energy_agent.core.types import Entry, State
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.metering.prefill_decode import Split, Window, split
@@ -31,27 +32,6 @@ STEADY_WINDOWS: Final = 6
 STEADY_RATIO: Final = 0.1
 _PENDING: Final = 120  # readings that wait, of one engine; the oldest go first
 _SPLIT_EVERY: Final = 6  # windows
-
-
-@record(frozen=True, slots=True)
-class Served:
-    """What one workload's engines did for one model over [start_ns, end_ns); None: the server does not count it.
-
-    Args:
-        computed: prompt tokens that were computed, those found in a cache left out.
-        running: requests that ran, at the end of the stretch.
-        restarted: the engine started again in it; its counts are a lower bound.
-    """
-
-    workload: str
-    model: str
-    start_ns: int
-    end_ns: int
-    computed: int | None
-    generated: int | None
-    steps: int | None = None
-    running: int | None = None
-    restarted: bool = False
 
 
 @record(frozen=True, slots=True)
@@ -127,13 +107,13 @@ class _Curve:
 
 
 @dataclass(slots=True)
-class _Model:
-    """One model of one workload."""
+class _Page:
+    """One model on one page of a workload."""
 
-    pending: deque[Served] = field(default_factory=lambda: deque(maxlen=_PENDING))
+    pending: deque[TokenDelta] = field(default_factory=lambda: deque(maxlen=_PENDING))
     batches: dict[str, BatchUse] = field(default_factory=dict)
     windows: deque[tuple[Window, float, float]] = field(default_factory=lambda: deque(maxlen=KEPT_WINDOWS))  # .., s, running
-    part: list[tuple[Served, int, int]] = field(default_factory=list)  # of the window that is open: .., uJ, idle ns
+    part: list[tuple[TokenDelta, int, int]] = field(default_factory=list)  # of the window that is open: .., uJ, idle ns
     fresh: int = 0
     split: Split = field(default_factory=lambda: split(()))
 
@@ -141,7 +121,7 @@ class _Model:
 @dataclass(slots=True)
 class _Workload:
     curves: dict[str, _Curve] = field(default_factory=dict)
-    models: dict[str, _Model] = field(default_factory=dict)
+    pages: dict[tuple[str, str], _Page] = field(default_factory=dict)
 
 
 class EnergyPerToken:
@@ -151,11 +131,16 @@ class EnergyPerToken:
         """Nothing is known yet."""
         self._workloads: dict[str, _Workload] = {}
 
-    def served(self, rows: Iterable[Served]) -> None:
-        """Take readings, in order of time for each workload and model."""
+    def served(self, rows: Iterable[TokenDelta]) -> None:
+        """Take what pages told, in order of time for each of them.
+
+        Only of engines whose counters move with every step, and that are no part of a group, whose other devices may be on other
+        nodes.
+        """
         for row in rows:
-            workload = self._workloads.setdefault(row.workload, _Workload())
-            workload.models.setdefault(row.model, _Model()).pending.append(row)
+            if row.live and row.group in ("", row.workload):
+                workload = self._workloads.setdefault(row.workload, _Workload())
+                workload.pages.setdefault((row.model, row.source), _Page()).pending.append(row)
 
     def booked(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
         """Take what was booked to GPUs, and by device the share of the last period in which a kernel ran, where it is known."""
@@ -167,10 +152,10 @@ class EnergyPerToken:
     def settle(self, now_ns: int) -> None:
         """Join what can be joined by now."""
         for workload in self._workloads.values():
-            for model in workload.models.values():
-                while model.pending and _known(workload, model.pending[0].end_ns, now_ns):
-                    self._join(workload, model, model.pending.popleft())
-            oldest = min((m.pending[0].start_ns for m in workload.models.values() if m.pending), default=now_ns - PATIENCE_NS)
+            for page in workload.pages.values():
+                while page.pending and _known(workload, page.pending[0].end_ns, now_ns):
+                    self._join(workload, page, page.pending.popleft())
+            oldest = min((p.pending[0].start_ns for p in workload.pages.values() if p.pending), default=now_ns - PATIENCE_NS)
             for curve in workload.curves.values():
                 curve.forget(oldest)
 
@@ -180,46 +165,46 @@ class EnergyPerToken:
         self._workloads = {name: workload for name, workload in self._workloads.items() if name in kept}
 
     def views(self) -> tuple[Serving, ...]:
-        """What is known now. Of a workload that serves several models the energy of each is not: it is left out."""
+        """What is known now. Of a workload with several models or pages the energy of each is not: it is left out."""
         return tuple(
             Serving(name, model, dict(own.batches), _steady(own), own.split)
             for name, workload in sorted(self._workloads.items())
-            if len(workload.models) == 1 and workload.curves
-            for model, own in workload.models.items()
+            if len(workload.pages) == 1 and workload.curves
+            for (model, _), own in workload.pages.items()
         )
 
-    def _join(self, workload: _Workload, model: _Model, row: Served) -> None:
+    def _join(self, workload: _Workload, page: _Page, row: TokenDelta) -> None:
         ends = [[curve.at(t) for curve in workload.curves.values()] for t in (row.start_ns, row.end_ns)]
         energy_uj, idle_ns = (sum(b[i] for b in ends[1]) - sum(a[i] for a in ends[0]) for i in (0, 1))
-        if row.running is not None and row.generated is not None:
+        if row.running is not None and row.generation is not None:
             label = batch_label(row.running)
-            old = model.batches.get(label, BatchUse(0, 0, 0))
-            model.batches[label] = BatchUse(
-                old.energy_uj + energy_uj, old.computed + (row.computed or 0), old.generated + row.generated
+            old = page.batches.get(label, BatchUse(0, 0, 0))
+            page.batches[label] = BatchUse(
+                old.energy_uj + energy_uj, old.computed + (row.computed or 0), old.generated + row.generation
             )
-        if row.restarted or row.computed is None or row.generated is None:
-            model.part = []
+        if row.restarted or row.computed is None or row.generation is None:
+            page.part = []
             return
-        model.part.append((row, energy_uj, idle_ns))
-        first = model.part[0][0].start_ns
+        page.part.append((row, energy_uj, idle_ns))
+        first = page.part[0][0].start_ns
         if row.end_ns - first >= WINDOW_NS:
-            self._close(model, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
+            self._close(page, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
 
-    def _close(self, model: _Model, devices: int, seconds: float) -> None:
-        rows, model.part = model.part, []
+    def _close(self, page: _Page, devices: int, seconds: float) -> None:
+        rows, page.part = page.part, []
         steps = [row.steps for row, _, _ in rows]
         window = Window(
             sum(uj for _, uj, _ in rows) / UJ_PER_J,
             sum(row.computed or 0 for row, _, _ in rows),
-            sum(row.generated or 0 for row, _, _ in rows),
+            sum(row.generation or 0 for row, _, _ in rows),
             None if None in steps else sum(n for n in steps if n is not None),
             sum(idle for _, _, idle in rows) / NS_PER_S / devices,
         )
-        model.windows.append((window, seconds, fmean(row.running or 0 for row, _, _ in rows)))
-        model.fresh += 1
-        if model.fresh >= _SPLIT_EVERY:
-            model.fresh = 0
-            model.split = split([w for w, _, _ in model.windows])
+        page.windows.append((window, seconds, fmean(row.running or 0 for row, _, _ in rows)))
+        page.fresh += 1
+        if page.fresh >= _SPLIT_EVERY:
+            page.fresh = 0
+            page.split = split([w for w, _, _ in page.windows])
 
 
 def _known(workload: _Workload, t_ns: int, now_ns: int) -> bool:
@@ -228,9 +213,9 @@ def _known(workload: _Workload, t_ns: int, now_ns: int) -> bool:
     return bool(workload.curves) and all(curve.at_ns[-1] >= t_ns for curve in workload.curves.values())
 
 
-def _steady(model: _Model) -> bool | None:
+def _steady(page: _Page) -> bool | None:
     """Whether power, answers and running requests stayed alike over the last minute."""
-    last = list(model.windows)[-STEADY_WINDOWS:]
+    last = list(page.windows)[-STEADY_WINDOWS:]
     if len(last) < STEADY_WINDOWS:
         return None
     rates = ([w.energy_j / s for w, s, _ in last], [w.generated / s for w, s, _ in last], [r for _, _, r in last])

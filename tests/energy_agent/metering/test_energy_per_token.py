@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_agent.core.token_types import TokenDelta
 from energy_agent.core.types import Entry, Method, State
-from energy_agent.metering.energy_per_token import PATIENCE_NS, EnergyPerToken, Served, batch_label
+from energy_agent.metering.energy_per_token import PATIENCE_NS, EnergyPerToken, batch_label
 
 S = 1_000_000_000
 BUSY = {"GPU-0": 1.0, "GPU-1": 1.0}
@@ -15,8 +16,13 @@ def _entry(start_ns: int, end_ns: int, uj: int, device: str = "GPU-0", state: St
     return Entry(start_ns, end_ns, device, "chat", state, Method.COUNTER, uj, 0, end_ns - start_ns)
 
 
-def _served(start_ns: int, end_ns: int, generated: int, running: int = 3, **more: int | bool | None) -> Served:
-    return Served("chat", "m", start_ns, end_ns, 10, generated, **{"steps": 5, "running": running, **more})  # type: ignore[arg-type]
+def _served(
+    start_ns: int, end_ns: int, generation: int, running: int = 3, restarted: bool = False, model: str = "m", group: str = ""
+) -> TokenDelta:
+    return TokenDelta(
+        start_ns, end_ns, "chat", group, model, "page", True, computed=10, generation=generation, steps=5, running=running,
+        restarted=restarted,
+    )  # fmt: skip
 
 
 def _energy(joined: EnergyPerToken) -> int:
@@ -89,7 +95,15 @@ def test_energy_and_tokens_by_how_many_ran() -> None:
 
 def test_the_energy_of_a_model_among_several_is_not_known() -> None:
     joined = EnergyPerToken()
-    joined.served([_served(0, S, 10), Served("chat", "other", 0, S, 1, 1)])
+    joined.served([_served(0, S, 10), _served(0, S, 1, model="other")])
+    joined.booked([_entry(0, S, 100)], BUSY)
+    joined.settle(S)
+    assert joined.views() == ()
+
+
+def test_a_group_may_have_devices_elsewhere() -> None:
+    joined = EnergyPerToken()
+    joined.served([_served(0, S, 10, group="over-nodes")])
     joined.booked([_entry(0, S, 100)], BUSY)
     joined.settle(S)
     assert joined.views() == ()
@@ -116,7 +130,7 @@ def test_a_window_with_a_restart_in_it_is_left_out_of_the_split() -> None:
             joined.served([_served(k * S, (k + 1) * S, 5, restarted=k == restart_at)])
             joined.booked([_entry(k * S, (k + 1) * S, 100)], BUSY)
         joined.settle(40 * S)
-        return len(joined._workloads["chat"].models["m"].windows)
+        return len(joined._workloads["chat"].pages["m", "page"].windows)
 
     assert windows(None) == 4
     assert windows(15) == 3
