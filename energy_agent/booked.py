@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import is_gpu
-from energy_agent.core.snapshot import TokenCount, WorkloadEnergy
-from energy_agent.core.types import Entry, Gap, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
+from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.totals import Totals
 
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
@@ -36,6 +36,7 @@ class _Workload:
     energy_uj: dict[tuple[str, State, Method], int] = field(default_factory=dict)  # by device
     gpu_ns: dict[State, int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)  # by model and phase
+    steps: dict[str, int] = field(default_factory=dict)  # by phase
     namespace: str = ""
 
 
@@ -61,6 +62,8 @@ class Booked:
             booked._workload(workload).gpu_ns[state] = ns
         for (workload, model, phase), tokens in totals.tokens.items():
             booked._add_tokens(workload, model, phase, tokens)
+        for (workload, phase), steps in totals.steps.items():
+            booked._add_steps(workload, phase, steps)
         return booked
 
     def learn(self, fact: WorkloadFacts) -> None:
@@ -79,7 +82,7 @@ class Booked:
             held.energy_uj.setdefault((device, state, Method.COUNTER), 0)
             held.gpu_ns.setdefault(state, 0)
 
-    def add(self, entries: Iterable[Entry], gaps: Iterable[Gap], tokens: Iterable[Tokens]) -> None:
+    def add(self, entries: Iterable[Entry], gaps: Iterable[Gap], tokens: Iterable[Tokens], steps: Iterable[Steps] = ()) -> None:
         """Add what was committed."""
         for entry in entries:
             self._add(entry.device, entry.workload, entry.state, entry.method, entry.energy_uj)
@@ -90,6 +93,8 @@ class Booked:
             self.gap_uj[gap.device] = self.gap_uj.get(gap.device, 0) + gap.bound_uj
         for row in tokens:
             self._add_tokens(row.workload, row.model, row.phase, row.tokens)
+        for count in steps:
+            self._add_steps(count.workload, count.phase, count.steps)
 
     def energy(self, workloads: Iterable[str], devices: Collection[str]) -> Iterator[WorkloadEnergy]:
         """Energy of workloads on devices."""
@@ -110,6 +115,12 @@ class Booked:
                 for (model, phase), count in workload.tokens.items():
                     yield TokenCount(name, model, phase, count)
 
+    def steps(self, workloads: Iterable[str]) -> Iterator[StepCount]:
+        """Steps of workloads."""
+        for name in workloads:
+            for phase, count in self._workload(name).steps.items():
+                yield StepCount(name, phase, count)
+
     def _add(self, device: str, workload: str, state: State, method: Method, uj: int) -> None:
         of_device = self.devices.get(device)
         if of_device is None:
@@ -126,6 +137,10 @@ class Booked:
         self._serving[workload] = None
         counts = self._workload(workload).tokens
         counts[model, phase] = counts.get((model, phase), 0) + tokens
+
+    def _add_steps(self, workload: str, phase: str, steps: int) -> None:
+        counts = self._workload(workload).steps
+        counts[phase] = counts.get(phase, 0) + steps
 
     def _in_namespace(self, namespace: str, uj: int) -> None:
         if namespace:

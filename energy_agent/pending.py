@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from energy_agent.core.types import Action, Entry, Gap, Method, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, Entry, Gap, Method, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.rows import CELL_NS, DeviceFacts
 
 PENDING_MAX = 20_000
@@ -20,6 +20,7 @@ class Pending:
     actions: list[Action] = field(default_factory=list)
     facts: list[WorkloadFacts] = field(default_factory=list)
     devices: list[DeviceFacts] = field(default_factory=list)
+    steps: list[Steps] = field(default_factory=list)
     _last: dict[str, int] = field(default_factory=dict)  # device -> its last entry
 
     def add(self, entry: Entry) -> None:
@@ -38,6 +39,8 @@ class Pending:
         """Keep what waits bounded: True where the energy rows were too many and are gone, so that meters must step back."""
         if len(self.tokens) >= PENDING_MAX:
             self.tokens = _merged(self.tokens)
+        if len(self.steps) >= PENDING_MAX:
+            self.steps = _merged_steps(self.steps)
         if len(self.entries) < PENDING_MAX:
             return False
         self.entries, self.gaps, self._last = [], [], {}
@@ -81,4 +84,15 @@ def _merged(rows: Iterable[Tokens]) -> list[Tokens]:
                 tokens=old.tokens + row.tokens,
             )
         )
+    return list(merged.values())
+
+
+def _merged_steps(rows: Iterable[Steps]) -> list[Steps]:
+    """One row a workload and phase over the whole time."""
+    merged: dict[tuple[str, str], Steps] = {}
+    for row in rows:
+        old = merged.get((row.workload, row.phase), row)
+        count = row.steps if old is row else old.steps + row.steps
+        start_ns, end_ns = min(old.start_ns, row.start_ns), max(old.end_ns, row.end_ns)
+        merged[row.workload, row.phase] = replace(old, start_ns=start_ns, end_ns=end_ns, steps=count)
     return list(merged.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.types import Action, Method, State, WorkloadFacts
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.uncertainty import Run, follow
 from reports.period import Period
 
@@ -115,6 +115,8 @@ class Sums:
             if self.period.holds(row.t_ns):
                 key = (row.policy, row.action, row.outcome)
                 self.actions[key] = self.actions.get(key, 0) + 1
+        elif isinstance(row, StepRow):
+            return  # no section tells steps
         elif self.period.holds(row.cell_start_ns):
             (self if isinstance(row, TokenRow) or is_gpu(row.device) else self._around())._add_measured(row, node)
 

@@ -18,6 +18,7 @@ from energy_agent.core.snapshot import (
     MeterView,
     ProcessCost,
     Snapshot,
+    StepCount,
     TokenCount,
     WorkloadEnergy,
 )
@@ -94,6 +95,7 @@ class Player:
             workload_gpu_ns={("train", State.ACTIVE): step * 90_000_000 * chat, ("chat", State.ACTIVE): step * 80_000_000},
             namespace_uj={"research": step * STEP_UJ * chat, "serving": step * STEP_UJ},
             tokens=tuple(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
+            steps=(StepCount("train", "training", 2 * step), StepCount("train", "evaluation", step)),
             facts=(
                 WorkloadFacts("train", 0, "pod", {"namespace": "research", "pod": "train-0", "team": "science"}),
                 WorkloadFacts("chat", 0, "pod", {"namespace": "serving", "pod": "chat-0", "model": "llama-70b"}),

@@ -61,6 +61,15 @@ class TokenCount:
 
 
 @record(frozen=True, slots=True)
+class StepCount:
+    """Steps of one workload since it was first seen."""
+
+    workload: str
+    phase: str
+    steps: int
+
+
+@record(frozen=True, slots=True)
 class LedgerStats:
     """The journal and its segments."""
 
@@ -130,6 +139,8 @@ class Snapshot:
     workload_gpu_ns: Mapping[tuple[str, State], int] = field(default_factory=dict)
     namespace_uj: Mapping[str, int] = field(default_factory=dict)
     tokens: tuple[TokenCount, ...] = ()
+    steps: tuple[StepCount, ...] = ()
+    holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # device -> workloads that hold it now
     facts: tuple[WorkloadFacts, ...] = ()
     health: tuple[SourceHealth, ...] = ()
     device_health: tuple[HealthRecord, ...] = ()  # none that is older than two of its periods

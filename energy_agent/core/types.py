@@ -170,7 +170,7 @@ class Entry:
 
 @record(frozen=True, slots=True)
 class Tokens:
-    """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached or generation."""
+    """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached, generation or training."""
 
     start_ns: int
     end_ns: int
@@ -178,6 +178,20 @@ class Tokens:
     model: str
     phase: str
     tokens: int
+
+
+@record(frozen=True, slots=True)
+class Steps:
+    """Steps a training workload did over [start_ns, end_ns); `phase` is training, or what it waited for, such as evaluation.
+
+    A step of several ranks is one step.
+    """
+
+    start_ns: int
+    end_ns: int
+    workload: str
+    phase: str
+    steps: int
 
 
 @record(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.errors import JournalError
-from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger import cells, database
 from energy_agent.ledger.row_text import canonical
 from energy_agent.ledger.rows import (
@@ -25,6 +25,8 @@ from energy_agent.ledger.rows import (
     Row,
     Span,
     SpanKey,
+    StepKey,
+    StepRow,
     TokenKey,
     TokenRow,
 )
@@ -43,6 +45,7 @@ class Batch:
     facts: Sequence[WorkloadFacts] = ()
     devices: Sequence[DeviceFacts] = ()
     states: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[Steps] = ()
 
 
 @dataclass
@@ -58,18 +61,19 @@ class Book:
     devices: dict[tuple[str, int], DeviceFacts] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     totals: Tally = field(default_factory=Tally)
+    steps: dict[StepKey, StepRow] = field(default_factory=dict)
 
     def take(self, change: "Book") -> None:
         """Take over what `change` says, key by key."""
-        for name in ("cells", "spans", "gaps", "tokens", "actions", "workloads", "devices", "states"):
+        for name in ("cells", "spans", "gaps", "tokens", "steps", "actions", "workloads", "devices", "states"):
             getattr(self, name).update(getattr(change, name))
-        for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj"):
+        for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
             getattr(self.totals, name).update(getattr(change.totals, name))
 
     def largest(self) -> int:
         """The largest number in it, energy, time or tokens: how near int64 is."""
         t = self.totals
-        totals = (*t.energy.values(), *t.gpu_ns.values(), *t.tokens.values(), *t.gap_bound_uj.values())
+        totals = (*t.energy.values(), *t.gpu_ns.values(), *t.tokens.values(), *t.gap_bound_uj.values(), *t.steps.values())
         bounds = (row.run.bound_uj for part in (self.cells, self.spans) for row in part.values())
         return max([0, *totals, *bounds])  # a row's own energy, time and tokens are within the totals
 
@@ -86,6 +90,7 @@ class Book:
             self.spans.values(),
             self.gaps.values(),
             self.tokens.values(),
+            self.steps.values(),
             self.actions,
         )
         return [row for part in parts for row in part]
@@ -119,6 +124,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
         {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
         {device: state for device, state in states.items() if book.states.get(device) != state},
         totals,
+        cells.fold_steps(book.steps, [count for batch in batches for count in batch.steps]),
     )
 
 
@@ -132,9 +138,12 @@ def _add(tally: Tally, batch: Batch) -> None:
     for count in batch.tokens:
         _refuse_unsound(count, count.tokens)
         tally.add_tokens((count.workload, count.model, count.phase), count.tokens)
+    for steps in batch.steps:
+        _refuse_unsound(steps, steps.steps)
+        tally.add_steps((steps.workload, steps.phase), steps.steps)
 
 
-def _refuse_unsound(item: Entry | Gap | Tokens, amount: int) -> None:
+def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
     if not 0 <= item.start_ns <= item.end_ns or amount < 0:
         raise JournalError(f"refused to book {item!r}: it ends before it starts, or is negative")
 
@@ -153,6 +162,7 @@ def _plus(totals: Tally, added: Tally) -> Tally:
         {k: totals.gpu_ns.get(k, 0) + v for k, v in added.gpu_ns.items()},
         {k: totals.tokens.get(k, 0) + v for k, v in added.tokens.items()},
         {k: totals.gap_bound_uj.get(k, 0) + v for k, v in added.gap_bound_uj.items()},
+        {k: totals.steps.get(k, 0) + v for k, v in added.steps.items()},
     )
 
 
@@ -166,6 +176,7 @@ def write(connection: sqlite3.Connection, change: Book) -> None:
     database.put(connection, "span", [(*k, *_run(s.run)) for k, s in change.spans.items()])
     database.put(connection, "gap", [(*k, g.start_ns, g.end_ns, g.bound_uj) for k, g in change.gaps.items()])
     database.put(connection, "tokens", [(*k, t.start_ns, t.end_ns, t.tokens) for k, t in change.tokens.items()])
+    database.put(connection, "steps", [(*k, s.start_ns, s.end_ns, s.steps) for k, s in change.steps.items()])
     actions = [(a.t_ns, a.device, a.policy, a.action, a.setting, a.outcome, a.workload) for a in change.actions]
     database.put(connection, "action", actions)
     facts = [(f.workload, f.since_ns, f.kind, canonical(dict(f.labels))) for f in change.workloads.values()]
@@ -176,6 +187,7 @@ def write(connection: sqlite3.Connection, change: Book) -> None:
     database.put(connection, "energy_total", [(d, w, s.value, m.value, uj) for (d, w, s, m), uj in totals.energy.items()])
     database.put(connection, "gpu_total", [(w, s.value, ns) for (w, s), ns in totals.gpu_ns.items()])
     database.put(connection, "token_total", [(*k, n) for k, n in totals.tokens.items()])
+    database.put(connection, "step_total", [(*k, n) for k, n in totals.steps.items()])
     database.put(connection, "gap_total", list(totals.gap_bound_uj.items()))
 
 
@@ -202,6 +214,9 @@ def read(connection: sqlite3.Connection) -> Book:
     for values in rows(connection, "tokens"):
         count = TokenRow(*values)
         book.tokens[count.key] = count
+    for values in rows(connection, "steps"):
+        steps = StepRow(*values)
+        book.steps[steps.key] = steps
     for values in rows(connection, "action"):
         book.actions[Action(*values)] = None
     for workload, since, kind, labels in rows(connection, "workload_fact"):
@@ -213,6 +228,7 @@ def read(connection: sqlite3.Connection) -> Book:
     totals.energy.update({(d, w, State(s), Method(m)): uj for d, w, s, m, uj in rows(connection, "energy_total")})
     totals.gpu_ns.update({(w, State(s)): ns for w, s, ns in rows(connection, "gpu_total")})
     totals.tokens.update({(w, m, p): n for w, m, p, n in rows(connection, "token_total")})
+    totals.steps.update({(w, p): n for w, p, n in rows(connection, "step_total")})
     totals.gap_bound_uj.update(rows(connection, "gap_total"))
     return book
 

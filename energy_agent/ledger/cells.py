@@ -9,9 +9,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from energy_agent.core.record import record
-from energy_agent.core.types import Entry, Gap, Method, Tokens
+from energy_agent.core.types import Entry, Gap, Method, Steps, Tokens
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.rows import CELL_NS, PPM, Cell, CellKey, GapKey, GapRow, Span, SpanKey, TokenKey, TokenRow
+from energy_agent.ledger.rows import (
+    CELL_NS,
+    PPM,
+    Cell,
+    CellKey,
+    GapKey,
+    GapRow,
+    Span,
+    SpanKey,
+    StepKey,
+    StepRow,
+    TokenKey,
+    TokenRow,
+)
 from energy_agent.ledger.uncertainty import Run, follow
 
 # Between two readings of a counter the error at the shared reading is the same; integrated power has no such readings.
@@ -154,4 +167,18 @@ def fold_tokens(current: Mapping[TokenKey, TokenRow], tokens: Iterable[Tokens]) 
             row = changed.get(key) or current.get(key) or TokenRow(*key, start, end, 0)
             start, end = min(row.start_ns, start), max(row.end_ns, end)
             changed[key] = TokenRow(*key, start, end, row.tokens + number)
+    return changed
+
+
+def fold_steps(current: Mapping[StepKey, StepRow], steps: Iterable[Steps]) -> dict[StepKey, StepRow]:
+    """The step rows that counts change; a count over several cells is split by time."""
+    changed: dict[StepKey, StepRow] = {}
+    for count in steps:
+        parts = _parts(count.start_ns, count.end_ns)
+        numbers = split_integer(count.steps, [end - start for start, end in parts])
+        for (start, end), number in zip(parts, numbers, strict=True):
+            key = (_cell_of(start, end), count.workload, count.phase)
+            row = changed.get(key) or current.get(key) or StepRow(*key, start, end, 0)
+            start, end = min(row.start_ns, start), max(row.end_ns, end)
+            changed[key] = StepRow(*key, start, end, row.steps + number)
     return changed

@@ -12,7 +12,7 @@ from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.ledger import segments
-from energy_agent.ledger.rows import Cell, GapRow, Span, TokenRow
+from energy_agent.ledger.rows import Cell, GapRow, Span, StepRow, TokenRow
 from energy_agent.ledger.segments import Content
 from energy_agent.ledger.totals import Tally
 from energy_agent.ledger.view import JournalView
@@ -174,7 +174,7 @@ def strange_rows(content: Content) -> list[tuple[int, str]]:
     keys: set[tuple[object, ...]] = set()
     strange = []
     for line, row in enumerate(content.rows, 2):
-        if not isinstance(row, Cell | Span | GapRow | TokenRow):
+        if not isinstance(row, Cell | Span | GapRow | TokenRow | StepRow):
             continue
         key = (type(row), *row.key)
         if key in keys:
@@ -205,7 +205,7 @@ def _against(chain: Chain, journal: JournalView) -> None:
         return  # the sum of what is there says nothing
     _plus(total, chain.tally)
     total.add_rows(journal.book.open_rows())
-    for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj"):
+    for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
         summed, booked = getattr(total, name), getattr(journal.book.totals, name)
         for key in sorted(summed.keys() | booked.keys()):
             if summed.get(key, 0) != booked.get(key, 0):
@@ -221,5 +221,7 @@ def _plus(total: Tally, other: Tally) -> None:
         total.gpu_ns[held] = total.gpu_ns.get(held, 0) + ns
     for count, tokens in other.tokens.items():
         total.add_tokens(count, tokens)
+    for phase, steps in other.steps.items():
+        total.add_steps(phase, steps)
     for device, bound in other.gap_bound_uj.items():
         total.add_gap(device, bound)

@@ -21,7 +21,7 @@ from energy_agent.ledger import chain, segments
 from energy_agent.ledger.chain import Chain, Fault, Progress
 from energy_agent.ledger.parquet import Writer, columns_of, file_name, located_columns
 from energy_agent.ledger.reading import Located
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, TokenRow
+from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, StepRow, TokenRow
 from energy_agent.ledger.sites import Sites
 
 _DAY_NS: Final = 86_400 * NS_PER_S
@@ -146,7 +146,7 @@ def _by_site(content: segments.Content, start_ns: int, sites: Sites) -> dict[str
         t_ns = row.t_ns if isinstance(row, Action) else row.cell_start_ns
         if not start_ns <= t_ns < start_ns + _DAY_NS:
             continue
-        device = "" if isinstance(row, TokenRow) else row.device
+        device = "" if isinstance(row, TokenRow | StepRow) else row.device
         workload = "" if isinstance(row, GapRow) else row.workload
         site = sites.site_of(who.cluster, who.node, device, t_ns)
         by_site.setdefault(site, []).append(row)

@@ -15,7 +15,9 @@ from typing import Any, Final
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
+READS: Final = 2
+"""The oldest schema that is read as it is; `open_writable` brings older ones up to date."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
 PAGE_B: Final = 4096
 _MAGIC: Final = b"SQLite format 3\x00"
@@ -25,9 +27,17 @@ _RUN = """start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_uj INTEGER N
 
 _LOG = "CREATE TABLE log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;"
 
+_STEPS = """
+CREATE TABLE steps (cell_start_ns INTEGER, workload TEXT, phase TEXT, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
+  steps INTEGER NOT NULL, PRIMARY KEY (cell_start_ns, workload, phase)) STRICT, WITHOUT ROWID;
+CREATE TABLE step_total (workload TEXT, phase TEXT, steps INTEGER NOT NULL,
+  PRIMARY KEY (workload, phase)) STRICT, WITHOUT ROWID;
+"""
+
 DDL: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 {_LOG}
+{_STEPS}
 CREATE TABLE cell (cell_start_ns INTEGER, device TEXT, workload TEXT, state TEXT, method TEXT,
   energy_uj INTEGER NOT NULL, gpu_ns INTEGER NOT NULL, {_RUN},
   PRIMARY KEY (cell_start_ns, device, workload, state, method)) STRICT, WITHOUT ROWID;
@@ -57,6 +67,10 @@ CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 T
 """
 """`log` has the commits that are not folded into the other tables yet (ledger/log.py). `segment.body` is the compressed file:
 fixed in the transaction that takes the rows out, before any file is written."""
+
+_LATER: Final = ("steps", "step_total")  # not in every schema that is read
+_ADDED: Final = {2: _LOG, 3: _STEPS}
+"""Schema -> what it added to the one before."""
 
 
 def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Connection, bool, str]:
@@ -95,8 +109,8 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
-        if version == 1:  # before the log
-            connection.executescript(f"BEGIN; {_LOG} PRAGMA user_version={SCHEMA}; COMMIT;")
+        if version and (missing := "".join(ddl for since, ddl in _ADDED.items() if version < since)):
+            connection.executescript(f"BEGIN; {missing} PRAGMA user_version={SCHEMA}; COMMIT;")
         new = version == 0
         if new:
             script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
@@ -205,8 +219,8 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version != SCHEMA:
-            raise UsageError(f"{path}: journal schema {version}, this Wattlens reads {SCHEMA}")
+        if not READS <= version <= SCHEMA:
+            raise UsageError(f"{path}: journal schema {version}, this Wattlens reads {READS} to {SCHEMA}")
         connection.execute("BEGIN")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
@@ -244,5 +258,7 @@ def put(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ..
 
 
 def all_rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    """Every row of a table, by primary key; `table` is one of this module's names, never input."""
+    """Every row of a table, by primary key; none where an older schema has no such table. `table` is never input."""
+    if table in _LATER and not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
+        return []
     return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608

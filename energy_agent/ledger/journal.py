@@ -172,7 +172,7 @@ class Journal:
     def totals(self) -> Totals:
         """Everything booked since the journal began, as of the last commit."""
         t, counts = self._now().totals, self._counts
-        parts = (dict(t.energy), dict(t.gpu_ns), dict(t.tokens), dict(t.gap_bound_uj))
+        parts = (dict(t.energy), dict(t.gpu_ns), dict(t.tokens), dict(t.gap_bound_uj), dict(t.steps))
         return Totals(*parts, counts.entries_total, counts.commits_total)
 
     def _now(self) -> Book:

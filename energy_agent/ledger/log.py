@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from energy_agent.core.types import Action, Entry, Gap, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
 
 _entry = attrgetter(*Entry.__slots__)
 _gap = attrgetter(*Gap.__slots__)
 _tokens = attrgetter(*Tokens.__slots__)
+_steps = attrgetter(*Steps.__slots__)
 _action = attrgetter(*Action.__slots__)
 _device = attrgetter(*DeviceFacts.__slots__)
 # Not ASCII alone: a lone surrogate, which no format could store, must fail here, at the commit, and not when it is folded.
@@ -35,6 +36,7 @@ def encode(batch: Batch) -> str:
             [[f.workload, f.since_ns, f.kind, dict(f.labels)] for f in batch.facts],
             list(map(_device, batch.devices)),
             batch.states if isinstance(batch.states, dict) else dict(batch.states),
+            list(map(_steps, batch.steps)),
         ]
     )
 
@@ -46,7 +48,8 @@ def decode(text: str) -> Batch:
         ValueError, TypeError: it is none; the database is torn.
     """
     body: Any = json.loads(text)
-    entries, gaps, tokens, actions, facts, devices, states = body
+    entries, gaps, tokens, actions, facts, devices, states, *more = body
+    (steps,) = more or ([],)  # before schema 3 there were none
     return Batch(
         [
             Entry(start, end, device, workload, State(state), Method(method), *numbers)
@@ -58,6 +61,7 @@ def decode(text: str) -> Batch:
         [WorkloadFacts(*f) for f in facts],
         [DeviceFacts(*d) for d in devices],
         dict(states),
+        [Steps(*s) for s in steps],
     )
 
 
@@ -97,6 +101,10 @@ class Room:
             if count.tokens < 0 or not 0 <= count.start_ns <= count.end_ns:
                 return False
             grows, latest = grows + count.tokens, max(latest, count.end_ns)
+        for done in batch.steps:
+            if done.steps < 0 or not 0 <= done.start_ns <= done.end_ns:
+                return False
+            grows, latest = grows + done.steps, max(latest, done.end_ns)
         instants = [*(f.since_ns for f in batch.facts), *(d.since_ns for d in batch.devices), *(a.t_ns for a in batch.actions)]
         if self.largest + grows > INT64_MAX or max([latest, *instants]) > INT64_MAX:
             return False

@@ -20,6 +20,8 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     | {"start_ns": "int64", "end_ns": "int64", "bound_uj": "int64"},
     "tokens": {"cell_start_ns": "int64", "workload": "string", "model": "string", "phase": "string"}
     | {"start_ns": "int64", "end_ns": "int64", "tokens": "int64"},
+    "steps": {"cell_start_ns": "int64", "workload": "string", "phase": "string"}
+    | {"start_ns": "int64", "end_ns": "int64", "steps": "int64"},
     "action": {"t_ns": "int64", "device": "string", "workload": "string", "policy": "string", "action": "string"}
     | {"setting": "string", "outcome": "string"},
     "workload": {"workload": "string", "since_ns": "int64", "workload_kind": "string", "labels": "string"},

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.core.types import Action, Method, State, WorkloadFacts
-from energy_agent.ledger.rows import CELL_NS, INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows import CELL_NS, INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.uncertainty import SHARE_UNKNOWN, Run
 
 _TEXT_MAX: Final = 65_536
@@ -63,6 +63,16 @@ def to_json(row: Row) -> dict[str, Any]:
             "start_ns": row.start_ns,
             "end_ns": row.end_ns,
             "tokens": row.tokens,
+        }
+    if isinstance(row, StepRow):
+        return {
+            "kind": "steps",
+            "cell_start_ns": row.cell_start_ns,
+            "workload": row.workload,
+            "phase": row.phase,
+            "start_ns": row.start_ns,
+            "end_ns": row.end_ns,
+            "steps": row.steps,
         }
     if isinstance(row, Action):
         return {
@@ -196,6 +206,11 @@ def _tokens(take: _Fields) -> TokenRow:
     return TokenRow(take.cell_start(), workload, model, phase, start, end, take.count("tokens"))
 
 
+def _steps(take: _Fields) -> StepRow:
+    start, end = take.count("start_ns"), take.count("end_ns")
+    return StepRow(take.cell_start(), take.text("workload"), take.text("phase"), start, end, take.count("steps"))
+
+
 def _action(take: _Fields) -> Action:
     return Action(
         t_ns=take.count("t_ns"),
@@ -221,6 +236,7 @@ _READERS: Final[dict[str, Callable[[_Fields], Row]]] = {
     "span": _span,
     "gap": _gap,
     "tokens": _tokens,
+    "steps": _steps,
     "action": _action,
     "workload": _workload,
     "device": _device,

@@ -94,6 +94,26 @@ TokenKey = tuple[int, str, str, str]
 
 
 @record(frozen=True, slots=True)
+class StepRow:
+    """Steps of one (workload, phase) within a cell."""
+
+    cell_start_ns: int
+    workload: str
+    phase: str
+    start_ns: int
+    end_ns: int
+    steps: int
+
+    @property
+    def key(self) -> "StepKey":
+        """What is unique within a segment."""
+        return (self.cell_start_ns, self.workload, self.phase)
+
+
+StepKey = tuple[int, str, str]
+
+
+@record(frozen=True, slots=True)
 class DeviceFacts:
     """What an auditor must know of a device, effective from `since_ns`.
 
@@ -111,4 +131,4 @@ class DeviceFacts:
         return round(self.gain_uncertainty_ratio * PPM)
 
 
-Row = Cell | Span | GapRow | TokenRow | Action | WorkloadFacts | DeviceFacts
+Row = Cell | Span | GapRow | TokenRow | StepRow | Action | WorkloadFacts | DeviceFacts

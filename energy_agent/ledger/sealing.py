@@ -10,7 +10,7 @@ from energy_agent.core.errors import ChainError
 from energy_agent.core.types import Action, Identity, WorkloadFacts
 from energy_agent.ledger import segments
 from energy_agent.ledger.book import Book
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.segments import Header
 from energy_agent.ledger.totals import Tally
 
@@ -41,6 +41,8 @@ class Sealed:
                 where, key = "gap WHERE cell_start_ns=? AND device=? AND reason=?", row.key
             elif isinstance(row, TokenRow):
                 where, key = "tokens WHERE cell_start_ns=? AND workload=? AND model=? AND phase=?", row.key
+            elif isinstance(row, StepRow):
+                where, key = "steps WHERE cell_start_ns=? AND workload=? AND phase=?", row.key
             else:
                 continue  # facts stay
             connection.execute(f"DELETE FROM {where}", key)  # noqa: S608
@@ -58,6 +60,8 @@ class Sealed:
                 del book.gaps[row.key]
             elif isinstance(row, TokenRow):
                 del book.tokens[row.key]
+            elif isinstance(row, StepRow):
+                del book.steps[row.key]
 
 
 def _end_ns(row: Row) -> int:
@@ -65,7 +69,7 @@ def _end_ns(row: Row) -> int:
         return row.t_ns
     if isinstance(row, Cell | Span):
         return row.run.end_ns
-    return row.end_ns if isinstance(row, GapRow | TokenRow) else 0
+    return row.end_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
 
 
 def _start_ns(row: Row) -> int:
@@ -73,7 +77,7 @@ def _start_ns(row: Row) -> int:
         return row.t_ns
     if isinstance(row, Cell | Span):
         return row.run.start_ns
-    return row.start_ns if isinstance(row, GapRow | TokenRow) else 0
+    return row.start_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
 
 
 def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
@@ -104,7 +108,7 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
 
 
 def _workloads(rows: Iterable[Row]) -> set[str]:
-    return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | Action)}
+    return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | StepRow | Action)}
 
 
 def _devices(rows: Iterable[Row]) -> set[str]:

@@ -18,9 +18,10 @@ from typing import Final
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.ledger.files import Files, read_bounded
 from energy_agent.ledger.row_text import canonical, from_json, to_json
-from energy_agent.ledger.rows import Row
+from energy_agent.ledger.rows import Row, StepRow
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""2 has rows of steps; segments of schema 1 are read as they are."""
 FIRST_PREVIOUS: Final = "0" * 64
 SUFFIX: Final = ".jsonl.gz"
 _PEEK: Final = 65_536
@@ -148,6 +149,8 @@ def decode(data: bytes, where: str) -> Content:
             raise ChainError(f"{where}:{number}: alien row: {error}") from None
         if line <= before or canonical(to_json(row)) != line:
             raise ChainError(f"{where}:{number}: is corrupted (not canonical: order, repetition or spelling)")
+        if header.schema < 2 and isinstance(row, StepRow):
+            raise ChainError(f"{where}:{number}: alien row: schema {header.schema} has no steps")
         before = line
         rows.append(row)
     if len(rows) != header.rows:
@@ -168,7 +171,7 @@ def _header(line: str, where: str) -> Header:
     if set(value) != set(expected) or any(type(value[name]) is not kind for name, kind in expected.items()):
         raise ChainError(f"{where}:1: is corrupted (header fields)")
     header = Header(**value)
-    sane = header.schema == SCHEMA and header.sequence >= 0 and header.rows >= 0 and 0 <= header.from_ns <= header.to_ns
+    sane = 1 <= header.schema <= SCHEMA and header.sequence >= 0 and header.rows >= 0 and 0 <= header.from_ns <= header.to_ns
     if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:
         raise ChainError(f"{where}:1: is corrupted (header values)")
     return header

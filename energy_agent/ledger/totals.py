@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.core.types import Method, State
-from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, TokenRow
+from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, StepRow, TokenRow
 
 EnergyKey = tuple[str, str, State, Method]  # device, workload, state, method
 GpuKey = tuple[str, State]  # workload, state
 TokenTotalKey = tuple[str, str, str]  # workload, model, phase
+StepTotalKey = tuple[str, str]  # workload, phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Totals:
     gpu_ns: Mapping[GpuKey, int] = field(default_factory=dict)
     tokens: Mapping[TokenTotalKey, int] = field(default_factory=dict)
     gap_bound_uj: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[StepTotalKey, int] = field(default_factory=dict)
     entries: int = 0
     commits: int = 0
 
@@ -31,6 +33,7 @@ class Tally:
     gpu_ns: dict[GpuKey, int] = field(default_factory=dict)
     tokens: dict[TokenTotalKey, int] = field(default_factory=dict)
     gap_bound_uj: dict[str, int] = field(default_factory=dict)
+    steps: dict[StepTotalKey, int] = field(default_factory=dict)
 
     def add_energy(self, key: EnergyKey, energy_uj: int, gpu_ns: int) -> None:
         """Add a share of energy and the device time held with it."""
@@ -44,6 +47,10 @@ class Tally:
         """Add tokens."""
         self.tokens[key] = self.tokens.get(key, 0) + tokens
 
+    def add_steps(self, key: StepTotalKey, steps: int) -> None:
+        """Add steps."""
+        self.steps[key] = self.steps.get(key, 0) + steps
+
     def add_gap(self, device: str, bound_uj: int) -> None:
         """Add the bound of a gap."""
         self.gap_bound_uj[device] = self.gap_bound_uj.get(device, 0) + bound_uj
@@ -55,10 +62,12 @@ class Tally:
                 self.add_energy((row.device, row.workload, row.state, row.method), row.energy_uj, row.gpu_ns)
             elif isinstance(row, TokenRow):
                 self.add_tokens((row.workload, row.model, row.phase), row.tokens)
+            elif isinstance(row, StepRow):
+                self.add_steps((row.workload, row.phase), row.steps)
             elif isinstance(row, GapRow):
                 self.add_gap(row.device, row.bound_uj)
 
     def overflow(self) -> bool:
         """Whether a total no longer fits int64. A node of 16 GPUs at 1 kW needs 18 years for that; a broken meter does not."""
-        parts = (self.energy, self.gpu_ns, self.tokens, self.gap_bound_uj)
+        parts = (self.energy, self.gpu_ns, self.tokens, self.gap_bound_uj, self.steps)
         return any(value > INT64_MAX for part in parts for value in part.values())

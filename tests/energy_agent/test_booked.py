@@ -27,7 +27,7 @@ steps = st.lists(
 
 @given(steps)
 def test_sums_are_those_of_all_that_was_committed(sequence):
-    booked, book, latest, entries, tokens = Booked(), Book(), {}, [], []
+    booked, book, latest, entries, tokens, done = Booked(), Book(), {}, [], [], []
     for step in sequence:
         if isinstance(step, WorkloadFacts):
             booked.learn(step)
@@ -35,10 +35,11 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
         elif isinstance(step, tuple):
             booked.see(*step)
         else:
-            booked.add(step.entries, step.gaps, step.tokens)
+            booked.add(step.entries, step.gaps, step.tokens, step.steps)
             book.take(books.change_of(book, step))
             entries += step.entries
             tokens += step.tokens
+            done += step.steps
     by_device = Counter()
     by_workload, by_namespace, gpu_ns = Counter(), Counter(), Counter()
     for e in entries:
@@ -49,9 +50,8 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             namespace = latest[e.workload].labels.get("namespace") if e.workload in latest else None
             if namespace:
                 by_namespace[namespace] += e.energy_uj
-    again = Booked.of(
-        Totals(book.totals.energy, book.totals.gpu_ns, book.totals.tokens, book.totals.gap_bound_uj), latest.values()
-    )
+    t = book.totals
+    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), latest.values())
     for found in (booked, again):
         held = Counter()
         for device, own in found.devices.items():
@@ -64,6 +64,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
         assert +Counter(found.namespace_uj) == +by_namespace
         assert +Counter(found.gpu_ns(WORKLOADS)) == +gpu_ns
         assert sum(t.tokens for t in found.tokens({"w1", "w2"})) == sum(t.tokens for t in tokens)
+        assert sum(s.steps for s in found.steps({"w1", "w2"})) == sum(s.steps for s in done)
 
 
 def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():

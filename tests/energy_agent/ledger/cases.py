@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.journal import Batch, DeviceFacts, Journal
 
 T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
@@ -23,6 +23,7 @@ def second(i, devices=2, uj=500_000_000, workload="job"):
         devices=[DeviceFacts(f"GPU-{d}", "H100", 0.05, T0) for d in range(devices)],
         facts=[WorkloadFacts(workload, T0, "process", {"team": "red"})],
         states={f"GPU-{d}": f'{{"second":{i}}}' for d in range(devices)},
+        steps=[Steps(start, end, workload, "training", 3)],
     )
 
 
@@ -69,6 +70,14 @@ def tokens(draw):
     )
 
 
+@st.composite
+def steps(draw):
+    start = draw(instants)
+    end = start + draw(st.integers(0, 3_000 * S))
+    phase = draw(st.sampled_from(["training", "evaluation"]))
+    return Steps(start, end, draw(st.sampled_from(["w1", "w2"])), phase, draw(energies))
+
+
 actions = st.builds(
     Action, instants, names, st.just("static"), st.sampled_from(["set", "restore"]), st.just("{}"), st.just("ok"), st.just("w1")
 )
@@ -81,4 +90,5 @@ batches = st.builds(
     st.just([WorkloadFacts("w1", T0, "process", {"team": "é"})]),
     st.just([DeviceFacts("GPU-a", "H100", 0.05, T0), DeviceFacts("GPU-b", "H100", 0.03, T0)]),
     st.dictionaries(names, st.text(max_size=8).filter(lambda t: t.isprintable())),
+    st.lists(steps(), max_size=2),
 )

@@ -8,7 +8,7 @@ from energy_agent.core.types import Entry, Gap, Method, State, Tokens
 from energy_agent.ledger import cells
 from energy_agent.ledger.rows import CELL_NS
 from energy_agent.ledger.uncertainty import bound_of
-from tests.energy_agent.ledger.cases import T0, S, entries, gaps, tokens
+from tests.energy_agent.ledger.cases import T0, S, entries, gaps, steps, tokens
 
 
 def counter(start_s, end_s, uj, edge=50, workload="w", state=State.ACTIVE, gpu_share=1.0, method=Method.COUNTER):
@@ -47,10 +47,11 @@ def test_cells_sum_to_entries_in_any_order_and_any_batches(booked, split, order)
     assert time == held
 
 
-@given(st.lists(gaps(), max_size=6), st.lists(tokens(), max_size=6))
-def test_gap_bounds_and_tokens_are_split_without_loss(some_gaps, counts):
+@given(st.lists(gaps(), max_size=6), st.lists(tokens(), max_size=6), st.lists(steps(), max_size=6))
+def test_gap_bounds_tokens_and_steps_are_split_without_loss(some_gaps, counts, done):
     assert sum(g.bound_uj for g in cells.fold_gaps({}, some_gaps).values()) == sum(g.bound_uj for g in some_gaps)
     assert sum(t.tokens for t in cells.fold_tokens({}, counts).values()) == sum(t.tokens for t in counts)
+    assert sum(s.steps for s in cells.fold_steps({}, done).values()) == sum(s.steps for s in done)
 
 
 def test_an_entry_over_two_cells_is_cut_in_proportion_to_time():

@@ -75,7 +75,7 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
     folder = tmp_path_factory.mktemp("ledger")
     path = folder / "journal.db"
     journal = Journal.open(path, IDENTITY)
-    energy = bound = tokens = 0
+    energy = bound = tokens = steps = 0
     try:
         for step in sequence:
             if step == "seal":
@@ -95,12 +95,14 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
                 energy += sum(e.energy_uj for e in step.entries)
                 bound += sum(g.bound_uj for g in step.gaps)
                 tokens += sum(t.tokens for t in step.tokens)
+                steps += sum(s.steps for s in step.steps)
         totals = journal.totals()
     finally:
         journal.close()
     assert sum(totals.energy.values()) == energy
     assert sum(totals.gap_bound_uj.values()) == bound
     assert sum(totals.tokens.values()) == tokens
+    assert sum(totals.steps.values()) == steps
     files = [folder / "segments"] if (folder / "segments").exists() else []
     report = chain.verify(files, read_journal(path))
     assert report.faults == ()

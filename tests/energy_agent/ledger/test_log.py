@@ -1,6 +1,7 @@
 """The journal's log: nothing of a commit depends on when it is folded into cells and totals."""
 
 import contextlib
+import json
 import sqlite3
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import JournalError
-from energy_agent.core.types import Entry, Gap, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger import book as books
 from energy_agent.ledger import chain, journal, log
 from energy_agent.ledger.book import Batch, Book
@@ -64,6 +65,8 @@ UNSOUND = [
     Batch([GOOD], gaps=[Gap("GPU-0", T0, T0 + S, -1, "lost")]),
     Batch([GOOD], tokens=[Tokens(T0 + S, T0, "job", "m", "prompt", 1)]),
     Batch([GOOD], tokens=[Tokens(T0, T0 + S, "job", "m", "prompt", -1)]),
+    Batch([GOOD], steps=[Steps(T0 + S, T0, "job", "training", 1)]),
+    Batch([GOOD], steps=[Steps(T0, T0 + S, "job", "training", -1)]),
 ]
 
 
@@ -147,12 +150,32 @@ def test_a_journal_from_before_the_log_is_read_on(tmp_path):
     filled(tmp_path, 3, seals=(1,)).close()
     filled(tmp_path, 0).close()  # folds
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
-        connection.executescript("DROP TABLE log; PRAGMA user_version=1;")
+        connection.executescript("DROP TABLE log; DROP TABLE steps; DROP TABLE step_total; PRAGMA user_version=1;")
     with contextlib.closing(filled(tmp_path, 0)) as again:
         assert not again.notice
         again.commit(second(3))
         assert sum(again.totals().energy.values()) == sum(2 * (500_000_000 + i) for i in range(4))
     assert read_journal(tmp_path / "journal.db").identity == IDENTITY
+
+
+def test_a_journal_from_before_steps_is_read_as_it_is_and_brought_up_to_date(tmp_path):
+    """As the release before left it: no tables of steps, commits in the log that have seven parts, none of them steps."""
+    with contextlib.closing(filled(tmp_path, 4, seals=(1,))) as writer:
+        assert sum(writer.totals().steps.values()) == 12
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        for number, text in connection.execute("SELECT sequence, batch FROM log").fetchall():
+            old = json.dumps(json.loads(text)[:7])
+            connection.execute("UPDATE log SET batch = ? WHERE sequence = ?", (old, number))
+        connection.executescript("DROP TABLE steps; DROP TABLE step_total; PRAGMA user_version=2;")
+    energy = sum(2 * (500_000_000 + i) for i in range(4))
+    assert sum(read_journal(tmp_path / "journal.db").book.totals.energy.values()) == energy
+    with contextlib.closing(filled(tmp_path, 0)) as again:
+        assert not again.notice
+        again.commit(second(4))
+        assert again.totals().steps == {("job", "training"): 3}
+        assert sum(again.totals().energy.values()) == energy + 2 * (500_000_000 + 4)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 @given(st.lists(batches, min_size=1, max_size=4))

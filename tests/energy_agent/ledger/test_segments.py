@@ -1,6 +1,7 @@
 import gzip
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.ledger import segments
 from energy_agent.ledger.book import Book, change_of
 from energy_agent.ledger.files import FailingFiles, RealFiles
+from energy_agent.ledger.rows import StepRow
 from energy_agent.ledger.sealing import take
 from tests.energy_agent.ledger.cases import IDENTITY, batches, second
 from tests.support import need_program
@@ -88,7 +90,7 @@ def damage(name, lines):
     elif name == "no header":
         head = rows[0]
     elif name == "newer schema":
-        head = head.replace('"schema":1', '"schema":99')
+        head = head.replace(f'"schema":{segments.SCHEMA}', '"schema":99')
     elif name == "previous no hash":
         head = head.replace("0" * 64, "0" * 63 + "g")
     elif name == "simulated as number":
@@ -197,3 +199,14 @@ def test_a_header_can_be_read_alone(tmp_path):
     path.write_bytes(b"no")
     with pytest.raises(ChainError):
         segments.peek(path)
+
+
+def test_a_segment_from_before_steps_is_read_as_it_is_and_can_hold_none():
+    new = segments.decode(text_of(sealed(second(0))), "x")
+    (steps,) = (row for row in new.rows if isinstance(row, StepRow))
+    assert (new.header.schema, steps.workload, steps.phase, steps.steps) == (2, "job", "training", 3)
+    rows = [row for row in new.rows if row is not steps]
+    old = segments.encode(replace(new.header, schema=1, rows=len(rows)), rows)
+    assert segments.encode(segments.decode(old, "x").header, segments.decode(old, "x").rows) == old
+    with pytest.raises(ChainError, match="schema 1 has no steps"):
+        segments.decode(segments.encode(replace(new.header, schema=1), new.rows), "x")
