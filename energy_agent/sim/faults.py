@@ -30,7 +30,8 @@ KINDS: Mapping[str, FaultKind] = {
         "energy counter and power stand still", value="0: the counter catches up when cleared, 1: that energy stays unseen"
     ),
     "ambient": FaultKind("the air at the inlet has another temperature", value="degrees Celsius"),
-    "mig": FaultKind("MIG mode is on", value="number of instances"),
+    "mig": FaultKind("MIG mode is on", value="number of instances, or a digit an instance: 321 has 3, 2 and 1 slices"),
+    "mps": FaultKind("processes run side by side, as clients of MPS", value="% of the SMs that each may use (0: all)"),
     "counter_reset": FaultKind("the energy counter starts again at zero", once=True),
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
     "ecc_corrected": FaultKind("ECC errors in device memory, corrected", value="how many (0: 1)", once=True),

@@ -27,6 +27,7 @@ FAULTS: Final = {
     "latency": 8, "ambient": 9, "timeout": 10, "reset_required": 11, "counter_reset": 12, "xid": 13, "driver_mismatch": 14,
     "unprivileged": 15, "driver_reload": 16, "nvlink_down": 17, "pcie_width": 18, "recovery_action": 19,
     "row_remap_failure": 20, "ecc_corrected": 21, "ecc_uncorrected": 22, "pcie_replay": 23, "nvlink_error": 24,
+    "mps": 25,
 }  # fmt: skip
 """Kinds of fault. `Plant.fault` says what each does."""
 
@@ -142,7 +143,9 @@ class Plant:
             not_supported, no_permission: the call answers so; `call` may be a field id, such as "186".
             unknown_error, timeout, reset_required: the call answers so.
             stuck_sensor: counter and power freeze. When cleared, the counter catches up (`value` 0) or goes on from there (1).
-            mig: MIG mode with `value` MIG devices; utilisation is not supported.
+            mig: MIG mode; utilisation is not supported. `value` up to 7: as many instances of one slice; above that a digit an
+                instance, its slices (1 to 4): 321 has 3, 2 and 1. The process in slot n is on instance n modulo their number.
+            mps: processes run side by side, each on at most `value` % of the SMs (0: 100), as clients of MPS.
             ambient: inlet temperature of `value` degrees C.
             counter_reset: once: the counter starts from 0.
             xid: once: XID `value` is queued for event sets.

@@ -124,10 +124,13 @@ EXPORT int64_t wl_remaining_ns(struct plant *plant, uint32_t gpu, int slot, int6
     double ns = 0.0;
     int active = 0;
     for (int i = 0; i < SLOTS; i++) active += v.state->slots[i].live && v.state->slots[i].count;
+    struct lanes lanes;
+    lanes_find(v.state, &v.gpu->board, &lanes);
+    double slowed = lanes.concurrent && lanes.lane[slot].share > 0.0 ? 1.0 / lanes.lane[slot].share : active;
     for (uint32_t i = 0; i < s->count && missing > 0; i++) {
         const struct segment *work = &s->queue[(s->head + i) % SEGMENTS];
         int64_t part = work->left_ns < missing ? work->left_ns : missing;
-        ns += (double)part / board_speed(&v.gpu->board, v.state->f_mhz, work->boundness) * active;
+        ns += (double)part / board_speed(&v.gpu->board, v.state->f_mhz, work->boundness) * slowed;
         missing -= part;
     }
     if (missing > 0) ns = -1.0; /* never submitted */

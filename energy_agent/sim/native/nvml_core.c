@@ -67,12 +67,6 @@ struct plant *node_plant(void) { return users ? node : NULL; }
 
 nvmlDevice_t node_handle(uint32_t gpu, int mig) { return &handles[gpu][mig + 1]; }
 
-int mig_count(const struct gpu_state *s) {
-    const struct fault *f = fault_find(s, FAULT_MIG, "");
-    if (!f) return -1;
-    return f->value < 0 ? 0 : f->value > MIG_MAX ? MIG_MAX : (int)f->value;
-}
-
 static nvmlReturn_t fault_code(const struct gpu_state *s, const char *name) {
     static const struct { enum fault_kind kind; nvmlReturn_t code; } codes[] = {
         {FAULT_LOST, NVML_GPU_IS_LOST}, {FAULT_UNKNOWN_ERROR, NVML_UNKNOWN}, {FAULT_TIMEOUT, NVML_TIMEOUT},

@@ -225,6 +225,15 @@ EXPORT nvmlReturn_t nvmlGpmSampleGet(nvmlDevice_t device, struct gpm_sample *sam
     return call_end(&c, NVML_SUCCESS);
 }
 
+/* Of one GPU instance: how long anything ran in it. What it asked of tensor cores and memory is not told apart. */
+EXPORT nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int instance, struct gpm_sample *sample) {
+    BEGIN(call_begin);
+    if (c.b->architecture < HOPPER || mig_count(c.s) < 0) return call_end(&c, NVML_NOT_SUPPORTED);
+    if (instance < 1 || (int)instance > mig_count(c.s)) return call_end(&c, NVML_INVALID_ARGUMENT);
+    *sample = (struct gpm_sample){c.s->t_ms, c.s->health.instance_busy_ns[instance - 1], 0.0, 0.0, 0};
+    return call_end(&c, NVML_SUCCESS);
+}
+
 EXPORT nvmlReturn_t nvmlGpmMetricsGet(struct gpm_get *get) {
     if (get->version != 1) return NVML_VERSION_MISMATCH;
     double ms = (double)(get->second->t_ms - get->first->t_ms);

@@ -71,8 +71,9 @@ EXPORT nvmlReturn_t nvmlDeviceGetHandleByIndex(unsigned int index, nvmlDevice_t 
     return nvmlDeviceGetHandleByIndex_v2(index, device);
 }
 
-static void mig_uuid(const struct board *b, int mig, char *out, size_t length) {
-    snprintf(out, length, "MIG-%.8s-%04x%s", b->uuid + 4, mig + 1, b->uuid + 4 + 13);
+/* Another size at the same place is another device. */
+static void mig_uuid(const struct board *b, int mig, int size, char *out, size_t length) {
+    snprintf(out, length, "MIG-%.8s-%04x%s", b->uuid + 4, (unsigned int)((size - 1) << 8 | (mig + 1)), b->uuid + 4 + 13);
 }
 
 EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
@@ -82,13 +83,15 @@ EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *de
     for (uint32_t i = 0; i < plant->header->gpu_count; i++) {
         const struct board *b = &plant_gpu(plant, i)->board;
         if (strcmp(uuid, b->uuid) == 0) return open_handle(i, device, "nvmlDeviceGetHandleByUUID");
-        for (int m = 0; m < MIG_MAX; m++) {
+        for (int place = 0; place < MIG_MAX * 4; place++) {
+            int m = place % MIG_MAX, size = place / MIG_MAX + 1;
             char text[96];
-            mig_uuid(b, m, text, sizeof text);
+            mig_uuid(b, m, size, text, sizeof text);
             if (strcmp(uuid, text) != 0) continue;
             struct call c;
             nvmlReturn_t code = call_begin_any(&c, node_handle(i, m), "nvmlDeviceGetHandleByUUID");
             if (code != NVML_SUCCESS) return code == NVML_INVALID_ARGUMENT ? NVML_NOT_FOUND : code;
+            if (mig_size(c.s, m) != size) return call_end(&c, NVML_NOT_FOUND);
             *device = node_handle(i, m);
             return call_end(&c, NVML_SUCCESS);
         }
@@ -127,14 +130,16 @@ EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index)
 EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int length) {
     BEGIN(call_begin_any);
     char text[160];
-    snprintf(text, sizeof text, c.mig < 0 ? "%s" : "%s MIG 1g.%.0fgb", c.b->name, c.b->memory_b / MIG_SLICES / (1 << 30));
+    int size = mig_size(c.s, c.mig);
+    if (c.mig < 0) snprintf(text, sizeof text, "%s", c.b->name);
+    else snprintf(text, sizeof text, "%s MIG %dg.%.0fgb", c.b->name, size, c.b->memory_b * (size == 3 ? 4 : size) / MIG_SLICES / (1 << 30));
     return call_end(&c, put_text(name, length, text));
 }
 
 EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned int length) {
     BEGIN(call_begin_any);
     char text[96];
-    if (c.mig >= 0) mig_uuid(c.b, c.mig, text, sizeof text);
+    if (c.mig >= 0) mig_uuid(c.b, c.mig, mig_size(c.s, c.mig), text, sizeof text);
     else snprintf(text, sizeof text, "%s", c.b->uuid);
     return call_end(&c, put_text(uuid, length, text));
 }
@@ -226,6 +231,22 @@ EXPORT nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t de
     BEGIN(call_begin_any);
     if (c.mig < 0) return call_end(&c, NVML_INVALID_ARGUMENT);
     *parent = node_handle(c.gpu, -1);
+    return call_end(&c, NVML_SUCCESS);
+}
+
+struct nvml_attributes {
+    unsigned int sms, copy_engines, decoders, encoders, jpegs, ofas, gpu_slices, compute_slices;
+    unsigned long long memory_mb;
+};
+
+/* SMs: those of the GPU in eight parts, as the maker leaves some out of every slice (14 of 108, 16 of 132). */
+EXPORT nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, struct nvml_attributes *a) {
+    BEGIN(call_begin_any);
+    if (c.mig < 0) return call_end(&c, NVML_NOT_SUPPORTED);
+    unsigned int size = (unsigned int)mig_size(c.s, c.mig);
+    unsigned int sms = (unsigned int)c.b->cores / (c.b->architecture == 7.0 && c.b->compute_minor == 0.0 ? 64 : 128);
+    unsigned long long memory_mb = (unsigned long long)(c.b->memory_b / MIG_SLICES) >> 20;
+    *a = (struct nvml_attributes){size * ((sms + 7) / 8), size, 0, 0, 0, 0, size, size, memory_mb * (size == 3 ? 4 : size)};
     return call_end(&c, NVML_SUCCESS);
 }
 

@@ -3,7 +3,7 @@
 
 static int belongs(const struct call *c, int index) {
     if (!c->s->slots[index].live) return 0;
-    return c->mig < 0 || index % mig_count(c->s) == c->mig;
+    return c->mig < 0 || mig_of(c->s, index) == c->mig;
 }
 
 static unsigned int count_processes(const struct call *c) {
@@ -29,7 +29,7 @@ static nvmlReturn_t list(nvmlDevice_t device, unsigned int *count, void *out, in
             ((struct nvml_process_v1 *)out)[at++] = (struct nvml_process_v1){(unsigned int)slot->pid, slot->memory_b};
             continue;
         }
-        unsigned int instance = instances > 0 ? (unsigned int)(i % instances) + 1 : NVML_NO_INSTANCE;
+        unsigned int instance = instances > 0 ? (unsigned int)mig_of(c.s, i) + 1 : NVML_NO_INSTANCE;
         ((struct nvml_process_v2 *)out)[at++] = (struct nvml_process_v2){
             (unsigned int)slot->pid, slot->memory_b, instance, instances > 0 ? 0 : NVML_NO_INSTANCE};
     }
@@ -69,7 +69,20 @@ EXPORT nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device
     return none(device, count, __func__);
 }
 
-/* Processes that used the GPU in the last sample period, if that ended after `since_us`. */
+/* SM use of a slot over the periods that ended after `since_us`, mean in 1/100 %. */
+static unsigned int use_since(const struct gpu_state *s, const struct slot *slot, unsigned long long since_us) {
+    unsigned int sum = 0, periods = 0;
+    for (int i = 0; i < USES; i++) {
+        if (!s->use_us[i] || (unsigned long long)s->use_us[i] <= since_us) continue;
+        sum += slot->uses[i];
+        periods++;
+    }
+    return periods ? (sum + periods / 2) / periods : 0;
+}
+
+/* Processes that used the GPU after `since_us`, those that ended meanwhile among them: one sample each, the mean since then as
+ * far back as the driver remembers.
+ */
 EXPORT nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, struct nvml_process_sample *out, unsigned int *count,
                                                     unsigned long long since_us) {
     if (!count) return NVML_INVALID_ARGUMENT;
@@ -80,10 +93,11 @@ EXPORT nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, struct 
     unsigned int n = 0, room = *count;
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *slot = &c.s->slots[i];
-        if (!slot->live || !slot->sm_percent || (unsigned long long)c.s->utilization_us <= since_us) continue;
+        unsigned int use = slot->pid ? use_since(c.s, slot, since_us) : 0;
+        if (!use) continue;
         if (out && n < room)
             out[n] = (struct nvml_process_sample){
-                (unsigned int)slot->pid, (unsigned long long)c.s->utilization_us, slot->sm_percent, slot->memory_percent, 0, 0};
+                (unsigned int)slot->pid, (unsigned long long)c.s->utilization_us, (use + 50) / 100, slot->memory_percent, 0, 0};
         n++;
     }
     *count = n;

@@ -140,10 +140,11 @@ EXPORT nvmlReturn_t nvmlDeviceGetDecoderUtilization(nvmlDevice_t device, unsigne
 static struct nvml_memory_v2 memory_now(const struct call *c) {
     struct nvml_memory_v2 m = {0, (unsigned long long)c->b->memory_b, 600ull << 20, 0, 0};
     int parts = c->mig < 0 ? 1 : MIG_MAX;
-    m.total /= (unsigned int)parts;
-    m.reserved /= (unsigned int)parts;
+    unsigned int size = c->mig < 0 ? 1 : (unsigned int)mig_size(c->s, c->mig);
+    m.total = m.total / (unsigned int)parts * size;
+    m.reserved = m.reserved / (unsigned int)parts * size;
     for (int i = 0; i < SLOTS; i++)
-        if (c->s->slots[i].live && (c->mig < 0 || i % mig_count(c->s) == c->mig)) m.used += c->s->slots[i].memory_b;
+        if (c->s->slots[i].live && (c->mig < 0 || mig_of(c->s, i) == c->mig)) m.used += c->s->slots[i].memory_b;
     if (m.used > m.total - m.reserved) m.used = m.total - m.reserved;
     m.free = m.total - m.reserved - m.used;
     return m;

@@ -63,6 +63,5 @@ nvmlReturn_t call_end(struct call *c, nvmlReturn_t code);
 struct plant *node_plant(void);
 nvmlDevice_t node_handle(uint32_t gpu, int mig);
 nvmlReturn_t health_field(const struct call *c, const struct nvml_field *f, long long *wide, long long *narrow);
-int mig_count(const struct gpu_state *s); /* MIG devices; -1 when MIG mode is off */
 
 #endif

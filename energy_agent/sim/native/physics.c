@@ -31,13 +31,15 @@ double board_speed(const struct board *b, double f_mhz, double boundness) {
 }
 
 struct load {
-    int active; /* slots with work; they share the GPU in time */
+    int active; /* slots with work; they share the GPU in time, or where lanes are concurrent its SMs */
     int held;
     double boundness, intensity; /* means over the active slots */
+    struct lanes lanes;
 };
 
-static struct load current_load(const struct gpu_state *s) {
-    struct load l = {0, 0, 0.0, 0.0};
+static struct load current_load(const struct gpu_state *s, const struct board *b) {
+    struct load l = {0};
+    lanes_find(s, b, &l.lanes);
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *slot = &s->slots[i];
         if (!slot->live) continue;
@@ -47,7 +49,10 @@ static struct load current_load(const struct gpu_state *s) {
         l.boundness += slot->queue[slot->head].boundness;
         l.intensity += slot->queue[slot->head].intensity;
     }
-    if (l.active) {
+    if (l.active && l.lanes.concurrent) {
+        l.boundness = l.lanes.boundness;
+        l.intensity = l.lanes.intensity;
+    } else if (l.active) {
         l.boundness /= l.active;
         l.intensity /= l.active;
     }
@@ -109,30 +114,50 @@ static void thermal_step(struct gpu_state *s, const struct board *b) {
         s->thermal_ceiling_mhz += step;
 }
 
+/* Work that a slot gets done, in ns a ms. */
+static int64_t rate_of(const struct gpu_state *s, const struct board *b, const struct load *l, int slot, double boundness) {
+    double whole = board_speed(b, s->f_mhz, boundness) * 1e6;
+    return (int64_t)(l->lanes.concurrent ? whole * l->lanes.lane[slot].share : whole / l->active);
+}
+
 /* The ms for which no piece of work ends; at least one. */
-static int64_t until_work_ends(const struct gpu_state *s, const struct board *b, int active) {
+static int64_t until_work_ends(const struct gpu_state *s, const struct board *b, const struct load *l) {
     int64_t least = INT64_MAX;
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *slot = &s->slots[i];
         if (!slot->live || !slot->count) continue;
         const struct segment *work = &slot->queue[slot->head];
-        int64_t rate = (int64_t)(board_speed(b, s->f_mhz, work->boundness) * 1e6 / active);
+        int64_t rate = rate_of(s, b, l, i, work->boundness);
         int64_t ms = work->left_ns / (rate > 0 ? rate : 1);
         if (ms < least) least = ms;
     }
     return least > 0 ? least : 1;
 }
 
-static void do_work(struct gpu_state *s, const struct board *b, int64_t ms, int active, int64_t true_nj) {
+/* SM time of a slot, and true energy, where work runs side by side. */
+static void run_beside(struct gpu_state *s, const struct board *b, int64_t ms, const struct lane *lane, struct slot *slot, int64_t true_nj) {
+    double static_nj = board_power(b, s->temperature_c, s->f_mhz, 0.0, 0.0) * 1e6 * (double)ms;
+    slot->busy_ns += (int64_t)((double)ms * 1e6 * lane->share);
+    slot->active_nj += (int64_t)(static_nj * lane->static_x + ((double)true_nj - static_nj) * lane->dynamic_x);
+    slot->period_sm_ms += (double)ms * lane->share;
+}
+
+static void do_work(struct gpu_state *s, const struct board *b, int64_t ms, const struct load *l, int64_t true_nj) {
     double bandwidth = bandwidth_ratio(b, s->f_mhz);
+    int active = l->active;
+    int busy[MIG_MAX] = {0};
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &s->slots[i];
         if (!slot->live || !slot->count) continue;
         double boundness = slot->queue[slot->head].boundness;
-        int64_t budget = (int64_t)(board_speed(b, s->f_mhz, boundness) * 1e6 / active) * ms;
-        slot->busy_ns += ms * 1000000 / active;
-        slot->active_nj += true_nj / active;
-        slot->period_sm_ms += (double)ms / active;
+        int64_t budget = rate_of(s, b, l, i, boundness) * ms;
+        if (l->lanes.concurrent) run_beside(s, b, ms, &l->lanes.lane[i], slot, true_nj);
+        else {
+            slot->busy_ns += ms * 1000000 / active;
+            slot->active_nj += true_nj / active;
+            slot->period_sm_ms += (double)ms / active;
+        }
+        if (mig_of(s, i) >= 0) busy[mig_of(s, i)] = 1;
         slot->period_memory_ms += (double)ms * boundness * bandwidth / active;
         s->period_memory_ms += (double)ms * boundness * bandwidth / active;
         double intensity = slot->queue[slot->head].intensity; /* at most 2, so a share of half of it is one */
@@ -150,6 +175,7 @@ static void do_work(struct gpu_state *s, const struct board *b, int64_t ms, int 
             }
         }
     }
+    for (int i = 0; i < MIG_MAX; i++) s->health.instance_busy_ns[i] += busy[i] * ms * 1000000;
     s->busy_ns += ms * 1000000;
     s->period_busy_ms += (double)ms;
     s->last_work_ms = s->t_ms + ms;
@@ -165,7 +191,7 @@ void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms
             s->limit_mw = s->next_limit_mw;
             s->settings_at_ms = -1;
         }
-        struct load l = current_load(s);
+        struct load l = current_load(s, b);
         int32_t wanted = wanted_clock(s, b, &l, &s->reasons);
         if (wanted != s->f_mhz && s->t_ms % CONTROL_MS == 0) regulate(s, b, wanted);
         s->power_w = power_now(s, b, &l, s->f_mhz);
@@ -174,7 +200,7 @@ void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms
         end = sooner(end, (s->t_ms / THERMAL_MS + 1) * THERMAL_MS);
         if (wanted != s->f_mhz) end = sooner(end, (s->t_ms / CONTROL_MS + 1) * CONTROL_MS);
         if (s->settings_at_ms >= 0) end = sooner(end, s->settings_at_ms);
-        if (l.active) end = sooner(end, s->t_ms + until_work_ends(s, b, l.active));
+        if (l.active) end = sooner(end, s->t_ms + until_work_ends(s, b, &l));
         else if (!l.held && s->t_ms < s->last_work_ms + (int64_t)b->idle_after_ms)
             end = sooner(end, s->last_work_ms + (int64_t)b->idle_after_ms);
 
@@ -185,7 +211,7 @@ void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms
         s->thermal_nj += true_nj;
         if (s->reasons & REASON_POWER_CAP) s->power_cap_ns += ms * 1000000;
         if (s->reasons & REASON_SW_THERMAL) s->thermal_ns += ms * 1000000;
-        if (l.active) do_work(s, b, ms, l.active, true_nj);
+        if (l.active) do_work(s, b, ms, &l, true_nj);
         sensor_collect(s, b, ms, true_nj, gain_nj);
         s->t_ms = end;
         if (s->t_ms % THERMAL_MS == 0) thermal_step(s, b);

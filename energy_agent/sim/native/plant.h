@@ -21,6 +21,7 @@
 #define XIDS 32     /* XID events kept for readers that come late */
 #define AVERAGES 10 /* sensor ticks in the 1 s average */
 #define MIG_MAX 7
+#define USES 72     /* utilisation periods that the driver remembers of each process */
 #define CALL_NAME 48
 #define HEADER_SIZE 4096
 
@@ -84,6 +85,7 @@ struct slot {
     uint32_t head, count;
     double period_sm_ms, period_memory_ms; /* in the current utilisation period */
     uint32_t sm_percent, memory_percent;   /* of the last one */
+    uint16_t uses[USES];                   /* SM use in the periods before, 1/100 %, in the order of gpu_state.use_us */
     struct segment queue[SEGMENTS];
 };
 
@@ -93,7 +95,8 @@ enum fault_kind {
     FAULT_COUNTER_RESET, FAULT_XID, /* happen once */
     FAULT_DRIVER_MISMATCH, FAULT_UNPRIVILEGED, FAULT_DRIVER_RELOAD, /* of the whole node; the last happens once */
     FAULT_NVLINK_DOWN, FAULT_PCIE_WIDTH, FAULT_RECOVERY_ACTION, FAULT_ROW_REMAP_FAILURE,
-    FAULT_ECC_CORRECTED, FAULT_ECC_UNCORRECTED, FAULT_PCIE_REPLAY, FAULT_NVLINK_ERROR /* happen once */
+    FAULT_ECC_CORRECTED, FAULT_ECC_UNCORRECTED, FAULT_PCIE_REPLAY, FAULT_NVLINK_ERROR, /* happen once */
+    FAULT_MPS
 };
 
 struct fault {
@@ -114,6 +117,7 @@ struct health {
     uint32_t retired[2], retire_pending;        /* pages, on boards before those */
     uint64_t pcie_replays, nvlink_errors;
     double tensor_ms, memory_ms; /* time weighted by what the work asked of the tensor cores and of the memory */
+    int64_t instance_busy_ns[MIG_MAX]; /* of each MIG instance */
 };
 
 struct gpu_state {
@@ -147,6 +151,8 @@ struct gpu_state {
     double period_busy_ms, period_memory_ms;
     uint32_t gpu_percent, memory_percent;
     int64_t utilization_us; /* UTC of the last utilisation sample */
+    int64_t use_us[USES];   /* ends of the last utilisation periods; 0: there was none */
+    uint32_t use_next;
     struct health health;
     /* events and faults */
     uint64_t xid_count;
@@ -195,6 +201,22 @@ double board_power(const struct board *b, double temperature_c, double f_mhz, do
 double board_speed(const struct board *b, double f_mhz, double boundness);
 void state_start(struct gpu_state *s, const struct board *b, uint64_t seed);
 void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms, int64_t base_utc_ns);
+
+/* concurrency.c: who runs where. A GPU in MIG mode has instances, each a share of the SMs; under MPS each process has one. */
+struct lane {
+    double share;    /* of the SMs that a slot's work has, over a ms; 0: it has none */
+    double static_x; /* share of the static power that is its own */
+    double dynamic_x; /* share of the rest */
+};
+struct lanes {
+    int concurrent; /* 0: time-sliced, and the rest is unset */
+    double used, boundness, intensity;
+    struct lane lane[SLOTS];
+};
+int mig_count(const struct gpu_state *s); /* MIG devices; -1 when MIG mode is off */
+int mig_size(const struct gpu_state *s, int instance); /* compute slices of one of them */
+int mig_of(const struct gpu_state *s, int slot); /* the instance that a process is on */
+void lanes_find(const struct gpu_state *s, const struct board *b, struct lanes *lanes);
 
 /* sensors.c */
 void sensor_start(struct gpu_state *s, const struct board *b);

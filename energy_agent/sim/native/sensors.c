@@ -85,13 +85,19 @@ static void end_period(struct gpu_state *s, const struct board *b, int64_t base_
     s->gpu_percent = percent(s->period_busy_ms, period);
     s->memory_percent = percent(s->period_memory_ms, period);
     s->period_busy_ms = s->period_memory_ms = 0.0;
+    s->use_us[s->use_next] = base_utc_ns / 1000 + s->t_ms * 1000;
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &s->slots[i];
-        if (!slot->live) continue;
+        if (slot->pid) slot->uses[s->use_next] = (uint16_t)(10000.0 * slot->period_sm_ms / period + 0.5);
+        if (!slot->live) {
+            slot->period_sm_ms = slot->period_memory_ms = 0.0;
+            continue;
+        }
         slot->sm_percent = percent(slot->period_sm_ms, period);
         slot->memory_percent = percent(slot->period_memory_ms, period);
         slot->period_sm_ms = slot->period_memory_ms = 0.0;
     }
+    s->use_next = (s->use_next + 1) % USES;
     s->utilization_us = base_utc_ns / 1000 + s->t_ms * 1000;
     s->period_at_ms = s->t_ms + (int64_t)period;
 }
