@@ -28,8 +28,9 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.types import DeviceSample
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.driver_epoch import driver_epoch_for
-from energy_agent.hw.nvml_abi import Nvml, NvmlError, XidEvents
+from energy_agent.hw.nvml_abi import NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
+from energy_agent.hw.nvml_sharing_abi import SharingNvml
 from energy_agent.reader_health import HealthVisits
 from energy_agent.reader_mark import Marker
 
@@ -41,13 +42,14 @@ class Reader:
 
     def __init__(
         self,
-        nvml: Nvml,
+        nvml: SharingNvml,
         clock: Clock,
         marker: Marker,
         excluded: dict[str, int],
         process_period_ns: int,
         *,
         xid_events: bool = True,
+        gpm: bool = False,
         driver_epoch: Callable[[], str] = str,
         health: HealthVisits | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class Reader:
         self._marker = marker
         self._excluded = excluded  # device -> index
         self._process_period_ns = process_period_ns
-        self._want_xids = xid_events
+        self._want_xids, self._gpm = xid_events, gpm
         self._driver = self._epoch = ""
         self._driver_epoch = driver_epoch
         self._health = health
@@ -113,10 +115,10 @@ class Reader:
                     reader.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
                 )
             except DeviceGone as lost:
-                self._readers.pop(index, None)
+                self._drop(index)
                 gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
             except NvmlError as error:
-                self._readers.pop(index, None)
+                self._drop(index)
                 gone.append(wire.Gone(self._name(index), error.name, error.call))
         messages: list[wire.Message] = [wire.Sweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
         if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
@@ -131,7 +133,7 @@ class Reader:
             return []
         records = self._health.visit(self._readers)
         for index in self._health.changed:
-            self._readers.pop(index, None)
+            self._drop(index)
         self._marker.clear()
         return [wire.Health(tuple(records))] if records else []
 
@@ -154,10 +156,16 @@ class Reader:
             handle = self._nvml.device_by_index(index)
             self._marker("GetUUID")
             self._uuids[index] = self._nvml.uuid(handle)
-            reader = DeviceReader(self._nvml, handle, self._clock, self._marker)
+            reader = DeviceReader(self._nvml, handle, self._clock, self._marker, self._nvml, gpm=self._gpm)
             self._readers[index] = reader
             self._opened = True
         return reader
+
+    def _drop(self, index: int) -> None:
+        """It is opened anew at the next sweep."""
+        reader = self._readers.pop(index, None)
+        if reader is not None:
+            reader.close()
 
     def _name(self, index: int) -> str:
         return self._uuids.get(index, f"index {index}")
@@ -237,6 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-xid-events", action="store_true")
     parser.add_argument("--health-period-ns", type=int, default=0, help="0: never")
     parser.add_argument("--health-group", action="append", default=[], metavar="GROUP")
+    parser.add_argument("--gpm", action="store_true", help="share MIG devices by their activity")
     parser.add_argument("--no-health", action="append", default=[], metavar="UUID")
     parser.add_argument("--mark-fd", type=int)
     parser.add_argument("--probe", metavar="DEVICE")
@@ -267,6 +276,7 @@ def main(argv: list[str] | None = None) -> int:
         excluded,
         args.process_period_ns,
         xid_events=not args.no_xid_events,
+        gpm=args.gpm,
         driver_epoch=lambda: driver_epoch_for(os.environ),
         health=health,
     )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from energy_agent import reader_wire as wire
+from energy_agent.core.health import GPM
 from energy_agent.reader_mark import MARK
 
 MAX_LINE_B = 1 << 20
@@ -61,6 +62,8 @@ class ReaderProcess:
                 command += ["--health-period-ns", str(options.health_period_ns)]
                 for flag, names in (("--health-group", options.health_groups), ("--no-health", sorted(without_health))):
                     command += [part for name in names for part in (flag, name)]
+            if GPM in options.health_groups:
+                command.append("--gpm")
             if not xid_events:
                 command.append("--no-xid-events")
             self._process = subprocess.Popen(

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import DeviceInfo, DeviceSample, ProcessUse
+from energy_agent.core.types import DeviceInfo, DeviceSample
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw import nvml_abi as abi
 from energy_agent.hw.nvml_abi import Nvml, NvmlError
+from energy_agent.hw.nvml_sharing_abi import SharingNvml
+from energy_agent.hw.nvml_use import UseReader
 
 GONE = frozenset({abi.GPU_IS_LOST, abi.RESET_REQUIRED, abi.GPU_NOT_FOUND, abi.INVALID_STATE, abi.UNINITIALIZED, abi.UNKNOWN})
 OFF = frozenset({abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND, 25, 26})
@@ -52,7 +54,10 @@ class _Off:
 class DeviceReader:
     """Reads one device through NVML, remembering what it does not support."""
 
-    def __init__(self, nvml: Nvml, handle: object, clock: Clock, mark: Mark) -> None:
+    def __init__(
+        self, nvml: Nvml, handle: object, clock: Clock, mark: Mark, sharing: SharingNvml | None = None, *, gpm: bool = False
+    ) -> None:
+        """`sharing` and `gpm`: whether MIG devices, and their activity, may be asked for."""
         self.uuid = nvml.uuid(handle)
         self._nvml = nvml
         self.handle = handle
@@ -60,7 +65,7 @@ class DeviceReader:
         self._mark = mark
         self._off: dict[str, _Off] = {}
         self._memory_at_list_b: int | None = None
-        self._utilization_since_us = 0
+        self._use = UseReader(nvml, sharing, clock, self._call, gpm=gpm)
         self.info = self._describe()
 
     def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
@@ -83,9 +88,13 @@ class DeviceReader:
             )
             values["xid_counts"] = xid_counts
             if list_processes or moved:
-                values["processes"] = self._processes(absent)
+                values["processes"], values["mig"] = self._use.read(absent, mig=self.info.mig_enabled)
                 self._memory_at_list_b = used
         return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, **values)
+
+    def close(self) -> None:
+        """Let go of what is held in the driver for this device."""
+        self._use.close()
 
     def _read_fields(self, ids: tuple[int, ...], values: dict[str, Any], absent: dict[str, str]) -> None:
         self._mark("GetFieldValues")
@@ -125,21 +134,6 @@ class DeviceReader:
         self._call("memory_used_b", "GetMemoryInfo", nvml.memory_b, pair, absent)
         if pair:
             values["memory_used_b"], values["memory_total_b"] = pair["memory_used_b"]
-
-    def _processes(self, absent: dict[str, str]) -> tuple[ProcessUse, ...] | None:
-        found: dict[str, Any] = {}
-        self._call("processes", "GetComputeRunningProcesses", self._nvml.compute_processes, found, absent)
-        if not found:
-            return None
-        processes: list[tuple[int, int | None]] = found["processes"]
-        sm: dict[int, int] = {}
-        if len(processes) > 1:
-            since, self._utilization_since_us = self._utilization_since_us, self._clock.utc_ns() // 1000
-            used: dict[str, Any] = {}
-            self._call("sm", "GetProcessUtilization", lambda h: self._nvml.process_utilization(h, since), used, {})
-            for u in used.get("sm", ()):
-                sm[u.pid] = max(sm.get(u.pid, 0), u.sm_percent)
-        return tuple(ProcessUse(pid, memory, sm.get(pid)) for pid, memory in processes)
 
     def _call(self, name: str, call: str, ask: Callable[[object], Any], values: dict[str, Any], absent: dict[str, str]) -> None:
         off = self._off.get(call) if self._off else None

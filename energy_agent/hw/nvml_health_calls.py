@@ -118,19 +118,20 @@ class HealthCalls:
         """
         if not int(self._call("nvmlGpmQueryDeviceSupport", device).isSupportedDevice):
             raise NvmlError(nvml_abi.NOT_SUPPORTED, "nvmlGpmQueryDeviceSupport")
-        return _Gpm(self._nvml, self._call, device)
+        return Gpm(self._nvml, self._call, device)
 
 
-class _Gpm:
-    """Two GPM samples in turn: what lies between the last two is the reading."""
+class Gpm:
+    """Two GPM samples in turn, of a GPU or of one of its GPU instances: what lies between the last two is the reading."""
 
-    def __init__(self, nvml: Any, call: Any, device: object) -> None:
-        self._nvml, self._call, self._device = nvml, call, device
+    def __init__(self, nvml: Any, call: Any, device: object, gpu_instance: int | None = None) -> None:
+        self._nvml, self._call = nvml, call
+        self._take = ("nvmlGpmSampleGet", device) if gpu_instance is None else ("nvmlGpmMigSampleGet", device, gpu_instance)
         self._samples: list[Any] = []
         try:
             for _ in range(2):
                 self._samples.append(call("nvmlGpmSampleAlloc"))
-            call("nvmlGpmSampleGet", device, self._samples[0])
+            call(*self._take, self._samples[0])
         except NvmlError:
             self.close()
             raise
@@ -138,7 +139,7 @@ class _Gpm:
     def read(self, ids: Sequence[int]) -> Mapping[int, float]:
         """Metrics since the last read or the start: percentages, and MiB/s of traffic; what is not supported is left out."""
         first, second = self._samples
-        self._call("nvmlGpmSampleGet", self._device, second)
+        self._call(*self._take, second)
         self._samples.reverse()
         get = self._nvml.c_nvmlGpmMetricsGet_t()
         get.version, get.numMetrics = self._nvml.NVML_GPM_METRICS_GET_VERSION, len(ids)

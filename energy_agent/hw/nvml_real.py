@@ -17,6 +17,7 @@ from energy_agent.hw import nvml_abi
 from energy_agent.hw.nvml_abi import FieldValue, NvmlError, Utilization, XidEvents
 from energy_agent.hw.nvml_frequent import FrequentCalls
 from energy_agent.hw.nvml_health_calls import HealthCalls
+from energy_agent.hw.nvml_sharing_calls import SharingCalls
 
 _ARCHITECTURES = {
     2: "Kepler",
@@ -35,8 +36,8 @@ _CLOCK_SM = 1
 _XID_EVENT = 0x8
 
 
-class RealNvml(FrequentCalls, HealthCalls):
-    """The calls of `Nvml` and `HealthNvml`. One object a process: pynvml keeps one library."""
+class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
+    """The calls of `Nvml`, `HealthNvml` and `SharingNvml`. One object a process: pynvml keeps one library."""
 
     def __init__(self, library: Path | None = None) -> None:
         """Load pynvml; `library` is a `libnvidia-ml.so.1` to use in place of the one that the loader finds.
@@ -180,13 +181,17 @@ class RealNvml(FrequentCalls, HealthCalls):
         return [(int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in answer]
 
     def process_utilization(self, device: object, since_us: int) -> list[Utilization]:
-        """Utilisation of each process sampled after `since_us`; empty where there is none."""
-        try:
-            answer = self._call("nvmlDeviceGetProcessUtilization", device, since_us)
-        except NvmlError as error:  # pynvml raises SUCCESS, and drivers say NOT_FOUND, for "nothing ran"
-            if error.code in (nvml_abi.SUCCESS, nvml_abi.NOT_FOUND):
-                return []
-            raise
+        """Utilisation of each process sampled after `since_us` (us, as the driver stamps); empty where there is none."""
+        for last in (False, True):
+            try:
+                answer = self._call("nvmlDeviceGetProcessUtilization", device, since_us)
+            except NvmlError as error:  # pynvml raises SUCCESS, and drivers say NOT_FOUND, for "nothing ran"
+                if error.code in (nvml_abi.SUCCESS, nvml_abi.NOT_FOUND):
+                    return []
+                if error.code == nvml_abi.INSUFFICIENT_SIZE and not last:
+                    continue  # a process came between pynvml's two calls
+                raise
+            break
         return [Utilization(int(p.pid), int(p.timeStamp), int(p.smUtil)) for p in answer if p.pid]
 
     def xid_events(self, devices: Sequence[object]) -> XidEvents:
