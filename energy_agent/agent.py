@@ -29,7 +29,7 @@ from energy_agent.token_poller import TokenPoller
 log = logging.getLogger("wattlens.agent")
 
 COMMIT_NS = NS_PER_S
-COSTS_S = 10.0  # what we cost need not be known every second: knowing it costs too
+COSTS_S = 2.0  # what we cost need not be known every second: knowing it costs too
 
 
 class Steer(Protocol):

@@ -35,13 +35,15 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One workload: joules of all time, and what it does now."""
+    """One workload: joules of all time and since top began, and what it does now."""
 
     name: str
     held: bool  # it holds a GPU now; one that ended stays on the page for a while
     gpus: tuple[str, ...]
     active_j: float
     idle_j: float
+    active_since_j: float
+    idle_since_j: float
     now_w: float | None
     tokens_per_s: float | None
     j_per_token: float | None  # its energy a generated token, over the last seconds

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from wattlens.page import Page, printable
+from wattlens.page import Labels, Page, printable
 from wattlens.top.facts import Facts, Gpu, Node, Workload
 
 RATE_PAGES = 6  # five seconds at one page a second: a counter moves once a second, so two pages may show no change
@@ -28,13 +28,14 @@ GRAVE = ("hw_slowdown", "hw_thermal_slowdown", "hw_power_brake")
 
 @dataclass(slots=True)
 class History:
-    """The last pages, and where each GPU's energy stood at first sight."""
+    """The last pages, and where each counter of energy stood when top began, or when its GPU first answered."""
 
     pages: deque[Page] = field(default_factory=lambda: deque(maxlen=RATE_PAGES))
     first: dict[str, float] = field(default_factory=dict)
+    begun: dict[Labels, float] = field(default_factory=dict)  # the same of each workload's series
     first_s: float | None = None
     seen: dict[str, set[str]] = field(default_factory=dict)  # workload -> UUIDs on which it was seen
-    costs: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4))  # the agent's CPU, when it changed
+    costs: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=8))  # the agent's CPU, when it changed
 
     def add(self, page: Page) -> Facts:
         """What to show now that this page has come."""
@@ -44,8 +45,14 @@ class History:
             energy = page.one("gpu_energy_joules_total", uuid=labels["uuid"])
             if up and energy is not None:
                 self.first.setdefault(labels["uuid"], energy)
-        for labels, _ in page.rows("workload_energy_joules_total"):
+        answered = {r["uuid"] for r, up in self.pages[-2].rows("gpu_up") if up} if len(self.pages) > 1 else set()
+        for key, joules in page.samples.get("wattlens_workload_energy_joules_total", {}).items():
+            labels = dict(key)
             self.seen.setdefault(labels["workload"], set()).add(labels["uuid"])
+            # One that comes on a GPU that answered all the while has begun at 0.
+            began = self.begun.setdefault(key, 0.0 if labels["uuid"] in answered else joules)
+            if joules < began:
+                self.begun[key] = 0.0
         cpu_s = page.one("process_cpu_seconds_total")
         if cpu_s is not None and (not self.costs or cpu_s != self.costs[-1][1]):
             self.costs.append((page.t_s, cpu_s))
@@ -136,9 +143,13 @@ class History:
 
     def _workloads(self, page: Page, gpus: tuple[Gpu, ...]) -> Iterable[Workload]:
         energy: dict[str, dict[str, float]] = {}
-        for labels, joules in page.rows("workload_energy_joules_total"):
-            of = energy.setdefault(labels["workload"], {})
-            of[labels.get("state", "")] = of.get(labels.get("state", ""), 0.0) + joules
+        since: dict[str, dict[str, float]] = {}
+        for key, joules in page.samples.get("wattlens_workload_energy_joules_total", {}).items():
+            labels = dict(key)
+            state = labels.get("state", "")
+            for found, value in ((energy, joules), (since, joules - self.begun[key])):
+                of = found.setdefault(labels["workload"], {})
+                of[state] = of.get(state, 0.0) + value
         first, last = self.pages[0], self.pages[-1]
         for name, of in energy.items():
             tokens = _growth(first, last, "tokens_total", workload=name, phase="generation")
@@ -150,6 +161,8 @@ class History:
                 gpus=tuple(g.gpu for g in on),
                 active_j=of.get("active", 0.0),
                 idle_j=of.get("idle", 0.0),
+                active_since_j=since[name].get("active", 0.0),
+                idle_since_j=since[name].get("idle", 0.0),
                 now_w=self._rate("workload_energy_joules_total", workload=name),
                 tokens_per_s=self._rate("tokens_total", workload=name, phase="generation"),
                 # With a GPU of it silent the joules are not all there, the tokens are.

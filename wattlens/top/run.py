@@ -85,16 +85,29 @@ def _print(options: TopOptions, fetch: Callable[[float], bytes], history: Histor
         # Counters of one page have no rate: the frame is of two.
         time.sleep(options.interval_s if stream else max(1.5, options.interval_s))
         try:
-            facts = history.add(_read(fetch))
+            facts = history.add(_read(fetch) if stream else _later(fetch, first))
         except (OSError, ValueError) as error:
             raise WattlensError(f"no page from an agent at {url}: {why_not(error)}") from None
         if options.as_json:
             print(json.dumps(facts.document(), indent=None if stream else 1, sort_keys=True), flush=True)
         else:
             width = os.get_terminal_size().columns if sys.stdout.isatty() else ONE_PAGE[0]
-            print("\n".join("".join(text for _, text in line).rstrip() for line in draw(facts, Look(), width or 80)))
+            print(
+                "\n".join("".join(text for _, text in line).rstrip() for line in draw(facts, Look(details=True), width or 80))
+            )
         if not stream:
             return 0
+
+
+def _later(fetch: Callable[[float], bytes], first: Page) -> Page:
+    """A page of later readings than `first`, as far as one comes in a few seconds: of equal ones nothing could be told."""
+    end_s = time.monotonic() + STALE_S
+    while True:
+        page = _read(fetch)
+        stamps = (each.one("source_last_success_timestamp_seconds", source="nvml") for each in (first, page))
+        if len(set(stamps)) > 1 or time.monotonic() > end_s:
+            return page
+        time.sleep(0.25)
 
 
 @dataclass(slots=True)
@@ -158,6 +171,8 @@ def _pressed(look: Look, key: str, lines: int) -> Look:
         return replace(look, order=orders[(orders.index(look.order) + 1) % len(orders)])
     if key == "p":
         return replace(look, paused=not look.paused)
+    if key == "d":
+        return replace(look, details=not look.details)
     if key in ("h", "?"):
         return replace(look, help=not look.help, scroll=0)
     return look

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from wattlens.top.draw import Line
+from wattlens.top.text import Line
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
 _STYLES = {"bold": "1", "title": "7", "warn": "33", "bad": "1;31", "dim": "2"}

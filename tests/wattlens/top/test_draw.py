@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from tests.snapshots import Player
 from tests.wattlens.top.frames import played
-from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw, quantity
+from wattlens.top.absences import told
+from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
+from wattlens.top.facts import Facts
+from wattlens.top.text import Line, quantity
 
 GOLDEN = Path(__file__).parents[2] / "golden/top"
 PAGES = {
@@ -23,12 +26,30 @@ PAGES = {
     "help-80x24": (Player(), Look(help=True), 80, 24),
     "no-answer-80x24": (Player(), Look(trouble="Connection refused"), 80, 24),
     "paused-60x12": (Player(), Look(paused=True), 60, 12),
+    "meters-and-absences-80x24": (Player(gpus=16), Look(scroll=99), 80, 24),
+    "meters-and-absences-100x30": (Player(), Look(details=True), 100, 30),
+    "meters-and-absences-200x50": (Player(), Look(), 200, 50),
 }
 
 
+def facts_of(name: str) -> Facts:
+    facts = played(PAGES[name][0])
+    if not name.startswith("meters-and-absences"):
+        return facts
+    watts = (("rapl dram-0", 31.0), ("rapl dram-1", 30.0), ("rapl package-0", 242.0), ("rapl package-1", 239.0),
+             ("redfish node", 6120.0))  # fmt: skip
+    absent = ("memory_temperature_c: NOT_SUPPORTED", "nvlink_links: NOT_SUPPORTED", "power_mw: NO_PERMISSION")
+    gpus = tuple(replace(g, absent=absent if g.gpu != "5" else (*absent, "sm_clock_mhz: UNKNOWN")) for g in facts.gpus)
+    return replace(facts, node=replace(facts.node, other_w=watts, boundary="node"), gpus=gpus)
+
+
+def text_of(lines: list[Line]) -> str:
+    return "\n".join("".join(text for _, text in line).rstrip() for line in lines) + "\n"
+
+
 def frame(name: str) -> str:
-    player, look, width, height = PAGES[name]
-    return "\n".join("".join(text for _, text in line).rstrip() for line in draw(played(player), look, width, height)) + "\n"
+    _, look, width, height = PAGES[name]
+    return text_of(draw(facts_of(name), look, width, height))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -42,6 +63,46 @@ def test_a_frame_is_as_it_was_reviewed(name: str) -> None:
 def test_no_workload_is_said_only_where_it_is_known(lost: set[int], words: str) -> None:
     facts = replace(played(Player(gpus=3, lost=lost)), workloads=())
     assert words in "\n".join("".join(text for _, text in line) for line in draw(facts, Look(), 80, 24))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_boundary_is_seen_at_every_width(width: int) -> None:
+    text = text_of(draw(facts_of("meters-and-absences-80x24"), Look(), width, 24))
+    assert "boundary: node" in text
+    assert "redfish node 6120 W" in text
+
+
+def test_what_boards_lack_is_a_matter_of_details_and_what_can_be_mended_is_not() -> None:
+    facts = facts_of("meters-and-absences-100x30")
+    brief, long = (text_of(draw(facts, Look(details=details), 100)) for details in (False, True))
+    assert "memory temperature" not in brief
+    assert "GPU 0-7: no memory temperature, nvlink links (NOT_SUPPORTED)" in long
+    for text in (brief, long):
+        assert text.count("GPU 0-7: no power (NO_PERMISSION)") == 1
+        assert "GPU 5: no sm clock (UNKNOWN)" in text
+
+
+@given(st.lists(st.lists(st.sampled_from(["a_c: NOT_SUPPORTED", "a_c: UNKNOWN", "b_mw: UNKNOWN"]), unique=True), max_size=9))
+def test_absences_of_any_gpus_are_each_told_once(absent: list[list[str]]) -> None:
+    one = FACTS[0].gpus[0]
+    lines = [
+        line
+        for lacking in (False, True)
+        for line in told([replace(one, gpu=str(n), absent=tuple(a)) for n, a in enumerate(absent)], lacking=lacking)
+    ]
+    found = set()
+    for line in lines:
+        head, _, rest = line.partition(": no ")
+        names, _, reason = rest.rstrip(")").partition(" (")
+        for part in head.removeprefix("GPU ").split(","):
+            first, _, last = part.partition("-")
+            for gpu in range(int(first), int(last or first) + 1):
+                for name in names.split(", "):
+                    assert (gpu, name, reason) not in found
+                    found.add((gpu, name, reason))
+    assert found == {
+        (n, a.partition(": ")[0].partition("_")[0], a.partition(": ")[2]) for n, each in enumerate(absent) for a in each
+    }
 
 
 def test_there_is_no_golden_frame_more() -> None:

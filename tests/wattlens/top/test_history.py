@@ -18,6 +18,8 @@ def test_rates_are_those_of_the_player() -> None:
     assert (facts.node.power_w, facts.node.boundary) == (POWER_W * 8, "gpu")
     train, chat = (next(w for w in facts.workloads if w.name == name) for name in ("train", "chat"))
     assert (train.now_w, train.gpus, train.j_per_token) == (pytest.approx(POWER_W * 6), tuple("012345"), None)
+    assert train.active_since_j + train.idle_since_j == pytest.approx(sum(g.since_j for g in facts.gpus[:6]))
+    assert train.active_j > 10 * train.active_since_j  # it has run for long
     assert chat.tokens_per_s == pytest.approx(CHAT_TOKENS["generation"] / STEP_S)
     assert chat.j_per_token == pytest.approx(POWER_W * STEP_S / CHAT_TOKENS["generation"])
 
@@ -48,6 +50,21 @@ def test_a_gpu_that_comes_back_higher_is_no_burst_of_power() -> None:
     train = next(w for w in facts.workloads if w.name == "train")
     assert facts.gpus[0].rate_w is None
     assert train.now_w == pytest.approx(POWER_W * 5)
+
+
+def test_a_workload_that_comes_while_top_runs_counts_from_0_and_one_on_a_gpu_that_comes_back_from_there() -> None:
+    history = History()
+    snapshot = Player().at(1000)
+    train_alone = tuple(w for w in snapshot.workloads if w.workload == "train")
+    history.add(page_of(replace(snapshot, workloads=train_alone), 100.0))
+    facts = history.add(page_at(Player(), 1010))
+    chat = next(w for w in facts.workloads if w.name == "chat")
+    assert chat.active_since_j + chat.idle_since_j == pytest.approx(chat.active_j + chat.idle_j)
+    late = History()
+    late.add(page_at(Player(lost={6}), 1000))
+    facts = late.add(page_at(Player(), 1010))
+    chat = next(w for w in facts.workloads if w.name == "chat")
+    assert (chat.active_since_j, chat.idle_since_j) == (0.0, 0.0)
 
 
 def test_joules_per_token_are_absent_while_a_gpu_of_the_workload_is_silent() -> None:
