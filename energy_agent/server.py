@@ -132,14 +132,12 @@ class Server:
                 end()
 
         thread = threading.Thread(target=run, name="web", daemon=True)
-        with self._lock:
-            self._threads.add(thread)
         try:
-            thread.start()
+            with self._lock:  # `stop` joins what is listed, and only a thread that has started can be joined
+                thread.start()
+                self._threads.add(thread)
         except RuntimeError as error:  # no thread to be had: this client is lost, the server is not
             self._seldom("cannot serve a client: %s", error)
-            with self._lock:
-                self._threads.discard(thread)
             end()
 
     def _accept(self, listener: socket.socket) -> None:

@@ -3,6 +3,7 @@
 import http.client
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -234,6 +235,19 @@ def test_stop_ends_every_connection_thread_and_frees_the_port() -> None:
     eventually(lambda: threading.active_count() <= before)
     with Server("127.0.0.1", stage.server.port, lambda: None, stage.clock):
         pass
+
+
+def test_stop_amid_arrivals_joins_only_threads_that_run() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places at every step
+    try:
+        for _ in range(100):
+            with Server("127.0.0.1", 0, lambda: None, Still()) as server, ExitStack() as clients:
+                for _ in range(3):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                server.stop()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_parse_joins_what_is_said_twice_and_cuts_the_query() -> None:
