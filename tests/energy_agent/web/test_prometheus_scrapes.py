@@ -35,7 +35,7 @@ def prometheus_config(folder: Path, target: str) -> dict[str, Any]:
     }
     static = {"scheme": "https", "static_configs": [{"targets": [target]}]}
     return {
-        "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
         "scrape_configs": [{"job_name": name, **static, **job} for name, job in jobs.items()],
     }
 
