@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
+# How many tests run side by side: auto is two a core, as most wait for processes; 0 runs one after another.
+WORKERS ?= auto
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 SECONDS ?= 60
 
 .PHONY: help demo test test-core test-all proof check format docs constraints clean
@@ -16,14 +19,14 @@ help: ## Show what there is to make
 demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a summary (SECONDS=60)
 	$(BIN)/wattlens demo --seconds $(SECONDS)
 
-test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes)
-	$(PYTEST) -m "not peer and not smoke and not proof and not gpu"
+test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes; WORKERS=0: one after another)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu"
 
 test-core: $(VENV)/.dev ## The tests that need Python alone
-	$(PYTEST) -m "not peer and not smoke and not proof and not gpu and not prometheus"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu and not prometheus"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
-	$(PYTEST) -m "not proof and not gpu"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu"
 
 proof: $(VENV)/.peers | prometheus ## The long runs (about half an hour); figures go to docs/benchmarks.md
 	$(BIN)/python -m benchmarks

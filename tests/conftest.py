@@ -1,0 +1,16 @@
+"""What holds for every test: how many run side by side, and that no law is judged by the clock."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No timing asserts: how long an example takes says how busy the machine is, not whether the law holds.
+settings.register_profile("wattlens", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wattlens")
+
+
+@pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `-n auto`: two a core, as most tests wait for real processes; at most 16, as each collects all tests."""
+    return min(2 * len(os.sched_getaffinity(0)), 16)
