@@ -148,6 +148,7 @@ class NodeAccount:
             device: {
                 "carried": book.carried_uj,
                 "at_ns": book.at_ns,
+                "cut": book.at_cut_uj,
                 "since": {u: self._curves[u].energy_uj - uj for u, uj in book.at_uj.items() if u in self._curves},
             }
             for device, book in self._books.items()
@@ -175,6 +176,7 @@ class NodeAccount:
                 gain = self.plan.sources.get(self.plan.record or "", (0, 0.0))[1]
                 book = HostBook(device, True, round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
                 book.carried_uj, book.at_ns = int(kept["carried"]), kept["at_ns"]
+                book.at_cut_uj = int(kept.get("cut", 0))
                 book.started = True
                 book.at_uj = {u: -int(uj) for u, uj in kept["since"].items() if u in self._curves}
                 self._books[device] = book

@@ -105,7 +105,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
     added, pieces, spans = Tally(), list[cells.Piece](), dict[SpanKey, Span]()
     for batch in batches:
         _add(added, batch)
-        cut = [piece for entry in batch.entries for piece in _cut(entry)]
+        cut = cells.pieces(batch.entries)
         pieces += cut
         spans |= cells.fold_spans(ChainMap(spans, book.spans), cut)  # shares of an interval are within one batch
     totals = _plus(book.totals, added)
@@ -130,7 +130,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
 
 def _add(tally: Tally, batch: Batch) -> None:
     for entry in batch.entries:
-        _refuse_unsound(entry, entry.energy_uj)
+        _refuse_unsound(entry, min(entry.energy_uj, entry.edge_uj, entry.gpu_ns))
         tally.add_energy((entry.device, entry.workload, entry.state, entry.method), entry.energy_uj, entry.gpu_ns)
     for gap in batch.gaps:
         _refuse_unsound(gap, gap.bound_uj)
@@ -146,13 +146,6 @@ def _add(tally: Tally, batch: Batch) -> None:
 def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
     if not 0 <= item.start_ns <= item.end_ns or amount < 0:
         raise JournalError(f"refused to book {item!r}: it ends before it starts, or is negative")
-
-
-def _cut(entry: Entry) -> list[cells.Piece]:
-    try:
-        return cells.cut(entry)
-    except ValueError as error:
-        raise JournalError(f"refused to book {entry!r}: {error}") from None
 
 
 def _plus(totals: Tally, added: Tally) -> Tally:

@@ -5,7 +5,8 @@ the cells of a device sum to its entries, whatever the order and the batches in 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from energy_agent.core.record import record
@@ -63,41 +64,52 @@ def _cell_of(start_ns: int, end_ns: int) -> int:
     return cell_start(max(start_ns, end_ns - 1))
 
 
-def cut(entry: Entry) -> list[Piece]:
-    """The pieces of an entry, in proportion to time, summing to it exactly.
+def pieces(entries: Sequence[Entry]) -> list[Piece]:
+    """The pieces of entries, each with its share of its interval; all shares of an interval have to be among them."""
+    whole_uj: dict[tuple[str, int, int, Method], int] = {}
+    for entry in entries:
+        interval = (entry.device, entry.start_ns, entry.end_ns, entry.method)
+        whole_uj[interval] = whole_uj.get(interval, 0) + entry.edge_uj
+    cuts = (cut(e, _share_ppm(e.edge_uj, whole_uj[e.device, e.start_ns, e.end_ns, e.method])) for e in entries)
+    return list(itertools.chain.from_iterable(cuts))
+
+
+def _share_ppm(edge_uj: int, whole_uj: int) -> int:
+    """A holder's share of a device. An interval's edge is split as its energy is: it tells the share of any kind of device."""
+    return edge_uj * PPM // whole_uj if whole_uj > 0 else PPM
+
+
+def cut(entry: Entry, share_ppm: int = PPM) -> list[Piece]:
+    """The pieces of an entry, in proportion to time, summing to it exactly; `share_ppm` is its share of its interval.
 
     Where within an interval its energy fell is not known: what lies before a cut at c of E is anything from 0 to E, so the
     cut is an edge with the bound max(c, E - c), the same on both sides; it cancels when both sides are summed.
     """
     parts = _parts(entry.start_ns, entry.end_ns)
     if len(parts) == 1:  # nearly always, and every second for every device
-        return [_whole(entry)]
+        return [_whole(entry, share_ppm)]
     weights = [end - start for start, end in parts]
     telescoping = entry.method in _TELESCOPING
     outer = entry.edge_uj if telescoping else 0
     inner = split_integer(0 if telescoping else 2 * entry.edge_uj, weights)
     energies, times = split_integer(entry.energy_uj, weights), split_integer(entry.gpu_ns, weights)
-    held_ns = entry.end_ns - entry.start_ns
-    ppm = entry.gpu_ns * PPM // held_ns if held_ns > 0 and entry.workload else PPM
-    pieces, before_uj, first = [], 0, outer
+    parted, before_uj, first = [], 0, outer
     for i, (start, end) in enumerate(parts):
         before_uj += energies[i]
         last = outer if i == len(parts) - 1 else outer + max(before_uj, entry.energy_uj - before_uj)
-        run = Run(start, end, first, inner[i], last, ppm)
-        pieces.append(Piece(_cell_of(start, end), entry, energies[i], times[i], run))
+        run = Run(start, end, first, inner[i], last, share_ppm)
+        parted.append(Piece(_cell_of(start, end), entry, energies[i], times[i], run))
         first = last
-    return pieces
+    return parted
 
 
-def _whole(entry: Entry) -> Piece:
+def _whole(entry: Entry, share_ppm: int) -> Piece:
     """An entry within one cell; refused like any other split where something of it is negative."""
     if min(entry.energy_uj, entry.edge_uj, entry.gpu_ns) < 0:
         raise ValueError("energy, edge or device time is negative")
     telescoping = entry.method in _TELESCOPING
     outer, inner = (entry.edge_uj, 0) if telescoping else (0, 2 * entry.edge_uj)
-    held_ns = entry.end_ns - entry.start_ns
-    ppm = entry.gpu_ns * PPM // held_ns if held_ns > 0 and entry.workload else PPM
-    run = Run(entry.start_ns, entry.end_ns, outer, inner, outer, ppm)
+    run = Run(entry.start_ns, entry.end_ns, outer, inner, outer, share_ppm)
     return Piece(_cell_of(entry.start_ns, entry.end_ns), entry, entry.energy_uj, entry.gpu_ns, run)
 
 
@@ -126,20 +138,29 @@ def fold_spans(current: Mapping[SpanKey, Span], pieces: Iterable[Piece]) -> dict
 
 
 def _span_runs(pieces: Iterable[Piece]) -> Iterator[tuple[SpanKey, Run]]:
-    """Runs by holder, and for each interval of a device the sum of its shares' edges, which are those of the interval."""
+    """For each interval of a device one run of each holder, active and idle together, and one of all its shares."""
+    held: dict[tuple[int, str, str, int, int], Run] = {}
     whole: dict[tuple[int, str, int, int], Run] = {}
     for piece in pieces:
-        run, device = piece.run, piece.entry.device
-        if piece.entry.workload:
-            yield (piece.cell_start_ns, device, piece.entry.workload), run
+        run, device, workload = piece.run, piece.entry.device, piece.entry.workload
         at = (piece.cell_start_ns, device, run.start_ns, run.end_ns)
-        had = whole.get(at)
-        first, inner, last = run.first_uj, run.inner_uj, run.last_uj
-        if had is not None:
-            first, inner, last = first + had.first_uj, inner + had.inner_uj, last + had.last_uj
-        whole[at] = Run(run.start_ns, run.end_ns, first, inner, last)
+        whole[at] = _beside(whole.get(at), run)
+        if workload:
+            mine = (piece.cell_start_ns, device, workload, run.start_ns, run.end_ns)
+            held[mine] = _beside(held.get(mine), run)
+    for (start, device, workload, *span), run in held.items():
+        share_ppm = _share_ppm(run.last_uj, whole[start, device, span[0], span[1]].last_uj)
+        yield (start, device, workload), replace(run, last_ppm=share_ppm)
     for (start, device, _, _), run in whole.items():
-        yield (start, device, ""), run
+        yield (start, device, ""), replace(run, last_ppm=PPM)
+
+
+def _beside(had: Run | None, run: Run) -> Run:
+    """Two shares of one interval together."""
+    if had is None:
+        return run
+    edges = (had.first_uj + run.first_uj, had.inner_uj + run.inner_uj, had.last_uj + run.last_uj)
+    return Run(run.start_ns, run.end_ns, *edges)
 
 
 def fold_gaps(current: Mapping[GapKey, GapRow], gaps: Iterable[Gap]) -> dict[GapKey, GapRow]:

@@ -1,12 +1,13 @@
 """Rows out of wherever a ledger lies: a state folder (journal and segments), a folder of segments, compacted Parquet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain, segments
-from energy_agent.ledger.rows import Row
+from energy_agent.ledger.rows import Cell, Row, Span
+from energy_agent.ledger.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.view import JournalView, read_journal
 
 JOURNAL_NAME = "journal.db"
@@ -69,4 +70,7 @@ def _segment(content: segments.Content) -> Iterator[Located]:
 def _open_rows(view: JournalView) -> Iterator[Located]:
     who = view.identity
     for row in [*view.book.open_rows(), *view.book.workloads.values(), *view.book.devices.values()]:
+        if isinstance(row, Cell) or (isinstance(row, Span) and row.workload):
+            # The journal knows the share at a run's end alone, and a segment none: between rows it is not known.
+            row = replace(row, run=replace(row.run, last_ppm=SHARE_UNKNOWN))
         yield Located(who.cluster, who.node, who.simulated, None, row)

@@ -67,11 +67,12 @@ def _left_over(run: Run, piece: Run) -> int:
         return a + b  # one side does not depend on that reading: nothing cancels
     if SHARE_UNKNOWN in (run.last_ppm, piece.last_ppm):
         return 0 if a == b else max(a, b)  # equal: the same interval, cut; else no more than the larger side is left
-    difference = abs(run.last_ppm - piece.last_ppm)
-    if not difference:
+    if run.last_ppm == piece.last_ppm == _PPM:
         return 0
+    # A share is stored as whole ppm, and its bound is rounded to whole uJ: what that hides of a change is added.
+    difference = abs(run.last_ppm - piece.last_ppm) + 1
     smallest = min(a * _PPM // run.last_ppm, b * _PPM // piece.last_ppm) + 1
-    return min(a + b, -(-difference * smallest // _PPM))
+    return min(a + b, -(-difference * smallest // _PPM) + 2)
 
 
 def bound_of(runs: Iterable[Run]) -> int:

@@ -74,6 +74,14 @@ class GpuCurve:
             uj += segment.energy_uj
         return uj
 
+    def cut_uj(self, t_ns: int) -> int:
+        """Bound of the error of `at`: where its energy fell is known at the ends of a booked stretch, but not within it."""
+        for segment in self.segments:
+            if segment.start_ns < t_ns < segment.end_ns:
+                before_uj = segment.energy_uj * (t_ns - segment.start_ns) // (segment.end_ns - segment.start_ns)
+                return max(before_uj, segment.energy_uj - before_uj)
+        return 0
+
     def within(self, start_ns: int, end_ns: int) -> list[Segment]:
         """The segments that touch [start_ns, end_ns)."""
         return [s for s in self.segments if s.start_ns < end_ns and s.end_ns > start_ns]

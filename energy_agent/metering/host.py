@@ -38,6 +38,7 @@ class HostBook:
 
     Args:
         at_uj: each GPU's cumulative energy at the end of the last stretch.
+        at_cut_uj: bound of the error of their sum there, since the GPUs were read at other instants.
         carried_uj: how far below zero the remainders are.
         started: a stretch was booked, or named as a gap, before.
     """
@@ -47,6 +48,7 @@ class HostBook:
     node_gain_ppm: int = 0
     gpu_gain_ppm: int = 0
     at_uj: dict[str, int] = field(default_factory=dict)
+    at_cut_uj: int = 0
     at_ns: int | None = None  # boot clock
     carried_uj: int = 0
     started: bool = False
@@ -67,7 +69,8 @@ class HostBook:
                 drawn_uj[uuid] = after - before
         complete = len(drawn_uj) == len(required)
         gpus_uj = sum(drawn_uj.values()) if self.subtract else 0
-        self.at_ns, self.at_uj = stretch.end_boot_ns, ends_uj
+        cuts_uj = (self._cut_uj(stretch.start_boot_ns, curves, required), self._cut_uj(stretch.end_boot_ns, curves, required))
+        self.at_ns, self.at_uj, self.at_cut_uj = stretch.end_boot_ns, ends_uj, cuts_uj[1]
         if self.subtract and not complete and not self.started and self.covered(stretch, curves, required):
             return Booked()  # the meter was read before the GPUs: the account begins with the next reading
         self.started = True
@@ -76,7 +79,7 @@ class HostBook:
             return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))
         if self.subtract and self._stuck(stretch, gpus_uj):
             return self._lie(stretch, STUCK)
-        edge_uj, doubt_uj = stretch.edge_uj, stretch.doubt_uj
+        edge_uj, doubt_uj = stretch.edge_uj + max(cuts_uj), stretch.doubt_uj
         weights = Weights()
         hole_uj = 0
         for uuid in required:
@@ -85,7 +88,7 @@ class HostBook:
             weights_of(segments, stretch.start_boot_ns, stretch.end_boot_ns, weights)
             if (missing_ns := _missing_ns(segments, stretch)) > 0:
                 weights["", State.UNKNOWN_HOLDER] = weights.get(("", State.UNKNOWN_HOLDER), 0) + missing_ns
-            if self.subtract:
+            if self.subtract and curve is not None:
                 edge_uj += max((s.edge_uj for s in segments), default=0)
                 hole_uj += sum(s.hole_uj for s in segments)
         if self.subtract and stretch.method is Method.INTEGRATED:
@@ -95,19 +98,15 @@ class HostBook:
             gains = (stretch.energy_uj * self.node_gain_ppm + gpus_uj * self.gpu_gain_ppm) // _PPM
             if -rest_uj - self.carried_uj > gains + 2 * edge_uj + doubt_uj:
                 return self._lie(stretch, BELOW_GPUS)
-        self.carried_uj = max(0, -rest_uj)
-        edge_uj += self.carried_uj
-        method = stretch.method
-        if hole_uj:
-            # What a GPU drew unseen is in the host's part: an error that no later reading takes back.
-            method, doubt_uj = Method.INTEGRATED, doubt_uj + hole_uj
-        if method is Method.INTEGRATED:
-            edge_uj += (doubt_uj + 1) // 2
-        return Booked(tuple(_entries(self.device, stretch, max(0, rest_uj), method, edge_uj, weights)))
+        before_uj, self.carried_uj = self.carried_uj, max(0, -rest_uj)
+        edge_uj += max(before_uj, self.carried_uj)
+        # What a GPU drew unseen is in the host's part: like the error of a trapezoid, no later reading takes it back.
+        method = Method.INTEGRATED if hole_uj else stretch.method
+        return Booked(tuple(_entries(self.device, stretch, max(0, rest_uj), method, edge_uj, doubt_uj + hole_uj, weights)))
 
     def skip(self) -> None:
         """The meter itself has a gap: what follows begins anew."""
-        self.at_uj, self.at_ns = {}, None
+        self.at_uj, self.at_cut_uj, self.at_ns = {}, 0, None
 
     def _ends(self, uuid: str, curve: GpuCurve | None, stretch: Stretch) -> tuple[int | None, int | None]:
         """The GPU's cumulative energy at both ends; the first is the very number that the last stretch ended with."""
@@ -115,6 +114,11 @@ class HostBook:
             return None, None
         before = self.at_uj.get(uuid) if self.at_ns == stretch.start_boot_ns else None
         return curve.at(stretch.start_boot_ns) if before is None else before, curve.at(stretch.end_boot_ns)
+
+    def _cut_uj(self, t_ns: int, curves: Mapping[str, GpuCurve], required: Set[str]) -> int:
+        if not self.subtract:
+            return 0
+        return self.at_cut_uj if t_ns == self.at_ns else sum(curves[uuid].cut_uj(t_ns) for uuid in required if uuid in curves)
 
     def _stuck(self, stretch: Stretch, gpus_uj: int) -> bool:
         """The same power again and again, while that of the GPUs within it changes."""
@@ -148,18 +152,30 @@ def _trapezoid_error_uj(stretch: Stretch, curves: Mapping[str, GpuCurve], requir
     return abs(energy_uj(ends_mw, stretch.end_boot_ns - stretch.start_boot_ns) // 2 - gpus_uj)
 
 
-def _entries(device: str, stretch: Stretch, uj: int, method: Method, edge_uj: int, weights: Weights) -> list[Entry]:
-    """By device time held; device time itself is that of the GPUs and is not counted twice."""
-    span = (stretch.start_ns, stretch.end_ns, device)
+def _entries(
+    device: str, stretch: Stretch, uj: int, method: Method, edge_uj: int, doubt_uj: int, weights: Weights
+) -> list[Entry]:
+    """By device time held; device time itself is that of the GPUs and is not counted twice.
+
+    Beside integrated energy stands an entry of `counter` without any: the edges that the stretch shares with its neighbours,
+    which cancel, where what integration got wrong does not.
+    """
     if method is Method.BRIDGED:
-        return [Entry(*span, "", State.GAP, method, uj, edge_uj)]
-    held = sorted((key, ns) for key, ns in weights.items() if ns > 0)
-    if not held:
-        return [Entry(*span, "", State.UNHELD, method, uj, edge_uj)]
-    parts = [ns for _, ns in held]
+        weights = {("", State.GAP): 1}
+    held = sorted((key, ns) for key, ns in weights.items() if ns > 0) or [(("", State.UNHELD), 1)]
+    if method is not Method.INTEGRATED:
+        return _shares(device, stretch, method, uj, edge_uj, held)
+    integrated = _shares(device, stretch, method, uj, (doubt_uj + 1) // 2, held)
+    return integrated + (_shares(device, stretch, Method.COUNTER, 0, edge_uj, held) if edge_uj else [])
+
+
+def _shares(
+    device: str, stretch: Stretch, method: Method, uj: int, edge_uj: int, held: list[tuple[tuple[str, State], int]]
+) -> list[Entry]:
+    times = [ns for _, ns in held]
     return [
-        Entry(*span, workload, state, method, share, edge)
+        Entry(stretch.start_ns, stretch.end_ns, device, workload, state, method, share, edge)
         for ((workload, state), _), share, edge in zip(
-            held, split_integer(uj, parts), split_integer(edge_uj, parts), strict=True
+            held, split_integer(uj, times), split_integer(edge_uj, times), strict=True
         )
     ]

@@ -107,7 +107,9 @@ def _by_counter(state: NodeState, reading: NodeReading, duration_ns: int, gap_ns
     if ceiling_uj is not None and delta_uj > ceiling_uj:
         return _lost(state, reading, state.boot_id, duration_ns, "impossible counter difference")
     method = Method.COUNTER if duration_ns <= gap_ns else Method.BRIDGED
-    edge_uj = reading.step_uj + delta_uj * reading.age_ns // duration_ns
+    # What a stale reading lacks is bounded by the power around it: that read with it, where it is, and the mean.
+    stale_uj = energy_uj(max(state.power_mw or 0, reading.power_mw or 0), reading.age_ns)
+    edge_uj = reading.step_uj + max(stale_uj, delta_uj * reading.age_ns // duration_ns)
     return _booked(state, reading, duration_ns, delta_uj, method, edge_uj, 0)
 
 
@@ -119,10 +121,15 @@ def _wraps_twice(reading: NodeReading, unseen_ns: int, gap_ns: int) -> bool:
 
 
 def _by_power(state: NodeState, reading: NodeReading, duration_ns: int, before_mw: int, after_mw: int) -> NodeStep:
-    """Trapezoid. Its doubt: the change of power between the readings, its resolution, and a reading's age at both ends."""
+    """Trapezoid. Its doubt: the change of power between the readings, its resolution, and a reading's age at both ends.
+
+    A counter that is there at one end alone shares that reading with a neighbour whose error nothing here cancels.
+    """
     uj = energy_uj(before_mw + after_mw, duration_ns) // 2
     swing = abs(after_mw - before_mw)
     doubt_uj = energy_uj(swing + reading.step_mw, duration_ns) // 2 + energy_uj(swing, reading.age_ns)
+    if state.energy_uj is not None or reading.energy_uj is not None:
+        doubt_uj += reading.step_uj + energy_uj(max(before_mw, after_mw), reading.age_ns)
     return _booked(state, reading, duration_ns, uj, Method.INTEGRATED, 0, doubt_uj)
 
 

@@ -72,7 +72,7 @@ def test_a_gap_and_tokens_of_no_duration_keep_their_amount():
 
 
 def spans(booked):
-    return cells.fold_spans({}, [p for e in booked for p in cells.cut(e)])
+    return cells.fold_spans({}, cells.pieces(booked))
 
 
 def edge(booked, workload):

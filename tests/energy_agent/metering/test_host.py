@@ -126,8 +126,9 @@ def test_the_integration_error_of_the_gpus_is_in_the_bound():
         end = {0: 1, 1: 9, 9: 10}[start]
         curve.extend(end * S, [entry(start * S, end * S, uj)])
     meter = stretch(0, 10 * S, 1_000_000_000, Method.INTEGRATED, edge_uj=0)
-    (booked,) = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
+    booked, edges = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
     assert 2 * booked.edge_uj >= 800_000_000
+    assert (edges.method, edges.energy_uj, edges.edge_uj) == (Method.COUNTER, 0, 1000)
 
 
 def test_the_account_begins_with_the_first_reading_at_which_all_gpus_are_known():
