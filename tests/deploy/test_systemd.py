@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,13 @@ def node(tmp_path: Path) -> Iterator[SimulatedNode]:
         yield running
 
 
+def environ(pid: int) -> bytes:
+    """Empty when the process has ended meanwhile."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    return b""
+
+
 def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
     node: SimulatedNode, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,8 +120,8 @@ def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
         eventually(lambda: manager.count("READY=1") == 1, seconds=10)
         eventually(lambda: manager.count("WATCHDOG=1") >= 3, seconds=10)
         eventually(lambda: manager.count("STATUS=1 of 1 GPUs answer"), seconds=10)
-        for pid in agent.children():
-            assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
+        environs = eventually(lambda: [e for pid in agent.children() if (e := environ(pid))])
+        assert not any(b"NOTIFY_SOCKET" in e for e in environs)
         agent.process.send_signal(signal.SIGSTOP)
         time.sleep(0.3)
         fed = manager.count("WATCHDOG=1")
