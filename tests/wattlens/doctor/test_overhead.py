@@ -60,8 +60,8 @@ def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
     make_plant(tmp_path, 2, rate=10.0).close()
     result = measure(environ_of(tmp_path), 1.0, 6.0, 3, seed=5)
     node, without_w = result["node"]["added_w"], result["node"]["without_w"]
-    # One interval in twenty may miss 0. How wide it is says how late the looks at the counter came: ten times as late as on real
-    # boards, as time runs ten times as fast.
+    # One interval in twenty may miss 0. How wide it is says how late the looks at the counter came: ten times as late as on
+    # real boards, as time runs ten times as fast.
     width = node["high"] - node["low"]
     assert abs(node["value"]) <= max(3 * width, 0.005 * without_w)
     assert width < 0.2 * without_w
