@@ -9,23 +9,8 @@ from dataclasses import replace
 
 from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
-from energy_agent.core.snapshot import (
-    DeviceView,
-    DvfsDevice,
-    LedgerStats,
-    ProcessCost,
-    Snapshot,
-)
-from energy_agent.core.types import (
-    Action,
-    DeviceInfo,
-    DeviceSample,
-    Identity,
-    SourceHealth,
-    State,
-    Tokens,
-    WorkloadFacts,
-)
+from energy_agent.core.snapshot import DeviceView, DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, State, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
@@ -35,6 +20,7 @@ from energy_agent.node_views import with_host
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
 from energy_agent.sources.tokens._reading import TOKEN_STATE
+from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
 
 STUCK = "sensor stuck: counter and power stand still"
 INFO_STATE = "info "
@@ -68,6 +54,7 @@ class Accountant:
         self._facts: dict[str, WorkloadFacts] = {}
         self._sequence = 0
         self._token_states: dict[str, str] = {}
+        self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
         self._states: dict[str, str] = {}
         self._committed_states: dict[str, str] = {}
         self._booked_infos: dict[str, DeviceInfo] = {}
@@ -80,8 +67,9 @@ class Accountant:
         """
         unreadable = []
         self._facts = {fact.workload: fact for fact in sorted(facts, key=lambda f: f.since_ns)}
+        self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
-            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE)):
+            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE)):
                 continue
             try:
                 info = states.get(INFO_STATE + uuid, "")
@@ -162,6 +150,19 @@ class Accountant:
         self._pending.tokens.extend(tokens)
         self._token_states |= states
 
+    def add_training(self, booked: Booking) -> None:
+        """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
+        self._pending.steps.extend(booked.steps)
+        self.add_tokens(booked.tokens, booked.states)
+        for workload, labels in booked.labels.items():
+            self._told[workload] = {name: value for name, value in labels.items() if value}
+            if workload in self._facts:
+                self._learn([replace(self._facts[workload], since_ns=booked.t_ns)])
+
+    def held(self) -> set[str]:
+        """Workloads that hold a device, or did so in the last quarter of an hour."""
+        return set(self._seen_ns)
+
     def add_actions(self, actions: Iterable[Action]) -> None:
         """Book what the governor did."""
         self._pending.actions.extend(actions)
@@ -173,7 +174,7 @@ class Accountant:
         if self._node is not None:
             self._states[NODE_STATE] = self._node.dump()
         infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states | infos)
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states | infos, p.steps)
 
     def not_committed(self) -> None:
         """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
@@ -194,7 +195,7 @@ class Accountant:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
-        self._booked.add(p.entries, p.gaps, p.tokens)
+        self._booked.add(p.entries, p.gaps, p.tokens, p.steps)
 
     def snapshot(
         self,
@@ -228,6 +229,8 @@ class Accountant:
             workload_gpu_ns=booked.gpu_ns(shown),
             namespace_uj=dict(booked.namespace_uj),
             tokens=tuple(booked.tokens(shown)),
+            steps=tuple(booked.steps(shown)),
+            holders={u: tuple(a.holders.holding.weights) for u, a in self._accounts.items() if a.holders.holding is not None},
             facts=tuple(self._facts[w] for w in shown if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
@@ -260,6 +263,8 @@ class Accountant:
 
     def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
         for fact in facts:
+            if fact.workload in self._told:
+                fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)
             if known is None or known.labels != fact.labels:
                 self._facts[fact.workload] = fact

@@ -20,11 +20,13 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
 from energy_agent.core.types import Action, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
+from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
 from energy_agent.node_poller import NodePoller
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
 from energy_agent.token_poller import TokenPoller
+from energy_agent.training_intake import TrainingIntake
 
 log = logging.getLogger("wattlens.agent")
 
@@ -80,6 +82,8 @@ class Agent:
     state_dir: Path
     steer: Steer | None = None
     meters: NodePoller | None = None
+    training: TrainingIntake | None = None
+    holders: ProcessHolders | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     reload_wanted: threading.Event = field(default_factory=threading.Event)
     _wake: Wake = field(default_factory=Wake)
@@ -163,6 +167,8 @@ class Agent:
 
     def _commit_and_publish(self) -> None:
         self.accountant.add_tokens(*self.tokens.drain())
+        if self.training is not None:
+            self.accountant.add_training(self.training.drain(self.accountant.held()))
         if self.meters is not None:
             # Until NVML answered there may be GPUs of which nothing is known.
             gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()

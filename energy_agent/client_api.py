@@ -1,126 +1,35 @@
-"""The agent's answer to programs on its node: joules of a window from its own counters, as JSON on a unix socket.
+"""The agent's unix socket for programs on its node: joules of a window, what their workload used, counts of training.
 
-Read-only and off unless the configuration names the socket. HTTP/1.1 is spoken:
-`curl --unix-socket PATH http://agent/v1/window/START/END`, in UTC nanoseconds since 1970. The history is one row a published
-snapshot for an hour, then one a minute for two days. A window's ends fall between two rows; how the energy between those lies
-around an end is not known, and the stated half-width bounds it.
+Off unless the configuration names the socket. HTTP/1.1 is spoken: `curl --unix-socket PATH http://agent/v1/me`. Every user may
+connect, from a container that mounts the socket's folder too; who connected the kernel says (energy_agent/client_peers.py).
+Clients are hostile: places, times, sizes and rates are bounded, for each workload as for all together.
 """
 
-import json
-import re
 import socket
 import threading
-from bisect import bisect_right
-from collections.abc import Sequence
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from energy_agent.client_peers import Peer, Peers, StrangerError
+from energy_agent.client_routes import BODY_MAX_B, Routes, reply
 from energy_agent.core.errors import UsageError
-from energy_agent.core.record import record
-from energy_agent.core.snapshot import Snapshot
-from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.http1 import BadRequestError, Reader, Response, serialize
+from energy_agent.http1 import BadRequestError, Reader, Response, send, serialize
 
-_FULL_NS, _KEPT_NS, _THIN_NS = 3600 * NS_PER_S, 48 * 3600 * NS_PER_S, 60 * NS_PER_S
-_CLIENTS = 16
+_PLACES, _PLACES_EACH = 64, 16
 _WAIT_S = 5.0
-_WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
-_JSON = "application/json"
-
-
-@record(frozen=True, slots=True)
-class Row:
-    """One snapshot: energy booked so far and what its edge may be wrong by, uJ, by device that answered."""
-
-    t_ns: int
-    energy_uj: dict[str, int]
-    edge_uj: dict[str, int]
-    gain: dict[str, float]
-
-
-class History:
-    """Rows in order of time. One thread adds, any may ask."""
-
-    def __init__(self) -> None:
-        self._rows: list[Row] = []
-        self._next_thin = 0
-        self.simulated = False
-
-    def add(self, snapshot: Snapshot) -> None:
-        """A snapshot was published."""
-        self.simulated = snapshot.identity.simulated
-        up = [d for d in snapshot.devices if d.up]
-        row = Row(
-            snapshot.t_ns,
-            {d.info.uuid: sum(d.energy_uj.values()) for d in up},
-            {d.info.uuid: d.edge_uj for d in up},
-            {d.info.uuid: d.gain_uncertainty_ratio for d in up},
-        )
-        if self._rows and row.t_ns <= self._rows[-1].t_ns:
-            self._rows = []  # the clock was set back: what was before cannot be put in order with it
-        if self._next_thin <= row.t_ns:
-            self._next_thin = row.t_ns + _THIN_NS
-            self._rows = thinned(self._rows, row.t_ns)
-        self._rows.append(row)
-
-    def window(self, start_ns: int, end_ns: int) -> dict[str, object]:
-        """Energy by device, or the reason why there is none; "later" where it is too early to tell."""
-        rows = list(self._rows)
-        if not rows or end_ns <= start_ns:
-            return {"reason": "no snapshot has been taken yet" if not rows else "the window ends before it starts"}
-        if start_ns < rows[0].t_ns:
-            return {"reason": "the window starts before the agent's history"}
-        if end_ns > rows[-1].t_ns:
-            return {"reason": "the agent has not read its devices since the window's end", "later": True}
-        ends = [_around(rows, t) for t in (start_ns, end_ns)]
-        devices: dict[str, object] = {}
-        for uuid in sorted({u for r in (*ends[0], *ends[1]) for u in r.energy_uj}):
-            if any(uuid not in r.energy_uj for pair in ends for r in pair):
-                devices[uuid] = {"reason": "the device did not answer the agent at an end of the window"}
-                continue
-            (first, first_half), (last, last_half) = (
-                _at(pair, t, uuid) for pair, t in zip(ends, (start_ns, end_ns), strict=True)
-            )
-            half = first_half + last_half + ends[0][0].edge_uj[uuid] + ends[1][1].edge_uj[uuid]
-            devices[uuid] = {
-                "joules": (last - first) / UJ_PER_J, "half_j": half / UJ_PER_J, "gain": ends[1][1].gain[uuid],
-                "method": "agent",
-            }  # fmt: skip
-        return {"devices": devices, "simulated": self.simulated}
-
-
-def thinned(rows: Sequence[Row], now_ns: int) -> list[Row]:
-    """Rows of the last hour, one a minute of the two days before."""
-    kept: list[Row] = []
-    for row in rows:
-        if now_ns - row.t_ns > _KEPT_NS:
-            continue
-        if now_ns - row.t_ns > _FULL_NS and kept and row.t_ns - kept[-1].t_ns < _THIN_NS:
-            continue
-        kept.append(row)
-    return kept
-
-
-def _around(rows: Sequence[Row], t_ns: int) -> tuple[Row, Row]:
-    i = min(max(bisect_right(rows, t_ns, key=lambda r: r.t_ns), 1), len(rows) - 1)
-    return rows[i - 1], rows[i]
-
-
-def _at(pair: tuple[Row, Row], t_ns: int, uuid: str) -> tuple[float, float]:
-    """Energy booked at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
-    before, after = pair
-    energy = after.energy_uj[uuid] - before.energy_uj[uuid]
-    share = (t_ns - before.t_ns) / max(1, after.t_ns - before.t_ns)
-    return before.energy_uj[uuid] + share * energy, max(share, 1 - share) * energy if 0 < share < 1 else 0.0
+_RATE_S, _BURST_S = 50.0, 200.0
+_OWNERS_MAX = 1024
 
 
 class ClientApi:
-    """Serves a history on a unix socket that every user may connect to."""
+    """Serves on a unix socket that every user may connect to."""
 
-    def __init__(self, path: Path, history: History) -> None:
+    def __init__(self, path: Path, routes: Routes, peers: Peers) -> None:
         """Nothing is opened before `start`."""
-        self._path, self._history = path, history
-        self._places = threading.BoundedSemaphore(_CLIENTS)
+        self._path, self._routes, self._peers = path, routes, peers
+        self._places = threading.BoundedSemaphore(_PLACES)
+        self._owners = _Owners()
         self._listener: socket.socket | None = None
 
     def start(self) -> None:
@@ -154,41 +63,88 @@ class ClientApi:
         while True:
             try:
                 client, _ = listener.accept()
-            except OSError:
-                return
-            if not self._places.acquire(blocking=False):
-                client.close()  # somebody holds them all; each does so for _WAIT_S at most
+            except OSError as error:
+                if self._listener is None or listener.fileno() < 0 or error.errno in (9, 22):
+                    return
+                time.sleep(0.05)  # no descriptor or memory is left; clients come again
                 continue
-            threading.Thread(target=self._serve, args=(client,), name="client-api", daemon=True).start()
+            if not self._places.acquire(blocking=False):
+                client.close()  # somebody holds them all; each does so for a few times _WAIT_S at most
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(client,), name="client-api", daemon=True).start()
+            except RuntimeError:  # no thread to be had
+                self._places.release()
+                client.close()
 
     def _serve(self, client: socket.socket) -> None:
         try:
             with client, suppress(OSError):
-                reader = Reader(client)
                 try:
-                    request = reader.request(_WAIT_S, _WAIT_S)
-                    if request is None:
-                        return
-                    response = answer(self._history, request.method, request.path)
-                except BadRequestError as bad:
-                    response = _json(bad.status, {"reason": str(bad)})
-                client.settimeout(_WAIT_S)
-                client.sendall(serialize(response, body=True, close=True))
-                reader.drain()
+                    peer = self._peers.who(client)
+                except StrangerError as stranger:
+                    self._exchange(client, None, str(stranger))
+                    return
+                if not self._owners.enter(peer.place):
+                    return  # its other connections hold what one workload may hold
+                try:
+                    self._exchange(client, peer, "")
+                finally:
+                    self._owners.leave(peer.place)
         finally:
             self._places.release()
 
+    def _exchange(self, client: socket.socket, peer: Peer | None, stranger: str) -> None:
+        reader = Reader(client)
+        try:
+            request = reader.request(_WAIT_S, _WAIT_S)
+            if request is None:
+                return
+            body = b""
+            if request.method == "POST":
+                body = reader.body(request, BODY_MAX_B, _WAIT_S)
+            response = self._answer(peer, stranger, request.method, request.path, body)
+        except BadRequestError as bad:
+            response = reply(bad.status, {"reason": str(bad)})
+        send(client, serialize(response, body=True, close=True), _WAIT_S)
+        reader.drain()
 
-def answer(history: History, method: str, path: str) -> Response:
-    """The response to a request."""
-    if method != "GET":
-        return _json(405, {"reason": "GET"})
-    match = _WINDOW.fullmatch(path)
-    if match is None:
-        return _json(404, {"reason": "there is: /v1/window/START/END, in UTC nanoseconds"})
-    found = history.window(int(match[1]), int(match[2]))
-    return _json(503 if found.get("later") else 200, found)
+    def _answer(self, peer: Peer | None, stranger: str, method: str, path: str, body: bytes) -> Response:
+        if peer is None:
+            return reply(403, {"reason": stranger})
+        if not self._owners.may(peer.place):
+            return reply(429, {"reason": f"more than {_RATE_S:g} requests a second"})
+        return self._routes.answer(peer, method, path, body)
 
 
-def _json(status: int, body: dict[str, object]) -> Response:
-    return Response(status, _JSON, json.dumps(body).encode() + b"\n")
+class _Owners:
+    """What each workload (or user, where processes belong to none) takes of the socket: places, and requests a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: dict[str, int] = {}
+        self._spent: dict[str, tuple[float, float]] = {}  # tokens left, when
+
+    def enter(self, place: str) -> bool:
+        with self._lock:
+            inside = self._inside.get(place, 0)
+            if inside >= _PLACES_EACH:
+                return False
+            self._inside[place] = inside + 1
+            return True
+
+    def leave(self, place: str) -> None:
+        with self._lock:
+            self._inside[place] -= 1
+            if not self._inside[place]:
+                del self._inside[place]
+
+    def may(self, place: str) -> bool:
+        now_s = time.monotonic()
+        with self._lock:
+            if len(self._spent) >= _OWNERS_MAX:
+                self._spent = {p: s for p, s in self._spent.items() if now_s - s[1] < _BURST_S / _RATE_S}
+            left, then_s = self._spent.get(place, (_BURST_S, now_s))
+            left = min(_BURST_S, left + (now_s - then_s) * _RATE_S)
+            self._spent[place] = max(0.0, left - 1), now_s
+            return left >= 1

@@ -1,4 +1,4 @@
-"""The part of HTTP/1.1 that the agent's server needs: bounded request heads in, whole responses out. No bodies, no chunks."""
+"""The part of HTTP/1.1 that the agent's servers need: bounded request heads and bodies in, whole responses out. No chunks."""
 
 import re
 import socket
@@ -15,8 +15,9 @@ _DRAIN_S = 1.0
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 PLAIN = "text/plain; charset=utf-8"
 _REASONS = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
-    408: "Request Timeout", 414: "URI Too Long", 429: "Too Many Requests",
+    200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 408: "Request Timeout", 411: "Length Required", 413: "Content Too Large",
+    414: "URI Too Long", 429: "Too Many Requests",
     431: "Request Header Fields Too Large", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
 }  # fmt: skip
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -89,6 +90,27 @@ class Reader:
             raise BadRequestError(431, "the request head is too large")
         return parse(head)
 
+    def body(self, request: Request, most_b: int, wait_s: float) -> bytes:
+        """The body that follows a request's head.
+
+        Raises:
+            BadRequestError: its length is not told, it is larger than `most_b`, or it is not there in `wait_s`.
+            OSError: the connection broke.
+        """
+        length = request.headers.get("content-length", "")
+        if "transfer-encoding" in request.headers or not (length.isascii() and length.isdigit()):
+            raise BadRequestError(411, "Content-Length has to tell how long the body is")
+        if len(length) > 9 or int(length) > most_b:
+            raise BadRequestError(413, f"the body is larger than {most_b} bytes")
+        deadline, data = time.monotonic() + wait_s, self._ahead
+        while len(data) < int(length):
+            chunk = self._receive(deadline)
+            if not chunk:
+                raise BadRequestError(408, "the body did not come to its end in time")
+            data += chunk
+        self._ahead = data[int(length) :]
+        return data[: int(length)]
+
     def drain(self) -> None:
         """Say that nothing more is sent and swallow a little of what still comes: a close over unread bytes is a reset, which
         would throw away the answer on its way.
@@ -138,7 +160,7 @@ def parse(head: bytes) -> Request:
         raise BadRequestError(400, "no Host header")
     options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
     keep = version == "HTTP/1.1" or "keep-alive" in options
-    # A body is never read; after one, what follows could not be told from it.
+    # A body that is not read cannot be told from what follows it.
     has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     return Request(method, target.partition("?")[0], headers, close=not keep or "close" in options or has_body)
 

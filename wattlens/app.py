@@ -22,7 +22,6 @@ from energy_agent.config_node import IN_THE_CLEAR
 from energy_agent.config_words import NAME
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
-from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
@@ -38,6 +37,7 @@ from energy_agent.server import Server
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
 from energy_agent.web.access import Access
+from wattlens.local_api import proc_roots, serve, training_intake
 from wattlens.reload import FileWatch, Reloader, nothing_to_reload
 from wattlens.service import Service
 
@@ -78,7 +78,7 @@ def run_agent(options: AgentOptions) -> int:
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
         if config.client.socket is not None:
-            agent.on_publish = _client_api(config.client.socket, agent.on_publish, stack)
+            serve(config.client.socket, agent, proc_roots(config, options.simulate), stack)
         agent.on_reload = nothing_to_reload
         if watch is not None:
             agent.on_reload = Reloader(
@@ -108,22 +108,6 @@ def run_agent(options: AgentOptions) -> int:
         log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
         agent.run()
     return 0
-
-
-def _client_api(path: Path, published: Callable[[Snapshot], None], stack: ExitStack) -> Callable[[Snapshot], None]:
-    """Serve what is published to programs on the node as well."""
-    from energy_agent.client_api import ClientApi, History
-
-    history = History()
-    api = ClientApi(path, history)
-    api.start()
-    stack.callback(api.stop)
-
-    def both(snapshot: Snapshot) -> None:
-        published(snapshot)
-        history.add(snapshot)
-
-    return both
 
 
 def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], None]:
@@ -168,9 +152,10 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     if node.redfish is not None and node.redfish.in_the_clear:
         log.warning("sources.node.redfish: %s", IN_THE_CLEAR)
     meters = NodePoller(clock, node)
+    holders = ProcessHolders(procfs)
     accountant = Accountant(
         identity,
-        ProcessHolders(procfs),
+        holders,
         _sensors(config),
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
@@ -183,6 +168,9 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     tokens.configure(config.tokens)
     sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
+    if config.client.socket is not None:
+        agent.holders = holders
+        agent.training = training_intake(journal, clock, proc_roots(config, options.simulate))
     if meters.periods_s:
         agent.meters = meters
         meters.start()

@@ -104,6 +104,10 @@ class ProcessHolders:
         """Whether that very process still lives."""
         return self.start_time(identity[0]) == identity[1]
 
+    def known(self, identity: tuple[int, int]) -> Holder | None:
+        """Who a process was resolved to that held a device; may be asked from any thread."""
+        return self._known.get(identity)
+
     def gone(self, pid: int) -> bool:
         """Whether no process has this pid: asked every second, so without a look at its start time."""
         return not os.access(f"{self.procfs}/{pid}", os.F_OK)

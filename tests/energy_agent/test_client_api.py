@@ -7,17 +7,32 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.running import AgentProcess
-from energy_agent.client_api import ClientApi, History, Row, answer, thinned
+from energy_agent.client_api import ClientApi
+from energy_agent.client_history import History, Row, thinned
+from energy_agent.client_peers import Peer, Peers
+from energy_agent.client_routes import Routes
+from energy_agent.clock import RealClock
 from energy_agent.core.errors import UsageError
+from energy_agent.core.types import WorkloadFacts
 from energy_agent.core.units import NS_PER_S
+from energy_agent.holders.processes import Holder
 
 T0 = 1_700_000_000 * NS_PER_S
+
+
+def peer(workload, everything=False):
+    return Peer((1, 1), Holder(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
+
+
+def served(path, made):
+    return ClientApi(path, Routes(made), Peers([Path("/proc")], RealClock()))
 
 
 def history(powers_w):
@@ -47,9 +62,25 @@ def test_what_is_not_known_is_a_reason():
     assert made.window(T0, T0 + 3 * NS_PER_S)["later"] is True
     assert "ends before" in made.window(T0 + 2, T0 + 1)["reason"]
     assert "no snapshot" in History().window(1, 2)["reason"]
-    assert answer(made, "POST", "/v1/window/1/2").status == 405
-    assert answer(made, "GET", "/v1/window/x/2").status == 404
-    assert answer(made, "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").status == 503
+    routes, root = Routes(made), peer("process-x-1-1", everything=True)
+    assert routes.answer(root, "POST", "/v1/window/1/2").status == 405
+    assert routes.answer(root, "GET", "/v1/window/x/2").status == 404
+    assert routes.answer(root, "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").status == 503
+
+
+def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
+    made = History()
+    held = [{"GPU-1": ("a",), "GPU-2": ("a", "b"), "GPU-3": ("b",)}] * 2 + [{"GPU-1": ("b",), "GPU-2": ("a", "b")}] * 2
+    for k, holders in enumerate(held):
+        zero = dict.fromkeys(("GPU-1", "GPU-2", "GPU-3"), 0)
+        made._rows.append(Row(T0 + k * NS_PER_S, zero, zero, dict.fromkeys(zero, 0.05), holders))
+    whole, begin = (T0, T0 + 3 * NS_PER_S), (T0, T0 + NS_PER_S // 2)
+    assert set(made.window(*whole)["devices"]) == {"GPU-1", "GPU-2", "GPU-3"}
+    assert set(made.window(*whole, "a")["devices"]) == {"GPU-2"}
+    assert set(made.window(*begin, "a")["devices"]) == {"GPU-1", "GPU-2"}
+    assert "holds no GPU" in made.window(*whole, "c")["reason"]
+    told = json.loads(Routes(made).answer(peer("a"), "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").body)
+    assert set(told["devices"]) == {"GPU-2"}
 
 
 def test_old_rows_become_one_a_minute_and_then_go():
@@ -61,11 +92,11 @@ def test_old_rows_become_one_a_minute_and_then_go():
 
 def test_a_socket_that_cannot_be_made_names_the_key(tmp_path):
     with pytest.raises(UsageError, match=r"client\.socket"):
-        ClientApi(tmp_path / "none" / "s", History()).start()
+        served(tmp_path / "none" / "s", History()).start()
 
 
 def test_silent_clients_do_not_keep_others_out_for_long(tmp_path):
-    api = ClientApi(tmp_path / "s", history([1.0, 1.0]))
+    api = served(tmp_path / "s", history([1.0, 1.0]))
     api.start()
     silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     try:

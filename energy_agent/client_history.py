@@ -1,0 +1,118 @@
+"""What the agent remembers for programs on its node: a row of energy by device each snapshot for an hour, then each minute.
+
+A window's ends fall between two rows; how the energy between those lies around an end is not known, and the stated half-width
+bounds it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
+
+from energy_agent.core.record import record
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
+
+_FULL_NS, _KEPT_NS, _THIN_NS = 3600 * NS_PER_S, 48 * 3600 * NS_PER_S, 60 * NS_PER_S
+
+
+@record(frozen=True, slots=True)
+class Row:
+    """One snapshot: energy booked so far and what its edge may be wrong by, uJ, by device that answered; and who held it."""
+
+    t_ns: int
+    energy_uj: dict[str, int]
+    edge_uj: dict[str, int]
+    gain: dict[str, float]
+    holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class History:
+    """Rows in order of time. One thread adds, any may ask."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._next_thin = 0
+        self.snapshot: Snapshot | None = None
+        self.simulated = False
+
+    def add(self, snapshot: Snapshot) -> None:
+        """A snapshot was published."""
+        self.snapshot, self.simulated = snapshot, snapshot.identity.simulated
+        up = [d for d in snapshot.devices if d.up]
+        row = Row(
+            snapshot.t_ns,
+            {d.info.uuid: sum(d.energy_uj.values()) for d in up},
+            {d.info.uuid: d.edge_uj for d in up},
+            {d.info.uuid: d.gain_uncertainty_ratio for d in up},
+            snapshot.holders,
+        )
+        if self._rows and row.t_ns <= self._rows[-1].t_ns:
+            self._rows = []  # the clock was set back: what was before cannot be put in order with it
+        if self._next_thin <= row.t_ns:
+            self._next_thin = row.t_ns + _THIN_NS
+            self._rows = thinned(self._rows, row.t_ns)
+        self._rows.append(row)
+
+    def window(self, start_ns: int, end_ns: int, workload: str | None = None) -> dict[str, object]:
+        """Energy by device, or the reason why there is none; "later" where it is too early to tell.
+
+        With a `workload`, only devices that it held all the time: others' energy is not its business.
+        """
+        rows = list(self._rows)
+        if not rows or end_ns <= start_ns:
+            return {"reason": "no snapshot has been taken yet" if not rows else "the window ends before it starts"}
+        if start_ns < rows[0].t_ns:
+            return {"reason": "the window starts before the agent's history"}
+        if end_ns > rows[-1].t_ns:
+            return {"reason": "the agent has not read its devices since the window's end", "later": True}
+        ends = [_around(rows, t) for t in (start_ns, end_ns)]
+        shown = {u for r in (*ends[0], *ends[1]) for u in r.energy_uj}
+        if workload is not None:
+            shown = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, shown)
+            if not shown:
+                return {"reason": f"your workload {workload} holds no GPU of this node, or did not all the time"}
+        devices: dict[str, object] = {}
+        for uuid in sorted(shown):
+            if any(uuid not in r.energy_uj for pair in ends for r in pair):
+                devices[uuid] = {"reason": "the device did not answer the agent at an end of the window"}
+                continue
+            (first, first_half), (last, last_half) = (
+                _at(pair, t, uuid) for pair, t in zip(ends, (start_ns, end_ns), strict=True)
+            )
+            half = first_half + last_half + ends[0][0].edge_uj[uuid] + ends[1][1].edge_uj[uuid]
+            devices[uuid] = {
+                "joules": (last - first) / UJ_PER_J, "half_j": half / UJ_PER_J, "gain": ends[1][1].gain[uuid],
+                "method": "agent",
+            }  # fmt: skip
+        return {"devices": devices, "simulated": self.simulated}
+
+
+def held_throughout(rows: Sequence[Row], from_ns: int, to_ns: int, workload: str, devices: Collection[str]) -> set[str]:
+    """The devices that a workload held in every row of [from_ns, to_ns]."""
+    within = rows[bisect_right(rows, from_ns - 1, key=lambda r: r.t_ns) : bisect_right(rows, to_ns, key=lambda r: r.t_ns)]
+    return {u for u in devices if all(workload in row.holders.get(u, ()) for row in within)}
+
+
+def thinned(rows: Sequence[Row], now_ns: int) -> list[Row]:
+    """Rows of the last hour, one a minute of the two days before."""
+    kept: list[Row] = []
+    for row in rows:
+        if now_ns - row.t_ns > _KEPT_NS:
+            continue
+        if now_ns - row.t_ns > _FULL_NS and kept and row.t_ns - kept[-1].t_ns < _THIN_NS:
+            continue
+        kept.append(row)
+    return kept
+
+
+def _around(rows: Sequence[Row], t_ns: int) -> tuple[Row, Row]:
+    i = min(max(bisect_right(rows, t_ns, key=lambda r: r.t_ns), 1), len(rows) - 1)
+    return rows[i - 1], rows[i]
+
+
+def _at(pair: tuple[Row, Row], t_ns: int, uuid: str) -> tuple[float, float]:
+    """Energy booked at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
+    before, after = pair
+    energy = after.energy_uj[uuid] - before.energy_uj[uuid]
+    share = (t_ns - before.t_ns) / max(1, after.t_ns - before.t_ns)
+    return before.energy_uj[uuid] + share * energy, max(share, 1 - share) * energy if 0 < share < 1 else 0.0

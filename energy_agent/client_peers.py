@@ -1,0 +1,121 @@
+"""Who is at the other end of the client socket, by what the kernel says of it, and what that one may see.
+
+The kernel names the process that connected; its cgroup names the workload. Nobody is asked who he is. Root on the host and the
+agent's own user see everything; everybody else, root in a container too, sees what his own workload holds.
+"""
+
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.ports import Clock
+from energy_agent.core.types import ProcessUse, WorkloadFacts
+from energy_agent.holders.processes import MAX_PROC_B, Holder, ProcessHolders
+
+_CREDENTIALS = struct.Struct("=iII")
+_SO_PEERPIDFD = 77  # since Linux 6.5; not named in the socket module
+_CONFINED = ("pod", "container")
+
+
+class StrangerError(WattlensError):
+    """It is not known who asks; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A process that asks.
+
+    `everything`: it may see all devices. `place` names who shares its places on the socket.
+    """
+
+    identity: tuple[int, int]
+    holder: Holder
+    everything: bool
+    place: str
+
+    @property
+    def facts(self) -> WorkloadFacts:
+        """What its cgroup says of its workload."""
+        return self.holder.facts
+
+
+class Peers:
+    """Looks up who connected. `roots` are the /proc folders that are looked into, in this order."""
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        clock: Clock,
+        known: Callable[[tuple[int, int]], Holder | None] = lambda _: None,
+    ) -> None:
+        """`known` tells the workload of a process that was seen on a device already: a process may change its name."""
+        self._roots, self._clock, self._known = roots, clock, known
+
+    def who(self, client: socket.socket) -> Peer:
+        """The process that connected; raises StrangerError."""
+        pid, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if pid <= 0:
+            raise StrangerError(
+                "the agent cannot see your process: it runs in a pid namespace that yours is not below; "
+                "run the agent with hostPID: true (Docker: --pid=host)"
+            )
+        handle = _pidfd(client)
+        try:
+            peer = self._look_up(pid, uid)
+            if handle is not None and select.select([handle], [], [], 0)[0]:
+                raise StrangerError("your process has ended")  # and its pid may be another's by now
+        finally:
+            if handle is not None:
+                os.close(handle)
+        return peer
+
+    def alive(self, identity: tuple[int, int]) -> bool:
+        """Whether that very process still lives."""
+        return any(ProcessHolders(root).alive(identity) for root in self._roots)
+
+    def _look_up(self, pid: int, uid: int) -> Peer:
+        for root in self._roots:
+            found, facts = ProcessHolders(root).resolve([ProcessUse(pid)], self._clock.utc_ns())
+            if not found.processes or not facts:
+                continue
+            identity = found.processes[0]
+            holder = self._known(identity) or Holder(facts[0].workload, facts[0])
+            confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
+            everything = uid in (0, os.geteuid()) and not confined and _pid_namespaces(root, pid) == 1
+            return Peer(identity, holder, everything, f"uid {uid}" if facts[0].kind == "process" else facts[0].workload)
+        raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
+
+
+def _pidfd(client: socket.socket) -> int | None:
+    """A handle of the process that connected, which no other process can come to have; None before Linux 6.5."""
+    with suppress(OSError):
+        return struct.unpack("=i", client.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4))[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _pid_namespaces(root: Path, pid: int) -> int:
+    """How many pid namespaces a process is in, as seen from that /proc: 1 on the host; 0 where it is not told."""
+    for line in _read(root / str(pid) / "status").splitlines():
+        if line.startswith("NSpid:"):
+            return len(line.split()) - 1
+    return 0
+
+
+def _beside_us(root: Path, pid: int) -> bool:
+    """Whether it is in the agent's own container."""
+    ours = _read(Path("/proc/self/cgroup"))
+    return bool(ours) and _read(root / str(pid) / "cgroup") == ours
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_PROC_B).decode(errors="replace")
+    except OSError:
+        return ""

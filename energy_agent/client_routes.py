@@ -1,0 +1,126 @@
+"""What programs on the node may ask the agent, and what it answers: one function a path. JSON in, JSON out."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from energy_agent.client_history import History
+from energy_agent.client_peers import Peer
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.types import State
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.http1 import Response
+from energy_agent.training_intake import Latest, TrainingIntake
+from energy_agent.training_report import TRAINING, ReportError, parse
+
+BODY_MAX_B = 16 * 1024
+_WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
+_PATHS = {"/v1/me": "GET", "/v1/training": "POST"}
+
+
+class Routes:
+    """Answers requests of a known process from the agent's history and its counts of training."""
+
+    def __init__(self, history: History, training: TrainingIntake | None = None) -> None:
+        self._history, self._training = history, training
+
+    def answer(self, peer: Peer, method: str, path: str, body: bytes = b"") -> Response:
+        """The response to a request."""
+        match = _WINDOW.fullmatch(path)
+        wanted = "GET" if match else _PATHS.get(path)
+        if wanted is None:
+            there = "GET /v1/window/START/END (UTC nanoseconds), GET /v1/me, POST /v1/training"
+            return reply(404, {"reason": f"there is: {there}"})
+        if method != wanted:
+            return reply(405, {"reason": wanted})
+        if match:
+            workload = None if peer.everything else self._workload(peer)
+            found = self._history.window(int(match[1]), int(match[2]), workload)
+            return reply(503 if found.get("later") else 200, found)
+        return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
+
+    def _report(self, peer: Peer, body: bytes) -> Response:
+        if self._training is None:
+            return reply(404, {"reason": "this agent counts no training"})
+        workload = self._workload(peer)
+        try:
+            self._training.report(peer.identity, workload, parse(json.loads(body)))
+        except (ValueError, RecursionError):
+            return reply(400, {"reason": "the body is not JSON"})
+        except ReportError as error:
+            return reply(400, {"reason": str(error)})
+        return reply(202, self.me(peer))
+
+    def _workload(self, peer: Peer) -> str:
+        """The workload as the ledger has it: a pod that its scheduler names is known to its cgroup by uid alone."""
+        snapshot, uid = self._history.snapshot, peer.facts.labels.get("pod_uid")
+        if snapshot is not None and uid:
+            named = {f.workload for f in snapshot.facts if f.labels.get("pod_uid") == uid}
+            if len(named) == 1:
+                return named.pop()
+        return peer.holder.workload
+
+    def me(self, peer: Peer) -> dict[str, object]:
+        """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
+        workload, snapshot = self._workload(peer), self._history.snapshot
+        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0]}
+        if snapshot is None:
+            return said | {"reason": "no snapshot has been taken yet"}
+        said |= {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated, "everything": peer.everything}
+        said |= _energy(snapshot, workload)
+        ranks = self._training.ranks(workload) if self._training is not None else []
+        if ranks:
+            said["ranks"] = [_rank(each, snapshot.t_ns) for each in ranks]
+        return said
+
+
+def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
+    held = [uuid for uuid, names in snapshot.holders.items() if workload in names]
+    rows = [entry for entry in snapshot.workloads if entry.workload == workload]
+    if not rows and not held:
+        return {"devices": [], "reason": f"the agent has not seen {workload} on a GPU of this node"}
+    views = {view.info.uuid: view for view in snapshot.devices}
+    devices = []
+    for uuid in sorted(views, key=lambda u: views[u].info.index):
+        own = [entry for entry in rows if entry.device == uuid]
+        if not own and uuid not in held:
+            continue
+        sample = views[uuid].sample
+        power = sample.power_mw if sample is not None and uuid in held else None
+        device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in held}
+        device |= {
+            "joules": sum(entry.energy_uj for entry in own) / UJ_PER_J,
+            "shared": len(snapshot.holders.get(uuid, ())) > 1,
+        }
+        devices.append(device | ({"power_w": power / 1000} if power is not None else {}))
+    total = sum(entry.energy_uj for entry in rows)
+    active = sum(entry.energy_uj for entry in rows if entry.state is State.ACTIVE)
+    gain = max((views[entry.device].gain_uncertainty_ratio for entry in rows if entry.device in views), default=0.0)
+    edge = 2 * sum(views[uuid].edge_uj for uuid in {entry.device for entry in rows} if uuid in views)
+    low, high = max(0, total - edge) / (1 + gain) / UJ_PER_J, (total + edge) / (1 - gain) / UJ_PER_J
+    tokens = sum(t.tokens for t in snapshot.tokens if t.workload == workload and t.phase == TRAINING)
+    steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
+    said: dict[str, object] = {
+        "t_ns": snapshot.t_ns, "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
+        "low": low, "high": high, "tokens": tokens, "steps": steps,
+    }  # fmt: skip
+    for name, count in (("joules_per_token", tokens), ("joules_per_step", steps.get(TRAINING, 0))):
+        if count:
+            said[name] = total / UJ_PER_J / count
+    return said
+
+
+def _rank(latest: Latest, now_ns: int) -> dict[str, Any]:
+    report = latest.report
+    said: dict[str, Any] = {
+        "rank": report.rank, "world": report.world, "group": report.group, "model": report.model,
+        "precision": report.precision, "steps": dict(report.steps), "tokens": report.tokens,
+        "waits": dict(report.waits), "doing": report.doing, "age_s": max(0, now_ns - latest.at_ns) / NS_PER_S,
+    }  # fmt: skip
+    return said | ({"loss": report.loss} if report.loss is not None else {})
+
+
+def reply(status: int, body: Mapping[str, object]) -> Response:
+    """A response of JSON."""
+    return Response(status, "application/json", json.dumps(body).encode() + b"\n")

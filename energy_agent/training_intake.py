@@ -1,0 +1,243 @@
+"""Cumulative counts that training processes report become rows of steps and tokens: each once, whatever is killed.
+
+A process is known by (pid, start time), as the kernel tells them. Where its counts stood when they were last booked is a state
+of the journal, committed with the rows that came of it: so a report that comes twice, or again after the agent was killed,
+adds only what is new. What a process counted before this journal first listened is left out, as the joules of that time are not
+known; what it counted while the agent was away is booked, over that time.
+
+The ranks of a group on this node take a step together: one of them, its lead, is counted; tokens are those of all of them.
+Only workloads that hold a device are booked, since a step without joules tells nothing and anyone may claim one.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from energy_agent.core.ports import Clock
+from energy_agent.core.record import record
+from energy_agent.core.types import Steps, Tokens
+from energy_agent.core.units import NS_PER_S
+from energy_agent.training_report import OTHER, TRAINING, Report, ReportError
+
+TRAINING_STATE: Final = "training"
+"""Key of the counts among the journal's states."""
+TOLD: Final = ("group", "model", "precision", "ranks")
+"""Facts that a workload says of itself."""
+PROCESSES_MAX, OF_WORKLOAD_MAX = 512, 128
+MODELS_MAX = 8
+RATE_MAX: Final = 10_000_000
+"""Steps or tokens a second and rank that are believed: more is no training, and years of it would fill an int64."""
+FACTS_NS = 60 * NS_PER_S
+LOOK_EVERY = 16  # commits between looking for processes that have ended
+
+Identity = tuple[int, int]
+
+
+@record(frozen=True, slots=True)
+class Booking:
+    """What one commit takes over, all or nothing."""
+
+    t_ns: int
+    steps: tuple[Steps, ...] = ()
+    tokens: tuple[Tokens, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, dict[str, str]] = field(default_factory=dict)  # by workload
+
+
+@dataclass(slots=True)
+class Counted:
+    """A process's counts as they are booked."""
+
+    pid: int
+    start: int
+    workload: str
+    run: str
+    at_ns: int
+    steps: dict[str, int]
+    tokens: int
+    rank: int = 0
+    world: int = 1
+    group: str = ""
+    model: str = ""
+    precision: str = ""
+    lead: bool = False
+
+
+@dataclass(slots=True)
+class Latest:
+    """The last report of a process."""
+
+    workload: str
+    report: Report
+    at_ns: int
+    since_ns: int  # when its counting began
+
+
+class TrainingIntake:
+    """Reports come in from any thread; the agent's loop drains them."""
+
+    def __init__(self, clock: Clock, alive: Callable[[Identity], bool]) -> None:
+        """`alive` says whether that very process still lives."""
+        self._clock, self._alive = clock, alive
+        self._lock = threading.Lock()
+        self._latest: dict[Identity, Latest] = {}
+        self._shown: dict[Identity, Latest] = {}
+        self._counted: dict[Identity, Counted] = {}
+        self._models: dict[str, set[str]] = {}
+        self._labels: dict[str, tuple[int, dict[str, str]]] = {}
+        self._began_ns = clock.utc_ns()
+        self._drains = 0
+        self._dirty = True
+
+    def restore(self, states: Mapping[str, str], tokens: Iterable[tuple[str, str, str]]) -> bool:
+        """Take up where the last commit ended; `tokens` are (workload, model, phase) with a total. False: not readable."""
+        for workload, model, phase in tokens:
+            if phase == TRAINING:
+                self._models.setdefault(workload, set()).add(model)
+        text = states.get(TRAINING_STATE)
+        if text is None:
+            return True
+        try:
+            value = json.loads(text)
+            counted = [Counted(**each) for each in value["processes"]]
+            began_ns = int(value["began_ns"])
+        except (ValueError, TypeError, KeyError):
+            return False
+        self._counted = {(c.pid, c.start): c for c in counted}
+        self._began_ns, self._dirty = began_ns, False
+        return True
+
+    def report(self, identity: Identity, workload: str, report: Report) -> None:
+        """Take a report of a live process; raises ReportError with the reason for which it is not taken."""
+        now_ns = self._clock.utc_ns()
+        second_s = self._clock.real_seconds(1.0) or 1.0
+        since_ns = now_ns - round(report.age_s / second_s * NS_PER_S)
+        if max(report.tokens, *report.steps.values(), 0) > RATE_MAX * (report.age_s + 1):
+            raise ReportError(f"more than {RATE_MAX} steps or tokens a second since it began to count")
+        with self._lock:
+            before = self._latest.get(identity) or self._shown.get(identity)
+            if before is not None and before.report.run != report.run and since_ns < before.at_ns - NS_PER_S:
+                raise ReportError("another count of this process is not over yet")
+            if identity not in self._latest and identity not in self._shown:
+                self._make_room(workload)
+            self._latest[identity] = self._shown[identity] = Latest(workload, report, now_ns, since_ns)
+
+    def _make_room(self, workload: str) -> None:
+        if sum(each.workload == workload for each in self._shown.values()) >= OF_WORKLOAD_MAX:
+            raise ReportError(f"{OF_WORKLOAD_MAX} processes of this workload report already")
+        if len(self._shown) >= PROCESSES_MAX:
+            oldest = min((i for i in self._shown if i not in self._counted), key=lambda i: self._shown[i].at_ns, default=None)
+            if oldest is None:
+                raise ReportError(f"{PROCESSES_MAX} processes report already")
+            del self._shown[oldest]  # it holds no device; its counts are cumulative, so nothing is lost
+            self._latest.pop(oldest, None)
+
+    def ranks(self, workload: str) -> list[Latest]:
+        """The last reports of a workload, by rank."""
+        with self._lock:
+            found = [each for each in self._shown.values() if each.workload == workload]
+        return sorted(found, key=lambda each: each.report.rank)
+
+    def drain(self, holders: Collection[str]) -> Booking:
+        """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
+        now_ns = self._clock.utc_ns()
+        with self._lock:
+            taken = {i: each for i, each in self._latest.items() if each.workload in holders}
+            for identity in taken:
+                del self._latest[identity]
+        steps: list[Steps] = []
+        tokens: list[Tokens] = []
+        for identity, latest in sorted(taken.items(), key=lambda item: item[1].report.rank):
+            self._book(identity, latest, steps, tokens)
+        self._drains += 1
+        if self._drains % LOOK_EVERY == 0:
+            self._forget_dead()
+        if not (steps or tokens or self._dirty):
+            return Booking(now_ns)
+        self._dirty = False
+        labels = dict(self._facts({each.workload for each in taken.values()}, now_ns))
+        return Booking(now_ns, tuple(steps), tuple(tokens), {TRAINING_STATE: self._dump()}, labels)
+
+    def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
+        report, before, first = latest.report, self._counted.get(identity), False
+        if before is None or before.run != report.run:
+            known = latest.since_ns >= self._began_ns
+            zero = (dict.fromkeys(report.steps, 0), 0) if known else (dict(report.steps), report.tokens)
+            start_ns = latest.since_ns if known else latest.at_ns
+            before, first = Counted(*identity, latest.workload, report.run, start_ns, *zero), True
+        counted = Counted(
+            *identity, latest.workload, report.run, latest.at_ns, dict(report.steps), report.tokens,
+            report.rank, report.world, report.group, self._model(latest.workload, report.model), report.precision,
+        )  # fmt: skip
+        self._counted[identity] = counted
+        counted.lead = self._leads(identity, counted)
+        start_ns, end_ns, workload = min(before.at_ns, latest.at_ns), latest.at_ns, latest.workload
+        if counted.lead:
+            for phase, count in report.steps.items():
+                done = count - before.steps.get(phase, 0)
+                if done > 0 or (first and done == 0):  # counters appear at 0 when they are first seen
+                    steps.append(Steps(start_ns, end_ns, workload, phase, done))
+        trained = report.tokens - before.tokens
+        if trained > 0 or (first and report.tokens > 0 and trained == 0):
+            tokens.append(Tokens(start_ns, end_ns, workload, counted.model, TRAINING, trained))
+        self._dirty = self._dirty or first or counted != before
+
+    def _model(self, workload: str, model: str) -> str:
+        known = self._models.setdefault(workload, set())
+        if model in known or len(known) < MODELS_MAX:
+            known.add(model)
+            return model
+        return OTHER
+
+    def _leads(self, identity: Identity, counted: Counted) -> bool:
+        """Whether this process is the one of its group that is counted: the first that came, while it lives."""
+        if not counted.group:
+            return True
+        for other, each in list(self._counted.items()):
+            same = (each.workload, each.group) == (counted.workload, counted.group)
+            if other == identity or not same or not each.lead:
+                continue
+            if self._alive(other):
+                return False
+            each.lead = False
+        return True
+
+    def _forget_dead(self) -> None:
+        """A process that has ended reports no more; all it said is booked."""
+        with self._lock:
+            waiting, shown = set(self._latest), list(self._shown)
+        gone = {i for i in {*shown, *self._counted} if i not in waiting and not self._alive(i)}
+        gone |= {i for i in waiting if not self._alive(i) and self._stale(i)}
+        with self._lock:
+            for identity in gone:
+                self._shown.pop(identity, None)
+                self._latest.pop(identity, None)
+        for identity in gone & self._counted.keys():
+            del self._counted[identity]
+            self._dirty = True
+
+    def _stale(self, identity: Identity) -> bool:
+        """It ended a while ago and never was seen to hold a device."""
+        latest = self._latest.get(identity)
+        return latest is None or self._clock.utc_ns() - latest.at_ns > FACTS_NS
+
+    def _facts(self, workloads: Iterable[str], now_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
+        for workload in workloads:
+            ranks = [c for c in self._counted.values() if c.workload == workload]
+            labels = {name: _agreed(str(getattr(c, name)) for c in ranks) for name in TOLD[:3]}
+            labels["ranks"] = str(max((c.world for c in ranks), default=1))
+            known = self._labels.get(workload)
+            if known is None or (known[1] != labels and now_ns - known[0] >= FACTS_NS):
+                self._labels[workload] = now_ns, labels
+                yield workload, labels
+
+    def _dump(self) -> str:
+        return json.dumps({"began_ns": self._began_ns, "processes": [asdict(c) for c in self._counted.values()]})
+
+
+def _agreed(values: Iterable[str]) -> str:
+    """What all say; "" where they differ, as a workload can be of one model only where it is of one."""
+    said = set(values)
+    return said.pop() if len(said) == 1 else ""

@@ -1,0 +1,135 @@
+"""What a training process may say of itself: its report, out of hostile JSON. Pure.
+
+Counts are cumulative since the process began to count, so that a report which is lost or comes twice changes nothing. Who the
+process is, it is not asked: the kernel says that.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import field
+from math import isfinite
+from typing import Any, Final
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.record import record
+
+TRAINING: Final = "training"
+PHASES: Final = (TRAINING, "evaluation", "checkpoint", "data_wait")
+OTHER: Final = "other"
+"""What a label becomes that is none of a bounded set."""
+COUNT_MAX: Final = 1 << 53
+WAITS_MAX: Final = 8
+TEXT_MAX: Final = 120
+_RUN: Final = re.compile(r"[0-9a-f]{16}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_FIELDS: Final = frozenset(
+    {"run", "age_s", "steps", "tokens", "waits", "doing", "loss", "rank", "world", "group", "model", "precision"}
+)
+
+
+class ReportError(WattlensError):
+    """The report is none; the text says what of it."""
+
+
+@record(frozen=True, slots=True)
+class Report:
+    """Cumulative counts of one rank.
+
+    Args:
+        run: names one counting from 0; another one after a fork or an exec.
+        age_s: how long ago it began, s.
+        steps: optimizer steps by phase.
+        tokens: tokens that this rank trained.
+        waits: s that the host spent outside of steps, by name.
+        doing: the phase it is in.
+        loss: the last that was told; None where there is none or it is no number.
+        rank: of the process within its group.
+        world: how many ranks the group has.
+        group: joins the ranks of one job; "" where the process is alone.
+        model: what is trained.
+        precision: such as bf16.
+    """
+
+    run: str
+    age_s: float
+    steps: Mapping[str, int]
+    tokens: int
+    waits: Mapping[str, float] = field(default_factory=dict)
+    doing: str = TRAINING
+    loss: float | None = None
+    rank: int = 0
+    world: int = 1
+    group: str = ""
+    model: str = ""
+    precision: str = ""
+
+
+def parse(value: object) -> Report:
+    """The report of a decoded body; raises ReportError."""
+    if not isinstance(value, dict):
+        raise ReportError("the body is not a JSON object")
+    unknown = value.keys() - _FIELDS
+    if unknown:
+        raise ReportError(f"unknown field {min(map(str, unknown))[:40]!r}")
+    run, doing = value.get("run"), value.get("doing", TRAINING)
+    if not isinstance(run, str) or not _RUN.fullmatch(run):
+        raise ReportError("run is not 16 hexadecimal digits")
+    if not _is_name(doing):
+        raise ReportError("doing is not a short name of a-z, 0-9 and _")
+    steps: dict[str, int] = {}
+    for name, count in _object(value, "steps").items():
+        phase = name if name in PHASES else OTHER
+        steps[phase] = _count(steps.get(phase, 0) + _count(count, "steps"), "steps")
+    waits = {name: _seconds(s, "waits") for name, s in _object(value, "waits").items()}
+    loss = value.get("loss")
+    return Report(
+        run=run,
+        age_s=_seconds(value.get("age_s"), "age_s"),
+        steps=steps,
+        tokens=_count(value.get("tokens", 0), "tokens"),
+        waits=waits,
+        doing=doing,
+        loss=None if loss is None else _number(loss, "loss"),
+        rank=_count(value.get("rank", 0), "rank", 1 << 24),
+        world=_count(value.get("world", 1), "world", 1 << 24),
+        group=_text(value, "group"),
+        model=_text(value, "model"),
+        precision=_text(value, "precision"),
+    )
+
+
+def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name, {})
+    if not isinstance(found, dict) or len(found) > WAITS_MAX or not all(map(_is_name, found)):
+        raise ReportError(f"{name} is not an object of at most {WAITS_MAX} short names")
+    return found
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _count(value: object, name: str, most: int = COUNT_MAX) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ReportError(f"{name} is not an integer from 0 to {most}")
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    if type(value) not in (int, float) or not abs(value) <= 1e300 or not isfinite(value):  # type: ignore[arg-type]
+        raise ReportError(f"{name} is not a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _seconds(value: object, name: str) -> float:
+    seconds = _number(value, name)
+    if not 0 <= seconds <= 1e9:
+        raise ReportError(f"{name} is not a time")
+    return seconds
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name, "")
+    if not isinstance(text, str) or len(text) > TEXT_MAX or not text.isprintable():
+        raise ReportError(f"{name} is not a printable text of at most {TEXT_MAX} characters")
+    return text

@@ -1,0 +1,220 @@
+"""Counts of training become rows: whatever is lost, repeated or killed, each step and token once. Truth is plain arithmetic."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.units import NS_PER_S
+from energy_agent.training_intake import MODELS_MAX, OF_WORKLOAD_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
+from energy_agent.training_report import COUNT_MAX, Report, ReportError, parse
+
+RUN = "0123456789abcdef"
+T0 = 1_700_000_000 * NS_PER_S
+
+
+class Clock:
+    """A clock that is told the time."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def utc_ns(self):
+        return T0 + round(self.now_s * NS_PER_S)
+
+    def real_seconds(self, seconds):
+        return seconds
+
+
+class World:
+    """An intake whose rows are committed or thrown away, as by a kill, and the sum of what was committed."""
+
+    def __init__(self):
+        self.clock, self.dead = Clock(), set()
+        self.states, self.steps, self.tokens, self.rows = {}, {}, {}, []
+        self.intake = self.make()
+
+    def make(self):
+        made = TrainingIntake(self.clock, lambda identity: identity not in self.dead)
+        assert made.restore(self.states, [(w, m, "training") for w, m in self.tokens])
+        return made
+
+    def commit(self, holders=("job",)):
+        booked = self.intake.drain(set(holders))
+        self.states |= booked.states
+        for row in booked.steps:
+            assert 0 <= row.start_ns <= row.end_ns <= self.clock.utc_ns()
+            self.steps[row.phase] = self.steps.get(row.phase, 0) + row.steps
+        for row in booked.tokens:
+            key = (row.workload, row.model)
+            self.tokens[key] = self.tokens.get(key, 0) + row.tokens
+        self.rows += [*booked.steps, *booked.tokens]
+        return booked
+
+    def kill(self):
+        self.intake = self.make()
+
+
+def report(steps, tokens, age_s, run=RUN, **more):
+    return Report(run, age_s, {"training": steps}, tokens, **more)
+
+
+moves = st.lists(st.sampled_from(["work", "report", "report twice", "commit", "kill", "kill before commit"]), max_size=40)
+
+
+@given(moves, st.integers(1, 3))
+def test_whatever_is_lost_repeated_or_killed_each_step_is_booked_once(sequence, ranks):
+    world, steps, tokens = World(), 0, [0] * ranks
+    world.commit()  # this journal has listened since before the processes came
+    for move in [*sequence, "report", "commit"]:
+        world.clock.now_s += 1
+        if move == "work":
+            steps += 7
+            tokens = [n + 100 + rank for rank, n in enumerate(tokens)]
+        elif move.startswith("report"):
+            for _ in range(move.count("report") + move.count("twice")):
+                for rank in range(ranks):
+                    told = report(steps, tokens[rank], world.clock.now_s, rank=rank, world=ranks, group="g", model="m")
+                    world.intake.report((100 + rank, 5), "job", told)
+        elif move == "commit":
+            world.commit()
+        elif move == "kill":
+            world.kill()
+        else:
+            world.intake.drain({"job"})  # rows were made, and the agent was killed before they were in the journal
+            world.kill()
+    assert world.steps.get("training", 0) == steps  # ranks take a step together
+    assert sum(world.tokens.values()) == sum(tokens)
+
+
+def test_what_was_counted_before_the_journal_listened_is_left_out_and_what_while_the_agent_was_away_is_not():
+    world = World()
+    world.clock.now_s = 10.0
+    world.intake.report((1, 1), "job", report(500, 5_000, 60.0))  # it began 50 s before
+    world.commit()
+    assert (world.steps, world.tokens) == ({"training": 0}, {("job", ""): 0})
+    world.clock.now_s = 100.0
+    world.kill()
+    world.clock.now_s = 200.0
+    world.intake.report((1, 1), "job", report(900, 9_000, 250.0))
+    world.intake.report((2, 1), "job", report(30, 300, 90.0))  # came while the agent was away
+    world.commit()
+    assert (world.steps, world.tokens) == ({"training": 430}, {("job", ""): 4_300})
+    assert [(r.start_ns - T0) // NS_PER_S for r in world.rows[-3:]] == [110, 10, 110]
+
+
+def test_only_who_holds_a_device_is_booked_and_nothing_of_before_is_lost():
+    world = World()
+    world.commit()
+    for k in range(1, 6):
+        world.clock.now_s = k
+        world.intake.report((1, 1), "job", report(10 * k, 0, k))
+        world.commit(holders=())
+    assert world.steps == {}
+    world.commit()
+    assert world.steps == {"training": 50}
+
+
+def test_another_count_of_a_process_begins_at_zero_and_two_at_once_are_refused():
+    world = World()
+    world.commit()
+    world.clock.now_s = 10
+    world.intake.report((1, 1), "job", report(100, 0, 10))
+    world.commit()
+    with pytest.raises(ReportError, match="not over"):
+        world.intake.report((1, 1), "job", report(50, 0, 9, run="f" * 16))
+    world.clock.now_s = 20  # it was replaced by exec
+    world.intake.report((1, 1), "job", report(50, 0, 5, run="f" * 16))
+    world.commit()
+    assert world.steps == {"training": 150}
+
+
+def test_when_the_lead_ends_another_rank_of_its_group_is_counted():
+    world = World()
+    world.commit()
+    for k in (1, 2, 3):
+        world.clock.now_s = k
+        for rank in (0, 1):
+            if k < 3 or rank:
+                world.intake.report((rank, 1), "job", report(10 * k, 0, k, rank=rank, world=2, group="g"))
+        world.commit()
+        if k == 2:
+            world.dead.add((0, 1))
+    assert world.steps == {"training": 30}
+
+
+def test_processes_that_ended_are_forgotten():
+    world = World()
+    world.clock.now_s = 1
+    world.intake.report((1, 1), "job", report(1, 1, 0.5))
+    world.commit()
+    assert len(json.loads(world.states[TRAINING_STATE])["processes"]) == 1
+    world.dead.add((1, 1))
+    for _ in range(40):
+        world.commit()
+    assert json.loads(world.states[TRAINING_STATE])["processes"] == []
+    assert world.intake.ranks("job") == []
+
+
+def test_hostile_clients_are_bounded():
+    world = World()
+    world.commit()
+    world.clock.now_s = 100
+    for pid in range(OF_WORKLOAD_MAX):
+        world.intake.report((pid, 1), "job", report(1, 1, 1))
+    with pytest.raises(ReportError, match="of this workload"):
+        world.intake.report((OF_WORKLOAD_MAX, 1), "job", report(1, 1, 1))
+    for pid in range(1000, 1000 + 2 * PROCESSES_MAX):  # who holds nothing makes room, oldest first
+        world.intake.report((pid, 1), f"lone-{pid}", report(1, 1, 1))
+    assert len(world.intake._shown) == PROCESSES_MAX
+    with pytest.raises(ReportError, match="a second"):
+        world.intake.report((1, 1), "job", report(COUNT_MAX, 0, 5))
+    for k in range(3 * MODELS_MAX):
+        world.clock.now_s += 1
+        world.intake.report((5, 5), "w", report(k, k, world.clock.now_s - 100, model=f"m{k}"))
+        world.commit({"w"})
+    assert len([m for w, m in world.tokens if w == "w"]) <= MODELS_MAX + 1
+
+
+def test_what_a_workload_says_of_itself_is_told_once_and_changes_seldom():
+    world = World()
+    world.clock.now_s = 1
+    told = {"group": "g", "model": "m", "precision": "bf16"}
+    world.intake.report((1, 1), "job", report(1, 1, 1, rank=0, world=8, **told))
+    assert world.commit().labels == {"job": told | {"ranks": "8"}}
+    for k in range(2, 100):
+        world.clock.now_s = k
+        world.intake.report((1, 1), "job", report(k, k, k, world=8, group=f"g{k}"))
+        changed = world.commit().labels
+        assert bool(changed) == (k == 61)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"processes": [{}], "began_ns": 1}', '{"processes": 1}'])
+def test_a_state_that_makes_no_sense_is_told(text):
+    assert not TrainingIntake(Clock(), lambda _: True).restore({TRAINING_STATE: text}, ())
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=40), inner, max_size=12),
+    max_leaves=10,
+)
+fields = st.sampled_from(["run", "age_s", "steps", "tokens", "waits", "doing", "loss", "rank", "world", "group", "model"])
+good = {"run": RUN, "age_s": 1.5, "steps": {"training": 1, "warmup": 2, "rest": 3}, "tokens": 5, "waits": {"checkpoint": 1}}
+
+
+@given(values | st.dictionaries(fields, values) | st.builds(lambda f, v: good | {f: v}, fields, values))
+def test_any_body_is_a_report_of_bounded_numbers_and_labels_or_refused(value):
+    try:
+        found = parse(value)
+    except ReportError:
+        return
+    assert all(0 <= n <= COUNT_MAX for n in (*found.steps.values(), found.tokens))
+    assert set(found.steps) <= {"training", "evaluation", "checkpoint", "data_wait", "other"}
+    assert all(len(text) <= 120 and text.isprintable() for text in (found.group, found.model, found.precision))
+    json.dumps([found.loss, dict(found.waits), found.age_s], allow_nan=False)
+
+
+def test_phases_that_have_no_name_of_their_own_are_one():
+    assert parse(good).steps == {"training": 1, "other": 5}

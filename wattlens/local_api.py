@@ -1,0 +1,50 @@
+"""The agent's socket for programs on its node, put together."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from energy_agent.agent import Agent
+from energy_agent.client_api import ClientApi
+from energy_agent.client_history import History
+from energy_agent.client_peers import Peers
+from energy_agent.client_routes import Routes
+from energy_agent.config import Config
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.ledger.journal import Journal
+from energy_agent.training_intake import TrainingIntake
+
+log = logging.getLogger("wattlens")
+
+
+def proc_roots(config: Config, simulate: Path | None) -> list[Path]:
+    """Where processes are looked up: those that run on a simulated node without being of it are of the machine."""
+    return [config.node.procfs] if simulate is None else [simulate / "proc", Path("/proc")]
+
+
+def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> TrainingIntake:
+    """Counts of training, from where the journal left them."""
+    intake = TrainingIntake(clock, Peers(roots, clock).alive)
+    if not intake.restore(journal.states(), journal.totals().tokens):
+        log.warning("counts of training in the journal are not readable: processes that run count from their next report on")
+    return intake
+
+
+def serve(path: Path, agent: Agent, roots: Sequence[Path], stack: ExitStack) -> None:
+    """Answer on `path` from what the agent publishes; raises UsageError where there can be no socket."""
+    history = History()
+    routes = Routes(history, agent.training)
+    known = agent.holders.known if agent.holders is not None else lambda _: None
+    api = ClientApi(path, routes, Peers(roots, agent.clock, known))
+    api.start()
+    stack.callback(api.stop)
+    published = agent.on_publish
+
+    def both(snapshot: Snapshot) -> None:
+        if published is not None:
+            published(snapshot)
+        history.add(snapshot)
+
+    agent.on_publish = both
