@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import secrets
 import shutil
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -35,10 +37,12 @@ def need_module(name: str) -> None:
 
 
 def free_port() -> int:
-    """A TCP port that was free on loopback a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A TCP port that was free on loopback a moment ago; below those that the kernel gives to whoever asks for any."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(probe: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
