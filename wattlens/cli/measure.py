@@ -1,4 +1,7 @@
-"""`wattlens measure -- CMD`: what `time` is for seconds, for the joules of the GPUs that a program may use."""
+"""`wattlens measure -- CMD`: what `time` is for seconds, for the joules of the GPUs that a program may use.
+
+The exit code is the program's; as in a shell 127 where there is no such program, and 126 where it cannot be executed.
+"""
 
 import argparse
 import os
@@ -12,7 +15,16 @@ from typing import Any
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
+_NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class NotRunError(UsageError):
+    """The program could not be started."""
+
+    def __init__(self, program: str, error: OSError) -> None:
+        super().__init__(f"measure: cannot run {program!r}: {error.strerror}")
+        self.exit_code = _NO_PROGRAM if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +65,15 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _execute(command: list[str]) -> int:
-    """Run it in the foreground; its exit code, 128 + N where signal N ended it, as a shell has it."""
+    """Run it in the foreground; its exit code, 128 + N where signal N ended it, as a shell has it.
+
+    Raises:
+        NotRunError: there is no such program, or it cannot be executed.
+    """
     try:
         child = subprocess.Popen(command)
     except OSError as error:
-        raise UsageError(f"measure: cannot run {command[0]!r}: {error.strerror}") from None
+        raise NotRunError(command[0], error) from None
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         child.send_signal(number)

@@ -74,7 +74,6 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
     ("arguments", "words"),
     [
         (["measure"], "name a program after --"),
-        (["measure", "--", "/no/such/program"], "cannot run"),
         (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["compare", "/no/a", "/no/b"], "/no/a"),
     ],
@@ -84,6 +83,25 @@ def test_wrong_usage_is_one_line_and_exit_2(node, arguments, words):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("made", [None, "file", "folder"])
+def test_a_program_that_cannot_run_exits_as_in_a_shell(tmp_path, made):
+    program = tmp_path / "program"
+    if made == "file":
+        program.write_text("#!/bin/sh\n")
+    elif made == "folder":
+        program.mkdir()
+    shell = subprocess.run(["sh", "-c", str(program)], capture_output=True, check=False)
+    done = run(dict(os.environ), "measure", "--save", str(tmp_path / "a.json"), "--", str(program))
+    assert done.returncode == shell.returncode == (126 if made else 127)
+    assert done.stderr.count("\n") == 1
+    assert f"cannot run {str(program)!r}: " in done.stderr
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_program_is_looked_for_in_path():
+    assert run(dict(os.environ), "measure", "--", "no-such-program-of-any-kind").returncode == 127
 
 
 def saved(folder, *joules, simulated=False):
