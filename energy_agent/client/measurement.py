@@ -143,6 +143,20 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         wrapper.windows = windows
         return wrapper  # type: ignore[no-any-return]
 
+    def __repr__(self) -> str:
+        """What a person wants to see of it; waits, as `joules` does, where the window has ended."""
+        head = f"measure({self.name!r}): " if self.name else "measure(): "
+        if self._end_ns is None:
+            return head + self.reason
+        seconds = self.seconds or 0.0
+        told = head + (f"{_digits(seconds)} s, " if seconds >= 1 else f"{_digits(1e3 * seconds)} ms, ")
+        joules, low, high, found = self.joules, self.low, self.high, self.by_device
+        if joules is None or low is None or high is None:
+            return f"{told}not measured: {self.reason}"
+        gpus = f"{len(found)} GPU{'s' if len(found) > 1 else ''}"
+        real = ", simulated" if self.simulated else ""
+        return f"{told}{_digits(joules)} J ({_digits(low)} to {_digits(high)}), {gpus}{real}, {self.method}"
+
     @property
     def seconds(self) -> float | None:
         """Length of the window; None while it is open."""
@@ -228,6 +242,11 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         joules, half_j = float(told["joules"]), float(told["half_j"])
         low, high = max(0.0, joules - half_j) / (1.0 + self._gain), (joules + half_j) / (1.0 - self._gain)
         return DeviceEnergy(joules, low, high, half_j, str(told["method"]), "")
+
+
+def _digits(value: float) -> str:
+    """Four digits, without an exponent where it is large."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _synchronize() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,23 @@ print(json.dumps([told(outer), told(inner), told(found[0])]))
         assert window["joules"] == pytest.approx(idle_w(plant) * window["seconds"], rel=0.05)
         assert window["low"] < window["joules"] < window["high"]
         assert len(window["devices"]) == 2
+
+
+def test_it_prints_as_a_person_wants_it(node):
+    never, is_open, ended = run(node[0], """
+m = measure("step"); said = [repr(m)]
+with m:
+    time.sleep(0.15); said.append(repr(m))
+print(json.dumps([*said, repr(m)]))
+""")  # fmt: skip
+    assert never == "measure('step'): the window was never entered"
+    assert is_open == "measure('step'): the window is still open"
+    number = r"[\d.]+"
+    assert re.fullmatch(
+        rf"measure\('step'\): 1{number} ms, {number} J \({number} to {number}\), 2 GPUs, simulated, counter\+power", ended
+    )
+    hidden = run(node[0], "with measure() as m: pass\nprint(json.dumps(repr(m)))", CUDA_VISIBLE_DEVICES="")
+    assert re.fullmatch(rf"measure\(\): {number} ms, not measured: CUDA_VISIBLE_DEVICES hides every GPU", hidden)
 
 
 def test_a_forked_child_has_a_sampler_of_its_own(node):
@@ -178,7 +196,7 @@ def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(no
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-        time.sleep(3.5)  # it has fallen asleep
+        time.sleep(5.5)  # it has fallen asleep
         before = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
         time.sleep(1.0)
         assert Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13] == before
