@@ -1,4 +1,4 @@
-"""Joules of a window from the node's agent, for a process that cannot read NVML itself."""
+"""What a process asks the node's agent over its unix socket, such as the joules of a window that it cannot read itself."""
 
 import http.client
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _ANSWER_S = 1.0
+_ANSWER_B = 1 << 20
 _PATIENCE_S = 3.0
 
 
@@ -24,20 +25,35 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(agent_socket()))
 
 
+def ask(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    """Status and answer of the agent.
+
+    Raises:
+        OSError: it does not answer.
+        ValueError: its answer is not understood.
+    """
+    connection = _Connection("agent")
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        found = json.loads(answer.read(_ANSWER_B))
+    except http.client.HTTPException as error:
+        raise ValueError(f"no HTTP: {error}") from None
+    finally:
+        connection.close()
+    if not isinstance(found, dict):
+        raise ValueError("the agent's answer is not understood")  # noqa: TRY004 - of what came, not of what we were given
+    return answer.status, found
+
+
 def agent_window(start_ns: int, end_ns: int) -> dict[str, Any]:
     """The agent's answer for a window in UTC ns, or {"reason"}. It reads once a second: waits for its next reading."""
     deadline_s = time.monotonic() + _PATIENCE_S
     while True:
-        connection = _Connection("agent")
         try:
-            connection.request("GET", f"/v1/window/{start_ns}/{end_ns}")
-            found = json.loads(connection.getresponse().read())
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            _, found = ask("GET", f"/v1/window/{start_ns}/{end_ns}")
+        except (OSError, ValueError) as error:
             return {"reason": f"the agent at {agent_socket()} does not answer: {error}"}
-        finally:
-            connection.close()
-        if not isinstance(found, dict):
-            return {"reason": "the agent's answer is not understood"}
         if not found.get("later") or time.monotonic() > deadline_s:
             return found
         time.sleep(0.1)

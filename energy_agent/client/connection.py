@@ -35,7 +35,8 @@ class Connection:
         self._numbers, self._sequence = itertools.count(1), itertools.count(1)  # drawn by several threads
         memory = os.memfd_create("wattlens-windows")
         os.ftruncate(memory, RING_B)
-        self._ring = Ring(mmap.mmap(memory, RING_B))
+        # with all its pages: the first window that writes into a new one would wait for the kernel to make it
+        self._ring = Ring(mmap.mmap(memory, RING_B, mmap.MAP_SHARED | mmap.MAP_POPULATE))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
         source = str(Path(energy_agent.__file__).parents[1])

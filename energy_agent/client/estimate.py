@@ -5,7 +5,8 @@ A board's counter and power readings change at ticks (20 or 100 ms apart, with j
 - P_k, the mean power over the last `window_s` before the tick (a quarter of the time on an H100, half of it on a V100);
 - E_k, the counter: on a board that integrates, E_k - E_k-1 is the energy of the whole tick; on one that samples it is P_k times
   the length of the tick, and tells nothing new;
-- A_k, where the board has it, the mean power over the last second: the energy of the last `average_ticks` whole ticks.
+- A_k, where the board has it, the mean power over the last second: the energy of the last `average_ticks` whole ticks; of the
+  ticks before the first of these, what a tracker kept (energy_agent/client/past.py).
 
 Power between these windows is taken for a random process that forgets its level the faster, the more the readings of a tick
 differ from each other: where they agree, power was steady. Every reading is a linear observation of it, and the energy of the
@@ -25,11 +26,12 @@ from energy_agent.client.linear import Pieces, krige
 from energy_agent.core.record import record
 
 SHORTEST_S = 0.050
-COVER, COVER_SAMPLED = 2.6, 3.3
+COVER = 3.1
 _LOCAL, _GLOBAL, _FLOOR = 0.7, 0.3, 0.004
 MOST_TICKS, _MARGIN = 26, 4
 _BEFORE = 0.5
 _BLIND_STEP = 0.02
+_SHARP_S = 2e-5  # a length that the counter tells, by the rounding of its readings
 _BLIND = 0.25  # spread of power, relative to its level, where one reading is all there is
 
 
@@ -45,6 +47,9 @@ class Tick:
     index: int = 0  # of the tick, counted without those that were missed
     drawn_j: float = 0.0  # energy since the first tick, should the counter only sample; with the variance of that
     drawn_var: float = 0.0
+    length_s: float = 0.0  # of the tick, should the counter only sample: exact; 0 where it does not tell
+    past_j: float = 0.0  # energy of the tick, by what came before, should the counter only sample; its variance, 0 for none
+    past_var: float = 0.0
 
 
 @record(frozen=True, slots=True)
@@ -79,7 +84,7 @@ def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: S
 
     The first tick may be one that was there before the first read: its `lo_s` then lies a tick before its `hi_s`.
     """
-    ticks = _narrow(ticks, sensor)
+    ticks = _needed(_narrow(ticks, sensor), start_s, sensor)
     if len(ticks) > MOST_TICKS:
         a = next((k for k, t in enumerate(ticks) if t.lo_s >= start_s), len(ticks)) + _MARGIN
         b = next((k for k in range(len(ticks) - 1, -1, -1) if ticks[k].hi_s <= end_s), 0) - _MARGIN
@@ -99,7 +104,7 @@ def _joined(ticks: Sequence[Tick], a: int, b: int, start_s: float, end_s: float,
     if sensor.integrates:
         inside, own_j = last.energy_j - first.energy_j, 2e-3
     else:
-        inside, own_j = last.drawn_j - first.drawn_j, COVER_SAMPLED * sqrt(max(0.0, last.drawn_var - first.drawn_var))
+        inside, own_j = last.drawn_j - first.drawn_j, COVER * sqrt(max(0.0, last.drawn_var - first.drawn_var))
     cuts_j = [0.5 * COVER * t.power_w * (t.hi_s - t.lo_s) / sqrt(12) for t in (first, last)]
     half_j = sqrt(sum(part * part for part in (head.half_j, tail.half_j, own_j, *cuts_j)))
     return Estimate(head.joules + inside + tail.joules, half_j)
@@ -137,6 +142,11 @@ def _short(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) 
     elif history:
         for k, (t, tick) in enumerate(zip(at, ticks, strict=True)):
             first = k - sensor.average_ticks
+            if first < 0 and tick.past_var:
+                if k:
+                    rows.append((at[k - 1], t, tick.past_j, sqrt(tick.past_var)))
+                    owed.append({})
+                continue
             if tick.average_w is None or (first >= 0 and tick.index - ticks[first].index != sensor.average_ticks):
                 continue  # a tick was missed: it is not known where the average begins
             since = at[first] if first >= 0 else history[k]
@@ -147,7 +157,7 @@ def _short(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) 
                 shift[first] = (tick.average_w - power[first]) * slack[first]
             owed.append(shift)
     joules, left = krige(pieces, rows, owed, (start_s, end_s), level)
-    return Estimate(joules, (COVER if sensor.integrates else COVER_SAMPLED) * sqrt(left) + 2e-3)
+    return Estimate(joules, COVER * sqrt(left) + 2e-3)
 
 
 def tells(before: Tick, tick: Tick) -> bool | None:
@@ -165,14 +175,26 @@ def tells(before: Tick, tick: Tick) -> bool | None:
     return False if abs(tick.power_w - before.power_w) > 0.1 * tick.power_w else None
 
 
+def _needed(ticks: list[Tick], start_s: float, sensor: Sensor) -> list[Tick]:
+    """Without the ticks long before the window, where the later ones tell all that those do."""
+    first = max(0, next((k for k, t in enumerate(ticks) if t.hi_s >= start_s), 0) - _MARGIN)
+    averages = not sensor.integrates and sensor.average_ticks
+    return ticks if averages and not all(t.past_var for t in ticks[first + 1 :]) else ticks[first:]
+
+
 def _narrow(ticks: Sequence[Tick], sensor: Sensor) -> list[Tick]:
     """The ticks with what their neighbours tell of their instants."""
     lo, hi = [t.lo_s for t in ticks], [t.hi_s for t in ticks]
     short, long = sensor.tick_s - sensor.jitter_s, sensor.tick_s + sensor.jitter_s
+    lengths = [(short, long)] * len(ticks)
+    if not sensor.integrates:
+        lengths = [(t.length_s - _SHARP_S, t.length_s + _SHARP_S) if t.length_s else (short, long) for t in ticks]
     for k in range(len(ticks) - 2, -1, -1):
-        lo[k], hi[k] = _narrowed(lo[k], hi[k], lo[k + 1] - long, hi[k + 1] - short)
+        least, most = lengths[k + 1]
+        lo[k], hi[k] = _narrowed(lo[k], hi[k], lo[k + 1] - most, hi[k + 1] - least)
     for k in range(1, len(ticks)):
-        lo[k], hi[k] = _narrowed(lo[k], hi[k], lo[k - 1] + short, hi[k - 1] + long)
+        least, most = lengths[k]
+        lo[k], hi[k] = _narrowed(lo[k], hi[k], lo[k - 1] + least, hi[k - 1] + most)
     return [replace(t, lo_s=a, hi_s=b) for t, a, b in zip(ticks, lo, hi, strict=True)]
 
 

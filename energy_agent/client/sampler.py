@@ -1,4 +1,5 @@
-"""The sampler: a child of a process that measures windows; reads its GPUs in bursts while one is open, and else not at all.
+"""The sampler: a child of a process that measures windows; reads its GPUs in bursts while one is open, and coarsely for some
+seconds after, for what that tells of the next one (energy_agent/client/past.py); else not at all.
 
 An exec'ed process, so that neither the driver nor a hang of it is in the measured one. It books nothing: the node's ledger
 knows nothing of it. It ends with its parent, whichever way that ends.
@@ -32,7 +33,7 @@ from energy_agent.hw.nvml_real import RealNvml
 _PR_SET_PDEATHSIG = 1
 _RING_S = 0.004  # so often it looks for windows while they come
 _COARSE_S = 0.016  # so often amid a long window
-_AWAKE_S = 3.0  # how long it goes on looking when none comes
+_AWAKE_S = 5.0  # how long it goes on looking, and reading, when none comes
 _LOOK_S = 2.0  # so often an idle sampler looks whether its parent lives
 _FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE)
 _RETRY_S = 1.0
@@ -99,11 +100,12 @@ class Sampler:
         end, told_s = self._socket.fileno(), time.monotonic()
         while os.getppid() == parent:
             wait_s = _RING_S
-            if self.windows.busy:
+            reads = self.windows.busy or time.monotonic() - told_s <= _AWAKE_S
+            if reads:
                 due_s = min(d.due_s for d in self.devices.values())
-                longest_s = _RING_S if self.windows.fine(self._now_s()) else _COARSE_S
+                longest_s = _RING_S if not self.windows.busy or self.windows.fine(self._now_s()) else _COARSE_S
                 wait_s = min(longest_s, self._clock.real_seconds(max(0.0, due_s - self._now_s())))
-            elif time.monotonic() - told_s > _AWAKE_S:
+            else:
                 self._ring.asleep = True
                 wait_s = 0.0 if self._take() else _LOOK_S  # who wrote before it saw the flag does not wake us
             ready = select.select([end], [], [], wait_s)[0]
@@ -112,7 +114,7 @@ class Sampler:
                 told_s = time.monotonic()
             if ready and not self._receive():
                 return
-            if self.windows.busy:
+            if reads or self.windows.busy:
                 self._burst()
                 for number in self.windows.step(self._now_s()):
                     if number in self._asked:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import replace
 
 from energy_agent.client.estimate import Sensor, Tick, tells
+from energy_agent.client.past import told_length, with_past
 
 KEEP_S = 4.0
 """Ticks are kept this long; open windows keep those at their own start."""
@@ -96,11 +97,18 @@ class Tracker:
             if followed:
                 drawn_j += step_w * gap_s / 2
             index = before.index + max(1, round(length / tick_s))
-            tick = replace(tick, index=index, drawn_j=drawn_j, drawn_var=drawn_var)
-            tick = self._averaged(tick)
+            told_s = told_length(before, tick, tick_s) if followed else 0.0
+            tick = replace(tick, index=index, drawn_j=drawn_j, drawn_var=drawn_var, length_s=told_s)
+            tick = self._averaged(self._with_past(tick))
         ticks.append(tick)
         while ticks[0].hi_s < tick.hi_s - KEEP_S:
             ticks.popleft()
+
+    def _with_past(self, tick: Tick) -> Tick:
+        wanted = 1 + (round(1.0 / self.tick_s) if self._has_average else 0)
+        if wanted < 3 or len(self.ticks) < wanted:
+            return tick
+        return with_past([self.ticks[k] for k in range(-wanted, 0)], tick, self._share * self.tick_s)
 
     def _averaged(self, tick: Tick) -> Tick:
         """The energy since the tick of a second ago by the board's average power, which misses nothing."""

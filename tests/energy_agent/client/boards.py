@@ -16,7 +16,7 @@ FIELDS = (83, 186, 185)
 
 
 class Bench:
-    """`count` boards; `window` measures one window on each and returns (estimate, what its sensor would say) in J."""
+    """`count` boards; `window` measures one window on each. Between windows they are read coarsely if `reads_between`."""
 
     def __init__(self, folder, sku, model, seed, count, monkeypatch):
         self.random = random.Random(seed)
@@ -32,6 +32,8 @@ class Bench:
         self.slots = [self.plant.attach_process(g, os.getpid(), memory_b=1 << 30) for g in range(count)]
         self.due_ms, self.tickets = [0] * count, [0] * count
         self.now_ms = 0
+        self.reads_between = True
+        self.due_s = [0.0] * count
 
     def close(self):
         self.nvml.shutdown()
@@ -58,23 +60,26 @@ class Bench:
     def sensed_j(self):
         return [t.true_uj * t.gain / 1e6 for t in map(self.plant.truth, range(len(self.slots)))]
 
+    def _read(self, fine):
+        now_s = self.now_ms / 1e3
+        for gpu, tracker in enumerate(self.trackers):
+            if now_s >= self.due_s[gpu]:
+                energy, power, average = self.nvml.field_values(self.handles[gpu], FIELDS)
+                average_w = average.value / 1e3 if average.code == 0 else None
+                tracker.feed(now_s, now_s, energy.value / 1e3, power.value / 1e3, average_w)
+                self.due_s[gpu] = tracker.due_s(now_s, fine)
+
     def window(self, length_ms, tail_ms=130):
         """Returns per board: its tracker, the window's ends in s, and gain x truth in J."""
         for _ in range(self.random.randint(20, 250)):
             self.step()
-        start_ms, due_s, edges = self.now_ms, [0.0] * len(self.slots), [self.sensed_j()]
+            if self.reads_between:
+                self._read(fine=False)
+        start_ms, self.due_s, edges = self.now_ms, [0.0] * len(self.slots), [self.sensed_j()]
         while self.now_ms < start_ms + length_ms + tail_ms:
             self.step()
             if self.now_ms == start_ms + length_ms:
                 edges.append(self.sensed_j())
-            now_s = self.now_ms / 1e3
-            fine = self.now_ms - start_ms < 1500 or self.now_ms > start_ms + length_ms
-            for gpu, tracker in enumerate(self.trackers):
-                if now_s >= due_s[gpu]:
-                    energy, power, average = self.nvml.field_values(self.handles[gpu], FIELDS)
-                    tracker.feed(
-                        now_s, now_s, energy.value / 1e3, power.value / 1e3, average.value / 1e3 if average.code == 0 else None
-                    )
-                    due_s[gpu] = tracker.due_s(now_s, fine)
+            self._read(fine=self.now_ms - start_ms < 1500 or self.now_ms > start_ms + length_ms)
         ends = start_ms / 1e3, (start_ms + length_ms) / 1e3
         return [(t, ends, b - a) for t, a, b in zip(self.trackers, *edges, strict=True)]
