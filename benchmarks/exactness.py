@@ -216,7 +216,7 @@ def _agent(base: Path, node: SimulatedNode) -> AgentProcess:
     config = {
         "node": {"name": "exact"},
         "holders": {"period_s": 2},
-        "ledger": {"segment_s": 20},
+        "ledger": {"segment_s": 900},
         "tokens": [{"workload": member.name, "url": chat["metrics_url"]}],
     }
     (base / "agent.yaml").write_text(yaml.safe_dump(config))

@@ -113,7 +113,9 @@ class Ledger(Section):
         512, ge=16, le=1 << 20, description="the journal's size limit; sealed rows go first, unsealed never"
     )
     keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
-    segment_s: int = Field(3600, ge=10, le=24 * 3600, description="length of a segment")
+    segment_s: int = Field(
+        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment, whole quarters of an hour (900), as rows are"
+    )
 
 
 class Web(Section):

@@ -49,6 +49,7 @@ _LIMITS = (
     ("greater_than", "gt", "more than"),
     ("less_than_equal", "le", "at most"),
     ("less_than", "lt", "less than"),
+    ("multiple_of", "multiple_of", "a multiple of"),
 )
 
 

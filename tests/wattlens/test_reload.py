@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.clock import SimulatedClock
 from energy_agent.config import parse
+from energy_agent.ledger.rows import CELL_NS, Cell
+from energy_agent.ledger.segments import read as read_segment
+from energy_agent.ledger.view import read_journal
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, segments
@@ -79,10 +83,8 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     reloaded(agent, file, "tokens: [{workload: chat, url: 'http://127.0.0.1:1'}]")
     eventually(lambda: "tokens:chat" in agent.page(), seconds=5)
     eventually(lambda: option(agent, "--period-ns") == {"1000000000"}, seconds=5)
-    # A segment takes rows that have ended: with a reading every 7 s, one has by the time a boundary has passed.
-    reloaded(agent, file, "sampling: {period_s: 7}\nledger: {segment_s: 10, disk_budget_mib: 64}")
+    reloaded(agent, file, "sampling: {period_s: 7}\nledger: {segment_s: 900, disk_budget_mib: 64}")
     eventually(lambda: "tokens:chat" not in agent.page(), seconds=5)
-    eventually(lambda: segments(agent.folder), seconds=60)
     assert agent.process.pid == pid
     after = agent.counters()
     for key, value in before.items():
@@ -90,7 +92,24 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     assert agent.series("wattlens_reader_restarts_total")[()] == 0  # no call had failed to come back
     code, _ = agent.terminate(within_s=10)
     assert code == 0
+    assert segments(agent.folder)
     assert agent.cli("ledger", "verify", agent.folder).returncode == 0
+
+
+def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path, tmp_path: Path) -> None:
+    """Twenty times as fast as the clock on the wall, a quarter of an hour ends within 45 s."""
+    (tmp_path / "scenario.yaml").write_text(f"{SCENARIO}rate: 20.0\n")
+    with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as fast:
+        clock = SimulatedClock(fast.directory / "plant")
+        with AgentProcess(tmp_path / "state", fast.directory, "--config", file) as agent:
+            quarter = clock.utc_ns() // CELL_NS
+            reloaded(agent, file, "ledger: {segment_s: 900}")
+            eventually(lambda: segments(agent.folder), seconds=60)
+            rows = [row for path in segments(agent.folder) for row in read_segment(path).rows]
+            open_rows = read_journal(agent.folder / "journal.db").book.open_rows()
+    ended = {row.cell_start_ns // CELL_NS for row in rows if isinstance(row, Cell)}
+    assert quarter in ended
+    assert max(ended) < min(row.cell_start_ns // CELL_NS for row in open_rows if isinstance(row, Cell))
 
 
 def test_steering_begins_and_ends_with_the_file(agent: AgentProcess, file: Path) -> None:
@@ -167,7 +186,7 @@ def test_only_what_is_read_at_start_needs_a_restart() -> None:
     old = parse(b"")
     assert needs_restart(old, parse(b"node: {name: a, procfs: /p}")) == ["node.name", "node.procfs"]
     assert needs_restart(old, parse(b"client: {socket: /run/c.sock}")) == ["client"]
-    hot = b"sampling: {period_s: 2}\nholders: {period_s: 9}\nledger: {segment_s: 60}\n"
+    hot = b"sampling: {period_s: 2}\nholders: {period_s: 9}\nledger: {segment_s: 900}\n"
     hot += b"dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}]}"
     assert needs_restart(old, parse(hot)) == []
 
