@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from energy_agent.web.tls import say_goodbye
 
 _MAX_LINE_B = 4_096
+_HELLO = b"\x16\x03"  # how a TLS client begins (RFC 8446, 5.1)
 _MAX_HEAD_B = 16_384
 _DRAIN_B = 262_144
 _DRAIN_S = 1.0
@@ -85,6 +86,8 @@ class Reader:
             if not data:
                 deadline = time.monotonic() + head_s
             data += chunk
+            if data.startswith(_HELLO):  # it would wait for the end of a line that never comes
+                raise BadRequestError(400, "this port speaks plain HTTP")
         head, _, self._ahead = data.partition(b"\r\n\r\n")
         if len(head) > _MAX_HEAD_B:
             raise BadRequestError(431, "the request head is too large")

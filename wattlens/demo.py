@@ -29,7 +29,8 @@ from wattlens import demo_result, summary
 from wattlens.app import split_listen
 from wattlens.demo_places import make_folder, taken
 from wattlens.live import Screen, View
-from wattlens.page import Page, read_page
+from wattlens.page import Page
+from wattlens.reach import read_page
 
 START_S = 20.0
 BLOCK_S = 4.0

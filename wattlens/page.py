@@ -1,17 +1,8 @@
-"""One reading of an agent's /metrics page for people: fetched, looked up by labels, and quantities as short text."""
+"""One reading of an agent's /metrics page for people: looked up by labels, and quantities as short text. Pure."""
 
-import ssl
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from energy_agent.core.errors import UsageError
-
-MAX_PAGE_B = 16 << 20
-MAX_SECRET_B = 4096
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -33,60 +24,6 @@ class Page:
         return ((dict(k), v) for k, v in self.samples.get(f"wattlens_{name}", {}).items())
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How an agent's page is reached. The files hold secrets, which so never stand on a command line."""
-
-    url: str
-    ca_file: Path | None = None  # whom to believe, instead of the system's authorities
-    user_file: Path | None = None  # one line, user:password
-    token_file: Path | None = None  # one line, a bearer token
-
-    def opener(self) -> Callable[[float], bytes]:
-        """What fetches the page's bytes within a time-out in seconds.
-
-        Raises:
-            UsageError: the address is none, or a file cannot be read.
-        """
-        if not self.url.startswith(("http://", "https://")):
-            raise UsageError(f"--url {self.url!r} is not http://HOST:PORT or https://HOST:PORT")
-        if self.user_file and self.token_file:
-            raise UsageError("--user-file and --token-file: give one of them")
-        bare = self.url.partition("://")[2].rstrip("/")
-        request = urllib.request.Request(self.url if "/" in bare else f"{self.url.rstrip('/')}/metrics")  # noqa: S310
-        if self.user_file:
-            secret = b64encode(_secret(self.user_file, "--user-file").encode()).decode()
-            request.add_unredirected_header("Authorization", f"Basic {secret}")
-        if self.token_file:
-            request.add_unredirected_header("Authorization", f"Bearer {_secret(self.token_file, '--token-file')}")
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # an agent is reached directly
-        if self.url.startswith("https://"):
-            try:
-                context = ssl.create_default_context(cafile=self.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageError(f"--ca-file {self.ca_file}: {error.strerror or error}") from None
-            handlers.append(urllib.request.HTTPSHandler(context=context))
-        director = urllib.request.build_opener(*handlers)
-
-        def fetch(timeout_s: float) -> bytes:
-            with director.open(request, timeout=timeout_s) as answer:
-                body: bytes = answer.read(MAX_PAGE_B)
-            return body
-
-        return fetch
-
-
-def _secret(path: Path, option: str) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_SECRET_B).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    if not text or not text.isprintable():
-        raise UsageError(f"{option} {path}: one line of printable text is wanted")
-    return text
-
-
 def parse(text: str, t_s: float) -> Page:
     """A page from its text.
 
@@ -100,32 +37,6 @@ def parse(text: str, t_s: float) -> Page:
         for sample in family.samples:
             page.samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
     return page
-
-
-def read_page(url: str, t_s: float) -> Page:
-    """Read the page of our own agent.
-
-    Raises:
-        OSError: nobody answers, or not with a page.
-    """
-    return parse(Access(url).opener()(2.0).decode(), t_s)
-
-
-def why_not(error: Exception) -> str:
-    """Why a page could not be read, in words."""
-    if isinstance(error, urllib.error.HTTPError):
-        if error.code in (401, 403):
-            return f"HTTP {error.code}: it wants credentials; give --user-file or --token-file"
-        said = printable(error.read(200).decode("utf-8", "replace").strip().partition("\n")[0]) if error.code == 503 else ""
-        return said or f"HTTP {error.code} {error.reason}"
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({reason.verify_message}); give --ca-file"
-    if isinstance(error, ValueError):
-        return "what it answers is no metrics page"
-    return getattr(reason, "strerror", None) or str(reason) or type(error).__name__
 
 
 def printable(text: str) -> str:

@@ -198,6 +198,13 @@ def test_a_client_that_sends_a_byte_now_and_then_is_sent_away() -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_client_of_tls_is_told_at_once_that_this_is_none() -> None:
+    stage = Stage(request_s=60.0)
+    with stage.server, stage.connect() as client:
+        client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01")
+        assert b"this port speaks plain HTTP" in b"".join(iter(lambda: client.recv(1000), b""))
+
+
 def test_an_idle_connection_ends() -> None:
     stage = Stage(idle_s=0.2)
     with stage.server, stage.connect() as client:

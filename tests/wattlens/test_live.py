@@ -8,7 +8,8 @@ from energy_agent.server import Server
 from tests.energy_agent.test_server import Still
 from tests.snapshots import Player, uuid
 from wattlens.live import NARROW, View
-from wattlens.page import Page, read_page
+from wattlens.page import Page
+from wattlens.reach import read_page
 
 NAMES = {uuid(gpu): f"GPU {gpu}" for gpu in range(8)}
 

@@ -16,19 +16,24 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON: one document with --once, else a line every interval")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between readings (default 1)")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
+    parser.add_argument("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="its key, where it is not in the same file")
     parser.add_argument("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.page import Access
+    from wattlens.reach import Access
     from wattlens.top.run import TopOptions, run_top
 
     if not 0.2 <= args.interval <= 60:
         raise UsageError(f"--interval {args.interval:g} is not from 0.2 to 60")
     if args.simulate is not None and args.url is not None:
         raise UsageError("--simulate starts an agent of its own: leave --url out")
-    access = Access(args.url or DEFAULT_URL, args.ca_file, args.user_file, args.token_file)
+    files = (args.ca_file, args.user_file, args.token_file, args.cert_file, args.key_file)
+    if args.simulate is not None and any(files):
+        raise UsageError("--simulate starts an agent of its own: leave credentials and certificates out")
+    access = Access(args.url or DEFAULT_URL, *files)
     return run_top(TopOptions(access, simulated_node(args.simulate), args.once, args.json, args.interval))
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
-from wattlens.page import Access, Page, parse, why_not
+from wattlens.page import Page, parse
+from wattlens.reach import Access
 from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
 from wattlens.top.history import History
 from wattlens.top.screen import Screen, can_draw
@@ -48,10 +49,10 @@ def run_top(options: TopOptions) -> int:
     """
     with _agent(options) as access:
         fetch = access.opener()
-        history, first = History(), _first_page(fetch, access.url)
+        history, first = History(), _first_page(fetch, access)
         if options.as_json or options.once or not can_draw():
-            return _print(options, fetch, history, first, access.url)
-        _live(options, fetch, history, first)
+            return _print(options, fetch, history, first, access)
+        _live(options, fetch, access, history, first)
     return 0
 
 
@@ -60,7 +61,7 @@ def _read(fetch: Callable[[float], bytes]) -> Page:
     return parse(body.decode("utf-8"), time.monotonic())
 
 
-def _first_page(fetch: Callable[[float], bytes], url: str) -> Page:
+def _first_page(fetch: Callable[[float], bytes], access: Access) -> Page:
     """A page; an agent that has only just started gets a few seconds.
 
     Raises:
@@ -72,12 +73,13 @@ def _first_page(fetch: Callable[[float], bytes], url: str) -> Page:
             return _read(fetch)
         except (OSError, ValueError) as error:
             if getattr(error, "code", 0) != 503 or time.monotonic() > end_s:
-                hint = "" if hasattr(error, "code") else "; start one with `wattlens agent` or name it with --url"
-                raise WattlensError(f"no page from an agent at {url}: {why_not(error)}{hint}") from None
+                nobody = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+                hint = "; start one with `wattlens agent` or name it with --url" * nobody
+                raise WattlensError(f"no page from an agent at {access.url}: {access.why_not(error)}{hint}") from None
         time.sleep(0.25)
 
 
-def _print(options: TopOptions, fetch: Callable[[float], bytes], history: History, first: Page, url: str) -> int:
+def _print(options: TopOptions, fetch: Callable[[float], bytes], history: History, first: Page, access: Access) -> int:
     """One frame, or with --json and without --once a line of JSON every interval."""
     history.add(first)
     stream = options.as_json and not options.once
@@ -87,7 +89,7 @@ def _print(options: TopOptions, fetch: Callable[[float], bytes], history: Histor
         try:
             facts = history.add(_read(fetch) if stream else _later(fetch, first))
         except (OSError, ValueError) as error:
-            raise WattlensError(f"no page from an agent at {url}: {why_not(error)}") from None
+            raise WattlensError(f"no page from an agent at {access.url}: {access.why_not(error)}") from None
         if options.as_json:
             print(json.dumps(facts.document(), indent=None if stream else 1, sort_keys=True), flush=True)
         else:
@@ -115,6 +117,7 @@ class _Reader:
     """Reads a page every interval in a thread of its own, and rings."""
 
     fetch: Callable[[float], bytes]
+    access: Access
     interval_s: float
     ring: Callable[[], None]
     answers: "queue.SimpleQueue[Page | str]" = field(default_factory=queue.SimpleQueue)
@@ -125,15 +128,15 @@ class _Reader:
             try:
                 self.answers.put(_read(self.fetch))
             except (OSError, ValueError) as error:
-                self.answers.put(why_not(error))
+                self.answers.put(self.access.why_not(error))
             if not self.ended.is_set():
                 self.ring()
 
 
-def _live(options: TopOptions, fetch: Callable[[float], bytes], history: History, first: Page) -> None:
+def _live(options: TopOptions, fetch: Callable[[float], bytes], access: Access, history: History, first: Page) -> None:
     facts, look, shown_s, fresh = history.add(first), Look(), first.t_s, None
     with Screen() as screen:
-        reader = _Reader(fetch, options.interval_s, screen.ring)
+        reader = _Reader(fetch, access, options.interval_s, screen.ring)
         threading.Thread(target=reader.run, name="pages", daemon=True).start()
         try:
             while not screen.stopping:

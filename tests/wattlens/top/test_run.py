@@ -217,6 +217,7 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
     (["--url", "http://127.0.0.1:1/metrics"], 1, "wattlens agent"),
     (["--simulate", "/nonexistent", "--url", "http://127.0.0.1:1"], 2, "--url"),
     (["--simulate", "/nonexistent"], 1, "no simulated node"),
+    (["--simulate", "/nonexistent", "--user-file", "x"], 2, "credentials"),
     (["--user-file", "/nonexistent"], 2, "--user-file"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(arguments: list[str], code: int, said: str) -> None:
