@@ -282,6 +282,19 @@ def test_a_wrong_duration_of_a_release_is_named(tmp_path, duration):
     assert_refused(agent("release", f"--for={duration}", "--state", tmp_path), "--for")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--for", "10m"], "wattlens agent release --for 10m"),
+        (["return", "--for", "10m"], "wattlens agent release --for 10m"),
+        (["release", "--listen", "127.0.0.1:1"], "--listen"),
+        (["return", "--web-config", "x"], "--web-config"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(tmp_path, arguments, said):
+    assert_refused(agent(*arguments, "--state", tmp_path), said)
+
+
 def test_release_where_no_agent_is_says_so(tmp_path):
     assert_refused(agent("release", "--state", tmp_path), tmp_path, "--state")
 

@@ -27,12 +27,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="journal and segments (default: /var/lib/wattlens as root, else the XDG state folder)",
     )
-    parser.add_argument("--listen", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
+    parser.add_argument(
+        "--listen", metavar="ADDR:PORT", help="where /metrics is served (default: web.listen of the file, else 127.0.0.1:9479)"
+    )
     parser.add_argument(
         "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
     )
     add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    parser.add_argument("--for", dest="duration", default="10m", metavar="TIME",
+    parser.add_argument("--for", dest="duration", metavar="TIME",
                         help="with release: for how long, such as 90s, 10m or 2h (default 10m)")  # fmt: skip
 
 
@@ -40,12 +42,14 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.app import AgentOptions, default_state_dir, run_agent
 
     state = args.state or default_state_dir()
+    _check(args)
     if args.action == "run":
         simulate = simulated_node(args.simulate)
         return run_agent(AgentOptions(args.config, args.state, args.listen, simulate, args.web_config))
     from energy_agent.release import RELEASE_FILE, request
 
-    seconds = _seconds(args.duration) if args.action == "release" else 0
+    duration = "10m" if args.duration is None else args.duration
+    seconds = _seconds(duration) if args.action == "release" else 0
     if not (state / "agent.lock").exists():
         raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
     try:
@@ -53,10 +57,20 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot write {state / RELEASE_FILE}: {error.strerror}") from None
     if seconds:
-        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {args.duration}")
+        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {duration}")
     else:
         print("the agent reads again within 2 s")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that would be ignored: a person who gave one believes that it holds; raises UsageError."""
+    if args.action != "release" and args.duration is not None:
+        raise UsageError(f"--for belongs to release: wattlens agent release --for {args.duration}")
+    if args.action != "run":
+        for option in ("config", "listen", "web_config", "simulate"):
+            if getattr(args, option) is not None:
+                raise UsageError(f"--{option.replace('_', '-')} does nothing for {args.action}; its agent is found by --state")
 
 
 def _seconds(text: str) -> int:

@@ -30,9 +30,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="how long: --sensors 30, a block of --overhead 10, readings of --capture 2")  # fmt: skip
-    parser.add_argument("--pairs", type=int, default=6, metavar="N",
+    parser.add_argument("--pairs", type=int, metavar="N",
                         help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="with --overhead: draws the order within the pairs (0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: draws the order within the pairs (0)")
     parser.add_argument("--pseudonyms", action="store_true",
                         help="with --capture: UUIDs and serial numbers are replaced")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -44,6 +44,12 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.seconds is not None and not 0.5 <= args.seconds <= _MAX_SECONDS:
         raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and {_MAX_SECONDS:g}")
+    if args.seconds is not None and not (args.sensors or args.overhead or args.capture):
+        raise UsageError("--seconds belongs to --sensors, --overhead or --capture FILE")
+    for option in ("pairs", "seed"):
+        if getattr(args, option) is not None and not args.overhead:
+            raise UsageError(f"--{option} belongs to --overhead")
+    args.pairs, args.seed = 6 if args.pairs is None else args.pairs, args.seed or 0
     if not 2 <= args.pairs <= 1000:
         raise UsageError(f"--pairs {args.pairs} is not between 2 and 1000")
     if args.pseudonyms and args.capture is None:

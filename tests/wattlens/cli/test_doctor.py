@@ -14,7 +14,16 @@ from wattlens.doctor import capturing, sensors
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--seconds", "0"], ["--pairs", "1"], ["--pseudonyms"], ["--simulate", "/nowhere"], ["--config", "/nowhere"]],
+    [
+        ["--seconds", "0"],
+        ["--seconds", "5"],
+        ["--overhead", "--pairs", "1"],
+        ["--pairs", "4"],
+        ["--seed", "1"],
+        ["--pseudonyms"],
+        ["--simulate", "/nowhere"],
+        ["--config", "/nowhere"],
+    ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments, capsys):
     assert main(["doctor", *arguments]) == 2
