@@ -21,6 +21,7 @@ class SlotTruth:
     busy_ns: int  # time in which its work ran; processes that run at once share it
     active_uj: int  # true energy while its work ran, shared likewise
     memory_b: int
+    idle_uj: int  # true energy while it held the GPU, or its MIG instance, and nothing ran there; holders have equal parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,11 @@ def read(lib: ctypes.CDLL, handle: int, gpu: int) -> Truth:
     i = (ctypes.c_int64 * 15)()
     r = (ctypes.c_double * 4)()
     checked(lib.wl_truth(handle, gpu, i, r))
-    rows = (ctypes.c_int64 * (8 * _SLOTS))()
+    rows = (ctypes.c_int64 * (9 * _SLOTS))()
     used = checked(lib.wl_slots(handle, gpu, rows))
     slots = tuple(
-        SlotTruth(s[0], s[1], bool(s[2]), s[3], s[4], s[5], s[6] // 1000, s[7])
-        for s in (rows[8 * n : 8 * n + 8] for n in range(used))
+        SlotTruth(s[0], s[1], bool(s[2]), s[3], s[4], s[5], s[6] // 1000, s[7], s[8] // 1000)
+        for s in (rows[9 * n : 9 * n + 9] for n in range(used))
     )
     return Truth(
         t_ns=i[0], true_uj=i[1] // 1000, sensed_uj=i[2] // 1000, pending_uj=i[3] // 1000, unseen_uj=i[4] // 1000,

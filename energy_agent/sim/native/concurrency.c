@@ -91,3 +91,24 @@ void lanes_find(const struct gpu_state *s, const struct board *b, struct lanes *
     if (l->used > 0.0) l->boundness /= l->used;
     for (int i = 0; i < SLOTS; i++) l->lane[i].dynamic_x = sum_w > 0.0 ? l->lane[i].dynamic_x / sum_w : 0.0;
 }
+
+/* What was drawn where nothing ran belongs to who holds it: of an instance the static power of its slices (all that is drawn,
+ * while nothing runs on the whole GPU), else everything while nothing runs. Holders of the same have equal parts.
+ */
+void lanes_rest(struct gpu_state *s, const struct board *b, int64_t ms, int64_t true_nj) {
+    int active = 0, live[MIG_MAX + 1] = {0}, busy[MIG_MAX + 1] = {0}, n = mig_count(s);
+    for (int i = 0; i < SLOTS; i++) {
+        int at = n > 0 ? i % n : 0;
+        live[at] += s->slots[i].live != 0;
+        busy[at] += works(&s->slots[i]);
+        active += works(&s->slots[i]);
+    }
+    if (active && n <= 0) return;
+    double rest_nj = active ? board_power(b, s->temperature_c, s->f_mhz, 0.0, 0.0) * 1e6 * (double)ms : (double)true_nj;
+    for (int i = 0; i < SLOTS; i++) {
+        int at = n > 0 ? i % n : 0;
+        if (!s->slots[i].live || busy[at]) continue;
+        double part = n > 0 ? (double)mig_size(s, at) / MIG_MAX : 1.0;
+        s->slots[i].idle_nj += (int64_t)(rest_nj * part / live[at]);
+    }
+}

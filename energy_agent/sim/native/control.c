@@ -210,7 +210,7 @@ EXPORT int wl_truth(struct plant *plant, uint32_t gpu, int64_t *integers, double
     return (int)(sizeof values / sizeof *values);
 }
 
-/* Per slot: index, pid, live, submitted_ns, done_ns, busy_ns, active_nj, memory_b. Returns how many slots were ever used. */
+/* Per slot: index, pid, live, submitted_ns, done_ns, busy_ns, active_nj, memory_b, idle_nj. Returns how many slots were ever used. */
 EXPORT int wl_slots(struct plant *plant, uint32_t gpu, int64_t *out) {
     struct visit v;
     int rc = enter(&v, plant, gpu);
@@ -219,8 +219,8 @@ EXPORT int wl_slots(struct plant *plant, uint32_t gpu, int64_t *out) {
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *s = &v.state->slots[i];
         if (!s->pid) continue;
-        const int64_t row[] = {i, s->pid, s->live, s->submitted_ns, s->done_ns, s->busy_ns, s->active_nj, (int64_t)s->memory_b};
-        memcpy(out + 8 * count++, row, sizeof row);
+        const int64_t row[] = {i, s->pid, s->live, s->submitted_ns, s->done_ns, s->busy_ns, s->active_nj, (int64_t)s->memory_b, s->idle_nj};
+        memcpy(out + 9 * count++, row, sizeof row);
     }
     visit_end(&v);
     return count;

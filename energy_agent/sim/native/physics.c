@@ -211,6 +211,7 @@ void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms
         s->thermal_nj += true_nj;
         if (s->reasons & REASON_POWER_CAP) s->power_cap_ns += ms * 1000000;
         if (s->reasons & REASON_SW_THERMAL) s->thermal_ns += ms * 1000000;
+        if (l.held) lanes_rest(s, b, ms, true_nj);
         if (l.active) do_work(s, b, ms, &l, true_nj);
         sensor_collect(s, b, ms, true_nj, gain_nj);
         s->t_ms = end;

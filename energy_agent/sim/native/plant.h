@@ -81,6 +81,7 @@ struct slot {
     uint64_t memory_b;
     int64_t submitted_ns, done_ns, busy_ns;
     int64_t active_nj; /* true energy while a kernel of this slot ran, shared by time */
+    int64_t idle_nj;   /* its part of the true energy while it held the GPU, or its MIG instance, and nothing ran there */
     int64_t ended_ms;
     uint32_t head, count;
     double period_sm_ms, period_memory_ms; /* in the current utilisation period */
@@ -216,6 +217,7 @@ struct lanes {
 int mig_count(const struct gpu_state *s); /* MIG devices; -1 when MIG mode is off */
 int mig_size(const struct gpu_state *s, int instance); /* compute slices of one of them */
 int mig_of(const struct gpu_state *s, int slot); /* the instance that a process is on */
+void lanes_rest(struct gpu_state *s, const struct board *b, int64_t ms, int64_t true_nj);
 void lanes_find(const struct gpu_state *s, const struct board *b, struct lanes *lanes);
 
 /* sensors.c */
