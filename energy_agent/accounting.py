@@ -9,20 +9,21 @@ from dataclasses import replace
 
 from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
-from energy_agent.core.snapshot import DeviceView, DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, State, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
+from energy_agent.device_view import STUCK, device_view
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount
 from energy_agent.node_views import with_host
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
+from energy_agent.share_facts import ShareFacts
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
 
-STUCK = "sensor stuck: counter and power stand still"
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
 ENDED_STAYS_NS = 15 * 60 * NS_PER_S
@@ -52,6 +53,7 @@ class Accountant:
         self._booked = Booked()
         self._seen_ns: dict[str, int] = {}
         self._facts: dict[str, WorkloadFacts] = {}
+        self._shares = ShareFacts()
         self._sequence = 0
         self._token_states: dict[str, str] = {}
         self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
@@ -101,17 +103,19 @@ class Accountant:
             if account is None:
                 continue
             if sample.processes is not None:
-                account.holders, fresh = self._holders.resolve(sample.processes, sample.t_ns)
+                account.holders, fresh = self._holders.resolve(sample.processes, sample.t_ns, sample.mig or ())
                 self._learn(fresh)
             elif "processes" in sample.absent:
                 account.holders = DeviceHolders(None, State.UNKNOWN_HOLDER)
             elif sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
                 held.update(account.holders.processes)
-            if account.holders.holding is not None:
-                for workload in account.holders.holding.weights:
-                    self._seen_ns[workload] = sample.t_ns
-                    self._booked.see(sample.uuid, workload)
+            for workload in account.held_by:
+                self._seen_ns[workload] = sample.t_ns
+                self._booked.see(sample.uuid, workload)
             entries, gap = account.feed(sample, self._identity.boot_id)
+            if sample.processes is not None or "processes" in sample.absent:
+                changed = self._shares.update(sample.uuid, account.policy, account.held_by)
+                self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
             if sample.uuid not in self._committed_states:
                 self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
             if self._node is not None:
@@ -222,7 +226,14 @@ class Accountant:
             t_ns=now_ns,
             identity=self._identity,
             devices=tuple(
-                self._view(a, health.get(u), booked.devices.get(u) or DeviceEnergy())
+                device_view(
+                    a,
+                    health.get(u),
+                    booked.devices.get(u) or DeviceEnergy(),
+                    self._shown,
+                    self._gain.get(u, self._default_gain),
+                    booked.gap_uj.get(u, 0),
+                )
                 for u, a in sorted(self._accounts.items(), key=_by_index)
             ),
             workloads=tuple(booked.energy(shown, up)),
@@ -266,6 +277,7 @@ class Accountant:
             if fact.workload in self._told:
                 fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)
+            fact = self._shares.told(fact, known)
             if known is None or known.labels != fact.labels:
                 self._facts[fact.workload] = fact
                 self._booked.learn(fact)
@@ -276,30 +288,6 @@ class Accountant:
         account = self._accounts.get(source.device)
         stuck = source.up and account is not None and account.blind
         return replace(source, up=False, reason=STUCK) if stuck else source
-
-    def _view(self, account: DeviceAccount, health: DeviceHealth | None, own: DeviceEnergy) -> DeviceView:
-        uuid = account.info.uuid
-        up = health is not None and health.up and account.sample is not None
-        reason = "" if up else (health.reason if health is not None else "not found by the driver")
-        if up and account.blind:
-            up, reason = False, STUCK
-        event_ns, xid = self._shown.get(uuid, ({}, {}))
-        sample = account.sample if up else None
-        if sample is not None and sample.xid_counts is not None and sample.xid_counts != xid:
-            sample = replace(sample, xid_counts=xid)  # the reader counts from its start, we across restarts
-        return DeviceView(
-            info=account.info,
-            up=up,
-            reason=reason,
-            sample=sample,
-            energy_uj=dict(own.by_method) if up else {},
-            unheld_uj=own.unheld,
-            unattributed_uj=dict(own.unattributed),
-            gain_uncertainty_ratio=self._gain.get(uuid, self._default_gain),
-            edge_uj=account.edge_uj,
-            event_ns=event_ns,
-            gap_bound_uj=self._booked.gap_uj.get(uuid, 0),
-        )
 
 
 def _by_index(item: tuple[str, DeviceAccount]) -> tuple[int, str]:

@@ -4,21 +4,25 @@ Pure. `restore` and `dump` are each other's inverse; the text is what the journa
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap
+from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
 from energy_agent.holders.processes import DeviceHolders
 from energy_agent.hw.nvml_abi import EVENT_REASONS
-from energy_agent.metering.attribute import Holding, shares
+from energy_agent.metering.attribute import WHOLE, Holding, Shape, known_of, policy_for, shares
 from energy_agent.metering.meter import MeterState, Sensor, Step, advance
+from energy_agent.metering.sharing._resting import Resting
+from energy_agent.metering.sharing._settlement import Settlement
 
 UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
 TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
+RESTING_SHARE = 8
+"""A board is taken to rest at no more than this part of its default limit (measured: 1/8 to 1/11) until its own power tells."""
 TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
 
 
@@ -54,6 +58,12 @@ class DeviceAccount:
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
+    policy: str = ""  # by which its holders share it; "": nobody holds it, or that is not known
+    _judged: DeviceHolders | None = None
+    _shape: Shape = WHOLE
+    _shape_before: Shape = WHOLE  # at the last booked edge
+    _settlement: Settlement = field(default_factory=Settlement)
+    _resting: Resting = field(default_factory=Resting)  # of a GPU in MIG mode
     _xid_seen: dict[int, int] = field(default_factory=dict)
     _events_boot_ns: int | None = None  # when event reasons were last read
 
@@ -61,15 +71,26 @@ class DeviceAccount:
         """Book one reading."""
         self._count_events(sample)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
+        if self.holders is not self._judged or sample.processes is not None:
+            self._judge(sample)
         step: Step = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
         self.meter = step.state
         self._remember(sample)
-        before, anchored = self.held_before, self.meter.boot_ns == sample.boot_ns
+        before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
         if anchored:  # from this reading on, so from these holders on
-            self.held_before = self.holders.holding
+            self.held_before, self._shape_before = self.holders.holding, self._shape
+        if self._measured(sample):
+            self._see_rest(sample.mig or (), step.interval)
         if step.interval is None:
             return [], step.gap
-        entries = shares(step.interval, before, self.holders.holding, self.holders.reason)
+        after, listed = self.holders.holding, sample.processes is not None
+        if listed and after is not None and self.holders.departed:
+            after = Holding(dict(self.holders.departed) | dict(after.weights), after.measured, after.slices)
+        if self._shape is not shape and self._shape.same_devices(shape):
+            shape = self._shape
+        entries = shares(
+            step.interval, before, after, self.holders.reason, shape, self._settlement, closes=self._measured(sample)
+        )
         self.edge_uj = step.interval.edge_uj
         return entries, step.gap
 
@@ -77,6 +98,39 @@ class DeviceAccount:
     def blind(self) -> bool:
         """The sensor is stuck, and nothing can be booked until it moves again."""
         return self.meter is not None and self.meter.blind_ns > 0
+
+    @property
+    def held_by(self) -> Collection[str]:
+        """The workloads that are known to hold it."""
+        return self.holders.holding.weights if self.holders.holding is not None else ()
+
+    def _judge(self, sample: DeviceSample) -> None:
+        """Who holds the device was told anew: its shape, and the policy in force."""
+        self._judged = self.holders
+        holding, mig = self.holders.holding, sample.mig
+        if sample.processes is not None:
+            self._shape = WHOLE if not mig else Shape(_with_activity(mig, self._shape.mig), self._base_mw())
+        if holding is None:
+            self.policy = ""
+            return
+        policy = policy_for(known_of(holding, self._shape))
+        self.policy = "" if policy is None or not (holding.weights or None in holding.slices.values()) else policy.name
+
+    def _measured(self, sample: DeviceSample) -> bool:
+        """Whether who used it was measured up to this reading."""
+        return sample.processes is not None and all(device.active_ppm is not None for device in sample.mig or ())
+
+    def _base_mw(self) -> int:
+        return self._resting.power_mw((self.info.power_limit_default_mw or UNKNOWN_POWER_MAX_MW) // RESTING_SHARE)
+
+    def _see_rest(self, mig: tuple[MigUse, ...], interval: Interval | None) -> None:
+        """A window of a GPU in MIG mode closes with this interval."""
+        if not mig or interval is None or interval.method is not Method.COUNTER:
+            return
+        energy_uj, lasted_ns = self._settlement.window()
+        energy_uj, lasted_ns = energy_uj + interval.energy_uj, lasted_ns + interval.end_ns - interval.start_ns
+        work = sum((device.active_ppm or 0) * device.sms for device in mig)
+        self._resting.learn(energy_uj * 1_000_000 / lasted_ns, work)
 
     def _last_percent(self) -> int | None:
         return self.sample.gpu_percent if self.sample is not None else None
@@ -108,6 +162,7 @@ class DeviceAccount:
         """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on."""
         then = DeviceAccount.restore(text, self.dump_info(), lambda _: self.sensor)
         self.meter, self.held_before = then.meter, then.held_before
+        self._settlement.forget()
 
     def dump(self) -> str:
         """The part that survives and changes, as JSON."""
@@ -143,6 +198,12 @@ class DeviceAccount:
 @lru_cache(maxsize=256)
 def _reasons(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in EVENT_REASONS.items() if bits & bit)
+
+
+def _with_activity(mig: tuple[MigUse, ...], before: tuple[MigUse, ...]) -> tuple[MigUse, ...]:
+    """Where activity was not measured this time, that of the last time it was."""
+    last = {device.uuid: device.active_ppm for device in before}
+    return tuple(d if d.active_ppm is not None else replace(d, active_ppm=last.get(d.uuid)) for d in mig)
 
 
 def _known(body: Mapping[str, Any], kind: type) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def put(view: DeviceView, simulated: bool, found: Found) -> None:
     found["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
     found["gpu_idle_energy_joules_total"].append((ids, decimal(view.unheld_uj, UJ_PER_J)))
     found["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
+    if view.sharing:
+        found["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
     for (name, _, _, text), labels, value in zip(_READINGS, _labels(ids), _readings(sample), strict=True):
         if value is not None:
             found[name].append((labels, text(value)))

@@ -83,6 +83,9 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_idle_energy_joules_total", "counter", "joules", "Energy of the GPU while nobody held it.", GPU, _LEDGER),
     Signal("gpu_unattributed_energy_joules_total", "counter", "joules", "Energy whose holder is not known, by reason.",
            (*GPU, "reason"), _LEDGER + " Reasons: unknown_holder, gap, starting."),
+    Signal("gpu_sharing_info", "info", "", "By which policy the energy of the GPU is shared among who holds it: exclusive, "
+           "sm_time, equal, mig_slice or mig_activity (docs/attribution.md).", (*GPU, "policy"),
+           "There while somebody is known to hold the GPU and it answers."),
     # GPU: readings
     Signal("gpu_power_watts", "gauge", "watts", "Power draw: instant, or average over the last second.", (*GPU, "kind"),
            _READING),

@@ -37,6 +37,7 @@ class DeviceView:
     edge_uj: int
     event_ns: Mapping[str, int] = field(default_factory=dict)  # clock-event reason -> ns it was set
     gap_bound_uj: int = 0  # upper bound of energy that no sensor saw
+    sharing: str = ""  # policy by which its holders share it; "": nobody holds it, or that is not known
 
 
 @record(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class ProcessHolders:
                 if not any(pid == process.pid for pid, _ in self._known):
                     unknown = unknown or process.mig not in slices
                     slices |= {process.mig: None} if process.mig in slices else {}
+                left.append(process)
                 continue
             identity = (process.pid, started)
             holder = self._known.get(identity)

@@ -40,6 +40,10 @@ class Shape:
     mig: tuple[MigUse, ...] = ()
     base_mw: int = 0
 
+    def same_devices(self, other: "Shape") -> bool:
+        """Whether both have the same MIG devices, however busy."""
+        return [device.uuid for device in self.mig] == [device.uuid for device in other.mig]
+
 
 WHOLE = Shape()
 
@@ -71,6 +75,8 @@ def shares(
     reason: State = State.STARTING,
     shape: Shape = WHOLE,
     settlement: Settlement | None = None,
+    *,
+    closes: bool = False,
 ) -> list[Entry]:
     """Entries of one interval.
 
@@ -81,6 +87,7 @@ def shares(
         reason: why neither is known, STARTING or UNKNOWN_HOLDER; then everything goes there.
         shape: the device.
         settlement: debts between those who share it, which are paid here.
+        closes: what is known was measured over the time since the last interval that closed.
 
     An interval belongs to who held the device at its start: who comes in it gets nothing of it and who leaves in it gets all of
     it, which evens out and lets a newcomer's counter begin at 0. Shares are by the weights measured over it, if there are any.
@@ -107,7 +114,7 @@ def shares(
     policy = policy_for(known)
     if policy is None:
         return [_unowned(interval, State.UNHELD)]
-    return _entries(interval, known, policy, settlement)
+    return _entries(interval, known, policy, settlement, closes)
 
 
 def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Holding:
@@ -121,11 +128,13 @@ def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Ho
     return before
 
 
-def _entries(interval: Interval, known: Known, policy: Policy, settlement: Settlement | None) -> list[Entry]:
+def _entries(interval: Interval, known: Known, policy: Policy, settlement: Settlement | None, closes: bool) -> list[Entry]:
     stretch = Stretch(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
     # Over a bridge nothing was measured, so that nothing is settled either.
-    settles = settlement is not None and interval.method is not Method.BRIDGED
-    parts = settlement.divide(policy, stretch, known) if settlement and settles else policy.divide(stretch, known)
+    if settlement is None or interval.method is Method.BRIDGED:
+        parts = policy.divide(stretch, known)
+    else:
+        parts = settlement.divide(policy, stretch, known, closes=closes)
     edges = split_integer(interval.edge_uj, [part.energy_uj for part in parts])
     times = split_integer(stretch.duration_ns, [part.time for part in parts])
     return [

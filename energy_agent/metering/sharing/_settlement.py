@@ -24,16 +24,25 @@ class Settlement:
     _energy_uj: int = 0
     _duration_ns: int = 0
 
-    def divide(self, policy: Policy, stretch: Stretch, known: Known) -> list[Part]:
-        """The parts of a stretch by what is known, with debts paid."""
+    def divide(self, policy: Policy, stretch: Stretch, known: Known, *, closes: bool) -> list[Part]:
+        """The parts of a stretch by what is known, with debts paid.
+
+        `closes`: what is known was measured over the time since the last stretch that closed, this one included; so this one
+        pays what the whole window should have had.
+        """
         parts = policy.divide(stretch, known)
         if not policy.settles or stretch.active is False:
+            if closes:
+                self.settle(policy, known)
             return parts
         due = _by_owner(parts)
-        for owner, uj in due.items():
-            self._by_last_uj[owner] = self._by_last_uj.get(owner, 0) + uj
         self._energy_uj += stretch.energy_uj
         self._duration_ns += stretch.duration_ns
+        if closes:
+            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), due)
+        else:
+            for owner, uj in due.items():
+                self._by_last_uj[owner] = self._by_last_uj.get(owner, 0) + uj
         if not any(self.owed_uj.values()):
             return parts
         self._keep(due)
@@ -43,18 +52,30 @@ class Settlement:
         return _paid(parts, due, dict(zip(due, given, strict=True)))
 
     def settle(self, policy: Policy, known: Known) -> None:
-        """A measurement has come that covers the time since the last one: what was booked meanwhile becomes debts."""
+        """A measurement has come, and no stretch that it closes: what was booked since the last one becomes debts."""
         if self._energy_uj and policy.settles:
-            right = _by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known))
-            for owner in right.keys() | self._by_last_uj.keys():
-                debt = right.get(owner, 0) - self._by_last_uj.get(owner, 0)
-                self.owed_uj[owner] = self.owed_uj.get(owner, 0) + debt
+            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), {})
+        self._begin()
+
+    def window(self) -> tuple[int, int]:
+        """Energy in uJ and time in ns since the last measurement."""
+        return self._energy_uj, self._duration_ns
+
+    def _due(self, right: dict[str, int], now: dict[str, int]) -> None:
+        """Owe each what it should have had of the window, less what it was and, with `now`, is about to be given."""
+        for owner in right.keys() | self._by_last_uj.keys():
+            debt = right.get(owner, 0) - self._by_last_uj.get(owner, 0) - now.get(owner, 0)
+            self.owed_uj[owner] = self.owed_uj.get(owner, 0) + debt
+        self._begin()
+
+    def _begin(self) -> None:
         self._by_last_uj, self._energy_uj, self._duration_ns = {}, 0, 0
 
     def forget(self) -> None:
         """Nobody shares any more."""
         if self.owed_uj or self._energy_uj:
-            self.owed_uj, self._by_last_uj, self._energy_uj, self._duration_ns = {}, {}, 0, 0
+            self.owed_uj = {}
+            self._begin()
 
     def _keep(self, owners: Iterable[str]) -> None:
         """Let go of the debts of others, so that what is left sums to 0 again."""
