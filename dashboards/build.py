@@ -55,6 +55,7 @@ def _stale(root: Path) -> Iterator[str]:
 
 def _queries() -> Iterator[str]:
     known = {s.metric for s in CATALOGUE if not s.reserved} | {r.record for group in rules.groups() for r in group.rules}
+    known.add(rules.AWAITED)
     for where, expr in expressions():
         unknown = sorted(set(_NAME.findall(expr)) - known)
         if unknown:

@@ -6,7 +6,7 @@ from dashboards.rules import TOKEN_RATE, joules_per_token
 
 def workloads() -> Row:
     """The row."""
-    chosen = ('energy="active"', 'tokens="generation"')
+    chosen = ('boundary="gpu"', 'energy="active"', 'tokens="generation"')
     level = "instance_workload_model"
     name = "{{workload}} {{model}}"
     energy = increase("workload_energy_joules_total", scope="workload")

@@ -4,12 +4,17 @@ A workload that serves several models has one energy: its joules are shared over
 models shows the workload's joules per token, and sums over models never count a joule twice. The band comes from the systematic
 part of the sensors' error, which adds up linearly over GPUs. A workload on a GPU that was lost has no joules per token, as part
 of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
+
+Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
+`facility`, the node's times the site's live PUE, there only where the site process exports one and the agents' targets carry a
+label `site` of its name. A group (one job or engine over several workloads and nodes) has the sum of its members, and nothing
+while the energy of any of them is not known.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from energy_agent.core.signals import metric
+from energy_agent.core.signals import BY_NAME, metric
 
 WINDOW = "5m"
 LOST_WINDOW = "15m"  # a workload's series stay that long after its end: until then it is known to have been on a lost GPU
@@ -17,16 +22,19 @@ ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
 TOKENS = {"generation": "generation", "processed": "prompt|generation"}
 """`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
+AWAITED = BY_NAME["pue_ratio"].metric
+"""Of the site process, and not exported yet: its name is fixed, and until it is there the facility boundary is not."""
 
 WORKLOAD_POWER = f"instance_workload:wattlens_workload_energy_joules:rate{WINDOW}"
 WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 TOKEN_RATE = f"instance_workload_model:wattlens_tokens:rate{WINDOW}"
-_LEVELS = ("instance_workload_model", "model")
+BOUNDARIES = ("gpu", "node", "facility")
+_LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
 BANDS = ("", "_low", "_high")
 
 
 def joules_per_token(level: str, band: str = "") -> str:
-    """Name of the rule at a level (instance_workload_model or model); `band` is "", "_low" or "_high"."""
+    """Name of the rule at a level, which names the labels it keeps; `band` is "", "_low" or "_high"."""
     if level not in _LEVELS or band not in BANDS:
         raise LookupError(f"no joules per token at level {level!r}, band {band!r}")
     return f"{level}:wattlens_joules_per_token{band}:ratio_rate{WINDOW}"
@@ -52,7 +60,13 @@ class Group:
 
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
-    return (Group("wattlens-joules-per-token", "30s", (*_rates(), *_per_workload(), *_per_model())),)
+    return (
+        Group(
+            "wattlens-joules-per-token",
+            "30s",
+            (*_rates(), *_beyond(), *_per_workload(), *_per_model(), *_per_precision(), *_per_group()),
+        ),
+    )
 
 
 def _rates() -> Iterator[Rule]:
@@ -64,39 +78,97 @@ def _rates() -> Iterator[Rule]:
     for energy, states in ENERGY.items():
         per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
         gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
-        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", {"energy": energy})
-        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", {"energy": energy})
+        labels = {"boundary": "gpu", "energy": energy}
+        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
+        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
     for tokens, phases in TOKENS.items():
         rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
         yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
 
 
+def _beyond() -> Iterator[Rule]:
+    """Power of workloads at the wider boundaries.
+
+    The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
+    was whose.
+    """
+    counter = metric("workload_host_energy_joules_total")
+    gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
+    pue = f'on (site) group_left () max by (site) ({AWAITED}{{window="live"}})'
+    for energy, states in ENERGY.items():
+        inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
+        around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
+        watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"
+        grown = f"({watts}) * ignoring (workload) group_left () {gain}"
+        error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
+        yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
+        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
+        for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR):
+            yield Rule(name, f"{name}{{{node}}} * {pue}", {"boundary": "facility", "energy": energy})
+
+
 def _per_workload() -> Iterator[Rule]:
-    for energy, tokens, band in _variants():
-        watts = f'{WORKLOAD_POWER}{{energy="{energy}"}}'
-        if band:
-            watts = f'({watts} {"-" if band == "_low" else "+"} {WORKLOAD_POWER_ERROR}{{energy="{energy}"}})'
-        rate = f'{TOKEN_RATE}{{tokens="{tokens}"}}'
-        ratio = f"({watts} / ignoring (energy, tokens) (sum without (model) ({rate}) > 0))"
-        expr = f"clamp({rate} > 0, 1, 1) * ignoring (model, tokens) group_left () {ratio}"
-        yield Rule(joules_per_token("instance_workload_model", band), expr, _labels(energy, tokens))
+    for labels, band in _variants():
+        watts = _watts(labels, band)
+        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}'
+        ratio = f"({watts} / ignoring (boundary, energy, tokens) (sum without (model) ({rate}) > 0))"
+        expr = f"clamp({rate} > 0, 1, 1) * ignoring (model, tokens, boundary, energy) group_left () {ratio}"
+        yield Rule(joules_per_token("instance_workload_model", band), expr, labels)
 
 
 def _per_model() -> Iterator[Rule]:
-    for energy, tokens, band in _variants():
-        rate = f'{TOKEN_RATE}{{tokens="{tokens}"}}'
-        ratio = f'{joules_per_token("instance_workload_model", band)}{{energy="{energy}",tokens="{tokens}"}}'
+    for labels, band in _variants():
+        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}'
+        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}"
         watts = f"sum without (instance, workload) ({ratio} * ignoring (energy, boundary) {rate})"
         expr = f"{watts} / sum without (instance, workload) ({rate} and ignoring (energy, boundary) {ratio})"
-        yield Rule(joules_per_token("model", band), expr, _labels(energy, tokens))
+        yield Rule(joules_per_token("model", band), expr, labels)
 
 
-def _variants() -> Iterator[tuple[str, str, str]]:
-    return ((energy, tokens, band) for energy in ENERGY for tokens in TOKENS for band in BANDS)
+def _per_precision() -> Iterator[Rule]:
+    """As per model, of workloads whose precision is known."""
+    known = f'on (instance, workload) group_left (precision) {metric("workload_info")}{{precision!=""}}'
+    for labels, band in _variants():
+        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}} * {known}'
+        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}} * {known}"
+        watts = f"sum without (instance, workload) ({ratio} * ignoring (energy, boundary) ({rate}))"
+        expr = f"{watts} / sum without (instance, workload) ({rate} and ignoring (energy, boundary) ({ratio}))"
+        yield Rule(joules_per_token("model_precision", band), expr, labels)
 
 
-def _labels(energy: str, tokens: str) -> dict[str, str]:
-    return {"boundary": "gpu", "energy": energy, "tokens": tokens}
+def _per_group() -> Iterator[Rule]:
+    """Joules of all members, on whatever nodes, over the tokens of those that serve."""
+    info = f'{metric("workload_info")}{{group!=""}}'
+    join = f"on (instance, workload) group_left (group) {info}"
+    for labels, band in _variants():
+        watts = f"{_watts(labels, band)} * {join}"
+        whole = f"(count by (group) ({watts}) == count by (group) ({info}))"
+        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}} * {join}'
+        served = f"sum by (group, model) ({rate}) > 0"
+        ratio = f"(sum by (group) ({watts}) and {whole}) / (sum by (group) ({rate}) > 0)"
+        expr = f"clamp({served}, 1, 1) * on (group) group_left () ({ratio})"
+        yield Rule(joules_per_token("group_model", band), expr, labels)
+
+
+def _watts(labels: dict[str, str], band: str) -> str:
+    chosen = f'boundary="{labels["boundary"]}",energy="{labels["energy"]}"'
+    watts = f"{WORKLOAD_POWER}{{{chosen}}}"
+    sign = {"_low": "-", "_high": "+"}.get(band)
+    return f"({watts} {sign} {WORKLOAD_POWER_ERROR}{{{chosen}}})" if sign else watts
+
+
+def _variants() -> Iterator[tuple[dict[str, str], str]]:
+    return (
+        ({"boundary": boundary, "energy": energy, "tokens": tokens}, band)
+        for boundary in BOUNDARIES
+        for energy in ENERGY
+        for tokens in TOKENS
+        for band in BANDS
+    )
+
+
+def _selector(labels: dict[str, str]) -> str:
+    return ",".join(f'{name}="{value}"' for name, value in labels.items())
 
 
 def to_yaml() -> str:

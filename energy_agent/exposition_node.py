@@ -19,6 +19,8 @@ def put(snapshot: Snapshot, found: Found) -> None:
         name = domain(host.device)
         for method, uj in host.energy_uj.items():
             found["host_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
+        if host.gain_uncertainty_ratio is not None:
+            found["host_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
         found["host_idle_energy_joules_total"].append(((name,), decimal(host.unheld_uj, UJ_PER_J)))
         for reason, uj in host.unattributed_uj.items():
             found["host_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))

@@ -68,7 +68,7 @@ class NodeAccount:
     _books: dict[str, HostBook] = field(default_factory=dict)
     _curves: dict[str, GpuCurve] = field(default_factory=dict)
     _waiting: dict[str, deque[_Waiting]] = field(default_factory=dict)
-    _described: set[str] = field(default_factory=set)
+    _described: dict[str, float] = field(default_factory=dict)  # device of the host -> its gain uncertainty
     _shown: tuple[MeterView, ...] = ()
 
     def gpu(self, uuid: str, boot_ns: int, entries: Iterable[Entry], gap: Gap | None) -> None:
@@ -92,7 +92,7 @@ class NodeAccount:
                 meter.settled = step.state
                 continue
             if device not in self._described:
-                self._described.add(device)
+                self._described[device] = gain
                 facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
@@ -136,6 +136,11 @@ class NodeAccount:
             for (source, _), meter in sorted(self._meters.items())
             if meter.settled is not None
         )
+
+    @property
+    def gains(self) -> Mapping[str, float]:
+        """Gain uncertainty of each device of the host, as a ratio, once its meter has answered."""
+        return self._described
 
     def views(self, up: Set[str]) -> tuple[MeterView, ...]:
         """The meters that answer, with the energy that is in the journal."""
