@@ -2,11 +2,13 @@
 
 It may hang in the driver or die with it; the agent never does. Before each NVML call it marks (device, call, since) in shared
 memory, so that the agent can name what hangs, kill this process and go on without that device. One line of JSON a message on
-standard output; standard input takes one JSON line a command: {"include": DEVICE}, {"list_processes": true}.
+standard output; standard input takes one JSON line a command: {"include": DEVICE}, {"list_processes": true},
+{"health": UUID}.
 
 A device is named by its UUID, or `index N` until the agent knows that: no call may be made to one that hangs, not even for
 its UUID.
-`--probe DEVICE` reads that device once and ends: whether a device answers again is found out by a process that may hang.
+`--probe DEVICE` reads that device once, with `--probe-health` its health too, and ends: whether a device answers again is found
+out by a process that may hang.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from energy_agent.hw.driver_epoch import driver_epoch_for
 from energy_agent.hw.nvml_abi import NvmlError, XidEvents
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 from energy_agent.hw.nvml_sharing_abi import SharingNvml
-from energy_agent.reader_health import HealthVisits
+from energy_agent.reader_health import HealthVisits, read_all
 from energy_agent.reader_mark import Marker
 
 PR_SET_PDEATHSIG = 1
@@ -144,6 +146,8 @@ class Reader:
             self._excluded.pop(order["include"], None)
         if order.get("list_processes"):
             self._next_list_ns = 0
+        if "health" in order and self._health is not None:
+            self._health.include(order["health"])
 
     def _reader(self, index: int) -> DeviceReader | None:
         """The reader of a device, (re)opened where needed; None while it is excluded."""
@@ -249,6 +253,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-health", action="append", default=[], metavar="UUID")
     parser.add_argument("--mark-fd", type=int)
     parser.add_argument("--probe", metavar="DEVICE")
+    parser.add_argument("--probe-health", action="store_true")
     args = parser.parse_args(argv)
     _die_with_parent()
     from energy_agent.hw.nvml_real import RealNvml
@@ -261,7 +266,10 @@ def main(argv: list[str] | None = None) -> int:
             nvml.init()
             index = args.probe.removeprefix("index ")
             handle = nvml.device_by_index(int(index)) if index.isdigit() else nvml.device_by_uuid(args.probe)
-            DeviceReader(nvml, handle, clock, marker).read(full=True)
+            device = DeviceReader(nvml, handle, clock, marker)
+            device.read(full=True)
+            if args.probe_health:
+                read_all(nvml, device, clock, marker, args.health_group)
         except (NvmlError, DeviceGone) as error:
             sys.stderr.write(f"{error}\n")
             return 1

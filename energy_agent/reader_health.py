@@ -51,11 +51,15 @@ class HealthVisits:
     ) -> None:
         """`more` are groups beside those that are always read; `without` names devices by UUID that are left alone."""
         self._nvml, self._clock, self._mark = nvml, clock, mark
-        self._without = without
+        self._without = set(without)
         self._rounds = HealthRounds((*GROUPS, *more), period_ns)
         self._readers: dict[int, tuple[DeviceReader, HealthReader]] = {}
         self.changed: list[int] = []
         """Devices of the last visit whose MIG mode is another than they were described with."""
+
+    def include(self, uuid: str) -> None:
+        """Ask a device again that was left alone."""
+        self._without.discard(uuid)
 
     def visit(self, devices: Mapping[int, DeviceReader]) -> list[HealthRecord]:
         """What is due now of `devices`, by index."""
@@ -83,3 +87,11 @@ class HealthVisits:
             reader = HealthReader(self._nvml, device.handle, device.uuid, self._clock, self._mark)
             self._readers[index] = device, reader
         return self._readers[index][1]
+
+
+def read_all(nvml: HealthNvml, device: DeviceReader, clock: Clock, mark: Marker, more: Sequence[str]) -> None:
+    """Every group of one device once: returns if none of their calls hangs, whatever NVML answers."""
+    reader = HealthReader(nvml, device.handle, device.uuid, clock, mark)
+    for group in (*GROUPS, *more):
+        reader.read(group)
+    reader.close()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from energy_agent import reader_wire as wire
@@ -166,14 +166,19 @@ class ReaderProcess:
 
 
 class Probe:
-    """A one-shot reading of one device by a process of its own, which may hang."""
+    """A one-shot reading of one device by a process of its own, which may hang; of its health too where groups are named."""
 
-    def __init__(self, device: str, environ: Mapping[str, str], timeout_s: float) -> None:
+    def __init__(
+        self, device: str, environ: Mapping[str, str], timeout_s: float, *, health_groups: Sequence[str] | None = None
+    ) -> None:
         self.device = device
         self._killed = False
         self._deadline_s = time.monotonic() + timeout_s
+        command = [sys.executable, "-m", "energy_agent.reader", "--probe", device]
+        if health_groups is not None:
+            command += ["--probe-health", *(part for name in health_groups for part in ("--health-group", name))]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "energy_agent.reader", "--probe", device],
+            command,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from energy_agent import reader_wire as wire
 from energy_agent.core.health import MARK_PREFIX, HealthRecord
 from energy_agent.core.types import DeviceInfo, DeviceSample
+from energy_agent.health_hangs import HealthHangs
 from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProcess
 
 MAX_UNKILLABLE = 2
@@ -74,7 +75,7 @@ class Sampler:
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
-    health_hangs: dict[str, str] = field(default_factory=dict)  # UUID -> the call for its health that hung; not asked again
+    health_hangs: HealthHangs = field(default_factory=HealthHangs)
     _health_records: dict[tuple[str, str], HealthRecord] = field(default_factory=dict)  # the last one, by UUID and group
     _reader: ReaderProcess | None = None
     _unkillable: list[ReaderProcess] = field(default_factory=list)
@@ -103,6 +104,9 @@ class Sampler:
         if all(samples is None for samples in sweeps):
             self._check_hang(reader)
         self._drive_probe()
+        answers = self.health_hangs.drive(self.options, {uuid for uuid, d in self.devices.items() if d.up})
+        if answers is not None and self._reader is not None:
+            self._reader.order(health=answers)
         return [samples for samples in sweeps if samples is not None]
 
     def _look_again_s(self, reader: ReaderProcess) -> float:
@@ -123,8 +127,7 @@ class Sampler:
         ]
         for key in stale:
             del self._health_records[key]
-        hung = (HealthRecord(u, "", boot_ns, (), {"health": f"{c} hangs in the driver"}) for u, c in self.health_hangs.items())
-        return (*self._health_records.values(), *hung)
+        return (*self._health_records.values(), *self.health_hangs.records(boot_ns))
 
     def configure(self, options: ReaderOptions, hang_s: float) -> None:
         """Read with other options from now on: a new reader, at once, where they differ."""
@@ -210,7 +213,7 @@ class Sampler:
         if call is None or call.seconds < self._patience_s(reader, call):
             return
         if call.device and call.call.startswith(MARK_PREFIX):
-            self.health_hangs[call.device] = call.call.removeprefix(MARK_PREFIX)  # better no health than no readings
+            self.health_hangs.add(call.device, call.call.removeprefix(MARK_PREFIX))  # better no health than no readings
         elif call.device:
             device = self._health(call.device)
             device.failed(f"{call.call} hangs in the driver", time.monotonic())
@@ -276,6 +279,7 @@ class Sampler:
         probe, self._probe = self._probe, None
         if probe is not None:
             probe.stop()
+        self.health_hangs.stop()
 
     def _drive_probe(self) -> None:
         """Try one device that does not answer; what answers comes back into the sweep."""

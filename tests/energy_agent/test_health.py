@@ -4,6 +4,7 @@ import time
 
 from energy_agent.clock import clock_for
 from energy_agent.core.health import GPM, GROUPS
+from energy_agent.health_hangs import HealthHangs
 from tests.energy_agent.nodes import environ_of, make_plant, poll_until, sampling
 from tests.energy_agent.test_sampling import missed_periods, up
 
@@ -43,6 +44,48 @@ def test_a_call_for_health_that_hangs_costs_its_device_the_health_and_nobody_a_r
         for gpu in range(4):
             assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
         plant.clear(1)
+
+
+def test_health_that_hung_comes_back_by_itself_when_the_device_answers_again(tmp_path):
+    with make_plant(tmp_path) as plant, sampling(tmp_path, hang_s=0.6, **HEALTH) as sampler:
+        sampler.health_hangs.first_s = 1.0
+        bad, probers = plant.uuid(1), set()
+
+        def tried(_):
+            probe = sampler.health_hangs._probe
+            probers.add(None if probe is None else probe._process.pid)
+            return len(probers) > 2  # none, and two one after the other
+
+        sweeps = poll_until(sampler, up(sampler, 4))
+        plant.fault(1, "hang", call="nvmlDeviceGetEccMode")
+        sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs, seconds=25)
+        restarts = sampler.node.restarts_total
+        sweeps += poll_until(sampler, tried, seconds=30)  # in vain, and the reader is not asked
+        assert bad in sampler.health_hangs
+        plant.clear(1)
+        cleared_ns = clock_for(environ_of(tmp_path)).boot_ns()
+
+        def again(_):
+            record = records(sampler, tmp_path).get((bad, "ecc"))
+            return record is not None and record.boot_ns > cleared_ns
+
+        sweeps += poll_until(sampler, again, seconds=45)
+        assert (bad, "") not in records(sampler, tmp_path)
+        assert sampler.node.restarts_total == restarts, "a prober may hang, the reader may not"
+        for gpu in range(4):
+            assert missed_periods(sweeps, plant.uuid(gpu)) <= 1
+
+
+def test_a_device_that_hangs_again_is_asked_less_often():
+    hangs = HealthHangs()
+    backs_off = []
+    for _ in range(9):
+        hangs.add("GPU-a", "ecc_mode")
+        assert list(hangs) == ["GPU-a"]
+        backs_off.append(hangs._hangs["GPU-a"].back_off_s)
+        hangs._hangs["GPU-a"].answered_s = time.monotonic()
+        assert "GPU-a" not in hangs
+    assert backs_off == [10, 20, 40, 80, 160, 320, 600, 600, 600]
 
 
 def test_a_lost_device_has_no_health_and_a_returned_one_has_it_again(tmp_path):
