@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import Final
 
-from energy_agent.core.record import record
+from energy_agent.core.serving import BatchUse, Serving, Split
 from energy_agent.core.token_types import TokenDelta
 from energy_agent.core.types import Entry, State
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.metering.prefill_decode import Split, Window, split
+from energy_agent.metering.prefill_decode import Window, split
 
 PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not booked further by then has left the workload
 WINDOW_NS: Final = 10 * NS_PER_S  # longer than requests are in flight, so that what a window's edges cut hardly counts
@@ -32,26 +32,6 @@ STEADY_WINDOWS: Final = 6
 STEADY_RATIO: Final = 0.1
 _PENDING: Final = 120  # readings that wait, of one engine; the oldest go first
 _SPLIT_EVERY: Final = 6  # windows
-
-
-@record(frozen=True, slots=True)
-class BatchUse:
-    """Energy in uJ and tokens of the stretches in which about so many requests ran."""
-
-    energy_uj: int
-    computed: int
-    generated: int
-
-
-@record(frozen=True, slots=True)
-class Serving:
-    """What is known of one workload's serving of one model. `steady` is None while too little has been seen."""
-
-    workload: str
-    model: str
-    batches: dict[str, BatchUse]
-    steady: bool | None
-    split: Split
 
 
 def batch_label(running: int) -> str:
@@ -134,7 +114,7 @@ class EnergyPerToken:
     def served(self, rows: Iterable[TokenDelta]) -> None:
         """Take what pages told, in order of time for each of them.
 
-        Only of engines whose counters move with every step, and that are no part of a group, whose other devices may be on other
+        Only of engines whose counters move with every step, and that are no part of a group: its other devices may be on other
         nodes.
         """
         for row in rows:

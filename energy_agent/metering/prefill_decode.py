@@ -21,6 +21,7 @@ from math import sqrt
 from typing import Final
 
 from energy_agent.core.record import record
+from energy_agent.core.serving import Band, Split
 
 LEAST_WINDOWS: Final = 30
 BLOCKS: Final = 10
@@ -46,25 +47,6 @@ class Window:
     generated: int
     steps: int | None
     idle_s: float
-
-
-@record(frozen=True, slots=True)
-class Band:
-    """An estimate in J per token with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """J per computed prompt token and per generated token, each None with its reason; `idle_j` is neither's."""
-
-    prefill: Band | None
-    decode: Band | None
-    reason: str = ""
-    idle_j: float = 0.0
 
 
 def split(windows: Sequence[Window]) -> Split:

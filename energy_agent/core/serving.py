@@ -1,0 +1,49 @@
+"""What serving a model costs, as the agent estimates it live: by batch, and divided into prefill and decode."""
+
+from collections.abc import Mapping
+
+from energy_agent.core.record import record
+
+
+@record(frozen=True, slots=True)
+class Band:
+    """An estimate in J per token with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@record(frozen=True, slots=True)
+class Split:
+    """J per computed prompt token and per generated token, each None with its reason; `idle_j` is neither's."""
+
+    prefill: Band | None
+    decode: Band | None
+    reason: str = ""
+    idle_j: float = 0.0
+
+
+@record(frozen=True, slots=True)
+class BatchUse:
+    """Energy in uJ and tokens of the stretches of time in which about so many requests ran."""
+
+    energy_uj: int
+    computed: int
+    generated: int
+
+
+@record(frozen=True, slots=True)
+class Serving:
+    """What is known of one workload's serving of one model.
+
+    Args:
+        batches: by how many requests ran, in powers of two.
+        steady: whether the load was alike over the last minute; None while too little has been seen.
+    """
+
+    workload: str
+    model: str
+    batches: Mapping[str, BatchUse]
+    steady: bool | None
+    split: Split
