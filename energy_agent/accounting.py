@@ -14,6 +14,7 @@ from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, 
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
+from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount
@@ -41,8 +42,10 @@ class Accountant:
         gain_uncertainty: Mapping[str, float],
         default_gain_uncertainty: float,
         node: NodeAccount | None = None,
+        joined: JoinedHolders | None = None,
     ) -> None:
         self._node = node
+        self.joined = joined or JoinedHolders()
         self._identity = identity
         self._holders = holders
         self._sensor_for = sensor_for
@@ -86,6 +89,7 @@ class Accountant:
         except ValueError:
             unreadable.append("the node")
         self._booked = Booked.of(totals, self._facts.values())
+        self.joined.restore(self._facts.values())
         return unreadable
 
     def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
@@ -98,22 +102,28 @@ class Accountant:
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
         """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
         held: set[tuple[int, int]] = set()
+        samples = tuple(samples)
+        self.joined.look(max((sample.boot_ns for sample in samples), default=0))
         for sample in samples:
             account = self._account(sample.uuid, infos)
             if account is None:
                 continue
+            by_process = None
             if sample.processes is not None:
-                account.holders, fresh = self._holders.resolve(sample.processes, sample.t_ns, sample.mig or ())
-                self._learn(fresh)
+                by_process, fresh = self._holders.resolve(sample.processes, sample.t_ns, sample.mig or ())
+                self._learn(self.joined.learn(fresh))
             elif "processes" in sample.absent:
-                account.holders = DeviceHolders(None, State.UNKNOWN_HOLDER)
+                by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
             elif sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
                 held.update(account.holders.processes)
+            holders, facts = self.joined.holders(sample.uuid, by_process, sample.t_ns)
+            account.holders = account.holders if holders is None else holders
+            self._learn(facts)
             for workload in account.held_by:
                 self._seen_ns[workload] = sample.t_ns
                 self._booked.see(sample.uuid, workload)
             entries, gap = account.feed(sample, self._identity.boot_id)
-            if sample.processes is not None or "processes" in sample.absent:
+            if holders is not None:
                 changed = self._shares.update(sample.uuid, account.policy, account.held_by)
                 self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
             if sample.uuid not in self._committed_states:
@@ -218,6 +228,7 @@ class Accountant:
         self._sequence += 1
         if self._sequence % FORGET_EVERY == 0:
             self._holders.forget_dead()
+            self.joined.forget(self._holders.workloads())
         self._seen_ns = shown = {w: seen for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked

@@ -148,6 +148,7 @@ class Agent:
             self.tokens.stop()
             if self.meters is not None:
                 self.meters.stop()
+            self.accountant.joined.stop()
             self.sampler.stop()
             self.journal.close()
 
@@ -199,6 +200,7 @@ class Agent:
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
             *self.tokens.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
+            *self.accountant.joined.health(),
             *(self.steer.health() if self.steer is not None else ()),
         )
         snapshot = self.accountant.snapshot(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from energy_agent.config_holders import Holders
 from energy_agent.config_node import NodeMeters
 from energy_agent.config_page import Metrics
 from energy_agent.config_section import Ratio, Section
@@ -91,12 +92,6 @@ class Sources(Section):
     node: NodeMeters = NodeMeters()
 
 
-class Holders(Section):
-    """Who holds a device."""
-
-    period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
-
-
 class TokenSource(Section):
     """One inference server's page."""
 
@@ -114,7 +109,7 @@ class Ledger(Section):
     )
     keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
     segment_s: int = Field(
-        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment: whole quarters of an hour (900)"
+        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment, whole quarters of an hour (900), as rows are"
     )
 
 

@@ -15,6 +15,9 @@ HTTP = r"^http://"
 SERVICE = r"^https?://[^\s/@]+$"
 HOST = r"^[A-Za-z0-9.:_-]{1,253}$"
 MEMBER = r"^[^\s/?#]{1,128}$"
+LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+RESOURCE = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+OWNER_KIND = r"^[A-Z][A-Za-z0-9]{0,62}\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/v[a-z0-9]{1,30}$"
 
 PATTERNS = {
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
@@ -22,6 +25,9 @@ PATTERNS = {
     HTTP: "an address that begins with http://",
     SERVICE: "http://HOST or https://HOST, with a port where it is not the usual one, and no path, user or password",
     HOST: "a host name or an address",
+    LABEL_KEY: "the key of a label or annotation, such as team or example.com/team",
+    RESOURCE: "an extended resource with its domain, such as example.com/gpu",
+    OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
     MEMBER: "an Id of at most 128 characters without spaces, '/', '?' and '#'",
 }
 """Every pattern of the model in words; a test holds that none is missing."""

@@ -25,6 +25,7 @@ from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
+from energy_agent.holders.opening import open_holders
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
 from energy_agent.metering.meter import gap_threshold_ns
@@ -160,6 +161,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
         NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
+        open_holders(config.holders.kubernetes, clock, procfs, identity.node, options.simulate),
     )
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
         log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)

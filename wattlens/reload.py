@@ -95,6 +95,7 @@ def needs_restart(old: Config, fresh: Config) -> list[str]:
     """Changed keys that are read once, at start: who the node is, where its kernel and meters are, what address is served."""
     keys = [f"node.{key}" for key in type(old.node).model_fields if getattr(old.node, key) != getattr(fresh.node, key)]
     keys += ["client"] if old.client != fresh.client else []
+    keys += ["holders.kubernetes"] if old.holders.kubernetes != fresh.holders.kubernetes else []
     keys += ["sources.node"] if old.sources.node != fresh.sources.node else []
     return keys + [f"web.{key}" for key in _SERVED if getattr(old.web, key) != getattr(fresh.web, key)]
 
@@ -111,6 +112,7 @@ def _in_force(old: Config, fresh: Config) -> Config:
             "client": old.client,
             "web": fresh.web.model_copy(update=kept),
             "sources": fresh.sources.model_copy(update={"node": old.sources.node}),
+            "holders": fresh.holders.model_copy(update={"kubernetes": old.holders.kubernetes}),
         }
     )
 

@@ -31,10 +31,17 @@ class Claim:
 
 @record(frozen=True, slots=True)
 class Claims:
-    """All claims of one source at one instant. `boot_ns` is when the scheduler was asked."""
+    """All claims of one source at one instant.
+
+    Args:
+        boot_ns: when the scheduler was asked.
+        claims: the very same tuple as before where nothing changed.
+        unknown: how many devices it gave away of which it is not known which they are; any that looks free may be one.
+    """
 
     boot_ns: int
     claims: tuple[Claim, ...] = ()
+    unknown: int = 0
 
 
 class ClaimSource(Protocol):
@@ -44,8 +51,8 @@ class ClaimSource(Protocol):
         """The last good answer, from memory; None: none yet."""
         ...
 
-    def health(self) -> SourceHealth:
-        """Whether it answers."""
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Whether it answers; then, down, each of the first devices that it gave away and that are not known."""
         ...
 
     def stop(self) -> None:

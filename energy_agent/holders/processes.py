@@ -35,6 +35,7 @@ class DeviceHolders:
     holding: Holding | None
     reason: State = State.STARTING
     processes: tuple[tuple[int, int], ...] = ()  # (pid, start time)
+    seen: Mapping[str, int] = field(default_factory=dict)  # weights of the processes that could be resolved
     departed: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -85,9 +86,10 @@ class ProcessHolders:
                 if of_slice is not None:
                     of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
         if unknown:
-            return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities)), fresh
+            return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
         departed = self._departed(left, weights)
-        return DeviceHolders(Holding(weights, measured, slices), processes=tuple(identities), departed=departed), fresh
+        holding = Holding(weights, measured, slices)
+        return DeviceHolders(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
 
     def _departed(self, left: Iterable[ProcessUse], weights: dict[str, int]) -> dict[str, int]:
         """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight."""
@@ -117,6 +119,10 @@ class ProcessHolders:
         """Drop what has ended, so that a long-lived agent stays small."""
         for identity in [i for i in self._known if not self.alive(i)]:
             del self._known[identity]
+
+    def workloads(self) -> set[str]:
+        """Workloads of the processes that are remembered."""
+        return {holder.workload for holder in self._known.values()}
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""

@@ -22,6 +22,8 @@ from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import SONAME, library_path
 from energy_agent.sim.fault_log import FaultLog
 from energy_agent.sim.host_meters import HostMeters
+from energy_agent.sim.kubelet_pods import Pods
+from energy_agent.sim.kubernetes import Kubernetes
 from energy_agent.sim.plant import Plant
 from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
@@ -60,6 +62,8 @@ class Daemon:
         self.fault_log = FaultLog(directory / "faults.jsonl")
         self._stop = False
         self.meters = HostMeters(directory, self.plant, self.scenario.host) if self.scenario.host is not None else None
+        self.pods = Pods(self.scenario, self.supervisor.jobs, self.plant.uuid)
+        self.kubernetes = Kubernetes.of(directory, self.scenario)
 
     def run(self) -> None:
         """Until SIGTERM."""
@@ -73,6 +77,8 @@ class Daemon:
                 for event in faults.due(events, seen_ns, elapsed_ns):
                     self._play(event)
                 seen_ns = elapsed_ns
+                if self.kubernetes is not None:  # a pod is given its GPUs before its first process starts
+                    self.kubernetes.show(self.pods.at(elapsed_ns))
                 self.supervisor.tick(elapsed_ns)
                 ready = ready or self.supervisor.ready()
                 state = self._describe(ready)
@@ -85,6 +91,8 @@ class Daemon:
             write_json(self.directory / "node.json", self._describe(ready=False) | {"pid": None})
             if self.meters is not None:
                 self.meters.stop()
+            if self.kubernetes is not None:
+                self.kubernetes.stop()
             self.plant.close()
 
     def _play(self, event: faults.FaultEvent) -> None:

@@ -33,7 +33,7 @@ from energy_agent.sim.scenario import Scenario
 _STATE_LIMIT_B = 1024 * 1024
 _MARKER = ".wattlens-sim"  # what makes a folder a node's, so that nothing else is ever emptied
 _OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads",
-         "redfish-user", "redfish-password", "redfish-fault")  # fmt: skip
+         "redfish-user", "redfish-password", "redfish-fault", "kubelet.sock", "kubelet-fault", "kube-api")  # fmt: skip
 
 
 def default_directory() -> Path:

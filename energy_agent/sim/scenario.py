@@ -11,6 +11,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.boards import boards as known_boards
 from energy_agent.sim.faults import FaultEvent
+from energy_agent.sim.kubelet_model import Kubelet
 from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
 
 SIZE_LIMIT_B = 256 * 1024
@@ -34,6 +35,7 @@ class Scenario(Part):
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
     faults: tuple[Fault, ...] = Field(default=(), max_length=10_000)
     host: Host | None = None  # None: the node has no meters beside its GPUs
+    kubelet: Kubelet | None = None  # None: no node of Kubernetes
 
     @property
     def gpu_count(self) -> int:
@@ -62,6 +64,11 @@ class Scenario(Part):
         for fault in self.faults:
             if fault.gpu >= self.gpu_count:
                 raise ValueError(f"faults: GPU {fault.gpu} is not there (0 to {self.gpu_count - 1})")
+        for pod in self.kubelet.pods if self.kubelet is not None else ():
+            if pod.workload is not None and pod.workload not in names:
+                raise ValueError(f"kubelet: pod {pod.name!r} is {unknown('workload', pod.workload, names)}")
+            if any(gpu >= self.gpu_count for gpu in pod.gpus):
+                raise ValueError(f"kubelet: pod {pod.name!r} wants a GPU that is not there (0 to {self.gpu_count - 1})")
         return self
 
     def fault_events(self) -> list[FaultEvent]:

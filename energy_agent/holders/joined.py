@@ -1,0 +1,191 @@
+"""Keeps what `join` is made of: the schedulers' last answers, the names of pods, and the facts of the workloads they name.
+
+No clock and no I/O of its own; sources answer from memory. Whoever asks passes the time.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from energy_agent.core.claims import Claim, ClaimSource
+from energy_agent.core.types import SourceHealth, State, WorkloadFacts
+from energy_agent.holders.device_ids import gpu_of
+from energy_agent.holders.join import Answer, Evidence, believed, join, reason
+from energy_agent.holders.names import PodKey, PodNames
+from energy_agent.holders.processes import DeviceHolders
+
+_WORST = list(Answer)
+
+
+class JoinedHolders:
+    """Who holds each device, by claims and processes together."""
+
+    def __init__(self, sources: Sequence[ClaimSource] = (), started_boot_ns: int = 0) -> None:
+        self._sources = sources
+        self._started_ns = started_boot_ns
+        self._names = PodNames()
+        self._answer = Answer.STARTING if sources else Answer.NONE
+        self._told: list[tuple[Claim, ...]] = []
+        self._claims: dict[str, list[Claim]] = {}  # by device
+        self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
+        self._uids: dict[str, str] = {}  # uid of the pod, by the name that its processes give it
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._version = 0  # another one when the same processes may mean another holding
+        self._by_process: dict[str, DeviceHolders] = {}
+        self._joined_at: dict[str, int] = {}  # version
+
+    def restore(self, facts: Iterable[WorkloadFacts]) -> None:
+        """Names as they were when the agent last ran."""
+        self._names = PodNames.of(facts)
+
+    def look(self, now_boot_ns: int) -> None:
+        """Take up what the schedulers say now."""
+        if not self._sources:
+            return
+        told: list[tuple[Claim, ...]] = []
+        answer = Answer.NONE
+        for source in self._sources:
+            claims = source.claims()
+            asked_ns, unknown = (None, 0) if claims is None else (claims.boot_ns, claims.unknown)
+            one = believed(now_boot_ns, asked_ns, self._started_ns, unknown)
+            told.append(claims.claims if claims is not None and one is not Answer.LOST else ())
+            answer = max(answer, one, key=_WORST.index)
+        if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
+            self._told = told
+            self._index()
+        if answer is not self._answer:
+            self._answer = answer
+            self._version += 1
+
+    def learn(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
+        """Facts of workloads whose processes are seen for the first time; returns those that need no scheduler's word."""
+        if self._answer is Answer.NONE:
+            return list(facts)
+        others = []
+        for fact in facts:
+            if fact.kind == "pod" and (uid := fact.labels.get("pod_uid")):
+                self._uids[fact.workload] = uid
+                self._labels[fact.workload] = fact.labels
+            else:
+                others.append(fact)
+        return others
+
+    def holders(
+        self, gpu: str, by_process: DeviceHolders | None, now_ns: int
+    ) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+        """Who holds a GPU, None: as before; and the facts of its pods.
+
+        Args:
+            gpu: its UUID.
+            by_process: what the processes on it say; None: they were not asked, and are as before.
+            now_ns: since when facts count.
+        """
+        if self._answer is Answer.NONE:
+            return by_process, []
+        if by_process is not None:
+            self._by_process[gpu] = by_process
+        elif self._joined_at.get(gpu) == self._version:
+            return None, []
+        self._joined_at[gpu] = self._version
+        return self._join(gpu, self._by_process.get(gpu) or DeviceHolders(None), now_ns)
+
+    def forget(self, living: Collection[str]) -> None:
+        """Keep of the processes' workloads those that are `living`, so that a long-lived agent stays small."""
+        self._uids = {name: uid for name, uid in self._uids.items() if name in living}
+        self._labels = {name: labels for name, labels in self._labels.items() if name in living}
+        self._names.forget(self._uids.values())
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Whether the schedulers answer."""
+        return tuple(row for source in self._sources for row in source.health())
+
+    def stop(self) -> None:
+        """End their threads."""
+        for source in self._sources:
+            source.stop()
+
+    def _join(self, gpu: str, by_process: DeviceHolders, now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+        processes = by_process.holding
+        if processes is not None:
+            self._mig[gpu] = tuple(processes.slices)
+        mig = self._mig.get(gpu, ())
+        known = {device for devices in self._mig.values() for device in devices}
+        answer = self._answer
+        if answer is Answer.FRESH and any(d.startswith("MIG-") and d not in known for d in self._claims):
+            answer = Answer.PARTIAL
+        facts: dict[str, WorkloadFacts] = {}
+        listed = processes is not None or by_process.reason is not State.STARTING
+        if answer is Answer.STARTING or not listed:
+            holding = None
+        elif processes is None or not mig:
+            whole = Evidence(
+                self._claimed(gpu, mig, by_process.seen, facts, now_ns),
+                self._seen(by_process.seen, facts, now_ns),
+                processes is None,
+                processes is not None and processes.measured,
+            )
+            holding = join(whole, {}, answer)
+        else:
+            slices = {}
+            for uuid in mig:
+                seen = processes.slices.get(uuid)
+                claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
+                slices[uuid] = Evidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
+            holding = join(Evidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
+        departed = {self._named(name): sm for name, sm in by_process.departed.items()}
+        joined = DeviceHolders(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
+        return joined, list(facts.values())
+
+    def _named(self, workload: str) -> str:
+        uid = self._uids.get(workload)
+        return self._names.of_process(uid) if uid else workload
+
+    def _seen(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
+        """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
+        named: dict[str, int] = {}
+        for workload, sm in seen.items():
+            name = self._named(workload)
+            named[name] = named.get(name, 0) + sm
+            if workload in self._labels:
+                known = facts.get(name)
+                labels = {**self._labels[workload], **(known.labels if known is not None else {})}
+                facts[name] = WorkloadFacts(name, now_ns, "pod", labels)
+        return named
+
+    def _claimed(
+        self, device: str, slices: Iterable[str], seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
+    ) -> list[str]:
+        """Workloads that claim a device or one of these slices of it."""
+        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ())]
+        found = self._found({_key(c): c.pod_uid for c in claims if c.facts.kind == "pod"}, seen)
+        names: list[str] = []
+        for claim in claims:
+            fact = claim.facts
+            name, labels = fact.workload, dict(fact.labels)
+            if fact.kind == "pod":
+                name = self._names.of_claim(_key(claim), claim.pod_uid or found.get(_key(claim), ""))
+                if uid := self._names.uid_of(_key(claim)):
+                    labels["pod_uid"] = uid
+            facts[name] = WorkloadFacts(name, now_ns, fact.kind, labels)
+            names.append(name)
+        return list(dict.fromkeys(names))
+
+    def _found(self, pods: Mapping[PodKey, str], seen: Mapping[str, int]) -> dict[PodKey, str]:
+        """Uids that no scheduler told, found by the processes: one pod is left without a uid, and one uid without a pod."""
+        uids = {uid for workload in seen if (uid := self._uids.get(workload))}
+        if len(pods) == 1 and len(uids) == 1:  # also another life of the pod than the one that was known
+            return {key: next(iter(uids)) for key, told in pods.items() if not told}
+        known = {key: told or self._names.uid_of(key) for key, told in pods.items()}
+        left = uids - set(known.values()) - self._names.claimed_uids()
+        nameless = [key for key, uid in known.items() if not uid]
+        return {nameless[0]: left.pop()} if len(nameless) == len(left) == 1 else {}
+
+    def _index(self) -> None:
+        self._claims = {}
+        for claim in (claim for claims in self._told for claim in claims):
+            device = claim.device if claim.device.startswith("MIG-") and "/" not in claim.device else gpu_of(claim.device)
+            self._claims.setdefault(device, []).append(claim)
+        self._names.claimed({_key(claim) for claims in self._told for claim in claims if claim.facts.kind == "pod"})
+        self._version += 1
+
+
+def _key(claim: Claim) -> PodKey:
+    return claim.facts.labels.get("namespace", ""), claim.facts.labels.get("pod", "")

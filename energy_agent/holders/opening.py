@@ -1,0 +1,33 @@
+"""Opens the schedulers that the configuration asks for; what they say is joined with the processes."""
+
+from pathlib import Path
+
+from energy_agent.config_holders import Kubernetes
+from energy_agent.core.claims import ClaimSource
+from energy_agent.core.ports import Clock
+from energy_agent.holders.joined import JoinedHolders
+from energy_agent.holders.pod_resources import DEFAULT_SOCKET, PodResources
+
+START_WAIT_S = 2.0
+"""How long the start waits for the kubelet, so that what was held before the agent restarted is proven at both ends."""
+
+
+def open_holders(config: Kubernetes, clock: Clock, procfs: Path, node: str, simulated: Path | None = None) -> JoinedHolders:
+    """The joined holders of this node, whose sources already ask.
+
+    Args:
+        config: its section of the configuration.
+        clock: the agent's.
+        procfs: root of the proc file system.
+        node: the node's name, as the API server has it.
+        simulated: folder of a simulated node, whose kubelet is asked instead of this machine's.
+    """
+    sources: list[ClaimSource] = []
+    if config.pod_resources != "off":
+        default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
+        socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
+        wanted = config.pod_resources != "auto"
+        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted)
+        source.start(START_WAIT_S)
+        sources.append(source)
+    return JoinedHolders(sources, clock.boot_ns())

@@ -1,0 +1,38 @@
+"""What of Kubernetes a simulated node has: its kubelet and, where the scenario asks for one, an API server."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError
+from energy_agent.sim.kubelet import Kubelet
+from energy_agent.sim.kubelet_pods import PodNow
+from energy_agent.sim.scenario import Scenario
+
+
+@dataclass(slots=True)
+class Kubernetes:
+    """Both, told the same pods."""
+
+    kubelet: Kubelet
+
+    @classmethod
+    def of(cls, directory: Path, scenario: Scenario) -> "Kubernetes | None":
+        """Started; None: this is no node of Kubernetes.
+
+        Raises:
+            UsageError: grpcio is not installed.
+        """
+        if scenario.kubelet is None:
+            return None
+        try:
+            return cls(Kubelet(directory, scenario.kubelet.other_pods, scenario.seed))
+        except ImportError:
+            raise UsageError("the scenario has a kubelet, which needs grpcio: pip install 'wattlens[kubernetes]'") from None
+
+    def show(self, pods: list[PodNow]) -> None:
+        """From now on these are the node's pods."""
+        self.kubelet.show(pods)
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self.kubelet.stop()

@@ -1,0 +1,175 @@
+"""Names and facts of pods over their lives: by claim, by process, by both, and after a restart."""
+
+from energy_agent.core.claims import Claim, Claims
+from energy_agent.core.types import State, WorkloadFacts
+from energy_agent.holders.join import PATIENCE_NS
+from energy_agent.holders.joined import JoinedHolders
+from energy_agent.holders.processes import DeviceHolders
+from energy_agent.metering.attribute import Holding
+from tests.energy_agent.holders.test_device_ids import MIG, A, B
+
+U1, U2 = "1a2b3c4d-0000-4000-8000-000000000001", "99998888-0000-4000-8000-000000000002"
+
+
+class Said:
+    """A scheduler that says what it is told to."""
+
+    def __init__(self):
+        self.now = None
+
+    def say(self, boot_ns, *claims, unknown=0):
+        self.now = Claims(boot_ns, tuple(claims), unknown)
+
+    def claims(self):
+        return self.now
+
+    def health(self):
+        return ()
+
+    def stop(self):
+        return None
+
+
+def claim(device, pod, uid="", namespace="ml", **labels):
+    name = f"{namespace}/{pod}" + (f".{uid[:8]}" if uid else "")
+    return Claim(device, WorkloadFacts(name, 0, "pod", {"namespace": namespace, "pod": pod, **labels}), uid)
+
+
+def on(*uids, others=(), slices=None):
+    seen = {f"pod-{uid}": 5 for uid in uids} | dict.fromkeys(others, 5)
+    return DeviceHolders(Holding(seen, False, slices or {}), seen=seen)
+
+
+class Node:
+    def __init__(self):
+        self.source = Said()
+        self.joined = JoinedHolders((self.source,))
+        self.facts = {}
+
+    def at(self, boot_ns, gpu, by_process):
+        self.joined.look(boot_ns)
+        uids = [w for w in (by_process.seen if by_process else ()) if w.startswith("pod-")]
+        self.joined.learn([WorkloadFacts(w, 0, "pod", {"pod_uid": w[4:], "container_id": "abc"}) for w in uids])
+        found, facts = self.joined.holders(gpu, by_process, boot_ns)
+        self.facts |= {fact.workload: fact.labels for fact in facts}
+        return None if found is None or found.holding is None else dict(found.holding.weights)
+
+
+def test_no_scheduler_changes_nothing():
+    joined, seen = JoinedHolders(), on(U1)
+    joined.look(5)
+    assert joined.holders(A, seen, 5) == (seen, [])
+    assert joined.holders(A, None, 5) == (None, [])
+
+
+def test_nothing_is_said_before_the_first_answer():
+    node = Node()
+    assert node.at(1, A, on(U1)) is None
+    assert node.joined.holders(A, on(U1), 1)[0].reason is State.STARTING
+    node.source.say(2, claim(A, "a"))
+    assert list(node.at(3, A, None)) == [f"ml/a.{U1[:8]}"], "so that the pod needs no other name later"
+    assert node.facts[f"ml/a.{U1[:8]}"] == {"namespace": "ml", "pod": "a", "pod_uid": U1, "container_id": "abc"}
+
+
+def test_a_name_under_which_joules_were_booked_stays():
+    node = Node()
+    node.source.say(1, claim(A, "a"))
+    assert list(node.at(1, A, on())) == ["ml/a"]
+    assert list(node.at(2, A, on(U1))) == ["ml/a"]
+    assert node.facts["ml/a"]["pod_uid"] == U1
+    node.source.say(3, claim(A, "a", U1, team="nlp"))  # an informer says the same later
+    assert list(node.at(3, A, None)) == ["ml/a"]
+    assert node.facts["ml/a"]["team"] == "nlp"
+
+
+def test_a_pod_that_was_known_by_its_cgroup_gets_its_facts_and_keeps_its_name():
+    node = Node()
+    node.source.say(1)
+    assert list(node.at(1, A, on(U1))) == [f"pod-{U1}"]
+    node.source.say(2, claim(A, "a"))
+    assert list(node.at(2, A, None)) == [f"pod-{U1}"]
+    assert node.facts[f"pod-{U1}"]["namespace"] == "ml"
+
+
+def test_the_next_pod_of_a_stateful_set_is_another_workload():
+    node = Node()
+    node.source.say(1, claim(A, "a", U1))
+    assert list(node.at(1, A, on(U1))) == [f"ml/a.{U1[:8]}"]
+    node.source.say(2, claim(A, "a", U2))
+    assert list(node.at(2, A, on(U2))) == [f"ml/a.{U2[:8]}"]
+
+
+def test_another_life_is_told_by_its_process_where_nobody_tells_uids():
+    node = Node()
+    node.source.say(1, claim(A, "a"))
+    first = list(node.at(1, A, on(U1)))
+    assert list(node.at(2, A, on(U2))) == [f"ml/a.{U2[:8]}"] != first
+
+
+def test_sharers_are_told_apart_as_they_come_and_stay_their_cgroups_where_they_cannot_be():
+    node = Node()
+    node.source.say(1, claim(A, "a"))
+    assert list(node.at(1, A, on(U1))) == [f"ml/a.{U1[:8]}"]
+    node.source.say(2, claim(A, "b"), claim(A, "a"))
+    assert set(node.at(2, A, on(U1, U2))) == {f"ml/a.{U1[:8]}", f"ml/b.{U2[:8]}"}, "who is left is the one that is left"
+    fresh = Node()
+    fresh.source.say(1, claim(A, "a"), claim(A, "b"))
+    weights = fresh.at(1, A, on(U1, U2))
+    assert weights == {"ml/a": 0, "ml/b": 0, f"pod-{U1}": 1, f"pod-{U2}": 1}, "either may be either"
+
+
+def test_a_process_of_another_workload_holds_beside_the_claim():
+    node = Node()
+    node.source.say(1, claim(A, "a", U1))
+    assert node.at(1, A, on(others=["cron"])) == {f"ml/a.{U1[:8]}": 0, "cron": 1}
+
+
+def test_a_name_survives_a_restart_of_the_agent():
+    node = Node()
+    node.joined.restore([WorkloadFacts("ml/a", 0, "pod", {"namespace": "ml", "pod": "a", "pod_uid": U1})])
+    node.source.say(1, claim(A, "a"))
+    assert list(node.at(1, A, on(U1))) == ["ml/a"]
+
+
+def test_a_claim_that_is_gone_takes_no_more_and_an_answer_that_is_old_is_no_answer():
+    node = Node()
+    node.source.say(1, claim(A, "a", U1), claim(B, "b", U2))
+    assert node.at(1, A, on())
+    node.source.say(2, claim(B, "b", U2))
+    assert node.at(2, A, None) == {}, "free again, without waiting for the next list of processes"
+    assert node.at(2, B, on()) == {f"ml/b.{U2[:8]}": 0}
+    assert node.at(2 + PATIENCE_NS, B, None) is None
+    node.joined.look(3 + PATIENCE_NS)
+    assert node.joined.holders(B, None, 0)[0].reason is State.UNKNOWN_HOLDER
+
+
+def test_the_same_claims_again_change_nothing():
+    node = Node()
+    claims = (claim(A, "a", U1),)
+    node.source.now = Claims(1, claims)
+    assert node.at(1, A, on())
+    node.source.now = Claims(2, claims)
+    assert node.at(2, A, None) is None
+
+
+def test_a_mig_device_is_held_by_who_claims_it_and_an_unknown_one_leaves_doubt():
+    node = Node()
+    node.source.say(1, claim(MIG, "a", U1))
+    slices = {MIG: {}, "MIG-other": {}}
+    node.joined.look(1)
+    found, _ = node.joined.holders(A, on(slices=slices), 1)
+    assert found.holding.slices == {MIG: {f"ml/a.{U1[:8]}": 0}, "MIG-other": {}}
+    node.source.say(2, claim("MIG-0a1b2c3d-9999-5222-8333-444455556666", "b", U2))
+    node.joined.look(2)
+    assert node.joined.holders(B, on(), 2)[0].reason is State.UNKNOWN_HOLDER, "it may be this one"
+    assert node.joined.holders(B, on(), 2)[0].holding is None
+
+
+def test_what_has_ended_is_forgotten():
+    node = Node()
+    node.source.say(1, claim(A, "a", U1))
+    node.at(1, A, on(U1, U2))
+    node.source.say(2)
+    node.at(2, A, on())
+    node.joined.forget(set())
+    assert node.at(3, A, on(U1)) == {f"pod-{U1}": 5}

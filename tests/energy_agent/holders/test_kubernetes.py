@@ -1,0 +1,108 @@
+"""The real agent on a simulated node of Kubernetes: a real kubelet API over its socket, real processes, real ends of pods."""
+
+import time
+
+import pytest
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.agents import AgentProcess
+from tests.support import eventually
+
+pytest.importorskip("grpc")
+
+SCENARIO = """
+boards: [{count: 4, sku: H100-SXM5-80GB}]
+seed: 5
+workloads:
+  - {name: train, kind: burst, gpus: [0], cgroup: kubepods, on_s: 3.0, off_s: 0.2}
+  - {name: infer-a, kind: burst, gpus: [1], cgroup: kubepods, on_s: 2.0, off_s: 0.1, memory_gb: 10}
+  - {name: infer-b, kind: burst, gpus: [1], cgroup: kubepods, on_s: 2.0, off_s: 0.1, memory_gb: 10, start_s: 12}
+kubelet:
+  other_pods: 500
+  pods:
+    - {name: train-0, namespace: ml, workload: train}
+    - {name: infer-a, namespace: web, workload: infer-a, replica: 0}
+    - {name: infer-b, namespace: web, workload: infer-b, replica: 3, lead_s: 4}
+    - {name: forgotten, namespace: lab, gpus: [2]}
+"""
+
+
+def started(text, folder):
+    return SimulatedNode.start(scenario.parse(text.encode(), "test"), folder)
+
+
+def by_workload(agent, metric="wattlens_workload_energy_joules_total"):
+    sums = {}
+    for labels, value in agent.series(metric).items():
+        sums[dict(labels)["workload"]] = sums.get(dict(labels)["workload"], 0) + value
+    return sums
+
+
+def info(agent):
+    return {dict(labels)["workload"]: dict(labels) for labels in agent.series("wattlens_workload_info")}
+
+
+def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
+    with started(SCENARIO, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
+        eventually(lambda: by_workload(agent).get("web/infer-b", 0) > 300, seconds=40)
+        facts, energy = info(agent), by_workload(agent)
+        pods = {fact["pod"]: workload for workload, fact in facts.items()}
+        uids = {w["name"]: w["cgroup"].partition("-pod")[2][:8] for w in node.workloads() if w["pid"]}
+        assert pods.pop("train-0") == f"ml/train-0.{uids['train']}"  # its process was there before its first joule
+        assert pods == {"infer-a": f"web/infer-a.{uids['infer-a']}", "infer-b": "web/infer-b", "forgotten": "lab/forgotten"}
+        assert energy["web/infer-b"] < energy[pods["infer-a"]]
+        # A device's energy is booked once, whoever shares it.
+        total = sum(agent.series("wattlens_gpu_energy_joules_total").values())
+        unheld = sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
+        unattributed = sum(agent.series("wattlens_gpu_unattributed_energy_joules_total").values())
+        assert sum(energy.values()) + unheld + unattributed == pytest.approx(total, rel=0.05)
+        free = node_uuid(node, 3)
+        (idle,) = [v for labels, v in agent.series("wattlens_gpu_idle_energy_joules_total").items() if ("uuid", free) in labels]
+        assert idle > 0, "GPU 3 is nobody's"
+
+
+def node_uuid(node, gpu):
+    from energy_agent.sim.plant import Plant
+
+    plant = Plant.attach(node.directory / "plant")
+    try:
+        return plant.uuid(gpu)
+    finally:
+        plant.close()
+
+
+SHORT = """
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+kubelet:
+  pods:
+    - {name: quick, namespace: ci, gpus: [0], start_s: 6, end_s: 9}
+    - {name: ended, namespace: ci, gpus: [1], end_s: 8}
+"""
+
+
+def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_path):
+    begun_s = time.monotonic()
+    with started(SHORT, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
+        eventually(lambda: by_workload(agent).get("ci/quick", 0) > 0, seconds=20)
+        eventually(lambda: time.monotonic() - begun_s > 15, seconds=20)  # a quick node starts later than we began
+        first = by_workload(agent)
+        time.sleep(3)
+        assert by_workload(agent) == first, "both pods have ended"
+        spaces = {dict(labels)["namespace"]: v for labels, v in agent.series("wattlens_namespace_energy_joules_total").items()}
+        assert spaces["ci"] == pytest.approx(sum(first.values()))
+
+
+@pytest.mark.parametrize("fault", ["hang", "error", "garbage"])
+def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path, fault):
+    text = SHORT.replace("end_s: 8", "end_s: 800")
+    with started(text, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
+        eventually(lambda: by_workload(agent).get("ci/ended", 0) > 0, seconds=20)
+        (node.directory / "kubelet-fault").write_text(fault)
+        key = (("source", "holders:pod_resources"),)
+        eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=25)
+        before = by_workload(agent)["ci/ended"]
+        eventually(lambda: by_workload(agent)["ci/ended"] > before, seconds=10)
+        assert "\x1b" not in agent.page()
+        (node.directory / "kubelet-fault").unlink()
+        eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=25)
