@@ -1,143 +1,267 @@
-"""Polls inference servers' pages, each in a thread of its own, and hands over token rows; a silent server blocks nobody."""
+"""Polls inference servers' pages, each in a thread of its own, and hands over what they counted; a silent one blocks nobody."""
 
-import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from energy_agent.config import TokenSource
+from energy_agent.config_tokens import TokenSource
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
+from energy_agent.core.token_types import TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
-from energy_agent.sources.tokens._reading import TOKEN_STATE, TokenDelta, TokenReading, TokenServer, advance
+from energy_agent.sources.tokens import mapping
+from energy_agent.sources.tokens._account import PageAccount
+from energy_agent.sources.tokens._reader import read
+from energy_agent.sources.tokens._reading import TOKEN_STATE, ModelReading
+from energy_agent.sources.tokens._server import TokenServer
 
 log = logging.getLogger("wattlens.tokens")
 
-PHASES = ("prompt", "cached", "generation")
+PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}
+"""Phases of tokens and the counters they are: disjoint, so that their sum is what was processed."""
+PAGES_LIMIT = 512
+DELTAS_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a workload is with a model, over all its pages; counts never fall while the pages stay the same."""
+
+    t_ns: int
+    generation: int | None
+    waiting: int | None
+    itl_sum_s: float | None
+    itl_count: int | None
 
 
 @dataclass(slots=True)
 class _Poll:
     source: TokenSource
+    url: str
     server: TokenServer
+    account: PageAccount
     stop: threading.Event = field(default_factory=threading.Event)
-    previous: dict[str, TokenReading] = field(default_factory=dict)
     up: bool = False
     reason: str = "not read yet"
     last_success_ns: int | None = None
+    totals: tuple[TokenTotals, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names the page."""
+        return f"{self.source.workload} {self.url}"
 
 
 class TokenPoller:
-    """All configured servers. `drain` gives the rows since the last call."""
+    """All pages, configured and discovered ones. `drain` gives what came since the last call."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._rows: list[Tokens] = []
+        self._deltas: deque[TokenDelta] = deque(maxlen=DELTAS_KEPT)
         self._states: dict[str, str] = {}
-        self._before: dict[str, TokenReading] = {}
+        self._before: dict[str, str] = {}
         self._polls: list[_Poll] = []
+        self._configured: tuple[TokenSource, ...] = ()
+        self._discovered: tuple[TokenSource, ...] = ()
 
     def configure(self, wanted: Iterable[TokenSource]) -> None:
-        """Poll these servers and no others.
+        """Poll these servers, beside those that were discovered, and no others.
 
         Raises:
             UsageError: a source names a server that has no file in energy_agent/sources/tokens.
         """
-        wanted = list(wanted)
-        kept = [p for p in self._polls if p.source in wanted]
-        fresh = [_Poll(s, _server(s.server)) for s in wanted if all(p.source != s for p in kept)]
-        for poll in fresh:
-            prefix = f"{TOKEN_STATE}{poll.source.workload}/"
-            poll.previous = {r.model: r for key, r in self._before.items() if key.startswith(prefix)}
-        for poll in self._polls:
-            if poll not in kept:
-                poll.stop.set()
-        self._polls = kept + fresh
-        for poll in fresh:
-            threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
+        wanted = tuple(wanted)
+        for source in wanted:
+            server_of(source)
+        self._configured = wanted
+        self._apply()
 
-    def drain(self) -> tuple[list[Tokens], dict[str, str]]:
-        """Rows since the last call, and by key where the counters stand at their end: to be committed together."""
+    def discover(self, found: Iterable[TokenSource]) -> None:
+        """Poll these servers too, and no others that were discovered before; what the configuration names goes first."""
+        self._discovered = tuple(found)
+        self._apply()
+
+    def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
+        """Rows since the last call, by key where the counters stand at their end, and what all pages did so far: one commit.
+
+        The state of a page that is not polled any more is empty.
+        """
         with self._lock:
             rows, self._rows = self._rows, []
             states, self._states = self._states, {}
-        return rows, states
+            return rows, states, tuple(t for p in self._polls for t in p.totals)
+
+    def workloads(self) -> set[str]:
+        """Whose pages are polled."""
+        return {poll.source.workload for poll in self._polls}
+
+    def deltas(self) -> list[TokenDelta]:
+        """What engines did since the last call, in order of reading; the newest ones where nobody called for long."""
+        with self._lock:
+            found = list(self._deltas)
+            self._deltas.clear()
+        return found
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Go on from the counters of the last commit, so that tokens of the time in between are counted with its energy.
 
         Call it before `configure`. What cannot be read is left out: counting then begins with the next reading.
         """
-        for key, text in states.items():
-            try:
-                self._before[key] = TokenReading(**json.loads(text))
-            except (TypeError, ValueError):
-                log.warning("last reading %s in the journal is not readable: its tokens count from the next one on", key)
+        self._before = {key: text for key, text in states.items() if text}
 
-    def latest(self, workload: str) -> TokenReading | None:
-        """The last reading of a workload's server; of several models the one that generated most. None while it is silent."""
+    def latest(self, workload: str) -> Progress | None:
+        """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
         with self._lock:
-            found = [r for p in self._polls if p.source.workload == workload and p.up for r in p.previous.values()]
-        return max(found, key=lambda r: r.generation or 0, default=None)
+            found = [t for p in self._polls if p.source.workload == workload and p.up for t in p.totals]
+        models: dict[str, list[TokenTotals]] = {}
+        for totals in found:
+            models.setdefault(totals.model, []).append(totals)
+        pages = max(models.values(), key=lambda pages: sum(t.counts.get("generation", 0) for t in pages), default=None)
+        if pages is None:
+            return None
+        generated = [t.counts["generation"] for t in pages if "generation" in t.counts]
+        waiting = [t.waiting for t in pages if t.waiting is not None]
+        itl = joined(t.itl for t in pages if t.itl is not None)
+        return Progress(
+            max(t.t_ns for t in pages),
+            sum(generated) if generated else None,
+            sum(waiting) if waiting else None,
+            itl.sum_s if itl is not None else None,
+            itl.count if itl is not None else None,
+        )
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """Whether each server answers."""
+        """Whether each page answers."""
         with self._lock:
+            pages: dict[str, int] = {}
+            for p in self._polls:
+                pages[p.source.workload] = pages.get(p.source.workload, 0) + 1
             return tuple(
-                SourceHealth(f"tokens:{p.source.workload}", p.up, "", p.reason, p.last_success_ns) for p in self._polls
+                SourceHealth(
+                    f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}",
+                    p.up,
+                    "",
+                    p.reason,
+                    p.last_success_ns,
+                )
+                for p in self._polls
             )
 
     def stop(self) -> None:
         """Stop polling; threads end with their next wait."""
-        self.configure(())
+        self._configured = self._discovered = ()
+        self._apply(forget=False)
+
+    def _apply(self, *, forget: bool = True) -> None:
+        wanted: dict[tuple[str, str], TokenSource] = {}
+        for source in (*self._configured, *self._discovered):
+            for url in source.pages:
+                if len(wanted) < PAGES_LIMIT:
+                    wanted.setdefault((source.workload, url), source)
+        old = {(p.source.workload, p.url): p for p in self._polls}
+        kept = [p for key, p in old.items() if wanted.get(key) == p.source]
+        ended = [p for p in old.values() if p not in kept]
+        for poll in ended:
+            poll.stop.set()
+        fresh = [self._poll(s, url) for (w, url), s in wanted.items() if all((p.source, p.url) != (s, url) for p in kept)]
+        for poll in fresh:
+            self._go_on(poll, old.get((poll.source.workload, poll.url)))
+        with self._lock:
+            self._polls = [*kept, *fresh]
+            if forget:
+                self._states |= {TOKEN_STATE + p.key: "" for p in ended if (p.source.workload, p.url) not in wanted}
+        for poll in fresh:
+            threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
+
+    def _poll(self, source: TokenSource, url: str) -> _Poll:
+        server = server_of(source)
+        account = PageAccount(
+            source.workload,
+            f"{source.workload} {url}",
+            live=server.moves == "step",
+            group=source.group or "",
+            precision=source.precision,
+        )
+        return _Poll(source, url, server, account)
+
+    def _go_on(self, poll: _Poll, old: _Poll | None) -> None:
+        """From where the page's counters stood, under the last configuration or at the last commit."""
+        text = self._before.pop(TOKEN_STATE + poll.key, "")
+        same = old is not None and (old.source.server, old.source.model) == (poll.source.server, poll.source.model)
+        with self._lock:
+            if old is not None and same:
+                text = old.account.dump()
+        if not text:
+            return
+        try:
+            poll.account.restore(text)
+        except ValueError as error:
+            log.warning(
+                "last reading of %s in the journal is left out, its tokens count from the next one on: %s", poll.key, error
+            )
+        else:
+            poll.totals = poll.account.totals(up=False)
 
     def _run(self, poll: _Poll) -> None:
         from energy_agent.sources.tokens._page import fetch
 
         while not poll.stop.is_set():
             try:
-                page = fetch(poll.source.url, timeout_s=min(2.0, poll.source.period_s * 2))
-                self._book(poll, poll.server.read(page, self._clock.utc_ns()))
+                page = fetch(poll.url, timeout_s=min(2.0, poll.source.period_s * 2))
+                t_ns = self._clock.utc_ns()
+                self._book(poll, read(poll.server, page, t_ns, poll.source.model), t_ns)
             except (WattlensError, OSError, ValueError, ArithmeticError, LookupError) as error:
                 # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
                     poll.up, poll.reason = False, str(error) or type(error).__name__
+                    poll.totals = poll.account.totals(up=False)
             poll.stop.wait(poll.source.period_s)
 
-    def _book(self, poll: _Poll, readings: list[TokenReading]) -> None:
-        rows = []
-        for reading in readings:
-            before = poll.previous.get(reading.model)
-            # The first reading is the zero point: what the server did before we came is not ours to join with joules.
-            rows += _rows(poll.source.workload, advance(before, reading)) if before is not None else _zero(poll, reading)
+    def _book(self, poll: _Poll, readings: list[ModelReading], t_ns: int) -> None:
         with self._lock:
-            poll.previous |= {r.model: r for r in readings}
-            poll.up, poll.reason, poll.last_success_ns = True, "", self._clock.utc_ns()
-            self._rows += rows
-            for reading in readings:
-                self._states[f"{TOKEN_STATE}{poll.source.workload}/{reading.model}"] = json.dumps(asdict(reading))
+            if poll.stop.is_set():
+                return  # another poll of the same page goes on from here
+            before = {t.model: t.counts for t in poll.totals}
+            deltas = poll.account.feed(readings, t_ns)
+            poll.totals = poll.account.totals(up=True)
+            poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
+            for delta in deltas:
+                self._rows += _rows(delta)
+            for totals in poll.totals:
+                self._rows += _zero(totals, before.get(totals.model, {}), t_ns)
+            self._deltas.extend(deltas)
+            self._states[TOKEN_STATE + poll.key] = poll.account.dump()
 
 
-def _rows(workload: str, delta: TokenDelta) -> list[Tokens]:
-    counts = ((phase, getattr(delta, phase)) for phase in PHASES)
-    return [Tokens(delta.start_ns, delta.end_ns, workload, delta.model, phase, n) for phase, n in counts if n is not None]
+def _rows(delta: TokenDelta) -> list[Tokens]:
+    counts = ((phase, getattr(delta, count)) for phase, count in PHASES.items())
+    return [Tokens(delta.start_ns, delta.end_ns, delta.workload, delta.model, phase, n) for phase, n in counts if n is not None]
 
 
-def _zero(poll: _Poll, reading: TokenReading) -> list[Tokens]:
+def _zero(totals: TokenTotals, before: Mapping[str, int], t_ns: int) -> list[Tokens]:
     """Counters appear at 0 when they are first seen."""
-    at, workload = reading.t_ns, poll.source.workload
-    return [Tokens(at, at, workload, reading.model, phase, 0) for phase in PHASES if getattr(reading, phase) is not None]
+    fresh = [phase for phase, count in PHASES.items() if count in totals.counts and count not in before]
+    return [Tokens(t_ns, t_ns, totals.workload, totals.model, phase, 0) for phase in fresh]
 
 
-def _server(name: str) -> TokenServer:
+def server_of(source: TokenSource) -> TokenServer:
+    """How to read a source's page.
+
+    Raises:
+        UsageError: it names a server that has no file in energy_agent/sources/tokens.
+    """
     import energy_agent.sources.tokens as package
 
+    if source.mapping is not None:
+        return mapping.of(source.mapping)
     try:
-        spec: TokenServer = plugin.load(package, name)
+        spec: TokenServer = plugin.load(package, source.server)
     except LookupError:
         known = ", ".join(plugin.names(package))
-        raise UsageError(f"key 'tokens.server': no server {name!r}; known: {known}") from None
+        raise UsageError(f"key 'tokens.server': no server {source.server!r}; known: {known}") from None
     return spec

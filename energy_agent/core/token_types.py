@@ -1,5 +1,7 @@
 """What serving engines did between two readings of their counters; joules are joined with it over the same stretch of time."""
 
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Self
 
 from energy_agent.core.record import record
@@ -95,3 +97,58 @@ class TokenDelta:
     ttft: Latencies | None = None
     itl: Latencies | None = None
     restarted: bool = False
+
+
+@record(frozen=True, slots=True)
+class TokenTotals:
+    """What the engines of one page did for one model since the page was first read. Counts never fall.
+
+    Args:
+        t_ns: UTC ns of the last reading.
+        source: names the page.
+        model, group: as of `TokenDelta`.
+        precision: of the weights, where the configuration says.
+        counts: by field of `TokenDelta`; a field that the page never told is not there.
+        running, waiting: at the last reading; None where the page does not tell, or does not answer.
+        ttft, itl: over the buckets that all engines have had.
+    """
+
+    t_ns: int
+    workload: str
+    model: str
+    group: str
+    precision: str
+    source: str
+    counts: Mapping[str, int]
+    running: int | None = None
+    waiting: int | None = None
+    ttft: Latencies | None = None
+    itl: Latencies | None = None
+
+
+def joined(parts: Iterable[Latencies]) -> Latencies | None:
+    """The sum of histograms over the edges that all of them have; None of none.
+
+    Counts below a common edge are exact: between two of them buckets are only put together.
+    """
+    total: Latencies | None = None
+    for each in parts:
+        if total is None:
+            total = each
+            continue
+        edges = tuple(sorted(set(total.edges) & set(each.edges)))
+        total = _over(edges, total).plus(_over(edges, each))
+    return total
+
+
+def _over(edges: tuple[float, ...], of: Latencies) -> Latencies:
+    """A histogram over some of its edges."""
+    if edges == of.edges:
+        return of
+    counts = [0] * (len(edges) + 1)
+    place = 0
+    for edge, count in zip((*of.edges, inf), of.counts, strict=True):
+        counts[place] += count
+        if place < len(edges) and edge == edges[place]:
+            place += 1
+    return Latencies(edges, tuple(counts), of.sum_s)

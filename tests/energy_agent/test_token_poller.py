@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from energy_agent.clock import RealClock
-from energy_agent.config import TokenSource
+from energy_agent.config_tokens import TokenSource
 from energy_agent.core.errors import UsageError
+from energy_agent.sources.tokens._page import fetch
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
 from tests.support import eventually
@@ -66,10 +67,10 @@ class Counted:
     """Sums of what the poller hands over."""
 
     def __init__(self, poller):
-        self.poller, self.tokens, self.states = poller, {}, {}
+        self.poller, self.tokens, self.states, self.served = poller, {}, {}, ()
 
     def drain(self):
-        rows, states = self.poller.drain()
+        rows, states, self.served = self.poller.drain()
         self.states |= states
         for row in rows:
             assert row.start_ns <= row.end_ns
@@ -124,8 +125,9 @@ def test_a_broken_page_is_a_reason_and_not_the_end(server, poller, broken):
     assert counted.drain()["generation"] == 0
 
 
-def test_unreadable_states_are_left_out(poller, server):
-    poller.restore({f"{TOKEN_STATE}chat/m": "not json", f"{TOKEN_STATE}chat/n": "[]", f"{TOKEN_STATE}chat/o": '{"a":1}'})
+@pytest.mark.parametrize("text", ["not json", "[]", '{"version":1}', '{"prompt":5,"model":"m","t_ns":1}'])
+def test_unreadable_states_are_left_out(poller, server, text):
+    poller.restore({f"{TOKEN_STATE}chat {server.url}": text, f"{TOKEN_STATE}chat/o": '{"a":1}'})
     server.body = page(5)
     counted = Counted(poller)
     poller.configure([source(server)])
@@ -133,5 +135,110 @@ def test_unreadable_states_are_left_out(poller, server):
 
 
 def test_an_unknown_server_is_named_with_those_there_are(poller, server):
-    with pytest.raises(UsageError, match=r"no server 'vlm'; known: vllm$"):
+    with pytest.raises(UsageError, match=r"no server 'vlm'; known: dynamo, llama_cpp, .*, vllm$"):
         poller.configure([source(server, server="vlm")])
+
+
+class Hanging(http.server.BaseHTTPRequestHandler):
+    """Takes a request and does not answer until the test is over."""
+
+    def do_GET(self):
+        self.server.over.wait(30)
+
+    def log_message(self, *_):
+        return
+
+
+def test_a_server_that_hangs_delays_no_other(server, poller):
+    server.body = page(5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as hanging:
+        hanging.over, hanging.daemon_threads = threading.Event(), True
+        threading.Thread(target=hanging.serve_forever, args=(0.05,), daemon=True).start()
+        slow = TokenSource(workload="slow", url=f"http://127.0.0.1:{hanging.server_address[1]}/metrics", period_s=0.5)
+        poller.configure([slow, source(server)])
+        counted = Counted(poller)
+        eventually(lambda: counted.drain().get("generation") == 0)
+        server.body = page(25)
+        eventually(lambda: counted.drain()["generation"] == 20)
+        eventually(lambda: "timed out" in poller.health()[0].reason)
+        assert [h.up for h in poller.health()] == [False, True]
+        hanging.over.set()
+        hanging.shutdown()
+
+
+def test_another_scraper_changes_nothing(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    for _ in range(20):
+        assert fetch(server.url) == page(100).decode()
+    server.body = page(130)
+    fetch(server.url)
+    eventually(lambda: counted.drain()["generation"] == 30)
+
+
+def test_a_page_that_is_away_for_a_while_is_one_longer_stretch(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    poller.deltas()
+    assert poller.drain()[2][0].waiting is None
+    server.body = page(170)
+    eventually(lambda: poller.health()[0].up)
+    [delta, *_] = poller.deltas()
+    assert (delta.workload, delta.model, delta.generation, delta.live) == ("chat", "m", 70, True)
+    assert delta.end_ns > delta.start_ns
+
+
+def test_phases_are_disjoint_computed_cached_and_generated(server, poller):
+    extra = b'vllm:prompt_tokens_cached_total{model_name="m",engine="0"} %d\n'
+    server.body = page(0, 100) + extra % 40
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "prompt" in counted.drain())
+    server.body = page(7, 200) + extra % 60
+    eventually(lambda: counted.drain() == {"prompt": 80, "cached": 20, "generation": 7})
+
+
+def test_engines_of_one_workload_on_several_ports_are_summed(server, poller):
+    with Pages(("127.0.0.1", 0), Handler) as second:
+        threading.Thread(target=second.serve_forever, args=(0.05,), daemon=True).start()
+        server.body, second.body = page(100), page(2000)
+        counted = Counted(poller)
+        poller.configure([source(server, ports=[second.server_address[1]], group="g", precision="fp8", model="mine")])
+        eventually(lambda: len(counted.drain()) and all(h.up for h in poller.health()))
+        assert len({h.source for h in poller.health()}) == 2
+        server.body, second.body = page(103), page(2030)
+        eventually(lambda: counted.drain()["generation"] == 33)
+        assert poller.latest("chat").generation == 33
+        assert {(t.model, t.group, t.precision) for t in counted.served} == {("mine", "g", "fp8")}
+        second.shutdown()
+
+
+def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.discover([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    poller.configure([])
+    assert len(poller.health()) == 1
+    poller.discover([])
+    counted.drain()
+    assert poller.health() == ()
+    assert counted.states == {f"{TOKEN_STATE}chat {server.url}": ""}
+
+
+def test_a_source_whose_configuration_changed_goes_on(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    server.body = page(150)
+    poller.configure([source(server, precision="fp8")])
+    eventually(lambda: counted.drain()["generation"] == 50)
+    poller.stop()
+    assert counted.drain()["generation"] == 50

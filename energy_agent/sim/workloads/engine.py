@@ -25,6 +25,8 @@ E2E_BUCKETS = (
     7680.0,
 )  # fmt: skip
 
+ITERATION_BUCKETS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # tokens
+
 
 class Histogram:
     """Counts per bucket (the last one is +Inf), not cumulated."""
@@ -54,6 +56,7 @@ class Counters:
     ttft: Histogram = field(default_factory=lambda: Histogram(TTFT_BUCKETS))
     itl: Histogram = field(default_factory=lambda: Histogram(ITL_BUCKETS))
     e2e: Histogram = field(default_factory=lambda: Histogram(E2E_BUCKETS))
+    iterations: Histogram = field(default_factory=lambda: Histogram(ITERATION_BUCKETS))  # tokens a step
 
 
 @dataclass(slots=True, eq=False)
@@ -170,6 +173,7 @@ class Engine:
         """Book a step that ended at `end_ns`."""
         counters = self.counters
         counters.steps += step.repeats
+        counters.iterations.observe(len(step.decodes) + sum(tokens for _, tokens in step.chunks), step.repeats)
         if step.decodes:
             counters.generation += len(step.decodes) * step.repeats
             self._kv_held += len(step.decodes) * step.repeats

@@ -3,12 +3,15 @@
 Interface names are vLLM's (Apache-2.0); what stands behind them is the simulated engine.
 """
 
+from collections.abc import Mapping
+
 from energy_agent.sim.workloads.engine import Engine, Histogram
 
 
 def render(engine: Engine, model: str, started_s: float) -> str:
     """The page in Prometheus text format; `started_s` is UTC s at which the counters began."""
-    labels = f'engine="0",model_name="{_escape(model)}"'
+    model_name = _escape(model)
+    labels = f'engine="0",model_name="{model_name}"'
     counters = engine.counters
     lines: list[str] = []
 
@@ -18,6 +21,13 @@ def render(engine: Engine, model: str, started_s: float) -> str:
         if kind == "counter":
             created = f"{name}_created"
             lines.extend((f"# HELP {created} {text}", f"# TYPE {created} gauge", f"{created}{{{labels}}} {started_s!r}"))
+
+    def split(name: str, text: str, label: str, values: Mapping[str, int]) -> None:
+        for part, kind in (("total", "counter"), ("created", "gauge")):
+            lines.extend((f"# HELP {name}_{part} {text}", f"# TYPE {name}_{part} {kind}"))
+            for key, value in values.items():
+                number = repr(float(value)) if part == "total" else repr(started_s)
+                lines.append(f'{name}_{part}{{engine="0",{label}="{key}",model_name="{model_name}"}} {number}')
 
     def histogram(name: str, text: str, values: Histogram) -> None:
         lines.extend((f"# HELP {name} {text}", f"# TYPE {name} histogram"))
@@ -32,9 +42,17 @@ def render(engine: Engine, model: str, started_s: float) -> str:
     single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all.", engine.kv_usage_ratio)
     single("vllm:num_preemptions", "counter", "Preemptions by the engine.", counters.preemptions)
     single("vllm:prompt_tokens", "counter", "Prefill tokens processed.", counters.prompt)
+    sources = {
+        "local_compute": counters.prompt - counters.cached,
+        "local_cache_hit": counters.cached,
+        "external_kv_transfer": 0,
+    }
+    split("vllm:prompt_tokens_by_source", "Prompt tokens by source.", "source", sources)
     single("vllm:prompt_tokens_cached", "counter", "Prompt tokens found in the cache.", counters.cached)
     single("vllm:generation_tokens", "counter", "Generation tokens processed.", counters.generation)
-    single("vllm:request_success", "counter", "Requests processed to their end.", counters.finished)
+    reasons = {"stop": counters.finished, "length": 0, "abort": 0, "error": 0, "repetition": 0}
+    split("vllm:request_success", "Requests processed to their end.", "finished_reason", reasons)
+    histogram("vllm:iteration_tokens_total", "Tokens per engine step.", counters.iterations)
     histogram("vllm:time_to_first_token_seconds", "Time to first token in seconds.", counters.ttft)
     histogram("vllm:inter_token_latency_seconds", "Inter-token latency in seconds.", counters.itl)
     histogram("vllm:e2e_request_latency_seconds", "End-to-end request latency in seconds.", counters.e2e)

@@ -1,5 +1,5 @@
-"""Token sources: one file = one kind of serving engine, turning its metrics page into `_reading.TokenReading`.
+"""Token servers: one file = one kind of server, as data: what its counters are called and how they behave (`_server`).
 
-Metric names churn between server versions, so each file keeps an alias list and names the versions. `_reading` has what all
-share: the reading, the server's description and the delta between two readings; `_page` fetches a page within bounds.
+`_page` fetches a page within bounds, `_series` takes it apart, `_reader` reads it by the server's names, `_account` follows the
+counters from one reading to the next, `_discovery` finds pages by what pods say of themselves.
 """

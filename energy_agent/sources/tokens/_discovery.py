@@ -1,0 +1,101 @@
+"""Token servers by what pods say of themselves in annotations. Pure; whoever may make a pod writes them, so they are bounded.
+
+    wattlens.io/metrics-port: "8000"      one port, or several with commas: an engine each; nothing is scraped without it
+    wattlens.io/metrics-path: /metrics
+    wattlens.io/token-server: vllm        a file of this folder; mapping is for the configuration alone
+    wattlens.io/group: llama-70b          where the engine's devices are in several pods: the pod that serves has the port
+
+Only the pod's own address is ever asked, by plain HTTP.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from energy_agent.config_tokens import TokenSource
+
+PORT, PATH, SERVER, GROUP = (f"wattlens.io/{key}" for key in ("metrics-port", "metrics-path", "token-server", "group"))
+PAGES_LIMIT = 256  # on a node
+PORTS_LIMIT = 16  # of a pod
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What is asked of a pod: the workload that it is, its own address, and its annotations."""
+
+    workload: str
+    address: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def sources(pods: Iterable[PodFacts], servers: Collection[str]) -> tuple[list[TokenSource], dict[str, str]]:
+    """The pages of these pods, and by workload why an annotation was not followed.
+
+    Args:
+        pods: those on this node.
+        servers: names of the servers that are known.
+    """
+    found: list[TokenSource] = []
+    refused: dict[str, str] = {}
+    pages = 0
+    for pod in sorted(pods, key=lambda pod: pod.workload):
+        if PORT not in pod.annotations:
+            continue
+        try:
+            source = _source(pod, servers)
+        except ValueError as error:
+            refused[pod.workload] = str(error)
+            continue
+        pages += len(source.pages)
+        if pages > PAGES_LIMIT:
+            refused[pod.workload] = f"more than {PAGES_LIMIT} metrics pages on this node"
+            pages -= len(source.pages)
+            continue
+        found.append(source)
+    return found, refused
+
+
+def group(pod: PodFacts) -> str | None:
+    """The group that a pod says it is of; of the members without a port too. None: none, or none that can be one."""
+    text = pod.annotations.get(GROUP, "")
+    return text if _GROUP.fullmatch(text) else None
+
+
+def _source(pod: PodFacts, servers: Collection[str]) -> TokenSource:
+    said = pod.annotations
+    first, *more = _ports(said[PORT])
+    path, server = said.get(PATH, "/metrics"), said.get(SERVER, "vllm")
+    if not _PATH.fullmatch(path):
+        raise ValueError(f"annotation {PATH} is not a path such as /metrics")
+    if server not in servers or server == "mapping":
+        raise ValueError(f"annotation {SERVER} names no server; there are: {', '.join(sorted(set(servers) - {'mapping'}))}")
+    if GROUP in said and group(pod) is None:
+        raise ValueError(f"annotation {GROUP} is not a name of at most 63 letters, digits, '.', '_' and '-'")
+    url = f"http://{_host(pod.address)}:{first}{path}"
+    return TokenSource(workload=pod.workload, url=url, ports=tuple(more), server=server, group=group(pod))
+
+
+def _ports(text: str) -> list[int]:
+    parts = text.split(",", PORTS_LIMIT)
+    ports = [int(part) for part in map(str.strip, parts) if part.isascii() and part.isdigit() and len(part) < 6]
+    if len(ports) != len(parts) or len(set(ports)) < len(ports) or len(ports) > PORTS_LIMIT:
+        raise ValueError(f"annotation {PORT} is not a port, or at most {PORTS_LIMIT} different ones with commas")
+    if not all(0 < port < 65536 for port in ports):
+        raise ValueError(f"annotation {PORT} has a port that is none")
+    return ports
+
+
+def _host(text: str) -> str:
+    """The pod's address as a URL has it. One that leads to this host or beyond a network is no pod's."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("the pod has no address yet") from None
+    if address.version == 6 and (address.ipv4_mapped is not None or address.scope_id is not None):
+        raise ValueError(f"{text} is not a pod's address")
+    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
+        raise ValueError(f"{text} is not a pod's address")
+    return f"[{address.compressed}]" if address.version == 6 else address.compressed

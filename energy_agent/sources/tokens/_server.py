@@ -1,0 +1,85 @@
+"""What there is to say of a kind of token server: what its counters are called, and how they behave. Data alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+COUNTS = ("prompt", "cached", "computed", "generation", "requests", "steps")
+"""Whole counters that only rise while an engine lives."""
+GAUGES = ("running", "waiting")
+LATENCIES = ("ttft", "itl")
+"""Histograms."""
+FIELDS = (*COUNTS, *GAUGES, *LATENCIES)
+
+Unit = Literal["s", "ms"]
+Moves = Literal["step", "request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One name that a value has on the page, in the versions that use it.
+
+    Args:
+        name: of the sample, with its `_total`, `_sum` or `_count`; of a histogram without suffix.
+        versions: which ones use it, in words.
+        where: labels that a series must carry, each with one of these values.
+        unit: of a histogram of latencies.
+    """
+
+    name: str
+    versions: str = ""
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unit: Unit = "s"
+
+    def __str__(self) -> str:
+        """As one writes it in PromQL."""
+        labels = ",".join(
+            f'{label}="{values[0]}"' if len(values) == 1 else f'{label}=~"{"|".join(values)}"'
+            for label, values in self.where.items()
+        )
+        return f"{self.name}{{{labels}}}" if labels else self.name
+
+
+Names = tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenServer:
+    """One kind of server. Of each value's names the first that is on the page is read; an empty tuple: the page does not tell.
+
+    Args:
+        summary: what it is, in a few words.
+        checked: against what the names were checked: a version, and whether a page of it or its source was read.
+        moves: whether token counters move with the engine's steps, or when a request ends.
+        model_label: names the model; empty: the page does not, the configuration may.
+        engine_labels: tell engines that count apart.
+        copies: labels that tell ranks apart which count the same work again: of them the lowest rank is read.
+        note: what one has to know or switch on.
+        prompt, cached, computed, generation, requests, steps, running, waiting, ttft, itl: names, as of `TokenDelta`.
+        started: a gauge with the UTC s at which an engine's counters began.
+    """
+
+    summary: str
+    checked: str
+    moves: Moves
+    model_label: str = ""
+    engine_labels: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+    note: str = ""
+    prompt: Names = ()
+    cached: Names = ()
+    computed: Names = ()
+    generation: Names = ()
+    requests: Names = ()
+    steps: Names = ()
+    running: Names = ()
+    waiting: Names = ()
+    ttft: Names = ()
+    itl: Names = ()
+    started: Names = ()
+
+    def names(self) -> Iterator[tuple[str, int, Name]]:
+        """Every name with the value it is for, and its place among that value's names."""
+        for value in (*FIELDS, "started"):
+            for place, name in enumerate(getattr(self, value)):
+                yield value, place, name

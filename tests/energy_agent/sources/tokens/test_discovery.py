@@ -1,0 +1,96 @@
+"""What pods say of their token servers, hostile annotations included."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.sources.tokens._discovery import GROUP, PAGES_LIMIT, PATH, PORT, SERVER, PodFacts, group, sources
+
+KNOWN = ("vllm", "sglang", "mapping")
+
+
+def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
+    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP}
+    return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
+
+
+def test_a_pod_is_scraped_only_where_it_says_so():
+    assert sources([PodFacts("ns/other", "10.1.2.4", {"prometheus.io/port": "80"})], KNOWN) == ([], {})
+    [plain], refused = sources([pod(port="8000")], KNOWN)
+    assert refused == {}
+    assert (plain.workload, plain.url, plain.server, plain.group) == (
+        "ns/chat.1a2b3c4d",
+        "http://10.1.2.3:8000/metrics",
+        "vllm",
+        None,
+    )
+
+
+def test_all_that_it_may_say():
+    [found], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
+    assert found.pages == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
+    assert (found.server, found.group) == ("sglang", "llama-70b")
+    [six], _ = sources([pod(address="fd00::1:2", port="8000,8001")], KNOWN)
+    assert six.pages == ("http://[fd00::1:2]:8000/metrics", "http://[fd00::1:2]:8001/metrics")
+
+
+def test_the_rank_that_serves_is_asked_and_the_others_are_members():
+    pods = [pod("ns/rank-0", port="8000", group="big"), pod("ns/rank-1", "10.1.2.4", group="big")]
+    found, refused = sources(pods, KNOWN)
+    assert [s.workload for s in found] == ["ns/rank-0"]
+    assert refused == {}
+    assert {group(p) for p in pods} == {"big"}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"port": ""}, PORT),
+        ({"port": "0"}, PORT),
+        ({"port": "65536"}, PORT),
+        ({"port": "-1"}, PORT),
+        ({"port": "80@evil.example:80"}, PORT),
+        ({"port": "8000,8000"}, PORT),
+        ({"port": "²"}, PORT),
+        ({"port": ",".join(map(str, range(1, 18)))}, PORT),
+        ({"port": "9" * 5000}, PORT),
+        ({"port": "80", "path": "metrics"}, PATH),
+        ({"port": "80", "path": "@evil.example/"}, PATH),
+        ({"port": "80", "path": "/a?b"}, PATH),
+        ({"port": "80", "path": "/a\r\nHost: x"}, PATH),
+        ({"port": "80", "path": "/" + "a" * 300}, PATH),
+        ({"port": "80", "server": "mapping"}, SERVER),
+        ({"port": "80", "server": "../../x"}, SERVER),
+        ({"port": "80", "group": "a b"}, GROUP),
+        ({"port": "80", "group": "a\n"}, GROUP),
+        ({"port": "80", "address": ""}, "no address"),
+        ({"port": "80", "address": "evil.example"}, "no address"),
+        ({"port": "80", "address": "127.0.0.1"}, "not a pod's address"),
+        ({"port": "80", "address": "::1"}, "not a pod's address"),
+        ({"port": "80", "address": "169.254.169.254"}, "not a pod's address"),
+        ({"port": "80", "address": "0.0.0.0"}, "not a pod's address"),
+        ({"port": "80", "address": "::ffff:127.0.0.1"}, "not a pod's address"),
+    ],
+)
+def test_an_annotation_that_is_not_followed_says_why_and_stops_no_other(said, why):
+    found, refused = sources([pod(**said), pod("ns/good", port="8000")], KNOWN)
+    assert [s.workload for s in found] == ["ns/good"]
+    assert why in refused["ns/chat.1a2b3c4d"]
+    assert len(refused["ns/chat.1a2b3c4d"]) < 200
+
+
+def test_there_are_not_more_pages_than_a_node_can_have():
+    found, refused = sources([pod(f"ns/p{n:03}", port=",".join(map(str, range(1, 17)))) for n in range(20)], KNOWN)
+    assert sum(len(s.pages) for s in found) == PAGES_LIMIT
+    assert len(refused) == 20 - PAGES_LIMIT // 16
+
+
+@given(st.dictionaries(st.sampled_from([PORT, PATH, SERVER, GROUP]), st.text(max_size=40)), st.text(max_size=40))
+def test_only_the_pods_own_address_is_ever_asked(said, address):
+    for where in ("10.1.2.3", address):
+        for source in sources([PodFacts("w", where, said)], KNOWN)[0]:
+            for url in source.pages:
+                assert urlsplit(url).scheme == "http"
+                assert urlsplit(url).hostname == where
