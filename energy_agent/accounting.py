@@ -10,6 +10,7 @@ from dataclasses import replace
 from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, State, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
@@ -21,6 +22,7 @@ from energy_agent.node_account import NODE_STATE, NodeAccount
 from energy_agent.node_views import with_host
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
+from energy_agent.served import Served
 from energy_agent.share_facts import ShareFacts
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
@@ -54,6 +56,7 @@ class Accountant:
         self._accounts: dict[str, DeviceAccount] = {}
         self._pending = Pending()
         self._booked = Booked()
+        self._served = Served()
         self._seen_ns: dict[str, int] = {}
         self._facts: dict[str, WorkloadFacts] = {}
         self._shares = ShareFacts()
@@ -159,9 +162,11 @@ class Accountant:
             booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
             self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
 
-    def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str]) -> None:
-        """Book tokens, and where the counters stood that they came from."""
+    def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
+        """Book tokens, where the counters stood that they came from, and what token servers did so far."""
         self._pending.tokens.extend(tokens)
+        changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
+        self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
         self._token_states |= states
 
     def add_training(self, booked: Booking) -> None:
@@ -210,6 +215,7 @@ class Accountant:
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         self._booked.add(p.entries, p.gaps, p.tokens, p.steps)
+        self._served.committed()
 
     def snapshot(
         self,
@@ -250,7 +256,8 @@ class Accountant:
             workloads=tuple(booked.energy(shown, up)),
             workload_gpu_ns=booked.gpu_ns(shown),
             namespace_uj=dict(booked.namespace_uj),
-            tokens=tuple(booked.tokens(shown)),
+            tokens=(tokens := tuple(booked.tokens(shown))),
+            served=self._served.totals({count.workload for count in tokens}),
             steps=tuple(booked.steps(shown)),
             holders={u: tuple(a.holders.holding.weights) for u, a in self._accounts.items() if a.holders.holding is not None},
             facts=tuple(self._facts[w] for w in shown if w in self._facts),
@@ -284,7 +291,7 @@ class Accountant:
         self._pending.devices.append(DeviceFacts(info.uuid, info.name, gain, 0))
 
     def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
-        for fact in facts:
+        for fact in self._served.labelled(facts):
             if fact.workload in self._told:
                 fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)

@@ -15,7 +15,8 @@ from energy_agent.config_holders import Holders
 from energy_agent.config_node import NodeMeters
 from energy_agent.config_page import Metrics
 from energy_agent.config_section import Ratio, Section
-from energy_agent.config_words import HTTP, LISTEN, NAME, explain
+from energy_agent.config_tokens import TokenSource
+from energy_agent.config_words import LISTEN, NAME, explain
 from energy_agent.core.errors import UsageError
 
 MAX_CONFIG_B = 1 << 20
@@ -90,15 +91,6 @@ class Sources(Section):
 
     nvml: NvmlSource = NvmlSource()
     node: NodeMeters = NodeMeters()
-
-
-class TokenSource(Section):
-    """One inference server's page."""
-
-    workload: str = Field(description="the workload whose tokens these are, as wattlens_workload_info names it")
-    url: str = Field(pattern=HTTP, description="its /metrics page")
-    server: str = Field("vllm", description="which server's names to read; see energy_agent/sources/tokens")
-    period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
 
 class Ledger(Section):

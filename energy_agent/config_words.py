@@ -14,6 +14,7 @@ LISTEN = rf"^\S+:{PORT}$"
 HTTP = r"^http://"
 SERVICE = r"^https?://[^\s/@]+$"
 HOST = r"^[A-Za-z0-9.:_-]{1,253}$"
+METRIC = r'^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}(\{([a-zA-Z_][a-zA-Z0-9_]{0,63}="[^"\\]{0,256}",?){1,8}\})?$'
 MEMBER = r"^[^\s/?#]{1,128}$"
 LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 RESOURCE = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
@@ -28,6 +29,7 @@ PATTERNS = {
     LABEL_KEY: "the key of a label or annotation, such as team or example.com/team",
     RESOURCE: "an extended resource with its domain, such as example.com/gpu",
     OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
+    METRIC: "the name of a metric, such as name or name{label='value'} with double quotes,",
     MEMBER: "an Id of at most 128 characters without spaces, '/', '?' and '#'",
 }
 """Every pattern of the model in words; a test holds that none is missing."""

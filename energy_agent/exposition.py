@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
-from energy_agent import exposition_gpu, exposition_node
+from energy_agent import exposition_gpu, exposition_node, exposition_tokens
 from energy_agent.core.selection import Selection
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
@@ -100,9 +100,12 @@ class _Family:
         return text
 
     def _line(self, labels: tuple[str, ...]) -> str:
-        labelled = zip(self._signal.labels, labels, strict=True)
+        names, metric = self._signal.labels, self._signal.metric
+        if self._signal.kind == "histogram":
+            names, metric, labels = (*names, "le"), metric + labels[-2], (*labels[:-2], labels[-1])
+        labelled = zip(names, labels, strict=True)
         pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in labelled if value)
-        prefix = f"{self._signal.metric}{{{pairs}}}" if pairs else self._signal.metric
+        prefix = f"{metric}{{{pairs}}}" if pairs else metric
         return prefix.replace("%", "%%") + " %s\n"
 
 
@@ -146,6 +149,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
             for name, labels, value in _dvfs(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
     exposition_node.put(snapshot, found)
+    exposition_tokens.put(snapshot, found)
     _workloads(snapshot, present, found)
     for health in snapshot.health:
         key = (health.source, health.device)

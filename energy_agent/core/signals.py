@@ -50,7 +50,8 @@ _ALWAYS = "Always there."
 _HEALTH = "Read once in sampling.health_period_s; absent once it is older than two of them, and while the GPU does not answer."
 _SINCE_LOAD = "Counts since the driver was loaded. " + _HEALTH
 _OPTIONAL = "Only where the configuration asks for it. " + _HEALTH
-_RESERVED = "Not exported yet."
+_SERVED = "Where the token server tells. Starts at 0 at the first reading, survives restarts; goes with tokens_total."
+_SERVED_NOW = "Last reading, where the token server tells. Absent while it does not answer."
 _SITE = "Not exported yet. One series a meter and site, from the site process alone."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
 _METER_READING = "Last reading. Absent while the meter does not answer."
@@ -198,10 +199,17 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("steps_total", "counter", "",
            "Steps of a training workload, by what it did: training, evaluation, ...; its ranks take a step together.",
            (*WORKLOAD, "phase"), "Starts at 0 at first sight; stays 15 minutes after the workload ended."),
-    Signal("ttft_seconds", "histogram", "seconds", "Time to first token, normalised over token servers.",
-           (*WORKLOAD, "model"), _RESERVED, reserved=True),
-    Signal("itl_seconds", "histogram", "seconds", "Time between two tokens, normalised over token servers.",
-           (*WORKLOAD, "model"), _RESERVED, reserved=True),
+    Signal("requests_total", "counter", "", "Requests that a workload's token servers ended.", (*WORKLOAD, "model"), _SERVED),
+    Signal("requests_running", "gauge", "", "Requests that its token servers work on at once.", (*WORKLOAD, "model"),
+           _SERVED_NOW),
+    Signal("requests_waiting", "gauge", "", "Requests that wait for its token servers.", (*WORKLOAD, "model"), _SERVED_NOW),
+    Signal("engine_steps_total", "counter", "", "Steps of its engines: each is one batch.", (*WORKLOAD, "model"), _SERVED),
+    Signal("ttft_seconds", "histogram", "seconds",
+           "Time to first token, normalised over token servers: in seconds, with the buckets that all its engines have.",
+           (*WORKLOAD, "model"), _SERVED),
+    Signal("itl_seconds", "histogram", "seconds",
+           "Time between two tokens, normalised over token servers: in seconds, with the buckets that all its engines have.",
+           (*WORKLOAD, "model"), _SERVED),
     # DVFS
     Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
            (*GPU, "mode"), "There while DVFS is configured."),

@@ -11,6 +11,7 @@ from energy_agent.core.boundary import Boundary
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.record import record
 from energy_agent.core.selection import ALL, Selection
+from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import (
     DeviceInfo,
     DeviceSample,
@@ -140,6 +141,7 @@ class Snapshot:
     workload_gpu_ns: Mapping[tuple[str, State], int] = field(default_factory=dict)
     namespace_uj: Mapping[str, int] = field(default_factory=dict)
     tokens: tuple[TokenCount, ...] = ()
+    served: tuple[TokenTotals, ...] = ()
     steps: tuple[StepCount, ...] = ()
     holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # device -> workloads that hold it now
     facts: tuple[WorkloadFacts, ...] = ()

@@ -37,6 +37,6 @@ def test_only_the_site_exports_what_is_of_a_site() -> None:
 
 def test_a_name_is_taken_only_from_what_is_exported() -> None:
     assert metric("gpu_up") == "wattlens_gpu_up"
-    for name in ("gpu_upp", "pue_ratio", "ttft_seconds"):
+    for name in ("gpu_upp", "pue_ratio", "facility_energy_joules_total"):
         with pytest.raises(LookupError, match=name):
             metric(name)
