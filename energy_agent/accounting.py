@@ -11,12 +11,12 @@ from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
-from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
 from energy_agent.holders.joined import JoinedHolders
-from energy_agent.holders.processes import DeviceHolders, ProcessHolders
+from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount
 from energy_agent.node_views import with_host
@@ -74,7 +74,8 @@ class Accountant:
         Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells.
         """
         unreadable = []
-        self._facts = {fact.workload: fact for fact in sorted(facts, key=lambda f: f.since_ns)}
+        history = sorted(facts, key=lambda fact: fact.since_ns)
+        self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
             if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE)):
@@ -91,7 +92,7 @@ class Accountant:
             self._restore_node()
         except ValueError:
             unreadable.append("the node")
-        self._booked = Booked.of(totals, self._facts.values())
+        self._booked = Booked.of(totals, history)
         self.joined.restore(self._facts.values())
         return unreadable
 
@@ -111,17 +112,11 @@ class Accountant:
             account = self._account(sample.uuid, infos)
             if account is None:
                 continue
-            by_process = None
-            if sample.processes is not None:
-                by_process, fresh = self._holders.resolve(sample.processes, sample.t_ns, sample.mig or ())
-                self._learn(self.joined.learn(fresh))
-            elif "processes" in sample.absent:
-                by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
-            elif sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
-                held.update(account.holders.processes)
-            holders, facts = self.joined.holders(sample.uuid, by_process, sample.t_ns)
+            holders, facts = self.joined.of_sample(sample, self._holders)
             account.holders = account.holders if holders is None else holders
             self._learn(facts)
+            if sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
+                held.update(account.holders.processes)
             for workload in account.held_by:
                 self._seen_ns[workload] = sample.t_ns
                 self._booked.see(sample.uuid, workload)
@@ -256,6 +251,7 @@ class Accountant:
             workloads=tuple(booked.energy(shown, up)),
             workload_gpu_ns=booked.gpu_ns(shown),
             namespace_uj=dict(booked.namespace_uj),
+            owner_uj=dict(booked.owner_uj),
             tokens=(tokens := tuple(booked.tokens(shown))),
             served=self._served.totals({count.workload for count in tokens}),
             steps=tuple(booked.steps(shown)),

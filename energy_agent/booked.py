@@ -11,6 +11,9 @@ from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
 from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.totals import Totals
 
+OWNERS_MAX = 1_000
+OTHER_OWNERS = "(other)"
+"""Where the energy of further owners goes, so that a node of a thousand short jobs a day keeps a bounded page."""
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 
 
@@ -38,6 +41,7 @@ class _Workload:
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)  # by model and phase
     steps: dict[str, int] = field(default_factory=dict)  # by phase
     namespace: str = ""
+    owner: tuple[str, str] | None = None  # its namespace and name
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Booked:
     devices: dict[str, DeviceEnergy] = field(default_factory=dict)
     gap_uj: dict[str, int] = field(default_factory=dict)
     namespace_uj: dict[str, int] = field(default_factory=dict)
+    owner_uj: dict[tuple[str, str], int] = field(default_factory=dict)  # by namespace and owner
     _workloads: dict[str, _Workload] = field(default_factory=dict)
     _serving: dict[str, None] = field(default_factory=dict)  # those with tokens
 
@@ -74,6 +79,11 @@ class Booked:
             self._in_namespace(workload.namespace, -used)
             self._in_namespace(namespace, used)
             workload.namespace = namespace
+        if workload.owner is None and (owner := fact.labels.get("owner", "")):  # the first that is known stays: no sum may fall
+            key = (namespace, owner)
+            workload.owner = key if key in self.owner_uj or len(self.owner_uj) < OWNERS_MAX else ("", OTHER_OWNERS)
+            used = sum(uj for (device, _, _), uj in workload.energy_uj.items() if is_gpu(device))
+            self.owner_uj[workload.owner] = self.owner_uj.get(workload.owner, 0) + used
 
     def see(self, device: str, workload: str) -> None:
         """A workload holds a device; its counters are there, at 0, before its first joule."""
@@ -132,6 +142,8 @@ class Booked:
             held.energy_uj[key] = held.energy_uj.get(key, 0) + uj
             if is_gpu(device):
                 self._in_namespace(held.namespace, uj)
+                if held.owner is not None:
+                    self.owner_uj[held.owner] += uj
 
     def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> None:
         self._serving[workload] = None

@@ -101,7 +101,7 @@ class Ledger(Section):
     )
     keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
     segment_s: int = Field(
-        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment, whole quarters of an hour (900), as rows are"
+        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment: whole quarters of an hour (900)"
     )
 
 

@@ -207,6 +207,9 @@ def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[S
     families["namespace_energy_joules_total"] = [
         ((name,), decimal(energy_uj, UJ_PER_J)) for name, energy_uj in snapshot.namespace_uj.items()
     ]
+    families["owner_energy_joules_total"] = [
+        (owner, decimal(energy_uj, UJ_PER_J)) for owner, energy_uj in snapshot.owner_uj.items()
+    ]
     families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
     families["steps_total"] = [((s.workload, s.phase), str(s.steps)) for s in snapshot.steps]
 

@@ -93,6 +93,7 @@ class Player:
             devices=tuple(self._device(gpu, step, t_ns) for gpu in range(self.gpus)),
             workloads=tuple(entry for entries in workloads for entry in entries),
             workload_gpu_ns={("train", State.ACTIVE): step * 90_000_000 * chat, ("chat", State.ACTIVE): step * 80_000_000},
+            owner_uj={("serving", "Deployment/chat"): step * STEP_UJ},
             namespace_uj={"research": step * STEP_UJ * chat, "serving": step * STEP_UJ},
             tokens=tuple(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
             steps=(StepCount("train", "training", 2 * step), StepCount("train", "evaluation", step)),

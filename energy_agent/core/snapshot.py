@@ -140,6 +140,7 @@ class Snapshot:
     workloads: tuple[WorkloadEnergy, ...] = ()
     workload_gpu_ns: Mapping[tuple[str, State], int] = field(default_factory=dict)
     namespace_uj: Mapping[str, int] = field(default_factory=dict)
+    owner_uj: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by namespace and owner
     tokens: tuple[TokenCount, ...] = ()
     served: tuple[TokenTotals, ...] = ()
     steps: tuple[StepCount, ...] = ()

@@ -6,11 +6,11 @@ No clock and no I/O of its own; sources answer from memory. Whoever asks passes 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from energy_agent.core.claims import Claim, ClaimSource
-from energy_agent.core.types import SourceHealth, State, WorkloadFacts
+from energy_agent.core.types import DeviceSample, SourceHealth, State, WorkloadFacts
 from energy_agent.holders.device_ids import gpu_of
 from energy_agent.holders.join import Answer, Evidence, believed, join, reason
 from energy_agent.holders.names import PodKey, PodNames
-from energy_agent.holders.processes import DeviceHolders
+from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 
 _WORST = list(Answer)
 
@@ -67,6 +67,18 @@ class JoinedHolders:
             else:
                 others.append(fact)
         return others
+
+    def of_sample(self, sample: DeviceSample, processes: ProcessHolders) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+        """Who holds a GPU by a reading of it, None: as before; and the facts of workloads that are new or known better."""
+        by_process: DeviceHolders | None = None
+        facts: list[WorkloadFacts] = []
+        if sample.processes is not None:
+            by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
+            facts = self.learn(fresh)
+        elif "processes" in sample.absent:
+            by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
+        holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
+        return holders, facts + named
 
     def holders(
         self, gpu: str, by_process: DeviceHolders | None, now_ns: int

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.booked import Booked
-from energy_agent.core.types import State, Tokens, WorkloadFacts
+from energy_agent.booked import OTHER_OWNERS, OWNERS_MAX, Booked
+from energy_agent.core.types import Entry, Method, State, Tokens, WorkloadFacts
 from energy_agent.ledger import book as books
 from energy_agent.ledger.book import Book
 from energy_agent.ledger.totals import Totals
@@ -80,3 +80,38 @@ def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():
 
 def _tokens(workload):
     return Tokens(T0, T0 + 1, workload, "m", "prompt", 3)
+
+
+def pod(workload, owner, namespace="ml"):
+    labels = {"namespace": namespace} | ({"owner": owner} if owner else {})
+    return WorkloadFacts(workload, T0, "pod", labels)
+
+
+def used(workload, uj, device="GPU-a"):
+    return Entry(T0, T0 + 1, device, workload, State.ACTIVE, Method.COUNTER, uj, 0, 1)
+
+
+def test_an_owner_has_the_energy_of_all_its_pods_and_never_loses_any():
+    booked = Booked()
+    booked.add([used("a", 5)], (), ())
+    booked.learn(pod("a", ""))
+    booked.learn(pod("a", "Job/train"))  # known late: what was used before is its own too
+    booked.learn(pod("b", "Job/train"))
+    booked.learn(pod("c", "Job/train", "other"))
+    booked.add([used("a", 1), used("b", 10), used("c", 100), used("a", 1000, "host:chassis")], (), ())
+    booked.learn(pod("b", "Job/adopted"))
+    booked.add([used("b", 20)], (), ())
+    assert booked.owner_uj == {("ml", "Job/train"): 36, ("other", "Job/train"): 100}
+
+
+def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
+    booked = Booked()
+    for number in range(OWNERS_MAX + 5):
+        booked.learn(pod(f"w{number}", f"Job/j{number}"))
+        booked.add([used(f"w{number}", 7)], (), ())
+    booked.learn(pod("again", "Job/j3"))
+    booked.add([used("again", 1)], (), ())
+    assert len(booked.owner_uj) == OWNERS_MAX + 1
+    assert booked.owner_uj["", OTHER_OWNERS] == 5 * 7
+    assert booked.owner_uj["ml", "Job/j3"] == 8
+    assert sum(booked.owner_uj.values()) == booked.namespace_uj["ml"]
