@@ -193,10 +193,10 @@ class TrainingIntake:
 
     def _leads(self, identity: Identity, counted: Counted) -> bool:
         """Whether this process is the one of its group that is counted: the first that came, while it lives."""
-        if not counted.group:
+        if not counted.group and counted.world <= 1:
             return True
         for other, each in list(self._counted.items()):
-            same = (each.workload, each.group) == (counted.workload, counted.group)
+            same = (each.workload, each.group, each.world) == (counted.workload, counted.group, counted.world)
             if other == identity or not same or not each.lead:
                 continue
             if self._alive(other):

@@ -4,15 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_agent.client.measurement import measure
+    from energy_agent.client.training import phase, step, training
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "measure"]
+__all__ = ["__version__", "measure", "phase", "step", "training"]
+
+_HOMES = {"measure": "measurement", "phase": "training", "step": "training", "training": "training"}
 
 
 def __getattr__(name: str) -> Any:
-    """`wattlens.measure`, loaded when it is used: importing Wattlens costs nothing."""
-    if name == "measure":
-        from energy_agent.client.measurement import measure
+    """`wattlens.measure` and the others, loaded when they are used: importing Wattlens costs nothing."""
+    if name in _HOMES:
+        from importlib import import_module
 
-        return measure
+        found = globals()[name] = getattr(import_module(f"energy_agent.client.{_HOMES[name]}"), name)
+        return found
     raise AttributeError(f"module 'wattlens' has no attribute {name!r}")

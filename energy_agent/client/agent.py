@@ -42,7 +42,7 @@ def ask(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any
     finally:
         connection.close()
     if not isinstance(found, dict):
-        raise ValueError("the agent's answer is not understood")  # noqa: TRY004 - of what came, not of what we were given
+        raise ValueError("the agent's answer is not understood")
     return answer.status, found
 
 

@@ -1,0 +1,259 @@
+"""A small PyTorch model, trained on the CPU with each hook, whose work a simulated GPU does too.
+
+Started by benchmarks.training. The process enters the node's process table as a container of its own; each forward pass gives
+the GPU a piece of work and waits for it, as a real one would. What it prints is the truth of the run: steps and tokens by the
+optimizer's own count, the plant's energy between two of the agent's snapshots, and how long each call of the hook took.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from energy_agent.client.agent import ask
+from energy_agent.sim import roots
+from energy_agent.sim.plant import Plant
+
+HOOKS = ("loop", "torch", "hf", "lightning")
+BATCH, LENGTH, VOCABULARY = 4, 16, 64
+TOKENS = BATCH * LENGTH
+GPU_MS = 20
+Timed = list[tuple[float, float]]
+
+
+class Gpu:
+    """The process on the simulated GPU, with an observer of its own container beside it."""
+
+    def __init__(self, name: str) -> None:
+        self.node, self._name = Path(os.environ["WATTLENS_SIM"]), name
+        self.plant = Plant.attach(self.node / "plant")
+        roots.add_process(self.node, os.getpid(), roots.cgroup_path(name, "docker", 1))
+        self._slot = self.plant.attach_process(0, os.getpid(), memory_b=1 << 30)
+        command = [sys.executable, "-m", "benchmarks.training_worker", "--observe", name]
+        self._observer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def work(self) -> None:
+        """A piece of work, waited for."""
+        ticket = self.plant.submit(0, self._slot, reference_ns=GPU_MS * 1_000_000, memory_boundness=0.4)
+        self.plant.wait(0, self._slot, ticket)
+
+    def end(self) -> dict[str, Any]:
+        """Leave the GPU; what was observed."""
+        out, _ = self._observer.communicate(timeout=10)
+        self.plant.detach_process(0, self._slot)
+        roots.remove_process(self.node, os.getpid())
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+
+def observe(name: str) -> None:
+    """In a process of its own, which costs the training nothing: what the agent tells, and the truth beside it."""
+    node = Path(os.environ["WATTLENS_SIM"])
+    roots.add_process(node, os.getpid(), roots.cgroup_path(name, "docker", 1))
+    truth: list[tuple[int, float]] = []  # UTC ns, J as the sensor sees it
+    told: list[dict[str, Any]] = []
+    with Plant.attach(node / "plant") as plant:
+        for turn in itertools.count():
+            now = plant.truth(0)
+            truth.append((now.t_ns, now.gain * now.true_uj / 1e6))
+            if turn % 20 == 0:
+                with suppress(OSError, ValueError):
+                    status, found = ask("GET", "/v1/me")
+                    if status == 200 and found.get("devices"):
+                        told.append(found)
+            if select.select([sys.stdin], [], [], 0.02)[0]:
+                break
+    roots.remove_process(node, os.getpid())
+
+    def joules_at(t_ns: int) -> float:
+        (t0, j0), (t1, j1) = next((a, b) for a, b in itertools.pairwise(truth) if b[0] >= t_ns)
+        return j0 + (j1 - j0) * (t_ns - t0) / (t1 - t0)
+
+    marks = [found for found in told if truth[0][0] < found["t_ns"] < truth[-1][0]]
+    first, last = marks[0], marks[-1]
+    spent, seconds = joules_at(last["t_ns"]) - joules_at(first["t_ns"]), (last["t_ns"] - first["t_ns"]) / 1e9
+    said = {"joules": last["joules"] - first["joules"], "true_joules": spent, "power_w": spent / seconds}
+    said |= {"told_steps": last["steps"].get("training"), "told_tokens": last["tokens"], "last": last}
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
+def timed(function: Callable[..., Any], into: Timed) -> Callable[..., Any]:
+    """The function, with what each call takes, in us: of the clock, and of the processor."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        cpu, begun = time.thread_time_ns(), time.perf_counter_ns()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            ended = time.perf_counter_ns()
+            into.append(((ended - begun) / 1e3, (time.thread_time_ns() - cpu) / 1e3))
+
+    return call
+
+
+def timed_callback(made: Any, into: Timed) -> Any:
+    """A framework's callback, each of its own events timed."""
+    for name in vars(type(made).__mro__[1]):
+        if name.startswith("on_") and name not in ("on_train_end", "on_fit_end"):  # those report, once
+            setattr(made, name, timed(getattr(made, name), into))
+    return made
+
+
+def model_of(torch: Any, gpu: Gpu) -> Any:
+    """A language model of one layer, which takes input_ids and labels as Hugging Face's do."""
+
+    class Tiny(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(VOCABULARY, 32)
+            self.head = torch.nn.Linear(32, VOCABULARY)
+
+        def forward(self, input_ids: Any, labels: Any = None) -> dict[str, Any]:
+            gpu.work()
+            logits = self.head(self.embedding(input_ids))
+            loss = torch.nn.functional.cross_entropy(
+                logits.reshape(-1, VOCABULARY), (input_ids if labels is None else labels).reshape(-1)
+            )
+            return {"loss": loss, "logits": logits}
+
+    return Tiny()
+
+
+def train_loop(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+    """A loop that calls `wattlens.step` itself."""
+    import wattlens
+
+    step = timed(wattlens.step, into)
+    model = model_of(torch, gpu)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    run = wattlens.training(model="tiny")
+    for _ in range(steps):
+        loss = model(torch.randint(VOCABULARY, (BATCH, LENGTH)))["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        step(tokens=TOKENS, loss=loss.detach())
+    with run:
+        return _steps_of(optimizer), TOKENS * steps
+
+
+def train_torch(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+    """A loop whose optimizer is hooked."""
+    from energy_agent.client.hook_torch import attach
+
+    model = model_of(torch, gpu)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    hook = attach(optimizer, model=model, tokens=TOKENS)
+    for key, registered in optimizer._optimizer_step_post_hooks.items():
+        optimizer._optimizer_step_post_hooks[key] = timed(registered, into)
+    for _ in range(steps):
+        loss = model(torch.randint(VOCABULARY, (BATCH, LENGTH)))["loss"]
+        loss.backward()
+        hook.loss = loss.detach()
+        optimizer.step()
+        optimizer.zero_grad()
+    return _steps_of(optimizer), TOKENS * steps
+
+
+def _rows(torch: Any, count: int) -> list[dict[str, Any]]:
+    return [{"input_ids": ids, "labels": ids} for ids in torch.randint(VOCABULARY, (count, LENGTH))]
+
+
+def train_hf(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+    """Hugging Face's Trainer, two batches a step, with evaluations and checkpoints."""
+    import transformers
+
+    from energy_agent.client.hook_hf import WattlensCallback
+
+    callback = timed_callback(WattlensCallback(tokens=2 * TOKENS), into)
+    with tempfile.TemporaryDirectory() as folder:
+        args = transformers.TrainingArguments(
+            folder, max_steps=steps, per_device_train_batch_size=BATCH, gradient_accumulation_steps=2, logging_steps=10,
+            eval_strategy="steps", eval_steps=max(1, steps // 2), save_steps=max(1, steps // 2), use_cpu=True, report_to=[],
+            disable_tqdm=True,
+        )  # fmt: skip
+        rows, held_out = _rows(torch, 2 * BATCH * steps), _rows(torch, 4 * BATCH)
+        trainer = transformers.Trainer(
+            model_of(torch, gpu), args, train_dataset=rows, eval_dataset=held_out, callbacks=[callback]
+        )
+        trainer.train()
+        return _steps_of(trainer.optimizer), 2 * TOKENS * trainer.state.global_step
+
+
+def train_lightning(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+    """Lightning's Trainer, two batches a step, with validation and checkpoints."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from energy_agent.client.hook_lightning import WattlensCallback
+
+    pl = import_module("lightning.pytorch" if find_spec("lightning") else "pytorch_lightning")
+    callback = timed_callback(WattlensCallback(model="tiny"), into)
+
+    class Module(pl.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model_of(torch, gpu)
+
+        def training_step(self, batch: Any, _: int) -> Any:
+            return self.model(**batch)["loss"]
+
+        def validation_step(self, batch: Any, _: int) -> None:
+            self.model(**batch)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.AdamW(self.parameters(), 1e-2)
+
+    def loader(count: int) -> Any:
+        return torch.utils.data.DataLoader(_rows(torch, count), BATCH)
+
+    module = Module()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_steps=steps, accumulate_grad_batches=2, accelerator="cpu", devices=1, default_root_dir=folder, logger=False,
+            callbacks=[callback], enable_progress_bar=False, enable_model_summary=False, limit_val_batches=4,
+            val_check_interval=steps,
+        )  # fmt: skip
+        trainer.fit(module, loader(2 * BATCH * steps), loader(4 * BATCH))
+        return _steps_of(trainer.optimizers[0]), 2 * TOKENS * steps
+
+
+def _steps_of(optimizer: Any) -> int:
+    """Steps by the optimizer's own count."""
+    (count,) = {int(state["step"]) for state in optimizer.state.values()}
+    return count
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hook", choices=HOOKS)
+    parser.add_argument("--observe", default="")
+    parser.add_argument("--steps", type=int, default=1)
+    args = parser.parse_args()
+    if args.observe:
+        observe(args.observe)
+        return 0
+    import torch
+
+    torch.set_num_threads(1)
+    gpu = Gpu(f"train-{args.hook}")
+    into: Timed = []
+    steps, tokens = globals()[f"train_{args.hook}"](torch, gpu, args.steps, into)
+    time.sleep(2.5)  # the last report is booked with the next commit, and then shown
+    sys.stdout.write(json.dumps({"steps": steps, "tokens": tokens, "us": into} | gpu.end()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

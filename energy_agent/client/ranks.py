@@ -1,0 +1,49 @@
+"""Which rank of which group a training process is, as its launcher says in the environment. Pure.
+
+torchrun, Slurm and Open MPI are known. The group's name is the same on all its ranks and nodes; "" where the process is alone.
+"""
+
+from collections.abc import Mapping
+
+from energy_agent.core.record import record
+
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+_MOST = 1 << 24
+
+
+@record(frozen=True, slots=True)
+class Place:
+    """A process's rank within its group of `world` ranks."""
+
+    rank: int = 0
+    world: int = 1
+    group: str = ""
+
+
+def place_of(environ: Mapping[str, str]) -> Place:
+    """The place that an environment tells; alone where it tells none, or nonsense."""
+    for rank_name, world_name in _LAUNCHERS:
+        rank, world = _number(environ.get(rank_name)), _number(environ.get(world_name))
+        if rank is not None and world is not None and rank < world:
+            return Place(rank, world, _group(environ) if world > 1 else "")
+    return Place()
+
+
+def _group(environ: Mapping[str, str]) -> str:
+    elastic = environ.get("TORCHELASTIC_RUN_ID", "none")
+    if elastic != "none":  # torchrun's own word for a job that was given no id
+        return elastic[:120]
+    if job := environ.get("SLURM_JOB_ID"):
+        return f"slurm-{job}.{environ.get('SLURM_STEP_ID', '0')}"[:120]
+    if job := environ.get("OMPI_MCA_ess_base_jobid"):
+        return f"mpi-{job}"[:120]
+    address = environ.get("MASTER_ADDR")
+    return f"{address}:{environ.get('MASTER_PORT', '')}"[:120] if address else ""
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 9 and int(text) < _MOST else None

@@ -1,0 +1,259 @@
+"""`step`, `phase` and `training`: what a training loop did, counted in its own process.
+
+Counting is a few additions: it never waits, and nothing that goes wrong in it reaches the loop. A thread of its own tells the
+node's agent about once a second (energy_agent/client/reporter.py). One count a process: a forked child begins one of its own.
+"""
+
+import functools
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from math import isfinite
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from energy_agent.client.ranks import Place, place_of
+from energy_agent.client.reporter import Reporter, Status, since
+
+F = TypeVar("F", bound=Callable[..., Any])
+WAIT_S = 1.0
+"""A phase that is shorter than this is no wait: nothing could be steered in it."""
+_TRAINING = "training"
+
+
+class Counter:
+    """The counts of this process, cumulative, and the facts that go with them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._run, self._began_s = secrets.token_hex(8), time.monotonic()
+        self._steps: dict[str, int] = {}
+        self._tokens = 0
+        self._waits: dict[str, float] = {}
+        self._doing = [_TRAINING]
+        self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
+        self._place: Place | None = None
+        self._facts: dict[str, str] = {}
+        self.reporter = Reporter(self.told)
+
+    def step(self, tokens: int, loss: object, steps: int = 1) -> None:
+        """Steps were done."""
+        if loss is not None and type(loss) is not float:
+            loss = loss.detach() if hasattr(loss, "detach") else loss  # its graph is not ours to keep alive
+        if type(tokens) is not int or type(steps) is not int or tokens < 0 or steps < 0:
+            tokens, steps = max(0, int(tokens)), max(0, int(steps))
+        with self._lock:
+            doing = self._doing[-1]
+            self._steps[doing] = self._steps.get(doing, 0) + steps
+            if doing == _TRAINING:
+                self._tokens += tokens
+            if loss is not None:
+                self._loss = loss
+        if not self.reporter.started:
+            self.reporter.start()
+
+    def enter(self, phase: str) -> None:
+        """A phase begins."""
+        with self._lock:
+            self._doing.append(phase)
+        if not self.reporter.started:
+            self.reporter.start()
+
+    def leave(self, phase: str) -> None:
+        """The innermost phase of that name is over."""
+        with self._lock:
+            for i in range(len(self._doing) - 1, 0, -1):
+                if self._doing[i] == phase:
+                    del self._doing[i]
+                    return
+
+    def waited(self, phase: str, seconds: float) -> None:
+        """The host was outside of steps for so long."""
+        if seconds >= WAIT_S:
+            with self._lock:
+                self._waits[phase] = self._waits.get(phase, 0.0) + seconds
+
+    def describe(self, place: Place | None, facts: Mapping[str, object]) -> None:
+        """Facts that are known better than the environment tells them; "" changes nothing."""
+        with self._lock:
+            self._place = place or self._place
+            self._facts |= {name: _text(value) for name, value in facts.items() if value}
+
+    def told(self) -> dict[str, Any]:
+        """The report: everything since the process began to count."""
+        with self._lock:
+            steps, waits = dict(self._steps), {name: round(s, 3) for name, s in self._waits.items()}
+            said: dict[str, Any] = {"tokens": self._tokens, "doing": self._doing[-1], **self._facts}
+            place, loss = self._place, self._loss
+        place = place or place_of(os.environ)
+        return said | {
+            "loss": _number(loss), "run": self._run, "age_s": time.monotonic() - self._began_s, "steps": steps, "waits": waits,
+            "rank": place.rank, "world": place.world, "group": said.get("group", place.group),
+        }  # fmt: skip
+
+
+_counter: Counter | None = None
+_making = threading.Lock()
+_registered = False
+
+
+def counter() -> Counter:
+    """The count of this process."""
+    global _counter, _registered
+    found = _counter
+    if found is not None:
+        return found
+    with _making:
+        if _counter is None:
+            _counter = Counter()
+        if not _registered:
+            _registered = True
+            os.register_at_fork(after_in_child=_forked)
+        return _counter
+
+
+def _forked() -> None:
+    global _counter, _making
+    _counter, _making = None, threading.Lock()  # another thread may have held it; what was counted is the parent's
+
+
+def step(tokens: int = 0, loss: object = None) -> None:
+    """A step of training is done.
+
+    Args:
+        tokens: how many this rank trained in it; 0 where they are counted elsewhere, or there are none.
+        loss: a number, or a tensor on the CPU. One on a GPU is left out: reading it would wait for the GPU.
+
+    Takes a few us, never waits and never raises; without an agent too.
+    """
+    try:
+        (_counter or counter()).step(tokens, loss)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong here is no business of the training
+        complain(error)
+
+
+class phase:  # noqa: N801 - reads as a statement: with phase("checkpoint")
+    """`with wattlens.phase("checkpoint"):` - the host does something else than training steps, and waits for it.
+
+    Names with a meaning of their own: evaluation, checkpoint, data_wait. Steps within are counted under that name. What is
+    shorter than a second is not told as a wait.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = str(name).lower().replace("-", "_").replace(" ", "_")[:32]
+        self._since_s = 0.0
+
+    def __enter__(self) -> Self:
+        with suppress(Exception):
+            counter().enter(self._name)
+        self._since_s = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(Exception):
+            counter().leave(self._name)
+            counter().waited(self._name, time.monotonic() - self._since_s)
+
+
+class training:  # noqa: N801 - reads as a statement: with training(model="llama-8b") as run
+    """A training run: `with wattlens.training(model="llama-8b") as run:`, or without `with` from here to the process's end.
+
+    Args:
+        model: what is trained; a label of its tokens.
+        precision: such as "bf16".
+        group: joins the ranks of a job; by default what torchrun, Slurm or MPI say.
+        rank: of this process; by default likewise.
+        world: how many ranks there are; by default likewise.
+        quiet: no hint on stderr.
+
+    `status()` tells energy, tokens and steps since it was made.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        precision: str = "",
+        group: str | None = None,
+        rank: int | None = None,
+        world: int | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._first: dict[str, Any] = {}
+        with suppress(Exception):
+            count, found = counter(), place_of(os.environ)
+            place = Place(found.rank if rank is None else rank, found.world if world is None else world, group or found.group)
+            known = None if (group, rank, world) == (None, None, None) else place
+            count.describe(known, {"model": model, "precision": precision, "group": group or ""})
+            count.reporter.quiet = quiet
+            count.reporter.start()
+            self._first = count.told()
+            self._answer = count.reporter.answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(Exception):
+            counter().reporter.flush()
+
+    def step(self, tokens: int = 0, loss: object = None) -> None:
+        """As `wattlens.step`."""
+        step(tokens, loss)
+
+    def phase(self, name: str) -> phase:
+        """As `wattlens.phase`."""
+        return phase(name)
+
+    def status(self) -> Status:
+        """What is known by now, a second old at most. Does not wait."""
+        reporter = counter().reporter
+        if self._answer is None:
+            self._answer = reporter.first
+        return since(self._first, counter().told(), self._answer, reporter)
+
+
+def _number(value: object) -> float | None:
+    """A loss as a number, without waiting for a GPU; None where it is none."""
+    device = getattr(value, "device", None)
+    if value is None or (device is not None and getattr(device, "type", "cpu") != "cpu"):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None  # a tensor of several numbers, a word
+    return number if isfinite(number) else None
+
+
+def _text(value: object) -> str:
+    return "".join(c for c in str(value) if c.isprintable())[:120]
+
+
+def guarded(method: F) -> F:
+    """A method that a framework calls: whatever goes wrong in it is told once, and does not reach the framework."""
+
+    @functools.wraps(method)
+    def safe(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - no business of the training
+            complain(error)
+        return None
+
+    return safe  # type: ignore[return-value]
+
+
+_complained = False
+
+
+def complain(error: Exception) -> None:
+    """Say once what went wrong in counting."""
+    global _complained
+    if not _complained:
+        _complained = True
+        with suppress(Exception):
+            sys.stderr.write(f"wattlens: a step was not counted: {type(error).__name__}: {error}\n")

@@ -1,0 +1,166 @@
+"""Counting in the training process: exact, out of the way, and the same after forks, execs and whatever is handed to it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.client.ranks import Place, place_of
+from energy_agent.client.training import Counter, complain, guarded
+from energy_agent.training_report import parse
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    started = True
+
+
+def quiet_counter():
+    made = Counter()
+    made.reporter = Silent()
+    return made
+
+
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("step"), st.integers(0, 10**9), st.none() | st.floats() | st.integers()),
+        st.tuples(st.sampled_from(["enter", "leave"]), st.sampled_from(["evaluation", "checkpoint", "mine"])),
+        st.tuples(st.just("waited"), st.sampled_from(["evaluation", "checkpoint"]), st.floats(0, 100)),
+    ),
+    max_size=30,
+)
+
+
+@given(calls)
+def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
+    made, steps, tokens, doing, waits = quiet_counter(), {}, 0, ["training"], {}
+    for name, *arguments in sequence:
+        if name == "step":
+            made.step(*arguments)
+            steps[doing[-1]] = steps.get(doing[-1], 0) + 1
+            tokens += arguments[0] if doing[-1] == "training" else 0
+        else:
+            getattr(made, name)(*arguments)
+            if name == "enter":
+                doing.append(arguments[0])
+            elif name == "leave" and arguments[0] in doing:
+                del doing[len(doing) - 1 - doing[::-1].index(arguments[0])]
+            elif name == "waited" and arguments[1] >= 1.0:
+                waits[arguments[0]] = waits.get(arguments[0], 0.0) + arguments[1]
+    told = json.loads(json.dumps(made.told(), allow_nan=False))
+    assert (told["steps"], told["tokens"], told["doing"]) == (steps, tokens, doing[-1])
+    assert told["waits"] == pytest.approx(waits, abs=1e-3)
+    assert parse(told).tokens == tokens
+
+
+def test_no_step_is_lost_between_threads():
+    made = quiet_counter()
+    threads = [threading.Thread(target=lambda: [made.step(3, None) for _ in range(20_000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (made.told()["steps"], made.told()["tokens"]) == ({"training": 80_000}, 240_000)
+
+
+class OnAGpu:
+    """A tensor whose value must not be asked for."""
+
+    class device:  # noqa: N801
+        type = "cuda"
+
+    def detach(self):
+        return self
+
+    def __float__(self):
+        raise AssertionError("that waits for the GPU")
+
+
+@pytest.mark.parametrize("loss", [OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None])
+def test_a_loss_that_is_no_number_at_hand_is_left_out(loss):
+    made = quiet_counter()
+    made.step(0, loss)
+    assert made.told()["loss"] is None
+
+
+def python(code, **environ):
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"WATTLENS_AGENT_SOCKET": "/nonexistent/s"} | environ,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_without_agent_and_gpu_training_goes_on_with_one_hint():
+    done = python("""
+import wattlens
+run = wattlens.training(model="m")
+for k in range(100):
+    run.step(tokens=10, loss=1.0 / (k + 1))
+with wattlens.phase("checkpoint"):
+    pass
+wattlens.step(tokens="many"); wattlens.step(tokens=-5); wattlens.step(loss="x")
+with run: pass
+told = run.status()
+print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
+""")
+    assert (done.returncode, done.stdout) == (0, "102 1000 None True None\n"), done.stderr
+    said = done.stderr.splitlines()
+    assert len([line for line in said if "no agent answers" in line]) == 1
+    assert len(said) == 2  # the step of "many" tokens was not counted, and that is said once
+
+
+def test_a_forked_child_counts_anew_and_the_parent_goes_on():
+    done = python("""
+import os, wattlens
+from energy_agent.client.training import counter
+for _ in range(10): wattlens.step(tokens=1)
+run = counter().told()["run"]
+pid = os.fork()
+if not pid:
+    wattlens.step(tokens=1)
+    told = counter().told()
+    os._exit(0 if told["steps"] == {"training": 1} and told["run"] != run else 1)
+_, status = os.waitpid(pid, 0)
+wattlens.step(tokens=1)
+print(status, counter().told()["steps"], counter().told()["run"] == run)
+""")
+    assert done.stdout == "0 {'training': 11} True\n", done.stderr
+
+
+def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
+    @guarded
+    def hook():
+        raise RuntimeError("no")
+
+    import energy_agent.client.training as module
+
+    module._complained = False
+    assert hook() is None
+    hook()
+    complain(ValueError("again"))
+    assert capsys.readouterr().err == "wattlens: a step was not counted: RuntimeError: no\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({}, Place()),
+        ({"RANK": "3"}, Place()),
+        ({"RANK": "9", "WORLD_SIZE": "8"}, Place()),
+        ({"RANK": "x", "WORLD_SIZE": "8"}, Place()),
+        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, Place()),
+        ({"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}, Place(3, 8, "host:29500")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "job7", "MASTER_ADDR": "h"}, Place(3, 8, "job7")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, Place(1, 2, "slurm-42.0")),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"}, Place(1, 2, "mpi-5")),
+    ],
+)
+def test_launchers_say_which_rank_a_process_is(environ, place):
+    assert place_of(environ) == place
