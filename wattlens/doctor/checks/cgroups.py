@@ -15,7 +15,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
         fix = "set node.procfs to where the host's /proc is mounted"
         yield Finding(Status.FAIL, "/proc", f"{procfs} cannot be read: {error.strerror}", fix, stops=True)
         return
-    yield Finding(Status.OK, "/proc", f"{procfs}, {seen} processes are seen")
+    yield Finding(Status.OK, "/proc", f"{procfs}, processes seen: {seen}")
     if facts.simulate is not None:
         yield Finding(Status.OK, "cgroups", "those of the simulated workloads")
     elif (facts.root / "sys/fs/cgroup/cgroup.controllers").exists():

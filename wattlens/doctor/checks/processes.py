@@ -23,9 +23,8 @@ def _look(facts: Facts) -> Iterator[Finding]:
         yield Finding(Status.WARN, "holders", means, _FIX, tuple(hidden))
     if held and not zero and not hidden:
         count = len({p.pid for processes in held.values() for p in processes})
-        yield Finding(
-            Status.OK, "holders", f"{count} processes hold GPUs, and each is seen in {facts.procfs}", devices=tuple(held)
-        )
+        means = f"processes that hold GPUs: {count}, each seen in {facts.procfs}"
+        yield Finding(Status.OK, "holders", means, devices=tuple(held))
     if not held:
         yield Finding(Status.OK, "holders", "no process holds a GPU now, so that this could not be tried on one")
     if facts.simulate is None:
