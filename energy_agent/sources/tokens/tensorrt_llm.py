@@ -4,7 +4,7 @@ from energy_agent.sources.tokens._server import Name, TokenServer
 
 SPEC = TokenServer(
     summary="TensorRT-LLM's trtllm-serve",
-    checked="its source, commit 050f80d of 2026",
+    checked="its source, commit 050f80d",
     moves="request",
     model_label="model_name",
     prompt=(Name("trtllm_prompt_tokens_total"),),

@@ -10,10 +10,10 @@ SPEC = TokenServer(
     engine_labels=("engine",),
     prompt=(Name("vllm:prompt_tokens_total"),),
     cached=(
-        Name("vllm:prompt_tokens_cached_total", "those with prompt_tokens_by_source_total"),
+        Name("vllm:prompt_tokens_cached_total", "current ones"),
         # Servers without a count of cached prompt tokens count them as hits of the prefix cache.
-        Name("vllm:prefix_cache_hits_total", "from 0.9 on"),
-        Name("vllm:gpu_prefix_cache_hits_total", "up to 0.9"),
+        Name("vllm:prefix_cache_hits_total", "older ones"),
+        Name("vllm:gpu_prefix_cache_hits_total", "before that"),
     ),
     computed=(Name("vllm:prompt_tokens_by_source_total", "current ones", {"source": ("local_compute",)}),),
     generation=(Name("vllm:generation_tokens_total"),),

@@ -1,0 +1,84 @@
+"""The table of token servers in docs/tokens.md, from their declarations; `make docs` writes it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import energy_agent.sources.tokens
+from energy_agent.core import plugin
+from energy_agent.sources.tokens._server import FIELDS, Name, TokenServer
+
+BEGIN, END = "<!-- servers: begin, written by make docs -->\n", "<!-- servers: end -->\n"
+_MEANING = {
+    "prompt": "prompt tokens, cached ones included",
+    "cached": "of them, found in a cache",
+    "computed": "of them, computed",
+    "generation": "generated tokens",
+    "requests": "requests that ended",
+    "steps": "engine steps",
+    "running": "requests in the batch",
+    "waiting": "requests that wait",
+    "ttft": "time to first token",
+    "itl": "time between two tokens",
+    "started": "when counting began",
+}
+_MOVES = {"step": "with every engine step", "request": "when a request ends"}
+
+
+def replaced(page: str) -> str:
+    """The page with a fresh table between its two markers.
+
+    Raises:
+        ValueError: the page has no markers.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no lines {BEGIN.strip()} and {END.strip()}")
+    return before + BEGIN + tables() + END + after
+
+
+def tables() -> str:
+    """One table of all servers, and one of names for each."""
+    servers: dict[str, TokenServer] = plugin.discover(energy_agent.sources.tokens)
+    servers.pop("mapping")
+    head = "\n| `server` | what | checked against | token counters move |\n| --- | --- | --- | --- |\n"
+    rows = (f"| `{name}` | {s.summary} | {s.checked} | {_MOVES[s.moves]} |\n" for name, s in servers.items())
+    return head + "".join(rows) + "".join(_names(name, s) for name, s in servers.items()) + "\n"
+
+
+def _names(name: str, server: TokenServer) -> str:
+    rows = "".join(f"| {_MEANING[value]} | {cell} |\n" for value, cell in _cells(server))
+    return f"\n### {name}\n\n{server.note}\n\n| value | name on the page, the first that is there |\n| --- | --- |\n{rows}"
+
+
+def _cells(server: TokenServer) -> Iterator[tuple[str, str]]:
+    for value in (*FIELDS, "started"):
+        names: tuple[Name, ...] = getattr(server, value)
+        if names:
+            yield (
+                value,
+                "; ".join(
+                    f"`{str(n).replace('|', chr(92) + '|')}`" + (f" ({n.versions})" if n.versions else "") for n in names
+                ),
+            )
+    if server.model_label:
+        yield "model", f"label `{server.model_label}`"
+    if server.engine_labels:
+        yield "engines apart", " ".join(f"label `{label}`" for label in server.engine_labels)
+    if server.copies:
+        yield "copies, of which the lowest counts", " ".join(f"label `{label}`" for label in server.copies)
+
+
+_MEANING |= {key: key for key in ("model", "engines apart", "copies, of which the lowest counts")}
+
+
+def main() -> int:
+    """Write the tables anew into the page that is named."""
+    path = Path(sys.argv[1])
+    path.write_text(replaced(path.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
