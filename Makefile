@@ -45,6 +45,7 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python -m energy_agent.config_docs docs/agent.md
+	$(BIN)/python -m energy_agent.token_docs docs/tokens.md
 	$(BIN)/python -m tests.wattlens.cli.test_help
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
