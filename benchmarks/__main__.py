@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("scrape", "hostile", "cost", "health_cost", "faults", "exactness", "windows", "ledger_scale")
+NAMES = ("scrape", "hostile", "cost", "health_cost", "faults", "exactness", "windows", "attribution", "ledger_scale")
 
 
 def main(names: list[str]) -> int:

@@ -21,8 +21,7 @@ from energy_agent.metering.sharing._settlement import Settlement
 
 UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
 TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
-RESTING_SHARE = 8
-"""A board is taken to rest at no more than this part of its default limit (measured: 1/8 to 1/11) until its own power tells."""
+RESTING_LEAST_NS = 900_000_000  # a shorter stretch says little: the counter ticks every 100 ms
 TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
 
 
@@ -71,7 +70,7 @@ class DeviceAccount:
         """Book one reading."""
         self._count_events(sample)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
-        if self.holders is not self._judged or sample.processes is not None:
+        if self.holders is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
         step: Step = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
         self.meter = step.state
@@ -79,14 +78,12 @@ class DeviceAccount:
         before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
         if anchored:  # from this reading on, so from these holders on
             self.held_before, self._shape_before = self.holders.holding, self._shape
-        if self._measured(sample):
-            self._see_rest(sample.mig or (), step.interval)
         if step.interval is None:
             return [], step.gap
         after, listed = self.holders.holding, sample.processes is not None
         if listed and after is not None and self.holders.departed:
             after = Holding(dict(self.holders.departed) | dict(after.weights), after.measured, after.slices)
-        if self._shape is not shape and self._shape.same_devices(shape):
+        if self._shape is not shape and (self._shape.same_devices(shape) or _same(before, after)):
             shape = self._shape
         entries = shares(
             step.interval, before, after, self.holders.reason, shape, self._settlement, closes=self._measured(sample)
@@ -108,8 +105,15 @@ class DeviceAccount:
         """Who holds the device was told anew: its shape, and the policy in force."""
         self._judged = self.holders
         holding, mig = self.holders.holding, sample.mig
-        if sample.processes is not None:
-            self._shape = WHOLE if not mig else Shape(_with_activity(mig, self._shape.mig), self._base_mw())
+        if sample.processes is not None or mig is not None:
+            self._shape = (
+                WHOLE
+                if not mig
+                else Shape(
+                    _with_activity(mig, self._shape.mig),
+                    self._resting.power_mw(self.info.power_limit_default_mw or UNKNOWN_POWER_MAX_MW),
+                )
+            )
         if holding is None:
             self.policy = ""
             return
@@ -118,19 +122,13 @@ class DeviceAccount:
 
     def _measured(self, sample: DeviceSample) -> bool:
         """Whether who used it was measured up to this reading."""
-        return sample.processes is not None and all(device.active_ppm is not None for device in sample.mig or ())
+        asked = sample.processes is not None or sample.mig is not None
+        return asked and all(device.active_ppm is not None for device in sample.mig or ())
 
-    def _base_mw(self) -> int:
-        return self._resting.power_mw((self.info.power_limit_default_mw or UNKNOWN_POWER_MAX_MW) // RESTING_SHARE)
-
-    def _see_rest(self, mig: tuple[MigUse, ...], interval: Interval | None) -> None:
-        """A window of a GPU in MIG mode closes with this interval."""
-        if not mig or interval is None or interval.method is not Method.COUNTER:
-            return
-        energy_uj, lasted_ns = self._settlement.window()
-        energy_uj, lasted_ns = energy_uj + interval.energy_uj, lasted_ns + interval.end_ns - interval.start_ns
-        work = sum((device.active_ppm or 0) * device.sms for device in mig)
-        self._resting.learn(energy_uj * 1_000_000 / lasted_ns, work)
+    def _see_rest(self, interval: Interval) -> None:
+        lasted_ns = interval.end_ns - interval.start_ns
+        if interval.method is Method.COUNTER and lasted_ns >= RESTING_LEAST_NS:
+            self._resting.learn(interval.energy_uj, lasted_ns)
 
     def _last_percent(self) -> int | None:
         return self.sample.gpu_percent if self.sample is not None else None
@@ -198,6 +196,10 @@ class DeviceAccount:
 @lru_cache(maxsize=256)
 def _reasons(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in EVENT_REASONS.items() if bits & bit)
+
+
+def _same(before: Holding | None, after: Holding | None) -> bool:
+    return before is not None and after is not None and before.weights.keys() == after.weights.keys()
 
 
 def _with_activity(mig: tuple[MigUse, ...], before: tuple[MigUse, ...]) -> tuple[MigUse, ...]:

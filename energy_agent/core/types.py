@@ -92,7 +92,7 @@ class MigUse:
         uuid: MIG-...
         slices: compute slices that are its own, of `slices_total` that the GPU has.
         sms: its multiprocessors.
-        active_ppm: mean share of its SMs that worked since processes were listed before; None where that was not measured.
+        active_ppm: mean share of its SMs that worked since the last look; None where that was not measured.
     """
 
     uuid: str
@@ -125,7 +125,7 @@ class DeviceSample:
     event_reasons: int | None = None  # clock-event bitmask
     xid_counts: Mapping[int, int] | None = None  # XID code -> events seen since the reader started
     processes: tuple[ProcessUse, ...] | None = None  # None: not asked this time
-    mig: tuple[MigUse, ...] | None = None  # the MIG devices, where processes were asked; None: MIG is off, or not asked
+    mig: tuple[MigUse, ...] | None = None  # the MIG devices, where asked; None: MIG is off, or not asked
     absent: Mapping[str, str] = field(default_factory=dict)
 
 

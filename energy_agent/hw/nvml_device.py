@@ -90,6 +90,8 @@ class DeviceReader:
             if list_processes or moved:
                 values["processes"], values["mig"] = self._use.read(absent, mig=self.info.mig_enabled)
                 self._memory_at_list_b = used
+            else:
+                values["mig"] = self._use.activity()
         return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, **values)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from energy_agent.hw.nvml_sharing_abi import GPM_SM_UTILIZATION, InstanceProcess
 from energy_agent.hw.process_time import SmTime, sm_time
 
 FIRST_LOOK_US = 5_000_000  # how far back the first question for SM time reaches
-GPM_LEAST_NS = NS_PER_S
+GPM_LEAST_NS = NS_PER_S // 2
 _PPM_PER_PERCENT = 10_000
 
 Call = Callable[[str, str, Callable[[object], Any], dict[str, Any], dict[str, str]], None]
@@ -30,6 +30,8 @@ class UseReader:
         self._nvml, self._sharing, self._clock, self._call, self._want_gpm = nvml, sharing, clock, call, gpm
         self._since_us = 0
         self._instances = _Activity(sharing, clock)
+        self._shapes: list[MigShape] = []
+        self._total = 0
 
     def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
         """Processes, and MIG devices where there are any; None where they were not told. `mig`: the GPU was in MIG mode."""
@@ -46,11 +48,12 @@ class UseReader:
             return None, None
         if mig and sharing is not None:
             return self._by_instance(sharing, listed)
-        self._instances.close()
+        self.close()
         return self._by_time(listed), None
 
     def close(self) -> None:
         """Let go of what GPM holds."""
+        self._shapes = []
         self._instances.close()
 
     def _by_time(self, listed: list[InstanceProcess]) -> tuple[ProcessUse, ...]:
@@ -84,20 +87,31 @@ class UseReader:
         if "mig" not in asked or "slices" not in asked:
             return tuple(ProcessUse(p.pid, p.memory_b) for p in listed), None
         shapes: list[MigShape] = asked["mig"]
+        self._shapes, self._total = shapes, max(asked["slices"], sum(s.slices for s in shapes))
         if not shapes and not any(p.gpu_instance is not None for p in listed):
             return tuple(ProcessUse(p.pid, p.memory_b) for p in listed), None
-        activity: Mapping[int, int] = {}
-        if self._want_gpm:
-            answer: dict[str, Any] = {}
-            self._call("activity", "GpmMigSampleGet", lambda h: self._instances.read(h, shapes), answer, {})
-            activity = answer.get("activity", {})
         names = {(s.gpu_instance, s.compute_instance): s.uuid for s in shapes}
         processes = tuple(
             ProcessUse(p.pid, p.memory_b, mig=names.get((p.gpu_instance, p.compute_instance), ""))  # type: ignore[arg-type]
             for p in listed
         )
-        total = max(asked["slices"], sum(s.slices for s in shapes))
-        return processes, tuple(MigUse(s.uuid, s.slices, total, s.sms, activity.get(s.gpu_instance)) for s in shapes)
+        activity = self._measure() if self._want_gpm else {}
+        return processes, self._uses(activity)
+
+    def activity(self) -> tuple[MigUse, ...] | None:
+        """The MIG devices of the last listing, and how busy they were since the last look; None where that is not measured."""
+        activity = self._measure() if self._want_gpm and self._shapes else {}
+        return self._uses(activity) if activity else None
+
+    def _measure(self) -> Mapping[int, int]:
+        answer: dict[str, Any] = {}
+        self._call("activity", "GpmMigSampleGet", lambda h: self._instances.read(h, self._shapes), answer, {})
+        found: Mapping[int, int] = answer.get("activity", {})
+        return found
+
+    def _uses(self, activity: Mapping[int, int]) -> tuple[MigUse, ...]:
+        shapes = self._shapes
+        return tuple(MigUse(s.uuid, s.slices, self._total, s.sms, activity.get(s.gpu_instance)) for s in shapes)
 
 
 class _Activity:

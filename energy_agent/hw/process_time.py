@@ -39,7 +39,8 @@ def sm_time(samples: Iterable[Utilization], since_us: int, now_us: int) -> SmTim
             fresh[key] = max(fresh.get(key, 0), s.sm_percent)
     stamps = sorted({stamp for stamp, _ in fresh})
     if not stamps:
-        return SmTime({}, since_us, not found or bool(sane))
+        believed = not found or bool(sane)
+        return SmTime({}, max(since_us, now_us - PERIOD_MAX_US) if believed else since_us, believed)  # nothing ran until then
     lasted_us = _lasted_us(stamps, since_us, one_each=len({pid for _, pid in fresh}) == len(fresh))
     by_pid: dict[int, int] = {}
     for (stamp, pid), percent in fresh.items():

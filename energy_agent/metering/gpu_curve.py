@@ -50,11 +50,14 @@ class GpuCurve:
         if end_ns <= start_ns:
             return
         energy, edge, weights = 0, 0, Weights()
+        entries = tuple(entries)
+        unowned = sum(not entry.workload for entry in entries)
+        rest_ns = max(0, end_ns - start_ns - sum(entry.gpu_ns for entry in entries))  # of slices that nobody holds
         for entry in entries:
             energy += entry.energy_uj
             edge += entry.edge_uj
             key = (entry.workload, entry.state)
-            weights[key] = weights.get(key, 0) + (entry.gpu_ns if entry.workload else end_ns - start_ns)
+            weights[key] = weights.get(key, 0) + (entry.gpu_ns if entry.workload else rest_ns // unowned)
         if not weights:
             weights["", State.UNKNOWN_HOLDER] = end_ns - start_ns
         self.energy_uj += energy

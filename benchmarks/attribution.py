@@ -1,0 +1,342 @@
+"""Who used the joules of shared GPUs, against the plant's truth of each process; and conservation over many random scenarios.
+
+Run from the repository's root: python -m benchmarks.attribution [--seconds 120] [--nodes 12] [--seed N] [--examples 10000]
+
+Simulated nodes with boards of five kinds, on each GPU two to seven processes (real ones, which are killed for real): steady,
+bursty with random on and off times, starting and stopping within the run. GPUs are time-sliced, shared by MPS, or in MIG mode
+with instances of random sizes and one process on each, as schedulers give them. What a process's entries sum to, gain taken
+off, is compared with what it drew: `SlotTruth`'s energy while its work ran, and its part of what was drawn while it held the
+GPU or instance and nothing ran there.
+
+`active` compares shares of the energy while work ran; `all` the joules. Both are relative, of processes that used at least a
+twentieth of what all of their GPU did. Kernels of one GPU draw alike (`alike`; `busy`: and never rest), or differ in intensity
+and memory-boundness (`differing`): NVML tells how long a process ran, not what its kernels drew. What NVML does not tell has no
+bar: kernels that differ, MPS, MIG by slice (before Hopper) with instances that rest.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from energy_agent.accounting import Accountant
+from energy_agent.clock import SimulatedClock
+from energy_agent.core.types import DeviceInfo, Entry, Identity, State
+from energy_agent.device_account import SensorFor
+from energy_agent.holders.processes import ProcessHolders
+from energy_agent.hw.nvml_device import DeviceReader
+from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.sim.boards import BoardSpec
+from energy_agent.sim.build import library_path
+from energy_agent.sim.plant import Plant
+
+SECOND = 10**9
+STEP_NS = 50_000_000
+LIST_EVERY = 5
+LEAST_SHARE = 0.05
+BARS = {
+    ("time-sliced", "alike"): 0.10,
+    ("time-sliced", "busy"): 0.10,
+    ("mig by activity", "alike"): 0.15,
+    ("mig by activity", "busy"): 0.15,
+    ("mig by slice", "busy"): 0.15,
+}
+"""Of the worst process: of its share of active energy where the GPU is time-sliced, and of its joules."""
+KERNELS = ("busy", "alike", "differing")
+MODES = ("time-sliced", "mps", "mig by activity", "mig by slice")
+SKUS = {
+    "time-sliced": ("V100-SXM2-16GB", "A100-SXM4-80GB", "H100-SXM5-80GB", "L40S", "B200"),
+    "mps": ("A100-SXM4-80GB", "H100-SXM5-80GB", "H200-SXM"),
+    "mig by activity": ("H100-SXM5-80GB", "H200-SXM", "B200"),
+    "mig by slice": ("A100-SXM4-80GB",),
+}
+LAYOUTS = (7, 3211, 322, 43, 3111, 2221, 34, 421)
+
+
+@dataclass(slots=True)
+class Load:
+    """One process's work: on and off for random times around a mean (0 off: steady), within [start_s, stop_s)."""
+
+    start_s: float
+    stop_s: float
+    on_s: float
+    off_s: float
+    boundness: float
+    intensity: float
+    process: subprocess.Popen[bytes] | None = None
+    slot: int = -1
+    workload: str = ""
+    ticket: int = 0
+    until_s: float = 0.0
+    on: bool = False
+    ended: bool = False
+    active_uj: int = 0
+    idle_uj: int = 0
+
+
+@dataclass(slots=True)
+class Gpu:
+    """A GPU of a node with what runs on it."""
+
+    index: int
+    mode: str
+    kernels: str
+    sku: str
+    layout: int
+    loads: list[Load] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of the GPUs of one mode and kind of kernels. Errors are shares of 1."""
+
+    mode: str
+    kernels: str
+    gpus: int
+    processes: int
+    active_median: float
+    active_p95: float
+    active_worst: float
+    all_median: float
+    all_p95: float
+    all_worst: float
+    conserved: bool
+
+    @property
+    def ok(self) -> bool:
+        """Conserved, and where there is a bar every process is within it."""
+        bar = BARS.get((self.mode, self.kernels))
+        worst = self.all_worst if self.mode.startswith("mig") else max(self.active_worst, self.all_worst)
+        return self.conserved and (bar is None or worst <= bar)
+
+
+def run(seconds: float, nodes: int, seed: int, modes: tuple[str, ...] = MODES) -> list[Row]:
+    """Drive the nodes one after another and compare."""
+    errors: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    gpus: dict[tuple[str, str], int] = {}
+    conserved: dict[tuple[str, str], bool] = {}
+    for node in range(nodes):
+        rng = random.Random(f"{seed}/{node}")
+        made = list(_gpus(rng, seconds, modes, node))
+        booked, exact = _node(made, seed * 1000 + node, seconds, rng)
+        for gpu in made:
+            key = (gpu.mode, gpu.kernels)
+            gpus[key] = gpus.get(key, 0) + 1
+            conserved[key] = conserved.get(key, True) and exact[gpu.index]
+            errors.setdefault(key, []).extend(_errors(gpu, booked[gpu.index]))
+    rows = []
+    for key in sorted(errors, key=lambda k: (MODES.index(k[0]), KERNELS.index(k[1]))):
+        active, whole = ([abs(e[i]) for e in errors[key]] for i in (0, 1))
+        figures = (f(values) for values in (active, whole) for f in (median, _p95, max))
+        rows.append(Row(*key, gpus[key], len(errors[key]), *figures, conserved[key]))  # type: ignore[arg-type]
+    return rows
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
+
+
+def _gpus(rng: random.Random, seconds: float, modes: tuple[str, ...], node: int) -> Iterator[Gpu]:
+    index = 0
+    for mode in modes:
+        for kernels in KERNELS:
+            skus = SKUS[mode]
+            sku = skus[node % len(skus)]
+            layout = rng.choice(LAYOUTS) if mode.startswith("mig") else 0
+            gpu = Gpu(index, mode, kernels, sku, layout)
+            bound, strong = rng.uniform(0.1, 0.9), rng.uniform(0.6, 1.0)
+            most = layout if layout <= 7 and layout else len(str(layout)) if layout else 7
+            for n in range(rng.randint(2, most)):
+                if kernels == "differing":
+                    bound, strong = rng.uniform(0.0, 1.0), rng.uniform(0.4, 1.0)
+                comes = rng.random() < 0.3 and n > 0
+                leaves = rng.random() < 0.3 and n > 0
+                start = rng.uniform(0.1, 0.4) * seconds if comes else 0.0
+                stop = rng.uniform(0.6, 0.9) * seconds if leaves else seconds * 2
+                off = 0.0 if kernels == "busy" or rng.random() < 0.4 else rng.choice((0.3, 1.0, 4.0)) * rng.uniform(0.5, 1.5)
+                on = rng.choice((0.2, 1.0, 5.0)) * rng.uniform(0.5, 1.5)
+                gpu.loads.append(Load(start, stop, on, off, bound, strong))
+            yield gpu
+            index += 1
+
+
+def _node(gpus: list[Gpu], seed: int, seconds: float, rng: random.Random) -> tuple[list[list[Entry]], list[bool]]:
+    """Entries of each GPU, and whether they sum to its counter."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-attribution-") as folder:
+        boards = [BoardSpec(gpu.sku) for gpu in gpus]
+        os.environ["WATTLENS_SIM"] = folder
+        with Plant.create(Path(folder) / "plant", boards, seed=seed, manual=True) as plant:
+            for gpu in gpus:
+                if gpu.layout:
+                    plant.fault(gpu.index, "mig", value=gpu.layout)
+                if gpu.mode == "mps":
+                    plant.fault(gpu.index, "mps", value=rng.choice((20, 35, 60)))
+            nvml = RealNvml(library_path())
+            nvml.init()
+            try:
+                return _watch(plant, nvml, gpus, SimulatedClock(Path(folder) / "plant"), seconds, rng)
+            finally:
+                for load in (load for gpu in gpus for load in gpu.loads if load.process is not None):
+                    load.process.kill()
+                    load.process.wait()
+                nvml.shutdown()
+                del os.environ["WATTLENS_SIM"]
+
+
+def _watch(
+    plant: Plant, nvml: RealNvml, gpus: list[Gpu], clock: SimulatedClock, seconds: float, rng: random.Random
+) -> tuple[list[list[Entry]], list[bool]]:
+    readers = [
+        DeviceReader(nvml, nvml.device_by_index(g.index), clock, lambda _: None, nvml, gpm=g.mode == "mig by activity")
+        for g in gpus
+    ]
+    infos: dict[str, DeviceInfo] = {reader.uuid: reader.info for reader in readers}
+    identity = Identity("c", "n", "boot", "0", simulated=True)
+    accountant = Accountant(identity, ProcessHolders(Path("/proc")), SensorFor(2_500_000_000), {}, 0.05)
+    began_ns, first = plant.now_ns(), {}
+    entries: list[Entry] = []
+    _drive(plant, gpus, 0.0, rng)
+    plant.advance_to(began_ns + SECOND)
+    relist = False
+    for second in range(1, round(seconds)):
+        samples = [reader.read(full=True, list_processes=relist or second % LIST_EVERY == 1) for reader in readers]
+        if second == 1:  # truth and ledger begin together
+            first = {s.uuid: s.energy_mj for s in samples}
+            base = _truths(plant, gpus)
+        relist = accountant.feed(samples, infos)
+        entries += accountant.batch().entries
+        accountant.committed()
+        if second == round(seconds) - 1:
+            break
+        for step in range(SECOND // STEP_NS):
+            _drive(plant, gpus, second + step * STEP_NS / SECOND, rng)
+            plant.advance_to(began_ns + second * SECOND + (step + 1) * STEP_NS)
+    last = {s.uuid: s.energy_mj for s in samples}
+    for key, (active, idle) in _truths(plant, gpus).items():
+        load = gpus[key[0]].loads[key[1]]
+        load.active_uj, load.idle_uj = active - base.get(key, (0, 0))[0], idle - base.get(key, (0, 0))[1]
+    for reader in readers:
+        reader.close()
+    split = [[e for e in entries if e.device == reader.uuid] for reader in readers]
+    exact = [
+        sum(e.energy_uj for e in own) == ((last[r.uuid] or 0) - (first[r.uuid] or 0)) * 1000
+        for own, r in zip(split, readers, strict=True)
+    ]
+    return split, exact
+
+
+def _truths(plant: Plant, gpus: list[Gpu]) -> dict[tuple[int, int], tuple[int, int]]:
+    """True uJ of each load so far, as the board's sensor would say it."""
+    found = {}
+    for gpu in gpus:
+        truth = plant.truth(gpu.index)
+        slots = {s.slot: s for s in truth.slots}
+        for place, load in enumerate(gpu.loads):
+            if load.slot >= 0:
+                slot = slots[load.slot]
+                found[gpu.index, place] = round(slot.active_uj * truth.gain), round(slot.idle_uj * truth.gain)
+    return found
+
+
+def _drive(plant: Plant, gpus: list[Gpu], now_s: float, rng: random.Random) -> None:
+    """Start, stop and feed the processes."""
+    for gpu in gpus:
+        for load in gpu.loads:
+            if load.ended or now_s < load.start_s:
+                continue
+            if load.process is None:
+                load.process = subprocess.Popen(["sleep", "infinity"])
+                load.slot = plant.attach_process(gpu.index, load.process.pid, memory_b=1 << 30)
+                started = ProcessHolders(Path("/proc")).start_time(load.process.pid)
+                load.workload = f"process-sleep-{load.process.pid}-{started}"
+            if now_s >= load.stop_s:
+                load.ended = True
+                plant.detach_process(gpu.index, load.slot)
+                load.process.kill()
+                load.process.wait()
+                continue
+            if load.off_s and now_s >= load.until_s:
+                load.on = not load.on
+                load.until_s = now_s + rng.expovariate(1 / (load.on_s if load.on else load.off_s))
+            if load.on or not load.off_s:
+                _feed(plant, gpu.index, load)
+
+
+def _feed(plant: Plant, gpu: int, load: Load) -> None:
+    ahead_ns = 2 * STEP_NS  # a little more than the next step can do
+    done = plant.done_ns(gpu, load.slot)
+    missing = ahead_ns - (load.ticket - done)
+    if missing > 0:
+        load.ticket = plant.submit(
+            gpu, load.slot, reference_ns=missing, memory_boundness=load.boundness, intensity=load.intensity
+        )
+
+
+def _errors(gpu: Gpu, entries: list[Entry]) -> Iterator[tuple[float, float]]:
+    """Relative errors of each process that counts: of its share of active energy, and of its joules."""
+    active: dict[str, int] = {}
+    whole: dict[str, int] = {}
+    for entry in entries:
+        if entry.workload:
+            whole[entry.workload] = whole.get(entry.workload, 0) + entry.energy_uj
+            if entry.state is State.ACTIVE:
+                active[entry.workload] = active.get(entry.workload, 0) + entry.energy_uj
+    true_active = sum(load.active_uj for load in gpu.loads)
+    true_whole = sum(load.active_uj + load.idle_uj for load in gpu.loads)
+    booked_active = sum(active.values())
+    for load in gpu.loads:
+        if load.active_uj + load.idle_uj < LEAST_SHARE * true_whole:
+            continue
+        share = active.get(load.workload, 0) / booked_active / (load.active_uj / true_active) - 1
+        joules = whole.get(load.workload, 0) / (load.active_uj + load.idle_uj) - 1
+        yield share, joules
+
+
+def _conserve(examples: int) -> None:
+    """Try the law of attribution on random scenarios; the first that breaks it is raised."""
+    from hypothesis import HealthCheck, given, settings
+
+    from benchmarks.attribution_law import check, scenarios
+
+    quiet = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    quiet(given(scenarios)(check))()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a run; 1 if it falls short."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--nodes", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--examples", type=int, default=10_000, help="0: none")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(arguments)
+    if args.examples:
+        _conserve(args.examples)
+        print(f"{args.examples} random scenarios: every one conserved, ==", file=sys.stderr if args.json else sys.stdout)
+    rows = run(args.seconds, args.nodes, args.seed)
+    if args.json:
+        print(json.dumps([asdict(row) | {"ok": row.ok} for row in rows]))
+    else:
+        print(f"{'mode':16} {'kernels':10} gpus procs  active: median    p95  worst   all: median    p95  worst  conserved")
+        for r in rows:
+            a, w = (r.active_median, r.active_p95, r.active_worst), (r.all_median, r.all_p95, r.all_worst)
+            print(
+                f"{r.mode:16} {r.kernels:10} {r.gpus:4} {r.processes:5}         "
+                + " ".join(f"{100 * x:5.1f}%" for x in a)
+                + "       "
+                + " ".join(f"{100 * x:5.1f}%" for x in w)
+                + f"  {'==' if r.conserved else 'NO'}{'' if r.ok else '  falls short'}"
+            )
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Each policy sums to what it divides, and divides as it says."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.types import Interval, Method, MigUse, State
+from energy_agent.metering.attribute import Holding, Shape, known_of, policies, policy_for, shares
+from energy_agent.metering.sharing._policy import Known, Slice, Stretch
+
+law = settings(deadline=None, max_examples=200)
+names = st.sampled_from("abcdef")
+weights = st.dictionaries(names, st.integers(0, 10**9), min_size=1)
+slices = st.lists(
+    st.builds(
+        Slice, st.integers(1, 4), st.integers(1, 132), st.none() | st.integers(0, 10**6), st.none() | weights | st.just({})
+    ),
+    max_size=7,
+)
+knowns = st.builds(Known, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000))
+stretches = st.builds(Stretch, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
+
+
+def test_there_is_a_policy_for_each_kind_of_knowledge():
+    assert [p.name for p in policies()] == ["exclusive", "sm_time", "equal", "mig_activity", "mig_slice"]
+    assert len({p.rank for p in policies()}) == len(policies())
+    assert all(p.help for p in policies())
+
+
+@law
+@given(knowns, stretches)
+def test_a_policy_that_applies_divides_all_of_it(known, stretch):
+    for policy in policies():
+        if policy.applies(known):
+            parts = policy.divide(stretch, known)
+            assert sum(p.energy_uj for p in parts) == stretch.energy_uj
+            assert all(p.energy_uj >= 0 and p.time >= 0 for p in parts)
+            assert sum(p.time for p in parts) > 0
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [
+        (Known({"a": 0}), "exclusive"),
+        (Known({"a": 0, "b": 0}), "equal"),
+        (Known({"a": 0, "b": 0}, measured=True), "sm_time"),
+        (Known({"a": 0}, slices=(Slice(1, 16, None, {"a": 0}),), slices_total=7), "mig_slice"),
+        (Known({"a": 0}, slices=(Slice(1, 16, 0, {"a": 0}),), slices_total=7), "mig_activity"),
+    ],
+)
+def test_the_policy_follows_from_what_is_known(known, name):
+    assert policy_for(known).name == name
+    assert policy_for(Known({})) is None
+
+
+def interval(uj, *, seconds=1, active=None):
+    return Interval("GPU-a", 10**18, 10**18 + seconds * 10**9, uj, Method.COUNTER, 0, active)
+
+
+def energies(entries):
+    return {(e.workload, e.state): e.energy_uj for e in entries}
+
+
+def test_what_was_drawn_while_no_kernel_ran_is_every_holders_alike():
+    holding = Holding({"a": 900_000, "b": 100_000}, measured=True)
+    busy = shares(interval(1_000_000, active=True), None, holding)
+    assert energies(busy) == {("a", State.ACTIVE): 900_000, ("b", State.ACTIVE): 100_000}
+    idle = shares(interval(1_000_000, active=False), None, holding)
+    assert energies(idle) == {("a", State.IDLE): 500_000, ("b", State.IDLE): 500_000}
+
+
+def test_a_claimant_without_a_process_weighs_nothing_while_another_works():
+    entries = shares(interval(1_000_000, active=True), None, Holding({"claims": 0, "works": 1}))
+    assert energies(entries)["works", State.ACTIVE] == 1_000_000
+
+
+def mig(*devices):
+    """(uuid, slices, activity) each, and a base of 70 W."""
+    return Shape(tuple(MigUse(u, n, 7, 16 * n, None if x is None else round(x * 1e6)) for u, n, x in devices), 70_000)
+
+
+def test_mig_by_slice_gives_the_resting_power_to_all_slices_and_the_rest_to_the_held_ones():
+    """At 70 W of rest and 370 W drawn: 10 W a slice for seven slices, 300 W by 3 : 1 for the held four."""
+    holding = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M1": {"b": 0}, "M2": {}})
+    entries = shares(interval(370_000_000), None, holding, shape=mig(("M3", 3, None), ("M1", 1, None), ("M2", 2, None)))
+    assert energies(entries) == {
+        ("a", State.ACTIVE): 255_000_000,
+        ("b", State.ACTIVE): 85_000_000,
+        ("", State.UNHELD): 30_000_000,  # the two slices nobody holds, and the one that is in no instance
+    }
+    assert [e.gpu_ns for e in entries if e.workload] == [pytest.approx(3 / 7 * 1e9, abs=1), pytest.approx(1 / 7 * 1e9, abs=1)]
+
+
+def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked():
+    holding = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
+    shape = mig(("M3", 3, 1.0), ("M4", 4, 0.25))  # 48 SMs and 16 SMs worked: 3 : 1
+    entries = shares(interval(470_000_000), None, holding, shape=shape)
+    assert energies(entries) == {("a", State.ACTIVE): 330_000_000, ("b", State.ACTIVE): 140_000_000}
+
+
+def test_an_instance_in_which_nothing_worked_is_idle_and_pays_its_rest():
+    holding = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
+    entries = shares(interval(470_000_000), None, holding, shape=mig(("M3", 3, 0.5), ("M4", 4, 0.0)))
+    assert energies(entries) == {("a", State.ACTIVE): 430_000_000, ("b", State.IDLE): 40_000_000}
+
+
+def test_an_instance_whose_holder_cannot_be_seen_leaves_the_others_theirs():
+    holding = Holding({"a": 0}, slices={"M3": {"a": 0}, "M4": None})
+    entries = shares(interval(470_000_000), None, holding, shape=mig(("M3", 3, 0.5), ("M4", 4, 0.0)))
+    assert energies(entries) == {("a", State.ACTIVE): 430_000_000, ("", State.UNKNOWN_HOLDER): 40_000_000}
+    nobody = Holding({"a": 0}, slices={"M3": {"a": 0}, "M4": {}})
+    worked = shares(interval(470_000_000), None, nobody, shape=mig(("M3", 3, 0.0), ("M4", 4, 0.5)))
+    assert energies(worked) == {("a", State.IDLE): 30_000_000, ("", State.UNKNOWN_HOLDER): 440_000_000}
+
+
+def test_holders_of_one_instance_have_equal_parts():
+    holding = Holding({"a": 0, "b": 0}, slices={"M7": {"a": 0, "b": 0}})
+    entries = shares(interval(470_000_000), None, holding, shape=mig(("M7", 7, 1.0)))
+    assert {e.energy_uj for e in entries} == {235_000_000}
+
+
+def test_after_mig_was_resized_the_stretch_before_is_shared_by_the_old_sizes():
+    before = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
+    after = Holding({"a": 0}, slices={"M7": {"a": 0}})
+    entries = shares(interval(70_000_000), before, after, shape=mig(("M3", 3, 0.0), ("M4", 4, 0.0)))
+    assert energies(entries) == {("a", State.IDLE): 30_000_000, ("b", State.IDLE): 40_000_000}
+
+
+@pytest.mark.parametrize("holders", [2, 3, 7])
+def test_the_energy_of_a_gpu_is_not_repeated_to_every_holder(holders):
+    """The mistake of exporters that label a device's counter with each pod that shares it."""
+    named = {f"pod-{n}": 1 for n in range(holders)}
+    parts = tuple((f"M{n}", 1, 1.0) for n in range(holders))
+    by_slice = Holding(named, slices={f"M{n}": {f"pod-{n}": 0} for n in range(holders)})
+    for holding, shape in ((Holding(named, measured=True), Shape()), (Holding(named), Shape()), (by_slice, mig(*parts))):
+        entries = shares(interval(300_000_000, active=True), None, holding, shape=shape)
+        assert sum(e.energy_uj for e in entries) == 300_000_000
+        assert max(e.energy_uj for e in entries if e.workload) < 300_000_000
+
+
+def test_the_resting_power_is_taken_for_milliwatts():
+    """70 W over ten seconds are 700 J, not 0.7 J and not 700 kJ."""
+    holding = Holding({"a": 0}, slices={"M1": {"a": 0}})
+    shape = mig(("M1", 1, 1.0))
+    entries = energies(shares(interval(1_000_000_000, seconds=10), None, holding, shape=shape))
+    assert entries["", State.UNHELD] == 600_000_000
+    assert known_of(holding, shape).base_mw == 70_000
