@@ -34,6 +34,7 @@ PATTERNS = {
 }
 """Every pattern of the model in words; a test holds that none is missing."""
 
+LONGEST_CHOICE = 40
 _WANTED = {
     "string_type": "text is wanted; put it in quotes",
     "int_type": "a whole number is wanted",
@@ -74,7 +75,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     elif first["type"] == "value_error":  # a check of ours: the message says it all, and secrets stay out of it
         message = f"key {key!r}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     else:
-        message = f"key {key!r}: {_wanted(first)}, got {_shown(first['input'])}"
+        # What stands in a wrong place may be a secret; a misspelt choice is none, and short.
+        chosen = first["type"] == "literal_error" and len(str(first["input"])) <= LONGEST_CHOICE
+        hidden = bool(model.model_config.get("hide_input_in_errors")) and not chosen
+        message = f"key {key!r}: {_wanted(first)}, got {_shown(first['input'], hidden)}"
     return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
 
 
@@ -102,7 +106,7 @@ def _wanted(fault: Any) -> str:
     return f"{message[0].lower()}{message[1:]}"
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, hidden: bool) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -110,7 +114,7 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 256:
         return "a huge number"
     if isinstance(value, str | int | float):
-        return repr(value)[:80]
+        return repr(value)[:80] if not hidden else "text" if isinstance(value, str) else "a number"
     kinds: dict[str, tuple[type, ...]] = {"a mapping": (dict,), "a list": (list, tuple), "bytes": (bytes,)}
     return next((words for words, kind in kinds.items() if isinstance(value, kind)), "something else")
 

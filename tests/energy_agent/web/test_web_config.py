@@ -209,3 +209,13 @@ def test_names_of_a_certificate_are_written_as_go_writes_them() -> None:
     certificate = {"subjectAltName": (("DNS", "a"), ("IP Address", "2001:DB8:0:0:0:0:0:1"), ("email", "x@y"), ("URI", "u:v"))}
     assert tls.names_of(certificate) == {"a", "2001:db8::1", "x@y", "u:v"}
     assert tls.names_of({}) == set()
+
+
+def test_what_stands_in_a_wrong_place_is_not_shown_but_for_a_misspelt_choice() -> None:
+    for text in (f"tls_server_config: {HASH}", f"tls_server_config: {{min_version: {HASH}}}", "basic_auth_users: secret-word"):
+        with pytest.raises(UsageError) as caught:
+            web_config.parse(text.encode())
+        assert HASH not in str(caught.value)
+        assert "secret-word" not in str(caught.value)
+    with pytest.raises(UsageError, match="got 'TLS1.2'"):
+        web_config.parse(b"tls_server_config: {min_version: 'TLS1.2'}")
