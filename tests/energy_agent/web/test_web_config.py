@@ -217,5 +217,5 @@ def test_what_stands_in_a_wrong_place_is_not_shown_but_for_a_misspelt_choice() -
             web_config.parse(text.encode())
         assert HASH not in str(caught.value)
         assert "secret-word" not in str(caught.value)
-    with pytest.raises(UsageError, match="got 'TLS1.2'"):
+    with pytest.raises(UsageError, match=r"got 'TLS1\.2'"):
         web_config.parse(b"tls_server_config: {min_version: 'TLS1.2'}")
