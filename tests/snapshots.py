@@ -176,5 +176,6 @@ class Player:
             edge_uj=70_000_000,
             event_ns=dict.fromkeys(EVENTS, step * 20_000_000),
             gap_bound_uj=5_000_001,
+            sharing="" if gpu == self.gpus - 1 else "exclusive",
         )
         return replace(view, up=False, reason="GPU_IS_LOST", sample=None) if gpu in self.lost else view
