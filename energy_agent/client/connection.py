@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,10 @@ class Connection:
     def end(self) -> None:
         """Let the sampler go; it ends by itself."""
         self._socket.close()
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.returncode = 0  # who ends does not wait longer, and is not to be warned of it
 
     def forget(self) -> None:
         """In a forked child: the sampler is the parent's."""
