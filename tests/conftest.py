@@ -1,6 +1,7 @@
-"""What holds for every test: how many run side by side, and that no law is judged by the clock."""
+"""What holds for every test: how many run side by side, that no law is judged by the clock, and that Ctrl-C is heard."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,9 @@ from hypothesis import HealthCheck, settings
 # No timing asserts: how long an example takes says how busy the machine is, not whether the law holds.
 settings.register_profile("wattlens", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wattlens")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what tests interrupt would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
