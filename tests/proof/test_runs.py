@@ -73,7 +73,7 @@ def test_short_windows_are_read_and_their_intervals_hold_the_truth(case):
 @pytest.mark.smoke
 @pytest.mark.timeout(180)
 def test_what_health_costs_is_measured_on_two_agents():
-    found = health_cost.run(seconds=4, warm_up_s=3)
+    found = health_cost.run(seconds=8, warm_up_s=3)
     assert found["cpu_ratio_with_health"] > 0
     assert found["cpu_ratio_without"] > 0
     assert min(found["page_b_with_health"], found["page_b_without"]) > 0  # health itself comes after ten seconds
