@@ -106,14 +106,7 @@ class DeviceAccount:
         self._judged = self.holders
         holding, mig = self.holders.holding, sample.mig
         if sample.processes is not None or mig is not None:
-            self._shape = (
-                WHOLE
-                if not mig
-                else Shape(
-                    _with_activity(mig, self._shape.mig),
-                    self._resting.power_mw(self.info.power_limit_default_mw or UNKNOWN_POWER_MAX_MW),
-                )
-            )
+            self._shape = WHOLE if not mig else Shape(_with_activity(mig, self._shape.mig), self._base_mw())
         if holding is None:
             self.policy = ""
             return
@@ -124,6 +117,10 @@ class DeviceAccount:
         """Whether who used it was measured up to this reading."""
         asked = sample.processes is not None or sample.mig is not None
         return asked and all(device.active_ppm is not None for device in sample.mig or ())
+
+    def _base_mw(self) -> int:
+        limit_mw = self.info.power_limit_default_mw or self.info.power_limit_max_mw
+        return self._resting.power_mw(limit_mw or UNKNOWN_POWER_MAX_MW)
 
     def _see_rest(self, interval: Interval) -> None:
         lasted_ns = interval.end_ns - interval.start_ns

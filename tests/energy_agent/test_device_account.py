@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.types import DeviceInfo, DeviceSample, State
+from energy_agent.core.types import DeviceInfo, DeviceSample, MigUse, State
 from energy_agent.device_account import UNKNOWN_POWER_MAX_MW, DeviceAccount, SensorFor
 from energy_agent.holders.processes import DeviceHolders
 from energy_agent.metering.attribute import Holding
@@ -167,3 +167,67 @@ def test_the_sensor_follows_the_board():
     assert SENSOR_FOR(INFO).power_max_mw == 840_000
     assert SENSOR_FOR(replace(INFO, power_limit_max_mw=None)).power_max_mw > UNKNOWN_POWER_MAX_MW
     assert SENSOR_FOR(replace(INFO, architecture="Volta")).tick_ns < SENSOR_FOR(INFO).tick_ns
+
+
+def mig_use(activity, *sizes):
+    parts = zip(sizes, activity, strict=True)
+    return tuple(MigUse(f"M{i}{size}", size, 7, 16 * size, active) for i, (size, active) in enumerate(parts))
+
+
+def held_by_slices(*names, sizes):
+    slices = {f"M{i}{size}": {name: 0} if name else {} for i, (size, name) in enumerate(zip(sizes, names, strict=True))}
+    return DeviceHolders(Holding({name: 0 for name in names if name}, slices=slices))
+
+
+def by_workload(entries):
+    found = {}
+    for entry in entries:
+        found[entry.workload] = found.get(entry.workload, 0) + entry.energy_uj
+    return found
+
+
+def test_a_gpu_that_is_shared_is_booked_every_second_and_settled_when_its_use_is_measured():
+    a, energy, total = account(), 1_000_000, {}
+    a.holders = DeviceHolders(Holding({"a": 500_000, "b": 500_000}, measured=True))
+    feed(a, 0, energy, processes=(), gpu_percent=90)
+    assert a.policy == "sm_time"
+    for second in range(1, 11):
+        energy += 300_000
+        listing = {"processes": ()} if second in (5, 10) else {}
+        if listing:
+            a.holders = DeviceHolders(Holding({"a": 3_000_000, "b": 1_000_000}, measured=True))
+        entries, _ = feed(a, second, energy, gpu_percent=90, **listing)
+        assert sum(e.energy_uj for e in entries) == 300_000_000  # at once, and whole
+        for name, uj in by_workload(entries).items():
+            total[name] = total.get(name, 0) + uj
+    assert total == {"a": 2_250_000_000, "b": 750_000_000}  # 3 : 1 of all of it, that before the first measurement too
+
+
+def test_mig_is_shared_by_activity_where_that_is_measured_and_survives_other_instances():
+    a = account()
+    a.holders = held_by_slices("a", "b", sizes=(3, 4))
+    feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
+    assert a.policy == "mig_slice"
+    entries, _ = feed(a, 1, 370_000, mig=mig_use((1_000_000, 0), 3, 4))
+    assert a.policy == "mig_activity"
+    # A ninth of 700 W is taken for the resting power: four sevenths of it are all that the idle instance draws.
+    assert by_workload(entries) == {"a": pytest.approx(325_555_000, abs=1_000), "b": pytest.approx(44_445_000, abs=1_000)}
+    a.holders = held_by_slices("a", "", sizes=(1, 1))
+    entries, _ = feed(a, 2, 740_000, processes=(), mig=mig_use((None, None), 1, 1))
+    assert set(by_workload(entries)) == {"a", "b"}  # until now it was the old instances
+    entries, _ = feed(a, 3, 1_110_000, mig=mig_use((500_000, 0), 1, 1))
+    assert {e.workload for e in entries} == {"a", ""}
+    assert sum(e.energy_uj for e in entries) == 370_000_000
+    a.holders = DeviceHolders(Holding({"a": 0}))
+    entries, _ = feed(a, 4, 1_480_000, processes=())
+    feed(a, 5, 1_850_000)
+    assert a.policy == "exclusive"
+
+
+def test_a_gpu_in_mig_mode_that_nobody_holds_is_unheld():
+    a = account()
+    a.holders = held_by_slices("", "", sizes=(3, 4))
+    feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
+    entries, _ = feed(a, 1, 70_000)
+    assert [(e.state, e.energy_uj) for e in entries] == [(State.UNHELD, 70_000_000)]
+    assert a.policy == ""

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from energy_agent.core.types import ProcessUse, State
+from energy_agent.core.types import MigUse, ProcessUse, State
 from energy_agent.holders.processes import ProcessHolders
 
 NOW = 10**18
@@ -121,3 +121,44 @@ def test_names_of_processes_and_cgroups_are_made_printable(tmp_path, hostile):
     _, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10), ProcessUse(11)], NOW)
     assert [f.kind for f in facts] == ["process", "unit"]
     assert all(text.isprintable() for f in facts for text in (f.workload, *f.labels.values()))
+
+
+def mig(*uuids):
+    return [MigUse(uuid, 1, 7, 16) for uuid in uuids]
+
+
+def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_not(tmp_path):
+    for pid, unit in ((10, "vllm"), (11, "vllm"), (12, "train")):
+        proc(tmp_path, pid, cgroup=f"0::/system.slice/{unit}.service\n")
+    holders = ProcessHolders(tmp_path)
+    holders.resolve([ProcessUse(10), ProcessUse(11), ProcessUse(12)], NOW)
+    end(tmp_path, 11)
+    end(tmp_path, 12)
+    left = [
+        ProcessUse(11, sm_us=40, listed=False),
+        ProcessUse(12, sm_us=5, listed=False),
+        ProcessUse(99, sm_us=7, listed=False),
+    ]
+    found, _ = holders.resolve([ProcessUse(10, sm_us=2), *left], NOW)
+    assert (found.holding.weights, found.holding.measured, found.departed) == ({"vllm": 42}, True, {"train": 5})
+    still_listed, _ = holders.resolve([ProcessUse(10, sm_us=2), ProcessUse(12, sm_us=5)], NOW)  # the driver has yet to notice
+    assert (still_listed.holding.weights, still_listed.departed) == ({"vllm": 2}, {"train": 5})
+
+
+def test_each_mig_device_has_holders_of_its_own(tmp_path):
+    for pid in (10, 11, 12):
+        proc(tmp_path, pid, cgroup=f"0::/system.slice/u{pid}.service\n")
+    processes = [ProcessUse(10, mig="M1"), ProcessUse(11, mig="M2"), ProcessUse(12, mig="M2")]
+    found, _ = ProcessHolders(tmp_path).resolve(processes, NOW, mig("M1", "M2", "M3"))
+    assert found.holding.slices == {"M1": {"u10": 0}, "M2": {"u11": 0, "u12": 0}, "M3": {}}
+    assert set(found.holding.weights) == {"u10", "u11", "u12"}
+
+
+def test_a_process_that_cannot_be_seen_hides_the_holder_of_its_mig_device_alone(tmp_path):
+    proc(tmp_path, 10, cgroup="0::/system.slice/a.service\n")
+    seen, hidden = ProcessUse(10, mig="M1"), ProcessUse(0, mig="M2")
+    found, _ = ProcessHolders(tmp_path).resolve([seen, hidden], NOW, mig("M1", "M2"))
+    assert found.holding.slices == {"M1": {"a": 0}, "M2": None}
+    for nowhere in (ProcessUse(0), ProcessUse(10)):  # on which MIG device was not told
+        found, _ = ProcessHolders(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
+        assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)
