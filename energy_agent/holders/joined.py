@@ -4,6 +4,7 @@ No clock and no I/O of its own; sources answer from memory. Whoever asks passes 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from energy_agent.core.claims import Claim, ClaimSource
 from energy_agent.core.types import DeviceSample, SourceHealth, State, WorkloadFacts
@@ -12,14 +13,20 @@ from energy_agent.holders.join import Answer, Evidence, believed, join, reason
 from energy_agent.holders.names import PodKey, PodNames
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 
+if TYPE_CHECKING:
+    from energy_agent.holders.pod_facts import PodInformer
+
 _WORST = list(Answer)
 
 
 class JoinedHolders:
     """Who holds each device, by claims and processes together."""
 
-    def __init__(self, sources: Sequence[ClaimSource] = (), started_boot_ns: int = 0) -> None:
+    def __init__(
+        self, sources: Sequence[ClaimSource] = (), started_boot_ns: int = 0, informer: "PodInformer | None" = None
+    ) -> None:
         self._sources = sources
+        self._informer = informer
         self._started_ns = started_boot_ns
         self._names = PodNames()
         self._answer = Answer.STARTING if sources else Answer.NONE
@@ -107,12 +114,15 @@ class JoinedHolders:
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the schedulers answer."""
-        return tuple(row for source in self._sources for row in source.health())
+        told = tuple(row for source in self._sources for row in source.health())
+        return told if self._informer is None else (*told, *self._informer.health())
 
     def stop(self) -> None:
         """End their threads."""
         for source in self._sources:
             source.stop()
+        if self._informer is not None:
+            self._informer.stop()
 
     def _join(self, gpu: str, by_process: DeviceHolders, now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
         processes = by_process.holding

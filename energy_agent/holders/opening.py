@@ -1,12 +1,17 @@
 """Opens the schedulers that the configuration asks for; what they say is joined with the processes."""
 
+import logging
 from pathlib import Path
 
 from energy_agent.config_holders import Kubernetes
 from energy_agent.core.claims import ClaimSource
 from energy_agent.core.ports import Clock
 from energy_agent.holders.joined import JoinedHolders
+from energy_agent.holders.kube_api import Api
+from energy_agent.holders.pod_facts import PodInformer
 from energy_agent.holders.pod_resources import DEFAULT_SOCKET, PodResources
+
+log = logging.getLogger("wattlens.holders")
 
 START_WAIT_S = 2.0
 """How long the start waits for the kubelet, so that what was held before the agent restarted is proven at both ends."""
@@ -23,11 +28,24 @@ def open_holders(config: Kubernetes, clock: Clock, procfs: Path, node: str, simu
         simulated: folder of a simulated node, whose kubelet is asked instead of this machine's.
     """
     sources: list[ClaimSource] = []
+    informer = _informer(config, clock, node, simulated)
     if config.pod_resources != "off":
         default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
         socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
         wanted = config.pod_resources != "auto"
-        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted)
+        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer)
         source.start(START_WAIT_S)
         sources.append(source)
-    return JoinedHolders(sources, clock.boot_ns())
+    return JoinedHolders(sources, clock.boot_ns(), informer)
+
+
+def _informer(config: Kubernetes, clock: Clock, node: str, simulated: Path | None) -> PodInformer | None:
+    if config.informer == "off" or config.pod_resources == "off":
+        return None
+    api = Api.in_cluster() if simulated is None else Api.simulated(simulated)
+    if api is None:
+        log.warning("no pod informer: this is no pod with a service account's token (overlay informer)")
+        return None
+    informer = PodInformer(api, node, clock, config.labels, config.owner_kinds)
+    informer.start(START_WAIT_S)
+    return informer

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
+from energy_agent.sim.kube_api_server import ApiServer
 from energy_agent.sim.kubelet import Kubelet
 from energy_agent.sim.kubelet_pods import PodNow
 from energy_agent.sim.scenario import Scenario
@@ -14,6 +15,7 @@ class Kubernetes:
     """Both, told the same pods."""
 
     kubelet: Kubelet
+    api: ApiServer | None
 
     @classmethod
     def of(cls, directory: Path, scenario: Scenario) -> "Kubernetes | None":
@@ -25,14 +27,19 @@ class Kubernetes:
         if scenario.kubelet is None:
             return None
         try:
-            return cls(Kubelet(directory, scenario.kubelet.other_pods, scenario.seed))
+            kubelet = Kubelet(directory, scenario.kubelet.other_pods, scenario.seed)
         except ImportError:
             raise UsageError("the scenario has a kubelet, which needs grpcio: pip install 'wattlens[kubernetes]'") from None
+        return cls(kubelet, ApiServer(directory) if scenario.kubelet.api_server else None)
 
     def show(self, pods: list[PodNow]) -> None:
         """From now on these are the node's pods."""
+        if self.api is not None:  # it knows of a pod before the kubelet does
+            self.api.show(pods)
         self.kubelet.show(pods)
 
     def stop(self) -> None:
         """Answer no more."""
         self.kubelet.stop()
+        if self.api is not None:
+            self.api.stop()

@@ -106,3 +106,52 @@ def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path,
         assert "\x1b" not in agent.page()
         (node.directory / "kubelet-fault").unlink()
         eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=25)
+
+
+INFORMED = """
+boards: [{count: 3, sku: H100-SXM5-80GB}]
+seed: 9
+workloads:
+  - {name: worker, kind: burst, gpus: [0], cgroup: kubepods, on_s: 3.0, off_s: 0.2}
+kubelet:
+  api_server: true
+  pods:
+    - name: llm-w-0-0-x7x9d
+      namespace: ml
+      workload: worker
+      labels: {jobset.sigs.k8s.io/jobset-name: llm, team: nlp}
+      owner: {kind: Job, name: llm-w-0}
+    - {name: old, namespace: ml, gpus: [1], end_s: 1, lingers_s: 10000, labels: {jobset.sigs.k8s.io/jobset-name: llm}}
+    - {name: odd, namespace: ml, gpus: [2], given: dra}
+"""
+CONFIG = """
+holders:
+  period_s: 2
+  kubernetes: {informer: auto, labels: {team: team}}
+"""
+
+
+def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_is_listed(tmp_path):
+    (tmp_path / "agent.yaml").write_text(CONFIG)
+    with (
+        started(INFORMED, tmp_path / "node") as node,
+        AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml") as agent,
+    ):
+        uid = node.workload("worker")["cgroup"].partition("-pod")[2][:8]
+        name = f"ml/llm-w-0-0-x7x9d.{uid}"
+        eventually(lambda: by_workload(agent).get(name, 0) > 500, seconds=25)
+        assert {k: info(agent)[name][k] for k in ("owner", "group", "team", "namespace")} == {
+            "owner": "JobSet/llm", "group": "JobSet/llm", "team": "nlp", "namespace": "ml",
+        }  # fmt: skip
+        assert set(by_workload(agent)) == {name}, "the pod that has ended is listed still, and holds nothing"
+        owners = {
+            (dict(labels)["namespace"], dict(labels)["owner"]): value
+            for labels, value in agent.series("wattlens_owner_energy_joules_total").items()
+        }
+        assert list(owners) == [("ml", "JobSet/llm")]
+        assert owners["ml", "JobSet/llm"] >= by_workload(agent)[name] * 0.9
+        # A device that was given away and is not known: named, and a GPU that looks free may be it.
+        down = {dict(labels).get("device"): dict(labels)["reason"] for labels in agent.series("wattlens_source_down_info")}
+        assert down == {"gpu.nvidia.com/node/gpu-0": "unknown device, given to ml/odd"}
+        unheld = agent.series("wattlens_gpu_idle_energy_joules_total")
+        assert sum(unheld.values()) == 0

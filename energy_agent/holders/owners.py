@@ -1,0 +1,75 @@
+"""Who made a pod: the job, service or cluster whose energy people ask for. Pure; from the pod's own metadata.
+
+Well-known labels come first, as they name the whole (a JobSet) where an owner reference names a part (one Job of it); then the
+controlling owner reference, with a ReplicaSet taken for its Deployment where the pod-template-hash proves that it is one's.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_BY_LABEL = (
+    ("jobset.sigs.k8s.io/jobset-name", "JobSet"),
+    ("leaderworkerset.sigs.k8s.io/name", "LeaderWorkerSet"),
+    ("ray.io/cluster", "RayCluster"),
+    ("training.kubeflow.org/job-name", ""),  # of several kinds: its owner reference says which
+    ("kueue.x-k8s.io/pod-group-name", "PodGroup"),
+    ("batch.kubernetes.io/job-name", "Job"),
+    ("job-name", "Job"),
+)
+_LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
+_WORKS_AS_ONE = {"JobSet", "RayCluster", "PodGroup", "Job"}
+_TRAINING = "kubeflow.org/"
+
+
+def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """`owner` as Kind/name, and `group` where the owner's pods work as one; what is not known is left out."""
+    labels = text_map(metadata.get("labels"))
+    reference = controller(metadata)
+    for key, known in _BY_LABEL:
+        name = labels.get(key, "")
+        if not _NAME.fullmatch(name):
+            continue
+        kind = known
+        if not kind:
+            of_training = reference is not None and str(reference.get("apiVersion", "")).startswith(_TRAINING)
+            kind = str(reference["kind"]) if reference is not None and of_training else "TrainingJob"
+        owner = f"{kind}/{name}"
+        if kind == "LeaderWorkerSet":
+            index = labels.get(_LWS_GROUP, "")
+            return {"owner": owner} | ({"group": f"{owner}/{index}"} if index.isdecimal() and len(index) < 7 else {})
+        return {"owner": owner} | ({"group": owner} if kind in _WORKS_AS_ONE or not known else {})
+    if reference is None:
+        return {}
+    kind, name, hashed = str(reference["kind"]), str(reference["name"]), labels.get("pod-template-hash", "")
+    if kind == "ReplicaSet" and hashed and name.endswith(f"-{hashed}"):
+        kind, name = "Deployment", name.removesuffix(f"-{hashed}")
+    return {"owner": f"{kind}/{name}"} if _NAME.fullmatch(name) else {}
+
+
+def controller(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference that controls, else the first; None where there is none that is one."""
+    references = metadata.get("ownerReferences")
+    if not isinstance(references, Sequence) or isinstance(references, str):
+        return None
+    good = [
+        r
+        for r in references[:16]
+        if isinstance(r, Mapping) and _KIND.fullmatch(str(r.get("kind", ""))) and _NAME.fullmatch(str(r.get("name", "")))
+    ]
+    return next((r for r in good if r.get("controller") is True), good[0] if good else None)
+
+
+def text_map(value: object) -> dict[str, str]:
+    """Labels or annotations: what of them is text."""
+    return {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, str)} if isinstance(value, Mapping) else {}
+
+
+def plural(kind: str) -> str:
+    """The resource of a kind, as Kubernetes guesses it: lower case, with s, es or ies."""
+    name = kind.lower()
+    if name.endswith("s"):
+        return name + "es"
+    return name[:-1] + "ies" if name.endswith("y") else name + "s"
