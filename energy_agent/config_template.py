@@ -73,8 +73,13 @@ def _key(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
 def _example(model: type[BaseModel], prefix: str, listed: bool) -> Iterator[str]:
     lead = "- " if listed else ""
     for name, field in model.model_fields.items():
+        what, inner = field.description or "", model_of(field.annotation)
+        if inner is not None:
+            off = "#" if field.default is None else ""  # an example of it would not fit to those of the keys around it
+            yield f"{prefix}{lead}{off}{name}:  # {what}"
+            yield from _example(inner, f"{prefix}{'  ' if listed else ''}{off}  ", listed=False)
+            continue
         default = "..." if field.is_required() else _yaml(field.get_default(call_default_factory=True))
-        what = field.description or ""
         yield f"{prefix}{lead}{name}: {default}" + (f"  # {what} ({'required' if field.is_required() else values(field)})")
         lead = "  " if listed else ""
 
