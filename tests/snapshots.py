@@ -22,6 +22,7 @@ from energy_agent.core.snapshot import (
     TokenCount,
     WorkloadEnergy,
 )
+from energy_agent.core.token_types import Latencies, TokenTotals
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 
 STEP_S = 0.1
@@ -54,6 +55,7 @@ HEALTH = {
     "gpm": [("activity", 0.625, "tensor"), ("traffic", 1.5 * 2**20, "pcie", "transmit", "gpm")],
 }  # fmt: skip
 CHAT_TOKENS = {"generation": 96, "prompt": 48, "cached": 24}  # a step: 0.5 J a generated token, active
+TTFT_EDGES, ITL_EDGES = (0.1, 1.0), (0.01, 0.05)  # s
 GAIN_RATIO = 0.05
 EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
 
@@ -61,6 +63,23 @@ EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
 def uuid(gpu: int) -> str:
     """UUID of a GPU of the player."""
     return f"GPU-{gpu:08d}-0000-4000-8000-000000000000"
+
+
+def _served(step: int, t_ns: int) -> TokenTotals:
+    """What the server of `chat` did: 2 requests and 12 engine steps a step."""
+    return TokenTotals(
+        t_ns,
+        "chat",
+        "llama-70b",
+        "chat",
+        "fp8",
+        "chat http://127.0.0.1:8000/metrics",
+        {"requests": 2 * step, "steps": 12 * step},
+        running=9,
+        waiting=3,
+        ttft=Latencies(TTFT_EDGES, (step, step, 0), 0.6 * step),
+        itl=Latencies(ITL_EDGES, (0, 93 * step, step), 2.5 * step),
+    )
 
 
 @dataclass
@@ -96,6 +115,7 @@ class Player:
             owner_uj={("serving", "Deployment/chat"): step * STEP_UJ},
             namespace_uj={"research": step * STEP_UJ * chat, "serving": step * STEP_UJ},
             tokens=tuple(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
+            served=(_served(step, t_ns),),
             steps=(StepCount("train", "training", 2 * step), StepCount("train", "evaluation", step)),
             facts=(
                 WorkloadFacts("train", 0, "pod", {"namespace": "research", "pod": "train-0", "team": "science"}),
