@@ -1,0 +1,41 @@
+"""A process in a container reports as that container, unprivileged, through the mounted folder of the socket."""
+
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.engine import engine
+from tests.energy_agent.test_client_peers import CLIENT, REPORT, serving
+from tests.snapshots import Player
+from tests.support import need_program
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+HOST_FOLDERS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
+
+
+def test_an_unprivileged_container_reports_as_itself_and_its_root_sees_no_more(tmp_path):
+    need_program("dockerd")
+    with tarfile.open(tmp_path / "empty.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("nothing"), io.BytesIO())
+    sockets = tmp_path / "sockets"
+    sockets.mkdir()
+    (tmp_path / "docker").mkdir()
+    python = Path(sys.executable).resolve()
+    mounts = [f"--volume={p}:{p}:ro" for p in (*HOST_FOLDERS, str(python.parents[1])) if Path(p).exists()]
+    with engine(tmp_path / "docker", {}) as docker, serving(sockets / "agent.sock", snapshot=Player().at(5)) as intake:
+        docker.run("import", tmp_path / "empty.tar", "wattlens-peer")
+        seen = []
+        for user in ("65534", "0"):
+            command = ["run", "--rm", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}"]
+            command += [*mounts, f"--volume={sockets}:/run/wattlens/client", "wattlens-peer", str(python), "-I", "-c", CLIENT]
+            command += ["/run/wattlens/client/agent.sock", "POST /v1/training", json.dumps(REPORT), "", ""]
+            status, _, text = docker.run(*command).partition(" ")
+            me = json.loads(text)
+            assert (status, me["kind"], me["everything"]) == ("202", "container", False)
+            assert [each.report.tokens for each in intake.ranks(me["workload"])] == [30]
+            seen.append(me["workload"])
+        assert len(set(seen)) == 2
