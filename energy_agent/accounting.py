@@ -138,6 +138,7 @@ class Accountant:
         self,
         readings: Iterable[tuple[str, tuple[NodeReading, ...]]],
         infos: Mapping[str, DeviceInfo],
+        now_ns: int,
         now_boot_ns: int,
         gpus: Set[str],
     ) -> dict[str, str]:
@@ -148,7 +149,7 @@ class Accountant:
             self._pending.devices += self._node.feed(source, rows, infos)
         entries, gaps = self._node.settle(now_boot_ns, gpus)
         self._pending.entries += entries
-        self._pending.gaps += gaps
+        self._pending.gaps += gaps + self._node.unseen(now_ns, now_boot_ns)
         return self._node.faults
 
     def _restore_node(self) -> None:

@@ -174,7 +174,8 @@ class Agent:
             # Until NVML answered there may be GPUs of which nothing is known.
             gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()
             read = self.meters.drain()
-            self._disbelieved = self.accountant.add_node(read, self.sampler.infos, self.clock.boot_ns(), gpus)
+            now = (self.clock.utc_ns(), self.clock.boot_ns())
+            self._disbelieved = self.accountant.add_node(read, self.sampler.infos, *now, gpus)
         try:
             self.journal.commit(self.accountant.batch())
         except JournalError as error:

@@ -7,7 +7,7 @@ its GPUs, as `host`; without one, processor packages and memory as devices of th
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from energy_agent.core.boundary import host, is_host, part
@@ -19,23 +19,28 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows import DeviceFacts
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
-from energy_agent.metering.node_meter import NodeState, Stretch, advance
+from energy_agent.metering.node_meter import NodeState, Stretch, advance, gap_of
 
 NODE_STATE: Final = "node/"
 """The key of this account among the journal's states."""
 PATIENCE_NS: Final = 30 * NS_PER_S
+NEVER: Final = "the node's meter has not answered yet"
+"""Of a gap before the first answer of the meter of record; why it does not answer is with its source, in words of its own."""
 _MODULES: Final = ("GH200", "GB200", "GB300")
 _PPM: Final = 1_000_000
 
 
 @record(frozen=True, slots=True)
 class NodePlan:
-    """What is booked. `sources` has, for each meter, the longest time between two readings and its gain uncertainty."""
+    """What is booked. `sources` has, for each meter, the longest time between two readings and its gain uncertainty;
+    `record_max_mw` is the most that the node can draw, None where nobody said.
+    """
 
     record: str | None  # the meter of record of the whole node
     module: str  # auto | yes | no: whether a GPU's counter contains its processor
     sources: Mapping[str, tuple[int, float]]
     gpu_gain: float
+    record_max_mw: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +75,9 @@ class NodeAccount:
     _waiting: dict[str, deque[_Waiting]] = field(default_factory=dict)
     _described: dict[str, float] = field(default_factory=dict)  # device of the host -> its gain uncertainty
     _shown: tuple[MeterView, ...] = ()
+    _unseen: tuple[int, int, bool] | None = (
+        None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is booked
+    )
 
     def gpu(self, uuid: str, boot_ns: int, entries: Iterable[Entry], gap: Gap | None) -> None:
         """A GPU was booked up to `boot_ns`."""
@@ -85,6 +93,7 @@ class NodeAccount:
         facts = []
         for reading in readings:
             meter = self._meters.setdefault((source, reading.domain), _Meter(reading.domain, reading.scope))
+            first = self._first_answer(source, reading)
             step = advance(meter.state, reading, self.identity.boot_id, gap_ns)
             meter.state, meter.power_mw = step.state, _power_mw(reading, step.stretch)
             device = self._device(source, reading, infos)
@@ -97,8 +106,25 @@ class NodeAccount:
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
-            self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.stretch, step.gap))
+            self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.stretch, first or step.gap))
         return facts
+
+    def unseen(self, now_ns: int, now_boot_ns: int) -> list[Gap]:
+        """The time in which the meter of record has never answered, as it passes: nothing will ever tell what was drawn in it.
+
+        One that answers within the longest time between two readings leaves none: the account begins with its first reading.
+        """
+        record = self.plan.record
+        if record is None or self._answered(record):
+            return []
+        if self._unseen is None or now_boot_ns < self._unseen[1]:
+            self._unseen = (now_ns, now_boot_ns, False)
+        duration_ns = now_boot_ns - self._unseen[1]
+        if duration_ns <= self.plan.sources[record][0]:
+            return []
+        self._unseen = (now_ns, now_boot_ns, True)
+        gap = gap_of(now_ns - duration_ns, now_ns, duration_ns, self.plan.record_max_mw, NEVER)
+        return [replace(gap, device=self._host)]
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
         """What can be booked: every GPU in `required` is known, or was waited for long enough."""
@@ -159,7 +185,8 @@ class NodeAccount:
             for device, book in self._books.items()
             if book.subtract
         }
-        return json.dumps({"meters": meters, "books": books}, separators=(",", ":"))
+        body = {"meters": meters, "books": books, "unseen": [self.identity.boot_id, *(self._unseen or ())]}
+        return json.dumps(body, separators=(",", ":"))
 
     def restore(self, text: str, booked_ns: Mapping[str, int]) -> None:
         """Go on from `dump`; `booked_ns` has, for each GPU read in this boot, the boot-clock instant up to which it is booked.
@@ -167,7 +194,7 @@ class NodeAccount:
         Raises:
             ValueError: the text is not one of ours.
         """
-        self._meters, self._books, self._waiting = {}, {}, {}
+        self._meters, self._books, self._waiting, self._unseen = {}, {}, {}, None
         self._curves = {uuid: GpuCurve(boot_ns) for uuid, boot_ns in booked_ns.items()}
         if not text:
             return
@@ -185,10 +212,27 @@ class NodeAccount:
                 book.started = True
                 book.at_uj = {u: -int(uj) for u, uj in kept["since"].items() if u in self._curves}
                 self._books[device] = book
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            boot_id, *unseen = body.get("unseen", [""])
+            if unseen and boot_id == self.identity.boot_id:
+                self._unseen = (int(unseen[0]), int(unseen[1]), bool(unseen[2]))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             self._meters, self._books = {}, {}
             raise ValueError(f"not a state of the node: {error!r}") from error
         self.committed()
+
+    def _answered(self, source: str) -> bool:
+        return any(name == source and meter.state is not None for (name, _), meter in self._meters.items())
+
+    def _first_answer(self, source: str, reading: NodeReading) -> Gap | None:
+        """The rest of the time before the first answer of the meter of record."""
+        unseen = self._unseen
+        if source != self.plan.record or unseen is None or self._answered(source):
+            return None
+        self._unseen = None
+        duration_ns = reading.boot_ns - unseen[1]
+        if duration_ns <= (0 if unseen[2] else self.plan.sources[source][0]):
+            return None
+        return gap_of(reading.t_ns - duration_ns, reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER)
 
     def _device(self, source: str, reading: NodeReading, infos: Mapping[str, DeviceInfo]) -> str | None:
         """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""

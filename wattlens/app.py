@@ -199,7 +199,8 @@ def _node_plan(config: Config, meters: NodePoller) -> NodePlan:
         for name, period_s in meters.periods_s.items()
     }
     gpu_gain = max([nvml.gain_uncertainty_ratio, *nvml.calibration.values()])
-    return NodePlan(node.record, node.module, sources, gpu_gain)
+    most_w = getattr(node, node.record).max_power_w if node.record is not None else None
+    return NodePlan(node.record, node.module, sources, gpu_gain, None if most_w is None else round(most_w * 1000))
 
 
 def simulated_environ(directory: Path | None) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The account of the node: what is booked, what is only shown, and that nothing is lost or twice there over a restart."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,16 +9,16 @@ from hypothesis import strategies as st
 from energy_agent.core.boundary import Boundary, boundary, is_gpu, part
 from energy_agent.core.node_types import NodeReading, Scope
 from energy_agent.core.types import DeviceInfo, Entry, Identity, Method, State
-from energy_agent.node_account import PATIENCE_NS, NodeAccount, NodePlan
+from energy_agent.node_account import NEVER, PATIENCE_NS, NodeAccount, NodePlan
 
 S = 10**9
 IDENTITY = Identity("c", "n", "boot", "v", True)
 HOST = "host:c:n"
 
 
-def plan(record="redfish", module="auto", gain=0.05):
+def plan(record="redfish", module="auto", gain=0.05, most=None):
     names = ("redfish", "ipmi", "psu", "rapl")
-    return NodePlan(record, module, dict.fromkeys(names, (25 * S, gain)), 0.05)
+    return NodePlan(record, module, dict.fromkeys(names, (25 * S, gain)), 0.05, most)
 
 
 def info(name="NVIDIA H100 80GB HBM3", uuid="g"):
@@ -156,7 +158,59 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
     assert host_uj + gpu_uj - after - book.carried_uj == settled.total_uj == settled.energy_uj
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=20), st.integers(1, 60),
+    st.sampled_from([None, 5_000_000]), st.booleans(),
+)  # fmt: skip
+def test_the_time_before_a_first_answer_is_a_gap_to_the_nanosecond(turns, last, most, answers):
+    """Turns of (seconds to the next look, restart after it). UTC is an hour ahead of the boot clock."""
+    hour, t, gaps = 3600 * S, 0, []
+    account = NodeAccount(IDENTITY, plan(most=most))
+    gaps += account.unseen(hour, 0)
+    for seconds, restart in turns:
+        t += seconds
+        gaps += account.unseen(hour + t * S, t * S)
+        if restart:
+            committed, account = account.dump(), NodeAccount(IDENTITY, plan(most=most))
+            account.restore(committed, {})
+    if answers:
+        t += last
+        account.feed("redfish", [NodeReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)], info())
+        gaps += account.settle(t * S, set())[1]
+        assert account.unseen(hour + 10 * t * S, 10 * t * S) == []  # from now on it is known to answer
+    seen = sum(gap.end_ns - gap.start_ns for gap in gaps)
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(gaps))
+    assert all(gap.device == HOST and (gap.bound_uj > 0) == (most is not None) for gap in gaps)
+    assert sum(gap.bound_uj for gap in gaps) == (most or 0) * seen // 10**6
+    assert all(NEVER in gap.reason for gap in gaps)
+    assert t * S - seen <= (0 if answers and gaps else 25 * S)
+    assert seen in (0, t * S) or not answers
+
+
+def test_a_meter_that_answers_at_once_leaves_no_gap_and_neither_does_one_that_is_not_of_record():
+    account = NodeAccount(IDENTITY, plan())
+    account.unseen(0, 0)
+    account.feed("redfish", [node(3, uj=0)], info())
+    assert account.settle(3 * S, set()) == ([], [])
+    assert account.unseen(100 * S, 100 * S) == []
+    assert NodeAccount(IDENTITY, plan(record=None)).unseen(100 * S, 100 * S) == []
+
+
+def test_a_boot_begins_the_wait_anew():
+    account = NodeAccount(IDENTITY, plan())
+    account.unseen(0, 0)
+    other = NodeAccount(Identity("c", "n", "another boot", "v", True), plan())
+    other.restore(account.dump(), {})
+    assert other.unseen(1000 * S, 1 * S) == []
+
+
 def test_a_state_that_is_not_ours_is_refused():
-    for text in ("{", "[]", '{"meters": {"a|b": ["node", 1]}, "books": {}}', '{"meters": {}}'):
+    for text in (
+        "{",
+        "[]",
+        '{"meters": {}, "books": {}, "unseen": ["boot", 1]}',
+        '{"meters": {"a|b": ["node", 1]}, "books": {}}',
+        '{"meters": {}}',
+    ):
         with pytest.raises(ValueError, match="not a state"):
             NodeAccount(IDENTITY, plan()).restore(text, {})

@@ -43,7 +43,7 @@ def run(node, tmp_path, sources, done):
             env=dict(os.environ),
         )
     try:
-        url = eventually(lambda: next((w.rstrip(",") for w in log.read_text().split() if w.startswith("http://")), None), 20)
+        url = eventually(lambda: next((w.rstrip(",") for w in log.read_text().split() if w.endswith("/metrics,")), None), 20)
 
         def page():
             try:
@@ -109,3 +109,23 @@ def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
     assert found.conserved
     names = {h.rpartition("/")[2] for h, _ in found.hosts}
     assert names == {"package-0", "package-1", "dram-0", "dram-1"}  # neither core nor psys
+
+
+def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp_path):
+    (tmp_path / "password").write_text("wrong\n")
+    sources = {
+        "redfish": {
+            "url": node.state()["host"]["redfish_url"], "user_file": str(node.directory / "redfish-user"),
+            "password_file": str(tmp_path / "password"), "period_s": 1, "max_power_w": 5000,
+        },
+    }  # fmt: skip
+    series = 'wattlens_host_energy_gap_bound_joules_total{domain="host"}'
+    text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 0)
+    assert 'wattlens_source_up{source="node:redfish"} 0' in text
+    assert "refuses the user's name or password" in text
+    assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
+    assert found.boundary == "node"
+    ((_, host),) = found.hosts
+    assert (host.energy_uj, host.low_uj) == (0, 0)
+    assert host.gap_bound_uj == host.high_uj > 5000 * UJ_PER_J  # more than a second at its most
+    assert found.conserved
