@@ -71,7 +71,8 @@ class NoFacts:
 class SocketLister:
     """One connection to the kubelet, made anew after each failure."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
         self._target = "unix:" + quote(str(socket.absolute()))
         self._channel: Any = None
 
@@ -89,7 +90,7 @@ class SocketLister:
             options = (("grpc.max_receive_message_length", MAX_ANSWER_B), ("grpc.enable_http_proxy", 0))
             self._channel = grpc.insecure_channel(self._target, options=options)
         try:
-            answer: bytes = self._channel.unary_unary(_METHOD)(b"", timeout=DEADLINE_S)
+            answer: bytes = self._channel.unary_unary(_METHOD)(b"", timeout=self._deadline_s)
         except grpc.RpcError as error:
             self.close()
             details = " ".join(str(error.details()).split())

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from energy_agent import config
+from energy_agent.holders import rbac
 from tests.support import need_module, need_program
 from wattlens.cli import build_parser
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
-OVERLAYS = ("base", "overlays/nonroot", "overlays/simulated", "overlays/tls", "preflight")
+OVERLAYS = ("base", "overlays/informer", "overlays/nonroot", "overlays/simulated", "overlays/tls", "preflight")
 RESTRICTED_VOLUMES = {
     "configMap",
     "csi",
@@ -26,6 +27,7 @@ RESTRICTED_VOLUMES = {
 HOST_PATHS = {"hostPath /var/lib/wattlens", "hostPath /var/lib/kubelet/pod-resources (read-only)"}
 EXCEPTIONS = {
     "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
+    "overlays/informer": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
     "overlays/simulated": set(),
     "overlays/tls": {"hostPID", "agent: runs as root"} | HOST_PATHS,
@@ -104,6 +106,28 @@ def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials() -> None:
     assert {agent[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {"probes"}
     assert {"name": "probes", "containerPort": 9480} in agent["ports"]
     assert agent["volumeMounts"][0]["mountPath"] == str(web.config_file.parent if web.config_file else "")
+
+
+def test_the_informers_role_is_the_one_that_its_configuration_needs() -> None:
+    overlay = KUBERNETES / "overlays/informer"
+    kubernetes = config.load(overlay / "agent.yaml").holders.kubernetes
+    assert kubernetes.informer == "auto"
+    assert (overlay / "rbac.yaml").read_text() == rbac.text(kubernetes)
+    more = kubernetes.model_copy(update={"owner_kinds": ("Job.batch/v1", "ModelTrainingJob.ai.example/v1")})
+    role, binding = rbac.documents(more)
+    allowed = {
+        (group, name): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for name in rule["resources"]
+    }
+    assert allowed == {
+        ("", "pods"): ["list", "watch"],
+        ("resource.k8s.io", "resourceslices"): ["list"],
+        ("batch", "jobs"): ["get"],
+        ("ai.example", "modeltrainingjobs"): ["get"],
+    }
+    account = yaml.safe_load((KUBERNETES / "base/serviceaccount.yaml").read_text())["metadata"]["name"]
+    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == (role["metadata"]["name"], account)
+    patch = yaml.safe_load(yaml.safe_load((overlay / "kustomization.yaml").read_text())["patches"][0]["patch"])
+    assert patch["spec"]["template"]["spec"] == {"automountServiceAccountToken": True}
 
 
 @pytest.mark.peer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sim import scenario, scenario_model
+from energy_agent.sim import kubelet_model, scenario, scenario_model
 from energy_agent.sim.workloads.models import MODELS
 
 DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
@@ -15,7 +15,10 @@ DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
 PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
 
 
-@pytest.mark.parametrize("part", [scenario.Scenario, *(getattr(scenario_model, name) for name in PARTS)])
+KUBELET = (kubelet_model.Kubelet, kubelet_model.Pod, kubelet_model.Owner)
+
+
+@pytest.mark.parametrize("part", [scenario.Scenario, *KUBELET, *(getattr(scenario_model, name) for name in PARTS)])
 def test_every_key_is_there(part):
     assert {key for key in part.model_fields if f"`{key}`" not in DOC} == set()
 

@@ -14,6 +14,9 @@ from energy_agent.config import Config, Ledger
 from energy_agent.core import plugin
 from energy_agent.server import Server
 from energy_agent.sim.build import library_path
+from energy_agent.sim.kubelet import Kubelet
+from energy_agent.sim.kubelet_model import Pod
+from energy_agent.sim.kubelet_pods import PodNow
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port
 from wattlens.doctor import checks
@@ -191,7 +194,20 @@ def test_the_kubelets_socket(tmp_path):
         server.bind(str(path))
         assert look("pod_resources", facts)[0].status is Status.WARN  # nobody listens
         server.listen()
-        assert look("pod_resources", facts)[0].status is Status.OK
+        assert look("pod_resources", facts)[0].status is Status.WARN  # it says nothing
+    pytest.importorskip("grpc")
+    kubelet = Kubelet(path.parent, other_pods=3)
+    try:
+        gpus = ("GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455",)
+        kubelet.show([PodNow(Pod(name="a"), "uid", "Running", gpus, True)])
+        (found,) = look("pod_resources", facts)
+        assert (found.status, found.means) == (Status.OK, f"{path} answers: 1 pods hold 1 devices")
+        kubelet.show([PodNow(Pod(name="a", given="dra"), "uid", "Running", gpus, True)])
+        (found,) = look("pod_resources", facts)
+        assert found.status is Status.WARN
+        assert "gpu.nvidia.com/node/gpu-0" in found.means
+    finally:
+        kubelet.stop()
 
 
 def test_cgroups_and_slurm(tmp_path):

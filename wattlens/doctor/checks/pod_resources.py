@@ -5,7 +5,10 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
+from energy_agent.holders.pod_grants import AnswerError, Naming, grants
+from energy_agent.holders.pod_resources import SocketLister
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 
@@ -42,7 +45,26 @@ def _look(facts: Facts) -> Iterator[Finding]:
             fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "is the kubelet running?"
             yield Finding(Status.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
             return
-    yield Finding(Status.OK, "kubelet", f"{path} answers")
+    yield _asked(path, without)
+
+
+def _asked(path: Path, without: str) -> Finding:
+    """What the kubelet answers, as the agent will ask it."""
+    lister = SocketLister(path, deadline_s=3.0)
+    try:
+        found = list(grants(lister(), Naming()))
+    except (OSError, AnswerError) as error:
+        fix = "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "is it the kubelet that listens there?"
+        return Finding(Status.WARN, "kubelet", f"{path}: {error}: {without}", fix)
+    finally:
+        lister.close()
+    devices = sum(len(grant.devices) + len(grant.unknown) for grant in found)
+    unknown = [device for grant in found for device in grant.unknown]
+    text = f"{path} answers: {len(found)} pods hold {devices} devices"
+    if unknown:
+        fix = "DRA: let the agent read ResourceSlices (overlay informer)"
+        return Finding(Status.WARN, "kubelet", f"{text}, {len(unknown)} of them not known here: {unknown[0][:80]!r}", fix)
+    return Finding(Status.OK, "kubelet", text)
 
 
 SPEC = Check("the kubelet's PodResources socket", "holders", _look)

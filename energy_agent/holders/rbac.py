@@ -1,0 +1,58 @@
+"""The role that the pod informer needs, from the configuration it is for: `python -m energy_agent.holders.rbac AGENT.yaml`.
+
+Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; and
+the kinds that `holders.kubernetes.owner_kinds` lists. Never nodes/proxy, which is a shell in every pod.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from energy_agent import config as configuration
+from energy_agent.config_holders import Kubernetes
+from energy_agent.holders.owners import plural
+
+_NAME = "wattlens-agent"
+_HEAD = """\
+# What the pod informer may read; written from agent.yaml beside it, again whenever owner_kinds changes:
+#   python -m energy_agent.holders.rbac agent.yaml > rbac.yaml
+"""
+
+
+def documents(config: Kubernetes, namespace: str = "wattlens") -> list[dict[str, Any]]:
+    """The role and its binding to the agent's service account."""
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
+    ]
+    for text in config.owner_kinds:
+        kind, _, rest = text.partition(".")
+        rules.append({"apiGroups": [rest.rpartition("/")[0]], "resources": [plural(kind)], "verbs": ["get"]})
+    group, named = "rbac.authorization.k8s.io", {"metadata": {"name": _NAME}}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", **named, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            **named,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": _NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": _NAME, "namespace": namespace}],
+        },
+    ]
+
+
+def text(config: Kubernetes) -> str:
+    """Both as YAML."""
+    return _HEAD + str(yaml.safe_dump_all(documents(config), sort_keys=False, default_flow_style=False))
+
+
+def main() -> int:
+    """Write them for the configuration that is named."""
+    sys.stdout.write(text(configuration.load(Path(sys.argv[1])).holders.kubernetes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
