@@ -1,0 +1,49 @@
+"""What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
+
+from dataclasses import replace
+
+from energy_agent.core.token_types import Latencies, TokenTotals
+from energy_agent.core.types import WorkloadFacts
+from energy_agent.served import Served
+
+ONE = TokenTotals(
+    10, "chat", "m", "g", "fp8", "chat a", {"requests": 3, "steps": 5}, 1, 0, itl=Latencies((0.1, 1.0), (4, 1, 0), 1.0)
+)
+TWO = replace(
+    ONE, t_ns=20, source="chat b", counts={"requests": 4}, running=None, waiting=2, itl=Latencies((0.5, 1.0), (1, 1, 1), 9.0)
+)
+
+
+def test_nothing_is_shown_before_it_is_committed() -> None:
+    served = Served()
+    served.add([ONE])
+    assert served.totals({"chat"}) == ()
+    served.committed()
+    served.add([replace(ONE, counts={"requests": 9, "steps": 9})])
+    assert served.totals({"chat"}) == (ONE,)
+
+
+def test_pages_of_a_workload_are_one() -> None:
+    served = Served()
+    served.add([ONE, TWO, replace(ONE, model="other"), replace(ONE, workload="else", source="else a")])
+    served.committed()
+    found = {(t.workload, t.model): t for t in served.totals({"chat", "else"})}
+    assert set(found) == {("chat", "m"), ("chat", "other"), ("else", "m")}
+    both = found["chat", "m"]
+    assert both.counts == {"requests": 7, "steps": 5}
+    assert (both.running, both.waiting, both.t_ns) == (1, 2, 20)
+    assert both.itl == Latencies((1.0,), (7, 1), 10.0)
+    assert [t.workload for t in served.totals({"else"})] == ["else"]
+    assert {t.workload for t in served.totals({"chat", "else"})} == {"else"}  # forgotten
+
+
+def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
+    served = Served()
+    fact = WorkloadFacts("chat", 1, "pod", {"namespace": "ns", "precision": "int4"})
+    assert served.labelled([fact]) == [fact]
+    assert served.add([ONE]) == ["chat"]
+    assert served.add([ONE]) == []
+    assert served.labelled([fact])[0].labels == {"namespace": "ns", "precision": "int4", "model": "m", "group": "g"}
+    # A workload with two models has no one of them.
+    assert served.add([replace(ONE, model="n", source="chat c")]) == ["chat"]
+    assert "model" not in served.labelled([fact])[0].labels
