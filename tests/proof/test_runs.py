@@ -5,7 +5,7 @@ No bar of the smokes is a timing: they show that the run still runs and that wha
 
 import pytest
 
-from benchmarks import cost, exactness, faults, health_cost, hostile, ledger_scale, windows
+from benchmarks import attribution, cost, exactness, faults, health_cost, hostile, ledger_scale, windows
 from tests.support import need_module
 
 
@@ -77,3 +77,16 @@ def test_what_health_costs_is_measured_on_two_agents():
     assert found["cpu_ratio_with_health"] > 0
     assert found["cpu_ratio_without"] > 0
     assert min(found["page_b_with_health"], found["page_b_without"]) > 0  # health itself comes after ten seconds
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_shared_gpus_are_attributed_close_to_the_plants_truth():
+    """Bars are those of the long run: a short one has as many windows to settle as its loads have changes."""
+    rows = attribution.run(seconds=60, nodes=2, seed=5)
+    assert {row.mode for row in rows} == set(attribution.MODES)
+    assert all(row.conserved for row in rows)
+    assert all(row.processes > 0 for row in rows)
+    busy = [row for row in rows if row.kernels == "busy" and row.mode != "mps"]
+    assert [row.ok for row in busy] == [True] * 3
+    assert all(row.active_median < 0.10 for row in rows if row.kernels == "alike" and row.mode in ("time-sliced", "mps"))
