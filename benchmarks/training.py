@@ -5,8 +5,8 @@ Run from the repository's root: python -m benchmarks.training [--steps 500] [--h
 A small PyTorch model is trained on the CPU; each forward pass is also a piece of work of 20 ms on a simulated GPU. Truth is the
 optimizer's own count of steps, and the plant's energy between two of the agent's snapshots. What is demanded: steps and tokens
 are equal, though the agent was killed; joules differ by no more than two ticks of the counter at each end; a call of the hook
-takes 50 us at the 99th percentile, after the 20 ms in which the caches went cold. `empty loop` calls `wattlens.step` with nothing
-else to do, without an agent.
+takes 50 us at the 99th percentile, after the 20 ms in which the caches went cold. `empty loop` calls `wattlens.step` with
+nothing else to do, without an agent.
 """
 
 import argparse

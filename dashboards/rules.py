@@ -20,7 +20,7 @@ WINDOW = "5m"
 LOST_WINDOW = "15m"  # a workload's series stay that long after its end: until then it is known to have been on a lost GPU
 ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
-TOKENS = {"generation": "generation", "processed": "prompt|generation"}
+TOKENS = {"generation": "generation", "processed": "prompt|generation", "training": "training"}
 """`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
 AWAITED = BY_NAME["pue_ratio"].metric
 """Of the site process, and not exported yet: its name is fixed, and until it is there the facility boundary is not."""
@@ -60,11 +60,13 @@ class Group:
 
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
+    from dashboards.rules_steps import step_rules
+
     return (
         Group(
             "wattlens-joules-per-token",
             "30s",
-            (*_rates(), *_beyond(), *_per_workload(), *_per_model(), *_per_precision(), *_per_group()),
+            (*_rates(), *_beyond(), *_per_workload(), *_per_model(), *_per_precision(), *_per_group(), *step_rules()),
         ),
     )
 

@@ -43,7 +43,7 @@ class Counter:
     def step(self, tokens: int, loss: object, steps: int = 1) -> None:
         """Steps were done."""
         if type(loss) is not float and getattr(loss, "grad_fn", None) is not None:
-            loss = loss.detach()  # type: ignore[union-attr]  # its graph is not ours to keep alive
+            loss = loss.detach()  # type: ignore[attr-defined]  # its graph is not ours to keep alive
         if type(tokens) is not int or type(steps) is not int or tokens < 0 or steps < 0:
             tokens, steps = max(0, int(tokens)), max(0, int(steps))
         with self._lock:

@@ -1,0 +1,30 @@
+"""Recording rules for Prometheus: joules per step of training, with their band, from the joule and step counters.
+
+The ranks of a job on one node take a step together, and each node counts it: the rule is for each node, and joules per step of
+a job are the sum over its nodes. Energy of evaluation and checkpoints is in it; their steps are not.
+"""
+
+from collections.abc import Iterator
+
+from dashboards.rules import BANDS, ENERGY, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule
+from energy_agent.core.signals import metric
+
+
+def joules_per_step(band: str = "") -> str:
+    """Name of the rule; `band` is "", "_low" or "_high"."""
+    if band not in BANDS:
+        raise LookupError(f"no joules per step with band {band!r}")
+    return f"instance_workload:wattlens_joules_per_step{band}:ratio_rate{WINDOW}"
+
+
+def step_rules() -> Iterator[Rule]:
+    """The rules, after those that record the power of workloads."""
+    steps = f'rate({metric("steps_total")}{{phase="training"}}[{WINDOW}])'
+    for energy in ENERGY:
+        selector = f'boundary="gpu",energy="{energy}"'
+        for band in BANDS:
+            watts = f"{WORKLOAD_POWER}{{{selector}}}"
+            if band:
+                watts = f"({watts} {'-' if band == '_low' else '+'} {WORKLOAD_POWER_ERROR}{{{selector}}})"
+            expr = f"{watts} / ignoring (boundary, energy) (sum without (phase) ({steps}) > 0)"
+            yield Rule(joules_per_step(band), expr, {"boundary": "gpu", "energy": energy})

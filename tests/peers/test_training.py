@@ -1,0 +1,90 @@
+"""PyTorch, Hugging Face's Trainer and Lightning with their hooks: steps and tokens are the optimizer's, joules the plant's."""
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import training
+from tests.support import need_module
+
+pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("training"), pytest.mark.timeout(180)]
+STEPS = 60
+
+
+@pytest.mark.parametrize(("hook", "modules"), [
+    ("torch", ["torch"]), ("hf", ["torch", "transformers", "accelerate"]), ("lightning", ["torch", "pytorch_lightning"]),
+])  # fmt: skip
+def test_a_framework_trains_and_every_step_token_and_joule_is_there(hook, modules):
+    for module in modules:
+        need_module(module)
+    found = training.run(hook, STEPS, kill=False)
+    assert found["steps"] == STEPS
+    assert (found["told_steps"], found["told_tokens"]) == (found["steps"], found["tokens"])
+    assert found["joules"] == pytest.approx(found["true_joules"], abs=training.TICKS_S * found["power_w"])
+    said = found["last"]
+    assert said["ranks"][0]["loss"] > 0
+    assert said["joules_per_token"] == pytest.approx(said["joules"] / found["tokens"])
+    if hook != "torch":
+        assert said["steps"]["evaluation"] >= 4  # batches of held-out data
+
+
+RANKS = """
+import os, sys
+import torch
+import torch.distributed as dist
+from energy_agent.client.hook_torch import attach
+from energy_agent.client.training import counter
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+hook = attach(optimizer, model=model, tokens=8)
+for _ in range(5):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(torch.ones(2, 4)).sum()
+    hook.loss = loss.detach()
+    loss.backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        optimizer.step()
+hook.remove()
+optimizer.step()
+told = counter().told()
+assert (told["steps"], told["tokens"], told["rank"], told["world"]) == ({"training": 5}, 40, rank, 2), told
+assert (told["model"], told["precision"]) == ("Linear", "bf16"), told
+assert told["loss"] is not None
+dist.destroy_process_group()
+"""
+
+
+def test_under_ddp_each_rank_counts_and_says_which_it_is(tmp_path):
+    need_module("torch")
+    command = [sys.executable, "-c", RANKS]
+    children = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors[-2000:]
+
+
+COMPILED = """
+import torch
+from energy_agent.client.hook_torch import attach
+from energy_agent.client.training import counter
+model = torch.nn.Linear(4, 4)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+attach(optimizer, model=torch.compile(model, backend="eager"), tokens=8)
+step = torch.compile(optimizer.step, backend="eager")
+for _ in range(4):
+    model(torch.ones(2, 4)).sum().backward()
+    step()
+told = counter().told()
+assert (told["steps"], told["model"]) == ({"training": 4}, "Linear"), told
+"""
+
+
+def test_a_compiled_optimizer_is_counted_at_each_step():
+    need_module("torch")
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
