@@ -328,3 +328,25 @@ def test_a_new_driver_describes_its_devices_anew(node):
     newer = {u: replace(i, driver="590") for u, i in INFOS.items()}
     node.accountant.feed([DeviceSample(UUIDS[0], T0 + 9 * SECOND, 10**12 + 9 * SECOND, energy_mj=10**7)], newer)
     assert node.snapshot().devices[0].info.driver == "590"
+
+
+def test_the_policy_of_a_device_is_shown_and_stands_in_the_ledger_from_when_it_was_in_force(node):
+    def told():
+        return [(f.workload, f.labels.get("share"), (f.since_ns - T0) // SECOND) for f in node.accountant.batch().facts]
+
+    node.start(10, "a")
+    node.start(11, "b")
+    node.sweep(pids=())
+    assert [view.sharing for view in node.snapshot().devices] == ["", ""]
+    node.sweep(pids=(10,), uuids=UUIDS[:1])
+    assert told()[-1] == ("a", "exclusive", 2)
+    node.sweep(pids=(10,), uuids=UUIDS[:1])
+    node.commit()
+    node.sweep(pids=(10, 11), uuids=UUIDS[:1])
+    assert told()[-2:] == [("a", "equal", 4), ("b", "equal", 4)]
+    assert [view.sharing for view in node.snapshot().devices] == ["equal", ""]
+    node.commit()
+    node.reopen()
+    assert {f.workload: f.labels["share"] for f in node.journal.facts()} == {"a": "equal", "b": "equal"}
+    node.sweep(pids=(10, 11), uuids=UUIDS[:1])
+    assert told() == []  # as before: nothing new
