@@ -6,7 +6,7 @@ _LIVE = "sglang:realtime_tokens_total"
 
 SPEC = TokenServer(
     summary="SGLang",
-    checked="0.5.23: a page of its own metric classes",
+    checked="0.5.23: a page that its own metric classes wrote",
     moves="step",
     model_label="model_name",
     engine_labels=("dp_rank",),

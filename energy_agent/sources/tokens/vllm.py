@@ -4,7 +4,7 @@ from energy_agent.sources.tokens._server import Name, TokenServer
 
 SPEC = TokenServer(
     summary="vLLM",
-    checked="0.32.0: a page of its own metric classes",
+    checked="0.32.0: a page that its own metric classes wrote",
     moves="step",
     model_label="model_name",
     engine_labels=("engine",),
