@@ -25,9 +25,9 @@ from energy_agent.core.serving import Band, Split
 
 LEAST_WINDOWS: Final = 30
 BLOCKS: Final = 10
-WIDEST: Final = 0.2
-FORM: Final = 0.06
-SMALL: Final = 0.012
+WIDEST: Final = 0.15
+FORM: Final = 0.04
+SMALL: Final = 0.015
 _STUDENT: Final = 2.262  # two-sided 95 % point for BLOCKS - 1 degrees of freedom
 _IDLE_LEAST_S: Final = 1.0  # with less idle time its power cannot be told, and does not matter
 _FLAT: Final = 1e-10  # what is left of a column, as a share of its square, once the others explain it: below it, rounding
