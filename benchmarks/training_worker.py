@@ -25,6 +25,7 @@ from energy_agent.sim import roots
 from energy_agent.sim.plant import Plant
 
 HOOKS = ("loop", "torch", "hf", "lightning")
+PLAIN = "plain"  # without PyTorch: what the tests that need Python alone run
 BATCH, LENGTH, VOCABULARY = 4, 16, 64
 TOKENS = BATCH * LENGTH
 GPU_MS = 20
@@ -147,6 +148,26 @@ def train_loop(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]
         return _steps_of(optimizer), TOKENS * steps
 
 
+def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+    """A loop that trains nothing."""
+    import wattlens
+
+    step = timed(wattlens.step, into)
+    with wattlens.training(model="none") as run:
+        for k in range(steps):
+            gpu.work()
+            step(tokens=TOKENS, loss=1.0 / (k + 1))
+            if k == steps // 2:
+                with wattlens.phase("checkpoint"):
+                    time.sleep(1.2)
+    time.sleep(2.5)  # until what was told last has been booked
+    with run:
+        status = run.status()
+    assert (status.source, status.reason) == ("agent", ""), status
+    sys.stderr.write(f"status {status.steps} {status.tokens} {status.joules_per_token}\n")
+    return steps, TOKENS * steps
+
+
 def train_torch(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
     """A loop whose optimizer is hooked."""
     from energy_agent.client.hook_torch import attach
@@ -236,7 +257,7 @@ def _steps_of(optimizer: Any) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--hook", choices=HOOKS)
+    parser.add_argument("--hook", choices=(*HOOKS, PLAIN))
     parser.add_argument("--observe", default="")
     parser.add_argument("--steps", type=int, default=1)
     args = parser.parse_args()
@@ -245,9 +266,11 @@ def main() -> int:
         return 0
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)  # what a call takes is asked, not what else the machine has to do
-    import torch
+    torch = None
+    if args.hook != PLAIN:
+        import torch  # type: ignore[no-redef]
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     gpu = Gpu(f"train-{args.hook}")
     into: Timed = []
     steps, tokens = globals()[f"train_{args.hook}"](torch, gpu, args.steps, into)

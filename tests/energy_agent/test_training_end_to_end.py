@@ -1,0 +1,21 @@
+"""A training loop beside a real agent that is killed twice: every step, token and joule is there, once."""
+
+import pytest
+
+from benchmarks import training
+from benchmarks.training_worker import PLAIN, TOKENS
+
+STEPS = 450
+
+
+@pytest.mark.timeout(180)
+def test_an_agent_that_is_killed_loses_and_doubles_nothing():
+    found = training.run(PLAIN, STEPS, kill=True)
+    assert found["killed"] == training.KILLS
+    assert (found["told_steps"], found["told_tokens"]) == (STEPS, STEPS * TOKENS)
+    assert found["joules"] == pytest.approx(found["true_joules"], abs=training.TICKS_S * found["power_w"])
+    (rank,) = found["last"]["ranks"]
+    assert rank["model"] == "none"
+    assert rank["waits"]["checkpoint"] >= 1.2
+    assert rank["loss"] == pytest.approx(1 / STEPS)
+    assert f"status {STEPS} {STEPS * TOKENS} " in found["stderr"]  # the same as the process itself sees it
