@@ -33,6 +33,7 @@ class JoinedHolders:
         self._told: list[tuple[Claim, ...]] = []
         self._claims: dict[str, list[Claim]] = {}  # by device
         self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
+        self._ended: dict[PodKey, str] = {}  # pods that are claimed still and have ended, with their uid
         self._uids: dict[str, str] = {}  # uid of the pod, by the name that its processes give it
         self._labels: dict[str, Mapping[str, str]] = {}
         self._version = 0  # another one when the same processes may mean another holding
@@ -82,6 +83,7 @@ class JoinedHolders:
         if sample.processes is not None:
             by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
             facts = self.learn(fresh)
+            self._look_for_ends(sample.uuid, by_process, processes)
         elif "processes" in sample.absent:
             by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
         holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
@@ -176,7 +178,7 @@ class JoinedHolders:
         self, device: str, slices: Iterable[str], seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
     ) -> list[str]:
         """Workloads that claim a device or one of these slices of it."""
-        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ())]
+        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ()) if not self._over(claim, seen)]
         found = self._found({_key(c): c.pod_uid for c in claims if c.facts.kind == "pod"}, seen)
         names: list[str] = []
         for claim in claims:
@@ -189,6 +191,19 @@ class JoinedHolders:
             facts[name] = WorkloadFacts(name, now_ns, fact.kind, labels)
             names.append(name)
         return list(dict.fromkeys(names))
+
+    def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders) -> None:
+        """Kubelets may list pods that have ended. One whose process was seen here, and of whom none is left, is over."""
+        for claim in (claim for each in (gpu, *self._mig.get(gpu, ())) for claim in self._claims.get(each, ())):
+            key, workloads = _key(claim), by_process.seen
+            uid = "" if claim.pod_uid or claim.facts.kind != "pod" else self._names.uid_of(key)
+            if uid and all(self._uids.get(workload) != uid for workload in workloads) and not processes.pod_lives(uid):
+                self._ended[key] = uid
+
+    def _over(self, claim: Claim, seen: Mapping[str, int]) -> bool:
+        """Whether its pod has ended; a process of another pod on the device may be the next life of the same name."""
+        uid = self._ended.get(_key(claim))
+        return bool(uid) and not claim.pod_uid and all(self._uids.get(workload, uid) == uid for workload in seen)
 
     def _found(self, pods: Mapping[PodKey, str], seen: Mapping[str, int]) -> dict[PodKey, str]:
         """Uids that no scheduler told, found by the processes: one pod is left without a uid, and one uid without a pod."""
@@ -205,7 +220,9 @@ class JoinedHolders:
         for claim in (claim for claims in self._told for claim in claims):
             device = claim.device if claim.device.startswith("MIG-") and "/" not in claim.device else gpu_of(claim.device)
             self._claims.setdefault(device, []).append(claim)
-        self._names.claimed({_key(claim) for claims in self._told for claim in claims if claim.facts.kind == "pod"})
+        keys = {_key(claim) for claims in self._told for claim in claims if claim.facts.kind == "pod"}
+        self._names.claimed(keys)
+        self._ended = {key: uid for key, uid in self._ended.items() if key in keys and self._names.uid_of(key) == uid}
         self._version += 1
 
 

@@ -30,6 +30,7 @@ DEFAULT_SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
 PERIOD_S = 1.0
 DEADLINE_S = 10.0
 BACK_OFF_MAX_S = 10.0
+COST_MAX = 20.0  # of the time at most one part in as many goes into answers
 MAX_ANSWER_B = 32 << 20  # 100,000 pods are half of it
 NAMED_UNKNOWN = 16
 _METHOD = "/v1.PodResourcesLister/List"
@@ -160,7 +161,11 @@ class PodResources:
             began_s = time.monotonic()
             failures = 0 if self.poll() else failures + 1
             self._answered.set()
-            pause_s = self._clock.real_seconds(PERIOD_S) if not failures else min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
+            # An answer that takes long, for its size or a busy kubelet, is asked for less often.
+            took_s = time.monotonic() - began_s
+            pause_s = max(self._clock.real_seconds(PERIOD_S), min(COST_MAX * took_s, BACK_OFF_MAX_S))
+            if failures:
+                pause_s = min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
             self._stop.wait(max(0.05, pause_s - (time.monotonic() - began_s)))
         if isinstance(self._lister, SocketLister):
             self._lister.close()

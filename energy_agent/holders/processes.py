@@ -124,6 +124,16 @@ class ProcessHolders:
         """Workloads of the processes that are remembered."""
         return {holder.workload for holder in self._known.values()}
 
+    def pod_lives(self, uid: str) -> bool:
+        """Whether any process of the node is in this pod; a pod that lives has its sandbox's at least."""
+        digits = (uid, uid.replace("-", "_"))
+        try:
+            pids = [pid for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
+        except OSError:
+            return True
+        cgroups = (self._read(int(pid), "cgroup") or "" for pid in pids)
+        return any(digit in cgroup for cgroup in cgroups for digit in digits)
+
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
         text = self._read(pid, "stat")

@@ -1,10 +1,12 @@
 """Names and facts of pods over their lives: by claim, by process, by both, and after a restart."""
 
+import shutil
+
 from energy_agent.core.claims import Claim, Claims
-from energy_agent.core.types import State, WorkloadFacts
+from energy_agent.core.types import DeviceSample, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.join import PATIENCE_NS
 from energy_agent.holders.joined import JoinedHolders
-from energy_agent.holders.processes import DeviceHolders
+from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.metering.attribute import Holding
 from tests.energy_agent.holders.test_device_ids import MIG, A, B
 
@@ -173,3 +175,31 @@ def test_what_has_ended_is_forgotten():
     node.at(2, A, on())
     node.joined.forget(set())
     assert node.at(3, A, on(U1)) == {f"pod-{U1}": 5}
+
+
+def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
+    """Each life's process comes and goes in a real folder of processes."""
+    node, processes = Node(), ProcessHolders(tmp_path)
+
+    def run(pid, uid):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"0::/kubepods/besteffort/pod{uid}/{'a' * 64}\n")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (python) S " + " ".join(["1"] * 18) + f" {pid}\n")
+
+    def read(*pids):
+        node.joined.look(5)
+        sample = DeviceSample(A, 5, 5, processes=tuple(ProcessUse(pid) for pid in pids))
+        found, _ = node.joined.of_sample(sample, processes)
+        return list(found.holding.weights)
+
+    node.source.say(5, claim(A, "a"))
+    run(10, U1)  # its sandbox
+    run(11, U1)
+    assert read(11) == [f"ml/a.{U1[:8]}"]
+    shutil.rmtree(tmp_path / "11")
+    assert read() == [f"ml/a.{U1[:8]}"], "it lives, and holds its device idle"
+    shutil.rmtree(tmp_path / "10")
+    assert read() == [], "listed still, and over"
+    run(12, U2)
+    assert read(12) == [f"ml/a.{U2[:8]}"]
+    assert read(12) == [f"ml/a.{U2[:8]}"]

@@ -1,10 +1,11 @@
 """The real agent on a simulated node of Kubernetes: a real kubelet API over its socket, real processes, real ends of pods."""
 
-import time
-
 import pytest
 
 from energy_agent.sim import scenario
+from energy_agent.sim.kubelet import Kubelet
+from energy_agent.sim.kubelet_model import Pod
+from energy_agent.sim.kubelet_pods import PodNow
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually
@@ -17,7 +18,7 @@ seed: 5
 workloads:
   - {name: train, kind: burst, gpus: [0], cgroup: kubepods, on_s: 3.0, off_s: 0.2}
   - {name: infer-a, kind: burst, gpus: [1], cgroup: kubepods, on_s: 2.0, off_s: 0.1, memory_gb: 10}
-  - {name: infer-b, kind: burst, gpus: [1], cgroup: kubepods, on_s: 2.0, off_s: 0.1, memory_gb: 10, start_s: 12}
+  - {name: infer-b, kind: burst, gpus: [1], cgroup: kubepods, on_s: 2.0, off_s: 0.1, memory_gb: 10, start_s: 25}
 kubelet:
   other_pods: 500
   pods:
@@ -45,7 +46,7 @@ def info(agent):
 
 def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
     with started(SCENARIO, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
-        eventually(lambda: by_workload(agent).get("web/infer-b", 0) > 300, seconds=40)
+        eventually(lambda: by_workload(agent).get("web/infer-b", 0) > 300, seconds=70)
         facts, energy = info(agent), by_workload(agent)
         pods = {fact["pod"]: workload for workload, fact in facts.items()}
         uids = {w["name"]: w["cgroup"].partition("-pod")[2][:8] for w in node.workloads() if w["pid"]}
@@ -72,40 +73,50 @@ def node_uuid(node, gpu):
         plant.close()
 
 
-SHORT = """
-boards: [{count: 2, sku: H100-SXM5-80GB}]
-kubelet:
-  pods:
-    - {name: quick, namespace: ci, gpus: [0], start_s: 6, end_s: 9}
-    - {name: ended, namespace: ci, gpus: [1], end_s: 8}
-"""
+BARE = "boards: [{count: 2, sku: H100-SXM5-80GB}]"
+
+
+def given(node, name, gpu):
+    return PodNow(Pod(name=name, namespace="ci"), f"uid-{name}", "Running", (node_uuid(node, gpu),), True)
+
+
+def unheld(agent):
+    return sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
 
 
 def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_path):
-    begun_s = time.monotonic()
-    with started(SHORT, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
-        eventually(lambda: by_workload(agent).get("ci/quick", 0) > 0, seconds=20)
-        eventually(lambda: time.monotonic() - begun_s > 15, seconds=20)  # a quick node starts later than we began
-        first = by_workload(agent)
-        time.sleep(3)
-        assert by_workload(agent) == first, "both pods have ended"
-        spaces = {dict(labels)["namespace"]: v for labels, v in agent.series("wattlens_namespace_energy_joules_total").items()}
-        assert spaces["ci"] == pytest.approx(sum(first.values()))
+    with started(BARE, tmp_path / "node") as node:
+        kubelet = Kubelet(node.directory)
+        with AgentProcess(tmp_path / "state", node.directory) as agent:
+            kubelet.show([given(node, "quick", 0), given(node, "ended", 1)])
+            eventually(lambda: min(by_workload(agent).get(f"ci/{n}", 0) for n in ("quick", "ended")) > 0, seconds=30)
+            kubelet.show([])
+            begin_j = unheld(agent)
+            eventually(lambda: unheld(agent) > begin_j + 300, seconds=30)
+            first = by_workload(agent)
+            eventually(lambda: unheld(agent) > begin_j + 900, seconds=30)
+            assert by_workload(agent) == first, "both pods have ended"
+            spaces = agent.series("wattlens_namespace_energy_joules_total")
+            assert spaces == {(("namespace", "ci"),): pytest.approx(sum(first.values()))}
+        kubelet.stop()
 
 
 @pytest.mark.parametrize("fault", ["hang", "error", "garbage"])
 def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path, fault):
-    text = SHORT.replace("end_s: 8", "end_s: 800")
-    with started(text, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
-        eventually(lambda: by_workload(agent).get("ci/ended", 0) > 0, seconds=20)
-        (node.directory / "kubelet-fault").write_text(fault)
-        key = (("source", "holders:pod_resources"),)
-        eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=25)
-        before = by_workload(agent)["ci/ended"]
-        eventually(lambda: by_workload(agent)["ci/ended"] > before, seconds=10)
-        assert "\x1b" not in agent.page()
-        (node.directory / "kubelet-fault").unlink()
-        eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=25)
+    with started(BARE, tmp_path / "node") as node:
+        kubelet = Kubelet(node.directory)
+        kubelet.show([given(node, "notebook", 1)])
+        with AgentProcess(tmp_path / "state", node.directory) as agent:
+            eventually(lambda: by_workload(agent).get("ci/notebook", 0) > 0, seconds=20)
+            (node.directory / "kubelet-fault").write_text(fault)
+            key = (("source", "holders:pod_resources"),)
+            eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=30)
+            before = by_workload(agent)["ci/notebook"]
+            eventually(lambda: by_workload(agent)["ci/notebook"] > before, seconds=10)
+            assert "\x1b" not in agent.page()
+            (node.directory / "kubelet-fault").unlink()
+            eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=30)
+        kubelet.stop()
 
 
 INFORMED = """
@@ -155,3 +166,27 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
         assert down == {"gpu.nvidia.com/node/gpu-0": "unknown device, given to ml/odd"}
         unheld = agent.series("wattlens_gpu_idle_energy_joules_total")
         assert sum(unheld.values()) == 0
+
+
+LISTED = """
+boards: [{count: 1, sku: H100-SXM5-80GB}]
+seed: 11
+workloads:
+  - {name: batch, kind: burst, gpus: [0], cgroup: kubepods, on_s: 3.0, off_s: 0.2, end_s: 14}
+kubelet:
+  pods:
+    - {name: batch-0, namespace: ml, workload: batch, lingers_s: 10000}
+"""
+
+
+def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_tells(tmp_path):
+    (tmp_path / "agent.yaml").write_text("holders: {period_s: 1}\n")
+    with (
+        started(LISTED, tmp_path / "node") as node,
+        AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml") as agent,
+    ):
+        name = f"ml/batch-0.{node.workload('batch')['cgroup'].partition('-pod')[2][:8]}"
+        eventually(lambda: by_workload(agent).get(name, 0) > 300, seconds=20)
+        eventually(lambda: node.workload("batch")["phase"] == "ended", seconds=30)
+        eventually(lambda: sum(agent.series("wattlens_gpu_idle_energy_joules_total").values()) > 200, seconds=20)
+        assert set(by_workload(agent)) == {name}
