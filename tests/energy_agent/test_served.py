@@ -2,8 +2,14 @@
 
 from dataclasses import replace
 
+from energy_agent.accounting import Accountant
+from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.token_types import Latencies, TokenTotals
-from energy_agent.core.types import WorkloadFacts
+from energy_agent.core.types import Identity, Tokens, WorkloadFacts
+from energy_agent.device_account import SensorFor
+from energy_agent.exposition import Format, render
+from energy_agent.holders.processes import ProcessHolders
+from energy_agent.ledger.journal import Journal
 from energy_agent.served import Served
 
 ONE = TokenTotals(
@@ -47,3 +53,26 @@ def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
     # A workload with two models has no one of them.
     assert served.add([replace(ONE, model="n", source="chat c")]) == ["chat"]
     assert "model" not in served.labelled([fact])[0].labels
+
+
+def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path) -> None:
+    identity = Identity("c", "n", "boot-1", "0", simulated=True)
+    journal = Journal.open(tmp_path / "journal.db", identity)
+    accountant = Accountant(identity, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05)
+    accountant.restore({}, journal.totals(), [WorkloadFacts("chat", 1, "pod", {"namespace": "ns"})], 0)
+
+    def served() -> tuple[TokenTotals, ...]:
+        return accountant.snapshot(100, {}, (), LedgerStats()).served
+
+    accountant.add_tokens([Tokens(10, 10, "chat", "m", "generation", 0)], {"tokens/chat a": "{}"}, [ONE])
+    assert served() == ()
+    journal.commit(accountant.batch())
+    accountant.committed()
+    assert served() == (ONE,)
+    page = render(accountant.snapshot(100, {}, (), LedgerStats()), Format.TEXT).decode()
+    assert 'wattlens_requests_total{workload="chat",model="m"} 3\n' in page
+    assert 'wattlens_itl_seconds_bucket{workload="chat",model="m",le="+Inf"} 5\n' in page
+    [*_, fact] = journal.facts()
+    assert (fact.since_ns, fact.labels) == (10, {"namespace": "ns", "model": "m", "precision": "fp8", "group": "g"})
+    assert journal.states()["tokens/chat a"] == "{}"
+    journal.close()
