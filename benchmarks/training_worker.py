@@ -264,8 +264,8 @@ def main() -> int:
     if args.observe:
         observe(args.observe)
         return 0
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -20)  # what a call takes is asked, not what else the machine has to do
+    with suppress(PermissionError):  # what a call takes is asked, not what else the machine has to do
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     torch = None
     if args.hook != PLAIN:
         import torch  # type: ignore[no-redef]

@@ -184,6 +184,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         quiet: bool = False,
     ) -> None:
         self._first: dict[str, Any] = {}
+        self._name = model
         with suppress(Exception):
             count, found = counter(), place_of(os.environ)
             place = Place(found.rank if rank is None else rank, found.world if world is None else world, group or found.group)
@@ -215,6 +216,12 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         if self._answer is None:
             self._answer = reporter.first
         return since(self._first, counter().told(), self._answer, reporter)
+
+    def widget(self) -> Any:
+        """A live view for a notebook; needs the extra `notebook`."""
+        from energy_agent.client.widget import live_view
+
+        return live_view(self.status, self._name)
 
 
 def _number(value: object) -> float | None:
