@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,13 +39,13 @@ class Server:
             "--port",
             str(port),
         ]
-        self._log = (folder / "llama-server.log").open("ab")
-        self._process = subprocess.Popen(
-            [*command, "-c", "1024", "-np", "2", "--no-warmup", "-ngl", "0"],
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, "LD_LIBRARY_PATH": str(binaries)},
-        )
+        with (folder / "llama-server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "-c", "1024", "-np", "2", "--no-warmup", "-ngl", "0"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "LD_LIBRARY_PATH": str(binaries)},
+            )
         eventually(self._healthy, 60)
 
     def _healthy(self) -> bool:
@@ -69,7 +69,20 @@ class Server:
         """As a crash does."""
         self._process.kill()
         self._process.wait(10)
-        self._log.close()
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[[], Server]]:
+    """Starts a server, always at the same address; the last one ends with the test."""
+    port, running = free_port(), []
+
+    def fresh() -> Server:
+        running.append(Server(folder, port))
+        return running[-1]
+
+    yield fresh
+    for server in running[-1:]:
+        server.kill()
 
 
 @pytest.fixture
@@ -87,12 +100,11 @@ def poller() -> Iterator[TokenPoller]:
     made.stop()
 
 
-def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(folder: Path, poller: TokenPoller) -> None:
-    port, counted, answered = (
-        free_port(),
-        {"prompt": 0, "cached": 0, "generation": 0},
-        {"prompt": 0, "cached": 0, "generation": 0},
-    )
+@pytest.mark.parametrize("lives", [3, pytest.param(40, marks=pytest.mark.proof)])
+def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(
+    start: Callable[[], Server], poller: TokenPoller, lives: int
+) -> None:
+    counted, answered = {"prompt": 0, "cached": 0, "generation": 0}, {"prompt": 0, "cached": 0, "generation": 0}
     states: dict[str, str] = {}
 
     def same() -> bool:
@@ -102,15 +114,15 @@ def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(folder:
             counted[row.phase] += row.tokens
         return counted == answered and all(h.up for h in poller.health())
 
-    server = Server(folder, port)
+    server = start()
     server.ask("before we came", 5)
     source = TokenSource(
         workload="nonsense", url=f"{server.url}/metrics", server="llama_cpp", model="tiny", precision="f32", period_s=0.5
     )
     poller.configure([source])
     eventually(same)
-    for life in range(3):
-        prompts = [f"{WORDS[: 4 + life]} {WORDS[n % 3 :]}" for n in range(6)]
+    for life in range(lives):
+        prompts = [f"{WORDS[: 4 + life % 12]} {WORDS[n % 3 :]}" for n in range(6)]
         with ThreadPoolExecutor(2) as pool:
             for cost in pool.map(server.ask, prompts, [20 + n for n in range(6)]):
                 for phase, n in cost.items():
@@ -118,7 +130,8 @@ def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(folder:
         eventually(same)  # what a server did after its last reading dies with it
         server.kill()
         eventually(lambda: not poller.health()[0].up)
-        server = Server(folder, port)
+        server = start()
+        eventually(lambda: poller.health()[0].up)  # it tells no start: that its counters fell has to be seen
     eventually(same)
     [totals] = poller.drain()[2]
     assert (totals.model, totals.precision) == ("tiny", "f32")
@@ -134,4 +147,3 @@ def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(folder:
     poller.configure([source])
     eventually(same)
     poller.stop()
-    server.kill()
