@@ -3,7 +3,18 @@
 import importlib
 import sys
 
-NAMES = ("scrape", "hostile", "cost", "health_cost", "faults", "exactness", "windows", "attribution", "ledger_scale")
+NAMES = (
+    "scrape",
+    "hostile",
+    "cost",
+    "health_cost",
+    "faults",
+    "exactness",
+    "windows",
+    "attribution",
+    "ledger_scale",
+    "training",
+)
 
 
 def main(names: list[str]) -> int:

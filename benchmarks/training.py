@@ -114,13 +114,13 @@ def judged(found: dict[str, Any]) -> dict[str, Any]:
     return found | figures | {"failed": failed}
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--hook", default=",".join(HOOKS))
     parser.add_argument("--no-kill", action="store_true")
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     begun, rows = time.monotonic(), {}
     for hook in args.hook.split(","):
         rows[hook] = judged(run(hook, args.steps, not args.no_kill))
