@@ -18,6 +18,7 @@ from dashboards.board import (
 )
 from dashboards.rows_agent import dvfs, health
 from dashboards.rows_health import boards
+from dashboards.rows_serving import serving
 from dashboards.rows_workload import workloads
 
 
@@ -202,5 +203,5 @@ def board() -> Board:
         title="Wattlens / GPUs",
         description="Energy and efficiency of GPUs: every joule accounted for once, no number without its error.",
         variables=fleet_variables(),
-        rows=(_now(), _power(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
+        rows=(_now(), _power(), _clocks(), _load(), workloads(), serving(), dvfs(), boards(), health()),
     )

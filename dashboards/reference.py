@@ -16,7 +16,8 @@ A value that is not known has no series: it is never 0, NaN or the last value, a
 """
 _GROUPS = (
     ("GPUs", ("gpu_",)),
-    ("Workloads", ("workload_", "namespace_", "tokens_", "steps_", "ttft_", "itl_", "requests_", "engine_")),
+    ("Workloads", ("workload_", "namespace_", "owner_", "tokens_", "steps_", "ttft_", "itl_", "requests_", "engine_")),
+    ("Serving", ("serving_", "prefill_", "decode_")),
     ("DVFS", ("dvfs_",)),
     (
         "Node, sources, ledger and agent",

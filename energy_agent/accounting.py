@@ -11,7 +11,16 @@ from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
-from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Identity, SourceHealth, Tokens, WorkloadFacts
+from energy_agent.core.types import (
+    Action,
+    DeviceInfo,
+    DeviceSample,
+    Entry,
+    Identity,
+    SourceHealth,
+    Tokens,
+    WorkloadFacts,
+)
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
@@ -202,8 +211,8 @@ class Accountant:
             account.step_back(self._committed_states[uuid])
         self._restore_node()
 
-    def committed(self) -> None:
-        """The batch is in the journal: now it counts."""
+    def committed(self) -> list[Entry]:
+        """The batch is in the journal: now it counts. Returns its entries."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
         if self._node is not None:
@@ -212,6 +221,7 @@ class Accountant:
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         self._booked.add(p.entries, p.gaps, p.tokens, p.steps)
         self._served.committed()
+        return p.entries
 
     def snapshot(
         self,
@@ -268,7 +278,7 @@ class Accountant:
         )
         if self._node is None:
             return snapshot
-        return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}))
+        return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
 
     def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
         account = self._accounts.get(uuid)

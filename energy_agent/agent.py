@@ -18,10 +18,11 @@ from energy_agent.config import Config
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
-from energy_agent.core.types import Action, Identity, SourceHealth
+from energy_agent.core.types import Action, Entry, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
+from energy_agent.metering.energy_per_token import EnergyPerToken
 from energy_agent.node_poller import NodePoller
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
@@ -84,6 +85,7 @@ class Agent:
     meters: NodePoller | None = None
     training: TrainingIntake | None = None
     holders: ProcessHolders | None = None
+    per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
     stopping: threading.Event = field(default_factory=threading.Event)
     reload_wanted: threading.Event = field(default_factory=threading.Event)
     _wake: Wake = field(default_factory=Wake)
@@ -183,13 +185,21 @@ class Agent:
             self.accountant.not_committed()
         else:
             self._say("journal", "")
-            self.accountant.committed()
+            self._join_tokens(self.accountant.committed())
         self.snapshot = snapshot = self._snapshot()
         if self.on_publish is not None:
             self.on_publish(snapshot)
         if self.steer is not None:
             actions, self._dvfs = self.steer(snapshot)
             self.accountant.add_actions(actions)
+
+    def _join_tokens(self, entries: list[Entry]) -> None:
+        """What engines did and what was booked to their devices, over the same stretches of time."""
+        self.per_token.served(self.tokens.deltas())
+        samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
+        self.per_token.booked(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
+        self.per_token.settle(self.clock.utc_ns())
+        self.per_token.forget(self.tokens.workloads())
 
     def _snapshot(self) -> Snapshot:
         node, sampler = self.sampler.node, self.sampler
@@ -216,7 +226,10 @@ class Agent:
             processes=self._costs(),
         )
         return replace(
-            snapshot, device_health=sampler.health(self.clock.boot_ns()), selection=self.config.web.metrics.selection
+            snapshot,
+            device_health=sampler.health(self.clock.boot_ns()),
+            serving=self.per_token.views(),
+            selection=self.config.web.metrics.selection,
         )
 
     def _seal(self, up_to_ns: int | None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
-from energy_agent import exposition_gpu, exposition_node, exposition_tokens
+from energy_agent import exposition_gpu, exposition_node, exposition_serving, exposition_tokens
 from energy_agent.core.selection import Selection
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
@@ -150,6 +150,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
                 put(name, value, index[governed.device], governed.device, *labels)
     exposition_node.put(snapshot, found)
     exposition_tokens.put(snapshot, found)
+    exposition_serving.put(snapshot, found)
     _workloads(snapshot, present, found)
     for health in snapshot.health:
         key = (health.source, health.device)

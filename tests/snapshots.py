@@ -10,6 +10,7 @@ from typing import Any
 
 from energy_agent.core.boundary import Boundary, host
 from energy_agent.core.health import HealthRecord, Reading
+from energy_agent.core.serving import Band, BatchUse, Serving, Split
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
@@ -119,7 +120,31 @@ class Player:
             steps=(StepCount("train", "training", 2 * step), StepCount("train", "evaluation", step)),
             facts=(
                 WorkloadFacts("train", 0, "pod", {"namespace": "research", "pod": "train-0", "team": "science"}),
-                WorkloadFacts("chat", 0, "pod", {"namespace": "serving", "pod": "chat-0", "model": "llama-70b"}),
+                WorkloadFacts(
+                    "chat",
+                    0,
+                    "pod",
+                    {
+                        "namespace": "serving",
+                        "pod": "chat-0",
+                        "model": "llama-70b",
+                        "precision": "fp8",
+                        "group": "chat",
+                    },
+                ),
+            ),
+            serving=(
+                Serving(
+                    "chat",
+                    "llama-70b",
+                    {
+                        "4-7": BatchUse(step * 30_000_000, 600 * step, 90 * step),
+                        "8-15": BatchUse(step * 70_000_000, 900 * step, 300 * step),
+                    },
+                    True,
+                    Split(Band(0.05, 0.045, 0.055), Band(0.4, 0.36, 0.44)),
+                ),
+                Serving("rag", "llama-70b", {}, None, Split(None, None, "too few windows yet")),
             ),
             health=(
                 SourceHealth("nvml", True, last_success_ns=t_ns, poll_s=0.0125),
@@ -156,7 +181,7 @@ class Player:
                 MeterView("rapl", "package-0", step * 1_000_000, 10_000),
                 MeterView("redfish", "node", 2 * host_uj, 2 * POWER_W * self.gpus * 1000),
             ),
-            "hosts": (HostView(HOST, {Method.INTEGRATED: host_uj}, host_uj // self.gpus, reasons, 5_000_000),),
+            "hosts": (HostView(HOST, {Method.INTEGRATED: host_uj}, host_uj // self.gpus, reasons, 5_000_000, 0.03),),
             "host_workloads": (
                 WorkloadEnergy("train", HOST, State.ACTIVE, Method.INTEGRATED, host_uj // self.gpus * (self.gpus - 2)),
                 WorkloadEnergy("chat", HOST, State.ACTIVE, Method.INTEGRATED, host_uj // self.gpus),

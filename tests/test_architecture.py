@@ -28,7 +28,7 @@ LAYERS = [
             "energy_agent.exposition_gpu",
             "energy_agent.exposition_health",
             "energy_agent.exposition_node",
-            "energy_agent.exposition_tokens",
+            "energy_agent.exposition_serving", "energy_agent.exposition_tokens",
         ),
     ),
     ("energy_agent", ("energy_agent",)),

@@ -50,6 +50,8 @@ _ALWAYS = "Always there."
 _HEALTH = "Read once in sampling.health_period_s; absent once it is older than two of them, and while the GPU does not answer."
 _SINCE_LOAD = "Counts since the driver was loaded. " + _HEALTH
 _OPTIONAL = "Only where the configuration asks for it. " + _HEALTH
+_SERVING = "Counts since the agent started, where the token server counts with every engine step and tells what runs."
+_ESTIMATE = "Absent with the reason in serving_split_absent_info, without a count of steps or while the load varies too little."
 _SERVED = "Where the token server tells. Starts at 0 at the first reading, survives restarts; goes with tokens_total."
 _SERVED_NOW = "Last reading, where the token server tells. Absent while it does not answer."
 _SITE = "Not exported yet. One series a meter and site, from the site process alone."
@@ -173,6 +175,9 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("host_energy_joules_total", "counter", "joules",
            "Energy of the node around its GPUs, without them: the whole rest (host), or without a meter of the whole node its "
            "parts (package-N, dram-N).", ("domain", "method"), _HOST),
+    Signal("host_energy_gain_uncertainty_ratio", "gauge", "ratio",
+           "Systematic part of its error, as a share of what its meter read.", ("domain",),
+           "Absent until the meter has answered."),
     Signal("host_idle_energy_joules_total", "counter", "joules", "Its part for GPUs that nobody held.", ("domain",), _HOST),
     Signal("host_unattributed_energy_joules_total", "counter", "joules", "The part of it whose holder is not known, by reason.",
            ("domain", "reason"), _HOST + " Reasons: unknown_holder, gap, starting."),
@@ -214,6 +219,23 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("itl_seconds", "histogram", "seconds",
            "Time between two tokens, normalised over token servers: in seconds, with the buckets that all its engines have.",
            (*WORKLOAD, "model"), _SERVED),
+    # Serving: live, of workloads that serve one model
+    Signal("serving_energy_joules_total", "counter", "joules",
+           "Energy of a serving workload on its GPUs, idle included, by how many requests ran: 0, 1, 2-3, 4-7, ... 512+.",
+           (*WORKLOAD, "model", "running"), _SERVING),
+    Signal("serving_tokens_total", "counter", "", "Tokens, prompt (computed) or generation, of the same stretches of time.",
+           (*WORKLOAD, "model", "running", "phase"), _SERVING),
+    Signal("serving_steady", "gauge", "",
+           "1 if power, answers and running requests varied by less than a tenth over the last minute, else 0.",
+           (*WORKLOAD, "model"), "Absent until a minute has been seen."),
+    *(
+        Signal(f"{part}_joules_per_token{end}", "gauge", "" if end else "joules_per_token",
+               f"Energy of {what}{text}: an estimate over the last hour.", (*WORKLOAD, "model"), _ESTIMATE)
+        for part, what in (("prefill", "a computed prompt token"), ("decode", "a generated token"))
+        for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
+    ),
+    Signal("serving_split_absent_info", "info", "", "Why prefill and decode are not told apart.",
+           (*WORKLOAD, "model", "reason"), "There only while one of them is absent."),
     # DVFS
     Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
            (*GPU, "mode"), "There while DVFS is configured."),

@@ -11,6 +11,7 @@ from energy_agent.core.boundary import Boundary
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.record import record
 from energy_agent.core.selection import ALL, Selection
+from energy_agent.core.serving import Serving
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import (
     DeviceInfo,
@@ -127,6 +128,7 @@ class HostView:
     unheld_uj: int
     unattributed_uj: Mapping[str, int]  # by reason
     gap_bound_uj: int
+    gain_uncertainty_ratio: float | None = None  # None: its meter has not answered since the agent started
 
 
 @record(frozen=True, slots=True)
@@ -158,4 +160,5 @@ class Snapshot:
     meters: tuple[MeterView, ...] = ()
     hosts: tuple[HostView, ...] = ()
     host_workloads: tuple[WorkloadEnergy, ...] = ()
+    serving: tuple[Serving, ...] = ()
     selection: Selection = ALL  # what of it the page shows
