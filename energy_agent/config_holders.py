@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from energy_agent.config_section import Section
+from energy_agent.config_slurm import Slurm
 from energy_agent.config_words import LABEL_KEY, OWNER_KIND, RESOURCE
 
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY)]
@@ -57,3 +58,4 @@ class Holders(Section):
 
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
     kubernetes: Kubernetes = Kubernetes()
+    slurm: Slurm = Slurm()

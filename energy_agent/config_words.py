@@ -18,6 +18,7 @@ METRIC = r'^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}(\{([a-zA-Z_][a-zA-Z0-9_]{0,63}="[^"\\
 MEMBER = r"^[^\s/?#]{1,128}$"
 LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 RESOURCE = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+JOB_WORD = r"^(account|user|partition|qos|wckey|job_name|(comment|job_name)\.[A-Za-z_][\w.-]{0,40})$"
 OWNER_KIND = r"^[A-Z][A-Za-z0-9]{0,62}\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/v[a-z0-9]{1,30}$"
 
 PATTERNS = {
@@ -28,6 +29,7 @@ PATTERNS = {
     HOST: "a host name or an address",
     LABEL_KEY: "the key of a label or annotation, such as team or example.com/team",
     RESOURCE: "an extended resource with its domain, such as example.com/gpu",
+    JOB_WORD: "account, user, partition, qos, wckey, job_name, comment.KEY or job_name.KEY",
     OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
     METRIC: "the name of a metric, such as name or name{label='value'} with double quotes,",
     MEMBER: "an Id of at most 128 characters without spaces, '/', '?' and '#'",

@@ -68,11 +68,12 @@ class JoinedHolders:
         if self._answer is Answer.NONE:
             return list(facts)
         others = []
+        claimed = {claim.workload for claims in self._told for claim in claims}
         for fact in facts:
             if fact.kind == "pod" and (uid := fact.labels.get("pod_uid")):
                 self._uids[fact.workload] = uid
                 self._labels[fact.workload] = fact.labels
-            else:
+            elif fact.workload not in claimed:  # of which its scheduler says more
                 others.append(fact)
         return others
 

@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 
 from energy_agent.config_holders import Kubernetes
+from energy_agent.config_slurm import Slurm
 from energy_agent.core.claims import ClaimSource
 from energy_agent.core.ports import Clock
 from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.kube_api import Api
 from energy_agent.holders.pod_facts import PodInformer
 from energy_agent.holders.pod_resources import DEFAULT_SOCKET, PodResources
+from energy_agent.holders.slurm import open_slurm
 
 log = logging.getLogger("wattlens.holders")
 
@@ -17,11 +19,14 @@ START_WAIT_S = 2.0
 """How long the start waits for the kubelet, so that what was held before the agent restarted is proven at both ends."""
 
 
-def open_holders(config: Kubernetes, clock: Clock, procfs: Path, node: str, simulated: Path | None = None) -> JoinedHolders:
+def open_holders(
+    config: Kubernetes, slurm: Slurm, clock: Clock, procfs: Path, node: str, simulated: Path | None = None
+) -> JoinedHolders:
     """The joined holders of this node, whose sources already ask.
 
     Args:
-        config: its section of the configuration.
+        config: the section of Kubernetes.
+        slurm: the section of Slurm.
         clock: the agent's.
         procfs: root of the proc file system.
         node: the node's name, as the API server has it.
@@ -36,6 +41,7 @@ def open_holders(config: Kubernetes, clock: Clock, procfs: Path, node: str, simu
         source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer)
         source.start(START_WAIT_S)
         sources.append(source)
+    sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
     return JoinedHolders(sources, clock.boot_ns(), informer)
 
 

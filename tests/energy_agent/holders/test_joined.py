@@ -203,3 +203,14 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
     run(12, U2)
     assert read(12) == [f"ml/a.{U2[:8]}"]
     assert read(12) == [f"ml/a.{U2[:8]}"]
+
+
+def test_a_job_keeps_the_facts_of_its_scheduler_when_its_process_is_seen():
+    node = Node()
+    job = WorkloadFacts("slurm-7", 0, "slurm", {"job": "7", "account": "ml"})
+    node.source.say(5, Claim(A, job))
+    node.joined.look(5)
+    seen = [WorkloadFacts("slurm-7", 9, "slurm", {"job": "7", "step": "0"}), WorkloadFacts("vllm", 9, "unit")]
+    assert [fact.workload for fact in node.joined.learn(seen)] == ["vllm"]
+    assert node.at(6, A, on(others=["slurm-7"])) == {"slurm-7": 1}
+    assert node.facts["slurm-7"]["account"] == "ml"
