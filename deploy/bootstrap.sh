@@ -72,6 +72,7 @@ peers() {
     want iptables iptables
     want ipmi_sim openipmi
     want ipmitool ipmitool
+    want slurmd slurm-wlm munge
     want tmux tmux
     want systemd-analyze systemd
 }

@@ -1,0 +1,203 @@
+"""Claims against a real Slurm on this machine: what its jobs hold by its own numbers, as JSON and as text; a hung slurmctld."""
+
+import getpass
+import os
+import re
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from energy_agent.clock import RealClock
+from energy_agent.config_slurm import Slurm
+from energy_agent.holders.slurm import SlurmJobs
+from energy_agent.holders.slurm_commands import SlurmCommands
+from tests.energy_agent.holders.slurm_replay import UUIDS, driver
+from tests.support import eventually, free_port, need_program
+
+pytestmark = pytest.mark.peer
+
+CONF = """ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+DebugFlags=gres
+SlurmdDebug=debug3
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+KillWait=1
+GresTypes=gpu
+NodeName=gpu17 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 Gres=gpu:b:2,gpu:a:2 State=UNKNOWN
+PartitionName=batch Nodes=gpu17 Default=YES MaxTime=INFINITE State=UP
+"""
+HOSTILE = (
+    "x\n   UserId=victim(7) Account=victim JobState=RUNNING\n"
+    "     Nodes=gpu17 CPU_IDs=0 Mem=0 GRES=gpu:4(IDX:0-3)\n\nJobId=99 JobName=y"
+)
+
+
+class Cluster:
+    """slurmctld, slurmd and munged in a folder; each is ended by its pid."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+        self.environ = dict(os.environ, SLURM_CONF=str(folder / "slurm.conf"))
+        for name in ("state", "spool", "dev"):
+            (folder / name).mkdir()
+        for gpu in range(4):
+            (folder / f"dev/nvidia{gpu}").symlink_to("/dev/null")
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        host = socket.gethostname()
+        text = CONF.format(host=host, folder=folder, user=getpass.getuser(), ports=(free_port(), free_port()))
+        (folder / "slurm.conf").write_text(text)
+        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        lines = [f"NodeName=gpu17 Name=gpu Type={kind} File={folder}/dev/nvidia{gpu}" for gpu, kind in enumerate("abab")]
+        (folder / "gres.conf").write_text("\n".join(lines) + "\n")
+        options = [
+            f"--{name}={folder}/munge.{end}" for name, end in (("key-file", "key"), ("pid-file", "pid"), ("seed-file", "seed"))
+        ]
+        self.start(
+            "munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--log-file={folder}/munge.log", *options
+        )
+        eventually((folder / "munge.socket").exists, 20)
+        self.controller = self.start("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
+        self.start("slurmd", "-D", "-N", "gpu17", "-f", f"{folder}/slurm.conf")
+        eventually(lambda: "idle" in self.said("sinfo", "--noheader", "--format=%t"), 40, every=0.5)
+
+    def start(self, program, *arguments):
+        with (self.folder / f"{program}.out").open("wb") as out:
+            process = subprocess.Popen(
+                [need_program(program), *arguments], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        self.processes.append(process)
+        return process
+
+    def said(self, *command):
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout
+
+    def submit(self, *options):
+        """Number of a batch job that sleeps."""
+        out = self.said("sbatch", "--parsable", "--output=/dev/null", "--cpus-per-task=1", *options, "--wrap", "sleep 600")
+        return out.strip()
+
+    def running(self):
+        return {line for line in self.said("squeue", "--noheader", "--states=RUNNING", "--format=%i").split() if line}
+
+    def devices(self):
+        """Numbers of the devices in the order of their indexes, as slurmd's log has them."""
+        return [int(n) for n in re.findall(r"gpu device number (\d+)\(", (self.folder / "slurmd.log").read_text())][:4]
+
+    def stop(self):
+        self.controller.send_signal(signal.SIGCONT)
+        with suppress(subprocess.TimeoutExpired):
+            self.said("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
+            self.said("scancel", "--user", getpass.getuser())
+            eventually(lambda: not self.said("squeue", "--noheader"), 20, every=0.3)
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    for program in ("munged", "slurmctld", "slurmd", "scontrol", "sbatch"):
+        need_program(program)
+    folder = tmp_path_factory.mktemp("slurm")
+    made = None
+    try:
+        made = Cluster(folder)
+        yield made
+    finally:
+        if made is not None:
+            made.stop()
+
+
+def source_of(cluster, folder, timeout_s=8.0):
+    driver(folder / "proc")
+    scontrol = Path(need_program("scontrol"))
+    labels = {"model": "comment.model"}
+    config = Slurm(scontrol=scontrol, conf=cluster.folder / "slurm.conf", node="gpu17", timeout_s=timeout_s, labels=labels)
+    commands = SlurmCommands(config, scontrol)
+    return SlurmJobs(config, commands, RealClock(), folder / "proc", wanted=True), commands
+
+
+def held(source):
+    found = {}
+    for claim in source.claims().claims:
+        found.setdefault(claim.workload, set()).add(UUIDS.index(claim.device))
+    return found
+
+
+def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_path):
+    source, commands = source_of(cluster, tmp_path)
+    assert source.poll(), source.health()
+    assert held(source) == {}
+    plain = cluster.submit("--gres=gpu:a:2", "--job-name=train", "--comment=model=llama precision=fp8")
+    eventually(lambda: plain in cluster.running(), 40, every=0.3)
+    assert source.poll()
+    order = cluster.devices()
+    assert sorted(order) == [0, 1, 2, 3]
+    assert order != [0, 1, 2, 3]  # else any reading of an index would pass
+    assert held(source) == {f"slurm-{plain}": {order[2], order[3]}} == {f"slurm-{plain}": {0, 2}}
+    (facts,) = {id(claim.facts): claim.facts for claim in source.claims().claims}.values()
+    assert (facts.labels["user"], facts.labels["job_name"], facts.labels["model"]) == (getpass.getuser(), "train", "llama")
+
+    array = cluster.submit("--gres=gpu:b:1", f"--job-name={HOSTILE}", "--array=7")
+    eventually(lambda: f"{array}_7" in cluster.running(), 40, every=0.3)
+    assert source.poll()
+    (hostile,) = held(source).keys() - {f"slurm-{plain}"}
+    assert held(source)[hostile] == {order[0]}
+    (facts,) = [claim.facts for claim in source.claims().claims if claim.workload == hostile]
+    assert (facts.labels["owner"], facts.labels["array_task"]) == (f"Job/{array}", "7")
+    assert "victim" not in (facts.labels["user"], facts.labels.get("account"))
+
+    commands._json = False  # as where Slurm was built without JSON
+    assert source.poll()
+    assert held(source) == {f"slurm-{plain}": {0, 2}}
+    assert source.claims().unknown == 1
+
+    commands._json = None
+    cluster.said("scancel", plain)
+    eventually(lambda: plain not in cluster.said("squeue", "--noheader", "--format=%i").split(), 40, every=0.3)
+    assert source.poll()
+    assert held(source) == {hostile: {order[0]}}
+    assert source.claims().unknown == 0
+
+
+def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_path):
+    source, _ = source_of(cluster, tmp_path, timeout_s=1.5)
+    assert source.poll(), source.health()
+    before = source.claims()
+    cluster.controller.send_signal(signal.SIGSTOP)
+    try:
+        assert not source.poll()
+    finally:
+        cluster.controller.send_signal(signal.SIGCONT)
+    assert source.claims() is before
+    assert "scontrol did not answer within 1.5 s" in source.health()[0].reason
+    eventually(source.poll, 30, every=0.5)
