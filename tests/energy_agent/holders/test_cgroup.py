@@ -31,6 +31,14 @@ PODS = {
     "systemd inside the container": f"0::/{POD}/{SCOPE}/init.scope",
     "a unit inside the container": f"0::/{POD}/{SCOPE}/system.slice/vllm.service",
     "docker in the pod": f"0::/kubepods/burstable/pod{UID}/{CID}/docker/{OTHER}",
+    "kind under systemd": f"0::/system.slice/docker-{OTHER}.scope/kubelet.slice/kubelet-kubepods.slice/"
+    f"kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{UID_}.slice/{SCOPE}",
+    "k3d": f"0::/docker/{OTHER}/kubepods/burstable/pod{UID}/{CID}",
+    "k3s": f"0::/kubepods/besteffort/pod{UID}/{CID}",
+    "GKE, v1": f"9:devices:/kubepods/burstable/pod{UID}/{CID}\n0::/system.slice/containerd.service",
+    "GKE, v2": f"0::/kubepods.slice/kubepods-burstable.slice/{BURSTABLE}/{SCOPE}",
+    "cri-dockerd": f"0::/kubepods.slice/{BURSTABLE}/docker-{CID}.scope",
+    "a Slurm node in a pod": f"0::/{POD}/{SCOPE}/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0",
     "kind: a node that is a container": f"0::/docker/{OTHER}/kubelet.slice/"
     f"kubelet-kubepods.slice/kubelet-kubepods-pod{UID_}.slice/{SCOPE}",
     "hybrid: v1 controllers and an empty v2 line": f"12:devices:/{POD}/{SCOPE}\n0::/",
@@ -44,7 +52,7 @@ def test_a_pod_by_its_uid(text):
     assert (found.kind, found.name, found.labels["pod_uid"]) == ("pod", f"pod-{UID}", UID)
 
 
-@pytest.mark.parametrize("name", [n for n in PODS if "docker" not in n and "kind" not in n])
+@pytest.mark.parametrize("name", PODS)
 def test_the_container_of_a_pod(name):
     assert membership(PODS[name]).labels["container_id"] == CID[:12]
 
@@ -67,7 +75,11 @@ CONTAINERS = {
     f"11:cpuset:/docker/{CID}\n1:name=systemd:/docker/{CID}\n0::/system.slice/containerd.service",
     "docker with a parent": f"0::/batch.slice/docker-{CID}.scope",
     "podman, root": f"0::/machine.slice/libpod-{CID}.scope/container",
-    "podman, rootless": f"0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{CID}.scope/container",
+    "podman in a pod of its own": f"0::/machine.slice/machine-libpod_pod_{OTHER}.slice/libpod-{CID}.scope/container",
+    "podman, v1": f"12:pids:/machine.slice/libpod-{CID}.scope\n0::/machine.slice/libpod-{CID}.scope",
+    "docker systemd, hybrid": f"5:devices:/system.slice/docker-{CID}.scope\n0::/system.slice/docker-{CID}.scope",
+    "docker in docker": f"0::/docker/{CID}/docker/{OTHER}",
+    "ECS": f"0::/ecs/{'ab' * 16}/{CID}",
     "podman cgroupfs": f"0::/libpod_parent/libpod-{CID}",
     "nerdctl": f"0::/system.slice/nerdctl-{CID}.scope",
     "plain containerd": f"0::/default/{CID}",
@@ -87,6 +99,17 @@ SLURM = {
     "v2 with a node's name": ("0::/system.slice/gpu17_slurmstepd.scope/job_4711/step_batch/user/task_0", "batch"),
     "v1": ("9:memory:/slurm/uid_1000/job_4711/step_extern/task_0\n1:name=systemd:/system.slice/slurmd.service", "extern"),
     "v1 of many slurmd": ("4:devices:/slurm_gpu17/uid_1000/job_4711/step_3", "3"),
+    "hybrid, as Slurm 24.11 wrote it": (
+        "9:name=systemd:/\n8:pids:/\n6:freezer:/slurm_gpu17/uid_0/job_4711/step_batch\n5:devices:/\n0::/",
+        "batch",
+    ),
+    "a container in the job": (
+        f"0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0/libpod-{CID}.scope/container",
+        "0",
+    ),
+    "a slurmd in a container": (f"0::/docker/{CID}/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0", "0"),
+    "another job named below it": ("0::/system.slice/slurmstepd.scope/job_4711/step_0/slurmstepd.scope/job_9/step_1", "0"),
+    "seen from another cgroup namespace": ("0::/../../job_4711/step_2/user/task_0", "2"),
 }
 
 
@@ -105,6 +128,7 @@ UNITS = {
     ),
     "delegated subgroup": ("0::/system.slice/vllm.service/workers", "vllm"),
     "machine": (r"0::/machine.slice/machine-qemu\x2d1\x2dvm.scope", r"machine-qemu\x2d1\x2dvm"),
+    "a quadlet of podman": (f"0::/system.slice/llama.service/libpod-payload-{CID}", "llama"),
     "a user's service": ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/jupyter.service", "jupyter@1000"),
 }
 
@@ -113,6 +137,17 @@ UNITS = {
 def test_a_systemd_unit_by_its_name(text, name):
     found = membership(text)
     assert (found.kind, found.name) == ("unit", name)
+
+
+def test_a_container_of_a_user_is_not_one_of_the_system_that_has_its_name():
+    for runtime in ("libpod", "docker"):
+        found = membership(f"0::/user.slice/user-1000.slice/user@1000.service/user.slice/{runtime}-{CID}.scope/container")
+        assert (found.kind, found.name) == ("container", f"container-{CID[:12]}@1000")
+
+
+def test_a_folder_that_is_called_like_a_job_is_none():
+    assert membership("0::/system.slice/condor.service/job_7").kind == "unit"
+    assert membership("0::/batch/job_7") is None
 
 
 def test_services_of_two_users_are_two_workloads():
