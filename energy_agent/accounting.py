@@ -11,16 +11,7 @@ from energy_agent.booked import Booked, DeviceEnergy
 from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
-from energy_agent.core.types import (
-    Action,
-    DeviceInfo,
-    DeviceSample,
-    Entry,
-    Identity,
-    SourceHealth,
-    Tokens,
-    WorkloadFacts,
-)
+from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
@@ -215,6 +206,7 @@ class Accountant:
         """The batch is in the journal: now it counts. Returns its entries."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
+        self._token_states = {key: text for key, text in self._token_states.items() if text}  # the empty ones are let go
         if self._node is not None:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}

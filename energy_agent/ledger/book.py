@@ -36,7 +36,7 @@ from energy_agent.ledger.uncertainty import Run
 
 @dataclass
 class Batch:
-    """What one commit books, all or nothing. `states` is each device's meter state, opaque text."""
+    """What one commit books, all or nothing. `states` is each device's meter state, opaque text; an empty one is let go."""
 
     entries: Sequence[Entry] = ()
     gaps: Sequence[Gap] = ()
@@ -67,6 +67,7 @@ class Book:
         """Take over what `change` says, key by key."""
         for name in ("cells", "spans", "gaps", "tokens", "steps", "actions", "workloads", "devices", "states"):
             getattr(self, name).update(getattr(change, name))
+        self.states = {device: state for device, state in self.states.items() if state}
         for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
             getattr(self.totals, name).update(getattr(change.totals, name))
 
@@ -122,7 +123,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
         {action: None for batch in batches for action in batch.actions if action not in book.actions},
         {key: fact for key, fact in workloads.items() if book.workloads.get(key) != fact},
         {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
-        {device: state for device, state in states.items() if book.states.get(device) != state},
+        {device: state for device, state in states.items() if book.states.get(device, "") != state},
         totals,
         cells.fold_steps(book.steps, [count for batch in batches for count in batch.steps]),
     )
@@ -176,6 +177,7 @@ def write(connection: sqlite3.Connection, change: Book) -> None:
     database.put(connection, "workload_fact", facts)
     database.put(connection, "device_fact", [(f.uuid, f.since_ns, f.sku, f.gain_ppm) for f in change.devices.values()])
     database.put(connection, "meter_state", list(change.states.items()))
+    connection.execute("DELETE FROM meter_state WHERE state = ''")  # also those that an earlier version left
     totals = change.totals
     database.put(connection, "energy_total", [(d, w, s.value, m.value, uj) for (d, w, s, m), uj in totals.energy.items()])
     database.put(connection, "gpu_total", [(w, s.value, ns) for (w, s), ns in totals.gpu_ns.items()])
@@ -216,7 +218,7 @@ def read(connection: sqlite3.Connection) -> Book:
         book.workloads[workload, since] = WorkloadFacts(workload, since, kind, _labels(labels))
     for device, since, sku, ppm in rows(connection, "device_fact"):
         book.devices[device, since] = DeviceFacts(device, sku, ppm / PPM, since)
-    book.states.update(rows(connection, "meter_state"))
+    book.states.update((device, state) for device, state in rows(connection, "meter_state") if state)
     totals = book.totals
     totals.energy.update({(d, w, State(s), Method(m)): uj for d, w, s, m, uj in rows(connection, "energy_total")})
     totals.gpu_ns.update({(w, State(s)): ns for w, s, ns in rows(connection, "gpu_total")})
