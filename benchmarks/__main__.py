@@ -14,6 +14,8 @@ NAMES = (
     "attribution",
     "ledger_scale",
     "training",
+    "prefill_decode",
+    "energy_per_token",
 )
 
 

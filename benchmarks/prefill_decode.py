@@ -2,8 +2,8 @@
 
 Run from the repository's root: python -m benchmarks.prefill_decode [--engines 60] [--seconds 900] [--seed N] [--json]
 
-Each engine is another draw of board, model, rate, lengths, cache and memory boundness. The bars: half of the estimates are within
-5 % and 90 % within 10 % of the truth; intervals hold it in at least 95 %, and are on average no wider than twice the 95th
+Each engine is another draw of board, model, rate, lengths, cache and memory boundness. The bars: half of the estimates within
+5 % of the truth and 90 % within 10 %; intervals hold it in at least 95 %, and are on average at most twice as wide as the 95th
 percentile of the error. The plain regression on prompt and generated tokens is told beside it.
 """
 

@@ -28,7 +28,8 @@ LAYERS = [
             "energy_agent.exposition_gpu",
             "energy_agent.exposition_health",
             "energy_agent.exposition_node",
-            "energy_agent.exposition_serving", "energy_agent.exposition_tokens",
+            "energy_agent.exposition_serving",
+            "energy_agent.exposition_tokens",
         ),
     ),
     ("energy_agent", ("energy_agent",)),
@@ -57,7 +58,8 @@ CLOCKS_AND_IO = {
 }  # fmt: skip
 PURE = (
     "energy_agent.core", "energy_agent.client.estimate", "energy_agent.client.linear", "energy_agent.client.tracker",
-    "energy_agent.client.visible", "energy_agent.client.sampler_windows",
+    "energy_agent.client.visible", "energy_agent.client.sampler_windows", "energy_agent.client.per_token",
+    "energy_agent.client.window_tokens", "energy_agent.client.saved", "wattlens.comparison", "wattlens.comparison_load",
     "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
     "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup",
     "energy_agent.holders.device_ids", "energy_agent.holders.join", "energy_agent.holders.names",

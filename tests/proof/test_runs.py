@@ -5,7 +5,18 @@ No bar of the smokes is a timing: they show that the run still runs and that wha
 
 import pytest
 
-from benchmarks import attribution, cost, exactness, faults, health_cost, hostile, ledger_scale, windows
+from benchmarks import (
+    attribution,
+    cost,
+    energy_per_token,
+    exactness,
+    faults,
+    health_cost,
+    hostile,
+    ledger_scale,
+    prefill_decode,
+    windows,
+)
 from tests.support import need_module
 
 
@@ -90,3 +101,21 @@ def test_shared_gpus_are_attributed_close_to_the_plants_truth():
     busy = [row for row in rows if row.kernels == "busy" and row.mode != "mps"]
     assert [row.ok for row in busy] == [True] * 3
     assert all(row.active_median < 0.10 for row in rows if row.kernels == "alike" and row.mode in ("time-sliced", "mps"))
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_prefill_and_decode_are_told_apart_on_engines_drawn_at_random():
+    found = prefill_decode.run(engines=8, seconds=500, seed=3)
+    assert found["estimates"] >= 6
+    assert found["largest_error"] <= 0.2
+    assert found["coverage"] == 1.0
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_joules_per_token_of_engines_are_read_from_the_page():
+    """How near they are depends on the length of the window; that the two counts belong together does not."""
+    found = energy_per_token.run(windows=1, window_s=15)
+    assert found["windows"] == 8
+    assert found["median_error"] < 0.3
