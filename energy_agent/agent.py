@@ -26,6 +26,7 @@ from energy_agent.metering.energy_per_token import EnergyPerToken
 from energy_agent.node_poller import NodePoller
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
+from energy_agent.serving_pods import ServingPods
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 
@@ -85,6 +86,7 @@ class Agent:
     meters: NodePoller | None = None
     training: TrainingIntake | None = None
     holders: ProcessHolders | None = None
+    serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
     stopping: threading.Event = field(default_factory=threading.Event)
     reload_wanted: threading.Event = field(default_factory=threading.Event)
@@ -134,6 +136,8 @@ class Agent:
                 if swept or answering != answered or now_ns >= published_ns + COMMIT_NS * 3 // 2:
                     last_sweep_ns = now_ns if sweeps else last_sweep_ns
                     answered, published_ns = answering, now_ns
+                    if swept:
+                        self.tokens.read_now()
                     self._commit_and_publish()
                 segment_ns = self.config.ledger.segment_s * NS_PER_S
                 if now_ns // segment_ns > sealed_ns // segment_ns:
@@ -169,6 +173,7 @@ class Agent:
         self._dvfs = ()
 
     def _commit_and_publish(self) -> None:
+        self.serving_pods.follow(self.accountant.joined, self.tokens, simulated=self.identity.simulated)
         self.accountant.add_tokens(*self.tokens.drain())
         if self.training is not None:
             self.accountant.add_training(self.training.drain(self.accountant.held()))
@@ -210,6 +215,7 @@ class Agent:
             SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
             *self.tokens.health(),
+            *self.serving_pods.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
             *self.accountant.joined.health(),
             *(self.steer.health() if self.steer is not None else ()),

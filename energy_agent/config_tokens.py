@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config_section import Section
-from energy_agent.config_words import HTTP, METRIC, NAME
+from energy_agent.config_words import GROUP, HTTP, METRIC
 
 Label = Annotated[str, Field(max_length=128)]
 Metric = Annotated[str, Field(pattern=METRIC)]
@@ -47,7 +47,7 @@ class TokenSource(Section):
     mapping: TokenMapping | None = Field(None, description="for server: mapping, what its counters are called")
     model: Fact = Field("", description="name of the model, in place of the page's")
     precision: Fact = Field("", description="precision of its weights, such as fp8: a fact of the workload")
-    group: Annotated[str, Field(pattern=NAME)] | None = Field(
+    group: Annotated[str, Field(pattern=GROUP)] | None = Field(
         None, description="name of an engine whose devices are in several workloads or nodes; give its page once"
     )
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")

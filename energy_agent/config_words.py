@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+GROUP = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,252}$"
 PORT = r"(0|[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 LISTEN = rf"^\S+:{PORT}$"
 HTTP = r"^http://"
@@ -23,6 +24,7 @@ OWNER_KIND = r"^[A-Z][A-Za-z0-9]{0,62}\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/v[a
 
 PATTERNS = {
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
+    GROUP: "a name of letters, digits, '.', '_', '-' and '/' that begins with a letter or digit",
     LISTEN: "ADDRESS:PORT, such as 127.0.0.1:9479 or 0.0.0.0:9479, with a port of at most 65535",
     HTTP: "an address that begins with http://",
     SERVICE: "http://HOST or https://HOST, with a port where it is not the usual one, and no path, user or password",

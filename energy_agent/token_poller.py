@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from energy_agent.beat import Beat, Follower
 from energy_agent.config_tokens import TokenSource
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
@@ -48,6 +49,10 @@ class _Poll:
     reason: str = "not read yet"
     last_success_ns: int | None = None
     totals: tuple[TokenTotals, ...] = ()
+    pace: Follower = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pace = Follower(self.source.period_s)
 
     @property
     def key(self) -> str:
@@ -66,6 +71,7 @@ class TokenPoller:
         self._states: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._polls: list[_Poll] = []
+        self._beat = Beat()
         self._configured: tuple[TokenSource, ...] = ()
         self._discovered: tuple[TokenSource, ...] = ()
 
@@ -82,9 +88,16 @@ class TokenPoller:
         self._apply()
 
     def discover(self, found: Iterable[TokenSource]) -> None:
-        """Poll these servers too, and no others that were discovered before; what the configuration names goes first."""
+        """Poll these servers too, and no others that were discovered before.
+
+        Of a workload that the configuration names only its pages are polled. By now all that goes on is known, so that what the
+        last commit has of other pages is let go.
+        """
         self._discovered = tuple(found)
         self._apply()
+        with self._lock:
+            self._states |= dict.fromkeys(self._before, "")
+        self._before = {}
 
     def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
         """Rows since the last call, by key where the counters stand at their end, and what all pages did so far: one commit.
@@ -95,6 +108,10 @@ class TokenPoller:
             rows, self._rows = self._rows, []
             states, self._states = self._states, {}
             return rows, states, tuple(t for p in self._polls for t in p.totals)
+
+    def read_now(self) -> None:
+        """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
+        self._beat.strike([poll.pace for poll in self._polls])
 
     def workloads(self) -> set[str]:
         """Whose pages are polled."""
@@ -159,7 +176,8 @@ class TokenPoller:
 
     def _apply(self, *, forget: bool = True) -> None:
         wanted: dict[tuple[str, str], TokenSource] = {}
-        for source in (*self._configured, *self._discovered):
+        configured = {source.workload for source in self._configured}
+        for source in (*self._configured, *(s for s in self._discovered if s.workload not in configured)):
             for url in source.pages:
                 if len(wanted) < PAGES_LIMIT:
                     wanted.setdefault((source.workload, url), source)
@@ -168,6 +186,7 @@ class TokenPoller:
         ended = [p for p in old.values() if p not in kept]
         for poll in ended:
             poll.stop.set()
+        self._beat.wake()
         fresh = [self._poll(s, url) for (w, url), s in wanted.items() if all((p.source, p.url) != (s, url) for p in kept)]
         for poll in fresh:
             self._go_on(poll, old.get((poll.source.workload, poll.url)))
@@ -210,17 +229,20 @@ class TokenPoller:
     def _run(self, poll: _Poll) -> None:
         from energy_agent.sources.tokens._page import fetch
 
+        beat = self._beat.follow(poll.pace, poll.stop)
         while not poll.stop.is_set():
             try:
+                before_ns = self._clock.utc_ns()
                 page = fetch(poll.url, timeout_s=min(2.0, poll.source.period_s * 2))
-                t_ns = self._clock.utc_ns()
+                t_ns = (before_ns + self._clock.utc_ns()) // 2
                 self._book(poll, read(poll.server, page, t_ns, poll.source.model), t_ns)
             except (WattlensError, OSError, ValueError, ArithmeticError, LookupError) as error:
                 # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
                     poll.up, poll.reason = False, str(error) or type(error).__name__
                     poll.totals = poll.account.totals(up=False)
-            poll.stop.wait(poll.source.period_s)
+            self._beat.done(poll.pace, beat)
+            beat = self._beat.follow(poll.pace, poll.stop)
 
     def _book(self, poll: _Poll, readings: list[ModelReading], t_ns: int) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 
 if TYPE_CHECKING:
     from energy_agent.holders.pod_facts import PodInformer
+    from energy_agent.holders.pod_resources import PodFact
 
 _WORST = list(Answer)
 
@@ -34,6 +35,7 @@ class JoinedHolders:
         self._claims: dict[str, list[Claim]] = {}  # by device
         self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
         self._ended: dict[PodKey, str] = {}  # pods that are claimed still and have ended, with their uid
+        self._served: set[str] = set()  # uids of pods with a metrics page that held a device
         self._uids: dict[str, str] = {}  # uid of the pod, by the name that its processes give it
         self._labels: dict[str, Mapping[str, str]] = {}
         self._version = 0  # another one when the same processes may mean another holding
@@ -114,6 +116,27 @@ class JoinedHolders:
         self._uids = {name: uid for name, uid in self._uids.items() if name in living}
         self._labels = {name: labels for name, labels in self._labels.items() if name in living}
         self._names.forget(self._uids.values())
+
+    def serving(self) -> "list[tuple[str, PodFact]] | None":
+        """Pods that run, hold or held a device and have a metrics page, by workload; None: not known yet.
+
+        While the API server does not answer, only those that hold one now: the address of a pod that is gone may be another's.
+        """
+        if self._informer is None:
+            return []
+        pods = self._informer.serving()
+        if pods is None or self._answer is Answer.STARTING:
+            return None
+        claimed = {_key(c): c.pod_uid for claims in self._told for c in claims if c.facts.kind == "pod"}
+        seen, held = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
+        found = []
+        for key, fact in pods.items():
+            if claimed.get(key) in ("", fact.uid):
+                found.append((self._names.of_pod(key, claimed[key]), fact))
+            elif fact.uid in seen or fact.uid in held:
+                found.append((self._names.of_pod(key, fact.uid), fact))
+        self._served = {fact.uid for _, fact in found}
+        return found
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the schedulers answer."""

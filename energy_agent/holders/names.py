@@ -35,18 +35,21 @@ class PodNames:
 
     def of_claim(self, key: PodKey, uid: str) -> str:
         """The name of a pod that a scheduler gave a device; `uid` is "" where it is not known."""
-        life = self._lives.get(key)
-        if uid and uid in self._by_uid:  # known by its cgroup first, or before a restart
-            name = self._by_uid[uid]
-        elif life is not None and (not uid or not life.uid):
-            name = life.name
-        else:
-            name = f"{key[0]}/{key[1]}" + (f".{uid[:8]}" if uid else "")
+        life, name = self._lives.get(key), self.of_pod(key, uid)
         if life is None or life.name != name:
             self._lives[key] = life = _Life(name)
         if uid:
             self._by_uid[uid], life.uid = name, uid
         return name
+
+    def of_pod(self, key: PodKey, uid: str) -> str:
+        """The name that `of_claim` would give, without giving it."""
+        life = self._lives.get(key)
+        if uid and uid in self._by_uid:  # known by its cgroup first, or before a restart
+            return self._by_uid[uid]
+        if life is not None and (not uid or not life.uid):
+            return life.name
+        return f"{key[0]}/{key[1]}" + (f".{uid[:8]}" if uid else "")
 
     def of_process(self, uid: str) -> str:
         """The name of the pod whose cgroup a process is in."""

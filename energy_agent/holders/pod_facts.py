@@ -16,7 +16,8 @@ from energy_agent.core.types import SourceHealth
 from energy_agent.holders.kube_api import Api, ApiError
 from energy_agent.holders.owners import controller, facts_of_owner, plural, text_map
 from energy_agent.holders.pod_grants import DraDevice
-from energy_agent.holders.pod_resources import PodFact
+from energy_agent.holders.pod_resources import PodFact, PodPage
+from energy_agent.sources.tokens import _discovery as pages
 
 log = logging.getLogger("wattlens.holders")
 
@@ -29,6 +30,8 @@ SLICES_EVERY_S = 30.0
 _BACK_OFF_MAX_S = 60.0
 _FORBIDDEN_S = 300.0
 _BETWEEN_S = 0.5
+_OURS_MAX = 512  # characters of an annotation of ours
+_CONTAINERS_MAX, _PORTS_MAX = 64, 64
 _WATCH_S, _SILENCE_S = 240, 270.0
 _DEPTH = 4
 _SLICES = ("/apis/resource.k8s.io/v1/resourceslices", "/apis/resource.k8s.io/v1beta1/resourceslices")
@@ -43,6 +46,7 @@ class PodInformer:
         self._kinds = dict(_kind(text) for text in owner_kinds)
         self._lock, self._stop, self._listed = threading.Lock(), threading.Event(), threading.Event()
         self._pods: dict[tuple[str, str], PodFact] = {}
+        self._serving: dict[tuple[str, str], PodFact] | None = None
         self._devices: dict[DraDevice, str] = {}
         self._slices_at_s = -SLICES_EVERY_S
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
@@ -57,6 +61,14 @@ class PodInformer:
     def pod(self, namespace: str, name: str) -> PodFact | None:
         """What is known of a pod."""
         return self._pods.get((namespace, name))
+
+    def serving(self) -> Mapping[tuple[str, str], PodFact] | None:
+        """Pods that run and say that they have a metrics page, by namespace and name; None: not listed yet."""
+        return self._serving
+
+    def answers(self) -> bool:
+        """Whether the API server does."""
+        return self._up
 
     def device(self, key: DraDevice) -> str | None:
         """UUID of a device, as the node's ResourceSlices have it; asked for where it is not known, every now and then."""
@@ -136,9 +148,14 @@ class PodInformer:
         metadata = pod["metadata"]
         labels, annotations = text_map(metadata.get("labels")), text_map(metadata.get("annotations"))
         told = {fact: labels.get(key) or annotations.get(key, "") for fact, key in self._labels.items()}
-        facts = self._owner(metadata) | {fact: _plain(value) for fact, value in told.items() if value}
-        ended = str(pod.get("status", {}).get("phase", "")) in ("Succeeded", "Failed")
-        return (str(metadata["namespace"]), str(metadata["name"])), PodFact(str(metadata["uid"])[:64], ended, facts)
+        ours = {key: _cut(annotations[key]) for key in pages.KEYS if key in annotations}
+        group = pages.group(pages.PodFacts("", "", ours))
+        facts = self._owner(metadata) | ({"group": group} if group is not None else {})
+        facts |= {fact: _plain(value) for fact, value in told.items() if value}
+        phase = str(pod.get("status", {}).get("phase", ""))
+        page = _page(pod, ours) if phase == "Running" and pages.PORT in ours else None
+        fact = PodFact(str(metadata["uid"])[:64], phase in ("Succeeded", "Failed"), facts, page)
+        return (str(metadata["namespace"]), str(metadata["name"])), fact
 
     def _owner(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         """The owner by the pod's own metadata, or above it as far as the kinds that may be asked reach."""
@@ -189,6 +206,7 @@ class PodInformer:
         while len(kept) > 2 * MAX_PODS:
             del kept[next(iter(kept))]
         self._pods = kept
+        self._serving = {key: fact for key, fact in kept.items() if fact.page is not None}
         self._succeeded()
         self._listed.set()
 
@@ -218,6 +236,28 @@ def _devices(spec: Mapping[str, Any]) -> list[tuple[DraDevice, str]]:
         if isinstance(uuid, str) and uuid.startswith(("GPU-", "MIG-")) and len(uuid) <= 64:
             found.append(((str(spec["driver"]), str(spec["pool"]["name"]), str(device["name"])), uuid))
     return found
+
+
+def _page(pod: Mapping[str, Any], annotations: Mapping[str, str]) -> PodPage | None:
+    """None: the pod has no address yet."""
+    address, spec = pod["status"].get("podIP"), pod.get("spec", {})
+    if not isinstance(address, str) or not 0 < len(address) <= 64:
+        return None
+    if spec.get("hostNetwork") is not True:
+        return PodPage(address, annotations)
+    containers = [*spec.get("containers", ())[:_CONTAINERS_MAX], *spec.get("initContainers", ())[:_CONTAINERS_MAX]]
+    declared = [port for container in containers for port in container.get("ports", ())[:_PORTS_MAX]]
+    ports = frozenset(p for port in declared if isinstance(p := port.get("containerPort"), int) and _is_tcp(port))
+    return PodPage(address, annotations, ports)
+
+
+def _is_tcp(port: Mapping[str, Any]) -> bool:
+    return bool(port.get("protocol", "TCP") == "TCP")
+
+
+def _cut(text: str) -> str:
+    """What is too long is marked, so that its beginning is not taken for the whole."""
+    return text if len(text) <= _OURS_MAX else text[:_OURS_MAX] + "…"
 
 
 def _plain(text: str) -> str:

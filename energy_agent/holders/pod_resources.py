@@ -37,12 +37,35 @@ _METHOD = "/v1.PodResourcesLister/List"
 
 
 @dataclass(frozen=True, slots=True)
+class PodPage:
+    """How a pod that runs can be asked.
+
+    Args:
+        address: its own; of a pod on the host's network that of the node.
+        annotations: those of ours.
+        ports: None: all ports at the address are its own; else those that it declares, which no other pod of the node has.
+    """
+
+    address: str
+    annotations: Mapping[str, str]
+    ports: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PodFact:
-    """What the API server says of a pod. `labels` are facts of its workload, as workload_info has them."""
+    """What the API server says of a pod.
+
+    Args:
+        uid: of this life of the pod.
+        ended: it runs no more.
+        labels: facts of its workload, as workload_info has them.
+        page: where it runs and says that it has a metrics page, what is needed to find it.
+    """
 
     uid: str = ""
     ended: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    page: PodPage | None = None
 
 
 class PodFacts(Protocol):

@@ -67,12 +67,12 @@ class ApiServer:
         """From now on these are the node's pods; what changed becomes events."""
         now = {pod.uid: _object(pod, self.node) for pod in pods if pod.listed or pod.phase not in ("Succeeded", "Failed")}
         with self.changed:
+            for uid in self.pods.keys() - now.keys():  # a name is free for the next pod only then
+                self._tell("DELETED", uid, _without_version(self.pods[uid]))
+                del self.pods[uid]
             for uid, pod in now.items():
                 if uid not in self.pods or _without_version(self.pods[uid]) != pod:
                     self._tell("MODIFIED" if uid in self.pods else "ADDED", uid, pod)
-            for uid in self.pods.keys() - now.keys():
-                self._tell("DELETED", uid, _without_version(self.pods[uid]))
-                del self.pods[uid]
             self.changed.notify_all()
 
     def stop(self) -> None:
@@ -192,7 +192,12 @@ def _object(now: PodNow, node: str) -> dict[str, Any]:
     if pod.owner is not None:
         reference = {"apiVersion": pod.owner.api_version, "kind": pod.owner.kind, "name": pod.owner.name, "controller": True}
         metadata["ownerReferences"] = [reference | {"uid": f"{pod.owner.kind}-{pod.owner.name}"}]
-    return {"kind": "Pod", "metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": now.phase}}
+    ports = [{"containerPort": port, "protocol": "TCP"} for port in pod.ports]
+    spec = {"nodeName": node, "containers": [{"name": "main", "ports": ports}]} | (
+        {"hostNetwork": True} if pod.host_network else {}
+    )
+    status = {"phase": now.phase} | ({"podIP": pod.address} if now.phase == "Running" else {})
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 
 def _without_version(pod: dict[str, Any]) -> dict[str, Any]:

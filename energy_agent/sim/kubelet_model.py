@@ -33,6 +33,9 @@ class Pod(Part):
     resource: str = "nvidia.com/gpu"
     replica: int | None = Field(default=None, ge=0, le=10_000)  # of GPUs shared by time: which share of them
     device_ids: tuple[str, ...] = ()  # in place of the GPUs' own: MIG devices, names of other plugins
+    address: str = Field(default="127.0.0.1", max_length=64)  # while it runs
+    host_network: bool = False
+    ports: tuple[int, ...] = Field(default=(), max_length=64)  # that its container declares
     labels: dict[str, str] = Field(default_factory=dict, max_length=_LABELS_MAX)
     annotations: dict[str, str] = Field(default_factory=dict, max_length=_LABELS_MAX)
     owner: Owner | None = None

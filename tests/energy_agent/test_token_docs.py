@@ -7,7 +7,7 @@ import pytest
 import energy_agent.sources.tokens
 from energy_agent import config
 from energy_agent.core import plugin
-from energy_agent.sources.tokens._discovery import GROUP, PATH, PORT, SERVER
+from energy_agent.sources.tokens._discovery import KEYS
 from energy_agent.token_docs import BEGIN, END, replaced, tables
 
 PAGE = Path(__file__).parents[2] / "docs/tokens.md"
@@ -32,7 +32,7 @@ def test_its_examples_are_configurations() -> None:
 
 
 def test_it_names_the_annotations() -> None:
-    assert all(f"| `{key}` |" in PAGE.read_text() for key in (PORT, PATH, SERVER, GROUP))
+    assert all(f"| `{key}` |" in PAGE.read_text() for key in KEYS)
 
 
 def test_a_page_without_markers_is_refused() -> None:

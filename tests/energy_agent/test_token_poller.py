@@ -232,6 +232,25 @@ def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
     assert counted.states == {f"{TOKEN_STATE}chat {server.url}": ""}
 
 
+def test_a_workload_that_is_configured_is_not_asked_where_its_pod_says(server, poller):
+    poller.discover([source(server), TokenSource(workload="other", url=server.url)])
+    poller.configure([TokenSource(workload="chat", url=server.url + "?configured")])
+    assert {h.source for h in poller.health()} == {"tokens:chat", "tokens:other"}, "one page each"
+
+
+def test_what_the_journal_has_of_pods_that_are_gone_is_let_go_once_pods_are_known(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.restore({f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics": "{}", f"{TOKEN_STATE}chat {server.url}": "{}"})
+    poller.configure([source(server)])
+    counted.drain()
+    assert counted.states == {}
+    poller.discover([])
+    counted.drain()
+    assert counted.states[f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics"] == ""
+    assert counted.states.get(f"{TOKEN_STATE}chat {server.url}") != ""
+
+
 def test_a_source_whose_configuration_changed_goes_on(server, poller):
     server.body = page(100)
     counted = Counted(poller)

@@ -6,13 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sources.tokens._discovery import GROUP, PAGES_LIMIT, PATH, PORT, SERVER, PodFacts, group, sources
+from energy_agent.sources.tokens._discovery import (
+    GROUP,
+    MODEL,
+    PAGES_LIMIT,
+    PATH,
+    PORT,
+    PRECISION,
+    SERVER,
+    PodFacts,
+    group,
+    sources,
+)
 
 KNOWN = ("vllm", "sglang", "mapping")
 
 
 def pod(workload="ns/chat.1a2b3c4d", address="10.1.2.3", **said) -> PodFacts:
-    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP}
+    keys = {"port": PORT, "path": PATH, "server": SERVER, "group": GROUP, "model": MODEL, "precision": PRECISION}
     return PodFacts(workload, address, {keys[key]: text for key, text in said.items()})
 
 
@@ -65,6 +76,9 @@ def test_the_rank_that_serves_is_asked_and_the_others_are_members():
         ({"port": "80", "server": "../../x"}, SERVER),
         ({"port": "80", "group": "a b"}, GROUP),
         ({"port": "80", "group": "a\n"}, GROUP),
+        ({"port": "80", "precision": "fp8\n"}, PRECISION),
+        ({"port": "80", "model": "m" * 257}, MODEL),
+        ({"port": "80", "address": "fe80::1%\x1b[31m"}, "not a pod's address"),
         ({"port": "80", "address": ""}, "no address"),
         ({"port": "80", "address": "evil.example"}, "no address"),
         ({"port": "80", "address": "127.0.0.1"}, "not a pod's address"),
@@ -94,3 +108,37 @@ def test_only_the_pods_own_address_is_ever_asked(said, address):
             for url in source.pages:
                 assert urlsplit(url).scheme == "http"
                 assert urlsplit(url).hostname == where
+
+
+def test_facts_of_the_workload_stand_where_no_annotation_does():
+    facts = {"group": "LeaderWorkerSet/big/0", "model": "llama", "precision": "fp8"}
+    told = {PORT: "80", GROUP: "mine", MODEL: "own", PRECISION: "bf16"}
+    [vllm, plain, own], refused = sources(
+        [
+            PodFacts("a", "10.1.2.3", {PORT: "80"}, facts=facts),
+            PodFacts("b", "10.1.2.4", {PORT: "80", SERVER: "sglang"}, facts=facts | {"group": "(odd) name"}),
+            PodFacts("c", "10.1.2.5", told, facts=facts),
+        ],
+        KNOWN,
+        ("sglang",),
+    )
+    assert refused == {}
+    assert (vllm.group, vllm.model, vllm.precision) == ("LeaderWorkerSet/big/0", "", "fp8"), "its page names the model"
+    assert (plain.group, plain.model) == ("odd__name", "llama")
+    assert (own.group, own.model, own.precision) == ("mine", "own", "bf16")
+
+
+def test_on_the_hosts_network_only_declared_ports_are_asked():
+    declared = frozenset({8000, 8001})
+    [found], _ = sources([PodFacts("w", "10.0.0.1", {PORT: "8001,8000"}, declared)], KNOWN)
+    assert found.pages == ("http://10.0.0.1:8001/metrics", "http://10.0.0.1:8000/metrics")
+    for ports in ("10250", "8000,10250"):
+        found, refused = sources([PodFacts("w", "10.0.0.1", {PORT: ports}, declared)], KNOWN)
+        assert found == []
+        assert "declares" in refused["w"]
+
+
+def test_loopback_is_a_pods_on_a_simulated_node_alone():
+    assert sources([pod(address="127.0.0.1", port="80")], KNOWN, simulated=True)[0][0].url == "http://127.0.0.1:80/metrics"
+    assert sources([pod(address="127.0.0.1", port="80")], KNOWN)[0] == []
+    assert sources([pod(address="169.254.169.254", port="80")], KNOWN, simulated=True)[0] == []
