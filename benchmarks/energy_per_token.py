@@ -3,10 +3,10 @@
 Run from the repository's root: python -m benchmarks.energy_per_token [--windows 5] [--window-s 60] [--json]
 
 Eight engines on boards of three generations, each with its own load, read by the agent from their pages. At each mark the
-agent's page, the engines' own pages and the plant's truth are read together; a window is the difference of two marks. Its truth
-is the sensor's gain times the energy really drawn, over the tokens that the engines counted. One engine is killed and starts
-again in the third window; a second scraper reads the page at 10 Hz all the time. The bar: every window is within 1 %.
-The window of the restart stands apart: what the dead engine had not published is missing in it.
+agent's page is read, and the engines' own pages and the plant's truth are taken at the instant of its last commit; a window is the
+difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens that the engines counted.
+One engine is killed and starts again in the third window; a second scraper reads the page at 10 Hz all the time. The bar: every
+window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing in it.
 """
 
 import argparse
@@ -19,12 +19,14 @@ import tempfile
 import threading
 import time
 import urllib.request
+from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from benchmarks.running import AgentProcess, Series, series
-from energy_agent.core.units import UJ_PER_J
+from benchmarks.running import AgentProcess, Series
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.plant import Plant
@@ -48,6 +50,8 @@ LOADS = [
 ]
 KILLED, KILLED_IN = "engine-1", 2
 BAR = 0.01
+RECORD_S = 1.5
+GENERATED = "vllm:generation_tokens_total{"
 
 
 def scenario_text() -> bytes:
@@ -68,44 +72,64 @@ def scenario_text() -> bytes:
     return yaml.safe_dump({"boards": BOARDS, "workloads": engines}).encode()
 
 
+Point = tuple[float, float, float, float]
+"""UTC s, J of an ideal sensor, J really drawn, tokens generated."""
+
+
 class Marks:
-    """Reads page, engines and truth at one instant."""
+    """The agent's page, and the truth at the instant that the page tells of: that of its last commit."""
 
     def __init__(self, node: SimulatedNode, plant: Plant, agent: AgentProcess) -> None:
-        self._node, self._plant, self._agent = node, plant, agent
+        self._plant, self._agent = plant, agent
         self._urls = {w["name"]: w["metrics_url"] for w in node.state()["workloads"]}
         self._before_restart: dict[str, int] = {}
         self._last: dict[str, int] = {}
 
-    def read(self) -> dict[str, tuple[float, float, float, int, int]]:
-        """By engine: J and tokens of the agent, J of an ideal sensor, J really drawn (in uJ), tokens of the engine."""
-        found = {}
+    def read(self) -> dict[str, tuple[float, float, float, float, float]]:
+        """By engine: J and tokens of the agent, J of an ideal sensor, J really drawn, tokens of the engine."""
+        points: dict[str, list[Point]] = {name: [] for name in self._urls}
+        end_s = time.monotonic() + RECORD_S
+        while time.monotonic() < end_s:
+            for k, name in enumerate(self._urls):
+                points[name].append(self._point(k, name))
+            time.sleep(0.02)
         page = self._agent.page()
-        for k, workload in enumerate(self._node.state()["workloads"]):
-            name = workload["name"]
-            truth = self._plant.truth(k)
-            ideal_j = (truth.gain * truth.true_uj) / UJ_PER_J
-            found[name] = (
+        as_of_s = page["wattlens_ledger_last_commit_timestamp_seconds", ()]
+        return {
+            name: (
                 _sum(page, "wattlens_workload_energy_joules_total", name),
                 _sum(page, "wattlens_tokens_total", name, phase="generation"),
-                ideal_j,
-                truth.true_uj,
-                self._tokens(name),
+                *(_at(seen, as_of_s, column) for column in (1, 2, 3)),
             )
-        return found
+            for name, seen in points.items()
+        }
+
+    def _point(self, gpu: int, name: str) -> Point:
+        truth = self._plant.truth(gpu)
+        joules = truth.true_uj / UJ_PER_J
+        tokens = self._tokens(name)
+        return (truth.t_ns / NS_PER_S, truth.gain * joules, joules, tokens)
 
     def _tokens(self, name: str) -> int:
         """Over restarts: a counter that fell began anew."""
         try:
             with urllib.request.urlopen(self._urls[name], timeout=2) as answer:
-                page = series(answer.read().decode())
-            now = int(sum(v for (metric, _), v in page.items() if metric == "vllm:generation_tokens_total"))
+                text = answer.read().decode()
+            now = int(sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(GENERATED)))
         except OSError:
             now = self._last.get(name, 0)
         if now < self._last.get(name, 0):
             self._before_restart[name] = self._before_restart.get(name, 0) + self._last[name]
         self._last[name] = now
         return self._before_restart.get(name, 0) + now
+
+
+def _at(points: Sequence[Point], t_s: float, column: int) -> float:
+    """A column at an instant, linear between the points around it."""
+    k = min(max(bisect_right(points, t_s, key=lambda p: p[0]), 1), len(points) - 1)
+    before, after = points[k - 1], points[k]
+    share = min(1.0, max(0.0, (t_s - before[0]) / (after[0] - before[0])))
+    return before[column] + share * (after[column] - before[column])
 
 
 def _sum(page: Series, metric: str, workload: str, **labels: str) -> float:
@@ -157,8 +181,8 @@ def _scrape(agent: AgentProcess, ended: threading.Event) -> None:
 
 
 def _row(name: str, window: int, before: tuple[float, ...], after: tuple[float, ...]) -> dict[str, object]:
-    joules, tokens, ideal_j, true_uj, counted = (b - a for a, b in zip(before, after, strict=True))
-    per_token, ideal, true = joules / tokens, ideal_j / counted, true_uj / UJ_PER_J / counted
+    joules, tokens, ideal_j, true_j, counted = (b - a for a, b in zip(before, after, strict=True))
+    per_token, ideal, true = joules / tokens, ideal_j / counted, true_j / counted
     restarted = name == KILLED and window == KILLED_IN
     return {"engine": name, "window": window, "restarted": restarted, "j_per_token": per_token, "error": per_token / ideal - 1,
             "held": abs(true / per_token - 1) <= 0.05 + BAR}  # fmt: skip
