@@ -1,14 +1,21 @@
 """Whether two sets of runs differ in energy: the ratio of their means with its confidence interval. Pure.
 
-Welch's interval on the logarithms (a ratio is what people mean by "10 % less"); its degrees of freedom are those of
-Welch-Satterthwaite. Runs of one set of boards share their gain errors, which cancel in the ratio; so only the spread between
-runs counts, which holds the windows' own errors too.
+Of several runs a side: Welch's interval on the logarithms (a ratio is what people mean by "10 % less"); its degrees of freedom
+are those of Welch-Satterthwaite. The spread between runs holds the windows' own errors too. Of one run a side: what the edges
+of the two windows make uncertain: of energy in squares, as independent errors are, of tokens added, as bounds are; how runs
+vary is not in it.
+
+Gain errors of the boards come on top of either, as far as they do not cancel: `gain_range`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 from statistics import fmean, variance
+
+from energy_agent.client.per_token import distances
+
+_ROUNDING = 1e-12
 
 # Two-sided 95 % points of Student's t for 1 to 30 degrees of freedom.
 _T95 = (
@@ -49,6 +56,68 @@ def compare(a: Sequence[float], b: Sequence[float]) -> Comparison:
         freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
     half = student95(freedom) * error
     return Comparison(fmean(a), fmean(b), exp(difference), exp(difference - half), exp(difference + half))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: J as the sensors tell it and tokens that it is divided by, each with the half-width of what edges add."""
+
+    joules: float
+    edge_joules: float
+    tokens: float = 1.0
+    edge_tokens: float = 0.0
+
+
+def compare_measured(a: Measured, b: Measured) -> Comparison:
+    """Compare two runs by their own bands.
+
+    Raises:
+        ValueError: joules or tokens of one are not above 0, or their edges reach down to 0.
+    """
+    for run in (a, b):
+        if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
+            raise ValueError("a run is so short that its energy, or its tokens, cannot be told from 0")
+    (a_down, a_up), (b_down, b_up) = (distances(run.joules, run.edge_joules) for run in (a, b))
+    (a_fewer, a_more), (b_fewer, b_more) = (distances(run.tokens, run.edge_tokens) for run in (a, b))
+    down, up = sqrt(a_up**2 + b_down**2) + a_fewer + b_more, sqrt(a_down**2 + b_up**2) + a_more + b_fewer
+    x, y = a.joules / a.tokens, b.joules / b.tokens
+    return Comparison(x, y, y / x, y / x * exp(-down), y / x * exp(up))
+
+
+def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[str, float]) -> tuple[float, float]:
+    """Least and greatest factor by which the true ratio B / A may differ from the one that the sensors tell.
+
+    A board that reads (1 + e) of what is drawn, |e| <= its gain error, does so in both runs. So the factor is 1 where both ran
+    on one board, or divided their energy over several in the same way; where they have no board in common the gains add up.
+    Between these the ratio of two sums is greatest where each board errs as far as it can, those above some share of B to A
+    one way and the others the other way (a linear-fractional function has its extremes in corners).
+
+    Args:
+        a: J by board of A, as the sensors tell it.
+        b: likewise of B.
+        gains: gain error of each board, as a ratio.
+
+    >>> gain_range({"x": 5.0}, {"x": 3.0}, {"x": 0.05})
+    (1.0, 1.0)
+    """
+    total_a, total_b = sum(a.values()), sum(b.values())
+    parts = [(b.get(u, 0.0) / total_b, a.get(u, 0.0) / total_a, gains[u]) for u in a.keys() | b.keys()]
+    parts.sort(key=lambda p: p[0] / p[1] if p[1] else float("inf"))
+
+    def factor(first: int, sign: float) -> float:
+        """Boards before `first` err by `sign` times their gain error, the others the other way."""
+        reads = [1.0 + (sign if k < first else -sign) * gain for k, (_, _, gain) in enumerate(parts)]
+        over, under = (sum(p[side] / r for p, r in zip(parts, reads, strict=True)) for side in (0, 1))
+        return over / under
+
+    corners = [factor(k, sign) for k in range(len(parts) + 1) for sign in (1.0, -1.0)]
+    low, high = min(corners), max(corners)
+    return (1.0, 1.0) if high - low < _ROUNDING else (low, high)
+
+
+def widened(found: Comparison, factors: tuple[float, float]) -> Comparison:
+    """With what gains do not cancel."""
+    return replace(found, low=found.low * factors[0], high=found.high * factors[1])
 
 
 def student95(freedom: float) -> float:

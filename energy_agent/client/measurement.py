@@ -6,11 +6,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import sqrt
-from typing import Any, Literal, Self, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from energy_agent.client.connection import Connection, connection
+from energy_agent.client.counted import Counted
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from energy_agent.client.per_token import PerToken
 
 F = TypeVar("F", bound=Callable[..., Any])
 GAIN_UNCERTAINTY_RATIO = 0.05
@@ -86,6 +91,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._found: Mapping[str, DeviceEnergy] | None = None
         self._why = ""
         self._simulated = False
+        self._counted = Counted()
 
     def prepare(self) -> Self:
         """Start the sampler where none runs, so that the first window need not; waits for it."""
@@ -95,7 +101,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
     def __enter__(self) -> Self:
         if self._open:
             raise RuntimeError("measure: this window is open already; each window, in each thread, needs an object of its own")
-        self._found, self._end_ns = None, None
+        self._found, self._end_ns, self._counted = None, None, Counted()
         at = self._connection
         if at is None or at.dead:
             at = self._connection = connection()
@@ -216,6 +222,55 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
     def simulated(self) -> bool:
         """The GPUs are those of a simulated node."""
         return self._simulated or (self._connection is not None and self._connection.simulated)
+
+    @property
+    def gain_uncertainty_ratio(self) -> float:
+        """Systematic error of the boards' sensors; the agent's, where that answered."""
+        _ = self.by_device
+        return self._gain
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens that the program said it processed within the window; None where it said nothing."""
+        return self._counted.tokens
+
+    @tokens.setter
+    def tokens(self, tokens: int) -> None:
+        self._counted.set(tokens)
+
+    def count(self, tokens: int | None = None, *, prompt: int | None = None, generation: int | None = None) -> None:
+        """Add tokens that were processed: of any kind (say, trained), computed from prompts, generated. Of any thread.
+
+        Raises:
+            TypeError: one is not a whole number.
+            ValueError: one is below 0.
+        """
+        self._counted.add(tokens, prompt, generation)
+
+    @property
+    def joules_per_token(self) -> "PerToken":
+        """J for each of `tokens`: its `joules`, `low` and `high`, all None with a `reason` where there is none."""
+        from energy_agent.client.saved import joules_per
+
+        return joules_per(self, self.tokens, 0.0)
+
+    def save(self, path: str | Path, labels: Mapping[str, str] | None = None) -> None:
+        """Write the window as JSON, for `wattlens compare` (docs/measure.md).
+
+        Args:
+            path: of the file.
+            labels: what the run was, such as {"precision": "int8", "batch": "32"}.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: the labels are too many or too long.
+        """
+        import json
+
+        from energy_agent.client.saved import checked_labels, saved
+
+        run = saved(self, tokens=self._counted.told(), labels=checked_labels(labels or {}))
+        Path(path).write_text(json.dumps(run, indent=2) + "\n")
 
     def _ask(self, at: Connection, end_ns: int) -> Mapping[str, Any]:
         """From the sampler; where that can read nothing, from the node's agent, if one listens."""

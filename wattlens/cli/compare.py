@@ -3,55 +3,48 @@
 import argparse
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
 
-_MAX_B = 1 << 20
+if TYPE_CHECKING:
+    from wattlens.comparison import Comparison
+    from wattlens.saved_run import Run
+
+    Sides = Sequence[list[Run]]
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "a", metavar="A", help="runs saved by wattlens measure --save: a folder of them, or files joined by commas"
     )
-    parser.add_argument("b", metavar="B", help="the runs to compare them with, likewise; two or more on each side")
+    parser.add_argument("b", metavar="B", help="the runs to compare them with, likewise; one on each side, or two or more")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.comparison import compare
+    from wattlens.comparison_load import warnings
+    from wattlens.saved_run import PER
 
-    paths = [_paths(args.a), _paths(args.b)]
-    named = Counter(path.resolve() for side in paths for path in side)
-    twice = next((path for path, times in named.items() if times > 1), None)
-    if twice is not None:
-        raise UsageError(f"compare: {twice} is named twice; a run counts once, else the interval is narrower than it is")
-    sides = [_side(text, side) for text, side in zip((args.a, args.b), paths, strict=True)]
-    boards = [sorted({uuid for run in side for uuid in run["devices"]}) for side in sides]
-    if len({run["simulated"] for side in sides for run in side}) > 1:
-        raise UsageError("compare: runs on simulated and on real GPUs cannot be compared")
-    found = {}
-    for what in ("joules", "seconds"):
-        try:
-            found[what] = compare(*([run[what] for run in side] for side in sides))
-        except ValueError as error:
-            raise UsageError(f"compare: {error}") from None
+    sides = _sides((args.a, args.b))
+    factors = _gains(sides)
+    found = {"joules": _compared(sides, "", factors), "seconds": _seconds(sides)}
+    absent = {}
+    for what in PER if any(run.tokens for side in sides for run in side) else ():
+        reason = _without(sides, what)
+        if reason:
+            absent[what] = reason
+        else:
+            found[f"joules_per_token_{what}"] = _compared(sides, what, factors)
+    said = warnings(*sides)
+    same = _boards(sides[0]) == _boards(sides[1])
     if args.json:
-        rows = {
-            what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low, "high": c.high, "shown": c.shown}
-            for what, c in found.items()
-        }
-        print(json.dumps(rows | {"runs": [len(s) for s in sides], "same_boards": boards[0] == boards[1]}, indent=2))
-        return 0
-    print(f"A: {len(sides[0])} runs, B: {len(sides[1])} runs" + ("; simulated GPUs" if sides[0][0]["simulated"] else ""))
-    for what, c in found.items():
-        change = f"{100 * (c.ratio - 1):+.1f} % ({100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f})"
-        verdict = f"B takes {'more' if c.ratio > 1 else 'less'} {what}" if c.shown else f"no difference shown in {what}"
-        print(f"{what:8} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
-    if boards[0] != boards[1]:
-        print("A and B ran on different boards: their sensors' gains, +-5 % each, add to the difference in joules")
+        print(json.dumps(_as_json(sides, found, absent, factors, said, same), indent=2))
+    else:
+        print("\n".join(_lines(sides, found, absent, factors, said, same)))
     return 0
 
 
@@ -60,26 +53,176 @@ def _paths(text: str) -> list[Path]:
     return sorted(folder.glob("*.json")) if folder.is_dir() else [Path(part) for part in text.split(",") if part]
 
 
-def _side(text: str, paths: list[Path]) -> list[dict[str, Any]]:
-    runs = [_load(path) for path in paths]
-    if len(runs) < 2:
-        raise UsageError(f"compare: {text} holds {len(runs)} run{'' if len(runs) == 1 else 's'}; two or more are needed")
-    return runs
+def _sides(texts: tuple[str, str]) -> "Sides":
+    from wattlens.saved_run import load
+
+    paths = [_paths(text) for text in texts]
+    named = Counter(path.resolve() for side in paths for path in side)
+    twice = next((path for path, times in named.items() if times > 1), None)
+    if twice is not None:
+        raise UsageError(f"compare: {twice} is named twice; a run counts once, else the interval is narrower than it is")
+    sides = [[load(path) for path in side] for side in paths]
+    counts = [len(side) for side in sides]
+    if min(counts) < 1 or (min(counts) < 2 and max(counts) > 1):
+        text, few = min(zip(texts, counts, strict=True), key=lambda each: each[1])
+        runs = "1 run" if few == 1 else f"{few} runs"
+        raise UsageError(f"compare: {text} holds {runs}; two or more are needed on each side, or one on each")
+    if len({run.simulated for side in sides for run in side}) > 1:
+        raise UsageError("compare: runs on simulated and on real GPUs cannot be compared")
+    return sides
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Comparison":
+    """Of joules, or, where `what` says of which tokens, of joules per token."""
+    from wattlens.comparison import Measured, compare, compare_measured, widened
+
     try:
-        with path.open("rb") as file:
-            run = json.loads(file.read(_MAX_B))
-    except OSError as error:
-        raise UsageError(f"compare: {path}: {error.strerror}") from None
-    except ValueError:
-        run = None
-    if not isinstance(run, dict) or run.get("schema") != "wattlens.measure/1" or not isinstance(run.get("devices"), dict):
-        raise UsageError(f"compare: {path} is no run that wattlens measure --save wrote")
-    if not isinstance(run.get("joules"), int | float) or not isinstance(run.get("seconds"), int | float):
-        raise UsageError(f"compare: {path} was not measured: {run.get('reason') or 'it has no joules'}")
-    return run
+        if len(sides[0]) > 1:
+            each = [[(run.per_token(what) if what else run.joules) or 0.0 for run in side] for side in sides]
+            return widened(compare(*each), factors)
+        runs = []
+        for (run,) in sides:
+            if run.edge_joules is None:
+                raise ValueError(f"{run.path} does not tell its edge_joules; two or more runs on each side need none")
+            tokens = run.tokens.get(what)
+            runs.append(
+                Measured(run.joules, run.edge_joules, (tokens.count if tokens else None) or 1.0, tokens.edge if tokens else 0.0)
+            )
+        return widened(compare_measured(*runs), factors)
+    except ValueError as error:
+        raise UsageError(f"compare: {error}") from None
+
+
+def _seconds(sides: "Sides") -> "Comparison":
+    from wattlens.comparison import Measured, compare, compare_measured
+
+    each = [[run.seconds for run in side] for side in sides]
+    try:
+        if len(each[0]) > 1:
+            return compare(*each)
+        return compare_measured(*(Measured(seconds, 0.0) for (seconds,) in each))
+    except ValueError as error:
+        raise UsageError(f"compare: {error}") from None
+
+
+def _without(sides: "Sides", what: str) -> str:
+    """Why joules per token of a kind cannot be compared; "" where they can."""
+    for name, side in zip("AB", sides, strict=True):
+        for run in side:
+            tokens = run.tokens.get(what)
+            if tokens is None:
+                return f"{name}: {run.path} has no tokens"
+            if tokens.count is None:
+                return f"{name}: {run.path}: {tokens.reason}"
+            if tokens.edge >= tokens.count:
+                return (
+                    f"{name}: {run.path}: {tokens.count:.0f} tokens are uncertain by {tokens.edge:.0f}, the window is too short"
+                )
+    return ""
+
+
+def _boards(runs: "list[Run]") -> set[str]:
+    return {uuid for run in runs for uuid in run.boards}
+
+
+def _gains(sides: "Sides") -> tuple[float, float]:
+    """What of gain errors does not cancel; where files do not tell each board's part, by whether the boards are the same."""
+    from wattlens.comparison import gain_range
+
+    gains: dict[str, float] = {}
+    for side in sides:
+        for run in side:
+            for uuid in run.boards:
+                gains[uuid] = min(run.gain, gains.get(uuid, run.gain))
+    parts: list[dict[str, float]] = []
+    for name, side in zip("AB", sides, strict=True):
+        part: dict[str, float] = {}
+        for run in side:
+            for uuid, joules in run.boards.items():
+                part[uuid] = part.get(uuid, 0.0) + (joules or 0.0)
+        if not sum(part.values()) or any(joules is None for run in side for joules in run.boards.values()):
+            if _boards(sides[0]) == _boards(sides[1]):
+                return 1.0, 1.0
+            gains[name] = max((run.gain for run in side), default=0.0)
+            part = {name: 1.0}
+        parts.append(part)
+    return gain_range(parts[0], parts[1], gains)
+
+
+def _as_json(
+    sides: "Sides",
+    found: "dict[str, Comparison]",
+    absent: dict[str, str],
+    factors: tuple[float, float],
+    said: list[str],
+    same: bool,
+) -> dict[str, Any]:
+    from wattlens.comparison_load import batch, labels
+
+    rows: dict[str, Any] = {
+        what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low, "high": c.high, "shown": c.shown}
+        for what, c in found.items()
+    }
+    if len(sides[0]) == 1:  # what one run took is known; whether the next one would is not
+        del rows["seconds"]["low"], rows["seconds"]["high"], rows["seconds"]["shown"]
+    rows |= {f"joules_per_token_{what}": {"reason": reason} for what, reason in absent.items()}
+    return rows | {
+        "runs": [len(side) for side in sides],
+        "interval": "between runs" if len(sides[0]) > 1 else "of the measurement",
+        "same_boards": same,
+        "gain_factor": list(factors),
+        "simulated": sides[0][0].simulated,
+        "labels": [labels(side) for side in sides],
+        "models": [sorted({m for run in side for m in run.models}) for side in sides],
+        "batch": [batch(side) for side in sides],
+        "warnings": said,
+    }
+
+
+def _lines(
+    sides: "Sides",
+    found: "dict[str, Comparison]",
+    absent: dict[str, str],
+    factors: tuple[float, float],
+    said: list[str],
+    same: bool,
+) -> list[str]:
+    counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
+    lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
+    lines += [f"{name}: {told}" for name, side in zip("AB", sides, strict=True) if (told := _told(side))]
+    for what, c in found.items():
+        name = what.replace("joules_per_token_", "J/token ")
+        change = f"{100 * (c.ratio - 1):+.1f} % ({100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f})"
+        thing = what.replace("joules_per_token_generated", "joules per generated token")
+        thing = thing.replace("joules_per_token_processed", "joules per processed token")
+        if what == "seconds" and len(sides[0]) == 1:
+            lines.append(f"{name:8} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
+            continue
+        verdict = f"B takes {'more' if c.ratio > 1 else 'less'} {thing}" if c.shown else f"no difference shown in {thing}"
+        lines.append(f"{name:8} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
+    lines += [f"J/token {what} cannot be compared: {reason}" for what, reason in absent.items()]
+    if len(sides[0]) == 1:
+        lines.append("one run a side: the intervals are those of the two measurements; how runs vary is not in them")
+    if factors != (1.0, 1.0):
+        low, high = (100 * (f - 1) for f in factors)
+        where = "on the same boards, which divide their energy otherwise" if same else "on different boards"
+        lines.append(
+            f"A and B ran {where}: the gain errors of their sensors add {low:+.2f} to {high:+.2f} % to the intervals of joules"
+        )
+    else:
+        lines.append("A and B ran on the same boards: the gain errors of their sensors cancel")
+    return lines + [f"warning: {line}" for line in said]
+
+
+def _told(side: "list[Run]") -> str:
+    """What a side was, in words."""
+    from wattlens.comparison_load import batch, labels
+
+    parts = [", ".join(sorted({m for run in side for m in run.models}))]
+    parts += [f"{key}={value}" for key, value in labels(side).items()]
+    size = batch(side)
+    parts += [f"batch {size:.4g} (mean of running requests)"] if size is not None and "running" in side[0].counts else []
+    return "; ".join(part for part in parts if part)
 
 
 SPEC = Command("compare the energy of saved runs, with a confidence interval", _configure, _run)

@@ -4,16 +4,20 @@ The exit code is the program's; as in a shell 127 where there is no such program
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._command import Command, add_simulate, simulated_node
+
+if TYPE_CHECKING:
+    from energy_agent.client.token_pages import TokenPages
 
 _NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -28,10 +32,29 @@ class NotRunError(UsageError):
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "wattlens measure [-h] [--save FILE] [--json] [--name NAME]\n" + " " * 24 + "[--simulate [DIR]] -- CMD ..."
+    parser.usage = ("\n" + " " * 24).join(
+        (
+            "wattlens measure [-h] [--save FILE] [--json] [--name NAME]",
+            "[--tokens-from URL]... [--token-server NAME]",
+            "[--label KEY=VALUE]... [--simulate [DIR]] -- CMD ...",
+        )
+    )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, on standard error")
     parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
+    parser.add_argument(
+        "--tokens-from",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="metrics page of the server that these joules are for",
+    )
+    parser.add_argument(
+        "--token-server", default="vllm", metavar="NAME", help="which kind of server it is (docs/tokens.md; default: vllm)"
+    )
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="KEY=VALUE", help="what the run was, such as precision=int8 or batch=32"
+    )
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
@@ -48,11 +71,17 @@ def _run(args: argparse.Namespace) -> int:
     if args.save is not None and not args.save.absolute().parent.is_dir():
         raise UsageError(f"measure: --save {args.save}: no such folder")
     from energy_agent.client.measurement import measure
+    from energy_agent.client.saved import saved
 
+    labels, tokens = _labels(args.label), None
+    pages = _pages(args.tokens_from, args.token_server)
     window = measure(args.name or Path(command[0]).name, sync=False).prepare()
-    with window:
-        code = _execute(command)
-    result = _result(window, command, code)
+    with pages or contextlib.nullcontext():
+        with window:
+            code = _execute(command)
+        if pages is not None:
+            tokens = pages.told(window.seconds or 0.0)
+    result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code)
     if args.save is not None:
         import json
 
@@ -89,26 +118,25 @@ def _execute(command: list[str]) -> int:
     return 128 - code if code < 0 else code
 
 
-def _result(window: Any, command: list[str], code: int) -> dict[str, Any]:
-    from dataclasses import asdict
+def _labels(texts: list[str]) -> dict[str, str]:
+    from energy_agent.client.saved import checked_labels
 
-    joules, seconds = window.joules, window.seconds
-    return {
-        "schema": "wattlens.measure/1",
-        "name": window.name,
-        "command": command,
-        "exit_code": code,
-        "seconds": seconds,
-        "joules": joules,
-        "low": window.low,
-        "high": window.high,
-        "edge_joules": window.edge_joules,
-        "mean_watts": joules / seconds if joules is not None and seconds else None,
-        "method": window.method,
-        "reason": window.reason,
-        "simulated": window.simulated,
-        "devices": {uuid: asdict(device) for uuid, device in window.by_device.items()},
-    }
+    pairs = [text.partition("=")[::2] for text in texts]
+    if len(dict(pairs)) < len(pairs):
+        raise UsageError("measure: --label: a key stands twice")
+    try:
+        return checked_labels(dict(pairs))
+    except ValueError as error:
+        raise UsageError(f"measure: --label: {error}") from None
+
+
+def _pages(urls: list[str], server: str) -> "TokenPages | None":
+    if not urls:
+        return None
+    from energy_agent.client.token_pages import TokenPages
+    from energy_agent.clock import clock_for
+
+    return TokenPages(urls, server, clock_for(os.environ))
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
@@ -129,9 +157,29 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
             rows.append(f"  {uuid[:13]:13}{'-':>8} J  {device['reason']}")
         else:
             rows.append(f"  {uuid[:13]:13}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
+    rows += _token_rows(result)
     if result["method"]:
         rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
     print("\n" + "\n".join(rows), file=sys.stderr)
+
+
+def _token_rows(result: dict[str, Any]) -> list[str]:
+    tokens = result.get("tokens")
+    if tokens is None:
+        return []
+    rows = []
+    for what, count in (("generated", tokens["generation"]), ("processed", tokens["processed"])):
+        found = result["joules_per_token"][what]
+        if found["joules"] is None:
+            rows.append(f"{'J/token':8}{'-':>14}  {what}: {found['reason']}")
+        else:
+            interval = f"({found['low']:.4g} to {found['high']:.4g})"
+            rows.append(f"{'J/token':8}{found['joules']:>14.4g}  {interval} {what}, {count} tokens")
+    if tokens["running"] is not None:
+        rows.append(f"{'batch':8}{tokens['running']:>14.1f}  requests that ran, mean")
+    if tokens["moves"] == "request":
+        rows.append("tokens  the server counts them when a request ends")
+    return rows
 
 
 SPEC = Command("run a program and tell the joules of its GPUs, as time does seconds", _configure, _run)

@@ -261,3 +261,34 @@ print(json.dumps({"said": said, "once": once, "again": told(m)}))
 def test_importing_wattlens_is_cheap():
     code = "import sys, wattlens; print([m for m in sys.modules if m.startswith('energy_agent')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_program_counts_its_tokens_and_saves_them(node, tmp_path):
+    folder, _ = node
+    said = run(folder, f"""
+with measure("x") as m:
+    time.sleep(0.3)
+    workers = [threading.Thread(target=lambda: [m.count(prompt=1, generation=2) for _ in range(1000)]) for _ in range(4)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+per = m.joules_per_token
+m.save({str(tmp_path / "x.json")!r}, labels={{"precision": "int8"}})
+print(json.dumps(told(m) | {{"tokens": m.tokens, "per": [per.joules, per.low, per.high]}}))
+""")  # fmt: skip
+    assert said["tokens"] == 12000
+    assert said["per"] == pytest.approx([said[key] / 12000 for key in ("joules", "low", "high")])
+    saved = json.loads((tmp_path / "x.json").read_text())
+    assert (saved["schema"], saved["name"], saved["labels"]) == ("wattlens.measure/1", "x", {"precision": "int8"})
+    assert (saved["tokens"]["generation"], saved["tokens"]["computed"], saved["tokens"]["processed"]) == (8000, 4000, 12000)
+    assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(said["joules"] / 8000)
+
+
+def test_without_tokens_or_joules_there_is_a_reason_for_no_joules_per_token():
+    window = measure("x")
+    assert window.tokens is None
+    assert "no tokens were told" in window.joules_per_token.reason
+    window.tokens = 5
+    assert window.tokens == 5
+    assert "never entered" in window.joules_per_token.reason
+    with pytest.raises(ValueError, match="label"):
+        window.save("/dev/null", labels={"no name": "x"})

@@ -1,10 +1,12 @@
 """`wattlens measure` and `wattlens compare` as programs, on a plant."""
 
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -48,6 +50,50 @@ def test_without_a_driver_the_program_runs_and_the_reason_is_told():
     assert "not measured: NVML does not answer" in done.stderr
 
 
+class Page(http.server.BaseHTTPRequestHandler):
+    """An engine of vLLM's names that counts ten tokens whenever it is asked."""
+
+    def do_GET(self):
+        self.server.tokens += 10
+        body = f'vllm:generation_tokens_total{{model_name="m"}} {self.server.tokens}\nvllm:num_requests_running 0\n'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        return
+
+
+@pytest.fixture
+def page():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        server.daemon_threads, server.tokens = True, 0
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/metrics"
+        server.shutdown()
+
+
+def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
+    path = tmp_path / "a.json"
+    options = ["--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--save", str(path)]
+    done = run(environ_of(node), "measure", *options, "--", "sleep", "0.3")
+    assert done.returncode == 0
+    assert "generated, 10 tokens" in done.stderr
+    assert "processed: processed tokens were not told" in done.stderr
+    saved = json.loads(path.read_text())
+    assert saved["labels"] == {"precision": "int8", "batch": "32"}
+    assert saved["tokens"]["generation"] == 10
+    assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(saved["joules"] / 10)
+
+
+def test_without_the_server_s_page_joules_are_there_and_the_reason_is_told(node):
+    done = run(environ_of(node), "measure", "--tokens-from", "http://127.0.0.1:1/metrics", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert "could not be read" in done.stderr
+    assert "joules  " in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number):
     code = (
@@ -75,6 +121,10 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
     [
         (["measure"], "name a program after --"),
         (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
+        (["measure", "--label", "no", "--", "true"], "label 'no'"),
+        (["measure", "--label", "a=1", "--label", "a=2", "--", "true"], "stands twice"),
+        (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
+        (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "there are: dynamo"),
         (["compare", "/no/a", "/no/b"], "/no/a"),
     ],
 )

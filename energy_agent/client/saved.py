@@ -1,0 +1,89 @@
+"""A measured window as it is saved for `wattlens compare`: JSON of schema wattlens.measure/1 (docs/measure.md). Pure.
+
+Fields are only ever added, so that each version reads what any other wrote.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.client.per_token import PerToken, per_token
+from energy_agent.client.window_tokens import WindowTokens
+
+if TYPE_CHECKING:
+    from energy_agent.client.measurement import measure
+
+SCHEMA = "wattlens.measure/1"
+LABELS_LIMIT = 16
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+
+
+def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """These labels, if they are few and short.
+
+    Raises:
+        ValueError: they are not; the line names the one.
+    """
+    if len(labels) > LABELS_LIMIT:
+        raise ValueError(f"at most {LABELS_LIMIT} labels say what a run was")
+    for key, value in labels.items():
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"label {key!r} is not a name of at most 32 letters, digits, '_', '.' and '-'")
+        if not _VALUE.fullmatch(value):
+            raise ValueError(f"label {key!r} wants a value of at most 64 characters, on one line")
+    return dict(labels)
+
+
+def joules_per(window: "measure", tokens: int | None, edge_tokens: float) -> PerToken:
+    """J for each of `tokens` of a window."""
+    if tokens is None:
+        return PerToken(None, None, None, "no tokens were told")
+    joules, edge_j = window.joules, window.edge_joules
+    if joules is None or edge_j is None:
+        return PerToken(None, None, None, f"not measured: {window.reason}")
+    return per_token(joules, edge_j, window.gain_uncertainty_ratio, tokens, edge_tokens)
+
+
+def saved(
+    window: "measure",
+    *,
+    tokens: WindowTokens | None,
+    labels: Mapping[str, str],
+    command: Sequence[str] = (),
+    exit_code: int | None = None,
+) -> dict[str, Any]:
+    """The run, ready for JSON; waits for the window's closing tick."""
+    joules, seconds = window.joules, window.seconds
+    run: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": window.name,
+        "command": list(command),
+        "exit_code": exit_code,
+        "labels": dict(labels),
+        "seconds": seconds,
+        "joules": joules,
+        "low": window.low,
+        "high": window.high,
+        "edge_joules": window.edge_joules,
+        "gain_uncertainty_ratio": window.gain_uncertainty_ratio,
+        "mean_watts": joules / seconds if joules is not None and seconds else None,
+        "method": window.method,
+        "reason": window.reason,
+        "simulated": window.simulated,
+        "devices": {uuid: asdict(device) for uuid, device in window.by_device.items()},
+    }
+    if tokens is not None:
+        run["tokens"] = asdict(tokens)
+        run["joules_per_token"] = {
+            "generated": asdict(_per(window, "generated", tokens.generation, tokens.edge_generation, tokens.reason)),
+            "processed": asdict(_per(window, "processed", tokens.processed, tokens.edge_processed, tokens.reason)),
+        }
+    return run
+
+
+def _per(window: "measure", what: str, tokens: int | None, edge_tokens: float, reason: str) -> PerToken:
+    if tokens is None:
+        return PerToken(None, None, None, reason or f"{what} tokens were not told")
+    return joules_per(window, tokens, edge_tokens)

@@ -1,0 +1,123 @@
+"""What a server's counters leave open at a window's edges, against the work that engines of known speed really did in it."""
+
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.client.counted import Counted
+from energy_agent.client.per_token import per_token
+from energy_agent.client.window_tokens import Stretch, lag, window_tokens
+
+steps = st.lists(st.integers(5, 60), min_size=40, max_size=200)  # ms each
+
+
+def done(ends, batch, t):
+    """Tokens of which the work is done by `t`, a step's growing evenly; and what the counter says."""
+    work = sum(batch * min(1.0, max(0.0, (t - a) / (b - a))) for a, b in pairwise(ends))
+    return work, batch * sum(1 for b in ends[1:] if b <= t)
+
+
+@given(steps, st.integers(1, 256), st.data())
+def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch, data):
+    ends = [0, *accumulate(lengths)]
+    total = ends[-1]
+    opened = data.draw(st.integers(1, total // 4), "opened")
+    closed = data.draw(st.integers(3 * total // 4, total - 1), "closed")
+    before, after = data.draw(st.integers(0, min(opened, 20))), data.draw(st.integers(0, min(total - closed, 20)))
+    (_, first), (_, last) = done(ends, batch, opened - before), done(ends, batch, closed + after)
+    counted = last - first
+    count_steps = counted // batch
+    running = data.draw(st.sampled_from([batch, None]))
+    length_s = (closed + after - opened + before) / 1e3
+    stretch = Stretch(
+        ("m",), 1, {"generation": counted, "steps": count_steps}, (running, running), batch, length_s, (before + after) / 1e3
+    )
+    edge, _ = lag(stretch, live=True)
+    work = done(ends, batch, closed)[0] - done(ends, batch, opened)[0]
+    assert abs(counted - work) <= edge + 1e-6
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(10, 90)), min_size=5, max_size=60), st.data())
+def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, data):
+    """Requests of equal answers, each generated evenly from its start to its end, in any overlap."""
+    answer = 50
+    opened, closed = data.draw(st.integers(50, 400)), data.draw(st.integers(500, 900))
+
+    def at(t):
+        counted = sum(answer for start, length in requests if start + length <= t)
+        work = sum(answer * min(1.0, max(0.0, (t - start) / length)) for start, length in requests)
+        return counted, work, sum(start < t < start + length for start, length in requests)
+
+    (c0, w0, r0), (c1, w1, r1) = at(opened), at(closed)
+    counts = {"generation": c1 - c0, "requests": (c1 - c0) // answer}
+    edge = lag(Stretch(("m",), 1, counts, (r0, r1), None, (closed - opened) / 1e3, 0.0), live=False)
+    if isinstance(edge, str):
+        assert not counts["requests"]
+        return
+    assert abs((c1 - c0) - (w1 - w0)) <= edge[0] + 1e-6
+
+
+def test_between_two_rests_nothing_lags():
+    stretch = Stretch(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
+    assert lag(stretch, live=False) == lag(stretch, live=True) == (0.0, 0.0)
+
+
+def test_of_a_server_that_counts_at_the_end_and_not_its_requests_nothing_is_told_amid_work():
+    told = window_tokens([Stretch(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request")
+    assert told.generation is None
+    assert "when a request ends" in told.reason
+
+
+def test_a_sum_that_lacks_a_part_is_not_told():
+    a = Stretch(("a",), 1, {"generation": 5, "computed": 7}, (0, 0), 1.0, 1.0, 0.0)
+    b = Stretch(("b",), 1, {"generation": 6}, (0, 0), None, 1.0, 0.0)
+    told = window_tokens([a, b], "http://a", "vllm", "step")
+    assert (told.generation, told.computed, told.processed, told.running) == (11, None, None, None)
+    both = window_tokens([a, a], "http://a", "vllm", "step")
+    assert (both.processed, both.running, both.models) == (24, 2.0, ("a",))
+
+
+@given(st.floats(1, 1e6), st.floats(0, 0.5), st.integers(10, 10**9), st.floats(0, 0.5), st.floats(0, 0.1), st.data())
+def test_one_error_alone_at_its_end_is_at_the_end_of_the_interval(joules, edge, tokens, token_edge, gain, data):
+    found = per_token(joules, joules * edge, gain, tokens, tokens * token_edge)
+    assert found.low <= found.joules <= found.high
+    by = data.draw(st.floats(-1, 1))
+    for true in (joules * (1 + by * edge) / tokens, joules / (tokens * (1 + by * token_edge))):
+        for reads in (1 - gain, 1 + gain):
+            assert found.low * (1 - 1e-9) <= true / reads <= found.high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("tokens", "edge", "words"), [(0, 0.0, "no token"), (5, 6.0, "too short")])
+def test_without_enough_tokens_there_is_a_reason(tokens, edge, words):
+    found = per_token(10.0, 1.0, 0.05, tokens, edge)
+    assert (found.joules, found.low, found.high) == (None, None, None)
+    assert words in found.reason
+    assert words in str(found)
+
+
+@given(st.lists(st.tuples(*(st.none() | st.integers(0, 10**12),) * 3)))
+def test_a_program_s_counts_add_up(adds):
+    counted = Counted()
+    for each in adds:
+        counted.add(*each)
+    known = [n for each in adds for n in each if n is not None]
+    assert counted.tokens == (sum(known) if known else None)
+    told = counted.told()
+    generated = [each[2] for each in adds if each[2] is not None]
+    if told is not None:
+        assert told.generation == (sum(generated) if generated else None)
+    counted.set(3)
+    assert (counted.tokens, counted.told().generation) == (3, None)
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(1.5, TypeError), (True, TypeError), ("3", TypeError), (-1, ValueError)])
+def test_a_wrong_count_changes_nothing(wrong, error):
+    counted = Counted()
+    counted.add(1, 2, 3)
+    with pytest.raises(error):
+        counted.add(5, wrong, None)
+    with pytest.raises(error):
+        counted.set(wrong)
+    assert counted.tokens == 6

@@ -1,0 +1,172 @@
+"""`wattlens compare` on saved runs with tokens: what it says of loads, boards and single runs, and of files it cannot trust."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+WATTLENS = [sys.executable, "-m", "wattlens"]
+
+
+def made(joules=1000.0, tokens=5000, boards=("GPU-1",), running=32.0, **more):
+    run = {
+        "schema": "wattlens.measure/1", "seconds": 10.0, "joules": joules, "edge_joules": joules / 100, "simulated": False,
+        "gain_uncertainty_ratio": 0.05, "labels": {"precision": "bf16"},
+        "devices": {uuid: {"joules": joules / len(boards)} for uuid in boards},
+        "tokens": {
+            "moves": "step", "models": ["m"], "generation": tokens, "computed": tokens, "cached": 0, "processed": 2 * tokens,
+            "running": running, "edge_generation": 0.0, "edge_processed": 0.0, "reason": "",
+        },
+    }  # fmt: skip
+    run["tokens"] |= more.pop("tokens_more", {})
+    return run | more
+
+
+def compare(tmp_path, a, b, *options):
+    """A run, or several, a side."""
+    texts = []
+    for name, side in (("a", a), ("b", b)):
+        paths = [tmp_path / f"{name}{k}.json" for k in range(len(side))]
+        for path, run in zip(paths, side, strict=True):
+            path.write_text(run if isinstance(run, str) else json.dumps(run))
+        texts.append(",".join(map(str, paths)))
+    return subprocess.run(
+        [*WATTLENS, "compare", *options, *texts], env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def found(tmp_path, a, b):
+    done = compare(tmp_path, a, b, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
+    told = found(tmp_path, [made()], [made(800.0, labels={"precision": "int8"})])
+    for what in ("joules", "joules_per_token_generated", "joules_per_token_processed"):
+        row = told[what]
+        assert row["ratio"] == pytest.approx(0.8)
+        assert row["low"] == pytest.approx(0.8 * (1 - 0.01 * 2**0.5), rel=1e-3)
+        assert row["high"] == pytest.approx(0.8 * (1 + 0.01 * 2**0.5), rel=1e-3)
+        assert row["shown"]
+    assert "low" not in told["seconds"]
+    assert (told["interval"], told["runs"], told["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
+    said = compare(tmp_path, [made()], [made(800.0)]).stdout
+    assert "B takes less joules per generated token" in said
+    assert "how runs vary is not in them" in said
+    assert "same boards: the gain errors of their sensors cancel" in said
+    assert "warning" not in said
+
+
+def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
+    a, b = [made()], [made(950.0, boards=("GPU-2",))]
+    told = found(tmp_path, a, b)
+    row = told["joules_per_token_generated"]
+    assert row["low"] == pytest.approx(0.95 * 0.95 / 1.05, rel=0.02)
+    assert row["high"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
+    assert not row["shown"]
+    assert told["gain_factor"] == pytest.approx([0.95 / 1.05, 1.05 / 0.95])
+    assert "on different boards" in compare(tmp_path, a, b).stdout
+
+
+def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp_path):
+    a = [made(j) for j in (990.0, 1000.0, 1010.0)]
+    same = found(tmp_path, a, [made(j) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
+    other = found(tmp_path, a, [made(j, boards=("GPU-2",)) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
+    assert other["high"] / other["ratio"] == pytest.approx(same["high"] / same["ratio"] * 1.05 / 0.95)
+    assert same["shown"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"running": 48.0}, "compare at equal load, batch moves J/token"),
+        ({"running": None}, "the batch of a side is not known"),
+        ({"tokens_more": {"computed": 9000}}, "computed prompt tokens for each one generated"),
+        ({"tokens_more": {"cached": 3000}}, "cached prompt tokens for each one generated"),
+        ({"tokens_more": {"models": ["other"]}}, "the models differ: m against other"),
+        ({"tokens_more": {"moves": "request"}}, "counts tokens when a request ends"),
+        ({"joules": 2000.0}, "an offset"),
+    ],
+)
+def test_what_makes_a_comparison_unfair_is_said(tmp_path, change, words):
+    told = found(tmp_path, [made()], [made(**change)])
+    assert len(told["warnings"]) == 1
+    assert words in told["warnings"][0]
+    assert f"warning: {told['warnings'][0]}" in compare(tmp_path, [made()], [made(**change)]).stdout
+
+
+@pytest.mark.parametrize("running", [32.0, 39.9, 25.7])
+def test_loads_that_differ_by_a_quarter_at_most_are_equal(tmp_path, running):
+    assert found(tmp_path, [made()], [made(running=running)])["warnings"] == []
+
+
+def test_a_batch_that_a_label_tells_is_a_batch(tmp_path):
+    labelled = [made(running=None, labels={"batch": text}) for text in ("32", "32")]
+    assert found(tmp_path, labelled[:1], labelled[1:])["warnings"] == []
+    assert "equal load" in found(tmp_path, labelled[:1], [made(running=None, labels={"batch": "64"})])["warnings"][0]
+
+
+def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_path):
+    bare, failed = made(), made(tokens_more={"generation": None, "processed": None, "reason": "an engine started again"})
+    del bare["tokens"]
+    assert "joules_per_token_generated" not in found(tmp_path, [bare], [bare])
+    assert "has no tokens" in found(tmp_path, [made()], [bare])["joules_per_token_generated"]["reason"]
+    told = compare(tmp_path, [made()], [failed]).stdout
+    assert "J/token generated cannot be compared: B: " in told
+    assert "an engine started again" in told
+
+
+def test_one_run_against_several_is_refused(tmp_path):
+    done = compare(tmp_path, [made()], [made(), made()])
+    assert (done.returncode, "two or more are needed on each side, or one on each" in done.stderr) == (2, True)
+
+
+def broken():
+    for path, value in [
+        (("devices", "GPU-1"), []),
+        (("devices",), {f"GPU-{k}": {} for k in range(2000)}),
+        (("labels",), {str(k): "x" for k in range(40)}),
+        (("labels",), {"x": "\x1b[31m"}),
+        (("labels",), 5),
+        (("tokens",), 5),
+        (("tokens", "models"), 7),
+        (("gain_uncertainty_ratio",), 2),
+        (("joules",), float("inf")),
+        (("joules",), True),
+        (("schema",), "other"),
+    ]:
+        run = copy.deepcopy(made())
+        inner = run
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        yield pytest.param(json.dumps(run), id=f"{'.'.join(path)}={str(value)[:12]}")
+    yield pytest.param("[" * 100_000, id="deep")
+    yield pytest.param("{}", id="empty")
+
+
+@pytest.mark.parametrize("text", [*broken()])
+def test_a_file_that_is_no_run_is_refused_in_a_line(tmp_path, text):
+    done = compare(tmp_path, [text], [made()])
+    assert done.returncode == 2
+    assert done.stderr.startswith("compare:") or "compare:" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"joules": 0.0}, {"edge_joules": None}, {"edge_joules": 2000.0}, {"seconds": 0.0}, {"devices": {}}]
+)
+def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path, change):
+    done = compare(tmp_path, [made(**change)], [made()])
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    assert "nan" not in done.stdout
+
+
+def test_a_count_below_its_edge_is_said(tmp_path):
+    told = found(tmp_path, [made(tokens_more={"edge_generation": 6000.0})], [made()])
+    assert "too short" in told["joules_per_token_generated"]["reason"]

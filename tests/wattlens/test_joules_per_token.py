@@ -1,0 +1,118 @@
+"""Joules per token of windows, and `wattlens compare`, on simulated engines, against what plant and engines know."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.support import eventually
+
+WATTLENS = [sys.executable, "-m", "wattlens"]
+SPLIT_S, END_S = 12.0, 24.0
+ENGINES = [  # name, GPU, from, to; the second one takes other steps: another precision at the same load
+    ("bf16", 0, 0.0, SPLIT_S, 0.9),
+    ("other", 1, 0.0, END_S, 0.9),
+    ("int8", 0, SPLIT_S, END_S, 0.3),
+]
+# What `wattlens measure --tokens-from` does, and at the window's own ends what really was drawn and counted.
+PROGRAM = """
+import json, os, sys, time, urllib.request
+from pathlib import Path
+from energy_agent.client.measurement import measure
+from energy_agent.client.saved import saved
+from energy_agent.client.token_pages import TokenPages
+from energy_agent.clock import clock_for
+from energy_agent.sim.node import SimulatedNode
+url, gpu, name, path, seconds = sys.argv[1:]
+node = SimulatedNode.attach(Path(os.environ["WATTLENS_SIM"]))
+def counted():
+    with urllib.request.urlopen(url) as page:
+        lines = page.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("vllm:generation_tokens_total")).split()[-1])
+window = measure(name, sync=False).prepare()
+with node.plant() as plant, TokenPages([url], "vllm", clock_for(os.environ)) as pages:
+    tokens, joules = counted(), plant.truth(int(gpu)).true_uj
+    with window:
+        time.sleep(float(seconds))
+    joules, tokens = plant.truth(int(gpu)).true_uj - joules, counted() - tokens
+    told = pages.told(window.seconds)
+run = saved(window, tokens=told, labels={"precision": name})
+run["truth"] = {"joules": joules / 1e6, "tokens": tokens}
+Path(path).write_text(json.dumps(run))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Saved runs and truths by engine: two at once on two boards, then the third on the first board."""
+    folder = tmp_path_factory.mktemp("joules")
+    boards = [{"count": 2, "sku": "H100-SXM5-80GB"}]
+    engines = [
+        {
+            "name": name,
+            "kind": "serving",
+            "gpus": [gpu],
+            "start_s": start,
+            "end_s": end,
+            "rate_per_s": 12.0,
+            "output_sigma": 0.2,
+        }
+        | {"decode_memory_boundness": bound, "prompt_median": 200, "memory_gb": 36}
+        for name, gpu, start, end, bound in ENGINES
+    ]
+    text = yaml.safe_dump({"boards": boards, "workloads": engines, "seed": 5})
+    (folder / "scenario.yaml").write_text(text)
+    with SimulatedNode.start(scenario.load(str(folder / "scenario.yaml")), folder / "node") as node:
+        for batch in (("bf16", "other"), ("int8",)):
+            started = [_measured(node, folder, name) for name in batch]
+            assert [process.wait(40) for process in started] == [0] * len(started)
+        yield folder, {name: json.loads((folder / f"{name}.json").read_text())["truth"] for name, *_ in ENGINES}
+
+
+def _measured(node, folder, name):
+    def serves():
+        found = next((w for w in node.workloads() if w["name"] == name), {})
+        return found.get("metrics_url") if found.get("counters", {}).get("generation_tokens", 0) > 500 else None
+
+    url = eventually(serves, 40)
+    gpu = next(gpu for each, gpu, *_ in ENGINES if each == name)
+    program = [sys.executable, "-W", "error", "-c", PROGRAM, url, str(gpu), name, str(folder / f"{name}.json"), "5"]
+    return subprocess.Popen(program, env=node.environ() | {"CUDA_VISIBLE_DEVICES": str(gpu)})
+
+
+def compared(folder, a, b):
+    done = subprocess.run(
+        [*WATTLENS, "compare", "--json", str(folder / f"{a}.json"), str(folder / f"{b}.json")],
+        env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("a", "b", "same"), [("bf16", "int8", True), ("bf16", "other", False), ("other", "int8", False)])
+def test_the_true_ratio_lies_in_the_interval(runs, a, b, same):
+    folder, truths = runs
+    found = compared(folder, a, b)
+    ratio = truths[b]["joules"] / truths[b]["tokens"] / (truths[a]["joules"] / truths[a]["tokens"])
+    per = found["joules_per_token_generated"]
+    assert per["low"] <= ratio <= per["high"]
+    assert found["same_boards"] is same
+    assert (found["gain_factor"] == [1.0, 1.0]) is same
+    assert found["simulated"]
+    assert found["labels"] == [{"precision": a}, {"precision": b}]
+    assert min(found["batch"]) > 0
+
+
+def test_each_run_holds_its_true_joules_per_token(runs):
+    folder, truths = runs
+    for name, truth in truths.items():
+        run = json.loads((folder / f"{name}.json").read_text())
+        found = run["joules_per_token"]["generated"]
+        assert found["low"] <= truth["joules"] / truth["tokens"] <= found["high"]
+        assert abs(run["tokens"]["generation"] - truth["tokens"]) <= run["tokens"]["edge_generation"]
+        assert run["tokens"]["models"] == ["meta-llama/Llama-3.1-8B-Instruct"]
