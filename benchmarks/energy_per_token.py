@@ -3,7 +3,7 @@
 Run from the repository's root: python -m benchmarks.energy_per_token [--windows 5] [--window-s 60] [--json]
 
 Eight engines on boards of three generations, each with its own load, read by the agent from their pages. At each mark the
-agent's page is read, and the engines' own pages and the plant's truth are taken at the instant of its last commit; a window is the
+agent's page is read, and the engines' pages and the plant's truth are taken at the instant of its last commit; a window is the
 difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens that the engines counted.
 One engine is killed and starts again in the third window; a second scraper reads the page at 10 Hz all the time. The bar: every
 window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing in it.

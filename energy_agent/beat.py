@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PROMPT_S = 0.05
+PROMPT_S = 0.25
 """Who answers within half of it is waited for so long; nobody else ever delays a commit."""
 _EARLY, _LATE = 0.75, 1.5  # of a period: before it a beat is not followed, after it none is waited for
 
