@@ -15,7 +15,8 @@ PER = ("generated", "processed")
 """What joules are told per token of: generated alone, or computed prompt tokens with them."""
 _MAX_B = 1 << 20
 _BOARDS = 1024
-_NAME = 256
+_TEXT = 256
+_MODELS = 64
 _FIELD = {"generated": "generation", "processed": "processed"}
 
 
@@ -78,7 +79,7 @@ def load(path: Path) -> Run:
         raise UsageError(f"compare: {path} is no run that wattlens measure --save wrote")
     joules, seconds = _number(run.get("joules")), _number(run.get("seconds"))
     if joules is None or seconds is None:
-        raise UsageError(f"compare: {path} was not measured: {run.get('reason') or 'it has no joules'}")
+        raise UsageError(f"compare: {path} was not measured: {_text(run.get('reason')) or 'it has no joules'}")
     try:
         return _run(path, run, joules, seconds)
     except (ValueError, TypeError, AttributeError) as error:
@@ -103,7 +104,7 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
         {uuid: _number(device.get("joules")) for uuid, device in run["devices"].items()},
         checked_labels(run.get("labels") or {}),
         {what: _tokens(tokens, what) for what in PER if told is not None},
-        tuple(str(m)[:_NAME] for m in tokens.get("models", ())),
+        tuple(_text(m) for m in tokens.get("models", ())[:_MODELS]),
         {key: n for key in ("computed", "cached", "generation", "running") if (n := _number(tokens.get(key))) is not None},
         tokens.get("moves") == "request",
     )
@@ -111,10 +112,15 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
 
 def _tokens(told: Mapping[str, Any], what: str) -> Tokens:
     count, edge = _number(told.get(_FIELD[what])), _number(told.get(f"edge_{_FIELD[what]}", 0.0))
-    reason = str(told.get("reason") or f"{what} tokens were not counted")[:_NAME]
+    reason = _text(told.get("reason")) or f"{what} tokens were not counted"
     if count == 0:
         return Tokens(None, 0.0, f"no {what} token was counted")
     return Tokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)
+
+
+def _text(value: object) -> str:
+    """A text as a terminal may show it: short, without what would steer it."""
+    return "".join(c if c.isprintable() else "?" for c in str(value or "")[:_TEXT])
 
 
 def _number(value: object) -> float | None:

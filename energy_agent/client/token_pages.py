@@ -96,12 +96,14 @@ class _Page:
             return
         asked_ns = self._clock.boot_ns()
         try:
-            found = read(self._spec, fetch(self._url), self._clock.utc_ns())
+            page = fetch(self._url)
+            answered_ns = self._clock.boot_ns()
+            found = read(self._spec, page, self._clock.utc_ns())
             deltas = self._account.feed(found, self._clock.utc_ns())
         except _BROKEN as error:
             self.reason = "" if between else (str(error) or type(error).__name__).replace(self._url, self.name)
             return
-        self._answered_ns = self._clock.boot_ns()
+        self._answered_ns = answered_ns
         if not self._first:
             self._first, self._asked_ns = found, asked_ns
         self._last = found

@@ -16,6 +16,7 @@ from energy_agent.core.record import record
 
 _LAG_STEPS = 2
 _LAG_PROMPTS = 2
+_NAME = 256  # of a model, by a page that is not trusted
 
 
 @record(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
 
 def window_tokens(stretches: Sequence[Stretch], source: str, server: str, moves: str) -> WindowTokens:
     """The sum of all pages; a count that one of them lacks is None, as the sum is not known."""
-    models = tuple(sorted({model for s in stretches for model in s.models if model}))
+    models = tuple(sorted({model[:_NAME] for s in stretches for model in s.models if model}))
     without = WindowTokens(source, server, moves, models)
     if not stretches or any("generation" not in s.counts for s in stretches):
         return _because(without, "the page does not tell generated tokens at both ends of the window")

@@ -120,6 +120,15 @@ def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_pat
     assert "an engine started again" in told
 
 
+def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
+    bad = "\x1b[2J\x9b1m\n"
+    a, b = made(tokens_more={"models": [bad]}), made(tokens_more={"generation": None, "reason": bad, "models": ["m"]})
+    done = compare(tmp_path, [a], [b])
+    assert done.returncode == 0
+    assert all(c.isprintable() or c == "\n" for c in done.stdout)
+    assert compare(tmp_path, [made() | {"joules": None, "reason": bad}], [b]).stderr.count("\n") == 1
+
+
 def test_one_run_against_several_is_refused(tmp_path):
     done = compare(tmp_path, [made()], [made(), made()])
     assert (done.returncode, "two or more are needed on each side, or one on each" in done.stderr) == (2, True)
