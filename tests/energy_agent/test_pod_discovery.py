@@ -111,6 +111,12 @@ def tokens(agent, workload=CHAT, **wanted):
     )
 
 
+def served(agent):
+    """Wait until more was generated, and counted."""
+    before = tokens(agent)
+    eventually(lambda: tokens(agent) > before + 100, seconds=30)
+
+
 def up(agent):
     return {
         s: v for labels, v in agent.series("wattlens_source_up").items() if (s := dict(labels)["source"]).startswith("tokens:")
@@ -203,12 +209,12 @@ def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
         assert "metrics-port" in reasons(agent)["tokens:ml/odd.88888888"]
         node.show(node.chat(**{PORT: node.ports}), *pods)
         eventually(lambda: any("more than 256" in why for why in reasons(agent).values()), seconds=20)
-        before = tokens(agent)
-        eventually(lambda: tokens(agent) > before + 100, seconds=30)
+        served(agent)
         assert len(up(agent)) <= 256 + 16
         node.show(node.chat(**{PORT: node.ports}))
         eventually(lambda: all(CHAT in source for source in up(agent)), seconds=20)
-        asked, before = trap.asked, tokens(agent)
-        eventually(lambda: tokens(agent) > before + 100, seconds=30)
+        served(agent)  # by then a request that was on its way has come
+        asked = trap.asked
+        served(agent)
         assert trap.asked == asked, "a pod that has ended is asked no more"
         trap.shutdown()

@@ -132,7 +132,7 @@ kubelet:
       workload: worker
       labels: {jobset.sigs.k8s.io/jobset-name: llm, team: nlp}
       owner: {kind: Job, name: llm-w-0}
-    - {name: old, namespace: ml, gpus: [1], end_s: 1, lingers_s: 10000, labels: {jobset.sigs.k8s.io/jobset-name: llm}}
+    - {name: old, namespace: ml, gpus: [1], end_s: 0, lingers_s: 10000, labels: {jobset.sigs.k8s.io/jobset-name: llm}}
     - {name: odd, namespace: ml, gpus: [2], given: dra}
 """
 CONFIG = """
