@@ -190,16 +190,17 @@ def _lines(
     counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
     lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
     lines += [f"{name}: {told}" for name, side in zip("AB", sides, strict=True) if (told := _told(side))]
+    width = 8 if len(found) == 2 else 17
     for what, c in found.items():
-        name = what.replace("joules_per_token_", "J/token ")
+        name = what.replace("joules_per_token_", "J/token ").ljust(width)
         change = f"{100 * (c.ratio - 1):+.1f} % ({100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f})"
         thing = what.replace("joules_per_token_generated", "joules per generated token")
         thing = thing.replace("joules_per_token_processed", "joules per processed token")
         if what == "seconds" and len(sides[0]) == 1:
-            lines.append(f"{name:8} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
+            lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
             continue
         verdict = f"B takes {'more' if c.ratio > 1 else 'less'} {thing}" if c.shown else f"no difference shown in {thing}"
-        lines.append(f"{name:8} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
+        lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
     lines += [f"J/token {what} cannot be compared: {reason}" for what, reason in absent.items()]
     if len(sides[0]) == 1:
         lines.append("one run a side: the intervals are those of the two measurements; how runs vary is not in them")
