@@ -60,5 +60,5 @@ class ServingPods:
         tokens.discover(found)
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """The first pods whose annotations are not followed, with the reason."""
-        return tuple(SourceHealth(f"tokens:{workload}", False, "", reason) for workload, reason in self._refused.items())
+        """The first pods whose annotations are not followed, with the reason; beside them the workload may have an entry."""
+        return tuple(SourceHealth(f"annotations:{workload}", False, "", reason) for workload, reason in self._refused.items())

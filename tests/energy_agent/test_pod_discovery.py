@@ -119,7 +119,7 @@ def served(agent):
 
 def up(agent):
     return {
-        s: v for labels, v in agent.series("wattlens_source_up").items() if (s := dict(labels)["source"]).startswith("tokens:")
+        s: v for labels, v in agent.series("wattlens_source_up").items() if (s := dict(labels)["source"]).startswith(("tokens:", "annotations:"))
     }
 
 
@@ -205,8 +205,8 @@ def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
         eventually(lambda: trap.asked > 1, seconds=20)
         eventually(lambda: "302" in reasons(agent).get("tokens:ml/zz-trap.55555555", ""))
         assert tokens(agent, "ml/zz-trap.55555555") == 0
-        assert "metrics-path" in reasons(agent)["tokens:ml/path.77777777"]
-        assert "metrics-port" in reasons(agent)["tokens:ml/odd.88888888"]
+        assert "metrics-path" in reasons(agent)["annotations:ml/path.77777777"]
+        assert "metrics-port" in reasons(agent)["annotations:ml/odd.88888888"]
         node.show(node.chat(**{PORT: node.ports}), *pods)
         eventually(lambda: any("more than 256" in why for why in reasons(agent).values()), seconds=20)
         served(agent)
