@@ -12,24 +12,23 @@ from energy_agent.core.node_types import NodeReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
-from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
 from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.processes import ProcessHolders
+from energy_agent.last_held import HELD_STATE, LastHeld
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount
 from energy_agent.node_views import with_host
 from energy_agent.pending import Pending
 from energy_agent.sampling import DeviceHealth
-from energy_agent.served import Served
+from energy_agent.served import SERVED_STATE, Served
 from energy_agent.share_facts import ShareFacts
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
 
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
-ENDED_STAYS_NS = 15 * 60 * NS_PER_S
 FORGET_EVERY = 64  # snapshots between looking for processes that have ended
 
 
@@ -57,7 +56,7 @@ class Accountant:
         self._pending = Pending()
         self._booked = Booked()
         self._served = Served()
-        self._seen_ns: dict[str, int] = {}
+        self._last_held = LastHeld()
         self._facts: dict[str, WorkloadFacts] = {}
         self._shares = ShareFacts()
         self._sequence = 0
@@ -71,27 +70,29 @@ class Accountant:
     def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
         """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
 
-        Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells.
+        Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells. Who had
+        ended by then stays for the rest of its quarter of an hour.
         """
         unreadable = []
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
-            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE)):
+            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, HELD_STATE, SERVED_STATE)):
                 continue
             try:
                 info = states.get(INFO_STATE + uuid, "")
                 account = self._accounts[uuid] = DeviceAccount.restore(text, info, self._sensor_for)
                 self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
-                self._seen_ns |= dict.fromkeys(account.held_before.weights if account.held_before else (), now_ns)
+                self._last_held.see(account.booked_to, now_ns)
             except ValueError:
                 unreadable.append(uuid)
         self._committed_states = dict(states)
-        try:
-            self._restore_node()
-        except ValueError:
-            unreadable.append("the node")
+        for what, restore in (("the node", self._restore_node), ("what has ended", lambda: self._restore_ended(now_ns))):
+            try:
+                restore()
+            except ValueError:
+                unreadable.append(what)
         self._booked = Booked.of(totals, history)
         self.joined.restore(self._facts.values())
         return unreadable
@@ -117,8 +118,8 @@ class Accountant:
             self._learn(facts)
             if sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
                 held.update(account.holders.processes)
+            self._last_held.see(account.held_by, sample.t_ns)
             for workload in account.held_by:
-                self._seen_ns[workload] = sample.t_ns
                 self._booked.see(sample.uuid, workload)
             entries, gap = account.feed(sample, self._identity.boot_id)
             if holders is not None:
@@ -158,8 +159,12 @@ class Accountant:
             booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
             self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
 
+    def _restore_ended(self, now_ns: int) -> None:
+        self._last_held.restore(self._committed_states.get(HELD_STATE, ""), now_ns)
+        self._served.restore(self._committed_states)
+
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
-        """Book tokens, where the counters stood that they came from, and what token servers did so far."""
+        """Book tokens, where the counters stood that they came from, and what all pages that are read did so far."""
         self._pending.tokens.extend(tokens)
         changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
@@ -168,7 +173,8 @@ class Accountant:
     def add_training(self, booked: Booking) -> None:
         """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(booked.steps)
-        self.add_tokens(booked.tokens, booked.states)
+        self._pending.tokens.extend(booked.tokens)
+        self._token_states |= booked.states
         for workload, labels in booked.labels.items():
             self._told[workload] = {name: value for name, value in labels.items() if value}
             if workload in self._facts:
@@ -176,7 +182,7 @@ class Accountant:
 
     def held(self) -> set[str]:
         """Workloads that hold a device, or did so in the last quarter of an hour."""
-        return set(self._seen_ns)
+        return self._last_held.names()
 
     def add_actions(self, actions: Iterable[Action]) -> None:
         """Book what the governor did."""
@@ -186,6 +192,8 @@ class Accountant:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
         self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
+        self._states[HELD_STATE] = self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
+        self._states[SERVED_STATE] = self._served.dump()
         if self._node is not None:
             self._states[NODE_STATE] = self._node.dump()
         infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
@@ -233,7 +241,7 @@ class Accountant:
         if self._sequence % FORGET_EVERY == 0:
             self._holders.forget_dead()
             self.joined.forget(self._holders.workloads())
-        self._seen_ns = shown = {w: seen for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
+        shown = self._last_held.shown(now_ns)
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked
         snapshot = Snapshot(

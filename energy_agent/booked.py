@@ -63,6 +63,8 @@ class Booked:
             booked.learn(fact)
         for (device, workload, state, method), uj in totals.energy.items():
             booked._add(device, workload, state, method, uj)
+            if workload and is_gpu(device):
+                booked.see(device, workload)
         for (workload, state), ns in totals.gpu_ns.items():
             booked._workload(workload).gpu_ns[state] = ns
         for (workload, model, phase), tokens in totals.tokens.items():

@@ -101,6 +101,11 @@ class DeviceAccount:
         """The workloads that are known to hold it."""
         return self.holders.holding.weights if self.holders.holding is not None else ()
 
+    @property
+    def booked_to(self) -> Collection[str]:
+        """The workloads that held it at the last booked edge."""
+        return self.held_before.weights if self.held_before is not None else ()
+
     def _judge(self, sample: DeviceSample) -> None:
         """Who holds the device was told anew: its shape, and the policy in force."""
         self._judged = self.holders

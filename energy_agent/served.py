@@ -1,10 +1,22 @@
-"""What token servers did, kept between commits: shown once it is committed, and what they say of their workloads. Pure."""
+"""What token servers did, kept between commits: shown once it is committed, and what they say of their workloads. Pure.
 
+A page that is not read any more keeps its counts for as long as its workload is shown, over a restart too, as tokens do; of
+requests that run and wait it tells no more.
+"""
+
+import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from energy_agent.core.token_types import TokenTotals, joined
 from energy_agent.core.types import WorkloadFacts
+from energy_agent.sources.tokens._account import PageAccount
+from energy_agent.sources.tokens._reading import TOKEN_STATE
+from energy_agent.sources.tokens._standing import Model, Standing, encode
+
+SERVED_STATE = "served/"
+"""The key among the journal's states of pages that are not read any more."""
 
 
 class Served:
@@ -13,18 +25,23 @@ class Served:
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], TokenTotals] = {}  # by page and model
         self._waiting: dict[tuple[str, str], TokenTotals] = {}
+        self._read: set[tuple[str, str]] = set()  # pages that are read now, and models on them
         self._labels: dict[str, dict[str, str]] = {}
         self.said_ns = 0  # UTC ns of the last reading
 
     def add(self, totals: Iterable[TokenTotals]) -> list[str]:
-        """Take what pages did so far; the workloads of which they now say something else."""
-        for each in totals:
-            self._waiting[each.source, each.model] = each
-            self.said_ns = max(self.said_ns, each.t_ns)
-        latest = list((self._shown | self._waiting).values())
+        """Take what all pages that are read did so far; the workloads of which they now say something else."""
+        now = {(each.source, each.model): each for each in totals}
+        self._waiting |= now
+        self._read = set(now)
+        self.said_ns = max([self.said_ns, *(each.t_ns for each in now.values())])
+        for kept in (self._shown, self._waiting):
+            for key, each in kept.items():
+                if key not in now and (each.running is not None or each.waiting is not None):
+                    kept[key] = replace(each, running=None, waiting=None)
         changed = []
-        for workload in {each.workload for each in self._waiting.values()}:
-            labels = _labels([each for each in latest if each.workload == workload])
+        for workload in {each.workload for each in now.values()}:
+            labels = _labels([each for each in now.values() if each.workload == workload])
             if self._labels.get(workload, {}) != labels:
                 self._labels[workload] = labels
                 changed.append(workload)
@@ -34,6 +51,36 @@ class Served:
         """What waited is in the journal: now it counts."""
         self._shown |= self._waiting
         self._waiting = {}
+
+    def dump(self) -> str:
+        """Pages that are not read any more, as JSON; where the others stand is told with their counters."""
+        pages: dict[str, Standing] = {}
+        for key, each in (self._shown | self._waiting).items():
+            if key not in self._read:
+                latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
+                model = Model(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
+                pages.setdefault(each.source, Standing(each.t_ns)).models[each.model] = model
+        return json.dumps({source: encode(standing) for source, standing in pages.items()})
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Go on from the states of the last commit: what all pages had done by then is shown. An unreadable page is left out.
+
+        Raises:
+            ValueError: the pages that are not read any more are not what `dump` writes; the others are there.
+        """
+        read = {key.removeprefix(TOKEN_STATE): text for key, text in states.items() if key.startswith(TOKEN_STATE) and text}
+        self._take(read)
+        gone = json.loads(states.get(SERVED_STATE) or "{}")
+        if not isinstance(gone, dict) or not all(isinstance(text, str) for text in gone.values()):
+            raise ValueError("not pages of token servers")
+        self._take({source: text for source, text in gone.items() if source not in read})
+
+    def _take(self, pages: Mapping[str, str]) -> None:
+        for source, text in pages.items():
+            page = PageAccount(source.rpartition(" ")[0], source, live=False)
+            with suppress(ValueError):
+                page.restore(text)
+                self._shown |= {(source, each.model): each for each in page.totals(up=False)}
 
     def labelled(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
         """The facts with what token servers say beside them; what a workload says of itself stays."""

@@ -71,6 +71,7 @@ class TokenPoller:
         self._states: dict[str, str] = {}
         self._before: dict[str, str] = {}
         self._polls: list[_Poll] = []
+        self._ended: list[_Poll] = []  # since the last call of drain
         self._beat = Beat()
         self._configured: tuple[TokenSource, ...] = ()
         self._discovered: tuple[TokenSource, ...] = ()
@@ -102,12 +103,14 @@ class TokenPoller:
     def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
         """Rows since the last call, by key where the counters stand at their end, and what all pages did so far: one commit.
 
-        The state of a page that is not polled any more is empty.
+        A page that is not polled any more tells its last totals once; then its state is empty.
         """
         with self._lock:
             rows, self._rows = self._rows, []
             states, self._states = self._states, {}
-            return rows, states, tuple(t for p in self._polls for t in p.totals)
+            ended, self._ended = self._ended, []
+            self._states = {TOKEN_STATE + p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
+            return rows, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
 
     def read_now(self) -> None:
         """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
@@ -193,7 +196,9 @@ class TokenPoller:
         with self._lock:
             self._polls = [*kept, *fresh]
             if forget:
-                self._states |= {TOKEN_STATE + p.key: "" for p in ended if (p.source.workload, p.url) not in wanted}
+                for poll in (p for p in ended if (p.source.workload, p.url) not in wanted):
+                    poll.totals = poll.account.totals(up=False)
+                    self._ended.append(poll)
         for poll in fresh:
             threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
 

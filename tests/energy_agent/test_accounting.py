@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from energy_agent.accounting import ENDED_STAYS_NS, Accountant
+from energy_agent.accounting import Accountant
 from energy_agent.core.errors import JournalError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.device_account import SensorFor
 from energy_agent.holders.processes import ProcessHolders
+from energy_agent.last_held import ENDED_STAYS_NS, HELD_STATE
 from energy_agent.ledger.journal import Journal
 from energy_agent.pending import PENDING_MAX
 from energy_agent.sampling import DeviceHealth
@@ -277,6 +278,44 @@ def test_an_ended_workload_stays_a_quarter_of_an_hour(node):
     after = node.snapshot()
     assert (after.workloads, after.facts, after.workload_gpu_ns) == ((), (), {})
     assert shown_uj(after) == dict.fromkeys(UUIDS, 3 * 300_000_000)  # the joules stay with the device
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_ended_stays_over_a_restart_and_the_page_sums_to_the_devices(node, sealed):
+    node.start(10, "vllm")
+    for _ in range(3):
+        node.sweep(pids=(10,))
+        node.commit()
+    last_s = node.now_s
+    for _ in range(2):
+        node.sweep()
+        node.commit()
+    before = node.snapshot()
+    assert before.workloads
+    if sealed:
+        node.journal.seal(None)
+    for _ in range(2):  # what was restored is kept, too
+        node.reopen()
+        node.sweep()
+        node.commit()
+        after = node.snapshot()
+        assert_conserved(after)
+        assert set(after.workloads) == set(before.workloads), "also the series that are at 0"
+        assert after.workload_gpu_ns == before.workload_gpu_ns
+        assert [f.workload for f in after.facts] == ["vllm"]
+    node.now_s = last_s + ENDED_STAYS_NS // SECOND + 1
+    assert node.snapshot().workloads == ()
+
+
+def test_an_unreadable_list_of_what_ended_is_named(node):
+    node.start(10, "vllm")
+    node.sweep(pids=(10,))
+    node.sweep(pids=(10,))
+    node.commit()
+    for text in ("no", "[]", '{"vllm": "x"}'):
+        fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
+        states = node.journal.states() | {HELD_STATE: text}
+        assert fresh.restore(states, node.journal.totals(), (), T0) == ["what has ended"]
 
 
 def test_the_end_of_a_holder_is_noticed(node):

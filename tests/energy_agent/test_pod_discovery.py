@@ -118,9 +118,8 @@ def served(agent):
 
 
 def up(agent):
-    return {
-        s: v for labels, v in agent.series("wattlens_source_up").items() if (s := dict(labels)["source"]).startswith(("tokens:", "annotations:"))
-    }
+    found = {dict(labels)["source"]: value for labels, value in agent.series("wattlens_source_up").items()}
+    return {source: value for source, value in found.items() if source.startswith(("tokens:", "annotations:"))}
 
 
 def reasons(agent):

@@ -1,6 +1,9 @@
 """What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from energy_agent.accounting import Accountant
 from energy_agent.core.snapshot import LedgerStats
@@ -10,7 +13,7 @@ from energy_agent.device_account import SensorFor
 from energy_agent.exposition import Format, render
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
-from energy_agent.served import Served
+from energy_agent.served import SERVED_STATE, Served
 
 ONE = TokenTotals(
     10, "chat", "m", "g", "fp8", "chat a", {"requests": 3, "steps": 5}, 1, 0, itl=Latencies((0.1, 1.0), (4, 1, 0), 1.0)
@@ -51,11 +54,45 @@ def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
     assert served.add([ONE]) == []
     assert served.labelled([fact])[0].labels == {"namespace": "ns", "precision": "int4", "model": "m", "group": "g"}
     # A workload with two models has no one of them.
-    assert served.add([replace(ONE, model="n", source="chat c")]) == ["chat"]
+    assert served.add([ONE, replace(ONE, model="n", source="chat c")]) == ["chat"]
     assert "model" not in served.labelled([fact])[0].labels
+    # A page that is not read any more says nothing.
+    assert served.add([replace(ONE, model="n", source="chat c")]) == ["chat"]
+    assert served.labelled([fact])[0].labels["model"] == "n"
 
 
-def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path) -> None:
+def test_a_page_that_is_not_read_any_more_keeps_its_counts_and_has_no_requests_now() -> None:
+    served = Served()
+    served.add([ONE, TWO])
+    served.committed()
+    served.add([TWO])
+    [both] = served.totals({"chat"})
+    assert (both.counts["requests"], both.running, both.waiting) == (7, None, 2)
+    served.add([])
+    [both] = served.totals({"chat"})
+    assert (both.counts["requests"], both.running, both.waiting) == (7, None, None)
+
+
+def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -> None:
+    served = Served()
+    served.add([ONE, TWO])
+    served.committed()
+    served.add([])
+    [before] = served.totals({"chat"})
+    for _ in range(2):
+        served, text = Served(), served.dump()
+        served.restore({SERVED_STATE: text})
+        [after] = served.totals({"chat"})
+        assert (after.counts, after.ttft, after.itl, after.running) == (before.counts, before.ttft, before.itl, None)
+    for text in ("no", "[]", '{"chat a": 5}'):
+        with pytest.raises(ValueError):
+            Served().restore({SERVED_STATE: text})
+    served = Served()
+    served.restore({SERVED_STATE: '{"chat a": "no"}', "tokens/chat b": "no"})
+    assert served.totals({"chat"}) == ()
+
+
+def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path: Path) -> None:
     identity = Identity("c", "n", "boot-1", "0", simulated=True)
     journal = Journal.open(tmp_path / "journal.db", identity)
     accountant = Accountant(identity, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05)

@@ -229,6 +229,9 @@ def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
     poller.discover([])
     counted.drain()
     assert poller.health() == ()
+    assert [(t.counts["generation"], t.running, t.waiting) for t in counted.served] == [(0, None, None)], "its last totals"
+    counted.drain()
+    assert counted.served == ()
     assert counted.states == {f"{TOKEN_STATE}chat {server.url}": ""}
 
 
@@ -244,7 +247,7 @@ def test_what_the_journal_has_of_pods_that_are_gone_is_let_go_once_pods_are_know
     poller.restore({f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics": "{}", f"{TOKEN_STATE}chat {server.url}": "{}"})
     poller.configure([source(server)])
     counted.drain()
-    assert counted.states == {}
+    assert f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics" not in counted.states
     poller.discover([])
     counted.drain()
     assert counted.states[f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics"] == ""
