@@ -204,7 +204,7 @@ class Agent:
         samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
         self.per_token.booked(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
         self.per_token.settle(self.clock.utc_ns())
-        self.per_token.forget(self.tokens.workloads())
+        self.per_token.forget(self.tokens.served())
 
     def _snapshot(self) -> Snapshot:
         node, sampler = self.sampler.node, self.sampler

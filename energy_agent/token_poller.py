@@ -116,9 +116,10 @@ class TokenPoller:
         """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
         self._beat.strike([poll.pace for poll in self._polls])
 
-    def workloads(self) -> set[str]:
-        """Whose pages are polled."""
-        return {poll.source.workload for poll in self._polls}
+    def served(self) -> set[tuple[str, str, str]]:
+        """What is polled: workload, model and source, as totals and deltas name them."""
+        with self._lock:
+            return {(t.workload, t.model, t.source) for p in self._polls for t in p.totals}
 
     def deltas(self) -> list[TokenDelta]:
         """What engines did since the last call, in order of reading; the newest ones where nobody called for long."""

@@ -139,10 +139,13 @@ class EnergyPerToken:
             for curve in workload.curves.values():
                 curve.forget(oldest)
 
-    def forget(self, kept: Iterable[str]) -> None:
-        """Let go of workloads that are not served any more."""
+    def forget(self, kept: Iterable[tuple[str, str, str]]) -> None:
+        """Let go of what is not served any more; `kept` are those that are, as (workload, model, source)."""
         kept = set(kept)
-        self._workloads = {name: workload for name, workload in self._workloads.items() if name in kept}
+        for name, workload in list(self._workloads.items()):
+            workload.pages = {key: page for key, page in workload.pages.items() if (name, *key) in kept}
+            if not workload.pages:
+                del self._workloads[name]
 
     def views(self) -> tuple[Serving, ...]:
         """What is known now. Of a workload with several models or pages the energy of each is not: it is left out."""

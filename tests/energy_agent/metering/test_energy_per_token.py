@@ -101,6 +101,17 @@ def test_the_energy_of_a_model_among_several_is_not_known() -> None:
     assert joined.views() == ()
 
 
+def test_a_page_that_is_not_read_any_more_is_let_go_and_hides_no_other() -> None:
+    joined = EnergyPerToken()
+    joined.served([_served(0, S, 10), _served(0, S, 1, model="other")])
+    joined.booked([_entry(0, S, 100)], BUSY)
+    joined.settle(S)
+    joined.forget({("chat", "m", "page"), ("chat", "other", "elsewhere")})
+    assert [view.model for view in joined.views()] == ["m"]
+    joined.forget(())
+    assert joined.views() == ()
+
+
 def test_a_group_may_have_devices_elsewhere() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, S, 10, group="over-nodes")])
