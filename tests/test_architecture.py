@@ -59,7 +59,8 @@ CLOCKS_AND_IO = {
 PURE = (
     "energy_agent.core", "energy_agent.client.estimate", "energy_agent.client.linear", "energy_agent.client.tracker",
     "energy_agent.client.visible", "energy_agent.client.sampler_windows", "energy_agent.client.per_token",
-    "energy_agent.client.window_tokens", "energy_agent.client.saved", "wattlens.comparison", "wattlens.comparison_load",
+    "energy_agent.client.window_tokens", "energy_agent.client.saved", "energy_agent.client.stretch",
+    "wattlens.comparison", "wattlens.comparison_load",
     "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
     "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup",
     "energy_agent.holders.device_ids", "energy_agent.holders.join", "energy_agent.holders.names",

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from energy_agent.client.ranks import Place, place_of
-from energy_agent.client.reporter import Reporter, Status, since
+from energy_agent.client.reporter import Reporter
+from energy_agent.client.stretch import Base, Status, Totals, counts, status
 
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_S = 1.0
@@ -183,7 +184,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         world: int | None = None,
         quiet: bool = False,
     ) -> None:
-        self._first: dict[str, Any] = {}
+        self._first, self._base = (0, 0), Base(0, Totals())
         self._name = model
         with suppress(Exception):
             count, found = counter(), place_of(os.environ)
@@ -192,8 +193,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
             count.describe(known, {"model": model, "precision": precision, "group": group or ""})
             count.reporter.quiet = quiet
             count.reporter.start()
-            self._first = count.told()
-            self._answer = count.reporter.answer
+            self._first, self._base = counts(count.told()), count.reporter.base()
 
     def __enter__(self) -> Self:
         return self
@@ -211,11 +211,15 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         return phase(name)
 
     def status(self) -> Status:
-        """What is known by now, a second old at most. Does not wait."""
-        reporter = counter().reporter
-        if self._answer is None:
-            self._answer = reporter.first
-        return since(self._first, counter().told(), self._answer, reporter)
+        """What is known by now; does not wait. By the agent a second or two old, without one ten seconds at most.
+
+        `joules`, `steps` and `tokens` are of the same time: from the begin of the run, or from where the source of the energy
+        last changed, to the last reading.
+        """
+        count = counter()
+        told = count.told()
+        steps, tokens = counts(told)
+        return status(self._base, count.reporter.view, (steps - self._first[0], tokens - self._first[1]), told["loss"])
 
     def widget(self) -> Any:
         """A live view for a notebook; needs the extra `notebook`."""

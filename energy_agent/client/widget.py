@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from energy_agent.client.reporter import Status
+from energy_agent.client.stretch import Status
 
 PERIOD_S = 1.0
 _KEPT = 240

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from energy_agent.client.reporter import Status
+from energy_agent.client.stretch import Status
 from energy_agent.client.widget import number, text, told
 from tests.support import need_module
 
@@ -37,7 +37,7 @@ def test_the_text_says_what_the_picture_does():
 def test_the_widget_follows_the_run():
     need_module("anywidget")
     code = """
-from energy_agent.client.reporter import Status
+from energy_agent.client.stretch import Status
 from energy_agent.client.widget import live_view
 steps = [0]
 def status():
