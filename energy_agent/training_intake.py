@@ -19,7 +19,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
 from energy_agent.core.types import Steps, Tokens
 from energy_agent.core.units import NS_PER_S
-from energy_agent.training_report import OTHER, TRAINING, Report, ReportError
+from energy_agent.training_report import OTHER, TRAINING, Report, ReportError, is_local
 
 TRAINING_STATE: Final = "training"
 """Key of the counts among the journal's states."""
@@ -226,7 +226,8 @@ class TrainingIntake:
     def _facts(self, workloads: Iterable[str], now_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
         for workload in workloads:
             ranks = [c for c in self._counted.values() if c.workload == workload]
-            labels = {name: _agreed(str(getattr(c, name)) for c in ranks) for name in TOLD[:3]}
+            said = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
+            labels = dict(zip(TOLD[:3], map(_agreed, zip(*said, strict=True)), strict=True))
             labels["ranks"] = str(max((c.world for c in ranks), default=1))
             known = self._labels.get(workload)
             if known is None or (known[1] != labels and now_ns - known[0] >= FACTS_NS):

@@ -27,6 +27,11 @@ _FIELDS: Final = frozenset(
 )
 
 
+_LOOPBACK: Final = re.compile(
+    r"(?:[\w.-]*\.)?localhost(?:\.localdomain)?|ip6-localhost|127(?:\.\d+){1,3}|\[?::(?:1|ffff:127[\d.]*)\]?", re.ASCII
+)
+
+
 class ReportError(WattlensError):
     """The report is none; the text says what of it."""
 
@@ -45,7 +50,7 @@ class Report:
         loss: the last that was told; None where there is none or it is no number.
         rank: of the process within its group.
         world: how many ranks the group has.
-        group: joins the ranks of one job; "" where the process is alone.
+        group: joins the ranks of one job, of one workload only where `is_local`; "" where the process is alone.
         model: what is trained.
         precision: such as bf16.
     """
@@ -62,6 +67,13 @@ class Report:
     group: str = ""
     model: str = ""
     precision: str = ""
+
+
+def is_local(group: str) -> bool:
+    """Whether a group is named by an address that is each machine's own: it joins the ranks of one workload, no more."""
+    address, colon, port = group.rpartition(":")
+    named = address if colon and (not port or port.isdigit()) and not address.endswith(":") else group
+    return _LOOPBACK.fullmatch(named.lower()) is not None
 
 
 def parse(value: object) -> Report:

@@ -1,6 +1,7 @@
 """Which rank of which group a training process is, as its launcher says in the environment. Pure.
 
 torchrun, Slurm and Open MPI are known. The group's name is the same on all its ranks and nodes; "" where the process is alone.
+A rendezvous at a loopback address names a group too, of the ranks of one workload: the agent shows it to nobody else.
 """
 
 from collections.abc import Mapping
@@ -34,8 +35,8 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 
 def _group(environ: Mapping[str, str]) -> str:
-    elastic = environ.get("TORCHELASTIC_RUN_ID", "none")
-    if elastic != "none":  # torchrun's own word for a job that was given no id
+    elastic = environ.get("TORCHELASTIC_RUN_ID", "").strip()
+    if elastic.lower() not in ("", "none"):  # torchrun's own word for a job that was given no id
         return elastic[:120]
     if job := environ.get("SLURM_JOB_ID"):
         return f"slurm-{job}.{environ.get('SLURM_STEP_ID', '0')}"[:120]

@@ -190,6 +190,44 @@ def test_what_a_workload_says_of_itself_is_told_once_and_changes_seldom():
         assert bool(changed) == (k == 61)
 
 
+@pytest.mark.parametrize(
+    "group",
+    ["127.0.0.1:29500", "127.1:2", "localhost:29500", "LOCALHOST:", "localhost", "localhost.localdomain:1", "node.localhost:1",
+     "::1:29500", "[::1]:29500", "::ffff:127.0.0.1:29500", "ip6-localhost:5"],
+)  # fmt: skip
+def test_jobs_that_meet_at_a_loopback_address_share_no_group_and_each_counts_its_steps_once(group):
+    world = World()
+    world.commit()
+    world.clock.now_s = 10
+    for workload, pid in (("job", 1), ("else", 5)):
+        for rank in (0, 1):
+            told = report(100, 10, 9, rank=rank, world=2, group=group)
+            world.intake.report((pid + rank, 1), workload, told)
+    booked = world.commit(("job", "else"))
+    assert {workload: labels["group"] for workload, labels in booked.labels.items()} == {"job": "", "else": ""}
+    assert world.steps == {"training": 200}
+
+
+def test_two_jobs_of_one_workload_that_meet_at_two_ports_are_two():
+    world = World()
+    world.commit()
+    world.clock.now_s = 10
+    for pid, group in enumerate(["127.0.0.1:29500"] * 2 + ["127.0.0.1:29501"] * 2):
+        world.intake.report((pid, 1), "job", report(100, 10, 9, rank=pid % 2, world=2, group=group))
+    world.commit()
+    assert world.steps == {"training": 200}
+
+
+@pytest.mark.parametrize(
+    "group", ["10.0.0.5:29500", "node127.0.0.1x:1", "gpu-1.cluster:29500", "job7", "slurm-42.0", "fe80::1:29500", ""]
+)
+def test_other_groups_join_workloads(group):
+    world = World()
+    world.clock.now_s = 1
+    world.intake.report((1, 1), "job", report(1, 1, 1, rank=0, world=2, group=group))
+    assert world.commit().labels["job"]["group"] == group
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"processes": [{}], "began_ns": 1}', '{"processes": 1}'])
 def test_a_state_that_makes_no_sense_is_told(text):
     assert not TrainingIntake(Clock(), lambda _: True).restore({TRAINING_STATE: text}, ())

@@ -158,6 +158,8 @@ def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
         ({"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}, Place(3, 8, "host:29500")),
         ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "job7", "MASTER_ADDR": "h"}, Place(3, 8, "job7")),
         ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": " None ", "SLURM_JOB_ID": "7"}, Place(3, 8, "slurm-7.0")),
         ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, Place(1, 2, "slurm-42.0")),
         ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"}, Place(1, 2, "mpi-5")),
     ],
