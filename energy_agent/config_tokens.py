@@ -36,6 +36,15 @@ class TokenMapping(Section):
     model_label: Label = Field("", description="label that names the model")
     engine_label: Label = Field("", description="label that tells engines on the page apart")
 
+    @field_validator("ttft", "itl")
+    @classmethod
+    def _histogram(cls, text: str | None) -> str | None:
+        name = selector(text)[0] if text is not None else ""
+        for suffix in ("_bucket", "_sum", "_count"):
+            if name.endswith(suffix):
+                raise ValueError(f"the name of a histogram is wanted without {suffix}: {name.removesuffix(suffix)}")
+        return text
+
 
 class TokenSource(Section):
     """One inference server's page."""

@@ -49,6 +49,7 @@ class _Poll:
     reason: str = "not read yet"
     last_success_ns: int | None = None
     totals: tuple[TokenTotals, ...] = ()
+    lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
     pace: Follower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,21 +158,18 @@ class TokenPoller:
         )
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """Whether each page answers."""
+        """Whether each page answers; and of one that does each name of its `mapping` that it has never had."""
         with self._lock:
             pages: dict[str, int] = {}
             for p in self._polls:
                 pages[p.source.workload] = pages.get(p.source.workload, 0) + 1
-            return tuple(
-                SourceHealth(
-                    f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}",
-                    p.up,
-                    "",
-                    p.reason,
-                    p.last_success_ns,
-                )
-                for p in self._polls
-            )
+            found = []
+            for p in self._polls:
+                name = f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}"
+                found.append(SourceHealth(name, p.up, "", p.reason, p.last_success_ns))
+                missing = sorted(p.lacking) if p.up else ()
+                found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
+            return tuple(found)
 
     def stop(self) -> None:
         """Stop polling; threads end with their next wait."""
@@ -257,6 +255,8 @@ class TokenPoller:
             before = {t.model: t.counts for t in poll.totals}
             deltas = poll.account.feed(readings, t_ns)
             poll.totals = poll.account.totals(up=True)
+            lacking = mapping.lacking(poll.source, readings)
+            poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
             poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
             for delta in deltas:
                 self._rows += _rows(delta)

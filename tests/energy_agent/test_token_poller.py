@@ -264,3 +264,28 @@ def test_a_source_whose_configuration_changed_goes_on(server, poller):
     eventually(lambda: counted.drain()["generation"] == 50)
     poller.stop()
     assert counted.drain()["generation"] == 50
+
+
+MAPPING = {
+    "generation": "vllm:generation_tokens_total", "computed": 'vllm:prompt_tokens_total{engine="0"}', "steps": "stpes_total",
+    "itl": "itl_seconds", "model_label": "modle_name", "engine_label": "engine",
+}  # fmt: skip
+
+
+def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, poller):
+    server.body = page(5)
+    poller.configure([source(server, server="mapping", mapping=MAPPING)])
+    eventually(lambda: poller.health()[0].up)
+    lacking = {row.source: row.reason for row in poller.health() if not row.up}
+    assert set(lacking) == {"tokens:chat#steps", "tokens:chat#itl", "tokens:chat#model_label"}
+    assert lacking["tokens:chat#steps"] == "mapping.steps: the page has no stpes_total"
+    assert lacking["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
+    server.body = page(5) + b"stpes_total 1\n"
+    eventually(lambda: "tokens:chat#steps" not in {row.source for row in poller.health()})
+    server.body = page(5)  # it was there once: this server tells it at times
+    seen_ns = poller.health()[0].last_success_ns
+    eventually(lambda: poller.health()[0].last_success_ns > seen_ns + 10**9)
+    assert "tokens:chat#steps" not in {row.source for row in poller.health()}
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    assert len(poller.health()) == 1, "of a page that does not answer nothing is known"

@@ -1,7 +1,10 @@
 """Any page in Prometheus text format: the names are in the configuration."""
 
-from energy_agent.config_tokens import TokenMapping, selector
-from energy_agent.sources.tokens._server import Name, TokenServer
+from collections.abc import Iterable
+
+from energy_agent.config_tokens import TokenMapping, TokenSource, selector
+from energy_agent.sources.tokens._reading import ModelReading
+from energy_agent.sources.tokens._server import FIELDS, Name, TokenServer
 
 SPEC = TokenServer(
     summary="any server, its names under `mapping`",
@@ -38,3 +41,23 @@ def of(mapping: TokenMapping) -> TokenServer:
         ttft=names("ttft", latency=True),
         itl=names("itl", latency=True),
     )
+
+
+def lacking(source: TokenSource, readings: Iterable[ModelReading]) -> frozenset[str]:
+    """Keys of a source's `mapping` whose name is not on the page that was read; none of a server that is known."""
+    names = source.mapping
+    if names is None:
+        return frozenset()
+    readings = tuple(readings)
+    there = {key for reading in readings for key in reading.names}
+    if source.model or any(reading.model for reading in readings):
+        there.add("model_label")
+    if any(engine.engine for reading in readings for engine in reading.engines):
+        there.add("engine_label")
+    return frozenset(key for key in (*FIELDS, "model_label", "engine_label") if getattr(names, key) and key not in there)
+
+
+def missing(source: TokenSource, key: str) -> str:
+    """What to say of a key whose name the page has never had."""
+    name = getattr(source.mapping, key)
+    return f"mapping.{key}: " + (f"no series has the label {name}" if key.endswith("_label") else f"the page has no {name}")

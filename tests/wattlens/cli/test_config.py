@@ -43,6 +43,7 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     ("samplng: {}", "did you mean 'sampling'"), ("sampling: {period_s: 0}", "'sampling.period_s'"),
     ("dvfs: {policy: nosuch}", "'dvfs.policy'"),
     ("tokens: [{workload: a, url: 'http://x', server: nosuch}]", "'tokens.0.server'"),
+    ("tokens: [{workload: a, url: 'http://x', server: mapping, mapping: {generation: g, itl: x_bucket}}]", "without _bucket"),
     ("dvfs: {groups: [{name: g, devices: ['0']}], options: {claen_s: 1}}", "'dvfs.options'"),
     ("dvfs: {groups: [{name: g, devices: ['0']}], options: {clean_s: yes}}", "clean_s must be a number"),
     ("a: [", "line 1"),
