@@ -61,6 +61,14 @@ class TokenSource(Section):
     )
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _nobody(cls, url: object) -> object:
+        # Before anything else looks at it: a password in a wrong address is not printed either.
+        if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
+            raise ValueError("an address without user and password is wanted: neither is used, and addresses are published")
+        return url
+
     @field_validator("ports")
     @classmethod
     def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
@@ -75,7 +83,7 @@ class TokenSource(Section):
         try:
             port = urlsplit(self.url).port
         except ValueError:
-            raise ValueError(f"url {self.url!r} has a port that is none") from None
+            raise ValueError("url has a port that is none") from None
         if len({port, *self.ports}) <= len(self.ports):
             raise ValueError("a port stands twice: its tokens would count twice")
         return self

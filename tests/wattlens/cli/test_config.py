@@ -60,6 +60,16 @@ def test_a_wrong_file_is_one_line_and_exit_2(text: str, said: str, tmp_path: Pat
     assert (document["ok"], said in document["error"]) == (False, True)
 
 
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:8000/metrics", "https://me:secret@h/", "http://me:secret@h:99999"])
+def test_a_password_in_the_address_of_a_page_is_refused_and_not_printed(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(f"tokens: [{{workload: a, url: '{url}'}}]", tmp_path, capsys)
+    assert "'tokens.0.url'" in line
+    assert "without user and password" in line
+    assert "secret" not in line
+
+
 def warned(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     file = tmp_path / "agent.yaml"
     file.write_text(text)
