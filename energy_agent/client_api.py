@@ -5,7 +5,11 @@ connect, from a container that mounts the socket's folder too; who connected the
 Clients are hostile: places, times, sizes and rates are bounded, for each workload as for all together.
 """
 
+import errno
+import logging
+import os
 import socket
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -16,10 +20,12 @@ from energy_agent.client_routes import BODY_MAX_B, Routes, reply
 from energy_agent.core.errors import UsageError
 from energy_agent.http1 import BadRequestError, Reader, Response, send, serialize
 
+log = logging.getLogger("wattlens.agent")
 _PLACES, _PLACES_EACH = 64, 16
 _WAIT_S = 5.0
 _RATE_S, _BURST_S = 50.0, 200.0
 _OWNERS_MAX = 1024
+_PROBE_S = 1.0
 
 
 class ClientApi:
@@ -31,24 +37,30 @@ class ClientApi:
         self._places = threading.BoundedSemaphore(_PLACES)
         self._owners = _Owners()
         self._listener: socket.socket | None = None
+        self._made: tuple[int, int] | None = None  # device and inode of the socket that is ours
 
     def start(self) -> None:
         """Bind and serve in the background.
 
         Raises:
-            UsageError: the socket cannot be made there.
+            UsageError: the socket cannot be made there, or it is another's.
         """
         listener = socket.socket(socket.AF_UNIX)
         try:
-            if self._path.is_socket():
-                self._path.unlink()  # of an agent that was killed: the state folder's lock says that no other runs
+            self._clear()
             listener.bind(str(self._path))
+            self._made = _inode(self._path)
             self._path.chmod(0o666)
             listener.listen(64)
+        except UsageError:
+            listener.close()
+            raise
         except OSError as error:
             listener.close()
+            self._remove()
             raise UsageError(f"client.socket: cannot listen on {self._path}: {error.strerror or error}") from None
         self._listener = listener
+        log.info("client socket: %s", self._path)
         threading.Thread(target=self._accept, args=(listener,), name="client-api", daemon=True).start()
 
     def stop(self) -> None:
@@ -57,7 +69,31 @@ class ClientApi:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
+            self._remove()
+
+    def _clear(self) -> None:
+        """Remove the socket of an agent that was killed; raises UsageError where it is another's, or somebody listens there."""
+        try:
+            there = self._path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(there.st_mode):
+            return  # binding says what is wrong
+        if there.st_uid != os.geteuid():
+            raise UsageError(f"client.socket: {self._path} is a socket of uid {there.st_uid}: remove it, or name another")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_PROBE_S)
+            error = probe.connect_ex(str(self._path))
+        if error == errno.ECONNREFUSED:
             self._path.unlink(missing_ok=True)
+        elif error != errno.ENOENT:
+            raise UsageError(f"client.socket: another program listens on {self._path}: stop it, or name another socket")
+
+    def _remove(self) -> None:
+        """Remove the socket that we made; one that lies there by now may be another's."""
+        if self._made is not None and self._made == _inode(self._path):
+            self._path.unlink(missing_ok=True)
+        self._made = None
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -115,6 +151,14 @@ class ClientApi:
         if not self._owners.may(peer.place):
             return reply(429, {"reason": f"more than {_RATE_S:g} requests a second"})
         return self._routes.answer(peer, method, path, body)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        there = path.lstat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 class _Owners:

@@ -95,6 +95,46 @@ def test_a_socket_that_cannot_be_made_names_the_key(tmp_path):
         served(tmp_path / "none" / "s", History()).start()
 
 
+def test_a_socket_on_which_somebody_listens_is_left_to_him(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen(0)
+        for _ in range(3):  # whether its queue is empty or full
+            with pytest.raises(UsageError, match=r"^client\.socket: another program listens on .*$"):
+                served(path, History()).start()
+        assert path.is_socket()
+    api = served(path, History())
+    api.start()  # what was left behind is removed
+    api.stop()
+    assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+def test_a_socket_of_another_user_is_left_to_him(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+    os.chown(path, 12345, -1)
+    with pytest.raises(UsageError, match=r"^client\.socket: .* uid 12345.*$"):
+        served(path, History()).start()
+    assert path.is_socket()
+
+
+def test_at_its_end_an_agent_removes_its_own_socket_alone(tmp_path, caplog):
+    path = tmp_path / "s"
+    api = served(path, History())
+    with caplog.at_level("INFO", "wattlens.agent"):
+        api.start()
+    assert caplog.messages == [f"client socket: {path}"]
+    path.rename(tmp_path / "away")  # somebody else's comes to lie there, while ours keeps its inode
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        api.stop()
+        assert path.is_socket()
+
+
 def test_silent_clients_do_not_keep_others_out_for_long(tmp_path):
     api = served(tmp_path / "s", history([1.0, 1.0]))
     api.start()
