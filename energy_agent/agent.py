@@ -214,7 +214,7 @@ class Agent:
         health = (
             SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
-            *self.tokens.health(),
+            *self.tokens.health(self.accountant.held()),
             *self.serving_pods.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
             *self.accountant.joined.health(),

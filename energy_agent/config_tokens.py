@@ -61,6 +61,13 @@ class TokenSource(Section):
     )
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
+    @field_validator("workload")
+    @classmethod
+    def _named(cls, workload: str) -> str:
+        if not workload.strip() or not workload.isprintable() or len(workload) > WORKLOAD_LIMIT:
+            raise ValueError(f"the name of a workload is wanted, of at most {WORKLOAD_LIMIT} characters")
+        return workload
+
     @field_validator("url", mode="before")
     @classmethod
     def _nobody(cls, url: object) -> object:
@@ -97,6 +104,7 @@ class TokenSource(Section):
 
 
 PAGES_LIMIT = 64
+WORKLOAD_LIMIT = 1024
 
 
 def selector(text: str) -> tuple[str, dict[str, tuple[str, ...]]]:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.beat import Beat, Follower
@@ -13,6 +13,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
+from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens import mapping
 from energy_agent.sources.tokens._account import PageAccount
 from energy_agent.sources.tokens._reader import read
@@ -25,6 +26,11 @@ PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}
 """Phases of tokens and the counters they are: disjoint, so that their sum is what was processed."""
 PAGES_LIMIT = 512
 DELTAS_KEPT = 4096
+NOBODY_NS = 60 * NS_PER_S
+NOBODY = (
+    "no workload of this name has held a GPU here in the last 15 minutes, so no joules are beside its tokens: "
+    "wattlens_workload_info has the names; where others hold the GPUs give the entry their group"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,18 @@ class _Poll:
     stop: threading.Event = field(default_factory=threading.Event)
     up: bool = False
     reason: str = "not read yet"
+    first_ns: int | None = None
     last_success_ns: int | None = None
     totals: tuple[TokenTotals, ...] = ()
     lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
     pace: Follower = field(init=False)
+
+    @property
+    def nobody(self) -> bool:
+        """Whether tokens came for so long that their workload should have been seen."""
+        counted = any(t.counts.get("generation") for t in self.totals)
+        seen_ns = 0 if self.first_ns is None or self.last_success_ns is None else self.last_success_ns - self.first_ns
+        return self.up and counted and self.source.group is None and seen_ns >= NOBODY_NS
 
     def __post_init__(self) -> None:
         self.pace = Follower(self.source.period_s)
@@ -157,8 +171,12 @@ class TokenPoller:
             itl.count if itl is not None else None,
         )
 
-    def health(self) -> tuple[SourceHealth, ...]:
-        """Whether each page answers; and of one that does each name of its `mapping` that it has never had."""
+    def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
+        """Whether each page answers; and of one that does what is wrong with its entry.
+
+        That are the names of its `mapping` that it has never had, and a workload that is not among those that `held` a device
+        (None: not known), though tokens came for a minute. Where the entry names a group, the devices are those of its members.
+        """
         with self._lock:
             pages: dict[str, int] = {}
             for p in self._polls:
@@ -169,6 +187,8 @@ class TokenPoller:
                 found.append(SourceHealth(name, p.up, "", p.reason, p.last_success_ns))
                 missing = sorted(p.lacking) if p.up else ()
                 found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
+                if held is not None and p.nobody and p.source.workload not in held:
+                    found.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
             return tuple(found)
 
     def stop(self) -> None:
@@ -255,6 +275,7 @@ class TokenPoller:
             before = {t.model: t.counts for t in poll.totals}
             deltas = poll.account.feed(readings, t_ns)
             poll.totals = poll.account.totals(up=True)
+            poll.first_ns = poll.first_ns or t_ns
             lacking = mapping.lacking(poll.source, readings)
             poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
             poll.up, poll.reason, poll.last_success_ns = True, "", t_ns

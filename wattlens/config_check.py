@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -24,6 +25,7 @@ Warned = tuple[str, str]
 """A key, and what will not work."""
 
 _PROGRAMS = ("ipmitool",)  # paths that are looked up in $PATH
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -138,11 +140,19 @@ def _dvfs(config: Config) -> Iterator[Warned]:
 
 
 def _tokens(config: Config) -> Iterator[Warned]:
-    seen: set[tuple[str, str]] = set()
+    """Pages that are given twice, under whatever name of the host."""
+    seen: dict[tuple[str, int, str], str] = {}
     for n, source in enumerate(config.tokens):
-        if (source.workload, source.url) in seen:
-            yield f"tokens.{n}", f"{source.url} is there twice for {source.workload}: its tokens would count twice"
-        seen.add((source.workload, source.url))
+        for url in source.pages:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").rstrip(".")
+            page = ("localhost" if host in _LOOPBACK else host, parts.port or 80, f"{parts.path or '/'}?{parts.query}")
+            other = seen.get(page)
+            if other == source.workload:
+                yield f"tokens.{n}", f"{url} is there twice for {source.workload}: its tokens would count twice"
+            elif other is not None:
+                yield f"tokens.{n}", f"{url} is the page of {other} too: its tokens would count for both"
+            seen.setdefault(page, source.workload)
 
 
 def _meters(config: Config) -> Iterator[Warned]:

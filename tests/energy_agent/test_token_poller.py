@@ -11,7 +11,7 @@ from energy_agent.config_tokens import TokenSource
 from energy_agent.core.errors import UsageError
 from energy_agent.sources.tokens._page import fetch
 from energy_agent.sources.tokens._reading import TOKEN_STATE
-from energy_agent.token_poller import TokenPoller
+from energy_agent.token_poller import NOBODY_NS, TokenPoller
 from tests.support import eventually
 
 
@@ -264,6 +264,31 @@ def test_a_source_whose_configuration_changed_goes_on(server, poller):
     eventually(lambda: counted.drain()["generation"] == 50)
     poller.stop()
     assert counted.drain()["generation"] == 50
+
+
+class FastClock(RealClock):
+    """A clock that runs a hundred times as fast."""
+
+    def utc_ns(self):
+        return super().utc_ns() * 100
+
+
+def test_a_workload_that_holds_no_gpu_though_its_tokens_come_is_told(server):
+    poller = TokenPoller(FastClock())
+    try:
+        server.body = page(5)
+        poller.configure([source(server), TokenSource(workload="engine", url=server.url, group="g", period_s=0.5)])
+        eventually(lambda: all(row.up for row in poller.health()))
+        began_ns = poller.health()[0].last_success_ns
+        eventually(lambda: poller.health()[0].last_success_ns > began_ns + NOBODY_NS)
+        assert all(row.up for row in poller.health(())), "it has generated nothing yet"
+        server.body = page(50)
+        eventually(lambda: [row.source for row in poller.health(()) if not row.up] == ["tokens:chat#workload"])
+        assert "wattlens_workload_info" in poller.health({"engine"})[1].reason
+        assert all(row.up for row in poller.health({"chat"}))
+        assert all(row.up for row in poller.health()), "not known"
+    finally:
+        poller.stop()
 
 
 MAPPING = {

@@ -41,7 +41,7 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("text", "said"), [
     ("samplng: {}", "did you mean 'sampling'"), ("sampling: {period_s: 0}", "'sampling.period_s'"),
-    ("dvfs: {policy: nosuch}", "'dvfs.policy'"),
+    ("dvfs: {policy: nosuch}", "'dvfs.policy'"), ("tokens: [{workload: '', url: 'http://x'}]", "'tokens.0.workload'"),
     ("tokens: [{workload: a, url: 'http://x', server: nosuch}]", "'tokens.0.server'"),
     ("tokens: [{workload: a, url: 'http://x', server: mapping, mapping: {generation: g, itl: x_bucket}}]", "without _bucket"),
     ("dvfs: {groups: [{name: g, devices: ['0']}], options: {claen_s: 1}}", "'dvfs.options'"),
@@ -90,6 +90,24 @@ def test_what_this_node_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "twice" in found["tokens.1"]
     assert "actuator" in found["dvfs.actuator"]
     assert "'b'" in found["dvfs.groups.0.workload"]
+
+
+def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = warned(
+        "tokens:\n"
+        "  - {workload: a, url: 'http://localhost:8000/metrics'}\n"
+        "  - {workload: b, url: 'http://h:9/metrics', ports: [8000]}\n"
+        "  - {workload: c, url: 'http://127.0.0.1:7999/metrics', ports: [8000]}\n"
+        "  - {workload: a, url: 'http://[::1]:8000/metrics'}\n"
+        "  - {workload: d, url: 'http://127.0.0.1:8000/other'}\n",
+        tmp_path, capsys,
+    )  # fmt: skip
+    told = {key: text for key, text in found.items() if key.startswith("tokens.")}
+    assert set(told) == {"tokens.2", "tokens.3"}
+    assert "127.0.0.1:8000/metrics is the page of a too" in told["tokens.2"]
+    assert "twice for a" in told["tokens.3"]
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:
