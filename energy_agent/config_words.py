@@ -33,7 +33,7 @@ PATTERNS = {
     RESOURCE: "an extended resource with its domain, such as example.com/gpu",
     JOB_WORD: "account, user, partition, qos, wckey, job_name, comment.KEY or job_name.KEY",
     OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
-    METRIC: "the name of a metric, such as name or name{label='value'} with double quotes,",
+    METRIC: 'the name of a metric, such as my_total or my_total{kind="out"},',
     MEMBER: "an Id of at most 128 characters without spaces, '/', '?' and '#'",
 }
 """Every pattern of the model in words; a test holds that none is missing."""

@@ -66,6 +66,9 @@ def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
         key, value = f"{prefix}{name}", getattr(section, name)
         if isinstance(value, BaseModel):
             yield from _files(value, f"{key}.")
+        elif key == "client.socket" and value is not None:  # the agent makes it
+            if not value.parent.is_dir():
+                yield key, f"its folder {value.parent} is not there"
         elif isinstance(value, Path) and name not in _PROGRAMS and key != "dvfs.actuator":
             if not value.exists():
                 yield key, f"{value} is not there"

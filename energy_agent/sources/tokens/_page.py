@@ -52,6 +52,11 @@ def fetch(url: str, *, timeout_s: float = 2.0, limit_b: int = PAGE_LIMIT_B) -> s
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise TokenPageError(f"metrics page {url} could not be read: {reason}") from error
     # A page cut within a number would look like a counter that fell; the format ends every line with a line feed.
-    if missing or not body.endswith(b"\n"):
-        raise TokenPageError(f"metrics page {url} is not complete")
+    if missing:
+        raise TokenPageError(f"metrics page {url} is not complete: {missing} bytes are missing")
+    if not body.strip() or body.lstrip().startswith((b"<", b"{", b"[")):
+        kind = "is empty" if not body.strip() else "is HTML or JSON"
+        raise TokenPageError(f"{url} is no metrics page in Prometheus text format: it {kind}")
+    if not body.endswith(b"\n"):
+        raise TokenPageError(f"metrics page {url} is not complete: its last line has no end")
     return body.decode("utf-8", errors="replace")

@@ -146,6 +146,20 @@ def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(
     assert "not there" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
 
 
+def test_of_the_clients_socket_only_the_folder_has_to_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "client.socket" not in warned(f"client: {{socket: {tmp_path / 'agent.sock'}}}", tmp_path, capsys)
+    told = warned(f"client: {{socket: {tmp_path / 'no' / 'agent.sock'}}}", tmp_path, capsys)["client.socket"]
+    assert told == f"its folder {tmp_path / 'no'} is not there"
+
+
+def test_the_example_of_a_metrics_name_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mapping = "tokens: [{{workload: a, url: 'http://x', server: mapping, mapping: {{generation: '{}'}}}}]"
+    line = refused(mapping.format("a b"), tmp_path, capsys)
+    example = line.partition(" or ")[2].partition(" is wanted")[0].strip(" ,")
+    assert "{" in example
+    warned(mapping.format(example), tmp_path, capsys)
+
+
 @pytest.mark.parametrize(("text", "mode", "said"), [
     ("", 0o600, "is empty"), ("two words", 0o600, "no token"), ("0123456789abcdef", 0o644, "chmod o-r"),
 ])  # fmt: skip

@@ -76,7 +76,10 @@ def test_a_page_that_drips_is_given_up(server):
         (b"", "could not be read"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nup 1\n", "not complete"),
         (HEAD + b"tokens_total 12", "not complete"),
-        (HEAD, "not complete"),
+        (HEAD, "no metrics page .* it is empty"),
+        (HEAD + b"\n \n", "no metrics page .* it is empty"),
+        (HEAD + b"<html><body><h1>Welcome</h1></body></html>", "no metrics page .* HTML or JSON"),
+        (HEAD + b'\n{"a": 1}\n', "no metrics page .* HTML or JSON"),
     ],
 )
 def test_answers_that_are_no_page(server, answer, says):
