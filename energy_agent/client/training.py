@@ -35,7 +35,8 @@ class Counter:
         self._steps: dict[str, int] = {}
         self._tokens = 0
         self._waits: dict[str, float] = {}
-        self._doing = [_TRAINING]
+        self._stacks = threading.local()  # a checkpoint that another thread writes takes no steps from the loop
+        self._loop = self._stack()  # of the thread that took the last step
         self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
         self._place: Place | None = None
         self._facts: dict[str, str] = {}
@@ -47,8 +48,10 @@ class Counter:
             loss = loss.detach()  # type: ignore[attr-defined]  # its graph is not ours to keep alive
         if type(tokens) is not int or type(steps) is not int or tokens < 0 or steps < 0:
             tokens, steps = max(0, int(tokens)), max(0, int(steps))
+        stack = self._stack()
+        doing = stack[-1]
         with self._lock:
-            doing = self._doing[-1]
+            self._loop = stack
             self._steps[doing] = self._steps.get(doing, 0) + steps
             if doing == _TRAINING:
                 self._tokens += tokens
@@ -58,19 +61,25 @@ class Counter:
             self.reporter.start()
 
     def enter(self, phase: str) -> None:
-        """A phase begins."""
-        with self._lock:
-            self._doing.append(phase)
+        """A phase begins in the thread that calls."""
+        self._stack().append(phase)
         if not self.reporter.started:
             self.reporter.start()
 
     def leave(self, phase: str) -> None:
-        """The innermost phase of that name is over."""
-        with self._lock:
-            for i in range(len(self._doing) - 1, 0, -1):
-                if self._doing[i] == phase:
-                    del self._doing[i]
-                    return
+        """The innermost phase of that name, of the thread that calls, is over."""
+        stack = self._stack()
+        for i in range(len(stack) - 1, 0, -1):
+            if stack[i] == phase:
+                del stack[i]
+                return
+
+    def _stack(self) -> list[str]:
+        """What the thread that calls does, innermost last."""
+        found: list[str] | None = getattr(self._stacks, "doing", None)
+        if found is None:
+            found = self._stacks.doing = [_TRAINING]
+        return found
 
     def waited(self, phase: str, seconds: float) -> None:
         """The host was outside of steps for so long."""
@@ -88,7 +97,7 @@ class Counter:
         """The report: everything since the process began to count."""
         with self._lock:
             steps, waits = dict(self._steps), {name: round(s, 3) for name, s in self._waits.items()}
-            said: dict[str, Any] = {"tokens": self._tokens, "doing": self._doing[-1], **self._facts}
+            said: dict[str, Any] = {"tokens": self._tokens, "doing": self._loop[-1], **self._facts}
             place, loss = self._place, self._loss
         place = place or place_of(os.environ)
         return said | {
@@ -140,8 +149,8 @@ def step(tokens: int = 0, loss: object = None) -> None:
 class phase:  # noqa: N801 - reads as a statement: with phase("checkpoint")
     """`with wattlens.phase("checkpoint"):` - the host does something else than training steps, and waits for it.
 
-    Names with a meaning of their own: evaluation, checkpoint, data_wait. Steps within are counted under that name. What is
-    shorter than a second is not told as a wait.
+    Names with a meaning of their own: evaluation, checkpoint, data_wait. Steps that the same thread takes within are
+    counted under that name. What is shorter than a second is not told as a wait.
     """
 
     def __init__(self, name: str) -> None:

@@ -69,6 +69,31 @@ def test_no_step_is_lost_between_threads():
     assert (made.told()["steps"], made.told()["tokens"]) == ({"training": 80_000}, 240_000)
 
 
+def test_a_phase_of_another_thread_takes_no_steps_from_the_loop():
+    made, inside, over = quiet_counter(), threading.Event(), threading.Event()
+
+    def checkpoint():
+        made.enter("checkpoint")
+        made.step(5, None)
+        inside.set()
+        over.wait(10)
+        made.leave("checkpoint")
+        made.step(7, None)
+
+    thread = threading.Thread(target=checkpoint)
+    thread.start()
+    assert inside.wait(10)
+    made.step(100, None)
+    told = made.told()
+    over.set()
+    thread.join()
+    made.enter("evaluation")
+    made.step(1, None)
+    assert (told["steps"], told["tokens"], told["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
+    assert (made.told()["steps"], made.told()["tokens"]) == ({"checkpoint": 1, "training": 2, "evaluation": 1}, 107)
+    assert made.told()["doing"] == "evaluation"
+
+
 class OnAGpu:
     """A tensor whose value must not be asked for."""
 
