@@ -12,14 +12,14 @@ Only workloads that hold a device are booked, since a step without joules tells 
 import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
 from energy_agent.core.types import Steps, Tokens
 from energy_agent.core.units import NS_PER_S
-from energy_agent.training_report import OTHER, TRAINING, Report, ReportError, is_local
+from energy_agent.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
 
 TRAINING_STATE: Final = "training"
 """Key of the counts among the journal's states."""
@@ -27,8 +27,6 @@ TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""
 PROCESSES_MAX, OF_WORKLOAD_MAX = 512, 128
 MODELS_MAX = 8
-RATE_MAX: Final = 10_000_000
-"""Steps or tokens a second and rank that are believed: more is no training, and years of it would fill an int64."""
 FACTS_NS = 60 * NS_PER_S
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 
@@ -73,6 +71,7 @@ class Latest:
     report: Report
     at_ns: int
     since_ns: int  # when its counting began
+    left_out: int = 0  # tokens that were more than a training can do; its report is without them
 
 
 class TrainingIntake:
@@ -114,15 +113,28 @@ class TrainingIntake:
         now_ns = self._clock.utc_ns()
         second_s = self._clock.real_seconds(1.0) or 1.0
         since_ns = now_ns - round(report.age_s / second_s * NS_PER_S)
-        if max(report.tokens, *report.steps.values(), 0) > RATE_MAX * (report.age_s + 1):
-            raise ReportError(f"more than {RATE_MAX} steps or tokens a second since it began to count")
+        if max(0, 0, *report.steps.values()) > RATE_MAX * (report.age_s + 1):
+            raise ReportError(f"more than {RATE_MAX} steps a second since it began to count")
         with self._lock:
             before = self._latest.get(identity) or self._shown.get(identity)
             if before is not None and before.report.run != report.run and since_ns < before.at_ns - NS_PER_S:
                 raise ReportError("another count of this process is not over yet")
             if identity not in self._latest and identity not in self._shown:
                 self._make_room(workload)
-            self._latest[identity] = self._shown[identity] = Latest(workload, report, now_ns, since_ns)
+            left_out = self._left_out(identity, report, before)
+            report = replace(report, tokens=max(0, report.tokens - left_out))
+            self._latest[identity] = self._shown[identity] = Latest(workload, report, now_ns, since_ns, left_out)
+
+    def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:
+        """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
+        left_out = booked = 0
+        counted = self._counted.get(identity)
+        if before is not None and before.report.run == report.run:
+            left_out, booked = before.left_out, before.report.tokens
+        elif counted is not None and counted.run == report.run:
+            booked = counted.tokens
+        possible = report.tokens - left_out <= RATE_MAX * (report.age_s + 1)
+        return left_out if possible else report.tokens - booked
 
     def _make_room(self, workload: str) -> None:
         if sum(each.workload == workload for each in self._shown.values()) >= OF_WORKLOAD_MAX:

@@ -18,6 +18,8 @@ PHASES: Final = (TRAINING, "evaluation", "checkpoint", "data_wait")
 OTHER: Final = "other"
 """What a label becomes that is none of a bounded set."""
 COUNT_MAX: Final = 1 << 53
+RATE_MAX: Final = 10_000_000
+"""Steps or tokens a second and rank that are believed: more is no training, and years of it would fill an int64."""
 WAITS_MAX: Final = 8
 TEXT_MAX: Final = 120
 _RUN: Final = re.compile(r"[0-9a-f]{16}")
@@ -98,7 +100,7 @@ def parse(value: object) -> Report:
         run=run,
         age_s=_seconds(value.get("age_s"), "age_s"),
         steps=steps,
-        tokens=_count(value.get("tokens", 0), "tokens"),
+        tokens=_tokens(value.get("tokens", 0)),
         waits=waits,
         doing=doing,
         loss=None if loss is None else _number(loss, "loss"),
@@ -125,6 +127,11 @@ def _count(value: object, name: str, most: int = COUNT_MAX) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise ReportError(f"{name} is not an integer from 0 to {most}")
     return value
+
+
+def _tokens(value: object) -> int:
+    """One number too large stays in all sums after it: the intake leaves it out, and takes the steps beside it."""
+    return COUNT_MAX if type(value) is int and value > COUNT_MAX else _count(value, "tokens")
 
 
 def _number(value: object, name: str) -> float:

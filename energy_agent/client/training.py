@@ -16,6 +16,7 @@ from math import isfinite
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from energy_agent.client.believed import believed
 from energy_agent.client.ranks import Place, place_of
 from energy_agent.client.reporter import Reporter
 from energy_agent.client.stretch import Base, Status, Totals, counts, status
@@ -42,21 +43,26 @@ class Counter:
         self._facts: dict[str, str] = {}
         self.reporter = Reporter(self.told)
 
-    def step(self, tokens: int, loss: object, steps: int = 1) -> None:
-        """Steps were done."""
+    def step(self, tokens: object, loss: object, steps: int = 1) -> None:
+        """Steps were done. Tokens that cannot be are left out, and it is said once."""
         if type(loss) is not float and getattr(loss, "grad_fn", None) is not None:
             loss = loss.detach()  # type: ignore[attr-defined]  # its graph is not ours to keep alive
-        if type(tokens) is not int or type(steps) is not int or tokens < 0 or steps < 0:
-            tokens, steps = max(0, int(tokens)), max(0, int(steps))
-        stack = self._stack()
+        if type(steps) is not int or steps < 0:
+            steps = max(0, int(steps))
+        stack, wrong = self._stack(), ""
         doing = stack[-1]
         with self._lock:
             self._loop = stack
             self._steps[doing] = self._steps.get(doing, 0) + steps
             if doing == _TRAINING:
-                self._tokens += tokens
+                try:
+                    self._tokens += believed(tokens, self._tokens, time.monotonic() - self._began_s)
+                except ValueError as error:
+                    wrong = str(error)
             if loss is not None:
                 self._loss = loss
+        if wrong:
+            hint(f"the tokens of a step were not counted: {wrong}")
         if not self.reporter.started:
             self.reporter.start()
 
@@ -267,13 +273,18 @@ def guarded(method: F) -> F:
     return safe  # type: ignore[return-value]
 
 
-_complained = False
+_hinted: set[str] = set()
 
 
 def complain(error: Exception) -> None:
     """Say once what went wrong in counting."""
-    global _complained
-    if not _complained:
-        _complained = True
+    hint(f"a step was not counted: {type(error).__name__}: {error}")
+
+
+def hint(text: str) -> None:
+    """Say once for each kind of trouble, which is what stands before the colon."""
+    kind = text.partition(":")[0]
+    if kind not in _hinted:
+        _hinted.add(kind)
         with suppress(Exception):
-            sys.stderr.write(f"wattlens: a step was not counted: {type(error).__name__}: {error}\n")
+            sys.stderr.write(f"wattlens: {text}\n")

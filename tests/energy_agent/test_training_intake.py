@@ -177,6 +177,23 @@ def test_hostile_clients_are_bounded():
     assert len([m for w, m in world.tokens if w == "w"]) <= MODELS_MAX + 1
 
 
+@pytest.mark.parametrize("absurd", [20_000_000_000_000, 10**30])
+@pytest.mark.parametrize("kill", [False, True])
+def test_one_absurd_number_of_tokens_is_left_out_and_what_comes_after_counts(absurd, kill):
+    world = World()
+    world.commit()
+    for second, tokens in ((10, 1_000), (11, absurd + 2_000), (12, absurd + 3_000), (13, absurd + 4_000)):
+        world.clock.now_s = second
+        body = {"run": RUN, "age_s": float(second), "steps": {"training": second}, "tokens": tokens}
+        world.intake.report((1, 1), "job", parse(body))
+        world.commit()
+        if kill and second == 12:
+            world.kill()
+    assert world.steps == {"training": 13}
+    # above 2^53 sums are not told apart; after a restart it begins at the next report
+    assert world.tokens == {("job", ""): 1_000 if absurd > COUNT_MAX else 2_000 if kill else 3_000}
+
+
 def test_what_a_workload_says_of_itself_is_told_once_and_changes_seldom():
     world = World()
     world.clock.now_s = 1

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_agent.client.believed import believed
 from energy_agent.client.ranks import Place, place_of
 from energy_agent.client.training import Counter, complain, guarded
-from energy_agent.training_report import parse
+from energy_agent.training_report import RATE_MAX, parse
 
 
 class Silent:
@@ -29,7 +31,7 @@ def quiet_counter():
 
 calls = st.lists(
     st.one_of(
-        st.tuples(st.just("step"), st.integers(0, 10**9), st.none() | st.floats() | st.integers()),
+        st.tuples(st.just("step"), st.integers(0, 300_000), st.none() | st.floats() | st.integers()),
         st.tuples(st.sampled_from(["enter", "leave"]), st.sampled_from(["evaluation", "checkpoint", "mine"])),
         st.tuples(st.just("waited"), st.sampled_from(["evaluation", "checkpoint"]), st.floats(0, 100)),
     ),
@@ -114,6 +116,39 @@ def test_a_loss_that_is_no_number_at_hand_is_left_out(loss):
     assert made.told()["loss"] is None
 
 
+class Count:
+    """As numpy's integers, and tensors of one number on the CPU."""
+
+    def __int__(self):
+        return 4096
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu()],
+)
+def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(tokens, capsys, monkeypatch):
+    monkeypatch.setattr("energy_agent.client.training._hinted", set())
+    made = quiet_counter()
+    for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
+        made.step(each, None)
+    told = made.told()
+    assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096)
+    assert parse(json.loads(json.dumps(told))).tokens == 7_096
+    said = capsys.readouterr().err
+    assert said.startswith("wattlens: the tokens of a step were not counted: tokens= ")
+    assert said.count("\n") == 1
+
+
+@given(st.lists(st.integers(0, 10**13)), st.floats(0, 1e9))
+def test_what_is_believed_the_agent_takes(steps, age_s):
+    total = 0
+    for tokens in steps:
+        with suppress(ValueError):
+            total += believed(tokens, total, age_s)
+    assert total <= RATE_MAX * (age_s + 1)
+
+
 def python(code, **environ):
     return subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"WATTLENS_AGENT_SOCKET": "/nonexistent/s"} | environ,
@@ -134,10 +169,10 @@ with run: pass
 told = run.status()
 print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
 """)
-    assert (done.returncode, done.stdout) == (0, "102 1000 None True None\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
     said = done.stderr.splitlines()
     assert len([line for line in said if "no agent answers" in line]) == 1
-    assert len(said) == 2  # the step of "many" tokens was not counted, and that is said once
+    assert len(said) == 2  # the "many" tokens were not counted, and that is said once
 
 
 def test_a_forked_child_counts_anew_and_the_parent_goes_on():
@@ -165,7 +200,7 @@ def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
 
     import energy_agent.client.training as module
 
-    module._complained = False
+    module._hinted.clear()
     assert hook() is None
     hook()
     complain(ValueError("again"))
