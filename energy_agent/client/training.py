@@ -144,7 +144,8 @@ def step(tokens: int = 0, loss: object = None) -> None:
         tokens: how many this rank trained in it; 0 where they are counted elsewhere, or there are none.
         loss: a number, or a tensor on the CPU. One on a GPU is left out: reading it would wait for the GPU.
 
-    Takes a few us, never waits and never raises; without an agent too.
+    Takes a few us, never waits and never raises; without an agent too. The first of a process loads this module and starts the
+    reporter, where `training` or a hook has not done so: tens of ms.
     """
     try:
         (_counter or counter()).step(tokens, loss)
