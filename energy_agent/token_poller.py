@@ -4,33 +4,27 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from energy_agent.beat import Beat, Follower
+from energy_agent.beat import Beat
 from energy_agent.config_tokens import TokenSource
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
-from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens import mapping
 from energy_agent.sources.tokens._account import PageAccount
 from energy_agent.sources.tokens._reader import read
 from energy_agent.sources.tokens._reading import TOKEN_STATE, ModelReading
 from energy_agent.sources.tokens._server import TokenServer
+from energy_agent.token_poll import NOBODY, Poll
+from energy_agent.token_rows import rows, zeros
 
 log = logging.getLogger("wattlens.tokens")
 
-PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}
-"""Phases of tokens and the counters they are: disjoint, so that their sum is what was processed."""
 PAGES_LIMIT = 512
 DELTAS_KEPT = 4096
-NOBODY_NS = 60 * NS_PER_S
-NOBODY = (
-    "no workload of this name has held a GPU here in the last 15 minutes, so no joules are beside its tokens: "
-    "wattlens_workload_info has the names; where others hold the GPUs give the entry their group"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +38,6 @@ class Progress:
     itl_count: int | None
 
 
-@dataclass(slots=True)
-class _Poll:
-    source: TokenSource
-    url: str
-    server: TokenServer
-    account: PageAccount
-    stop: threading.Event = field(default_factory=threading.Event)
-    up: bool = False
-    reason: str = "not read yet"
-    first_ns: int | None = None
-    last_success_ns: int | None = None
-    totals: tuple[TokenTotals, ...] = ()
-    lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
-    pace: Follower = field(init=False)
-
-    @property
-    def nobody(self) -> bool:
-        """Whether tokens came for so long that their workload should have been seen."""
-        counted = any(t.counts.get("generation") for t in self.totals)
-        seen_ns = 0 if self.first_ns is None or self.last_success_ns is None else self.last_success_ns - self.first_ns
-        return self.up and counted and self.source.group is None and seen_ns >= NOBODY_NS
-
-    def __post_init__(self) -> None:
-        self.pace = Follower(self.source.period_s)
-
-    @property
-    def key(self) -> str:
-        """Names the page."""
-        return f"{self.source.workload} {self.url}"
-
-
 class TokenPoller:
     """All pages, configured and discovered ones. `drain` gives what came since the last call."""
 
@@ -85,8 +48,8 @@ class TokenPoller:
         self._deltas: deque[TokenDelta] = deque(maxlen=DELTAS_KEPT)
         self._states: dict[str, str] = {}
         self._before: dict[str, str] = {}
-        self._polls: list[_Poll] = []
-        self._ended: list[_Poll] = []  # since the last call of drain
+        self._polls: list[Poll] = []
+        self._ended: list[Poll] = []  # since the last call of drain
         self._beat = Beat()
         self._configured: tuple[TokenSource, ...] = ()
         self._discovered: tuple[TokenSource, ...] = ()
@@ -121,11 +84,11 @@ class TokenPoller:
         A page that is not polled any more tells its last totals once; then its state is empty.
         """
         with self._lock:
-            rows, self._rows = self._rows, []
+            counted, self._rows = self._rows, []
             states, self._states = self._states, {}
             ended, self._ended = self._ended, []
             self._states = {TOKEN_STATE + p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
-            return rows, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
+            return counted, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
 
     def read_now(self) -> None:
         """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
@@ -221,7 +184,7 @@ class TokenPoller:
         for poll in fresh:
             threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
 
-    def _poll(self, source: TokenSource, url: str) -> _Poll:
+    def _poll(self, source: TokenSource, url: str) -> Poll:
         server = server_of(source)
         account = PageAccount(
             source.workload,
@@ -230,9 +193,9 @@ class TokenPoller:
             group=source.group or "",
             precision=source.precision,
         )
-        return _Poll(source, url, server, account)
+        return Poll(source, url, server, account)
 
-    def _go_on(self, poll: _Poll, old: _Poll | None) -> None:
+    def _go_on(self, poll: Poll, old: Poll | None) -> None:
         """From where the page's counters stood, under the last configuration or at the last commit."""
         text = self._before.pop(TOKEN_STATE + poll.key, "")
         same = old is not None and (old.source.server, old.source.model) == (poll.source.server, poll.source.model)
@@ -250,7 +213,7 @@ class TokenPoller:
         else:
             poll.totals = poll.account.totals(up=False)
 
-    def _run(self, poll: _Poll) -> None:
+    def _run(self, poll: Poll) -> None:
         from energy_agent.sources.tokens._page import fetch
 
         beat = self._beat.follow(poll.pace, poll.stop)
@@ -264,11 +227,12 @@ class TokenPoller:
                 # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
                     poll.up, poll.reason = False, str(error) or type(error).__name__
+                    poll.tell(self._clock.utc_ns())
                     poll.totals = poll.account.totals(up=False)
             self._beat.done(poll.pace, beat)
             beat = self._beat.follow(poll.pace, poll.stop)
 
-    def _book(self, poll: _Poll, readings: list[ModelReading], t_ns: int) -> None:
+    def _book(self, poll: Poll, readings: list[ModelReading], t_ns: int) -> None:
         with self._lock:
             if poll.stop.is_set():
                 return  # another poll of the same page goes on from here
@@ -279,23 +243,13 @@ class TokenPoller:
             lacking = mapping.lacking(poll.source, readings)
             poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
             poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
+            poll.tell(t_ns)
             for delta in deltas:
-                self._rows += _rows(delta)
+                self._rows += rows(delta)
             for totals in poll.totals:
-                self._rows += _zero(totals, before.get(totals.model, {}), t_ns)
+                self._rows += zeros(totals, before.get(totals.model, {}), t_ns)
             self._deltas.extend(deltas)
             self._states[TOKEN_STATE + poll.key] = poll.account.dump()
-
-
-def _rows(delta: TokenDelta) -> list[Tokens]:
-    counts = ((phase, getattr(delta, count)) for phase, count in PHASES.items())
-    return [Tokens(delta.start_ns, delta.end_ns, delta.workload, delta.model, phase, n) for phase, n in counts if n is not None]
-
-
-def _zero(totals: TokenTotals, before: Mapping[str, int], t_ns: int) -> list[Tokens]:
-    """Counters appear at 0 when they are first seen."""
-    fresh = [phase for phase, count in PHASES.items() if count in totals.counts and count not in before]
-    return [Tokens(t_ns, t_ns, totals.workload, totals.model, phase, 0) for phase in fresh]
 
 
 def server_of(source: TokenSource) -> TokenServer:

@@ -212,6 +212,8 @@ class PodInformer:
 
     def _succeeded(self) -> None:
         with self._lock:
+            if not self._up:
+                log.info("pods of the API server: ok")
             self._up, self._reason, self._success_ns = True, "", self._clock.utc_ns()
 
     def _failed(self, error: ApiError) -> None:

@@ -205,6 +205,8 @@ class PodResources:
         except (OSError, AnswerError, ImportError) as error:
             with self._lock:
                 self._wanted = True
+                if self._up or self._reason == "not read yet":
+                    log.warning("the kubelet's PodResources: %s", error)
                 self._up, self._reason = False, str(error)
             return False
         return True

@@ -100,6 +100,8 @@ class SlurmJobs:
             self._took(node, left, asked_ns, time.monotonic() - began_s)
         except (OSError, AnswerError) as error:
             with self._lock:
+                if self._up or self._reason == "not read yet":
+                    log.warning("Slurm: %s", error)
                 self._up, self._reason = False, str(error)
             return False
         return True

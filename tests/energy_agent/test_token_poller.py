@@ -11,7 +11,8 @@ from energy_agent.config_tokens import TokenSource
 from energy_agent.core.errors import UsageError
 from energy_agent.sources.tokens._page import fetch
 from energy_agent.sources.tokens._reading import TOKEN_STATE
-from energy_agent.token_poller import NOBODY_NS, TokenPoller
+from energy_agent.token_poll import NOBODY_NS
+from energy_agent.token_poller import TokenPoller
 from tests.support import eventually
 
 
@@ -21,6 +22,10 @@ class Pages(http.server.ThreadingHTTPServer):
     daemon_threads = True
     body = b""
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.asked = []
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/metrics"
@@ -29,6 +34,7 @@ class Pages(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = self.server.body
+        self.server.asked.append(self.path)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -314,3 +320,21 @@ def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, p
     server.body = b""
     eventually(lambda: not poller.health()[0].up)
     assert len(poller.health()) == 1, "of a page that does not answer nothing is known"
+
+
+def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, poller, caplog):
+    caplog.set_level("INFO", "wattlens.tokens")
+    server.body = page(5)
+    poller.configure([source(server)])
+    eventually(lambda: poller.health()[0].up)
+    assert caplog.messages == []
+    server.body = b"\x1b[31m{"
+    eventually(lambda: not poller.health()[0].up)
+    before = len(server.asked)
+    eventually(lambda: len(server.asked) > before + 2)
+    server.body = page(5)
+    eventually(lambda: poller.health()[0].up)
+    gone, back = caplog.messages
+    assert gone.startswith(f"metrics page of chat {server.url} is not read: ")
+    assert gone.isprintable()
+    assert back == f"metrics page of chat {server.url}: ok"

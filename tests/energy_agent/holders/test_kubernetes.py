@@ -116,6 +116,9 @@ def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path,
             assert "\x1b" not in agent.page()
             (node.directory / "kubelet-fault").unlink()
             eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=30)
+            assert agent.log.count("the kubelet's PodResources: ") == 3, "there, gone and back, once each"
+            assert agent.log.count("the kubelet's PodResources: ok") == 2
+            assert "\x1b" not in agent.log
         kubelet.stop()
 
 

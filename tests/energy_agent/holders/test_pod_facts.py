@@ -88,7 +88,8 @@ def test_a_history_that_is_gone_is_listed_anew(server, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["forbidden", "error", "garbage"])
-def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_back(server, tmp_path, fault):
+def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_back(server, tmp_path, fault, caplog):
+    caplog.set_level("INFO")
     server.show([pod(1)])
     found = informer(tmp_path)
     try:
@@ -99,6 +100,8 @@ def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_bac
         assert found.pod("ml", "p1").uid == f"{U}1"
         (server.folder / "fault").unlink()
         eventually(lambda: found.health()[0].up, seconds=30)
+        eventually(lambda: caplog.messages.count("pods of the API server: ok") == 2)  # at start, and when it came back
+        assert any(reason in line for line in caplog.messages)
     finally:
         found.stop()
 

@@ -1,0 +1,68 @@
+"""One page that is polled: its source, its account, how it answers, and what there is to say of that."""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+
+from energy_agent.beat import Follower
+from energy_agent.config_tokens import TokenSource
+from energy_agent.core.token_types import TokenTotals
+from energy_agent.core.units import NS_PER_S
+from energy_agent.sources.tokens._account import PageAccount
+from energy_agent.sources.tokens._server import TokenServer
+
+log = logging.getLogger("wattlens.tokens")
+
+QUIET_NS = 60 * NS_PER_S
+NOBODY_NS = 60 * NS_PER_S
+NOBODY = (
+    "no workload of this name has held a GPU here in the last 15 minutes, so no joules are beside its tokens: "
+    "wattlens_workload_info has the names; where others hold the GPUs give the entry their group"
+)
+
+
+@dataclass(slots=True)
+class Poll:
+    """A page; whoever changes it holds the lock of the poller."""
+
+    source: TokenSource
+    url: str
+    server: TokenServer
+    account: PageAccount
+    stop: threading.Event = field(default_factory=threading.Event)
+    up: bool = False
+    reason: str = "not read yet"
+    first_ns: int | None = None
+    last_success_ns: int | None = None
+    totals: tuple[TokenTotals, ...] = ()
+    lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
+    told_down: bool = False
+    quiet_until_ns: int = 0
+    pace: Follower = field(init=False)
+
+    def tell(self, now_ns: int) -> None:
+        """Log that it went or came back, once; of one that does so all the time, every now and then."""
+        if self.up != self.told_down or (not self.up and now_ns < self.quiet_until_ns):
+            return
+        if self.up:
+            self.told_down = False
+            log.info("metrics page of %s: ok", self.key)
+            return
+        self.told_down, self.quiet_until_ns = True, now_ns + QUIET_NS
+        said = "".join(c if c.isprintable() else "?" for c in self.reason[:300])
+        log.warning("metrics page of %s is not read: %s", self.key, said)
+
+    @property
+    def nobody(self) -> bool:
+        """Whether tokens came for so long that their workload should have been seen."""
+        counted = any(t.counts.get("generation") for t in self.totals)
+        seen_ns = 0 if self.first_ns is None or self.last_success_ns is None else self.last_success_ns - self.first_ns
+        return self.up and counted and self.source.group is None and seen_ns >= NOBODY_NS
+
+    def __post_init__(self) -> None:
+        self.pace = Follower(self.source.period_s)
+
+    @property
+    def key(self) -> str:
+        """Names the page."""
+        return f"{self.source.workload} {self.url}"
