@@ -55,7 +55,7 @@ class ServingPods:
         named = dict(list(refused.items())[:NAMED_REFUSED])
         for workload, reason in named.items():
             if self._refused.get(workload) != reason:
-                log.warning("metrics page of %s is not read: %s", workload, reason)
+                log.warning("annotations of %s are not followed: %s", workload, reason)
         self._refused = named
         tokens.discover(found)
 
