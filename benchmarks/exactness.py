@@ -54,6 +54,8 @@ SCENARIO = {
     ],
 }
 LOST_GPU, RESET_GPUS = 4, (0, 2, 7)
+SINCE_START = "wattlens_serving_"
+"""Estimates, which count from the agent's start: the only such joules and tokens that are not the journal's."""
 SLIP_NS = 300_000_000
 """How much older than its stamp a reading of the counter may be: the two ticks that the meter's own edges allow."""
 
@@ -129,7 +131,7 @@ class Scraper(threading.Thread):
                 continue  # between a kill and the restart
             self.scrapes += 1
             for key, value in page.items():
-                if key[0].endswith("_joules_total") or key[0].endswith("tokens_total"):
+                if key[0].endswith(("_joules_total", "tokens_total")) and not key[0].startswith(SINCE_START):
                     if value < self._highest.get(key, value):
                         self.fallen.append(f"{key}: {self._highest[key]} -> {value}")
                     self._highest[key] = value

@@ -24,14 +24,16 @@ class Kubernetes(Section):
     )
     resources: tuple[Resource, ...] = Field((), description="extended resources that are GPUs, beside nvidia.com/gpu and mig-*")
     informer: Literal["off", "auto"] = Field(
-        "off", description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)"
+        "off",
+        description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)",
     )
     labels: dict[str, LabelKey] = Field(
         default_factory=dict,
         description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, that tells it",
     )
     owner_kinds: tuple[OwnerKind, ...] = Field(
-        (), description="further kinds that own pods by way of others, as Kind.group/version, such as ModelTrainingJob.ai.example/v1"
+        (),
+        description="further kinds that own pods by way of others, as Kind.group/version, such as TrainingJob.ai.example/v1",
     )
 
     @field_validator("pod_resources", mode="before")
