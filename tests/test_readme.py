@@ -23,7 +23,7 @@ def _commands(page: Path) -> list[list[str]]:
     lines += CODE.findall(BLOCK.sub("", text))
     found = []
     for line in lines:
-        for part in re.split(r"[;&|]+|\$\(|^eval ", line):
+        for part in re.split(r"[;&|]+|\$\(|^eval ", line.replace("\\|", "|")):  # a bar within a table is escaped
             words = shlex.split(part.split(" #")[0].replace('"', " ").replace("'", " "))
             if words[:1] == ["wattlens"] and len(words) > 1:
                 found.append(words[1:])
