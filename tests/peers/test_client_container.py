@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,24 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
 HOST_FOLDERS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
-def test_an_unprivileged_container_reports_as_itself_and_its_root_sees_no_more(tmp_path):
+@pytest.fixture
+def short():
+    """A folder with a short name."""
+    with tempfile.TemporaryDirectory(prefix="wl-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_an_unprivileged_container_reports_as_itself_and_its_root_sees_no_more(tmp_path, short):
     need_program("dockerd")
     with tarfile.open(tmp_path / "empty.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("nothing"), io.BytesIO())
     sockets = tmp_path / "sockets"
     sockets.mkdir()
-    (tmp_path / "docker").mkdir()
+    folder = short / "docker"  # of a longer name containerd's socket would not fit into an address
+    folder.mkdir()
     python = Path(sys.executable).resolve()
     mounts = [f"--volume={p}:{p}:ro" for p in (*HOST_FOLDERS, str(python.parents[1])) if Path(p).exists()]
-    with engine(tmp_path / "docker", {}) as docker, serving(sockets / "agent.sock", snapshot=Player().at(5)) as intake:
+    with engine(folder, {}) as docker, serving(sockets / "agent.sock", snapshot=Player().at(5)) as intake:
         docker.run("import", tmp_path / "empty.tar", "wattlens-peer")
         seen = []
         for user in ("65534", "0"):
