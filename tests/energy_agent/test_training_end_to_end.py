@@ -13,8 +13,8 @@ def test_an_agent_that_is_killed_loses_and_doubles_nothing():
     found = training.run(PLAIN, STEPS, kill=True)
     assert found["killed"] == training.KILLS
     assert (found["told_steps"], found["told_tokens"]) == (STEPS, STEPS * TOKENS)
-    # Whoever leaves a GPU gets the second in which he does, and a loaded machine is late to see it. What is lost or doubled around
-    # a kill is many seconds; how near the joules are otherwise, benchmarks/training.py tells.
+    # Whoever leaves a GPU gets the second in which he does, and a loaded machine is late to see it. What is lost or doubled
+    # around a kill is many seconds; how near the joules are otherwise, benchmarks/training.py tells.
     assert found["joules"] == pytest.approx(found["true_joules"], abs=2 * found["power_w"])
     (rank,) = found["last"]["ranks"]
     assert rank["model"] == "none"
