@@ -56,7 +56,8 @@ def test_a_reload_that_ends_a_stuck_sensor_never_books_twice(power, ticks, perio
     for t in range(0, 30_000, period_ms):
         metered.feed(board.sample(t), epoch="41" if t < reload_ms else "97")
     true_uj = board.true_uj(t) - board.true_uj(0)
-    doubt_uj = 2 * EDGE_UJ + metered.integration_error_uj
+    # The counter tells whole mJ, and power whole mW over whole ms: up to a mJ at each reading that begins anew.
+    doubt_uj = 2 * EDGE_UJ + metered.integration_error_uj + 1000 * (30_000 // period_ms + 1)
     assert metered.booked_uj <= true_uj + doubt_uj
     assert true_uj <= metered.booked_uj + metered.bound_uj + doubt_uj
     assert "driver reload" in {g.reason for g in metered.gaps}
