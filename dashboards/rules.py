@@ -119,23 +119,23 @@ def _per_workload() -> Iterator[Rule]:
 
 
 def _per_model() -> Iterator[Rule]:
-    for labels, band in _variants():
-        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}'
-        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}"
-        watts = f"sum without (instance, workload) ({ratio} * ignoring (energy, boundary) {rate})"
-        expr = f"{watts} / sum without (instance, workload) ({rate} and ignoring (energy, boundary) {ratio})"
-        yield Rule(joules_per_token("model", band), expr, labels)
+    return _over_workloads("model", "")
 
 
 def _per_precision() -> Iterator[Rule]:
     """As per model, of workloads whose precision is known."""
-    known = f'on (instance, workload) group_left (precision) {metric("workload_info")}{{precision!=""}}'
+    info = f'{metric("workload_info")}{{precision!=""}}'
+    return _over_workloads("model_precision", f" * on (instance, workload) group_left (precision) {info}")
+
+
+def _over_workloads(level: str, known: str) -> Iterator[Rule]:
+    """The workloads' ratios, weighted by their tokens; `known` joins a fact to both."""
     for labels, band in _variants():
-        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}} * {known}'
-        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}} * {known}"
+        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}{known}'
+        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}{known}"
         watts = f"sum without (instance, workload) ({ratio} * ignoring (energy, boundary) ({rate}))"
         expr = f"{watts} / sum without (instance, workload) ({rate} and ignoring (energy, boundary) ({ratio}))"
-        yield Rule(joules_per_token("model_precision", band), expr, labels)
+        yield Rule(joules_per_token(level, band), expr, labels)
 
 
 def _per_group() -> Iterator[Rule]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from energy_agent import marked_page
 from energy_agent.config import Config
 
 BEGIN, END = "<!-- keys: begin, written by make docs -->\n", "<!-- keys: end -->\n"
@@ -17,16 +18,8 @@ _HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
 
 
 def replaced(page: str) -> str:
-    """The page with fresh tables between its two markers.
-
-    Raises:
-        ValueError: the page has no markers.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no lines {BEGIN.strip()} and {END.strip()}")
-    return before + BEGIN + tables() + END + after
+    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
+    return marked_page.replaced(page, BEGIN, END, tables())
 
 
 def tables() -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import energy_agent.sources.tokens
+from energy_agent import marked_page
 from energy_agent.core import plugin
 from energy_agent.sources.tokens._server import FIELDS, Name, TokenServer
 
@@ -26,16 +27,8 @@ _MOVES = {"step": "with every engine step", "request": "when a request ends"}
 
 
 def replaced(page: str) -> str:
-    """The page with a fresh table between its two markers.
-
-    Raises:
-        ValueError: the page has no markers.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no lines {BEGIN.strip()} and {END.strip()}")
-    return before + BEGIN + tables() + END + after
+    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
+    return marked_page.replaced(page, BEGIN, END, tables())
 
 
 def tables() -> str:
@@ -48,7 +41,7 @@ def tables() -> str:
 
 
 def _names(name: str, server: TokenServer) -> str:
-    rows = "".join(f"| {_MEANING[value]} | {cell} |\n" for value, cell in _cells(server))
+    rows = "".join(f"| {_MEANING.get(value, value)} | {cell} |\n" for value, cell in _cells(server))
     return f"\n### {name}\n\n{server.note}\n\n| value | name on the page, the first that is there |\n| --- | --- |\n{rows}"
 
 
@@ -56,12 +49,7 @@ def _cells(server: TokenServer) -> Iterator[tuple[str, str]]:
     for value in (*FIELDS, "started"):
         names: tuple[Name, ...] = getattr(server, value)
         if names:
-            yield (
-                value,
-                "; ".join(
-                    f"`{str(n).replace('|', chr(92) + '|')}`" + (f" ({n.versions})" if n.versions else "") for n in names
-                ),
-            )
+            yield value, "; ".join(map(_name, names))
     if server.model_label:
         yield "model", f"label `{server.model_label}`"
     if server.engine_labels:
@@ -70,7 +58,9 @@ def _cells(server: TokenServer) -> Iterator[tuple[str, str]]:
         yield "copies, of which the lowest counts", " ".join(f"label `{label}`" for label in server.copies)
 
 
-_MEANING |= {key: key for key in ("model", "engines apart", "copies, of which the lowest counts")}
+def _name(name: Name) -> str:
+    text = str(name).replace("|", "\\|")
+    return f"`{text}`" + (f" ({name.versions})" if name.versions else "")
 
 
 def main() -> int:
