@@ -9,19 +9,18 @@ pod informer is allowed.
 """
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from energy_agent.core.claims import Claim, Claims
+from energy_agent.core.claims import Claim
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import SourceHealth, WorkloadFacts
+from energy_agent.core.types import WorkloadFacts
+from energy_agent.holders.asking import Asking
 from energy_agent.holders.gpu_minors import gpu_minors
-from energy_agent.holders.pod_grants import AnswerError, DraDevice, Grant, Naming, grants
+from energy_agent.holders.pod_grants import AnswerError, DraDevice, Naming, grants
 
 log = logging.getLogger("wattlens.holders")
 
@@ -32,7 +31,6 @@ DEADLINE_S = 10.0
 BACK_OFF_MAX_S = 10.0
 COST_MAX = 20.0  # of the time at most one part in as many goes into answers
 MAX_ANSWER_B = 32 << 20  # 100,000 pods are half of it
-NAMED_UNKNOWN = 16
 _METHOD = "/v1.PodResourcesLister/List"
 
 
@@ -128,8 +126,12 @@ class SocketLister:
             self._channel = None
 
 
-class PodResources:
+class PodResources(Asking):
     """The source. Without a socket it says that nobody was given anything: this is no Kubernetes node."""
+
+    source = SOURCE
+    called = "the kubelet's PodResources"
+    errors = (OSError, AnswerError, ImportError)
 
     def __init__(
         self,
@@ -143,106 +145,44 @@ class PodResources:
         lister: Callable[[], bytes] | None = None,
     ) -> None:
         """`wanted`: the configuration names the socket, so that its absence is a failure; else only once it has been there."""
-        self._socket, self._clock, self._procfs, self._resources = socket, clock, procfs, resources
-        self._wanted = wanted
+        super().__init__(clock, wanted=wanted)
+        self._socket, self._procfs, self._resources = socket, procfs, resources
         self._facts: PodFacts = facts or NoFacts()
-        self._lister = lister or SocketLister(socket)
-        self._lock, self._stop, self._answered = threading.Lock(), threading.Event(), threading.Event()
-        self._claims: Claims | None = None
-        self._since: dict[str, int] = {}  # when each workload was first claimed
-        self._up, self._reason = False, "not read yet"
-        self._success_ns: int | None = None
-        self._poll_s: float | None = None
-        self._minors = gpu_minors(procfs)
-        self._unknown: dict[str, str] = {}  # device -> who was given it
+        self._own = SocketLister(socket)
+        self._lister = lister or self._own
 
-    def start(self, wait_s: float = 0.0) -> None:
-        """Begin to ask, and wait for the first answer for at most `wait_s`."""
-        threading.Thread(target=self._run, name="pod-resources", daemon=True).start()
-        self._answered.wait(wait_s)
-
-    def claims(self) -> Claims | None:
-        """The last good answer."""
-        return self._claims
-
-    def health(self) -> tuple[SourceHealth, ...]:
-        """Whether the kubelet answers, and the first devices it gave away that are not known; nothing where there is none."""
-        with self._lock:
-            if not self._wanted:
-                return ()
-            own = SourceHealth(SOURCE, self._up, "", self._reason, self._success_ns, self._poll_s)
-            named = list(self._unknown.items())[:NAMED_UNKNOWN]
-        return (own, *(SourceHealth(SOURCE, False, device, f"unknown device, given to {pod}") for device, pod in named))
-
-    def stop(self) -> None:
-        """End the thread with its next wait."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
-            began_s = time.monotonic()
-            failures = 0 if self.poll() else failures + 1
-            self._answered.set()
-            # An answer that takes long, for its size or a busy kubelet, is asked for less often.
-            took_s = time.monotonic() - began_s
-            pause_s = max(self._clock.real_seconds(PERIOD_S), min(COST_MAX * took_s, BACK_OFF_MAX_S))
-            if failures:
-                pause_s = min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
-            self._stop.wait(max(0.05, pause_s - (time.monotonic() - began_s)))
-        if isinstance(self._lister, SocketLister):
-            self._lister.close()
-
-    def poll(self) -> bool:
-        """Ask once; False: it failed."""
-        asked_ns, began_s = self._clock.boot_ns(), time.monotonic()
-        if not self._wanted and not self._there():
-            self._claims = Claims(asked_ns)
-            return True
+    def here(self) -> bool:
+        """There is a socket, or that is not for us to see: then the next call says so."""
         try:
-            naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device)
-            self._took(list(grants(self._lister(), naming)), asked_ns, time.monotonic() - began_s)
-        except (OSError, AnswerError, ImportError) as error:
-            with self._lock:
-                self._wanted = True
-                if self._up or self._reason == "not read yet":
-                    log.warning("the kubelet's PodResources: %s", error)
-                self._up, self._reason = False, str(error)
-            return False
-        return True
-
-    def _there(self) -> bool:
-        try:
-            self._wanted = self._socket.is_socket()
+            return self._socket.is_socket()
         except OSError:
-            self._wanted = True  # not for us to see: the next call says so
-        return self._wanted
+            return True
 
-    def _took(self, found: list[Grant], asked_ns: int, took_s: float) -> None:
-        now_ns = self._clock.utc_ns()
+    def pause_s(self, failures: int, took_s: float) -> float:
+        """About a second; an answer that takes long, for its size or a busy kubelet, is asked for less often."""
+        if failures:
+            return min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
+        return max(self._clock.real_seconds(PERIOD_S), min(COST_MAX * took_s, BACK_OFF_MAX_S))
+
+    def ended(self) -> None:
+        """Close the connection."""
+        self._own.close()
+
+    def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+        """The pods that have not ended, with their devices."""
+        naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device)
         claims: list[Claim] = []
         unknown: dict[str, str] = {}
-        for grant in found:
+        for grant in grants(self._lister(), naming):
             fact = self._facts.pod(grant.namespace, grant.pod) or PodFact()
             if fact.ended:
                 continue
             unknown |= {_plain(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}
             name = f"{grant.namespace}/{grant.pod}" + (f".{fact.uid[:8]}" if fact.uid else "")
             labels = {"namespace": grant.namespace, "pod": grant.pod, **fact.labels}
-            facts = WorkloadFacts(name, self._since.setdefault(name, now_ns), "pod", labels)
+            facts = WorkloadFacts(name, self.since(name, now_ns), "pod", labels)
             claims += [Claim(device, facts, fact.uid) for device in grant.devices]
-        claims.sort(key=lambda claim: (claim.device, claim.workload))
-        self._since = {c.workload: self._since[c.workload] for c in claims}
-        with self._lock:
-            before = self._claims
-            same = before is not None and before.claims == tuple(claims)
-            self._claims = Claims(asked_ns, before.claims if same and before is not None else tuple(claims), len(unknown))
-            if not self._up:
-                log.info("the kubelet's PodResources: ok")
-            for device in unknown.keys() - self._unknown.keys():
-                log.warning("unknown device %s, given to %s: which GPU it is cannot be told", device, unknown[device])
-            self._unknown = unknown
-            self._up, self._reason, self._success_ns, self._poll_s = True, "", now_ns, took_s
+        return claims, unknown
 
 
 def _plain(text: str) -> str:

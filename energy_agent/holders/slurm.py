@@ -11,16 +11,15 @@ A workload is called as the cgroup of its processes says, `slurm-JOB`; of an arr
 import logging
 import os
 import re
-import threading
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from energy_agent.config_slurm import Slurm
-from energy_agent.core.claims import Claim, Claims, ClaimSource
+from energy_agent.core.claims import Claim, ClaimSource
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import SourceHealth, WorkloadFacts
+from energy_agent.core.types import WorkloadFacts
+from energy_agent.holders.asking import Asking
 from energy_agent.holders.gpu_minors import gpu_minors
 from energy_agent.holders.slurm_answers import AnswerError, Job, Node
 from energy_agent.holders.slurm_commands import SlurmCommands, installed
@@ -30,81 +29,40 @@ log = logging.getLogger("wattlens.holders")
 
 SOURCE = "holders:slurm"
 BACK_OFF_MAX_S = 60.0
-NAMED_UNKNOWN = 16
 _MAX_FILE_B = 1 << 20
 _PAIR = re.compile(r"([A-Za-z_][\w.-]{0,40})=([^\s,;]{1,120})")
 
 
-class SlurmJobs:
+class SlurmJobs(Asking):
     """The source. With `wanted` False it says that nobody was given anything until a slurmd runs here."""
 
+    source = SOURCE
+    called = "Slurm"
+    errors = (OSError, AnswerError)
+
     def __init__(self, config: Slurm, commands: SlurmCommands, clock: Clock, procfs: Path, *, wanted: bool) -> None:
-        self._config, self._commands, self._clock, self._procfs, self._wanted = config, commands, clock, procfs, wanted
-        self._lock, self._stop, self._answered = threading.Lock(), threading.Event(), threading.Event()
+        super().__init__(clock, wanted=wanted)
+        self._config, self._commands, self._procfs = config, commands, procfs
         self._jobs: dict[str, Job] = {}  # that hold a GPU here
         self._without: set[str] = set()  # jobs that hold none
-        self._claims: Claims | None = None
-        self._since: dict[str, int] = {}
-        self._up, self._reason = False, "not read yet"
-        self._success_ns: int | None = None
-        self._poll_s: float | None = None
-        self._unknown: dict[str, str] = {}  # what was given -> to whom
 
-    def start(self, wait_s: float = 0.0) -> None:
-        """Begin to ask, and wait for the first answer for at most `wait_s`."""
-        threading.Thread(target=self._run, name="slurm", daemon=True).start()
-        self._answered.wait(wait_s)
+    def here(self) -> bool:
+        """A slurmd runs."""
+        return _slurmd_runs(self._procfs)
 
-    def claims(self) -> Claims | None:
-        """The last good answer."""
-        return self._claims
+    def pause_s(self, failures: int, took_s: float) -> float:
+        """The period of the configuration; longer after failures."""
+        back_off_s = min(2.0 ** min(failures, 6), BACK_OFF_MAX_S) if failures else 0.0
+        return max(self._clock.real_seconds(self._config.period_s), back_off_s)
 
-    def health(self) -> tuple[SourceHealth, ...]:
-        """Whether Slurm answers, and the first devices it gave away that are not known; nothing where there is none."""
-        with self._lock:
-            if not self._wanted:
-                return ()
-            own = SourceHealth(SOURCE, self._up, "", self._reason, self._success_ns, self._poll_s)
-            named = list(self._unknown.items())[:NAMED_UNKNOWN]
-        return (own, *(SourceHealth(SOURCE, False, device, f"unknown device, given to {to}") for device, to in named))
-
-    def stop(self) -> None:
-        """End the thread with its next wait."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
-            began_s = time.monotonic()
-            failures = 0 if self.poll() else failures + 1
-            self._answered.set()
-            back_off_s = min(2.0 ** min(failures, 6), BACK_OFF_MAX_S) if failures else 0.0
-            self._stop.wait(
-                max(0.05, max(self._clock.real_seconds(self._config.period_s), back_off_s) - (time.monotonic() - began_s))
-            )
-
-    def poll(self) -> bool:
-        """Ask once; False: it failed."""
-        asked_ns, began_s = self._clock.boot_ns(), time.monotonic()
-        if not self._wanted:
-            self._wanted = _slurmd_runs(self._procfs)
-            if not self._wanted:
-                self._claims = Claims(asked_ns)
-                return True
-        try:
-            for _ in range(2):  # a job may end between two questions
-                node = self._commands.node()
-                left = self._ask(node)
-                if not left:
-                    break
-            self._took(node, left, asked_ns, time.monotonic() - began_s)
-        except (OSError, AnswerError) as error:
-            with self._lock:
-                if self._up or self._reason == "not read yet":
-                    log.warning("Slurm: %s", error)
-                self._up, self._reason = False, str(error)
-            return False
-        return True
+    def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+        """The node, and the jobs on it."""
+        for _ in range(2):  # a job may end between two questions
+            node = self._commands.node()
+            left = self._ask(node)
+            if not left:
+                break
+        return self._told(node, left, now_ns)
 
     def _ask(self, node: Node) -> Counter[tuple[str, int]]:
         """Ask for the jobs; what is given away and no job is known to hold."""
@@ -129,19 +87,18 @@ class SlurmJobs:
             log.debug("job %s: %s", number, error)
             return None
 
-    def _took(self, node: Node, left: Counter[tuple[str, int]], asked_ns: int, took_s: float) -> None:
+    def _told(self, node: Node, left: Counter[tuple[str, int]], now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         order = devices(
             node.gres,
             self._files(),
             gpu_minors(self._procfs),
             self._text(Path(f"{self._procfs}/driver/nvidia-caps/mig-minors")),
         )
-        now_ns = self._clock.utc_ns()
         claims: list[Claim] = []
         unknown = {f"{name} {_place(index)}": "a job that is not known" for name, index in left}
         for number, job in self._jobs.items():
             workload = f"slurm-{number}"
-            facts = WorkloadFacts(workload, self._since.setdefault(workload, now_ns), "slurm", self._labels(job))
+            facts = WorkloadFacts(workload, self.since(workload, now_ns), "slurm", self._labels(job))
             found: dict[str, None] = {}
             for name, index in job.holds:
                 device = order[index] if 0 <= index < len(order) else None
@@ -150,18 +107,7 @@ class SlurmJobs:
                 else:
                     found[device] = None
             claims += [Claim(device, facts) for device in found]
-        claims.sort(key=lambda claim: (claim.device, claim.workload))
-        self._since = {f"slurm-{number}": self._since[f"slurm-{number}"] for number in self._jobs}
-        with self._lock:
-            before = self._claims
-            same = before is not None and before.claims == tuple(claims)
-            self._claims = Claims(asked_ns, before.claims if same and before is not None else tuple(claims), len(unknown))
-            if not self._up:
-                log.info("Slurm: ok")
-            for device in unknown.keys() - self._unknown.keys():
-                log.warning("%s, given to %s: which GPU it is cannot be told; see docs/holders.md", device, unknown[device])
-            self._unknown = unknown
-            self._up, self._reason, self._success_ns, self._poll_s = True, "", now_ns, took_s
+        return claims, unknown
 
     def _labels(self, job: Job) -> dict[str, str]:
         told = {fact: value for fact, word in self._config.labels.items() if (value := _word(job, word))}
