@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from energy_agent.core.token_types import Latencies
+
 KNOBS = ("power", "clock")
 Knob = Literal["power", "clock"]
 Baseline = Literal["unlocked"] | tuple[int, int]
@@ -78,23 +80,54 @@ class DeviceObservation:
     event_reasons: int | None = None
     gpu_percent: int | None = None
     energy_uj: int | None = None  # cumulative
+    power_range_mw: tuple[int, int] | None = None  # lowest and highest limit that the board takes
+    sm_clock_max_mhz: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counters of the group's work, as its server or hook tells them. `boot_ns` is when they were read."""
+    """Counters of the group's work, as its server or hook tells them; cumulative but where a comment says otherwise.
+
+    `boot_ns` is when they were read. None: not told.
+    """
 
     boot_ns: int
-    tokens: int | None = None
-    steps: int | None = None
-    queue: int | None = None  # requests that wait
-    latency_sum_s: float | None = None
+    tokens: int | None = None  # generated
+    steps: int | None = None  # of training
+    queue: int | None = None  # requests that wait now
+    latency_sum_s: float | None = None  # of the times between two tokens
     latency_count: int | None = None
+    prompt_tokens: int | None = None  # computed
+    requests: int | None = None  # ended
+    running: int | None = None  # requests in the batch now
+    ttft: Latencies | None = None
+    itl: Latencies | None = None
+    step_end_ns: int | None = None  # boot ns at which the last of `steps` ended
+    doing: str = ""  # phase of a training job now: training, evaluation, checkpoint, data_wait
 
     @property
     def work(self) -> int | None:
         """The counter that savings are measured by: steps where there are any, else tokens."""
         return self.steps if self.steps is not None else self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the owners of node, namespace and workload agreed to for a group.
+
+    Args:
+        slowdown_ratio: how much longer a training run may take, over the whole of it.
+        ttft_s: limit of the time to first token; None: there is none.
+        itl_s: limit of the time between two tokens, likewise.
+        attainment_ratio: share of requests that have to stay within them.
+        cap_mw: the most that a device of the group may draw.
+    """
+
+    slowdown_ratio: float = 0.03
+    ttft_s: float | None = None
+    itl_s: float | None = None
+    attainment_ratio: float = 0.99
+    cap_mw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +141,7 @@ class Observation:
     progress_expected: bool = False  # a source is configured: its silence is then a reason to release
     workload: str = ""
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
+    terms: Terms = Terms()
 
 
 Action = Literal["hold", "set", "release"]
