@@ -3,7 +3,7 @@
 Raw units as beside NVML: clocks in MHz, limits in mW. Instants are CLOCK_BOOTTIME ns unless a name says otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -142,9 +142,13 @@ class Observation:
     workload: str = ""
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
     terms: Terms = Terms()
+    enforced: bool = True  # False: in shadow, where nothing that is decided comes to be
+    in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
 
 
 Action = Literal["hold", "set", "release"]
+Kind = Literal["efficiency", "slo"]
+"""What a policy is for: of two that want different things of a device, the arbiter goes by it (dvfs/arbiter.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +161,38 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a policy expects to save before anything was tried: a share of energy per work, with its 95 % interval."""
+
+    settings: Mapping[str, Setting]
+    saving_ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """A policy that searches by trials, without devices and clocks around it: what `dvfs policy NAME --stdio` and replay drive.
+
+    Args:
+        begun: (knob, settings, slowdown budget, samples or None) -> state.
+        proposed: state -> (trial with `setting`, `samples` and `reason`, state).
+        learned: (state, setting, times per work in s, powers in W) -> state.
+        choice: state -> the setting to keep.
+    """
+
+    begun: Callable[..., Any]
+    proposed: Callable[[Any], tuple[Any, Any]]
+    learned: Callable[[Any, float, Sequence[float], Sequence[float]], Any]
+    choice: Callable[[Any], float]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A policy file's `SPEC`. `decide` is pure: (observation, state, config) -> (decision, next state).
 
     `configure` turns the user's options and the knee table into the policy's config; it raises UsageError on a bad option.
-    `start` is the state of a group seen for the first time.
+    `start` is the state of a group seen for the first time. `predict` tells what the state promises, None as long as nothing.
     """
 
     summary: str
@@ -169,3 +200,6 @@ class Policy:
     configure: Callable[[Mapping[str, object], Any], Any]
     start: Callable[[], Any]
     decide: Callable[[Observation, Any, Any], tuple[Decision, Any]]
+    kind: Kind = "efficiency"
+    predict: Callable[[Any, Any], Prediction | None] = lambda _state, _config: None
+    trials: Trials | None = None

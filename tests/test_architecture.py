@@ -67,7 +67,8 @@ PURE = (
     "energy_agent.holders.slurm_answers", "energy_agent.holders.slurm_gres",
     "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
-    "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "reports.facts", "reports.figures", "reports.sections",
+    "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "dvfs.tables", "dvfs.rivals",
+    "dvfs.block_meter", "dvfs.effect", "dvfs.lease", "reports.facts", "reports.figures", "reports.sections",
 )  # fmt: skip
 ONE_HOME = {
     "pynvml": {"energy_agent/hw/nvml_real.py"},

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dvfs.knees import Knee, find
-from dvfs.types import THERMAL_REASONS, Decision, Observation, Policy, Setting
-from energy_agent.core.errors import UsageError
+from dvfs.policies._options import checked
+from dvfs.policies._trouble import trouble
+from dvfs.types import Decision, Observation, Policy, Setting
 
 _NS = 1_000_000_000
 
@@ -37,9 +38,9 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
     """Release at once on trouble; set the knee after `clean_s` without any; hold otherwise."""
     now = observation.boot_ns
     queue = observation.progress.queue if observation.progress else None
-    trouble = _trouble(observation, state, config)
-    if trouble:
-        return Decision("release" if state.engaged else "hold", trouble), GroupState(queue=queue)
+    reason = _trouble(observation, state, config)
+    if reason:
+        return Decision("release" if state.engaged else "hold", reason), GroupState(queue=queue)
     since = state.clean_since_ns if state.clean_since_ns is not None else now
     if state.engaged:
         return Decision("hold", "at_knee"), GroupState(since, True, queue)
@@ -50,28 +51,16 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
 
 
 def _trouble(observation: Observation, state: GroupState, config: Config) -> str:
-    oldest = observation.boot_ns - config.stale_ns
-    if not observation.devices:
-        return "no_devices"
-    for device in observation.devices:
-        if device.boot_ns < oldest:
-            return "stale"
-        if device.sm_clock_mhz is None or device.event_reasons is None:
-            return "missing"
-        for bit, name in THERMAL_REASONS.items():
-            if device.event_reasons & bit:
-                return name
-        if find(config.knees, device.sku) is None:
-            return "unknown_sku"
-    progress = observation.progress
-    if progress is None:
-        return "no_progress" if observation.progress_expected else ""
-    if progress.boot_ns < oldest:
-        return "stale_progress"
-    if progress.queue is not None and progress.queue > config.queue_limit and progress.queue > (state.queue or 0):
+    found = trouble(observation, config.stale_ns)
+    if found:
+        return found
+    if any(find(config.knees, device.sku) is None for device in observation.devices):
+        return "unknown_sku"
+    queue = observation.progress.queue if observation.progress else None
+    if queue is not None and queue > config.queue_limit and queue > (state.queue or 0):
         return "queue_growth"
     # A long queue that no longer grows does not end an engagement, but none starts while it stands.
-    if progress.queue is not None and progress.queue > config.queue_limit and not state.engaged:
+    if queue is not None and queue > config.queue_limit and not state.engaged:
         return "queue"
     return ""
 
@@ -92,13 +81,7 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
     Raises:
         UsageError: an unknown option or a value that is no number >= 0.
     """
-    values: dict[str, float] = dict(_DEFAULTS)
-    for name, value in options.items():
-        if name not in _DEFAULTS:
-            raise UsageError(f"dvfs policy static: unknown option {name!r}; there are: {', '.join(_DEFAULTS)}")
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e6:
-            raise UsageError(f"dvfs policy static: {name} must be a number >= 0, got {value!r}")
-        values[name] = value
+    values = checked("static", options, _DEFAULTS)
     return Config(tuple(knees), int(values["clean_s"] * _NS), int(values["stale_s"] * _NS), int(values["queue_limit"]))
 
 

@@ -43,3 +43,10 @@ def simulated_node(value: Path | None) -> Path | None:
 def sentence(text: str) -> str:
     """A summary as a description: `show it` -> `Show it.`"""
     return text[0].upper() + text[1:] + "."
+
+
+def table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in columns, the first as their heads."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wattlens.cli._command import Command, sentence
+from wattlens.cli import _dvfs_policy
+from wattlens.cli._command import Command, sentence, table
 from wattlens.cli.actuator import actuator_config, add_place_options
 
 
@@ -22,10 +23,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     status.add_argument(
         "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
     )
-    policy = action("policy", "list the policies with their options, and the knee table", _policy)
+    _dvfs_policy.configure(action("policy", "list the policies with their options, and the knee table", _dvfs_policy.run))
     restore = action("restore", "put back what an actuator that was killed left changed", _restore)
     add_place_options(restore)
-    for one in (status, policy, restore):
+    for one in (status, restore):
         one.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -49,30 +50,7 @@ def _status(args: argparse.Namespace) -> int:
         allowed = ",".join(d["knobs"]) or "-"
         index = "-" if d["index"] is None else str(d["index"])
         rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
-    _table(rows)
-    return 0
-
-
-def _policy(args: argparse.Namespace) -> int:
-    import dvfs.policies as package
-    from dvfs.knees import load
-    from energy_agent.core import plugin
-
-    policies = plugin.discover(package)
-    knees = load()
-    if args.json:
-        found: dict[str, Any] = {
-            "policies": {n: {"summary": s.summary, "options": dict(s.options)} for n, s in policies.items()},
-            "knees": [{"sku": k.sku, "knee_mhz": k.knee_mhz, "basis": k.basis, "source": k.source} for k in knees],
-        }
-        print(json.dumps(found, indent=2))
-        return 0
-    for name, spec in policies.items():
-        print(f"{name}: {spec.summary}")
-        for option, meaning in spec.options.items():
-            print(f"    {option}: {meaning}")
-    print()
-    _table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
+    table(rows)
     return 0
 
 
@@ -86,7 +64,7 @@ def _restore(args: argparse.Namespace) -> int:
     elif not results:
         print("Nothing to restore.")
     else:
-        _table(
+        table(
             [
                 ("UUID", "KNOB", "OUTCOME", "VALUE"),
                 *((r.device, r.knob, _OUTCOMES.get(r.outcome, r.outcome), str(r.value)) for r in results),
@@ -104,12 +82,6 @@ _OUTCOMES = {
 
 def _pairs(mapping: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
-
-
-def _table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 SPEC = Command("show what is steered and what the policies are; put settings back", _configure, _run)

@@ -1,0 +1,60 @@
+"""Rules of others, as trials, to stand beside ours in a comparison; never what the product uses.
+
+`ZEUS`: the rule of Zeus's GlobalPowerLimitOptimizer with a limit on slowdown (ml-energy/zeus, optimizer/power_limit.py): at
+each limit from the highest to the lowest 10 steps to warm up and 40 measured ones, then the lowest limit within it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from dvfs.types import Trials
+
+_WARM_UP, _MEASURED = 10, 40
+_HOLD = 50
+
+
+class Trial(NamedTuple):
+    """As of dvfs.policies.progress."""
+
+    setting: float
+    samples: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What was measured so far, by setting."""
+
+    settings: tuple[float, ...]  # falling
+    slowdown: float
+    time_s: Mapping[float, float] = field(default_factory=dict)
+
+
+def _begun(_knob: str, settings: Sequence[float], slowdown: float, _steps: int | None) -> Sweep:
+    return Sweep(tuple(sorted(settings, reverse=True)), slowdown)
+
+
+def _proposed(sweep: Sweep) -> tuple[Trial, Sweep]:
+    for setting in sweep.settings:
+        if setting not in sweep.time_s:
+            return Trial(setting, _WARM_UP + _MEASURED, "profile"), sweep
+    return Trial(_choice(sweep), _HOLD, "hold"), sweep
+
+
+def _learned(sweep: Sweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> Sweep:
+    if setting in sweep.time_s:
+        return sweep
+    measured = step_s[_WARM_UP:] or step_s
+    return replace(sweep, time_s={**sweep.time_s, setting: math.fsum(measured) / len(measured)})
+
+
+def _choice(sweep: Sweep) -> float:
+    if not sweep.time_s:
+        return sweep.settings[0]
+    limit = sweep.time_s[sweep.settings[0]] * (1 + sweep.slowdown)
+    return min(setting for setting, time_s in sweep.time_s.items() if time_s <= limit)
+
+
+ZEUS = Trials(_begun, _proposed, _learned, _choice)
