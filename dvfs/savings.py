@@ -96,25 +96,28 @@ class Saving:
     spoiled: int = 0  # pairs left out because the setting was not as scheduled
 
 
-def blocks(seed: int, pairs: int, seconds: float, settle_s: float) -> list[Slot]:
+def blocks(seed: int, pairs: int, seconds: float, settle_s: float, every_s: float | None = None) -> list[Slot]:
     """The schedule: `pairs` times an on and an off block of `seconds` each, the order within a pair drawn from `seed`.
+
+    A pair begins every `every_s`, at once after the last one where that is None; between pairs the setting is on.
 
     Raises:
         ValueError: no pairs, or blocks that are all settling.
     """
-    if pairs < 1 or not 0 <= settle_s < seconds:
+    if pairs < 1 or not 0 <= settle_s < seconds or (every_s is not None and every_s < 2 * seconds):
         raise ValueError(f"cannot schedule {pairs} pairs of {seconds} s with {settle_s} s to settle")
     slots: list[Slot] = []
     for pair in range(pairs):
         first = hashlib.sha256(f"{seed}:{pair}".encode()).digest()[0] % 2 == 0
-        for on in (first, not first):
-            start = len(slots) * seconds
+        begin = pair * (2 * seconds if every_s is None else every_s)
+        for half, on in enumerate((first, not first)):
+            start = begin + half * seconds
             slots.append(Slot(pair, on, start, start + settle_s, start + seconds))
     return slots
 
 
 def slot_at(schedule: Sequence[Slot], elapsed_s: float) -> Slot | None:
-    """The block in which `elapsed_s` lies; None when the schedule is over."""
+    """The block in which `elapsed_s` lies; None between pairs, and when the schedule is over."""
     return next((slot for slot in schedule if slot.start_s <= elapsed_s < slot.end_s), None)
 
 

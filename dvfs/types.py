@@ -113,21 +113,27 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the owners of node, namespace and workload agreed to for a group.
+    """What the owners of node, namespace and workload agreed to for a group (dvfs/terms.py).
 
     Args:
+        mode: how far the governor goes.
+        policies: which policies steer it; where there are several, the arbiter merges what they want.
         slowdown_ratio: how much longer a training run may take, over the whole of it.
         ttft_s: limit of the time to first token; None: there is none.
         itl_s: limit of the time between two tokens, likewise.
         attainment_ratio: share of requests that have to stay within them.
         cap_mw: the most that a device of the group may draw.
+        shared: whether its owner agrees to be steered together with others on the same device.
     """
 
+    mode: Mode = Mode.OBSERVE
+    policies: tuple[str, ...] = ()
     slowdown_ratio: float = 0.03
     ttft_s: float | None = None
     itl_s: float | None = None
     attainment_ratio: float = 0.99
     cap_mw: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +146,12 @@ class Observation:
     progress: Progress | None = None
     progress_expected: bool = False  # a source is configured: its silence is then a reason to release
     workload: str = ""
+    members: tuple[str, ...] = ()  # all workloads that are steered with it
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
     terms: Terms = Terms()
     enforced: bool = True  # False: in shadow, where nothing that is decided comes to be
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
+    asked: Setting | None = None  # what the workload itself asks for now
 
 
 Action = Literal["hold", "set", "release"]
@@ -158,6 +166,7 @@ class Decision:
     action: Action
     reason: str
     settings: Mapping[str, Setting] = field(default_factory=dict)  # by device; empty unless action is set
+    steering: bool | None = None  # whether the policy is at work; None: it is while it wants a setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +212,23 @@ class Policy:
     kind: Kind = "efficiency"
     predict: Callable[[Any, Any], Prediction | None] = lambda _state, _config: None
     trials: Trials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBudget:
+    """A policy over all groups of the node at once: what each device may draw so that they stay within a budget together.
+
+    `decide` is pure: (observations of all groups, state) -> (limits in mW by device, next state).
+    """
+
+    start: Callable[[], Any]
+    decide: Callable[[Sequence[Observation], Any], tuple[Mapping[str, int], Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class NodePolicy:
+    """The `SPEC` of a policy file that is over the node. `configure` makes it of the user's options and the budget in W."""
+
+    summary: str
+    options: Mapping[str, str]
+    configure: Callable[[Mapping[str, object], float], NodeBudget]

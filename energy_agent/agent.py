@@ -41,6 +41,8 @@ class Steer(Protocol):
 
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
+    def told(self, workload: str) -> dict[str, object]: ...  # noqa: D102
+    def asked(self, workload: str, body: object) -> None: ...  # noqa: D102
     def stop(self) -> list[Action]: ...  # noqa: D102
 
 
@@ -85,6 +87,7 @@ class Agent:
     steer: Steer | None = None
     meters: NodePoller | None = None
     training: TrainingIntake | None = None
+    node_note: Callable[[], str] = lambda: ""  # the node's annotation about steering
     holders: ProcessHolders | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from energy_agent.client_history import History
 from energy_agent.client_peers import Peer
+from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.types import State
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
@@ -15,30 +16,68 @@ from energy_agent.training_intake import Latest, TrainingIntake
 from energy_agent.training_report import TRAINING, ReportError, parse
 
 BODY_MAX_B = 16 * 1024
+TAKES = ("step_age_s",)
+"""Fields of a report that an agent of the first version refuses."""
 _WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
-_PATHS = {"/v1/me": "GET", "/v1/training": "POST"}
+_PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST")}
+
+
+class Steerable(Protocol):
+    """The governor, as a workload may speak with it."""
+
+    def told(self, workload: str) -> dict[str, object]:
+        """How the workload's devices are steered, and what is expected of it."""
+        ...
+
+    def asked(self, workload: str, body: object) -> None:
+        """Take what a workload asks for its own devices; raises UsageError with the reason for which it is not taken."""
+        ...
 
 
 class Routes:
-    """Answers requests of a known process from the agent's history and its counts of training."""
+    """Answers requests of a known process from the agent's history and its counts of training.
 
-    def __init__(self, history: History, training: TrainingIntake | None = None) -> None:
-        self._history, self._training = history, training
+    `steering` is asked for at each request, since a reload may put another in its place.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        training: TrainingIntake | None = None,
+        steering: Callable[[], Steerable | None] = lambda: None,
+    ) -> None:
+        self._history, self._training, self._steering = history, training, steering
 
     def answer(self, peer: Peer, method: str, path: str, body: bytes = b"") -> Response:
         """The response to a request."""
         match = _WINDOW.fullmatch(path)
-        wanted = "GET" if match else _PATHS.get(path)
+        wanted = ("GET",) if match else _PATHS.get(path)
         if wanted is None:
-            there = "GET /v1/window/START/END (UTC nanoseconds), GET /v1/me, POST /v1/training"
+            there = "GET /v1/window/START/END (UTC nanoseconds), GET /v1/me, POST /v1/training, GET and POST /v1/dvfs"
             return reply(404, {"reason": f"there is: {there}"})
-        if method != wanted:
-            return reply(405, {"reason": wanted})
+        if method not in wanted:
+            return reply(405, {"reason": " or ".join(wanted)})
         if match:
             workload = None if peer.everything else self._workload(peer)
             found = self._history.window(int(match[1]), int(match[2]), workload)
             return reply(503 if found.get("later") else 200, found)
+        if path == "/v1/dvfs":
+            return self._dvfs(peer, method, body)
         return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
+
+    def _dvfs(self, peer: Peer, method: str, body: bytes) -> Response:
+        steering, workload = self._steering(), self._workload(peer)
+        if steering is None:
+            return reply(404, {"reason": "this agent steers nothing: its configuration has no dvfs.groups and no auto_groups"})
+        if method == "GET":
+            return reply(200, steering.told(workload))
+        try:
+            steering.asked(workload, json.loads(body))
+        except UsageError as error:
+            return reply(400, {"reason": str(error)})
+        except (ValueError, RecursionError):
+            return reply(400, {"reason": "the body is not JSON"})
+        return reply(202, steering.told(workload))
 
     def _report(self, peer: Peer, body: bytes) -> Response:
         if self._training is None:
@@ -64,7 +103,7 @@ class Routes:
     def me(self, peer: Peer) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
         workload, snapshot = self._workload(peer), self._history.snapshot
-        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0]}
+        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0], "takes": TAKES}
         if snapshot is None:
             return said | {"reason": "no snapshot has been taken yet"}
         said |= {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated, "everything": peer.everything}

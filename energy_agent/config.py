@@ -4,13 +4,13 @@ An unknown key is an error that names the nearest known one; a wrong value names
 """
 
 import stat
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from energy_agent.config_dvfs import Dvfs
 from energy_agent.config_holders import Holders
 from energy_agent.config_node import NodeMeters
 from energy_agent.config_page import Metrics
@@ -121,53 +121,6 @@ class Client(Section):
     """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
 
     socket: Path | None = Field(None, description="unix socket that every user may connect to; its folder must be there")
-
-
-class DvfsGroup(Section):
-    """Devices that are steered as one."""
-
-    name: Name = Field(description="what it is called in metrics and savings")
-    devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
-    workload: str = Field("", description="the workload whose tokens measure progress")
-    arrivals: Literal["open", "closed"] = Field(
-        "closed", description="open: requests come whatever the server's speed; closed: clients wait for answers (claims less)"
-    )
-
-
-class DvfsBlocks(Section):
-    """Paired blocks: the policy is on and off in random order, and the two are compared."""
-
-    pairs: int = Field(8, ge=2, le=1000, description="how many pairs")
-    seconds: float = Field(10.0, ge=2, description="length of a block")
-    settle_s: float = Field(2.0, ge=0.5, description="left out at the start of each block")
-    seed: int = Field(0, description="draws the order within the pairs")
-
-
-def _again(names: Sequence[str]) -> str | None:
-    return next((name for n, name in enumerate(names) if name in names[:n]), None)
-
-
-class Dvfs(Section):
-    """Steering of clocks and limits. Nothing is steered unless this says so and the actuator allows it."""
-
-    mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="what the governor may do")
-    policy: str = Field("static", description="a file of dvfs/policies")
-    options: dict[str, float | int | str | bool] = Field(default_factory=dict, description="the policy's own options")
-    actuator: Path | None = Field(None, description="socket of `wattlens actuator`, where it is not its default one")
-    groups: tuple[DvfsGroup, ...] = Field((), description="what is steered; nothing without")
-    blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.mode != "observe" and not self.groups:
-            raise ValueError(f"mode is {self.mode!r}, but groups names no device: nothing would be steered")
-        names = [group.name for group in self.groups]
-        if again := _again(names):
-            raise ValueError(f"two groups have the name {again!r}")
-        if again := _again([device for group in self.groups for device in group.devices]):
-            where = " and ".join(dict.fromkeys(g.name for g in self.groups if again in g.devices))
-            raise ValueError(f"device {again!r} stands twice in groups ({where}): one device has one group")
-        return self
 
 
 class Config(Section):

@@ -91,7 +91,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation is, or holds in a list or beside None; None for a plain value."""
+    """The section that an annotation is, or holds in a list or beside None; None for a plain value, and a mapping of names."""
+    if get_origin(annotation) is dict:
+        return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := model_of(inner)) is not None), None)

@@ -21,6 +21,10 @@ LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-
 RESOURCE = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 JOB_WORD = r"^(account|user|partition|qos|wckey|job_name|(comment|job_name)\.[A-Za-z_][\w.-]{0,40})$"
 OWNER_KIND = r"^[A-Z][A-Za-z0-9]{0,62}\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/v[a-z0-9]{1,30}$"
+PATTERN_OF_NAMES = r"^[A-Za-z0-9*?][A-Za-z0-9._/*?-]{0,252}$"
+POLICIES = r"^[a-z_]+(\+[a-z_]+)*$"
+_DAY = r"(?:[Mm]on|[Tt]ue|[Ww]ed|[Tt]hu|[Ff]ri|[Ss]at|[Ss]un)"
+SPAN = rf"^({_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?)* )?([01]\d|2[0-4]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d$"
 
 PATTERNS = {
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
@@ -33,6 +37,9 @@ PATTERNS = {
     RESOURCE: "an extended resource with its domain, such as example.com/gpu",
     JOB_WORD: "account, user, partition, qos, wckey, job_name, comment.KEY or job_name.KEY",
     OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
+    PATTERN_OF_NAMES: "a name, or one with * for any letters, such as team-*,",
+    POLICIES: "the name of a policy, or several joined by +, such as progress+phase",
+    SPAN: "DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00, or HH:MM-HH:MM for every day",
     METRIC: 'the name of a metric, such as my_total or my_total{kind="out"},',
     MEMBER: "an Id of at most 128 characters without spaces, '/', '?' and '#'",
 }

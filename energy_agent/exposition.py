@@ -8,22 +8,19 @@ infinity, no time stamps; label values from anywhere (file names, pod labels) ca
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
-from energy_agent import exposition_gpu, exposition_node, exposition_serving, exposition_tokens
+from energy_agent import exposition_dvfs, exposition_gpu, exposition_node, exposition_serving, exposition_tokens
 from energy_agent.core.selection import Selection
 from energy_agent.core.signals import CATALOGUE, FACTS, Signal
-from energy_agent.core.snapshot import DvfsDevice, Snapshot
+from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.exposition_gpu import Sample
 from energy_agent.exposition_health import HealthSamples
 
-_MILLI = 1_000
 _health_samples = HealthSamples()
-_MODES = ("observe", "shadow", "enforce")
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
 _WEIGHT = re.compile(r";\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)")
 
@@ -146,7 +143,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     _health_samples.put(snapshot.device_health, {uuid: index[uuid] for uuid in present}, found)
     for governed in snapshot.dvfs:
         if governed.device in present:
-            for name, labels, value in _dvfs(governed):
+            for name, labels, value in exposition_dvfs.samples(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
     exposition_node.put(snapshot, found)
     exposition_tokens.put(snapshot, found)
@@ -173,23 +170,6 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         put("process_cpu_seconds_total", _seconds(cost.cpu_ns), cost.process)
         put("process_resident_memory_bytes", str(cost.resident_b), cost.process)
     return found
-
-
-def _dvfs(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    for mode in _MODES:
-        yield "dvfs_mode", (mode,), _flag(mode == view.mode)
-    yield "dvfs_lease_active", (), _flag(view.lease_active)
-    for setting, value in view.setting.items():
-        if setting.endswith("_milliwatts"):  # base units on the page
-            yield "dvfs_setting", (setting.removesuffix("_milliwatts") + "_watts",), decimal(value, _MILLI)
-        else:
-            yield "dvfs_setting", (setting,), str(value)
-    for (policy, action, reason), count in view.decisions.items():
-        yield "dvfs_decisions_total", (policy, action, reason), str(count)
-    for reason, count in view.ineffective.items():
-        yield "dvfs_ineffective_total", (reason,), str(count)
-    yield "dvfs_saved_joules_total", (), _joules(view.saved_uj)
-    yield "dvfs_extra_joules_total", (), _joules(view.extra_uj)
 
 
 def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[Sample]]) -> None:

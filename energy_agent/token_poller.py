@@ -11,7 +11,7 @@ from energy_agent.config_tokens import TokenSource
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from energy_agent.core.token_types import TokenDelta, TokenTotals, joined
+from energy_agent.core.token_types import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
 from energy_agent.sources.tokens import mapping
 from energy_agent.sources.tokens._account import PageAccount
@@ -33,9 +33,12 @@ class Progress:
 
     t_ns: int
     generation: int | None
+    computed: int | None  # prompt tokens
+    requests: int | None  # ended
+    running: int | None
     waiting: int | None
-    itl_sum_s: float | None
-    itl_count: int | None
+    ttft: Latencies | None
+    itl: Latencies | None
 
 
 class TokenPoller:
@@ -123,15 +126,15 @@ class TokenPoller:
         pages = max(models.values(), key=lambda pages: sum(t.counts.get("generation", 0) for t in pages), default=None)
         if pages is None:
             return None
-        generated = [t.counts["generation"] for t in pages if "generation" in t.counts]
-        waiting = [t.waiting for t in pages if t.waiting is not None]
-        itl = joined(t.itl for t in pages if t.itl is not None)
         return Progress(
             max(t.t_ns for t in pages),
-            sum(generated) if generated else None,
-            sum(waiting) if waiting else None,
-            itl.sum_s if itl is not None else None,
-            itl.count if itl is not None else None,
+            _sum(t.counts.get("generation") for t in pages),
+            _sum(t.counts.get("computed", t.counts.get("prompt")) for t in pages),
+            _sum(t.counts.get("requests") for t in pages),
+            _sum(t.running for t in pages),
+            _sum(t.waiting for t in pages),
+            joined(t.ttft for t in pages if t.ttft is not None),
+            joined(t.itl for t in pages if t.itl is not None),
         )
 
     def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
@@ -268,3 +271,9 @@ def server_of(source: TokenSource) -> TokenServer:
         known = ", ".join(plugin.names(package))
         raise UsageError(f"key 'tokens.server': no server {source.server!r}; known: {known}") from None
     return spec
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """Of the pages that tell; None where none does."""
+    told = [value for value in values if value is not None]
+    return sum(told) if told else None

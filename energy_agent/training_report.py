@@ -25,7 +25,7 @@ TEXT_MAX: Final = 120
 _RUN: Final = re.compile(r"[0-9a-f]{16}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FIELDS: Final = frozenset(
-    {"run", "age_s", "steps", "tokens", "waits", "doing", "loss", "rank", "world", "group", "model", "precision"}
+    {"run", "age_s", "steps", "tokens", "waits", "doing", "loss", "rank", "world", "group", "model", "precision", "step_age_s"}
 )
 
 
@@ -55,6 +55,7 @@ class Report:
         group: joins the ranks of one job, of one workload only where `is_local`; "" where the process is alone.
         model: what is trained.
         precision: such as bf16.
+        step_age_s: how long ago the last step of training ended, s; None where that is not told.
     """
 
     run: str
@@ -69,6 +70,7 @@ class Report:
     group: str = ""
     model: str = ""
     precision: str = ""
+    step_age_s: float | None = None
 
 
 def is_local(group: str) -> bool:
@@ -109,6 +111,7 @@ def parse(value: object) -> Report:
         group=_text(value, "group"),
         model=_text(value, "model"),
         precision=_text(value, "precision"),
+        step_age_s=None if value.get("step_age_s") is None else _seconds(value["step_age_s"], "step_age_s"),
     )
 
 

@@ -17,6 +17,7 @@ from energy_agent.core.snapshot import (
     HostView,
     LedgerStats,
     MeterView,
+    Predicted,
     ProcessCost,
     Snapshot,
     StepCount,
@@ -198,6 +199,9 @@ class Player:
             {"clock stayed high": 1},
             step * 5_000_000,
             step * 100_000,
+            Predicted(0.12, 0.05, 0.2),
+            {"group": "chat", "workload": "chat", "policy": "static", "members": "chat"},
+            {"sm_clock_max_hertz": 1_410_000_000},
         )
 
     def _device(self, gpu: int, step: int, t_ns: int) -> DeviceView:

@@ -25,6 +25,7 @@ LAYERS = [
         (
             "energy_agent.core",
             "energy_agent.exposition",
+            "energy_agent.exposition_dvfs",
             "energy_agent.exposition_gpu",
             "energy_agent.exposition_health",
             "energy_agent.exposition_node",

@@ -176,10 +176,10 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     if meters.periods_s:
         agent.meters = meters
         meters.start()
-    if config.dvfs.groups:
+    if config.dvfs.steers:
         from wattlens.steering import Steering
 
-        agent.steer = Steering(config.dvfs, clock, tokens, state)
+        agent.steer = Steering(config.dvfs, clock, tokens, state, agent.training, agent.node_note)
     return agent
 
 

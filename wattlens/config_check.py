@@ -9,10 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-import dvfs.policies
 import energy_agent.sources.tokens
-from dvfs import knees
-from dvfs.types import Policy
 from energy_agent import config as configuration
 from energy_agent.config import Config, Web
 from energy_agent.config_node import IN_THE_CLEAR
@@ -20,6 +17,7 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.sensor_file import tick_ns_by_board
 from energy_agent.web.access import Seen, read
+from wattlens.steering_parts import configured
 
 Warned = tuple[str, str]
 """A key, and what will not work."""
@@ -49,15 +47,10 @@ def check_parts(config: Config) -> None:
     for n, source in enumerate(config.tokens):
         if source.server not in known:
             raise UsageError(f"key 'tokens.{n}.server': no server {source.server!r}; known: {', '.join(known)}")
-    policies = plugin.names(dvfs.policies)
-    if config.dvfs.policy not in policies:
-        raise UsageError(f"key 'dvfs.policy': no policy {config.dvfs.policy!r}; known: {', '.join(policies)}")
-    if config.dvfs.groups:
-        policy: Policy = plugin.load(dvfs.policies, config.dvfs.policy)
-        try:
-            policy.configure(config.dvfs.options, knees.load())
-        except UsageError as error:
-            raise _of("dvfs.options", error) from None
+    try:
+        configured(config.dvfs)
+    except UsageError as error:
+        raise error if str(error).startswith("key ") else _of("dvfs.options", error) from None
 
 
 def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
@@ -126,7 +119,7 @@ def _listen(config: Config) -> Iterator[Warned]:
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:
-    if not config.dvfs.groups or config.dvfs.mode != "enforce":
+    if not config.dvfs.steers or config.dvfs.mode != "enforce":
         return
     from dvfs.client import default_socket
 
@@ -135,10 +128,11 @@ def _dvfs(config: Config) -> Iterator[Warned]:
         yield "dvfs.actuator", f"no actuator listens on {path}; start it with: wattlens actuator"
     workloads = {source.workload for source in config.tokens}
     for n, group in enumerate(config.dvfs.groups):
-        if group.workload and group.workload not in workloads:
+        if group.workload and group.workload not in workloads and config.client.socket is None:
             yield (
                 f"dvfs.groups.{n}.workload",
-                f"no entry of tokens has the workload {group.workload!r}: its progress is not measured",
+                f"no entry of tokens has the workload {group.workload!r}, and without client.socket no training tells its "
+                "steps: its progress is not measured",
             )
 
 

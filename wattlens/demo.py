@@ -119,7 +119,7 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
     steering = {
         "mode": "enforce",
         "policy": "static",
-        "options": {"clean_s": CLEAN_S},
+        "options": {"static": {"clean_s": CLEAN_S}},
         "actuator": str(actuator),
         "groups": [{"name": "serving", "devices": gpus, "workload": stage.serving["identity"], "arrivals": "open"}],
     } | ({"blocks": plan} if plan else {})

@@ -35,7 +35,7 @@ def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> Tr
 def serve(path: Path, agent: Agent, roots: Sequence[Path], stack: ExitStack) -> None:
     """Answer on `path` from what the agent publishes; raises UsageError where there can be no socket."""
     history = History()
-    routes = Routes(history, agent.training)
+    routes = Routes(history, agent.training, lambda: agent.steer)
     known = agent.holders.known if agent.holders is not None else lambda _: None
     api = ClientApi(path, routes, Peers(roots, agent.clock, known))
     api.start()

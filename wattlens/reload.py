@@ -133,9 +133,9 @@ def _new_steering(agent: Agent, fresh: Config) -> Steering | None:
     Raises:
         UsageError: its policy, or an option of it, does not exist.
     """
-    if fresh.dvfs == agent.config.dvfs or not fresh.dvfs.groups:
+    if fresh.dvfs == agent.config.dvfs or not fresh.dvfs.steers:
         return None
-    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir)
+    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, agent.node_note)
 
 
 def _steer(agent: Agent, fresh: Config, steer: Steering | None) -> None:

@@ -85,11 +85,11 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
     trial = state.trial
     if trial is None:
         return _next(observation, state, config)
-    if not _in_force(observation, state):
-        return Decision("hold", "not_in_force"), replace(state, since_ns=None, mark=None)
+    if not _in_force(observation, state, config):
+        return Decision("hold", "not_in_force", steering=False), replace(state, since_ns=None, mark=None)
     state = _measured(observation, state, config)
     if len(state.step_s) < trial.samples:
-        return Decision("hold", trial.reason), state
+        return Decision("hold", trial.reason, steering=True), state
     assert state.search is not None
     search = _learning.learned(state.search, trial.setting, state.step_s, state.power_w)
     return _next(observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
@@ -111,9 +111,9 @@ def _next(observation: Observation, state: GroupState, config: Config) -> tuple[
     if changed:
         state = replace(state, since_ns=None, mark=None)
     if setting is None:
-        return Decision("release" if changed else "hold", trial.reason), state
+        return Decision("release" if changed else "hold", trial.reason, steering=True), state
     wanted = dict.fromkeys(state.devices, setting)
-    return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}), state
+    return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}, steering=True), state
 
 
 def _setting(search: Search, value: float) -> Setting | None:
@@ -122,9 +122,15 @@ def _setting(search: Search, value: float) -> Setting | None:
     return Setting(sm_clock_max_mhz=int(value)) if search.knob == CLOCK else Setting(power_limit_mw=round(value * _MW))
 
 
-def _in_force(observation: Observation, state: GroupState) -> bool:
-    wanted = {} if state.asked is None else dict.fromkeys(state.devices, state.asked)
-    return not observation.enforced or dict(observation.in_force) == wanted
+def _in_force(observation: Observation, state: GroupState, config: Config) -> bool:
+    """Whether what was asked of the knob is in force on every device; a higher wish may hold it elsewhere."""
+    if not observation.enforced:
+        return True
+    asked = state.asked or Setting()
+    found = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
+    if config.knob == "clock":
+        return all(one.sm_clock_max_mhz == asked.sm_clock_max_mhz for one in found)
+    return all(one.power_limit_mw == asked.power_limit_mw for one in found)
 
 
 def _unmeasured(observation: Observation) -> str:

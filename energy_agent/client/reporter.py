@@ -21,6 +21,8 @@ PERIOD_S = 1.0
 _SLOW_S = 30.0  # so often an agent that refused us is asked again
 _PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
 _FLUSH_S = 1.0
+LATER = frozenset({"step_age_s"})
+"""Fields of a report that came after its first version."""
 _SETTLE_S = 3.0  # so long after it came back, an agent has booked what was counted while it was away
 
 
@@ -37,6 +39,7 @@ class Reporter:
         self._silent_since_s: float | None = None
         self._back_since_s: float | None = None
         self._heard = False
+        self._taken: frozenset[str] = frozenset()
         self.view = View()
         self._direct: Direct | None = None
         self._bases: list[Base] = []  # of runs that began within the window that is open
@@ -105,13 +108,16 @@ class Reporter:
         from energy_agent.client.agent import agent_socket, ask
 
         try:
-            status, found = ask("POST", "/v1/training", self._told())
+            told = self._told()
+            # An agent of an older version refuses what it does not know, so it is told what it says that it takes.
+            status, found = ask("POST", "/v1/training", {k: v for k, v in told.items() if k not in LATER or k in self._taken})
         except (OSError, ValueError) as error:
             never = not self._heard and not agent_socket().exists()
             self._silent(f"no agent answers at {agent_socket()} ({error})", at_once=never)
             return
         if status == 202:
             self._silent_since_s, self._heard = None, True
+            self._taken = frozenset(map(str, found.get("takes", ())))
             self._answered(found)
         elif status == 429 or status >= 500:
             self._next_s = time.monotonic() + 2 * PERIOD_S

@@ -36,6 +36,7 @@ class Counter:
         self._steps: dict[str, int] = {}
         self._tokens = 0
         self._waits: dict[str, float] = {}
+        self._stepped_s: float | None = None  # when the last step of training ended
         self._stacks = threading.local()  # a checkpoint that another thread writes takes no steps from the loop
         self._loop = self._stack()  # of the thread that took the last step
         self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
@@ -55,6 +56,7 @@ class Counter:
             self._loop = stack
             self._steps[doing] = self._steps.get(doing, 0) + steps
             if doing == _TRAINING:
+                self._stepped_s = time.monotonic() if steps else self._stepped_s
                 try:
                     self._tokens += believed(tokens, self._tokens, time.monotonic() - self._began_s)
                 except ValueError as error:
@@ -104,11 +106,12 @@ class Counter:
         with self._lock:
             steps, waits = dict(self._steps), {name: round(s, 3) for name, s in self._waits.items()}
             said: dict[str, Any] = {"tokens": self._tokens, "doing": self._loop[-1], **self._facts}
-            place, loss = self._place, self._loss
+            place, loss, stepped_s = self._place, self._loss, self._stepped_s
         place = place or place_of(os.environ)
         return said | {
             "loss": _number(loss), "run": self._run, "age_s": time.monotonic() - self._began_s, "steps": steps, "waits": waits,
             "rank": place.rank, "world": place.world, "group": said.get("group", place.group),
+            "step_age_s": None if stepped_s is None else time.monotonic() - stepped_s,
         }  # fmt: skip
 
 

@@ -243,6 +243,16 @@ CATALOGUE: tuple[Signal, ...] = (
            "There while DVFS is configured."),
     Signal("dvfs_setting", "gauge", "", "Setting in force under the lease; its unit ends the setting's name.",
            (*GPU, "setting"), "There only while it is in force."),
+    Signal("dvfs_group_info", "info", "", "With which devices, for which workload and by which policies a GPU is steered.",
+           (*GPU, "group", "workload", "policy"), "Always 1; there while DVFS is configured."),
+    Signal("dvfs_wanted_setting", "gauge", "", "Setting that the arbiter wants; in mode shadow nothing is made so.",
+           (*GPU, "setting"), "There only while one is wanted."),
+    *(
+        Signal(f"dvfs_predicted_saving_ratio{end}", "gauge", "" if end else "ratio",
+               f"Energy per work that steering is expected to save{text}, by what was measured without it.", GPU,
+               "There once a policy that predicts has measured the workload; never proven, see dvfs_saved_joules_total.")
+        for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
+    ),
     Signal("dvfs_decisions_total", "counter", "", "Decisions of the governor.", (*GPU, "policy", "action", "reason"),
            "Appears with the first decision; counts since the agent started."),
     Signal("dvfs_ineffective_total", "counter", "", "Settings that the driver accepted without effect.", (*GPU, "reason"),

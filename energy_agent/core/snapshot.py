@@ -87,6 +87,15 @@ class LedgerStats:
 
 
 @record(frozen=True, slots=True)
+class Predicted:
+    """What steering is expected to save: a share of energy per work, with its 95 % interval."""
+
+    saving_ratio: float
+    low: float
+    high: float
+
+
+@record(frozen=True, slots=True)
 class DvfsDevice:
     """What the governor does on one device."""
 
@@ -98,6 +107,9 @@ class DvfsDevice:
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
     saved_uj: int | None = None  # estimate where it saved; None: no paired blocks yet
     extra_uj: int | None = None  # estimate where it lost
+    predicted: Predicted | None = None  # before anything was proven
+    facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy
+    wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
 
 
 @record(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from dvfs.actuator_fake import DirectActuator, DirectKnobs, FakeBoards
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
 from dvfs.governor import Governor, GovernorConfig
+from dvfs.governor_group import Configured
 from dvfs.policies.static import SPEC
 from dvfs.savings import blocks
-from dvfs.types import DeviceObservation, Limits, Mode, Observation, Progress
+from dvfs.types import DeviceObservation, Limits, Mode, Observation, Progress, Terms
 from energy_agent.hw.nvml_abi import NO_PERMISSION
 
 NS = 1_000_000_000
@@ -31,9 +32,10 @@ class Bench:
             AllowList((Rule("all", limits),)), ActuatorJournal(folder / "journal"), DirectKnobs(self.boards),
             lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
         )  # fmt: skip
-        config = GovernorConfig(mode, "static", SPEC.configure({"clean_s": 2}, knees.load()), schedule)
-        client = DirectActuator(self.core) if mode is Mode.ENFORCE else None
-        self.governor = Governor(config, SPEC, client, self)
+        static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
+        config = GovernorConfig({"static": static}, None, schedule)
+        self.terms = Terms(mode, ("static",))
+        self.governor = Governor(config, DirectActuator(self.core), self)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
 
     def boot_ns(self) -> int:
@@ -57,7 +59,9 @@ class Bench:
             )
             for d, lock in zip(DEVICES, self.locked(), strict=True)
         )  # fmt: skip
-        return Observation("job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w")
+        return Observation(
+            "job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
+        )
 
     def step(self, seconds: int = 1, **changes: object) -> list:
         told = []
@@ -84,7 +88,7 @@ def test_observe_and_shadow_write_nothing(tmp_path: Path) -> None:
 def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
     told = bench.step(30)  # three times the lease's TTL
-    assert [(a.device, a.action, a.outcome, a.workload) for a in told] == [(d, "set", "ok", "w") for d in DEVICES]
+    assert [(a.device, a.action, a.outcome, a.workload) for a in told] == [(d, "set", "ok: knee", "w") for d in DEVICES]
     assert bench.locked() == [True, True]
     view = bench.governor.views()[0]
     assert (view.lease_active, view.setting) == (True, {"sm_clock_max_hertz": 1_005_000_000})

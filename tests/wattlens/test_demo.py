@@ -60,7 +60,7 @@ class Demo:
     def await_metering(self) -> None:
         """Until the agent has published and the actuator has set something."""
         eventually(lambda: self.out.is_dir() and any(self.out.glob("*/state/journal.db")), 40)
-        eventually(lambda: " ok (static)" in (self.run / "agent.log").read_text(), 40)
+        eventually(lambda: " ok: knee (static)" in (self.run / "agent.log").read_text(), 40)
 
 
 @pytest.fixture

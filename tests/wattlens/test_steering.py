@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from energy_agent.clock import RealClock
-from energy_agent.config import Dvfs, DvfsGroup
+from energy_agent.config_dvfs import Dvfs, DvfsGroup
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth
 from energy_agent.token_poller import TokenPoller
 from tests.support import eventually
 from wattlens.steering import Steering
-from wattlens.steering_groups import members
+from wattlens.steering_groups import named
 
 
 class Rig:
@@ -21,7 +21,13 @@ class Rig:
 
     def __init__(self, state: Path, blocks: dict[str, object] | None = None) -> None:
         config = Dvfs.model_validate(
-            {"mode": "shadow", "options": {"clean_s": 0}, "blocks": blocks, "groups": [{"name": "job", "devices": ["0", "1"]}]}
+            {
+                "mode": "shadow",
+                "policy": "static",
+                "options": {"static": {"clean_s": 0}},
+                "blocks": blocks,
+                "groups": [{"name": "job", "devices": ["0", "1"]}],
+            }
         )
         self.clock = RealClock()
         self.steering = Steering(config, self.clock, TokenPoller(self.clock), state)
@@ -108,11 +114,11 @@ def test_a_group_is_whole_or_says_why_not(make_rig: Callable[..., Rig], devices,
     views = tuple(rig.view(n) for n in range(3))
     silent = SourceHealth("nvml", False, "index 7", "GPU_IS_LOST")
     snapshot = Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, health=(silent,))
-    found = members(groups(*devices), snapshot)
-    for (name, of), reason in zip(found.items(), reasons, strict=True):
-        assert bool(of.reason) == bool(reason), name
+    found = named(groups(*devices), snapshot)
+    for of, reason in zip(found, reasons, strict=True):
+        assert bool(of.reason) == bool(reason), of.name
         assert reason in of.reason
-    assert {of.reason for of in members(groups(*devices), replace(snapshot, devices=())).values()} == {""}
+    assert {of.reason for of in named(groups(*devices), replace(snapshot, devices=()))} == {""}
 
 
 def test_a_group_of_a_gpu_that_is_not_there_is_named_once_and_in_health(
@@ -121,7 +127,7 @@ def test_a_group_of_a_gpu_that_is_not_there_is_named_once_and_in_health(
     rig = make_rig()
     for _ in range(3):
         rig.steering(Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), (rig.view(0),)))
-    (health,) = rig.steering.health()
+        (health,) = eventually(rig.steering.health, 5)
     assert (health.source, health.up) == ("dvfs:job", False)
     assert "no GPU '1'" in health.reason
     assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [f"group job: {health.reason}"]

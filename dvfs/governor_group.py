@@ -1,0 +1,124 @@
+"""What the governor knows of a group: what each policy wants, what is in force, and what came of it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dvfs.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
+from dvfs.block_meter import BlockMeter
+from dvfs.savings import Saving
+from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A policy with what its `configure` made of the user's options."""
+
+    policy: Policy
+    config: Any = None
+
+
+@dataclass(slots=True)
+class Device:
+    """One device of a group: what is in force on it, and its counters."""
+
+    applied: Setting | None = None  # in force under the lease, after the guard
+    applied_ns: int = 0
+    energy_uj: int | None = None
+    enforced_uj: int = 0
+    saved_uj: int | None = None
+    extra_uj: int | None = None
+    decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    ineffective: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What one policy wants since its last decision that was no hold."""
+
+    kind: Kind
+    state: Any
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    steering: bool = False
+    promise: Prediction | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """All devices of a job or engine."""
+
+    mode: Mode = Mode.OBSERVE
+    workload: str = ""
+    members: tuple[str, ...] = ()
+    policies: dict[str, Wanted] = field(default_factory=dict)
+    wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
+    in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
+    paused: bool = False  # a block of a pair that is off
+    lease: str | None = None
+    retry_ns: int = 0
+    beat_ns: int = 0
+    meter: BlockMeter | None = None
+    verdict: Saving | None = None
+    devices: dict[str, Device] = field(default_factory=dict)
+
+    @property
+    def steered(self) -> bool:
+        """Whether a policy is at work and what it wants is in force: what a block of a pair needs that is on."""
+        return not self.paused and self.wanted == self.in_force and any(w.steering for w in self.policies.values())
+
+    @property
+    def wants(self) -> bool:
+        """Whether any policy wants something."""
+        return any(w.settings for w in self.policies.values())
+
+    def decide(self, observation: Observation, configured: Mapping[str, Configured]) -> list[tuple[str, Decision]]:
+        """Ask the policies of the group's terms, those that exist; what each decided."""
+        names = [name for name in observation.terms.policies if name in configured]
+        for gone in self.policies.keys() - set(names):
+            del self.policies[gone]
+        seen = replace(observation, enforced=observation.terms.mode is Mode.ENFORCE, in_force=self.in_force)
+        told = []
+        for name in names:
+            policy, config = configured[name].policy, configured[name].config
+            wanted = self.policies.setdefault(name, Wanted(policy.kind, policy.start()))
+            decision, wanted.state = policy.decide(seen, wanted.state, config)
+            if decision.action != "hold":
+                wanted.settings = decision.settings
+            wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
+            wanted.promise = policy.predict(wanted.state, config)
+            told.append((name, decision))
+        return told
+
+    def arbitrate(self, observation: Observation, caps_mw: Mapping[str, int], *, paused: bool) -> None:
+        """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""
+        hot = any((d.event_reasons or 0) & bit for d in observation.devices for bit in THERMAL_REASONS)
+        self.paused = paused
+        found = {}
+        for one in observation.devices:
+            wishes = self._wishes(one, caps_mw.get(one.uuid), observation.terms.cap_mw, hot=hot, paused=paused)
+            setting = settle(wishes)
+            if setting != Setting():
+                found[one.uuid] = setting
+        self.wanted = found
+
+    def _wishes(
+        self, one: DeviceObservation, budget: int | None, cap: int | None, *, hot: bool, paused: bool
+    ) -> Sequence[Wish]:
+        wishes = [at_most(Priority.BUDGET, Setting(power_limit_mw=limit)) for limit in (budget, cap) if limit is not None]
+        if hot:
+            wishes.append(Wish(Priority.THERMAL, clock_mhz=AS_FOUND))
+        if paused:
+            return wishes
+        for wanted in self.policies.values():
+            setting = wanted.settings.get(one.uuid)
+            if wanted.kind == "slo":
+                wishes.append(exactly(Priority.SLO, setting))
+            elif setting is not None:
+                wishes.append(at_most(Priority.EFFICIENCY, setting))
+        return wishes
+
+    def forget(self) -> None:
+        """The group is not there any more: policies begin anew when it comes back. Counters and blocks stay."""
+        self.policies.clear()
+        self.wanted = {}

@@ -1,0 +1,215 @@
+"""Policy `budget`: one power budget for all GPUs of the node, split so that a watt goes where it makes the most progress.
+
+The limits of all devices never add up to more than the budget: a limit that rises waits until those that fall are in force. A
+group's relative progress is taken as
+    r(P) = ((P - p0) / (D - p0))^k   for P up to its demand D
+with static power p0. k is learned from how power and progress moved together when limits changed, from a prior of 0.5 (from 0.3
+of memory-bound work to 1 of work capped below the voltage's knee). The sum of n r(P) over groups of n devices is largest where
+k r / (P - p0) is equal for all that are neither at their least nor at their demand (Lagrange); the rest goes to all, by room.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dvfs.policies._options import checked
+from dvfs.types import Mode, NodeBudget, NodePolicy, Observation
+from energy_agent.core.errors import UsageError
+
+_NS = 1_000_000_000
+_STATIC_SHARE = 0.2  # of the highest limit
+_PRIOR_K, _PRIOR_SD, _NOISE_SD = 0.5, 0.2, 0.03
+_LEAST_K, _MOST_K = 0.1, 0.95
+_HEADROOM = 1.08  # of demand over the highest power seen
+_BINDING = 0.96  # of its limit: a device that draws more would like to
+_RISE = 1.15  # demand beyond a limit that binds
+_STEP_MW = 5000  # smaller changes are not made
+_WINDOW_NS = 30 * _NS
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKnown:
+    """Of one group: recent powers of its hungriest device, the elasticity k, and the last stretch of equal limits."""
+
+    powers: tuple[tuple[int, int], ...] = ()  # (boot ns, mW)
+    k_precision: float = 1 / _PRIOR_SD**2
+    k_weighted: float = _PRIOR_K / _PRIOR_SD**2
+    since_ns: int = 0
+    work: float = 0.0
+    energy_uj: int = 0
+    limit_mw: int | None = None
+    before: tuple[float, float] | None = None  # work per s and power in W of the stretch before
+
+    @property
+    def k(self) -> float:
+        """The elasticity as far as it is known."""
+        return min(max(self.k_weighted / self.k_precision, _LEAST_K), _MOST_K)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Limits in mW by device as they were asked last, and what is known of the groups."""
+
+    limits_mw: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, GroupKnown] = field(default_factory=dict)
+    next_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a group may get for each device, in mW: between `least` and `most`, of use up to `demand`."""
+
+    group: str
+    devices: tuple[str, ...]
+    least: float
+    most: float
+    demand: float
+    static: float
+    k: float
+
+    def at(self, price: float) -> float:
+        """The power at which another watt brings `price` of progress: k (P - p0)^(k-1) / (D - p0)^k = price."""
+        room = self.demand - self.static
+        power = self.static + math.pow(self.k / (price * math.pow(room, self.k)), 1 / (1 - self.k))
+        return min(max(power, self.least), max(self.demand, self.least))
+
+
+def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
+    """Power for each device of each group. The sum is at most the budget, where the least of all allows it."""
+    if not shares:
+        return {}
+
+    def total(powers: Mapping[str, float]) -> float:
+        return math.fsum(powers[s.group] * len(s.devices) for s in shares)
+
+    low, high = 1e-12, 1.0
+    for _ in range(100):
+        price = math.sqrt(low * high)
+        if total({s.group: s.at(price) for s in shares}) > budget_mw:
+            low = price
+        else:
+            high = price
+    powers = {s.group: s.at(high) for s in shares}
+    left = budget_mw - total(powers)
+    room = math.fsum((s.most - powers[s.group]) * len(s.devices) for s in shares)
+    part = min(1.0, max(0.0, left) / room) if room > 0 else 0.0
+    return {s.group: powers[s.group] + part * (s.most - powers[s.group]) for s in shares}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The budget of all GPUs together, and how often it is split anew."""
+
+    budget_mw: int
+    every_ns: int
+
+
+def decide(observations: Sequence[Observation], state: State, config: Config) -> tuple[Mapping[str, int], State]:
+    """The limits of all devices that may be steered."""
+    now = max((o.boot_ns for o in observations), default=0)
+    groups = {o.group: _learned(o, state.groups.get(o.group, GroupKnown()), state.limits_mw) for o in observations}
+    shares = [s for o in observations if o.terms.mode is Mode.ENFORCE and (s := _share(o, groups[o.group])) is not None]
+    state = replace(state, groups=groups)
+    steered = {uuid for share in shares for uuid in share.devices}
+    if steered == state.limits_mw.keys() and now < state.next_ns:
+        return state.limits_mw, state
+    # What is not steered may draw as much as its limit lets it.
+    fixed = sum(d.power_limit_mw or 0 for o in observations for d in o.devices if d.uuid not in steered)
+    powers = split(shares, config.budget_mw - fixed)
+    target = {uuid: int(powers[share.group]) // 1000 * 1000 for share in shares for uuid in share.devices}
+    limits, waiting = _in_order(target, observations, state.limits_mw)
+    return limits, replace(state, limits_mw=limits, next_ns=now if waiting else now + config.every_ns)
+
+
+def _in_order(
+    target: Mapping[str, int], observations: Sequence[Observation], asked: Mapping[str, int]
+) -> tuple[dict[str, int], bool]:
+    """Limits to ask for now, and whether some wait: none rises before all that fall are in force."""
+    now = {d.uuid: d.power_limit_mw for o in observations for d in o.devices}
+    settled = {
+        uuid: asked[uuid] if uuid in asked and abs(limit - asked[uuid]) < _STEP_MW else limit for uuid, limit in target.items()
+    }
+    falling = any((limit := now.get(uuid)) is None or limit > wanted for uuid, wanted in settled.items())
+    if not falling:
+        return settled, False
+    held = {uuid: min(wanted, asked.get(uuid, wanted)) for uuid, wanted in settled.items()}
+    return held, held != settled
+
+
+def _share(observation: Observation, known: GroupKnown) -> Share | None:
+    ranges = [d.power_range_mw for d in observation.devices]
+    if not ranges or None in ranges or not known.powers:
+        return None
+    least = max(r[0] for r in ranges if r is not None)
+    most = min(r[1] for r in ranges if r is not None)
+    seen = max(power for _, power in known.powers)
+    limit = known.limit_mw
+    binds = limit is not None and seen >= _BINDING * limit
+    demand = _RISE * limit if binds and limit is not None else _HEADROOM * seen
+    static = _STATIC_SHARE * most
+    demand = min(max(demand, least, 1.2 * static), most)
+    return Share(
+        observation.group, tuple(d.uuid for d in observation.devices), least, most, demand, min(static, 0.9 * least), known.k
+    )
+
+
+def _learned(observation: Observation, known: GroupKnown, asked: Mapping[str, int]) -> GroupKnown:
+    """With a round's readings; a stretch of equal limits that ends tells how progress follows power."""
+    now = observation.boot_ns
+    powers = [d.power_mw for d in observation.devices if d.power_mw is not None]
+    seen = tuple(p for p in known.powers if now - p[0] <= _WINDOW_NS)
+    known = replace(known, powers=(*seen, (now, max(powers))) if powers else seen)
+    limit = min((asked[d.uuid] for d in observation.devices if d.uuid in asked), default=None)
+    progress = observation.progress
+    work = progress.work if progress is not None else None
+    energy = sum(d.energy_uj or 0 for d in observation.devices)
+    if work is None or limit is None:
+        return replace(known, limit_mw=limit, since_ns=0, before=None)
+    if limit == known.limit_mw and known.since_ns:
+        return known
+    before = known.before
+    seconds = (now - known.since_ns) / _NS
+    if known.since_ns and seconds >= 5 and work > known.work and energy > known.energy_uj:
+        stretch = ((work - known.work) / seconds, (energy - known.energy_uj) / 1e6 / seconds)
+        known = _elastic(known, stretch, len(observation.devices), observation)
+        before = stretch
+    return replace(known, limit_mw=limit, since_ns=now, work=work, energy_uj=energy, before=before, powers=known.powers[-1:])
+
+
+def _elastic(known: GroupKnown, stretch: tuple[float, float], count: int, observation: Observation) -> GroupKnown:
+    """Least squares of log progress on log dynamic power, one pair of stretches at a time."""
+    if known.before is None:
+        return known
+    tops = [d.power_range_mw[1] for d in observation.devices if d.power_range_mw is not None]
+    static_w = _STATIC_SHARE * min(tops, default=0) / 1000 * count
+    rates, watts = (known.before[0], stretch[0]), (known.before[1] - static_w, stretch[1] - static_w)
+    if min(*rates, *watts) <= 0:
+        return known
+    x, y = math.log(watts[1] / watts[0]), math.log(rates[1] / rates[0])
+    weight = x**2 / (2 * _NOISE_SD**2)
+    if weight < 1:
+        return known
+    return replace(known, k_precision=known.k_precision + weight, k_weighted=known.k_weighted + weight * (y / x))
+
+
+_DEFAULTS = {"every_s": 10.0}
+
+
+def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
+    """The node's budget policy.
+
+    Raises:
+        UsageError: an unknown option, or no budget.
+    """
+    values = checked("budget", options, _DEFAULTS)
+    if not budget_w > 0:
+        raise UsageError("dvfs policy budget: budget_w must be above 0")
+    config = Config(round(budget_w * 1000), int(values["every_s"] * _NS))
+    return NodeBudget(State, lambda observations, state: decide(observations, state, config))
+
+
+SPEC = NodePolicy(
+    summary="node: one power budget for all GPUs, split by marginal progress per watt",
+    options={"every_s": "seconds between two splits (default 10)"},
+    configure=configure,
+)

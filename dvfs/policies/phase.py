@@ -1,0 +1,103 @@
+"""Policy `phase`: hold the clock low while a training job really waits: a checkpoint, a stalled data loader.
+
+A GPU that is held keeps its clock up while it waits, and draws for it. The hook tells what the job does, at the second; the
+GPUs tell whether they work. So only waits that last are steered, and all of it ends with the first sign of work. Evaluation
+that keeps the GPUs busy is work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dvfs.knees import Knee, find
+from dvfs.policies._options import checked
+from dvfs.policies._trouble import trouble
+from dvfs.types import Decision, Observation, Policy, Setting
+
+_NS = 1_000_000_000
+_TRAINING = ("", "training")
+_REMEMBERED = 8  # waits of a phase
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Durations in ns."""
+
+    knees: tuple[Knee, ...]
+    after_ns: int  # a wait is steered once it has lasted so long
+    busy_percent: int
+    stale_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """The wait that is under way, and how long those before it lasted, by phase."""
+
+    doing: str = ""
+    since_ns: int | None = None
+    engaged: bool = False
+    lasted_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+    """Set the knee while a wait lasts; release at the first sign of work."""
+    now, progress = observation.boot_ns, observation.progress
+    reason = trouble(observation, config.stale_ns)
+    doing = progress.doing if progress is not None else ""
+    busy = any((d.gpu_percent or 0) > config.busy_percent for d in observation.devices)
+    if reason or doing in _TRAINING or busy:
+        why = reason or ("training" if doing in _TRAINING else "busy")
+        return Decision("release" if state.engaged else "hold", why), _ended(state, now)
+    if doing != state.doing or state.since_ns is None:
+        state = replace(_ended(state, now), doing=doing, since_ns=now)
+    assert state.since_ns is not None
+    if state.engaged:
+        return Decision("hold", doing), state
+    known = state.lasted_ns.get(doing, ())
+    if known and sorted(known)[len(known) // 2] < 2 * config.after_ns:
+        return Decision("hold", "short_waits"), state  # it would be over before the clock is back
+    if now - state.since_ns < config.after_ns:
+        return Decision("hold", "may_be_short"), state
+    settings = {d.uuid: _lowest(d.sku, d.sm_clock_max_mhz, config) for d in observation.devices}
+    if None in settings.values():
+        return Decision("hold", "unknown_clocks"), state
+    wanted = {uuid: Setting(sm_clock_max_mhz=clock) for uuid, clock in settings.items()}
+    return Decision("set", doing, wanted), replace(state, engaged=True)
+
+
+def _ended(state: GroupState, now: int) -> GroupState:
+    if state.since_ns is None:
+        return replace(state, doing="", engaged=False)
+    known = (*state.lasted_ns.get(state.doing, ()), now - state.since_ns)[-_REMEMBERED:]
+    return GroupState(lasted_ns={**state.lasted_ns, state.doing: known})
+
+
+def _lowest(sku: str, top_mhz: int | None, config: Config) -> int | None:
+    """Half of the knee: nothing runs, so there is no work that it could make dearer; without a knee a quarter of the top."""
+    knee = find(config.knees, sku)
+    if knee is not None:
+        return knee.knee_mhz // 2
+    return None if top_mhz is None else top_mhz // 4
+
+
+_DEFAULTS = {"after_s": 3.0, "busy_percent": 10, "stale_s": 5.0}
+
+
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+    """Config from the user's options; raises UsageError."""
+    values = checked("phase", options, _DEFAULTS)
+    return Config(
+        tuple(knees), int(max(1.0, values["after_s"]) * _NS), int(values["busy_percent"]), int(values["stale_s"] * _NS)
+    )
+
+
+SPEC = Policy(
+    summary="training: a low clock while the job really waits (checkpoint, data stall), for waits that last",
+    options={
+        "after_s": "seconds that a wait has lasted before it is steered, at least 1 (default 3)",
+        "busy_percent": "GPU utilisation above which it is work, not waiting (default 10)",
+        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+    },
+    configure=configure,
+    start=GroupState,
+    decide=decide,
+)

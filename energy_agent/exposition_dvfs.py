@@ -1,0 +1,42 @@
+"""What steering does on one device, as samples. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from energy_agent.core.snapshot import DvfsDevice
+from energy_agent.core.units import UJ_PER_J, decimal
+
+_MODES = ("observe", "shadow", "enforce")
+_MILLI = 1000
+
+
+def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    """Name, labels after those of the GPU, and value; None: there is none."""
+    for mode in _MODES:
+        yield "dvfs_mode", (mode,), "1" if mode == view.mode else "0"
+    facts = view.facts
+    yield "dvfs_group_info", (facts.get("group", ""), facts.get("workload", ""), facts.get("policy", "")), "1"
+    yield "dvfs_lease_active", (), "1" if view.lease_active else "0"
+    yield from _settings("dvfs_setting", view.setting)
+    yield from _settings("dvfs_wanted_setting", view.wanted)
+    for (policy, action, reason), count in view.decisions.items():
+        yield "dvfs_decisions_total", (policy, action, reason), str(count)
+    for reason, count in view.ineffective.items():
+        yield "dvfs_ineffective_total", (reason,), str(count)
+    yield "dvfs_saved_joules_total", (), _joules(view.saved_uj)
+    yield "dvfs_extra_joules_total", (), _joules(view.extra_uj)
+    if view.predicted is not None:
+        yield "dvfs_predicted_saving_ratio", (), f"{view.predicted.saving_ratio:.4f}"
+        yield "dvfs_predicted_saving_ratio_lower", (), f"{view.predicted.low:.4f}"
+        yield "dvfs_predicted_saving_ratio_upper", (), f"{view.predicted.high:.4f}"
+
+
+def _settings(name: str, settings: Mapping[str, int]) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    for setting, value in settings.items():
+        if setting.endswith("_milliwatts"):  # base units on the page
+            yield name, (setting.removesuffix("_milliwatts") + "_watts",), decimal(value, _MILLI)
+        else:
+            yield name, (setting,), str(value)
+
+
+def _joules(uj: int | None) -> str | None:
+    return None if uj is None else decimal(uj, UJ_PER_J)

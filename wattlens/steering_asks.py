@@ -1,0 +1,76 @@
+"""What workloads ask of their own GPUs over the agent's socket: each word with the time until which it holds."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dvfs.types import Setting
+from energy_agent.core.errors import UsageError
+from energy_agent.core.ports import Clock
+
+TTL_MAX_S = 60.0
+_WORKLOADS_MAX = 256
+_FIELDS = frozenset({"sm_clock_max_mhz", "power_limit_w", "ttl_s", "lead"})
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One word: a setting, or that its job is led from here."""
+
+    setting: Setting | None
+    lead: bool
+    until_ns: int
+
+
+class Asks:
+    """Filled by the socket's threads, read by the governor's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_workload: dict[str, Ask] = {}
+
+    def take(self, workload: str, body: object) -> None:
+        """Take a word.
+
+        Raises:
+            UsageError: it is none; says what is wrong.
+        """
+        setting, lead, ttl_s = _parsed(body)
+        now = self._clock.boot_ns()
+        with self._lock:
+            self._by_workload = {w: a for w, a in self._by_workload.items() if a.until_ns > now}
+            if workload not in self._by_workload and len(self._by_workload) >= _WORKLOADS_MAX:
+                raise UsageError(f"{_WORKLOADS_MAX} workloads ask already")
+            self._by_workload[workload] = Ask(setting, lead, now + int(ttl_s * _NS))
+
+    def of(self, workload: str) -> Ask | None:
+        """The word of a workload that holds now."""
+        with self._lock:
+            ask = self._by_workload.get(workload)
+        return ask if ask is not None and ask.until_ns > self._clock.boot_ns() else None
+
+
+def _parsed(body: object) -> tuple[Setting | None, bool, float]:
+    if not isinstance(body, Mapping):
+        raise UsageError("the body is not a JSON object")
+    if unknown := set(body) - _FIELDS:
+        raise UsageError(f"unknown field {min(map(str, unknown))[:40]!r}; there are: {', '.join(sorted(_FIELDS))}")
+    ttl_s = _number(body, "ttl_s", TTL_MAX_S) or 10.0
+    clock, power_w = _number(body, "sm_clock_max_mhz", 10_000), _number(body, "power_limit_w", 10_000)
+    lead = body.get("lead", False)
+    if not isinstance(lead, bool):
+        raise UsageError("lead must be true or false")
+    setting = Setting(None if clock is None else int(clock), None if power_w is None else round(power_w * 1000))
+    return (None if setting == Setting() else setting), lead, ttl_s
+
+
+def _number(body: Mapping[Any, Any], key: str, most: float) -> float | None:
+    value = body.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise UsageError(f"{key} must be a number above 0 and at most {most:g}")
+    return float(value)
