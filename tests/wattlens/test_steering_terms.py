@@ -76,10 +76,8 @@ def test_together_the_strictest_word_counts() -> None:
 
 
 def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "") -> Snapshot:
-    views = tuple(
-        DeviceView(DeviceInfo(f"GPU-{i}", i, "H100", "Hopper", "", "", mig_enabled=f"GPU-{i}" == mig), True, "", None, {}, 0, {}, 0.0, 0)
-        for i in range(4)
-    )  # fmt: skip
+    infos = [DeviceInfo(f"GPU-{i}", i, "H100", "Hopper", "", "", mig_enabled=f"GPU-{i}" == mig) for i in range(4)]
+    views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
     return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders)
 
 

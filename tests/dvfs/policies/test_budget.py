@@ -1,0 +1,134 @@
+"""The node's budget: never exceeded by the limits together, split where a watt makes the most progress."""
+
+import itertools
+import math
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvfs.policies.budget import SPEC, Share, split
+from dvfs.types import DeviceObservation, Mode, Observation, Progress, Terms
+from energy_agent.core.errors import UsageError
+
+NS = 1_000_000_000
+ROWS = st.tuples(st.integers(1, 4), st.integers(100, 250), st.integers(0, 450), st.integers(0, 300), st.floats(0.1, 0.95))
+
+
+def shares_of(rows: list[tuple[int, int, int, int, float]]) -> list[Share]:
+    """Number of devices, least power, room above it, demand above it (W), elasticity."""
+    found = []
+    for i, (n, low, room, want, k) in enumerate(rows):
+        demand = low + min(want, room)
+        devices = tuple(f"{i}/{d}" for d in range(n))
+        found.append(Share(f"g{i}", devices, low * 1e3, (low + room) * 1e3, demand * 1e3, 0.4 * low * 1e3, k))
+    return found
+
+
+SHARES = st.lists(ROWS, min_size=1, max_size=4).map(shares_of)
+
+
+def progress(share: Share, power: float) -> float:
+    ratio = (min(power, share.demand) - share.static) / (share.demand - share.static)
+    return len(share.devices) * math.pow(ratio, share.k)
+
+
+@given(SHARES, st.floats(0.3, 1.2))
+def test_a_split_is_within_the_budget_and_no_watt_is_better_elsewhere(shares: list[Share], part: float) -> None:
+    most = sum(s.most * len(s.devices) for s in shares)
+    least = sum(s.least * len(s.devices) for s in shares)
+    budget = least + part * (most - least)
+    powers = split(shares, budget)
+    assert sum(powers[s.group] * len(s.devices) for s in shares) <= budget * (1 + 1e-6)
+    for share in shares:
+        assert share.least * 0.999999 <= powers[share.group] <= share.most * 1.000001
+    before = sum(progress(s, powers[s.group]) for s in shares)
+    for give, take in itertools.permutations(shares, 2):
+        watts = 2000.0  # of a device of `take`
+        other = watts * len(take.devices) / len(give.devices)
+        if powers[give.group] - other < give.least or powers[take.group] + watts > take.most:
+            continue
+        moved = powers | {give.group: powers[give.group] - other, take.group: powers[take.group] + watts}
+        assert sum(progress(s, moved[s.group]) for s in shares) <= before + 1e-6
+
+
+class Node:
+    """Boards whose progress follows power by a known elasticity; limits are in force a round after they are asked."""
+
+    def __init__(self, groups: dict[str, tuple[int, float, float]], budget_w: float, seed: int = 1) -> None:
+        self.groups, self.draw = groups, random.Random(seed)  # name -> (devices, power that it would draw in W, elasticity)
+        self.policy = SPEC.configure({}, budget_w)
+        self.state, self.t_s = self.policy.start(), 100
+        self.limits = {f"{g}/{i}": 700_000 for g, (n, _, _) in groups.items() for i in range(n)}
+        self.work, self.energy = dict.fromkeys(groups, 0.0), dict.fromkeys(self.limits, 0)
+        self.asked: dict[str, int] = {}
+
+    def power(self, group: str, uuid: str) -> float:
+        return min(self.groups[group][1] * self.draw.uniform(0.99, 1.0), self.limits[uuid] / 1000)
+
+    def round(self) -> None:
+        self.t_s += 1
+        seen = []
+        for group, (n, wants, k) in self.groups.items():
+            powers = {f"{group}/{i}": self.power(group, f"{group}/{i}") for i in range(n)}
+            slowest = min(powers.values())
+            self.work[group] += 10 * math.pow((slowest - 140) / (wants - 140), k)
+            for uuid, watts in powers.items():
+                self.energy[uuid] += int(watts * 1e6)
+            devices = tuple(
+                DeviceObservation(
+                    uuid, "H100", self.t_s * NS, 1500, int(w * 1000), self.limits[uuid], 0, 100, self.energy[uuid],
+                    (200_000, 700_000), 1980,
+                )
+                for uuid, w in powers.items()
+            )  # fmt: skip
+            now = Progress(self.t_s * NS, tokens=int(self.work[group] * 1000))
+            seen.append(Observation(group, self.t_s * NS, devices, now, terms=Terms(Mode.ENFORCE)))
+        asked, self.state = self.policy.decide(seen, self.state)
+        self.asked = dict(asked)
+        for uuid, limit in asked.items():
+            self.limits[uuid] = min(limit, 700_000)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.floats(220, 690), st.floats(0.15, 0.9)), min_size=1, max_size=3),
+       st.floats(0.35, 0.9), st.integers(0, 99))  # fmt: skip
+def test_limits_together_never_exceed_the_budget_once_it_is_in_force(rows, part: float, seed: int) -> None:
+    groups = {f"g{i}": row for i, row in enumerate(rows)}
+    count = sum(n for n, _, _ in groups.values())
+    budget_w = math.ceil(max(part * 700 * count, 205 * count))
+    node = Node(groups, budget_w, seed)
+    for i in range(120):
+        node.round()
+        if i > 3:
+            assert sum(node.limits.values()) <= budget_w * 1000
+
+
+def test_a_watt_goes_where_it_makes_the_most_progress() -> None:
+    """Compute-bound work gets more than memory-bound work that would draw the same."""
+    node = Node({"compute": (2, 650.0, 0.9), "memory": (2, 650.0, 0.15)}, 1800)
+    for _ in range(600):
+        node.round()
+    assert node.limits["compute/0"] > node.limits["memory/0"] + 50_000
+    even = 2 * math.pow((450 - 140) / 510, 0.9) + 2 * math.pow((450 - 140) / 510, 0.15)
+    got = sum(2 * math.pow((node.limits[f"{g}/0"] / 1000 - 140) / 510, k) for g, k in (("compute", 0.9), ("memory", 0.15)))
+    assert got > even * 1.01
+
+
+def test_what_is_not_steered_counts_with_its_limit() -> None:
+    node = Node({"a": (1, 600.0, 0.5)}, 1000)
+    one = DeviceObservation("", "H100", 200 * NS, 1500, 300_000, 700_000, 0, 100, 0, (200_000, 700_000))
+    seen = [
+        Observation(name, 200 * NS, (replace(one, uuid=name),), terms=Terms(mode))
+        for name, mode in (("a/0", Mode.ENFORCE), ("b/0", Mode.SHADOW))
+    ]
+    limits, _ = node.policy.decide(seen, node.policy.start())
+    assert limits == {"a/0": 300_000}
+
+
+@pytest.mark.parametrize(("options", "budget_w", "says"), [({}, 0, "above 0"), ({"evry_s": 1}, 10, "unknown option")])
+def test_wrong_options_are_named(options: dict[str, object], budget_w: float, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        SPEC.configure(options, budget_w)
