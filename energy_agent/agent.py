@@ -20,10 +20,12 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
 from energy_agent.core.types import Action, Entry, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
+from energy_agent.holders.node_note import NodeNote
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
 from energy_agent.metering.energy_per_token import EnergyPerToken
 from energy_agent.node_poller import NodePoller
+from energy_agent.own_cost import cost_of
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.sampling import Sampler
 from energy_agent.serving_pods import ServingPods
@@ -87,7 +89,7 @@ class Agent:
     steer: Steer | None = None
     meters: NodePoller | None = None
     training: TrainingIntake | None = None
-    node_note: Callable[[], str] = lambda: ""  # the node's annotation about steering
+    node_note: NodeNote | None = None
     holders: ProcessHolders | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
@@ -158,6 +160,8 @@ class Agent:
             if self.meters is not None:
                 self.meters.stop()
             self.accountant.joined.stop()
+            if self.node_note is not None:
+                self.node_note.stop()
             self.sampler.stop()
             self.journal.close()
 
@@ -221,6 +225,7 @@ class Agent:
             *self.serving_pods.health(),
             *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
             *self.accountant.joined.health(),
+            *(self.node_note.health() if self.node_note is not None else ()),
             *(self.steer.health() if self.steer is not None else ()),
         )
         snapshot = self.accountant.snapshot(
@@ -303,15 +308,5 @@ class Agent:
         if time.monotonic() >= self._next_costs_s:
             self._next_costs_s = time.monotonic() + COSTS_S
             pids = {"agent": os.getpid(), "reader": self.sampler.reader_pid}
-            self._own_costs = tuple(c for n, pid in pids.items() if pid is not None and (c := _cost(n, pid)) is not None)
+            self._own_costs = tuple(c for n, pid in pids.items() if pid is not None and (c := cost_of(n, pid)) is not None)
         return self._own_costs
-
-
-def _cost(name: str, pid: int) -> ProcessCost | None:
-    """CPU and resident memory of a process of ours; None once it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        cpu_ns = (int(fields[11]) + int(fields[12])) * (NS_PER_S // os.sysconf("SC_CLK_TCK"))
-        return ProcessCost(name, cpu_ns, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, IndexError, ValueError):
-        return None

@@ -25,7 +25,7 @@ from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
-from energy_agent.holders.opening import open_holders
+from energy_agent.holders.opening import open_holders, open_node_note
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
 from energy_agent.metering.meter import gap_threshold_ns
@@ -177,6 +177,8 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         agent.meters = meters
         meters.start()
     if config.dvfs.steers:
+        if config.dvfs.annotations:
+            agent.node_note = open_node_note(config.holders.kubernetes, clock, identity.node, options.simulate)
         from wattlens.steering import Steering
 
         agent.steer = Steering(config.dvfs, clock, tokens, state, agent.training, agent.node_note)

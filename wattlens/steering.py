@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.types import Action, SourceHealth
+from energy_agent.holders.node_note import NodeNote
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from wattlens.steering_asks import Asks
@@ -38,11 +39,11 @@ class Steering:
         tokens: TokenPoller,
         state: Path,
         training: TrainingIntake | None = None,
-        node_note: Callable[[], str] = lambda: "",
+        node_note: NodeNote | None = None,
     ) -> None:
         """Build the governor; raises UsageError for a policy or option that does not exist.
 
-        `node_note` tells the node's own annotation, "" where there is none.
+        `node_note` tells the node's own annotation, where an API server may be asked.
         """
         self._config, self._clock, self._tokens, self._training = config, clock, tokens, training
         self._node_note = node_note
@@ -197,7 +198,7 @@ class Steering:
 
     def _note(self) -> str:
         """The node's annotation, where it can be read; one that is wrong stops everything, and it is said."""
-        text = self._node_note()
+        text = self._node_note.text() if self._node_note is not None else ""
         try:
             if text:
                 annotated(text)

@@ -10,8 +10,8 @@ from dvfs.types import Mode, Terms
 from energy_agent.config import parse_as
 from energy_agent.config_dvfs import Dvfs, DvfsTerms, matching
 from energy_agent.core.errors import UsageError
+from energy_agent.holders.node_note import ANNOTATION
 
-ANNOTATION = "wattlens.io/dvfs"
 _HOW_FAR = (Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE)
 _WORDS = {"off": Mode.OBSERVE, "observe": Mode.OBSERVE, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 

@@ -14,8 +14,9 @@ from dvfs.policies._mix import Point
 from dvfs.policies._noise import UNKNOWN_NOISE, Noise
 from dvfs.policies._response import Response
 
-WHOLE_Z = 2.8
-"""Standard errors between what is known of the whole run's slowdown and its budget: 1 in 400, one-sided."""
+WHOLE_Z = 3.2
+"""Standard errors between what is known of the whole run's slowdown and its budget: 1 in 1,400, one-sided; in slow noise, whose
+size has to be learned too, about 1 in 100."""
 CHOICE_Z = 2.0
 """The same for the setting that is chosen: most settings are not that near to the budget."""
 HORIZON = 1000

@@ -118,8 +118,7 @@ def decide(observations: Sequence[Observation], state: State, config: Config) ->
         return state.limits_mw, state
     # What is not steered may draw as much as its limit lets it.
     fixed = sum(d.power_limit_mw or 0 for o in observations for d in o.devices if d.uuid not in steered)
-    powers = split(shares, config.budget_mw - fixed)
-    powers = _tried(powers, shares, groups, state.splits)
+    powers = _tried(split(shares, config.budget_mw - fixed), shares, groups, state.splits)
     target = {uuid: int(powers[share.group]) // 1000 * 1000 for share in shares for uuid in share.devices}
     limits, waiting = _in_order(target, observations, state.limits_mw)
     if waiting:

@@ -9,6 +9,7 @@ from energy_agent.core.claims import ClaimSource
 from energy_agent.core.ports import Clock
 from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.kube_api import Api
+from energy_agent.holders.node_note import NodeNote
 from energy_agent.holders.pod_facts import PodInformer
 from energy_agent.holders.pod_resources import DEFAULT_SOCKET, PodResources
 from energy_agent.holders.slurm import open_slurm
@@ -43,6 +44,16 @@ def open_holders(
         sources.append(source)
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
     return JoinedHolders(sources, clock.boot_ns(), informer)
+
+
+def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:
+    """Who reads the node's own annotation, already at it; None where no API server may be asked."""
+    api = None if config.informer == "off" else Api.in_cluster() if simulated is None else Api.simulated(simulated)
+    if api is None:
+        return None
+    note = NodeNote(api, node, clock)
+    note.start()
+    return note
 
 
 def _informer(config: Kubernetes, clock: Clock, node: str, simulated: Path | None) -> PodInformer | None:

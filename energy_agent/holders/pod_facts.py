@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
 from energy_agent.holders.kube_api import Api, ApiError
+from energy_agent.holders.node_note import ANNOTATION
 from energy_agent.holders.owners import controller, facts_of_owner, plural, text_map
 from energy_agent.holders.pod_grants import DraDevice
 from energy_agent.holders.pod_resources import PodFact, PodPage
@@ -152,6 +153,8 @@ class PodInformer:
         group = pages.group(pages.PodFacts("", "", ours))
         facts = self._owner(metadata) | ({"group": group} if group is not None else {})
         facts |= {fact: _plain(value) for fact, value in told.items() if value}
+        if ANNOTATION in annotations:  # what its owner says of steering, for wattlens/steering_terms.py
+            facts["dvfs"] = "".join(c for c in _cut(annotations[ANNOTATION]) if c.isprintable() or c == "\n")
         phase = str(pod.get("status", {}).get("phase", ""))
         page = _page(pod, ours) if phase == "Running" and pages.PORT in ours else None
         fact = PodFact(str(metadata["uid"])[:64], phase in ("Succeeded", "Failed"), facts, page)

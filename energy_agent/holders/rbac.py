@@ -1,7 +1,8 @@
 """The role that the pod informer needs, from the configuration it is for: `python -m energy_agent.holders.rbac AGENT.yaml`.
 
-Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; and
-the kinds that `holders.kubernetes.owner_kinds` lists. Never nodes/proxy, which is a shell in every pod.
+Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; the
+kinds that `holders.kubernetes.owner_kinds` lists; and where GPUs are steered its own node, for its annotation. Never
+nodes/proxy, which is a shell in every pod.
 """
 
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from energy_agent import config as configuration
+from energy_agent.config import Config
 from energy_agent.config_holders import Kubernetes
 from energy_agent.holders.owners import plural
 
@@ -21,12 +23,14 @@ _HEAD = """\
 """
 
 
-def documents(config: Kubernetes, namespace: str = "wattlens") -> list[dict[str, Any]]:
-    """The role and its binding to the agent's service account."""
+def documents(config: Kubernetes, namespace: str = "wattlens", *, node: bool = False) -> list[dict[str, Any]]:
+    """The role and its binding to the agent's service account; `node`: it heeds its node's annotation too."""
     rules: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
         {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
     ]
+    if node:
+        rules.append({"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]})
     for text in config.owner_kinds:
         kind, _, rest = text.partition(".")
         rules.append({"apiGroups": [rest.rpartition("/")[0]], "resources": [plural(kind)], "verbs": ["get"]})
@@ -43,14 +47,15 @@ def documents(config: Kubernetes, namespace: str = "wattlens") -> list[dict[str,
     ]
 
 
-def text(config: Kubernetes) -> str:
+def text(config: Config) -> str:
     """Both as YAML."""
-    return _HEAD + str(yaml.safe_dump_all(documents(config), sort_keys=False, default_flow_style=False))
+    found = documents(config.holders.kubernetes, node=config.dvfs.steers and config.dvfs.annotations)
+    return _HEAD + str(yaml.safe_dump_all(found, sort_keys=False, default_flow_style=False))
 
 
 def main() -> int:
     """Write them for the configuration that is named."""
-    sys.stdout.write(text(configuration.load(Path(sys.argv[1])).holders.kubernetes))
+    sys.stdout.write(text(configuration.load(Path(sys.argv[1]))))
     return 0
 
 

@@ -1,7 +1,8 @@
 """The API server of a simulated node, as far as a pod informer needs one: pods by list and watch, owners, ResourceSlices.
 
 It knows one token, which it can be told to change, forgets what is long ago (410 Gone), and can be told to misbehave: the file
-`kube-api/fault` in the node's folder holds one of FAULTS.
+`kube-api/fault` in the node's folder holds one of FAULTS. Whoever writes the file `kube-api/annotations` annotates: a JSON
+object of annotations by "node", or by "NAMESPACE/POD", which add to those of the scenario.
 """
 
 import hmac
@@ -65,7 +66,12 @@ class ApiServer:
 
     def show(self, pods: list[PodNow]) -> None:
         """From now on these are the node's pods; what changed becomes events."""
-        now = {pod.uid: _object(pod, self.node) for pod in pods if pod.listed or pod.phase not in ("Succeeded", "Failed")}
+        more = self.annotations()
+        now = {
+            pod.uid: _object(pod, self.node, more.get(f"{pod.pod.namespace}/{pod.pod.name}", {}))
+            for pod in pods
+            if pod.listed or pod.phase not in ("Succeeded", "Failed")
+        }
         with self.changed:
             for uid in self.pods.keys() - now.keys():  # a name is free for the next pod only then
                 self._tell("DELETED", uid, _without_version(self.pods[uid]))
@@ -89,6 +95,14 @@ class ApiServer:
             return (self.folder / "fault").read_text().strip()
         except OSError:
             return ""
+
+    def annotations(self) -> dict[str, dict[str, str]]:
+        """What was annotated since the node began."""
+        try:
+            found = json.loads((self.folder / "annotations").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _tell(self, kind: str, uid: str, pod: dict[str, Any]) -> None:
         self.version += 1
@@ -122,6 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._watch(query)
         elif path == "/api/v1/pods":
             self._list(query)
+        elif path.startswith("/api/v1/nodes/"):
+            metadata = {"name": path.rpartition("/")[2], "annotations": server.annotations().get("node", {})}
+            self._send(200, json.dumps({"kind": "Node", "metadata": metadata}).encode())
         else:
             found = server.objects.get(path)
             self._send(404 if found is None else 200, json.dumps(found or {}).encode())
@@ -185,10 +202,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the daemon's log is for faults."""
 
 
-def _object(now: PodNow, node: str) -> dict[str, Any]:
+def _object(now: PodNow, node: str, more: Mapping[str, str]) -> dict[str, Any]:
     pod = now.pod
     metadata: dict[str, Any] = {"name": pod.name, "namespace": pod.namespace, "uid": now.uid, "labels": dict(pod.labels)}
-    metadata["annotations"] = dict(pod.annotations)
+    metadata["annotations"] = {**pod.annotations, **more}
     if pod.owner is not None:
         reference = {"apiVersion": pod.owner.api_version, "kind": pod.owner.kind, "name": pod.owner.name, "controller": True}
         metadata["ownerReferences"] = [reference | {"uid": f"{pod.owner.kind}-{pod.owner.name}"}]

@@ -110,9 +110,14 @@ def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials() -> None:
 
 def test_the_informers_role_is_the_one_that_its_configuration_needs() -> None:
     overlay = KUBERNETES / "overlays/informer"
-    kubernetes = config.load(overlay / "agent.yaml").holders.kubernetes
+    whole = config.load(overlay / "agent.yaml")
+    kubernetes = whole.holders.kubernetes
     assert kubernetes.informer == "auto"
-    assert (overlay / "rbac.yaml").read_text() == rbac.text(kubernetes)
+    assert (overlay / "rbac.yaml").read_text() == rbac.text(whole)
+    steering = whole.model_copy(update={"dvfs": config.Dvfs.model_validate({"auto_groups": True})})
+    assert yaml.safe_load_all(rbac.text(steering)).__next__()["rules"][2] == {
+        "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"],
+    }  # fmt: skip
     more = kubernetes.model_copy(update={"owner_kinds": ("Job.batch/v1", "ModelTrainingJob.ai.example/v1")})
     role, binding = rbac.documents(more)
     allowed = {

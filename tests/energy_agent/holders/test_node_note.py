@@ -1,0 +1,59 @@
+"""The node's annotation against an API server: what it says, what stays while the server is away, and who may not ask."""
+
+import json
+
+import pytest
+
+from energy_agent.clock import clock_for
+from energy_agent.holders import node_note
+from energy_agent.holders.kube_api import Api
+from energy_agent.holders.node_note import NodeNote
+from energy_agent.sim.kube_api_server import ApiServer
+from tests.support import eventually
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = ApiServer(tmp_path, "n1")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def note(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(node_note, "EVERY_S", 0.05)
+    found = NodeNote(Api.simulated(tmp_path), "n1", clock_for({}))
+    found.start()
+    yield found
+    found.stop()
+
+
+def annotate(server, text):
+    (server.folder / "annotations").write_text(json.dumps({"node": {node_note.ANNOTATION: text}}))
+
+
+def test_a_word_is_heard_kept_while_the_server_is_away_and_taken_back(server, note):
+    eventually(lambda: note.health()[0].up, 5)
+    assert note.text() == ""
+    annotate(server, "off")
+    eventually(lambda: note.text() == "off", 5)
+    (server.folder / "fault").write_text("error")
+    eventually(lambda: not note.health()[0].up, 5)
+    assert note.text() == "off"  # a switch that is off stays off
+    (server.folder / "fault").unlink()
+    (server.folder / "annotations").unlink()
+    eventually(lambda: note.text() == "" and note.health()[0].up, 5)
+    assert set(server.asked) == {"/api/v1/nodes/n1"}
+
+
+def test_a_text_that_is_too_long_or_none_is_no_word(server, note):
+    annotate(server, "x" * 5000)
+    eventually(lambda: note.text().endswith("…"), 5)
+    (server.folder / "fault").write_text("garbage")
+    eventually(lambda: not note.health()[0].up, 5)
+    assert len(note.text()) == 513
+
+
+def test_a_role_that_is_missing_is_named(server, note):
+    (server.folder / "fault").write_text("forbidden")
+    eventually(lambda: "get on nodes" in note.health()[0].reason, 5)
