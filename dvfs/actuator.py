@@ -16,10 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dvfs.actuator_core import ActuatorCore, Restored
+from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_epoch import machine_epoch
 from dvfs.actuator_fork import ForkedKnobs
+from dvfs.actuator_history import History
 from dvfs.actuator_journal import ActuatorJournal, Epoch
+from dvfs.actuator_ports import Restored
 from dvfs.actuator_watch import Stop, Watch, restore_until
 from dvfs.actuator_worker import Worker
 from dvfs.allow_list import AllowList
@@ -136,11 +138,16 @@ def _bury(pid: int, patience_s: float) -> int:
 
 def _work(config: ActuatorConfig, pair: socket.socket) -> int:
     watch, stop = Watch(pair), Stop()
-    core = _core(config, ActuatorJournal(config.state / "actuator.journal"), watch.service)
-    return Worker(core, config.socket, watch, stop).run()
+    history = _history(config)
+    core = _core(config, ActuatorJournal(config.state / "actuator.journal"), watch.service, history)
+    return Worker(core, config.socket, watch, stop, history, config.kill_switch).run()
 
 
-def _core(config: ActuatorConfig, journal: ActuatorJournal, waiting: Callable[[], object]) -> ActuatorCore:
+def _history(config: ActuatorConfig) -> History:
+    return History(config.state / "actuator.history")
+
+
+def _core(config: ActuatorConfig, journal: ActuatorJournal, waiting: Callable[[], object], history: History) -> ActuatorCore:
     return ActuatorCore(
         allow=config.allow,
         journal=journal,
@@ -149,13 +156,14 @@ def _core(config: ActuatorConfig, journal: ActuatorJournal, waiting: Callable[[]
         boot_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         utc_ns=time.time_ns,
         killed=lambda: config.kill_switch is not None and config.kill_switch.exists(),
+        did=history.add,
     )
 
 
 def _restore(config: ActuatorConfig, seconds: float, waiting: Callable[[], object], into: list[Restored] | None = None) -> bool:
     journal = ActuatorJournal(config.state / "actuator.journal")
     try:
-        core = _core(config, journal, waiting)
+        core = _core(config, journal, waiting, _history(config))
 
         def once() -> list[Restored]:
             results = core.restore_all()

@@ -6,50 +6,20 @@ reverse order of the first writes, and is tried again until it succeeds.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from dvfs.actuator_history import Did
 from dvfs.actuator_journal import ActuatorJournal, Epoch, Outstanding, Value
+from dvfs.actuator_ports import Knobs, Restored
 from dvfs.allow_list import AllowList
 from dvfs.guard import Permit, RefusedError, baseline_fits, permit
-from dvfs.knobs import KnobError, Listed, Reading, Write, Written
+from dvfs.knobs import KnobError, Reading, Write, Written
 from dvfs.lease import GRACE_S, NS, Lease, Leases
 from dvfs.types import Knob, Limits, Setting
 
 MAX_TTL_S = 60.0
 _RETRY_S = (1.0, 5.0)  # between tries of a restore that fails: first, and at most
-
-
-class Knobs(Protocol):
-    """The devices, as the core sees them."""
-
-    def inventory(self) -> list[Listed]:
-        """Devices that answer. Raises KnobError."""
-        ...
-
-    def read(self, uuid: str) -> Reading:
-        """Read a device. Raises KnobError."""
-        ...
-
-    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
-        """Write; one answer per write, never raises for a device."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What became of one outstanding knob: restored | foreign | new_epoch, or why it still waits."""
-
-    device: str
-    knob: Knob
-    outcome: str
-    value: Value | None = None
-
-    @property
-    def closed(self) -> bool:
-        """Whether the knob is off our hands."""
-        return self.outcome in ("restored", "foreign", "new_epoch")
 
 
 class ActuatorCore:
@@ -65,8 +35,9 @@ class ActuatorCore:
         utc_ns: Callable[[], int],
         killed: Callable[[], bool] = lambda: False,
         grace_s: float = GRACE_S,
+        did: Callable[[Did], object] = lambda _: None,
     ) -> None:
-        """Remember the parts; nothing is read or written yet. `killed`: whether the kill switch is on."""
+        """Remember the parts; nothing is read or written yet. `killed`: whether the kill switch is on; `did` is told all."""
         self._allow = allow
         self._journal = journal
         self._knobs = knobs
@@ -74,12 +45,13 @@ class ActuatorCore:
         self._boot_ns = boot_ns
         self._utc_ns = utc_ns
         self._killed = killed
+        self._did = did
         self._leases = Leases(int(grace_s * NS))
         self._index: dict[str, int] = {}
         self._settings: dict[str, Setting] = {}
         self._waiting: dict[tuple[str, Knob], str] = {}  # knob -> why its restore waits
         self._retry_s = _RETRY_S[0]
-        self._next_retry_ns = 0
+        self._next_retry_ns = self._next_look_ns = 0
         self.last_restored: list[Restored] = []
 
     # Requests. Each answers with a dict of at most a few hundred bytes, or raises RefusedError / RefusedLeaseError.
@@ -104,7 +76,7 @@ class ActuatorCore:
         return {"lease": lease.token, "ttl_s": ttl_s, "devices": list(devices)}
 
     def _claim(self, devices: tuple[str, ...]) -> None:
-        self.restore([o for o in self._journal.outstanding if o.device in devices])
+        self.restore([o for o in self._journal.outstanding if o.device in devices], "retry")
         for device in devices:
             left = [o for o in self._journal.outstanding if o.device == device]
             if left:
@@ -143,11 +115,15 @@ class ActuatorCore:
 
     def release(self, connection: int, token: str) -> dict[str, Any]:
         """End a lease; its devices are restored before this answers."""
-        return {"restored": [[r.device, r.knob, r.outcome] for r in self._end(self._leases.get(token, connection))]}
+        ended = self._end(self._leases.get(token, connection), "request")
+        return {"restored": [[r.device, r.knob, r.outcome] for r in ended]}
 
     def status(self, offset: int) -> dict[str, Any]:
         """Devices from `offset` on, a page that fits the wire; `next` is the next offset or None."""
-        self._look()
+        now = self._boot_ns()
+        if now >= self._next_look_ns:  # a look takes a child and the driver's lock, and anyone may ask for the status
+            self._next_look_ns = now + NS
+            self._look()
         rows = []
         devices = sorted(self._index, key=lambda u: (self._index[u], u))
         devices += sorted({o.device for o in self._journal.outstanding} - set(devices))
@@ -178,35 +154,40 @@ class ActuatorCore:
         """Expire leases, obey the kill switch, and try waiting restores again. To be called about twice a second."""
         if self._killed():
             for lease in self._leases:
-                self._end(lease)
+                self._end(lease, "killed")
         for lease in self._leases.expired(self._boot_ns()):
-            self._end(lease)
+            self._end(lease, "expired")
         if self._boot_ns() >= self._next_retry_ns:
             open_knobs = self._journal.outstanding
-            self.restore([o for o in open_knobs if o.key in self._waiting or self._leases.holder(o.device) is None])
+            waiting = [o for o in open_knobs if o.key in self._waiting or self._leases.holder(o.device) is None]
+            self.restore(waiting, "retry")
 
     def restore_all(self) -> list[Restored]:
         """End every lease and restore everything outstanding, of earlier processes too."""
         for lease in self._leases:
             self._leases.drop(lease.token)
-        return self.restore(self._journal.outstanding)
+        return self.restore(self._journal.outstanding, "start")
 
-    def restore(self, outstanding: list[Outstanding]) -> list[Restored]:
-        """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again."""
+    def restore(self, outstanding: list[Outstanding], cause: str) -> list[Restored]:
+        """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again.
+
+        `cause` is told with what was done.
+        """
         if not outstanding:
             return []
         epoch, results = self._epoch(), []
         plan: dict[str, list[Outstanding]] = {}
         for one in reversed(outstanding):
             if one.epoch != epoch:
-                results.append(self._close(one, "new_epoch", None))
+                results.append(self._close(one, "new_epoch", None, cause))
             else:
                 plan.setdefault(one.device, []).append(one)
         answers = self._knobs.write({d: [Write(o.knob, o.backup, o.ours) for o in os] for d, os in plan.items()})
         for device, knobs in plan.items():
             for one, answer in zip(knobs, answers[device], strict=True):
                 if answer.status in ("ok", "foreign"):
-                    results.append(self._close(one, {"ok": "restored"}.get(answer.status, answer.status), answer.read_back))
+                    outcome = {"ok": "restored"}.get(answer.status, answer.status)
+                    results.append(self._close(one, outcome, answer.read_back, cause))
                     continue
                 if answer.status == "differs" and answer.read_back is not None:
                     self._journal.settled(device, one.knob, answer.read_back)
@@ -217,16 +198,19 @@ class ActuatorCore:
         self.last_restored = results
         return results
 
-    def _close(self, one: Outstanding, outcome: str, value: Value | None) -> Restored:
-        self._journal.closed(one.device, one.knob, outcome, self._utc_ns())
+    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str) -> Restored:
+        now = self._utc_ns()
+        self._journal.closed(one.device, one.knob, outcome, now)
+        told = "ok" if outcome == "restored" else outcome
+        self._did(Did(now, one.device, one.knob, "restore", value, told, one.holder, cause))
         self._waiting.pop(one.key, None)
         if not any(o.device == one.device for o in self._journal.outstanding):
             self._settings.pop(one.device, None)
         return Restored(one.device, one.knob, outcome, value)
 
-    def _end(self, lease: Lease) -> list[Restored]:
+    def _end(self, lease: Lease, cause: str) -> list[Restored]:
         # The lease goes last: until its devices are back, nobody else gets them.
-        results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices])
+        results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause)
         self._leases.drop(lease.token)
         return results
 
@@ -259,7 +243,7 @@ class ActuatorCore:
 
     def _give_back(self, device: str, allowed: Permit) -> None:
         kept = {k for k, v in (("power", allowed.power_mw), ("clock", allowed.clock_mhz)) if v is not None}
-        results = self.restore([o for o in self._journal.outstanding if o.device == device and o.knob not in kept])
+        results = self.restore([o for o in self._journal.outstanding if o.device == device and o.knob not in kept], "request")
         stuck = next((r for r in results if not r.closed), None)
         if stuck:
             raise RefusedError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
@@ -276,6 +260,7 @@ class ActuatorCore:
         for one, answer in zip(writes, answers, strict=True):
             if answer.status in ("ok", "differs") and answer.read_back is not None:
                 self._journal.settled(device, one.knob, answer.read_back)
+            self._did(Did(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request"))
             if answer.status != "ok":
                 bad = bad or answer
         if bad is not None:
@@ -284,7 +269,7 @@ class ActuatorCore:
             if bad.status in ("timeout", "busy"):
                 self._waiting.update({o.key: bad.status for o in half})
             else:
-                self.restore(half)
+                self.restore(half, "refused")
             code = "foreign_change" if bad.status == "foreign" else bad.status
             raise RefusedError(code, f"{device}: the write did not come out ({bad.status}); what was written is taken back")
         return answers

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from dvfs.actuator_core import Restored
+from dvfs.actuator_ports import Restored
 from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")

@@ -11,11 +11,14 @@ import selectors
 import socket
 import struct
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator_core import ActuatorCore, Restored
+from dvfs.actuator_core import ActuatorCore
+from dvfs.actuator_history import History
+from dvfs.actuator_ports import Restored
 from dvfs.actuator_watch import Stop, Watch, restore_until
 from dvfs.guard import RefusedError
 from dvfs.lease import TTL_S, RefusedLeaseError
@@ -27,6 +30,8 @@ LOG = logging.getLogger("wattlens.actuator")
 TICK_S = 0.5
 _MAX_CONNECTIONS = 16
 _MAX_DEVICES = 64
+_MAX_WAITING = 4096  # messages of a peer: more than fit its socket's buffer come only from who floods
+_IDLE_S = 1.0
 _FRAME_S = 5.0  # an unfinished frame may wait that long
 _RESTORE_TRIES_S = 10.0
 
@@ -39,13 +44,20 @@ class _Peer:
     decoder: Decoder = field(default_factory=Decoder)
     out: bytes = b""
     partial_since: float | None = None
+    waiting: deque[dict[str, Any]] = field(default_factory=deque)  # messages that are not answered yet
+    spoke: float = field(default_factory=time.monotonic)
+    leases: int = 0
 
 
 class Worker:
     """The loop. `run` returns the exit code."""
 
-    def __init__(self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop) -> None:
+    def __init__(
+        self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: Path | None
+    ) -> None:
         """Remember; nothing is bound yet."""
+        self._history = history
+        self._kill_switch = kill_switch
         self._core = core
         self._path = socket_path
         self._watch = watch
@@ -75,11 +87,16 @@ class Worker:
     def _serve(self, listener: socket.socket) -> None:
         next_tick = 0.0
         while not self._stop.asked and self._watch.service():
-            for key, events in self._selector.select(min(TICK_S, max(0.0, next_tick - time.monotonic()))):
+            busy = any(peer.waiting for peer in self._peers.values())
+            wait_s = 0.0 if busy else min(TICK_S, max(0.0, next_tick - time.monotonic()))
+            for key, events in self._selector.select(wait_s):
                 if key.fileobj is listener:
                     self._accept(listener)
                 elif isinstance(key.data, _Peer):
                     self._exchange(key.data, events)
+            # One message of each peer a round: who asks a thousand times at once waits for himself, not others for him.
+            for peer in [p for p in self._peers.values() if p.waiting]:
+                self._answer_one(peer)
             # After the messages, so that a heartbeat that already arrived counts before its lease expires.
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
@@ -108,6 +125,8 @@ class Worker:
         except OSError:
             return  # it left again
         pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        if uid in (0, os.geteuid()) and len(self._peers) >= _MAX_CONNECTIONS:
+            self._make_room()
         if uid not in (0, os.geteuid()) or len(self._peers) >= _MAX_CONNECTIONS:
             LOG.warning("refused a connection of pid %d, uid %d", pid, uid)
             peer.close()
@@ -117,6 +136,12 @@ class Worker:
         self._next += 1
         self._peers[one.number] = one
         self._selector.register(peer, selectors.EVENT_READ, one)
+
+    def _make_room(self) -> None:
+        """End the connection that has been silent for longest, of those that hold no lease."""
+        idle = [p for p in self._peers.values() if not p.leases and time.monotonic() - p.spoke > _IDLE_S]
+        if idle:
+            self._drop(min(idle, key=lambda p: p.spoke))
 
     def _drop(self, peer: _Peer) -> None:
         if self._peers.pop(peer.number, None) is not None:
@@ -131,10 +156,8 @@ class Worker:
                 if not data:
                     self._drop(peer)
                     return
-                for message in peer.decoder.feed(data):
-                    peer.out += encode(self._answer(peer, message))
-            if peer.out:
-                peer.out = peer.out[peer.socket.send(peer.out) :]
+                peer.waiting.extend(peer.decoder.feed(data))
+                peer.spoke = time.monotonic()
         except BlockingIOError:
             pass
         except WireError as error:
@@ -145,7 +168,22 @@ class Worker:
         except OSError:
             self._drop(peer)
             return
-        if len(peer.out) > 65536:
+        self._send(peer)
+
+    def _answer_one(self, peer: _Peer) -> None:
+        peer.out += encode(self._answer(peer, peer.waiting.popleft()))
+        self._send(peer)
+
+    def _send(self, peer: _Peer) -> None:
+        try:
+            if peer.out:
+                peer.out = peer.out[peer.socket.send(peer.out) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(peer)
+            return
+        if len(peer.out) > 65536 or len(peer.waiting) > _MAX_WAITING:
             self._drop(peer)  # it asks and never reads
             return
         peer.partial_since = (peer.partial_since or time.monotonic()) if peer.decoder.partial else None
@@ -178,19 +216,28 @@ class Worker:
                 ttl = message.get("ttl_s", TTL_S)
                 if not isinstance(ttl, int | float) or isinstance(ttl, bool):
                     raise RefusedError("bad_request", "ttl_s must be a number")
-                return self._core.acquire(peer.number, peer.holder, tuple(devices), float(ttl))
+                granted = self._core.acquire(peer.number, peer.holder, tuple(devices), float(ttl))
+                peer.leases += 1
+                return granted
             case "set":
                 return self._core.set(peer.number, _text(message, "lease"), _text(message, "device"), _setting(message))
             case "heartbeat":
                 return self._core.heartbeat(peer.number, _text(message, "lease"))
             case "release":
-                return self._core.release(peer.number, _text(message, "lease"))
+                ended = self._core.release(peer.number, _text(message, "lease"))
+                peer.leases = max(0, peer.leases - 1)
+                return ended
             case "status":
                 offset = message.get("offset", 0)
                 if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
                     raise RefusedError("bad_request", "offset must be a number >= 0")
-                return self._core.status(offset)
-        raise RefusedError("bad_request", "op must be hello, acquire, set, heartbeat, release or status")
+                return self._core.status(offset) | {"kill_switch": str(self._kill_switch or "")[:256]}
+            case "history":
+                after = message.get("after", 0)
+                if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+                    raise RefusedError("bad_request", "after must be a number >= 0")
+                return {"rows": self._history.after(after), "name": self._history.name}
+        raise RefusedError("bad_request", "op must be hello, acquire, set, heartbeat, release, status or history")
 
 
 def _refusal(number: int | None, code: str, reason: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class ActuatorStatus:
 
     killed: bool
     devices: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+    kill_switch: str = ""  # the file that is the switch, "" where there is none
 
 
 def default_socket() -> Path:
@@ -46,6 +47,11 @@ def default_socket() -> Path:
     if os.geteuid() == 0:
         return Path("/run/wattlens/actuator.sock")
     return Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/wattlens-{os.geteuid()}")) / "wattlens/actuator.sock"  # noqa: S108
+
+
+def switch_beside(socket_path: Path) -> Path:
+    """The kill switch of an actuator whose file names none: while this file is there nothing is set."""
+    return socket_path.with_name("dvfs.off")
 
 
 class ActuatorClient:
@@ -90,13 +96,19 @@ class ActuatorClient:
         """All devices."""
         rows: list[dict[str, Any]] = []
         offset: int | None = 0
-        killed = False
+        killed, switch = False, ""
         while offset is not None and len(rows) < 1024:
             answer = self._ask({"op": "status", "offset": offset})
             rows += answer["devices"]
             killed, following = bool(answer["killed"]), answer["next"]
+            switch = str(answer.get("kill_switch", ""))
             offset = following if following is None or following > offset else None
-        return ActuatorStatus(killed, tuple(rows))
+        return ActuatorStatus(killed, tuple(rows), switch)
+
+    def history(self, after: int) -> tuple[str, list[dict[str, Any]]]:
+        """What the actuator did after row number `after`: a name of the numbering, and the next rows, none at the end."""
+        answer = self._ask({"op": "history", "after": after})
+        return str(answer["name"]), list(answer["rows"])
 
     def hello(self) -> dict[str, Any]:
         """Who answers: `pid` of the worker."""

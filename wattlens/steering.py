@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from dvfs.client import default_socket
 from dvfs.governor import Governor
 from dvfs.types import Mode, Observation
 from energy_agent.config_dvfs import Dvfs
@@ -19,6 +20,7 @@ from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from wattlens.steering_asks import Asks
 from wattlens.steering_groups import Ranks, Steered, automatic, named
+from wattlens.steering_history import ActuatorRows
 from wattlens.steering_parts import make_governor
 from wattlens.steering_terms import annotated, said, strictest, terms_of
 from wattlens.steering_told import told
@@ -51,6 +53,8 @@ class Steering:
         self._savings_file = state / "savings.json"
         self._savings_text = ""
         self._governor: Governor = make_governor(config, clock)
+        socket = config.actuator or default_socket()
+        self._rows = ActuatorRows(socket, state) if config.mode == "enforce" else None
         self._fresh = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []
@@ -108,9 +112,12 @@ class Steering:
             if stopping:
                 self._publish(self._governor.close())
                 self._write_savings()
+                if self._rows is not None:
+                    self._rows.close()
                 return
             assert snapshot is not None
-            self._publish(self._governor.step(self._observe(snapshot)))
+            actions = self._governor.step(self._observe(snapshot))
+            self._publish(actions + (self._rows.fetch() if self._rows is not None else []))
             self._write_savings()
 
     def _publish(self, actions: list[Action]) -> None:

@@ -1,5 +1,6 @@
 """The actuator as real processes on the simulated node: whatever is killed, what was found comes back. Truth is the plant's."""
 
+import contextlib
 import json
 import os
 import signal
@@ -112,6 +113,93 @@ def test_kill_switch_restores_and_refuses(make_rig: Callable, tmp_path: Path) ->
         switch.unlink()
         client.set(client.acquire(rig.uuids), rig.uuids[0], Setting(1005))
         eventually(lambda: rig.shows(0)[1] == (345, 1005), 5)
+
+
+def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
+    """Off puts everything back before it returns, tells where the switch is, and refuses until on; also without a file that
+    names one."""
+    rig = make_rig()
+
+    def switch(word: str, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "wattlens", "dvfs", word, "--socket", str(rig.socket), *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+
+    early = switch("off")
+    assert (early.returncode, (rig.folder / "dvfs.off").exists()) == (0, True)
+    assert "No actuator answers" in early.stdout
+    rig.start()
+    with ActuatorClient(rig.socket) as client:
+        with pytest.raises(ActuatorError, match="kill switch"):
+            client.acquire(rig.uuids)
+        assert switch("on").returncode == 0
+    rig.hold(*rig.uuids)
+    eventually(rig.changed, 5)
+    off = switch("off", "--reason", "maintenance", "--json")
+    assert off.returncode == 0
+    assert json.loads(off.stdout) == {"off": True, "switch": str(rig.folder / "dvfs.off"), "actuator": True, "changed": []}
+    assert rig.back()
+    assert "maintenance" in (rig.folder / "dvfs.off").read_text()
+    wrong = switch("off", "--file", str(rig.folder / "other"))
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert f"looks at {rig.folder / 'dvfs.off'}" in wrong.stderr
+
+
+def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
+    """Rows of a holder that died, of the kill of the actuator, and of the next start; numbers rise over restarts."""
+    rig = make_rig()
+    worker = rig.start()
+    rig.hold(*rig.uuids, ttl_s=2).kill()
+    eventually(rig.back, BACK_S)
+    rig.hold(*rig.uuids)
+    os.kill(worker, signal.SIGKILL)
+    eventually(rig.back, BACK_S)
+    eventually(rig.worker, BACK_S)
+    rows, number = [], 0
+    with ActuatorClient(rig.socket) as client:
+        while page := client.history(number)[1]:
+            rows += page
+            number = page[-1]["number"]
+    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
+    told = [(row["action"], row["cause"], row["outcome"]) for row in rows]
+    assert told.count(("set", "request", "ok")) == 8
+    assert told.count(("restore", "expired", "ok")) == 4
+    assert told.count(("restore", "start", "ok")) == 4  # by the supervisor, or the next worker
+    assert len(told) == 16
+    assert {row["device"] for row in rows} == set(rig.uuids)
+
+
+def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
+    """A peer that asks without reading, a dozen that only connect: the one who holds a lease keeps it and is served."""
+    rig = make_rig()
+    worker = rig.start()
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(24)]
+    with socket.socket(socket.AF_UNIX) as flood, ActuatorClient(rig.socket, timeout_s=5) as client:
+        lease = client.acquire(rig.uuids, ttl_s=2.0)
+        flood.connect(str(rig.socket))
+        flood.setblocking(False)
+        for each in idle:
+            each.connect(str(rig.socket))
+        question = encode({"v": 1, "id": 1, "op": "status"}) * 50
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            try:
+                flood.send(question)
+            except BlockingIOError:
+                time.sleep(0.001)
+            except OSError:  # it was dropped, and comes again
+                flood_again(flood, rig.socket)
+            if int(time.monotonic() * 2) % 2:
+                client.heartbeat(lease)
+        client.set(lease, rig.uuids[0], Setting(1005))
+        client.heartbeat(lease)
+    for each in idle:
+        each.close()
+    assert rig.worker() == worker
+
+
+def flood_again(flood: socket.socket, path: Path) -> None:
+    with contextlib.suppress(OSError):
+        flood.connect(str(path))
 
 
 def test_foreign_change_is_left_alone(make_rig: Callable) -> None:

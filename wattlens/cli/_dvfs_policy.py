@@ -9,7 +9,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
 
 if TYPE_CHECKING:
-    from dvfs.types import Policy
+    from dvfs.types import NodePolicy, Policy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from dvfs.knees import load
     from energy_agent.core import plugin
 
-    policies: dict[str, Policy] = plugin.discover(package)
+    policies: dict[str, Policy | NodePolicy] = plugin.discover(package)
     if args.policy is not None and args.policy not in policies:
         raise UsageError(f"no policy {args.policy!r}; there are: {', '.join(policies)}")
     if args.stdio:
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(name: str | None, policies: "dict[str, Policy]") -> int:
+def _serve(name: str | None, policies: "dict[str, Policy | NodePolicy]") -> int:
     from dvfs.stdio import serve
 
-    able = [each for each, spec in policies.items() if spec.trials is not None]
-    trials = policies[name].trials if name is not None else None
+    able = {each: trials for each, spec in policies.items() if (trials := getattr(spec, "trials", None)) is not None}
+    trials = able.get(name) if name is not None else None
     if trials is None:
         raise UsageError(f"--stdio needs a policy that searches by trials: {', '.join(able)}")
     serve(trials, sys.stdin, lambda line: print(line, flush=True))

@@ -29,7 +29,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     from dvfs.actuator_epoch import machine_epoch
     from dvfs.actuator_journal import Epoch
     from dvfs.allow_list import ActuatorFile, load
-    from dvfs.client import default_socket
+    from dvfs.client import default_socket, switch_beside
     from energy_agent.hw.nvml_real import RealNvml
     from wattlens.app import default_state_dir
 
@@ -51,12 +51,13 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
 
     else:
         os.environ.pop("WATTLENS_SIM", None)
+    path = (socket or default_socket()).absolute()
     return ActuatorConfig(
-        socket=(socket or default_socket()).absolute(),
+        socket=path,
         state=(args.state or default_state_dir() / "actuator").absolute(),
         open_nvml=lambda: RealNvml(library),
         allow=rules.allow,
-        kill_switch=rules.kill_switch,
+        kill_switch=rules.kill_switch or switch_beside(path),
         epoch=epoch,
     )
 

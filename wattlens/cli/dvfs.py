@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wattlens.cli import _dvfs_policy
+from wattlens.cli import _dvfs_policy, _dvfs_switch
 from wattlens.cli._command import Command, sentence, table
 from wattlens.cli.actuator import actuator_config, add_place_options
 
@@ -24,6 +24,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
     )
     _dvfs_policy.configure(action("policy", "list the policies with their options, and the knee table", _dvfs_policy.run))
+    _dvfs_switch.configure(
+        action("off", "the kill switch: put everything back and set nothing more", _dvfs_switch.run), off=True
+    )
+    _dvfs_switch.configure(action("on", "take the kill switch back: steering is allowed again", _dvfs_switch.run), off=False)
     restore = action("restore", "put back what an actuator that was killed left changed", _restore)
     add_place_options(restore)
     for one in (status, restore):
@@ -40,10 +44,12 @@ def _status(args: argparse.Namespace) -> int:
     with ActuatorClient(args.socket or default_socket(), name="wattlens dvfs status") as client:
         status = client.status()
     if args.json:
-        print(json.dumps({"killed": status.killed, "devices": list(status.devices)}, indent=2))
+        print(
+            json.dumps({"killed": status.killed, "kill_switch": status.kill_switch, "devices": list(status.devices)}, indent=2)
+        )
         return 0
     if status.killed:
-        print("The kill switch is on: nothing is set and nothing will be.")
+        print(f"The kill switch {status.kill_switch} is on: nothing is set and nothing will be (wattlens dvfs on).")
     rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
     for d in status.devices:
         left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"

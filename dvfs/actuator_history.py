@@ -1,0 +1,90 @@
+"""What the actuator did, row by row, for the ledger: also what it did when no agent was there to see it.
+
+JSON lines with a rising number, in two files at most. The write-ahead journal is what restores; this only tells. So it is not
+synced row by row, and one that cannot be written costs nothing but the telling.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+LOG = logging.getLogger("wattlens.actuator")
+MAX_BYTES = 1 << 20
+PAGE = 8  # rows of an answer, so that it fits the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """One knob of one device, set or restored.
+
+    Args:
+        utc_ns: when.
+        device: its UUID.
+        knob: power (mW) or clock (MHz, [low, high]).
+        action: set | restore.
+        value: what was written; None where nothing was.
+        outcome: ok, or in a word why not.
+        holder: who held the lease.
+        cause: request (its holder asked) | expired | killed | start | retry | refused (half a setting is taken back).
+    """
+
+    utc_ns: int
+    device: str
+    knob: str
+    action: str
+    value: Any
+    outcome: str
+    holder: str
+    cause: str
+
+
+class History:
+    """The rows of one state folder. One process at a time writes; the instance lock sees to that."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on after the last row that is there; nothing is written yet."""
+        self._path, self._old = path, path.with_suffix(".old")
+        rows = list(self._rows())
+        self._next = rows[-1]["number"] + 1 if rows else 1
+        self.name = str(rows[-1]["name"]) if rows else secrets.token_hex(4)
+        """Names the numbering: it begins anew with an empty folder."""
+
+    def add(self, did: Did) -> None:
+        """Append a row."""
+        line = json.dumps({"number": self._next, "name": self.name, **asdict(did)}, separators=(",", ":")) + "\n"
+        self._next += 1
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if self._path.stat().st_size > MAX_BYTES // 2:
+                    self._path.replace(self._old)
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.write(fd, line.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            LOG.warning("%s: cannot tell what was done: %s", self._path, error.strerror)
+
+    def after(self, number: int) -> list[dict[str, Any]]:
+        """The next rows after this number, at most PAGE of them."""
+        if number + 1 >= self._next:
+            return []
+        return [row for row in self._rows() if row["number"] > number][:PAGE]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for path in (self._old, self._path):
+            try:
+                lines = path.read_text(errors="replace").splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                with contextlib.suppress(ValueError, TypeError):  # torn by a kill
+                    row = json.loads(line)
+                    if isinstance(row, dict) and isinstance(row.get("number"), int) and isinstance(row.get("name"), str):
+                        yield row

@@ -1,0 +1,88 @@
+"""`wattlens dvfs off` and `on`: the kill switch. It is a file that the actuator itself looks at, twice a second."""
+
+import argparse
+import getpass
+import json
+import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import WattlensError
+
+if TYPE_CHECKING:
+    from dvfs.client import ActuatorClient
+
+_BACK_S = 15.0  # for everything to be as found: a write a device, each at most as long as its child may take
+
+
+def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
+    """Options of both."""
+    parser.add_argument(
+        "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
+    )
+    parser.add_argument("--file", type=Path, metavar="PATH", help="the switch itself (default: as the actuator has it)")
+    if off:
+        parser.add_argument("--reason", default="", metavar="TEXT", help="what is written into the file, for others to read")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(off=off)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Turn it and wait for what comes of it: 0 when nothing is set any more (off), or when the switch is gone (on)."""
+    from dvfs.client import ActuatorClient, ActuatorError, default_socket, switch_beside
+
+    socket = args.socket or default_socket()
+    with ActuatorClient(socket, name="wattlens dvfs switch") as client:
+        try:
+            told = client.status().kill_switch
+        except ActuatorError as error:
+            if error.code != "unreachable":
+                raise
+            told = None
+        path = args.file or Path(told or switch_beside(socket))
+        if told and args.file is not None and args.file.absolute() != Path(told):
+            raise WattlensError(f"the actuator at {socket} looks at {told}, not at {args.file}")
+        _turn(path, args.reason if args.off else None)
+        left = _changed(client) if args.off and told is not None else []
+    if args.json:
+        print(json.dumps({"off": args.off, "switch": str(path), "actuator": told is not None, "changed": left}, indent=2))
+    elif not args.off:
+        print(f"Steering is allowed again ({path} is gone).")
+    elif told is None:
+        print(f"{path} is there. No actuator answers at {socket}; one that starts will find it and set nothing.")
+    elif left:
+        print(f"{path} is there, but not back yet: {', '.join(left)}. See wattlens dvfs status.")
+    else:
+        print(f"{path} is there: everything is as it was found, and nothing will be set.")
+    return 1 if left else 0
+
+
+def _turn(path: Path, reason: str | None) -> None:
+    try:
+        if reason is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        who = getpass.getuser() if os.environ.get("USER") or os.geteuid() == 0 else f"uid {os.geteuid()}"
+        path.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {who} {reason}".strip() + "\n")
+    except OSError as error:
+        raise WattlensError(f"{path}: cannot {'remove' if reason is None else 'write'} the switch: {error.strerror}") from error
+
+
+def _changed(client: "ActuatorClient") -> list[str]:
+    """Devices that are not as found when the time is over."""
+    from dvfs.client import ActuatorError
+
+    end = time.monotonic() + _BACK_S
+    left: list[str] = []
+    while time.monotonic() < end:
+        with suppress(ActuatorError):
+            status = client.status()
+            left = [str(d["device"]) for d in status.devices if d["changed"]]
+            if status.killed and not left:
+                return []
+        time.sleep(0.2)
+    return left
