@@ -139,7 +139,8 @@ def _bury(pid: int, patience_s: float) -> int:
 def _work(config: ActuatorConfig, pair: socket.socket) -> int:
     watch, stop = Watch(pair), Stop()
     history = _history(config)
-    core = _core(config, ActuatorJournal(config.state / "actuator.journal"), watch.service, history)
+    knobs = _knobs(config, watch.service)
+    core = _core(config, ActuatorJournal(config.state / "actuator.journal"), knobs, history)
     return Worker(core, config.socket, watch, stop, history, config.kill_switch).run()
 
 
@@ -147,11 +148,15 @@ def _history(config: ActuatorConfig) -> History:
     return History(config.state / "actuator.history")
 
 
-def _core(config: ActuatorConfig, journal: ActuatorJournal, waiting: Callable[[], object], history: History) -> ActuatorCore:
+def _knobs(config: ActuatorConfig, waiting: Callable[[], object]) -> ForkedKnobs:
+    return ForkedKnobs(config.open_nvml, config.state / "locks", config.timeout_s, waiting=waiting)
+
+
+def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, history: History) -> ActuatorCore:
     return ActuatorCore(
         allow=config.allow,
         journal=journal,
-        knobs=ForkedKnobs(config.open_nvml, config.state / "locks", config.timeout_s, waiting=waiting),
+        knobs=knobs,
         epoch=config.epoch,
         boot_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         utc_ns=time.time_ns,
@@ -162,8 +167,9 @@ def _core(config: ActuatorConfig, journal: ActuatorJournal, waiting: Callable[[]
 
 def _restore(config: ActuatorConfig, seconds: float, waiting: Callable[[], object], into: list[Restored] | None = None) -> bool:
     journal = ActuatorJournal(config.state / "actuator.journal")
+    knobs = _knobs(config, waiting)
     try:
-        core = _core(config, journal, waiting, _history(config))
+        core = _core(config, journal, knobs, _history(config))
 
         def once() -> list[Restored]:
             results = core.restore_all()
@@ -175,6 +181,7 @@ def _restore(config: ActuatorConfig, seconds: float, waiting: Callable[[], objec
 
         return restore_until(once, seconds, waiting)
     finally:
+        knobs.close()  # a worker that starts next needs the devices' locks
         journal.close()
 
 

@@ -1,8 +1,9 @@
 """Disposable children: every NVML call of the actuator runs in a forked child with a time limit, one child per device.
 
-The parent never opens NVML, so a call that hangs in the driver hangs only its child. A child holds its device's lock file
-(flock) until it is really dead, so nobody writes a device while an older writer may still be stuck in the driver; it dies with
-its parent (PR_SET_PDEATHSIG), and the lock tells when.
+The parent never opens NVML, so a call that hangs in the driver hangs only its child, which is killed and replaced. A child
+holds its device's lock file (flock) until it is really dead, so nobody writes a device while an older writer may still be stuck
+in the driver; it dies with its parent (PR_SET_PDEATHSIG), and the lock tells when. A child that did its work stays for a few
+seconds: a policy that sets each second need not start a process and open the driver each time. After trouble it is a new one.
 """
 
 import contextlib
@@ -12,25 +13,32 @@ import json
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvfs.actuator_journal import Value
 from dvfs.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.hw.nvml_abi import NvmlError
 
 _PR_SET_PDEATHSIG = 1
 _MAX_ANSWER = 1 << 20
+_STAY_S = 5.0  # a child waits so long for more; it keeps the driver open for as long
+_FINE = frozenset({"ok", "foreign", "differs"})
 
 
 @dataclass(slots=True)
 class _Child:
     pid: int
-    pipe: int
+    channel: socket.socket
     answer: bytes = b""
+
+
+Request = dict[str, Any]
 
 
 class ForkedKnobs:
@@ -53,66 +61,88 @@ class ForkedKnobs:
         self._timeout_s = timeout_s
         self._lock_wait_s = lock_wait_s
         self._waiting = waiting
+        self._children: dict[str, _Child] = {}  # by device; "" for the listing
         self._unreaped: list[int] = []
         lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def inventory(self) -> list[Listed]:
         """Devices that answer now. Raises KnobError."""
-        answer = self._run({"": lambda nvml: [[d.index, d.uuid, d.name] for d in inventory(nvml)]})[""]
+        answer = self._run({"": {"do": "inventory"}})[""]
         return [Listed(int(i), str(u), str(n)) for i, u, n in _good(answer)]
 
     def read(self, uuid: str) -> Reading:
         """Read a device. Raises KnobError."""
-        limit, low_high, clocks, mig, out = _good(self._run({uuid: lambda nvml: _pack(read(nvml, uuid))})[uuid])
+        limit, low_high, clocks, mig, out = _good(self._run({uuid: {"do": "read"}})[uuid])
         power = (int(low_high[0]), int(low_high[1])) if low_high else None
         return Reading(limit, Constraints(tuple(clocks), power), bool(mig), bool(out))
 
     def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
         """Write several devices at once. A device that could not be asked answers each write with the reason."""
-
-        def job(uuid: str, writes: Sequence[Write]) -> Callable[[KnobNvml], Any]:
-            return lambda nvml: [_pack_written(w) for w in write(nvml, uuid, writes)]
-
-        jobs = {uuid: job(uuid, writes) for uuid, writes in plan.items()}
+        requests = {
+            uuid: {"do": "write", "writes": [[w.knob, w.value, w.expected] for w in writes]} for uuid, writes in plan.items()
+        }
         result = {}
-        for uuid, answer in self._run(jobs).items():
+        for uuid, answer in self._run(requests).items():
             try:
                 result[uuid] = [_unpack_written(x) for x in _good(answer)]
             except KnobError as error:
                 result[uuid] = [Written(error.code) for _ in plan[uuid]]
+            if any(w.status not in _FINE for w in result[uuid]):
+                self._end(uuid)  # whatever is wrong with its driver, the next child opens it anew
         return result
 
-    def _run(self, jobs: dict[str, Callable[[KnobNvml], Any]]) -> dict[str, dict[str, Any]]:
+    def close(self) -> None:
+        """End the children that wait for more."""
+        for uuid in list(self._children):
+            self._end(uuid)
+        self._reap(until=time.monotonic() + 0.5)
+
+    def _run(self, requests: dict[str, Request]) -> dict[str, dict[str, Any]]:
         self._reap()
         lock_deadline = time.monotonic() + self._lock_wait_s
         answers: dict[str, dict[str, Any]] = {}
-        children: dict[str, _Child] = {}
-        for uuid, job in jobs.items():
+        waiting: dict[str, _Child] = {}
+        for uuid, request in requests.items():
             try:
-                lock = self._lock(uuid, lock_deadline) if uuid else None
+                waiting[uuid] = self._ask(uuid, request, lock_deadline)
             except TimeoutError:
                 answers[uuid] = {"error": "busy"}
-                continue
-            children[uuid] = self._fork(job, lock)
-            if lock is not None:
-                os.close(lock)  # the child's copy holds the lock as long as the child lives
-        waiting, deadline = dict(children), time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._timeout_s
         while waiting and (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([c.pipe for c in waiting.values()], [], [], min(0.2, left))
-            for uuid in [u for u, c in waiting.items() if c.pipe in ready]:
-                chunk = os.read(waiting[uuid].pipe, 65536)
-                waiting[uuid].answer += chunk
-                if not chunk or len(waiting[uuid].answer) > _MAX_ANSWER:
+            ready, _, _ = select.select([c.channel for c in waiting.values()], [], [], min(0.2, left))
+            for uuid in [u for u, c in waiting.items() if c.channel in ready]:
+                child = waiting[uuid]
+                chunk = _received(child.channel)
+                child.answer += chunk
+                if child.answer.endswith(b"\n") or not chunk or len(child.answer) > _MAX_ANSWER:
+                    answers[uuid], child.answer = _parse(child.answer), b""
                     del waiting[uuid]
+                    if not chunk or "ok" not in answers[uuid]:
+                        self._end(uuid)
             self._waiting()
-        for uuid, child in children.items():
-            os.close(child.pipe)
-            if uuid in waiting:
-                os.kill(child.pid, signal.SIGKILL)
-            answers[uuid] = {"error": "timeout"} if uuid in waiting else _parse(child.answer)
-            self._unreaped.append(child.pid)
-        self._reap(until=time.monotonic() + 0.2)
+        for uuid in waiting:
+            self._end(uuid)
+            answers[uuid] = {"error": "timeout"}
+        self._reap(until=time.monotonic() + (0.2 if waiting else 0.0))
         return answers
+
+    def _ask(self, uuid: str, request: Request, lock_deadline: float) -> _Child:
+        """Send to the device's child; one that has left meanwhile is replaced. Raises TimeoutError where the lock is held."""
+        line = json.dumps({"uuid": uuid, **request}).encode() + b"\n"
+        child = self._children.get(uuid)
+        if child is not None and not select.select([child.channel], [], [], 0)[0]:  # it says nothing unasked but its end
+            with contextlib.suppress(OSError):
+                child.channel.sendall(line)
+                return child
+        if child is not None:
+            self._end(uuid)
+        lock = self._lock(uuid, lock_deadline) if uuid else None
+        child = self._children[uuid] = self._fork(lock)
+        if lock is not None:
+            os.close(lock)  # the child's copy holds the lock as long as the child lives
+        with contextlib.suppress(OSError):  # its end of the channel tells
+            child.channel.sendall(line)
+        return child
 
     def _lock(self, uuid: str, deadline: float) -> int:
         name = "".join(c if c.isalnum() or c == "-" else "_" for c in uuid)
@@ -127,26 +157,36 @@ class ForkedKnobs:
                     os.close(fd)
                     raise TimeoutError from None
                 self._waiting()
+                self._reap()
                 time.sleep(0.02)
 
-    def _fork(self, job: Callable[[KnobNvml], Any], lock: int | None) -> _Child:
+    def _fork(self, lock: int | None) -> _Child:
         parent = os.getpid()
-        pipe_read, pipe_write = os.pipe()
+        mine, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
                 _orphan_never(parent)
-                _close_all_but({pipe_write, lock})
+                _close_all_but({theirs.fileno(), lock})
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     signal.signal(number, signal.SIG_DFL)
                 signal.set_wakeup_fd(-1)
-                _answer(pipe_write, self._open_nvml, job)
+                _serve(theirs, self._open_nvml)
                 code = 0
             finally:
                 os._exit(code)
-        os.close(pipe_write)
-        return _Child(pid, pipe_read)
+        theirs.close()
+        return _Child(pid, mine)
+
+    def _end(self, uuid: str) -> None:
+        child = self._children.pop(uuid, None)
+        if child is None:
+            return
+        child.channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        self._unreaped.append(child.pid)
 
     def _reap(self, until: float = 0.0) -> None:
         # A child stuck in the driver cannot be waited for; it is tried again at each run.
@@ -161,6 +201,13 @@ class ForkedKnobs:
             if not self._unreaped or time.monotonic() >= until:
                 return
             time.sleep(0.005)
+
+
+def _received(channel: socket.socket) -> bytes:
+    try:
+        return channel.recv(65536)
+    except OSError:
+        return b""
 
 
 def _orphan_never(parent: int) -> None:
@@ -179,16 +226,41 @@ def _close_all_but(keep: set[int | None]) -> None:
                 os.close(fd)
 
 
-def _answer(pipe: int, open_nvml: Callable[[], KnobNvml], job: Callable[[KnobNvml], Any]) -> None:
-    try:
-        nvml = open_nvml()
-        nvml.init()
-        answer = {"ok": job(nvml)}
-    except NvmlError as error:
-        answer = {"error": error.name.lower()}
-    view = memoryview(json.dumps(answer).encode())
-    while view:
-        view = view[os.write(pipe, view) :]
+def _serve(channel: socket.socket, open_nvml: Callable[[], KnobNvml]) -> None:
+    """Answer requests until there was none for a while, or one failed."""
+    nvml: KnobNvml | None = None
+    data = b""
+    while select.select([channel], [], [], _STAY_S)[0]:
+        data += channel.recv(65536)
+        if not data.endswith(b"\n"):
+            if not data:
+                return
+            continue
+        request, data = json.loads(data), b""
+        try:
+            if nvml is None:
+                nvml = open_nvml()
+                nvml.init()
+            answer = {"ok": _do(nvml, request)}
+        except NvmlError as error:
+            answer = {"error": error.name.lower()}
+        channel.sendall(json.dumps(answer).encode() + b"\n")
+        if "ok" not in answer:
+            return
+
+
+def _do(nvml: KnobNvml, request: Request) -> Any:
+    uuid = str(request["uuid"])
+    if request["do"] == "inventory":
+        return [[d.index, d.uuid, d.name] for d in inventory(nvml)]
+    if request["do"] == "read":
+        return _pack(read(nvml, uuid))
+    writes = [Write(knob, _value(value), tuple(map(_value, expected))) for knob, value, expected in request["writes"]]
+    return [_pack_written(w) for w in write(nvml, uuid, writes)]
+
+
+def _value(raw: Any) -> Value:
+    return (int(raw[0]), int(raw[1])) if isinstance(raw, list) else raw
 
 
 def _parse(data: bytes) -> dict[str, Any]:

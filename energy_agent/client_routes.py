@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from energy_agent.client_history import History
 from energy_agent.client_peers import Peer
 from energy_agent.core.errors import UsageError
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.core.types import State
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.http1 import Response
@@ -132,6 +132,7 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
             "joules": sum(entry.energy_uj for entry in own) / UJ_PER_J,
             "shared": len(snapshot.holders.get(uuid, ())) > 1,
         }
+        device |= _limits(views[uuid]) if uuid in held else {}
         devices.append(device | ({"power_w": power / 1000} if power is not None else {}))
     total = sum(entry.energy_uj for entry in rows)
     active = sum(entry.energy_uj for entry in rows if entry.state is State.ACTIVE)
@@ -148,6 +149,14 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
         if count:
             said[name] = total / UJ_PER_J / count
     return said
+
+
+def _limits(view: DeviceView) -> dict[str, object]:
+    """The power limit of a device now, and between what it may lie, in W; what the board does not tell is left out."""
+    now_mw = None if view.sample is None else view.sample.power_limit_mw
+    low_mw, high_mw = view.info.power_limit_min_mw, view.info.power_limit_max_mw
+    said: dict[str, object] = {} if now_mw is None else {"power_limit_w": now_mw / 1000}
+    return said if low_mw is None or high_mw is None else said | {"power_limit_range_w": [low_mw / 1000, high_mw / 1000]}
 
 
 def _rank(latest: Latest, now_ns: int) -> dict[str, Any]:

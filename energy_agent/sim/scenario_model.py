@@ -111,6 +111,7 @@ class Training(WorkloadBase):
     checkpoint_s: Seconds = 2.0
     samples_per_step: int = Field(default=64, ge=1)
     steps: int | None = Field(default=None, ge=1)  # None: without end
+    agent_socket: str | None = Field(default=None, max_length=100)  # of the agent that is told each step, as wattlens.step does
 
 
 class Serving(WorkloadBase):

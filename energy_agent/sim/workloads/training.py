@@ -1,7 +1,10 @@
 """A data-parallel training job: micro batches, gradients, optimizer; now and then the host or a checkpoint stalls it."""
 
+import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
+from energy_agent.client import training
 from energy_agent.sim.workloads.worker import Worker, main
 
 # Shares of a step's reference time [assumed]: the exchange and the optimizer are bound by links and memory and draw less.
@@ -21,6 +24,7 @@ def run(worker: Worker) -> None:
         units = steps * p["samples_per_step"]
         worker.report(kind="training", steps=steps, work_units=units, host_stalls=stalls, checkpoints=checkpoints)
 
+    told = _teller(p.get("agent_socket"))
     report()
     while p["steps"] is None or steps < p["steps"]:
         for _ in range(micro_batches):
@@ -29,15 +33,45 @@ def run(worker: Worker) -> None:
         for share, memory_boundness, intensity in (_EXCHANGE, _OPTIMIZER):
             worker.work(step_s * share, memory_boundness, intensity * p["intensity"])
         steps += 1
+        told.step(p["samples_per_step"])
         report()
         if p["host_every_steps"] and steps % p["host_every_steps"] == 0:
-            worker.rest(p["host_s"])
+            with told.phase("data_wait"):
+                worker.rest(p["host_s"])
             stalls += 1
         if p["checkpoint_every_s"] and worker.elapsed_s() >= checkpoint_at_s:
-            worker.rest(p["checkpoint_s"])
+            with told.phase("checkpoint"):
+                worker.rest(p["checkpoint_s"])
             checkpoints += 1
             checkpoint_at_s = worker.elapsed_s() + p["checkpoint_every_s"]
     report()
+
+
+class _Teller:
+    """What a training loop of the product's users does, with Wattlens or without."""
+
+    def step(self, tokens: int) -> None:
+        """A step is done."""
+
+    def phase(self, name: str) -> AbstractContextManager[object]:
+        """The host waits."""
+        return nullcontext(name)
+
+
+class _Wattlens(_Teller):
+    def step(self, tokens: int) -> None:
+        training.step(tokens)
+
+    def phase(self, name: str) -> AbstractContextManager[object]:
+        return training.phase(name)
+
+
+def _teller(socket: str | None) -> _Teller:
+    if socket is None:
+        return _Teller()
+    os.environ["WATTLENS_AGENT_SOCKET"] = socket
+    training.training(quiet=True)
+    return _Wattlens()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""What a page of the agent tells a sweep: the boards, their readings with instants, and which workloads are on them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dvfs.sweep_stretch import Sample, Shown
+from wattlens.page import Page
+
+_NS, _MHZ = 1e9, 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One GPU as the agent describes it. None: it does not tell. Limits in W."""
+
+    uuid: str
+    index: int
+    sku: str
+    driver: str
+    simulated: bool
+    mig: bool
+    clock_max_mhz: int | None
+    limit_w: float | None
+    limit_min_w: float | None
+
+
+def boards(page: Page) -> tuple[Board, ...]:
+    """All GPUs of the node that answer, by index."""
+    found = []
+    for labels, _ in page.rows("gpu_info"):
+        uuid = labels.get("uuid", "")
+        if page.one("gpu_up", uuid=uuid) != 1:
+            continue
+        clock = page.one("gpu_clock_max_hertz", uuid=uuid, domain="sm")
+        found.append(
+            Board(
+                uuid,
+                int(labels.get("gpu", "0")),
+                labels.get("name", ""),
+                labels.get("driver", ""),
+                labels.get("simulated") == "true",
+                labels.get("mig") == "true",
+                None if clock is None else round(clock / _MHZ),
+                page.one("gpu_power_limit_watts", uuid=uuid, kind="current"),
+                page.one("gpu_power_limit_watts", uuid=uuid, kind="min"),
+            )
+        )
+    return tuple(sorted(found, key=lambda board: board.index))
+
+
+def read_ns(page: Page, uuid: str) -> int | None:
+    """When the GPU was read whose readings the page shows, UTC ns."""
+    return _ns(page.one("source_last_success_timestamp_seconds", source="nvml", device=uuid))
+
+
+def committed_ns(page: Page) -> int | None:
+    """When the page was made, UTC ns: counts of workloads are of that instant."""
+    return _ns(page.one("ledger_last_commit_timestamp_seconds"))
+
+
+def energy(page: Page, uuid: str) -> Sample | None:
+    """The GPU's energy counter in J with the instant of its reading; None while it does not answer."""
+    t_ns, joules = read_ns(page, uuid), page.one("gpu_energy_joules_total", uuid=uuid)
+    return None if t_ns is None or joules is None else Sample(t_ns, joules)
+
+
+def shown(page: Page, uuid: str) -> Shown | None:
+    """Clock, limit and event reasons of the GPU; None while it does not answer."""
+    t_ns = read_ns(page, uuid)
+    if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
+        return None
+    clock = page.one("gpu_clock_hertz", uuid=uuid, domain="sm")
+    limit = page.one("gpu_power_limit_watts", uuid=uuid, kind="current")
+    busy = page.one("gpu_utilization_ratio", uuid=uuid, engine="gpu")
+    events = {
+        labels["reason"]: seconds
+        for labels, seconds in page.rows("gpu_clock_event_seconds_total")
+        if labels.get("uuid") == uuid and "reason" in labels
+    }
+    return Shown(
+        t_ns,
+        None if clock is None else round(clock / _MHZ),
+        None if limit is None else round(1000 * limit),
+        None if busy is None else round(100 * busy),
+        events,
+    )
+
+
+def temperature_c(page: Page, uuid: str) -> float | None:
+    """Of the GPU."""
+    return page.one("gpu_temperature_celsius", uuid=uuid, sensor="gpu")
+
+
+def on_boards(before: Page, after: Page) -> Mapping[str, frozenset[str]]:
+    """The workloads that held GPUs between two pages, each with these: those to which energy was booked meanwhile.
+
+    A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
+    """
+    found: dict[str, set[str]] = {}
+    earlier = _booked(before)
+    for key, joules in _booked(after).items():
+        if joules > earlier.get(key, 0.0):
+            found.setdefault(key[0], set()).add(key[1])
+    return {workload: frozenset(uuids) for workload, uuids in found.items()}
+
+
+def _booked(page: Page) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for labels, joules in page.rows("workload_energy_joules_total"):
+        key = labels.get("workload", ""), labels.get("uuid", "")
+        found[key] = found.get(key, 0.0) + joules
+    return found
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * _NS)

@@ -1,0 +1,85 @@
+"""The agent's page for a sweep: read with patience, and looked through until the workload is there and counts its work."""
+
+import time
+from collections import deque
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.ports import Clock
+from wattlens.page import Page, parse
+from wattlens.reach import Access
+from wattlens.sweep.board import committed_ns
+from wattlens.sweep.hold import Hold
+from wattlens.sweep.target import Target, Wanted, target
+from wattlens.sweep.work import Work, of_agent
+
+TIMEOUT_S = 2.0
+"""Of a read: well below the time after which a lease ends that nobody renews."""
+GONE_S = 30.0  # real time without any page
+_APART = 3  # pages between which a workload must be seen to use energy
+
+
+class Finding:
+    """Reads the page of one agent."""
+
+    def __init__(self, access: Access, clock: Clock, hold: Hold) -> None:
+        """Raises UsageError where the address or a file of credentials is none."""
+        self._access, self._hold = access, hold
+        self._fetch = access.opener()
+        self._read_s = time.monotonic()
+        self.period_s = max(0.1, clock.real_seconds(0.5))
+        """Real time between two reads: the agent has news once a second of the node's time."""
+
+    def reachable(self) -> None:
+        """Raise WattlensError where no agent answers at the address."""
+        try:
+            parse(self._fetch(TIMEOUT_S).decode(), 0.0)
+        except (OSError, ValueError) as error:
+            raise WattlensError(self._why(error)) from None
+
+    def read(self) -> Page | None:
+        """The page; None where none comes now. Raises WattlensError where none has come for long."""
+        try:
+            page = parse(self._fetch(TIMEOUT_S).decode(), 0.0)
+        except (OSError, ValueError) as error:
+            if time.monotonic() - self._read_s > GONE_S:
+                raise WattlensError(self._why(error)) from None
+            return None
+        self._read_s = time.monotonic()
+        return page
+
+    def find(self, wanted: Wanted, named_work: Work | None, what: str | None, wait_s: float) -> tuple[Target, Work]:
+        """The workload with its GPUs and the counter of its work; waits until both are there, `wait_s` of real time at most.
+
+        Raises:
+            EndedError: a signal asked to end.
+            WattlensError: they are not there; says what is missing.
+        """
+        end_s, reason = time.monotonic() + wait_s, "the agent has not read its GPUs yet"
+        pages: deque[Page] = deque(maxlen=_APART)
+        while True:
+            page = self.read()
+            if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):
+                pages.append(page)
+            if page is not None and len(pages) == _APART:
+                found = target(pages[0], page, wanted, named_work=named_work is not None)
+                if isinstance(found, Target):
+                    work = named_work or of_agent(found.workloads, what, page)
+                    if work is not None and work.sample(page) is not None:
+                        return found, work
+                    found = _no_work(found, work, what)
+                reason = found
+            if time.monotonic() > end_s:
+                raise WattlensError(reason)
+            self._hold.pause(self.period_s)
+
+    def _why(self, error: Exception) -> str:
+        return f"no answer of the agent at {self._access.url}: {self._access.why_not(error)}; is `wattlens agent` running?"
+
+
+def _no_work(found: Target, work: Work | None, what: str | None) -> str:
+    if work is not None:
+        return f"no {work.what} can be read at the address that was given"
+    return (
+        f"the agent counts no {what or 'steps or tokens'} of {', '.join(found.workloads)}: let it call wattlens.step "
+        "(docs/training.md), name its token server to the agent (docs/tokens.md), or give --work-from and --work-metric"
+    )

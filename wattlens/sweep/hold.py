@@ -1,0 +1,208 @@
+"""A sweep's hold on the GPUs and on itself: the lease and its heartbeat, signals as a flag, and the program that it started.
+
+Everything that waits goes through `Hold.pause`, which looks ten times a second for a signal, renews the lease every two seconds
+and never waits longer than asked. So a sweep that is told to end does so within moments, and one that is killed or hangs is
+undone by the actuator (dvfs/lease.py).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import TypeVar
+
+from dvfs.client import ActuatorClient, ActuatorError
+from dvfs.lease import HEARTBEAT_S
+from dvfs.profile import REFERENCE, Key
+from dvfs.types import Setting
+from energy_agent.core.errors import UsageError, WattlensError
+
+T = TypeVar("T")
+_LOOK_S = 0.1
+_END_S = 10.0  # for a program between SIGTERM and SIGKILL
+_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HINTS = {
+    "held": "end what holds it first (the agent's own governor: dvfs.mode: observe), or sweep other GPUs",
+    "not_allowed": "let the actuator's configuration allow it (docs/dvfs.md)",
+    "knob_not_allowed": "let the actuator's configuration allow this knob (docs/dvfs.md)",
+    "no_baseline": "declare in the actuator's configuration what the clocks are to go back to (docs/dvfs.md)",
+    "mig": "a sweep needs GPUs that are whole",
+    "killed": "nothing is set while it is on",
+    "no_permission": "the actuator needs root or CAP_SYS_ADMIN",
+    "expired": "the actuator has put everything back; it was started again, or this machine was too busy to renew the lease",
+}
+
+
+class EndedError(Exception):
+    """A signal asked to end."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class RefusalError(WattlensError):
+    """The actuator refused; the line says what to do."""
+
+    def __init__(self, error: ActuatorError) -> None:
+        hint = _HINTS.get(error.code, "")
+        super().__init__(f"{error}; {hint}" if hint else str(error))
+
+
+class Hold:
+    """`with Hold(client) as hold`: hears signals; on the way out, whatever happened, the lease ends and the program too."""
+
+    def __init__(self, client: ActuatorClient, said: Callable[[str], None]) -> None:
+        """Nothing is held yet. `said` takes what goes wrong at the end."""
+        self._client, self._said = client, said
+        self._signal = 0
+        self._before: dict[int, object] = {}
+        self._lease = ""
+        self._devices: tuple[str, ...] = ()
+        self._next_s = 0.0
+        self._program: subprocess.Popen[bytes] | None = None
+        self._name = ""
+
+    def __enter__(self) -> "Hold":
+        heard = [number for number in _HEARD if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup wants it
+        self._before = {number: signal.signal(number, self._hear) for number in heard}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._release()
+        finally:
+            self._end_program()
+            self._client.close()
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = self._signal or number
+
+    # Waiting.
+
+    def pause(self, seconds: float) -> None:
+        """Let real time pass.
+
+        Raises:
+            EndedError: a signal asked to end.
+            WattlensError: the program has ended, or the lease.
+        """
+        end_s = time.monotonic() + seconds
+        while True:
+            if self._signal:
+                raise EndedError(self._signal)
+            self._look_at_program()
+            self._beat()
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(_LOOK_S, left_s))
+
+    def _beat(self) -> None:
+        if self._lease and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + HEARTBEAT_S
+            self._refused(lambda: self._client.heartbeat(self._lease))
+
+    # The lease.
+
+    def there(self) -> None:
+        """Raise RefusalError where no actuator answers."""
+        self._refused(self._client.hello)
+
+    def lease(self, devices: Sequence[str]) -> None:
+        """Take the lease on all of `devices`; raises RefusalError."""
+        self._lease = self._refused(lambda: self._client.acquire(devices))
+        self._devices, self._next_s = tuple(devices), time.monotonic() + HEARTBEAT_S
+
+    def set(self, key: Key) -> Key:
+        """Make all devices run at a setting; what that comes to within what owner and board allow.
+
+        Raises:
+            RefusalError: the actuator refused.
+            WattlensError: the devices came to different settings.
+        """
+        clock, limit_w = key
+        wanted = Setting(clock, None if limit_w is None else round(1000 * limit_w))
+        found = set()
+        for device in self._devices:
+            found.add(self._set(device, wanted))
+            self._beat()
+        if len(found) != 1:
+            raise WattlensError("the actuator allows different settings on these GPUs: give them one rule, or sweep each alone")
+        came = found.pop()
+        limit_mw = came.power_limit_mw
+        return REFERENCE if key == REFERENCE else (came.sm_clock_max_mhz, None if limit_mw is None else limit_mw / 1000)
+
+    def _set(self, device: str, wanted: Setting) -> Setting:
+        return self._refused(lambda: self._client.set(self._lease, device, wanted)).setting
+
+    def _release(self) -> None:
+        lease, self._lease = self._lease, ""
+        if not lease:
+            return
+        try:
+            left = [
+                f"{device} {knob}: {outcome}" for device, knob, outcome in self._client.release(lease) if outcome != "restored"
+            ]
+        except ActuatorError as error:
+            self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
+            return
+        for each in left:
+            self._said(f"not put back as found: {each}; see wattlens dvfs status")
+
+    def _refused(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ActuatorError as error:
+            raise RefusalError(error) from None
+
+    # The program.
+
+    def start(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        """Start the workload; its output goes to standard error, and it ends with us, even where we are killed.
+
+        Raises:
+            UsageError: there is no such program, or it cannot be executed.
+        """
+        from wattlens.companion import end_with
+
+        parent = os.getpid()
+        self._name = command[0]
+        try:
+            self._program = subprocess.Popen(
+                list(command),
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                start_new_session=True,
+                preexec_fn=lambda: None if end_with(parent) else os._exit(1),  # no thread runs here
+            )
+        except OSError as error:
+            raise UsageError(f"dvfs sweep: cannot run {command[0]!r}: {error.strerror}") from None
+
+    def _look_at_program(self) -> None:
+        code = None if self._program is None else self._program.poll()
+        if code is not None:
+            raise WattlensError(f"{self._name!r} ended with code {code} before the sweep was done")
+
+    def _end_program(self) -> None:
+        program, self._program = self._program, None
+        if program is None:
+            return
+        for number, seconds in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
+            try:
+                os.killpg(program.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                program.wait(seconds)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        program.wait()

@@ -1,0 +1,146 @@
+"""One stretch of a sweep: settle, read what counts until there is enough, and turn the readings into time and power."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dvfs.profile import Key, Plan, Stretch
+from dvfs.sweep_stretch import Pace, Sample, Shown, bindings, pace, power_w
+from dvfs.types import Setting
+from energy_agent.core.ports import Clock
+from wattlens.page import Page
+from wattlens.sweep.board import energy, shown, temperature_c
+from wattlens.sweep.hold import Hold
+from wattlens.sweep.work import Work
+
+MIN_CHANGES = 3
+"""Readings that show work go on: where steps are longer than a stretch holds so many, it is made longer."""
+LONGEST = 4
+"""Times its length, at most."""
+SPOILING = ("evaluation", "checkpoint")
+"""What a job does now and then, and not in every stretch alike. Waits for data are its pace."""
+_NS = 1e9
+
+
+class SpoiledError(Exception):
+    """The stretch tells nothing of its setting; the text says why."""
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of one device."""
+
+    energy: list[Sample] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
+    celsius: list[float] = field(default_factory=list)
+
+
+class Measuring:
+    """Measures stretches of one workload on its devices."""
+
+    def __init__(
+        self,
+        uuids: Sequence[str],
+        work: Work,
+        read: Callable[[], Page | None],
+        hold: Hold,
+        clock: Clock,
+        plan: Plan,
+        period_s: float,
+    ) -> None:
+        """`read` gives the agent's page, every `period_s` of real time."""
+        self._uuids, self._work, self._read, self._hold, self._clock = uuids, work, read, hold, clock
+        self._plan, self._period_s = plan, period_s
+
+    def stretch(self, key: Key, session: int, tick: Callable[[float], None], *, strict: bool) -> Stretch:
+        """Measure at `key`, which has just been set.
+
+        Args:
+            key: the setting.
+            session: of the sweep.
+            tick: is told, all along, the seconds since.
+            strict: an evaluation or a checkpoint within the stretch spoils it.
+
+        Raises:
+            SpoiledError: what was read tells nothing.
+            EndedError: a signal asked to end.
+            WattlensError: the lease, the program or the agent is gone.
+        """
+        begun_ns = self._clock.utc_ns()
+        from_ns = begun_ns + round(self._plan.settle_s * _NS)
+        end_ns = from_ns + round(self._plan.seconds * _NS)
+        last_ns = from_ns + round(LONGEST * self._plan.seconds * _NS)
+        devices = {uuid: _Read() for uuid in self._uuids}
+        counted: list[Sample] = []
+        try:
+            while True:
+                self._look(devices, counted, from_ns)
+                now_ns = self._clock.utc_ns()
+                went = pace(counted, from_ns)
+                enough = went is not None and went.changes >= MIN_CHANGES and _drawn(devices, from_ns) is not None
+                if now_ns >= last_ns or (now_ns >= end_ns and enough):
+                    break
+                tick((now_ns - begun_ns) / _NS)
+                self._hold.pause(self._period_s)
+            return self._told(key, session, devices, counted, went, from_ns, now_ns, strict=strict)
+        except ValueError as error:
+            raise SpoiledError(str(error)) from None
+
+    def _look(self, devices: dict[str, _Read], counted: list[Sample], from_ns: int) -> None:
+        page = self._read()
+        if page is None:
+            return
+        sample = self._work.sample(page)
+        if sample is not None and (not counted or sample.t_ns > counted[-1].t_ns or sample.doing):
+            counted.append(sample)
+        for uuid, read in devices.items():
+            joules, now = energy(page, uuid), shown(page, uuid)
+            if joules is not None and (not read.energy or joules.t_ns > read.energy[-1].t_ns):
+                read.energy.append(joules)
+            if now is not None and (not read.shown or now.t_ns > read.shown[-1].t_ns):
+                read.shown.append(now)
+                warm = temperature_c(page, uuid)
+                if warm is not None and now.t_ns >= from_ns:
+                    read.celsius.append(warm)
+
+    def _told(
+        self,
+        key: Key,
+        session: int,
+        devices: dict[str, _Read],
+        counted: Sequence[Sample],
+        went: Pace | None,
+        from_ns: int,
+        now_ns: int,
+        *,
+        strict: bool,
+    ) -> Stretch:
+        drawn = _drawn(devices, from_ns)
+        if went is None:
+            raise SpoiledError(f"no {self._work.what} were done, or none were told; has the workload ended?")
+        if drawn is None or drawn <= 0:
+            raise SpoiledError("the agent told no energy of all the GPUs")
+        doing = next((what for s in counted if s.t_ns >= from_ns for what in SPOILING if what in s.doing), "")
+        if strict and doing:
+            raise SpoiledError(f"not training all the time: {doing}")
+        clock, limit_w = key
+        setting = Setting(clock, None if limit_w is None else round(1000 * limit_w))
+        bound = {why for read in devices.values() for why in bindings(read.shown, setting, from_ns)}
+        warm = [celsius for read in devices.values() for celsius in read.celsius]
+        return Stretch(
+            clock,
+            limit_w,
+            session,
+            (from_ns + now_ns) / 2 / _NS,
+            went.seconds,
+            went.time_s,
+            drawn,
+            round(math.fsum(warm) / len(warm), 2) if warm else None,
+            tuple(sorted(bound)),
+        )
+
+
+def _drawn(devices: dict[str, _Read], from_ns: int) -> float | None:
+    """Mean power of all devices; None until each of them tells."""
+    powers = [power_w(read.energy, from_ns) for read in devices.values()]
+    return None if any(power is None for power in powers) else math.fsum(power for power in powers if power is not None)

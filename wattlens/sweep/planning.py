@@ -1,0 +1,119 @@
+"""The profile that a sweep begins with: made anew, or read and found to be of the same workload on the same kind of GPUs."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvfs.profile import Key, Plan, Profile, load
+from energy_agent.core.errors import UsageError
+from wattlens.sweep.target import Target
+
+_PROCESS = re.compile(r"process-(.*)-\d+-\d+")
+REPEATS, PRECISION_RATIO, SECONDS, SETTLE_S = 5, 0.01, 20.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the command line says of the plan. None or empty: not said."""
+
+    knob: str = "clock"
+    clocks: tuple[int, ...] = ()
+    caps: tuple[float, ...] = ()
+    points: int | None = None
+    seconds: float | None = None
+    settle_s: float | None = None
+    repeats: int | None = None
+    precision_ratio: float | None = None
+
+
+def earlier(out: Path, resume: bool) -> Profile | None:
+    """The profile to go on with; None where a new one is to be made.
+
+    Raises:
+        UsageError: there is none, it is none, or one is there that must not be overwritten.
+    """
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: no such folder")
+    if not out.exists():
+        if resume:
+            raise UsageError(f"--resume: there is no {out} to go on with")
+        return None
+    if not resume:
+        raise UsageError(f"{out} is there already: give --resume to go on with it, or another --out")
+    try:
+        found = load(out)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--resume: {out}: {getattr(error, 'strerror', None) or error}") from None
+    if found.plan is None:
+        raise UsageError(f"--resume: {out} has no plan: no sweep made it, so none can go on with it")
+    return found
+
+
+def named(target: Target, name: str, command: Sequence[str]) -> str:
+    """What the profile calls the workload: the same for another run of the same, so without the number of a process."""
+    if name or command:
+        return (name or shlex.join(command))[:200]
+    whole = ", ".join(target.workloads) or "GPU " + ",".join(str(board.index) for board in target.boards)
+    return _PROCESS.sub(r"process-\1", whole)[:200]
+
+
+def begun(
+    target: Target, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
+) -> Profile:
+    """A profile without a stretch yet. `keys` are what the actuator makes of the settings."""
+    board = target.boards[0]
+    plan = Plan(
+        tuple(keys),
+        options.repeats or REPEATS,
+        options.seconds or SECONDS,
+        SETTLE_S if options.settle_s is None else options.settle_s,
+        options.precision_ratio or PRECISION_RATIO,
+        seed,
+    )
+    highest = board.clock_max_mhz or max((clock for clock, _ in keys if clock), default=1)
+    made = Profile(
+        name, board.sku, board.driver, board.simulated, work, highest, _limit_w(target), len(target.boards), plan=plan
+    )
+    return replace(made, gain_uncertainty_ratio=gain)
+
+
+def continued(profile: Profile, target: Target, name: str, work: str, options: PlanOptions, out: Path) -> Profile:
+    """The profile to go on with, with more repeats or another precision where they are said.
+
+    Raises:
+        UsageError: it is of something else; names what.
+    """
+    board = target.boards[0]
+    for what, then, now in (
+        ("workload", profile.workload, name),
+        ("GPU", profile.sku, board.sku),
+        ("driver", profile.driver, board.driver),
+        ("number of GPUs", profile.devices, len(target.boards)),
+        ("power limit found", profile.power_limit_found_w, _limit_w(target)),
+        ("work", profile.work, work),
+        ("simulated", profile.simulated, board.simulated),
+    ):
+        if then != now:
+            raise UsageError(f"--resume: {out} is of another sweep: its {what} is {then!r}, and here it is {now!r}")
+    return replace(profile, plan=renewed(profile, options))
+
+
+def renewed(profile: Profile, options: PlanOptions) -> Plan:
+    """The plan of a profile, with the repeats and the precision that the command line says."""
+    assert profile.plan is not None
+    return replace(
+        profile.plan,
+        repeats=options.repeats or profile.plan.repeats,
+        precision_ratio=options.precision_ratio or profile.plan.precision_ratio,
+    )
+
+
+def next_session(profile: Profile) -> int:
+    """The number of the run of the sweep that goes on with a profile."""
+    return 1 + max((stretch.session for stretch in profile.stretches), default=0)
+
+
+def _limit_w(target: Target) -> float:
+    return target.boards[0].limit_w or 1.0

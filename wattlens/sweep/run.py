@@ -1,0 +1,168 @@
+"""A sweep from begin to end: find the workload, hold the lease, measure setting after setting, keep the profile on disk."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dvfs.client import ActuatorClient
+from dvfs.knees import load as load_knees
+from dvfs.profile import REFERENCE, Key, Profile, Stretch, dump
+from dvfs.sweep import following, stretches_left
+from dvfs.sweep_estimate import points
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.ports import Clock
+from wattlens.reach import Access
+from wattlens.sweep.finding import Finding
+from wattlens.sweep.hold import Hold
+from wattlens.sweep.measuring import Measuring, SpoiledError
+from wattlens.sweep.planning import PlanOptions, begun, continued, earlier, named, next_session, renewed
+from wattlens.sweep.shown import Progress, duration, name_of
+from wattlens.sweep.target import Target, Wanted, settings
+from wattlens.sweep.work import Work
+
+TRIES = 3
+"""Times that a stretch is measured in which something else happened, before the sweep gives up or takes it as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOptions:
+    """The command line. `wait_s` is of real time, `warm_up_s` of the node's."""
+
+    out: Path
+    access: Access
+    actuator: Path
+    clock: Clock
+    plan: PlanOptions
+    wanted: Wanted
+    name: str = ""
+    named_work: Work | None = None
+    work: str | None = None
+    wait_s: float = 15.0
+    warm_up_s: float = 0.0
+    resume: bool = False
+    command: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sweep:
+    """One run of it. `profile` is what is on disk, None while nothing is."""
+
+    def __init__(self, options: SweepOptions, progress: Progress) -> None:
+        """Read the profile to go on with; raises UsageError as `planning.earlier`."""
+        self._options, self._progress = options, progress
+        self._earlier = earlier(options.out, options.resume)
+        self.profile: Profile | None = None
+
+    def run(self) -> Profile:
+        """Measure until the plan is done.
+
+        Raises:
+            EndedError: a signal asked to end; everything is as found, and what was measured is on disk.
+            WattlensError: likewise, with the reason.
+        """
+        options = self._options
+        if self._earlier is not None and not self._more(self._earlier):
+            self.profile = self._earlier
+            self._progress.say(f"{options.out}: nothing is left to measure")
+            return self._earlier
+        with ActuatorClient(options.actuator, name="wattlens dvfs sweep") as client, Hold(client, self._progress.say) as hold:
+            hold.there()
+            finding = Finding(options.access, options.clock, hold)
+            finding.reachable()
+            if options.command:
+                hold.start(options.command, options.environ)
+            target, work = finding.find(options.wanted, options.named_work, options.work, options.wait_s)
+            profile = self._keep(self._planned(target, work, finding, hold))
+            assert profile.plan is not None
+            self._announce(profile, target, work)
+            if options.warm_up_s:
+                hold.pause(options.clock.real_seconds(options.warm_up_s))
+            measuring = Measuring(target.uuids, work, finding.read, hold, options.clock, profile.plan, finding.period_s)
+            return self._measured(profile, measuring, hold)
+
+    def _more(self, profile: Profile) -> bool:
+        """Whether a profile to go on with wants anything more."""
+        plan = renewed(profile, self._options.plan)
+        return stretches_left(plan, profile.stretches, next_session(profile)) > 0
+
+    def _planned(self, target: Target, work: Work, finding: Finding, hold: Hold) -> Profile:
+        """The profile to begin or to go on with, under the lease."""
+        options = self._options
+        name = named(target, options.name, options.command)
+        if self._earlier is not None:
+            profile = continued(self._earlier, target, name, work.what, options.plan, options.out)
+            hold.lease(target.uuids)
+            return profile
+        plan = options.plan
+        wanted = settings(target.boards[0], load_knees(), plan.knob, plan.points, plan.clocks, plan.caps)
+        hold.lease(target.uuids)
+        # Each is set for an instant, so that a refusal comes now and not in an hour, and one that comes to another is known.
+        keys = tuple(dict.fromkeys(hold.set(key) for key in wanted))
+        hold.set(REFERENCE)
+        page = finding.read()
+        gains = [page.one("gpu_energy_gain_uncertainty_ratio", uuid=uuid) for uuid in target.uuids] if page is not None else []
+        gain = max((g for g in gains if g is not None), default=None)
+        return begun(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
+
+    def _measured(self, profile: Profile, measuring: Measuring, hold: Hold) -> Profile:
+        assert profile.plan is not None
+        plan, session = profile.plan, next_session(profile)
+        while (key := following(plan, profile.stretches, session)) is not None:
+            left = stretches_left(plan, profile.stretches, session)
+            number, of = len(profile.stretches) + 1, len(profile.stretches) + left
+            each_s = plan.seconds + plan.settle_s
+
+            def tick(elapsed_s: float, at: tuple[int, int, Key, float] = (number, of, key, left * each_s)) -> None:
+                self._progress.at(*at[:3], self._real(max(0.0, at[3] - elapsed_s)))
+
+            stretch, spoiled = self._one(measuring, hold, key, session, tick)
+            stretches = (*profile.stretches, stretch)
+            profile = self._keep(
+                replace(profile, stretches=stretches, points=points(stretches), spoiled=profile.spoiled + spoiled)
+            )
+            text = f"{stretch.time_s:.5g} s, {stretch.power_w:.1f} W"
+            self._progress.done(number, of, key, self._real((left - 1) * each_s), text)
+        self._progress.clear()
+        return profile
+
+    def _one(
+        self, measuring: Measuring, hold: Hold, key: Key, session: int, tick: Callable[[float], None]
+    ) -> tuple[Stretch, int]:
+        """A stretch, and how many were spoiled before it."""
+        for spoiled in range(TRIES):
+            came = hold.set(key)
+            if came != key:
+                raise WattlensError(f"{name_of(key)} comes to {name_of(came)} by now: what the actuator allows has changed")
+            try:
+                return measuring.stretch(key, session, tick, strict=spoiled < TRIES - 1), spoiled
+            except SpoiledError as error:
+                self._progress.say(f"{name_of(key)}: {error}")
+        raise WattlensError(f"{name_of(key)} could not be measured in {TRIES} tries")
+
+    def _keep(self, profile: Profile) -> Profile:
+        """Write it, whole or not at all."""
+        out = self._options.out
+        draft = out.with_name(f".{out.name}.{os.getpid()}")
+        try:
+            draft.write_text(dump(profile))
+            draft.replace(out)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise WattlensError(f"{out}: cannot write the profile: {error.strerror}") from None
+        self.profile = profile
+        return profile
+
+    def _announce(self, profile: Profile, target: Target, work: Work) -> None:
+        assert profile.plan is not None
+        plan, session = profile.plan, next_session(profile)
+        left = stretches_left(plan, profile.stretches, session)
+        gpus = ", ".join(str(board.index) for board in target.boards)
+        self._progress.say(
+            f"{profile.workload} on GPU {gpus}, by {work.what}: {len(plan.settings)} settings, at most {left} stretches, "
+            f"{duration(self._real(left * (plan.seconds + plan.settle_s)))}"
+        )
+
+    def _real(self, seconds: float) -> float:
+        return self._options.clock.real_seconds(seconds)

@@ -1,0 +1,110 @@
+"""A sweep for people: where it stands, on standard error, and what it found, as a table. Text alone."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from dvfs.profile import REFERENCE, Key, Point, Profile
+from dvfs.savings import Ratio
+
+
+def name_of(key: Key) -> str:
+    """A setting in words."""
+    clock, limit = key
+    parts = [] if clock is None else [f"{clock} MHz"]
+    parts += [] if limit is None else [f"{limit:g} W"]
+    return ", ".join(parts) or "as found"
+
+
+def duration(seconds: float) -> str:
+    """Short: 45 s, 12 min, 1 h 05 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class Progress:
+    """One line that is drawn anew on a terminal; elsewhere, and beside a program's own output, a line a stretch."""
+
+    def __init__(self, in_place: bool) -> None:
+        """`in_place`: draw over the last line."""
+        self._in_place = in_place
+        self._drawn = ""
+
+    def at(self, number: int, of: int, key: Key, left_s: float) -> None:
+        """Stretch `number` of about `of` is under way."""
+        if self._in_place:
+            self._draw(f"stretch {number} of {of}: {name_of(key)}; {duration(left_s)} left")
+
+    def done(self, number: int, of: int, key: Key, left_s: float, text: str) -> None:
+        """It is measured."""
+        if not self._in_place:
+            self.say(f"stretch {number} of {of}: {name_of(key)}: {text}; {duration(left_s)} left")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            self._draw("")
+
+    def _draw(self, text: str) -> None:
+        sys.stderr.write("\r" + text.ljust(len(self._drawn)) + ("\r" if not text else ""))
+        sys.stderr.flush()
+        self._drawn = text
+
+
+HEADS = ("SETTING", "N", "TIME", "POWER", "ENERGY", "SLOWDOWN", "SAVING", "BOUND BY")
+
+
+def rows(profile: Profile) -> list[tuple[str, ...]]:
+    """The table: a row a setting, as found first, each quantity with its 95 % interval."""
+    unit = profile.work.removesuffix("s") if profile.work in ("steps", "tokens") else "unit"
+    heads = (*HEADS[:2], f"TIME/{unit.upper()}", HEADS[3], f"ENERGY/{unit.upper()}", *HEADS[5:])
+    return [heads, *(_row(point) for point in profile.points)]
+
+
+def _row(point: Point) -> tuple[str, ...]:
+    return (
+        name_of(point.key),
+        str(point.n),
+        f"{_si(point.time_s, 's')} {_half(point.time_s, point.time_high_s)}",
+        f"{point.power_w:.1f} W {_half(point.power_w, point.power_high_w)}",
+        _si(point.time_s * point.power_w, "J"),
+        "-" if point.slowdown is None else _share(point.slowdown),
+        "-" if point.saving is None else _share(point.saving),
+        ", ".join(point.binding) or "-",
+    )
+
+
+def _half(value: float, high: float) -> str:
+    return f"±{100 * (high / value - 1):.1f} %"
+
+
+def _share(ratio: Ratio) -> str:
+    return f"{100 * ratio.value:.1f} % ({100 * ratio.low:.1f} to {100 * ratio.high:.1f})"
+
+
+def _si(value: float, unit: str) -> str:
+    for scale, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u")):
+        if value >= scale:
+            return f"{value / scale:.4g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def summary(profile: Profile, budgets: Sequence[float] = (0.03, 0.05, 0.10)) -> list[str]:
+    """What to take from it: the least energy, and the least within some slowdowns, by the intervals' safe ends."""
+    lines = []
+    tried = [point for point in profile.points if point.slowdown is not None and point.saving is not None]
+    saving: Callable[[Point], float] = lambda point: point.saving.value if point.saving is not None else 0.0  # noqa: E731
+    for budget in budgets:
+        within = [p for p in tried if p.slowdown is not None and p.slowdown.high <= budget]
+        best = max(within, key=saving, default=None)
+        if best is not None and best.saving is not None and best.saving.low > 0:
+            lines.append(f"Within {100 * budget:g} % slowdown: {name_of(best.key)} saves {_share(best.saving)} a unit of work")
+    if not tried and not any(point.key == REFERENCE for point in profile.points):
+        lines.append("Nothing has an interval yet: at least two stretches of a setting are needed.")
+    return lines

@@ -1,0 +1,162 @@
+"""The counters of work that a sweep can go by: the agent's page, its exact step ends, any page, a token server's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+from dvfs.sweep_stretch import Sample
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.ports import Clock
+from wattlens.page import Page, parse
+from wattlens.sweep.board import committed_ns
+
+_BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
+TRAINING, GENERATION = "training", "generation"
+
+
+class Work(Protocol):
+    """A counter of work."""
+
+    @property
+    def what(self) -> str:
+        """What is counted, in the plural."""
+        ...
+
+    def sample(self, page: Page) -> Sample | None:
+        """The count now; None where it cannot be read. `page` is the agent's, read just now."""
+        ...
+
+
+class AgentPage:
+    """Steps or tokens as the agent's page has them, at the instant of its commit; what they lag behind by is much the same."""
+
+    def __init__(self, workloads: Sequence[str], what: str) -> None:
+        """`what` is steps or tokens; the first of `workloads` that counts any is gone by."""
+        self.what = what
+        self._workloads = workloads
+
+    def sample(self, page: Page) -> Sample | None:
+        """See `Work`."""
+        t_ns = committed_ns(page)
+        if t_ns is None:
+            return None
+        for workload in self._workloads:
+            if self.what == "steps":
+                count = page.one("steps_total", workload=workload, phase=TRAINING)
+            else:
+                count = page.one("tokens_total", workload=workload, phase=GENERATION)
+                count = page.one("tokens_total", workload=workload, phase=TRAINING) if count is None else count
+            if count is not None:
+                return Sample(t_ns, count)
+        return None
+
+
+class StepEnds:
+    """Steps with the instants at which they ended, as the workload's hook tells them, by the agent's own socket.
+
+    For root on the host and the agent's own user. Other than by the page, a step that takes seconds is not cut, and waits that
+    began and ended between two readings are told too.
+    """
+
+    what = "steps"
+
+    def __init__(self, workload: str) -> None:
+        """Nothing is asked yet."""
+        self._path = f"/v1/workload/{quote(workload, safe='')}"
+        self._waited: Mapping[str, float] | None = None
+
+    def sample(self, page: Page) -> Sample | None:
+        """See `Work`."""
+        from energy_agent.client.agent import ask
+
+        try:
+            status, found = ask("GET", self._path)
+            if status != 200:
+                return None
+            lead = found["ranks"][0]
+            t_ns, count = int(lead["step_ended_ns"]), float(lead["steps"][TRAINING])
+            waited = {str(name): float(seconds) for name, seconds in lead["waits"].items()}
+        except (*_BROKEN, TypeError, AttributeError):
+            return None
+        before, self._waited = self._waited, waited
+        ended = [] if before is None else [name for name, seconds in waited.items() if seconds > before.get(name, 0.0)]
+        doing = str(lead.get("doing", TRAINING))
+        return Sample(t_ns, count, ", ".join(ended) if doing == TRAINING else doing)
+
+
+class MetricPage:
+    """A counter on any page in Prometheus text format: the sum of its series. Read by ourselves, so its instants are exact."""
+
+    def __init__(self, url: str, metric: str, clock: Clock, what: str = "") -> None:
+        """Nothing is read yet.
+
+        Raises:
+            UsageError: the address is not http:// without a password.
+        """
+        self.what = what or metric
+        self._url, self._metric, self._clock = checked(url, "--work-from"), metric, clock
+
+    def sample(self, page: Page) -> Sample | None:
+        """See `Work`."""
+        from energy_agent.sources.tokens._page import fetch
+
+        asked_ns = self._clock.utc_ns()
+        try:
+            found = parse(fetch(self._url), 0.0).samples.get(self._metric)
+        except _BROKEN:
+            return None
+        if not found:
+            return None
+        return Sample((asked_ns + self._clock.utc_ns()) // 2, sum(found.values()))
+
+
+class ServerPage:
+    """Tokens that an LLM server generated, by its own page under its own names (docs/tokens.md)."""
+
+    what = "tokens"
+
+    def __init__(self, url: str, server: str, clock: Clock) -> None:
+        """Nothing is read yet.
+
+        Raises:
+            UsageError: the address is none, or no such server is known.
+        """
+        import energy_agent.sources.tokens as package
+        from energy_agent.core import plugin
+
+        known = [each for each in plugin.names(package) if each != "mapping"]
+        if server not in known:
+            raise UsageError(f"--token-server {server!r} is not known; there are: {', '.join(known)}")
+        self._spec = plugin.load(package, server)
+        self._url, self._clock = checked(url, "--tokens-from"), clock
+
+    def sample(self, page: Page) -> Sample | None:
+        """See `Work`."""
+        from energy_agent.sources.tokens._page import fetch
+        from energy_agent.sources.tokens._reader import read
+
+        asked_ns = self._clock.utc_ns()
+        try:
+            found = read(self._spec, fetch(self._url), asked_ns)
+        except _BROKEN:
+            return None
+        counts = [e.counts["generation"] for reading in found for e in reading.engines if "generation" in e.counts]
+        return Sample((asked_ns + self._clock.utc_ns()) // 2, float(sum(counts))) if counts else None
+
+
+def of_agent(workloads: Sequence[str], wanted: str | None, page: Page) -> Work | None:
+    """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
+    for what in (wanted,) if wanted else ("steps", "tokens"):
+        found = AgentPage(workloads, what)
+        if found.sample(page) is not None:
+            exact = StepEnds(workloads[0])
+            return exact if what == "steps" and exact.sample(page) is not None else found
+    return None
+
+
+def checked(url: str, option: str) -> str:
+    """This address, if it is one of plain HTTP without a password; raises UsageError."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
+        raise UsageError(f"{option} {url!r} is not an http:// address without a password")
+    return url
