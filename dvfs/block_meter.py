@@ -1,22 +1,23 @@
 """Paired blocks as they happen: tells whether the setting is on now, and cuts the counters into blocks. Pure.
 
-A pair in which the setting was not as the schedule wants it (the policy let go, the actuator refused) is spoiled and left out.
+A pair in which the setting was not as the plan wants it (the policy let go, the actuator refused) is spoiled and left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from dvfs.savings import Block, Counter, Reading, Slot, collect, slot_at
+from dvfs.blocks import Plan, Slot
+from dvfs.savings import Block, Counter, Reading, collect
 from dvfs.types import Progress
 
 _LATE_NS = 5_000_000_000  # a counter that is silent for so long after a block's end will not tell about it any more
 
 
 class BlockMeter:
-    """One run of a schedule, from `start_ns` on."""
+    """One run of a plan, from `start_ns` on."""
 
-    def __init__(self, schedule: Sequence[Slot], start_ns: int, *, open_arrivals: bool = False) -> None:
+    def __init__(self, plan: Plan, start_ns: int, *, open_arrivals: bool = False) -> None:
         """Start; nothing is measured yet. `open_arrivals`: see dvfs.savings."""
-        self._schedule = tuple(schedule)
+        self.plan = plan
         self._start_ns = start_ns
         self._open_arrivals = open_arrivals
         self._next = 0
@@ -31,20 +32,25 @@ class BlockMeter:
 
     @property
     def spoiled(self) -> int:
-        """How many pairs are left out because the setting was not as scheduled."""
+        """How many pairs are left out because the setting was not as planned."""
         return len(self._spoiled)
 
     @property
+    def passed(self) -> int:
+        """How many pairs are over, spoiled ones too."""
+        return self._next // 2
+
+    @property
     def done(self) -> bool:
-        """Whether the schedule is over."""
-        return self._next >= len(self._schedule)
+        """Whether the plan is over."""
+        return self.plan.slot(self._next) is None
 
     def slot(self, now_ns: int) -> Slot | None:
-        """The block of this instant; None after the last."""
-        return slot_at(self._schedule, (now_ns - self._start_ns) / 1e9)
+        """The block of this instant; None between pairs and after the last."""
+        return self.plan.slot_at((now_ns - self._start_ns) / 1e9)
 
     def feed(self, readings: Mapping[Counter, Reading], now_ns: int, on: bool) -> bool:
-        """Take the readings that there are and whether the setting is on right now; True when the schedule is over."""
+        """Take the readings that there are and whether the setting is on right now; True when a pair is over."""
         slot = self.slot(now_ns)
         if slot is not None and now_ns >= self._ns(slot.settled_s) and on != slot.on:
             self._spoiled.add(slot.pair)
@@ -53,15 +59,15 @@ class BlockMeter:
             if not series or reading.t_ns > series[-1].t_ns:
                 series.append(reading)
         told_ns = min(series[-1].t_ns if series else 0 for series in self._series.values())
-        while not self.done and max(told_ns, now_ns - _LATE_NS) >= self._ns(self._schedule[self._next].end_s):
-            slot = self._schedule[self._next]
-            self._blocks += collect([slot], self._start_ns, self._series, open_arrivals=self._open_arrivals)
+        before = self.passed
+        while (due := self.plan.slot(self._next)) is not None and max(told_ns, now_ns - _LATE_NS) >= self._ns(due.end_s):
+            self._blocks += collect([due], self._start_ns, self._series, open_arrivals=self._open_arrivals)
             self._next += 1
-        if not self.done:
-            keep_ns = self._ns(self._schedule[self._next].start_s)
+        if (coming := self.plan.slot(self._next)) is not None:
+            keep_ns = min(self._ns(coming.start_s), told_ns)
             for series in self._series.values():
                 del series[: max(0, sum(r.t_ns < keep_ns for r in series) - 1)]
-        return self.done
+        return self.passed > before
 
     def _ns(self, seconds: float) -> int:
         return self._start_ns + int(seconds * 1e9)

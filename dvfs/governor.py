@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dvfs.block_meter import BlockMeter
+from dvfs.blocks import Plan
 from dvfs.client import Effect
 from dvfs.effect import ineffective
 from dvfs.governor_group import Configured, Device, Group
-from dvfs.governor_savings import account, conclude, verdict
+from dvfs.governor_savings import account, looked, verdict
 from dvfs.lease import HEARTBEAT_S, NS, TTL_S
-from dvfs.savings import Saving, Slot
+from dvfs.savings import Saving
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.errors import LeaseError
 from energy_agent.core.ports import Clock
@@ -38,11 +39,11 @@ class Actuator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GovernorConfig:
-    """How to govern. `policies` by name; `budget` of the whole node; `schedule` are paired blocks, empty for none."""
+    """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for none."""
 
     policies: Mapping[str, Configured] = field(default_factory=dict)
     budget: NodeBudget | None = None
-    schedule: tuple[Slot, ...] = ()
+    plan: Plan | None = None
     retry_s: float = 5.0  # after a refusal
     effect_s: float = 2.0  # a setting is judged from then on
 
@@ -80,7 +81,7 @@ class Governor:
             self._let_go(group, "gone")
             group.forget()
             if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
-                conclude(group)
+                looked(group)
         self._beat(now)
         actions, self._actions = self._actions, []
         return actions
@@ -118,7 +119,7 @@ class Governor:
         )
 
     def savings(self) -> dict[str, Saving]:
-        """The verdict on each group that has a schedule of paired blocks, as of now; final once the schedule is over."""
+        """The verdict on each group that has paired blocks: that of the last look, before the first one what it would be."""
         found = {name: group.verdict or verdict(group) for name, group in self._groups.items()}
         return {name: saving for name, saving in found.items() if saving is not None}
 
@@ -132,8 +133,8 @@ class Governor:
 
     def _decide(self, group: Group, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
         told = group.decide(observation, self._config.policies)
-        if group.meter is None and group.wants and self._config.schedule:
-            group.meter = BlockMeter(self._config.schedule, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
+        if group.meter is None and group.wants and self._config.plan is not None:
+            group.meter = BlockMeter(self._config.plan, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
         slot = group.meter.slot(now) if group.meter else None
         paused = slot is not None and not slot.on
         for name, decision in told:

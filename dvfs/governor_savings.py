@@ -28,25 +28,32 @@ def account(group: Group, observation: Observation) -> None:
     if energies and len(energies) == len(observation.devices):
         readings["energy_uj"] = Reading(max(d.boot_ns for d in observation.devices), sum(energies))
     if group.meter.feed(readings, observation.boot_ns, group.steered):
-        conclude(group)
+        looked(group)
 
 
-def conclude(group: Group) -> None:
-    """The schedule is over: book what is proven so far, once; from now on by the proven ratio, so counters never fall."""
-    enforced = [d.enforced_uj for d in group.devices.values()]
-    group.verdict = verdict(group)
-    if group.verdict is None or group.verdict.reason:
+def looked(group: Group) -> None:
+    """A pair is over: where the plan has a look now, book what is proven. Counters never fall; between looks they go on by the
+    proven ratio.
+    """
+    meter = group.meter
+    chance = meter.plan.chance(meter.passed) if meter is not None else None
+    if chance is None:
         return
-    saved, extra = split_integer(group.verdict.claimable_uj, enforced), split_integer(group.verdict.extra_uj, enforced)
+    enforced = [d.enforced_uj for d in group.devices.values()]
+    found = verdict(group, chance)
+    if found is None or found.reason:
+        return
+    group.verdict = found
+    saved, extra = split_integer(found.claimable_uj, enforced), split_integer(found.extra_uj, enforced)
     for device, saved_uj, extra_uj in zip(group.devices.values(), saved, extra, strict=True):
-        device.saved_uj, device.extra_uj = saved_uj, extra_uj
+        device.saved_uj, device.extra_uj = max(device.saved_uj or 0, saved_uj), max(device.extra_uj or 0, extra_uj)
 
 
-def verdict(group: Group) -> Saving | None:
-    """What the blocks measured so far prove; None where there is no schedule."""
+def verdict(group: Group, chance: float = 0.025) -> Saving | None:
+    """What the blocks measured so far prove; None where there is no plan."""
     if group.meter is None:
         return None
-    found = estimate(group.meter.blocks, sum(d.enforced_uj for d in group.devices.values()))
+    found = estimate(group.meter.blocks, sum(d.enforced_uj for d in group.devices.values()), chance)
     return replace(found, spoiled=group.meter.spoiled)
 
 

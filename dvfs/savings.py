@@ -5,7 +5,7 @@ For pair i with energy E, work W, time T and mean inter-token latency L of its o
     u_i = ln(L_on / L_off), and ln((T_on / W_on) / (T_off / W_off)) where no latency is told
 since a server that keeps up takes as long per token as its clients let it. A ratio's error is multiplicative and a pair's slow
 drift cancels, so they are taken as draws of a normal distribution: with mean m and standard deviation s of n pairs the 95 %
-interval of the mean is m -+ t(0.975, n-1) s / sqrt(n).
+interval of the mean is m -+ t(0.975, n-1) s / sqrt(n), wider where it is looked at more than once (dvfs/blocks.py).
 
 Energy per token also depends on the load, which chance makes differ between the blocks of a pair. With x_i = ln(load_on /
 load_off), least squares of d_i = m + b x_i gives m, the saving at equal load (analysis of covariance):
@@ -22,12 +22,13 @@ X (exp(-m) - 1), signed. Claimable is its lower end where that is above 0; a neg
 never netted against a claim.
 """
 
-import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from dvfs.blocks import Slot
 
 MIN_PAIRS = 3
 MIN_PAIRS_WITH_LOAD = 4  # the slope takes a degree of freedom
@@ -35,17 +36,6 @@ MAX_LOAD_RATIO = 2.0
 """Pairs whose loads differ by more are left out: a line through ln(energy per token) is trusted for one doubling."""
 
 Counter = Literal["energy_uj", "work", "latency_sum_s", "latency_count"]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One block of the schedule, in seconds from its start; readings count from `settled_s` on."""
-
-    pair: int
-    on: bool
-    start_s: float
-    settled_s: float
-    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +86,8 @@ class Saving:
     spoiled: int = 0  # pairs left out because the setting was not as scheduled
 
 
-def blocks(seed: int, pairs: int, seconds: float, settle_s: float, every_s: float | None = None) -> list[Slot]:
-    """The schedule: `pairs` times an on and an off block of `seconds` each, the order within a pair drawn from `seed`.
-
-    A pair begins every `every_s`, at once after the last one where that is None; between pairs the setting is on.
-
-    Raises:
-        ValueError: no pairs, or blocks that are all settling.
-    """
-    if pairs < 1 or not 0 <= settle_s < seconds or (every_s is not None and every_s < 2 * seconds):
-        raise ValueError(f"cannot schedule {pairs} pairs of {seconds} s with {settle_s} s to settle")
-    slots: list[Slot] = []
-    for pair in range(pairs):
-        first = hashlib.sha256(f"{seed}:{pair}".encode()).digest()[0] % 2 == 0
-        begin = pair * (2 * seconds if every_s is None else every_s)
-        for half, on in enumerate((first, not first)):
-            start = begin + half * seconds
-            slots.append(Slot(pair, on, start, start + settle_s, start + seconds))
-    return slots
-
-
-def slot_at(schedule: Sequence[Slot], elapsed_s: float) -> Slot | None:
-    """The block in which `elapsed_s` lies; None between pairs, and when the schedule is over."""
-    return next((slot for slot in schedule if slot.start_s <= elapsed_s < slot.end_s), None)
-
-
 def collect(
-    schedule: Sequence[Slot],
+    schedule: Iterable[Slot],
     start_ns: int,
     series: Mapping[Counter, Sequence[Reading]],
     *,
@@ -135,7 +100,7 @@ def collect(
     """
     found = []
     for slot in schedule:
-        low_ns, high_ns = (start_ns + int(s * 1e9) for s in (slot.settled_s, slot.end_s))
+        low_ns, high_ns = (start_ns + int(s * 1e9) for s in (slot.settled_s, slot.until_s))
         gain = {counter: _gain(readings, low_ns, high_ns, widest_s) for counter, readings in series.items()}
         energy_uj, work, seconds = gain.get("energy_uj"), gain.get("work"), (high_ns - low_ns) / 1e9
         if energy_uj is None or work is None:
@@ -169,12 +134,13 @@ def _fell(readings: Sequence[Reading]) -> bool:
     return any(b.value < a.value for a, b in itertools.pairwise(readings))
 
 
-def estimate(measured: Iterable[Block], enforced_uj: int | None = None) -> Saving:
+def estimate(measured: Iterable[Block], enforced_uj: int | None = None, chance: float = 0.025) -> Saving:
     """Saving, slowdown and what may be claimed.
 
     Args:
         measured: blocks in any order; a pair with only one of its two is left out.
         enforced_uj: energy over ALL time with the setting on; None: that of the on blocks alone.
+        chance: that the truth lies below an interval, and that it lies above it; that of a claim on nothing.
     """
     by_pair: dict[int, dict[bool, Block]] = {}
     for block in measured:
@@ -193,7 +159,7 @@ def estimate(measured: Iterable[Block], enforced_uj: int | None = None) -> Savin
     of_latency = len(u) == len(pairs)
     if not of_latency:
         u = [math.log(on.seconds / on.work) - math.log(off.seconds / off.work) for on, off in pairs]
-    energy, time = _at_equal_load(d, x) if with_load else _mean(d), _mean(u)
+    energy, time = _at_equal_load(d, x, chance) if with_load else _mean(d, chance), _mean(u, chance)
     base = sum(on.energy_uj for on, _ in pairs) if enforced_uj is None else enforced_uj
     saved = Ratio(*(base * math.expm1(-m) for m in (energy.value, energy.high, energy.low)))
     return Saving(
@@ -214,32 +180,37 @@ def _comparable(on: Block, off: Block) -> bool:
     return max(on.load, off.load) <= MAX_LOAD_RATIO * min(on.load, off.load)
 
 
-def _mean(values: Sequence[float]) -> Ratio:
+def _mean(values: Sequence[float], chance: float) -> Ratio:
     n, mean = len(values), math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
-    half = t_quantile_975(n - 1) * spread
+    half = t_quantile(n - 1, chance) * spread
     return Ratio(mean, mean - half, mean + half)
 
 
-def _at_equal_load(values: Sequence[float], x: Sequence[float]) -> Ratio:
+def _at_equal_load(values: Sequence[float], x: Sequence[float], chance: float) -> Ratio:
     """The line's value at x = 0 with its interval; the plain mean where all loads are equal."""
     n, mean_x, mean = len(x), math.fsum(x) / len(x), math.fsum(values) / len(values)
     spread = math.fsum((one - mean_x) ** 2 for one in x)
     if spread < 1e-18:  # all alike but for rounding: there is no slope to be found
-        return _mean(values)
+        return _mean(values, chance)
     slope = math.fsum((one - mean_x) * v for one, v in zip(x, values, strict=True)) / spread
     value = mean - slope * mean_x
     square = math.fsum((v - value - slope * one) ** 2 for one, v in zip(x, values, strict=True)) / (n - 2)
-    half = t_quantile_975(n - 2) * math.sqrt(square * (1 / n + mean_x**2 / spread))
+    half = t_quantile(n - 2, chance) * math.sqrt(square * (1 / n + mean_x**2 / spread))
     return Ratio(value, value - half, value + half)
 
 
 def t_quantile_975(df: int) -> float:
-    """Student's t at 0.975 for whole degrees of freedom, by bisection of A&S 26.7.3 and 26.7.4 (closed form)."""
-    low, high = 0.0, 20.0
-    for _ in range(60):
+    """Student's t at 0.975 for whole degrees of freedom."""
+    return t_quantile(df, 0.025)
+
+
+def t_quantile(df: int, above: float) -> float:
+    """Student's t beyond which `above` of the distribution lies, by bisection of A&S 26.7.3 and 26.7.4 (closed form)."""
+    low, high = 0.0, 1e4
+    for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_inside(middle, df) < 0.95 else (low, middle)
+        low, high = (middle, high) if _t_inside(middle, df) < 1 - 2 * above else (low, middle)
     return high
 
 

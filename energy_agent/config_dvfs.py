@@ -55,17 +55,30 @@ class DvfsGroup(DvfsTerms):
 class DvfsBlocks(Section):
     """Paired blocks: the policy is on and off in random order, and the two are compared."""
 
-    pairs: int = Field(8, ge=2, le=1000, description="how many pairs")
-    seconds: float = Field(10.0, ge=2, description="length of a block")
-    settle_s: float = Field(2.0, ge=0.5, description="left out at the start of each block")
-    every_s: float | None = Field(None, ge=4, description="a pair begins so often; at once after the last one unless said")
+    pairs: int | None = Field(None, ge=2, le=1000, description="how many pairs; without end unless said")
+    seconds: float = Field(30.0, ge=2, description="length of a block")
+    settle_s: float = Field(4.0, ge=0.5, description="left out at the start of each block")
+    every_s: float | None = Field(
+        None,
+        ge=4,
+        description="a pair begins so often, at first: 270 s unless said, and with a number of pairs at once after the last",
+    )
     seed: int = Field(0, description="draws the order within the pairs")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.every_s is not None and self.every_s < 2 * self.seconds:
             raise ValueError(f"every_s is {self.every_s:g}, but a pair takes {2 * self.seconds:g} s")
+        if self.settle_s >= self.seconds:
+            raise ValueError(f"settle_s is {self.settle_s:g}, which leaves nothing of a block of {self.seconds:g} s")
         return self
+
+    @property
+    def period_s(self) -> float | None:
+        """From the begin of a pair to that of the next; None: they follow each other."""
+        if self.every_s is None and self.pairs is None:
+            return max(270.0, 2 * self.seconds)
+        return self.every_s
 
 
 def _again(names: Sequence[str]) -> str | None:

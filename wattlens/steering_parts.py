@@ -4,10 +4,10 @@ from typing import Any
 
 import dvfs.policies
 from dvfs import knees
+from dvfs.blocks import Plan
 from dvfs.client import ActuatorClient, default_socket
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured
-from dvfs.savings import blocks
 from dvfs.types import NodePolicy, Policy
 from energy_agent.config_dvfs import Dvfs
 from energy_agent.core import plugin
@@ -49,6 +49,6 @@ def make_governor(config: Dvfs, clock: Clock) -> Governor:
     if config.budget_w is not None:
         budget = nodes["budget"].configure(config.options.get("budget", {}), config.budget_w)
     client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
-    plan = config.blocks
-    schedule = tuple(blocks(plan.seed, plan.pairs, plan.seconds, plan.settle_s, plan.every_s)) if plan is not None else ()
-    return Governor(GovernorConfig(configured(config), budget, schedule), client, clock)
+    said = config.blocks
+    plan = Plan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
+    return Governor(GovernorConfig(configured(config), budget, plan), client, clock)

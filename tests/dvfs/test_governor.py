@@ -10,10 +10,10 @@ from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_fake import DirectActuator, DirectKnobs, FakeBoards
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
+from dvfs.blocks import Plan
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured
 from dvfs.policies.static import SPEC
-from dvfs.savings import blocks
 from dvfs.types import DeviceObservation, Limits, Mode, Observation, Progress, Terms
 from energy_agent.hw.nvml_abi import NO_PERMISSION
 
@@ -24,7 +24,7 @@ DEVICES = ("GPU-0", "GPU-1")
 class Bench:
     """A steady world: power falls by 25 % at the knee, work does not."""
 
-    def __init__(self, folder: Path, mode: Mode, schedule=()) -> None:
+    def __init__(self, folder: Path, mode: Mode, plan: Plan | None = None) -> None:
         self.t_s = 100.0
         self.boards = FakeBoards.create(folder / "boards")
         limits = Limits(frozenset({"clock"}), None, None, "unlocked")
@@ -33,7 +33,7 @@ class Bench:
             lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
         )  # fmt: skip
         static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
-        config = GovernorConfig({"static": static}, None, schedule)
+        config = GovernorConfig({"static": static}, None, plan)
         self.terms = Terms(mode, ("static",))
         self.governor = Governor(config, DirectActuator(self.core), self)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
@@ -149,7 +149,7 @@ def test_ineffective_settings_are_counted(tmp_path: Path, changes: dict[str, obj
 
 
 def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, tuple(blocks(5, 4, 10, 3)))
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
     bench.step(60)
     assert bench.governor.views()[0].saved_uj is None  # nothing is claimed before the schedule is over
     bench.step(40)
@@ -167,7 +167,7 @@ def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
 
 
 def test_spoiled_pairs_are_left_out(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, tuple(blocks(5, 4, 10, 3)))
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
     bench.step(20)
     bench.step(8, event_reasons=0x20)  # the policy lets go in the middle of pair 1
     bench.step(70)

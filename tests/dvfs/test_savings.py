@@ -3,13 +3,14 @@
 import math
 import random
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.savings import Block, Reading, blocks, collect, estimate, slot_at, t_quantile_975
+from dvfs.blocks import Plan
+from dvfs.savings import Block, Reading, collect, estimate, t_quantile_975
 
 
 def measured(draw: random.Random, pairs: int, saving: float, slowdown: float, noise: float) -> list[Block]:
@@ -131,28 +132,57 @@ def test_t_quantile_of_published_tables(df: int, value: float) -> None:
 
 @given(st.integers(), st.integers(1, 50), st.floats(1, 60), st.floats(0, 0.9))
 def test_schedule_is_paired_and_gapless(seed: int, pairs: int, seconds: float, settle: float) -> None:
-    schedule = blocks(seed, pairs, seconds, settle * seconds)
-    assert schedule == blocks(seed, pairs, seconds, settle * seconds)
+    plan = Plan(seed, pairs, seconds, settle * seconds)
+    schedule = list(plan.slots())
+    assert schedule == list(Plan(seed, pairs, seconds, settle * seconds).slots())
     for pair in range(pairs):
         assert {s.on for s in schedule if s.pair == pair} == {True, False}
     for one, following in pairwise(schedule):
         assert one.start_s <= one.settled_s < one.end_s == pytest.approx(following.start_s)
-    assert slot_at(schedule, 2 * pairs * seconds + 1) is None
+        assert plan.slot_at((one.start_s + one.end_s) / 2) == one
+    assert plan.slot_at(2 * pairs * seconds + 1) is None
+    assert plan.slot_at(-1) is None
+
+
+@given(st.integers(0, 5), st.floats(2, 60), st.floats(1, 10))
+def test_without_end_pairs_come_half_as_often_after_each_look(seed: int, seconds: float, times: float) -> None:
+    every = 2 * seconds * times
+    plan = Plan(seed, None, seconds, 0.1 * seconds, every)
+    slots = list(islice(plan.slots(), 200))
+    starts = [slot.start_s for slot in slots[::2]]
+    gaps = [b - a for a, b in pairwise(starts)]
+    assert gaps[:12] == pytest.approx([every] * 12)
+    assert gaps[12:24] == pytest.approx([2 * every] * 12)
+    assert gaps[24:48] == pytest.approx([4 * every] * 24)
+    assert gaps[48:96] == pytest.approx([8 * every] * 48)
+    for slot in slots:
+        assert plan.slot_at((slot.start_s + slot.end_s) / 2) == slot
+    looks = {pairs: chance for pairs in range(1, 400) if (chance := plan.chance(pairs)) is not None}
+    assert list(looks) == [12, 24, 48, 96, 192, 384]
+    assert sum(looks.values()) < 0.025
+    assert Plan(0, 8, 10, 2).chance(8) == 0.025
+    assert Plan(0, 8, 10, 2).chance(7) is None
+
+
+@pytest.mark.parametrize("bad", [(0, 10, 2, None), (3, 10, 10, None), (3, 10, 2, 19)])
+def test_plans_that_cannot_be_are_refused(bad: tuple[int, float, float, float | None]) -> None:
+    with pytest.raises(ValueError, match="cannot plan"):
+        Plan(0, *bad)
 
 
 def test_order_within_pairs_is_mixed() -> None:
-    first = [s.on for s in blocks(3, 200, 1, 0) if s.start_s == 2 * s.pair]
+    first = [s.on for s in Plan(3, 200, 1, 0).slots() if s.start_s == 2 * s.pair]
     assert 60 < sum(first) < 140
 
 
 def test_collect_interpolates_and_leaves_out_gaps_and_resets() -> None:
-    schedule = blocks(0, 2, 10, 2)
+    schedule = list(Plan(0, 2, 10, 2).slots())
 
     every = [Reading(round((s + 0.3) * 1e9), round((s + 0.3) * 100e6)) for s in range(-1, 42)]
     work = [Reading(round((s + 0.7) * 1e9), round((s + 0.7) * 1000)) for s in range(-1, 42)]  # at instants of its own
     found = collect(schedule, 0, {"energy_uj": every, "work": work})
-    assert [b.energy_uj for b in found] == pytest.approx([800_000_000] * 4)
-    assert [b.work for b in found] == pytest.approx([8000] * 4)
+    assert [b.energy_uj for b in found] == pytest.approx([700_000_000] * 4)
+    assert [b.work for b in found] == pytest.approx([7000] * 4)
     assert {(b.latency_s, b.load) for b in found} == {(None, None)}
     holed = [r for r in every if not 8e9 < r.t_ns < 15e9]
     assert len(collect(schedule, 0, {"energy_uj": holed, "work": work})) == 2
@@ -162,7 +192,7 @@ def test_collect_interpolates_and_leaves_out_gaps_and_resets() -> None:
 
 def test_collect_tells_latency_and_load() -> None:
     """16 sequences decode, each a token every 20 ms: 16 s of latency and 800 tokens a second."""
-    schedule = blocks(0, 1, 10, 2)
+    schedule = list(Plan(0, 1, 10, 2).slots())
     series = {
         name: [Reading(s * 10**9, s * rate) for s in range(22)]
         for name, rate in {"energy_uj": 10**8, "work": 800, "latency_sum_s": 16.0, "latency_count": 800}.items()
