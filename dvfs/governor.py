@@ -66,7 +66,8 @@ class Governor:
         caps_mw = self._caps(observations)
         for observation in observations:
             group = self._groups.setdefault(observation.group, Group())
-            group.workload, group.members, group.mode = observation.workload, observation.members, observation.terms.mode
+            group.workload, group.members, terms = observation.workload, observation.members, observation.terms
+            group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
             for one in observation.devices:
                 group.devices.setdefault(one.uuid, Device())
             account(group, observation)
@@ -113,6 +114,7 @@ class Governor:
                     "members": "+".join(group.members),
                 },
                 _shown(group.wanted.get(uuid)),
+                group.slowdown_ratio,
             )
             for name, group in self._groups.items()
             for uuid, device in group.devices.items()

@@ -49,6 +49,7 @@ class Group:
     """All devices of a job or engine."""
 
     mode: Mode = Mode.OBSERVE
+    slowdown_ratio: float | None = None  # what its terms allow
     workload: str = ""
     members: tuple[str, ...] = ()
     policies: dict[str, Wanted] = field(default_factory=dict)

@@ -69,7 +69,10 @@ PURE = (
     "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
     "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "dvfs.tables", "dvfs.rivals",
-    "dvfs.block_meter", "dvfs.effect", "dvfs.lease", "reports.facts", "reports.figures", "reports.sections",
+    "dvfs.block_meter", "dvfs.effect", "dvfs.lease", "dvfs.arbiter", "dvfs.terms", "dvfs.blocks",
+    "dvfs._asking_answers", "dvfs._zeus_select", "dvfs._zeus_result", "energy_agent.client.promised",
+    "wattlens.steering_told", "wattlens.steering_view", "wattlens.steering_groups",
+    "reports.facts", "reports.figures", "reports.sections",
 )  # fmt: skip
 ONE_HOME = {
     "pynvml": {"energy_agent/hw/nvml_real.py"},

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_agent.client.measurement import measure
+    from energy_agent.client.steered import steered
     from energy_agent.client.training import phase, step, training
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "measure", "phase", "step", "training"]
+__all__ = ["__version__", "measure", "phase", "steered", "step", "training"]
 
-_HOMES = {"measure": "measurement", "phase": "training", "step": "training", "training": "training"}
+_HOMES = {"measure": "measurement", "phase": "training", "steered": "steered", "step": "training", "training": "training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ def told(workload: str, views: Sequence[DvfsDevice], reasons: Mapping[str, str],
     """The answer to GET /v1/dvfs.
 
     `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is in force under the actuator's
-    lease, `wanted` is what the policy wants: in mode shadow it is all there is.
+    lease, `wanted` is what the policy wants: in mode shadow it is all there is. `slowdown` is the share that the terms allow.
     """
     own = [view for view in views if workload and workload in view.facts.get("members", "").split("+")]
     said: dict[str, object] = {"workload": workload}
@@ -25,6 +25,8 @@ def told(workload: str, views: Sequence[DvfsDevice], reasons: Mapping[str, str],
     if own:
         first = own[0]
         said |= {"mode": first.mode, "group": first.facts.get("group", ""), "policy": first.facts.get("policy", "")}
+        if first.slowdown_ratio is not None:
+            said["slowdown"] = first.slowdown_ratio
         said["devices"] = [
             {"uuid": view.device, "setting": _plain(view.setting), "wanted": _plain(view.wanted)} for view in own
         ]

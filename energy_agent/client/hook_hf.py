@@ -17,6 +17,8 @@ from energy_agent.client.hook_torch import model_name, place
 from energy_agent.client.training import counter, guarded
 
 if TYPE_CHECKING:
+    from energy_agent.client.steered import steered
+
     WattlensCallback: Any
 
 _EVALUATION = "evaluation"
@@ -27,10 +29,16 @@ class _Events:
 
     `tokens`: how many this rank trains in an optimizer step, or a function of (args, state) that tells it; by default what the
     Trainer counts with `include_num_input_tokens_seen`, by equal parts for its ranks.
+    `steered`: `wattlens.steered()`, for a job over several nodes.
     """
 
-    def __init__(self, tokens: int | Callable[[Any, Any], int] | None = None, model: str = "") -> None:
-        self._tokens, self._model = tokens, model
+    def __init__(
+        self,
+        tokens: int | Callable[[Any, Any], int] | None = None,
+        model: str = "",
+        steered: "steered | None" = None,
+    ) -> None:
+        self._tokens, self._model, self._steered = tokens, model, steered
         self._step = self._seen = self._left = 0
         self._mark_s: float | None = None
         self._evaluating = False
@@ -49,6 +57,8 @@ class _Events:
 
     @guarded
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._steered is not None:
+            self._steered.step()  # first of all: whatever goes wrong below, other ranks wait for this one here
         done, self._step = state.global_step - self._step, state.global_step
         counter().step(self._trained(args, state), None, max(0, done))
         self._mark_s = time.monotonic()

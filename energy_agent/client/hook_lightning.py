@@ -18,6 +18,8 @@ from energy_agent.client.ranks import Place
 from energy_agent.client.training import counter, guarded
 
 if TYPE_CHECKING:
+    from energy_agent.client.steered import steered
+
     WattlensCallback: Any
 
 _EVALUATION, _CHECKPOINT, _DATA = "evaluation", "checkpoint", "data_wait"
@@ -28,10 +30,13 @@ class _Events:
 
     `tokens`: how many of a batch this rank trains, or a function of the batch that tells it; by default the size of its
     `input_ids`, where it has them.
+    `steered`: `wattlens.steered()`, for a job over several nodes.
     """
 
-    def __init__(self, tokens: int | Callable[[Any], int] | None = None, model: str = "") -> None:
-        self._tokens, self._model = tokens, model
+    def __init__(
+        self, tokens: int | Callable[[Any], int] | None = None, model: str = "", steered: "steered | None" = None
+    ) -> None:
+        self._tokens, self._model, self._steered = tokens, model, steered
         self._step = 0
         self._since: tuple[str, float] | None = None  # what may be a wait, and since when
 
@@ -52,6 +57,8 @@ class _Events:
 
     @guarded
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._steered is not None:
+            self._steered.step()  # first of all: whatever goes wrong below, other ranks wait for this one here
         done, self._step = trainer.global_step - self._step, trainer.global_step
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         counter().step(self._trained(batch), loss, max(0, done))

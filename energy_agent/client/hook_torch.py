@@ -10,17 +10,22 @@ rank and world size are those of `torch.distributed`, the group's name is the la
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_agent.client.ranks import Place, place_of
 from energy_agent.client.training import counter, guarded
+
+if TYPE_CHECKING:
+    from energy_agent.client.steered import steered
 
 
 class TorchHook:
     """Counts until `remove()`. `loss` may be set before a step: a number, or a tensor on the CPU."""
 
-    def __init__(self, optimizer: Any, model: Any, tokens: int | Callable[[], int], precision: str) -> None:
-        self._tokens, self._model, self._precision = tokens, model, precision
+    def __init__(
+        self, optimizer: Any, model: Any, tokens: int | Callable[[], int], precision: str, steered: "steered | None" = None
+    ) -> None:
+        self._tokens, self._model, self._precision, self._steered = tokens, model, precision, steered
         self._described = False
         self.loss: object = None
         self._handle = optimizer.register_step_post_hook(self._stepped)
@@ -31,6 +36,8 @@ class TorchHook:
 
     @guarded
     def _stepped(self, *_: object) -> None:
+        if self._steered is not None:
+            self._steered.step()  # first of all: whatever goes wrong below, other ranks wait for this one here
         if not self._described:
             self._describe()
         tokens = self._tokens() if callable(self._tokens) else self._tokens
@@ -45,7 +52,14 @@ class TorchHook:
         counter().describe(place(), {"model": model_name(self._model), "precision": self._precision or precision(self._model)})
 
 
-def attach(optimizer: Any, *, model: Any = None, tokens: int | Callable[[], int] = 0, precision: str = "") -> TorchHook:
+def attach(
+    optimizer: Any,
+    *,
+    model: Any = None,
+    tokens: int | Callable[[], int] = 0,
+    precision: str = "",
+    steered: "steered | None" = None,
+) -> TorchHook:
     """Count the steps of an optimizer (`torch.optim.Optimizer`).
 
     Args:
@@ -54,10 +68,11 @@ def attach(optimizer: Any, *, model: Any = None, tokens: int | Callable[[], int]
         tokens: how many this rank trains in a step, or a function that tells it. Where several ranks share one batch (tensor or
             pipeline parallel), one of them tells it and the others 0.
         precision: such as "bf16"; by default that of the parameters.
+        steered: `wattlens.steered()`, for a job over several nodes whose ranks all take the same steps.
 
     A step that a GradScaler skips is not counted.
     """
-    return TorchHook(optimizer, model, tokens, precision)
+    return TorchHook(optimizer, model, tokens, precision, steered)
 
 
 def place() -> Place | None:

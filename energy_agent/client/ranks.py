@@ -13,6 +13,7 @@ _LAUNCHERS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
+_LOCAL = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 _MOST = 1 << 24
 
 
@@ -32,6 +33,11 @@ def place_of(environ: Mapping[str, str]) -> Place:
         if rank is not None and world is not None and rank < world:
             return Place(rank, world, _group(environ) if world > 1 else "")
     return Place()
+
+
+def local_rank_of(environ: Mapping[str, str]) -> int:
+    """Which rank of its own node a process is; 0 where its launcher does not say."""
+    return next((rank for name in _LOCAL if (rank := _number(environ.get(name))) is not None), 0)
 
 
 def _group(environ: Mapping[str, str]) -> str:

@@ -110,6 +110,7 @@ class DvfsDevice:
     predicted: Predicted | None = None  # before anything was proven
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
+    slowdown_ratio: float | None = None  # what its owners allow
 
 
 @record(frozen=True, slots=True)
