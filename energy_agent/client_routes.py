@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from energy_agent.client_history import History
 from energy_agent.client_peers import Peer
@@ -19,6 +20,7 @@ BODY_MAX_B = 16 * 1024
 TAKES = ("step_age_s",)
 """Fields of a report that an agent of the first version refuses."""
 _WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
+_WORKLOAD = re.compile(r"/v1/workload/([^/?#]{1,1000})")
 _PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST")}
 
 
@@ -50,10 +52,10 @@ class Routes:
 
     def answer(self, peer: Peer, method: str, path: str, body: bytes = b"") -> Response:
         """The response to a request."""
-        match = _WINDOW.fullmatch(path)
-        wanted = ("GET",) if match else _PATHS.get(path)
+        match, about = _WINDOW.fullmatch(path), _WORKLOAD.fullmatch(path)
+        wanted = ("GET",) if match or about else _PATHS.get(path)
         if wanted is None:
-            there = "GET /v1/window/START/END (UTC nanoseconds), GET /v1/me, POST /v1/training, GET and POST /v1/dvfs"
+            there = "GET /v1/window/START/END (UTC ns), /v1/me and /v1/workload/NAME, POST /v1/training, GET and POST /v1/dvfs"
             return reply(404, {"reason": f"there is: {there}"})
         if method not in wanted:
             return reply(405, {"reason": " or ".join(wanted)})
@@ -61,6 +63,8 @@ class Routes:
             workload = None if peer.everything else self._workload(peer)
             found = self._history.window(int(match[1]), int(match[2]), workload)
             return reply(503 if found.get("later") else 200, found)
+        if about:
+            return self._of(peer, unquote(about[1]))
         if path == "/v1/dvfs":
             return self._dvfs(peer, method, body)
         return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
@@ -102,15 +106,25 @@ class Routes:
 
     def me(self, peer: Peer) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
-        workload, snapshot = self._workload(peer), self._history.snapshot
+        workload = self._workload(peer)
         said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0], "takes": TAKES}
+        return said | self._about(workload) | {"everything": peer.everything}
+
+    def _of(self, peer: Peer, workload: str) -> Response:
+        """Any workload, for whom it is no secret."""
+        if not peer.everything:
+            return reply(403, {"reason": "of other workloads read root on the host and the agent's own user alone"})
+        return reply(200, {"workload": workload} | self._about(workload))
+
+    def _about(self, workload: str) -> dict[str, object]:
+        snapshot, training = self._history.snapshot, self._training
         if snapshot is None:
-            return said | {"reason": "no snapshot has been taken yet"}
-        said |= {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated, "everything": peer.everything}
+            return {"reason": "no snapshot has been taken yet"}
+        said: dict[str, object] = {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated}
         said |= _energy(snapshot, workload)
-        ranks = self._training.ranks(workload) if self._training is not None else []
-        if ranks:
-            said["ranks"] = [_rank(each, snapshot.t_ns) for each in ranks]
+        ranks = training.ranks(workload) if training is not None else []
+        if training is not None and ranks:
+            said["ranks"] = [_rank(each, snapshot.t_ns, training.ended_ns(each)) for each in ranks]
         return said
 
 
@@ -159,13 +173,14 @@ def _limits(view: DeviceView) -> dict[str, object]:
     return said if low_mw is None or high_mw is None else said | {"power_limit_range_w": [low_mw / 1000, high_mw / 1000]}
 
 
-def _rank(latest: Latest, now_ns: int) -> dict[str, Any]:
+def _rank(latest: Latest, now_ns: int, ended_ns: int | None) -> dict[str, Any]:
     report = latest.report
     said: dict[str, Any] = {
         "rank": report.rank, "world": report.world, "group": report.group, "model": report.model,
         "precision": report.precision, "steps": dict(report.steps), "tokens": report.tokens,
         "waits": dict(report.waits), "doing": report.doing, "age_s": max(0, now_ns - latest.at_ns) / NS_PER_S,
     }  # fmt: skip
+    said |= {"step_ended_ns": ended_ns} if ended_ns is not None else {}
     return said | ({"loss": report.loss} if report.loss is not None else {})
 
 

@@ -152,6 +152,11 @@ class TrainingIntake:
             found = [each for each in self._shown.values() if each.workload == workload]
         return sorted(found, key=lambda each: each.report.rank)
 
+    def ended_ns(self, latest: Latest) -> int | None:
+        """When the last step of training of a report ended, UTC ns; None where it does not tell."""
+        age_s, second_s = latest.report.step_age_s, self._clock.real_seconds(1.0) or 1.0  # ages are of the machine's time
+        return None if age_s is None else latest.at_ns - round(age_s / second_s * NS_PER_S)
+
     def drain(self, holders: Collection[str]) -> Booking:
         """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
         now_ns = self._clock.utc_ns()

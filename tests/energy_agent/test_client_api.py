@@ -83,6 +83,15 @@ def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
     assert set(told["devices"]) == {"GPU-2"}
 
 
+def test_any_workload_is_told_to_who_may_see_everything():
+    routes = Routes(history([1, 2]))
+    assert routes.answer(peer("a"), "GET", "/v1/workload/a").status == 403
+    told = routes.answer(peer("process-x-1-1", everything=True), "GET", "/v1/workload/ns%2Fpod")
+    assert (told.status, json.loads(told.body)["workload"]) == (200, "ns/pod")
+    assert routes.answer(peer("a", everything=True), "POST", "/v1/workload/a").status == 405
+    assert routes.answer(peer("a", everything=True), "GET", "/v1/workload/a/b").status == 404
+
+
 def test_old_rows_become_one_a_minute_and_then_go():
     rows = [Row(T0 + k * NS_PER_S, {}, {}, {}) for k in range(3 * 3600)]
     kept = thinned(rows, rows[-1].t_ns)

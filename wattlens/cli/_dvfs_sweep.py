@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
         code = 128 + ended.number
         progress.say(f"wattlens: ended by {ended}; everything is as found" + _kept(sweep.profile, options.out))
     except WattlensError as error:
-        if sweep.profile is not None:
-            error.args = (f"{error}{_kept(sweep.profile, options.out)}",)
-        raise
+        if sweep.profile is None:
+            raise
+        raise WattlensError(f"{error}{_kept(sweep.profile, options.out)}") from None
     finally:
         progress.clear()
     if sweep.profile is not None and (code == 0 or sweep.profile.points):

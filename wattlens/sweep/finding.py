@@ -3,14 +3,14 @@
 import time
 from collections import deque
 
-from energy_agent.core.errors import WattlensError
+from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from wattlens.page import Page, parse
 from wattlens.reach import Access
 from wattlens.sweep.board import committed_ns
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.target import Target, Wanted, target
-from wattlens.sweep.work import Work, of_agent
+from wattlens.sweep.work import Work, of_agent, spread_over_nodes
 
 TIMEOUT_S = 2.0
 """Of a read: well below the time after which a lease ends that nobody renews."""
@@ -53,6 +53,7 @@ class Finding:
         Raises:
             EndedError: a signal asked to end.
             WattlensError: they are not there; says what is missing.
+            UsageError: no time will help.
         """
         end_s, reason = time.monotonic() + wait_s, "the agent has not read its GPUs yet"
         pages: deque[Page] = deque(maxlen=_APART)
@@ -63,6 +64,8 @@ class Finding:
             if page is not None and len(pages) == _APART:
                 found = target(pages[0], page, wanted, named_work=named_work is not None)
                 if isinstance(found, Target):
+                    if why_not := spread_over_nodes(found.workloads):
+                        raise UsageError(why_not)
                     work = named_work or of_agent(found.workloads, what, page)
                     if work is not None and work.sample(page) is not None:
                         return found, work

@@ -15,12 +15,14 @@ from types import FrameType
 from typing import TypeVar
 
 from dvfs.client import ActuatorClient, ActuatorError
-from dvfs.lease import HEARTBEAT_S
+from dvfs.lease import GRACE_S, HEARTBEAT_S
 from dvfs.profile import REFERENCE, Key
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError, WattlensError
 
 T = TypeVar("T")
+NAME = "wattlens dvfs sweep"
+"""What the actuator calls us."""
 _LOOK_S = 0.1
 _END_S = 10.0  # for a program between SIGTERM and SIGKILL
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,6 +34,7 @@ _HINTS = {
     "mig": "a sweep needs GPUs that are whole",
     "killed": "nothing is set while it is on",
     "no_permission": "the actuator needs root or CAP_SYS_ADMIN",
+    "unreachable": "whatever ends it, it puts everything back, or the next one does",
     "expired": "the actuator has put everything back; it was started again, or this machine was too busy to renew the lease",
 }
 
@@ -72,9 +75,9 @@ class Hold:
         self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
-            self._release()
+            self._release(told=isinstance(error, RefusalError))
         finally:
             self._end_program()
             self._client.close()
@@ -116,8 +119,20 @@ class Hold:
         self._refused(self._client.hello)
 
     def lease(self, devices: Sequence[str]) -> None:
-        """Take the lease on all of `devices`; raises RefusalError."""
-        self._lease = self._refused(lambda: self._client.acquire(devices))
+        """Take the lease on all of `devices`; that of a sweep which was killed a moment ago is over soon.
+
+        Raises:
+            RefusalError: the actuator refused.
+            EndedError: a signal asked to end.
+        """
+        end_s = time.monotonic() + GRACE_S + 2 * HEARTBEAT_S
+        while not self._lease:
+            try:
+                self._lease = self._client.acquire(devices)
+            except ActuatorError as error:
+                if error.code != "held" or f"leased to {NAME}" not in str(error) or time.monotonic() > end_s:
+                    raise RefusalError(error) from None
+                self.pause(0.5)
         self._devices, self._next_s = tuple(devices), time.monotonic() + HEARTBEAT_S
 
     def set(self, key: Key) -> Key:
@@ -142,7 +157,8 @@ class Hold:
     def _set(self, device: str, wanted: Setting) -> Setting:
         return self._refused(lambda: self._client.set(self._lease, device, wanted)).setting
 
-    def _release(self) -> None:
+    def _release(self, *, told: bool) -> None:
+        """End the lease. `told`: what is wrong with the actuator is known already."""
         lease, self._lease = self._lease, ""
         if not lease:
             return
@@ -151,7 +167,8 @@ class Hold:
                 f"{device} {knob}: {outcome}" for device, knob, outcome in self._client.release(lease) if outcome != "restored"
             ]
         except ActuatorError as error:
-            self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
+            if not told:
+                self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
             return
         for each in left:
             self._said(f"not put back as found: {each}; see wattlens dvfs status")

@@ -15,7 +15,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from wattlens.reach import Access
 from wattlens.sweep.finding import Finding
-from wattlens.sweep.hold import Hold
+from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.measuring import Measuring, SpoiledError
 from wattlens.sweep.planning import PlanOptions, begun, continued, earlier, named, next_session, renewed
 from wattlens.sweep.shown import Progress, duration, name_of
@@ -67,7 +67,7 @@ class Sweep:
             self.profile = self._earlier
             self._progress.say(f"{options.out}: nothing is left to measure")
             return self._earlier
-        with ActuatorClient(options.actuator, name="wattlens dvfs sweep") as client, Hold(client, self._progress.say) as hold:
+        with ActuatorClient(options.actuator, name=NAME) as client, Hold(client, self._progress.say) as hold:
             hold.there()
             finding = Finding(options.access, options.clock, hold)
             finding.reachable()
@@ -159,9 +159,10 @@ class Sweep:
         plan, session = profile.plan, next_session(profile)
         left = stretches_left(plan, profile.stretches, session)
         gpus = ", ".join(str(board.index) for board in target.boards)
+        settings, each_s = len(plan.settings), plan.seconds + plan.settle_s
         self._progress.say(
-            f"{profile.workload} on GPU {gpus}, by {work.what}: {len(plan.settings)} settings, at most {left} stretches, "
-            f"{duration(self._real(left * (plan.seconds + plan.settle_s)))}"
+            f"{profile.workload} on GPU {gpus}, by {work.what}: {settings} setting{'s' * (settings > 1)}, at most {left} "
+            f"stretches, {duration(self._real(left * each_s))}"
         )
 
     def _real(self, seconds: float) -> float:

@@ -1,9 +1,9 @@
 """A sweep for people: where it stands, on standard error, and what it found, as a table. Text alone."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from dvfs.profile import REFERENCE, Key, Point, Profile
+from dvfs.profile import Key, Point, Profile
 from dvfs.savings import Ratio
 
 
@@ -62,9 +62,13 @@ HEADS = ("SETTING", "N", "TIME", "POWER", "ENERGY", "SLOWDOWN", "SAVING", "BOUND
 
 def rows(profile: Profile) -> list[tuple[str, ...]]:
     """The table: a row a setting, as found first, each quantity with its 95 % interval."""
-    unit = profile.work.removesuffix("s") if profile.work in ("steps", "tokens") else "unit"
+    unit = _unit(profile)
     heads = (*HEADS[:2], f"TIME/{unit.upper()}", HEADS[3], f"ENERGY/{unit.upper()}", *HEADS[5:])
     return [heads, *(_row(point) for point in profile.points)]
+
+
+def _unit(profile: Profile) -> str:
+    return profile.work.removesuffix("s") if profile.work in ("steps", "tokens") else "unit"
 
 
 def _row(point: Point) -> tuple[str, ...]:
@@ -98,13 +102,14 @@ def _si(value: float, unit: str) -> str:
 def summary(profile: Profile, budgets: Sequence[float] = (0.03, 0.05, 0.10)) -> list[str]:
     """What to take from it: the least energy, and the least within some slowdowns, by the intervals' safe ends."""
     lines = []
-    tried = [point for point in profile.points if point.slowdown is not None and point.saving is not None]
-    saving: Callable[[Point], float] = lambda point: point.saving.value if point.saving is not None else 0.0  # noqa: E731
+    tried = [(point, point.slowdown, point.saving) for point in profile.points]
+    told = [(point, slowdown, saving) for point, slowdown, saving in tried if slowdown is not None and saving is not None]
     for budget in budgets:
-        within = [p for p in tried if p.slowdown is not None and p.slowdown.high <= budget]
-        best = max(within, key=saving, default=None)
-        if best is not None and best.saving is not None and best.saving.low > 0:
-            lines.append(f"Within {100 * budget:g} % slowdown: {name_of(best.key)} saves {_share(best.saving)} a unit of work")
-    if not tried and not any(point.key == REFERENCE for point in profile.points):
-        lines.append("Nothing has an interval yet: at least two stretches of a setting are needed.")
+        within = [(point, saving) for point, slowdown, saving in told if slowdown.high <= budget and saving.low > 0]
+        best = max(within, key=lambda each: each[1].value, default=None)
+        if best is not None:
+            saves = f"{name_of(best[0].key)} saves {_share(best[1])} of the energy per {_unit(profile)}"
+            lines.append(f"Within {100 * budget:g} % slowdown: {saves}")
+    if not told:
+        lines.append("Nothing has an interval yet: a setting needs two stretches.")
     return lines

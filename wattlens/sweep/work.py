@@ -1,7 +1,7 @@
 """The counters of work that a sweep can go by: the agent's page, its exact step ends, any page, a token server's."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from dvfs.sweep_stretch import Sample
@@ -62,21 +62,17 @@ class StepEnds:
 
     def __init__(self, workload: str) -> None:
         """Nothing is asked yet."""
-        self._path = f"/v1/workload/{quote(workload, safe='')}"
+        self._workload = workload
         self._waited: Mapping[str, float] | None = None
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.client.agent import ask
-
+        found = _asked(self._workload)
         try:
-            status, found = ask("GET", self._path)
-            if status != 200:
-                return None
-            lead = found["ranks"][0]
+            lead = found["ranks"][0] if found is not None else {}
             t_ns, count = int(lead["step_ended_ns"]), float(lead["steps"][TRAINING])
             waited = {str(name): float(seconds) for name, seconds in lead["waits"].items()}
-        except (*_BROKEN, TypeError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError):
             return None
         before, self._waited = self._waited, waited
         ended = [] if before is None else [name for name, seconds in waited.items() if seconds > before.get(name, 0.0)]
@@ -142,6 +138,32 @@ class ServerPage:
             return None
         counts = [e.counts["generation"] for reading in found for e in reading.engines if "generation" in e.counts]
         return Sample((asked_ns + self._clock.utc_ns()) // 2, float(sum(counts))) if counts else None
+
+
+def spread_over_nodes(workloads: Sequence[str]) -> str:
+    """Why a training job cannot be swept here, as its ranks tell the agent; "" where nothing stands against it."""
+    ranks: list[dict[str, Any]] = []
+    for workload in workloads:
+        found = _asked(workload)
+        ranks += found.get("ranks", []) if found is not None else []
+    world = max((int(rank.get("world", 1)) for rank in ranks), default=0)
+    if not ranks or world <= len(ranks):
+        return ""
+    return (
+        f"the job has {world} ranks, and {len(ranks)} of them are in {', '.join(workloads)} on this node: the others would be "
+        "slowed too, and their power is not seen; name what is here with --workload, or sweep a job of one node"
+    )
+
+
+def _asked(workload: str) -> dict[str, Any] | None:
+    """What the agent's socket tells of a workload; None where it tells nothing."""
+    from energy_agent.client.agent import ask
+
+    try:
+        status, found = ask("GET", f"/v1/workload/{quote(workload, safe='')}")
+    except _BROKEN:
+        return None
+    return found if status == 200 and isinstance(found.get("ranks", []), list) else None
 
 
 def of_agent(workloads: Sequence[str], wanted: str | None, page: Page) -> Work | None:
