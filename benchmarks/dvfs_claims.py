@@ -34,7 +34,7 @@ class World:
 
 
 def training(draw: random.Random, saving: float) -> Iterator[Callable[[bool], dict[str, float]]]:
-    """Steps of 0.3 s with AR(1) noise of 2 % (0.9 from step to step, 0.7 from second to second), power with 1 %, a drift of 8 %.
+    """Steps of 0.3 s with AR(1) noise of 2 % (0.9 a step, 0.7 a second), power with 1 %, a drift of 8 %.
 
     With the setting on they are 3 % slower.
     """

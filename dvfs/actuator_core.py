@@ -95,7 +95,9 @@ class ActuatorCore:
         self._unless_killed()
         reading = self._read(device)
         limits = self._limits(device)
-        allowed = permit(setting, limits, reading.constraints)
+        before = self._journal.get(device, "power")
+        found = before.backup if before is not None else reading.power_limit_mw
+        allowed = permit(setting, limits, reading.constraints, found if isinstance(found, int) else None)
         writes = self._plan(device, allowed, limits, reading)
         self._give_back(device, allowed)
         answers = self._write(lease, device, writes)

@@ -208,7 +208,7 @@ class Worker:
             case "hello":
                 name = "".join(c for c in _text(message, "name", 64) if c.isprintable())
                 peer.holder = f"{name} ({peer.holder})" if name and "(" not in peer.holder else peer.holder
-                return {"pid": os.getpid()}
+                return {"pid": os.getpid(), "holder": peer.holder}
             case "acquire":
                 devices = message.get("devices")
                 if not isinstance(devices, list) or len(devices) > _MAX_DEVICES or not all(isinstance(d, str) for d in devices):

@@ -111,7 +111,7 @@ class ActuatorClient:
         return str(answer["name"]), list(answer["rows"])
 
     def hello(self) -> dict[str, Any]:
-        """Who answers: `pid` of the worker."""
+        """Who answers: `pid` of the worker, and `holder`: how it calls this connection where it names who did what."""
         return self._ask({"op": "hello", "name": self._name})
 
     def close(self) -> None:

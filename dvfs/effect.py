@@ -6,12 +6,16 @@ heat already bind the device does nothing. Such time is counted as ineffective.
 
 from dvfs.types import BINDING_REASONS, DeviceObservation, Setting
 
+FOREIGN = frozenset({"limit_differs", "clock_above_lock"})
+"""Where these last, somebody else has changed the setting."""
 _STEP_MHZ = 15  # clocks come in steps of 15 MHz or less
+_STEP_MW = 1000
 
 
 def ineffective(device: DeviceObservation, setting: Setting) -> str:
     """Why `setting` does not hold on this device, in one word; "" where it holds or nothing can be told (an idle device)."""
-    if setting.power_limit_mw is not None and device.power_limit_mw not in (None, setting.power_limit_mw):
+    limit, found = setting.power_limit_mw, device.power_limit_mw
+    if limit is not None and found is not None and abs(found - limit) > _STEP_MW:
         return "limit_differs"
     clock, now = setting.sm_clock_max_mhz, device.sm_clock_mhz
     if clock is None or now is None or device.event_reasons is None or not device.gpu_percent:

@@ -12,7 +12,7 @@ from typing import Protocol
 from dvfs.block_meter import BlockMeter
 from dvfs.blocks import Plan
 from dvfs.client import Effect
-from dvfs.effect import ineffective
+from dvfs.effect import FOREIGN, ineffective
 from dvfs.governor_group import Configured, Device, Group
 from dvfs.governor_savings import account, looked, verdict
 from dvfs.lease import HEARTBEAT_S, NS, TTL_S
@@ -24,6 +24,7 @@ from energy_agent.core.snapshot import DvfsDevice, Predicted
 from energy_agent.core.types import Action
 from energy_agent.core.units import HZ_PER_MHZ
 
+_FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 _EDGE_NS = NS // 4
 """Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
 
@@ -44,7 +45,10 @@ class GovernorConfig:
     policies: Mapping[str, Configured] = field(default_factory=dict)
     budget: NodeBudget | None = None
     plan: Plan | None = None
-    retry_s: float = 5.0  # after a refusal
+    retry_s: float = 5.0  # after a refusal, then twice as long, at most `patience_s`
+    patience_s: float = 60.0
+    respect_s: float = 900.0  # devices that somebody else has set are left alone for so long
+    foreign_s: float = 3.0  # a device shows another setting for so long: somebody else has set it
     effect_s: float = 2.0  # a setting is judged from then on
 
 
@@ -149,8 +153,10 @@ class Governor:
             self._enforce(group, now, reason, "+".join(name for name, _ in told))
         elif group.lease is not None:
             self._let_go(group, group.mode.value)
-        for one in observation.devices:
-            self._judge(group.devices[one.uuid], one, now)
+        foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
+        if foreign:
+            self._let_go(group, "foreign_change")
+            group.retry_ns = now + int(self._config.respect_s * NS)
 
     def _enforce(self, group: Group, now: int, reason: str, policy: str) -> None:
         wanted = group.wanted
@@ -174,13 +180,13 @@ class Governor:
                 known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
                 self._log(group, device, "set" if device in wanted else "restore", setting, f"ok: {reason}", policy)
         except LeaseError as error:
-            group.retry_ns = now + int(self._config.retry_s * NS)
-            self._log(
-                group, device or "+".join(sorted(group.devices)), "refuse", wanted.get(device, Setting()), _why(error), policy
-            )
+            self._wait(group, now, error)
+            if group.refused != (why := _why(error)):
+                group.refused, where = why, device or "+".join(sorted(group.devices))
+                self._log(group, where, "refuse", wanted.get(device, Setting()), why, policy)
             self._let_go(group, "refused")
             return
-        group.in_force = dict(wanted)
+        group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
 
     def _undo(self, group: Group, reason: str, policy: str) -> None:
         """Back to what was found, under the same lease."""
@@ -219,17 +225,32 @@ class Governor:
                 self._client.heartbeat(group.lease)
                 group.beat_ns = now
             except LeaseError as error:
-                group.retry_ns = now + int(self._config.retry_s * NS)
+                self._wait(group, now, error)
                 for uuid, device in group.devices.items():
                     if device.applied is not None:
                         self._log(group, uuid, "expire", Setting(), _why(error))
                         device.applied = None
                 group.lease, group.in_force = None, {}
 
-    def _judge(self, device: Device, seen: DeviceObservation, now: int) -> None:
+    def _wait(self, group: Group, now: int, error: LeaseError) -> None:
+        """How long until a refused group is tried again: longer each time, and long where somebody else steers."""
+        code, config = getattr(error, "code", ""), self._config
+        group.retry_s = (
+            config.retry_s if code == "unreachable" else min(config.patience_s, max(config.retry_s, 2 * group.retry_s))
+        )
+        group.retry_ns = now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS)
+
+    def _is_foreign(self, device: Device, seen: DeviceObservation) -> bool:
+        """Count time in which a setting does nothing; whether it is not ours any more."""
         old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
-        if device.applied is not None and old_enough and (why := ineffective(seen, device.applied)):
+        why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
+        if why:
             device.ineffective[why] += 1
+        if why not in FOREIGN:
+            device.foreign_ns = None
+        elif device.foreign_ns is None:
+            device.foreign_ns = seen.boot_ns
+        return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
 
     def _log(self, group: Group, device: str, action: str, setting: Setting, outcome: str, policy: str = "") -> None:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))

@@ -25,6 +25,7 @@ class Device:
 
     applied: Setting | None = None  # in force under the lease, after the guard
     applied_ns: int = 0
+    foreign_ns: int | None = None  # since when it shows another setting than this
     energy_uj: int | None = None
     enforced_uj: int = 0
     saved_uj: int | None = None
@@ -58,6 +59,8 @@ class Group:
     paused: bool = False  # a block of a pair that is off
     lease: str | None = None
     retry_ns: int = 0
+    retry_s: float = 0.0  # how long it was waited last
+    refused: str = ""  # the last refusal that was told
     beat_ns: int = 0
     meter: BlockMeter | None = None
     verdict: Saving | None = None

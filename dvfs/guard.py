@@ -1,7 +1,8 @@
 """The guard: what is asked becomes what may be written, or is refused. Pure; every write passes here.
 
-Laws: the result lies within the owner's limits and the device's constraints; a clock lock is (lowest..f) with lowest < f, so
-that the device can still idle; a clock without a declared baseline is refused, since nobody could say what to restore.
+Laws: the result lies within the owner's limits and the device's constraints, and never above what was found: steering saves,
+and gives nobody more than they had. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock without a
+declared baseline is refused, since nobody could say what to restore.
 """
 
 from dataclasses import dataclass
@@ -31,24 +32,26 @@ class Permit:
         return Setting(self.clock_mhz[1] if self.clock_mhz else None, self.power_mw)
 
 
-def permit(setting: Setting, limits: Limits, constraints: Constraints) -> Permit:
-    """Clamp `setting` into what owner and device allow.
+def permit(setting: Setting, limits: Limits, constraints: Constraints, found_mw: int | None = None) -> Permit:
+    """Clamp `setting` into what owner and device allow; `found_mw` is the power limit as it was before anything was set.
 
     Raises:
         RefusedError: a knob that is not allowed, has no baseline, or where the ranges leave nothing to choose.
     """
-    power = None if setting.power_limit_mw is None else _power(setting.power_limit_mw, limits, constraints)
+    power = None if setting.power_limit_mw is None else _power(setting.power_limit_mw, limits, constraints, found_mw)
     clock = None if setting.sm_clock_max_mhz is None else _clock(setting.sm_clock_max_mhz, limits, constraints)
     return Permit(power, clock)
 
 
-def _power(asked: int, limits: Limits, constraints: Constraints) -> int:
+def _power(asked: int, limits: Limits, constraints: Constraints, found_mw: int | None) -> int:
     if "power" not in limits.knobs:
         raise RefusedError("knob_not_allowed", "the power knob is not in the allow-list of this device")
     if constraints.power_mw is None:
         raise RefusedError("not_supported", "the device does not tell its power limit range")
     low, high = _overlap(limits.power_mw, constraints.power_mw, "power")
-    return min(max(asked, low), high)
+    if found_mw is not None and found_mw < low:
+        raise RefusedError("empty_range", f"the limit was found at {found_mw} mW, below all that may be set ({low} mW)")
+    return min(max(asked, low), high if found_mw is None else min(high, found_mw))
 
 
 def _clock(asked: int, limits: Limits, constraints: Constraints) -> tuple[int, int]:
@@ -60,6 +63,8 @@ def _clock(asked: int, limits: Limits, constraints: Constraints) -> tuple[int, i
     if len(clocks) < 2:
         raise RefusedError("not_supported", "the device does not tell its SM clocks")
     low, high = _overlap(limits.sm_clock_mhz, (clocks[0], clocks[-1]), "clock")
+    if limits.baseline != "unlocked":
+        high = min(high, limits.baseline[1])
     choices = [c for c in clocks if low <= c <= high and c > clocks[0]]
     if not choices:
         raise RefusedError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")

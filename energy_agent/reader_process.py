@@ -82,6 +82,7 @@ class ReaderProcess:
         self._buffer = b""
         self.started_s = time.monotonic()
         self.sweeps = 0
+        self.silent_s = 0.0  # how long it has said nothing
 
     @property
     def pid(self) -> int:

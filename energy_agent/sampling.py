@@ -1,8 +1,8 @@
 """Sampling: keeps exactly one reader alive whatever the driver does, and says of every device whether it answers.
 
-A reader that hangs is killed after one period and replaced by one without the device it hung in; a prober tries that device
-with back-off and it returns by itself. Readers that not even SIGKILL ends hang in the kernel: with two of them NVML is absent,
-with that reason, until one ends. `release` lets go of the driver (update, GPU reset) and comes back by itself.
+A reader that hangs in a call is killed after one period and replaced by one without the device it hung in; a prober tries that
+device with back-off and it returns by itself. Readers that not even SIGKILL ends hang in the kernel: with two of them NVML is
+absent, with that reason, until one ends. `release` lets go of the driver (update, GPU reset) and comes back by itself.
 """
 
 import select
@@ -19,6 +19,7 @@ from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProces
 
 MAX_UNKILLABLE = 2
 INIT_HANG_S = 30.0
+SILENT_S = 10.0  # a reader that is in no call and says nothing
 OPEN_HANG_S = 5.0  # the first call to a device may initialise it
 _XID_CALLS = {"RegisterEvents", "EventSetWait"}
 MAX_BACK_OFF_S = 60.0
@@ -95,11 +96,14 @@ class Sampler:
             time.sleep(min(timeout_s, 0.1))
             self._unkillable = [r for r in self._unkillable if not r.reaped()]
             return []
+        began_s = time.monotonic()
         select.select([reader.fileno(), *self.wake], [], [], min(timeout_s, self._look_again_s(reader)))
         messages = reader.messages()
         if messages is None:
             self._ended(reader, "the reader ended")
             return []
+        # What passed while this process was stopped or asleep says nothing about the reader: a wait counts a second at most.
+        reader.silent_s = 0.0 if messages else reader.silent_s + min(1.0, time.monotonic() - began_s)
         sweeps = [self._take(message) for message in messages]
         if all(samples is None for samples in sweeps):
             self._check_hang(reader)
@@ -210,6 +214,10 @@ class Sampler:
 
     def _check_hang(self, reader: ReaderProcess) -> None:
         call = reader.under_way()
+        if call is None and reader.silent_s > max(SILENT_S, 3e-9 * self.options.period_ns):
+            reader.kill()  # frozen outside of the driver: stopped by somebody, or starved
+            self._ended(reader, "the reader was silent")
+            return
         if call is None or call.seconds < self._patience_s(reader, call):
             return
         if call.device and call.call.startswith(MARK_PREFIX):

@@ -7,7 +7,7 @@ process is, it is not asked: the kernel says that.
 import re
 from collections.abc import Mapping
 from dataclasses import field
-from math import isfinite
+from sys import float_info
 from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
@@ -138,7 +138,7 @@ def _tokens(value: object) -> int:
 
 
 def _number(value: object, name: str) -> float:
-    if type(value) not in (int, float) or not abs(value) <= 1e300 or not isfinite(value):  # type: ignore[arg-type]
+    if type(value) not in (int, float) or not abs(value) <= float_info.max:  # type: ignore[arg-type]
         raise ReportError(f"{name} is not a number")
     return float(value)  # type: ignore[arg-type]
 

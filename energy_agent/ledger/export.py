@@ -1,14 +1,15 @@
-"""Cells as a table with their uncertainty, for spreadsheets and notebooks: CSV, JSON lines or Parquet."""
+"""Cells with their uncertainty, or actions of DVFS, as a table for spreadsheets and notebooks: CSV, JSON lines or Parquet."""
 
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.types import Action
 from energy_agent.ledger.reading import Located
 from energy_agent.ledger.rows import Cell, DeviceFacts
 from energy_agent.ledger.summary import cell_bounds
@@ -34,6 +35,20 @@ COLUMNS: Final = {
 }
 """`sequence` is empty for what is not sealed yet. `low_uj` and `high_uj` are of the row alone: over rows the systematic parts
 add, while the edges of rows that follow each other cancel; sums with their bounds come from `ledger export --sum`."""
+ACTION_COLUMNS: Final = {
+    "cluster": "string",
+    "node": "string",
+    "simulated": "bool_",
+    "sequence": "int64",
+    "t_ns": "int64",
+    "device": "string",
+    "workload": "string",
+    "policy": "string",
+    "action": "string",
+    "setting": "string",
+    "outcome": "string",
+}
+"""`policy` is the one that wanted it, or `actuator` for what that did by itself; `setting` is JSON."""
 FORMATS: Final = ("csv", "jsonl", "parquet")
 
 
@@ -96,27 +111,36 @@ def table(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
         }
 
 
-def write(rows: Iterable[dict[str, Any]], form: str, target: Path | None) -> int:
+def actions(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
+    """The chosen actions of DVFS as table rows, in the order of the ledger; `choice` is asked with their instant."""
+    for located in rows:
+        row = located.row
+        if isinstance(row, Action) and choice.takes(row.t_ns, row.device, row.workload):
+            place = {name: getattr(located, name) for name in ("cluster", "node", "simulated", "sequence")}
+            yield place | {name: getattr(row, name) for name in ACTION_COLUMNS if name not in place}
+
+
+def write(rows: Iterable[dict[str, Any]], form: str, target: Path | None, columns: Mapping[str, str] = COLUMNS) -> int:
     """Write table rows to a new file, or to standard output; returns their number.
 
     Raises:
         UsageError: the file is there already or cannot be written, or Parquet to standard output.
     """
     if form == "parquet":
-        return _write_parquet(rows, target)
+        return _write_parquet(rows, target, columns)
     if target is None:
-        return _write_text(rows, form, sys.stdout)
+        return _write_text(rows, form, sys.stdout, columns)
     try:
         with target.open("x", encoding="utf-8", newline="") as file:
-            return _write_text(rows, form, file)
+            return _write_text(rows, form, file, columns)
     except FileExistsError:
         raise UsageError(f"{target}: is there already; choose another name") from None
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
 
 
-def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO) -> int:
-    writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns: Mapping[str, str]) -> int:
+    writer = csv.DictWriter(file, list(columns), lineterminator="\n")
     if form == "csv":
         writer.writeheader()
     count = 0
@@ -129,7 +153,7 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO) -> int:
     return count
 
 
-def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None) -> int:
+def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str]) -> int:
     from energy_agent.ledger.parquet import Writer
 
     if target is None:
@@ -137,10 +161,10 @@ def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None) -> int:
     if target.exists():
         raise UsageError(f"{target}: is there already; choose another name")
     try:
-        writer = Writer(target, COLUMNS)
+        writer = Writer(target, columns)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
     for row in rows:
         writer.add({name: [value] for name, value in row.items()})
-    writer.close({"wattlens.table": "cells"})
+    writer.close({"wattlens.table": "actions" if columns is ACTION_COLUMNS else "cells"})
     return writer.rows

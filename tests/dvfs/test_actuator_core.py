@@ -108,9 +108,17 @@ class ActuatorMachine(RuleBasedStateMachine):
         self.acquire((device,), connection)
         self.set(0, device, clock, power)
 
-    @initialize(clock=CLOCKS, power=POWERS, again=POWERS, foreign_mw=st.none() | st.integers(200_000, 399_999))
-    def begin(self, clock, power, again, foreign_mw) -> None:
-        """Every run begins with something to lose, and some with somebody else at the same knob."""
+    @initialize(
+        clock=CLOCKS,
+        power=POWERS,
+        again=POWERS,
+        foreign_mw=st.none() | st.integers(200_000, 399_999),
+        found_mw=st.sampled_from([700_000, 640_000, 501_000]),
+    )
+    def begin(self, clock, power, again, foreign_mw, found_mw) -> None:
+        """Every run begins with something to lose, some with an owner's limit, and some with somebody else at the same knob."""
+        self.world.boards.change("GPU-0", limit=found_mw, requested=found_mw)
+        self.found["GPU-0"] = found_mw
         self.steer("GPU-0", clock, power, 1)
         self.set(0, "GPU-0", clock, again)
         if foreign_mw:
@@ -160,7 +168,7 @@ class ActuatorMachine(RuleBasedStateMachine):
     def within_limits_or_as_found(self) -> None:
         for device in DEVICES:
             board = self.world.boards.state(device)
-            assert board["limit"] == self.found[device] or 400_000 <= board["limit"] <= 650_000
+            assert board["limit"] == self.found[device] or 400_000 <= board["limit"] <= min(650_000, self.found[device])
             assert board["lock"] is None or (board["lock"][0] == 345 and 1005 <= board["lock"][1] <= 1980)
 
     def teardown(self) -> None:

@@ -1,6 +1,8 @@
 """The governor on the real core and fake boards: modes, the group as unit, losing the lease, effect, savings by blocks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from dvfs.actuator_fake import DirectActuator, DirectKnobs, FakeBoards
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
 from dvfs.blocks import Plan
+from dvfs.client import ActuatorError
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured
 from dvfs.policies.static import SPEC
@@ -33,9 +36,9 @@ class Bench:
             lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
         )  # fmt: skip
         static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
-        config = GovernorConfig({"static": static}, None, plan)
+        self.config = GovernorConfig({"static": static}, None, plan)
         self.terms = Terms(mode, ("static",))
-        self.governor = Governor(config, DirectActuator(self.core), self)
+        self.governor = Governor(self.config, DirectActuator(self.core), self)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
 
     def boot_ns(self) -> int:
@@ -123,6 +126,35 @@ def test_lost_lease_is_told_and_taken_again(tmp_path: Path) -> None:
     assert [a.action for a in told] == ["expire"] * 2
     bench.step(10)
     assert bench.locked() == [True, True]
+
+
+def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    asked: list[float] = []
+
+    class Refusing(DirectActuator):
+        def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+            asked.append(bench.t_s)
+            raise ActuatorError("held", "GPU-1 is leased to somebody")
+
+    bench.governor = Governor(bench.config, Refusing(bench.core), bench)
+    told = bench.step(300)
+    assert [(a.action, a.outcome.partition(":")[0]) for a in told] == [("refuse", "held")]
+    gaps = [b - a for a, b in pairwise(asked)]
+    assert gaps[:5] == [5, 10, 20, 40, 60]
+    assert set(gaps[5:]) == {60}
+
+
+def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """A lock that is reset shows in the clock alone, and within seconds; the rest of the group is given back too."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    bench.boards.change("GPU-0", lock=None)
+    told = bench.step(6)
+    assert {(a.device, a.action, a.outcome) for a in told} == {(d, "restore", "ok: foreign_change") for d in DEVICES}
+    assert bench.step(880) == []
+    assert bench.locked() == [False, False]
+    assert [a.action for a in bench.step(30)] == ["set", "set"]
 
 
 def test_group_that_is_gone_is_released(tmp_path: Path) -> None:

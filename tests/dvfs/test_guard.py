@@ -19,11 +19,12 @@ RANGES = st.none() | st.tuples(st.integers(1, 2500), st.integers(1, 2500)).map(l
     baseline=st.sampled_from([None, "unlocked", (210, 1980)]),
     clocks=st.lists(st.integers(100, 2500), max_size=30),
     device_power=RANGES,
+    found=st.none() | st.integers(1, 2500),
 )
-def test_never_outside_limits(clock, power, knobs, clock_range, power_range, baseline, clocks, device_power) -> None:
+def test_never_outside_limits(clock, power, knobs, clock_range, power_range, baseline, clocks, device_power, found) -> None:
     limits, can = Limits(knobs, clock_range, power_range, baseline), Constraints(tuple(clocks), device_power)
     try:
-        allowed = permit(Setting(clock, power), limits, can)
+        allowed = permit(Setting(clock, power), limits, can, found)
     except RefusedError:
         return
     assert (allowed.power_mw is None) == (power is None)
@@ -32,6 +33,7 @@ def test_never_outside_limits(clock, power, knobs, clock_range, power_range, bas
         assert "power" in knobs
         for low, high in filter(None, (power_range, device_power)):
             assert low <= allowed.power_mw <= high
+        assert found is None or allowed.power_mw <= found
     if allowed.clock_mhz is not None:
         low, high = allowed.clock_mhz
         assert "clock" in knobs
@@ -39,6 +41,7 @@ def test_never_outside_limits(clock, power, knobs, clock_range, power_range, bas
         assert low == min(clocks) < high
         assert high in clocks
         assert clock_range is None or clock_range[0] <= high <= clock_range[1]
+        assert baseline == "unlocked" or high <= baseline[1]
 
 
 def test_between_two_steps_the_higher() -> None:

@@ -126,6 +126,18 @@ def test_events_that_hang_cost_the_events_and_no_reading(tmp_path, call):
         plant.clear(0)
 
 
+def test_a_reader_that_is_frozen_outside_of_the_driver_is_replaced(tmp_path):
+    with make_plant(tmp_path), sampling(tmp_path) as sampler:
+        poll_until(sampler, up(sampler, 4))
+        frozen = sampler.reader_pid
+        os.kill(frozen, signal.SIGSTOP)
+        sweeps = poll_until(sampler, lambda _: sampler.reader_pid not in (frozen, None), seconds=25)
+        poll_until(sampler, lambda found: bool(found), seconds=10)
+        assert sampler.node.restarts_total == 1
+        assert not Path(f"/proc/{frozen}").exists()
+        assert all(d.up for d in sampler.devices.values()), sweeps
+
+
 def test_xids_are_counted_on_across_readers(tmp_path):
     with make_plant(tmp_path, count=2) as plant, sampling(tmp_path) as sampler:
         uuid = plant.uuid(0)

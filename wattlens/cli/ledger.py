@@ -35,7 +35,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--to", dest="end", metavar="TIME", help="first UTC day or time that is not exported")
     export.add_argument("--device", metavar="UUID", help="this device alone")
     export.add_argument("--workload", metavar="NAME", help="this workload alone")
-    export.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
+    what.add_argument("--actions", action="store_true", help="what DVFS set and put back instead of the cells")
 
     ship = _sub(commands, "ship", "copy segments to a folder or object store, once, whole, never over something else", _ship)
     ship.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
@@ -148,9 +150,12 @@ def _export(arguments: argparse.Namespace) -> int:
     located = reading.read_rows(arguments.source)
     if not arguments.sum:
         form = "jsonl" if arguments.json else arguments.format
-        count = export.write(export.table(located, choice), form, arguments.output)
+        if arguments.actions:
+            count = export.write(export.actions(located, choice), form, arguments.output, export.ACTION_COLUMNS)
+        else:
+            count = export.write(export.table(located, choice), form, arguments.output)
         if arguments.output is not None:
-            print(f"{count} cells in {arguments.output}")
+            print(f"{count} {'actions' if arguments.actions else 'cells'} in {arguments.output}")
         return 0
     if start and end is not None and end <= start:
         raise UsageError(f"--to {arguments.end} is not after --from {arguments.start}")

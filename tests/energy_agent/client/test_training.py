@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from energy_agent.client.believed import believed
@@ -40,6 +40,7 @@ calls = st.lists(
 
 
 @given(calls)
+@example([("step", 1, 1.7e308), ("step", 1, -1.7e308)])
 def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
     made, steps, tokens, doing, waits = quiet_counter(), {}, 0, ["training"], {}
     for name, *arguments in sequence:

@@ -1,12 +1,15 @@
 import csv
 import io
 import json
+from operator import attrgetter
 
 import duckdb
 import pytest
 
+from energy_agent.core.types import Action
 from energy_agent.ledger import segments
-from tests.energy_agent.ledger.cases import filled
+from energy_agent.ledger.journal import Batch, Journal
+from tests.energy_agent.ledger.cases import IDENTITY, T0, filled, second
 from wattlens.cli import main
 
 
@@ -16,6 +19,7 @@ def state(tmp_path):
     return tmp_path / "state"
 
 
+values = attrgetter("t_ns", "device", "policy", "action", "setting", "outcome", "workload")
 TOTAL = sum(2 * (500_000_000 + i) for i in range(10))
 
 
@@ -133,6 +137,29 @@ def test_a_sum_has_the_edges_of_one_stretch_alone(state, capsys):
     assert answer["high_uj"] - TOTAL == answer["systematic_uj"] + answer["edge_uj"]
     assert TOTAL * 0.05 < answer["systematic_uj"] < TOTAL * 0.053
     assert run(capsys, "export", state, "--sum", "--workload", "job")[1].startswith("10000.00009 J, at least ")
+
+
+def test_export_tells_what_dvfs_did(tmp_path, capsys):
+    did = [
+        Action(T0 + 5, "GPU-0", "progress", "set", '{"power_limit_mw":300000}', "ok", "job"),
+        Action(T0 + 9, "GPU-1", "actuator", "restore", '{"power":700000}', "ok: expired, wattlens (pid 7)"),
+    ]
+    journal = Journal.open(tmp_path / "state/journal.db", IDENTITY)
+    journal.commit(second(0))
+    journal.commit(Batch(actions=did[:1]))
+    journal.seal(None)
+    journal.commit(Batch(actions=[did[1], did[1]]))  # told twice is booked once
+    journal.close()
+    lines = [json.loads(line) for line in run(capsys, "export", tmp_path / "state", "--actions", "--json")[1].splitlines()]
+    assert [(r["sequence"], r["t_ns"], r["device"], r["policy"], r["action"], r["setting"], r["outcome"], r["workload"])
+            for r in lines] == [(0, *values(did[0])), (None, *values(did[1]))]  # fmt: skip
+    code, out, _ = run(capsys, "export", tmp_path / "state", "--actions", "--workload", "job")
+    assert (code, [r["device"] for r in csv.DictReader(io.StringIO(out))]) == (0, ["GPU-0"])
+    target = tmp_path / "actions.parquet"
+    said = run(capsys, "export", tmp_path / "state", "--actions", "--format", "parquet", "--output", target)[1]
+    assert said == f"2 actions in {target}\n"
+    with duckdb.connect() as connection:
+        assert connection.execute(f"SELECT count(*), max(t_ns) FROM '{target}'").fetchall() == [(2, T0 + 9)]
 
 
 def test_ship_then_compact_then_export(state, tmp_path, capsys):
