@@ -16,6 +16,11 @@ NAMES = (
     "training",
     "prefill_decode",
     "energy_per_token",
+    "dvfs_training",
+    "dvfs_traces",
+    "dvfs_claims",
+    "dvfs_closed_loop",
+    "dvfs_safety",
 )
 
 

@@ -28,7 +28,7 @@ from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.plant import Plant
 
 GPUS = 8
-SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 75.0
+SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 100.0
 OVERHEAD_BAR = 0.005  # of a core for each GPU
 SCENARIO = """
 boards: [{{count: 8, sku: H100-SXM5-80GB}}]

@@ -1,8 +1,8 @@
 """The guard: what is asked becomes what may be written, or is refused. Pure; every write passes here.
 
 Laws: the result lies within the owner's limits and the device's constraints, and never above what was found: steering saves,
-and gives nobody more than they had. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock without a
-declared baseline is refused, since nobody could say what to restore.
+and gives nobody more than they had. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock
+without a declared baseline is refused, since nobody could say what to restore.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from dvfs.guard import RefusedError
 from dvfs.lease import NS, RefusedLeaseError
 from dvfs.types import Limits, Setting
 from energy_agent.core.errors import JournalError
-from energy_agent.hw.nvml_abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, UNKNOWN
+from energy_agent.hw.nvml_abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN
 
 DEVICES = ("GPU-0", "GPU-1")
 LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
@@ -269,6 +269,7 @@ def test_acquire_refuses_devices_that_cannot_be_steered(world: World, change: di
         ({"requested": 600_000}, "out_of_band"),
         ({"faults": {"set_power_limit_mw": IN_USE}}, "in_use"),
         ({"faults": {"set_locked_sm_clocks_mhz": NO_PERMISSION}}, "no_permission"),
+        ({"faults": {"set_locked_sm_clocks_mhz": NOT_SUPPORTED}}, "not_supported"),
     ],
 )
 def test_refused_set_leaves_the_device_as_found(world: World, change: dict[str, object], code: str) -> None:

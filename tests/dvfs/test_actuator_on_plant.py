@@ -17,7 +17,7 @@ from energy_agent.sim.plant import Plant
 from tests.dvfs.test_actuator_core import DEVICES, ActuatorMachine, World
 
 SETTLED_NS = 200_000_000  # a setting takes tens of ms to be in force, as on real boards
-KINDS = ("no_permission", "unknown_error", "timeout", "reset_required")
+KINDS = ("no_permission", "not_supported", "unknown_error", "timeout", "reset_required")
 CALLS = (
     "nvmlDeviceGetPowerManagementLimit",
     "nvmlDeviceSetPowerManagementLimit",

@@ -3,11 +3,17 @@
 No bar of the smokes is a timing: they show that the run still runs and that what must hold exactly does.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from benchmarks import (
     attribution,
     cost,
+    dvfs_claims,
+    dvfs_closed_loop,
+    dvfs_safety,
+    dvfs_training,
     energy_per_token,
     exactness,
     faults,
@@ -119,3 +125,44 @@ def test_joules_per_token_of_engines_are_read_from_the_page():
     found = energy_per_token.run(windows=1, window_s=15)
     assert found["windows"] == 8
     assert found["median_error"] < 0.3
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_progress_stays_within_its_budget_on_tables_that_it_never_saw():
+    tables = [table.isotonic() for table in dvfs_training.load(dvfs_training.DATA / "summary_power_v100.csv")][:4]
+    with ThreadPoolExecutor(1) as pool:
+        found = dvfs_training.runs(pool, dvfs_training.SPEC.trials, tables, 0.05, 4, dvfs_training.PLAIN, first=900)
+    assert found.runs == 16
+    assert found.whole_over_ratio == 0
+    assert found.of_oracle_ratio > 0.8
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_an_hour_claims_nothing_of_nothing_and_most_of_a_tenth():
+    claims = {
+        world.saving: sorted(dvfs_claims.hour((world, seed))[0] for seed in range(5))
+        for world in dvfs_claims.WORLDS
+        if world.name == "training"
+    }
+    assert claims[0.0][2] == claims[-0.05][2] == 0.0
+    assert 0.07 < claims[0.10][2] <= 0.11
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_the_loop_closes_on_training_and_serving_at_once():
+    found = dvfs_closed_loop.run(plain_s=10, steered_s=45, seed=7)
+    assert found["sets"] > 0
+    assert found["refused"] == 0
+    assert found["workloads"].keys() == {"train", "chat", "code"}
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(600)
+def test_whatever_happens_on_a_steered_node_its_settings_are_put_back():
+    result = dvfs_safety.run(events=12, seed=5)
+    assert len(result.events) == 12
+    assert result.settings_seen > 0
+    assert result.held, result
