@@ -69,6 +69,7 @@ PURE = (
     "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
     "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "dvfs.tables", "dvfs.rivals",
+    "dvfs.serving.engine", "dvfs.serving.fleet", "dvfs.serving.server", "dvfs.serving.hindsight", "dvfs.serving.rivals",
     "dvfs.sweep", "dvfs.sweep_estimate", "dvfs.sweep_stretch", "wattlens.sweep.board", "wattlens.sweep.target",
     "dvfs.block_meter", "dvfs.effect", "dvfs.lease", "dvfs.arbiter", "dvfs.terms", "dvfs.blocks",
     "dvfs._asking_answers", "dvfs._zeus_select", "dvfs._zeus_result", "energy_agent.client.promised",
