@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wattlens.cli import _dvfs_policy, _dvfs_sweep, _dvfs_switch
+from wattlens.cli import _dvfs_policy, _dvfs_replay, _dvfs_sweep, _dvfs_switch
 from wattlens.cli._command import Command, sentence, table
 from wattlens.cli.actuator import actuator_config, add_place_options
 
@@ -28,6 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action("off", "the kill switch: put everything back and set nothing more", _dvfs_switch.run), off=True
     )
     _dvfs_switch.configure(action("on", "take the kill switch back: steering is allowed again", _dvfs_switch.run), off=False)
+    _dvfs_replay.configure(action("replay", "score policies on a trace of requests or on tables of a job", _dvfs_replay.run))
     sweep = action("sweep", "measure a workload's time and power over clock and power limit", _dvfs_sweep.run)
     _dvfs_sweep.configure(sweep)
     restore = action("restore", "put back what an actuator that was killed left changed", _restore)

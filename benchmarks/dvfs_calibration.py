@@ -1,0 +1,178 @@
+"""How near the LLM-server model is to the ML.ENERGY leaderboard v2, and the host times of models.json fitted to it anew.
+
+The leaderboard keeps a server full: a request that ends is replaced, so `batch` requests decode all the time and prompts come
+in between. In that state a step takes host + decode + prefill, with
+
+    host    = h0 + h1 * batch
+    decode  = weights + sequences * batch + keys and values of batch * (prompt + answer / 2) tokens
+    prefill = batch / answer prompts
+
+and h0, h1 are those for which the squares of the relative errors of the time per output token are least. The length of its
+prompts is not in the data: 220 tokens is assumed.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvfs.serving import boards, models
+from dvfs.serving.server import BOUNDNESS, Server, server
+from energy_agent.core.errors import UsageError
+
+FILE = Path("ml-energy-v2/llm_text_generation_flat.csv")
+PROMPT = 220
+SAME_RATIO = 0.01  # between what models.json has, which is rounded, and the fit
+PAIRS = (
+    ("h100-sxm", "NVIDIA H100 80GB HBM3", "llama-8b", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
+    ("h100-sxm", "NVIDIA H100 80GB HBM3", "llama-70b", "meta-llama/Meta-Llama-3.1-70B-Instruct"),
+    ("a100-sxm-40gb", "NVIDIA A100-SXM4-40GB", "llama-8b", "meta-llama/Meta-Llama-3.1-8B-Instruct"),
+    ("a100-sxm-40gb", "NVIDIA A100-SXM4-40GB", "llama-70b", "meta-llama/Meta-Llama-3.1-70B-Instruct"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of the leaderboard: mean batch, time per output token in s, energy per request in J, mean answer in tokens."""
+
+    limit: int
+    batch: float
+    tpot_s: float
+    request_j: float
+    answer: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A row beside the model. Errors are model over measured, less one; `left_out` is of a fit that did not see the row."""
+
+    point: Point
+    time_error: float
+    energy_error: float
+    left_out_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One board and model: what models.json has, what the fit finds, and the rows."""
+
+    board: str
+    model: str
+    stored: tuple[float, float]
+    fitted: tuple[float, float]
+    rows: tuple[Checked, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether models.json has what the fit finds."""
+        return all(abs(a / b - 1) <= SAME_RATIO for a, b in zip(self.stored, self.fitted, strict=True))
+
+
+def points(path: Path, gpu: str, model: str) -> list[Point]:
+    """The rows of one board and model, by rising batch.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [r for r in csv.DictReader(file) if (r["GPU"], r["Model"], r["task"]) == (gpu, model, "chat")]
+    except (OSError, KeyError) as error:
+        raise UsageError(f"{path}: cannot read the leaderboard: {error}") from error
+    names = ("Max BS (reqs)", "Avg BS (reqs)", "Avg TPOT (s)", "Energy/req (J)", "Avg Output Tokens")
+    found = [Point(int(r[names[0]]), *(float(r[name]) for name in names[1:])) for r in rows]
+    return sorted(found, key=lambda p: p.limit)
+
+
+def device_s(one: Server, point: Point) -> tuple[float, float]:
+    """Decode and prefill part of a step at the highest clock, in s."""
+    kept = point.batch * (PROMPT + point.answer / 2)
+    decode_s = one.weights_s + one.sequence_s * point.batch + one.kv_s * kept
+    return decode_s, point.batch / point.answer * one.prompt_s(PROMPT)
+
+
+def fitted(one: Server, rows: Sequence[Point]) -> tuple[float, float]:
+    """h0 and h1 in s by weighted least squares."""
+    weights = [1 / p.tpot_s**2 for p in rows]
+    total = math.fsum(weights)
+    host = [p.tpot_s - sum(device_s(one, p)) for p in rows]
+    x = math.fsum(w * p.batch for w, p in zip(weights, rows, strict=True)) / total
+    y = math.fsum(w * h for w, h in zip(weights, host, strict=True)) / total
+    slope = math.fsum(w * (p.batch - x) * (h - y) for w, p, h in zip(weights, rows, host, strict=True))
+    slope /= math.fsum(w * (p.batch - x) ** 2 for w, p in zip(weights, rows, strict=True))
+    return y - slope * x, slope
+
+
+def errors(one: Server, host: tuple[float, float], point: Point) -> tuple[float, float]:
+    """Relative errors of the time per output token and of the energy per request."""
+    rates = one.rates(None)
+    batch = min(round(point.batch), one.max_num_seqs)
+    decode_s, prefill_s = device_s(one, point)
+    host_s = host[0] + host[1] * point.batch
+    joules = host_s * rates.held_w + decode_s * rates.decode_w[batch] + prefill_s * rates.prefill_w
+    return (host_s + decode_s + prefill_s) / point.tpot_s - 1, joules * point.answer / point.batch / point.request_j - 1
+
+
+def fit(data: Path) -> list[Fit]:
+    """Fit every board and model that the leaderboard and models.json have both."""
+    found = []
+    for key, gpu, name, published in PAIRS:
+        model = models.find(name)
+        one = server(boards.find(key), model, engine="lean", boundness=BOUNDNESS["mid"], max_num_seqs=1024)
+        rows = points(data / FILE, gpu, published)
+        stored = model.host_of(key, "vllm-2024")
+        host = (stored.step_s, stored.sequence_s)
+        checked = []
+        for point in rows:
+            others = fitted(one, [p for p in rows if p is not point])
+            checked.append(Checked(point, *errors(one, host, point), errors(one, others, point)[0]))
+        found.append(Fit(key, name, host, fitted(one, rows), tuple(checked)))
+    return found
+
+
+def rms(values: Sequence[float]) -> float:
+    """Root of the mean square."""
+    return math.sqrt(math.fsum(v * v for v in values) / len(values))
+
+
+def told(found: Sequence[Fit]) -> list[str]:
+    """The fits as lines of text."""
+    lines = []
+    for one in found:
+        lines.append(
+            f"{one.model} on {one.board}: host {1e3 * one.fitted[0]:.2f} ms a step and {1e6 * one.fitted[1]:.0f} us a request; "
+            f"models.json has {1e3 * one.stored[0]:.2f} ms and {1e6 * one.stored[1]:.0f} us"
+            + ("" if one.same else "  < differs")
+        )
+        lines.append("  BATCH  MEASURED ms  TIME ERROR  LEFT OUT  MEASURED J  ENERGY ERROR")
+        for row in one.rows:
+            lines.append(
+                f"  {row.point.limit:5}  {1e3 * row.point.tpot_s:11.1f}  {row.time_error:+10.1%}  {row.left_out_error:+8.1%}"
+                f"  {row.point.request_j:10.1f}  {row.energy_error:+12.1%}"
+            )
+        sides = (rms([getattr(row, name) for row in one.rows]) for name in ("time_error", "left_out_error", "energy_error"))
+        lines.append("  rms: time {:.1%}, of rows left out of the fit {:.1%}; energy {:.1%}".format(*sides))
+    return lines
+
+
+def as_json(one: Fit) -> dict[str, object]:
+    """A fit for a program."""
+    return {
+        "board": one.board,
+        "model": one.model,
+        "stored_s": one.stored,
+        "fitted_s": one.fitted,
+        "same": one.same,
+        "rows": [
+            {
+                "batch_limit": row.point.limit,
+                "tpot_s": row.point.tpot_s,
+                "request_j": row.point.request_j,
+                "time_error": row.time_error,
+                "left_out_error": row.left_out_error,
+                "energy_error": row.energy_error,
+            }
+            for row in one.rows
+        ],
+    }
