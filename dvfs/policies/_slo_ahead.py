@@ -17,7 +17,7 @@ from dvfs.policies._slo_open import PERIOD_S, Candidate, Length
 
 _RUNS = 32
 _ARRIVALS = 12  # in a run, at most
-_OPTIMISM = 0.1  # share of the work by which a router may think too little of it: batches and steps under way cost as well
+_OPTIMISM = 0.06  # share of the work by which a router may think too little of it: batches and steps under way cost as well
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,14 +32,13 @@ class Limits:
 class Open:
     """The prompts that are open now, in s: work done on the oldest, time since it was first seen, and how late the server is.
 
-    `late_s` is known to `doubt_s`, since a prompt came somewhere between two readings. `fresh` says that the oldest was not
-    there a reading ago. `quiet` are the steps since a first token came: all that decode have had as many.
+    `fresh` says that the oldest was not there a reading ago. `quiet` are the steps since a first token came: all that decode
+    have had as many.
     """
 
     done_s: float = 0.0
     seen_s: float = 0.0
     late_s: float = 0.0
-    doubt_s: float = 0.0
     fresh: bool = True
     quiet: float = 0.0
 
@@ -81,13 +80,14 @@ def followed(now: Open, interval: Interval, response: Response, traffic: Traffic
     done_s = first * response.first_s(top, interval.prompt_tokens / first, batch) if first else dt
     if not interval.before.pending or done_s < 0.9 * speed * dt:  # the server was free in between
         spans = [min(dt, w / speed) for w in work]
-        # Those that wait came while it was busy, so it has been for the longer the more there are.
-        age_s = min(dt, interval.after.pending * sum(s * s for s in spans) / sum(spans) / 2)
-        return Open(late_s=age_s * (1.0 - speed), doubt_s=age_s * (1.0 - speed), quiet=quiet)
+        age_s, waiting = sum(s * s for s in spans) / sum(spans) / 2, interval.after.pending
+        if waiting > 1:  # they came while it was busy: the first of so many in the interval, before this
+            age_s = max(age_s, dt * waiting / (waiting + 1))
+        return Open(late_s=age_s * (1.0 - speed), quiet=quiet)
     late_s = now.late_s + dt * (1.0 - speed)
     if first:
-        return Open(late_s=late_s, doubt_s=now.doubt_s, quiet=quiet)
-    return Open(now.done_s + dt * speed, now.seen_s + dt, late_s, now.doubt_s, fresh=False, quiet=quiet)
+        return Open(late_s=late_s, quiet=quiet)
+    return Open(now.done_s + dt * speed, now.seen_s + dt, late_s, fresh=False, quiet=quiet)
 
 
 def oldest(short: Sequence[Length], now: Open, v: float) -> list[Candidate]:

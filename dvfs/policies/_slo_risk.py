@@ -2,13 +2,9 @@
 
 All work is in seconds at the highest clock; at speed v of a clock it takes 1/v times as long. What is reckoned:
 
-- requests without a first token: how long their prompts are is not known, so it is what of the lengths seen before is left
-  after the work done on them; they miss if they cannot be done in time with this clock for a second and the highest one
-  afterwards.
-- requests to come within the second, alone, in pairs or in clusters, as often as they have come together before.
-- lateness: time by which the prompts that are open are behind what the highest clock had done. Behind a router that counts on
-  the server's full speed, and in an open stream all the same, requests come in this time and wait; those with short prompts
-  miss first. Lateness is kept below a share of what they can wait.
+- first tokens of open requests and of those to come: played out by `_slo_ahead`.
+- lateness: time by which the prompts that are open are behind what the highest clock had done. It is kept below a share of what
+  short prompts can wait.
 - answers: all sequences of a batch get their tokens together, so the mean time between tokens of a request that ends soon is
   that of the last steps, as many as its answer is long. How long answers are is taken as spread around their mean.
 """
@@ -71,7 +67,11 @@ def outlook(
     if limits.ttft_s is not None:
         clustering = traffic.clustering if pending < 2 else 1.0  # where many wait, no router spares this one
         scene = Scene(front, ages[1:6], every, max(0.01, traffic.rate), clustering, now.late_s, now.done_s, response.start_s)
-        firsts = misses(scene, speeds, reading.first_tokens * 61 + reading.requests * 7)
+        rounded = [round(v, 2) for v in speeds]  # clocks that a power limit makes alike are played out once
+        distinct = sorted(set(rounded))
+        missed = misses(scene, distinct, reading.first_tokens * 61 + reading.requests * 7)
+        firsts = [missed[distinct.index(v)] for v in rounded]
+    held = _held(steps, traffic.answer, now.quiet) if limits.itl_s is not None and batch else []
     found = []
     for place, lock in enumerate(clocks.grid_mhz):
         v, late = speeds[place], False
@@ -79,10 +79,21 @@ def outlook(
             late = now.late_s + min(PERIOD_S, work_s / v) * (1.0 - v) > patience_s
         later = 0.0
         if limits.itl_s is not None and batch:
-            later = _later_misses(reading, traffic, response, limits.itl_s, steps, now, xs[place], xs, work_s, every)
+            later = _later_misses(reading, traffic, response, limits.itl_s, held, now, xs[place], xs, work_s, every)
         watts = _watts(response, clocks, lock, batch, pending, work_s, traffic.rate * mean_s, v, speeds[0])
         found.append(Outlook(watts, firsts[place], later, late))
     return found
+
+
+Held = tuple[float, float, float, float]
+"""An answer that is being generated: its length in tokens, its weight, the time of its steps so far, and how many they are."""
+
+
+def _held(steps: Sequence[Steps], answer: float, quiet: float) -> list[Held]:
+    """What those that decode may be: the longer answers the more likely, each at any age but the last `quiet` steps."""
+    lengths_left = [(n, weight * (n - quiet)) for n, weight in answers(answer) if n > quiet]
+    whole = sum(weight for _, weight in lengths_left) * len(_AGES)
+    return [(n, weight / whole, *_past(steps, quiet + part * (n - quiet))) for n, weight in lengths_left for part in _AGES]
 
 
 def _later_misses(
@@ -90,7 +101,7 @@ def _later_misses(
     traffic: Traffic,
     response: Response,
     limit_s: float,
-    steps: Sequence[Steps],
+    held: Sequence[Held],
     now: Open,
     x: Slow,
     xs: Sequence[Slow],
@@ -115,17 +126,11 @@ def _later_misses(
     some = 1.0 - exp(-traffic.rate * PERIOD_S) if not work_s else 1.0
     prompt_steps = (work_s + traffic.open_rate * mean_s / 2) / fastest if work_s else traffic.rate * mean_s / some / fastest
     kinds = ((some, prompt_steps), (1.0 - some, 0.0))
-    # Those that decode are the longer answers the more likely, each at any age that is not younger than the last first token.
-    open_lengths = [(n, weight * (n - now.quiet)) for n, weight in answers(traffic.answer) if n > now.quiet]
-    whole = sum(weight for _, weight in open_lengths)
     missed = 0.0
-    for n, weight in open_lengths:
-        for part in _AGES:
-            past, counted = _past(steps, now.quiet + part * (n - now.quiet))
-            left = n - counted
-            for chance, in_prompt in kinds:
-                if not chance:
-                    continue
+    for n, weight, past, counted in held:
+        left = n - counted
+        for chance, in_prompt in kinds:
+            if chance:
                 slow = min(left, in_prompt, PERIOD_S / mixed)
                 calm_now = min(left - slow, max(0.0, PERIOD_S - slow * mixed) / pure)
                 after = left - slow - calm_now
@@ -134,7 +139,7 @@ def _later_misses(
                 coming = traffic.rate * (after - rest) * usual * squares / (n * n)
                 spread = sqrt((limit_s * _SPREAD) ** 2 + coming)
                 missed += chance * weight * 0.5 * erfc((limit_s - total / n) / (spread * sqrt(2.0)))
-    return missed * batch / (whole * len(_AGES)) if whole else 0.0
+    return missed * batch
 
 
 def _past(steps: Sequence[Steps], age: float) -> tuple[float, float]:

@@ -3,8 +3,9 @@
 Each round it learns how the server answers to its clock (`_slo_response`) and what comes to it (`_slo_traffic`), reckons for
 each clock between knee and maximum how many requests of the next second would miss a limit (`_slo_risk`), and takes the clock
 with the least power plus price times misses more than at the highest clock. The price is what keeps these to a given share of
-requests: it rises when more are expected and falls when fewer are. Up is taken at once; missing or stale metrics, thermal
-trouble, a server that starts anew and an unknown board release.
+requests: it rises when more are expected than may be and falls when fewer are, and misses are the dearer the more have come
+(`_slo_account`). Up is taken at once; missing or stale metrics, thermal trouble, a server that starts anew and an unknown board
+release.
 """
 
 from collections.abc import Mapping, Sequence
@@ -242,7 +243,7 @@ def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
 _DEFAULTS: Mapping[str, tuple[float, float, float]] = {  # default, least, most
     "levels": (8, 4, 10),
     "ttft_tokens": (2048, 1, 1e7),
-    "give_percent": (0.3, 0.0, 50),
+    "give_percent": (0.25, 0.0, 50),
     "down_levels": (8, 1, 10),
     "stale_s": (5, 0.1, 3600),
 }
@@ -277,7 +278,7 @@ SPEC = Policy(
     options={
         "levels": "clocks between knee and maximum to choose from (default 8)",
         "ttft_tokens": "prompt length up to which the limit of the first token holds; above it the limit grows (default 2048)",
-        "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.3)",
+        "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.25)",
         "down_levels": "levels that the clock may fall in a round (default 8)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
