@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -34,6 +35,12 @@ def need_module(name: str) -> None:
     """Like need_program, for a Python peer."""
     if importlib.util.find_spec(name) is None:
         _missing(f"Python module {name}")
+
+
+def need_file(path: Path, source: str) -> None:
+    """Like need_program, for data that is beside the project and not in it; `source` says where it is from."""
+    if not path.is_file():
+        _missing(f"{path.name} ({source})")
 
 
 def free_port() -> int:

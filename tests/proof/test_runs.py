@@ -13,6 +13,7 @@ from benchmarks import (
     dvfs_claims,
     dvfs_closed_loop,
     dvfs_safety,
+    dvfs_traces,
     dvfs_training,
     energy_per_token,
     exactness,
@@ -23,7 +24,7 @@ from benchmarks import (
     prefill_decode,
     windows,
 )
-from tests.support import need_module
+from tests.support import need_file, need_module
 
 
 @pytest.mark.smoke
@@ -136,6 +137,16 @@ def test_progress_stays_within_its_budget_on_tables_that_it_never_saw():
     assert found.runs == 16
     assert found.whole_over_ratio == 0
     assert found.of_oracle_ratio > 0.8
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_ten_minutes_of_a_trace_are_served_with_less_energy_and_hardly_later():
+    """The bars are those of the long run: of ten minutes chance takes its share."""
+    need_file(dvfs_traces.DATA / dvfs_traces.TRACES["azure"], "github.com/Azure/AzurePublicDataset")
+    found = dvfs_traces.played(dvfs_traces.Job(dvfs_traces.DATA, "azure", 2.0, "mid", dvfs_traces.QUICK_S, 0, None))
+    assert found["rules"]["slo"]["difference_ratio"] > -0.01
+    assert found["of_hindsight_ratio"] > 0.6
 
 
 @pytest.mark.smoke
