@@ -1,5 +1,6 @@
 """What the governor knows of a group: what each policy wants, what is in force, and what came of it."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,10 @@ from dvfs.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
 from dvfs.block_meter import BlockMeter
 from dvfs.savings import Saving
 from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
+
+log = logging.getLogger(__name__)
+
+_FAILED = Decision("release", "policy_failed", steering=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Wanted:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     steering: bool = False
     promise: Prediction | None = None
+    failed: bool = False  # in its last round
 
 
 @dataclass(slots=True)
@@ -86,11 +92,17 @@ class Group:
         for name in names:
             policy, config = configured[name].policy, configured[name].config
             wanted = self.policies.setdefault(name, Wanted(policy.kind, policy.start()))
-            decision, wanted.state = policy.decide(seen, wanted.state, config)
+            try:
+                decision, wanted.state = policy.decide(seen, wanted.state, config)
+                wanted.promise = policy.predict(wanted.state, config)
+                wanted.failed = False
+            except Exception:  # an error in one policy must not end the steering of every other group
+                if not wanted.failed:
+                    log.exception("policy %s of group %s failed: it lets go and begins anew", name, observation.group)
+                decision, wanted.state, wanted.promise, wanted.failed = _FAILED, policy.start(), None, True
             if decision.action != "hold":
                 wanted.settings = decision.settings
             wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
-            wanted.promise = policy.predict(wanted.state, config)
             told.append((name, decision))
         return told
 

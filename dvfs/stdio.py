@@ -10,7 +10,6 @@ Out: {"chosen": S}                                                 and the next 
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,8 @@ from energy_agent.core.errors import UsageError
 MAX_LINE = 1 << 20
 MAX_SETTINGS = 1024
 MAX_STEPS = 100_000_000
+_LEAST, _MOST = 1e-9, 1e9  # of any number but steps
+_KNOBS = ("power_limit_w", "sm_clock_mhz")
 _DEFAULT_SLOWDOWN = 0.03
 
 
@@ -40,7 +41,7 @@ def serve(trials: Trials, lines: Iterable[str], answer: Callable[[str], object])
                 answer(json.dumps(run.next()))
                 continue
             said = run.take(message)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
             raise UsageError(f"line {number}: {error}") from error
         if said is not None:
             answer(json.dumps(said))
@@ -52,8 +53,8 @@ class _Run:
 
     def __init__(self, trials: Trials, first: dict[str, Any]) -> None:
         knob, settings = first.get("knob", "power_limit_w"), first.get("settings")
-        if not isinstance(knob, str):
-            raise ValueError("knob must be a name")
+        if knob not in _KNOBS:
+            raise ValueError(f"knob must be one of {', '.join(_KNOBS)}")
         if not isinstance(settings, list) or not 0 < len(settings) <= MAX_SETTINGS:
             raise ValueError(f"the first line needs settings, a list of 1 to {MAX_SETTINGS} numbers")
         self._given = {_number(value, "a setting"): value for value in settings}  # so that 150 is told as 150, not as 150.0
@@ -98,8 +99,8 @@ def _object(line: str) -> dict[str, Any]:
 
 
 def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{what} must be a number above 0, not {json.dumps(value)[:40]}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST <= value <= _MOST:
+        raise ValueError(f"{what} must be a number from {_LEAST:g} to {_MOST:g}, not {json.dumps(value)[:40]}")
     return float(value)
 
 

@@ -17,6 +17,7 @@ from dvfs.tables import Row, Table
 from energy_agent.core.errors import UsageError
 
 MAX_BYTES = 16 << 20
+_LEAST, _MOST = 1e-9, 1e12  # of any value in a table
 _KNOBS = {
     "power_limit": "power_limit_w",
     "power_limit_w": "power_limit_w",
@@ -41,7 +42,7 @@ def load(path: Path) -> list[Table]:
     if len(raw) > MAX_BYTES:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a table is small")
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
         tables = _profile(text, path) if text.lstrip().startswith("{") else _csv(text, path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: neither a profile nor a CSV: {error}") from error
@@ -86,11 +87,13 @@ def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequ
 
 
 def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str]) -> Iterable[Table]:
-    rows = {}
+    rows: dict[float, Row] = {}
     for line, row in enumerate(reader, 2):
         limit = str(row["window_name"]).rpartition("_")[2]
         if not limit.isdigit() or not energies:
             raise UsageError(f"{path}:{line}: window_name must end in _LIMIT, and there must be a column gpu0_energy")
+        if float(limit) in rows:
+            raise UsageError(f"{path}:{line}: limit {limit} stands twice")
         time_s = _number(row, "elapsed_time", path, line)
         rows[float(limit)] = Row(float(limit), time_s, sum(_number(row, name, path, line) for name in energies) / time_s)
     return [_table(path.stem, "power_limit_w", rows)]
@@ -105,6 +108,6 @@ def _number(row: Mapping[str, str | None], column: str, path: Path, line: int) -
         value = float(row[column] or "")
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"{path}:{line}: {column} must be a number above 0, not {row[column]!r}")
+    if not _LEAST <= value <= _MOST:
+        raise UsageError(f"{path}:{line}: {column} must be a number from {_LEAST:g} to {_MOST:g}, not {row[column]!r}")
     return value

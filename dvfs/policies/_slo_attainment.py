@@ -7,7 +7,7 @@ Judged over a window of 200 requests or 60 s, whichever is reached first, by the
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import Literal
 
 from energy_agent.core.token_types import Latencies
@@ -62,5 +62,5 @@ def judged(window: Window, now_s: float, ttft: Latencies, limit_s: float, share:
         return Window(now_s, ttft)
     if seen.count < REQUESTS and now_s - window.since_s < WINDOW_S:
         return window
-    verdict = proven(seen, limit_s, share) if seen.count and limit_s < inf else "open"
+    verdict = proven(seen, limit_s, share) if seen.count else "open"
     return Window(now_s, ttft, verdict, window.windows + 1)

@@ -11,6 +11,8 @@ from energy_agent.core.token_types import Latencies
 
 _NS = 1e9
 _MOST = 1e15  # a counter
+_LONGEST = 1e7  # a prompt in tokens
+_LEAST_GAP_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Interval:
     @property
     def gap_s(self) -> float | None:
         """Mean time between two tokens."""
-        return self.gap_sum_s / self.gaps if self.gaps else None
+        gap_s = self.gap_sum_s / self.gaps if self.gaps else 0.0
+        return gap_s if gap_s > _LEAST_GAP_S else None
 
     @property
     def closed(self) -> bool:
@@ -130,8 +133,10 @@ def between(before: Reading, after: Reading) -> Interval | None:
         after.first_tokens - before.first_tokens,
         after.gaps - before.gaps,
     )
-    seconds = after.at_s - before.at_s
-    if min(counts) < 0 or seconds <= 0:
+    seconds, gap_sum_s = after.at_s - before.at_s, after.gap_sum_s - before.gap_sum_s
+    if min(counts) < 0 or gap_sum_s < 0 or seconds <= 0:
+        return None
+    if counts[1] > _LONGEST * max(1, counts[3]):  # no server has computed that
         return None
     try:
         ttft = after.ttft.less(before.ttft)
@@ -152,7 +157,7 @@ def between(before: Reading, after: Reading) -> Interval | None:
         counts[2],
         counts[0],
         counts[4],
-        max(0.0, after.gap_sum_s - before.gap_sum_s),
+        gap_sum_s,
         power,
     )
 

@@ -58,15 +58,17 @@ def late(interval: Interval, limits: Limits, before: Before) -> float:
         took_s, limit_s = interval.ttft_sum_s, limits.first_s(total)
         by_s = before.late_s + (1.0 / before.speed - 1.0) * before.work(total)
         return float(took_s - by_s <= limit_s < took_s)
-    mean = total / n
+    parts = -(-n // (_REQUESTS // _RUNS_LEAST))  # of many, as many as can be played out stand for all
+    n, seconds, sum_s_seen = n // parts, interval.seconds / parts, interval.ttft_sum_s / parts
+    mean, wanted = total / interval.first_tokens, [count / parts for count in seen]
     slope = (before.work(2.0 * mean) - before.work(mean)) / mean
     fixed = before.work(mean) - slope * mean
-    noise_s = _TIME_RATIO * interval.ttft_sum_s + _TIME_S * n
+    noise_s = _TIME_RATIO * sum_s_seen + _TIME_S * n
     numbers = drawn(0)
     found: list[tuple[float, int]] = []
     for _ in range(max(_RUNS_LEAST, min(_RUNS, _REQUESTS // n))):
-        lengths, off = _lengths(before.prompts, n, total, numbers)
-        arrive = _arrivals(before.ages[:n], n, interval.seconds, numbers)
+        lengths, off = _lengths(before.prompts, n, mean * n, numbers)
+        arrive = _arrivals(before.ages[:n], n, seconds, numbers)
         top = arrive[0]
         done = top + before.late_s
         counts, extra, sum_s = [0] * len(seen), 0, 0.0
@@ -80,14 +82,14 @@ def late(interval: Interval, limits: Limits, before: Before) -> float:
             if place >= 0:
                 counts[place] += 1
             extra += top - at_s <= limits.first_s(prompt) < done - at_s
-        off += 0.5 * ((sum_s - interval.ttft_sum_s) / noise_s) ** 2
-        found.append((off + _OFF * sum(abs(a - b) for a, b in zip(counts, seen, strict=True)), extra))
+        off += 0.5 * ((sum_s - sum_s_seen) / noise_s) ** 2
+        found.append((off + _OFF * sum(abs(a - b) for a, b in zip(counts, wanted, strict=True)), extra))
     best = min(off for off, _ in found)
     weights = [exp(best - off) for off, _ in found]
-    return sum(w * extra for w, (_, extra) in zip(weights, found, strict=True)) / sum(weights)
+    return parts * sum(w * extra for w, (_, extra) in zip(weights, found, strict=True)) / sum(weights)
 
 
-def _lengths(prompts: Sequence[float], n: int, total: int, numbers: Iterator[float]) -> tuple[list[float], float]:
+def _lengths(prompts: Sequence[float], n: int, total: float, numbers: Iterator[float]) -> tuple[list[float], float]:
     """Prompts that add up to `total`, and how far they were from it before they were stretched."""
     draws = ([prompts[int(next(numbers) * len(prompts))] for _ in range(n)] for _ in range(_DRAWS))
     found, off = min(((one, log(total / max(1.0, sum(one)))) for one in draws), key=lambda pair: abs(pair[1]))

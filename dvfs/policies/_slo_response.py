@@ -19,6 +19,7 @@ from dvfs.policies._slo_linear import Linear, Prior
 
 _VOLTAGE_PER_MHZ, _VOLTAGE_CEILING = 0.0008, 1.45  # typical of data-centre boards; what is seen corrects the slope
 _GROW, _GROW_PREFILL = 0.6, 0.9  # by how much, with x, before anything is seen
+_NO_CAP = 1e9
 _B = 64.0  # sequences and
 _P = 1000.0  # tokens and
 _W = 10.0  # s of work in the features
@@ -68,7 +69,7 @@ class Response:
     mixed: Linear = field(default_factory=lambda: Linear.start(_MIXED))
     mixed_seen: int = 0
     power: Linear = field(default_factory=lambda: Linear.start(_POWER))
-    capped_mhz: tuple[float, float] = (1e9, 1e9)
+    capped_mhz: tuple[float, float] = (_NO_CAP, _NO_CAP)
     solo: Solo | None = None
 
     def slow(self, clocks: Clocks, lock_mhz: float) -> Slow:
@@ -111,7 +112,7 @@ class Response:
         return min(lock_mhz, self.capped_mhz[0 if prefill else 1])
 
     def seen(
-        self, interval: Interval, clocks: Clocks, lock_mhz: int, clock_mhz: int | None, limited: bool, done_s: float
+        self, interval: Interval, clocks: Clocks, lock_mhz: int, clock_mhz: int, limited: bool, done_s: float
     ) -> "Response":
         """After an interval at one lock.
 
@@ -133,12 +134,14 @@ class Response:
         new = new._first_token(interval, x)
         return new._power(interval, clocks, lock_mhz, x)
 
-    def _cap(self, interval: Interval, clock_mhz: int | None, limited: bool) -> "Response":
-        if clock_mhz is None or not limited:
-            return self
+    def _cap(self, interval: Interval, clock_mhz: int, limited: bool) -> "Response":
         place = 0 if interval.after.pending or interval.first_tokens else 1
         caps = list(self.capped_mhz)
-        caps[place] = clock_mhz if caps[place] > 1e8 else caps[place] + 0.2 * (clock_mhz - caps[place])
+        sure = interval.before.pending and interval.after.pending if place == 0 else interval.closed
+        if limited:
+            caps[place] = clock_mhz if caps[place] >= _NO_CAP else caps[place] + 0.2 * (clock_mhz - caps[place])
+        elif sure and clock_mhz > caps[place]:  # nothing holds it down any more
+            caps[place] += 0.2 * (clock_mhz - caps[place])
         return replace(self, capped_mhz=(caps[0], caps[1]))
 
     def _first_token(self, interval: Interval, x: Slow) -> "Response":

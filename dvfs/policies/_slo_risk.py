@@ -11,7 +11,7 @@ All work is in seconds at the highest clock; at speed v of a clock it takes 1/v 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erfc, exp, sqrt
+from math import erfc, expm1, sqrt
 
 from dvfs.policies._slo_account import Steps, answers
 from dvfs.policies._slo_ahead import Scene, misses
@@ -67,7 +67,7 @@ def outlook(
     if limits.ttft_s is not None:
         clustering = traffic.clustering if pending < 2 else 1.0  # where many wait, no router spares this one
         scene = Scene(front, ages[1:6], every, max(0.01, traffic.rate), clustering, now.late_s, now.done_s, response.start_s)
-        rounded = [round(v, 2) for v in speeds]  # clocks that a power limit makes alike are played out once
+        rounded = [max(0.05, round(v, 2)) for v in speeds]  # clocks that a power limit makes alike are played out once
         distinct = sorted(set(rounded))
         missed = misses(scene, distinct, reading.first_tokens * 61 + reading.requests * 7)
         firsts = [missed[distinct.index(v)] for v in rounded]
@@ -123,8 +123,9 @@ def _later_misses(
     usual = 1.0 / ((1.0 - busy) / calm + busy / max(calm, often))
     squares = square_s / often**2 * max(0.0, often - calm) ** 2
     # A prompt takes as many steps whatever the clock.
-    some = 1.0 - exp(-traffic.rate * PERIOD_S) if not work_s else 1.0
-    prompt_steps = (work_s + traffic.open_rate * mean_s / 2) / fastest if work_s else traffic.rate * mean_s / some / fastest
+    rate = max(1e-6, traffic.rate)
+    some = -expm1(-rate * PERIOD_S) if not work_s else 1.0
+    prompt_steps = (work_s + traffic.open_rate * mean_s / 2) / fastest if work_s else rate * mean_s / some / fastest
     kinds = ((some, prompt_steps), (1.0 - some, 0.0))
     missed = 0.0
     for n, weight, past, counted in held:

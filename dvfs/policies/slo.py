@@ -79,6 +79,8 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
         return _release(state, "learning", reading)
     if 0.0 <= reading.at_s - before.at_s < _SHORTEST_S:
         return Decision("hold", "same_reading"), state
+    if reading.at_s - before.at_s > config.stale_ns / _NS:
+        return _release(state, "gap", reading)
     interval = between(before, reading)
     if interval is None:
         return _release(GroupState(level=state.level), "restarted", reading)
@@ -93,14 +95,14 @@ def _trouble(observation: Observation, config: Config) -> str:
     found = trouble(observation, config.stale_ns)
     if found:
         return found
-    for device in observation.devices:
-        if device.sm_clock_max_mhz is None:
-            return "missing"
-        knee = find(config.knees, device.sku)
-        if knee is None:
-            return "unknown_sku"
-        if knee.knee_mhz >= device.sm_clock_max_mhz:
-            return "no_room"
+    knees = [find(config.knees, device.sku) for device in observation.devices]
+    tops = [device.sm_clock_max_mhz for device in observation.devices]
+    if any(top is None for top in tops):
+        return "missing"
+    if any(knee is None for knee in knees):
+        return "unknown_sku"
+    if max(knee.knee_mhz for knee in knees if knee) >= min(top for top in tops if top is not None):
+        return "no_room"
     if observation.terms.ttft_s is None and observation.terms.itl_s is None:
         return "no_slo"
     return "" if observation.progress is not None else "no_progress"
@@ -126,20 +128,16 @@ def grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
     return (knee_mhz, *sorted(f for f in found if knee_mhz < f < highest_mhz), highest_mhz)
 
 
-def _lock(observation: Observation, state: GroupState, clocks: Clocks) -> int:
-    """The clock lock that was in force: in shadow none, and where the arbiter let another policy through that one's."""
+def _lock(observation: Observation, clocks: Clocks) -> int:
+    """The lowest clock lock that was in force, whoever wanted it; a device without one had the highest clock."""
     top, low = clocks.grid_mhz[-1], clocks.grid_mhz[0]
-    if observation.in_force:
-        found = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
-        return max(low // 2, min(top, *found))
-    if state.level is None or not observation.enforced:
-        return top
-    return clocks.grid_mhz[min(state.level, len(clocks.grid_mhz) - 1)]
+    found = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
+    return max(low // 2, min(top, *found))
 
 
 def _learnt(state: GroupState, interval: Interval, observation: Observation, clocks: Clocks, config: Config) -> GroupState:
     grid_mhz, terms, now = clocks.grid_mhz, observation.terms, state.open
-    lock = _lock(observation, state, clocks)
+    lock = _lock(observation, clocks)
     limits = Limits(terms.ttft_s, terms.itl_s, config.ttft_tokens)
     clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
     limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
@@ -243,10 +241,13 @@ def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
 _DEFAULTS: Mapping[str, tuple[float, float, float]] = {  # default, least, most
     "levels": (8, 4, 10),
     "ttft_tokens": (2048, 1, 1e7),
-    "give_percent": (0.25, 0.0, 50),
+    "give_percent": (0.25, 0.01, 50),
     "down_levels": (8, 1, 10),
     "stale_s": (5, 0.1, 3600),
 }
+
+
+_WHOLE = ("levels", "down_levels")
 
 
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
@@ -262,6 +263,8 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
         _, low, high = _DEFAULTS[name]
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             raise UsageError(f"dvfs policy slo: {name} must be a number from {low:g} to {high:g}, got {value!r}")
+        if name in _WHOLE and value != int(value):
+            raise UsageError(f"dvfs policy slo: {name} must be a whole number, got {value!r}")
         values[name] = value
     return Config(
         tuple(knees),
@@ -285,4 +288,5 @@ SPEC = Policy(
     configure=configure,
     start=GroupState,
     decide=decide,
+    kind="slo",
 )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dvfs.serving.engine import ITL_EDGES, TTFT_EDGES, Counters, Replica, Stream
 from dvfs.serving.fleet import Outcome, Slo, closed
 from dvfs.serving.server import Rates, Server
-from dvfs.types import DeviceObservation, Observation, Policy, Progress, Terms
+from dvfs.types import DeviceObservation, Observation, Policy, Progress, Setting, Terms
 from energy_agent.core.token_types import Latencies
 
 PERIOD_S = 1.0
@@ -161,7 +161,15 @@ class Fleet:
         terms = Terms(ttft_s=slo.ttft_s, itl_s=slo.itl_s, attainment_ratio=slo.attainment_ratio)
         devices = (device,) if self._server.gpus == 1 else tuple(_named(device, n) for n in range(self._server.gpus))
         return Observation(
-            group, now, devices, progress, progress_expected=True, workload=group, open_arrivals=True, terms=terms
+            group,
+            now,
+            devices,
+            progress,
+            progress_expected=True,
+            workload=group,
+            open_arrivals=True,
+            terms=terms,
+            in_force={} if lock is None else {one.uuid: Setting(sm_clock_max_mhz=lock) for one in devices},
         )
 
 

@@ -97,7 +97,7 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
         try:
             at_s, prompt, output = parse()
         except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
-            raise UsageError(f"{where}, line {number}: {type(error).__name__}: {str(error)[:200]}") from error
+            raise UsageError(f"{where}, line {number}: {_why(error)}") from error
         if not 1 <= prompt <= TOKENS_LIMIT or not 1 <= output <= TOKENS_LIMIT:
             raise UsageError(f"{where}, line {number}: tokens must be from 1 to {TOKENS_LIMIT}, got {prompt} and {output}")
         if not abs(at_s) < _LATEST_S:
@@ -108,9 +108,29 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
         yield at_s, prompt, output
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, IndexError):
+        return "has fewer columns than the first line"
+    if isinstance(error, KeyError):
+        return f"has no {error.args[0]}"
+    return str(error)[:200]
+
+
 def _json_row(line: str) -> Row:
     row = json.loads(line)
-    return float(row["timestamp"]) / 1e3, int(row["input_length"]), int(row["output_length"])
+    if not isinstance(row, dict):
+        raise ValueError("is no JSON object")
+    return float(row["timestamp"]) / 1e3, _tokens(row["input_length"]), _tokens(row["output_length"])
+
+
+def _tokens(value: object) -> int:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf") or number != int(number):
+        raise ValueError(f"tokens must be whole numbers, got {value!r}")
+    return int(number)
 
 
 def _utc_s(text: str) -> float:
@@ -135,6 +155,6 @@ def _csv_rows(head: str, lines: Iterator[str], where: str) -> Iterator[tuple[int
     try:
         for number, cells in enumerate(csv.reader(lines), start=2):
             if cells:
-                yield number, lambda c=cells: (time(c[places[0]]), int(c[places[1]]), int(c[places[2]]))  # type: ignore[misc]
+                yield number, lambda c=cells: (time(c[places[0]]), _tokens(c[places[1]]), _tokens(c[places[2]]))  # type: ignore[misc]
     except csv.Error as error:
         raise UsageError(f"{where}: {error}") from error

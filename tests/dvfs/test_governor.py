@@ -15,9 +15,10 @@ from dvfs.allow_list import AllowList, Rule
 from dvfs.blocks import Plan
 from dvfs.client import ActuatorError
 from dvfs.governor import Governor, GovernorConfig
-from dvfs.governor_group import Configured
+from dvfs.governor_group import Configured, Group
+from dvfs.policies import slo
 from dvfs.policies.static import SPEC
-from dvfs.types import DeviceObservation, Limits, Mode, Observation, Progress, Terms
+from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
 from energy_agent.hw.nvml_abi import NO_PERMISSION
 
 NS = 1_000_000_000
@@ -205,3 +206,40 @@ def test_spoiled_pairs_are_left_out(tmp_path: Path) -> None:
     bench.step(70)
     verdict = bench.governor.savings()["job"]
     assert (verdict.pairs, verdict.spoiled) == (3, 1)
+
+
+def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    failing = [False]
+
+    def decide(observation: Observation, state: object, config: object) -> tuple[Decision, object]:
+        if failing[0]:
+            raise ZeroDivisionError
+        return SPEC.decide(observation, state, config)
+
+    broken = replace(bench.config.policies["static"], policy=replace(SPEC, decide=decide))
+    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
+    bench.step(5)
+    assert bench.locked() == [True, True]
+    failing[0] = True
+    told = bench.step(3)
+    assert [(a.action, a.outcome) for a in told] == [("restore", "ok: policy_failed")] * 2
+    assert caplog.text.count("policy static of group job failed") == 1
+    failing[0] = False
+    bench.step(5)
+    assert bench.locked() == [True, True]
+
+
+def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
+    def wanting(kind: str, mhz: int | None) -> Configured:
+        settings = {d: Setting(sm_clock_max_mhz=mhz) for d in DEVICES}
+        decision = Decision("release", "x") if mhz is None else Decision("set", "x", settings)
+        return Configured(replace(SPEC, kind=kind, decide=lambda *_: (decision, None)))
+
+    seen = Observation("g", NS, tuple(DeviceObservation(d, "sku", NS) for d in DEVICES), None, False)
+    seen = replace(seen, terms=Terms(Mode.ENFORCE, ("a", "b")))
+    for mhz, wanted in ((1500, {d: Setting(sm_clock_max_mhz=1500) for d in DEVICES}), (None, {})):
+        group = Group()
+        group.decide(seen, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
+        group.arbitrate(seen, {}, paused=False)
+        assert group.wanted == wanted

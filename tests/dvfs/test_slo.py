@@ -22,9 +22,12 @@ CONFIG = SPEC.configure({}, knees.load())
 
 
 def run(observations: list[Observation], state: GroupState | None = None) -> tuple[list[Decision], GroupState]:
-    state, told = state or SPEC.start(), []
+    """As the governor does it: what was decided is in force in the next round, unless it is shadow."""
+    state, told, in_force = state or SPEC.start(), [], {}
     for observation in observations:
-        decision, state = SPEC.decide(observation, state, CONFIG)
+        decision, state = SPEC.decide(replace(observation, in_force=in_force), state, CONFIG)
+        if decision.action != "hold" and observation.enforced:
+            in_force = decision.settings
         told.append(decision)
     return told, state
 
@@ -157,6 +160,50 @@ def test_a_server_that_started_anew_is_learnt_anew() -> None:
     assert state.traffic.requests < 10
 
 
+def test_a_night_without_requests_while_one_answer_goes_on() -> None:
+    page, state = settled()
+    for _ in range(1300):
+        page.decode(1.0, 1, 0.02)
+        page.running = 1
+        _, state = run([page.seen()], state)
+    assert state.level is not None
+
+
+def test_counters_that_no_server_can_have_let_go() -> None:
+    page, state = settled()
+    page.decode(1.0, 2, 0.02)
+    page.gap_sum_s = 0.0  # went back, and the count did not
+    told, state = run([page.seen()], state)
+    assert [(d.action, d.reason) for d in told] == [("release", "restarted")]
+    page, state = settled()
+    page.decode(1.0, 2, 0.02)
+    page.first(0.1, 10**12)
+    assert [d.reason for d in run([page.seen()], state)[0]] == ["restarted"]
+
+
+def test_after_an_hour_without_a_look_nothing_is_learnt_of_it() -> None:
+    page, state = settled()
+    page.decode(3600.0, 2, 0.02)
+    for _ in range(30_000):
+        page.first(0.9, 500)
+    page.requests += 30_000
+    told, after = run([page.seen()], state)
+    assert [(d.action, d.reason) for d in told] == [("release", "gap")]
+    assert after.traffic == state.traffic
+
+
+def test_a_power_limit_that_is_gone_is_forgotten() -> None:
+    page, state = settled()
+    for limited, clock, seconds in ((True, 1200, 20), (False, TOP_MHZ, 60)):
+        for _ in range(seconds):
+            page.decode(1.0, 2, 0.02)
+            seen = page.seen()
+            device = replace(seen.devices[0], sm_clock_mhz=clock, event_reasons=0x4 if limited else 0)
+            _, state = SPEC.decide(replace(seen, devices=(device,)), state, CONFIG)
+        assert (state.response.capped_mhz[1] < 1300) == limited
+    assert state.response.capped_mhz[1] > TOP_MHZ - 15
+
+
 def test_the_same_page_twice_changes_nothing() -> None:
     page, state = settled()
     decision, after = SPEC.decide(replace(page.seen(), boot_ns=round(page.at_s * NS) + NS), state, CONFIG)
@@ -231,6 +278,8 @@ def test_a_narrow_grid_has_no_clock_twice() -> None:
         ({"levels": 3}, "from 4 to 10"),
         ({"give_percent": True}, "number"),
         ({"stale_s": 0}, "0.1"),
+        ({"give_percent": 0}, "0.01"),
+        ({"levels": 4.5}, "whole"),
     ],
 )
 def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:

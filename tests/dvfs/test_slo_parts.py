@@ -88,6 +88,14 @@ def test_of_several_the_sum_over_many_seconds_is_about_right(speed: float) -> No
     assert 0.6 * true < seen < 1.6 * true
 
 
+def test_a_second_with_very_many_is_played_out_in_part() -> None:
+    few, many = [0.4, 0.7] * 40, [0.4, 0.7] * 4000
+    one = late(interval(few, [1000] * len(few)), LIMITS, before(0.5))
+    all_of_them = late(interval(many, [1000] * len(many)), LIMITS, before(0.5))
+    assert 0.0 <= one <= 40
+    assert 0.0 <= all_of_them <= 4000
+
+
 scenes = st.builds(
     Scene,
     front=st.lists(

@@ -1,6 +1,7 @@
 """`wattlens dvfs replay`: scores policies on a trace of requests (docs/dvfs-serving.md) or on tables of a training job."""
 
 import argparse
+import os
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
@@ -70,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
     for name, option in stray.items():
         if getattr(args, name) is not None:
             raise UsageError(f"dvfs replay: {option} does not go with --{sources[0]}")
-    if args.chart is not None and not args.chart.absolute().parent.is_dir():
-        raise UsageError(f"dvfs replay: --chart {args.chart}: no such folder")
+    if args.chart is not None:
+        if args.chart.suffix.lower() != ".svg":
+            raise UsageError(f"dvfs replay: --chart {args.chart}: the picture is SVG; name it so")
+        if args.chart.is_dir() or not os.access(args.chart.absolute().parent, os.W_OK):
+            raise UsageError(f"dvfs replay: --chart {args.chart}: cannot be written")
     return _dvfs_replay_trace.run(args) if args.trace is not None else _dvfs_replay_table.run(args)

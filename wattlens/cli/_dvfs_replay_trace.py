@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BROKEN = "misses too many"
 _LINE = 110
+_LONGEST_S = 30 * 86_400.0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,6 +98,11 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     knee_mhz, _ = replay.knee_of(board, knees)
     whole_trace = trace.read(args.trace)
     played = whole_trace.cut(from_s, seconds).faster(rate)
+    if played.arrive_s[-1] > _LONGEST_S:
+        raise UsageError(
+            f"dvfs replay: {played.name} lasts {played.arrive_s[-1] / 86_400:.0f} days, and {_LONGEST_S / 86_400:.0f} are the "
+            "most: is its time in ms? otherwise cut it with --from and --seconds"
+        )
     if replicas is not None and replicas > len(played):
         raise UsageError(f"dvfs replay: --replicas {replicas}: the trace has {len(played)} requests")
     levels = int(options.get("levels", replay.LEVELS))
@@ -148,11 +154,13 @@ def _print(made: "Fixture", rows: "list[Row]", said: list[str]) -> None:
 
 def _cells(made: "Fixture", row: "Row", rows: "list[Row]") -> tuple[str, ...]:
     share = _of_hindsight(made, row, rows)
-    notes = ([row.note] if row.note else []) + ([] if made.keeps(row) else [_BROKEN])
+    notes = [row.note] if row.note else []
+    notes += [] if made.keeps(row) else [_BROKEN]
+    notes += ["never set a clock"] if row.changes == 0 else []
     return (
         row.rule,
         _joules(row.energy_j),
-        f"{100 * made.saving_ratio(row):.1f} %",
+        f"{_saving(made, row):.1f} %",
         f"{100 * made.attainment_ratio(row):.2f} %",
         f"{_points(made, row):+.2f}",
         f"{row.energy_j / made.tokens:.3g}",
@@ -160,6 +168,11 @@ def _cells(made: "Fixture", row: "Row", rows: "list[Row]") -> tuple[str, ...]:
         "-" if share is None else f"{100 * share:.0f} %",
         ", ".join(notes) or "-",
     )
+
+
+def _saving(made: "Fixture", row: "Row") -> float:
+    """Of the default's energy in percent, to a tenth; never a negative zero."""
+    return round(100 * made.saving_ratio(row), 1) + 0.0
 
 
 def _points(made: "Fixture", row: "Row") -> float:
@@ -186,7 +199,7 @@ def _bars(made: "Fixture", rows: "list[Row]") -> list[Bar]:
         Bar(
             row.rule,
             100 * made.saving_ratio(row),
-            f"{100 * made.saving_ratio(row):.1f} %, {_points(made, row):+.2f} points",
+            f"{_saving(made, row):.1f} %, {_points(made, row):+.2f} points",
             broken=not made.keeps(row),
         )
         for row in rows
@@ -197,7 +210,11 @@ def _bars(made: "Fixture", rows: "list[Row]") -> list[Bar]:
 def _chart(made: "Fixture", rows: "list[Row]", name: str) -> str:
     from dvfs.serving.replay import HINDSIGHT
 
-    curves = [Curve(r.rule, r.mean_mhz, dashed=r.rule == HINDSIGHT) for r in rows if r.rule in (name, HINDSIGHT) and r.mean_mhz]
+    shown = [r for r in rows if r.rule in (name, HINDSIGHT) and r.mean_mhz]
+    longest = max((len(r.mean_mhz) for r in shown), default=0)  # the last clock of hindsight is held until all have ended
+    curves = [
+        Curve(r.rule, r.mean_mhz + r.mean_mhz[-1:] * (longest - len(r.mean_mhz)), dashed=r.rule == HINDSIGHT) for r in shown
+    ]
     title = f"{made.case.trace.name}: energy saved by clocks, and difference of attainment (simulated)"
     return svg(title, _bars(made, rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
 

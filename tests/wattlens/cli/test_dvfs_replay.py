@@ -234,7 +234,10 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         ),
         (("--trace", "none.csv"), "trace none.csv: cannot be read: No such file or directory"),
         (("--trace", V100), "line 1: no trace of requests"),
-        (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart none/there/c.svg: no such folder"),
+        (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart none/there/c.svg: cannot be written"),
+        (("--trace", AZURE, "--chart", "c.png"), "the picture is SVG"),
+        (("--trace", AZURE, "--option", "levels=4.5"), "levels must be a whole number"),
+        (("--trace", AZURE, "--option", "give_percent=0"), "give_percent must be a number from 0.01"),
         (("--table", "none.csv"), "none.csv: cannot read"),
         (("--table", AZURE), "needs a column out of power_limit"),
         (("--table", V100, "--policy", "slo"), "policy slo makes no trials"),
@@ -258,7 +261,7 @@ def test_a_wrong_row_of_a_trace_is_told_with_its_line(tmp_path: Path, capsys: py
     path = tmp_path / "t.csv"
     path.write_text("at_ms,prompt,output\n0,10,10\n5,ten,10\n")
     assert replay("--trace", path) == 2
-    assert f"trace {path}, line 3: ValueError" in capsys.readouterr().out
+    assert f"trace {path}, line 3: tokens must be whole numbers" in capsys.readouterr().out
 
 
 def test_bars_have_marks_and_say_what_broke_a_rule() -> None:
