@@ -107,6 +107,17 @@ class Response:
         slope = max(0.01, d1 + d4 * batch / _B) + prefill_share * max(0.01, d3)
         return clocks.limit_w * (d0 + prefill_share * d2 + h * slope)
 
+    def step_w(self, clocks: Clocks, lock_mhz: float, batch: float, prefill_share: float) -> tuple[float, float]:
+        """Power that the same work takes with a lock, its time stretched, and a standard deviation of what the clock adds."""
+        mhz, calm = self.effective_mhz(lock_mhz, True), self.effective_mhz(lock_mhz, False)
+        x, top = self.slow(clocks, lock_mhz), self.slow(clocks, clocks.grid_mhz[-1])
+        longer = self.first_s(x, _P, batch) / self.first_s(top, _P, batch)
+        calm_w, prompt_w = self.power_w(clocks, calm, batch, 0.0), self.power_w(clocks, mhz, batch, 1.0)
+        taken = min(1.0, prefill_share * longer)
+        h = clocks.heat(calm)
+        doubt = self.power.std_at((0.0, h, 0.0, taken * h, batch / _B * h))
+        return (1.0 - taken) * calm_w + taken * prompt_w, clocks.limit_w * doubt
+
     def effective_mhz(self, lock_mhz: float, prefill: bool) -> float:
         """The clock that a lock leads to under the power limit."""
         return min(lock_mhz, self.capped_mhz[0 if prefill else 1])

@@ -18,11 +18,12 @@ from dvfs.policies._slo_attainment import Window, judged
 from dvfs.policies._slo_interval import Interval, Reading, between, read
 from dvfs.policies._slo_late import Before, late
 from dvfs.policies._slo_open import Limits, Open, followed, met
+from dvfs.policies._slo_promise import Promise
 from dvfs.policies._slo_response import Clocks, Response
 from dvfs.policies._slo_risk import Outlook, outlook
 from dvfs.policies._slo_traffic import Traffic
 from dvfs.policies._trouble import trouble
-from dvfs.types import Action, Decision, Observation, Policy, Setting
+from dvfs.types import Action, Decision, Observation, Policy, Prediction, Setting
 from energy_agent.core.errors import UsageError
 
 _NS = 1_000_000_000
@@ -38,6 +39,7 @@ _SHORTEST_S = 0.05  # of an interval; what is read sooner is the same reading
 _LEAST_LIMIT_W = 10.0
 _QUEUE_GROWTH = 2  # requests more that wait than a reading before: the highest clock at once
 _LEARN_REQUESTS, _LEARN_S = 5, 10.0
+_PROMISE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class GroupState:
     account: Account = field(default_factory=Account)
     price: float = _PRICE[1]
     window: Window = field(default_factory=Window)
+    promise: Promise = field(default_factory=Promise)
+    wanted: Mapping[str, Setting] = field(default_factory=dict)
 
 
 def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
@@ -217,14 +221,23 @@ def _chosen(
     account = state.account.reckoned(
         reading.pending, max(0.0, ahead[new].first - best.first), max(0.0, ahead[new].later - best.later)
     )
-    state = replace(state, price=price, account=account)
+    promise = state.promise if observation.enforced else state.promise.seen(interval, state.response, clocks, top, new)
+    state = replace(state, price=price, account=account, promise=promise)
     reason = "queue" if crowded else _reason(ahead, new, top)
     if new == top:
-        return Decision("hold" if state.level is None else "release", reason), replace(state, level=None)
+        return Decision("hold" if state.level is None else "release", reason), replace(state, level=None, wanted={})
     if new == state.level:
         return Decision("hold", reason), state
     settings = {d.uuid: Setting(sm_clock_max_mhz=clocks.grid_mhz[new]) for d in observation.devices}
-    return Decision("set", reason, settings), replace(state, level=new)
+    return Decision("set", reason, settings), replace(state, level=new, wanted=settings)
+
+
+def predict(state: GroupState, _config: Config) -> Prediction | None:
+    """What its decisions in shadow would save, of which the server has not shown how it answers; None in the first minute."""
+    if state.promise.seconds < _PROMISE_S:
+        return None
+    mean, std = state.promise.saving_ratio
+    return Prediction(state.wanted, mean, mean - 1.96 * std, min(1.0, mean + 1.96 * std))
 
 
 def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
@@ -289,4 +302,5 @@ SPEC = Policy(
     start=GroupState,
     decide=decide,
     kind="slo",
+    predict=predict,
 )

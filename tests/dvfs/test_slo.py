@@ -304,6 +304,30 @@ def test_at_light_load_it_saves_energy_and_loses_no_request(boundness: tuple[flo
     assert outcome.failed <= default.failed + 1
 
 
+@pytest.mark.parametrize("boundness", [(0.5, 0.0), (0.95, 0.25)])
+def test_what_shadow_promises_holds_what_enforce_saves(boundness: tuple[float, float]) -> None:
+    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.Slo(0.5, 0.05)
+    dealt = fleet.streams(poisson(1.0, 300.0, 1000, 150), 1, one, slo)
+    default = fleet.fixed(one, dealt, one.rates(None))
+    saved = (
+        1.0 - steered.Fleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome.energy_j / default.energy_j
+    )
+    state = SPEC.start()
+
+    def shadow(seen: Observation, _busy: float) -> int | None:
+        nonlocal state
+        _, state = SPEC.decide(replace(seen, enforced=False, in_force={}), state, CONFIG)
+        return None
+
+    assert SPEC.predict(state, CONFIG) is None
+    steered.Fleet(one, slo).run(dealt, lambda: shadow)
+    promised = SPEC.predict(state, CONFIG)
+    assert promised is not None
+    assert promised.low < saved < promised.high
+    assert 0.1 < promised.saving_ratio < 0.6
+    assert {setting.sm_clock_max_mhz for setting in promised.settings.values()} <= set(grid(KNEE_MHZ, TOP_MHZ, CONFIG.levels))
+
+
 def test_it_goes_up_within_two_seconds_of_a_burst() -> None:
     one, slo = server(boards.find("h100-sxm"), models.find("llama-8b")), fleet.Slo(0.5, 0.05)
     calm_s = 90.0
