@@ -126,7 +126,7 @@ def test_hugging_face_s_trainer_sweeps_and_lets_go_at_its_end(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "[700, 450, 200] 200 480"
         assert agent.limits[:3] == [700.0, 450.0, 200.0]
-        eventually(lambda: agent.in_force_w is None, 5)
+        eventually(lambda: agent.in_force_w is None, 30)
         assert "wattlens" not in done.stderr
 
 
