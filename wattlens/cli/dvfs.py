@@ -66,12 +66,14 @@ def _status(args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     from dvfs.actuator import restore
 
-    results, clean = restore(actuator_config(args))
+    config = actuator_config(args)
+    known = config.state.is_dir()
+    results, clean = restore(config)
     if args.json:
         rows = [{"device": r.device, "knob": r.knob, "outcome": r.outcome, "value": r.value} for r in results]
         print(json.dumps({"clean": clean, "restored": rows}, indent=2))
     elif not results:
-        print("Nothing to restore.")
+        print("Nothing to restore." if known else f"Nothing to restore: no actuator has kept anything in {config.state}.")
     else:
         table(
             [
