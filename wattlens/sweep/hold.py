@@ -121,6 +121,8 @@ class Hold:
     def lease(self, devices: Sequence[str]) -> None:
         """Take the lease on all of `devices`; that of a sweep which was killed a moment ago is over soon.
 
+        A driver that could not be read is asked again as long.
+
         Raises:
             RefusalError: the actuator refused.
             EndedError: a signal asked to end.
@@ -130,7 +132,9 @@ class Hold:
             try:
                 self._lease = self._client.acquire(devices)
             except ActuatorError as error:
-                if error.code != "held" or f"leased to {NAME}" not in str(error) or time.monotonic() > end_s:
+                ours = error.code == "held" and f"leased to {NAME}" in str(error)
+                slow = error.code == "failed"  # a driver that did not answer in time may answer the next time
+                if not (ours or slow) or time.monotonic() > end_s:
                     raise RefusalError(error) from None
                 self.pause(0.5)
         self._devices, self._next_s = tuple(devices), time.monotonic() + HEARTBEAT_S
