@@ -147,10 +147,14 @@ class TrainingIntake:
             self._latest.pop(oldest, None)
 
     def ranks(self, workload: str) -> list[Latest]:
-        """The last reports of a workload, by rank."""
+        """The last reports of a workload, by rank: of its living processes, else the last words of those that have ended.
+
+        So a job that was killed does not speak for the one that was started in its place.
+        """
         with self._lock:
-            found = [each for each in self._shown.values() if each.workload == workload]
-        return sorted(found, key=lambda each: each.report.rank)
+            found = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
+        living = [each for identity, each in found if self._alive(identity)]
+        return sorted(living or [each for _, each in found], key=lambda each: each.report.rank)
 
     def ended_ns(self, latest: Latest) -> int | None:
         """When the last step of training of a report ended, UTC ns; None where it does not tell."""

@@ -157,6 +157,18 @@ def test_processes_that_ended_are_forgotten():
     assert world.intake.ranks("job") == []
 
 
+def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
+    world = World()
+    world.clock.now_s = 1
+    for rank in range(3):
+        world.intake.report((rank, 1), "job", report(50, 1, 0.5, rank=rank, world=3, group="g"))
+    world.commit()
+    world.dead |= {(rank, 1) for rank in range(3)}
+    assert [each.report.steps["training"] for each in world.intake.ranks("job")] == [50] * 3  # its last words
+    world.intake.report((7, 2), "job", report(4, 1, 0.5, run="f" * 16, rank=0, world=1, group="g"))
+    assert [(each.report.rank, each.report.steps["training"]) for each in world.intake.ranks("job")] == [(0, 4)]
+
+
 def test_hostile_clients_are_bounded():
     world = World()
     world.commit()
