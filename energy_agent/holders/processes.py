@@ -15,6 +15,7 @@ from energy_agent.holders.cgroup import MAX_NAME, membership
 from energy_agent.metering.attribute import Holding
 
 MAX_PROC_B = 64 * 1024
+_ENDED = ("Z", "X", "x")  # states of a process that nobody has waited for yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,9 @@ class ProcessHolders:
         return departed
 
     def alive(self, identity: tuple[int, int]) -> bool:
-        """Whether that very process still lives."""
-        return self.start_time(identity[0]) == identity[1]
+        """Whether that very process still lives; one that was killed and that its parent has not waited for does not."""
+        fields = self._stat(identity[0])
+        return _start(fields) == identity[1] and fields[0] not in _ENDED
 
     def known(self, identity: tuple[int, int]) -> Holder | None:
         """Who a process was resolved to that held a device; may be asked from any thread."""
@@ -136,15 +138,11 @@ class ProcessHolders:
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
-        text = self._read(pid, "stat")
-        if text is None:
-            return None
-        # The command (field 2) may hold anything, brackets and spaces included: count from its last bracket.
-        rest = text.rpartition(")")[2].split()
-        try:
-            return int(rest[19])
-        except (IndexError, ValueError):
-            return None
+        return _start(self._stat(pid))
+
+    def _stat(self, pid: int) -> list[str]:
+        # The command (field 2) may hold anything, brackets and spaces included: fields are counted from its last bracket on.
+        return (self._read(pid, "stat") or "").rpartition(")")[2].split()
 
     def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
         member = membership(self._read(pid, "cgroup") or "")
@@ -167,6 +165,13 @@ class ProcessHolders:
             return None
         finally:
             os.close(fd)
+
+
+def _start(fields: list[str]) -> int | None:
+    try:
+        return int(fields[19])
+    except (IndexError, ValueError):
+        return None
 
 
 def _plain(text: str) -> str:

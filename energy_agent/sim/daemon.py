@@ -80,6 +80,7 @@ class Daemon:
                 if self.kubernetes is not None:  # a pod is given its GPUs before its first process starts
                     self.kubernetes.show(self.pods.at(elapsed_ns))
                 self.supervisor.tick(elapsed_ns)
+                roots.forget_ended(self.directory)
                 ready = ready or self.supervisor.ready()
                 state = self._describe(ready)
                 if state != written:

@@ -57,10 +57,21 @@ def remove_process(root: Path, pid: int) -> None:
     shutil.rmtree(root / "proc" / str(pid), ignore_errors=True)
 
 
+def forget_ended(root: Path) -> None:
+    """Take the processes out of `root`/proc that have ended, as a kernel would, whoever showed them and however they ended."""
+    for folder in (root / "proc").iterdir():
+        if folder.name.isdecimal() and (ticks := _ticks(folder / "stat")) is not None and start_ticks(int(folder.name)) != ticks:
+            remove_process(root, int(folder.name))
+
+
 def start_ticks(pid: int) -> int | None:
     """When the real process started, in clock ticks since boot; None when there is none, or it is a zombie."""
+    return _ticks(_PROC / str(pid) / "stat")
+
+
+def _ticks(stat: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = stat.read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else int(fields[_START_TICKS])
     return None
 

@@ -1,6 +1,8 @@
 """Holders from process lists and an injected /proc."""
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +113,17 @@ def test_this_very_process_on_the_real_proc(tmp_path):
     assert holders.alive(found.processes[0])
     assert facts[0].workload in found.holding.weights
     assert procfs.is_dir()
+
+
+def test_a_killed_process_that_nobody_waited_for_lives_no_more():
+    holders = ProcessHolders(Path("/proc"))
+    with subprocess.Popen(["sleep", "60"]) as child:
+        identity = (child.pid, holders.start_time(child.pid))
+        assert holders.alive(identity)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended; it stays a zombie
+        assert holders.start_time(child.pid) == identity[1]
+        assert not holders.alive(identity)
 
 
 @pytest.mark.parametrize("hostile", ["evil\x1b[2J", "two\nlines", "a\tb\x7f", "\u202ereversed"])

@@ -227,6 +227,17 @@ def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
         assert "trace /none cannot be read" in (running.directory / "workloads" / "s.log").read_text()
 
 
+def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(tmp_path):
+    with node(tmp_path / "node", BURST % "") as running, subprocess.Popen(["sleep", "60"]) as child:
+        entry = running.directory / "proc" / str(child.pid)
+        roots.add_process(running.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
+        roots.forget_ended(running.directory)
+        assert (entry / "stat").exists()
+        child.kill()
+        eventually(lambda: not entry.exists())
+        assert set(pids(running)) - {running.state()["pid"]} <= {int(e.name) for e in entry.parent.iterdir() if e.name.isdecimal()}
+
+
 def test_a_signal_reaches_only_the_process_that_was_meant():
     child = subprocess.Popen(["sleep", "60"])
     try:
