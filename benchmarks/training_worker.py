@@ -90,7 +90,7 @@ def observe(name: str) -> None:
 
 
 def wait_booked(steps: int) -> None:
-    """Until the agent has booked the last report with a commit, though it was killed a moment ago; what it has by then stands."""
+    """Until the agent has booked the last report with a commit, though it was killed a moment ago."""
     deadline_s = time.monotonic() + BOOKED_S
     while time.monotonic() < deadline_s:
         with suppress(OSError, ValueError):

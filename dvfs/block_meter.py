@@ -69,6 +69,14 @@ class BlockMeter:
                 del series[: max(0, sum(r.t_ns < keep_ns for r in series) - 1)]
         return self.passed > before
 
+    def cut(self, now_ns: int) -> None:
+        """The counters are those of other devices from now on: a pair that has begun is left out."""
+        slot = self.slot(now_ns)
+        if slot is not None:
+            self._spoiled.add(slot.pair)
+        for series in self._series.values():
+            series.clear()
+
     def _ns(self, seconds: float) -> int:
         return self._start_ns + int(seconds * 1e9)
 

@@ -15,16 +15,17 @@ from dvfs.client import Effect
 from dvfs.effect import FOREIGN, ineffective
 from dvfs.governor_group import Configured, Device, Group
 from dvfs.governor_savings import account, looked, verdict
+from dvfs.governor_view import shown
 from dvfs.lease import HEARTBEAT_S, NS, TTL_S
 from dvfs.savings import Saving
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.errors import LeaseError
 from energy_agent.core.ports import Clock
-from energy_agent.core.snapshot import DvfsDevice, Predicted
+from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.types import Action
-from energy_agent.core.units import HZ_PER_MHZ
 
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
+_FORGET_NS = 3600 * NS  # so long after it was seen last, a group that measured nothing is its devices' counters alone
 _EDGE_NS = NS // 4
 """Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
 
@@ -61,6 +62,7 @@ class Governor:
         self._client = client
         self._clock = clock
         self._groups: dict[str, Group] = {}
+        self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
 
@@ -71,9 +73,10 @@ class Governor:
         for observation in observations:
             group = self._groups.setdefault(observation.group, Group())
             group.workload, group.members, terms = observation.workload, observation.members, observation.terms
+            group.here, group.seen_ns = True, now
             group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
-            for one in observation.devices:
-                group.devices.setdefault(one.uuid, Device())
+            if group.devices.keys() != {one.uuid for one in observation.devices}:
+                self._regroup(group, observation, now)
             account(group, observation)
             if group.mode is Mode.OBSERVE:
                 self._let_go(group, "observe")
@@ -81,12 +84,8 @@ class Governor:
             else:
                 self._decide(group, observation, caps_mw, now)
         seen = {o.group for o in observations}
-        for group in (g for name, g in self._groups.items() if name not in seen):
-            # Its counters and blocks stay: a hole of a second is no end.
-            self._let_go(group, "gone")
-            group.forget()
-            if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
-                looked(group)
+        for name in self._groups.keys() - seen:
+            self._gone(name, self._groups[name], now)
         self._beat(now)
         actions, self._actions = self._actions, []
         return actions
@@ -99,30 +98,17 @@ class Governor:
         return actions
 
     def views(self) -> tuple[DvfsDevice, ...]:
-        """What a snapshot shows, by device."""
-        return tuple(
-            DvfsDevice(
-                uuid,
-                group.mode.value,
-                group.lease is not None,
-                _shown(device.applied),
-                dict(device.decisions),
-                dict(device.ineffective),
-                device.saved_uj,
-                device.extra_uj,
-                _promise(group),
-                {
-                    "group": name,
-                    "workload": group.workload,
-                    "policy": "+".join(group.policies),
-                    "members": "+".join(group.members),
-                },
-                _shown(group.wanted.get(uuid)),
-                group.slowdown_ratio,
-            )
-            for name, group in self._groups.items()
-            for uuid, device in group.devices.items()
-        )
+        """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
+        latest = dict.fromkeys(self._past, ("", Group(here=False, devices=self._past)))
+        for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
+            latest |= dict.fromkeys(group.devices, (name, group))
+        return tuple(shown(uuid, name, group, self._counted(uuid)) for uuid, (name, group) in sorted(latest.items()))
+
+    def _counted(self, uuid: str) -> Device:
+        counted = Device()
+        for devices in (self._past, *(group.devices for group in self._groups.values())):
+            counted.add(devices.get(uuid, Device()))
+        return counted
 
     def savings(self) -> dict[str, Saving]:
         """The verdict on each group that has paired blocks: that of the last look, before the first one what it would be."""
@@ -130,6 +116,29 @@ class Governor:
         return {name: saving for name, saving in found.items() if saving is not None}
 
     # One group.
+
+    def _regroup(self, group: Group, observation: Observation, now: int) -> None:
+        """It has other devices than in the round before: what is in force on the old ones is taken back first."""
+        self._let_go(group, "regrouped")
+        before, group.devices = group.devices, {one.uuid: group.devices.get(one.uuid, Device()) for one in observation.devices}
+        self._keep({uuid: device for uuid, device in before.items() if uuid not in group.devices})
+        if group.meter is not None:
+            group.meter.cut(now)
+
+    def _gone(self, name: str, group: Group, now: int) -> None:
+        """Its counters and blocks stay: a hole of a second is no end. What was measured in pairs stays for reports."""
+        group.here = False
+        self._let_go(group, "gone")
+        group.forget()
+        if group.meter is None:
+            if now - group.seen_ns > _FORGET_NS:
+                self._keep(self._groups.pop(name).devices)
+        elif not group.meter.done and group.meter.feed({}, now, on=False):
+            looked(group)
+
+    def _keep(self, devices: Mapping[str, Device]) -> None:
+        for uuid, device in devices.items():
+            self._past.setdefault(uuid, Device()).add(device)
 
     def _caps(self, observations: Sequence[Observation]) -> Mapping[str, int]:
         if self._config.budget is None:
@@ -256,23 +265,6 @@ class Governor:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
         by = policy or "+".join(group.policies) or "governor"
         self._actions.append(Action(self._clock.utc_ns(), device, by, action, text, outcome, group.workload))
-
-
-def _promise(group: Group) -> Predicted | None:
-    """What the group's policies expect to save; of several the first that expects anything."""
-    found = next((w.promise for w in group.policies.values() if w.promise is not None), None)
-    return None if found is None else Predicted(found.saving_ratio, found.low, found.high)
-
-
-def _shown(setting: Setting | None) -> dict[str, int]:
-    if setting is None:
-        return {}
-    shown = {}
-    if setting.sm_clock_max_mhz is not None:
-        shown["sm_clock_max_hertz"] = setting.sm_clock_max_mhz * HZ_PER_MHZ
-    if setting.power_limit_mw is not None:
-        shown["power_limit_milliwatts"] = setting.power_limit_mw
-    return shown
 
 
 def _why(error: LeaseError) -> str:

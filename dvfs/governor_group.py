@@ -38,6 +38,12 @@ class Device:
     decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     ineffective: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: "Device") -> None:
+        """Add the counters of another group that had it."""
+        self.decisions += other.decisions
+        self.ineffective += other.ineffective
+        self.saved_uj, self.extra_uj = _sum(self.saved_uj, other.saved_uj), _sum(self.extra_uj, other.extra_uj)
+
 
 @dataclass(slots=True)
 class Wanted:
@@ -57,6 +63,8 @@ class Group:
 
     mode: Mode = Mode.OBSERVE
     slowdown_ratio: float | None = None  # what its terms allow
+    here: bool = True  # whether it was observed in the last round
+    seen_ns: int = 0  # when it was observed last
     workload: str = ""
     members: tuple[str, ...] = ()
     policies: dict[str, Wanted] = field(default_factory=dict)
@@ -138,3 +146,8 @@ class Group:
         """The group is not there any more: policies begin anew when it comes back. Counters and blocks stay."""
         self.policies.clear()
         self.wanted = {}
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """Of what is known; None where neither is."""
+    return other if one is None else one if other is None else one + other

@@ -60,7 +60,11 @@ def remove_process(root: Path, pid: int) -> None:
 def forget_ended(root: Path) -> None:
     """Take the processes out of `root`/proc that have ended, as a kernel would, whoever showed them and however they ended."""
     for folder in (root / "proc").iterdir():
-        if folder.name.isdecimal() and (ticks := _ticks(folder / "stat")) is not None and start_ticks(int(folder.name)) != ticks:
+        if (
+            folder.name.isdecimal()
+            and (ticks := _ticks(folder / "stat")) is not None
+            and start_ticks(int(folder.name)) != ticks
+        ):
             remove_process(root, int(folder.name))
 
 

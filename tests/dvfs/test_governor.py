@@ -1,11 +1,15 @@
 """The governor on the real core and fake boards: modes, the group as unit, losing the lease, effect, savings by blocks."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dvfs import knees
 from dvfs.actuator_core import ActuatorCore
@@ -168,6 +172,31 @@ def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
     assert bench.locked() == [True, True]
 
 
+@given(st.lists(st.sampled_from(["", "a", "b", "a/b"]), min_size=1, max_size=12), st.sampled_from([1, 4000]))
+def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(names: list[str], gap_s: int) -> None:
+    """A workload that holds a GPU before its first report is one group; as a job that tells its name it is another."""
+    with TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), Mode.SHADOW)
+        counted: Counter[tuple[str, str, str]] = Counter()
+        rounds = 0
+        for name in names:
+            seen = bench.observe()
+            alone = [
+                replace(seen, group=one, members=(one,), devices=(seen.devices[n],)) for n, one in enumerate(name.split("/"))
+            ]
+            bench.governor.step([] if not name else alone if "/" in name else [replace(seen, group=name, members=(name,))])
+            views = {view.device: view for view in bench.governor.views()}
+            assert len(bench.governor.views()) == len(views)
+            here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
+            assert {d: v.facts["members"] for d, v in views.items() if v.facts} == here
+            now = sum((Counter(view.decisions) for view in views.values()), Counter())
+            rounds += 2 * bool(name)
+            assert now >= counted
+            assert now.total() == rounds
+            counted = now
+            bench.t_s += gap_s
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [({"sm_clock_mhz": 1500}, "clock_above_lock"), ({"sm_clock_mhz": 800, "event_reasons": 0x4}, "sw_power_cap"), ({}, None),
@@ -206,6 +235,22 @@ def test_spoiled_pairs_are_left_out(tmp_path: Path) -> None:
     bench.step(70)
     verdict = bench.governor.savings()["job"]
     assert (verdict.pairs, verdict.spoiled) == (3, 1)
+
+
+def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(45)
+    while bench.locked() != [True, True]:
+        bench.step()
+    whole = bench.observe()
+    told = bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    assert [(a.device, a.action, a.outcome) for a in told][:2] == [(d, "restore", "ok: regrouped") for d in DEVICES]
+    assert bench.locked()[1] is False
+    assert [(view.device, view.facts) for view in bench.governor.views() if not view.facts] == [(DEVICES[1], {})]
+    bench.step(70)  # both again: the counter of the second comes to the group's sum at once, which is no energy of a block
+    verdict = bench.governor.savings()["job"]
+    assert verdict.spoiled >= 1
+    assert verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
 
 
 def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

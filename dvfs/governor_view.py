@@ -1,0 +1,42 @@
+"""What a snapshot shows of a device that is steered. Pure."""
+
+from dvfs.governor_group import Device, Group
+from dvfs.types import Setting
+from energy_agent.core.snapshot import DvfsDevice, Predicted
+from energy_agent.core.units import HZ_PER_MHZ
+
+
+def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
+    """A device of group `name`, with the counters of all groups that ever had it."""
+    facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies), "members": "+".join(group.members)}
+    return DvfsDevice(
+        uuid,
+        group.mode.value,
+        group.lease is not None,
+        _setting(group.devices[uuid].applied),
+        counted.decisions,
+        counted.ineffective,
+        counted.saved_uj,
+        counted.extra_uj,
+        _promise(group),
+        facts if group.here else {},
+        _setting(group.wanted.get(uuid)),
+        group.slowdown_ratio,
+    )
+
+
+def _promise(group: Group) -> Predicted | None:
+    """What the group's policies expect to save; of several the first that expects anything."""
+    found = next((w.promise for w in group.policies.values() if w.promise is not None), None)
+    return None if found is None else Predicted(found.saving_ratio, found.low, found.high)
+
+
+def _setting(setting: Setting | None) -> dict[str, int]:
+    if setting is None:
+        return {}
+    told = {}
+    if setting.sm_clock_max_mhz is not None:
+        told["sm_clock_max_hertz"] = setting.sm_clock_max_mhz * HZ_PER_MHZ
+    if setting.power_limit_mw is not None:
+        told["power_limit_milliwatts"] = setting.power_limit_mw
+    return told
