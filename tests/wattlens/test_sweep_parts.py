@@ -385,8 +385,9 @@ def test_a_job_that_ends_spoils_it() -> None:
 
 
 def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
-    client = ActuatorClient(tmp_path / "none.sock")
+    client, before = ActuatorClient(tmp_path / "none.sock"), signal.getsignal(signal.SIGTERM)
     with Hold(client, print) as hold:
+        assert signal.getsignal(signal.SIGTERM) != before
         hold.start(("sh", "-c", "exit 3"), os.environ)
         with pytest.raises(WattlensError, match="'sh' ended with code 3 before the sweep was done"):
             hold.pause(20)
@@ -396,7 +397,7 @@ def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(EndedError, match="SIGTERM"):
             hold.pause(20)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
     with pytest.raises(UsageError, match="cannot run '/no/such'"), Hold(client, print) as hold:
         hold.start(("/no/such",), os.environ)
     with pytest.raises(WattlensError, match="no answer at"), Hold(client, print) as hold:
