@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import log
 
 from dvfs.policies._slo_draws import drawn
-from dvfs.policies._slo_open import PERIOD_S, Candidate, Length
+from dvfs.policies._slo_open import PERIOD_S, Candidate, Length, mean_work_s
 
 _RUNS = 32
 _ARRIVALS = 12  # in a run, at most
@@ -44,11 +44,6 @@ class Scene:
     done_s: float
     start_s: float
 
-    @property
-    def mean_s(self) -> float:
-        """Work of a prompt in the mean."""
-        return sum(one.work_s for one in self.seen) / len(self.seen)
-
 
 def misses(scene: Scene, speeds: Sequence[float], start: int) -> list[float]:
     """Expected misses for each speed, of open requests and of those that come while the second has an effect.
@@ -58,7 +53,7 @@ def misses(scene: Scene, speeds: Sequence[float], start: int) -> list[float]:
         speeds: of prefill, relative to the highest clock.
         start: place in the draws, so that one second is not like the other.
     """
-    seen, mean_s, n = scene.seen, scene.mean_s, len(scene.seen)
+    seen, mean_s, n = scene.seen, mean_work_s(scene.seen), len(scene.seen)
     stands = sorted(one.limit_s - one.work_s - scene.start_s for one in seen)
     stands_slow = [sorted(one.limit_s - one.work_s / v - scene.start_s for one in seen) for v in speeds]
     missed = [0.0] * len(speeds)

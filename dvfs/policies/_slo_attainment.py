@@ -26,7 +26,6 @@ class Window:
     since_s: float | None = None
     ttft: Latencies | None = None
     verdict: Verdict = "open"
-    windows: int = 0
 
 
 def wilson(hits: int, count: int, z: float = Z) -> tuple[float, float]:
@@ -55,7 +54,7 @@ def proven(histogram: Latencies, limit_s: float, share: float) -> Verdict:
 def judged(window: Window, now_s: float, ttft: Latencies, limit_s: float, share: float) -> Window:
     """Go on with a window; when it is full, judge it and begin the next."""
     if window.since_s is None or window.ttft is None or window.ttft.edges != ttft.edges:
-        return Window(now_s, ttft, window.verdict, window.windows)
+        return Window(now_s, ttft)
     try:
         seen = ttft.less(window.ttft)
     except ValueError:  # the server has started anew
@@ -63,4 +62,4 @@ def judged(window: Window, now_s: float, ttft: Latencies, limit_s: float, share:
     if seen.count < REQUESTS and now_s - window.since_s < WINDOW_S:
         return window
     verdict = proven(seen, limit_s, share) if seen.count else "open"
-    return Window(now_s, ttft, verdict, window.windows + 1)
+    return Window(now_s, ttft, verdict)

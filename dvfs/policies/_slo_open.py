@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dvfs.policies._slo_interval import Interval
-from dvfs.policies._slo_response import Clocks, Response, Slow
+from dvfs.policies._slo_response import Response, Slow
 from dvfs.policies._slo_traffic import Traffic
 
 PERIOD_S = 1.0
@@ -67,16 +67,19 @@ def lengths(traffic: Traffic, response: Response, limits: Limits, x: Slow, batch
     return [Length(p, response.first_s(x, p, batch), limits.first_s(p)) for p in traffic.lengths(most)]
 
 
-def followed(now: Open, interval: Interval, response: Response, traffic: Traffic, clocks: Clocks, lock_mhz: int) -> Open:
-    """What is open after an interval at one lock."""
+def mean_work_s(seen: Sequence[Length]) -> float:
+    """Work of a prompt in the mean."""
+    return sum(one.work_s for one in seen) / len(seen)
+
+
+def followed(now: Open, interval: Interval, response: Response, traffic: Traffic, x: Slow, top: Slow) -> Open:
+    """What is open after an interval at one lock, whose x is given beside that of the highest clock."""
     dt, batch, first = interval.seconds, interval.decoding, interval.first_tokens
     quiet = 0.0 if first else now.quiet + (dt / interval.gap_s if interval.gap_s else 0.0)
     if not interval.after.pending:
         return Open(quiet=quiet)
-    x, top = response.slow(clocks, lock_mhz), response.slow(clocks, clocks.grid_mhz[-1])
     work = [response.first_s(top, p, batch) for p in traffic.lengths(8)]
-    prompt = max(1.0, sum(traffic.lengths(8)) / len(work))
-    speed = min(1.0, response.first_s(top, prompt, batch) / response.first_s(x, prompt, batch))
+    speed = response.speed(x, top, traffic.typical, batch)
     done_s = first * response.first_s(top, interval.prompt_tokens / first, batch) if first else dt
     if not interval.before.pending or done_s < 0.9 * speed * dt:  # the server was free in between
         spans = [min(dt, w / speed) for w in work]

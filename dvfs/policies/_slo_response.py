@@ -74,7 +74,7 @@ class Response:
 
     def slow(self, clocks: Clocks, lock_mhz: float) -> Slow:
         """X of a lock."""
-        return tuple(clocks.slowness(self.effective_mhz(lock_mhz, prefill)) for prefill in (True, False))  # type: ignore[return-value]
+        return clocks.slowness(self.effective_mhz(lock_mhz, True)), clocks.slowness(self.effective_mhz(lock_mhz, False))
 
     def gap_s(self, x: Slow, batch: float, top: Slow | None = None) -> float:
         """Time of a step without prompts; with `top` never less than there, and a standard deviation of the growth on top."""
@@ -87,6 +87,10 @@ class Response:
     def first_s(self, x: Slow, prompt: float, batch: float) -> float:
         """Time to compute a prompt alone."""
         return max(1e-3, self.first.at(_first_features(x, prompt, batch)) - self.first.mean[0])
+
+    def speed(self, x: Slow, top: Slow, prompt: float, batch: float) -> float:
+        """How fast a prompt is computed, relative to the highest clock."""
+        return min(1.0, self.first_s(top, prompt, batch) / self.first_s(x, prompt, batch))
 
     @property
     def start_s(self) -> float:

@@ -16,7 +16,7 @@ from math import erfc, expm1, sqrt
 from dvfs.policies._slo_account import Steps, answers
 from dvfs.policies._slo_ahead import Scene, misses
 from dvfs.policies._slo_interval import Reading
-from dvfs.policies._slo_open import PERIOD_S, Candidate, Length, Limits, Open, lengths, oldest
+from dvfs.policies._slo_open import PERIOD_S, Candidate, Length, Limits, Open, lengths, mean_work_s, oldest
 from dvfs.policies._slo_response import Clocks, Response, Slow
 from dvfs.policies._slo_traffic import Traffic
 
@@ -50,10 +50,8 @@ def outlook(
     xs = [response.slow(clocks, f) for f in clocks.grid_mhz]
     short = lengths(traffic, response, limits, xs[-1], batch, 8)
     every = lengths(traffic, response, limits, xs[-1], batch, 64)
-    mean_s = sum(one.work_s for one in every) / len(every)
-    prompt = max(1.0, sum(traffic.lengths(8)) / len(short))
-    top_s = response.first_s(xs[-1], prompt, batch)
-    speeds = [min(1.0, top_s / response.first_s(x, prompt, batch)) for x in xs]
+    mean_s = mean_work_s(every)
+    speeds = [response.speed(x, xs[-1], traffic.typical, batch) for x in xs]
     ages = traffic.ages(reading.at_s)
     front: list[Candidate] = []
     left_s = 0.0
@@ -117,7 +115,7 @@ def _later_misses(
     pure, mixed = response.gap_s(x, batch, top), response.mixed_s(x, batch, now.done_s, top)
     fastest = response.mixed_s(top, batch, now.done_s)
     mixed = max(pure, mixed)
-    mean_s, square_s = sum(one.work_s for one in every) / len(every), sum(one.work_s**2 for one in every) / len(every)
+    mean_s, square_s = mean_work_s(every), sum(one.work_s**2 for one in every) / len(every)
     calm, often = response.gap_s(xs[0], batch, top), response.mixed_s(top, batch, square_s / mean_s / 2)
     busy = min(0.9, traffic.rate * mean_s)
     usual = 1.0 / ((1.0 - busy) / calm + busy / max(calm, often))

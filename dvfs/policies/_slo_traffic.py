@@ -82,6 +82,12 @@ class Traffic:
             return self.ordered
         return tuple(self.ordered[int((i + 0.5) * n / most)] for i in range(most))
 
+    @property
+    def typical(self) -> float:
+        """Mean length of a prompt in tokens."""
+        few = self.lengths(8)
+        return max(1.0, sum(few) / len(few))
+
     def ages(self, now_s: float) -> tuple[float, ...]:
         """How long each without a first token has waited, oldest first."""
         return tuple(max(0.0, now_s - at) for at in self.since)

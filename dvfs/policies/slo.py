@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import exp
 
 from dvfs.knees import Knee, find
+from dvfs.policies._options import Ranges, checked
 from dvfs.policies._slo_account import Account, Steps, later_extra, steps_of
 from dvfs.policies._slo_attainment import Window, judged
 from dvfs.policies._slo_interval import Interval, Reading, between, read
@@ -24,7 +25,6 @@ from dvfs.policies._slo_risk import Outlook, outlook
 from dvfs.policies._slo_traffic import Traffic
 from dvfs.policies._trouble import trouble
 from dvfs.types import Action, Decision, Observation, Policy, Prediction, Setting
-from energy_agent.core.errors import UsageError
 
 _NS = 1_000_000_000
 
@@ -50,7 +50,6 @@ class Config:
     levels: int
     ttft_tokens: float
     give_ratio: float
-    down_levels: int
     stale_ns: int
 
 
@@ -152,12 +151,11 @@ def _learnt(state: GroupState, interval: Interval, observation: Observation, clo
     if interval.gap_s:
         steps = (*steps[-_STEPS_KEPT + 1 :], steps_of(interval, interval.gap_s, response, x, top, now.done_s))
     later = 0.0
-    typical = sum(traffic.lengths(8)) / len(traffic.lengths(8))
-    speed = min(1.0, response.first_s(top, typical, batch) / response.first_s(x, typical, batch))
+    typical = traffic.typical
     before = Before(
         state.traffic.ages(interval.before.at_s),
         now.late_s,
-        speed,
+        response.speed(x, top, typical, batch),
         response.start_s,
         lambda prompt: response.first_s(top, prompt, batch),
         traffic.ordered or (typical,),
@@ -176,7 +174,7 @@ def _learnt(state: GroupState, interval: Interval, observation: Observation, clo
         response=response,
         traffic=traffic,
         steps=steps,
-        open=followed(now, interval, response, traffic, clocks, lock),
+        open=followed(now, interval, response, traffic, x, top),
     )
 
 
@@ -188,7 +186,7 @@ def _judged(
         return state.window, state.price
     ratio = observation.terms.attainment_ratio
     window = judged(state.window, interval.after.at_s, observation.progress.ttft, limits.ttft_s, ratio)
-    proven = window.windows > state.window.windows and window.verdict == "missed"
+    proven = window.since_s != state.window.since_s and window.verdict == "missed"
     # Where prompts are long the histogram does not tell who missed a limit of his own.
     if proven and traffic.lengths(8)[-1] <= limits.ttft_tokens:
         return window, min(_PRICE[2], state.price * 1.5)
@@ -212,7 +210,7 @@ def _chosen(
     def extra(one: Outlook) -> float:
         return first_bias * max(0.0, one.first - best.first) + later_bias * max(0.0, one.later - best.later)
 
-    lowest = level if interval.before.pending and reading.pending else level - config.down_levels
+    lowest = level if interval.before.pending and reading.pending else 0  # not down while a prompt is being computed
     crowded = reading.queue - interval.before.queue >= _QUEUE_GROWTH
     allowed = [i for i, one in enumerate(ahead) if i == top or (i >= lowest and not one.late and not crowded)]
     new = min(allowed, key=lambda i: ahead[i].watts + price_j * extra(ahead[i]))
@@ -251,16 +249,8 @@ def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
     return "ttft" if first >= later else "itl"
 
 
-_DEFAULTS: Mapping[str, tuple[float, float, float]] = {  # default, least, most
-    "levels": (8, 4, 10),
-    "ttft_tokens": (2048, 1, 1e7),
-    "give_percent": (0.25, 0.01, 50),
-    "down_levels": (8, 1, 10),
-    "stale_s": (5, 0.1, 3600),
-}
-
-
-_WHOLE = ("levels", "down_levels")
+_DEFAULTS: Mapping[str, float] = {"levels": 8, "ttft_tokens": 2048.0, "give_percent": 0.25, "stale_s": 5.0}
+_RANGES: Ranges = {"levels": (4, 10), "ttft_tokens": (1.0, 1e6), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
 
 
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
@@ -269,24 +259,9 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
     Raises:
         UsageError: an unknown option or a value out of its range.
     """
-    values = {name: default for name, (default, _, _) in _DEFAULTS.items()}
-    for name, value in options.items():
-        if name not in _DEFAULTS:
-            raise UsageError(f"dvfs policy slo: unknown option {name!r}; there are: {', '.join(_DEFAULTS)}")
-        _, low, high = _DEFAULTS[name]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise UsageError(f"dvfs policy slo: {name} must be a number from {low:g} to {high:g}, got {value!r}")
-        if name in _WHOLE and value != int(value):
-            raise UsageError(f"dvfs policy slo: {name} must be a whole number, got {value!r}")
-        values[name] = value
-    return Config(
-        tuple(knees),
-        int(values["levels"]),
-        values["ttft_tokens"],
-        values["give_percent"] / 100,
-        int(values["down_levels"]),
-        int(values["stale_s"] * _NS),
-    )
+    values = checked("slo", options, _DEFAULTS, _RANGES)
+    give, stale_ns = values["give_percent"] / 100, int(values["stale_s"] * _NS)
+    return Config(tuple(knees), int(values["levels"]), values["ttft_tokens"], give, stale_ns)
 
 
 SPEC = Policy(
@@ -295,7 +270,6 @@ SPEC = Policy(
         "levels": "clocks between knee and maximum to choose from (default 8)",
         "ttft_tokens": "prompt length up to which the limit of the first token holds; above it the limit grows (default 2048)",
         "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.25)",
-        "down_levels": "levels that the clock may fall in a round (default 8)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
     configure=configure,
