@@ -426,7 +426,7 @@ def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsy
     live.at(2, 9, (1005, None), 61)
     live.done(2, 9, (1005, None), 40, "0.5 s")
     live.say("hello")
-    assert capsys.readouterr().err == "\rstretch 2 of 9: 1005 MHz; 61 s left\r" + " " * 35 + "\rhello\n"
+    assert capsys.readouterr().err == "\r\033[Kstretch 2 of 9: 1005 MHz; 61 s left\r\033[Khello\n"
     plain.at(2, 9, (1005, None), 61)
     plain.done(2, 9, (1005, None), 40, "0.5 s")
     plain.clear()

@@ -1,38 +1,10 @@
-"""What both halves of `wattlens dvfs replay` show: a line of progress, bars of text, and an SVG chart. Numbers come ready."""
+"""What both halves of `wattlens dvfs replay` show: bars of text, and an SVG chart. Numbers come ready."""
 
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from types import TracebackType
-from typing import Self
 
-_EVERY_S = 0.1
 _BAR_CHARS = 40
-
-
-class Progress:
-    """One line on standard error that is drawn anew, only on a terminal; gone at the end."""
-
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
-        self._next_s = 0.0
-
-    def __call__(self, text: str) -> None:
-        """Show it, ten times a second at most."""
-        if self._on and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _EVERY_S
-            sys.stderr.write(f"\r\033[K{text[:100]}")
-            sys.stderr.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._on:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
 from wattlens.cli._dvfs_replay_options import chosen, number, whole
-from wattlens.cli._dvfs_replay_shown import Bar, Progress, bars, svg
+from wattlens.cli._dvfs_replay_shown import Bar, bars, svg
+from wattlens.terminal_line import Line
 
 if TYPE_CHECKING:
     from dvfs.tables import Table
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     )
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]
-    with Progress() as progress:
-        rows = _played({name: trials, "zeus": ZEUS}, tables, plan, progress)
+    with Line(every_s=0.1) as line:
+        rows = _played({name: trials, "zeus": ZEUS}, tables, plan, line.draw)
     if args.json:
         print(json.dumps(_as_json(rows, plan, str(path), len(tables), bool(args.isotonic)), indent=2, allow_nan=False))
     else:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
 from wattlens.cli._dvfs_replay_options import chosen, number, pairs, whole
-from wattlens.cli._dvfs_replay_shown import Bar, Curve, Progress, bars, svg
+from wattlens.cli._dvfs_replay_shown import Bar, Curve, bars, svg
+from wattlens.terminal_line import Line
 
 if TYPE_CHECKING:
     from dvfs.serving.replay import Case, Fixture, Row
@@ -30,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
 
     name = args.policy or "slo"
     case, spec, config, said = _case(args, name)
-    with Progress() as progress:
-        made = replay.ready(case, progress)
-        rows = [made.row("default", made.default), replay.policy(made, name, spec, config, progress)]
-        rows += replay.others(made, progress)
+    with Line(every_s=0.1) as line:
+        made = replay.ready(case, line.draw)
+        rows = [made.row("default", made.default), replay.policy(made, name, spec, config, line.draw)]
+        rows += replay.others(made, line.draw)
         if not args.no_hindsight:
-            rows.append(replay.best(made, progress))
+            rows.append(replay.best(made, line.draw))
     lost = sum(case.trace.prompt) + sum(case.trace.output) - sum(sum(one.prompt) + sum(one.output) for one in made.dealt)
     if lost:
         said.append(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dvfs.profile import Key, Point, Profile
 from dvfs.savings import Ratio
+from wattlens.terminal_line import Line
 
 
 def name_of(key: Key) -> str:
@@ -28,13 +29,11 @@ class Progress:
 
     def __init__(self, in_place: bool) -> None:
         """`in_place`: draw over the last line."""
-        self._in_place = in_place
-        self._drawn = ""
+        self._in_place, self._line = in_place, Line(in_place)
 
     def at(self, number: int, of: int, key: Key, left_s: float) -> None:
         """Stretch `number` of about `of` is under way."""
-        if self._in_place:
-            self._draw(f"stretch {number} of {of}: {name_of(key)}; {duration(left_s)} left")
+        self._line.draw(f"stretch {number} of {of}: {name_of(key)}; {duration(left_s)} left")
 
     def done(self, number: int, of: int, key: Key, left_s: float, text: str) -> None:
         """It is measured."""
@@ -48,13 +47,7 @@ class Progress:
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._drawn:
-            self._draw("")
-
-    def _draw(self, text: str) -> None:
-        sys.stderr.write("\r" + text.ljust(len(self._drawn)) + ("\r" if not text else ""))
-        sys.stderr.flush()
-        self._drawn = text
+        self._line.clear()
 
 
 HEADS = ("SETTING", "N", "TIME", "POWER", "ENERGY", "SLOWDOWN", "SAVING", "BOUND BY")
