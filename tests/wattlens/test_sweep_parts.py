@@ -5,7 +5,7 @@ import os
 import signal
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from dvfs.client import ActuatorClient
+from dvfs.client import ActuatorClient, ActuatorError
 from dvfs.knees import load as load_knees
 from dvfs.profile import REFERENCE, Plan, Profile, Stretch
 from dvfs.sweep_estimate import points
@@ -23,7 +23,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli import main
 from wattlens.page import Page, parse
 from wattlens.sweep.board import boards, energy, on_boards, shown
-from wattlens.sweep.hold import EndedError, Hold
+from wattlens.sweep.hold import EndedError, Hold, RefusalError
 from wattlens.sweep.measuring import Measuring, SpoiledError
 from wattlens.sweep.planning import PlanOptions, begun, continued, named
 from wattlens.sweep.shown import Progress, duration, name_of, rows, summary
@@ -419,6 +419,35 @@ def test_settings_and_times_in_words() -> None:
         "1 h 40 min",
         "2 h 10 min",
     ]
+
+
+class Answers(ActuatorClient):
+    """Refuses with these codes, one after another, and then grants."""
+
+    def __init__(self, *codes: str) -> None:
+        super().__init__(Path("/nowhere"))
+        self.codes = [*codes]
+
+    def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+        if self.codes:
+            code = self.codes.pop(0)
+            raise ActuatorError(code, f"GPU-0 could not be read ({code})")
+        return "lease"
+
+    def release(self, lease: str) -> list[tuple[str, str, str]]:
+        assert lease == "lease"
+        return []
+
+
+def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
+    said: list[str] = []
+    with Hold(Answers("timeout", "busy", "failed"), said.append) as hold:
+        hold.lease(["GPU-0"])
+    assert said == ["actuator: GPU-0 could not be read (timeout); asked again for 9 s"]
+    client = Answers("not_supported", "busy")
+    with pytest.raises(RefusalError, match="not_supported"), Hold(client, said.append) as hold:
+        hold.lease(["GPU-0"])
+    assert client.codes == ["busy"]  # it was not asked again
 
 
 def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
