@@ -5,6 +5,7 @@ kinds that `holders.kubernetes.owner_kinds` lists; and where GPUs are steered it
 nodes/proxy, which is a shell in every pod.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from energy_agent import config as configuration
 from energy_agent.config import Config
 from energy_agent.config_holders import Kubernetes
+from energy_agent.core.errors import WattlensError
 from energy_agent.holders.owners import plural
 
 _NAME = "wattlens-agent"
@@ -55,7 +57,13 @@ def text(config: Config) -> str:
 
 def main() -> int:
     """Write them for the configuration that is named."""
-    sys.stdout.write(text(configuration.load(Path(sys.argv[1]))))
+    parser = argparse.ArgumentParser(description="Write the role that the pod informer needs to standard output, as YAML.")
+    parser.add_argument("config", type=Path, metavar="AGENT.yaml", help="the agent's configuration")
+    try:
+        sys.stdout.write(text(configuration.load(parser.parse_args().config)))
+    except WattlensError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     return 0
 
 

@@ -1,6 +1,7 @@
 """The manifests: their schema, and exactly which exceptions to the restricted profile they take."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,11 @@ def test_the_validator_of_this_test_sees_each_exception() -> None:
         "agent: has no seccomp profile",
         "agent: host port",
     }
+
+
+def test_a_configuration_that_is_not_there_is_named_in_one_line() -> None:
+    command = [sys.executable, "-m", "energy_agent.holders.rbac", "/nowhere/agent.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/nowhere/agent.yaml" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The server model and the simulated node are two programs without a common home: of a board and of a page both say the same."""
+"""The server model and the simulated node are two programs without a common home; of boards and pages both say the same."""
 
 import json
 from importlib.resources import files
