@@ -7,9 +7,10 @@ Azure LLM inference 2023 and both Mooncake traces at 1, 2 and 4 times their rate
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from dvfs.serving import boards, models, replay, trace
 from dvfs.serving.fleet import Slo
 from dvfs.serving.replay import Case, Row
 from dvfs.serving.server import BOUNDNESS, server
+from dvfs.types import Decision, Observation, Policy
 from energy_agent.core.errors import UsageError
-from wattlens.cli._dvfs_replay_shown import Progress
+from wattlens.terminal_line import Line
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRACES = {
@@ -43,6 +45,8 @@ class Job:
     name: str
     rate: float
     boundness: str
+    gpu: str
+    model: str
     seconds: float | None
     seed: int
     cache: Path | None
@@ -52,8 +56,8 @@ def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str
     """One case as a row of the result."""
     whole = trace.read(job.data / TRACES[job.name])
     requests = whole.cut(0.0, job.seconds).faster(job.rate)
-    board, table = boards.find("h100-sxm"), knees.load()
-    one = server(board, models.find("llama-8b"), boundness=BOUNDNESS[job.boundness])
+    board, table = boards.find(job.gpu), knees.load()
+    one = server(board, models.find(job.model), boundness=BOUNDNESS[job.boundness])
     case = Case(one, LIMITS, requests, replay.knee_of(board, table)[0], seed=job.seed)
     known = dvfs_traces_cache.read(job.cache, case)
     if known is None:
@@ -64,7 +68,8 @@ def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str
         replicas, rivals = known
         made = replay.ready(Case(one, LIMITS, requests, case.knee_mhz, replicas, seed=job.seed), say)
     config = SPEC.configure({"ttft_tokens": LIMITS.ttft_tokens}, table)
-    rows = [replay.policy(made, "slo", SPEC, config, say), *rivals]
+    spent_s: list[float] = []
+    rows = [replay.policy(made, "slo", timed(SPEC, spent_s), config, say), *rivals]
 
     def told(row: Row) -> dict[str, Any]:
         return {
@@ -87,9 +92,23 @@ def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str
         "default_energy_j": made.default.energy_j,
         "rules": {row.rule: told(row) for row in rows},
         "of_hindsight_ratio": ours / best if best > 0 else None,
+        "decision_ms": 1e3 * sum(spent_s) / max(1, len(spent_s)),
         "attainment_held": difference >= -POINTS,
         "saving_held": best <= 0 or ours >= OF_HINDSIGHT * best,
     }
+
+
+def timed(policy: Policy, spent_s: list[float]) -> Policy:
+    """The policy, with the CPU time of each decision."""
+
+    def decide(observation: Observation, state: Any, config: Any) -> tuple[Decision, Any]:
+        begun_s = time.process_time()
+        try:
+            return policy.decide(observation, state, config)
+        finally:
+            spent_s.append(time.process_time() - begun_s)
+
+    return replace(policy, decide=decide)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", choices=TRACES, action="append", help="only this one; may be repeated")
     parser.add_argument("--rate", type=float, action="append", help="only this one; may be repeated")
     parser.add_argument("--boundness", choices=BOUNDNESS, action="append", help="only this one; may be repeated")
+    parser.add_argument("--gpu", default="h100-sxm", help="board (default h100-sxm), as dvfs replay has it")
+    parser.add_argument("--model", default="llama-8b", help="model (default llama-8b), as dvfs replay has it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cases side by side (default 1)")
     parser.add_argument("--fit", action="store_true", help="fit the host times of models.json anew, and tell how near they are")
@@ -143,7 +164,7 @@ def _run(args: argparse.Namespace) -> int:
     words = args.boundness or (("mid",) if args.quick else ("low", "mid", "high"))
     seconds = QUICK_S if args.quick else None
     jobs = [
-        Job(args.data, name, rate, word, seconds, args.seed, args.cache)
+        Job(args.data, name, rate, word, args.gpu, args.model, seconds, args.seed, args.cache)
         for name in args.trace or TRACES
         for word in words
         for rate in rates
@@ -168,6 +189,8 @@ def _run(args: argparse.Namespace) -> int:
         print(f"{text}: holds in {len(rows) - len(short)} of {len(rows)} cases")
         for row in short:
             print(f"  not on {row['trace']} at {row['rate']:g}x, boundness {row['boundness']}")
+    cost_ms = [row["decision_ms"] for row in rows]
+    print(f"a decision takes {min(cost_ms):.1f} to {max(cost_ms):.1f} ms of CPU time in the mean of a case")
     print("all bars held" if ok else "fell short")
     return 0 if ok else 1
 
@@ -178,9 +201,9 @@ def _results(jobs: list[Job], side_by_side: int) -> Iterator[dict[str, Any]]:
             yield from pool.map(played, jobs)
         return
     for number, job in enumerate(jobs, start=1):
-        with Progress() as progress:
+        with Line(every_s=0.1) as line:
             prefix = f"case {number} of {len(jobs)}, {job.name} {job.rate:g}x {job.boundness}: "
-            row = played(job, lambda text, prefix=prefix, progress=progress: progress(prefix + text))  # type: ignore[misc]
+            row = played(job, lambda text, prefix=prefix, line=line: line.draw(prefix + text))  # type: ignore[misc]
         yield row
 
 
