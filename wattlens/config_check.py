@@ -37,7 +37,7 @@ def check(path: Path) -> list[Warned]:
     check_parts(config)
     _check_sensors(config)
     found = [*_files(config, ""), *_web(config.web)]
-    found += [*_listen(config), *_dvfs(config), *_tokens(config), *_meters(config), *_driver(config)]
+    found += [*_listen(config), *_dvfs(config), *_slow_pages(config), *_tokens(config), *_meters(config), *_driver(config)]
     return found
 
 
@@ -116,6 +116,22 @@ def _listen(config: Config) -> Iterator[Warned]:
                 probe.bind(target)
         except OSError as error:
             yield f"web.{key}", f"{address} is no address of this machine ({error.strerror})"
+
+
+def _slow_pages(config: Config) -> Iterator[Warned]:
+    """Policy slo decides each second, and lets go where a page is older than its stale_s."""
+    terms = (config.dvfs, *config.dvfs.groups, *config.dvfs.namespaces.values(), *config.dvfs.workloads.values())
+    if not config.dvfs.steers or "slo" not in config.dvfs.policies or all(one.slo is None for one in terms):
+        return
+    stale_s = float(config.dvfs.options.get("slo", {}).get("stale_s", 5.0))
+    periods = [
+        ("sampling.period_s", config.sampling.period_s),
+        *((f"tokens.{n}.period_s", one.period_s) for n, one in enumerate(config.tokens)),
+    ]
+    for key, period_s in periods:
+        if period_s > 1.0:
+            does = "lets go all the time" if period_s > stale_s else "sees too late what its clock costs requests"
+            yield key, f"policy slo decides each second: with {period_s:g} s between readings it {does}"
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:

@@ -92,6 +92,17 @@ def test_what_this_node_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "'b'" in found["dvfs.groups.0.workload"]
 
 
+@pytest.mark.parametrize(("period_s", "does"), [(1, ""), (2, "sees too late"), (10, "lets go all the time")])
+def test_pages_that_are_too_slow_for_policy_slo_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], period_s: int, does: str
+) -> None:
+    page = f"tokens: [{{workload: a, url: 'http://x', period_s: {period_s}}}]\n"
+    group = "{name: g, devices: ['0'], workload: a, policy: slo, slo: {ttft_ms: 500}}"
+    found = warned(f"{page}dvfs: {{mode: shadow, groups: [{group}]}}\n", tmp_path, capsys)
+    assert ("tokens.0.period_s" in found) is bool(does)
+    assert does in found.get("tokens.0.period_s", "")
+
+
 def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
