@@ -30,6 +30,11 @@ from energy_agent.sim.plant import Plant
 GPUS = 8
 SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 100.0
 OVERHEAD_BAR = 0.005  # of a core for each GPU
+_HISTOGRAMS = {  # what is told of each engine; the SLO means the first two, the last one is told beside them
+    "ttft": "time_to_first_token",
+    "mean": "request_time_per_output_token",
+    "itl": "inter_token_latency",
+}
 SCENARIO = """
 boards: [{{count: 8, sku: H100-SXM5-80GB}}]
 seed: {seed}
@@ -123,14 +128,10 @@ def _histograms(url: str) -> dict[str, dict[float, float]]:
         text = answer.read().decode()
     found: dict[str, dict[float, float]] = {}
     for metric in text_string_to_metric_families(text):
-        kind = next(
-            (k for k in ("time_to_first_token", "inter_token_latency", "time_per_output_token") if k in metric.name), None
-        )
+        kind = next((kind for kind, name in _HISTOGRAMS.items() if metric.name == f"vllm:{name}_seconds"), None)
         for sample in metric.samples if kind else ():
-            if sample.name.endswith("_bucket"):
-                found.setdefault("ttft" if kind == "time_to_first_token" else "itl", {})[float(sample.labels["le"])] = (
-                    sample.value
-                )
+            if kind and sample.name.endswith("_bucket"):
+                found.setdefault(kind, {})[float(sample.labels["le"])] = sample.value
     return found
 
 
@@ -181,7 +182,7 @@ def _figures(marks: list[Mark], log: str) -> dict[str, Any]:
         if name == "train":
             rows[name]["slower"] = rate0 / rate1 - 1
         if name in marks[0].histograms:
-            for key, limit in (("ttft", TTFT_MS / 1000), ("itl", ITL_MS / 1000)):
+            for key, limit in (("ttft", TTFT_MS / 1000), ("mean", ITL_MS / 1000), ("itl", ITL_MS / 1000)):
                 rows[name][f"{key}_within"] = [
                     within(a.histograms[name][key], b.histograms[name][key], limit) for a, b in (plain, steered)
                 ]
@@ -209,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = run(args.plain_s, args.steered_s, args.seed)
     train = found["workloads"]["train"]
     served = [w for name, w in found["workloads"].items() if name != "train"]
-    kept = all(w[f"{key}_within"][1] >= min(0.99, w[f"{key}_within"][0]) - 0.005 for w in served for key in ("ttft", "itl"))
+    kept = all(w[f"{key}_within"][1] >= min(0.99, w[f"{key}_within"][0]) - 0.005 for w in served for key in ("ttft", "mean"))
     ok = (
         found["control_core_ratio_per_gpu"] < OVERHEAD_BAR
         and train["slower"] <= SLOWDOWN
@@ -222,9 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if ok else 1
     for name, w in found["workloads"].items():
         more = "".join(
-            f"  {k} within {w[f'{k}_within'][0]:.1%} -> {w[f'{k}_within'][1]:.1%}"
-            for k in ("ttft", "itl")
-            if f"{k}_within" in w
+            f"  {k} within {w[f'{k}_within'][0]:.1%} -> {w[f'{k}_within'][1]:.1%}" for k in _HISTOGRAMS if f"{k}_within" in w
         )
         slower = f"  slower {w['slower']:.1%}" if "slower" in w else ""
         print(f"{name:6} saves {w['saving']:6.1%}{slower}{more}")

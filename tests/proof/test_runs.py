@@ -168,6 +168,9 @@ def test_the_loop_closes_on_training_and_serving_at_once():
     assert found["sets"] > 0
     assert found["refused"] == 0
     assert found["workloads"].keys() == {"train", "chat", "code"}
+    for engine in ("chat", "code"):
+        shares = [share for key in ("ttft", "mean", "itl") for share in found["workloads"][engine][f"{key}_within"]]
+        assert all(0 < share <= 1 for share in shares), shares
 
 
 @pytest.mark.smoke

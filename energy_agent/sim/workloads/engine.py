@@ -55,6 +55,7 @@ class Counters:
     steps: int = 0
     ttft: Histogram = field(default_factory=lambda: Histogram(TTFT_BUCKETS))
     itl: Histogram = field(default_factory=lambda: Histogram(ITL_BUCKETS))
+    tpot: Histogram = field(default_factory=lambda: Histogram(ITL_BUCKETS))  # a request's mean time between tokens
     e2e: Histogram = field(default_factory=lambda: Histogram(E2E_BUCKETS))
     iterations: Histogram = field(default_factory=lambda: Histogram(ITERATION_BUCKETS))  # tokens a step
 
@@ -70,6 +71,7 @@ class Request:
     generated: int = 0
     computed: int = 0
     to_compute: int = 0
+    first_token_ns: int = 0
     last_token_ns: int = 0
 
     @property
@@ -192,12 +194,15 @@ class Engine:
             self._kv_held -= request.kv
             counters.finished += 1
             counters.e2e.observe((end_ns - request.arrived_ns) / NS_PER_S)
+            if request.generated > 1:
+                counters.tpot.observe((end_ns - request.first_token_ns) / NS_PER_S / (request.generated - 1))
 
     def _first_token(self, request: Request, end_ns: int) -> None:
         if request.generated == 0:
             self.counters.prompt += request.prompt
             self.counters.cached += request.cached
             self.counters.ttft.observe((end_ns - request.arrived_ns) / NS_PER_S)
+            request.first_token_ns = end_ns
         else:
             self.counters.itl.observe((end_ns - request.last_token_ns) / NS_PER_S)
         request.generated += 1

@@ -55,6 +55,7 @@ def render(engine: Engine, model: str, started_s: float) -> str:
     histogram("vllm:iteration_tokens_total", "Tokens per engine step.", counters.iterations)
     histogram("vllm:time_to_first_token_seconds", "Time to first token in seconds.", counters.ttft)
     histogram("vllm:inter_token_latency_seconds", "Inter-token latency in seconds.", counters.itl)
+    histogram("vllm:request_time_per_output_token_seconds", "Mean time per output token of a request.", counters.tpot)
     histogram("vllm:e2e_request_latency_seconds", "End-to-end request latency in seconds.", counters.e2e)
     return "\n".join(lines) + "\n"
 

@@ -188,6 +188,9 @@ def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, k
     assert sum(counters.itl.counts) == counters.generation - len(made)
     # Latencies add up to the lives of the requests.
     assert counters.ttft.sum + counters.itl.sum == pytest.approx(counters.e2e.sum, rel=1e-6)
+    assert sum(counters.tpot.counts) == sum(r.output > 1 for r in made)
+    means = [(r.last_token_ns - r.first_token_ns) / 1e9 / (r.output - 1) for r in made if r.output > 1]
+    assert counters.tpot.sum == pytest.approx(sum(means), rel=1e-6)
     assert counters.e2e.sum <= len(made) * (now_ns - begun_ns) / 1e9 * (1 + 1e-9)
 
 
