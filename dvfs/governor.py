@@ -70,22 +70,18 @@ class Governor:
         """One round over all groups; the changes of settings that came of it, for the ledger."""
         now = self._clock.boot_ns()
         caps_mw = self._caps(observations)
+        # What anybody has lost is given back before anybody takes a device.
+        for name in self._groups.keys() - {o.group for o in observations}:
+            self._gone(name, self._groups[name], now)
         for observation in observations:
-            group = self._groups.setdefault(observation.group, Group())
-            group.workload, group.members, terms = observation.workload, observation.members, observation.terms
-            group.here, group.seen_ns = True, now
-            group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
-            if group.devices.keys() != {one.uuid for one in observation.devices}:
-                self._regroup(group, observation, now)
-            account(group, observation)
+            self._seen(observation, now)
+        for observation in observations:
+            group = self._groups[observation.group]
             if group.mode is Mode.OBSERVE:
                 self._let_go(group, "observe")
                 group.forget()
             else:
                 self._decide(group, observation, caps_mw, now)
-        seen = {o.group for o in observations}
-        for name in self._groups.keys() - seen:
-            self._gone(name, self._groups[name], now)
         self._beat(now)
         actions, self._actions = self._actions, []
         return actions
@@ -99,14 +95,15 @@ class Governor:
 
     def views(self) -> tuple[DvfsDevice, ...]:
         """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
-        latest = dict.fromkeys(self._past, ("", Group(here=False, devices=self._past)))
+        had = {*self._past, *(uuid for group in self._groups.values() for uuid in group.left)}
+        latest = dict.fromkeys(had, ("", Group(here=False)))
         for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
             latest |= dict.fromkeys(group.devices, (name, group))
         return tuple(shown(uuid, name, group, self._counted(uuid)) for uuid, (name, group) in sorted(latest.items()))
 
     def _counted(self, uuid: str) -> Device:
         counted = Device()
-        for devices in (self._past, *(group.devices for group in self._groups.values())):
+        for devices in (self._past, *(group.all_devices for group in self._groups.values())):
             counted.add(devices.get(uuid, Device()))
         return counted
 
@@ -117,13 +114,19 @@ class Governor:
 
     # One group.
 
-    def _regroup(self, group: Group, observation: Observation, now: int) -> None:
-        """It has other devices than in the round before: what is in force on the old ones is taken back first."""
-        self._let_go(group, "regrouped")
-        before, group.devices = group.devices, {one.uuid: group.devices.get(one.uuid, Device()) for one in observation.devices}
-        self._keep({uuid: device for uuid, device in before.items() if uuid not in group.devices})
-        if group.meter is not None:
-            group.meter.cut(now)
+    def _seen(self, observation: Observation, now: int) -> None:
+        group = self._groups.setdefault(observation.group, Group())
+        group.workload, group.members, terms = observation.workload, observation.members, observation.terms
+        group.here, group.seen_ns = True, now
+        group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
+        if group.devices.keys() != {one.uuid for one in observation.devices}:
+            # Other devices than in the round before: all are given back, and policies and blocks begin anew.
+            self._let_go(group, "regrouped")
+            group.forget()
+            group.regroup(one.uuid for one in observation.devices)
+            if group.meter is not None:
+                group.meter.cut(now)
+        account(group, observation)
 
     def _gone(self, name: str, group: Group, now: int) -> None:
         """Its counters and blocks stay: a hole of a second is no end. What was measured in pairs stays for reports."""
@@ -132,13 +135,10 @@ class Governor:
         group.forget()
         if group.meter is None:
             if now - group.seen_ns > _FORGET_NS:
-                self._keep(self._groups.pop(name).devices)
+                for uuid, device in self._groups.pop(name).all_devices.items():
+                    self._past.setdefault(uuid, Device()).add(device)
         elif not group.meter.done and group.meter.feed({}, now, on=False):
             looked(group)
-
-    def _keep(self, devices: Mapping[str, Device]) -> None:
-        for uuid, device in devices.items():
-            self._past.setdefault(uuid, Device()).add(device)
 
     def _caps(self, observations: Sequence[Observation]) -> Mapping[str, int]:
         if self._config.budget is None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,18 @@ class Group:
     meter: BlockMeter | None = None
     verdict: Saving | None = None
     devices: dict[str, Device] = field(default_factory=dict)
+    left: dict[str, Device] = field(default_factory=dict)  # those that it had: what was proven with them stays its own
+
+    @property
+    def all_devices(self) -> Mapping[str, Device]:
+        """Those that it has and those that it had."""
+        return self.left | self.devices
+
+    def regroup(self, uuids: Iterable[str]) -> None:
+        """It has these devices from now on."""
+        known = self.all_devices
+        self.devices = {uuid: known.get(uuid, Device()) for uuid in uuids}
+        self.left = {uuid: device for uuid, device in known.items() if uuid not in self.devices}
 
     @property
     def steered(self) -> bool:

@@ -39,13 +39,14 @@ def looked(group: Group) -> None:
     chance = meter.plan.chance(meter.passed) if meter is not None else None
     if chance is None:
         return
-    enforced = [d.enforced_uj for d in group.devices.values()]
+    devices = list(group.all_devices.values())
+    enforced = [d.enforced_uj for d in devices]
     found = verdict(group, chance)
     if found is None or found.reason:
         return
     group.verdict = found
     saved, extra = split_integer(found.claimable_uj, enforced), split_integer(found.extra_uj, enforced)
-    for device, saved_uj, extra_uj in zip(group.devices.values(), saved, extra, strict=True):
+    for device, saved_uj, extra_uj in zip(devices, saved, extra, strict=True):
         device.saved_uj, device.extra_uj = max(device.saved_uj or 0, saved_uj), max(device.extra_uj or 0, extra_uj)
 
 
@@ -53,7 +54,7 @@ def verdict(group: Group, chance: float = 0.025) -> Saving | None:
     """What the blocks measured so far prove; None where there is no plan."""
     if group.meter is None:
         return None
-    found = estimate(group.meter.blocks, sum(d.enforced_uj for d in group.devices.values()), chance)
+    found = estimate(group.meter.blocks, sum(d.enforced_uj for d in group.all_devices.values()), chance)
     return replace(found, spoiled=group.meter.spoiled)
 
 

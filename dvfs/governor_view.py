@@ -1,7 +1,7 @@
 """What a snapshot shows of a device that is steered. Pure."""
 
 from dvfs.governor_group import Device, Group
-from dvfs.types import Setting
+from dvfs.types import Mode, Setting
 from energy_agent.core.snapshot import DvfsDevice, Predicted
 from energy_agent.core.units import HZ_PER_MHZ
 
@@ -11,9 +11,9 @@ def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies), "members": "+".join(group.members)}
     return DvfsDevice(
         uuid,
-        group.mode.value,
+        (group.mode if group.here else Mode.OBSERVE).value,
         group.lease is not None,
-        _setting(group.devices[uuid].applied),
+        _setting(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
         counted.saved_uj,
@@ -22,6 +22,7 @@ def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
         facts if group.here else {},
         _setting(group.wanted.get(uuid)),
         group.slowdown_ratio,
+        group.devices[uuid].saved_uj if group.here and uuid in group.devices else None,
     )
 
 

@@ -13,8 +13,8 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
     """Name, labels after those of the GPU, and value; None: there is none."""
     for mode in _MODES:
         yield "dvfs_mode", (mode,), "1" if mode == view.mode else "0"
-    facts = view.facts
-    yield "dvfs_group_info", (facts.get("group", ""), facts.get("workload", ""), facts.get("policy", "")), "1"
+    if view.facts:
+        yield "dvfs_group_info", tuple(view.facts.get(name, "") for name in ("group", "workload", "policy")), "1"
     yield "dvfs_lease_active", (), "1" if view.lease_active else "0"
     yield from _settings("dvfs_setting", view.setting)
     yield from _settings("dvfs_wanted_setting", view.wanted)

@@ -34,7 +34,7 @@ def told(workload: str, views: Sequence[DvfsDevice], reasons: Mapping[str, str],
             said["predicted_saving"] = {
                 "ratio": first.predicted.saving_ratio, "low": first.predicted.low, "high": first.predicted.high,
             }  # fmt: skip
-        saved = [view.saved_uj for view in own if view.saved_uj is not None]
+        saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
         if saved:
             said["saved_joules"] = sum(saved) / UJ_PER_J
     if ask is not None:

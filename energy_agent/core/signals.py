@@ -244,7 +244,7 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("dvfs_setting", "gauge", "", "Setting in force under the lease; its unit ends the setting's name.",
            (*GPU, "setting"), "There only while it is in force."),
     Signal("dvfs_group_info", "info", "", "With which devices, for which workload and by which policies a GPU is steered.",
-           (*GPU, "group", "workload", "policy"), "Always 1; there while DVFS is configured."),
+           (*GPU, "group", "workload", "policy"), "Always 1; there while a group has the GPU."),
     Signal("dvfs_wanted_setting", "gauge", "", "Setting that the arbiter wants; in mode shadow nothing is made so.",
            (*GPU, "setting"), "There only while one is wanted."),
     *(

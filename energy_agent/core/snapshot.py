@@ -105,12 +105,13 @@ class DvfsDevice:
     setting: Mapping[str, int] = field(default_factory=dict)  # sm_clock_max_hertz, power_limit_milliwatts
     decisions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, reason) -> count
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
-    saved_uj: int | None = None  # estimate where it saved; None: no paired blocks yet
-    extra_uj: int | None = None  # estimate where it lost
+    saved_uj: int | None = None  # estimate where it saved, by all that had it; None: no paired blocks yet
+    extra_uj: int | None = None  # estimate where it lost, likewise
     predicted: Predicted | None = None  # before anything was proven
-    facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy
+    facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy, members; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
+    own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
 
 
 @record(frozen=True, slots=True)

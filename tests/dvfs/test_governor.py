@@ -16,14 +16,17 @@ from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_fake import DirectActuator, DirectKnobs, FakeBoards
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
+from dvfs.block_meter import BlockMeter
 from dvfs.blocks import Plan
 from dvfs.client import ActuatorError
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured, Group
 from dvfs.policies import slo
 from dvfs.policies.static import SPEC
+from dvfs.savings import Reading
 from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
 from energy_agent.hw.nvml_abi import NO_PERMISSION
+from wattlens.steering_told import told
 
 NS = 1_000_000_000
 DEVICES = ("GPU-0", "GPU-1")
@@ -95,13 +98,13 @@ def test_observe_and_shadow_write_nothing(tmp_path: Path) -> None:
 
 def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
-    told = bench.step(30)  # three times the lease's TTL
-    assert [(a.device, a.action, a.outcome, a.workload) for a in told] == [(d, "set", "ok: knee", "w") for d in DEVICES]
+    acted = bench.step(30)  # three times the lease's TTL
+    assert [(a.device, a.action, a.outcome, a.workload) for a in acted] == [(d, "set", "ok: knee", "w") for d in DEVICES]
     assert bench.locked() == [True, True]
     view = bench.governor.views()[0]
     assert (view.lease_active, view.setting) == (True, {"sm_clock_max_hertz": 1_005_000_000})
-    told = bench.step(1, event_reasons=0x40)
-    assert [(a.action, a.outcome) for a in told] == [("restore", "ok: hw_thermal_slowdown")] * 2
+    acted = bench.step(1, event_reasons=0x40)
+    assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: hw_thermal_slowdown")] * 2
     assert bench.locked() == [False, False]
     bench.step(5)
     assert bench.locked() == [True, True]
@@ -112,9 +115,9 @@ def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> 
 def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.boards.change("GPU-1", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
-    told = bench.step(4)
-    assert [(a.device, a.action) for a in told] == [("GPU-0", "set"), ("GPU-1", "refuse"), ("GPU-0", "restore")]
-    assert told[1].outcome.startswith("no_permission: ")
+    acted = bench.step(4)
+    assert [(a.device, a.action) for a in acted] == [("GPU-0", "set"), ("GPU-1", "refuse"), ("GPU-0", "restore")]
+    assert acted[1].outcome.startswith("no_permission: ")
     assert bench.locked() == [False, False]
     bench.boards.change("GPU-1", faults={})
     bench.step(6)
@@ -127,8 +130,8 @@ def test_lost_lease_is_told_and_taken_again(tmp_path: Path) -> None:
     bench.t_s += 60  # the agent was frozen
     bench.core.tick()
     assert bench.locked() == [False, False]
-    told = bench.step(1)
-    assert [a.action for a in told] == ["expire"] * 2
+    acted = bench.step(1)
+    assert [a.action for a in acted] == ["expire"] * 2
     bench.step(10)
     assert bench.locked() == [True, True]
 
@@ -143,8 +146,8 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(tmp_path: P
             raise ActuatorError("held", "GPU-1 is leased to somebody")
 
     bench.governor = Governor(bench.config, Refusing(bench.core), bench)
-    told = bench.step(300)
-    assert [(a.action, a.outcome.partition(":")[0]) for a in told] == [("refuse", "held")]
+    acted = bench.step(300)
+    assert [(a.action, a.outcome.partition(":")[0]) for a in acted] == [("refuse", "held")]
     gaps = [b - a for a, b in pairwise(asked)]
     assert gaps[:5] == [5, 10, 20, 40, 60]
     assert set(gaps[5:]) == {60}
@@ -155,8 +158,8 @@ def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> No
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.step(4)
     bench.boards.change("GPU-0", lock=None)
-    told = bench.step(6)
-    assert {(a.device, a.action, a.outcome) for a in told} == {(d, "restore", "ok: foreign_change") for d in DEVICES}
+    acted = bench.step(6)
+    assert {(a.device, a.action, a.outcome) for a in acted} == {(d, "restore", "ok: foreign_change") for d in DEVICES}
     assert bench.step(880) == []
     assert bench.locked() == [False, False]
     assert [a.action for a in bench.step(30)] == ["set", "set"]
@@ -243,14 +246,80 @@ def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afr
     while bench.locked() != [True, True]:
         bench.step()
     whole = bench.observe()
-    told = bench.governor.step([replace(whole, devices=whole.devices[:1])])
-    assert [(a.device, a.action, a.outcome) for a in told][:2] == [(d, "restore", "ok: regrouped") for d in DEVICES]
-    assert bench.locked()[1] is False
+    acted = bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    assert [(a.device, a.action, a.outcome) for a in acted] == [(d, "restore", "ok: regrouped") for d in DEVICES]
+    assert bench.locked() == [False, False]
     assert [(view.device, view.facts) for view in bench.governor.views() if not view.facts] == [(DEVICES[1], {})]
-    bench.step(70)  # both again: the counter of the second comes to the group's sum at once, which is no energy of a block
+    while bench.governor.savings()["job"].pairs < 3:
+        bench.step()  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
     verdict = bench.governor.savings()["job"]
     assert verdict.spoiled >= 1
     assert verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    while bench.locked() != [True, True]:
+        bench.step()  # all of them are set again
+
+
+def test_what_was_proven_stays_with_the_group_that_proved_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(110)
+    before = bench.governor.savings()["job"].claimable_uj
+    assert before > 0
+    shown = {view.device: view.saved_uj for view in bench.governor.views()}
+    whole = bench.observe()
+    bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    assert bench.governor.savings()["job"].claimable_uj >= before
+    later = [replace(whole, group="next", members=("other",), devices=whole.devices[1:])]
+    bench.governor.step([replace(whole, devices=whole.devices[:1]), *later])
+    views = {view.device: view for view in bench.governor.views()}
+    assert views[DEVICES[1]].saved_uj == shown[DEVICES[1]]  # the counter goes on
+    assert told("other", list(views.values()), {}, None)["group"] == "next"
+    assert "saved_joules" not in told("other", list(views.values()), {}, None)  # it is not what this workload saved
+    assert told("w", [replace(v, facts={**v.facts, "members": "w"}) for v in views.values()][:1], {}, None)["saved_joules"] > 0
+    bench.step(60)  # the device is back, and so is what it proved
+    assert {v.device: v.saved_uj for v in bench.governor.views()}[DEVICES[1]] >= shown[DEVICES[1]]
+    gained = bench.governor.savings()["job"].claimable_uj
+    bench.step(60)
+    assert bench.governor.savings()["job"].claimable_uj >= gained >= before
+
+
+def test_devices_pass_between_groups_without_a_refusal(tmp_path: Path) -> None:
+    """As when a workload tells its job's name a moment after it took its GPUs, and when one gives a GPU to another."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    whole = bench.observe()
+    passed = [(a.action, a.outcome) for a in bench.governor.step([replace(whole, group="job:x")])]
+    assert passed == [("restore", "ok: gone")] * 2
+    actions = []
+    for _ in range(6):
+        bench.t_s += 1
+        actions += [a.action for a in bench.governor.step([replace(bench.observe(), group="job:x")])]
+    assert actions == ["set", "set"]
+    assert bench.locked() == [True, True]
+    both = bench.observe()
+    split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
+    actions = [a.action for a in bench.governor.step(split)]
+    assert actions == ["restore", "restore"]
+    for _ in range(6):
+        bench.t_s += 1
+        both = bench.observe()
+        split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
+        actions += [a.action for a in bench.governor.step(split)]
+    assert actions[2:] == ["set", "set"]
+
+
+def test_no_reading_of_other_devices_gets_into_a_block() -> None:
+    """Half a second before a pair begins, another device is in the sum: its whole counter comes to it at once."""
+    meter = BlockMeter(Plan(1, 2, 10, 0), 0)
+    for half in range(82):
+        t_s = 0.25 + half / 2
+        now, other = int(t_s * NS), 10**12 if t_s > 20 else 0
+        if t_s == 20.25:
+            meter.cut(int(19.9 * NS))
+        slot = meter.slot(now)
+        series = {"energy_uj": Reading(now, t_s * 1e7 + other), "work": Reading(now, t_s)}
+        meter.feed(series, now, on=bool(slot and slot.on))
+    assert meter.spoiled == 1
+    assert all(block.energy_uj < 2 * 10**8 for block in meter.blocks)
 
 
 def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,8 +336,8 @@ def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path
     bench.step(5)
     assert bench.locked() == [True, True]
     failing[0] = True
-    told = bench.step(3)
-    assert [(a.action, a.outcome) for a in told] == [("restore", "ok: policy_failed")] * 2
+    acted = bench.step(3)
+    assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: policy_failed")] * 2
     assert caplog.text.count("policy static of group job failed") == 1
     failing[0] = False
     bench.step(5)
