@@ -147,14 +147,12 @@ class TrainingIntake:
             self._latest.pop(oldest, None)
 
     def ranks(self, workload: str) -> list[Latest]:
-        """The last reports of a workload, by rank: of its living processes, else the last words of those that have ended.
-
-        So a job that was killed does not speak for the one that was started in its place.
-        """
+        """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
         with self._lock:
             found = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
-        living = [each for identity, each in found if self._alive(identity)]
-        return sorted(living or [each for _, each in found], key=lambda each: each.report.rank)
+        newest_ns = max((each.since_ns for identity, each in found if self._alive(identity)), default=0)
+        told = [each for identity, each in found if each.at_ns >= newest_ns or self._alive(identity)]
+        return sorted(told, key=lambda each: each.report.rank)
 
     def ended_ns(self, latest: Latest) -> int | None:
         """When the last step of training of a report ended, UTC ns; None where it does not tell."""

@@ -107,7 +107,7 @@ class ProcessHolders:
     def alive(self, identity: tuple[int, int]) -> bool:
         """Whether that very process still lives; one that was killed and that its parent has not waited for does not."""
         fields = self._stat(identity[0])
-        return _start(fields) == identity[1] and fields[0] not in _ENDED
+        return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
 
     def known(self, identity: tuple[int, int]) -> Holder | None:
         """Who a process was resolved to that held a device; may be asked from any thread."""
@@ -139,6 +139,13 @@ class ProcessHolders:
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
         return _start(self._stat(pid))
+
+    def _has_threads(self, pid: int) -> bool:
+        """Whether others go on of a process whose first thread has ended, which looks like one that nobody has waited for."""
+        try:
+            return len(os.listdir(f"{self.procfs}/{pid}/task")) > 1  # noqa: PTH208 - names alone
+        except OSError:
+            return False
 
     def _stat(self, pid: int) -> list[str]:
         # The command (field 2) may hold anything, brackets and spaces included: fields are counted from its last bracket on.

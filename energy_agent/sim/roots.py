@@ -39,6 +39,9 @@ def add_process(root: Path, pid: int, cgroup: str) -> None:
     except OSError:
         remove_process(root, pid)
         return
+    if _ticks(folder / "stat") is None:  # it has ended, and nobody has waited for it
+        remove_process(root, pid)
+        return
     (folder / "cgroup").write_text(f"0::{cgroup}\n")
 
 

@@ -165,8 +165,21 @@ def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
     world.commit()
     world.dead |= {(rank, 1) for rank in range(3)}
     assert [each.report.steps["training"] for each in world.intake.ranks("job")] == [50] * 3  # its last words
+    world.clock.now_s = 5
     world.intake.report((7, 2), "job", report(4, 1, 0.5, run="f" * 16, rank=0, world=1, group="g"))
     assert [(each.report.rank, each.report.steps["training"]) for each in world.intake.ranks("job")] == [(0, 4)]
+
+
+def test_a_rank_that_ends_before_the_others_is_still_one_of_them():
+    world = World()
+    world.clock.now_s = 1
+    for rank in range(3):
+        world.intake.report((rank, 1), "job", report(50, 1, 0.5, rank=rank, world=3, group="g"))
+    world.commit()
+    world.dead |= {(2, 1)}
+    world.clock.now_s = 3
+    world.intake.report((0, 1), "job", report(51, 1, 2.5, rank=0, world=3, group="g"))
+    assert [each.report.rank for each in world.intake.ranks("job")] == [0, 1, 2]
 
 
 def test_hostile_clients_are_bounded():

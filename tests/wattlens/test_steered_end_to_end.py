@@ -84,6 +84,6 @@ def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(nodes: 
         assert lead == follower > 0
         eventually(lambda: "asked (asked)" in nodes[1].agent.log())  # by its own agent, which was asked
         assert "asked (asked)" not in nodes[0].agent.log()
-        assert not [node.agent.log() for node in nodes if "stale" in node.agent.log()]  # the new job's steps are seen
+        assert not [node.agent.log() for node in nodes if "stale" in node.agent.log()]
         end(ranks)
         eventually(lambda: locks() == [0, 0], 40)

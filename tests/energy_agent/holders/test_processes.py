@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,20 @@ def test_a_killed_process_that_nobody_waited_for_lives_no_more():
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended; it stays a zombie
         assert holders.start_time(child.pid) == identity[1]
         assert not holders.alive(identity)
+
+
+def test_a_process_lives_while_any_of_its_threads_does():
+    program = """
+import ctypes, threading, time
+threading.Thread(target=lambda: (time.sleep(0.2), print("up", flush=True), time.sleep(60))).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    holders = ProcessHolders(Path("/proc"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "up\n"
+        assert Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        assert holders.alive((child.pid, holders.start_time(child.pid)))
+        child.kill()
 
 
 @pytest.mark.parametrize("hostile", ["evil\x1b[2J", "two\nlines", "a\tb\x7f", "\u202ereversed"])

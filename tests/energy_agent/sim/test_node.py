@@ -235,6 +235,8 @@ def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(tmp_path):
         assert (entry / "stat").exists()
         child.kill()
         eventually(lambda: not entry.exists())
+        roots.add_process(running.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
+        assert not entry.exists()  # it has ended, though nobody has waited for it
         for pid in set(pids(running)) - {running.state()["pid"]}:
             assert (entry.parent / str(pid)).exists()  # who lives stays
 
