@@ -35,10 +35,12 @@ def checked(
         elif isinstance(default, str):
             if not isinstance(value, str):
                 raise UsageError(f"dvfs policy {policy}: {name} must be a word, got {value!r}")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
+        elif isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"dvfs policy {policy}: {name} must be a number >= 0, got {value!r}")
         elif name in ranges:
             _within(policy, name, value, *ranges[name])
+        elif not 0 <= value < _MOST:
+            raise UsageError(f"dvfs policy {policy}: {name} must be a number >= 0, got {value!r}")
         values[name] = value
     return values
 

@@ -250,7 +250,7 @@ def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
 
 
 _DEFAULTS: Mapping[str, float] = {"levels": 8, "ttft_tokens": 2048.0, "give_percent": 0.25, "stale_s": 5.0}
-_RANGES: Ranges = {"levels": (4, 10), "ttft_tokens": (1.0, 1e6), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
+_RANGES: Ranges = {"levels": (4, 10), "ttft_tokens": (1.0, 1e7), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
 
 
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:

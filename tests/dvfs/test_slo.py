@@ -280,11 +280,17 @@ def test_a_narrow_grid_has_no_clock_twice() -> None:
         ({"stale_s": 0}, "0.1"),
         ({"give_percent": 0}, "0.01"),
         ({"levels": 4.5}, "whole"),
+        ({"stale_s": -1}, "from 0.1 to 3600"),
+        ({"ttft_tokens": 2e7}, r"from 1 to 1e\+07"),
     ],
 )
 def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         SPEC.configure(options, knees.load())
+
+
+def test_the_ends_of_a_range_are_taken() -> None:
+    assert SPEC.configure({"ttft_tokens": 10**7, "stale_s": 3600, "levels": 10}, knees.load()).ttft_tokens == 10**7
 
 
 def poisson(rate: float, seconds: float, prompt: int, answer: int, seed: int = 1) -> Trace:
