@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import energy_agent.sources.tokens
 from energy_agent import config as configuration
 from energy_agent.config import Config, Web
+from energy_agent.config_dvfs import DvfsTerms, matching
 from energy_agent.config_node import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
@@ -120,18 +121,27 @@ def _listen(config: Config) -> Iterator[Warned]:
 
 def _slow_pages(config: Config) -> Iterator[Warned]:
     """Policy slo decides each second, and lets go where a page is older than its stale_s."""
-    terms = (config.dvfs, *config.dvfs.groups, *config.dvfs.namespaces.values(), *config.dvfs.workloads.values())
-    if not config.dvfs.steers or "slo" not in config.dvfs.policies or all(one.slo is None for one in terms):
+    if not config.dvfs.steers:
         return
     stale_s = float(config.dvfs.options.get("slo", {}).get("stale_s", 5.0))
-    periods = [
-        ("sampling.period_s", config.sampling.period_s),
-        *((f"tokens.{n}.period_s", one.period_s) for n, one in enumerate(config.tokens)),
-    ]
-    for key, period_s in periods:
+    by_slo = [(f"tokens.{n}.period_s", one.period_s) for n, one in enumerate(config.tokens) if _by_slo(config, one.workload)]
+    for key, period_s in [*by_slo, *([("sampling.period_s", config.sampling.period_s)] if by_slo else [])]:
         if period_s > 1.0:
             does = "lets go all the time" if period_s > stale_s else "sees too late what its clock costs requests"
             yield key, f"policy slo decides each second: with {period_s:g} s between readings it {does}"
+
+
+def _by_slo(config: Config, workload: str) -> bool:
+    """Whether the file lets policy slo decide for a workload; what its pod's annotation says nobody knows beforehand."""
+    dvfs = config.dvfs
+    own = [group for group in dvfs.groups if group.workload == workload]
+    if not own and not dvfs.auto_groups:
+        return False
+    terms: list[DvfsTerms] = [dvfs, *matching(dvfs.workloads, workload), *own]
+    if any(one.mode == "observe" for one in terms):
+        return False
+    policy = next((one.policy for one in reversed(terms) if one.policy is not None), "")
+    return "slo" in policy.split("+") or (policy == "auto" and any(one.slo is not None for one in terms))
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:

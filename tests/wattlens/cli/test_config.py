@@ -92,15 +92,26 @@ def test_what_this_node_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "'b'" in found["dvfs.groups.0.workload"]
 
 
-@pytest.mark.parametrize(("period_s", "does"), [(1, ""), (2, "sees too late"), (10, "lets go all the time")])
+@pytest.mark.parametrize(
+    ("period_s", "more", "does"),
+    [
+        (1, "policy: slo", ""),
+        (2, "policy: slo", "sees too late"),
+        (10, "policy: slo", "lets go all the time"),
+        (10, "slo: {ttft_ms: 500}", "lets go all the time"),  # auto
+        (10, "policy: static", ""),
+        (10, "policy: slo, mode: observe", ""),
+    ],
+)
 def test_pages_that_are_too_slow_for_policy_slo_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], period_s: int, does: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], period_s: int, more: str, does: str
 ) -> None:
-    page = f"tokens: [{{workload: a, url: 'http://x', period_s: {period_s}}}]\n"
-    group = "{name: g, devices: ['0'], workload: a, policy: slo, slo: {ttft_ms: 500}}"
-    found = warned(f"{page}dvfs: {{mode: shadow, groups: [{group}]}}\n", tmp_path, capsys)
-    assert ("tokens.0.period_s" in found) is bool(does)
-    assert does in found.get("tokens.0.period_s", "")
+    pages = ", ".join(f"{{workload: {w}, url: 'http://{w}', period_s: {period_s}}}" for w in "ab")
+    groups = f"[{{name: g, devices: ['0'], workload: a, {more}}}, {{name: h, devices: ['1'], workload: b, policy: static}}]"
+    found = warned(f"tokens: [{pages}]\ndvfs: {{mode: shadow, groups: {groups}}}\n", tmp_path, capsys)
+    named = {key: text for key, text in found.items() if key.endswith("period_s")}
+    assert set(named) == ({"tokens.0.period_s"} if does else set())
+    assert does in named.get("tokens.0.period_s", "")
 
 
 def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(
