@@ -1,6 +1,7 @@
 """Policy slo: laws that hold whatever a server tells, and what it does with a fleet that is simulated."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import isfinite
 from random import Random
 
@@ -287,6 +288,21 @@ def test_a_narrow_grid_has_no_clock_twice() -> None:
 def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         SPEC.configure(options, knees.load())
+
+
+@pytest.mark.parametrize(("late_one_in", "raises"), [(4, 3), (1000, 0)])
+def test_a_window_that_proves_a_miss_raises_the_price_once(late_one_in: int, raises: int) -> None:
+    """Sixty first tokens a window, a quarter over 500 ms; else the price moves by a fifth at most."""
+    page, state, prices = Page(), SPEC.start(), []
+    for second in range(200):
+        page.running = 2
+        page.decode(1.0, 2, 0.02)
+        page.first(0.6 if second % late_one_in == late_one_in - 1 else 0.1, 500)
+        page.requests += 1
+        page.energy_j += 200.0
+        _, state = SPEC.decide(page.seen(), state, CONFIG)
+        prices.append(state.price)
+    assert sum(after > 1.3 * before for before, after in pairwise(prices)) == raises
 
 
 def test_the_ends_of_a_range_are_taken() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dvfs.policies._slo_account import Account, Steps, answers, later_extra
 from dvfs.policies._slo_ahead import Scene, misses
+from dvfs.policies._slo_attainment import Window, judged, proven
 from dvfs.policies._slo_draws import drawn
 from dvfs.policies._slo_interval import Interval, Reading
 from dvfs.policies._slo_late import Before, late
@@ -97,6 +98,38 @@ def test_of_very_many_a_part_stands_for_all() -> None:
     one = late(few, LIMITS, before(0.5))
     assert 0 < one <= 40
     assert late(many, LIMITS, before(0.5)) == pytest.approx(100 * one)
+
+
+def times(within: int, over: int) -> Latencies:
+    """So many within 500 ms, and so many between 500 and 750 ms."""
+    counts = [0] * (len(EDGES) + 1)
+    counts[1], counts[3] = within, over
+    return Latencies(EDGES, tuple(counts), 0.2 * within + 0.6 * over)
+
+
+@pytest.mark.parametrize(
+    ("within", "over", "limit_s", "says"),
+    [
+        (1000, 0, 0.5, "kept"),  # Wilson's lower bound is 0.9962
+        (200, 0, 0.5, "open"),  # it is 0.981
+        (180, 20, 0.5, "missed"),
+        (180, 20, 0.6, "open"),  # they may be within 600 ms
+        (180, 20, 0.8, "open"),  # and these are within 1 s
+        (1000, 20, 0.8, "kept"),
+        (0, 0, 0.5, "open"),
+    ],
+)
+def test_what_a_histogram_proves(within: int, over: int, limit_s: float, says: str) -> None:
+    assert proven(times(within, over), limit_s, 0.99) == says
+
+
+def test_a_window_is_of_200_requests_or_60_s() -> None:
+    window = judged(Window(), 0.0, times(1000, 0), 0.5, 0.99)
+    assert judged(window, 59.0, times(1199, 0), 0.5, 0.99) == window
+    full = judged(window, 59.0, times(1150, 50), 0.5, 0.99)
+    assert (full.since_s, full.verdict) == (59.0, "missed")
+    assert judged(full, 119.0, times(1151, 50), 0.5, 0.99).since_s == 119.0
+    assert judged(full, 60.0, times(10, 0), 0.5, 0.99) == Window(60.0, times(10, 0))  # a server that started anew
 
 
 scenes = st.builds(
