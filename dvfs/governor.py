@@ -71,7 +71,7 @@ class Governor:
         now = self._clock.boot_ns()
         caps_mw = self._caps(observations)
         # What anybody has lost is given back before anybody takes a device.
-        for name in self._groups.keys() - {o.group for o in observations}:
+        for name in sorted(self._groups.keys() - {o.group for o in observations}):
             self._gone(name, self._groups[name], now)
         for observation in observations:
             self._seen(observation, now)
