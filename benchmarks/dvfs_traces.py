@@ -45,11 +45,11 @@ class Job:
     name: str
     rate: float
     boundness: str
-    gpu: str
-    model: str
     seconds: float | None
     seed: int
     cache: Path | None
+    gpu: str = "h100-sxm"
+    model: str = "llama-8b"
 
 
 def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _run(args: argparse.Namespace) -> int:
     words = args.boundness or (("mid",) if args.quick else ("low", "mid", "high"))
     seconds = QUICK_S if args.quick else None
     jobs = [
-        Job(args.data, name, rate, word, args.gpu, args.model, seconds, args.seed, args.cache)
+        Job(args.data, name, rate, word, seconds, args.seed, args.cache, args.gpu, args.model)
         for name in args.trace or TRACES
         for word in words
         for rate in rates
