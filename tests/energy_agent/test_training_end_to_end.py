@@ -20,9 +20,4 @@ def test_an_agent_that_is_killed_loses_and_doubles_nothing():
     assert rank["model"] == "none"
     assert rank["waits"]["checkpoint"] >= 1.2
     assert rank["loss"] == pytest.approx(1 / STEPS)
-    (said,) = [line.split() for line in found["stderr"].splitlines() if line.startswith("status ")]
-    if "energy is read by this process alone" in found["stderr"]:  # an agent away for 3 s, on a machine that is so busy
-        assert int(said[1]) <= STEPS  # begins a stretch of its own
-        assert int(said[2]) == int(said[1]) * TOKENS
-    else:
-        assert (int(said[1]), int(said[2])) == (STEPS, STEPS * TOKENS)  # the same as the process itself sees it
+    assert f"status {STEPS} {STEPS * TOKENS} " in found["stderr"]  # the same as the process itself sees it
