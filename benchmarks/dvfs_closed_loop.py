@@ -30,10 +30,10 @@ from energy_agent.sim.plant import Plant
 GPUS = 8
 SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 100.0
 OVERHEAD_BAR = 0.005  # of a core for each GPU
-_HISTOGRAMS = {  # what is told of each engine; the SLO means the first two, the last one is told beside them
-    "ttft": "time_to_first_token",
-    "mean": "request_time_per_output_token",
-    "itl": "inter_token_latency",
+_HISTOGRAMS = {  # of each engine, with what is allowed: first tokens, a request's mean time between tokens, and single gaps
+    "ttft": ("vllm:time_to_first_token_seconds", TTFT_MS / 1000),
+    "mean": ("vllm:request_time_per_output_token_seconds", ITL_MS / 1000),
+    "itl": ("vllm:inter_token_latency_seconds", ITL_MS / 1000),
 }
 SCENARIO = """
 boards: [{{count: 8, sku: H100-SXM5-80GB}}]
@@ -129,10 +129,9 @@ def _histograms(url: str) -> dict[str, dict[float, float]]:
         text = answer.read().decode()
     found: dict[str, dict[float, float]] = {}
     for metric in text_string_to_metric_families(text):
-        kind = next((kind for kind, name in _HISTOGRAMS.items() if metric.name == f"vllm:{name}_seconds"), None)
-        for sample in metric.samples if kind else ():
-            if kind and sample.name.endswith("_bucket"):
-                found.setdefault(kind, {})[float(sample.labels["le"])] = sample.value
+        for kind, (name, _) in _HISTOGRAMS.items():
+            if metric.name == name:
+                found[kind] = {float(s.labels["le"]): s.value for s in metric.samples if s.name == f"{name}_bucket"}
     return found
 
 
@@ -183,7 +182,7 @@ def _figures(marks: list[Mark], log: str) -> dict[str, Any]:
         if name == "train":
             rows[name]["slower"] = rate0 / rate1 - 1
         if name in marks[0].histograms:
-            for key, limit in (("ttft", TTFT_MS / 1000), ("mean", ITL_MS / 1000), ("itl", ITL_MS / 1000)):
+            for key, (_, limit) in _HISTOGRAMS.items():
                 rows[name][f"{key}_within"] = [
                     within(a.histograms[name][key], b.histograms[name][key], limit) for a, b in (plain, steered)
                 ]
@@ -211,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = run(args.plain_s, args.steered_s, args.seed)
     train = found["workloads"]["train"]
     served = [w for name, w in found["workloads"].items() if name != "train"]
-    kept = all(w[f"{key}_within"][1] >= min(0.99, w[f"{key}_within"][0]) - 0.005 for w in served for key in ("ttft", "mean"))
+    kept = all(w[f"{key}_within"][1] >= min(0.99, w[f"{key}_within"][0]) - 0.005 for w in served for key in _HISTOGRAMS)
     ok = (
         found["control_core_ratio_per_gpu"] < OVERHEAD_BAR
         and train["slower"] <= SLOWDOWN
