@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import energy_agent.sources.tokens
 from energy_agent import config as configuration
 from energy_agent.config import Config, Web
-from energy_agent.config_dvfs import DvfsTerms, matching
+from energy_agent.config_dvfs import matching
 from energy_agent.config_node import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
@@ -133,15 +133,15 @@ def _slow_pages(config: Config) -> Iterator[Warned]:
 
 def _by_slo(config: Config, workload: str) -> bool:
     """Whether the file lets policy slo decide for a workload; what its pod's annotation says nobody knows beforehand."""
+    from dvfs.types import Mode
+    from wattlens.steering_terms import said, terms_of
+
     dvfs = config.dvfs
-    own = [group for group in dvfs.groups if group.workload == workload]
-    if not own and not dvfs.auto_groups:
+    own = [said(group) for group in dvfs.groups if group.workload == workload]
+    words = [said(dvfs), *map(said, matching(dvfs.workloads, workload)), *own]
+    if (not own and not dvfs.auto_groups) or any(word.mode is Mode.OBSERVE for word in words):  # its schedule does not matter
         return False
-    terms: list[DvfsTerms] = [dvfs, *matching(dvfs.workloads, workload), *own]
-    if any(one.mode == "observe" for one in terms):
-        return False
-    policy = next((one.policy for one in reversed(terms) if one.policy is not None), "")
-    return "slo" in policy.split("+") or (policy == "auto" and any(one.slo is not None for one in terms))
+    return "slo" in terms_of(dvfs, own, {}, workload, 0)[0].policies
 
 
 def _dvfs(config: Config) -> Iterator[Warned]:
