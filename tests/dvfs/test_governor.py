@@ -25,6 +25,7 @@ from dvfs.policies import slo
 from dvfs.policies.static import SPEC
 from dvfs.savings import Reading
 from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
+from energy_agent.exposition_dvfs import samples
 from energy_agent.hw.nvml_abi import NO_PERMISSION
 from wattlens.steering_told import told
 
@@ -192,6 +193,8 @@ def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(nam
             assert len(bench.governor.views()) == len(views)
             here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
             assert {d: v.facts["members"] for d, v in views.items() if v.facts} == here
+            told_of = {d: [name for name, *_ in samples(v)].count("dvfs_group_info") for d, v in views.items()}
+            assert told_of == {d: int(d in here) for d in views}
             now = sum((Counter(view.decisions) for view in views.values()), Counter())
             rounds += 2 * bool(name)
             assert now >= counted

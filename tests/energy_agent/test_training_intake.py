@@ -157,12 +157,17 @@ def test_processes_that_ended_are_forgotten():
     assert world.intake.ranks("job") == []
 
 
-def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
+def three_ranks():
     world = World()
     world.clock.now_s = 1
     for rank in range(3):
         world.intake.report((rank, 1), "job", report(50, 1, 0.5, rank=rank, world=3, group="g"))
     world.commit()
+    return world
+
+
+def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
+    world = three_ranks()
     world.dead |= {(rank, 1) for rank in range(3)}
     assert [each.report.steps["training"] for each in world.intake.ranks("job")] == [50] * 3  # its last words
     world.clock.now_s = 5
@@ -171,11 +176,7 @@ def test_a_killed_job_does_not_speak_for_the_one_in_its_place():
 
 
 def test_a_rank_that_ends_before_the_others_is_still_one_of_them():
-    world = World()
-    world.clock.now_s = 1
-    for rank in range(3):
-        world.intake.report((rank, 1), "job", report(50, 1, 0.5, rank=rank, world=3, group="g"))
-    world.commit()
+    world = three_ranks()
     world.dead |= {(2, 1)}
     world.clock.now_s = 3
     world.intake.report((0, 1), "job", report(51, 1, 2.5, rank=0, world=3, group="g"))

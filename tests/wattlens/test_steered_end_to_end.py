@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.client.agent import ask
+from energy_agent.holders.cgroup import membership
+from energy_agent.sim import roots
 from energy_agent.sim.plant import Plant
 from tests.dvfs.real_node import RealNode, real_node
 from tests.support import eventually
 
 ALLOW = "{devices: all, knobs: [clock], baseline: unlocked}"
+WORKLOAD = membership(f"0::{roots.cgroup_path('train', 'docker', 1)}").name
 TERMS = (
     "mode: enforce, auto_groups: true, policy: static, options: {static: {clean_s: 1}}",
     "mode: enforce, auto_groups: true",
@@ -67,7 +71,9 @@ def end(ranks: list[subprocess.Popen[str]]) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(nodes: list[RealNode], tmp_path: Path) -> None:
+def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(
+    nodes: list[RealNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ExitStack() as stack:
         plants: list[Plant] = [stack.enter_context(node.simulated.plant()) for node in nodes]
 
@@ -84,6 +90,9 @@ def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(nodes: 
         assert lead == follower > 0
         eventually(lambda: "asked (asked)" in nodes[1].agent.log())  # by its own agent, which was asked
         assert "asked (asked)" not in nodes[0].agent.log()
-        assert not [node.agent.log() for node in nodes if "stale" in node.agent.log()]
+        for n, node in enumerate(nodes):  # the killed job does not stand beside the new one
+            monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(node.socket))
+            status, found = ask("GET", f"/v1/workload/{WORKLOAD}")
+            assert (status, [rank["rank"] for rank in found["ranks"]]) == (200, [n])
         end(ranks)
         eventually(lambda: locks() == [0, 0], 40)
