@@ -1,0 +1,70 @@
+"""What a carbon intensity counts: which emissions, which gases, and by which rule of accounting. Pure.
+
+Two intensities are added up in one total only where all three are the same (`Basis`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from energy_agent.factors.record import Factor
+
+
+class Boundary(StrEnum):
+    """Which emissions of a kilowatt-hour are counted."""
+
+    DIRECT = "direct"  # of the chimney alone, as Scope 2 wants
+    LIFE_CYCLE = "life-cycle"  # of building the plant, of fuel's way to it and of its end as well
+
+
+class Accounting(StrEnum):
+    """Whose electricity it is taken to be."""
+
+    LOCATION = "location"  # the mix of the grid
+    RESIDUAL = "residual-mix"  # what is left of it when others have claimed theirs
+    CONTRACT = "contract"  # what was bought, by contract or certificate
+
+
+class Gases(StrEnum):
+    """Which gases are in a gram."""
+
+    CO2 = "CO2"
+    CO2E = "CO2e"
+
+
+_OF_FACTOR = {"location-based": Accounting.LOCATION, "market-based": Accounting.RESIDUAL}
+_IN_FACTOR = {accounting: text for text, accounting in _OF_FACTOR.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What must be the same of everything in one total."""
+
+    boundary: Boundary
+    accounting: Accounting = Accounting.LOCATION
+    gases: Gases = Gases.CO2E
+
+    @property
+    def name(self) -> str:
+        """As a folder is named by it."""
+        return f"{self.boundary}.{self.accounting}.{self.gases}"
+
+    def __str__(self) -> str:
+        return f"{self.boundary}, {self.accounting}, {self.gases}"
+
+
+def basis_of(factor: Factor) -> Basis:
+    """The basis of a factor.
+
+    Raises:
+        ValueError: the factor tells a basis that is none.
+    """
+    return Basis(Boundary(factor.boundary), _OF_FACTOR[factor.accounting], Gases(factor.gases))
+
+
+def accounting_text(accounting: Accounting) -> str:
+    """As `Factor.accounting` tells it.
+
+    Raises:
+        KeyError: contracts are no factors of a grid.
+    """
+    return _IN_FACTOR[accounting]

@@ -1,0 +1,61 @@
+"""Factors that stand in where no source tells the hour: for each year of a period that of the year, or what is nearest."""
+
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors.basis import Basis
+from energy_agent.factors.join import Source
+from energy_agent.factors.series import Piece
+from energy_agent.factors.sets import Found
+
+
+class Choice(Protocol):
+    """What chooses a factor, such as `sets.Catalogue`."""
+
+    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> Found:
+        """The factor of a zone in a year; raises UsageError where there is none."""
+        ...
+
+
+def sources(
+    choice: Choice, zone: str, country: str, basis: Basis, start_ns: int, end_ns: int, time_zone: ZoneInfo
+) -> tuple[tuple[Source, ...], tuple[Found, ...], str]:
+    """What stands in for a zone in a period.
+
+    Args:
+        choice: chooses the factors.
+        zone: the grid's; "": none.
+        country: stands in for the zone; "": none.
+        basis: of the total.
+        start_ns: UTC ns at which the period begins.
+        end_ns: UTC ns at which it is over.
+        time_zone: the site's, in which years begin at midnight.
+
+    Returns:
+        The sources for `join`, what they were made of, and why there are none, or not for every year; "" where all is there.
+    """
+    found: dict[str, tuple[Found, list[Piece], list[str]]] = {}
+    lacking: list[str] = []
+    first, last = (datetime.fromtimestamp(t // NS_PER_S, UTC).astimezone(time_zone).year for t in (start_ns, end_ns - 1))
+    for year in range(first, last + 1):
+        from_ns, until_ns = max(start_ns, _new_year_ns(year, time_zone)), min(end_ns, _new_year_ns(year + 1, time_zone))
+        try:
+            chosen = choice.factor(zone, year, basis, country)
+        except UsageError as error:
+            lacking.append(str(error))
+            continue
+        _, pieces, reasons = found.setdefault(chosen.factor.id, (chosen, [], []))
+        pieces.append(Piece(from_ns, until_ns, chosen.factor.value, estimated=False))
+        reasons += [reason for reason in chosen.reasons if reason not in reasons]
+    made = tuple(
+        Source(identity, basis, chosen.factor.quality, tuple(pieces), tuple(reasons))
+        for identity, (chosen, pieces, reasons) in found.items()
+    )
+    return made, tuple(chosen for chosen, _, _ in found.values()), "; ".join(dict.fromkeys(lacking))
+
+
+def _new_year_ns(year: int, time_zone: ZoneInfo) -> int:
+    return int(datetime(year, 1, 1, tzinfo=time_zone).timestamp()) * NS_PER_S

@@ -1,0 +1,158 @@
+"""What making a GPU, and the server around it, emitted: published figures as one span, and their share of a period.
+
+Published figures of one board differ more than threefold, and each has a boundary of its own: so a footprint is the span of
+all of them, with each named, and never one number. SCI (ISO/IEC 21031:2024) takes of it M = TE x (time reserved / life span),
+by the calendar; the GHG Protocol books all of it in the year of purchase (Scope 3.2). A life span is a declaration.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors.embodied_source import Source, What, shipped
+
+YEAR_NS: Final = 365 * 86_400 * NS_PER_S
+"""A year of a life span is 8,760 h, as in the SCI guide and in EcoLogits."""
+LIFE_YEARS: Final = (Fraction(3), Fraction(6))
+"""The life spans that are found in practice: what stands in where nobody declares one."""
+
+
+class Covers(StrEnum):
+    """What a footprint of a GPU takes in."""
+
+    GPU = "gpu"
+    WITH_SERVER = "gpu+server"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbodiedRange:
+    """The footprint of one GPU of a SKU: the span over `sources`, in kg CO2e.
+
+    Args:
+        life_years: as declared with a user's own figures; None: nobody did.
+    """
+
+    sku: str
+    covers: Covers
+    low_kg: Fraction
+    high_kg: Fraction
+    sources: tuple[Source, ...]
+    life_years: tuple[Fraction, Fraction] | None = None
+
+    @property
+    def single(self) -> bool:
+        """One figure alone stands behind it, so that the span is that of the life span alone."""
+        return self.low_kg == self.high_kg
+
+
+@dataclass(frozen=True, slots=True)
+class Embodied:
+    """Embodied emissions as a span, in g CO2e; absent (both None) for `reason`.
+
+    Args:
+        life_years: the life span that it was made with; None where none plays a part.
+        declared: somebody declared that life span.
+    """
+
+    low_g: Fraction | None
+    high_g: Fraction | None
+    reason: str = ""
+    life_years: tuple[Fraction, Fraction] | None = None
+    declared: bool = False
+
+
+def embodied_range(sku: str, covers: Covers = Covers.GPU, own: Sequence[Source] = ()) -> EmbodiedRange | None:
+    """The footprint of one GPU of that name over all sources that fit; None where none does (`why_none` says why).
+
+    With its server it is the span of GPU plus share of the server, widened by figures of both together. A user's own figures
+    replace shipped ones of the same kind; an own figure of both together stands alone.
+    """
+    every = [s for s in (*own, *shipped()[1]) if s.fits(sku)]
+    gpu = _mine(every, What.GPU, What.BOARD)
+    if covers is Covers.GPU:
+        return _span(sku, covers, [gpu]) if gpu else None
+    whole, server = _mine(every, What.GPU_WITH_SERVER), _mine(every, What.SERVER)
+    if whole and whole[0].own:
+        return _span(sku, covers, [whole])
+    parts = _span(sku, covers, [gpu, server]) if gpu and server else None
+    if not whole or (parts and any(s.own for s in parts.sources)):
+        return parts
+    both = _span(sku, covers, [whole])
+    other = parts or (_span(sku, covers, [gpu]) if gpu else both)  # with its server it is not less than it is without
+    low, high = min(parts.low_kg if parts else both.low_kg, both.low_kg), max(other.high_kg, both.high_kg)
+    return EmbodiedRange(sku, covers, low, high, tuple(dict.fromkeys((*other.sources, *both.sources))))
+
+
+def why_none(sku: str, covers: Covers = Covers.GPU) -> str:
+    """Why a device has no footprint, and what to do."""
+    of = "the server around " if covers is Covers.WITH_SERVER else ""
+    return f"no published footprint of {of}{sku or 'a device without a name'}; give one of your own"
+
+
+def amortised(
+    of: EmbodiedRange, gpu_ns: int, life_years_low: Fraction | None = None, life_years_high: Fraction | None = None
+) -> Embodied:
+    """M = TE x time reserved / life span (ISO/IEC 21031): least over the longest life, most over the shortest.
+
+    Hand check: an H100 of 164 to 575.1 kg for one hour of a life of 4 years (35,040 h): 164,000 / 35,040 = 4.68 g to
+    575,100 / 35,040 = 16.41 g.
+
+    Args:
+        of: footprint of one GPU.
+        gpu_ns: device time that was reserved, busy or not, in ns.
+        life_years_low: shortest life; None: as declared with the figures, else LIFE_YEARS.
+        life_years_high: longest life, likewise; given with the other or not at all.
+
+    Raises:
+        ValueError: negative time, or life spans that are none.
+    """
+    if gpu_ns < 0 or (life_years_low is None) != (life_years_high is None):
+        raise ValueError(f"{gpu_ns} ns over {life_years_low} to {life_years_high} years")
+    given = None if life_years_low is None or life_years_high is None else (life_years_low, life_years_high)
+    declared = given or of.life_years
+    shortest, longest = declared or LIFE_YEARS
+    if not 0 < shortest <= longest:
+        raise ValueError(f"a life of {shortest} to {longest} years")
+    low, high = of.low_kg * 1000 * gpu_ns / (longest * YEAR_NS), of.high_kg * 1000 * gpu_ns / (shortest * YEAR_NS)
+    if gpu_ns and low == high:
+        reason = f"one figure and one life span for {of.sku}: one number would hide what is not known; give a span of either"
+        return Embodied(None, None, reason, (shortest, longest), declared is not None)
+    return Embodied(low, high, "", (shortest, longest), declared is not None)
+
+
+def at_purchase(of: EmbodiedRange, gpus: int) -> Embodied:
+    """All of it, in the year in which `gpus` were bought (GHG Protocol, Scope 3 category 2)."""
+    if of.single and gpus:
+        return Embodied(None, None, f"one figure alone for {of.sku}: one number would hide what is not known")
+    return Embodied(of.low_kg * 1000 * gpus, of.high_kg * 1000 * gpus)
+
+
+def summed(parts: Iterable[Embodied]) -> Embodied:
+    """The sum of footprints of different devices, least with least; absent where one is, for its reason."""
+    low, high = Fraction(0), Fraction(0)
+    lives: list[tuple[Fraction, Fraction]] = []
+    declared = True
+    for part in parts:
+        if part.low_g is None or part.high_g is None:
+            return part
+        low, high, declared = low + part.low_g, high + part.high_g, declared and part.declared
+        lives += [part.life_years] if part.life_years else []
+    life = (min(a for a, _ in lives), max(b for _, b in lives)) if lives else None
+    return Embodied(low, high, "", life, declared and bool(lives))
+
+
+def _mine(every: Sequence[Source], *kinds: What) -> list[Source]:
+    fitting = [s for s in every if s.what in kinds]
+    return [s for s in fitting if s.own] or fitting
+
+
+def _span(sku: str, covers: Covers, parts: Sequence[Sequence[Source]]) -> EmbodiedRange:
+    low = sum((min(s.low_kg for s in part) for part in parts), Fraction(0))
+    high = sum((max(s.high_kg for s in part) for part in parts), Fraction(0))
+    used = tuple(s for part in parts for s in part)
+    lives = [s.life_years for s in used if s.life_years]
+    life = (min(a for a, _ in lives), max(b for _, b in lives)) if lives else None
+    return EmbodiedRange(sku, covers, low, high, used, life)

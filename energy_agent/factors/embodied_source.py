@@ -1,0 +1,161 @@
+"""Published figures of what making a GPU, or the server around it, emitted; and a user's own, from text cells.
+
+Each figure keeps its boundary, publisher and licence. embodied.py makes spans of them.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.factors import dated_table
+
+FILE: Final = "embodied-2026-11"
+COLUMNS: Final = (
+    "id", "sku", "not_sku", "what", "gpus", "kg_low", "kg_high", "boundary", "year", "publisher", "source", "licence",
+    "attribution", "note",
+)  # fmt: skip
+WANTED: Final = tuple(c for c in COLUMNS if c not in ("not_sku", "year", "note"))
+LIFE_MOST: Final = 30
+KG_MOST: Final = 1_000_000
+_TEXT_MOST: Final = 300
+
+
+class What(StrEnum):
+    """What a figure is of."""
+
+    GPU = "gpu"  # the module or card alone
+    BOARD = "board"  # a board with several GPUs and their switches
+    SERVER = "server_without_gpus"
+    GPU_WITH_SERVER = "gpu_with_server"  # a GPU and its share of the server
+    LIFE_CYCLE = "life_cycle"  # use included: told for comparison, in no range
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One published figure, or one of a user's own.
+
+    Args:
+        sku: words that a device's name must hold; `not_sku`: words that it must not hold.
+        gpus: GPUs that what it is of holds or serves; a GPU has this share of it.
+        kg_low: kg CO2e of the whole, exactly as published; the same as `kg_high` where there is one figure.
+        boundary: which stages of life and which parts it counts.
+        life_years: declared with it; None: nobody declared one.
+    """
+
+    id: str
+    sku: str
+    not_sku: str
+    what: What
+    gpus: int
+    kg_low: Decimal
+    kg_high: Decimal
+    boundary: str
+    year: str
+    publisher: str
+    source: str
+    licence: str
+    attribution: str
+    note: str = ""
+    life_years: tuple[Fraction, Fraction] | None = None
+    own: bool = False
+
+    @property
+    def low_kg(self) -> Fraction:
+        """Of one GPU."""
+        return Fraction(self.kg_low) / self.gpus
+
+    @property
+    def high_kg(self) -> Fraction:
+        """Of one GPU."""
+        return Fraction(self.kg_high) / self.gpus
+
+    def fits(self, sku: str) -> bool:
+        """Whether a device of this name is meant."""
+        words = _words(sku)
+        return _words(self.sku) <= words and not _words(self.not_sku) & words
+
+
+@cache
+def shipped() -> tuple[dated_table.Table, tuple[Source, ...]]:
+    """The table that comes with Wattlens, and its figures."""
+    folder = files("energy_agent.factors").joinpath("tables")
+    page, table = (folder.joinpath(f"{FILE}{end}").read_bytes() for end in (".json", ".csv"))
+    return parse(page, table, FILE)
+
+
+def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.Table, tuple[Source, ...]]:
+    """A table of embodied emissions.
+
+    Raises:
+        UsageError: as `dated_table.parse`, and where a cell does not mean anything.
+    """
+    found = dated_table.parse(page, table, name, COLUMNS, WANTED)
+    return found, tuple(_source(row.cells, f"{found.file}, line {row.line}") for row in found.rows)
+
+
+def own_source(
+    sku: str, low_kg: str, high_kg: str, boundary: str, source: str, where: str, life_years: str = "", what: str = "gpu",
+    gpus: str = "1",
+) -> Source:  # fmt: skip
+    """A figure of a user's own, from text cells; it replaces every shipped figure of the same kind for the devices it fits.
+
+    Args:
+        sku: words of the device's name, such as "H100 80GB".
+        low_kg: least kg CO2e of the whole.
+        high_kg: most kg CO2e of the whole.
+        boundary: which stages of life and which parts it counts.
+        source: who says so, and where.
+        where: file and row or key, for messages.
+        life_years: "5", or a span such as "4-6"; "": not declared.
+        what: gpu | board | server_without_gpus | gpu_with_server.
+        gpus: GPUs that the whole holds or serves.
+
+    Raises:
+        UsageError: a cell is wrong; the line starts with `where`.
+    """
+    if not _words(sku):
+        raise UsageError(f"{where}: sku must name a device, such as H100 80GB")
+    for name, text in (("sku", sku), ("boundary", boundary), ("source", source)):
+        if not text.strip() or len(text) > _TEXT_MOST or not text.isprintable():
+            raise UsageError(f"{where}: {name} must be one line of at most {_TEXT_MOST} characters")
+    cells = dict.fromkeys(COLUMNS, "") | {
+        "id": f"own: {where}", "sku": sku, "what": what, "gpus": gpus, "kg_low": low_kg, "kg_high": high_kg,
+        "boundary": boundary.strip(), "source": source.strip(), "publisher": "own figure", "licence": "own",
+        "attribution": source.strip(),
+    }  # fmt: skip
+    made = _source(cells, where)
+    if made.what is What.LIFE_CYCLE:
+        raise UsageError(f"{where}: a footprint of the whole life holds its use already; give that of making it alone")
+    return replace(made, own=True, life_years=_life(life_years, where) if life_years.strip() else None)
+
+
+def _source(cells: dict[str, str], where: str) -> Source:
+    if cells["what"] not in tuple(What):
+        raise UsageError(f"{where}: what must be one of {', '.join(What)}")
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", cells["gpus"]):
+        raise UsageError(f"{where}: gpus must be a whole number from 1 on")
+    low, high = (dated_table.number(cells[c], f"{where}: {c}") for c in ("kg_low", "kg_high"))
+    if not low <= high <= KG_MOST:
+        raise UsageError(f"{where}: {low} to {high} kg is no span of at most {KG_MOST} kg")
+    return Source(
+        cells["id"], cells["sku"], cells["not_sku"], What(cells["what"]), int(cells["gpus"]), low, high, cells["boundary"],
+        cells["year"], cells["publisher"], cells["source"], cells["licence"], cells["attribution"], cells["note"],
+    )  # fmt: skip
+
+
+def _life(text: str, where: str) -> tuple[Fraction, Fraction]:
+    shortest, _, longest = (part.strip() for part in text.partition("-"))
+    years = [Fraction(dated_table.number(part, f"{where}: life_years")) for part in (shortest, longest or shortest)]
+    if not years[0] <= years[1] <= LIFE_MOST:
+        raise UsageError(f"{where}: life_years {text[:40]!r} must be such as 5 or 4-6, at most {LIFE_MOST}")
+    return years[0], years[1]
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.split(r"[^A-Z0-9]+", text.upper()) if word}

@@ -1,0 +1,272 @@
+"""Energy by ledger cell times intensities: grams, exactly, with a statement for every source that was used. Pure.
+
+Energy within a cell is spread evenly over its time, in whole microjoules by largest remainder. Each instant takes the first
+source of the list that knows it. What no source knows is a statement too: it has energy and no grams. So the energy of the
+statements is the energy that came in, to the last microjoule.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
+from energy_agent.factors.basis import Basis, basis_of
+from energy_agent.factors.record import Factor
+from energy_agent.factors.series import Piece, Series
+
+CELL_NS: Final = 900 * NS_PER_S
+"""A ledger's cell: a quarter of an hour, UTC."""
+NOWHERE: Final = ""
+"""Id of the statement of what no source knows."""
+_FOREVER_NS: Final = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What tells intensities; made by `of_series` or `of_factor`.
+
+    Args:
+        pieces: disjoint, in order.
+        quality: 1 (metered supplier) to 5 (annual country average).
+        reasons: why it is not a better one, as far as whoever chose it knows.
+    """
+
+    id: str
+    basis: Basis
+    quality: int
+    pieces: tuple[Piece, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one source was used for.
+
+    Args:
+        id: of the source; NOWHERE for what no source knows.
+        grams: None for what no source knows.
+        ns: time of the cells that it was used for.
+        estimated_uj: part of `uj` whose intensity is an estimate, by its publisher's word.
+        reasons: why a better one was not used.
+    """
+
+    id: str
+    uj: int
+    grams: Fraction | None
+    ns: int
+    quality: int | None
+    estimated_uj: int
+    reasons: tuple[str, ...]
+
+    @property
+    def hours(self) -> Fraction:
+        """Time in hours."""
+        return Fraction(self.ns, 3600 * NS_PER_S)
+
+    @property
+    def estimated_share(self) -> Fraction | None:
+        """Share of its energy whose intensity is an estimate; None without energy."""
+        return Fraction(self.estimated_uj, self.uj) if self.uj else None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A total of one basis."""
+
+    basis: Basis
+    statements: tuple[Statement, ...]
+
+    @property
+    def uj(self) -> int:
+        """The energy that came in."""
+        return sum(s.uj for s in self.statements)
+
+    @property
+    def grams_known(self) -> Fraction:
+        """Grams of the energy that a source knows."""
+        return sum((s.grams for s in self.statements if s.grams is not None), Fraction(0))
+
+    @property
+    def grams(self) -> Fraction | None:
+        """Grams of all the energy; None where a part of it is of no source."""
+        return None if self.uj_unknown else self.grams_known
+
+    @property
+    def uj_unknown(self) -> int:
+        """Energy that no source knows."""
+        return sum(s.uj for s in self.statements if s.grams is None)
+
+
+def of_series(told: Series, as_of_ns: int, reasons: Iterable[str] = ()) -> Source:
+    """A series as it was known at `as_of_ns`. Its id has the hash of what was known then."""
+    known = told.as_of(as_of_ns)
+    identity = f"series.{told.about.id}.{told.about.zone}.{told.about.basis.name}.{known.sha256}"
+    return Source(identity, told.about.basis, told.about.quality, known.pieces(), tuple(reasons))
+
+
+def of_factor(factor: Factor, reasons: Iterable[str] = (), start_ns: int = 0, end_ns: int = _FOREVER_NS) -> Source:
+    """A factor that holds from `start_ns` until `end_ns`; as it stands, for all time."""
+    piece = Piece(start_ns, end_ns, factor.value, estimated=False)
+    return Source(factor.id, basis_of(factor), factor.quality, (piece,), tuple(reasons))
+
+
+def join(cells: Mapping[int, int], sources: Sequence[Source], cell_ns: int = CELL_NS) -> Joined:
+    """Grams of an energy.
+
+    Args:
+        cells: energy in uJ by the UTC ns at which its cell starts.
+        sources: the best first; all of one basis.
+        cell_ns: length of a cell.
+
+    Raises:
+        UsageError: no source, one there twice, or sources of more than one basis.
+        ValueError: a negative energy.
+    """
+    basis = _one_basis(sources)
+    found: dict[int, _Sum] = {}
+    searches = [_Search(source.pieces) for source in sources]
+    for start_ns in sorted(cells):
+        parts = list(_parts(start_ns, start_ns + cell_ns, searches))
+        for (index, piece, length_ns), uj in zip(
+            parts, split_integer(cells[start_ns], [length for _, _, length in parts]), strict=True
+        ):
+            found.setdefault(index, _Sum()).take(piece, uj, length_ns)
+    statements = []
+    lacking: list[str] = []
+    for index, source in enumerate(sources):
+        if index in found:
+            statements.append(found[index].statement(source.id, source.quality, (*source.reasons, *lacking)))
+        missing_ns = sum(s.ns for i, s in found.items() if i > index)
+        if missing_ns:
+            lacking.append(f"{source.id}: no value for {_hours(missing_ns)} h")
+    if len(sources) in found:
+        statements.append(found[len(sources)].statement(NOWHERE, None, tuple(lacking)))
+    return Joined(basis, tuple(statements))
+
+
+def intensities(cells: Iterable[int], sources: Sequence[Source], cell_ns: int = CELL_NS) -> dict[int, Fraction]:
+    """Mean intensity of each cell in g/kWh, exactly; a cell of which a part is of no source is not there.
+
+    Args:
+        cells: the UTC ns at which they start.
+        sources: as for `join`, which this agrees with for energy that is spread evenly within its cell.
+        cell_ns: length of a cell.
+
+    Raises:
+        UsageError: as `join`.
+    """
+    _one_basis(sources)
+    searches = [_Search(source.pieces) for source in sources]
+    found: dict[int, Fraction] = {}
+    last: tuple[Piece | None, int] = (None, 0)  # most cells lie in the piece of the one before
+    for start_ns in sorted(cells):
+        if last[0] is not None and start_ns + cell_ns <= last[1]:
+            found[start_ns] = Fraction(last[0].g_per_kwh)
+            continue
+        parts = list(_parts(start_ns, start_ns + cell_ns, searches))
+        if all(piece is not None for _, piece, _ in parts):
+            grams = sum((Fraction(piece.g_per_kwh) * ns for _, piece, ns in parts if piece is not None), Fraction(0))
+            found[start_ns] = grams / cell_ns
+        index, piece, _ = parts[-1]
+        # A better source may begin anywhere; only the best one's piece is sure to hold until its end.
+        last = (piece, piece.end_ns) if piece is not None and index == 0 else (None, 0)
+    return found
+
+
+def add(first: Joined, second: Joined) -> Joined:
+    """The total of two totals over different cells or meters; statements of one source become one, with both's reasons.
+
+    Raises:
+        UsageError: they are of different bases.
+    """
+    if first.basis != second.basis:
+        raise UsageError(f"one total cannot hold what is {first.basis} and what is {second.basis}: give each its own")
+    merged: dict[str, Statement] = {}
+    for s in (*first.statements, *second.statements):
+        before = merged.get(s.id)
+        if before is None:
+            merged[s.id] = s
+            continue
+        grams = None if s.grams is None or before.grams is None else before.grams + s.grams
+        reasons = tuple(dict.fromkeys((*before.reasons, *s.reasons)))
+        merged[s.id] = Statement(
+            s.id, before.uj + s.uj, grams, before.ns + s.ns, s.quality, before.estimated_uj + s.estimated_uj, reasons
+        )
+    return Joined(first.basis, tuple(merged.values()))
+
+
+def _one_basis(sources: Sequence[Source]) -> Basis:
+    if not sources:
+        raise UsageError("no intensity is given for this energy")
+    for source in sources:
+        if source.basis != sources[0].basis:
+            raise UsageError(
+                f"one total cannot hold what is {sources[0].basis} ({sources[0].id}) and what is {source.basis} ({source.id}); "
+                "give each a total of its own"
+            )
+    ids = [source.id for source in sources]
+    if len(set(ids)) < len(ids):
+        raise UsageError(f"source {next(i for i in ids if ids.count(i) > 1)} is there twice")
+    return sources[0].basis
+
+
+@dataclass(slots=True)
+class _Sum:
+    uj: int = 0
+    uj_by_value: dict[Decimal, int] = field(default_factory=dict)
+    estimated_uj: int = 0
+    ns: int = 0
+
+    def take(self, piece: Piece | None, uj: int, length_ns: int) -> None:
+        self.uj += uj
+        self.ns += length_ns
+        if piece is not None:
+            self.uj_by_value[piece.g_per_kwh] = self.uj_by_value.get(piece.g_per_kwh, 0) + uj
+            self.estimated_uj += uj if piece.estimated else 0
+
+    def statement(self, identity: str, quality: int | None, reasons: tuple[str, ...]) -> Statement:
+        grams = None
+        if quality is not None:
+            grams = sum((Fraction(value) * uj for value, uj in self.uj_by_value.items()), Fraction(0)) / UJ_PER_KWH
+        return Statement(identity, self.uj, grams, self.ns, quality, self.estimated_uj, reasons)
+
+
+class _Search:
+    """The pieces of a source, by time."""
+
+    def __init__(self, pieces: tuple[Piece, ...]) -> None:
+        self._pieces = pieces
+        self._starts = [p.start_ns for p in pieces]
+
+    def at(self, t_ns: int, end_ns: int) -> tuple[Piece | None, int]:
+        """What holds at an instant, and until when that is so, at most until `end_ns`."""
+        index = bisect_right(self._starts, t_ns) - 1
+        if index >= 0 and self._pieces[index].end_ns > t_ns:
+            return self._pieces[index], min(end_ns, self._pieces[index].end_ns)
+        following = self._starts[index + 1] if index + 1 < len(self._starts) else end_ns
+        return None, min(end_ns, following)
+
+
+def _parts(start_ns: int, end_ns: int, searches: Sequence[_Search]) -> Iterable[tuple[int, Piece | None, int]]:
+    """(index of the source, what it tells, ns) of each part of a cell; the index of none is one past the last."""
+    t_ns = start_ns
+    while t_ns < end_ns:
+        until_ns = end_ns
+        for index, search in enumerate(searches):
+            piece, until_ns = search.at(t_ns, until_ns)
+            if piece is not None:
+                yield index, piece, until_ns - t_ns
+                break
+        else:
+            yield len(searches), None, until_ns - t_ns
+        t_ns = until_ns
+
+
+def _hours(ns: int) -> str:
+    """Hours as text, to the second decimal: a quarter of an hour is the least there is."""
+    hundredths = round(Fraction(ns * 100, 3600 * NS_PER_S))
+    return f"{hundredths // 100}.{hundredths % 100:02d}".removesuffix(".00")

@@ -1,0 +1,216 @@
+"""A grid's intensity in a CSV file: our own columns, or those of Electricity Maps' data portal. Pure.
+
+Ours: `ts_utc,zone,g_per_kwh,kind,estimated,method,source`, of which the first four must be there. `kind` is direct or
+life-cycle. The portal's file has both side by side; its heads have changed their capital letters over the years, so case is not
+looked at. A stretch begins at its time stamp and lasts as long as the file's smallest step, at most an hour.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors.basis import Boundary
+from energy_agent.factors.series import DIGITS_MAX, MOST_G, Point
+from energy_agent.factors.set_file import MISSING
+
+ROWS_MAX: Final = 1_200_000
+"""Eleven years of five minutes."""
+STEPS_S: Final = (300, 900, 1800, 3600)
+
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,16})?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.0{1,9})?)?(Z|\+00:00| UTC)?")
+_PORTAL: Final = {
+    Boundary.DIRECT: re.compile(r"carbon intensity gco.{1,3}eq/kwh \(direct\)"),
+    Boundary.LIFE_CYCLE: re.compile(r"carbon intensity gco.{1,3}eq/kwh \((life cycle|lca)\)"),
+}
+_KINDS: Final = {"direct": Boundary.DIRECT, "life-cycle": Boundary.LIFE_CYCLE, "lifecycle": Boundary.LIFE_CYCLE}
+_YES: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a file tells of a zone.
+
+    Args:
+        missing: stretches that are in the file without a value.
+        skipped: rows of other zones or of the other kind.
+    """
+
+    points: tuple[Point, ...]
+    missing: int
+    skipped: int
+
+
+def parse(raw: bytes, name: str, zone: str, boundary: Boundary, known_ns: int, raw_sha256: str = "") -> Told:
+    """The points of a zone in a file.
+
+    Args:
+        raw: the file.
+        name: its name, for messages.
+        zone: the zone that is wanted, as the file writes it.
+        boundary: which emissions are wanted.
+        known_ns: when the file was learnt of, UTC ns.
+        raw_sha256: of the file.
+
+    Raises:
+        UsageError: it is not such a file, or has nothing of the zone; the line names the file and the line.
+    """
+    rows: dict[int, _Row] = {}
+    zones: Counter[str] = Counter()
+    skipped = 0
+    for row in _rows(raw, name, boundary):
+        zones[row.zone] += 1
+        if row.zone != zone or row.other_kind:
+            skipped += 1
+            continue
+        before = rows.setdefault(row.start_ns, row)
+        if before.said != row.said:
+            raise UsageError(f"{name}, line {row.line}: another value for the time of line {before.line}")
+    if not rows:
+        there = ", ".join(z[:32] for z, _ in zones.most_common(5)) or "none"
+        raise UsageError(f"{name} has no {boundary} row of zone {zone[:40]!r}; zones in it: {there}")
+    step_ns = _step_ns(sorted(rows), name)
+    points, missing = [], 0
+    for start_ns, row in sorted(rows.items()):
+        # No plant is built of nothing: over a life cycle a 0 is a gap. Of chimneys alone it can be true.
+        if row.value is None or (not row.value and boundary is Boundary.LIFE_CYCLE):
+            missing += 1
+            continue
+        points.append(Point(start_ns, start_ns + step_ns, row.value, row.estimated, known_ns, row.method, raw_sha256))
+    return Told(tuple(points), missing, skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    start_ns: int
+    zone: str
+    value: Decimal | None
+    estimated: bool
+    method: str
+    other_kind: bool
+
+    @property
+    def said(self) -> tuple[Decimal | None, bool, str]:
+        return self.value, self.estimated, self.method
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    time: int
+    zone: int
+    value: int
+    kind: int | None
+    estimated: int | None
+    method: int | None
+
+
+def _rows(raw: bytes, name: str, boundary: Boundary) -> Iterator[_Row]:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not UTF-8 text") from None
+    reader = csv.reader(text.split("\n"), strict=True)
+    try:
+        head = next(reader, [])
+        at = _columns(head, name, boundary)
+        for number, cells in enumerate(reader):
+            if number >= ROWS_MAX:
+                raise UsageError(f"{name} has more than {ROWS_MAX} rows")
+            if cells:
+                yield _row(
+                    [c.strip() for c in cells], len(head), at, boundary, f"{name}, line {reader.line_num}", reader.line_num
+                )
+    except csv.Error as error:
+        raise UsageError(f"{name}, line {reader.line_num}: {error}") from None
+
+
+def _columns(head: Sequence[str], name: str, boundary: Boundary) -> _Columns:
+    low = [h.strip().lower() for h in head]
+    place = {h: i for i, h in enumerate(low)}
+    if len(place) < len(low):
+        raise UsageError(f"{name}, line 1: a column is there twice")
+    if "ts_utc" in place:
+        lacking = [key for key in ("zone", "g_per_kwh", "kind") if key not in place]
+        if lacking:
+            raise UsageError(f"{name}, line 1: column {', '.join(lacking)} is missing")
+        return _Columns(
+            place["ts_utc"], place["zone"], place["g_per_kwh"], place["kind"], place.get("estimated"), place.get("method")
+        )
+    value = next((i for i, h in enumerate(low) if _PORTAL[boundary].fullmatch(h)), None)
+    if "datetime (utc)" in place and "zone id" in place and value is not None:
+        estimated, method = place.get("data estimated"), place.get("data estimation method")
+        return _Columns(place["datetime (utc)"], place["zone id"], value, None, estimated, method)
+    raise UsageError(
+        f"{name}, line 1: these are not the columns ts_utc,zone,g_per_kwh,kind,estimated,method,source, "
+        f"nor Electricity Maps' with the {boundary} intensity"
+    )
+
+
+def _row(cells: Sequence[str], wide: int, at: _Columns, boundary: Boundary, where: str, line: int) -> _Row:
+    if len(cells) != wide:
+        raise UsageError(f"{where}: {len(cells)} cells, and the head has {wide}")
+    kind = boundary if at.kind is None else _KINDS.get(cells[at.kind].lower())
+    if kind is None and at.kind is not None:
+        raise UsageError(f"{where}: kind {cells[at.kind][:40]!r} is neither direct nor life-cycle")
+    estimated = _YES.get("" if at.estimated is None else cells[at.estimated].lower())
+    if estimated is None and at.estimated is not None:
+        raise UsageError(f"{where}: estimated {cells[at.estimated][:40]!r} is neither true nor false")
+    return _Row(
+        line,
+        _time_ns(cells[at.time], where),
+        cells[at.zone],
+        _value(cells[at.value], where),
+        bool(estimated),
+        "" if at.method is None else printable(cells[at.method]),
+        kind is not boundary,
+    )
+
+
+def _time_ns(text: str, where: str) -> int:
+    if not _TIME.fullmatch(text):
+        raise UsageError(f"{where}: {text[:40]!r} is no UTC time such as 2026-01-31T23:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text[:19].replace(" ", "T").removesuffix("Z").removesuffix("+00")).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{where}: there is no time {text[:40]!r}") from None
+    if moment.year < 1990:
+        raise UsageError(f"{where}: {text[:40]!r} is before 1990")
+    return int(moment.timestamp()) * NS_PER_S
+
+
+def _value(text: str, where: str) -> Decimal | None:
+    if text.lower() in MISSING:
+        return None
+    if not _NUMBER.fullmatch(text) or len(text) > DIGITS_MAX:
+        raise UsageError(f"{where}: {text[:40]!r} is no intensity in g/kWh")
+    value = Decimal(text)
+    if value > MOST_G:
+        raise UsageError(f"{where}: {text[:40]} g/kWh is more than any grid makes; is it in g/kWh?")
+    return value
+
+
+def printable(text: str) -> str:
+    """What a publisher calls a method, bounded: letters, digits, '_', '-', '.', ':' and spaces."""
+    return "".join(c for c in text[:80] if c.isascii() and (c.isalnum() or c in "_-.: "))
+
+
+def _step_ns(starts: Sequence[int], name: str) -> int:
+    gaps = [b - a for a, b in pairwise(starts)]
+    step_ns = min(gaps, default=3600 * NS_PER_S)
+    if step_ns not in [s * NS_PER_S for s in STEPS_S]:
+        raise UsageError(
+            f"{name}: its time stamps lie {step_ns / NS_PER_S:g} s apart; a series is of 5, 15, 30 or 60 minutes. "
+            "What is of a day, a month or a year is a factor: docs/factors.md says how it is given"
+        )
+    if any(gap % step_ns for gap in gaps):
+        raise UsageError(f"{name}: its time stamps do not lie on steps of {step_ns // NS_PER_S} s")
+    return step_ns

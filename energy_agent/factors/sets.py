@@ -1,0 +1,170 @@
+"""Every set of factors there is, ours and a user's own, and which factor a zone and year get, with the reasons.
+
+A set is two files in a folder (set_file.py says which): dropping them in is all. Sets that may not be redistributed (AIB, IEA,
+WattTime) come from a user's own folder.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.factors import bounded_file, set_file
+from energy_agent.factors.basis import Basis
+from energy_agent.factors.record import Factor
+from energy_agent.factors.set_file import FactorSet
+
+FILE_MAX_B: Final = 4 << 20
+SETS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The factor for a zone and year.
+
+    Args:
+        csv_sha256: of the set's table; with the factor's id it pins what a report used.
+        reasons: why it is not a better one; empty where it is of the zone and year that were asked for.
+    """
+
+    factor: Factor
+    csv_sha256: str
+    reasons: tuple[str, ...] = ()
+
+
+class Catalogue:
+    """Sets, of which no two have the same id."""
+
+    def __init__(self, sets: Iterable[FactorSet]) -> None:
+        """Take the sets.
+
+        Raises:
+            UsageError: an id is there twice; the line names both files.
+        """
+        self.sets: tuple[FactorSet, ...] = tuple(sorted(sets, key=lambda s: (not s.own, s.id)))
+        seen: dict[str, FactorSet] = {}
+        for each in self.sets:
+            if other := seen.get(each.id):
+                raise UsageError(f"{each.file} and {other.file} have the same id {each.id!r}; each set has one of its own")
+            seen[each.id] = each
+
+    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> Found:
+        """The factor of a zone in a year.
+
+        In this order: the zone before its country; a user's own set before one of ours; the year itself, then the newest before
+        it, then the oldest after it; the better quality; the set's id. Only sets of `basis` count.
+
+        Args:
+            zone: a zone's name as the sets write it, such as DEU, US-CA or SE-SE3; any case.
+            year: the year of the energy.
+            basis: of the total that it is for.
+            country: the country that stands in where no set has the zone; "": none.
+
+        Raises:
+            UsageError: no set of this basis has the zone or its country; the line names the nearest, or other bases.
+        """
+        reasons: list[str] = []
+        for name in dict.fromkeys(z.upper() for z in (zone, country) if z):
+            held = [(s, f) for s in self.sets if s.basis == basis for (z, _), f in s.factors.items() if z == name]
+            if held:
+                chosen, factor = min(held, key=lambda pair: _order(pair[0], pair[1], year))
+                return Found(factor, chosen.csv_sha256, (*reasons, *_why_this_year(factor, year)))
+            reasons.append(self._why_none(name, basis))
+        raise UsageError("; ".join(reasons) or "no zone is named")
+
+    def by_id(self, identity: str, csv_sha256: str = "") -> Found:
+        """The factor that a report named, whatever newer ones there are.
+
+        Raises:
+            UsageError: there is none, or its table is no longer the one that the report was made with.
+        """
+        for each in self.sets:
+            for factor in each.factors.values():
+                if factor.id == identity:
+                    if csv_sha256 and csv_sha256 != each.csv_sha256:
+                        raise UsageError(f"{each.file} is not the table that {identity} was taken from: its SHA-256 differs")
+                    return Found(factor, each.csv_sha256)
+        raise UsageError(f"no factor {identity[:120]!r}: the set it was taken from is not here; put its two files back")
+
+    def refuse_unknown(self, zone: str, basis: Basis) -> None:
+        """Check that some set tells of a zone, whatever of it.
+
+        Raises:
+            UsageError: none does; the line names the nearest of a basis.
+        """
+        name = zone.upper()
+        if not any(z == name for s in self.sets for z in (*(z for z, _ in s.factors), *(z for z, _ in s.missing))):
+            raise UsageError(f"{zone[:40]!r} is in no table of factors; {self._nearest(zone, basis)}")
+
+    def _why_none(self, zone: str, basis: Basis) -> str:
+        if any(s.basis == basis and z == zone for s in self.sets for z, _ in s.missing):
+            return f"{zone}: the publisher tells no value ({basis})"
+        others = sorted({str(s.basis) for s in self.sets for z, _ in s.factors if z == zone})
+        if others:
+            return f"{zone}: no factor that is {basis}; there is one that is {' / '.join(others)}"
+        return f"{zone[:40]}: no factor that is {basis}; {self._nearest(zone, basis)}"
+
+    def _nearest(self, zone: str, basis: Basis) -> str:
+        names = {f.zone: f.zone_name for s in self.sets if s.basis == basis for f in s.factors.values()}
+        wanted = zone.lower()
+        by_name = {n.lower(): z for z, n in names.items()}
+        prefixed = [z for z in sorted(names) if len(wanted) > 1 and z.lower().startswith(wanted)]
+        alike = [by_name[n] for n in difflib.get_close_matches(wanted, by_name, n=2, cutoff=0.8)]
+        starts = [z for n, z in sorted(by_name.items()) if len(wanted) > 1 and n.startswith(wanted)]
+        codes = difflib.get_close_matches(zone.upper(), names, n=3, cutoff=0.5)
+        hits = list(dict.fromkeys([*prefixed, *alike, *starts, *codes]))[:3]
+        return "nearest: " + ", ".join(f"{z} ({names[z]})" for z in hits) if hits else "docs/factors.md lists what there is"
+
+
+def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, str]:
+    when = 0 if factor.year == year else 1 if factor.year < year else 2
+    return not held.own, when, abs(factor.year - year), factor.quality, held.id
+
+
+def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
+    if factor.year == year:
+        return ()
+    which = "newest before it" if factor.year < year else "oldest after it"
+    return (f"{factor.zone}: no factor of {year}; that of {factor.year} is the {which}",)
+
+
+def factor(zone: str, year: int, basis: Basis, country: str = "", folder: Path | None = None) -> Found:
+    """As `Catalogue.factor`, of our sets and those of a user's `folder`."""
+    return catalogue(folder).factor(zone, year, basis, country)
+
+
+def catalogue(folder: Path | None = None) -> Catalogue:
+    """Our sets, and those of a user's own folder.
+
+    Raises:
+        UsageError: a file of the folder is wrong or has no partner, or an id is there twice.
+    """
+    return Catalogue([*shipped(), *(_own(folder) if folder is not None else ())])
+
+
+@cache
+def shipped() -> Sequence[FactorSet]:
+    """The sets that come with Wattlens."""
+    data = files("energy_agent.factors").joinpath("data")
+    names = sorted(each.name.removesuffix(".json") for each in data.iterdir() if each.name.endswith(".json"))
+    return [set_file.parse(data.joinpath(f"{n}.json").read_bytes(), data.joinpath(f"{n}.csv").read_bytes(), n) for n in names]
+
+
+def _own(folder: Path) -> Iterator[FactorSet]:
+    try:
+        names = sorted(each.name for each in folder.iterdir() if each.suffix in (".csv", ".json"))
+    except OSError as error:
+        raise UsageError(f"folder of factors {folder}: {error.strerror}") from None
+    stems = sorted({Path(name).stem for name in names})
+    if len(stems) > SETS_MAX:
+        raise UsageError(f"folder of factors {folder} has more than {SETS_MAX} sets")
+    for stem in stems:
+        lacking = [f"{stem}{end}" for end in (".csv", ".json") if f"{stem}{end}" not in names]
+        if lacking:
+            raise UsageError(f"folder of factors {folder}: {lacking[0]} is missing; a set is a table and a page beside it")
+        page, table = (bounded_file.read(folder / f"{stem}{end}", FILE_MAX_B) for end in (".json", ".csv"))
+        yield set_file.parse(page, table, str(folder / stem), own=True)

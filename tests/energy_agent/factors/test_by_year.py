@@ -1,0 +1,42 @@
+"""A period over several years takes each year's factor, from midnight in the site's time zone."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.by_year import sources
+from energy_agent.factors.join import CELL_NS, join
+from energy_agent.factors.sets import catalogue
+
+DIRECT = Basis(Boundary.DIRECT)
+
+
+def utc(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def test_new_year_in_kolkata_is_at_half_past_six_in_the_evening_utc() -> None:
+    start, end, edge = utc("2023-12-01T00:00"), utc("2024-02-01T00:00"), utc("2023-12-31T18:30")
+    made, found, why = sources(catalogue(), "GBR", "", DIRECT, start, end, ZoneInfo("Asia/Kolkata"))
+    assert [f.factor.year for f in found] == [2023, 2024]
+    assert why == ""
+    joined = join({edge - CELL_NS: 1000, edge: 3000}, made)
+    assert [(s.id, s.uj) for s in joined.statements] == [
+        ("grid.location.GBR.2023.desnz-2023-2025", 1000), ("grid.location.GBR.2024.desnz-2023-2025", 3000)
+    ]  # fmt: skip
+
+
+def test_years_that_take_one_factor_are_one_source_with_each_reason() -> None:
+    (made,), _, _ = sources(catalogue(), "GBR", "", DIRECT, utc("2026-06-01"), utc("2028-01-01"), ZoneInfo("UTC"))
+    assert made.id == "grid.location.GBR.2025.desnz-2023-2025"
+    assert [(p.start_ns, p.end_ns) for p in made.pieces] == [
+        (utc("2026-06-01"), utc("2027-01-01")), (utc("2027-01-01"), utc("2028-01-01"))
+    ]  # fmt: skip
+    assert [r[:24] for r in made.reasons] == ["GBR: no factor of 2026; ", "GBR: no factor of 2027; "]
+
+
+def test_a_zone_without_any_says_why() -> None:
+    made, found, why = sources(catalogue(), "FRA", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
+    assert (made, found) == ((), ())
+    assert why.startswith("FRA: no factor that is direct, location, CO2e; there is one that is life-cycle")
+    assert why.count("FRA") == 1

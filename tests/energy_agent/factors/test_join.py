@@ -1,0 +1,173 @@
+"""Energy times intensities: conservation to the microjoule, sums of parts, and no total of two bases."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
+from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.join import CELL_NS, NOWHERE, Joined, Source, add, join, of_factor, of_series
+from energy_agent.factors.series import About, Point, series
+from energy_agent.factors.sets import factor
+
+LIFE = Basis(Boundary.LIFE_CYCLE)
+HOUR_NS = 3600 * NS_PER_S
+MINUTE_NS = 60 * NS_PER_S
+FOREVER = 1 << 62
+
+
+def told(points: list[Point], name: str = "hourly", basis: Basis = LIFE, quality: int = 3, as_of: int = FOREVER) -> Source:
+    return of_series(series(About(name, "DE", basis, "p", "l", quality=quality), points), as_of)
+
+
+def hour(number: int, grams: str, estimated: bool = False, known: int = 0) -> Point:
+    return Point(number * HOUR_NS, (number + 1) * HOUR_NS, Decimal(grams), estimated, known)
+
+
+def kwh(amount: int) -> int:
+    return amount * UJ_PER_KWH
+
+
+points = st.lists(
+    st.builds(
+        lambda begin, length, grams, estimated, known: Point(
+            begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(grams) / 8, estimated, known
+        ),
+        st.integers(0, 150),
+        st.sampled_from([5, 7, 15, 30, 60]),
+        st.integers(0, 8000),
+        st.booleans(),
+        st.integers(0, 3),
+    ),
+    max_size=12,
+)
+cells = st.dictionaries(st.integers(0, 12).map(lambda n: n * CELL_NS), st.integers(0, 10**13), max_size=13)
+
+
+def figures(joined: Joined) -> dict[str, tuple[int, Fraction | None, int, int]]:
+    """Statements without those that have no time: a total of parts may name them."""
+    return {s.id: (s.uj, s.grams, s.ns, s.estimated_uj) for s in joined.statements if s.ns}
+
+
+def test_the_example_of_one_hour() -> None:
+    """1 kWh at 400 g in each of two hours, then one that only the year's factor knows: 0.4 + 0.4 + 0.344 kg."""
+    germany = factor("DEU", 2024, LIFE).factor
+    energy = {n * CELL_NS: kwh(1) // 4 for n in range(12)}
+    found = join(
+        energy, [told([hour(0, "400"), hour(1, "400", estimated=True)]), of_factor(germany, ["no hourly value of 2026"])]
+    )
+    first, second = found.statements
+    assert (first.uj, first.grams, first.hours, first.quality, first.estimated_share) == (
+        kwh(2), 800, 2, 3, Fraction(1, 2)
+    )  # fmt: skip
+    assert first.reasons == ()
+    assert (second.id, second.uj, second.grams, second.hours, second.quality) == (
+        germany.id, kwh(1), Fraction("344.13992"), 1, 5
+    )  # fmt: skip
+    assert second.reasons == ("no hourly value of 2026", f"{first.id}: no value for 1 h")
+    assert found.grams == Fraction("1144.13992")
+
+
+def test_what_no_source_knows_is_told_and_leaves_the_total_absent() -> None:
+    found = join({0: 1000, HOUR_NS: 500}, [told([hour(0, "360")])])
+    assert [s.id == NOWHERE for s in found.statements] == [False, True]
+    nowhere = found.statements[1]
+    assert (nowhere.uj, nowhere.grams, nowhere.quality) == (500, None, None)
+    assert nowhere.reasons == (f"{found.statements[0].id}: no value for 0.25 h",)
+    assert (found.grams, found.uj_unknown, found.uj) == (None, 500, 1500)
+    assert found.grams_known == Fraction(360 * 1000, UJ_PER_KWH)
+
+
+@given(cells, points, points)
+def test_the_energy_of_the_statements_is_the_energy(energy: dict[int, int], first: list[Point], second: list[Point]) -> None:
+    found = join(energy, [told(first, "a"), told(second, "b")])
+    assert found.uj == sum(energy.values())
+    assert sum(s.ns for s in found.statements) == len(energy) * CELL_NS
+    assert all(0 <= s.estimated_uj <= s.uj for s in found.statements)
+
+
+@given(cells, points, points)
+def test_grams_are_energy_by_the_minute_times_what_holds_then(
+    energy: dict[int, int], first: list[Point], second: list[Point]
+) -> None:
+    """Against a plain model: each minute's fraction of its cell by the value that was learnt last, without any rounding."""
+    sources = [told(first, "a"), told(second, "b")]
+    found = join(energy, sources)
+    grams, parts = Fraction(0), 0
+    for start, uj in energy.items():
+        for minute in range(15):
+            t = start + minute * MINUTE_NS
+            held = [p for s in sources for p in s.pieces if p.start_ns <= t < p.end_ns]
+            parts += 1
+            if held:
+                grams += Fraction(uj, 15) * Fraction(held[0].g_per_kwh) / UJ_PER_KWH
+    assert abs(found.grams_known - grams) <= Fraction(1000 * parts, UJ_PER_KWH)  # at most a microjoule a part is moved
+
+
+@given(cells, points, points, st.integers(0, 13))
+def test_totals_of_parts_are_the_total(energy: dict[int, int], first: list[Point], second: list[Point], cut: int) -> None:
+    sources = [told(first, "a"), told(second, "b")]
+    early = {t: uj for t, uj in energy.items() if t < cut * CELL_NS}
+    late = {t: uj for t, uj in energy.items() if t >= cut * CELL_NS}
+    assert figures(add(join(early, sources), join(late, sources))) == figures(join(energy, sources))
+
+
+@given(cells, points, points, st.integers(0, 3))
+def test_a_past_total_stays_when_something_is_learnt_later(
+    energy: dict[int, int], first: list[Point], more: list[Point], moment: int
+) -> None:
+    later = [p for p in more if p.known_ns > moment]
+    assert join(energy, [told(first, as_of=moment)]) == join(energy, [told([*first, *later], as_of=moment)])
+
+
+@given(cells, points, st.randoms(use_true_random=False))
+def test_the_order_of_points_and_cells_changes_nothing(energy: dict[int, int], first: list[Point], chance) -> None:  # type: ignore[no-untyped-def]
+    shuffled, items = list(first), list(energy.items())
+    chance.shuffle(shuffled)
+    chance.shuffle(items)
+    assert join(dict(items), [told(shuffled)]) == join(energy, [told(first)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Basis(Boundary.DIRECT), Basis(Boundary.LIFE_CYCLE, gases=Gases.CO2), Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL)],
+)
+def test_two_bases_in_one_total_are_refused(other: Basis) -> None:
+    one, two = told([hour(0, "1")]), told([hour(0, "1")], "b", other)
+    for refused in (lambda: join({0: 1}, [one, two]), lambda: add(join({0: 1}, [one]), join({0: 1}, [two]))):
+        with pytest.raises(UsageError, match=f"one total cannot hold what is {LIFE}.* and what is {other}"):
+            refused()
+
+
+def test_co2_alone_and_co2e_of_china_are_never_one_total() -> None:
+    co2 = of_factor(factor("CN-BJ", 2023, Basis(Boundary.DIRECT, gases=Gases.CO2)).factor)
+    co2e = of_factor(factor("GBR", 2023, Basis(Boundary.DIRECT)).factor)
+    with pytest.raises(UsageError, match="CO2e"):
+        join({0: 1}, [co2, co2e])
+    assert str(join({0: 1}, [co2]).basis) == "direct, location, CO2"
+
+
+def test_no_source_and_one_twice_are_refused() -> None:
+    with pytest.raises(UsageError, match="no intensity"):
+        join({0: 1}, [])
+    with pytest.raises(UsageError, match="is there twice"):
+        join({0: 1}, [told([hour(0, "1")]), told([hour(0, "1")])])
+    with pytest.raises(ValueError, match="cannot split"):
+        join({0: -1}, [told([hour(0, "1")])])
+
+
+def test_a_fleet_s_quarter_stays_exact() -> None:
+    """7.9e19 uJ is past int64 and past what a float counts."""
+    energy = {n * CELL_NS: 8_936_651_583_710_407 for n in range(92 * 96)}
+    found = join(energy, [told([hour(n, "381.5") for n in range(92 * 24)])])
+    assert found.grams == Fraction("381.5") * 8_936_651_583_710_407 * 92 * 96 / UJ_PER_KWH
+
+
+def test_a_factor_may_hold_for_a_time_alone() -> None:
+    germany = factor("DEU", 2024, LIFE).factor
+    found = join({0: 10, CELL_NS: 10}, [of_factor(germany, end_ns=CELL_NS)])
+    assert [(s.id, s.uj) for s in found.statements] == [(germany.id, 10), (NOWHERE, 10)]

@@ -1,0 +1,99 @@
+"""A series as it was known: what was learnt later changes nothing earlier, and the order of arrival changes nothing at all."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.series import About, Point, Series, decimal_text, series
+
+ABOUT = About("test", "DE", Basis(Boundary.LIFE_CYCLE), "somebody", "a licence")
+HOUR = 3600
+
+
+def point(start: int, grams: str, known: int = 0, length: int = HOUR, estimated: bool = False) -> Point:
+    return Point(start, start + length, Decimal(grams), estimated, known)
+
+
+points = st.builds(
+    lambda begin, length, grams, estimated, known, method: Point(begin, begin + length, grams, estimated, known, method),
+    st.integers(0, 20).map(lambda n: n * 900),
+    st.sampled_from([300, 900, 1800, 3600]),
+    st.integers(0, 2000).map(Decimal),
+    st.booleans(),
+    st.integers(0, 5),
+    st.sampled_from(["", "A", "B"]),
+)
+
+
+def test_a_revision_counts_from_when_it_was_learnt() -> None:
+    told = series(ABOUT, [point(0, "100", known=10, estimated=True), point(0, "120", known=20)])
+    assert told.as_of(9).pieces() == ()
+    assert [(p.g_per_kwh, p.estimated) for p in told.as_of(19).pieces()] == [(100, True)]
+    assert [(p.g_per_kwh, p.estimated) for p in told.as_of(20).pieces()] == [(120, False)]
+
+
+def test_quarters_learnt_later_replace_a_part_of_their_hour() -> None:
+    told = series(ABOUT, [point(0, "100", known=1), point(900, "80", known=2, length=900)])
+    assert [(p.start_ns, p.end_ns, int(p.g_per_kwh)) for p in told.pieces()] == [
+        (0, 900, 100),
+        (900, 1800, 80),
+        (1800, 3600, 100),
+    ]
+
+
+@given(st.lists(points, max_size=25), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing(found: list[Point], chance) -> None:  # type: ignore[no-untyped-def]
+    shuffled = [*found, *found[:3]]
+    chance.shuffle(shuffled)
+    assert series(ABOUT, shuffled) == series(ABOUT, found)
+    assert series(ABOUT, shuffled).sha256 == series(ABOUT, found).sha256
+
+
+@given(st.lists(points, max_size=15), st.lists(points, max_size=15), st.integers(0, 5))
+def test_what_is_learnt_later_changes_nothing_earlier(found: list[Point], more: list[Point], moment: int) -> None:
+    later = [p for p in more if p.known_ns > moment]
+    before, after = series(ABOUT, found).as_of(moment), series(ABOUT, [*found, *later]).as_of(moment)
+    assert (before.sha256, before.pieces()) == (after.sha256, after.pieces())
+
+
+@given(st.lists(points, max_size=20))
+def test_each_instant_has_what_was_learnt_last_of_it(found: list[Point]) -> None:
+    """Against looking at each step of five minutes anew."""
+    pieces = series(ABOUT, found).pieces()
+    assert all(a.end_ns <= b.start_ns for a, b in pairwise(pieces))
+    for t in range(0, 30 * 900, 300):
+        here = [p for p in found if p.start_ns <= t < p.end_ns]
+        held = [p for p in pieces if p.start_ns <= t < p.end_ns]
+        assert len(held) == bool(here)
+        if here:
+            newest = max(p.known_ns for p in here)
+            shortest = min(p.end_ns - p.start_ns for p in here if p.known_ns == newest)
+            may = {(p.g_per_kwh, p.estimated) for p in here if p.known_ns == newest and p.end_ns - p.start_ns == shortest}
+            assert (held[0].g_per_kwh, held[0].estimated) in may
+
+
+def test_the_hash_is_of_what_is_told_and_not_of_who_packed_it() -> None:
+    told = series(ABOUT, [point(0, "100")])
+    packed = Series(About("test", "DE", ABOUT.basis, "another name", "another licence"), told.points)
+    assert packed.sha256 == told.sha256
+    assert series(ABOUT, [point(0, "101")]).sha256 != told.sha256
+    assert series(ABOUT, [point(0, "100", known=1)]).sha256 != told.sha256
+    direct = About("test", "DE", Basis(Boundary.DIRECT), "somebody", "a licence")
+    assert Series(direct, told.points).sha256 != told.sha256
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "grams"), [(0, 0, "1"), (5, 4, "1"), (-1, 4, "1"), (0, 1, "-1"), (0, 1, "NaN"), (0, 1, "Infinity"),
+                                (0, 1, "10001"), (0, 1, "1." + "1" * 30)],
+)  # fmt: skip
+def test_a_point_that_cannot_be_is_none(start: int, end: int, grams: str) -> None:
+    with pytest.raises(ValueError, match=r"none|intensity|digits"):
+        Point(start, end, Decimal(grams), False, 0)
+
+
+def test_one_value_has_one_text() -> None:
+    assert [decimal_text(Decimal(t)) for t in ("1.50", "100", "1E+2", "0.0", "0.10")] == ["1.5", "100", "100", "0", "0.1"]

@@ -1,0 +1,206 @@
+"""Which factor a zone and year get, the reasons, a user's own sets, and that what ships is what it says it is."""
+
+import hashlib
+import json
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.factors import countries, set_file
+from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.sets import catalogue, factor, shipped
+from tests.energy_agent.factors.test_set_file import PAGE
+from tests.support import need_module
+
+LIFE = Basis(Boundary.LIFE_CYCLE)
+DIRECT = Basis(Boundary.DIRECT)
+CO2 = Basis(Boundary.DIRECT, gases=Gases.CO2)
+RESIDUAL = Basis(Boundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
+DATA = Path(set_file.__file__).with_name("data")
+
+
+def put(folder: Path, name: str, table: str, **change: object) -> None:
+    (folder / f"{name}.csv").write_text(table)
+    (folder / f"{name}.json").write_text(json.dumps(PAGE | {"id": name} | change))
+
+
+def test_the_year_itself_then_the_newest_before_then_the_oldest_after() -> None:
+    now = factor("GBR", 2024, DIRECT)
+    assert (now.factor.value, now.factor.year, now.reasons) == (Decimal("207.05"), 2024, ())
+    later = factor("GBR", 2031, DIRECT)
+    assert later.factor.year == 2025
+    assert later.reasons == ("GBR: no factor of 2031; that of 2025 is the newest before it",)
+    earlier = factor("gbr", 2020, DIRECT)
+    assert earlier.factor.year == 2023
+    assert earlier.reasons == ("GBR: no factor of 2020; that of 2023 is the oldest after it",)
+
+
+def test_the_zone_before_its_country_and_each_step_down_is_told() -> None:
+    assert factor("CN-BJ", 2023, CO2, "CHN").factor.zone == "CN-BJ"
+    found = factor("CN-XZ", 2023, CO2, "CHN")
+    assert found.factor.value == Decimal("530.6")
+    assert len(found.reasons) == 1
+    assert found.reasons[0].startswith("CN-XZ: no factor that is direct, location, CO2; nearest: ")
+
+
+def test_co2_is_never_given_for_co2e_nor_life_cycle_for_direct() -> None:
+    with pytest.raises(
+        UsageError, match="no factor that is direct, location, CO2e; there is one that is direct, location, CO2"
+    ):
+        factor("CN-BJ", 2023, DIRECT)
+    with pytest.raises(UsageError, match="FRA: no factor that is direct, location, CO2e; there is one that is life-cycle"):
+        factor("FRA", 2023, DIRECT)
+    assert factor("CHN", 2023, RESIDUAL).factor.accounting == "market-based"
+    assert factor("CHN", 2023, LIFE).factor.unit == "g CO2e/kWh"
+
+
+def test_a_published_gap_is_told_as_one() -> None:
+    with pytest.raises(UsageError, match="CAF: the publisher tells no value"):
+        factor("CAF", 2022, LIFE)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"), [("DE", "DEU"), ("GER", "DEU"), ("germany", "DEU (Germany)"), ("XQZ9", "docs/factors")]
+)
+def test_a_wrong_zone_names_the_nearest(typed: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        factor(typed, 2024, LIFE)
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_zone_at_all_is_told() -> None:
+    with pytest.raises(UsageError, match="no zone is named"):
+        factor("", 2024, LIFE)
+
+
+def test_a_users_own_set_goes_before_ours_and_needs_nothing_but_its_two_files(tmp_path: Path) -> None:
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,123.4,2024\n")
+    found = factor("GBR", 2025, DIRECT, folder=tmp_path)
+    assert (found.factor.value, found.factor.id) == (Decimal("123.4"), "grid.location.GBR.2024.own")
+    assert found.csv_sha256 == hashlib.sha256((tmp_path / "own.csv").read_bytes()).hexdigest()
+
+
+def test_an_id_that_is_there_twice_is_an_error_that_names_both_files(tmp_path: Path) -> None:
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\n", id="desnz-2023-2025")
+    with pytest.raises(UsageError, match=r"own\.csv and desnz_uk\.csv have|desnz_uk\.csv and .*own\.csv have"):
+        catalogue(tmp_path)
+
+
+def test_a_table_without_its_page_and_a_folder_that_is_not_there_are_told(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("zone\n")
+    with pytest.raises(UsageError, match=r"own\.json is missing"):
+        catalogue(tmp_path)
+    with pytest.raises(UsageError, match="No such file"):
+        catalogue(tmp_path / "nowhere")
+
+
+def test_a_pipe_and_a_huge_file_in_the_folder_are_told(tmp_path: Path) -> None:
+    import os
+
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\n")
+    (tmp_path / "own.csv").unlink()
+    os.mkfifo(tmp_path / "own.csv")
+    with pytest.raises(UsageError, match="no ordinary file"):
+        catalogue(tmp_path)
+    (tmp_path / "own.csv").unlink()
+    with (tmp_path / "own.csv").open("wb") as file:
+        file.truncate(5 << 20)
+    with pytest.raises(UsageError, match="larger than"):
+        catalogue(tmp_path)
+
+
+def test_a_report_finds_its_factor_again_by_id_and_hash(tmp_path: Path) -> None:
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,123.4,2024\n")
+    before = factor("GBR", 2024, DIRECT, folder=tmp_path)
+    put(tmp_path, "newer", "zone,name,g_per_kwh,year\nGBR,Britain,99,2024\n", quality=1)
+    now = catalogue(tmp_path)
+    assert now.factor("GBR", 2024, DIRECT).factor.value == 99
+    assert now.by_id(before.factor.id, before.csv_sha256).factor == before.factor
+    put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,50,2024\n")
+    with pytest.raises(UsageError, match="is not the table that"):
+        catalogue(tmp_path).by_id(before.factor.id, before.csv_sha256)
+    with pytest.raises(UsageError, match="put its two files back"):
+        catalogue().by_id(before.factor.id)
+
+
+def test_ids_of_all_factors_that_ship_are_unique() -> None:
+    ids = [f.id for s in shipped() for f in s.factors.values()]
+    assert len(set(ids)) == len(ids) > 500
+
+
+def test_each_file_that_ships_has_a_page_with_every_field_and_its_own_hash() -> None:
+    pages = sorted(DATA.glob("*.json"))
+    assert {p.stem for p in pages} == {p.stem for p in DATA.glob("*.csv")}
+    assert len(pages) == len(shipped()) == 8
+    for path in pages:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        assert set(page) == {*set_file.TEXTS, "quality", "note", "rows", "csv_sha256"}, path
+        assert page["csv_sha256"] == hashlib.sha256(path.with_suffix(".csv").read_bytes()).hexdigest(), path
+
+
+def test_the_set_of_country_factors_is_the_table_that_reports_use() -> None:
+    held = next(s for s in shipped() if s.id == countries.EDITION)
+    known = countries.country_factors().values()
+    assert held.source_sha256 == countries.SOURCE_SHA256
+    assert {f.id: f for f in held.factors.values()} == {f.id: f for f in known if f.value}
+
+
+def _package(path: str) -> tuple[str, dict[str, dict[str, str]]]:
+    need_module("codecarbon")
+    raw = (files("codecarbon") / "data/private_infra" / path).read_bytes()
+    return hashlib.sha256(raw).hexdigest(), json.loads(raw, parse_float=str, parse_int=str)
+
+
+def test_egrid_is_what_the_package_has() -> None:
+    digest, published = _package("2023/usa_emissions.json")
+    held = next(s for s in shipped() if s.id == "egrid2023-states")
+    assert held.source_sha256 == digest
+    assert published["_unit"]["emissions"] == "lbs/MWh"
+    assert published["_source"]["field"] == "STC2ERTA"
+    rows = {v["regionCode"]: v["emissions"] for k, v in published.items() if not k.startswith("_")}
+    assert {z.removeprefix("US-").replace("USA", "usa"): f.value for (z, _), f in held.factors.items()} == {
+        code: Decimal(lb) * Decimal("0.45359237") for code, lb in rows.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "identity", "unit", "left_out"),
+    [
+        ("2023/china_provincial_emissions.json", "mee-2023-provinces", "gCO2/kWh", set()),
+        ("nordic_emissions.json", "nordic-codecarbon-3.3.2", "gCO2eq/kWh", {"FI"}),
+    ],
+)
+def test_zones_are_what_the_package_has(path: str, identity: str, unit: str, left_out: set[str]) -> None:
+    digest, published = _package(path)
+    held = next(s for s in shipped() if s.id == identity)
+    assert held.source_sha256 == digest
+    rows = {k: v for k, v in published["data"].items() if k not in left_out}
+    assert {v["unit"] for v in rows.values()} == {unit}
+    assert {
+        (z.rpartition("-")[2] if z[:2] in ("SE", "NO") else z): (str(f.value), f.year) for (z, _), f in held.factors.items()
+    } == {k: (v["emission_factor"], int(v["year"])) for k, v in rows.items()}
+
+
+def test_china_s_regions_changed_as_the_ministry_said_they_did() -> None:
+    """The press told the values of 2022 and of 2023 apart, and the changes between them with 2023: each bears the other out."""
+    held = next(s for s in shipped() if s.id == "mee-2023-national")
+    said = {"CHN": "-1.1", "CN-NORTH": "-6.1", "CN-NORTHEAST": "-8.0", "CN-EAST": "-2.1", "CN-CENTRAL": "-2.3",
+            "CN-NORTHWEST": "-5.4", "CN-SOUTH": "4.5", "CN-SOUTHWEST": "9.0"}  # fmt: skip
+    assert {z for z, _ in held.factors} == set(said)
+    for zone, percent in said.items():
+        change = held.factors[zone, 2023].value / held.factors[zone, 2022].value * 100 - 100
+        assert abs(change - Decimal(percent)) < Decimal("0.11"), zone
+    residual = next(s for s in shipped() if s.id == "mee-2023-residual")
+    change = residual.factors["CHN", 2023].value / residual.factors["CHN", 2022].value * 100 - 100
+    assert abs(change - Decimal("4.1")) < Decimal("0.06")
+
+
+def test_nothing_ships_that_may_not_be_passed_on() -> None:
+    for held in shipped():
+        said = f"{held.id} {held.publisher} {held.licence}".lower()
+        assert not any(name in said.split() for name in ("aib", "iea", "watttime")), held.id
+        assert "all rights" not in said
