@@ -1,7 +1,9 @@
-"""The tables of configuration keys in docs/agent.md, from the model itself; `make docs` writes them."""
+"""The tables of configuration keys in docs/agent.md and docs/site.md, from the models themselves; `make docs` writes them."""
 
 import sys
 from collections.abc import Iterator
+from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -12,20 +14,21 @@ from pydantic_core import PydanticUndefined
 
 from energy_agent import marked_page
 from energy_agent.config import Config
+from energy_agent.config_site import site_model
 
 BEGIN, END = "<!-- keys: begin, written by make docs -->\n", "<!-- keys: end -->\n"
 _HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
 
 
-def replaced(page: str) -> str:
+def replaced(page: str, model: type[BaseModel] = Config) -> str:
     """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
-    return marked_page.replaced(page, BEGIN, END, tables())
+    return marked_page.replaced(page, BEGIN, END, tables(model))
 
 
-def tables() -> str:
+def tables(model: type[BaseModel] = Config) -> str:
     """A heading and a table for each section, in the order of the model."""
     parts = []
-    for name, field in Config.model_fields.items():
+    for name, field in model.model_fields.items():
         section = model_of(field.annotation)
         assert section is not None, name
         rows = "".join(_row(key, each) for key, each in _keys(section, ""))
@@ -76,7 +79,9 @@ def _type(annotation: Any) -> str:
         return _type(inner[0])
     if model_of(annotation):
         return "section"
-    return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", Path: "path"}[annotation]
+    if issubclass(annotation, StrEnum):
+        return ", ".join(f"`{value.value}`" for value in annotation)
+    return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[annotation]
 
 
 def _default(field: FieldInfo) -> str:
@@ -102,7 +107,7 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 def main() -> int:
     """Write the tables anew into the page that is named."""
     path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
+    path.write_text(replaced(path.read_text(), site_model() if path.name == "site.md" else Config))
     return 0
 
 

@@ -34,15 +34,10 @@ class _NodeSource(Section):
     )
 
 
-class Redfish(_NodeSource):
-    """The node's power by the Redfish service of its management controller."""
+class RedfishLogin(Section):
+    """A Redfish service, and how to log in to it."""
 
     url: str = Field(pattern=SERVICE, description="the service's address, such as https://bmc.example")
-    chassis: str | None = Field(
-        None,
-        pattern=MEMBER,
-        description="Id of the chassis; needed where the service has more than one with power",
-    )
     ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
     verify: bool = Field(True, description="check the service's certificate")
     auth: Literal["basic", "session", "none"] = Field("session", description="how to log in")
@@ -71,6 +66,16 @@ class Redfish(_NodeSource):
                 f"{' and '.join(missing)} missing: auth is {self.auth!r}; say auth: none for a service without login"
             )
         return self
+
+
+class Redfish(RedfishLogin, _NodeSource):
+    """The node's power by the Redfish service of its management controller."""
+
+    chassis: str | None = Field(
+        None,
+        pattern=MEMBER,
+        description="Id of the chassis; needed where the service has more than one with power",
+    )
 
 
 class Ipmi(_NodeSource):

@@ -5,16 +5,24 @@ What it promises: joules are exact decimals of the ledger's integers; a value th
 infinity, no time stamps; label values from anywhere (file names, pod labels) cannot break the page.
 """
 
-import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 
-from energy_agent import exposition_dvfs, exposition_gpu, exposition_node, exposition_serving, exposition_tokens
+from energy_agent import (
+    exposition_dvfs,
+    exposition_gpu,
+    exposition_node,
+    exposition_process,
+    exposition_serving,
+    exposition_tokens,
+)
 from energy_agent.core.selection import Selection
-from energy_agent.core.signals import CATALOGUE, FACTS, Signal
+from energy_agent.core.signal_types import Signal
+from energy_agent.core.signals import CATALOGUE, FACTS
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.exposition_gpu import Sample
@@ -48,6 +56,11 @@ def render(snapshot: Snapshot, fmt: Format) -> bytes:
     """The page: families in the catalogue's order, series in the snapshot's; a family without series is absent."""
     selection = snapshot.selection
     found = families(_selected(snapshot) if selection.include_gpus or selection.exclude_gpus else snapshot)
+    return page(found, fmt, selection)
+
+
+def page(found: Mapping[str, list[Sample]], fmt: Format, selection: Selection) -> bytes:
+    """The page of samples by the names of their signals."""
     texts = [family.text(samples) for family in _families(fmt, selection) if (samples := found.get(family.name))]
     if fmt is Format.OPENMETRICS:
         texts.append("# EOF\n")
@@ -135,7 +148,7 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
 
     identity = snapshot.identity
     put("build_info", "1", identity.version)
-    put("node_info", "1", identity.cluster, identity.node, _word(identity.simulated))
+    put("node_info", "1", identity.cluster, identity.node, "true" if identity.simulated else "false")
     index = {view.info.uuid: str(view.info.index) for view in snapshot.devices}
     present = {view.info.uuid for view in snapshot.devices if view.up and view.sample is not None}
     for view in snapshot.devices:
@@ -149,26 +162,8 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     exposition_tokens.put(snapshot, found)
     exposition_serving.put(snapshot, found)
     _workloads(snapshot, present, found)
-    for health in snapshot.health:
-        key = (health.source, health.device)
-        put("source_up", _flag(health.up), *key)
-        put("source_down_info", None if health.up else "1", *key, health.reason)
-        put("source_last_success_timestamp_seconds", _seconds(health.last_success_ns), *key)
-        put("source_poll_seconds", _float(health.poll_s), *key)
-    ledger = snapshot.ledger
-    put("ledger_journal_bytes", str(ledger.journal_bytes))
-    put("ledger_entries_total", str(ledger.entries_total))
-    put("ledger_commits_total", str(ledger.commits_total))
-    put("ledger_commit_failures_total", str(ledger.commit_failures_total))
-    put("ledger_segments_total", str(ledger.segments_total))
-    put("ledger_writable", _flag(ledger.writable))
-    put("ledger_last_commit_timestamp_seconds", _seconds(ledger.last_commit_ns))
-    put("config_last_reload_successful", _flag(snapshot.config_reload_ok))
-    put("config_last_reload_success_timestamp_seconds", _seconds(snapshot.config_reload_success_ns))
     put("reader_restarts_total", str(snapshot.reader_restarts_total))
-    for cost in snapshot.processes:
-        put("process_cpu_seconds_total", _seconds(cost.cpu_ns), cost.process)
-        put("process_resident_memory_bytes", str(cost.resident_b), cost.process)
+    exposition_process.put(snapshot, found)
     return found
 
 
@@ -193,23 +188,3 @@ def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[S
     ]
     families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
     families["steps_total"] = [((s.workload, s.phase), str(s.steps)) for s in snapshot.steps]
-
-
-def _joules(value_uj: int | None) -> str | None:
-    return None if value_uj is None else decimal(value_uj, UJ_PER_J)
-
-
-def _seconds(value_ns: int | None) -> str | None:
-    return None if value_ns is None else decimal(value_ns, NS_PER_S)
-
-
-def _float(value: float | None) -> str | None:
-    return None if value is None or not math.isfinite(value) else repr(float(value))
-
-
-def _flag(value: bool) -> str:
-    return "1" if value else "0"
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"

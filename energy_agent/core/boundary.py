@@ -1,6 +1,8 @@
-"""What a device of the ledger is: a GPU, the host around the GPUs, or a part of the host; and what a ledger's sum contains.
+"""What a device of the ledger is: a GPU, the host around the GPUs, a part of the host, or a meter of the building; and what a
+ledger's sum contains.
 
-Devices are named across a fleet: a GPU by its UUID, a host by its cluster and node, neither of which can hold `:` or `/`.
+Devices are named across a fleet: a GPU by its UUID, a host by its cluster and node, a meter by its site, none of which can hold
+`:` or `/`. A meter of the building contains hosts and GPUs, so it is never summed with them.
 """
 
 from collections.abc import Iterable
@@ -8,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 _HOST: Final = "host:"
+_METER: Final = "meter:"
 
 UNBOUNDED: Final = "no bound known: "
 """Begins the reason of a gap whose energy nothing bounds: its `bound_uj` is 0 and says nothing."""
@@ -31,9 +34,25 @@ def part(host_device: str, domain: str) -> str:
     return f"{host_device}/{domain}"
 
 
+def meter(site: str, meter_id: str) -> str:
+    """The device that holds what a meter of the building counted."""
+    return f"{_METER}{site}:{meter_id}"
+
+
+def is_meter(device: str) -> bool:
+    """A meter of the building."""
+    return device.startswith(_METER)
+
+
+def site_and_meter(device: str) -> tuple[str, str]:
+    """Site and id of a meter of the building."""
+    site, _, meter_id = device.removeprefix(_METER).partition(":")
+    return site, meter_id
+
+
 def is_gpu(device: str) -> bool:
-    """Neither a host nor a part of one."""
-    return not device.startswith(_HOST)
+    """Neither a host nor a part of one, nor a meter of the building."""
+    return not device.startswith((_HOST, _METER))
 
 
 def is_host(device: str) -> bool:
@@ -48,5 +67,5 @@ def domain(device: str) -> str:
 
 def boundary(devices: Iterable[str]) -> Boundary:
     """The boundary of a node's ledger that holds these devices."""
-    beyond = [device for device in devices if not is_gpu(device)]
+    beyond = [device for device in devices if device.startswith(_HOST)]
     return Boundary.NODE if any(map(is_host, beyond)) else Boundary.GPU_CPU if beyond else Boundary.GPU

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from energy_agent.core.node_types import NodeReading
+from energy_agent.core.meter_types import MeterReading
 
 
 class Clock(Protocol):
@@ -29,14 +29,14 @@ class Clock(Protocol):
         ...
 
 
-class NodeMeter(Protocol):
-    """A meter of the node, opened by one file of energy_agent/sources/node. Used by one thread."""
+class PolledMeter(Protocol):
+    """A meter of the node or the building, opened by one file of energy_agent/sources/{node,facility}. Used by one thread."""
 
-    def read(self) -> tuple[NodeReading, ...]:
+    def read(self) -> tuple[MeterReading, ...]:
         """Every domain it has, now; may wait as long as its timeout.
 
         Raises:
-            NodeMeterError: nothing that can be believed; the next call may succeed.
+            MeterError: nothing that can be believed; the next call may succeed.
         """
         ...
 

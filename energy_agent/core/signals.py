@@ -5,38 +5,8 @@ Docs, dashboards and rules take names only from here. Names are frozen once rele
 from the `_info` families, so that the label sets of hot series stay short.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-Kind = Literal["counter", "gauge", "info", "histogram"]
-Process = Literal["agent", "site"]
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One metric family. `name` is without the `wattlens_` prefix and, for counters, with `_total`.
-
-    Args:
-        labels: in the order in which they are written. An empty value is left out, as Prometheus treats both the same.
-        behaviour: when a series appears, goes and restarts.
-        process: who exports it. A site's meters are polled by one process only, or a DaemonSet would count them once a node.
-        reserved: the name is fixed, nothing exports it yet; dashboards and rules may not use it.
-    """
-
-    name: str
-    kind: Kind
-    unit: str  # joules, watts, hertz, seconds, bytes, ratio, celsius, or "" for a count
-    help: str
-    labels: tuple[str, ...] = ()
-    behaviour: str = ""
-    process: Process = "agent"
-    reserved: bool = False
-
-    @property
-    def metric(self) -> str:
-        """The full name as exported."""
-        return f"wattlens_{self.name}"
-
+from energy_agent.core.signal_types import Signal
+from energy_agent.core.signals_site import SITE
 
 GPU = ("gpu", "uuid")
 WORKLOAD = ("workload",)
@@ -54,7 +24,6 @@ _SERVING = "Counts since the agent started, where the token server counts with e
 _ESTIMATE = "Absent with the reason in serving_split_absent_info, without a count of steps or while the load varies too little."
 _SERVED = "Where the token server tells. Starts at 0 at the first reading, survives restarts; goes with tokens_total."
 _SERVED_NOW = "Last reading, where the token server tells. Absent while it does not answer."
-_SITE = "Not exported yet. One series a meter and site, from the site process alone."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
 _METER_READING = "Last reading. Absent while the meter does not answer."
 _HOST = "From the journal: appears with the first stretch that is booked, two readings of the meter late, and never falls."
@@ -290,13 +259,7 @@ CATALOGUE: tuple[Signal, ...] = (
            "There while the process lives; restarts at 0 with it."),
     Signal("process_resident_memory_bytes", "gauge", "bytes", "Resident memory of a process of the agent.", ("process",),
            "There while the process lives."),
-    # The site process
-    Signal("facility_energy_joules_total", "counter", "joules", "Energy of a facility meter.", ("site", "meter", "role"), _SITE,
-           "site", reserved=True),
-    Signal("pue_ratio", "gauge", "ratio", "Power usage effectiveness, by measurement category and window.",
-           ("site", "category", "window"), _SITE, "site", reserved=True),
-    Signal("grid_carbon_intensity_grams_per_kilowatt_hour", "gauge", "grams_per_kilowatt_hour",
-           "Carbon intensity of the grid, CO2e.", ("zone", "basis"), _SITE, "site", reserved=True),
+    *SITE,
 )  # fmt: skip
 
 BY_NAME = {signal.name: signal for signal in CATALOGUE}

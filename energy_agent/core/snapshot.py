@@ -176,3 +176,8 @@ class Snapshot:
     host_workloads: tuple[WorkloadEnergy, ...] = ()
     serving: tuple[Serving, ...] = ()
     selection: Selection = ALL  # what of it the page shows
+
+    @property
+    def summary(self) -> str:
+        """How it stands, in a few words."""
+        return f"{sum(view.up for view in self.devices)} of {len(self.devices)} GPUs answer"

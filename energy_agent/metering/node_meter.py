@@ -8,7 +8,7 @@ nothing; when it moves again it closes the time.
 from dataclasses import replace
 
 from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.core.node_types import NodeReading
+from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.record import record
 from energy_agent.core.types import Gap, Method
 
@@ -61,7 +61,7 @@ class NodeStep:
     gap: Gap | None = None
 
 
-def advance(state: NodeState | None, reading: NodeReading, boot_id: str, gap_ns: int) -> NodeStep:
+def advance(state: NodeState | None, reading: MeterReading, boot_id: str, gap_ns: int) -> NodeStep:
     """Book the time between the last booked reading and `reading`.
 
     Readings further apart than `gap_ns` are a hole, which only a counter can bridge.
@@ -89,14 +89,15 @@ def energy_uj(power_mw: int, duration_ns: int) -> int:
     return power_mw * duration_ns // _UJ_SCALE
 
 
-def _by_counter(state: NodeState, reading: NodeReading, duration_ns: int, gap_ns: int, delta_uj: int) -> NodeStep:
+def _by_counter(state: NodeState, reading: MeterReading, duration_ns: int, gap_ns: int, delta_uj: int) -> NodeStep:
     ceiling_uj = None
     if reading.max_mw is not None:
         ceiling_uj = energy_uj(reading.max_mw, duration_ns + 2 * reading.age_ns) + 2 * reading.step_uj
     wrap_uj = reading.wrap_uj
     if wrap_uj is not None and _wraps_twice(reading, reading.boot_ns - max(state.boot_ns, state.seen_boot_ns), gap_ns):
         return _lost(state, reading, state.boot_id, duration_ns, "the counter may have wrapped more than once")
-    if delta_uj < 0 and wrap_uj is not None and delta_uj + wrap_uj >= 0:
+    fell = delta_uj < 0
+    if fell and wrap_uj is not None and delta_uj + wrap_uj >= 0:
         delta_uj += wrap_uj
         if ceiling_uj is None and delta_uj > wrap_uj // 2:  # a small step back looks like nearly a whole wrap
             return _lost(state, reading, state.boot_id, duration_ns, "counter fell")
@@ -105,7 +106,8 @@ def _by_counter(state: NodeState, reading: NodeReading, duration_ns: int, gap_ns
     if delta_uj == 0:
         return NodeStep(replace(state, seen_boot_ns=reading.boot_ns))
     if ceiling_uj is not None and delta_uj > ceiling_uj:
-        return _lost(state, reading, state.boot_id, duration_ns, "impossible counter difference")
+        reason = "counter fell" if fell else "impossible counter difference"
+        return _lost(state, reading, state.boot_id, duration_ns, reason)
     method = Method.COUNTER if duration_ns <= gap_ns else Method.BRIDGED
     # What a stale reading lacks is bounded by the power around it: that read with it, where it is, and the mean.
     stale_uj = energy_uj(max(state.power_mw or 0, reading.power_mw or 0), reading.age_ns)
@@ -113,14 +115,14 @@ def _by_counter(state: NodeState, reading: NodeReading, duration_ns: int, gap_ns
     return _booked(state, reading, duration_ns, delta_uj, method, edge_uj, 0)
 
 
-def _wraps_twice(reading: NodeReading, unseen_ns: int, gap_ns: int) -> bool:
+def _wraps_twice(reading: MeterReading, unseen_ns: int, gap_ns: int) -> bool:
     """Whether the counter may have passed its whole range since it was last seen."""
     if reading.max_mw is None or reading.wrap_uj is None:
         return unseen_ns > gap_ns
     return energy_uj(reading.max_mw, unseen_ns) >= reading.wrap_uj
 
 
-def _by_power(state: NodeState, reading: NodeReading, duration_ns: int, before_mw: int, after_mw: int) -> NodeStep:
+def _by_power(state: NodeState, reading: MeterReading, duration_ns: int, before_mw: int, after_mw: int) -> NodeStep:
     """Trapezoid. Its doubt: the change of power between the readings, its resolution, and a reading's age at both ends.
 
     A counter that is there at one end alone shares that reading with a neighbour whose error nothing here cancels.
@@ -134,16 +136,16 @@ def _by_power(state: NodeState, reading: NodeReading, duration_ns: int, before_m
 
 
 def _booked(
-    state: NodeState, reading: NodeReading, duration_ns: int, uj: int, method: Method, edge_uj: int, doubt_uj: int
+    state: NodeState, reading: MeterReading, duration_ns: int, uj: int, method: Method, edge_uj: int, doubt_uj: int
 ) -> NodeStep:
-    start_ns = _start_ns(state, reading, duration_ns)
+    start_ns = start_of(state, reading, duration_ns)
     powers = (state.power_mw or 0, reading.power_mw or 0)
     stretch = Stretch(start_ns, reading.t_ns, state.boot_ns, reading.boot_ns, uj, method, edge_uj, doubt_uj, *powers)
     return NodeStep(_anchor(reading, state.boot_id, state.total_uj + uj), stretch)
 
 
-def _lost(state: NodeState, reading: NodeReading, boot_id: str, duration_ns: int, reason: str) -> NodeStep:
-    start_ns = _start_ns(state, reading, duration_ns)
+def _lost(state: NodeState, reading: MeterReading, boot_id: str, duration_ns: int, reason: str) -> NodeStep:
+    start_ns = start_of(state, reading, duration_ns)
     return NodeStep(
         _anchor(reading, boot_id, state.total_uj), None, gap_of(start_ns, reading.t_ns, duration_ns, reading.max_mw, reason)
     )
@@ -156,11 +158,11 @@ def gap_of(start_ns: int, end_ns: int, duration_ns: int, max_mw: int | None, rea
     return Gap("", start_ns, max(start_ns, end_ns), energy_uj(max_mw, duration_ns), reason)
 
 
-def _anchor(reading: NodeReading, boot_id: str, total_uj: int) -> NodeState:
+def _anchor(reading: MeterReading, boot_id: str, total_uj: int) -> NodeState:
     return NodeState(boot_id, reading.t_ns, reading.boot_ns, reading.energy_uj, reading.power_mw, total_uj)
 
 
-def _start_ns(state: NodeState, reading: NodeReading, duration_ns: int) -> int:
+def start_of(state: NodeState, reading: MeterReading, duration_ns: int) -> int:
     """UTC start of the stretch; where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
     elapsed_ns = reading.t_ns - state.t_ns
     stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)

@@ -20,6 +20,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.sim import faults, roots, scenario
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import SONAME, library_path
+from energy_agent.sim.building import Building
 from energy_agent.sim.fault_log import FaultLog
 from energy_agent.sim.host_meters import HostMeters
 from energy_agent.sim.kubelet_pods import Pods
@@ -64,6 +65,7 @@ class Daemon:
         self.meters = HostMeters(directory, self.plant, self.scenario.host) if self.scenario.host is not None else None
         self.pods = Pods(self.scenario, self.supervisor.jobs, self.plant.uuid)
         self.kubernetes = Kubernetes.of(directory, self.scenario)
+        self.building, self.no_building = self._build()
 
     def run(self) -> None:
         """Until SIGTERM."""
@@ -92,9 +94,20 @@ class Daemon:
             write_json(self.directory / "node.json", self._describe(ready=False) | {"pid": None})
             if self.meters is not None:
                 self.meters.stop()
+            if self.building is not None:
+                self.building.stop()
             if self.kubernetes is not None:
                 self.kubernetes.stop()
             self.plant.close()
+
+    def _build(self) -> tuple[Building | None, str]:
+        """The building that the scenario wants, and why there is none where it cannot be had."""
+        if self.scenario.facility is None:
+            return None, ""
+        try:
+            return Building(self.directory, self.plant, self.scenario, self.started_ns), ""
+        except ImportError:
+            return None, "its meters need pymodbus 3.13 or later: pip install 'wattlens[facility]'"
 
     def _play(self, event: faults.FaultEvent) -> None:
         try:
@@ -116,6 +129,8 @@ class Daemon:
             "seed": self.scenario.seed,
             "workloads": self.supervisor.describe(),
             **({"host": self.meters.describe()} if self.meters is not None else {}),
+            **({"facility": self.building.describe()} if self.building is not None else {}),
+            **({"facility": {"reason": self.no_building}} if self.no_building else {}),
         }
 
 

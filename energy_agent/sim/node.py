@@ -5,7 +5,8 @@ A node is a folder (0700) with everything in it; `WATTLENS_SIM` names it:
     plant           shared memory of the GPUs           node.json       what runs: pids, cgroups, metrics addresses
     lib/, bin/      libnvidia-ml.so.1, nvidia-smi       scenario.yaml   what it was started from
     proc/, sys/     the injected roots                  faults.jsonl    faults set and cleared
-    workloads/      NAME.json counters, NAME.log        daemon.log
+    workloads/      NAME.json counters, NAME.log        facility.json   truth of the building, see facility_site.py
+    daemon.log                                          meter-faults.jsonl
 """
 
 import json
@@ -33,7 +34,8 @@ from energy_agent.sim.scenario import Scenario
 _STATE_LIMIT_B = 1024 * 1024
 _MARKER = ".wattlens-sim"  # what makes a folder a node's, so that nothing else is ever emptied
 _OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads",
-         "redfish-user", "redfish-password", "redfish-fault", "kubelet.sock", "kubelet-fault", "kube-api")  # fmt: skip
+         "redfish-user", "redfish-password", "redfish-fault", "kubelet.sock", "kubelet-fault", "kube-api", "facility.json",
+         "meter-faults.jsonl")  # fmt: skip
 
 
 def default_directory() -> Path:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.boards import boards as known_boards
+from energy_agent.sim.facility_model import Facility
 from energy_agent.sim.faults import FaultEvent
 from energy_agent.sim.kubelet_model import Kubelet
 from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
@@ -36,6 +37,7 @@ class Scenario(Part):
     faults: tuple[Fault, ...] = Field(default=(), max_length=10_000)
     host: Host | None = None  # None: the node has no meters beside its GPUs
     kubelet: Kubelet | None = None  # None: no node of Kubernetes
+    facility: Facility | None = None  # None: no building around it
 
     @property
     def gpu_count(self) -> int:

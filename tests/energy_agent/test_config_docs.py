@@ -6,12 +6,22 @@ import pytest
 
 from energy_agent import config
 from energy_agent.config_docs import BEGIN, END, replaced, tables
+from energy_agent.config_site import site_model
 
 PAGE = Path(__file__).parents[2] / "docs/agent.md"
 
 
 def test_the_page_is_fresh() -> None:
     assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+
+
+def test_the_page_of_the_site_is_fresh_and_explains_every_key() -> None:
+    page = PAGE.with_name("site.md").read_text()
+    assert replaced(page, site_model()) == page, "write it anew: make docs"
+    rows = [line.split(" | ") for line in tables(site_model()).splitlines() if line.startswith("| `")]
+    assert all(row[3].removesuffix(" |") for row in rows)
+    keys = {row[0].removeprefix("| ").strip("`") for row in rows}
+    assert {"id", "role", "accuracy_percent", "modbus.host", "snmp.host", "time_zone"} <= keys
 
 
 def test_every_key_has_a_row_with_a_meaning() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import Boundary, boundary, is_gpu, part
-from energy_agent.core.node_types import NodeReading, Scope
+from energy_agent.core.meter_types import MeterReading, Scope
 from energy_agent.core.types import DeviceInfo, Entry, Identity, Method, State
 from energy_agent.node_account import NEVER, PATIENCE_NS, NodeAccount, NodePlan
 
@@ -26,7 +26,7 @@ def info(name="NVIDIA H100 80GB HBM3", uuid="g"):
 
 
 def node(t_s, uj=None, mw=None, scope=Scope.NODE, domain="node"):
-    return NodeReading(domain, scope, t_s * S, t_s * S, energy_uj=uj, power_mw=mw, max_mw=10_000_000)
+    return MeterReading(domain, scope, t_s * S, t_s * S, energy_uj=uj, power_mw=mw, max_mw=10_000_000)
 
 
 def gpu(account, t_s, uj, since_s, uuid="g"):
@@ -175,7 +175,7 @@ def test_the_time_before_a_first_answer_is_a_gap_to_the_nanosecond(turns, last, 
             account.restore(committed, {})
     if answers:
         t += last
-        account.feed("redfish", [NodeReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)], info())
+        account.feed("redfish", [MeterReading("node", Scope.NODE, hour + t * S, t * S, energy_uj=7, max_mw=most)], info())
         gaps += account.settle(t * S, set())[1]
         assert account.unseen(hour + 10 * t * S, 10 * t * S) == []  # from now on it is known to answer
     seen = sum(gap.end_ns - gap.start_ns for gap in gaps)

@@ -47,7 +47,7 @@ def test_the_configuration_takes_names_with_and_without_prefix() -> None:
     [
         ("exclude: [gpu_powr_watts]", "gpu_power_watts"),
         ("include: ['gpu_enrgy_*']", "wattlens_gpu_energy_"),
-        ("include: [pue_ratio]", "pue_ratio"),  # of the site process, and reserved
+        ("include: [pue]", "pue"),
         ("exclude_gpus: [card0]", "card0"),
         ("exclued: []", "exclude"),
     ],

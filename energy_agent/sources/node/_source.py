@@ -6,8 +6,8 @@ from pathlib import Path
 
 from energy_agent.config_node import NodeMeters
 from energy_agent.core.errors import UsageError
-from energy_agent.core.node_types import NodeMeterError
-from energy_agent.core.ports import Clock, NodeMeter
+from energy_agent.core.meter_types import MeterError
+from energy_agent.core.ports import Clock, PolledMeter
 
 NODE_MAX_MW = 200_000_000
 """More than any single node of 2026 draws: a reading above is absurd, whatever was configured."""
@@ -20,13 +20,13 @@ _SMALL_LIMIT_B = 4096
 class NodeSource:
     """One kind of meter.
 
-    `period_s` is None where the configuration does not have it. `open` raises NodeMeterError where it is not there now (a file
+    `period_s` is None where the configuration does not have it. `open` raises MeterError where it is not there now (a file
     that only root can read, a program that is not installed) and is tried again later.
     """
 
     summary: str
     period_s: Callable[[NodeMeters], float | None]
-    open: Callable[[NodeMeters, Clock], NodeMeter]
+    open: Callable[[NodeMeters, Clock], PolledMeter]
 
 
 def read_number(path: Path) -> int:
@@ -34,14 +34,14 @@ def read_number(path: Path) -> int:
 
     Raises:
         OSError: it cannot be read.
-        NodeMeterError: it holds no whole number.
+        MeterError: it holds no whole number.
     """
     with path.open("rb") as file:
         text = file.read(_SMALL_LIMIT_B).strip()
     try:
         return int(text)
     except ValueError:
-        raise NodeMeterError(f"{path} holds no number") from None
+        raise MeterError(f"{path} holds no number") from None
 
 
 def read_text(path: Path) -> str:
@@ -76,11 +76,11 @@ def believable_mw(power_mw: int, max_power_w: float | None) -> int:
     """The power of a whole node.
 
     Raises:
-        NodeMeterError: negative, none at all (whoever reads it is powered), or more than there can be.
+        MeterError: negative, none at all (whoever reads it is powered), or more than there can be.
     """
     most_mw = NODE_MAX_MW if max_power_w is None else min(NODE_MAX_MW, round(max_power_w * 1000))
     if power_mw <= 0:
-        raise NodeMeterError(f"absurd reading: {power_mw / 1000:g} W of a node that runs")
+        raise MeterError(f"absurd reading: {power_mw / 1000:g} W of a node that runs")
     if power_mw > most_mw:
-        raise NodeMeterError(f"absurd reading: {power_mw / 1000:g} W, and the most is {most_mw / 1000:g} W")
+        raise MeterError(f"absurd reading: {power_mw / 1000:g} W, and the most is {most_mw / 1000:g} W")
     return power_mw

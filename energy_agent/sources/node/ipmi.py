@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from energy_agent.config_node import Ipmi, NodeMeters
-from energy_agent.core.node_types import NodeMeterError, NodeReading, Scope
+from energy_agent.core.meter_types import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.sources.node._source import NodeSource, believable_mw, read_secret
 
@@ -32,7 +32,7 @@ class IpmiMeter:
             self._secret.write(read_secret(self._ipmi.password_file, "sources.node.ipmi.password_file"))
             self._secret.flush()
 
-    def read(self) -> tuple[NodeReading, ...]:
+    def read(self) -> tuple[MeterReading, ...]:
         """The node's power."""
         try:
             done = subprocess.run(
@@ -44,12 +44,12 @@ class IpmiMeter:
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin", "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired:
-            raise NodeMeterError(f"ipmitool did not answer within {self._ipmi.timeout_s:g} s") from None
+            raise MeterError(f"ipmitool did not answer within {self._ipmi.timeout_s:g} s") from None
         except OSError as error:
-            raise NodeMeterError(f"{self._ipmi.ipmitool}: {error.strerror}; install ipmitool") from None
+            raise MeterError(f"{self._ipmi.ipmitool}: {error.strerror}; install ipmitool") from None
         power_mw = parse(done.stdout[:_OUTPUT_LIMIT], done.stderr[:_OUTPUT_LIMIT], done.returncode)
         most_w, scope = self._ipmi.max_power_w, Scope(self._ipmi.scope)
-        reading = NodeReading(
+        reading = MeterReading(
             scope.value, scope, self._clock.utc_ns(), self._clock.boot_ns(), power_mw=believable_mw(power_mw, most_w),
             max_mw=None if most_w is None else round(most_w * 1000), step_mw=1000, age_ns=AGE_NS,
         )  # fmt: skip
@@ -64,15 +64,15 @@ def parse(output: bytes, errors: bytes, code: int) -> int:
     """Power in mW from what ipmitool said.
 
     Raises:
-        NodeMeterError: it failed, or the controller does not measure.
+        MeterError: it failed, or the controller does not measure.
     """
     text = output.decode("utf-8", "replace")
     found, state = _READING.search(text), _STATE.search(text)
     if code or found is None:
         said = " ".join((errors.decode("utf-8", "replace").strip() or text.strip() or f"it ended with {code}").split())
-        raise NodeMeterError(f"ipmitool: {said[:200]}")
+        raise MeterError(f"ipmitool: {said[:200]}")
     if state is not None and state[1] != "activated":
-        raise NodeMeterError(f"the controller's power measurement is {state[1]}")
+        raise MeterError(f"the controller's power measurement is {state[1]}")
     return int(found[1]) * 1000
 
 

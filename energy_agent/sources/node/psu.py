@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from energy_agent.config_node import NodeMeters
-from energy_agent.core.node_types import NodeMeterError, NodeReading, Scope
+from energy_agent.core.meter_types import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.sources.node._source import NodeSource, believable_mw, read_number, read_text
 
@@ -24,7 +24,7 @@ class PsuMeter:
         assert config.psu is not None
         self._inputs, self._modules, self._psu, self._clock = inputs, modules, config.psu, clock
 
-    def read(self) -> tuple[NodeReading, ...]:
+    def read(self) -> tuple[MeterReading, ...]:
         """The node as the sum of its supplies, and each module."""
         readings = []
         most_w = self._psu.max_power_w
@@ -33,16 +33,16 @@ class PsuMeter:
         if self._inputs:
             powers = [_power_mw(path) for path in self._inputs]
             if min(powers) < 0:
-                raise NodeMeterError(f"absurd reading: {min(powers) / 1000:g} W of a supply")
+                raise MeterError(f"absurd reading: {min(powers) / 1000:g} W of a supply")
             power_mw = believable_mw(sum(powers), most_w)
             readings.append(self._reading("node" if scope is Scope.NODE else "module", scope, power_mw, max_mw))
         for domain, path in self._modules:
             readings.append(self._reading(domain, Scope.MODULE, believable_mw(_power_mw(path), None), None))
         return tuple(readings)
 
-    def _reading(self, domain: str, scope: Scope, power_mw: int, max_mw: int | None) -> NodeReading:
+    def _reading(self, domain: str, scope: Scope, power_mw: int, max_mw: int | None) -> MeterReading:
         t_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
-        return NodeReading(domain, scope, t_ns, boot_ns, power_mw=power_mw, max_mw=max_mw, step_mw=1000, age_ns=AGE_NS)
+        return MeterReading(domain, scope, t_ns, boot_ns, power_mw=power_mw, max_mw=max_mw, step_mw=1000, age_ns=AGE_NS)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -52,14 +52,14 @@ def open_psu(config: NodeMeters, clock: Clock) -> PsuMeter:
     """Find the supplies.
 
     Raises:
-        NodeMeterError: none is there, or fewer than the configuration says: then their sum is not the node.
+        MeterError: none is there, or fewer than the configuration says: then their sum is not the node.
     """
     assert config.psu is not None
     inputs, modules = find(config.sysfs)
     if config.psu.supplies is not None and len(inputs) != config.psu.supplies:
-        raise NodeMeterError(f"{len(inputs)} power supplies show their input, not {config.psu.supplies}")
+        raise MeterError(f"{len(inputs)} power supplies show their input, not {config.psu.supplies}")
     if not inputs and not modules:
-        raise NodeMeterError(f"no power supply shows its input in {config.sysfs / 'class/hwmon'}")
+        raise MeterError(f"no power supply shows its input in {config.sysfs / 'class/hwmon'}")
     meter = PsuMeter(inputs, modules, config, clock)
     meter.read()
     return meter
@@ -82,7 +82,7 @@ def _power_mw(path: Path) -> int:
     try:
         return read_number(path) // 1000
     except OSError as error:
-        raise NodeMeterError(f"{path}: {error.strerror}") from None
+        raise MeterError(f"{path}: {error.strerror}") from None
 
 
 SPEC = NodeSource(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.config_node import NodeMeters
-from energy_agent.core.node_types import NodeMeterError, NodeReading, Scope
+from energy_agent.core.meter_types import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.sources.node._source import NodeSource, read_number, read_text
 
@@ -33,19 +33,19 @@ class RaplMeter:
     def __init__(self, zones: list[_Zone], clock: Clock) -> None:
         self._zones, self._clock = zones, clock
 
-    def read(self) -> tuple[NodeReading, ...]:
+    def read(self) -> tuple[MeterReading, ...]:
         """Every zone's counter."""
         readings = []
         for zone in self._zones:
             try:
                 energy_uj = read_number(zone.folder / "energy_uj")
             except OSError as error:
-                raise NodeMeterError(_reason(zone.folder / "energy_uj", error)) from None
+                raise MeterError(_reason(zone.folder / "energy_uj", error)) from None
             if energy_uj < 0 or (zone.wrap_uj is not None and energy_uj > zone.wrap_uj):
-                raise NodeMeterError(f"{zone.domain}: absurd counter {energy_uj}")
+                raise MeterError(f"{zone.domain}: absurd counter {energy_uj}")
             t_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
             readings.append(
-                NodeReading(
+                MeterReading(
                     zone.domain, zone.scope, t_ns, boot_ns, energy_uj, zone.wrap_uj, None, PACKAGE_MAX_MW, 100, 1, AGE_NS
                 )
             )
@@ -59,11 +59,11 @@ def open_rapl(config: NodeMeters, clock: Clock) -> RaplMeter:
     """Find the zones.
 
     Raises:
-        NodeMeterError: none is there, or they cannot be read, with the reason.
+        MeterError: none is there, or they cannot be read, with the reason.
     """
     found = zones(config.sysfs)
     if not found:
-        raise NodeMeterError(f"no RAPL package in {config.sysfs / 'class/powercap'}")
+        raise MeterError(f"no RAPL package in {config.sysfs / 'class/powercap'}")
     meter = RaplMeter(found, clock)
     meter.read()
     return meter
@@ -92,7 +92,7 @@ def zones(sysfs: Path) -> list[_Zone]:
 def _zone(domain: str, scope: Scope, folder: Path) -> _Zone:
     try:
         wrap_uj = read_number(folder / "max_energy_range_uj")
-    except (OSError, NodeMeterError):
+    except (OSError, MeterError):
         wrap_uj = 0
     return _Zone(domain[:64], scope, folder, wrap_uj if wrap_uj > 0 else None)
 

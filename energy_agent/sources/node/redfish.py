@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.config_node import NodeMeters
-from energy_agent.core.node_types import NodeMeterError, NodeReading, Scope
+from energy_agent.core.meter_types import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.sources.node._redfish_http import RedfishService, is_path
@@ -21,6 +21,7 @@ _CHASSIS: Final = "/redfish/v1/Chassis"
 _MEMBERS_MAX: Final = 64
 _SUPPLIES_MAX: Final = 32
 _STEP_KWH_EXPONENT: Final = -3
+_DIGITS_MAX: Final = 12
 _HEADROOM: Final = Decimal("1.2")  # capacity is what the supplies give; what they take is more
 _NODES: Final = frozenset({"RackMount", "Blade", "Sled", "StandAlone", "Enclosure", "Tower", "Desktop", "Workstation"})
 
@@ -34,18 +35,18 @@ class RedfishMeter:
     def __init__(self, config: NodeMeters, clock: Clock) -> None:
         assert config.redfish is not None
         self._redfish, self._clock = config.redfish, clock
-        self._service = RedfishService(config.redfish)
+        self._service = RedfishService(config.redfish, config.redfish.timeout_s)
         self._read: Callable[[], Values] | None = None
         self._max_w: Decimal | None = None
         self._finest = 0  # exponent of the finest energy seen: JSON drops trailing zeros
 
-    def read(self) -> tuple[NodeReading, ...]:
+    def read(self) -> tuple[MeterReading, ...]:
         """The node's power, and energy where the service counts it finely enough."""
         if self._read is None:
             self._read = self._find()
         try:
             power_w, energy_kwh = self._read()
-        except NodeMeterError:
+        except MeterError:
             self._read = None  # what is there may have changed with a restart of the service
             raise
         most_w = self._redfish.max_power_w
@@ -53,12 +54,12 @@ class RedfishMeter:
             believable_mw(round(power_w * 1000), most_w)
         max_mw = round(most_w * 1000) if most_w is not None else None if self._max_w is None else round(self._max_w * 1000)
         scope = Scope(self._redfish.scope)
-        reading = NodeReading(
+        reading = MeterReading(
             scope.value, scope, self._clock.utc_ns(), self._clock.boot_ns(), self._energy_uj(energy_kwh), None,
             None if power_w is None else round(power_w * 1000), max_mw, self._step_uj(), 1000, AGE_NS,
         )  # fmt: skip
         if reading.energy_uj is None and reading.power_mw is None:
-            raise NodeMeterError("the chassis tells neither power nor a fine enough energy")
+            raise MeterError("the chassis tells neither power nor a fine enough energy")
         return (reading,)
 
     def close(self) -> None:
@@ -90,7 +91,7 @@ class RedfishMeter:
         power = link(chassis, "Power")
         if power is not None:
             return lambda: self._power(power)
-        raise NodeMeterError(f"chassis {chassis.get('Id')!r} tells no power")
+        raise MeterError(f"chassis {chassis.get('Id')!r} tells no power")
 
     def _chassis(self) -> dict[str, Any]:
         paths = members(self._service.get(_CHASSIS), _MEMBERS_MAX)
@@ -103,7 +104,7 @@ class RedfishMeter:
         if len(nodes) == 1:
             return nodes[0]
         ids = ", ".join(str(c.get("Id"))[:64] for c in powered) or "none"
-        raise NodeMeterError(f"which chassis is the node? set sources.node.redfish.chassis; those with power: {ids}")
+        raise MeterError(f"which chassis is the node? set sources.node.redfish.chassis; those with power: {ids}")
 
     def _environment(self, path: str) -> Values:
         body = self._service.get(path)
@@ -125,11 +126,11 @@ class RedfishMeter:
             metrics = self._linked(supply, "Metrics")
             power_w = None if metrics is None else sensor(metrics, "InputPowerWatts")
             if power_w is None or power_w < 0:
-                raise NodeMeterError(f"supply {path.rpartition('/')[2]!r} does not tell its input power")
+                raise MeterError(f"supply {path.rpartition('/')[2]!r} does not tell its input power")
             total += power_w
             counted += 1
         if not counted:
-            raise NodeMeterError("no power supply is enabled")
+            raise MeterError("no power supply is enabled")
         return total, None
 
     def _power(self, path: str) -> Values:
@@ -140,7 +141,7 @@ class RedfishMeter:
             self._max_w = capacity * _HEADROOM
         power_w = number(first.get("PowerConsumedWatts"))
         if power_w is None:
-            raise NodeMeterError("the chassis tells no power: PowerControl has no PowerConsumedWatts")
+            raise MeterError("the chassis tells no power: PowerControl has no PowerConsumedWatts")
         return power_w, None
 
     def _linked(self, body: dict[str, Any], key: str) -> dict[str, Any] | None:
@@ -159,12 +160,12 @@ def members(collection: dict[str, Any], most: int) -> list[str]:
     """Addresses of a collection's members.
 
     Raises:
-        NodeMeterError: there are more than `most`.
+        MeterError: there are more than `most`.
     """
     found = collection.get("Members")
     rows = found if isinstance(found, list) else []
     if len(rows) > most:
-        raise NodeMeterError(f"a collection of {len(rows)} members is not believed")
+        raise MeterError(f"a collection of {len(rows)} members is not believed")
     return [str(m["@odata.id"]) for m in rows if isinstance(m, dict) and is_path(m.get("@odata.id"))]
 
 
@@ -179,7 +180,7 @@ def number(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     found = Decimal(value)
-    return found if found.is_finite() and abs(found) < Decimal(10) ** 12 else None
+    return found if found.is_finite() and found.adjusted() < _DIGITS_MAX else None  # abs() of 1e999999999 overflows
 
 
 SPEC = NodeSource(

@@ -32,7 +32,7 @@ def test_parts_of_a_window_sum_to_the_whole(levels, cut):
         found.append(Tick(0.1 * k - 0.001, 0.1 * k + 0.001, energy, level, None, k))
     whole = window_energy(found, 0.1, 0.7, H100).joules
     parts = window_energy(found, 0.1, cut, H100).joules + window_energy(found, cut, 0.7, H100).joules
-    assert parts == pytest.approx(whole, rel=1e-3)
+    assert parts == pytest.approx(whole, rel=2e-3)
     assert whole == pytest.approx(0.1 * sum(levels[2:8]), rel=0.02)
 
 

@@ -10,6 +10,8 @@ from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually
 
+pytestmark = pytest.mark.timeout(180)
+
 pytest.importorskip("grpc")
 
 SCENARIO = """

@@ -174,6 +174,27 @@ def test_ship_then_compact_then_export(state, tmp_path, capsys):
     assert json.loads(run(capsys, "export", days, "--sum", "--json")[1])["energy_uj"] == sealed
 
 
+@pytest.mark.parametrize("jobs", ["0", "two", "1000"])
+def test_a_number_of_processes_is_a_number(state, tmp_path, capsys, jobs):
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "compact", state, "--output", tmp_path / "days", "--site", "here", "--jobs", jobs)
+    assert f"'{jobs}' is not a number of processes from 1 to 256" in capsys.readouterr().err
+
+
+def test_days_are_shared_by_processes(tmp_path, capsys):
+    journal = Journal.open(tmp_path / "state/journal.db", IDENTITY)
+    for day in range(3):
+        journal.commit(second(day * 86_400))
+        journal.seal(None)
+    journal.close()
+    arguments = ("compact", tmp_path / "state", "--site", "here", "--json")
+    code, shared, err = run(capsys, *arguments, "--output", tmp_path / "days", "--jobs", "2")
+    assert (code, err) == (0, "")
+    assert [s["day"] for s in json.loads(shared)] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    again = json.loads(run(capsys, *arguments, "--output", tmp_path / "days")[1])
+    assert [s["written"] for s in again] == [False] * 3  # the same bytes, so nothing to state anew
+
+
 def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
     filled(tmp_path / "state", 10, seals=(2, 4, 6)).close()
     first, second, third = segments.list_files(tmp_path / "state" / "segments")

@@ -8,9 +8,9 @@ import pytest
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.types import Entry, Gap, Identity, Method, State
-from energy_agent.ledger import reading, segments
+from energy_agent.ledger import index, reading, segments
 from energy_agent.ledger.book import Batch
-from energy_agent.ledger.compact import compact, days
+from energy_agent.ledger.compact import compact
 from energy_agent.ledger.journal import DeviceFacts, Journal
 from energy_agent.ledger.row_text import to_json
 from energy_agent.ledger.rows import Cell
@@ -78,7 +78,9 @@ def test_the_same_input_gives_the_same_bytes_and_is_written_once(fleet):
     (elsewhere,), _ = run(folder, out="elsewhere")
     assert (first.written, again.written, again.folder) == (True, False, first.folder)
     names = sorted(p.name for p in first.folder.iterdir())
-    assert names == ["cell.parquet", "device.parquet", "gap.parquet", "manifest.json", "span.parquet"]
+    rows = ["cell.parquet", "device.parquet", "gap.parquet", "span.parquet"]
+    sums = ["holder_day.parquet", "span_day.parquet", "workload_cell.parquet"]
+    assert names == sorted([*rows, *sums, "manifest.json"])
     for name in names:
         assert (first.folder / name).read_bytes() == (elsewhere.folder / name).read_bytes()
     assert [p.name for p in (folder / "days" / "here").iterdir()] == ["2026-01-01"]
@@ -113,7 +115,7 @@ def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path):
     journal.seal(None)
     journal.close()
     files = segments.list_files(tmp_path / "a" / "segments")
-    assert list(days(files)) == [DAY, date(2026, 1, 2)]
+    assert index.build(files).days == [DAY, date(2026, 1, 2)]
     (one,), _ = run(tmp_path)
     (two,), _ = run(tmp_path, day=date(2026, 1, 2))
     assert (one.energy_uj, two.energy_uj) == (1_000, 2_000)

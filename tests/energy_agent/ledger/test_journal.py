@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import JournalError, UsageError
-from energy_agent.core.types import Entry, Method, State
+from energy_agent.core.types import Entry, Gap, Method, State
 from energy_agent.ledger import chain, segments
 from energy_agent.ledger.files import FailingFiles
 from energy_agent.ledger.journal import Batch, Journal
@@ -242,7 +242,25 @@ def test_nothing_of_a_refused_batch_is_in(tmp_path):
     check(tmp_path)
 
 
-def test_a_total_at_the_end_of_int64_is_exact(tmp_path):
+def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
+    """100 MW for a day and a half, of which the last hours went unseen: 9.2e18 uJ are 25.6 h of it."""
+    journal, hour = opened(tmp_path), 3_600 * S
+    used = [Entry(T0 + i * hour, T0 + (i + 1) * hour, "meter:dc:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16 + i, 7)
+            for i in range(36)]  # fmt: skip
+    for entry in used:
+        gap = Gap(entry.device, entry.start_ns + 36 * hour, entry.end_ns + 36 * hour, 36 * 10**16, "no readings")
+        journal.commit(Batch([entry], gaps=[gap]))
+        journal.seal(entry.end_ns)
+    whole = sum(entry.energy_uj for entry in used)
+    assert whole > 1 << 63
+    journal.close()
+    journal = opened(tmp_path)
+    assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:dc:main": 36 * 36 * 10**16})
+    journal.close()
+    check(tmp_path)
+
+
+def test_a_row_at_the_end_of_int64_is_exact(tmp_path):
     journal = opened(tmp_path)
     largest = (1 << 63) - 1
     entry = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, largest, 0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import JournalError
 from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger import book as books
-from energy_agent.ledger import chain, journal, log
+from energy_agent.ledger import chain, database, journal, log
 from energy_agent.ledger.book import Batch, Book
 from energy_agent.ledger.log import Room
 from energy_agent.ledger.rows import INT64_MAX
@@ -146,11 +146,25 @@ def test_a_log_that_makes_no_sense_is_a_torn_journal(tmp_path, text):
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
 
 
+AS_NUMBERS = """
+CREATE TABLE e (device TEXT, workload TEXT, state TEXT, method TEXT, energy_uj INTEGER NOT NULL,
+  PRIMARY KEY (device, workload, state, method)) STRICT, WITHOUT ROWID;
+INSERT INTO e SELECT device, workload, state, method, CAST(energy_uj AS INTEGER) FROM energy_total;
+DROP TABLE energy_total; ALTER TABLE e RENAME TO energy_total;
+CREATE TABLE g (device TEXT PRIMARY KEY, bound_uj INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO g SELECT device, CAST(bound_uj AS INTEGER) FROM gap_total;
+DROP TABLE gap_total; ALTER TABLE g RENAME TO gap_total;
+"""
+"""Totals of energy as they stood before schema 4."""
+
+
 def test_a_journal_from_before_the_log_is_read_on(tmp_path):
     filled(tmp_path, 3, seals=(1,)).close()
     filled(tmp_path, 0).close()  # folds
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
-        connection.executescript("DROP TABLE log; DROP TABLE steps; DROP TABLE step_total; PRAGMA user_version=1;")
+        connection.executescript(
+            f"DROP TABLE log; DROP TABLE steps; DROP TABLE step_total; {AS_NUMBERS} PRAGMA user_version=1;"
+        )
     with contextlib.closing(filled(tmp_path, 0)) as again:
         assert not again.notice
         again.commit(second(3))
@@ -166,7 +180,7 @@ def test_a_journal_from_before_steps_is_read_as_it_is_and_brought_up_to_date(tmp
         for number, text in connection.execute("SELECT sequence, batch FROM log").fetchall():
             old = json.dumps(json.loads(text)[:7])
             connection.execute("UPDATE log SET batch = ? WHERE sequence = ?", (old, number))
-        connection.executescript("DROP TABLE steps; DROP TABLE step_total; PRAGMA user_version=2;")
+        connection.executescript(f"DROP TABLE steps; DROP TABLE step_total; {AS_NUMBERS} PRAGMA user_version=2;")
     energy = sum(2 * (500_000_000 + i) for i in range(4))
     assert sum(read_journal(tmp_path / "journal.db").book.totals.energy.values()) == energy
     with contextlib.closing(filled(tmp_path, 0)) as again:
@@ -175,7 +189,27 @@ def test_a_journal_from_before_steps_is_read_as_it_is_and_brought_up_to_date(tmp
         assert again.totals().steps == {("job", "training"): 3}
         assert sum(again.totals().energy.values()) == energy + 2 * (500_000_000 + 4)
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (database.SCHEMA,)
+
+
+def test_a_full_journal_from_before_schema_4_is_brought_up_to_date(tmp_path):
+    """Its budget is its size, and the change of schema needs room for a while; then it goes on within its budget."""
+    with contextlib.closing(filled(tmp_path, 2, seals=(1,))) as writer:
+        many = [
+            Entry(T0 + 2 * S, T0 + 3 * S, f"GPU-{n}", "job", State.ACTIVE, Method.COUNTER, 10**9 + n, 0, S)
+            for n in range(4_000)
+        ]
+        writer.commit(Batch(many))
+        writer.seal(None)
+        energy = dict(writer.totals().energy)
+    path = tmp_path / "journal.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{AS_NUMBERS} PRAGMA user_version=3; VACUUM;")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    with contextlib.closing(filled(tmp_path, 0, disk_budget_b=pages * database.PAGE_B)) as again:
+        assert dict(again.totals().energy) == energy
+        again.commit(second(9))
+    assert chain.verify([tmp_path / "segments"], read_journal(path)).faults == ()
 
 
 @given(st.lists(batches, min_size=1, max_size=4))

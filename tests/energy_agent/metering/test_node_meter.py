@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.core.node_types import NodeReading, Scope
+from energy_agent.core.meter_types import MeterReading, Scope
 from energy_agent.core.types import Method
 from energy_agent.metering.node_meter import advance
 
@@ -13,11 +13,11 @@ GAP = 25 * S
 
 
 def counter(t_s, uj, **more):
-    return NodeReading("package-0", Scope.PACKAGE, t_s * S, t_s * S, energy_uj=uj, **more)
+    return MeterReading("package-0", Scope.PACKAGE, t_s * S, t_s * S, energy_uj=uj, **more)
 
 
 def power(t_s, mw, **more):
-    return NodeReading("node", Scope.NODE, t_s * S, t_s * S, power_mw=mw, **more)
+    return MeterReading("node", Scope.NODE, t_s * S, t_s * S, power_mw=mw, **more)
 
 
 def two(first, second, boots=("boot", "boot")):
@@ -69,6 +69,6 @@ def test_a_counter_that_stands_still_books_when_it_moves():
 
 def test_a_reboot_and_a_step_back_of_time():
     assert two(counter(0, 7), counter(10, 9), ("one", "two")).gap.reason == UNBOUNDED + "reboot"
-    backwards = NodeReading("n", Scope.NODE, 5 * S, 20 * S, power_mw=1000)
+    backwards = MeterReading("n", Scope.NODE, 5 * S, 20 * S, power_mw=1000)
     step = advance(advance(None, power(10, 1000), "boot", GAP).state, backwards, "boot", GAP)
     assert step.stretch.start_ns == -5 * S  # as long as the boot clock says

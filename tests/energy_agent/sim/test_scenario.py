@@ -67,6 +67,21 @@ def test_the_node_of_the_demo():
         (BOARD + "faults: [{at_s: 1, gpu: 0, kind: lots}]", r"faults\.0: unknown fault 'lots'; the nearest is 'lost'"),
         (BOARD + "faults: [{at_s: 1, gpu: 1, kind: lost}]", "GPU 1 is not there"),
         (BOARD + "faults: [{at_s: 1, gpu: 0, kind: xid, value: 13, for_s: 2}]", "for_s has no meaning"),
+        (BOARD + "facility: {coolin: air}", r"facility: unknown key 'coolin'; the nearest is 'cooling'"),
+        (BOARD + "facility: {cooling: on}", r"facility\.cooling: "),
+        (BOARD + "facility: {it_scale: yes}", "facility: it_scale: a number is wanted"),
+        (BOARD + "facility: {pdu_weights: []}", r"facility\.pdu_weights"),
+        (BOARD + "facility: {meters: {mian: {}}}", "facility: meters: unknown meter 'mian'; the nearest is 'main'"),
+        (BOARD + "facility: {meters: {pv: {}}}", "facility: meters: unknown meter 'pv'"),
+        (BOARD + "facility: {meters: {main: {gain: 9}}}", r"facility\.meters\.main\.gain"),
+        (BOARD + "facility: {starts_at: 2026-07-01T12:00:00Z}", r"facility\.starts_at: .*leave out the time zone"),
+        (BOARD + "facility: {faults: [{at_s: 1, meter: main, kind: lost}]}", "unknown fault of a meter 'lost'"),
+        (BOARD + "facility: {faults: [{at_s: 1, meter: main, kind: reset, for_s: 2}]}", "for_s has no meaning"),
+        (BOARD + "facility: {faults: [{at_s: 1, meter: pv, kind: reset}]}", "facility: faults: unknown meter 'pv'"),
+        (
+            BOARD + "facility: {meters: {ups: {absent: true}}, faults: [{at_s: 1, meter: ups, kind: reset}]}",
+            "facility: faults: unknown meter 'ups'",
+        ),
         ("boards: [", "line 1: not YAML"),
         ("a: &x 1\nb: *x", "aliases are not allowed"),
         ("[" * 5000, "nested deeper"),
@@ -123,4 +138,19 @@ def test_a_fault_for_some_time_is_cleared_again():
         (2, "lost", False),
         (5, "lost", True),
         (9, "", True),
+    ]
+
+
+def test_a_building_survives_being_written():
+    text = BOARD + (
+        "facility: {cooling: liquid, pdu_weights: [1, 2.5], starts_at: 2026-07-01T12:00:00, pv_peak_w: 10,\n"
+        "  meters: {main: {energy_step_wh: 100}, ups: {absent: true}}, faults: [{at_s: 1, meter: pv, kind: stuck, for_s: 2}]}"
+    )
+    node = scenario.parse(text.encode(), "x")
+    assert scenario.parse(scenario.dump(node).encode(), "again") == node
+    assert node.facility is not None
+    assert {p.id: p.parent for p in node.facility.points if p.id.startswith("pdu")} == {"pdu-a": "main", "pdu-b": "main"}
+    assert [(e.at_ns // 10**9, e.kind, e.clear) for e in node.facility.fault_events()] == [
+        (1, "stuck", False),
+        (3, "stuck", True),
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sim import kubelet_model, scenario, scenario_model
+from energy_agent.sim import facility_faults, facility_model, kubelet_model, scenario, scenario_model
 from energy_agent.sim.workloads.models import MODELS
 
 DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
@@ -16,9 +16,10 @@ PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
 
 
 KUBELET = (kubelet_model.Kubelet, kubelet_model.Pod, kubelet_model.Owner)
+FACILITY = (facility_model.Facility, facility_model.Meter, facility_model.TimedMeterFault)
 
 
-@pytest.mark.parametrize("part", [scenario.Scenario, *KUBELET, *(getattr(scenario_model, name) for name in PARTS)])
+@pytest.mark.parametrize("part", [scenario.Scenario, *KUBELET, *FACILITY, *(getattr(scenario_model, name) for name in PARTS)])
 def test_every_key_is_there(part):
     assert {key for key in part.model_fields if f"`{key}`" not in DOC} == set()
 
@@ -32,3 +33,8 @@ def test_its_example_is_a_scenario():
     assert scenario.parse(example.encode(), "example").gpu_count == 2
     with pytest.raises(UsageError):
         scenario.parse(example.replace("gpus", "gpu").encode(), "example")
+
+
+def test_the_meters_and_their_faults_are_there():
+    every = facility_model.Facility(pv_peak_w=1, reused_heat_ratio=0.1).all_points
+    assert {name for name in (*(p.id for p in every), *facility_faults.KINDS) if f"`{name}`" not in DOC} == set()

@@ -3,7 +3,7 @@
 import pytest
 
 from energy_agent.config_node import Ipmi
-from energy_agent.core.node_types import NodeMeterError
+from energy_agent.core.meter_types import MeterError
 from energy_agent.sources.node.ipmi import _command, parse
 
 ANSWER = b"""
@@ -32,7 +32,7 @@ def test_power():
     ],
 )
 def test_a_reason(output, errors, code, reason):
-    with pytest.raises(NodeMeterError, match=reason):
+    with pytest.raises(MeterError, match=reason):
         parse(output, errors, code)
 
 

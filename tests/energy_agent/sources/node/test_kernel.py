@@ -4,7 +4,7 @@ import pytest
 
 from energy_agent.clock import RealClock
 from energy_agent.config_node import NodeMeters, Psu
-from energy_agent.core.node_types import NodeMeterError, Scope
+from energy_agent.core.meter_types import MeterError, Scope
 from energy_agent.sim.host_files import write
 from energy_agent.sim.host_power import RAPL_RANGE_UJ, HostTruth
 from energy_agent.sim.scenario_model import Host
@@ -32,7 +32,7 @@ def test_packages_and_memory_are_read_and_what_overlaps_them_is_not(root):
 
 def test_rapl_is_off_where_the_kernel_has_none(tmp_path):
     assert rapl.SPEC.period_s(config(tmp_path)) is None
-    with pytest.raises(NodeMeterError, match="no RAPL package"):
+    with pytest.raises(MeterError, match="no RAPL package"):
         rapl.SPEC.open(config(tmp_path), RealClock())
 
 
@@ -40,7 +40,7 @@ def test_rapl_is_off_where_the_kernel_has_none(tmp_path):
 def test_a_lying_counter_is_refused(root, text):
     meter = rapl.SPEC.open(config(root), RealClock())
     (root / "sys/class/powercap/intel-rapl:1/energy_uj").write_text(text)
-    with pytest.raises(NodeMeterError):
+    with pytest.raises(MeterError):
         meter.read()
 
 
@@ -54,7 +54,7 @@ def test_supplies_sum_their_inputs_and_not_their_outputs(root):
 
 
 def test_fewer_supplies_than_there_are_is_not_the_node(root):
-    with pytest.raises(NodeMeterError, match="3 power supplies show their input, not 4"):
+    with pytest.raises(MeterError, match="3 power supplies show their input, not 4"):
         psu.SPEC.open(config(root, psu=Psu(supplies=4)), RealClock())
 
 
@@ -62,7 +62,7 @@ def test_fewer_supplies_than_there_are_is_not_the_node(root):
 def test_an_absurd_supply_is_refused(root, text):
     meter = psu.SPEC.open(config(root, psu=Psu(max_power_w=3000)), RealClock())
     (root / "sys/class/hwmon/hwmon1/power1_input").write_text(text)
-    with pytest.raises(NodeMeterError):
+    with pytest.raises(MeterError):
         meter.read()
 
 

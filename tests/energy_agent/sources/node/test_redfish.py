@@ -7,7 +7,7 @@ import pytest
 from energy_agent.clock import RealClock
 from energy_agent.config_node import NodeMeters, Redfish
 from energy_agent.core.errors import UsageError
-from energy_agent.core.node_types import NodeMeterError, Scope
+from energy_agent.core.meter_types import MeterError, Scope
 from energy_agent.sim.redfish_service import FAULTS, RedfishService
 from energy_agent.sources.node import redfish
 from energy_agent.sources.node._redfish_http import is_path
@@ -46,7 +46,7 @@ def test_a_session_that_ended_is_opened_anew(service):
 def test_a_wrong_password_is_said_and_never_shown(service, tmp_path, auth):
     wrong = tmp_path / "wrong"
     wrong.write_text("hunter2\n")
-    with pytest.raises(NodeMeterError, match="refuses the user's name or password") as error:
+    with pytest.raises(MeterError, match="refuses the user's name or password") as error:
         meter(service, auth=auth, password_file=wrong).read()
     assert "hunter2" not in str(error.value)
     with pytest.raises(UsageError, match="user_file"):
@@ -58,7 +58,7 @@ def test_a_service_that_misbehaves_is_a_reason_and_comes_back(service, fault):
     reader = meter(service, max_power_w=10_000)
     reader.read()
     (service.folder / "redfish-fault").write_text(fault)
-    with pytest.raises(NodeMeterError):
+    with pytest.raises(MeterError):
         reader.read()
     (service.folder / "redfish-fault").unlink()
     assert reader.read()[0].power_mw == 4_321_500

@@ -1,4 +1,4 @@
-"""What a meter of the node tells: readings of a whole node, a module, a processor package or its memory."""
+"""What a meter tells: readings of a whole node, a module, a processor package, its memory, or a part of a building."""
 
 from enum import StrEnum
 
@@ -6,8 +6,8 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.record import record
 
 
-class NodeMeterError(WattlensError):
-    """A meter of the node gave no reading that can be believed; the message is the reason."""
+class MeterError(WattlensError):
+    """A meter gave no reading that can be believed; the message is the reason."""
 
 
 class Scope(StrEnum):
@@ -17,10 +17,11 @@ class Scope(StrEnum):
     MODULE = "module"  # a board that contains its GPU
     PACKAGE = "package"  # a processor socket
     DRAM = "dram"  # the memory of a socket
+    FACILITY = "facility"  # a meter of the building; what is behind it, the site's configuration says
 
 
 @record(frozen=True, slots=True)
-class NodeReading:
+class MeterReading:
     """One domain of one meter, read once.
 
     Args:

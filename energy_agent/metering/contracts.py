@@ -1,0 +1,257 @@
+"""Electricity that was bought by contract or certificate, matched with what was consumed, period by period. Pure.
+
+A lot is a volume that may be matched with the consumption of its own period and of no other: an hour, a month, a year. Never
+more is covered than was consumed in that period, only within the site's own zone, and no kilowatt-hour is covered twice: lots
+of short periods go first, and what they cover is not there for the longer ones. What is left of a lot is told with the reason.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final
+
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
+
+HOUR_NS: Final = 3600 * NS_PER_S
+
+
+class Kind(StrEnum):
+    """What was bought."""
+
+    PPA = "ppa"  # a power purchase agreement
+    GO = "go"  # guarantees of origin
+    REC = "rec"  # renewable energy certificates
+    I_REC = "i-rec"
+    OTHER = "other"
+
+
+class Technology(StrEnum):
+    """What made the electricity."""
+
+    WIND = "wind"
+    SOLAR = "solar"
+    HYDRO = "hydro"
+    GEOTHERMAL = "geothermal"
+    BIOMASS = "biomass"
+    OCEAN = "ocean"
+    NUCLEAR = "nuclear"
+    FOSSIL = "fossil"
+    MIXED = "mixed"
+
+    @property
+    def renewable(self) -> bool:
+        """Whether it counts for REF; a mix that nobody takes apart does not."""
+        return self not in (Technology.NUCLEAR, Technology.FOSSIL, Technology.MIXED)
+
+
+CERTIFICATES: Final = frozenset({Kind.GO, Kind.REC, Kind.I_REC})
+"""What counts only once it was retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A volume of one contract that is matched with the consumption of one period.
+
+    Args:
+        g_per_kwh: of the electricity that was bought.
+        start_ns: UTC ns; the period ends before `end_ns`.
+        uj: the volume.
+        retired: its certificates were retired for this site.
+    """
+
+    contract: str
+    kind: Kind
+    zone: str
+    technology: Technology
+    g_per_kwh: Decimal
+    start_ns: int
+    end_ns: int
+    uj: int
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of one contract in a window.
+
+    Args:
+        available_uj: its volume within the window.
+        covered_uj: of it, matched with consumption.
+        unused: of it, not matched, by reason; with `covered_uj` it is all that was available.
+        grams: of what it covers.
+    """
+
+    contract: str
+    kind: Kind
+    technology: Technology
+    same_zone: bool
+    available_uj: int
+    covered_uj: int
+    unused: Mapping[str, int]
+    grams: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A window's consumption and what covers it.
+
+    Args:
+        consumed_uj: all of it.
+        remaining: by cell what nothing covers: it takes the residual mix.
+        claims: by contract, in the order of their ids.
+    """
+
+    consumed_uj: int
+    remaining: Mapping[int, int]
+    claims: tuple[Claim, ...]
+
+    @property
+    def covered_uj(self) -> int:
+        """Energy that a contract covers, renewable or not."""
+        return sum(c.covered_uj for c in self.claims)
+
+    @property
+    def renewable_uj(self) -> int:
+        """Energy that renewable electricity covers."""
+        return sum(c.covered_uj for c in self.claims if c.technology.renewable)
+
+    @property
+    def remaining_uj(self) -> int:
+        """Energy that nothing covers."""
+        return sum(self.remaining.values())
+
+    @property
+    def grams(self) -> Fraction:
+        """Grams of what is covered."""
+        return sum((c.grams for c in self.claims), Fraction(0))
+
+    @property
+    def renewable_share(self) -> Fraction | None:
+        """The part of REF (ISO/IEC 30134-3) that contracts bring; None without consumption."""
+        return Fraction(self.renewable_uj, self.consumed_uj) if self.consumed_uj else None
+
+
+def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: int, end_ns: int) -> Coverage:
+    """Match consumption of a window with lots.
+
+    Of a lot whose period is longer than the window only the window's share of time is available: the rest is for the windows
+    beside it, so that two quarters never use one certificate twice.
+
+    Args:
+        cells: consumption in uJ by the UTC ns at which its cell starts; cells outside of the window are left out.
+        lots: of any contracts.
+        zone: the site's.
+        start_ns: UTC ns; the window ends before `end_ns`.
+        end_ns: see `start_ns`.
+
+    Raises:
+        ValueError: a negative consumption or volume.
+    """
+    remaining = {t: uj for t, uj in sorted(cells.items()) if start_ns <= t < end_ns}
+    if min(remaining.values(), default=0) < 0:
+        raise ValueError("a consumption is negative")
+    starts = list(remaining)
+    consumed = sum(remaining.values())
+    found: dict[str, _Tally] = {}
+    for lot in sorted(lots, key=lambda x: (x.end_ns - x.start_ns, x.start_ns, x.contract, x.uj)):
+        if lot.uj < 0:
+            raise ValueError(f"contract {lot.contract!r}: a volume is negative")
+        available = _until(lot, end_ns) - _until(lot, start_ns)
+        if not available:
+            continue
+        tally = found.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
+        tally.available_uj += available
+        if lot.zone != zone:
+            tally.leave("another zone", available)
+        elif lot.kind in CERTIFICATES and not lot.retired:
+            tally.leave("not retired", available)
+        else:
+            own = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
+            taken = _take(remaining, own, available)
+            tally.covered_uj += taken
+            tally.grams += Fraction(lot.g_per_kwh) * taken / UJ_PER_KWH
+            tally.leave("more than was consumed in its period", available - taken)
+    claims = tuple(tally.claim() for _, tally in sorted(found.items()))
+    return Coverage(consumed, remaining, claims)
+
+
+def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, int]]:
+    """(start, end, uJ) of each hour of a delivery that is the same in every hour; the parts sum to `uj`.
+
+    Raises:
+        ValueError: the period is not of whole quarters of an hour.
+    """
+    edges = [start_ns, *range((start_ns // HOUR_NS + 1) * HOUR_NS, end_ns, HOUR_NS), end_ns]
+    lengths = [b - a for a, b in pairwise(edges)]
+    if any(length % (HOUR_NS // 4) for length in lengths):
+        raise ValueError("a period of delivery begins and ends on quarters of an hour")
+    for begin, length, part in zip(edges, lengths, split_integer(uj, lengths), strict=False):
+        yield begin, begin + length, part
+
+
+def retirement_key(retirement: str) -> str:
+    """What tells one retirement from another: registries and people write one id in many ways. "": there is none."""
+    return "".join(retirement.split()).casefold()
+
+
+def refuse_double_use(certificates: Sequence[tuple[str, str]]) -> None:
+    """Check that nothing was bought or retired twice.
+
+    Args:
+        certificates: (id of the contract, id of its retirement, "" where there is none) of each contract.
+
+    Raises:
+        ValueError: two contracts have one id or one retirement; the message names them.
+    """
+    seen: dict[str, str] = {}
+    contracts: set[str] = set()
+    for contract, retirement in certificates:
+        if contract in contracts:
+            raise ValueError(f"contract {contract!r} is there twice")
+        contracts.add(contract)
+        key = retirement_key(retirement)
+        if key and key in seen:
+            raise ValueError(
+                f"contracts {seen[key]!r} and {contract!r} have the same retirement {retirement!r}: a certificate counts once"
+            )
+        seen[key] = contract
+
+
+@dataclass(slots=True)
+class _Tally:
+    lot: Lot
+    same_zone: bool
+    available_uj: int = 0
+    covered_uj: int = 0
+    grams: Fraction = Fraction(0)
+    unused: tuple[tuple[str, int], ...] = ()
+
+    def leave(self, reason: str, uj: int) -> None:
+        if uj:
+            left = dict(self.unused)
+            left[reason] = left.get(reason, 0) + uj
+            self.unused = tuple(sorted(left.items()))
+
+    def claim(self) -> Claim:
+        lot = self.lot
+        what = (lot.contract, lot.kind, lot.technology, self.same_zone)
+        return Claim(*what, self.available_uj, self.covered_uj, dict(self.unused), self.grams)
+
+
+def _until(lot: Lot, t_ns: int) -> int:
+    """The lot's volume up to an instant, spread evenly over its period: what windows side by side take adds up to it."""
+    return lot.uj * (min(max(t_ns, lot.start_ns), lot.end_ns) - lot.start_ns) // (lot.end_ns - lot.start_ns)
+
+
+def _take(remaining: dict[int, int], cells: Sequence[int], most_uj: int) -> int:
+    """Take up to `most_uj` from these cells, from each in proportion to what is left of it."""
+    left = [remaining[t] for t in cells]
+    taken = min(most_uj, sum(left))
+    if taken:
+        for t, part in zip(cells, split_integer(taken, left), strict=True):
+            remaining[t] -= part
+    return taken

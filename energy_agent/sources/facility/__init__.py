@@ -1,0 +1,1 @@
+"""Meters of the building: one file = one kind of source = one `SPEC`."""

@@ -1,0 +1,1 @@
+"""Carbon intensity of the grid: one file = one source = one `SPEC`."""
