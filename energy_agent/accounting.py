@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.booked import Booked, DeviceEnergy
-from energy_agent.core.node_types import NodeReading
+from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
@@ -137,7 +137,7 @@ class Accountant:
 
     def add_node(
         self,
-        readings: Iterable[tuple[str, tuple[NodeReading, ...]]],
+        readings: Iterable[tuple[str, tuple[MeterReading, ...]]],
         infos: Mapping[str, DeviceInfo],
         now_ns: int,
         now_boot_ns: int,

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,14 +24,16 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.holders.node_note import NodeNote
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
+from energy_agent.meter_poller import MeterPoller
 from energy_agent.metering.energy_per_token import EnergyPerToken
-from energy_agent.node_poller import NodePoller
 from energy_agent.own_cost import cost_of
 from energy_agent.release import RELEASE_FILE, requested_until_ns
+from energy_agent.reload import Reload
 from energy_agent.sampling import Sampler
 from energy_agent.serving_pods import ServingPods
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
+from energy_agent.wake import Wake
 
 log = logging.getLogger("wattlens.agent")
 
@@ -48,32 +51,6 @@ class Steer(Protocol):
     def stop(self) -> list[Action]: ...  # noqa: D102
 
 
-class Wake:
-    """Ends the loop's wait: a select is resumed after a signal handler, so the handler has to make a descriptor ready."""
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def ring(self) -> None:
-        """End the wait that is under way, or the next one."""
-        os.eventfd_write(self.fd, 1)
-
-    def drain(self) -> None:
-        """Forget the rings."""
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return
-
-
-@dataclass(slots=True)
-class Reload:
-    """How the last reload of the configuration went."""
-
-    ok: bool = True
-    success_ns: int | None = None
-
-
 @dataclass(slots=True)
 class Agent:
     """Everything the loop needs, built by the composition root."""
@@ -87,7 +64,7 @@ class Agent:
     tokens: TokenPoller
     state_dir: Path
     steer: Steer | None = None
-    meters: NodePoller | None = None
+    meters: MeterPoller | None = None
     training: TrainingIntake | None = None
     node_note: NodeNote | None = None
     holders: ProcessHolders | None = None
@@ -283,16 +260,8 @@ class Agent:
             self.sampler.resume()
 
     def _reload(self) -> None:
-        if self.on_reload is None:
-            return
-        try:
-            self.on_reload(self)
-        except WattlensError as error:
-            self.reload.ok = False
-            log.error("configuration not reloaded, the old one stays: %s", error)
-        else:
-            self.reload.ok, self.reload.success_ns = True, self.clock.utc_ns()
-            log.info("configuration reloaded")
+        if self.on_reload is not None:
+            self.reload.attempt(partial(self.on_reload, self), self.clock, log)
 
     def _say(self, about: str, reason: str) -> None:
         """Log a change once, not a state every second."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from energy_agent.core.boundary import host, is_host, part
-from energy_agent.core.node_types import NodeReading, Scope
+from energy_agent.core.meter_types import MeterReading, Scope
 from energy_agent.core.record import record
 from energy_agent.core.snapshot import MeterView
 from energy_agent.core.types import DeviceInfo, Entry, Gap, Identity
@@ -87,7 +87,7 @@ class NodeAccount:
         elif entries or gap is not None:
             curve.extend(boot_ns, entries, 0 if gap is None else gap.bound_uj)
 
-    def feed(self, source: str, readings: Iterable[NodeReading], infos: Mapping[str, DeviceInfo]) -> list[DeviceFacts]:
+    def feed(self, source: str, readings: Iterable[MeterReading], infos: Mapping[str, DeviceInfo]) -> list[DeviceFacts]:
         """Readings of one meter; returns facts of devices that are booked from now on."""
         gap_ns, gain = self.plan.sources[source]
         facts = []
@@ -223,7 +223,7 @@ class NodeAccount:
     def _answered(self, source: str) -> bool:
         return any(name == source and meter.state is not None for (name, _), meter in self._meters.items())
 
-    def _first_answer(self, source: str, reading: NodeReading) -> Gap | None:
+    def _first_answer(self, source: str, reading: MeterReading) -> Gap | None:
         """The rest of the time before the first answer of the meter of record."""
         unseen = self._unseen
         if source != self.plan.record or unseen is None or self._answered(source):
@@ -234,7 +234,7 @@ class NodeAccount:
             return None
         return gap_of(reading.t_ns - duration_ns, reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER)
 
-    def _device(self, source: str, reading: NodeReading, infos: Mapping[str, DeviceInfo]) -> str | None:
+    def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
         """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""
         if reading.scope is Scope.NODE:
             return self._host if source == self.plan.record else None
@@ -259,7 +259,7 @@ class NodeAccount:
                 self.faults[self.plan.record] = gap.reason
 
 
-def _power_mw(reading: NodeReading, stretch: Stretch | None) -> int | None:
+def _power_mw(reading: MeterReading, stretch: Stretch | None) -> int | None:
     """As read; of a counter, the mean since the reading before."""
     if reading.power_mw is not None or stretch is None:
         return reading.power_mw

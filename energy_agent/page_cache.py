@@ -7,34 +7,54 @@ one gets the next ahead of time.
 
 import threading
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.types import Identity
+
+
+class Published(Protocol):
+    """A snapshot of any of our processes; immutable."""
+
+    @property
+    def t_ns(self) -> int:
+        """UTC ns at which it was taken."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Who took it."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """How it stands, in a few words."""
+        ...
 
 
 class PageCache:
     """One page in one format; any thread may call."""
 
-    def __init__(self, build: Callable[[Snapshot], bytes]) -> None:
+    def __init__(self, build: Callable[[Any], bytes]) -> None:
         """`build` makes the body of a snapshot."""
         self._build = build
         self._lock = threading.Lock()
-        self._built: tuple[Snapshot, bytes] | None = None
+        self._built: tuple[Published, bytes] | None = None
         self._fetched = False
 
-    def body(self, snapshot: Snapshot) -> bytes:
+    def body(self, snapshot: Published) -> bytes:
         """The body of `snapshot`; who asks while it is being built waits for it."""
         with self._lock:
             self._fetched = True
             return self._of(snapshot)
 
-    def ahead(self, snapshot: Snapshot) -> None:
+    def ahead(self, snapshot: Published) -> None:
         """`snapshot` is new; build its body if that of the last one was fetched."""
         with self._lock:
             if self._fetched:
                 self._fetched = False
                 self._of(snapshot)
 
-    def _of(self, snapshot: Snapshot) -> bytes:
+    def _of(self, snapshot: Published) -> bytes:
         if self._built is None or self._built[0] is not snapshot:
             self._built = (snapshot, self._build(snapshot))
         return self._built[1]

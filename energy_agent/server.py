@@ -18,14 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from energy_agent.core.ports import Clock
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition import render
 from energy_agent.http1 import PLAIN, BadRequestError, Reader, Request, Response, send, serialize
+from energy_agent.page_cache import Published
 from energy_agent.web import tls
 from energy_agent.web.access import Access, Terms
 from energy_agent.web.auth import Gate
 from energy_agent.web.limits import AddressLimits, owner_of
 from energy_agent.web.listening import listen
-from energy_agent.web.pages import ALL, PROBES, Pages, Source
+from energy_agent.web.pages import ALL, PROBES, Pages, Render, Source
 
 _log = logging.getLogger(__name__)
 _OPEN = Terms()
@@ -57,6 +58,7 @@ class Server:
         probes_only: /healthz and /readyz are all there is.
         arrivals_per_s: new connections of one address each second, and three times as many at once.
         requests_per_s: requests of one address each second, and twice as many at once.
+        render: makes the body of /metrics of a snapshot in a format.
     """
 
     def __init__(
@@ -73,10 +75,11 @@ class Server:
         probes_only: bool = False,
         arrivals_per_s: float = 100.0,
         requests_per_s: float = 300.0,
+        render: Render = render,
     ) -> None:
         """Nothing is opened before `start`."""
         self._address, self.port, self._key = address, port, "web.probe_listen" if probes_only else "web.listen (or --listen)"
-        self._pages = Pages(source, clock, stale_after_s, PROBES if probes_only else ALL)
+        self._pages = Pages(source, clock, stale_after_s, render, PROBES if probes_only else ALL)
         self._connections, self._request_s, self._idle_s = connections, request_s, idle_s
         self._share = max(1, connections // 2)
         self._access, self._gate = access, Gate()
@@ -99,7 +102,7 @@ class Server:
         self.port = int(listener.getsockname()[1])
         self._spawn(lambda: self._accept(listener), listener.close)
 
-    def published(self, snapshot: Snapshot) -> None:
+    def published(self, snapshot: Published) -> None:
         """There is a newer snapshot: who scrapes every one finds its page made."""
         self._pages.published(snapshot)
 

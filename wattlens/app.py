@@ -28,9 +28,10 @@ from energy_agent.device_account import SensorFor
 from energy_agent.holders.opening import open_holders, open_node_note
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
+from energy_agent.meter_poller import MeterPoller
 from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.node_account import NodeAccount, NodePlan
-from energy_agent.node_poller import NodePoller
+from energy_agent.node_poller import node_poller
 from energy_agent.reader_process import ReaderOptions
 from energy_agent.sampling import Sampler
 from energy_agent.sensor_file import tick_ns_by_board
@@ -43,6 +44,7 @@ from wattlens.reload import FileWatch, Reloader, nothing_to_reload
 from wattlens.service import Service
 
 log = logging.getLogger("wattlens")
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def run_agent(options: AgentOptions) -> int:
     config = configuration.load(options.config)
     state = options.state or default_state_dir()
     with ExitStack() as stack:
-        stack.enter_context(_owned(state))
+        stack.enter_context(owned(state))
         agent = build_agent(config, options, state)
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options))
@@ -116,7 +118,7 @@ def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], 
 
     def turn(agent: Agent) -> None:
         if agent.snapshot is not None:
-            service.turned(f"{sum(view.up for view in agent.snapshot.devices)} of {len(agent.snapshot.devices)} GPUs answer")
+            service.turned(agent.snapshot.summary)
         if watch is not None and watch.changed():
             agent.reload_soon()
 
@@ -152,7 +154,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         node = node.model_copy(update={"sysfs": options.simulate / "sys"})
     if node.redfish is not None and node.redfish.in_the_clear:
         log.warning("sources.node.redfish: %s", IN_THE_CLEAR)
-    meters = NodePoller(clock, node)
+    meters = node_poller(clock, node)
     holders = ProcessHolders(procfs)
     accountant = Accountant(
         identity,
@@ -194,7 +196,7 @@ def node_name(config: Config) -> str:
     return name
 
 
-def _node_plan(config: Config, meters: NodePoller) -> NodePlan:
+def _node_plan(config: Config, meters: MeterPoller) -> NodePlan:
     node, nvml = config.sources.node, config.sources.nvml
     sources = {
         name: (gap_threshold_ns(round(period_s * NS_PER_S)), getattr(node, name).gain_uncertainty_ratio)
@@ -246,17 +248,17 @@ def _web(config: Config, options: AgentOptions) -> Web:
     return web.model_copy(update={key: value for key, value in told.items() if value is not None})
 
 
-class _owned:  # noqa: N801 - reads as a with statement
-    """The state folder, held by one agent at a time."""
+class owned:  # noqa: N801 - reads as a with statement
+    """A state folder, held by one process at a time; `who` names its kind. Raises UsageError."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    def __init__(self, state: Path, who: str = "agent") -> None:
+        self._state, self._who = state, who
         self._fd = -1
 
     def __enter__(self) -> None:
         try:
             self._state.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._fd = os.open(self._state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            self._fd = os.open(self._state / f"{self._who}.lock", _LOCK_FLAGS, 0o640)
         except FileExistsError:
             raise UsageError(f"state folder {self._state} is not a folder; give another with --state") from None
         except OSError as error:
@@ -265,7 +267,8 @@ class _owned:  # noqa: N801 - reads as a with statement
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
-            raise UsageError(f"state folder {self._state} is in use by another agent; give another with --state") from None
+            used = f"state folder {self._state} is in use by another {self._who}"
+            raise UsageError(f"{used}; give another with --state") from None
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)

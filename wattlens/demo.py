@@ -4,13 +4,12 @@ Everything is started here and ended here, the settings of the simulated GPUs ar
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,18 +22,20 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.types import ProcessUse
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.sim import scenario
+from energy_agent.sim.facility_model import Facility
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import Host
-from wattlens import demo_result, summary
+from wattlens import demo_result, demo_site, summary
 from wattlens.app import split_listen
+from wattlens.demo_child import START_S, child
 from wattlens.demo_places import make_folder, taken
 from wattlens.live import Screen, View
 from wattlens.page import Page
 from wattlens.reach import read_page
 
-START_S = 20.0
 BLOCK_S = 4.0
 CLEAN_S = 2.0
+COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class _Stage:
     url: str = ""
     serving: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    site: demo_site.Site = field(default_factory=demo_site.Site)
 
     @property
     def state(self) -> Path:
@@ -78,6 +80,8 @@ def run_demo(options: DemoOptions) -> int:
     wanted = scenario.load(options.scenario)
     if wanted.host is None:
         wanted = wanted.model_copy(update={"host": Host()})
+    if wanted.facility is None:
+        wanted = wanted.model_copy(update={"facility": Facility(cooling_lag_s=COOLING_LAG_S)})
     with SimulatedNode.start(wanted, out / "node", seed=options.seed, companion=True) as node:
         stage = _Stage(options, out, node)
         _learn(stage)
@@ -86,6 +90,7 @@ def run_demo(options: DemoOptions) -> int:
             sockets = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-")))
             _write_config(stage, sockets / "actuator.sock")
             running.enter_context(_actuator(stage, sockets / "actuator.sock"))
+            stage.site = running.enter_context(demo_site.running(node, stage.out))
             agent = running.enter_context(_agent(stage))
             _watch(stage, agent, stopping)
         restored = _settings(node) == found
@@ -157,7 +162,7 @@ def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
 @contextmanager
 def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
     command = ["actuator", "--config", stage.out / "actuator.yaml", "--socket", path, "--state", stage.out / "actuator"]
-    with _child(stage, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
+    with child(stage.out, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
         yield
 
 
@@ -167,7 +172,7 @@ def _agent(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
     command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
 
     def start(listen: str) -> subprocess.Popen[bytes]:
-        return running.enter_context(_child(stage, "agent", [*command, "--listen", listen], lambda: _find_url(stage)))
+        return running.enter_context(child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)))
 
     with ExitStack() as running:
         try:
@@ -206,6 +211,7 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
                 page: Page = read_page(stage.url, time.monotonic())
             except OSError:
                 continue  # not ready yet
+            view.site = stage.site.now()
             left = "serving" if end_s is None else f"{max(0, end_s - time.monotonic()):.0f} s left"
             if not options.as_json:
                 screen.show(f"Wattlens demo, simulated node ({left})", view, page)
@@ -217,7 +223,10 @@ def _conclude(stage: _Stage, restored: bool) -> int:
     saving = _saving(stage)
     report = _report(stage, saving)
     found = summary.summarise(stage.state)
-    result = demo_result.Result(found, stage.names, saving, restored, stage.out, _FILES | (_REPORT if report else {}))
+    files = _FILES | (demo_site.FILES if stage.site.url else {}) | (_REPORT if report else {})
+    result = demo_result.Result(
+        found, stage.names, saving, restored, stage.out, files, demo_site.concluded(stage.site, stage.out)
+    )
     if stage.options.as_json:
         print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))
     else:
@@ -230,7 +239,7 @@ _FILES = {
     "state/journal.db": "the journal, an SQLite database",
     "agent.yaml": "the agent's configuration; agent.log beside it",
 }
-_REPORT = {"report/index.html": "the interim report; facts.json and emissions.csv beside it"}
+_REPORT = {"report/report.html": "the report, with a PDF, a workbook and its facts beside it"}
 
 
 def _saving(stage: _Stage) -> dict[str, Any]:
@@ -245,8 +254,12 @@ def _saving(stage: _Stage) -> dict[str, Any]:
 
 
 def _report(stage: _Stage, saving: Mapping[str, Any]) -> bool:
-    """The interim report, where its libraries are installed."""
-    command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(stage.state), "--out", str(stage.out / "report")]
+    """The report, where its libraries are installed."""
+    ledger = stage.out if stage.site.url else stage.state  # with the building's own beside the node's
+    command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger), "--out", str(stage.out / "report")]
+    if stage.site.url:
+        command += ["--org", str(demo_site.organisation(stage.out))]
+    command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
     saved = saving.get("saved_uj")
     if saved is not None and saving.get("slowdown_ratio") is not None:
         statement = {f"{k}_j": saved[v] / 1e6 for k, v in (("saved", "value"), ("low", "low"), ("high", "high"))}
@@ -271,35 +284,6 @@ def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:
     with node.plant() as plant:
         truths = [plant.truth(i) for i in range(plant.count)]
         return [(t.power_limit_mw, t.locked_mhz) for t in truths]
-
-
-@contextmanager
-def _child(stage: _Stage, name: str, arguments: list[Any], ready: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours that is ready; asked to end at the end, ended by force if it will not, and gone if we are killed."""
-    log = stage.out / f"{name}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wattlens.companion", str(os.getpid()), *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            process_group=0,  # Ctrl-C is for the demo, which ends its children in order
-        )
-    try:
-        end_s = time.monotonic() + START_S
-        while not ready():
-            if process.poll() is not None or time.monotonic() > end_s:
-                lines = log.read_text(errors="replace").strip().splitlines()
-                raise WattlensError(f"the {name} did not start: {lines[-1] if lines else 'it said nothing'}")
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _say(options: DemoOptions, line: str) -> None:

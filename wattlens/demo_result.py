@@ -21,6 +21,7 @@ class Result:
     restored: bool
     out: Path
     files: Mapping[str, str]
+    building: str = ""  # what its ledger comes to, in lines
 
     @property
     def ok(self) -> bool:
@@ -36,6 +37,9 @@ def text(result: Result) -> str:
         "Steering (policy static: SM clock held at the knee, on and off in random order)",
         *(f"  {line}" for line in saving_lines(result.saving)),
         f"  settings at the end: {'as found' if result.restored else 'NOT as found'}",
+        "",
+        "The building",
+        *(f"  {line}" if line else "" for line in result.building.splitlines()),
         "",
         f"Written to {result.out}",
         *(f"  {path:18} {what}" for path, what in result.files.items()),
@@ -101,5 +105,6 @@ def document(result: Result) -> dict[str, Any]:
         "chain_faults": list(found.chain_faults),
         "saving": dict(result.saving),
         "settings_restored": result.restored,
+        "building": result.building,
         "files": {str(result.out / path): what for path, what in result.files.items()},
     }

@@ -22,6 +22,7 @@ class View:
     workload_of_tokens: str
     names: Mapping[str, str]
     width: int = NARROW
+    site: str = ""  # the building's PUE in a few words
     pages: deque[Page] = field(default_factory=lambda: deque(maxlen=6))
 
     @property
@@ -76,7 +77,7 @@ class View:
             parts.append(f"{name}: {tokens / (page.t_s - first.t_s):,.0f} tokens/s, {joules / tokens:.3f} J/token")
         else:
             parts.append(f"{name}: no tokens measurable now")
-        return ["   ".join(parts)]
+        return ["   ".join(parts), *([self.site] if self.site else [])]
 
 
 class Screen:
@@ -101,7 +102,7 @@ class Screen:
         self._frames += 1
         if self._live is None:
             if self._frames % 5 == 1:
-                print(f"{title}   {footer[0]}", flush=True)
+                print(f"{title}   {'   '.join(footer)}", flush=True)
             return
         from rich.panel import Panel
         from rich.text import Text

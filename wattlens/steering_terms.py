@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from dvfs.terms import Said, merged, span
+from dvfs.terms import Said, merged
 from dvfs.types import Mode, Terms
 from energy_agent.config import parse_as
 from energy_agent.config_dvfs import Dvfs, DvfsTerms, matching
 from energy_agent.core.errors import UsageError
+from energy_agent.core.week import parse_span
 from energy_agent.holders.node_note import ANNOTATION
 
 _HOW_FAR = (Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE)
@@ -28,7 +29,7 @@ def said(terms: DvfsTerms) -> Said:
         None if slo is None else slo.attainment,
         None if terms.cap_w is None else round(terms.cap_w * 1000),
         terms.shared,
-        None if terms.schedule is None else tuple(map(span, terms.schedule)),
+        None if terms.schedule is None else tuple(map(parse_span, terms.schedule)),
     )
 
 

@@ -9,13 +9,16 @@ import sqlite3
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from energy_agent.core.errors import JournalError
+from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger import cells, database
 from energy_agent.ledger.row_text import canonical
 from energy_agent.ledger.rows import (
+    INT64_MAX,
     PPM,
     Cell,
     CellKey,
@@ -72,11 +75,15 @@ class Book:
             getattr(self.totals, name).update(getattr(change.totals, name))
 
     def largest(self) -> int:
-        """The largest number in it, energy, time or tokens: how near int64 is."""
-        t = self.totals
-        totals = (*t.energy.values(), *t.gpu_ns.values(), *t.tokens.values(), *t.gap_bound_uj.values(), *t.steps.values())
+        """The largest number that has to fit int64: how near that is.
+
+        Energy of all time has not: what feeds a building of 10 MW is past int64 in eleven days.
+        """
+        energies = (row.energy_uj for row in self.cells.values())
+        unseen = (row.bound_uj for row in self.gaps.values())
         bounds = (row.run.bound_uj for part in (self.cells, self.spans) for row in part.values())
-        return max([0, *totals, *bounds])  # a row's own energy, time and tokens are within the totals
+        totals = (part.values() for part in (self.totals.gpu_ns, self.totals.tokens, self.totals.steps))
+        return max([0, *energies, *unseen, *bounds, *chain.from_iterable(totals)])  # a row's time and counts are within totals
 
     def copy(self) -> "Book":
         """One that can be changed apart from this one."""
@@ -101,7 +108,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
     """The rows that batches change, as they are after the last of them. Pure.
 
     Raises:
-        JournalError: an entry that runs backwards or is negative, or a total past int64: a broken meter, not booked.
+        JournalError: an entry that runs backwards or is negative, or a row or count past int64: a broken meter, not booked.
     """
     added, pieces, spans = Tally(), list[cells.Piece](), dict[SpanKey, Span]()
     for batch in batches:
@@ -109,13 +116,10 @@ def change_of(book: Book, *batches: Batch) -> Book:
         cut = cells.pieces(batch.entries)
         pieces += cut
         spans |= cells.fold_spans(ChainMap(spans, book.spans), cut)  # shares of an interval are within one batch
-    totals = _plus(book.totals, added)
-    if totals.overflow():
-        raise JournalError("refused to book: a total would pass int64; a meter is broken")
     workloads = {(fact.workload, fact.since_ns): fact for batch in batches for fact in batch.facts}
     devices = {(fact.uuid, fact.since_ns): fact for batch in batches for fact in batch.devices}
     states = {device: state for batch in batches for device, state in batch.states.items()}
-    return Book(
+    change = Book(
         cells.fold_cells(book.cells, pieces),
         spans,
         cells.fold_gaps(book.gaps, [gap for batch in batches for gap in batch.gaps]),
@@ -124,9 +128,12 @@ def change_of(book: Book, *batches: Batch) -> Book:
         {key: fact for key, fact in workloads.items() if book.workloads.get(key) != fact},
         {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
         {device: state for device, state in states.items() if book.states.get(device, "") != state},
-        totals,
+        _plus(book.totals, added),
         cells.fold_steps(book.steps, [count for batch in batches for count in batch.steps]),
     )
+    if change.largest() > INT64_MAX:
+        raise JournalError("refused to book: a row would pass int64; a meter is broken")
+    return change
 
 
 def _add(tally: Tally, batch: Batch) -> None:
@@ -179,11 +186,16 @@ def write(connection: sqlite3.Connection, change: Book) -> None:
     database.put(connection, "meter_state", list(change.states.items()))
     connection.execute("DELETE FROM meter_state WHERE state = ''")  # also those that an earlier version left
     totals = change.totals
-    database.put(connection, "energy_total", [(d, w, s.value, m.value, uj) for (d, w, s, m), uj in totals.energy.items()])
+    database.put(connection, "energy_total", [(d, w, s.value, m.value, str(uj)) for (d, w, s, m), uj in totals.energy.items()])
     database.put(connection, "gpu_total", [(w, s.value, ns) for (w, s), ns in totals.gpu_ns.items()])
     database.put(connection, "token_total", [(*k, n) for k, n in totals.tokens.items()])
     database.put(connection, "step_total", [(*k, n) for k, n in totals.steps.items()])
-    database.put(connection, "gap_total", list(totals.gap_bound_uj.items()))
+    database.put(connection, "gap_total", [(device, str(uj)) for device, uj in totals.gap_bound_uj.items()])
+
+
+def counted(counts: LedgerStats) -> list[tuple[str, str]]:
+    """The rows of `meta` that tell how much was booked."""
+    return [("entries", str(counts.entries_total)), ("commits", str(counts.commits_total))]
 
 
 def _run(run: Run) -> tuple[int, ...]:
@@ -220,11 +232,11 @@ def read(connection: sqlite3.Connection) -> Book:
         book.devices[device, since] = DeviceFacts(device, sku, ppm / PPM, since)
     book.states.update((device, state) for device, state in rows(connection, "meter_state") if state)
     totals = book.totals
-    totals.energy.update({(d, w, State(s), Method(m)): uj for d, w, s, m, uj in rows(connection, "energy_total")})
+    totals.energy.update({(d, w, State(s), Method(m)): int(uj) for d, w, s, m, uj in rows(connection, "energy_total")})
     totals.gpu_ns.update({(w, State(s)): ns for w, s, ns in rows(connection, "gpu_total")})
     totals.tokens.update({(w, m, p): n for w, m, p, n in rows(connection, "token_total")})
     totals.steps.update({(w, p): n for w, p, n in rows(connection, "step_total")})
-    totals.gap_bound_uj.update(rows(connection, "gap_total"))
+    totals.gap_bound_uj.update((device, int(uj)) for device, uj in rows(connection, "gap_total"))
     return book
 
 

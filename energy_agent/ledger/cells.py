@@ -53,11 +53,15 @@ def cell_start(t_ns: int) -> int:
 
 def _parts(start_ns: int, end_ns: int) -> list[tuple[int, int]]:
     """[start, end) of each part; an empty or over-long stretch is one part."""
+    return list(itertools.pairwise([start_ns, *cuts(start_ns, end_ns), end_ns]))
+
+
+def cuts(start_ns: int, end_ns: int) -> list[int]:
+    """The edges of cells within a stretch; none in an over-long one, which comes from a wrong clock."""
     last = cell_start(max(start_ns, end_ns - 1))
     if (last - cell_start(start_ns)) // CELL_NS >= CUTS_MAX:
-        return [(start_ns, end_ns)]
-    bounds = [start_ns, *range(cell_start(start_ns) + CELL_NS, last + 1, CELL_NS), end_ns]
-    return list(itertools.pairwise(bounds))
+        return []
+    return list(range(cell_start(start_ns) + CELL_NS, last + 1, CELL_NS))
 
 
 def _cell_of(start_ns: int, end_ns: int) -> int:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError
-from energy_agent.ledger import segments
-from energy_agent.ledger.rows import Cell, GapRow, Span, StepRow, TokenRow
-from energy_agent.ledger.segments import Content
+from energy_agent.ledger import segments, table
+from energy_agent.ledger.table import Table
 from energy_agent.ledger.totals import Tally
 from energy_agent.ledger.view import JournalView
 
@@ -108,7 +107,7 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
         content = add_file(chain, path, sequence)
         mine = content is not None and journal is not None and (chain.cluster, chain.node) == (who.cluster, who.node)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
-            chain.tally.add_rows(content.rows)
+            chain.tally.add_rows(content.rows())
     if journal is not None:
         _against(chains[prefix_of(who.cluster, who.node)], journal)
     return Report(tuple(chains.values()), len(files))
@@ -125,11 +124,11 @@ def split_name(path: Path) -> tuple[str, int | None]:
     return (match[1], int(match[2])) if match else (path.name, None)
 
 
-def add_file(chain: Chain, path: Path, sequence: int | None) -> Content | None:
+def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
     """Read the chain's next file and note what is wrong with it; None where its rows cannot be used."""
     chain.file = chain.file or path
     try:
-        content = segments.read(path)
+        content = table.read(path)
     except ChainError as error:
         kind = "alien" if "alien row" in str(error) else "corrupted"
         chain.faults.append(Fault(kind, f"{error}; fetch the node's copy again"))
@@ -148,7 +147,7 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> Content | None:
         chain.faults.append(Fault("duplicate", text))
         return None
     extend(chain, header.sequence, content.sha256, header.previous, path)
-    chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in strange_rows(content)]
+    chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]
     return content
 
 
@@ -161,29 +160,15 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
         missing = f"{chain.last + 1}" if sequence == chain.last + 2 else f"{chain.last + 1} to {sequence - 1}"
         chain.faults.append(Fault("missing", f"{path}: segment {missing} before it is missing; fetch it from the node"))
     elif previous is not None and chain.head and previous != chain.head:
-        chain.faults.append(
-            Fault("previous", f"{path}: names {previous[:12]} as previous, segment {chain.last} is {chain.head[:12]}")
-        )
+        chain.faults.append(wrong_previous(path, previous, chain.last, chain.head))
     chain.first = sequence if chain.first is None else chain.first
     chain.last, chain.head, chain.count = sequence, digest, chain.count + 1
     chain.seen[sequence] = digest
 
 
-def strange_rows(content: Content) -> list[tuple[int, str]]:
-    """(line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time."""
-    keys: set[tuple[object, ...]] = set()
-    strange = []
-    for line, row in enumerate(content.rows, 2):
-        if not isinstance(row, Cell | Span | GapRow | TokenRow | StepRow):
-            continue
-        key = (type(row), *row.key)
-        if key in keys:
-            strange.append((line, "the key is there twice"))
-        keys.add(key)
-        start, end = (row.run.start_ns, row.run.end_ns) if isinstance(row, Cell | Span) else (row.start_ns, row.end_ns)
-        if start < content.header.from_ns or end > content.header.to_ns or end < start:
-            strange.append((line, "outside of the segment's time"))
-    return strange
+def wrong_previous(path: Path, named: str, sequence: int, head: str) -> Fault:
+    """A file names another one as its previous than segment `sequence`, which is before it."""
+    return Fault("previous", f"{path}: names {named[:12]} as previous, segment {sequence} is {head[:12]}")
 
 
 def _against(chain: Chain, journal: JournalView) -> None:

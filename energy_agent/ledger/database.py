@@ -15,7 +15,7 @@ from typing import Any, Final
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 READS: Final = 2
 """The oldest schema that is read as it is; `open_writable` brings older ones up to date."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
@@ -33,6 +33,24 @@ CREATE TABLE steps (cell_start_ns INTEGER, workload TEXT, phase TEXT, start_ns I
 CREATE TABLE step_total (workload TEXT, phase TEXT, steps INTEGER NOT NULL,
   PRIMARY KEY (workload, phase)) STRICT, WITHOUT ROWID;
 """
+
+_ENERGY_TOTAL, _GAP_TOTAL = (
+    "CREATE TABLE energy_total (device TEXT, workload TEXT, state TEXT, method TEXT, energy_uj TEXT NOT NULL,"
+    " PRIMARY KEY (device, workload, state, method)) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE gap_total (device TEXT PRIMARY KEY, bound_uj TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+)
+"""Decimal text, of any length: energy of a building passes int64 within days."""
+
+_AS_TEXT = f"""
+ALTER TABLE energy_total RENAME TO energy_total_before;
+{_ENERGY_TOTAL}
+INSERT INTO energy_total SELECT device, workload, state, method, CAST(energy_uj AS TEXT) FROM energy_total_before;
+DROP TABLE energy_total_before;
+ALTER TABLE gap_total RENAME TO gap_total_before;
+{_GAP_TOTAL}
+INSERT INTO gap_total SELECT device, CAST(bound_uj AS TEXT) FROM gap_total_before;
+DROP TABLE gap_total_before;
+"""  # noqa: S608 - our own names
 
 DDL: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -54,13 +72,12 @@ CREATE TABLE workload_fact (workload TEXT, since_ns INTEGER, kind TEXT NOT NULL,
 CREATE TABLE device_fact (device TEXT, since_ns INTEGER, sku TEXT NOT NULL, gain_ppm INTEGER NOT NULL,
   PRIMARY KEY (device, since_ns)) STRICT, WITHOUT ROWID;
 CREATE TABLE meter_state (device TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE energy_total (device TEXT, workload TEXT, state TEXT, method TEXT, energy_uj INTEGER NOT NULL,
-  PRIMARY KEY (device, workload, state, method)) STRICT, WITHOUT ROWID;
+{_ENERGY_TOTAL}
+{_GAP_TOTAL}
 CREATE TABLE gpu_total (workload TEXT, state TEXT, gpu_ns INTEGER NOT NULL,
   PRIMARY KEY (workload, state)) STRICT, WITHOUT ROWID;
 CREATE TABLE token_total (workload TEXT, model TEXT, phase TEXT, tokens INTEGER NOT NULL,
   PRIMARY KEY (workload, model, phase)) STRICT, WITHOUT ROWID;
-CREATE TABLE gap_total (device TEXT PRIMARY KEY, bound_uj INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, previous TEXT NOT NULL,
   from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, row_count INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('sealing', 'sealed')), sealed_ns INTEGER NOT NULL, body BLOB) STRICT;
@@ -69,8 +86,8 @@ CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 T
 fixed in the transaction that takes the rows out, before any file is written."""
 
 _LATER: Final = ("steps", "step_total")  # not in every schema that is read
-_ADDED: Final = {2: _LOG, 3: _STEPS}
-"""Schema -> what it added to the one before."""
+_ADDED: Final = {2: _LOG, 3: _STEPS, 4: _AS_TEXT}
+"""Schema -> what it changed in the one before."""
 
 
 def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Connection, bool, str]:
@@ -105,7 +122,6 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
             raise _foreign(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        limit(connection, budget_b)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
@@ -115,7 +131,9 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
         if new:
             script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
             connection.executescript(script)
+            limit(connection, budget_b)
         else:
+            limit(connection, budget_b)  # after the schema is brought up to date, which needs room for a while
             answer = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             if answer != ["ok"]:
                 torn = sqlite3.DatabaseError(answer[0] if answer else "quick_check gave no answer")

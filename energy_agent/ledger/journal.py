@@ -26,7 +26,7 @@ from energy_agent.ledger import database, log, segment_table, segments
 from energy_agent.ledger.book import Batch, Book
 from energy_agent.ledger.files import Files, RealFiles, hold
 from energy_agent.ledger.log import Room
-from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
+from energy_agent.ledger.rows import INT64_MAX, DeviceFacts, Row
 from energy_agent.ledger.sealing import Taken, take
 from energy_agent.ledger.segments import Segment
 from energy_agent.ledger.totals import Totals
@@ -130,7 +130,7 @@ class Journal:
             books.write(self._connection, self._book)
             database.put(self._connection, "segment", taken.known)
             database.put(
-                self._connection, "meta", [("first_sequence", str(taken.first)), *self._meta(), *_counted(self._counts)]
+                self._connection, "meta", [("first_sequence", str(taken.first)), *self._meta(), *books.counted(self._counts)]
             )
         self._counts = replace(self._counts, segments_total=len(taken.known))
 
@@ -168,6 +168,10 @@ class Journal:
     def facts(self) -> list[WorkloadFacts]:
         """Facts of workloads, as of the last commit."""
         return list(self._now().workloads.values())
+
+    def open_rows(self) -> list[Row]:
+        """The rows that are not sealed, as of the last commit; facts apart."""
+        return self._now().open_rows()
 
     def totals(self) -> Totals:
         """Everything booked since the journal began, as of the last commit."""
@@ -232,7 +236,7 @@ class Journal:
             with database.transaction(self._connection):
                 books.write(self._connection, change)
                 self._connection.execute("DELETE FROM log")
-                database.put(self._connection, "meta", _counted(counts))
+                database.put(self._connection, "meta", books.counted(counts))
 
         self._with_room(write)
         self._book.take(change)
@@ -313,7 +317,3 @@ class Journal:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _counted(counts: LedgerStats) -> list[tuple[str, str]]:
-    return [("entries", str(counts.entries_total)), ("commits", str(counts.commits_total))]

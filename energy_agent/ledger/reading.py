@@ -48,7 +48,9 @@ def read_rows(source: Path) -> Iterator[Located]:
 
 def is_compacted(source: Path) -> bool:
     """Whether a path is compacted Parquet rather than segments."""
-    return source.suffix == ".parquet" or (source.is_dir() and next(source.rglob("manifest.json"), None) is not None)
+    if source.suffix == ".parquet" or (source / "manifest.json").exists():
+        return True
+    return source.is_dir() and next(source.rglob("r[0-9]*/manifest.json"), None) is not None  # a report has one as well
 
 
 def _state_folder(source: Path) -> Iterator[Located]:

@@ -8,6 +8,7 @@ row depends on nothing but its content.
 import json
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
@@ -15,14 +16,55 @@ from energy_agent.core.types import Action, Method, State, WorkloadFacts
 from energy_agent.ledger.rows import CELL_NS, INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.uncertainty import SHARE_UNKNOWN, Run
 
-_TEXT_MAX: Final = 65_536
+TEXT_MAX: Final = 65_536
 _KEYS_MAX: Final = 1_024
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-def canonical(value: Mapping[str, Any]) -> str:
-    """One line of canonical JSON: sorted keys, no spaces, ASCII."""
+class Form(StrEnum):
+    """What the value of a field may be."""
+
+    TEXT = "text"  # short, without lone surrogates
+    COUNT = "count"  # an integer from 0 to int64
+    CELL = "cell"  # a count that is a multiple of a quarter of an hour
+    RATIO = "ratio"  # a count of parts per million that a float holds
+    STATE = "state"
+    METHOD = "method"
+    LABELS = "labels"  # a small object of texts
+
+
+_STRETCH: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
+_RUN: Final = _STRETCH | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
+FIELDS: Final[Mapping[str, Mapping[str, Form]]] = {
+    "cell": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE, "method": Form.METHOD}
+    | {"energy_uj": Form.COUNT, "gpu_ns": Form.COUNT}
+    | _RUN,
+    "span": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT} | _RUN,
+    "gap": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"bound_uj": Form.COUNT},
+    "tokens": {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "model": Form.TEXT, "phase": Form.TEXT}
+    | _STRETCH
+    | {"tokens": Form.COUNT},
+    "steps": {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _STRETCH | {"steps": Form.COUNT},
+    "action": {"t_ns": Form.COUNT} | dict.fromkeys(("device", "workload", "policy", "action", "setting", "outcome"), Form.TEXT),
+    "workload": {"workload": Form.TEXT, "since_ns": Form.COUNT, "workload_kind": Form.TEXT, "labels": Form.LABELS},
+    "device": {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO},
+}
+"""Fields of each kind of row, beside `kind`."""
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cell": ("cell_start_ns", "device", "workload", "state", "method"),
+    "span": ("cell_start_ns", "device", "workload"),
+    "gap": ("cell_start_ns", "device", "reason"),
+    "tokens": ("cell_start_ns", "workload", "model", "phase"),
+    "steps": ("cell_start_ns", "workload", "phase"),
+}
+"""What is unique within a segment, for the kinds of rows that have a stretch of time."""
+RUNS: Final = ("cell", "span")
+"""Kinds whose stretch may not end before it starts."""
+
+
+def canonical(value: object) -> str:
+    """Canonical JSON, within one line: sorted keys, no spaces, ASCII."""
     return _ENCODE(value)
 
 
@@ -114,130 +156,129 @@ def from_json(value: object) -> Row:
     """
     if not isinstance(value, dict):
         raise ChainError("not a JSON object")
-    take = _Fields(value)
-    kind = take.text("kind")
-    reader = _READERS.get(kind)
-    if reader is None:
+    left = dict(value)
+    kind = _take(left, "kind", Form.TEXT)
+    fields = FIELDS.get(kind)
+    if fields is None:
         raise ChainError(f"unknown kind {kind[:40]!r}")
-    row = reader(take)
-    take.finish()
-    return row
+    taken = {name: _take(left, name, form) for name, form in fields.items()}
+    if left:
+        raise ChainError(f"unknown field {min(left)[:40]!r}")
+    if kind in RUNS and taken["end_ns"] < taken["start_ns"]:
+        raise ChainError("end_ns is before start_ns")
+    return _MAKERS[kind](**taken)
 
 
-def _is_text(value: object) -> bool:
-    """A text of bounded length without lone surrogates, which no other format could store."""
-    return type(value) is str and len(value) <= _TEXT_MAX and not _SURROGATES.search(value)
-
-
-class _Fields:
-    """Takes the fields of a hostile object one by one, each with its type."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self, value: dict[str, Any]) -> None:
-        self._left = dict(value)
-
-    def _take(self, name: str) -> Any:
-        try:
-            return self._left.pop(name)
-        except KeyError:
-            raise ChainError(f"{name} is missing") from None
-
-    def text(self, name: str) -> str:
-        value = self._take(name)
-        if not _is_text(value):
-            raise ChainError(f"{name} is not a short text")
-        return str(value)
-
-    def count(self, name: str) -> int:
-        value = self._take(name)
-        if type(value) is not int or not 0 <= value <= INT64_MAX:
-            raise ChainError(f"{name} is not an integer from 0 to {INT64_MAX}")
-        return value
-
-    def cell_start(self) -> int:
-        value = self.count("cell_start_ns")
-        if value % CELL_NS:
-            raise ChainError("cell_start_ns is not a quarter of an hour")
-        return value
-
-    def labels(self) -> dict[str, str]:
-        value = self._take("labels")
-        if type(value) is not dict or len(value) > _KEYS_MAX:
-            raise ChainError("labels is not a small object")
-        if not all(_is_text(k) and _is_text(v) for k, v in value.items()):
-            raise ChainError("labels has a value that is not a short text")
-        return dict(value)
-
-    def run(self, *, whole: bool = False) -> Run:
-        start, end = self.count("start_ns"), self.count("end_ns")
-        if end < start:
-            raise ChainError("end_ns is before start_ns")
-        edges = (self.count("edge_first_uj"), self.count("edge_inner_uj"), self.count("edge_last_uj"))
-        return Run(start, end, *edges, last_ppm=PPM if whole else SHARE_UNKNOWN)
-
-    def finish(self) -> None:
-        if self._left:
-            raise ChainError(f"unknown field {min(self._left)[:40]!r}")
-
-
-def _cell(take: _Fields) -> Cell:
+def _take(left: dict[str, Any], name: str, form: Form) -> Any:
+    """Take a field of a hostile object, checked."""
     try:
-        state, method = State(take.text("state")), Method(take.text("method"))
+        value = left.pop(name)
+    except KeyError:
+        raise ChainError(f"{name} is missing") from None
+    return _CHECKS[form](name, value)
+
+
+def is_text(value: object) -> bool:
+    """A text of bounded length without lone surrogates, which no other format could store."""
+    return type(value) is str and len(value) <= TEXT_MAX and not _SURROGATES.search(value)
+
+
+def _text(name: str, value: object) -> str:
+    if not is_text(value):
+        raise ChainError(f"{name} is not a short text")
+    return str(value)
+
+
+def _count(name: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value <= INT64_MAX:
+        raise ChainError(f"{name} is not an integer from 0 to {INT64_MAX}")
+    return value
+
+
+def _cell_start(name: str, value: object) -> int:
+    start = _count(name, value)
+    if start % CELL_NS:
+        raise ChainError(f"{name} is not a quarter of an hour")
+    return start
+
+
+def _ratio(name: str, value: object) -> int:
+    ppm = _count(name, value)
+    if round(ppm / PPM * PPM) != ppm:
+        raise ChainError(f"{name} is larger than any ratio")
+    return ppm
+
+
+def _state(name: str, value: object) -> State:
+    try:
+        return State(_text(name, value))
     except ValueError as error:
         raise ChainError(str(error)) from None
-    cell_start, device, workload = take.cell_start(), take.text("device"), take.text("workload")
-    return Cell(cell_start, device, workload, state, method, take.count("energy_uj"), take.count("gpu_ns"), take.run())
 
 
-def _span(take: _Fields) -> Span:
-    cell_start, device, workload = take.cell_start(), take.text("device"), take.text("workload")
-    return Span(cell_start, device, workload, take.run(whole=not workload))
+def _method(name: str, value: object) -> Method:
+    try:
+        return Method(_text(name, value))
+    except ValueError as error:
+        raise ChainError(str(error)) from None
 
 
-def _gap(take: _Fields) -> GapRow:
-    start, end = take.count("start_ns"), take.count("end_ns")
-    return GapRow(take.cell_start(), take.text("device"), take.text("reason"), start, end, take.count("bound_uj"))
+def _labels(name: str, value: object) -> dict[str, str]:
+    if type(value) is not dict or len(value) > _KEYS_MAX:
+        raise ChainError(f"{name} is not a small object")
+    if not all(is_text(k) and is_text(v) for k, v in value.items()):
+        raise ChainError(f"{name} has a value that is not a short text")
+    return dict(value)
 
 
-def _tokens(take: _Fields) -> TokenRow:
-    start, end = take.count("start_ns"), take.count("end_ns")
-    workload, model, phase = take.text("workload"), take.text("model"), take.text("phase")
-    return TokenRow(take.cell_start(), workload, model, phase, start, end, take.count("tokens"))
+_CHECKS: Final[dict[Form, Callable[[str, object], Any]]] = {
+    Form.TEXT: _text,
+    Form.COUNT: _count,
+    Form.CELL: _cell_start,
+    Form.RATIO: _ratio,
+    Form.STATE: _state,
+    Form.METHOD: _method,
+    Form.LABELS: _labels,
+}
 
 
-def _steps(take: _Fields) -> StepRow:
-    start, end = take.count("start_ns"), take.count("end_ns")
-    return StepRow(take.cell_start(), take.text("workload"), take.text("phase"), start, end, take.count("steps"))
+def check(form: Form, value: object) -> bool:
+    """Whether a value may stand in a field."""
+    try:
+        _CHECKS[form]("", value)
+    except ChainError:
+        return False
+    return True
 
 
-def _action(take: _Fields) -> Action:
-    return Action(
-        t_ns=take.count("t_ns"),
-        device=take.text("device"),
-        policy=take.text("policy"),
-        action=take.text("action"),
-        setting=take.text("setting"),
-        outcome=take.text("outcome"),
-        workload=take.text("workload"),
-    )
+def _cell(*, cell_start_ns: int, device: str, workload: str, state: State, method: Method, **rest: int) -> Cell:
+    energy_uj, gpu_ns = rest.pop("energy_uj"), rest.pop("gpu_ns")
+    return Cell(cell_start_ns, device, workload, state, method, energy_uj, gpu_ns, _run(SHARE_UNKNOWN, **rest))
 
 
-def _workload(take: _Fields) -> WorkloadFacts:
-    return WorkloadFacts(take.text("workload"), take.count("since_ns"), take.text("workload_kind"), take.labels())
+def _span(*, cell_start_ns: int, device: str, workload: str, **run: int) -> Span:
+    return Span(cell_start_ns, device, workload, _run(SHARE_UNKNOWN if workload else PPM, **run))
 
 
-def _device(take: _Fields) -> DeviceFacts:
-    return DeviceFacts(take.text("device"), take.text("sku"), take.count("gain_ppm") / PPM, take.count("since_ns"))
+def _run(last_ppm: int, *, start_ns: int, end_ns: int, edge_first_uj: int, edge_inner_uj: int, edge_last_uj: int) -> Run:
+    return Run(start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, last_ppm)
 
 
-_READERS: Final[dict[str, Callable[[_Fields], Row]]] = {
+def _workload(*, workload: str, since_ns: int, workload_kind: str, labels: dict[str, str]) -> WorkloadFacts:
+    return WorkloadFacts(workload, since_ns, workload_kind, labels)
+
+
+def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFacts:
+    return DeviceFacts(device, sku, gain_ppm / PPM, since_ns)
+
+
+_MAKERS: Final[dict[str, Callable[..., Row]]] = {
     "cell": _cell,
     "span": _span,
-    "gap": _gap,
-    "tokens": _tokens,
-    "steps": _steps,
-    "action": _action,
+    "gap": GapRow,
+    "tokens": TokenRow,
+    "steps": StepRow,
+    "action": Action,
     "workload": _workload,
     "device": _device,
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from energy_agent.core.errors import ChainError
+from energy_agent.core.facility import METER_GONE
 from energy_agent.core.types import Action, Identity, WorkloadFacts
 from energy_agent.ledger import segments
 from energy_agent.ledger.book import Book
@@ -87,7 +88,7 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
         return None
     from_ns, to_ns = min(map(_start_ns, rows)), max(map(_end_ns, rows))
     facts: list[Row] = [
-        *_in_force(book.workloads, _workloads(rows), from_ns, to_ns),
+        *_in_force(book.workloads, _workloads(rows) | _devices(rows) | _gone(book), from_ns, to_ns),
         *_in_force(book.devices, _devices(rows), from_ns, to_ns),
     ]
     header = Header(
@@ -109,6 +110,11 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
 
 def _workloads(rows: Iterable[Row]) -> set[str]:
     return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | StepRow | Action)}
+
+
+def _gone(book: Book) -> set[str]:
+    """Meters that are no more have no rows that could carry it."""
+    return {fact.workload for fact in book.workloads.values() if fact.kind == METER_GONE}
 
 
 def _devices(rows: Iterable[Row]) -> set[str]:

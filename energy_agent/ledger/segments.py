@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ SCHEMA: Final = 2
 """2 has rows of steps; segments of schema 1 are read as they are."""
 FIRST_PREVIOUS: Final = "0" * 64
 SUFFIX: Final = ".jsonl.gz"
-_PEEK: Final = 65_536
+_PEEK: Final = (2_048, 65_536)
 _FILE_MAX: Final = 32 << 20
 _TEXT_MAX: Final = 256 << 20
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -45,6 +46,9 @@ class Header:
     from_ns: int
     to_ns: int
     rows: int
+
+
+_FIELDS: Final = {field.name: field.type for field in fields(Header)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def file_name(cluster: str, node: str, sequence: int) -> str:
     return f"{_safe(cluster)}_{_safe(node)}_{sequence:08d}{SUFFIX}"
 
 
+@lru_cache(4_096)
 def _safe(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:80].lstrip(".-") or "x"
     return safe if safe == name else f"{safe}~{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
@@ -138,7 +143,7 @@ def decode(data: bytes, where: str) -> Content:
         raise ChainError(f"{where}:{len(lines) + 1}: is corrupted (the last line is cut off)")
     if not lines:
         raise ChainError(f"{where}: is empty")
-    header = _header(lines[0], where)
+    header = header_of(lines[0], where)
     rows, before = [], ""
     for number, line in enumerate(lines[1:], 2):
         try:
@@ -158,7 +163,8 @@ def decode(data: bytes, where: str) -> Content:
     return Content(header, tuple(rows), sha256(data))
 
 
-def _header(line: str, where: str) -> Header:
+def header_of(line: str, where: str) -> Header:
+    """The header of a segment's first line; raises ChainError naming `where`."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -167,8 +173,7 @@ def _header(line: str, where: str) -> Header:
         raise ChainError(f"{where}:1: is not a segment header")
     if type(value.get("schema")) is int and value["schema"] > SCHEMA:
         raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SCHEMA}; update Wattlens")
-    expected = {field.name: field.type for field in fields(Header)}
-    if set(value) != set(expected) or any(type(value[name]) is not kind for name, kind in expected.items()):
+    if value.keys() != _FIELDS.keys() or any(type(value[name]) is not kind for name, kind in _FIELDS.items()):
         raise ChainError(f"{where}:1: is corrupted (header fields)")
     header = Header(**value)
     sane = 1 <= header.schema <= SCHEMA and header.sequence >= 0 and header.rows >= 0 and 0 <= header.from_ns <= header.to_ns
@@ -204,13 +209,16 @@ def peek(path: Path) -> Header:
     """The header alone, without reading the rows. Raises ChainError naming the file."""
     try:
         with path.open("rb") as file:
-            start = zlib.decompressobj(wbits=31).decompress(file.read(_PEEK), _PEEK)
+            packed = file.read(_PEEK[-1])
+        for most in _PEEK:
+            line, newline, _ = zlib.decompressobj(wbits=31).decompress(packed, most).partition(b"\n")
+            if newline:
+                break
     except (OSError, zlib.error):
         raise ChainError(f"{path}: is corrupted or cannot be read") from None
-    line, newline, _ = start.partition(b"\n")
     if not newline or not line.isascii():
         raise ChainError(f"{path}:1: is corrupted (no header)")
-    return _header(line.decode("ascii"), str(path))
+    return header_of(line.decode("ascii"), str(path))
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energy_agent.core.errors import ChainError, UsageError, WattlensError
+from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.ledger import segments
 from energy_agent.ledger.chain import Progress
+from energy_agent.ledger.remote import open_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
         ChainError: a damaged segment here, or other content there under the same name.
         WattlensError: the copy failed.
     """
-    system, root = _open(url)
+    system, root = open_url(url)
     copied = there = 0
     try:
         system.makedirs(root, exist_ok=True)
@@ -45,18 +46,6 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
     except Exception as error:  # fsspec's file systems raise whatever their libraries raise
         raise WattlensError(f"{url}: shipping failed after {copied} segments: {error}; run it again to go on") from error
     return Shipment(copied, there)
-
-
-def _open(url: str) -> tuple[Any, str]:
-    try:
-        import fsspec
-    except ImportError:
-        raise UsageError("ledger ship needs the extra `ledger`: pip install 'wattlens[ledger]'") from None
-    try:
-        system, root = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"{url}: {error}") from None
-    return system, root
 
 
 def _ship_one(system: Any, target: str, path: Path) -> bool:

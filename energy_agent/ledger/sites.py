@@ -6,11 +6,12 @@ line with an empty uuid is for the whole node. The same file is the denominator 
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from energy_agent.core.boundary import is_gpu, is_meter, site_and_meter
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows import INT64_MAX
@@ -34,6 +35,11 @@ class Sites:
 
     stays: Mapping[tuple[str, str, str], tuple[Stay, ...]]
     default: str | None = None
+    _of_node: dict[tuple[str, str], list[Stay]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for (cluster, node, _), stays in self.stays.items():
+            self._of_node.setdefault((cluster, node), []).extend(stays)
 
     def site_of(self, cluster: str, node: str, device: str, t_ns: int) -> str:
         """The site at an instant, UTC ns.
@@ -41,14 +47,17 @@ class Sites:
         Raises:
             UsageError: the inventory does not say, and there is no default.
         """
+        if is_meter(device):  # a meter of a building never moves
+            return site_and_meter(device)[0]
         for key in ((cluster, node, device), (cluster, node, "")):
             for stay in self.stays.get(key, ()):
                 if stay.from_ns <= t_ns < stay.to_ns:
                     return stay.site
-        if not device:  # what belongs to a node stands where its devices stand
-            of_node = {s.site for (c, n, _), stays in self.stays.items() if (c, n) == (cluster, node) for s in stays}
-            if len(of_node) == 1:
-                return of_node.pop()
+        if not device or not is_gpu(device):  # what belongs to a node, and its host, stand where its GPUs stand
+            stays = self._of_node.get((cluster, node), ())
+            found = {s.site for s in stays if s.from_ns <= t_ns < s.to_ns} or {s.site for s in stays}
+            if len(found) == 1:
+                return found.pop()
         if self.default is None:
             day = datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date()
             what = f"{cluster}/{node}" + (f"/{device}" if device else "")

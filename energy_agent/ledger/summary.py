@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from energy_agent.core.boundary import is_gpu, is_host
+from energy_agent.core.boundary import is_gpu, is_host, is_meter
 from energy_agent.ledger.rows import PPM, Cell, DeviceFacts, GapRow, Row, Span
 from energy_agent.ledger.uncertainty import Bounds, Run, combine, systematic_uj
 
@@ -52,7 +52,7 @@ def bounds(rows: Iterable[Row], *, workload: str | None = None, device: str | No
     Args:
         rows: cells, spans, gaps and device facts of the time in question, of any number of segments of one or more nodes.
         workload: only this one; then gaps, which belong to nobody, are left out of the upper bound.
-        device: only this one.
+        device: only this one; None: every GPU and host, but no meter of a building, which contains them.
 
     Raises:
         KeyError: a device without facts: no number without its error.
@@ -63,6 +63,8 @@ def bounds(rows: Iterable[Row], *, workload: str | None = None, device: str | No
     gaps = []
     for row in kept:
         if not isinstance(row, Cell | Span | GapRow) or device not in (None, row.device):
+            continue
+        if device is None and is_meter(row.device):  # it contains others: only one of its own is a sum
             continue
         if isinstance(row, Cell) and workload in (None, row.workload):
             energy[row.device] = energy.get(row.device, 0) + row.energy_uj

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.core.types import Method, State
-from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, StepRow, TokenRow
+from energy_agent.ledger.rows import Cell, GapRow, Row, StepRow, TokenRow
 
 EnergyKey = tuple[str, str, State, Method]  # device, workload, state, method
 GpuKey = tuple[str, State]  # workload, state
@@ -66,8 +66,3 @@ class Tally:
                 self.add_steps((row.workload, row.phase), row.steps)
             elif isinstance(row, GapRow):
                 self.add_gap(row.device, row.bound_uj)
-
-    def overflow(self) -> bool:
-        """Whether a total no longer fits int64. A node of 16 GPUs at 1 kW needs 18 years for that; a broken meter does not."""
-        parts = (self.energy, self.gpu_ns, self.tokens, self.gap_bound_uj, self.steps)
-        return any(value > INT64_MAX for part in parts for value in part.values())

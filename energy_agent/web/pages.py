@@ -2,43 +2,50 @@
 
 import html
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from energy_agent.core.ports import Clock
-from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S
-from energy_agent.exposition import Format, negotiate, render
+from energy_agent.exposition import Format, negotiate
 from energy_agent.http1 import PLAIN, Request, Response
-from energy_agent.page_cache import PageCache
+from energy_agent.page_cache import PageCache, Published
 
-Source = Callable[[], Snapshot | None]
+Source = Callable[[], Published | None]
 """Gives the newest published snapshot, None before the first; must not wait."""
+Render = Callable[[Any, Format], bytes]
+"""The body of /metrics of such a snapshot."""
 
 PROBES = ("/healthz", "/readyz")
 ALL = ("/", *PROBES, "/metrics")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Wattlens agent</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Wattlens</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}}
 td{{padding-right:1.5rem}}</style></head><body>
-<h1>Wattlens agent</h1><p>{state}</p>
+<h1>Wattlens</h1><p>{state}</p>
 <table>{facts}</table>
 <ul><li><a href="/metrics">/metrics</a> for Prometheus</li><li><a href="/readyz">/readyz</a> snapshots are taken</li>
 <li><a href="/healthz">/healthz</a> the process lives</li></ul></body></html>
 """
 
 
+def _in(render: Render, fmt: Format) -> Callable[[Any], bytes]:
+    return lambda snapshot: render(snapshot, fmt)
+
+
 class Pages:
     """Answers to whole requests; any thread may ask."""
 
-    def __init__(self, source: Source, clock: Clock, stale_after_s: float, paths: tuple[str, ...] = ALL) -> None:
+    def __init__(
+        self, source: Source, clock: Clock, stale_after_s: float, render: Render, paths: tuple[str, ...] = ALL
+    ) -> None:
         """`paths` of these are there; a snapshot older than `stale_after_s` is not shown."""
         self._source, self._clock, self._stale_after_s = source, clock, stale_after_s
         known = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready, "/": self._landing}
         self._handlers = {path: known[path] for path in sorted(paths)}
-        self._pages = {fmt: PageCache(partial(render, fmt=fmt)) for fmt in Format}
+        self._pages = {fmt: PageCache(_in(render, fmt)) for fmt in Format}
 
-    def published(self, snapshot: Snapshot) -> None:
+    def published(self, snapshot: Published) -> None:
         """There is a newer snapshot: who scrapes every one finds its page made."""
         for page in self._pages.values():
             page.ahead(snapshot)
@@ -52,7 +59,7 @@ class Pages:
             return Response(405, PLAIN, b"GET or HEAD\n", (("Allow", "GET, HEAD"),))
         return handler(request)
 
-    def _trouble(self, snapshot: Snapshot | None) -> str:
+    def _trouble(self, snapshot: Published | None) -> str:
         """Why there is nothing fit to show, or ''."""
         if snapshot is None:
             return "no snapshot has been taken yet"
@@ -79,9 +86,8 @@ class Pages:
         facts: dict[str, str] = {}
         if snapshot is not None:
             identity = snapshot.identity
-            up = sum(view.up for view in snapshot.devices)
             facts = {"Version": identity.version, "Cluster": identity.cluster, "Node": identity.node}
-            facts["GPUs"] = f"{up} of {len(snapshot.devices)} answer" + (" (simulated hardware)" if identity.simulated else "")
+            facts["State"] = snapshot.summary + (" (simulated hardware)" if identity.simulated else "")
         rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
         state = html.escape(f"Not ready: {trouble}." if (trouble := self._trouble(snapshot)) else "Ready.")
         page = _PAGE.format(state=state, facts=rows).encode("utf-8", "replace")

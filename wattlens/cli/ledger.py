@@ -1,18 +1,20 @@
-"""`wattlens ledger`: verify, export, ship and compact the book of record."""
+"""`wattlens ledger`: verify, export, ship, compact and import the book of record."""
 
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from wattlens.cli import _ledger_import, _ledger_ship
 from wattlens.cli._command import Command, sentence
+from wattlens.cli._moments import day_or_time
+from wattlens.cli._progress import Progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, Fault
@@ -39,14 +41,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
     what.add_argument("--actions", action="store_true", help="what DVFS set and put back instead of the cells")
 
-    ship = _sub(commands, "ship", "copy segments to a folder or object store, once, whole, never over something else", _ship)
-    ship.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
-    ship.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
+    _ledger_ship.configure(_sub(commands, "ship", _ledger_ship.SUMMARY, _ship))
 
     compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
     compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
     compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
-    compact.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
+    which = compact.add_mutually_exclusive_group()
+    which.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
+    which.add_argument("--days", type=_count, metavar="N", help="the last N UTC days that are over, as a job each night wants")
     compact.add_argument(
         "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to"
     )
@@ -57,6 +59,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     compact.add_argument(
         "--accept-faults", action="store_true", help="write although a chain is broken; faults go into the manifest"
     )
+    compact.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="processes that share the days; the same bytes (default 1)"
+    )
+
+    _ledger_import.configure(_sub(commands, "import", _ledger_import.SUMMARY, _ledger_import.run))
 
 
 def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -68,18 +75,6 @@ def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace]
 
 def _run(arguments: argparse.Namespace) -> int:
     return int(arguments.action(arguments))
-
-
-class _Progress:
-    """Lines on standard error for long work, only where a person watches; at most one in two seconds."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._next = what, time.monotonic() + 2.0
-
-    def __call__(self, done: int, total: int) -> None:
-        if sys.stderr.isatty() and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 2.0
-            print(f"{self._what}: {done} of {total} segments", file=sys.stderr)
 
 
 def _segments_of(path: Path) -> Path:
@@ -95,7 +90,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
-    report = chain.verify([_segments_of(p) for p in arguments.paths], view, _Progress("verified"))
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"))
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
     if arguments.json:
@@ -184,53 +179,40 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _ship(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import chain
-    from energy_agent.ledger.ship import ship
 
-    files = chain.find([_segments_of(arguments.source)])
-    if not files:
-        raise UsageError(f"{arguments.source}: has no segments")
-    done = ship(files, arguments.url, _Progress("shipped"))
-    faults = chain.verify(files, progress=_Progress("verified")).faults  # afterwards: what is whole is safe first
-    if arguments.json:
-        print(json.dumps(asdict(done) | {"faults": [asdict(fault) for fault in faults]}))
-    else:
-        print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
-        _tell(faults)
-    return 1 if faults else 0
+    return _ledger_ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), Progress)
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    from energy_agent.ledger import chain
-    from energy_agent.ledger.compact import compact, days
+    from energy_agent.ledger import index
+    from energy_agent.ledger.chain import Fault
+    from energy_agent.ledger.compact import Statement, compact_days
     from energy_agent.ledger.sites import Sites, read_inventory
 
-    if arguments.inventory is None and arguments.site is None:
-        raise UsageError("which site? name it with --site, or give an inventory with --inventory")
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
-    paths = [_segments_of(p) for p in arguments.paths]
-    files = chain.find(paths)
-    if arguments.day:
-        wanted = [_day(arguments.day)]
-    else:
+    wanted = [_day(arguments.day)] if arguments.day else None
+    found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"))
+    if wanted is None:
         today = datetime.now(UTC).date()
-        wanted = [d for d in days(files) if d < today]
-    if not files or not wanted:
+        first = today - timedelta(days=arguments.days) if arguments.days else date.min
+        wanted = [day for day in found.days if first <= day < today]
+    if not (len(found) or found.faults) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
-    answer, faults = [], []
-    for day in wanted:
-        statements, accepted = compact(
-            files,
-            arguments.output,
-            day,
-            sites,
-            reason=arguments.reason,
-            accept_faults=arguments.accept_faults,
-            progress=_Progress(f"compacted {day}"),
-        )
-        answer += statements
-        faults += [fault for fault in accepted if fault not in faults]
+    answer, faults = list[Statement](), list[Fault]()
+    for result in compact_days(
+        found,
+        arguments.output,
+        wanted,
+        sites,
+        reason=arguments.reason,
+        accept_faults=arguments.accept_faults,
+        jobs=arguments.jobs,
+        progress=Progress("compacted"),
+    ):
+        answer += result.statements
+        faults += [fault for fault in result.faults if fault not in faults]
     if arguments.json:
         print(
             json.dumps(
@@ -248,12 +230,19 @@ def _compact(arguments: argparse.Namespace) -> int:
 
 def _time(text: str, option: str) -> int:
     """UTC ns of a day or time."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option}: {text!r} is not a UTC day or time like 2026-01-31 or 2026-01-31T12:15") from None
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return int(aware.timestamp()) * NS_PER_S
+    return int(day_or_time(text, option).timestamp()) * NS_PER_S
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 256")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3660:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 3660")
+    return int(text)
 
 
 def _day(text: str) -> date:

@@ -7,12 +7,13 @@ import os
 import re
 import shlex
 import signal
-import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.cli import _sim_meters
 from wattlens.cli._command import Command, sentence
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    from energy_agent.sim.faults import KINDS
-
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
 
     def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
@@ -43,25 +42,19 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     run = action("run", "run any NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
     action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
-    rows = "\n".join(
-        textwrap.fill(
-            f"  {name:16} {kind.meaning}" + (f"; --value: {kind.value}" if kind.value else ""), 79, subsequent_indent=" " * 19
-        )
-        for name, kind in KINDS.items()
-    )
     fault = action(
         "fault",
-        "set a fault on a GPU while the node runs",
-        epilog=f"faults:\n{rows}",
+        "set a fault on a GPU, or on a meter of the building, while the node runs",
+        epilog=_sim_meters.fault_rows(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fault.add_argument("gpu", metavar="GPU", help="such as gpu2")
-    fault.add_argument("kind", metavar="FAULT", help="one of the list below")
+    fault.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
+    fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
     fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
     fault.add_argument("--for", dest="duration", metavar="TIME", help="wait so long (10s, 2m; simulated time), then clear it")
-    clear = action("clear", "clear a kind of fault on a GPU, or all of them")
-    clear.add_argument("gpu", metavar="GPU", help="such as gpu2")
+    clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
+    clear.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
     clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
     status = action("status", "show what really happens on the node: energy, power, clocks, faults, workloads")
     status.add_argument("--json", action="store_true", help="as JSON")
@@ -127,37 +120,52 @@ def _env(args: argparse.Namespace) -> int:
 
 
 def _fault(args: argparse.Namespace) -> int:
-    from energy_agent.sim.faults import KINDS, check_fault, parse_gpu
-
-    node = _attached(args)
-    check_fault(args.kind, args.call, args.value)
+    node, meter = _attached(args), _sim_meters.meter_of(args.gpu)
+    kind = _sim_meters.fault_kind(meter, args.kind, args.call, args.value)
     seconds = _seconds(args.duration) if args.duration else None
-    if seconds is not None and KINDS[args.kind].once:
+    if seconds is not None and kind.once:
         raise UsageError(f"fault {args.kind!r} happens once: --for has no meaning")
-    with node.plant() as plant:
-        gpu, rate = parse_gpu(args.gpu, plant.count), plant.rate
-    node.fault(gpu, args.kind, call=args.call, value=args.value)
-    print(f"gpu{gpu}: {args.kind} set" + (f" for {args.duration}" if seconds else ""), flush=True)
+    name, put, clear = _target(node, args.gpu)
+    put(args.kind, args.call, args.value)
+    print(f"{name}: {args.kind} set" + (f" for {args.duration}" if seconds else ""), flush=True)
     if seconds is not None:
         try:
-            time.sleep(seconds / rate)
+            time.sleep(seconds / float(node.state()["rate"]))
         finally:  # Ctrl-C ends the fault too
-            node.clear(gpu, args.kind)
-        print(f"gpu{gpu}: {args.kind} cleared")
+            clear(args.kind)
+        print(f"{name}: {args.kind} cleared")
     return 0
 
 
 def _clear(args: argparse.Namespace) -> int:
-    from energy_agent.sim.faults import check_kind, parse_gpu
-
     node = _attached(args)
     if args.kind:
-        check_kind(args.kind)
-    with node.plant() as plant:
-        gpu = parse_gpu(args.gpu, plant.count)
-    node.clear(gpu, args.kind)
-    print(f"gpu{gpu}: {args.kind or 'all faults'} cleared")
+        _sim_meters.fault_kind(_sim_meters.meter_of(args.gpu), args.kind, "", 0)
+    name, _, clear = _target(node, args.gpu)
+    clear(args.kind)
+    print(f"{name}: {args.kind or 'all faults'} cleared")
     return 0
+
+
+def _target(node: "SimulatedNode", text: str) -> tuple[str, Callable[[str, str, int], None], Callable[[str], None]]:
+    """Name of a GPU or meter, and what sets and clears a fault of it."""
+    from energy_agent.sim import facility_site
+    from energy_agent.sim.faults import parse_gpu
+
+    meter = _sim_meters.meter_of(text)
+    if meter is not None:
+        return (
+            text,
+            lambda kind, _, value: facility_site.fault(node, meter, kind, value),
+            lambda kind: facility_site.clear(node, meter, kind),
+        )
+    with node.plant() as plant:
+        gpu = parse_gpu(text, plant.count)
+    return (
+        f"gpu{gpu}",
+        lambda kind, call, value: node.fault(gpu, kind, call=call, value=value),
+        lambda kind: node.clear(gpu, kind),
+    )
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -174,6 +182,7 @@ def _status(args: argparse.Namespace) -> int:
             f"{gpu['gpu']:>3} {gpu['true_j']:>12.1f} {gpu['sensed_j']:>12.1f} {gpu['power_w']:>8.1f} {gpu['sm_clock_mhz']:>9}"
             f" {gpu['power_limit_w']:>8.0f} {gpu['temperature_c']:>6.1f}  {faults}"
         )
+    _sim_meters.show_building(status.get("facility"))
     for workload in status["workloads"]:
         counters = workload["counters"]
         shown = ", ".join(
@@ -222,6 +231,7 @@ def node_status(node: "SimulatedNode") -> dict[str, Any]:
         "seed": state["seed"],
         "gpus": gpus,
         "workloads": node.workloads(),
+        **({"facility": building} if (building := _sim_meters.building_status(node)) is not None else {}),
     }
 
 

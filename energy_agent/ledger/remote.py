@@ -1,0 +1,22 @@
+"""A folder on any file system that fsspec knows: the one file that knows fsspec."""
+
+from typing import Any
+
+from energy_agent.core.errors import UsageError
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it.
+
+    Raises:
+        UsageError: no such protocol, or its package is not installed.
+    """
+    try:
+        import fsspec
+    except ImportError:
+        raise UsageError("a ledger by its URL needs the extra `ledger`: pip install 'wattlens[ledger]'") from None
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{url}: {error}") from None
+    return system, root

@@ -1,0 +1,180 @@
+"""Books what a site's meters tell: readings in, ledger entries and gaps out. Pure; the journal writes them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from typing import Final
+
+from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
+from energy_agent.core.meter_types import MeterReading
+from energy_agent.core.types import Entry, Gap, Method, State, WorkloadFacts
+from energy_agent.core.units import split_integer
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.cells import cuts
+from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.metering.facility_meter import FacilityState, follow
+from energy_agent.metering.node_meter import NodeState, Stretch, energy_uj
+
+STATED: Final = "declared"
+"""The source whose power nobody measures."""
+RESTING: Final = frozenset({Role.COOLING, Role.LIGHTING, Role.RENEWABLE, Role.REUSED_HEAT})
+"""What may well draw nothing for hours; IT does not, and a site only where it makes its own."""
+IMPORTED: Final = "imported"
+"""The source whose readings have times of their own."""
+_PPM: Final = 1_000_000
+_PENDING_MAX: Final = 100_000
+
+
+@dataclass(slots=True)
+class _Meter:
+    facts: MeterFacts
+    gap_ns: int
+    state: FacilityState | None = None
+    settled: FacilityState | None = None  # as of the last commit
+    described: bool = False  # the ledger holds its facts as they are
+
+
+@dataclass(slots=True)
+class _Pending:
+    entries: list[Entry] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+class SiteAccount:
+    """The meters of a site.
+
+    Args:
+        site: its name.
+        boot_id: names the boot of the machine that reads.
+        meters: what is declared of each meter, and the longest time between two readings that is no hole.
+    """
+
+    def __init__(self, site: str, boot_id: str, meters: Sequence[tuple[MeterFacts, int]]) -> None:
+        self._site, self._boot_id = site, boot_id
+        self._meters = {facts.id: _Meter(facts, gap_ns) for facts, gap_ns in meters}
+        makes = any(facts.role is Role.RENEWABLE for facts, _ in meters)
+        self._resting = RESTING | {Role.TOTAL} if makes else RESTING
+        self._pending = _Pending()
+        self._gone: list[str] = []  # devices of meters that are declared no more
+        self.waiting = bool(meters)  # there is something that the journal does not have yet; at first what is declared
+        self.faults: dict[str, str] = {}  # meter -> why it is not believed
+        self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, told or the last mean, and when
+
+    def restore(self, states: Mapping[str, str], known: Iterable[WorkloadFacts]) -> list[str]:
+        """Go on from what the journal has; returns ids of meters whose state cannot be read: they start anew."""
+        unreadable = []
+        last = {fact.workload: fact for fact in sorted(known, key=lambda fact: fact.since_ns)}
+        told = {device: fact.labels for device, fact in last.items() if fact.kind == METER_KIND}
+        mine = {meter.facts.device(self._site) for meter in self._meters.values()}
+        self._gone = sorted(told.keys() - mine)
+        self.waiting = self.waiting or bool(self._gone)
+        for meter_id, meter in self._meters.items():
+            meter.described = told.get(meter.facts.device(self._site)) == meter.facts.labels
+            text = states.get(meter.facts.device(self._site), "")
+            if not text:
+                continue
+            try:
+                meter.state = meter.settled = _state(text)
+            except (KeyError, TypeError, ValueError):
+                unreadable.append(meter_id)
+        return unreadable
+
+    def feed(self, meter_id: str, readings: Iterable[MeterReading]) -> None:
+        """Readings of one meter, in the order of time."""
+        meter = self._meters[meter_id]
+        device = meter.facts.device(self._site)
+        for reading in readings:
+            source = meter.facts.source
+            self.waiting = True
+            kind = {"stated": source == STATED, "dated": source == IMPORTED, "rests": meter.facts.role in self._resting}
+            step = follow(meter.state, reading, self._boot_id, meter.gap_ns, **kind)
+            meter.state = step.state
+            if step.stretch is not None:
+                self._pending.entries += entries_of(device, step.stretch, reading.max_mw)
+            if step.gap is not None:
+                gap = step.gap
+                self._pending.gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
+            self.faults.pop(meter_id, None)
+            if step.fault:
+                self.faults[meter_id] = step.fault
+            moved = step.stretch is not None and step.stretch.energy_uj > 0
+            power_mw = reading.power_mw if reading.power_mw is not None else step.state.usual_mw if moved else None
+            if power_mw is not None:
+                self._power[meter_id] = (power_mw, reading.t_ns)
+
+    def power_mw(self, meter_id: str, now_ns: int) -> int | None:
+        """Power of the last reading; None where that is older than two readings of the meter may be apart."""
+        power_mw, t_ns = self._power.get(meter_id, (None, 0))
+        return power_mw if now_ns - t_ns <= self._meters[meter_id].gap_ns else None
+
+    def batch(self, now_ns: int) -> Batch:
+        """Everything since the last commit, with the states to go on from."""
+        facts, devices = [WorkloadFacts(device, now_ns, METER_GONE) for device in self._gone], []
+        for meter in self._meters.values():
+            device = meter.facts.device(self._site)
+            if not meter.described:
+                facts.append(WorkloadFacts(device, now_ns, METER_KIND, meter.facts.labels))
+                devices.append(DeviceFacts(device, f"meter {meter.facts.source}", meter.facts.accuracy_ppm / _PPM, now_ns))
+        states = {m.facts.device(self._site): _text(m.state) for m in self._meters.values() if m.state is not None}
+        return Batch(self._pending.entries, self._pending.gaps, facts=facts, devices=devices, states=states)
+
+    def committed(self) -> Sequence[Entry]:
+        """The batch is in the journal; returns its entries."""
+        entries, self._pending, self.waiting = self._pending.entries, _Pending(), False
+        self._gone = []
+        for meter in self._meters.values():
+            meter.settled, meter.described = meter.state, True
+        return entries
+
+    def not_committed(self) -> None:
+        """The journal could not be written. The rows wait; too many of them go, and a register bridges the time."""
+        if len(self._pending.entries) + len(self._pending.gaps) <= _PENDING_MAX:
+            return
+        self._pending = _Pending()
+        for meter in self._meters.values():
+            meter.state = meter.settled
+
+
+def entries_of(device: str, stretch: Stretch, max_mw: int | None = None) -> list[Entry]:
+    """The rows of a stretch, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
+
+    Where a register's stretch is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
+    allows, and that stands on both sides of the cut, where it cancels. Beside energy of a register stands a row of `integrated`
+    without energy where part of it is doubted: an error that no later reading takes back.
+    """
+    edges = [stretch.start_ns, *cuts(stretch.start_ns, stretch.end_ns), stretch.end_ns]
+    spans = list(pairwise(edges))
+    lengths = [end - start for start, end in spans]
+    energies, doubts = split_integer(stretch.energy_uj, lengths), split_integer(stretch.doubt_uj, lengths)
+    counted = stretch.method not in (Method.INTEGRATED, Method.MODELLED)
+    rows, before_uj, first_uj = [], 0, 0
+    for (start, end), uj, doubt_uj in zip(spans, energies, doubts, strict=True):
+        before_uj += uj
+        last_uj = 0 if end == stretch.end_ns else _cut_uj(stretch, end, before_uj, max_mw)
+        half_uj = (doubt_uj + 1) // 2
+        edge_uj = stretch.edge_uj + max(first_uj, last_uj) if counted else half_uj
+        rows.append(Entry(start, end, device, "", State.UNHELD, stretch.method, uj, edge_uj, end - start))
+        if counted and doubt_uj:
+            rows.append(Entry(start, end, device, "", State.UNHELD, Method.INTEGRATED, 0, half_uj))
+        first_uj = last_uj
+    return rows
+
+
+def _cut_uj(stretch: Stretch, at_ns: int, before_uj: int, max_mw: int | None) -> int:
+    """How far what lies before a cut can be off: the truth is between what must and what can have flowed by then."""
+    least_uj, most_uj = 0, stretch.energy_uj
+    if max_mw is not None:
+        least_uj = max(0, stretch.energy_uj - energy_uj(max_mw, stretch.end_ns - at_ns))
+        most_uj = min(most_uj, energy_uj(max_mw, at_ns - stretch.start_ns))
+    return max(0, before_uj - least_uj, most_uj - before_uj)
+
+
+def _text(state: FacilityState) -> str:
+    return json.dumps(asdict(state), sort_keys=True, separators=(",", ":"))
+
+
+def _state(text: str) -> FacilityState:
+    body = json.loads(text)
+    last = NodeState(**{f.name: body["last"][f.name] for f in fields(NodeState)})
+    return FacilityState(last, **{f.name: body[f.name] for f in fields(FacilityState) if f.name != "last"})

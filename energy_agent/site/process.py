@@ -1,0 +1,214 @@
+"""The site's loop: readings, book, commit, publish, seal. One thread owns the account and the journal."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from energy_agent.config_site import SiteBase
+from energy_agent.core.boundary import is_meter
+from energy_agent.core.errors import JournalError
+from energy_agent.core.facility import MeterFacts
+from energy_agent.core.ports import Clock
+from energy_agent.core.types import Identity, SourceHealth
+from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.facility import book_of
+from energy_agent.ledger.journal import Journal
+from energy_agent.meter_poller import MeterPoller
+from energy_agent.metering.pue import DAY_NS, YEAR_NS, Pue
+from energy_agent.own_cost import cost_of
+from energy_agent.reload import Reload
+from energy_agent.site.account import SiteAccount
+from energy_agent.site.sealed import Sealed
+from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
+from energy_agent.site.windows import Stated, live
+from energy_agent.wake import Wake
+
+log = logging.getLogger("wattlens.site")
+
+TURN_S = 1.0
+PUE_S = 5.0
+FOLD_NS = 2 * DAY_NS
+
+
+class Grid(Protocol):
+    """The grid's carbon intensity, seen from here; no call waits."""
+
+    def start(self) -> None: ...  # noqa: D102
+    def now(self) -> tuple[Intensity, ...]: ...  # noqa: D102
+    def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
+    def stop(self) -> None: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class SiteProcess:
+    """Everything the loop needs, built by the composition root."""
+
+    config: SiteBase
+    identity: Identity
+    clock: Clock
+    journal: Journal
+    poller: MeterPoller
+    account: SiteAccount
+    declared: Sequence[MeterFacts]
+    stated: Stated | None = None
+    grid: Grid | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+    reload_wanted: threading.Event = field(default_factory=threading.Event)
+    reload: Reload = field(default_factory=Reload)
+    on_reload: Callable[["SiteProcess"], None] | None = None
+    on_turn: Callable[["SiteProcess"], None] | None = None
+    on_publish: Callable[[SiteSnapshot], None] | None = None
+    web_ok: Callable[[], bool] | None = None
+    snapshot: SiteSnapshot | None = None
+    _wake: Wake = field(default_factory=Wake)
+    _sequence: int = 0
+    _said: str = ""
+    _pue: dict[tuple[str, str], Pue] = field(default_factory=dict)
+    _next_pue_ns: int = 0
+
+    def run(self) -> None:
+        """Until `stopping` is set; then the open rows become a segment."""
+        sealed = Sealed(self.identity.node, self.journal.segments_folder)
+        sealed.start()
+        sealed_ns = self.clock.utc_ns()
+        self.poller.start()
+        if self.grid is not None:
+            self.grid.start()
+        try:
+            while not self.stopping.is_set():
+                if self.reload_wanted.is_set():
+                    self.reload_wanted.clear()
+                    self._turn(sealed)
+                    self._reload()
+                self._turn(sealed)
+                now_ns, segment_ns = self.clock.utc_ns(), self.config.ledger.segment_s * NS_PER_S
+                if now_ns // segment_ns > sealed_ns // segment_ns:
+                    sealed_ns = now_ns
+                    self._seal(now_ns // segment_ns * segment_ns)
+                    sealed.look()
+                    sealed.keep(now_ns, FOLD_NS, YEAR_NS + 2 * DAY_NS)
+                if self.on_turn is not None:
+                    self.on_turn(self)
+                self._wake.wait(self.clock.real_seconds(TURN_S))
+        finally:
+            self.poller.stop()
+            if self.grid is not None:
+                self.grid.stop()
+            self._turn(sealed)
+            self._seal(None)
+            self.journal.close()
+
+    def stop(self) -> None:
+        """End the loop; may be called from a signal handler or another thread."""
+        self.stopping.set()
+        self._wake.ring()
+
+    def reload_soon(self) -> None:
+        """Read the configuration again; may be called from a signal handler or another thread."""
+        self.reload_wanted.set()
+        self._wake.ring()
+
+    def take(
+        self,
+        config: SiteBase,
+        poller: MeterPoller,
+        account: SiteAccount,
+        declared: Sequence[MeterFacts],
+        stated: Stated | None,
+        grid: Grid | None,
+    ) -> None:
+        """Go on with another configuration; `grid` None: as it was. Called by the loop when everything is committed."""
+        self.poller.stop()
+        self.config, self.poller, self.account, self.declared, self.stated = config, poller, account, declared, stated
+        self._next_pue_ns = 0
+        poller.start()
+        if grid is not None:
+            if self.grid is not None:
+                self.grid.stop()
+            self.grid = grid
+            grid.start()
+
+    def _turn(self, sealed: Sealed) -> None:
+        for meter_id, readings in self.poller.drain():
+            self.account.feed(meter_id, readings)
+        now_ns = self.clock.utc_ns()
+        if self.account.waiting:
+            self._commit(now_ns)
+        if now_ns >= self._next_pue_ns:
+            self._next_pue_ns = now_ns + round(PUE_S * NS_PER_S)
+            self._pue = self._live(sealed, now_ns)
+        self.snapshot = self._snapshot(now_ns)
+        if self.on_publish is not None:
+            self.on_publish(self.snapshot)
+
+    def _commit(self, now_ns: int) -> None:
+        try:
+            self.journal.commit(self.account.batch(now_ns))
+        except JournalError as error:
+            self._say(str(error))
+            self.account.not_committed()
+        else:
+            self._say("")
+            self.account.committed()
+
+    def _live(self, sealed: Sealed, now_ns: int) -> dict[tuple[str, str], Pue]:
+        sealed.look()
+        rows = self.journal.open_rows()
+        open_rows = book_of(self.identity.node, [*self.journal.facts(), *rows])
+        lag_ns = round(max(self.poller.periods_s.values(), default=1.0) * 1.5 * NS_PER_S)
+        return live(sealed.book, open_rows, self.declared, now_ns, lag_ns, self.stated)
+
+    def _snapshot(self, now_ns: int) -> SiteSnapshot:
+        self._sequence += 1
+        site, totals = self.identity.node, self.journal.totals()
+        energy: dict[str, int] = {}
+        for (device, *_), uj in totals.energy.items():
+            if is_meter(device):
+                energy[device] = energy.get(device, 0) + uj
+        health = self.poller.health(self.account.faults)
+        up = {h.source.partition(":")[2] for h in health if h.up}
+        views = tuple(
+            FacilityView(
+                facts,
+                energy.get(facts.device(site), 0),
+                totals.gap_bound_uj.get(facts.device(site), 0),
+                self.account.power_mw(facts.id, now_ns) if facts.id in up else None,
+            )
+            for facts in self.declared
+        )
+        cost = cost_of("site", os.getpid())
+        return SiteSnapshot(
+            sequence=self._sequence,
+            t_ns=now_ns,
+            identity=self.identity,
+            site=site,
+            meters=views,
+            pue=self._pue,
+            grid=self.grid.now() if self.grid is not None else (),
+            health=(*health, *(self.grid.health() if self.grid is not None else ())),
+            ledger=self.journal.stats(),
+            config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
+            config_reload_success_ns=self.reload.success_ns,
+            processes=() if cost is None else (cost,),
+            selection=self.config.web.metrics.selection,
+        )
+
+    def _seal(self, up_to_ns: int | None) -> None:
+        try:
+            self.journal.seal(up_to_ns)
+        except JournalError as error:
+            self._say(str(error))
+
+    def _reload(self) -> None:
+        if self.on_reload is not None:
+            self.reload.attempt(partial(self.on_reload, self), self.clock, log)
+
+    def _say(self, reason: str) -> None:
+        """Log a change once, not a state every second."""
+        if reason != self._said:
+            self._said = reason
+            log.log(logging.WARNING if reason else logging.INFO, "journal: %s", reason or "ok")

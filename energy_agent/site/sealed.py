@@ -1,0 +1,59 @@
+"""The segments of a site's own ledger as a book, read in a thread of their own: a year of them takes a while."""
+
+import logging
+import threading
+from pathlib import Path
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.ledger import segments
+from energy_agent.ledger.facility import FacilityBook
+
+log = logging.getLogger("wattlens.site")
+
+
+class Sealed:
+    """The rows that are in segments. `start` reads them all, `look` those that are new; `book` is None until they are read."""
+
+    def __init__(self, site: str, folder: Path) -> None:
+        self._site, self._folder = site, folder
+        self._book = FacilityBook(site)
+        self._taken: set[str] = set()
+        self._read = threading.Event()
+
+    @property
+    def book(self) -> FacilityBook | None:
+        """The book; None while it is being read."""
+        return self._book if self._read.is_set() else None
+
+    def start(self) -> None:
+        """Begin to read what is there."""
+        threading.Thread(target=self._first, name="sealed", daemon=True).start()
+
+    def look(self) -> None:
+        """Read the segments that are new."""
+        if self._read.is_set():
+            self._take()
+
+    def keep(self, now_ns: int, fold_ns: int, forget_ns: int) -> None:
+        """Fold what is so much older than now, or than the newest cell, into days, and let go of what is older still."""
+        newest_ns = min(now_ns, self._book.until_ns or 0)
+        if self._read.is_set() and newest_ns:
+            self._book.fold_before(newest_ns - fold_ns)
+            self._book.forget_before(newest_ns - forget_ns)
+
+    def _first(self) -> None:
+        self._take()
+        self._read.set()
+
+    def _take(self) -> None:
+        for path in segments.list_files(self._folder) if self._folder.is_dir() else []:
+            if path.name in self._taken:
+                continue
+            self._taken.add(path.name)
+            try:
+                rows = segments.read(path).rows
+            except (WattlensError, OSError) as error:
+                log.warning("a segment is left out of the PUE: %s", error)
+                continue
+            for row in rows:
+                self._book.add(row)

@@ -1,0 +1,55 @@
+"""What the site process publishes once a commit is done: immutable, read by scrapes and by nobody who books."""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from energy_agent.core.facility import MeterFacts
+from energy_agent.core.record import record
+from energy_agent.core.selection import ALL, Selection
+from energy_agent.core.snapshot import LedgerStats, ProcessCost
+from energy_agent.core.types import Identity, SourceHealth
+from energy_agent.metering.pue import Pue
+
+
+@record(frozen=True, slots=True)
+class FacilityView:
+    """One meter. `power_mw` is None while it does not answer or is not believed."""
+
+    facts: MeterFacts
+    energy_uj: int
+    gap_bound_uj: int
+    power_mw: int | None
+
+
+@record(frozen=True, slots=True)
+class Intensity:
+    """Carbon intensity of the grid now, as decimal text in g per kWh."""
+
+    zone: str
+    basis: str
+    grams_per_kwh: str
+
+
+@record(frozen=True, slots=True)
+class SiteSnapshot:
+    """Everything that a scrape of the site shows."""
+
+    sequence: int
+    t_ns: int
+    identity: Identity
+    site: str
+    meters: tuple[FacilityView, ...] = ()
+    pue: Mapping[tuple[str, str], Pue] = field(default_factory=dict)  # by category (1, 2, 3, stated) and window
+    grid: tuple[Intensity, ...] = ()
+    health: tuple[SourceHealth, ...] = ()
+    ledger: LedgerStats = LedgerStats()
+    config_reload_ok: bool = True
+    config_reload_success_ns: int | None = None
+    processes: tuple[ProcessCost, ...] = ()
+    selection: Selection = ALL
+
+    @property
+    def summary(self) -> str:
+        """How it stands, in a few words."""
+        up = sum(h.up for h in self.health if h.source.startswith("facility:"))
+        return f"{up} of {len(self.meters)} meters answer"

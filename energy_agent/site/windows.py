@@ -1,0 +1,91 @@
+"""The PUE of a site now, over each window that its metric has. Pure: books in, PUEs out."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
+from energy_agent.core.record import record
+from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.rows import CELL_NS
+from energy_agent.metering.facility_ratio import Amount
+from energy_agent.metering.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue
+
+WINDOWS: Final = {"15m": CELL_NS, "1h": 4 * CELL_NS, "24h": DAY_NS, "30d": 30 * DAY_NS, "365d": YEAR_NS}
+NOW: Final = "15m"
+STATED: Final = "stated"
+PARTLY: Final = ", partly stated"
+
+
+@record(frozen=True, slots=True)
+class Stated:
+    """A PUE that somebody states, with the bound of its relative error."""
+
+    value: Fraction
+    uncertainty: Fraction
+
+
+def live(
+    book: FacilityBook | None,
+    open_rows: FacilityBook,
+    declared: Sequence[MeterFacts],
+    now_ns: int,
+    lag_ns: int,
+    stated: Stated | None,
+) -> dict[tuple[str, str], Pue]:
+    """PUE by category and window, each with a value or the reason for which it has none.
+
+    `15m` begins with the cell before the one that is open, or with the ledger, and ends now: what the next readings will tell
+    of the last seconds is within its bounds. The others end with the last cell that every meter has been read past, and have a
+    value once their meters were read nine tenths of them; those longer than a day consist of whole UTC days.
+
+    Args:
+        book: what is sealed; None: it is still being read, and no window has a value yet.
+        open_rows: what is not.
+        declared: the meters of the site.
+        now_ns: UTC ns.
+        lag_ns: how long the slowest meter takes from one reading to the next.
+        stated: what stands in without meters.
+    """
+    facts = {m.id: m for m in declared}
+    positions = [p for p in Position if it_terms(facts, p)]
+    if not positions or not any(m.role is Role.TOTAL for m in declared):
+        if stated is not None:
+            return {(STATED, ""): stated_pue(0, stated.value, stated.uncertainty)}
+        missing = "no meter of role it" if not positions else "no meter of role total"
+        reason = f"{missing}, and no PUE is stated (pue.value)"
+        return {(STATED, ""): Pue("PUE", 0, Amount(None, reason=reason), stated=True)}
+    if book is None:
+        reading = "the ledger is being read"
+        return {(str(p.category), name): _none(p, reading) for p in positions for name in WINDOWS}
+    begun = [first for each in (book, open_rows) if (first := each.first_ns) is not None]
+    found: dict[tuple[str, str], Pue] = {}
+    for name, length_ns in WINDOWS.items():
+        try:
+            meters = _window(book, open_rows, name, length_ns, min(begun, default=now_ns), now_ns, lag_ns)
+        except ValueError:  # a clock that was far ahead for a while: what is after this window is folded, and so is part of it
+            found |= {(str(p.category), name): _none(p, "this time is kept by whole days alone") for p in positions}
+            continue
+        for position in positions:
+            one = pue(meters, position) if meters else _none(position, "nothing is booked yet")
+            one = one if name == NOW else enough(one)
+            found[f"{position.category}{PARTLY if one.stated else ''}", name] = one
+    return found
+
+
+def _window(
+    book: FacilityBook, open_rows: FacilityBook, name: str, length_ns: int, begun_ns: int, now_ns: int, lag_ns: int
+) -> Mapping[str, MeterEnergy]:
+    if name == NOW:
+        start_ns = now_ns - now_ns % CELL_NS - length_ns
+        since_ns = max(begun_ns, start_ns)
+        if since_ns >= now_ns:
+            return {}
+        return book.window(start_ns, start_ns + length_ns + CELL_NS, since_ns=since_ns, until_ns=now_ns, beside=open_rows)
+    grain_ns = DAY_NS if length_ns > DAY_NS else CELL_NS
+    end_ns = (now_ns - lag_ns) // grain_ns * grain_ns
+    return book.window(end_ns - length_ns, end_ns, beside=open_rows)
+
+
+def _none(position: Position, reason: str) -> Pue:
+    return Pue("iPUE", position.category, Amount(None, reason=reason))

@@ -1,0 +1,124 @@
+"""`wattlens report diff`: every figure that two editions of a report state otherwise, by how much, and why."""
+
+import argparse
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from reports.audit.difference import Change
+    from reports.audit.edition import Edition
+
+_MOST = 50
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report diff`."""
+    parser.add_argument("old", type=Path, metavar="OLD", help="folder of a report, or its facts.json")
+    parser.add_argument("new", type=Path, metavar="NEW", help="the later one")
+    due = "change of a total from which on comparatives are restated (default 5%%)"
+    parser.add_argument("--threshold", default="5%", metavar="SHARE", help=due)
+    parser.add_argument("--all", action="store_true", help=f"every figure (default: the {_MOST} that moved most)")
+    parser.add_argument("--json", action="store_true", help="print JSON, every figure and part")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and explain: 0 where everything is explained, 1 where a figure differs without a cause."""
+    from reports.audit.causes import input_changes
+    from reports.audit.difference import difference, elsewhere, restatement_due, same_period
+    from reports.audit.edition import read_edition
+    from reports.audit.shown import change_json, change_lines, input_lines, inputs_json
+    from wattlens.page import printable
+
+    threshold = _share(args.threshold)
+    old, new = read_edition(args.old), read_edition(args.new)
+    if not same_period(old, new):
+        raise UsageError(
+            f"{args.old} is the report of {_period(old)} and {args.new} that of {_period(new)}: no two editions of one period"
+        )
+    inputs = input_changes(old, new)
+    changes = difference(old, new, inputs)
+    due, beside = restatement_due(changes, threshold), elsewhere(old, new)
+    unexplained = [each for each in changes if not each.explained]
+    if args.json:
+        document = {
+            "old": {"name": old.name, "label": old.label, "edition": old.number, "sha256": old.sha256},
+            "new": {"name": new.name, "label": new.label, "edition": new.number, "sha256": new.sha256},
+            "restates": new.restates == old.sha256,
+            "inputs": inputs_json(inputs),
+            "changes": [change_json(each) for each in changes],
+            "elsewhere": beside,
+            "threshold": float(threshold),
+            "restatement_due": [each.id for each in due],
+            "unexplained": [each.id for each in unexplained],
+        }
+        print(json.dumps(document, indent=2))
+        return 1 if unexplained else 0
+    lines = [*_heads(old, new), "Inputs that differ:", *(input_lines(inputs) or ["  none"]), ""]
+    if changes:
+        shown = changes if args.all else _first(changes, unexplained)
+        lines += change_lines(shown)
+        if len(shown) < len(changes):
+            lines.append(f"and {len(changes) - len(shown)} more figures; --all shows them")
+        lines.append("")
+    lines.append(_told(len(changes), len(old.figures.keys() | new.figures.keys())))
+    if beside:
+        lines.append(f"What else differs: {', '.join(beside)}.")
+    lines.append(_due(due, args.threshold))
+    if unexplained:
+        lines.append(f"{len(unexplained)} not explained: {', '.join(each.id for each in unexplained[:5])}")
+    print("\n".join(map(printable, lines)))
+    return 1 if unexplained else 0
+
+
+def _heads(old: "Edition", new: "Edition") -> list[str]:
+    from reports.audit.shown import edition_text
+
+    lines = [f"OLD  {edition_text(old)}", f"NEW  {edition_text(new)}"]
+    if new.restates is not None:
+        restates = "OLD" if new.restates == old.sha256 else f"another edition, {new.restates[:16]}"
+        lines.append(f"NEW restates {restates}.")
+    if old.program is None or new.program is None:
+        lines.append("Program versions are not compared: a manifest is not there on both sides.")
+    return [*lines, ""]
+
+
+def _period(edition: "Edition") -> str:
+    from reports.period import utc_text
+
+    if edition.label or not edition.sites:
+        return edition.label or "no named period"
+    ends = [(start, end) for start, end, _ in edition.sites.values()]
+    return f"{utc_text(min(a for a, _ in ends))} to {utc_text(max(b for _, b in ends))}"
+
+
+def _first(changes: "list[Change]", unexplained: "list[Change]") -> "list[Change]":
+    """What is shown without --all: what moved most, and whatever nobody can explain."""
+    shown = {each.id for each in [*unexplained[:_MOST], *changes[:_MOST]]}
+    return [each for each in changes if each.id in shown]
+
+
+def _told(changed: int, all_figures: int) -> str:
+    return f"{changed} of {all_figures} figures differ." if changed else f"All {all_figures} figures are the same."
+
+
+def _due(due: "list[Change]", threshold: str) -> str:
+    from reports.audit.shown import moved
+
+    if not due:
+        return f"No total moved by {threshold} or more: comparatives need no restatement."
+    named = ", ".join(f"{each.id} ({moved(each)})" for each in due[:5])
+    more = f" and {len(due) - 5} more" if len(due) > 5 else ""
+    return f"Comparatives are to be restated: {named}{more} moved by {threshold} or more."
+
+
+def _share(text: str) -> Fraction:
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
+    share = Fraction(match[1]) / (100 if match[2] else 1) if match else None
+    if share is None or not 0 < share <= 1:
+        raise UsageError(f"--threshold {text[:40]!r}: write a share such as 5% or 0.05")
+    return share

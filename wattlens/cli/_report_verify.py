@@ -1,0 +1,93 @@
+"""`wattlens report verify`: whether a report is as it was made, who signed it, and whether the ledger gives its figures."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.audit.verification import Changed, Check, Draw, Rebuild, Verification
+
+_MARK = {True: "ok", False: "FAILED", None: "-"}
+_MOST = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report verify`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the report")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="public key that you trust (PEM, or 32 bytes in base64); with it nobody else's signature counts; may be repeated",
+    )
+    parser.add_argument("--ledger", metavar="URL", help="compacted days: make the facts again and compare them byte for byte")
+    parser.add_argument("--org", type=Path, metavar="FILE", help="the organisation's file that the report was made with")
+    parser.add_argument(
+        "--font-dir",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="fonts that the PDF was made with, for other scripts; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(
+    args: argparse.Namespace,
+    rebuild: "Rebuild | None" = None,
+    changed: "Changed | None" = None,
+    draw: "Draw | None" = None,
+) -> int:
+    """Check and say what was found: 0 where everything holds, 1 where something does not."""
+    from energy_agent.core.errors import UsageError
+    from reports.audit.verification import verify
+    from wattlens import __version__
+    from wattlens.page import printable
+
+    if args.org is not None and args.ledger is None:
+        raise UsageError("--org is read when the facts are made again; give --ledger as well")
+    found = verify(
+        args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
+        program=f"wattlens {__version__}",
+    )  # fmt: skip
+    lines = [json.dumps(_as_json(found), indent=2)] if args.json else [printable(line) for line in _lines(found)]
+    print("\n".join(lines))
+    return 0 if found.ok else 1
+
+
+def _lines(found: "Verification") -> list[str]:
+    from reports.audit.shown import change_lines, input_lines
+
+    width = max(len(check.name) for check in found.checks)
+    lines = [_line(check, width) for check in found.checks]
+    if found.inputs is not None:
+        inputs = input_lines(found.inputs)
+        lines += ["", "Inputs that differ (report -> made again):", *(inputs or ["  none"])]
+    if found.changes:
+        lines += ["", "Figures that differ:", *change_lines(found.changes[:_MOST])]
+    if len(found.changes) > _MOST:
+        lines.append(f"and {len(found.changes) - _MOST} more; --json has them all")
+    if found.elsewhere:
+        lines += ["", f"What else differs: {', '.join(found.elsewhere)}"]
+    bad = sum(check.ok is False for check in found.checks)
+    return [*lines, "", "Everything that was checked holds." if found.ok else f"{bad} of {len(found.checks)} checks FAILED."]
+
+
+def _line(check: "Check", width: int) -> str:
+    return f"{_MARK[check.ok]:<7} {check.name:<{width}}  {check.detail}".rstrip()
+
+
+def _as_json(found: "Verification") -> dict[str, object]:
+    from reports.audit.shown import change_json, inputs_json
+
+    return {
+        "ok": found.ok,
+        "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in found.checks],
+        "inputs": inputs_json(found.inputs) if found.inputs else None,
+        "changes": [change_json(each) for each in found.changes],
+        "elsewhere": found.elsewhere,
+    }

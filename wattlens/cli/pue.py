@@ -1,0 +1,143 @@
+"""`wattlens pue`: a site's PUE over a window, with its error, and where the overhead goes."""
+
+import argparse
+import json
+import time
+from datetime import UTC, tzinfo
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+
+if TYPE_CHECKING:
+    from wattlens.pue_inputs import Inputs
+    from wattlens.pue_statement import Statement
+
+YEAR_DAYS = 365
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="DIR",
+        help="the site's state folder, its segments, or compacted days (default: where wattlens site keeps its state)",
+    )
+    parser.add_argument("--site", metavar="NAME", help="which site, where the ledger holds several")
+    parser.add_argument("--quarter", metavar="2026Q3", help="a quarter, from local midnight to local midnight of the site")
+    parser.add_argument(
+        "--from", dest="start", metavar="TIME", help="ISO 8601, on a quarter of an hour (default: all there is)"
+    )
+    parser.add_argument("--to", dest="end", metavar="TIME", help="first instant that is not in")
+    parser.add_argument("--trailing", action="store_true", help="the twelve months that end with the last whole UTC day")
+    parser.add_argument("--position", choices=("ups_output", "pdu_output", "it_input"), help="IT metered there alone")
+    parser.add_argument("--zone", metavar="NAME", default="", help="the partial PUE of a room or a cooling loop")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the site's file: its time zone, a stated PUE, water, grid, contracts"
+    )
+    parser.add_argument("--time-zone", metavar="NAME", help="IANA name (default: that of --config, else UTC)")
+    parser.add_argument(
+        "--nodes", type=Path, metavar="DIR", help="ledgers of the site's nodes: IT energy for an estimate without meters"
+    )
+    parser.add_argument(
+        "--as-of", metavar="TIME", help="grid intensities as they were known then (default: now); later revisions are left out"
+    )
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        default=0.9,
+        metavar="SHARE",
+        help="how much of the window must have been metered (default 0.9)",
+    )
+    parser.add_argument("--json", action="store_true", help="the same as JSON, every meter and gap")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from wattlens.pue_inputs import read_inputs
+    from wattlens.pue_shown import shown
+    from wattlens.pue_statement import as_json
+
+    given = read_inputs(args.ledger, args.site, args.config, args.nodes)
+    zone = _zone(args.time_zone or given.time_zone)
+    said = _statement(args, given, zone)
+    if args.json:
+        print(json.dumps(as_json(said), indent=1))
+    else:
+        for line in shown(said, zone):
+            print(line)
+    return 0 if said.main.amount.value is not None else 1
+
+
+def _statement(args: argparse.Namespace, given: "Inputs", zone: tzinfo) -> "Statement":
+    from energy_agent.core.facility import Position
+    from energy_agent.metering.facility_tree import refuse_unsound
+    from reports.period import from_instants
+    from wattlens.pue_statement import statement
+
+    start_ns, end_ns = _window(args, given.span_ns, zone)
+    named = args.quarter or args.trailing
+    since_ns = 0 if named or args.start else given.book.first_ns or 0
+    # A window that is not over ends where the ledger does: nobody has metered what is to come.
+    open_end = end_ns > max(time.time_ns(), given.book.until_ns or 0)
+    until_ns = given.book.until_ns if open_end or not (named or args.end) else None
+    meters = given.book.window(start_ns, end_ns, since_ns=since_ns, until_ns=until_ns)
+    start_ns, end_ns = max(start_ns, since_ns), min(end_ns, until_ns or end_ns)
+    try:
+        refuse_unsound([each.facts for each in meters.values()])
+    except ValueError as error:
+        raise UsageError(f"the meters of site {given.site} in this ledger: {error}") from None
+    position = Position(args.position) if args.position else None
+    said = statement(
+        given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
+        position=position, zone=args.zone, least=_least(args.coverage), simulated=given.simulated,
+    )  # fmt: skip
+    return given.with_others(said, from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns())
+
+
+def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:
+    from energy_agent.metering.pue import DAY_NS
+    from reports.period import from_instants, from_quarter, utc_text
+
+    if sum(bool(each) for each in (args.quarter, args.start or args.end, args.trailing)) > 1:
+        raise UsageError("give one of --quarter, --from with --to, and --trailing")
+    if args.quarter:
+        period = from_quarter(args.quarter, zone)
+        start_ns, end_ns = period.start_ns, period.end_ns
+    else:
+        period = from_instants(args.start, args.end)
+        if span is None and (period.start_ns is None or period.end_ns is None):
+            raise UsageError("nothing was metered at this site yet: name a window with --from and --to")
+        held = span or (0, 0)
+        start_ns = held[0] if period.start_ns is None else period.start_ns
+        end_ns = held[1] if period.end_ns is None else period.end_ns
+    if args.trailing:
+        end_ns = (span or (0, time.time_ns()))[1] // DAY_NS * DAY_NS
+        start_ns = end_ns - YEAR_DAYS * DAY_NS
+    assert start_ns is not None
+    assert end_ns is not None
+    if end_ns <= start_ns:
+        raise UsageError(
+            f"the window is empty; the ledger holds {utc_text((span or (0, 0))[0])} to {utc_text((span or (0, 0))[1])}"
+        )
+    return start_ns, end_ns
+
+
+def _least(share: float) -> Fraction:
+    if not 0 <= share <= 1:
+        raise UsageError(f"--coverage {share:g}: a share from 0 to 1 is wanted")
+    return Fraction(str(share))
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(f"--time-zone {name[:80]!r}: write an IANA name such as Europe/Berlin") from None
+
+
+SPEC = Command("say a site's PUE over any window, with its error, and where the overhead goes", _configure, _run)

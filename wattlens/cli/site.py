@@ -1,0 +1,54 @@
+"""`wattlens site`: one process a site that polls its facility meters, keeps their ledger and serves its PUE."""
+
+import argparse
+import os
+from pathlib import Path
+
+from wattlens.cli._command import Command, add_simulate, simulated_node
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", required=True, help="YAML file of the site (docs/site.md)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="journal and segments (default: /var/lib/wattlens-site as root, else the XDG state folder)",
+    )
+    parser.add_argument(
+        "--listen", metavar="ADDR:PORT", help="where /metrics is served (default: web.listen of the file, else 127.0.0.1:9480)"
+    )
+    parser.add_argument("--check", action="store_true", help="read and check the file, show its meters as a tree, and end")
+    add_simulate(parser, "the meters are those of the simulated node that runs in DIR (see wattlens sim); segments say so")
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.check:
+        from zoneinfo import ZoneInfo
+
+        from energy_agent.config_site import load_site
+        from energy_agent.factors.sets import catalogue
+        from wattlens.meter_tree import shown
+
+        config = load_site(args.config)
+        for contract in config.contracts:
+            contract.lots(ZoneInfo(config.site.time_zone))  # reads the files that they name
+        catalogue(config.the_grid.factors)
+        for line in shown([meter.meter_facts for meter in config.all_meters]):
+            print(line)
+        print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
+        return 0
+    from wattlens.site_app import SiteOptions, run_site
+
+    return run_site(SiteOptions(args.config, args.state or default_state(), args.listen, simulated_node(args.simulate)))
+
+
+def default_state() -> Path:
+    """/var/lib/wattlens-site as root, else the XDG state folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/wattlens-site")
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local/state") / "wattlens-site"
+
+
+SPEC = Command("run the site process: facility meters, PUE, grid carbon; one a site", _configure, _run)

@@ -1,0 +1,226 @@
+"""From a command's options to the facts of a report: the one place that reads everything a report is made of."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from energy_agent.clock import RealClock
+from energy_agent.core.errors import UsageError
+from energy_agent.factors.countries import country_factor
+from energy_agent.factors.join import of_factor
+from energy_agent.factors.sets import shipped
+from energy_agent.ledger.chain import Progress
+from reports.audit.bridge import bridge
+from reports.audit.edition import edition, read_edition
+from reports.audit.manifest import Argument, Manifest
+from reports.days import DAY_NS, Day, find_days
+from reports.evidence import Checked
+from reports.facts import Facts, Restated, build_facts
+from reports.gather import gather
+from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
+from reports.measures import all_figures
+from reports.period import Asked, from_instants
+from reports.reading import windows_of
+from reports.render.facts_json import facts_json
+from reports.savings import Saved, Savings
+from reports.scratch import SITE, compacted
+from reports.sums import Window
+from wattlens import __version__
+from wattlens.report.org import load_organisation
+
+YEAR_NS = 366 * DAY_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What decides the figures of a report.
+
+    Args:
+        ledger: folder or fsspec URL.
+        asked: the period.
+        org: the organisation's file; None: nothing is told.
+        country: ISO3 of the grid of sites whose inputs name none; "": not told.
+        as_of_ns: grid series are taken as they were known then.
+        savings: what steering saved; None: not told.
+        pinned: statements of compacted days to take instead of the newest.
+        edition: number of this edition, and the SHA-256 of the facts that it restates.
+        restatement: how its totals came from those; see `restated`.
+        ask: asks a Prometheus what it has of the period; None: none is asked.
+        checked: what one answered when the report was made first.
+    """
+
+    ledger: str
+    asked: Asked
+    org: Path | None = None
+    country: str = ""
+    as_of_ns: int = 0
+    savings: Savings | None = None
+    pinned: Mapping[tuple[str, str], int] | None = None
+    edition: tuple[int, str | None] = (0, None)
+    restatement: tuple[Restated, ...] = ()
+    ask: Callable[[Mapping[str, Window]], Checked] | None = None
+    checked: Checked | None = None
+
+    @property
+    def command(self) -> dict[str, Argument]:
+        """Themselves as the manifest keeps them, enough to make the facts again."""
+        found: dict[str, Argument] = {
+            "ledger": self.ledger,
+            "quarter": self.asked.quarter,
+            "from": self.asked.start,
+            "to": self.asked.end,
+            "org": None if self.org is None else self.org.name,
+            "country": self.country or None,
+            "as_of_ns": str(self.as_of_ns),
+        }
+        if self.savings is not None:
+            found["saved"] = json.dumps(asdict(self.savings), separators=(",", ":"), default=str)
+        if self.checked is not None:
+            found["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
+        if self.restatement:
+            found["restatement"] = json.dumps([asdict(row) for row in self.restatement], separators=(",", ":"))
+        return found
+
+
+def build(options: Options, progress: Progress | None = None) -> Facts:
+    """The facts.
+
+    Raises:
+        UsageError: a file or option is wrong.
+        ChainError: the ledger is damaged, or a file of it is not what its manifest says.
+        WattlensError: the ledger holds nothing of that time.
+    """
+    organisation = _organisation(options)
+    with compacted(options.ledger, organisation.stays(_default_site(organisation)), progress) as system:
+        days = find_days(system, options.pinned)
+        told = organisation
+        if options.country:  # of the sites that the period has, and not of one long gone
+            there = windows_of(days, organisation, options.asked)
+            told = with_country(organisation, [day for day in days if day.site in there], options.country)
+        evidence, used = gather(system, days, told, options.asked, options.savings)
+    checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
+    evidence = replace(evidence, prometheus=checked)
+    number, restates = options.edition
+    facts = build_facts(evidence, all_figures(evidence), used, __version__, edition=number, restates=restates)
+    return replace(facts, restatement=options.restatement)
+
+
+def asked(options: Options, facts: Facts) -> Options:
+    """The options with what a Prometheus answered, so that the facts can be made again without it."""
+    figure = facts.figures["crosscheck.prometheus"]
+    if options.ask is None:
+        return options
+    told = Checked(figure.dims["joules"], int(figure.dims["series"]), figure.dims["query"], figure.reason or "")
+    return replace(options, ask=None, checked=told)
+
+
+def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Facts]:
+    """Options and facts with the bridge from an earlier edition, which the manifest keeps: the earlier one may be elsewhere.
+
+    Raises:
+        WattlensError: as `reports.audit.edition.read_edition`.
+    """
+    rows = tuple(
+        Restated(
+            row.figure,
+            row.unit,
+            row.before,
+            tuple((", ".join(step.categories), step.amount) for step in row.steps),
+            row.after,
+            row.due,
+        )
+        for row in bridge(read_edition(earlier), edition(facts_json(facts), "this report", command=options.command))
+    )
+    return replace(options, restatement=rows), replace(facts, restatement=rows)
+
+
+def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+    """The facts of a report again, from its manifest: what `wattlens report verify` compares."""
+    said = manifest.command
+
+    def text(name: str) -> str | None:
+        value = said.get(name)
+        return None if value is None else str(value)
+
+    if text("org") is not None and org is None:
+        raise UsageError(f"the report was made with {text('org')}; name it with --org")
+    pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
+    options = Options(
+        ledger=ledger,
+        asked=Asked(text("quarter"), text("from"), text("to")),
+        org=org,
+        country=text("country") or "",
+        as_of_ns=int(text("as_of_ns") or 0),
+        savings=_savings(text("saved")),
+        pinned=pinned,
+        edition=(manifest.edition, manifest.restates),
+        restatement=_restatement(text("restatement")),
+        checked=_checked(text("prometheus")),
+    )
+    return facts_json(build(options))
+
+
+def _savings(text: str | None) -> Savings | None:
+    if text is None:
+        return None
+    raw = json.loads(text)
+
+    def exact(of: Mapping[str, Any]) -> dict[str, Any]:
+        numbers = ("saved_j", "low_j", "high_j", "slowdown_ratio")
+        return {**of} | {name: None if of[name] is None else Fraction(of[name]) for name in numbers}
+
+    parts = tuple(Saved(**exact(part)) for part in raw["parts"])
+    untold = tuple((name, reason) for name, reason in raw["untold"])
+    return Savings(**exact(raw) | {"parts": parts, "untold": untold})
+
+
+def _checked(text: str | None) -> Checked | None:
+    return None if text is None else Checked(**json.loads(text))
+
+
+def _restatement(text: str | None) -> tuple[Restated, ...]:
+    rows = [] if text is None else json.loads(text)
+    return tuple(Restated(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
+
+
+def with_country(organisation: Organisation, days: list[Day], country: str) -> Organisation:
+    """The organisation with CodeCarbon's factor of a country at every site whose inputs name no grid."""
+    factor = country_factor(country)
+    digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == factor.id), factor.source_sha256)
+    sites = dict(organisation.sites)
+    for name in sorted({day.site for day in days}):
+        had = sites.get(name, SiteInputs(name, ZoneInfo("UTC")))
+        if not had.location:
+            sites[name] = replace(
+                had,
+                location=(of_factor(factor),),
+                location_lacking="",
+                factors=(*had.factors, (factor, digest)),
+                country=factor.zone,
+            )
+    return replace(organisation, sites=sites)
+
+
+def _organisation(options: Options) -> Organisation:
+    if options.org is None:
+        return Organisation(least_coverage=LEAST_COVERAGE)
+    period = options.asked.period(ZoneInfo("UTC"))
+    now_ns = options.as_of_ns or RealClock().utc_ns()
+    start_ns, end_ns = period.start_ns or now_ns - YEAR_NS, period.end_ns or now_ns
+    return load_organisation(options.org, start_ns - YEAR_NS, end_ns + DAY_NS, now_ns)
+
+
+def _default_site(organisation: Organisation) -> str | None:
+    """The site of what no inventory knows: the only one; None where several are told and an inventory has to say which."""
+    names = sorted(organisation.sites)
+    return names[0] if len(names) == 1 else None if names else SITE
+
+
+def as_of(text: str | None) -> int:
+    """The moment at which grid series were known: given, or now."""
+    given = from_instants(text, None, "--as-of").start_ns
+    return RealClock().utc_ns() if given is None else given

@@ -1,0 +1,56 @@
+"""The GPUs' energy as a Prometheus has it, over a report's period: the cross-check of the ledger, never a source of it."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_H, NS_PER_S
+from energy_agent.sources.prometheus_access import Access
+from energy_agent.sources.prometheus_history import History
+from reports.evidence import Checked
+from reports.sums import Window
+
+SLICE_NS: Final = 6 * NS_PER_H
+QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
+"""One of several that scrape the same agent; `increase` extrapolates to the edges of a slice: it checks and books nothing."""
+_SERIES: Final = "count(count by (uuid) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
+
+
+def check(access: Access, windows: Mapping[str, Window], tell: Callable[[str], None]) -> Checked:
+    """What its counters rose by. Where it does not answer, or sites' periods differ, which it cannot tell apart, the reason.
+
+    Args:
+        access: how it is reached.
+        windows: periods by site.
+        tell: is given the line that says why it does not answer; in the report no address of a machine stands.
+
+    Raises:
+        UsageError: a secret's file cannot be read.
+    """
+    try:
+        return _asked(access, windows)
+    except UsageError:
+        raise
+    except WattlensError as error:
+        tell(f"{error}; the report is made without the comparison")
+        return Checked("0", 0, QUERY, "the Prometheus did not answer as one does")
+
+
+def _asked(access: Access, windows: Mapping[str, Window]) -> Checked:
+    periods = {(w.start_ns, w.end_ns) for w in windows.values()}
+    if len(periods) != 1:
+        return Checked("0", 0, QUERY, "the sites' periods differ, and no label there tells sites apart")
+    start_ns, end_ns = periods.pop()
+    history = History(access)
+    joules, series, at_ns = Decimal(0), 0, start_ns
+    while at_ns < end_ns:
+        until_ns = min(end_ns, at_ns + SLICE_NS)
+        seconds = max(1, (until_ns - at_ns) // NS_PER_S)
+        joules += sum((value for _, value in history.instant(QUERY.format(seconds=seconds), until_ns)), Decimal(0))
+        found = history.instant(_SERIES.format(seconds=seconds), until_ns)
+        series = max(series, *(int(value) for _, value in found)) if found else series
+        at_ns = until_ns
+    if not series:
+        return Checked("0", 0, QUERY, "the Prometheus has no series of wattlens_gpu_energy_joules_total in the period")
+    return Checked(format(joules, "f"), series, QUERY)
