@@ -3,6 +3,10 @@
 CodeCarbon is used as a library of formats and of arithmetic, never as a tracker. The factor is the report's own dated one, so a
 later CodeCarbon release cannot change a closed period. PUE and WUE stay 1 and 0: the energy is that of the GPU boundary. What
 is not measured (CPU, RAM, water) is an empty cell. Importing CodeCarbon calls nvmlInit, so it is imported only in here.
+
+Energy of the rows of one `experiment_id` adds up to the total: `wattlens-site` by site, `wattlens-team` by team with what
+nobody held. So do kilograms by site; by team there are none where there are several sites, since the facts do not tell which
+grid a team's energy is of.
 """
 
 import io
@@ -13,29 +17,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from math import fsum
 from pathlib import Path
 from typing import Any
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.record import Factor
+from energy_agent.core.units import J_PER_KWH, NS_PER_S
 from reports.facts import Facts
 from reports.figures import Figure
+from reports.harmless import harmless
+from reports.period import utc_text
 
 FILE_NAME = "emissions.csv"
-TOTAL, PART = "wattlens-total", "wattlens-part"
-"""experiment_id of the total's row and of the rows that add up to it."""
-KWH_IN_J = 3_600_000
+TOTAL, SITE, TEAM = "wattlens-total", "wattlens-site", "wattlens-team"
+"""experiment_id of the total's row, and of the rows that add up to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One row of the file."""
+    """One row of the file: its period is its site's, of several sites the longest."""
 
     project: str
     experiment: str
     joules: Fraction
-    gpu_count: int | None
+    site: str  # whose grid it is; "": of several
+    gpu_count: int | None = None
 
 
 def write_emissions(facts: Facts, folder: Path) -> Path:
@@ -82,19 +88,22 @@ def _rows(facts: Facts) -> Iterator[Any]:
     from codecarbon.core.units import Energy
     from codecarbon.output_methods.emissions_data import EmissionsData
 
-    factor = facts.factors[0] if facts.factors else None
-    kilograms = _engine(factor)
-    seconds = Fraction(int(facts.period_end_ns) - int(facts.period_start_ns), NS_PER_S)
-    edition = ",".join([facts.period_start_ns, facts.period_end_ns, *(chain.head_sha256 for chain in facts.chains)])
-    models = sorted({name.sku for name in facts.devices.values() if name.sku})
+    periods = {name: (int(s.start_ns), int(s.end_ns)) for name, s in facts.sites.items()}
+    start_ns, end_ns = min(s for s, _ in periods.values()), max(e for _, e in periods.values())
+    longest_ns = max(e - s for s, e in periods.values())
+    edition = ",".join([str(start_ns), str(end_ns), *(day.inputs_sha256 for day in facts.days)])
+    models = sorted({f.dims["sku"] for f in facts.of("energy.gpu", "sku")})
     # Whatever the ledger does not hold stays None; CodeCarbon's own defaults would say 0.
     nothing = dict.fromkeys(field.name for field in fields(EmissionsData))
     for part in _parts(facts):
-        energy = Energy.from_energy(float(part.joules / KWH_IN_J))
-        kg = kilograms(energy) if kilograms else None
+        energy = Energy.from_energy(float(part.joules / J_PER_KWH))
+        kg = _summed(facts) if part.experiment == TOTAL else _kilograms(facts, part.site, energy)
+        own = periods.get(part.site)
+        seconds = Fraction(longest_ns if own is None else own[1] - own[0], NS_PER_S)
+        country = facts.sites[part.site].declared.get("country") if part.site else None
         known = {
-            "timestamp": facts.period_end.removesuffix("Z"),  # as CodeCarbon writes it; UTC
-            "project_name": part.project,
+            "timestamp": utc_text(end_ns if own is None else own[1]).removesuffix("Z"),  # as CodeCarbon writes it; UTC
+            "project_name": harmless(part.project),
             "run_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wattlens:{edition}:{part.experiment}:{part.project}")),
             "experiment_id": part.experiment,
             "duration": float(seconds),
@@ -103,41 +112,69 @@ def _rows(facts: Facts) -> Iterator[Any]:
             "gpu_power": float(part.joules / seconds) if seconds else None,
             "gpu_energy": energy.kWh,
             "energy_consumed": energy.kWh,
-            "country_name": factor.zone_name if factor else None,
-            "country_iso_code": factor.zone if factor else None,
+            "country_iso_code": country,
+            "country_name": _country_name(country),
+            "on_cloud": "N",  # a site's own grid; CodeCarbon's board takes an empty cell for a cloud that it does not know
             "codecarbon_version": __version__,
             "gpu_count": part.gpu_count,
-            "gpu_model": ", ".join(models) or None,
+            "gpu_model": harmless(", ".join(models)) or None,
             "tracking_mode": "machine" if part.experiment == TOTAL else "process",
             "pue": 1,
             "wue": 0,
         }
-        yield EmissionsData(**(nothing | known))
+        filled: dict[str, Any] = nothing | known
+        yield EmissionsData(**filled)
 
 
-def _engine(factor: Factor | None) -> Any:
-    """CodeCarbon's conversion of energy into kg with the report's own factor; None without one."""
-    if factor is None:
-        return None
+def _country_name(iso3: str | None) -> str | None:
+    """As CodeCarbon calls it; None: it does not know the country."""
+    from codecarbon.input import DataSource
+
+    source: Any = DataSource  # it has no types
+    named: dict[str, Any] = source().get_global_energy_mix_data()
+    found = named.get(iso3 or "", {}).get("country_name")
+    return None if found is None else str(found)
+
+
+def _kilograms(facts: Facts, site: str, energy: Any) -> float | None:
+    """CodeCarbon's conversion of energy into kg with the mean intensity of the site's own grid; None where it is not known."""
     from codecarbon.core.emissions import Emissions
     from codecarbon.external.geography import GeoMetadata
     from codecarbon.input import DataSource
 
+    mean = facts.figures[f"grid_intensity/site/{site}"] if site else None
+    if mean is None or mean.value is None:
+        return None
     source: Any = DataSource  # it has no types
-    engine = Emissions(source(), force_carbon_intensity_g_co2e_kwh=float(factor.value))
-    place = GeoMetadata(factor.zone, country_name=factor.zone_name)
-    return lambda energy: engine.get_private_infra_emissions(energy, place)
+    engine = Emissions(source(), force_carbon_intensity_g_co2e_kwh=float(mean.value))
+    kg: float = engine.get_private_infra_emissions(energy, GeoMetadata(facts.sites[site].declared.get("country", "")))
+    return kg
+
+
+def _summed(facts: Facts) -> float | None:
+    """Kilograms of all sites; None where one's are not known."""
+    from codecarbon.core.units import Energy
+
+    joules = {site: _joules(facts.figures[f"energy.gpu/site/{site}"]) for site in facts.sites}
+    found = [_kilograms(facts, site, Energy.from_energy(float(of / J_PER_KWH))) for site, of in joules.items()]
+    return None if None in found else fsum(kg for kg in found if kg is not None)
 
 
 def _parts(facts: Facts) -> Iterator[_Part]:
-    yield _Part("total", TOTAL, _joules(facts.figures["energy.total"]), len(facts.devices))
-    for figure in facts.by_prefix("energy.workload/"):
-        workload = figure.dims["workload"]
-        yield _Part(facts.workloads[workload], PART, _joules(figure), None)
-    yield _Part("not held", PART, _joules(facts.figures["energy.unheld"]), None)
-    for figure in facts.by_prefix("energy.unattributed/"):
+    boards = sum(int(f.dims["devices"]) for f in facts.of("energy.gpu", "sku"))
+    only = next(iter(facts.sites)) if len(facts.sites) == 1 else ""
+    yield _Part("total", TOTAL, _joules(facts.figures["energy.gpu"]), only, boards)
+    for site in facts.sites:
+        yield _Part(site, SITE, _joules(facts.figures[f"energy.gpu/site/{site}"]), site)
+    teams = facts.of("energy.held", "team")
+    for figure in teams:
+        yield _Part(figure.dims["team"] or "no team", TEAM, _joules(figure), only)
+    if not teams:
+        yield _Part("no team", TEAM, _joules(facts.figures["energy.held"]), only)
+    yield _Part("not held", TEAM, _joules(facts.figures["energy.gpu.unheld"]), only)
+    for figure in facts.of("energy.gpu.unattributed", "reason"):
         if _joules(figure):
-            yield _Part(f"not attributed: {figure.dims['reason']}", PART, _joules(figure), None)
+            yield _Part(f"not attributed: {figure.dims['reason']}", TEAM, _joules(figure), only)
 
 
 def _joules(figure: Figure) -> Fraction:

@@ -11,9 +11,8 @@ from math import ceil, floor
 from typing import Literal
 
 from energy_agent.core.units import UJ_PER_J, decimal
-
-BOUNDARY = "gpu"
-"""Where the energy of this ledger is measured: the GPU board."""
+from energy_agent.metering.facility_ratio import Amount
+from reports.bounded import Energy
 
 LEDGER = ("ledger",)
 """Source of a figure that needs the ledger alone."""
@@ -38,7 +37,7 @@ class Figure:
     value: str | None
     unit: str
     method: str
-    boundary: str  # gpu | gpu+cpu | node, as energy_agent.core.boundary
+    boundary: str  # gpu | gpu+cpu | node | it | facility | grid | embodied; mixed: of several
     coverage: str | None = None  # share of the period's device time that was seen
     low: str | None = None
     high: str | None = None
@@ -52,6 +51,39 @@ class Figure:
             raise ValueError(f"figure {self.id} needs either a value or the reason for which it is absent")
 
 
+def amount_figure(
+    identity: str,
+    amount: Amount,
+    unit: str,
+    method: str,
+    within: str,
+    *,
+    coverage: str | None = None,
+    sources: tuple[str, ...] = LEDGER,
+    factor_ids: tuple[str, ...] = (),
+    dims: Mapping[str, str] | None = None,
+    scale: Fraction = Fraction(1),
+) -> Figure:
+    """The figure of an amount times `scale`, rounded once, its bounds outwards; absent with the amount's reason."""
+    of: Mapping[str, str] = dims or {}
+    if amount.value is None:
+        why = amount.reason or "not known"
+        return Figure(identity, None, unit, method, within, sources=sources, factor_ids=factor_ids, dims=of, reason=why)
+    low = None if amount.low is None else quotient_text(amount.low * scale, "down")
+    high = None if amount.high is None else quotient_text(amount.high * scale, "up")
+    value = quotient_text(amount.value * scale)
+    return Figure(identity, value, unit, method, within, coverage, low, high, sources, factor_ids, of)
+
+
+def energy_figure(
+    identity: str, energy: Energy, method: str, within: str, coverage: str | None = None, dims: Mapping[str, str] | None = None
+) -> Figure:
+    """The figure of a sum of the ledger, in J to the last uJ."""
+    low = None if energy.low_uj is None else energy_text(energy.low_uj)
+    high = None if energy.high_uj is None else energy_text(energy.high_uj)
+    return Figure(identity, energy_text(energy.energy_uj), "J", method, within, coverage, low, high, LEDGER, dims=dims or {})
+
+
 def energy_text(energy_uj: int) -> str:
     """Energy in J, exactly."""
     return decimal(energy_uj, UJ_PER_J)
@@ -60,13 +92,6 @@ def energy_text(energy_uj: int) -> str:
 def microjoules(figure: Figure) -> int:
     """The energy of a figure in J as whole uJ; 0 where it is absent."""
     return int(Fraction(figure.value or 0) * UJ_PER_J)
-
-
-def energy_bounds(interval_uj: Interval | None) -> tuple[str | None, str | None]:
-    """Bounds in J of an interval in uJ, rounded outwards to whole uJ; no interval, no bounds."""
-    if interval_uj is None:
-        return None, None
-    return energy_text(floor(interval_uj.low)), energy_text(ceil(interval_uj.high))
 
 
 def quotient_text(value: Fraction, mode: Literal["nearest", "down", "up"] = "nearest", digits: int = QUOTIENT_DIGITS) -> str:

@@ -1,48 +1,171 @@
-"""Puts the forms of the report into a folder, each whole or not at all."""
+"""Makes the forms of the report and puts them into a folder."""
 
-import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, Literal
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_S
+from reports.audit import folder as files
+from reports.audit.edition import read_edition
+from reports.audit.manifest import Argument, write_manifest
+from reports.audit.placing import OWN_NAMES, prefix, put, refuse_folders, writing
+from reports.audit.signing import sign_manifest
+from reports.audit.typefaces import fonts_told
 from reports.codecarbon_rows import write_emissions
+from reports.compose import compose, too_little
 from reports.facts import Facts
-from reports.render import facts_json, html
+from reports.language import Say
+from reports.render.facts_json import facts_json
+from reports.scratch import is_compacted
+
+FORMS: Final = ("html", "pdf", "xlsx", "csv", "emissions")
+"""What can be written beside facts.json, which always is."""
+NAMES: Final = {
+    "html": "report.html",
+    "pdf": "report.pdf",
+    "xlsx": "report.xlsx",
+    "csv": "figures.csv",
+    "emissions": "emissions.csv",
+}
+_ALL: Final = (*NAMES.values(), *OWN_NAMES)
 
 
-def publish(facts: Facts, folder: Path) -> dict[str, Path]:
-    """Write every form of the report; returns their paths by name.
+def refuse_occupied(folder: Path) -> None:
+    """Check that a report can be put into a folder, before long work for it begins; the folder need not be there.
 
     Raises:
-        UsageError: the folder cannot be made.
-        WattlensError: a library of the `reports` extra is missing, or a file cannot be written.
+        UsageError: it is a file, or holds a folder under the name of a file of a report.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {folder}: {error.strerror}") from None
-    try:
-        page = html.page(facts)
-    except ImportError:
-        raise WattlensError("the report needs jinja2; install wattlens[reports]") from None
-    return {
-        "html": _write(folder / "index.html", page),
-        "facts": _write(folder / "facts.json", facts_json.facts_json(facts, html.hidden_sections(facts))),
-        "emissions": write_emissions(facts, folder),
+    refuse_folders(folder, _ALL)
+
+
+def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None:
+    """Check that a report is not put where it would change the ledger or the edition that it restates.
+
+    Args:
+        folder: of the report; need not be there.
+        ledger: folder or URL that it is made of.
+        restates: folder of the edition before, if there is one.
+
+    Raises:
+        UsageError: it is that edition's, or one before that, or within it; it is the ledger; it lies in the compacted days, or
+            they in it.
+    """
+    out = folder.resolve()
+    if restates is not None:
+        earlier = read_edition(restates)
+        there = out / files.FACTS
+        held = files.digest(there)[0] if there.is_file() else None
+        if out.is_relative_to(restates.resolve()) or held in {earlier.sha256, earlier.restates} - {None}:
+            raise UsageError(
+                f"--out {folder}: holds an edition that is restated, and a closed period is never edited; name another folder"
+            )
+    local = ledger.removeprefix("file://")
+    if "://" in local:
+        return
+    source = Path(local).resolve()
+    if out == source:
+        raise UsageError(f"--out {folder}: is the folder of the ledger, which a report does not change; name another folder")
+    if is_compacted(source) and (out.is_relative_to(source) or source.is_relative_to(out)):
+        where = "lies in the ledger's compacted days" if out.is_relative_to(source) else "has the ledger's compacted days in it"
+        raise UsageError(f"--out {folder}: {where}, which a report does not change; name a folder beside them")
+
+
+def publish(
+    facts: Facts,
+    folder: Path,
+    say: Say,
+    *,
+    forms: Sequence[str] = FORMS,
+    paper: Literal["a4", "letter"] = "a4",
+    font_dirs: Sequence[Path] = (),
+    command: Mapping[str, Argument] | None = None,
+    sign_key: Path | None = None,
+    passphrase: Path | None = None,
+) -> dict[str, Path]:
+    """Write the report; returns the paths of its files by name.
+
+    Everything is made in a folder of its own within and moved when all of it is there; see `reports.audit.placing`.
+
+    Args:
+        facts: what it says.
+        folder: where; made if it is not there. Files of an earlier report in it are replaced, others are left alone.
+        say: its language.
+        forms: of FORMS.
+        paper: of the PDF.
+        font_dirs: for the PDF and charts in other scripts.
+        command: the arguments that decide figures, for the manifest, which also keeps those that decide the forms.
+        sign_key: signs the manifest; None: it is not signed.
+        passphrase: file with the key's passphrase.
+
+    Raises:
+        UsageError: the folder cannot be made or holds a folder under a file's name, a key that is none, a letter that no font
+            has.
+        WattlensError: a library of the `reports` extra is missing, a file cannot be written, or another run writes there.
+    """
+    refuse_occupied(folder)
+    with writing(folder), tempfile.TemporaryDirectory(prefix=prefix(), dir=folder, ignore_cleanup_errors=True) as made:
+        scratch = Path(made)
+        outputs = make(facts, scratch, say, forms, paper, font_dirs)
+        wanted = tuple(form for form in FORMS if form in forms)
+        shown: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
+        if "pdf" in wanted and (fonts := fonts_told((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):
+            shown["fonts"] = fonts
+        write_manifest(scratch, program=f"wattlens {facts.version}", command={**(command or {}), **shown}, outputs=outputs)
+        if sign_key is not None:
+            sign_manifest(scratch, sign_key, passphrase)
+        put(scratch, folder, _ALL)
+    return {"facts": folder / "facts.json", **{form: folder / NAMES[form] for form in FORMS if form in forms}}
+
+
+def make(
+    facts: Facts,
+    scratch: Path,
+    say: Say,
+    forms: Sequence[str],
+    paper: Literal["a4", "letter"],
+    font_dirs: Sequence[Path],
+) -> list[str]:
+    """Make facts.json and forms in a folder; returns their names.
+
+    The same facts, language, paper, program and libraries give the same forms: `reports.audit.again` makes them anew.
+
+    Args:
+        facts: what they say; coverage below what was asked for has been accepted, or there is no report.
+        scratch: where.
+        say: their language.
+        forms: of FORMS.
+        paper: of the PDF.
+        font_dirs: for the PDF in other scripts.
+
+    Raises:
+        UsageError: a letter that no font has.
+        WattlensError: a library of the `reports` extra is missing, or a form cannot be made.
+    """
+    from reports.render.figures_csv import figures_csv
+    from reports.render.html import html
+    from reports.render.pdf import pdf
+    from reports.render.xlsx import xlsx
+
+    raw = facts_json(facts)
+    document = compose(facts, say, accepted=too_little(facts))
+    dated = max(datetime.fromtimestamp(int(s.end_ns) // NS_PER_S, UTC).date() for s in facts.sites.values())
+    makers: dict[str, Callable[[], bytes]] = {
+        "html": lambda: html(document).encode(),
+        "pdf": lambda: pdf(document, paper, font_dirs, raw, dated),
+        "xlsx": lambda: xlsx(facts, say),
+        "csv": lambda: figures_csv(facts).encode(),
     }
-
-
-def _write(path: Path, text: str) -> Path:
+    (scratch / "facts.json").write_bytes(raw)
     try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise WattlensError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
+        for form, make in makers.items():
+            if form in forms:
+                (scratch / NAMES[form]).write_bytes(make())
+    except ImportError as error:
+        raise WattlensError(f"the report needs {error.name}; install wattlens[reports]") from None
+    if "emissions" in forms:
+        write_emissions(facts, scratch)
+    return ["facts.json", *(NAMES[form] for form in FORMS if form in forms)]

@@ -1,34 +1,31 @@
 """The facts document as canonical JSON: sorted keys, ASCII, one trailing newline, so that its bytes can be hashed."""
 
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 from reports.facts import Facts
 
 
-def facts_json(facts: Facts, hidden: dict[str, str]) -> str:
-    """The document as text.
-
-    Args:
-        facts: the facts.
-        hidden: sections that are not shown -> why.
-    """
-    document = _plain(facts)
-    document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
-    return json.dumps(document | {"hidden_sections": hidden}, sort_keys=True, indent=1, ensure_ascii=True, default=_text) + "\n"
-
-
-def _plain(facts: Facts) -> dict[str, Any]:
-    """Plain JSON types; every energy is text, for readers whose numbers are floats."""
+def facts_json(facts: Facts) -> bytes:
+    """The document. Every energy is text, for readers whose numbers are floats."""
     document = asdict(facts)
+    for name in ("days", "files", "factors", "contact", "figures", "conservation"):
+        del document[name]
+    document["contact"] = facts.contact
     document["figures"] = [asdict(facts.figures[identity]) for identity in sorted(facts.figures)]
     document["conservation"] = {name: str(uj) for name, uj in asdict(facts.conservation).items()}
-    return document
+    document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
+    document["factors"] = [asdict(used.factor) | {"sha256": used.sha256} for used in facts.factors]
+    document["inputs"] = {
+        "days": [asdict(day) for day in facts.days],
+        "files": [{"name": name, "sha256": digest} for name, digest in facts.files],
+    }
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True, default=_text) + "\n").encode("ascii")
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"no JSON form for {type(value).__name__}, dataclass: {is_dataclass(value)}")
+    raise TypeError(f"no JSON form for {type(value).__name__}")

@@ -1,25 +1,20 @@
 """The report as one self-contained, printable HTML page: no script, no font and no address is fetched."""
 
-import itertools
 from typing import Any
 
-import reports.sections
-from energy_agent.core import plugin
-from reports.facts import Facts
-from reports.render.svg_bars import svg_bars
-from reports.sections._section import Hidden, Section
+from reports.document import Document
+from reports.render.charts import svg
+from reports.render.columns import numbers
+from reports.render.legible import legible, over_texts
+from reports.render.marks import NARROW, WIDE
+from reports.render.words import CONTENTS, FAILS, HOLDS, LEFT_OUT, NOT_IN, SKIP, WHY, word
+from reports.sections._section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
 
 TEMPLATE = "report.html.j2"
 
 
-def hidden_sections(facts: Facts) -> dict[str, str]:
-    """Sections that this page does not show, by title, and why."""
-    built = ((section, section.build(facts)) for section in _sections())
-    return {section.title: blocks.reason for section, blocks in built if isinstance(blocks, Hidden)}
-
-
-def page(facts: Facts) -> str:
-    """The page."""
+def html(document: Document) -> str:
+    """The page. A chart stands in it twice, once for a sheet or a screen and once for a phone; one of them is shown."""
     import jinja2
     import markupsafe
 
@@ -31,18 +26,45 @@ def page(facts: Facts) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["day_time"] = lambda instant: instant.replace("T", " ").removesuffix("Z")
-    environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["bars"] = lambda chart: markupsafe.Markup(svg_bars(chart))  # noqa: S704 - it escapes every text itself
-    shown: list[tuple[Section, Any]] = []
-    for section in _sections():
-        blocks = section.build(facts)
-        if not isinstance(blocks, Hidden):
-            shown.append((section, blocks))
-    rows = [(wide, list(row)) for wide, row in itertools.groupby(shown, key=lambda pair: pair[0].wide)]
-    return environment.get_template(TEMPLATE).render(facts=facts, rows=rows, hidden=hidden_sections(facts))
+    shown = over_texts(document, legible)
+
+    def drawn(block: Any, name: str) -> list[tuple[str, str]]:
+        pictures = [
+            (kind, svg(block, shown.words, f"{name}{kind}", width)) for kind, width in (("wide", WIDE), ("narrow", NARROW))
+        ]
+        return [(kind, markupsafe.Markup(text)) for kind, text in pictures]  # noqa: S704 - an XML library wrote it
+
+    said = {
+        "contents": CONTENTS, "fails": FAILS, "holds": HOLDS, "left_out": LEFT_OUT, "not_in": NOT_IN, "skip": SKIP, "why": WHY,
+    }  # fmt: skip
+    return environment.get_template(TEMPLATE).render(
+        document=shown,
+        said={name: word(shown.words, message) for name, message in said.items()},
+        kind=kind_of,
+        drawn=drawn,
+        numbers=numbers,
+        wide=_whole_width(shown),
+        lang={"zh": "zh-Hans"}.get(shown.language, shown.language),
+    )
 
 
-def _sections() -> list[Section]:
-    found: dict[str, Section] = plugin.discover(reports.sections)
-    return sorted(found.values(), key=lambda section: (section.order, section.title))
+def _whole_width(document: Document) -> list[bool]:
+    """Whether each section takes the whole width: narrow ones stand in pairs, and one without a neighbour does."""
+    whole: list[bool] = []
+    left = False  # the section before is narrow, and nothing stands beside it yet
+    for section in document.sections:
+        if left and not section.wide:
+            whole[-1], left = False, False
+            whole.append(False)
+        else:
+            left = not section.wide
+            whole.append(True)
+    return whole
+
+
+def kind_of(block: Block) -> str:
+    """What the templates call a block: tiles | chart | table | note | check."""
+    if isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
+        return "chart"
+    names: dict[type, str] = {Tiles: "tiles", Table: "table", Note: "note", Check: "check"}
+    return names[type(block)]

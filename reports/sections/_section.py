@@ -1,22 +1,25 @@
 """What a section is: a title, its place, and a pure function from facts to blocks, or to the reason for which it is hidden.
 
-Blocks say what is shown, not how: HTML today, other forms later, draw the same blocks.
+Blocks say what is shown, not how: HTML, PDF and SVG draw the same blocks. Texts are in the reader's language already.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reports.facts import Facts
+from reports.language import Say
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One headline number. `figure_id` leads an auditor to its fact."""
+    """One headline number. `figure_id` leads an auditor to its fact; `trend` is how it moved, such as "-4.1 % on 2026Q2"."""
 
     label: str
     value: str
     detail: str
     figure_id: str
+    trend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,78 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A bar chart. `kinds` names each kind of part, in the order in which they are stacked."""
+    """Horizontal stacked bars. `kinds` names each kind of part, in the order in which they are stacked.
+
+    Kinds are among active, idle, unheld, unattributed, host, overhead, other.
+    """
 
     title: str
     kinds: dict[str, str]
     bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a waterfall: `amount` in the chart's unit is a level for `level` steps, else what is added (or taken off)."""
+
+    label: str
+    amount: Fraction
+    text: str
+    level: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """How one number becomes another, step by step from left to right."""
+
+    title: str
+    unit: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One value with its interval; a bound that is not known is None, and so is a value of which only bounds are known."""
+
+    label: str
+    value: Fraction | None
+    low: Fraction | None
+    high: Fraction | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Values with their intervals, one below the other on one axis."""
+
+    title: str
+    unit: str
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Series over the same points, such as days; None where there is nothing."""
+
+    title: str
+    unit: str
+    points: tuple[str, ...]
+    series: dict[str, tuple[Fraction | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A grid of values, such as hours of the day by weeks; None where there is nothing. `values` is by row.
+
+    `most` is what no value can exceed: shades go from 0 to it then.
+    """
+
+    title: str
+    unit: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Fraction | None, ...], ...]
+    most: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +125,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence."""
+    """A sentence or a paragraph."""
 
     text: str
 
@@ -68,7 +138,8 @@ class Check:
     text: str
 
 
-Block = Tiles | Bars | Table | Note | Check
+Chart = Bars | Waterfall | Ranges | Lines | Heat
+Block = Tiles | Chart | Table | Note | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +151,9 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section. `order` sorts the page; `wide` takes the whole width."""
+    """A section. `title` is an English message; `order` sorts the report; `wide` takes the whole width of a page."""
 
     title: str
     order: int
-    build: Callable[[Facts], tuple[Block, ...] | Hidden]
+    build: Callable[[Facts, Say], tuple[Block, ...] | Hidden]
     wide: bool = False

@@ -1,28 +1,177 @@
-"""Location-based CO2e of the GPU energy, with the factor that made it."""
+"""CO2e of electricity both ways, its factors, how contracts match the hours; embodied emissions and SCI beside it."""
+
+from fractions import Fraction
 
 from reports import wording
 from reports.facts import Facts
-from reports.sections._section import Hidden, Note, Section, Table
+from reports.figures import Figure
+from reports.language import Say
+from reports.sections._section import Bar, Bars, Block, Heat, Hidden, Note, Section, Table
+
+_MILLI = 1000
+COVERS = {"gpu": "GPU alone", "gpu+server": "GPU and its share of the server", "as told": "as the inputs tell it"}
 
 
-def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
-    """The total with its interval, and where the factor comes from."""
-    total = facts.figures["co2e.location.total"]
-    if total.value is None:
-        return Hidden(total.reason or "")
-    factor = facts.factors[0]
-    low, high = (wording.mass(bound) if bound else wording.ABSENT for bound in (total.low, total.high))
-    rows = (
-        ("CO2e of all GPU energy", wording.mass(total.value)),
-        ("Bounds of the measurement", f"{low} to {high}"),
-        ("Grid factor", f"{factor.value} {factor.unit}"),
-        ("Zone and year", f"{factor.zone_name}, {factor.year}"),
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """Scope 2 by site, matching, contracts, embodied."""
+    located = facts.figures["co2e.location"]
+    known = [f for f in facts.of("co2e.location", "site") if f.value]
+    blocks: list[Block] = []
+    if known:
+        blocks += [_scope2(facts, say), *_charts(facts, say), *_matching(facts, say), *_contracts(facts, say)]
+    blocks += _embodied(facts, say)
+    if not blocks:
+        return Hidden(say(located.reason or ""))
+    return tuple(blocks)
+
+
+def _scope2(facts: Facts, say: Say) -> Table:
+    rows = []
+    names = [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites)
+    for name in names:
+        suffix = f"/site/{name}" if name else ""
+        located, marketed = facts.figures[f"co2e.location{suffix}"], facts.figures[f"co2e.market{suffix}"]
+        mean = facts.figures.get(f"grid_intensity{suffix}")
+        intensity = f"{wording.short(mean.value)} g/kWh" if mean is not None and mean.value else "\u2013"
+        quality = located.dims.get("quality", "\u2013")
+        rows.append(
+            (
+                name or say("all sites"),
+                _mass(located, say),
+                _mass(marketed, say),
+                intensity,
+                quality,
+                say(located.dims.get("basis", "")),
+            )
+        )
+    columns = (
+        say("Site"),
+        say("location-based"),
+        say("market-based"),
+        say("mean of the grid"),
+        say("quality (1 to 5)"),
+        say("basis"),
     )
-    note = (
-        f"{factor.accounting.capitalize()}, {factor.boundary}, {factor.basis} mix. The factor's own error is "
-        f"{factor.uncertainty}, so it is not in the interval. {factor.attribution}; {factor.licence}."
+    return Table(say("CO2e of electricity (GHG Protocol, Scope 2)"), columns, tuple(rows))
+
+
+def _mass(figure: Figure, say: Say) -> str:
+    return (
+        f"{wording.mass(figure.value)} {wording.plus_minus(figure, say)}"
+        if figure.value
+        else say(figure.reason or wording.ABSENT)
     )
-    return (Table("Grid CO2e", (), rows), Note(note))
 
 
-SPEC = Section("Carbon", 50, build)
+def _charts(facts: Facts, say: Say) -> list[Block]:
+    teams = [f for f in facts.of("co2e.held.location", "team") if f.value and Fraction(f.value)]
+    grids = [_hours(facts, say, site) for site in facts.sites if f"intensity.hours/site/{site}" in facts.series]
+    if len(teams) < 2:
+        return [*grids]
+    ranked = sorted(teams, key=lambda f: (-Fraction(f.value or 0), f.id))[:12]
+    bars = tuple(
+        Bar(
+            f.dims["team"] or say("not told"),
+            wording.mass(f.value or "0"),
+            (("active", round(Fraction(f.value or 0) * _MILLI)),),
+        )
+        for f in ranked
+    )
+    return [*grids, Bars(say("CO2e by team, location-based"), {"active": say("CO2e of what their workloads held")}, bars)]
+
+
+def _hours(facts: Facts, say: Say, site: str) -> Heat:
+    """The grid's intensity by week and hour of the site's day."""
+    series = facts.series[f"intensity.hours/site/{site}"]
+    found = dict(zip(series.points, series.values, strict=True))
+    weeks = tuple(dict.fromkeys(point.partition(" ")[0] for point in series.points))
+    hours = tuple(f"{hour:02d}" for hour in range(24))
+    values = tuple(tuple(_fraction(found.get(f"{week} {hour}")) for hour in hours) for week in weeks)
+    named = tuple(week.partition("-")[2] for week in weeks)  # a quarter has no week twice
+    return Heat(say("Intensity of the grid of {site} by week and hour", site=site), "g/kWh", named, hours, values)
+
+
+def _fraction(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)
+
+
+def _matching(facts: Facts, say: Say) -> list[Block]:
+    rows = []
+    for name in facts.sites:
+        cells = [facts.figures.get(f"matched.{how}/site/{name}") for how in ("as_bought", "hourly", "quarter_hourly")]
+        if any(c is not None and c.value for c in cells):
+            rows.append((name, *(wording.percent(c.value) if c is not None and c.value else "\u2013" for c in cells)))
+    if not rows:
+        return []
+    columns = (say("Site"), say("in its own period"), say("by the hour"), say("by the quarter of an hour"))
+    text = (
+        "A contract of a longer period is taken to deliver evenly where it is matched by the hour. Only "
+        "what was made in the site's own zone, and retired where it is a certificate, counts."
+    )
+    return [Table(say("How much of the consumption contracts cover"), columns, tuple(rows)), Note(say(text))]
+
+
+def _contracts(facts: Facts, say: Say) -> list[Block]:
+    rows = []
+    for figure in facts.by_prefix("contract/"):
+        unused = "; ".join(
+            f"{wording.short(v)} kWh: {say(k.removeprefix('unused: '))}"
+            for k, v in figure.dims.items()
+            if k.startswith("unused: ")
+        )
+        what = f"{say(figure.dims['kind'])}, {say(figure.dims['technology'])}"
+        available = wording.short(figure.dims["available_kwh"])
+        rows.append(
+            (
+                figure.dims["contract"],
+                figure.dims["site"],
+                what,
+                available,
+                wording.short(figure.value or "0"),
+                unused or "\u2013",
+            )
+        )
+    if not rows:
+        return []
+    columns = (say("Contract"), say("Site"), say("what"), say("available, kWh"), say("covered, kWh"), say("not used"))
+    return [Table(say("Contracts and certificates"), columns, tuple(rows))]
+
+
+def _embodied(facts: Facts, say: Say) -> list[Block]:
+    rows = []
+    for figure in facts.of("embodied", "sku"):
+        board = figure.dims["sku"] or say("not told")
+        if figure.low is None or figure.high is None:
+            rows.append((board, "\u2013", say(figure.reason or ""), ""))
+            continue
+        life = say(figure.dims["life"])
+        told = life if figure.dims["life_declared"] == "yes" else say("{life}, nobody declared it", life=life)
+        span = f"{wording.mass(figure.low)} \u2013 {wording.mass(figure.high)}"
+        covers = figure.dims["covers"]
+        made_of = say(COVERS.get(covers, covers))
+        if covers == "as told":
+            made_of = f"{made_of}: {figure.dims['boundary']}"
+        rows.append((board, made_of, span, told))
+    if not rows:
+        return []
+    columns = (say("Board"), say("made of"), say("share of the period"), say("life span"))
+    blocks: list[Block] = [Table(say("Embodied emissions (a span over published figures)"), columns, tuple(rows))]
+    seen = facts.figures["coverage"]
+    if seen.value is not None and Fraction(seen.value) < 1:
+        text = "It is that of the device time in the ledger, {share} of what was expected; what nobody metered is not in it."
+        blocks.append(Note(say(text, share=wording.percent(seen.value))))
+    sci = facts.figures.get("sci_per_token")
+    if sci is None:
+        return blocks
+    if sci.low is not None and sci.high is not None:
+        million = [wording.mass(str(Fraction(b) * 1_000_000)) for b in (sci.low, sci.high)]
+        text = "SCI (ISO/IEC 21031): {low} to {high} a million tokens, location-based, with all hardware that was reserved."
+        blocks.append(Note(say(text, low=million[0], high=million[1])))
+        if sci.dims.get("note"):
+            blocks.append(Note(say(sci.dims["note"])))
+    else:
+        blocks.append(Note(say("SCI per token is absent: {reason}.", reason=say(sci.reason or ""))))
+    return blocks
+
+
+SPEC = Section("Carbon", 50, build, wide=True)

@@ -1,43 +1,48 @@
-"""What steering clocks and power limits saved, and what was done for it."""
-
-from fractions import Fraction
+"""What steering clocks and power limits saved, signed and with its interval; what was set, and what went wrong."""
 
 from reports import wording
 from reports.facts import Facts
-from reports.sections._section import Hidden, Note, Section, Table
+from reports.language import Say
+from reports.sections._section import Block, Hidden, Note, Section, Table
+from reports.sections.headline import claimable
 
-MOST = 6
 
-
-def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
-    """The saving with its claimable bound, and the actions by policy."""
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """The saving stands outside the inventory."""
     saved = facts.figures["dvfs.saved"]
     actions = facts.by_prefix("dvfs.actions/")
     if saved.value is None and not actions:
-        return Hidden(f"{saved.reason}, and no action in the ledger")
-    blocks: list[Table | Note] = []
+        return Hidden(say("nothing was steered"))
+    blocks: list[Block] = []
     if saved.value is not None and saved.low is not None and saved.high is not None:
         rows = [
-            ("Saved, estimate", wording.energy(saved.value)),
-            ("95 % interval", f"{wording.energy(saved.low)} to {wording.energy(saved.high)}"),
-            ("Claimable (lower bound)", claimable(saved.low)),
+            (say("Saved (estimate)"), wording.energy(saved.value)),
+            (say("Interval"), f"{wording.energy(saved.low)} \u2013 {wording.energy(saved.high)}"),
+            (say("May be claimed"), claimable(saved.low)),
         ]
-        if slowdown := facts.figures.get("dvfs.slowdown"):
-            rows.append(("Slowdown", wording.percent(slowdown.value or "0")))
-        blocks.append(Table("Saving by DVFS", (), tuple(rows)))
-        blocks.append(Note(f"Method: {saved.method}. Avoided energy is outside the inventory and is not subtracted from it."))
+        slowdown = facts.figures.get("dvfs.slowdown")
+        if slowdown is not None and slowdown.value:
+            rows.append((say("Slower by"), wording.percent(slowdown.value)))
+        blocks.append(Table(say("Avoided energy"), (), tuple(rows)))
+        text = "Avoided energy is an estimate ({method}). It is no part of the inventory, and is subtracted from nothing."
+        blocks.append(Note(say(text, method=say(saved.method))))
+    groups = facts.of("dvfs.saved", "group")
+    if len(groups) > 1:
+        told_of = []
+        for figure in groups:
+            slower = wording.percent(figure.dims["slowdown"]) if "slowdown" in figure.dims else "\u2013"
+            told = wording.energy(figure.value) if figure.value else say(figure.reason or "")
+            told_of.append((figure.dims["group"], told, wording.span_energy(figure, say) if figure.value else "\u2013", slower))
+        heads = (say("Group"), say("saved"), say("interval"), say("slower by"))
+        blocks.append(Table(say("By group of devices"), heads, tuple(told_of)))
     if actions:
-        words = [
-            f"{f.dims['policy']}: {f.dims['action']} ({f.dims['outcome']}) {wording.count(f.value or '0')}" for f in actions
-        ]
-        more = f"; {len(words) - MOST} more kinds" if words[MOST:] else ""
-        blocks.append(Note("Actions: " + "; ".join(words[:MOST]) + more + "."))
+        named = tuple(
+            (f.dims["site"], f.dims["policy"], f.dims["action"], f.dims["outcome"], wording.count(f.value or "0"))
+            for f in actions
+        )
+        columns = (say("Site"), say("Policy"), say("Action"), say("Outcome"), say("Times"))
+        blocks.append(Table(say("What was set, refused and put back"), columns, named))
     return tuple(blocks)
 
 
-def claimable(low: str) -> str:
-    """What may be claimed of a saving: its lower bound, and nothing where that is not above zero."""
-    return wording.energy(low) if Fraction(low) > 0 else "nothing"
-
-
-SPEC = Section("Clock and power steering", 60, build)
+SPEC = Section("Clocks and power limits", 45, build, wide=True)

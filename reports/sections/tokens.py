@@ -1,37 +1,51 @@
-"""Energy per generated token, by workload and by model, with and without the idle time that they held."""
+"""Energy per token in four rows, with intervals, by model and precision."""
+
+from fractions import Fraction
 
 from reports import wording
 from reports.facts import Facts
-from reports.figures import Figure
-from reports.sections._section import Hidden, Note, Section, Table
+from reports.language import Say
+from reports.sections._section import Block, Hidden, Note, Range, Ranges, Section, Table
+from reports.sections.headline import why_no_tokens
 
-MOST = 6
-CAPTION = "J per generated token, without and with held idle time"
+ROWS = (("busy", "GPU busy"), ("gpu", "+ idle"), ("node", "+ host"), ("facility", "+ building"))
+MODELS_MOST = 10
 
 
-def build(facts: Facts) -> tuple[Table | Note, ...] | Hidden:
-    """One row a model, then one a workload."""
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """A table, and a chart of the row that every model has."""
+    models = sorted(
+        (f for f in facts.of("j_per_token.gpu", "model")), key=lambda f: (-int(f.dims.get("tokens", "0")), f.dims["model"])
+    )
+    if not models:
+        return Hidden(why_no_tokens(facts, say))
     rows = []
-    for active in facts.by_prefix("joules_per_token.active/"):
-        of = active.id.removeprefix("joules_per_token.active/")
-        held = facts.figures[f"joules_per_token.active+idle/{of}"]
-        rows.append((_name(facts, active), _cell(active), _cell(held), wording.span(held) if held.value else ""))
-    if not rows:
-        return Hidden("no tokens in the ledger")
-    columns = ("", "active", "active + idle", "bounds")
-    blocks: list[Table | Note] = [Table(CAPTION, columns, tuple(rows[:MOST]))]
-    if rows[MOST:]:
-        blocks.append(Note(f"{len(rows) - MOST} more rows are in the facts document."))
+    for figure in models[:MODELS_MOST]:
+        model = figure.dims["model"]
+        named = (model or say("not told"), wording.count(figure.dims["tokens"]))
+        for name, label in ROWS:
+            cell = facts.figures[f"j_per_token.{name}/model/{model}"]
+            low = wording.short(cell.low, mode="down") if cell.low else "\u2013"
+            bounds = (low, wording.short(cell.high, mode="up") if cell.high else "\u2013")
+            rows.append((*named, say(label), wording.short(cell.value) if cell.value else "\u2013", *bounds))
+            named = ("", "")
+    columns = (say("Model"), say("Tokens generated"), say("boundary"), say("J per token"), say("at least"), say("at most"))
+    blocks: list[Block] = [Table(say("J per generated token"), columns, tuple(rows))]
+    ranges = [
+        Range(f.dims["model"] or say("not told"), Fraction(f.value), _bound(f.low), _bound(f.high), wording.short(f.value))
+        for f in models[:MODELS_MOST]
+        if f.value
+    ]
+    if len(ranges) > 1:
+        blocks.append(Ranges(say("GPU energy per token, with its interval"), "J", tuple(ranges)))
+    reasons = {f.reason for name, _ in ROWS for f in facts.of(f"j_per_token.{name}", "model") if f.reason}
+    blocks += [Note(say("Where a dash stands: {reason}.", reason=say(reason))) for reason in sorted(reasons)]
+    blocks.append(Note(say("All four rows divide by the tokens that were generated; prompt tokens are in none.")))
     return tuple(blocks)
 
 
-def _name(facts: Facts, figure: Figure) -> str:
-    workload = figure.dims.get("workload")
-    return facts.workloads.get(workload, workload) if workload else f"model {figure.dims['model']}"
+def _bound(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)
 
 
-def _cell(figure: Figure) -> str:
-    return wording.short(figure.value) if figure.value else f"{wording.ABSENT}: {figure.reason}"
-
-
-SPEC = Section("Energy per token", 30, build)
+SPEC = Section("Energy per token", 30, build, wide=True)

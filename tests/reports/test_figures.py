@@ -10,7 +10,6 @@ from reports.figures import (
     QUOTIENT_DIGITS,
     Figure,
     Interval,
-    energy_bounds,
     energy_text,
     microjoules,
     quotient_bounds,
@@ -40,11 +39,6 @@ def test_rounding_never_narrows_an_interval(a: Fraction, b: Fraction) -> None:
 def test_energy_text_is_exact(energy_uj: int) -> None:
     assert Fraction(energy_text(energy_uj)) * 1_000_000 == energy_uj
     assert microjoules(Figure("x", energy_text(energy_uj), "J", "counter", "gpu")) == energy_uj
-
-
-def test_energy_bounds_round_outwards_to_whole_microjoules() -> None:
-    assert energy_bounds(Interval(Fraction(3, 2), Fraction(5, 2))) == ("0.000001", "0.000003")
-    assert energy_bounds(None) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from energy_agent.core.errors import UsageError
-from reports.period import from_instants, from_quarter, utc_text
+from reports.period import Asked, from_instants, from_quarter, utc_text
 
 
 def ns(*when: int) -> int:
@@ -53,3 +53,26 @@ def test_a_wrong_instant_is_one_clear_line(start: str | None, end: str | None, s
 
 def test_utc_text() -> None:
     assert utc_text(ns(2026, 7, 1, 0, 0, 59) + 999_999_999) == "2026-07-01T00:00:59Z"
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "current"),
+    [
+        ((2026, 11, 26, 9), "2026Q3", "2026Q4"),
+        ((2026, 10, 1, 11, 59, 59), "2026Q2", "2026Q4"),  # in UTC-12 September is not over yet
+        ((2026, 10, 1, 12), "2026Q3", "2026Q4"),
+        ((2026, 9, 30, 23, 59, 59), "2026Q2", "2026Q3"),
+        ((2027, 1, 2, 3), "2026Q4", "2027Q1"),
+        ((2027, 1, 1, 11), "2026Q3", "2027Q1"),
+        ((2027, 4, 2), "2027Q1", "2027Q2"),
+    ],
+)
+def test_the_last_quarter_is_over_everywhere(now: tuple[int, ...], last: str, current: str) -> None:
+    assert Asked("last").resolved(ns(*now)).label == last
+    assert Asked("LAST").resolved(ns(*now)) == Asked(last)
+    assert Asked("current").resolved(ns(*now)) == Asked(current)
+
+
+def test_what_was_named_stays_as_it_is() -> None:
+    for asked in (Asked("2024q2"), Asked(None, "2026-07-01"), Asked(), Asked("latest")):
+        assert asked.resolved(ns(2026, 11, 26)) == asked

@@ -4,6 +4,7 @@ import pytest
 
 from reports import wording
 from reports.figures import Figure
+from reports.language import Say
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,17 @@ def test_percent_says_all_only_of_all(ratio: str, text: str) -> None:
 
 def test_intervals() -> None:
     figure = Figure("x", "10", "J", "counter", "gpu", low="9.45", high="10.549")
-    assert wording.plus_minus(figure) == "\u00b15.5 %"
-    assert wording.span(figure) == "9.45 to 10.6"
-    assert wording.span(Figure("x", "10", "J", "counter", "gpu")) == "error not stated"
+    assert wording.plus_minus(figure, Say()) == "\u00b15.5 %"
+    assert wording.span(figure, Say()) == "9.45 to 10.6"
+    assert wording.span(Figure("x", "10", "J", "counter", "gpu"), Say()) == "error not stated"
 
 
 def test_groups_of_three() -> None:
     assert wording.exact("1234567.0001") == "1\u202f234\u202f567.0001"
+
+
+def test_an_interval_that_nothing_bounds_above_says_so() -> None:
+    figure = Figure("x", "7200000", "J", "counter", "gpu", low="7128000")  # 2 kWh, at least 1.98
+    assert wording.span_energy(figure, Say()) == "at least 1.98 kWh"
+    assert wording.plus_minus(figure, Say()) == "no upper bound"
+    assert wording.span(figure, Say()) == "at least 7120000"

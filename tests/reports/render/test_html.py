@@ -1,153 +1,196 @@
 """The page: self-contained, labelled, complete, and safe against hostile names."""
 
-import json
 import os
+import re
 import subprocess
 import sys
-from fractions import Fraction
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from energy_agent.core.types import Method, State, WorkloadFacts
-from energy_agent.factors.countries import country_factor
-from energy_agent.ledger.rows import Cell
-from energy_agent.ledger.uncertainty import Run
-from reports.facts import Facts, build_facts
-from reports.period import Period
-from reports.reading import read_ledger
-from reports.render.facts_json import facts_json
-from reports.render.html import hidden_sections, page
-from reports.savings import Savings
-from reports.sums import Sums
-from tests.reports import ledgers
+from reports.render.html import html
+from reports.render.legible import legible
+from reports.render.words import WORDS, words_in
+from reports.sections._section import Bars, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
+from tests.reports.render import sample
 
-VOID = {"meta", "br", "line", "rect", "circle", "path"}
+VOID = {"meta", "br"}
 
 
 class Outline(HTMLParser):
-    """Tags, attributes and text, with a check that every tag is closed in order."""
+    """Tags with their attributes, and text, with a check that every tag is closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
         self.feed(text)
         self.close()
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
+        self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self.open, f"<{tag}/> is closed by itself outside of a picture"
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    state = tmp_path_factory.mktemp("ledger")
-    ledgers.write(state)
-    saved = Savings(Fraction(512), Fraction(300), Fraction(700), None, "paired")
-    return build_facts(read_ledger(state, Period()), country_factor("DEU"), saved)
+def text() -> str:
+    return html(sample.DOCUMENT)
 
 
-def test_the_page_is_whole_and_fetches_nothing(facts: Facts) -> None:
-    text = page(facts)
-    outline = Outline(text)
-    assert not {"script", "link", "img", "iframe", "object"} & set(outline.tags)
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert not [v for k, v in outline.attributes if k.startswith("on") or k in ("href", "src")]
-    assert ("lang", "en") in outline.attributes
-    assert outline.tags.count("caption") == outline.tags.count("table") > 0
+@pytest.fixture(scope="module")
+def outline(text: str) -> Outline:
+    return Outline(text)
 
 
-def test_interim_and_simulated_are_marked_in_words(facts: Facts) -> None:
-    text = " ".join(Outline(page(facts)).text)
-    assert "INTERIM" in text
-    assert "SIMULATED" in text
-
-
-def test_real_hardware_is_not_called_simulated(tmp_path: Path) -> None:
-    ledgers.write(tmp_path, simulated=False)
-    text = page(build_facts(read_ledger(tmp_path, Period())))
-    assert "INTERIM" in text
-    assert "SIMULATED" not in text.upper()
-
-
-def test_every_tile_leads_to_a_fact(facts: Facts) -> None:
-    wanted = [v for k, v in Outline(page(facts)).attributes if k == "data-figure"]
-    assert len(wanted) == 6
-    assert set(wanted) <= set(facts.figures)
-
-
-def test_sections_without_input_are_hidden_and_listed(tmp_path: Path) -> None:
-    ledgers.write(tmp_path)
-    bare = build_facts(read_ledger(tmp_path, Period()))
-    assert hidden_sections(bare) == {"Carbon": "no country given"}
-    text = " ".join(Outline(page(bare)).text)
-    assert "Carbon (no country given)" in text
-    assert "Grid factor" not in text
-
-
-def test_hostile_names_stay_text() -> None:
-    sums, evil = Sums(), '<script>alert("x")</script>{{ 7*7 }}'
-    sums.add(Cell(0, "GPU-1", evil, State.ACTIVE, Method.COUNTER, 5_000_000, 1, Run(0, 1000, 0, 0, 0)), evil)
-    sums.add(WorkloadFacts(evil, 0, "pod", {"name": evil}), evil)
-    facts = build_facts(sums)
-    outline = Outline(page(facts))
-    assert "script" not in outline.tags
-    assert "49" not in page(facts)
-    assert json.loads(facts_json(facts, {}))["workloads"] == {evil: evil}
-
-
-def test_an_empty_period_still_renders() -> None:
-    sums = Sums()
-    sums.add(Cell(0, "GPU-1", "", State.UNHELD, Method.COUNTER, 0, 1, Run(0, 0, 0, 0, 0)), "n")
-    text = " ".join(Outline(page(build_facts(sums))).text)
-    assert "not known" in text
-    assert "nan" not in text.lower()
-
-
-def test_the_same_bytes_whatever_the_hash_seed(tmp_path: Path, facts: Facts) -> None:
-    ledgers.write(tmp_path)
-    program = (
-        "import sys; from pathlib import Path; from reports.facts import build_facts; from reports.period import Period;"
-        "from reports.reading import read_ledger; from reports.render import facts_json, html;"
-        "f = build_facts(read_ledger(Path(sys.argv[1]), Period()));"
-        "sys.stdout.write(facts_json.facts_json(f, html.hidden_sections(f)) + html.page(f))"
+def test_the_page_is_whole_and_fetches_nothing(text: str, outline: Outline) -> None:
+    names = {name for name, _ in outline.tags}
+    assert (
+        not {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "audio", "video", "source"} & names
     )
-    texts = {
-        subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path)],
-            env=os.environ | {"PYTHONHASHSEED": seed, "TZ": zone},
+    for _, attributes in outline.tags:
+        assert not [
+            k for k in attributes if k.startswith("on") or k in ("src", "srcset", "action", "data", "background", "ping")
+        ]
+        for key in ("href", "xlink:href"):
+            assert (attributes.get(key) or "#").startswith("#")
+        assert "url(" not in (attributes.get("style") or "").replace("url(#", "")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+    assert "@import" not in text
+    assert "url(" not in text.partition("<style>")[2].partition("</style>")[0]
+
+
+def test_no_browser_will_fetch_anything_either(outline: Outline) -> None:
+    (policy,) = [m["content"] for m in outline.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert (policy or "").startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert "script-src" not in (policy or "")
+
+
+def test_language_landmarks_headings_and_anchors(outline: Outline) -> None:
+    names = [name for name, _ in outline.tags]
+    assert outline.all("html") == [{"lang": "en"}]
+    assert all(names.count(one) == 1 for one in ("header", "nav", "main", "footer", "h1"))
+    assert names.count("h2") == len(sample.SECTIONS) + 2  # contents, and what is left out
+    ids = [a["id"] for _, a in outline.tags if "id" in a]
+    assert len(set(ids)) == len(ids)
+    targets = [(a["href"] or "").removeprefix("#") for a in outline.all("a")]
+    assert targets == ["report", *(f"s{n}" for n in range(1, len(sample.SECTIONS) + 1)), "hidden"]
+    assert set(targets) <= set(ids)
+    for _, attributes in outline.tags:
+        for named in (attributes.get("aria-labelledby") or "").split():
+            assert named in ids
+
+
+def test_tables_have_captions_and_heads_of_columns_and_rows(outline: Outline) -> None:
+    tables = [b for s in sample.SECTIONS for b in s.blocks if isinstance(b, Table)]
+    assert len(outline.all("caption")) == len(tables)
+    assert len(outline.all("table")) == len(tables) + 1
+    scopes = [a.get("scope") for a in outline.all("th")]
+    assert scopes.count("row") == sum(len(t.rows) for t in tables) + len(sample.DOCUMENT.hidden)
+    assert scopes.count("col") == sum(len(t.columns) for t in tables) + 2
+    regions = [a for a in outline.all("div") if a.get("class") == "scroll"]
+    assert all(a["tabindex"] == "0" and a["role"] == "region" for a in regions)
+    assert len(regions) == len(outline.all("table"))
+
+
+def test_everything_that_the_document_says_is_there(outline: Outline) -> None:
+    told = {piece.strip() for piece in outline.text}
+    document = sample.DOCUMENT
+    wanted = [document.title, document.organisation, document.watermark, document.footer, *document.banners]
+    wanted += [part for pair in document.hidden for part in pair]
+    for section in document.sections:
+        wanted.append(section.title)
+        for block in section.blocks:
+            if isinstance(block, Tiles):
+                wanted += [part for t in block.tiles for part in (t.label, t.value, t.detail, t.trend) if part]
+            elif isinstance(block, Table):
+                wanted += [block.caption, *block.columns, *(cell for row in block.rows for cell in row)]
+            elif isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
+                wanted.append(block.title)
+            else:
+                assert isinstance(block, Note | Check)
+                wanted.append(block.text)
+    assert [one for one in wanted if legible(one) not in told] == []
+
+
+def test_a_check_that_does_not_hold_says_so(outline: Outline) -> None:
+    said = "".join(outline.text)
+    assert "Holds. The parts of every device" in said
+    assert "Does not hold. Every chain is whole" in said
+
+
+def test_every_tile_leads_to_a_fact(outline: Outline) -> None:
+    assert [a["data-figure"] for _, a in outline.tags if "data-figure" in a] == [t.figure_id for t in sample.TILES.tiles]
+
+
+def test_every_chart_is_there_for_a_screen_and_for_a_phone(outline: Outline) -> None:
+    charts = sum(isinstance(b, Bars | Waterfall | Ranges | Lines | Heat) for s in sample.SECTIONS for b in s.blocks)
+    assert len(outline.all("svg")) == 2 * charts
+    assert len([a for a in outline.all("div") if a.get("class") == "wide-chart"]) == charts
+    assert len([a for a in outline.all("div") if a.get("class") == "narrow-chart"]) == charts
+
+
+def test_hostile_names_stay_text(text: str, outline: Outline) -> None:
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;{{ 7*7 }}") >= 4
+    assert "\u202e" not in text
+    assert "[U+202E]evil" in text
+    assert legible(sample.HOSTILE) in {piece.strip() for piece in outline.text}
+
+
+def test_nothing_to_say_is_still_a_page() -> None:
+    bare = replace(sample.DOCUMENT, organisation="", watermark="", banners=(), sections=(), hidden=())
+    outline = Outline(html(bare))
+    assert not outline.all("nav")
+    assert not [a for a in outline.all("div") if a.get("class") == "mark"]
+    assert bare.title in outline.text
+
+
+def test_the_renderer_speaks_the_language_of_the_document() -> None:
+    loud = words_in(lambda message: re.sub(r"(?<![{\w])\w+(?![\w}])", lambda word: word[0].upper(), message))
+    assert set(loud) == set(WORDS)
+    text = html(replace(sample.DOCUMENT, words=loud, language="zh"))
+    assert '<html lang="zh-Hans">' in text
+    for word in (
+        "CONTENTS",
+        "HOLDS.",
+        "DOES NOT HOLD.",
+        "NOT IN THIS REPORT",
+        "SKIP TO THE REPORT",
+        "THE AXIS DOES NOT START AT 0.",
+    ):
+        assert word in text
+
+
+def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone(text: str) -> None:
+    program = (
+        "import sys; from tests.reports.render import sample; from reports.render.html import html;"
+        "sys.stdout.write(html(sample.DOCUMENT))"
+    )
+    for seed, zone in (("1", "UTC"), ("2", "Asia/Kolkata")):
+        made = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "PYTHONUTF8": "1"},
             cwd=Path(__file__).parents[3],
             stdout=subprocess.PIPE,
             check=True,
             timeout=60,
         ).stdout
-        for seed, zone in (("1", "UTC"), ("2", "Asia/Kolkata"))
-    }
-    assert len(texts) == 1
-
-
-def test_the_facts_document_is_canonical(facts: Facts) -> None:
-    text = facts_json(facts, {"Carbon": "why"})
-    document = json.loads(text)
-    assert text == json.dumps(document, sort_keys=True, indent=1) + "\n"
-    assert document["schema"] == "wattlens.report.facts/1"
-    assert document["simulated"] is True
-    assert document["conservation"]["holds"] is True
-    for figure in document["figures"]:
-        assert (figure["value"] is None) == (figure["reason"] is not None)
-        assert {"id", "value", "unit", "method", "boundary", "coverage", "low", "high", "sources", "factor_ids"} <= set(figure)
-        assert not [v for v in figure.values() if isinstance(v, float)]
+        assert made.decode() == text

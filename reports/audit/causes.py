@@ -1,0 +1,250 @@
+"""What differs between the inputs of two editions, and which of it can have moved a figure. Pure.
+
+An input is a cause only of what it can reach: a restated day of a site moves figures of that site or of all sites, a revised
+factor those that name it. So a figure that nothing reaches has no explanation, and is said to have none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from typing import Final
+
+from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from reports.audit.edition import Edition, Stated
+from reports.audit.inputs import LedgerDay
+from reports.audit.manifest import Argument
+from reports.period import utc_text
+
+_DAY_NS: Final = NS_PER_DAY
+NOT_MEASURED: Final = frozenset({"declared", "factors", "inventory", "organisation", "savings", "stated"})
+"""Sources that the ledger does not feed: late data cannot move a figure that has no other."""
+CARBON: Final = ("bridge.co2e", "co2e", "cue", "grid_intensity", "sci_per_token")
+"""Figures, by how their names begin, that factors can reach though they name none."""
+NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "paper", "restatement"})
+"""Arguments that say where something lay, what was restated or how figures are shown, and decide none."""
+_AS_OF: Final = "as_of_ns"
+_BY_FACTOR: Final = frozenset({_AS_OF, "country"})
+"""Arguments that choose factors: they show as a factor revision."""
+_REACH: Final = {"saved": "dvfs.", "slowdown": "dvfs.", "prometheus": "crosscheck."}
+"""Arguments, by how their names begin, that reach figures of one kind alone."""
+
+
+class Cause(StrEnum):
+    """Why a figure differs."""
+
+    LATE_DATA = "late data"
+    FACTOR = "factor revision"
+    METHOD = "method"
+    BOUNDARY = "boundary"
+    COVERAGE = "coverage"
+    FILES = "organisation's files"
+    PROGRAM = "program version"
+    ARGUMENTS = "arguments"
+    PERIOD = "period"
+    APPEARED = "appeared"
+    DISAPPEARED = "disappeared"
+    ROUNDING = "rounding"
+    UNEXPLAINED = "unexplained"
+
+
+@dataclass(frozen=True, slots=True)
+class DayChange:
+    """A site's day that is not the same input. `late`: it lies in the period of the old edition."""
+
+    site: str
+    day: str
+    old: LedgerDay | None
+    new: LedgerDay | None
+    late: bool
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        where = f"{self.site} {self.day}"
+        if self.old is None and self.new is not None:
+            return f"{where}: new, statement {self.new.statement}"
+        if self.new is None:
+            return f"{where}: no longer there"
+        assert self.old is not None
+        if self.old.statement != self.new.statement:
+            same = self.old.inputs_sha256 == self.new.inputs_sha256
+            return f"{where}: statement {self.old.statement} -> {self.new.statement}" + (
+                " of the same segments" if same else ""
+            )
+        return f"{where}: other content under the same statement {self.new.statement}"
+
+
+@dataclass(frozen=True, slots=True)
+class InputChanges:
+    """Everything that went in and differs, by kind; a mapping is name -> what differs, in words.
+
+    Args:
+        days: that are not the same input.
+        late_sites: sites of those of them that lie in the old period.
+        series: hourly factors in use that may be known otherwise, as they were taken as of another time.
+        program: None: the same, or an edition does not tell.
+        arguments: likewise.
+        periods: sites whose period has other bounds.
+        sites: that are new or no longer there.
+    """
+
+    days: tuple[DayChange, ...]
+    late_sites: frozenset[str]
+    series: frozenset[str]
+    factors: dict[str, str]
+    files: dict[str, str]
+    program: str | None
+    arguments: dict[str, str]
+    periods: dict[str, str]
+    sites: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """Each of it as a line; none: nothing differs."""
+        told = [day.text for day in self.days] + ([f"program: {self.program}"] if self.program else [])
+        by_kind = {"factor": self.factors, "file": self.files, "argument": self.arguments}
+        by_kind |= {"period of": self.periods, "site": self.sites}
+        return told + [f"{kind} {name}: {text}" for kind, named in by_kind.items() for name, text in named.items()]
+
+
+def input_changes(old: Edition, new: Edition) -> InputChanges:
+    """What differs between the inputs of two editions."""
+    days = []
+    for key in sorted(old.inputs.days.keys() | new.inputs.days.keys()):
+        before, after = old.inputs.days.get(key), new.inputs.days.get(key)
+        if before != after:
+            days.append(DayChange(*key, before, after, _within(old, *key)))
+    program = None
+    if old.program is not None and new.program is not None and old.program != new.program:
+        program = f"{old.program} -> {new.program}"
+    arguments = {}
+    if old.command is not None and new.command is not None:
+        arguments = _differing(old.command, new.command)
+    both = sorted(old.sites.keys() & new.sites.keys())
+    return InputChanges(
+        days=tuple(days),
+        late_sites=frozenset(day.site for day in days if day.late),
+        series=_series(old, new),
+        factors=_factors(old, new),
+        files=_hashes(old, new),
+        program=program,
+        arguments=arguments,
+        periods={site: "other bounds" for site in both if old.sites[site][:2] != new.sites[site][:2]},
+        sites=_come_and_gone(old.sites, new.sites),
+    )
+
+
+def causes_of(old: Stated | None, new: Stated | None, changes: InputChanges) -> tuple[Cause, ...]:
+    """What can have moved a figure, and what it says of itself that differs (method, boundary, coverage)."""
+    site = site_of(new or old)
+    identity = next(each.figure.id for each in (new, old) if each)
+    found = []
+    measured = any(not set(each.figure.sources) <= NOT_MEASURED or not each.figure.sources for each in (old, new) if each)
+    if measured and (changes.late_sites if site is None else site in changes.late_sites):
+        found.append(Cause.LATE_DATA)
+    factors = [frozenset(each.figure.factor_ids) if each else frozenset() for each in (old, new)]
+    named = factors[0] | factors[1]
+    revised = changes.factors.keys() | changes.series
+    if factors[0] != factors[1] or named & revised or (not named and revised and identity.startswith(CARBON)):
+        found.append(Cause.FACTOR)
+    if old and new:
+        a, b = old.figure, new.figure
+        found += [Cause.METHOD] if (a.method, a.unit) != (b.method, b.unit) else []
+        found += [Cause.BOUNDARY] if a.boundary != b.boundary or (site is None and changes.sites) else []
+        found += [Cause.COVERAGE] if a.coverage != b.coverage else []
+    found += [Cause.FILES] if changes.files else []
+    found += [Cause.PROGRAM] if changes.program else []
+    found += [Cause.ARGUMENTS] if any(_reaches(name, identity) for name in changes.arguments) else []
+    if site in changes.periods or (site is None and changes.periods):
+        found.append(Cause.PERIOD)
+    return tuple(found)
+
+
+def roots(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """Of what can have moved a figure, that which did: not what only comes with it.
+
+    Coverage moves with the data, and so does the method where late data came and the program is the same; alone they count.
+    """
+    found = causes
+    if set(found) - {Cause.COVERAGE}:
+        found = tuple(c for c in found if c is not Cause.COVERAGE)
+    if Cause.LATE_DATA in found and not {Cause.PROGRAM, Cause.FILES, Cause.ARGUMENTS} & set(found):
+        found = tuple(c for c in found if c is not Cause.METHOD)
+    return found
+
+
+def site_of(stated: Stated | None) -> str | None:
+    """The one site that a figure is of; None: it is of them all, or of what may be at any."""
+    if stated is None:
+        return None
+    figure = stated.figure
+    parts = figure.id.split("/", 2)
+    return figure.dims.get("site") or (parts[2] if len(parts) == 3 and parts[1] == "site" else None)
+
+
+def _within(old: Edition, site: str, day: str) -> bool:
+    """Whether a UTC day touches the old period of its site; one whose date is none does, so that it is not passed over."""
+    if site not in old.sites:
+        return False
+    try:
+        start_ns = int(datetime.combine(date.fromisoformat(day), time(), UTC).timestamp()) * NS_PER_S
+    except ValueError:
+        return True
+    return start_ns < old.sites[site][1] and start_ns + _DAY_NS > old.sites[site][0]
+
+
+def _factors(old: Edition, new: Edition) -> dict[str, str]:
+    """Factors that are new, gone or other, and what of them is other; a series is named by its hash in the figures alone."""
+    a, b = old.inputs.factors, new.inputs.factors
+    told = _come_and_gone(_named(old), _named(new))
+    for name in a.keys() & b.keys():
+        if a[name] != b[name]:
+            fields = sorted(k for k in a[name].said.keys() | b[name].said.keys() if a[name].said.get(k) != b[name].said.get(k))
+            shown = [f"{k} {a[name].said.get(k, '-')} -> {b[name].said.get(k, '-')}" for k in fields[:3]]
+            told[name] = "; ".join(shown) or "another table, the same record"
+    return dict(sorted(told.items()))
+
+
+def _hashes(old: Edition, new: Edition) -> dict[str, str]:
+    a, b = old.inputs.files, new.inputs.files
+    told = {name: "other content" for name in a.keys() & b.keys() if a[name] != b[name]}
+    return dict(sorted((told | _come_and_gone(a, b)).items()))
+
+
+def _come_and_gone(a: Mapping[str, object], b: Mapping[str, object]) -> dict[str, str]:
+    gone, come = sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())
+    return dict.fromkeys(gone, "no longer there") | dict.fromkeys(come, "new")
+
+
+def _named(edition: Edition) -> dict[str, None]:
+    """Ids of all factors of an edition: those with a record, and those that its figures name."""
+    return dict.fromkeys([*edition.inputs.factors, *(i for each in edition.figures.values() for i in each.figure.factor_ids)])
+
+
+def _series(old: Edition, new: Edition) -> frozenset[str]:
+    """Ids that figures name and that stand for no one value, unless both editions took them as of the same time."""
+    if old.command is not None and new.command is not None and old.command.get(_AS_OF) == new.command.get(_AS_OF):
+        return frozenset()
+    found: set[str] = set()
+    for edition in (old, new):
+        known = {name for name, record in edition.inputs.factors.items() if record.value is not None}
+        found |= {name for each in edition.figures.values() for name in each.figure.factor_ids} - known
+    return frozenset(found)
+
+
+def _reaches(argument: str, identity: str) -> bool:
+    """Whether an argument decides a figure."""
+    if argument in _BY_FACTOR:
+        return False
+    return next((identity.startswith(kind) for begins, kind in _REACH.items() if argument.startswith(begins)), True)
+
+
+def _differing(a: Mapping[str, Argument], b: Mapping[str, Argument]) -> dict[str, str]:
+    names = sorted(name for name in a.keys() | b.keys() if name not in NAMES and a.get(name) != b.get(name))
+    return {name: f"{_shown(name, a.get(name))} -> {_shown(name, b.get(name))}" for name in names}
+
+
+def _shown(name: str, value: Argument) -> str:
+    if name == _AS_OF and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return utc_text(int(value))
+    return "-" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,145 @@
+"""Every figure that two editions state otherwise: by how much, beyond its interval or not, and why. Pure."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from reports.audit.causes import Cause, InputChanges, causes_of, input_changes
+from reports.audit.edition import Edition, Stated
+from reports.audit.parts import Part, parts_of
+
+THRESHOLD: Final = Fraction(5, 100)
+"""Share of a total from which on comparatives are restated, where an organisation has not set its own."""
+NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "quality.", "share.")
+"""Figures of the whole organisation, by how their names begin, that are no disclosed quantity: they restate nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure that is stated otherwise.
+
+    Args:
+        id: of the figure.
+        old: as the old edition states it; None: it does not.
+        new: likewise.
+        absolute: new - old, in their unit; None where one has no value, or the unit is another.
+        relative: that as a share of |old|; None also where old is 0.
+        overlap: whether the intervals have a value in common; None: one has no interval.
+        causes: what can have moved it; UNEXPLAINED: nothing that is told, at least not of all of it.
+        parts: of the change, which sum to `absolute`.
+        reason: why it appeared, disappeared or has no value, as the editions say; "": they do not.
+    """
+
+    id: str
+    old: Stated | None
+    new: Stated | None
+    absolute: Fraction | None
+    relative: Fraction | None
+    overlap: bool | None
+    causes: tuple[Cause, ...]
+    parts: tuple[Part, ...]
+    reason: str = ""
+
+    @property
+    def explained(self) -> bool:
+        """Whether something that is told explains all of it."""
+        return Cause.UNEXPLAINED not in self.causes
+
+    @property
+    def unit(self) -> str:
+        """Of its value, the newer first."""
+        stated = self.new or self.old
+        return stated.figure.unit if stated else ""
+
+
+def difference(old: Edition, new: Edition, changes: InputChanges | None = None) -> list[Change]:
+    """Every figure that differs, what moved most first; those without a change in value come last.
+
+    Args:
+        old: the edition before.
+        new: the one after.
+        changes: of their inputs, where they are known already.
+    """
+    changes = input_changes(old, new) if changes is None else changes
+    found = []
+    for identity in old.figures.keys() | new.figures.keys():
+        before, after = old.figures.get(identity), new.figures.get(identity)
+        if before != after:
+            found.append(_change(identity, (old, new), changes))
+    return sorted(found, key=_order)
+
+
+def elsewhere(old: Edition, new: Edition) -> list[str]:
+    """What differs beside figures and inputs, such as a sum of the conservation check: keys of the facts."""
+    pairs = {
+        "label": (old.label, new.label),
+        "edition": (old.number, new.number),
+        "restates": (old.restates, new.restates),
+        "missing": (old.missing, new.missing),
+    }
+    found = [key for key, (a, b) in pairs.items() if a != b]
+    found += [key for key in old.rest.keys() | new.rest.keys() if old.rest.get(key) != new.rest.get(key)]
+    both = old.sites.keys() & new.sites.keys()
+    return sorted(found + [f"sites.{site}" for site in both if old.sites[site][2] != new.sites[site][2]])
+
+
+def same_period(old: Edition, new: Edition) -> bool:
+    """Whether both are of one quarter, or of times that overlap, so that they can be editions of one report.
+
+    The bounds of a site may be others, as those of an interim edition are.
+    """
+    if old.label or new.label:
+        return old.label == new.label
+    both = old.sites.keys() & new.sites.keys()
+    return not both or any(old.sites[s][0] < new.sites[s][1] and new.sites[s][0] < old.sites[s][1] for s in both)
+
+
+def restatement_due(changes: list[Change], threshold: Fraction = THRESHOLD) -> list[Change]:
+    """Totals of the organisation that moved by `threshold` or more: comparatives are to be restated where there is one."""
+    totals = (each for each in changes if "/" not in each.id and not each.id.startswith(NO_TOTAL))
+    return [each for each in totals if (moved := _moved(each)) is not None and moved >= threshold]
+
+
+def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> Change:
+    old, new = (edition.figures.get(identity) for edition in editions)
+    causes = causes_of(old, new, changes)
+    a, b = old.value if old else None, new.value if new else None
+    reason = ""
+    if (a is None) != (b is None):
+        here, there = (old, editions[0]) if a is None else (new, editions[1])
+        reason = (here.figure.reason if here else _missing(identity, there)) or ""
+        causes = (Cause.APPEARED if a is None else Cause.DISAPPEARED, *(causes or (() if reason else (Cause.UNEXPLAINED,))))
+    elif a is None and new is not None:
+        reason = new.figure.reason or ""
+    parts = parts_of(identity, *editions, causes, changes)
+    if not causes or any(Cause.UNEXPLAINED in part.causes for part in parts):
+        causes = (*causes, Cause.UNEXPLAINED)
+    change = Change(identity, old, new, None, None, None, causes, parts, reason)
+    if old is None or new is None or a is None or b is None or old.figure.unit != new.figure.unit:
+        return change
+    return replace(change, absolute=b - a, relative=(b - a) / abs(a) if a else None, overlap=_overlap(old, new))
+
+
+def _overlap(old: Stated, new: Stated) -> bool | None:
+    if old.low is None or old.high is None or new.low is None or new.high is None:
+        return None
+    return old.low <= new.high and new.low <= old.high
+
+
+def _missing(identity: str, edition: Edition) -> str:
+    """Why an edition does not have a figure, where it says so of it, or of its quantity."""
+    return edition.missing.get(identity) or edition.missing.get(identity.partition("/")[0]) or ""
+
+
+def _moved(change: Change) -> Fraction | None:
+    """The share by which a value moved; from 0 to something counts as wholly."""
+    if change.absolute is None:
+        return None
+    return abs(change.relative) if change.relative is not None else Fraction(1 if change.absolute else 0)
+
+
+def _order(change: Change) -> tuple[int, Fraction, str]:
+    moved = _moved(change)
+    if moved:
+        return (0 if change.relative is None else 1, -moved, change.id)
+    return (3 if change.absolute is not None else 2, Fraction(0), change.id)

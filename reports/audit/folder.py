@@ -1,0 +1,111 @@
+"""Files of a report's folder: read up to a bound, hashed in pieces, written whole or not at all."""
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import UsageError, WattlensError
+
+FACTS: Final = "facts.json"
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+AROUND: Final = (MANIFEST, SIGNATURE)
+"""What lies beside the files of a report and is none of them."""
+SCRATCH: Final = re.compile(r"\.report-(?:[0-9]+-)?[a-z0-9_]{8}")
+"""Names of folders in which a report is made; one that lies about is of a run that was cut off."""
+FACTS_MAX_B: Final = 256 << 20
+MANIFEST_MAX_B: Final = 64 << 20
+SMALL_MAX_B: Final = 64 << 10
+_CHUNK_B: Final = 4 << 20
+
+
+def read(path: Path, most_b: int, *, private: bool = False) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        path: which.
+        most_b: refused above.
+        private: refused where others than its owner may read it.
+
+    Raises:
+        WattlensError: it cannot be read, is no ordinary file, is too large, or is not private.
+    """
+    handle = _open(path)
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if private and not is_private(found.st_mode, found.st_uid, os.geteuid()):
+            raise UsageError(f"{path} can be read by others (mode {found.st_mode & 0o777:o}); chmod 600 {path}")
+        raw = file.read(most_b + 1)
+    if len(raw) > most_b:
+        raise WattlensError(f"{path}: is larger than {most_b} bytes")
+    return raw
+
+
+def is_private(mode: int, owner: int, reader: int) -> bool:
+    """Whether nobody but its reader may read a file.
+
+    One that belongs to root may be readable by a group, as with PostgreSQL's keys: a Secret of Kubernetes is given to a job
+    that is not root by its own group, and a credential of systemd by an ACL, which shows as the group's bits.
+    """
+    return not mode & (0o037 if owner == 0 and reader != 0 else 0o077)
+
+
+def digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and size in bytes of an ordinary file.
+
+    Raises:
+        WattlensError: it cannot be read or is no ordinary file.
+    """
+    found, size = hashlib.sha256(), 0
+    with os.fdopen(_open(path), "rb") as file:
+        while chunk := file.read(_CHUNK_B):
+            found.update(chunk)
+            size += len(chunk)
+    return found.hexdigest(), size
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a whole file under its name at once; what was there before stays until then.
+
+    Raises:
+        WattlensError: it cannot be written.
+    """
+    try:
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(scratch).chmod(0o644)
+            Path(scratch).replace(path)
+        except OSError:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WattlensError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    try:
+        return sorted(each.name for each in folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; name the folder of a report") from None
+
+
+def _open(path: Path) -> int:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+    except OSError as error:
+        raise WattlensError(f"{path}: cannot be read: {error.strerror}") from None
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise WattlensError(f"{path}: is no ordinary file")

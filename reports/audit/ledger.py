@@ -1,0 +1,53 @@
+"""Whether the ledger still has every file of the days that a report was made of, byte for byte.
+
+Figures come of some of a day's files alone, so facts can be made again of a ledger of which others have changed.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from energy_agent.core.errors import ChainError
+from reports.audit.inputs import LedgerDay
+from reports.days import System
+
+_READERS = 4
+
+
+def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
+    """What is not as it was, a text for each file or day; None: there are no compacted days, but what they are made of.
+
+    Args:
+        days: as the report's manifest has them, each with the statement and the hashes that it was made of.
+        ledger: folder or fsspec URL.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    system = System(ledger)
+    folders = {}
+    for path in system.manifests():
+        site, day, statement = path.split("/")[-4:-1]
+        folders[site, day, int(statement[1:]) if statement[1:].isdigit() else -1] = path.removesuffix("/manifest.json")
+    if not folders:
+        return None
+    wrong, wanted = [], []
+    for each in days:
+        folder = folders.get((each.site, each.day, each.statement))
+        if folder is None:
+            wrong.append(f"{each.site}/{each.day}: statement {each.statement} is not there")
+        else:
+            wanted += [(each, folder, name) for name in sorted(each.files)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        wrong += [text for text in pool.map(lambda one: _differs(system, *one), wanted) if text]
+    return sorted(wrong)
+
+
+def _differs(system: System, day: LedgerDay, folder: str, name: str) -> str:
+    """What is wrong with a file; "": nothing."""
+    shown = f"{day.site}/{day.day}/{folder.rpartition('/')[2]}/{name}"
+    if "/" in name:
+        return f"{shown}: is no name of a file of a day"
+    try:
+        return "" if system.sha256(f"{folder}/{name}") == day.files[name] else f"{shown}: was changed"
+    except ChainError:
+        return f"{shown}: cannot be read"

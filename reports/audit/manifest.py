@@ -1,0 +1,206 @@
+"""The manifest of a report: what it was made of, by which program with which arguments, and the hash of every file of it.
+
+It has no time and no path of a machine, so the same ledger, arguments and libraries give the same bytes. Whoever has it can
+make the report again; whoever has a signature over it knows who answers for it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from energy_agent.core.errors import WattlensError
+from reports.audit import folder as files
+from reports.audit.canonical import Found, canonical, parse
+from reports.audit.inputs import Inputs, read_inputs
+
+SCHEMA: Final = "wattlens.report.manifest/1"
+SHAPING: Final = ("codecarbon", "duckdb", "jinja2", "matplotlib", "pandas", "typst", "xlsxwriter")
+"""Libraries whose release decides bytes of an output: another one explains a form that differs while the facts are the same."""
+_ARGUMENT_MAX: Final = 1 << 20
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+Argument = str | bool | int | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file of the report."""
+
+    sha256: str
+    size_b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `manifest.json` says.
+
+    Args:
+        program: such as "wattlens 0.5.0".
+        command: the arguments that decide figures, by name; of a file or folder its name as given, never a path of a machine.
+        label: of the period, such as 2026Q3.
+        edition: 0 for the first.
+        restates: SHA-256 of the facts that this edition restates.
+        libraries: name -> version of what shaped the outputs.
+    """
+
+    program: str
+    command: Mapping[str, Argument]
+    label: str
+    edition: int
+    restates: str | None
+    inputs: Inputs
+    outputs: Mapping[str, Output]
+    libraries: Mapping[str, str]
+
+    def as_bytes(self) -> bytes:
+        """The file: what is signed."""
+        outputs = {name: {"sha256": each.sha256, "bytes": each.size_b} for name, each in self.outputs.items()}
+        command = {name: list(value) if isinstance(value, tuple) else value for name, value in self.command.items()}
+        document = {
+            "schema": SCHEMA,
+            "program": self.program,
+            "command": command,
+            "label": self.label,
+            "edition": self.edition,
+            "restates": self.restates,
+            "inputs": self.inputs.plain() | {"ledger_root": self.inputs.ledger_root},
+            "outputs": outputs,
+            "libraries": dict(self.libraries),
+        }
+        return canonical(document)
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    program: str,
+    command: Mapping[str, Argument],
+    outputs: Iterable[str],
+    libraries: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Write the manifest of a report whose files are all in `folder`; a signature of an earlier one is taken away.
+
+    What the report was made of is taken from its facts, so that the two cannot disagree.
+
+    Args:
+        folder: of the report.
+        program: name and version.
+        command: the arguments that decide figures; see `as_named`, which every text goes through.
+        outputs: names of the report's files, facts.json among them.
+        libraries: by default what of SHAPING is installed.
+
+    Raises:
+        WattlensError: a file is not there, or the facts are not those of a report.
+    """
+    wanted = sorted(set(outputs) | {files.FACTS})
+    if wrong := [name for name in wanted if not _NAME.fullmatch(name) or name in files.AROUND]:
+        raise ValueError(f"no output of a report: {wrong}")
+    facts = parse(files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
+    restates = facts.maybe("restates")
+    manifest = Manifest(
+        program=program,
+        command={name: _named(value) for name, value in command.items()},
+        label=facts.at("label").text(),
+        edition=facts.at("edition").count(),
+        restates=restates.sha256() if restates else None,
+        inputs=read_inputs(facts.at("inputs"), facts.at("factors")),
+        outputs={name: Output(*files.digest(folder / name)) for name in wanted},
+        libraries=library_versions() if libraries is None else libraries,
+    )
+    (folder / files.SIGNATURE).unlink(missing_ok=True)
+    files.write(folder / files.MANIFEST, manifest.as_bytes())
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a report, from whoever it comes.
+
+    Raises:
+        WattlensError: it is not there, too large, or not a manifest; the line names the key.
+    """
+    return parse_manifest(files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B), str(folder / files.MANIFEST))
+
+
+def parse_manifest(raw: bytes, file: str) -> Manifest:
+    """A manifest of its bytes; `file` is named in messages.
+
+    Raises:
+        WattlensError: it is none, it is not in its canonical form, or its ledger root is not that of its days.
+    """
+    found = parse(raw, file)
+    if found.at("schema").text() != SCHEMA:
+        found.at("schema").wrong(repr(SCHEMA))
+    inputs = found.at("inputs")
+    restates = found.maybe("restates")
+    outputs = found.at("outputs")
+    outputs.at(files.FACTS)
+    manifest = Manifest(
+        program=found.at("program").text(),
+        command={name: _argument(each) for name, each in found.at("command").pairs()},
+        label=found.at("label").text(),
+        edition=found.at("edition").count(),
+        restates=restates.sha256() if restates else None,
+        inputs=read_inputs(inputs, inputs.at("factors")),
+        outputs=dict(_outputs(outputs)),
+        libraries={name: each.text() for name, each in found.at("libraries").pairs()},
+    )
+    if inputs.at("ledger_root").sha256() != manifest.inputs.ledger_root:
+        inputs.at("ledger_root").wrong(f"the hash of its days, {manifest.inputs.ledger_root},")
+    if manifest.as_bytes() != raw:
+        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed")
+    return manifest
+
+
+def library_versions(names: Iterable[str] = SHAPING) -> dict[str, str]:
+    """Which of them are installed, and their versions."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def as_named(text: str) -> str:
+    """A path or URL as it may stand in a manifest: no folders of a machine, no password, no query.
+
+    >>> as_named("/srv/wattlens/ledger"), as_named("s3://key:secret@fleet/ledger?token=1"), as_named("2026Q3")
+    ('ledger', 's3://fleet/ledger', '2026Q3')
+    """
+    scheme, colon, rest = text.partition("://")
+    if colon and scheme != "file":
+        host, slash, path_in = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path_in}"
+    path = PurePosixPath(rest if colon else text)
+    return path.name if path.is_absolute() or path.parts[:1] in (("~",), ("..",)) else text
+
+
+def sha256(raw: bytes) -> str:
+    """The hash of bytes, as hashes stand here."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _named(value: Argument) -> Argument:
+    if isinstance(value, tuple):
+        return tuple(as_named(each) for each in value)
+    return as_named(value) if isinstance(value, str) else value
+
+
+def _argument(found: Found) -> Argument:
+    if found.value is None or isinstance(found.value, bool):
+        return found.value
+    if isinstance(found.value, list):
+        return tuple(each.text() for each in found.items())
+    return found.count() if isinstance(found.value, int) else found.text(_ARGUMENT_MAX)
+
+
+def _outputs(found: Found) -> Iterable[tuple[str, Output]]:
+    for name, each in found.pairs():
+        if not _NAME.fullmatch(name) or name in files.AROUND:
+            each.wrong("the plain name of a file of the report")
+        yield name, Output(each.at("sha256").sha256(), each.at("bytes").count())

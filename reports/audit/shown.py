@@ -1,0 +1,156 @@
+"""What a difference and a verification look like in a terminal, 100 columns wide, and as JSON. Pure."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, Final
+
+from reports.audit.causes import Cause, InputChanges
+from reports.audit.difference import Change
+from reports.audit.edition import Edition, Stated
+from reports.audit.parts import Part
+
+WIDTH: Final = 100
+_ID: Final = 39
+_NUMBER: Final = 15
+
+
+def change_lines(changes: Iterable[Change]) -> list[str]:
+    """A head, then each figure on a line with its causes below."""
+    lines = [f"{'FIGURE':<{_ID}} {'OLD':>{_NUMBER}} {'NEW':>{_NUMBER}} {'CHANGE':>9}  {'UNIT':<8}INTERVALS"]
+    for each in changes:
+        overlap = {None: "-", True: "overlap", False: "apart"}[each.overlap]
+        line = f"{_cut(each.id, _ID):<{_ID}} {_value(each.old):>{_NUMBER}} {_value(each.new):>{_NUMBER}} {moved(each):>9}"
+        lines.append(f"{line}  {_cut(each.unit, 7):<8}{overlap}".rstrip())
+        lines += [_cut(f"    {text}", WIDTH) for text in why(each)]
+    return lines
+
+
+def why(change: Change) -> list[str]:
+    """Its parts with their causes, beyond rounding; where nothing moved, or nothing can be divided, what differs."""
+    beyond = [part for part in change.parts if part.causes != (Cause.ROUNDING,)] or change.parts
+    told = [f"{signed(part.amount)} {change.unit}: {_causes(part)}" for part in beyond]
+    if not told:
+        told = [", ".join(change.causes)]
+    if change.reason:
+        told.append(f"reason: {change.reason}")
+    if change.old is not None and change.new is not None:
+        a, b = change.old.figure, change.new.figure
+        pairs = {
+            "unit": (a.unit, b.unit),
+            "method": (a.method, b.method),
+            "boundary": (a.boundary, b.boundary),
+            "coverage": (a.coverage, b.coverage),
+            "factors": (",".join(a.factor_ids), ",".join(b.factor_ids)),
+        }
+        told += [f"{name} {x or '-'} -> {y or '-'}" for name, (x, y) in pairs.items() if x != y]
+    return told
+
+
+def input_lines(changes: InputChanges, most: int = 20) -> list[str]:
+    """Inputs that differ, at most `most` of them."""
+    lines = changes.lines()
+    more = [f"  and {len(lines) - most} more; --json has them all"] if len(lines) > most else []
+    return [_cut(f"  {line}", WIDTH) for line in lines[:most]] + more
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Everything of a change; amounts that no decimal has are fractions, such as 1/3."""
+    return {
+        "id": change.id,
+        "unit": change.unit,
+        "old": _plain(change.old),
+        "new": _plain(change.new),
+        "absolute": _exact(change.absolute),
+        "relative": None if change.relative is None else float(change.relative),
+        "intervals_overlap": change.overlap,
+        "causes": list(change.causes),
+        "parts": [{"causes": list(part.causes), "amount": _exact(part.amount)} for part in change.parts],
+        "reason": change.reason or None,
+        "explained": change.explained,
+    }
+
+
+def inputs_json(changes: InputChanges) -> dict[str, Any]:
+    """Inputs that differ, by kind."""
+    days = [
+        {
+            "site": day.site,
+            "day": day.day,
+            "old_statement": day.old.statement if day.old else None,
+            "new_statement": day.new.statement if day.new else None,
+            "old_inputs_sha256": day.old.inputs_sha256 if day.old else None,
+            "new_inputs_sha256": day.new.inputs_sha256 if day.new else None,
+            "late": day.late,
+        }
+        for day in changes.days
+    ]
+    named = {
+        "factors": changes.factors,
+        "files": changes.files,
+        "arguments": changes.arguments,
+        "periods": changes.periods,
+        "sites": changes.sites,
+    }
+    return {"days": days, "program": changes.program, **named}
+
+
+def moved(change: Change) -> str:
+    """By which share a value moved, as a person reads it."""
+    if change.absolute is None:
+        return "-" if change.old is not None and change.new is not None else "new" if change.old is None else "gone"
+    if change.relative is None:
+        return "from 0" if change.absolute else "-"
+    percent = 100 * change.relative
+    if not percent:
+        return "same"
+    if abs(percent) < Fraction(1, 100):
+        return "<+0.01 %" if percent > 0 else ">-0.01 %"
+    return f"{float(percent):+.2f} %" if abs(percent) < 100_000 else f"{float(percent):+.0e} %"
+
+
+def edition_text(edition: Edition) -> str:
+    """Which it is, on a line; people count editions from 1."""
+    return f"{edition.label or 'period without a name'}, edition {edition.number + 1}, facts {edition.sha256[:16]}"
+
+
+def signed(amount: Fraction) -> str:
+    """An amount with its sign and six digits."""
+    return f"{float(amount):+,.6g}".replace(",", " ")
+
+
+def _causes(part: Part) -> str:
+    return " and ".join(part.causes) + (" (cannot be told apart)" if len(part.causes) > 1 else "")
+
+
+def _value(stated: Stated | None) -> str:
+    if stated is None:
+        return "-"
+    if stated.value is None:
+        return "absent"
+    text = stated.figure.value or ""
+    whole, dot, places = text.partition(".")
+    grouped = f"{int(whole):,}".replace(",", " ") if abs(int(whole)) >= 10_000 else whole
+    text = grouped + dot + places
+    return text if len(text) <= _NUMBER else f"{float(stated.value):.8g}"
+
+
+def _cut(text: str, width: int) -> str:
+    """At most `width` characters, with what is left out in the middle; nothing in it reaches the terminal as a command."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    if len(text) <= width:
+        return text
+    tail = (width - 3) // 2
+    return f"{text[: width - 3 - tail]}...{text[-tail:]}"
+
+
+def _exact(amount: Fraction | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _plain(stated: Stated | None) -> dict[str, Any] | None:
+    if stated is None:
+        return None
+    figure = stated.figure
+    return {name: getattr(figure, name) for name in ("value", "low", "high", "method", "boundary", "coverage", "reason")} | {
+        "factor_ids": list(figure.factor_ids)
+    }

@@ -1,0 +1,193 @@
+"""Who answers for a report: an Ed25519 signature over the bytes of its manifest. The one file that knows `cryptography`.
+
+`manifest.sig` is a small JSON: algorithm, the signer's raw public key and the signature, both in base64. It proves that the
+holder of that key signed. Whose key it is, only a key that came by another way can tell; so a reader names the keys they trust.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from energy_agent.core.errors import UsageError, WattlensError
+from reports.audit import folder as files
+from reports.audit.canonical import canonical, parse
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+SCHEMA: Final = "wattlens.report.signature/1"
+ALGORITHM: Final = "ed25519"
+MAKE_ONE: Final = "make one with: openssl genpkey -algorithm ed25519 -out signing.pem"
+_KEY_B, _SIGNATURE_B = 32, 64
+
+
+class Signed(StrEnum):
+    """What a signature shows."""
+
+    TRUSTED = "signed by a trusted key"
+    UNKNOWN = "signed by a key that nobody vouched for"
+    UNSIGNED = "not signed"
+    BROKEN = "the signature does not fit"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the signature of a report shows.
+
+    Args:
+        fingerprint: of the key that is in the signature; "": there is no signature to take one from.
+        detail: more of it, in words; "": nothing.
+    """
+
+    signed: Signed
+    fingerprint: str = ""
+    detail: str = ""
+
+
+def sign_manifest(folder: Path, key: Path, passphrase: Path | None = None) -> str:
+    """Sign the manifest of a report; returns the fingerprint of the public key.
+
+    Args:
+        folder: of the report; its manifest is there.
+        key: Ed25519 private key, PEM (PKCS 8), which nobody but its owner may read.
+        passphrase: file with the key's passphrase, as private; its last newline does not count.
+
+    Raises:
+        UsageError: the key or passphrase can be read by others, or is no such key.
+        WattlensError: `cryptography` is missing, or a file cannot be read or written.
+    """
+    signer = _private_key(key, passphrase)
+    manifest = files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B)
+    raw = signer.public_key().public_bytes_raw()
+    document = {
+        "schema": SCHEMA,
+        "algorithm": ALGORITHM,
+        "public_key": base64.b64encode(raw).decode(),
+        "signature": base64.b64encode(signer.sign(manifest)).decode(),
+    }
+    files.write(folder / files.SIGNATURE, canonical(document))
+    return fingerprint(raw)
+
+
+def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> Outcome:
+    """What the signature beside a report's manifest shows.
+
+    Args:
+        folder: of the report.
+        trusted_keys: files with a public key each, PEM or 32 raw bytes in base64.
+
+    Raises:
+        UsageError: a trusted key is none.
+        WattlensError: `cryptography` is missing, or the manifest cannot be read.
+    """
+    trusted = {public_key(path) for path in trusted_keys}
+    manifest = files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B)
+    path = folder / files.SIGNATURE
+    if not path.exists() and not path.is_symlink():
+        return Outcome(Signed.UNSIGNED)
+    try:
+        raw, signature = _signature(path)
+    except WattlensError as error:
+        return Outcome(Signed.BROKEN, detail=str(error))
+    if not _fits(raw, signature, manifest):
+        return Outcome(Signed.BROKEN, fingerprint(raw), "the manifest was changed, or the signature is of another one")
+    return Outcome(Signed.TRUSTED if raw in trusted else Signed.UNKNOWN, fingerprint(raw))
+
+
+def fingerprint(raw: bytes) -> str:
+    """SHA-256 over the DER form of a raw public key, as `openssl pkey -pubin -outform DER | sha256sum` has it."""
+    return hashlib.sha256(bytes.fromhex("302a300506032b6570032100") + raw).hexdigest()  # RFC 8410, section 4
+
+
+def public_key(path: Path) -> bytes:
+    """The 32 bytes of a public key in a file: PEM, or those bytes in base64.
+
+    Raises:
+        UsageError: it is no Ed25519 public key.
+    """
+    text = files.read(path, files.SMALL_MAX_B).strip()
+    if b"PRIVATE KEY" in text:
+        raise UsageError(f"{path} is a private key; give the public one: openssl pkey -in {path} -pubout -out signer.pem")
+    if not text.startswith(b"-----"):
+        raw = _base64(text.decode("ascii", "replace"))
+        if raw is None or len(raw) != _KEY_B:
+            raise UsageError(f"{path}: an Ed25519 public key is wanted, as PEM or as 32 bytes in base64")
+        return raw
+    with _needed():
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    try:
+        key = serialization.load_pem_public_key(text)
+    except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
+        raise UsageError(f"{path}: is no public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(f"{path}: is a key of another kind; an Ed25519 public key is wanted")
+    return key.public_bytes_raw()
+
+
+def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
+    with _needed():
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    text = files.read(path, files.SMALL_MAX_B, private=True)
+    secret = files.read(passphrase, files.SMALL_MAX_B, private=True).removesuffix(b"\n") if passphrase else None
+    try:
+        key = serialization.load_pem_private_key(text, secret)
+    except TypeError:  # a passphrase without need, or need without a passphrase
+        if secret is None:
+            raise UsageError(f"{path} has a passphrase; name a file with it by --sign-passphrase-file") from None
+        raise UsageError(f"{path} has no passphrase; leave --sign-passphrase-file away") from None
+    except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
+        wrong = " with this passphrase" if secret else f"; {MAKE_ONE}"
+        raise UsageError(f"{path}: is no private key in PEM that can be read{wrong}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UsageError(f"{path}: is a key of another kind; an Ed25519 key is wanted: {MAKE_ONE}")
+    return key
+
+
+def _signature(path: Path) -> tuple[bytes, bytes]:
+    """Public key and signature of a `manifest.sig`."""
+    found = parse(files.read(path, files.SMALL_MAX_B), str(path))
+    for name, wanted in (("schema", SCHEMA), ("algorithm", ALGORITHM)):
+        if found.at(name).text() != wanted:
+            found.at(name).wrong(repr(wanted))
+    parts = []
+    for name, size in (("public_key", _KEY_B), ("signature", _SIGNATURE_B)):
+        raw = _base64(found.at(name).text())
+        if raw is None or len(raw) != size:
+            found.at(name).wrong(f"{size} bytes in base64")
+        parts.append(raw)
+    return parts[0], parts[1]
+
+
+def _fits(raw: bytes, signature: bytes, data: bytes) -> bool:
+    with _needed():
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    try:
+        Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _base64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """Around an import of `cryptography`, which is loaded only where something is signed or verified."""
+    try:
+        yield
+    except ImportError:
+        raise WattlensError("signatures need the extra `reports`: pip install 'wattlens[reports]'") from None

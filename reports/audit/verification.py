@@ -1,0 +1,246 @@
+"""What an auditor checks of a report's folder: its files, its signature, and that the ledger still gives the same facts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from energy_agent.core.errors import UsageError, WattlensError
+from reports.audit import folder as files
+from reports.audit.causes import InputChanges, input_changes
+from reports.audit.difference import Change, difference, elsewhere
+from reports.audit.edition import Edition, edition
+from reports.audit.inputs import LedgerDay
+from reports.audit.manifest import Manifest, library_versions, read_manifest, sha256
+from reports.audit.signing import Outcome, Signed, public_key, verify_signature
+from reports.period import Asked
+
+_MOST: Final = 20
+"""Files of a ledger that are named; the others are counted."""
+
+
+class Rebuild(Protocol):
+    """Makes the facts of a report again, by the program that runs now."""
+
+    def __call__(self, manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+        """The bytes of facts.json from the arguments and ledger days of a manifest.
+
+        Raises:
+            WattlensError: the ledger does not have those days any more, or something else is not there.
+        """
+        ...
+
+
+class Changed(Protocol):
+    """Looks at every file of the ledger that a report names: `reports.audit.ledger.changed_files`."""
+
+    def __call__(self, days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
+        """What is not as it was; None: the ledger has no compacted days."""
+        ...
+
+
+class Draw(Protocol):
+    """Makes the forms of a report again from its facts: `reports.audit.again.drawn_again`."""
+
+    def __call__(self, folder: Path, manifest: Manifest, raw: bytes) -> "list[Check]":
+        """Whether the forms in a folder are those that the bytes of its facts give."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `ok` None: it was not, or shows nothing for or against."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything that was looked at.
+
+    Args:
+        checks: in their order.
+        inputs: what of the inputs is not as it was, where the facts that were made again differ.
+        changes: the figures that differ then.
+        elsewhere: what else differs then.
+    """
+
+    checks: list[Check]
+    inputs: InputChanges | None = None
+    changes: list[Change] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was looked at holds."""
+        return all(check.ok is not False for check in self.checks)
+
+
+def verify(
+    folder: Path,
+    trusted_keys: Sequence[Path] = (),
+    *,
+    rebuild: Rebuild | None = None,
+    changed: Changed | None = None,
+    draw: Draw | None = None,
+    ledger: str | None = None,
+    org: Path | None = None,
+    program: str | None = None,
+) -> Verification:
+    """Check a report: files, what the manifest says of the facts, signature, and forms and facts made again.
+
+    Args:
+        folder: of the report.
+        trusted_keys: public keys of those whose signature counts; with any, nothing else does.
+        rebuild: makes the facts again; needed with `ledger`.
+        changed: looks at all files of the days that the report was made of, those that no figure is made of too.
+        draw: makes the forms again from the facts in the folder.
+        ledger: folder or URL of the compacted days.
+        org: the organisation's file.
+        program: name and version of the program that runs, which makes the facts again.
+
+    Raises:
+        UsageError: there is no such folder, or a trusted key is none.
+    """
+    there = files.names(folder)
+    for key in trusted_keys:
+        public_key(key)
+    if files.MANIFEST not in there:
+        return Verification([Check(files.MANIFEST, False, "no manifest: this report was never finished; make it again")])
+    try:
+        manifest = read_manifest(folder)
+    except WattlensError as error:
+        return Verification([Check(files.MANIFEST, False, str(error))])
+    checks = [Check(files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, made by {manifest.program}")]
+    checks += _outputs(folder, there, manifest)
+    checks.append(_signature(folder, trusted_keys))
+    stated, agree = _facts(folder, manifest)
+    checks.append(agree)
+    checks += _libraries(manifest)
+    if draw is not None and stated is not None:
+        checks += draw(folder, manifest, files.read(folder / files.FACTS, files.FACTS_MAX_B))
+    if ledger is None or rebuild is None:
+        return Verification([*checks, Check("rebuilt", None, "not rebuilt: give --ledger")])
+    if changed is not None:
+        checks.append(_ledger(changed(list(manifest.inputs.days.values()), ledger), manifest))
+    try:
+        raw = rebuild(manifest, ledger, org)
+    except UsageError:
+        raise
+    except WattlensError as error:
+        return Verification([*checks, Check("rebuilt", False, f"cannot be made again: {error}")])
+    digest = sha256(raw)
+    same = digest == manifest.outputs[files.FACTS].sha256
+    told = f"the ledger gives {'the same' if same else 'other'} facts, {len(raw)} bytes"
+    if stated is None or digest == stated.sha256:
+        return Verification([*checks, Check("rebuilt", same, told)])
+    again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)
+    found = input_changes(stated, again)
+    changes = difference(stated, again, found)
+    beside = elsewhere(stated, again)
+    figures = [f"{len(changes)} figure{'' if len(changes) == 1 else 's'}"] if changes else []
+    where = ", ".join([*figures, *beside]) or ("inputs" if found.lines() else "how they are written")
+    told = f"{told}; those in the folder differ in {where}"
+    return Verification([*checks, Check("rebuilt", same, told)], found, changes, beside)
+
+
+def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[Check]:
+    """Each file of the report against its hash, then what is not of the report."""
+    checks = []
+    for name, wanted in sorted(manifest.outputs.items()):
+        if name not in there:
+            checks.append(Check(name, False, "is missing"))
+            continue
+        try:
+            digest, size = files.digest(folder / name)
+        except WattlensError as error:
+            checks.append(Check(name, False, str(error)))
+            continue
+        if digest == wanted.sha256:
+            right = size == wanted.size_b
+            told = f"{size} bytes" if right else f"{size} bytes, and the manifest says {wanted.size_b} of the same content"
+            checks.append(Check(name, right, told))
+        elif size == wanted.size_b:
+            checks.append(Check(name, False, f"was changed: its SHA-256 is another ({size} bytes, as were written)"))
+        else:
+            checks.append(Check(name, False, f"was changed: {size} bytes, {wanted.size_b} were written"))
+    extra = [name for name in there if name not in manifest.outputs and name not in files.AROUND]
+    extra = [name for name in extra if not files.SCRATCH.fullmatch(name)]
+    return checks + [Check(name, False, "is not of this report; take it out of the folder") for name in extra]
+
+
+def _ledger(wrong: list[str] | None, manifest: Manifest) -> Check:
+    if wrong is None:
+        return Check("ledger", None, "its days are made of segments again, and compared as facts")
+    if wrong:
+        more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
+        return Check("ledger", False, "; ".join(wrong[:_MOST]) + more)
+    days = manifest.inputs.days.values()
+    return Check("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are as they were")
+
+
+def _signature(folder: Path, trusted_keys: Sequence[Path]) -> Check:
+    outcome = verify_signature(folder, trusted_keys)
+    if outcome.signed is Signed.TRUSTED:
+        return Check("signature", True, _told(outcome))
+    if outcome.signed is Signed.BROKEN or trusted_keys:
+        return Check("signature", False, _told(outcome))
+    return Check("signature", None, _told(outcome) + ("; give --key" if outcome.signed is Signed.UNKNOWN else ""))
+
+
+def _told(outcome: Outcome) -> str:
+    return str(outcome.signed) + (f": {outcome.detail}" if outcome.detail else "") + (
+        f" (key {outcome.fingerprint})" if outcome.fingerprint else ""
+    )  # fmt: skip
+
+
+def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, Check]:
+    """The facts, which have to say of themselves what the manifest says of them."""
+    path = folder / files.FACTS
+    try:
+        stated = edition(files.read(path, files.FACTS_MAX_B), str(path), manifest.program, manifest.command)
+    except WattlensError as error:
+        return None, Check("inputs", False, str(error))
+    pairs = {
+        "program": (manifest.program if stated.version is None else f"wattlens {stated.version}", manifest.program),
+        "label": (stated.label, manifest.label),
+        "edition": (stated.number, manifest.edition),
+        "restates": (stated.restates, manifest.restates),
+        "days": (stated.inputs.days, manifest.inputs.days),
+        "factors": (_hashes(stated), {name: each.sha256 for name, each in manifest.inputs.factors.items()}),
+        "files": (stated.inputs.files, manifest.inputs.files),
+    }
+    wrong = [name for name, (a, b) in pairs.items() if a != b]
+    if wrong:
+        return stated, Check("inputs", False, f"facts and manifest do not agree on {', '.join(wrong)}")
+    if odd := _odd(stated, manifest):
+        return stated, Check("inputs", False, odd)
+    days = len(manifest.inputs.days)
+    return stated, Check("inputs", True, f"{days} ledger days, root {manifest.inputs.ledger_root}")
+
+
+def _odd(stated: Edition, manifest: Manifest) -> str:
+    """What facts and manifest say alike and cannot be so together; "": nothing."""
+    if (stated.number > 0) != (stated.restates is not None):
+        what = f"{stated.restates[:16]} is restated" if stated.restates else "nothing is restated"
+        return f"edition {stated.number + 1}, and {what}: the first restates nothing, and each later one an earlier"
+    quarter = manifest.command.get("quarter")
+    label = Asked(quarter).label if isinstance(quarter, str) else ""
+    if "quarter" in manifest.command and label != manifest.label:
+        return f"the manifest's arguments ask for {label or 'no quarter'}, and the report is of {manifest.label or 'none'}"
+    return ""
+
+
+def _libraries(manifest: Manifest) -> list[Check]:
+    """Where other versions are installed here: what is drawn anew may have other bytes, and the facts not."""
+    here = library_versions(manifest.libraries)
+    other = [
+        f"{name} {v} ({here.get(name, 'none')} here)" for name, v in sorted(manifest.libraries.items()) if here.get(name) != v
+    ]
+    return [Check("libraries", None, f"made with {', '.join(other)}; a form made here may differ")] if other else []
+
+
+def _hashes(stated: Edition) -> dict[str, str]:
+    return {name: each.sha256 for name, each in stated.inputs.factors.items()}

@@ -1,0 +1,20 @@
+"""The words of the report, each in one sentence, in the reader's language."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def terms() -> Mapping[str, Mapping[str, tuple[str, str]]]:
+    """Term -> language -> (name, sentence), in the order of the file: what belongs together stands together."""
+    text = files("reports").joinpath("data/glossary.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, list[str]]] = json.loads(text)
+    return {term: {lang: (name, said) for lang, (name, said) in of.items()} for term, of in found.items()}
+
+
+def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:
+    """(name, sentence) of every term: en by name, zh in the order of the file."""
+    rows = [of[language] for of in terms().values()]
+    return tuple(sorted(rows, key=lambda row: row[0].lower()) if language == "en" else rows)

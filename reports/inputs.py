@@ -1,0 +1,234 @@
+"""What an organisation tells a report, as plain values: its sites, inventory, teams, prices and hardware. Pure.
+
+The files that they stand in are read by `wattlens.report`; a report without any is made of `Organisation.nothing()`. What was
+not told is None, empty or "", with its reason where a reader would ask for one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.facility import MeterFacts
+from energy_agent.factors.join import Source
+from energy_agent.factors.record import Factor
+from energy_agent.factors.series import About
+from energy_agent.ledger.sites import Sites, Stay
+from energy_agent.metering.contracts import Lot
+from energy_agent.metering.tariffs import Tariff
+from energy_agent.metering.water import WaterUse
+
+LEAST_COVERAGE: Final = Fraction(95, 100)
+NO_GRID: Final = "no input names the grid's zone or country"
+NO_RESIDUAL: Final = "no input has a residual mix of the grid"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteInputs:
+    """A site.
+
+    Args:
+        stated: (PUE, bound of its error as a share of it) that the operator states; None: none.
+        stated_source: who states it.
+        bound_assumed: that bound is our default: nobody states one.
+        location: what tells the intensity of its grid, the best first: hourly series as they were known at the report's
+            `as_of`, then yearly factors; for `factors.join.join`.
+        location_lacking: what of it there is not, and why; "" where all is there.
+        residual: the same for what no contract covers.
+        residual_lacking: the same.
+        factors: each yearly factor that these use, with the SHA-256 of its table.
+        series: whose each series of hours is, by its id as figures name it.
+        grid_zone: the grid's zone, "": not told; lots of another zone cover nothing.
+        country: ISO 3166-1 alpha-3; "": not told.
+        lots: what contracts and certificates deliver within the window that was read, in the order of their start.
+        bought: how many contracts and certificates were told, of whatever time.
+        tariffs: of which at most one is valid on a day, by the day they begin.
+        meters: meters that somebody declared: one of them that the ledger does not have was never read.
+        it_kw: installed IT power; None: not told.
+        floor_m2: floor area; None: not told.
+    """
+
+    name: str
+    zone: ZoneInfo
+    stated: tuple[Fraction, Fraction] | None = None
+    stated_source: str = ""
+    bound_assumed: bool = False
+    location: tuple[Source, ...] = ()
+    location_lacking: str = NO_GRID
+    residual: tuple[Source, ...] = ()
+    residual_lacking: str = NO_RESIDUAL
+    factors: tuple[tuple[Factor, str], ...] = ()
+    series: tuple[tuple[str, About], ...] = ()
+    grid_zone: str = ""
+    country: str = ""
+    lots: tuple[Lot, ...] = ()
+    bought: int = 0
+    tariffs: tuple[Tariff, ...] = ()
+    water: tuple[WaterUse, ...] = ()
+    meters: tuple[MeterFacts, ...] = ()
+    it_kw: Decimal | None = None
+    floor_m2: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TeamRule:
+    """Whose a workload is, by its labels.
+
+    Args:
+        match: label -> glob, of which all must match; `kind` and `workload` count as labels. A label that a workload does not
+            have matches nothing.
+        team: "": the rule tells none.
+        project: "": the rule tells none.
+        price_class: "": the rule tells none.
+    """
+
+    match: Mapping[str, str]
+    team: str = ""
+    project: str = ""
+    price_class: str = ""
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether it is about a workload with these labels."""
+        return all(label in labels and fnmatchcase(labels[label], glob) for label, glob in self.match.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a GPU hour of a price class (spot, priority) is charged.
+
+    Args:
+        price_class: "": of every workload that has no class of its own, or one that has no price.
+        currency: ISO 4217; "" where nothing is charged per hour.
+        per_gpu_hour: None: nothing is charged per hour.
+        electricity_share: the share of its electricity's cost that it is charged; None: none of it.
+    """
+
+    price_class: str
+    currency: str
+    per_gpu_hour: Decimal | None
+    electricity_share: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embodied:
+    """What making one board of a kind emitted, as its user states it.
+
+    Args:
+        sku: glob over the names of boards, letters of either case alike.
+        low_kg: CO2e.
+        high_kg: CO2e; the same as `low_kg` where the source gives one figure.
+        life_years: over which it is spread.
+        boundary: what is counted, such as `cradle to gate, board alone`.
+        source: where it stands.
+    """
+
+    sku: str
+    low_kg: Decimal
+    high_kg: Decimal
+    life_years: Decimal
+    boundary: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A device that stood at a site over [start_ns, end_ns), UTC ns: what coverage is a share of.
+
+    Args:
+        uuid: "": all of the node, as far as no line names its boards.
+        sku: "": not told.
+        end_ns: `ledger.rows.INT64_MAX`: it still stands there.
+    """
+
+    cluster: str
+    node: str
+    uuid: str
+    sku: str
+    site: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """How a model is called in print; what is "" or None was not told."""
+
+    display: str
+    precision: str = ""
+    parameters: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """Everything that was told.
+
+    Args:
+        name: "": not told.
+        report_contact: who answers questions about the report.
+        least_coverage: below it a report is refused.
+        sites: by their names; the order is that of the files.
+        expected: the inventory.
+        teams: `team_of` says which of them counts.
+        embodied: the first whose glob matches counts.
+        model_names: by the model's name in the ledger.
+        files: (path as it was given, SHA-256) of every file that was read.
+    """
+
+    name: str = ""
+    report_contact: str = ""
+    least_coverage: Fraction = LEAST_COVERAGE
+    sites: Mapping[str, SiteInputs] = field(default_factory=dict)
+    expected: tuple[Expected, ...] = ()
+    teams: tuple[TeamRule, ...] = ()
+    prices: tuple[Price, ...] = ()
+    embodied: tuple[Embodied, ...] = ()
+    model_names: Mapping[str, ModelName] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def nothing(cls) -> "Organisation":
+        """Of a report without any input."""
+        return cls()
+
+    def stays(self, default: str | None = None) -> Sites:
+        """The inventory as `ledger.compact` wants it; `default` is the site of what it does not know, None: an error."""
+        found: dict[tuple[str, str, str], list[Stay]] = {}
+        for each in self.expected:
+            found.setdefault((each.cluster, each.node, each.uuid), []).append(Stay(each.site, each.start_ns, each.end_ns))
+        return Sites({key: tuple(stays) for key, stays in found.items()}, default)
+
+
+def team_of(labels: Mapping[str, str], kind: str, workload: str, rules: Iterable[TeamRule]) -> tuple[str, str, str]:
+    """(team, project, price class) of a workload; each "" where nothing tells it.
+
+    Team and project are those of the first rule that holds and tells either: they belong together. The price class is that of
+    the first rule that holds and tells one, so that one rule for a spot partition serves every team. What no rule tells is as
+    the workload's own labels `team`, `project` and `class` have it.
+    """
+    known = {**labels, "kind": kind, "workload": workload}
+    own = (labels.get("team", ""), labels.get("project", ""))
+    team: tuple[str, str] | None = None
+    price_class = ""
+    for rule in rules:
+        of_team, of_class = team is None and bool(rule.team or rule.project), not price_class and bool(rule.price_class)
+        if (of_team or of_class) and rule.holds(known):
+            team = (rule.team or own[0], rule.project or own[1]) if of_team else team
+            price_class = rule.price_class if of_class else price_class
+        if team is not None and price_class:
+            break
+    return *(team or own), price_class or labels.get("class", "")
+
+
+def price_of(price_class: str, prices: Sequence[Price]) -> Price | None:
+    """The price of a class, else that of "" (every other); None: there is neither."""
+    by_class = {each.price_class: each for each in prices}
+    return by_class.get(price_class, by_class.get(""))
+
+
+def embodied_of(sku: str, rows: Iterable[Embodied]) -> Embodied | None:
+    """The first row that is about a board; None: none is."""
+    wanted = sku.casefold()
+    return next((row for row in rows if fnmatchcase(wanted, row.sku.casefold())), None)

@@ -1,0 +1,98 @@
+"""Fonts of the PDF: which families it is set in, and a refusal where a letter would be missing. Pure but for `folders`.
+
+typst's wheel brings fonts for Latin, Greek and Cyrillic script. For others a folder of fonts is needed; Debian's package
+fonts-noto-cjk has Chinese, Japanese and Korean, and is found by itself.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError
+
+DEBIAN = Path("/usr/share/fonts/opentype/noto")
+"""Where Debian's package fonts-noto-cjk puts its fonts."""
+
+BASE = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono")
+"""Families within typst's wheel, in the order in which a letter is looked for."""
+
+Missing = Callable[[Sequence[str], str], str]
+"""Which of the letters have no glyph in any of the families."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a text is set in.
+
+    Args:
+        families: all of them, in the order in which a letter is looked for.
+        special: letters that the wheel's families lack and others have.
+        undrawn: signs, not letters, that no font has: they are spelled out.
+    """
+
+    families: tuple[str, ...]
+    special: str
+    undrawn: str
+
+    def css(self, text: str) -> str:
+        """Families for a text of a picture, in which typst looks no further than the first; so the one that it needs leads."""
+        special = bool(set(text) & set(self.special))
+        order = [f for f in self.families if f not in BASE] + list(BASE) if special else self.families
+        return ", ".join(f"'{family}'" for family in order)
+
+
+def choose(letters: str, families: Iterable[str], missing: Missing) -> Chosen:
+    """Families for a text: those of the wheel, and as few others as cover the rest.
+
+    Args:
+        letters: every letter and sign of the text.
+        families: that the folders of fonts have.
+        missing: asks which letters families lack.
+
+    Raises:
+        UsageError: letters that no font has.
+    """
+    lacking = special = missing(BASE, letters)
+    chosen: list[str] = []
+    others = sorted(set(families) - set(BASE), key=_liking)
+    while lacking and others:
+        left = {family: missing([family], lacking) for family in others}
+        best = min(others, key=lambda family: (len(left[family]), _liking(family)))
+        if len(left[best]) == len(lacking):
+            break
+        chosen.append(best)
+        others.remove(best)
+        lacking = left[best]
+    needed = "".join(letter for letter in lacking if unicodedata.category(letter)[0] in "LMN")
+    if needed:
+        raise UsageError(refusal(needed))
+    return Chosen((BASE[0], *chosen, *BASE[1:]), "".join(c for c in special if c not in lacking), lacking)
+
+
+def refusal(letters: str) -> str:
+    """One line that says which letters have no font, and what to do."""
+    some = ", ".join(f"{letter} (U+{ord(letter):04X})" for letter in letters[:3]) + (", \u2026" if len(letters) > 3 else "")
+    return (
+        f"the PDF needs a font for {len(letters)} {'letter' if len(letters) == 1 else 'letters'} that none here has: {some}; "
+        "install Debian's package fonts-noto-cjk, or name a folder of fonts with --font-dir"
+    )
+
+
+def folders(given: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders that are looked through: those given, else Debian's where it is there.
+
+    Raises:
+        UsageError: a given folder is not there.
+    """
+    for folder in given:
+        if not folder.is_dir():
+            raise UsageError(f"--font-dir {folder}: no such folder")
+    return tuple(given) or ((DEBIAN,) if DEBIAN.is_dir() else ())
+
+
+def _liking(family: str) -> tuple[bool, bool, bool, bool, str]:
+    """Order of families that have the same letters: first a proportional serif with Chinese forms, like the text around."""
+    words = family.split()
+    foreign = bool({"JP", "KR", "TC", "HK"} & set(words)) or "Last Resort" in family
+    return foreign, "Mono" in words, "Serif" not in words, "SC" not in words, family

@@ -1,0 +1,105 @@
+-- Small answers, one statement each; the name of each stands in the comment before it.
+
+-- states: energy by what the ledger calls it, with the edges of the rows themselves and the gain of their boards.
+SELECT c.site, c.class, c.state, c.method, sum(c.energy_uj) AS energy_uj, sum(c.edge_uj) AS edge_uj,
+       coalesce(sum((c.energy_uj * g.gain_ppm + 999999 - g.gain_ppm) // (1000000 - g.gain_ppm)), 0) AS gain_uj,
+       count(*) - count(g.gain_ppm) AS unbounded
+FROM (SELECT site, class, device, state, method, sum(energy_uj) AS energy_uj, sum(edge_uj) AS edge_uj
+      FROM classed GROUP BY site, class, device, state, method) AS c
+LEFT JOIN gain AS g ON g.site = c.site AND g.device = c.device
+GROUP BY c.site, c.class, c.state, c.method
+ORDER BY c.site, c.class, c.state, c.method;
+
+-- gaps: what no sensor saw, by reason.
+SELECT site, class, reason, sum(bound_uj) AS bound_uj, sum(end_ns - start_ns) AS gap_ns, count(DISTINCT device) AS devices
+FROM gap_in WHERE class <> 'meter' GROUP BY site, class, reason ORDER BY site, class, reason;
+
+-- short_hosts: hosts that were metered for less time than the GPUs of their nodes.
+SELECT site, sum(unseen_ns) AS unseen_ns, count(DISTINCT device) AS devices FROM short_host GROUP BY site ORDER BY site;
+
+-- tokens: what was generated, prompted and so on.
+SELECT t.site, coalesce(w.part, 0) AS part, t.model, t.phase, sum(t.tokens) AS tokens
+FROM tokens_in AS t
+LEFT JOIN who AS w ON w.day_ns = t.day_ns AND w.cluster = t.cluster AND w.node = t.node AND w.workload = t.workload
+GROUP BY t.site, coalesce(w.part, 0), t.model, t.phase
+ORDER BY t.site, part, t.model, t.phase;
+
+-- steps: what was trained.
+SELECT t.site, coalesce(w.part, 0) AS part, t.phase, sum(t.steps) AS steps
+FROM steps_in AS t
+LEFT JOIN who AS w ON w.day_ns = t.day_ns AND w.cluster = t.cluster AND w.node = t.node AND w.workload = t.workload
+GROUP BY t.site, coalesce(w.part, 0), t.phase
+ORDER BY t.site, part, t.phase;
+
+-- actions: what DVFS did.
+SELECT site, policy, action, outcome, count(*) AS actions
+FROM action_in GROUP BY site, policy, action, outcome ORDER BY site, policy, action, outcome;
+
+-- cells: energy of all GPUs and hosts by cell.
+SELECT site, cell_start_ns, sum(CAST(active_uj AS DECIMAL(38, 0)) + idle_uj + other_uj) AS gpu_uj, sum(host_uj) AS host_uj
+FROM cell_in GROUP BY site, cell_start_ns ORDER BY site, cell_start_ns;
+
+-- priced: energy of each part times a number of each cell, which is how grams and money are made of it, exactly; hosts apart.
+SELECT site, part, sum(gpu_uj) AS gpu_uj, sum(host_uj) AS host_uj,
+       sum(gpu_uj * coalesce(grams, 0)) AS gpu_grams, sum(host_uj * coalesce(grams, 0)) AS host_grams,
+       sum(gpu_uj * coalesce(money, 0)) AS gpu_money, sum(host_uj * coalesce(money, 0)) AS host_money,
+       sum(CASE WHEN grams IS NULL THEN gpu_uj ELSE 0 END) AS gpu_ungrammed_uj,
+       sum(CASE WHEN grams IS NULL THEN host_uj ELSE 0 END) AS host_ungrammed_uj,
+       sum(CASE WHEN money IS NULL THEN gpu_uj ELSE 0 END) AS gpu_unpriced_uj,
+       sum(CASE WHEN money IS NULL THEN host_uj ELSE 0 END) AS host_unpriced_uj
+FROM (SELECT c.site, coalesce(w.part, 0) AS part, p.grams, p.money, CAST(c.host_uj AS HUGEINT) AS host_uj,
+             CAST(c.active_uj AS HUGEINT) + c.idle_uj + c.other_uj AS gpu_uj
+      FROM cell_in AS c
+      LEFT JOIN who AS w ON w.day_ns = c.day_ns AND w.cluster = c.cluster AND w.node = c.node AND w.workload = c.workload
+      LEFT JOIN price AS p ON p.site = c.site AND p.cell_start_ns = c.cell_start_ns) AS cell
+GROUP BY site, part
+ORDER BY site, part;
+
+-- days: energy of the GPUs and hosts by day, and how much device time was metered.
+SELECT e.site, e.day_ns, e.active_uj, e.idle_uj, e.other_uj, e.host_uj, coalesce(m.metered_ns, 0) AS metered_ns,
+       coalesce(m.devices, 0) AS devices
+FROM (SELECT site, day_ns, sum(active_uj) AS active_uj, sum(idle_uj) AS idle_uj, sum(other_uj) AS other_uj, sum(host_uj) AS host_uj
+      FROM cell_in GROUP BY site, day_ns) AS e
+LEFT JOIN (SELECT site, day_ns, sum(metered_ns) AS metered_ns, count(DISTINCT device) AS devices
+           FROM span_piece WHERE workload = '' AND device NOT LIKE 'host:%' AND device NOT LIKE 'meter:%'
+           GROUP BY site, day_ns) AS m ON m.site = e.site AND m.day_ns = e.day_ns
+ORDER BY e.site, e.day_ns;
+
+-- largest: the workloads that used most, by their GPUs' energy; what people call alike is one, on however many nodes.
+SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
+       sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns
+FROM classed AS c
+JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
+  ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
+WHERE c.class = 'gpu' AND c.workload <> ''
+GROUP BY c.site, c.part, h.name
+ORDER BY sum(c.energy_uj) DESC, c.site, h.name, c.part
+LIMIT 50;
+
+-- idlest: the workloads that held devices without using them, by that energy.
+SELECT c.site, c.part, h.name, sum(CASE WHEN c.state = 'active' THEN c.energy_uj ELSE 0 END) AS active_uj,
+       sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) AS idle_uj, sum(c.gpu_ns) AS gpu_ns
+FROM classed AS c
+JOIN (SELECT DISTINCT cluster, node, workload, name FROM who) AS h
+  ON h.cluster = c.cluster AND h.node = c.node AND h.workload = c.workload
+WHERE c.class = 'gpu' AND c.workload <> ''
+GROUP BY c.site, c.part, h.name
+HAVING sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) > 0
+ORDER BY sum(CASE WHEN c.state = 'idle' THEN c.energy_uj ELSE 0 END) DESC, c.site, h.name, c.part
+LIMIT 50;
+
+-- seen: for how long each device was metered, and from when to when.
+SELECT s.site, s.cluster, s.node, s.device, sum(s.metered_ns) AS metered_ns, sum(s.gap_ns) AS gap_ns,
+       coalesce(min(s.first_ns), 0) AS first_ns, max(s.last_ns) AS last_ns, coalesce(max(g.sku), '') AS sku
+FROM classed_span AS s LEFT JOIN gain AS g ON g.site = s.site AND g.device = s.device
+WHERE s.class = 'gpu' AND s.workload = ''
+GROUP BY s.site, s.cluster, s.node, s.device ORDER BY s.site, s.cluster, s.node, s.device;
+
+-- nodes: for how long the GPUs and the host of each node were metered.
+SELECT site, cluster, node, count(DISTINCT CASE WHEN class = 'gpu' THEN device END) AS gpus,
+       sum(CASE WHEN class = 'gpu' THEN metered_ns ELSE 0 END) AS gpu_ns,
+       sum(CASE WHEN class = 'host' THEN metered_ns ELSE 0 END) AS host_ns
+FROM classed_span WHERE class <> 'part' AND workload = '' GROUP BY site, cluster, node ORDER BY site, cluster, node;
+
+-- extent: when the first and the last reading of a GPU or host were.
+SELECT site, min(first_ns) AS first_ns, max(last_ns) AS last_ns FROM classed_span WHERE workload = '' GROUP BY site ORDER BY site;

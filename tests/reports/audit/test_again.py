@@ -1,0 +1,267 @@
+"""Forms that were forged, and whose hashes were put into a manifest that nobody signed, are not those that the facts give."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.types import State, WorkloadFacts
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.sites import Sites
+from reports.audit.again import drawn_again, facts_of
+from reports.audit.verification import Verification, verify
+from reports.inputs import Organisation
+from reports.language import say_in
+from reports.period import Asked
+from reports.publish import FORMS, NAMES, publish
+from reports.render.facts_json import facts_json
+from tests.reports import chains
+from tests.reports.golden import at, cells
+from tests.support import need_module
+
+START = at("2026-07-01")
+Said = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every form, of an hour of one GPU at 2 kWh: 7,200,000 J of team red."""
+    for module in ("codecarbon", "duckdb", "typst", "xlsxwriter"):
+        need_module(module)
+    folder = tmp_path_factory.mktemp("again")
+    told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})])
+    chains.write(folder / "segments", "lab", "n1", [told, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4))])
+    days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
+    facts = chains.facts(days, Organisation(), Asked("2026Q3"))
+    publish(facts, folder / "report", say_in("en"), command={"quarter": "2026Q3"})
+    return folder / "report"
+
+
+@pytest.fixture
+def report(made: Path, tmp_path: Path) -> Path:
+    """A copy to do harm to."""
+    shutil.copytree(made, tmp_path / "report")
+    return tmp_path / "report"
+
+
+def program(report: Path) -> str:
+    return "wattlens " + str(json.loads((report / "facts.json").read_bytes())["version"])
+
+
+def checked(report: Path, by: str = "") -> Verification:
+    return verify(report, draw=partial(drawn_again, program=by or program(report)))
+
+
+def told(found: Verification, ok: bool | None) -> list[str]:
+    """What is said of forms, and that nothing else failed."""
+    assert all(check.name == "forms" for check in found.checks if check.ok is False)
+    return [check.detail for check in found.checks if check.name == "forms" and check.ok is ok]
+
+
+def mend(report: Path, change: Callable[[Said], object] = lambda said: None) -> None:
+    """The manifest with a change, and every file's hash and size as they are now."""
+    said = json.loads((report / "manifest.json").read_bytes())
+    change(said)
+    for name in said["outputs"]:
+        raw = (report / name).read_bytes()
+        said["outputs"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    (report / "manifest.json").write_bytes((json.dumps(said, sort_keys=True, indent=1) + "\n").encode())
+
+
+def test_forms_as_they_were_made_hold(report: Path) -> None:
+    names = ", ".join(NAMES[form] for form in FORMS)
+    found = checked(report)
+    assert found.ok
+    assert told(found, True) == [f"made again from facts.json, the same: {names}"]
+    assert told(found, None) == []
+
+
+def test_a_row_of_the_table_with_its_hash_in_the_manifest(report: Path) -> None:
+    path = report / "figures.csv"
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    number = next(n for n, row in enumerate(rows, 2) if row["id"] == "energy.gpu")
+    assert rows[number - 2]["value"] == "7200000"
+    lines = path.read_text().split("\n")
+    lines[number - 1] = lines[number - 1].replace("7200000", "5200000")
+    path.write_text("\n".join(lines))
+    mend(report)
+    assert told(checked(report), False) == [f"figures.csv is not what facts.json gives: line {number} is another"]
+
+
+@pytest.mark.parametrize(("name", "old"), [("report.html", b"2.00 kWh"), ("emissions.csv", b"wattlens-total")])
+def test_a_page_with_another_figure(report: Path, name: str, old: bytes) -> None:
+    raw = (report / name).read_bytes()
+    assert old in raw
+    (report / name).write_bytes(raw.replace(old, old[::-1], 1))
+    mend(report)
+    (said,) = told(checked(report), False)
+    assert said == f"{name} is not what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} is another"
+
+
+def test_a_line_more_at_the_end(report: Path) -> None:
+    with (report / "figures.csv").open("a") as file:
+        file.write("energy.more,1\n")
+    mend(report)
+    assert len(told(checked(report), False)) == 1
+
+
+def test_a_pdf_of_other_facts_and_one_that_is_far_larger(report: Path) -> None:
+    raw = bytearray((report / "report.pdf").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (report / "report.pdf").write_bytes(raw)
+    mend(report)
+    assert told(checked(report), False) == ["report.pdf is not what facts.json gives"]
+    (report / "report.pdf").write_bytes(bytes(raw) * 6)
+    mend(report)
+    assert told(checked(report), False) == ["report.pdf is not what facts.json gives: it is far larger"]
+
+
+def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_cell_is_not(report: Path) -> None:
+    path = report / "report.xlsx"
+
+    def packed(change: Callable[[bytes], bytes]) -> None:
+        written = io.BytesIO()
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as new:
+            for each in old.infolist():
+                new.writestr(each.filename, change(old.read(each)))
+        path.write_bytes(written.getvalue())
+        mend(report)
+
+    before = path.read_bytes()
+    packed(lambda raw: raw)
+    assert path.read_bytes() != before
+    assert checked(report).ok
+    packed(lambda raw: raw.replace(b"energy.gpu", b"energy.gqu"))
+    assert told(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+    path.write_bytes(b"no workbook")
+    mend(report)
+    assert told(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+
+
+def test_a_form_that_was_taken_away_with_its_entry_is_missed(report: Path) -> None:
+    (report / "report.pdf").unlink()
+    mend(report, lambda said: said["outputs"].pop("report.pdf"))
+    assert told(checked(report), False) == ["report.pdf was asked for, and the manifest has none"]
+
+
+def test_a_file_more_that_the_manifest_names_was_not_asked_for(report: Path) -> None:
+    (report / "letter.txt").write_text("all is well")
+    mend(report, lambda said: said["outputs"].update({"letter.txt": {}}))
+    assert told(checked(report), False) == ["letter.txt was not asked for"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda said: said["command"].pop("formats"), "which forms were made"),
+        (lambda said: said["command"].update(formats=["html", "html"]), "which forms were made"),
+        (lambda said: said["command"].update(formats=["doc"]), "which forms were made"),
+        (lambda said: said["command"].update(language="la"), "in which language"),
+        (lambda said: said["command"].pop("language"), "in which language"),
+        (lambda said: said["command"].update(paper=["a4"]), "for which paper"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_does_not_tell_how_forms_are_made(report: Path, change: Callable[[Said], object], says: str) -> None:
+    mend(report, change)
+    (said,) = told(checked(report), False)
+    assert says in said
+
+
+def test_another_release_of_what_draws_a_form_is_a_reason_not_to_compare_it(report: Path) -> None:
+    """It is for a form that differs alone, and for what that library draws alone."""
+    mend(report, lambda said: said["libraries"].update(typst="0.0.1"))
+    assert told(checked(report), None) == []
+    for name in ("report.pdf", "report.html"):
+        raw = bytearray((report / name).read_bytes())
+        raw[-20] ^= 1
+        (report / name).write_bytes(raw)
+    mend(report)
+    found = checked(report)
+    (said,) = told(found, None)
+    assert said.startswith("report.pdf is not compared: typst 0.0.1 drew it, and here is typst ")
+    (failed,) = told(found, False)
+    assert failed.startswith("report.html is not what facts.json gives")
+
+
+def test_another_release_of_the_program_makes_nothing_again(report: Path) -> None:
+    (report / "report.html").write_text("other")
+    mend(report)
+    found = checked(report, by="wattlens 99.0")
+    assert told(found, None) == [f"not made again: {program(report)} made them, and this is wattlens 99.0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda said: said.update(status=7), "status: "),
+        (lambda said: said["conservation"].update(active_uj="many"), "conservation.active_uj: "),
+        (lambda said: said["conservation"].pop("active_uj"), "conservation.active_uj: "),
+        (lambda said: said.update(note="hello"), "is not in the form that a report writes"),
+        (lambda said: said["conservation"].update(buckets_uj="1"), "is not in the form that a report writes"),
+        (lambda said: said.pop("inputs"), "is not in the form that a report writes"),
+        (lambda said: said.update(figures=[1]), "is not in the form that a report writes"),
+    ],
+)  # fmt: skip
+def test_facts_that_no_report_states_are_named(made: Path, change: Callable[[Said], object], says: str) -> None:
+    said = json.loads((made / "facts.json").read_bytes())
+    change(said)
+    raw = (json.dumps(said, sort_keys=True, indent=1) + "\n").encode()
+    with pytest.raises(WattlensError, match=r"^facts\.json: ") as error:
+        facts_of(raw, "facts.json")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said.update(figures=[]),
+        lambda said: said.update(figures=[f for f in said["figures"] if f["id"] != "coverage"]),
+        lambda said: said.update(least_coverage="much"),
+        lambda said: said.update(sites={}),
+        lambda said: [site.update(end_ns="9" * 19, end="never") for site in said["sites"].values()],
+        lambda said: [f.update(value="0") for f in said["figures"] if f["value"]],
+        lambda said: [f.update(dims={}) for f in said["figures"]],
+        lambda said: [series.update(points=[], values=["1"]) for series in said["series"].values()],
+        lambda said: [series.update(points=["x"], values=["y"]) for series in said["series"].values()],
+    ],
+)
+def test_facts_of_the_right_form_that_no_ledger_gives_end_in_a_line(report: Path, change: Callable[[Said], object]) -> None:
+    said = json.loads((report / "facts.json").read_bytes())
+    change(said)
+    (report / "facts.json").write_text(json.dumps(said, sort_keys=True, indent=1) + "\n")
+    mend(report)
+    assert told(checked(report), False)
+
+
+def test_facts_that_were_read_are_written_as_they_were(made: Path) -> None:
+    raw = (made / "facts.json").read_bytes()
+    assert facts_json(facts_of(raw, "facts.json")) == raw
+
+
+def test_letters_of_other_scripts_are_drawn_with_the_fonts_at_hand_and_other_fonts_are_a_reason(
+    report: Path, tmp_path: Path
+) -> None:
+    """Only where there are such letters does a manifest tell of fonts."""
+    assert "fonts" not in json.loads((report / "manifest.json").read_bytes())["command"]
+    facts = facts_of((report / "facts.json").read_bytes(), "facts.json")
+    publish(facts, tmp_path / "zh", say_in("zh"), forms=("csv", "html"), command={"quarter": "2026Q3"})
+    assert "fonts" not in json.loads((tmp_path / "zh" / "manifest.json").read_bytes())["command"]
+    assert checked(tmp_path / "zh").ok
+    mend(report, lambda said: said["command"].update(fonts="of another machine"))
+    assert checked(report).ok
+    raw = bytearray((report / "report.pdf").read_bytes())
+    raw[-20] ^= 1
+    (report / "report.pdf").write_bytes(raw)
+    mend(report)
+    (said,) = told(checked(report), None)
+    assert said.startswith("report.pdf is not compared: it has letters that were set in other fonts")

@@ -1,0 +1,87 @@
+"""Facts as an auditor reads them: typed, refused where they are not sound, and never other than their manifest says."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_agent.core.errors import UsageError, WattlensError
+from reports.audit.edition import edition_of, read_edition
+from tests.reports.audit import editions
+from tests.reports.audit.editions import document, made, stated
+
+
+def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    whole = read_edition(tmp_path)
+    assert (whole.program, whole.command) == ("wattlens 1.0.0", {"quarter": "2026Q3", "ledger": "ledger"})
+    alone = read_edition(tmp_path / "facts.json")
+    (tmp_path / "manifest.json").unlink()
+    assert (alone.program, alone.command) == (read_edition(tmp_path).program, None) == (None, None)
+    assert whole.sha256 == alone.sha256 == editions.sha256(document())
+    assert alone.figures["energy.facility"].low == Fraction(2900)
+    assert alone.missing == {"water": "no meter"}
+
+
+def test_facts_that_are_not_those_of_the_manifest_are_not_explained_but_refused(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    (tmp_path / "facts.json").write_bytes(editions.raw(editions.late_and_revised()))
+    with pytest.raises(WattlensError, match=r"facts\.json: its manifest has another hash of it; see wattlens report verify"):
+        read_edition(tmp_path)
+
+
+def test_what_is_to_be_restated(tmp_path: Path) -> None:
+    editions.write(tmp_path / "r0")
+    editions.write(tmp_path / "r1", editions.late_and_revised())
+    assert edition_of(tmp_path / "r0", label="2026Q3", organisation="Example") == (0, editions.sha256(document()))
+    assert edition_of(tmp_path / "r1") == (1, editions.sha256(editions.late_and_revised()))
+    with pytest.raises(UsageError, match="is the report of 2026Q3, which cannot be restated by one of 2026Q4"):
+        edition_of(tmp_path / "r0", label="2026Q4")
+    with pytest.raises(UsageError, match="of another organisation"):
+        edition_of(tmp_path / "r0", organisation="Other")
+    with pytest.raises(UsageError, match="nothing-here: no such file or folder"):
+        edition_of(tmp_path / "nothing-here")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: f.update(schema="wattlens.report.facts/1"), "schema: 'wattlens.report.facts/2' is wanted"),
+        (lambda f: f["figures"].append(f["figures"][0]), "figures[1]: each figure once"),
+        (lambda f: f["figures"][0].pop("unit"), "figures[0].unit: a value"),
+        (lambda f: f["figures"][0].update(value=3000), "figures[0].value: a printable text"),
+        (lambda f: f["figures"][0].update(value="3e999999999"), "figures[0].value: a decimal number"),
+        (lambda f: f["figures"][0].update(value="nan"), "figures[0].value: a decimal number"),
+        (lambda f: f["figures"][0].update(low="1" * 100), "figures[0].low: a decimal number"),
+        (lambda f: f["figures"][0].update(value=None), "figures[0]: either a value or the reason"),
+        (lambda f: f["figures"][0].update(reason="both"), "figures[0]: either a value or the reason"),
+        (lambda f: f["figures"][0].update(id="x\x1b]0;y\x07"), "figures[0].id: a printable text"),
+        (lambda f: f["figures"][0].update(factor_ids="deu"), "figures[0].factor_ids: a list"),
+        (lambda f: f["sites"]["fra1"].update(start_ns=1), "sites.fra1.start_ns: a printable text"),
+        (lambda f: f["sites"]["fra1"].update(end_ns="\u0661"), "sites.fra1.end_ns: an instant"),
+        (lambda f: f["factors"][0].pop("sha256"), "factors[0].sha256: a value"),
+        (lambda f: f.pop("inputs"), "inputs: a value"),
+        (lambda f: f.update(edition=-1), "edition: a whole number"),
+    ],
+)
+def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> None:
+    facts = document()
+    facts["figures"] = [stated(facts, "energy.facility")]
+    change(facts)
+    with pytest.raises(WattlensError) as caught:
+        made(facts)
+    assert str(caught.value).startswith(f"facts.json: {says}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"water": "no meter"},
+        [{"what": "water", "reason": "no meter"}],
+        [{"id": "water", "reason": "no meter"}, {"other": 1}],
+    ],
+)
+def test_what_is_missing_may_be_told_as_an_object_or_a_list(missing: Any) -> None:
+    assert made(document() | {"missing": missing}).missing == {"water": "no meter"}

@@ -1,0 +1,212 @@
+"""The manifest: the same bytes for the same report, nothing of a machine in it, and clear words for one that was changed."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import WattlensError
+from reports.audit.manifest import as_named, library_versions, parse_manifest, read_manifest, write_manifest
+from tests.reports.audit import editions
+
+
+def test_two_folders_have_the_same_bytes_and_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    manifest = editions.write(tmp_path / "a")
+    editions.write(tmp_path / "elsewhere" / "b")
+    raw = (tmp_path / "a" / "manifest.json").read_bytes()
+    assert raw == (tmp_path / "elsewhere" / "b" / "manifest.json").read_bytes()
+    assert read_manifest(tmp_path / "a").as_bytes() == manifest.as_bytes() == raw
+    assert raw.isascii()
+    assert raw.endswith(b"}\n")
+
+
+def test_what_it_says(tmp_path: Path) -> None:
+    editions.write(tmp_path, editions.late_and_revised(), sites=("fra1", "sjc1"), accept_coverage=None, hourly=True, top=5)
+    said = json.loads((tmp_path / "manifest.json").read_bytes())
+    page = (tmp_path / "report.html").read_bytes()
+    assert said["outputs"]["report.html"] == {"sha256": hashlib.sha256(page).hexdigest(), "bytes": len(page)}
+    assert sorted(said["outputs"]) == ["facts.json", "figures.csv", "report.html"]
+    command = {"quarter": "2026Q3", "ledger": "ledger", "sites": ["fra1", "sjc1"], "accept_coverage": None, "hourly": True}
+    assert said["command"] == command | {"top": 5}
+    assert (said["program"], said["label"], said["edition"]) == ("wattlens 1.0.0", "2026Q3", 1)
+    assert said["restates"] == editions.sha256(editions.document())
+    assert said["inputs"]["files"] == [{"name": "org.yaml", "sha256": editions.digest("org.yaml")}]
+    assert [each["id"] for each in said["inputs"]["factors"]] == ["deu-2025", "usa-2024"]
+    assert [(d["site"], d["day"], d["statement"]) for d in said["inputs"]["days"]] == [
+        ("fra1", "2026-07-01", 0), ("fra1", "2026-07-02", 0), ("sjc1", "2026-07-01", 0), ("sjc1", "2026-07-02", 1),
+    ]  # fmt: skip
+
+
+def test_the_ledger_root_is_over_the_sorted_lines_of_days_and_files(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    said = json.loads((tmp_path / "manifest.json").read_bytes())["inputs"]
+    lines = []
+    for each in said["days"]:
+        for name, digest in [("", each["inputs_sha256"]), *each["files"].items()]:
+            words = [each["site"], each["day"], str(each["statement"]), name, digest]
+            lines.append("\t".join(word for word in words if word) + "\n")
+    assert said["ledger_root"] == hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+@given(st.data())
+def test_the_ledger_root_moves_with_every_statement_and_hash(data: st.DataObject) -> None:
+    first, facts = editions.made(editions.document()), editions.document()
+    day = data.draw(st.sampled_from(facts["inputs"]["days"]))
+    key = data.draw(st.sampled_from(["statement", "inputs_sha256", "site", "files", "file"]))
+    if key == "file":
+        day["files"]["cell.parquet"] = editions.digest("other")
+    else:
+        other: dict[str, Any] = {"statement": 7, "inputs_sha256": "0" * 64, "site": "ams1", "files": {}}
+        day[key] = other[key]
+    assert editions.made(facts).inputs.ledger_root != first.inputs.ledger_root
+
+
+def test_the_order_of_days_in_the_facts_does_not_matter(tmp_path: Path) -> None:
+    facts = editions.document()
+    facts["inputs"]["days"].reverse()
+    assert editions.made(facts).inputs.ledger_root == editions.made(editions.document()).inputs.ledger_root
+
+
+@pytest.mark.parametrize(
+    ("given_as", "named"),
+    [
+        ("2026Q3", "2026Q3"),
+        ("ledger/days", "ledger/days"),
+        ("/srv/secret-place/days", "days"),
+        ("../../days", "days"),
+        ("~/days", "days"),
+        ("file:///srv/secret-place/days", "days"),
+        ("s3://fleet/days", "s3://fleet/days"),
+        ("https://user:password@host/days?signature=abc#x", "https://host/days"),
+        ("s3://key:se@cret@fleet/days", "s3://fleet/days"),
+    ],
+)
+def test_no_folder_of_a_machine_and_no_secret_comes_into_a_manifest(tmp_path: Path, given_as: str, named: str) -> None:
+    assert as_named(given_as) == named
+    assert editions.write(tmp_path, ledger=given_as, more=(given_as,)).command["ledger"] == named
+    said = (tmp_path / "manifest.json").read_text()
+    assert not any(secret in said for secret in ("secret-place", "password", "se@cret", "signature"))
+
+
+def test_a_signature_of_an_earlier_manifest_goes(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    (tmp_path / "manifest.sig").write_text("{}")
+    editions.write(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["facts.json", "figures.csv", "manifest.json", "report.html"]
+
+
+def test_an_output_that_is_not_there_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(WattlensError, match=r"report\.pdf: cannot be read: No such file"):
+        write_manifest(tmp_path, program="p", command={}, outputs=["report.pdf"])
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "manifest.json", "manifest.sig", ".hidden", ""])
+def test_an_output_is_a_plain_file_of_the_folder(tmp_path: Path, name: str) -> None:
+    editions.write(tmp_path)
+    with pytest.raises(ValueError, match="no output"):
+        write_manifest(tmp_path, program="p", command={}, outputs=[name])
+    said = json.loads((tmp_path / "manifest.json").read_bytes())
+    said["outputs"][name] = {"sha256": "0" * 64, "bytes": 1}
+    with pytest.raises(WattlensError, match="plain name"):
+        parse_manifest(json.dumps(said).encode(), "m")
+
+
+def test_an_argument_may_be_long_as_the_table_of_a_restatement_is(tmp_path: Path) -> None:
+    editions.write(tmp_path, restatement="x" * 100_000)
+    assert read_manifest(tmp_path).command["restatement"] == "x" * 100_000
+
+
+def test_libraries_are_those_that_are_installed() -> None:
+    found = library_versions(["hypothesis", "no-such-library-at-all"])
+    assert found.keys() == {"hypothesis"}
+
+
+def _tampered(change: Any) -> bytes:
+    said = editions.made(editions.document()).inputs.plain()
+    document: dict[str, Any] = {
+        "schema": "wattlens.report.manifest/1", "program": "p", "command": {}, "label": "x", "edition": 0, "restates": None,
+        "inputs": said | {"ledger_root": editions.made(editions.document()).inputs.ledger_root},
+        "outputs": {"facts.json": {"sha256": "0" * 64, "bytes": 1}}, "libraries": {},
+    }  # fmt: skip
+    change(document)
+    return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
+
+
+def test_the_document_that_is_tampered_with_below_is_sound() -> None:
+    assert parse_manifest(_tampered(lambda _: None), "m").label == "x"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.update(schema="wattlens.report.manifest/9"), "schema: 'wattlens.report.manifest/1'"),
+        (lambda d: d.pop("program"), "program: a value"),
+        (lambda d: d["outputs"].pop("facts.json"), "outputs.facts.json: a value"),
+        (lambda d: d["outputs"]["facts.json"].update(bytes=-1), "outputs.facts.json.bytes: a whole number"),
+        (lambda d: d["outputs"]["facts.json"].update(bytes=True), "outputs.facts.json.bytes: a whole number"),
+        (lambda d: d["outputs"]["facts.json"].update(sha256="A" * 64), "outputs.facts.json.sha256: a SHA-256"),
+        (lambda d: d.update(edition=1.5), "edition: a whole number"),
+        (lambda d: d.update(label="a\x1b[2J"), "label: a printable text"),
+        (lambda d: d.update(label="a" * 5000), "label: a printable text"),
+        (lambda d: d.update(restates=""), "restates: a SHA-256"),
+        (lambda d: d["command"].update(a={}), "command.a: a printable text"),
+        (lambda d: d["inputs"].update(days={}), "inputs.days: a list"),
+        (lambda d: d["inputs"]["days"].append(d["inputs"]["days"][0]), "inputs.days[4]: each day of a site once"),
+        (lambda d: d["inputs"]["days"][2].update(day="1 July"), "inputs.days[2].day: a day such as"),
+        (lambda d: d["inputs"]["days"][1].update(site="a\nb"), "inputs.days[1].site: a printable text"),
+        (lambda d: d["inputs"]["days"][1]["files"].update({"a\tb": "0" * 64}), "a printable name"),
+        (lambda d: d["inputs"]["days"][1].update(statement=5), "inputs.ledger_root: the hash of its days"),
+        (lambda d: d["inputs"].update(ledger_root="0" * 64), "inputs.ledger_root: the hash of its days"),
+        (lambda d: d["inputs"]["factors"].append(d["inputs"]["factors"][0]), "inputs.factors[2]: each factor once"),
+        (lambda d: d["inputs"]["files"].append(d["inputs"]["files"][0]), "inputs.files[1]: each file once"),
+        (lambda d: d.update(signed_by="me"), "is not in the form that a report writes"),
+    ],
+)
+def test_a_manifest_from_anybody_is_refused_in_one_line_that_names_the_key(change: Any, says: str) -> None:
+    with pytest.raises(WattlensError) as caught:
+        parse_manifest(_tampered(change), "m.json")
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("m.json: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "is not the JSON"),
+        (b"[]", "no object"),
+        (b"\xff\xfe", "is not the JSON"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": 1, "a": 2}', "a key stands twice"),
+        (b"[" * 200_000, "nested too deep"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "is not the JSON"),
+        (b'{"a": "\\ud800"}', "surrogates not allowed"),
+    ],
+)
+def test_what_is_no_json_of_ours_is_refused(raw: bytes, says: str) -> None:
+    with pytest.raises(WattlensError, match=says):
+        parse_manifest(raw, "m")
+
+
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.booleans() | st.text() | st.integers(), lambda inner: (
+    st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["schema", "inputs", "days", "outputs", "x"]), inner)
+), max_leaves=20).map(lambda each: json.dumps(each).encode()))  # fmt: skip
+def test_no_bytes_are_anything_but_a_manifest_or_an_error_in_one_line(raw: bytes) -> None:
+    with pytest.raises(WattlensError) as caught:
+        parse_manifest(raw, "m")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    editions.write(tmp_path)
+    with (tmp_path / "manifest.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(WattlensError, match="larger than 67108864 bytes"):
+        read_manifest(tmp_path)

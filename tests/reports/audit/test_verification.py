@@ -1,0 +1,287 @@
+"""What an auditor is told: each file that is not what was written, who signed, and where the ledger says otherwise."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_agent.core.errors import ChainError, UsageError
+from reports.audit.causes import Cause
+from reports.audit.manifest import Manifest
+from reports.audit.signing import sign_manifest
+from reports.audit.verification import Verification, verify
+from tests.reports.audit import editions
+from tests.reports.audit.editions import document
+from tests.support import need_module, need_program
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    editions.write(tmp_path / "report")
+    return tmp_path / "report"
+
+
+class Again:
+    """A rebuild that gives these facts, and keeps what it was asked."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.asked: list[tuple[str, str, Path | None]] = []
+
+    def __call__(self, manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+        self.asked.append((manifest.label, ledger, org))
+        return editions.raw(self.facts)
+
+
+def failed(found: Verification) -> dict[str, str]:
+    return {check.name: check.detail for check in found.checks if check.ok is False}
+
+
+def test_a_report_as_it_was_made_holds(report: Path) -> None:
+    found = verify(report)
+    assert found.ok
+    assert [(check.name, check.ok) for check in found.checks] == [
+        ("manifest.json", True), ("facts.json", True), ("figures.csv", True), ("report.html", True), ("signature", None),
+        ("inputs", True), ("rebuilt", None),
+    ]  # fmt: skip
+    assert found.checks[-1].detail == "not rebuilt: give --ledger"
+
+
+def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> None:
+    (report / "report.html").write_text("changed")
+    (report / "figures.csv").unlink()
+    (report / "notes.txt").write_text("mine")
+    (report / "sub").mkdir()
+    found = verify(report)
+    assert not found.ok
+    assert failed(found) == {
+        "report.html": "was changed: 7 bytes, 37 were written",
+        "figures.csv": "is missing",
+        "notes.txt": "is not of this report; take it out of the folder",
+        "sub": "is not of this report; take it out of the folder",
+    }
+
+
+def test_a_file_of_the_same_size_with_one_bit_changed(report: Path) -> None:
+    page = bytearray((report / "report.html").read_bytes())
+    page[5] ^= 1
+    (report / "report.html").write_bytes(page)
+    assert failed(verify(report)) == {"report.html": "was changed: its SHA-256 is another (37 bytes, as were written)"}
+
+
+def mend(report: Path, **said: Any) -> None:
+    """Put other words into a manifest, and the hash and size of every file as it is now, as whoever can write may."""
+    manifest = json.loads((report / "manifest.json").read_bytes()) | said
+    for name in manifest["outputs"]:
+        raw = (report / name).read_bytes()
+        manifest["outputs"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    (report / "manifest.json").write_bytes((json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
+
+
+def test_a_size_that_is_not_that_of_the_file(report: Path) -> None:
+    manifest = report / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"bytes": 37,', b'"bytes": 38,'))
+    assert failed(verify(report)) == {"report.html": "37 bytes, and the manifest says 38 of the same content"}
+
+
+@pytest.mark.parametrize("program", ["wattlens 9.9", "wattlens 0.1.0 ", "other 0.1.0"])
+def test_a_manifest_of_another_program_than_its_facts(tmp_path: Path, program: str) -> None:
+    facts = document() | {"version": "0.1.0"}
+    editions.write(tmp_path / "r", facts, program="wattlens 0.1.0")
+    assert verify(tmp_path / "r").ok
+    mend(tmp_path / "r", program=program)
+    assert failed(verify(tmp_path / "r")) == {"inputs": "facts and manifest do not agree on program"}
+
+
+@pytest.mark.parametrize(
+    ("number", "restates", "says"),
+    [
+        (5, None, "edition 6, and nothing is restated: the first restates nothing, and each later one an earlier"),
+        (0, "0" * 64, "edition 1, and 0000000000000000 is restated: the first restates nothing, and each later one an earlier"),
+    ],
+)
+def test_an_edition_that_restates_nothing_or_a_first_that_does(
+    tmp_path: Path, number: int, restates: str | None, says: str
+) -> None:
+    """Said alike in both files, by whoever wrote both."""
+    editions.write(tmp_path / "r", document() | {"edition": number, "restates": restates})
+    assert failed(verify(tmp_path / "r")) == {"inputs": says}
+
+
+@pytest.mark.parametrize(
+    ("quarter", "ok"), [("2026Q3", True), ("2026-q3", True), ("2026Q2", False), ("2025Q3", False), (None, False)]
+)
+def test_the_arguments_ask_for_the_quarter_that_the_report_is_of(tmp_path: Path, quarter: str | None, ok: bool) -> None:
+    editions.write(tmp_path / "r", quarter=quarter)
+    said = failed(verify(tmp_path / "r"))
+    asked = (quarter or "no quarter").replace("2026-q3", "")
+    assert said == ({} if ok else {"inputs": f"the manifest's arguments ask for {asked}, and the report is of 2026Q3"})
+
+
+@pytest.mark.parametrize(
+    ("forged", "named"), [({"organisation": "Evil"}, "organisation"), ({"simulated": True, "status": "x"}, "simulated, status")]
+)
+def test_what_is_no_figure_and_was_changed_is_named(report: Path, forged: dict[str, Any], named: str) -> None:
+    (report / "facts.json").write_bytes(editions.raw(document() | forged))
+    mend(report)
+    found = verify(report, rebuild=Again(document()), ledger="days")
+    told = f"the ledger gives other facts, {len(editions.raw(document()))} bytes; those in the folder differ in {named}"
+    assert failed(found) == {"rebuilt": told}
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(report: Path) -> None:
+    import os
+
+    (report / "report.html").unlink()
+    os.mkfifo(report / "report.html")
+    assert "no ordinary file" in failed(verify(report))["report.html"]
+
+
+def test_a_manifest_that_is_gone_or_changed_fails(report: Path) -> None:
+    manifest = report / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"statement": 0', b'"statement": 3', 1))
+    assert "ledger_root" in failed(verify(report))["manifest.json"]
+    manifest.unlink()
+    assert failed(verify(report)) == {"manifest.json": "no manifest: this report was never finished; make it again"}
+
+
+def test_a_folder_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name the folder of a report"):
+        verify(tmp_path / "nowhere")
+
+
+def test_a_manifest_written_for_other_facts_does_not_agree_with_them(report: Path) -> None:
+    """Somebody who can hash a file can mend the output's hash, but then the inputs of the facts are not the manifest's."""
+    import json
+
+    manifest = json.loads((report / "manifest.json").read_bytes())
+    raw = editions.raw(editions.late_and_revised())
+    (report / "facts.json").write_bytes(raw)
+    manifest["outputs"]["facts.json"] = {"sha256": editions.sha256(editions.late_and_revised()), "bytes": len(raw)}
+    (report / "manifest.json").write_bytes((json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
+    assert failed(verify(report)) == {"inputs": "facts and manifest do not agree on edition, restates, days, factors"}
+
+
+def test_with_a_trusted_key_only_its_signature_counts(report: Path, tmp_path: Path) -> None:
+    need_module("cryptography")
+    for name in ("a", "b"):
+        key, public = tmp_path / f"{name}.pem", tmp_path / f"{name}.pub"
+        openssl = need_program("openssl")
+        subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", key], check=True, timeout=60)
+        subprocess.run([openssl, "pkey", "-in", key, "-pubout", "-out", public], check=True, timeout=60)
+        key.chmod(0o600)
+    assert failed(verify(report, [tmp_path / "a.pub"])) == {"signature": "not signed"}
+    digest = sign_manifest(report, tmp_path / "a.pem")
+    assert verify(report, [tmp_path / "a.pub"]).ok
+    assert failed(verify(report, [tmp_path / "b.pub"])) == {
+        "signature": f"signed by a key that nobody vouched for (key {digest})"
+    }
+    told = {check.name: check for check in verify(report).checks}["signature"]
+    assert (told.ok, told.detail) == (None, f"signed by a key that nobody vouched for (key {digest}); give --key")
+    manifest = report / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"1.0.0", b"1.0.1"))
+    assert failed(verify(report)).keys() == {"signature"}
+
+
+def test_the_ledger_that_gives_the_same_facts(report: Path, tmp_path: Path) -> None:
+    again = Again(document())
+    found = verify(report, rebuild=again, ledger="s3://fleet/days", org=tmp_path / "org.yaml")
+    assert found.ok
+    assert again.asked == [("2026Q3", "s3://fleet/days", tmp_path / "org.yaml")]
+    assert found.checks[-1].detail == f"the ledger gives the same facts, {len(editions.raw(document()))} bytes"
+
+
+def test_a_ledger_that_gives_other_facts_is_explained_input_by_input_and_figure_by_figure(report: Path) -> None:
+    found = verify(report, rebuild=Again(editions.late_and_revised()), ledger="days", program="wattlens 1.0.0")
+    assert not found.ok
+    assert found.checks[-1].detail.endswith("those in the folder differ in 5 figures, edition, restates")
+    assert found.inputs is not None
+    assert [day.text for day in found.inputs.days] == ["sjc1 2026-07-02: statement 0 -> 1"]
+    assert found.inputs.factors == {"deu-2024": "no longer there", "deu-2025": "new"}
+    assert found.inputs.program is None
+    assert {each.id for each in found.changes} == {
+        "co2e.location", "co2e.location/site/fra1", "co2e.location/site/sjc1", "energy.facility", "energy.facility/site/sjc1",
+    }  # fmt: skip
+    assert found.elsewhere == ["edition", "restates"]
+
+
+def test_another_program_that_gives_other_facts_is_named(report: Path) -> None:
+    facts = document()
+    editions.stated(facts, "energy.facility")["value"] = "3001"
+    found = verify(report, rebuild=Again(facts), ledger="days", program="wattlens 2.0.0")
+    assert found.inputs is not None
+    assert found.inputs.program == "wattlens 1.0.0 -> wattlens 2.0.0"
+    assert [each.causes for each in found.changes] == [(Cause.PROGRAM,)]
+
+
+def test_a_figure_that_was_changed_in_the_folder_is_found_though_the_ledger_gives_what_the_manifest_says(report: Path) -> None:
+    facts = document()
+    editions.stated(facts, "energy.facility")["value"] = "2999"
+    (report / "facts.json").write_bytes(editions.raw(facts))
+    found = verify(report, rebuild=Again(document()), ledger="days")
+    assert failed(found).keys() == {"facts.json"}
+    assert [(each.id, each.absolute, each.explained) for each in found.changes] == [("energy.facility", 1, False)]
+
+
+def test_facts_that_nobody_can_read_are_still_compared_with_the_manifest(report: Path) -> None:
+    (report / "facts.json").write_text("{}")
+    found = verify(report, rebuild=Again(document()), ledger="days")
+    assert failed(found).keys() == {"facts.json", "inputs"}
+    assert found.checks[-1].ok
+
+
+def test_a_ledger_that_cannot_be_read_any_more_fails_and_a_wrong_one_is_wrong_usage(report: Path) -> None:
+    def gone(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+        raise ChainError("fra1/2026-07-01/r0000: statement is not there")
+
+    def wrong(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+        raise UsageError("--ledger days: there is no such folder")
+
+    said = failed(verify(report, rebuild=gone, ledger="days"))["rebuilt"]
+    assert said == "cannot be made again: fra1/2026-07-01/r0000: statement is not there"
+    with pytest.raises(UsageError):
+        verify(report, rebuild=wrong, ledger="days")
+
+
+def test_other_libraries_are_told_and_fail_nothing(report: Path) -> None:
+    from reports.audit.manifest import write_manifest
+
+    write_manifest(report, program="p", command={}, outputs=editions.FORMS, libraries={"typst": "0.0.1", "no-such": "1"})
+    found = verify(report)
+    told = {check.name: check for check in found.checks}["libraries"]
+    assert found.ok
+    assert told.ok is None
+    assert "no-such 1 (none here), typst 0.0.1 (" in told.detail
+
+
+def test_a_series_of_the_grid_that_says_otherwise_is_an_input_that_differs(report: Path) -> None:
+    """It stands in no list of factors: its id in the figures ends in the hash of what it says."""
+    facts, again = document(), document()
+    for made, series in ((facts, "series.own.DE.direct.aaaa"), (again, "series.own.DE.direct.bbbb")):
+        editions.stated(made, "co2e.location/site/fra1")["factor_ids"] = [series]
+    editions.stated(again, "co2e.location/site/fra1")["value"] = "400001"
+    editions.write(report, facts)
+    found = verify(report, rebuild=Again(again), ledger="days", program="wattlens 1.0.0")
+    assert found.inputs is not None
+    assert found.inputs.lines() == [
+        "factor series.own.DE.direct.aaaa: no longer there",
+        "factor series.own.DE.direct.bbbb: new",
+    ]
+    assert [(each.id, each.causes) for each in found.changes] == [("co2e.location/site/fra1", (Cause.FACTOR,))]
+
+
+def test_all_files_of_the_ledger_are_a_check_of_their_own(report: Path) -> None:
+    """Two sites of two days, with two files each."""
+
+    def check(wrong: list[str] | None) -> tuple[bool, bool | None, str]:
+        found = verify(report, rebuild=Again(document()), changed=lambda days, ledger: wrong, ledger="days")
+        (one,) = [each for each in found.checks if each.name == "ledger"]
+        return found.ok, one.ok, one.detail
+
+    assert check([]) == (True, True, "8 files of 4 days are as they were")
+    assert check(["a: was changed", "b: cannot be read"]) == (False, False, "a: was changed; b: cannot be read")
+    assert check(["x"] * 25)[2].endswith("x; and 5 more")
+    assert check(None)[:2] == (True, None)

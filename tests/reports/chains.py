@@ -1,0 +1,62 @@
+"""Ledgers for the report's tests: chains of segments by the product's own writer, compacted, and made into facts."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from energy_agent.core.types import Identity
+from energy_agent.ledger import index, segments
+from energy_agent.ledger.book import Batch, Book, change_of
+from energy_agent.ledger.compact import compact_days
+from energy_agent.ledger.rows import Row
+from energy_agent.ledger.sealing import take
+from energy_agent.ledger.sites import Sites
+from reports.days import Day, System, find_days
+from reports.evidence import Evidence
+from reports.facts import Facts, build_facts
+from reports.gather import gather
+from reports.inputs import Organisation
+from reports.measures import all_figures
+from reports.period import Asked
+
+S = 10**9
+CELL = 900 * S
+HOUR = 4 * CELL
+DAY = 96 * CELL
+KWH = 3_600_000_000_000
+
+
+def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[tuple[Row, ...]]:
+    """A node's chain, one segment a batch; returns the rows of each segment. Batches without rows leave none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    book, previous, rows = Book(), segments.FIRST_PREVIOUS, list[tuple[Row, ...]]()
+    for batch in batches:
+        book.take(change_of(book, batch))
+        item = take(book, None, Identity(cluster, node, "boot", "0.1.0", simulated), len(rows), previous)
+        if item is None:
+            continue
+        path = folder / segments.file_name(cluster, node, len(rows))
+        path.write_bytes(item.body)
+        rows.append(segments.read(path).rows)
+        item.forget(book)
+        previous = item.sha256
+    return rows
+
+
+def compacted(source: Path, out: Path, sites: Sites, **options: str) -> Path:
+    """Compacted days of every segment in `source`."""
+    found = index.build([source])
+    for _ in compact_days(found, out, found.days, sites, **options):
+        pass
+    return out
+
+
+def evidence(days: Path, organisation: Organisation, asked: Asked) -> tuple[Evidence, Sequence[Day]]:
+    """The evidence of a period, and the days that it was made of."""
+    system = System(str(days))
+    return gather(system, find_days(system), organisation, asked)
+
+
+def facts(days: Path, organisation: Organisation, asked: Asked) -> Facts:
+    """The facts of a period."""
+    found, used = evidence(days, organisation, asked)
+    return build_facts(found, all_figures(found), used, "0.1.0")

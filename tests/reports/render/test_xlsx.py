@@ -1,0 +1,82 @@
+"""The workbook: sheets of all that sites used, and of what workloads held, each under its own name; sums that are live."""
+
+import io
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import openpyxl
+import pytest
+
+from energy_agent.core.types import State, WorkloadFacts
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.join import Source
+from energy_agent.factors.series import Piece
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
+from reports.facts import Facts
+from reports.inputs import Expected, Organisation, SiteInputs
+from reports.language import LANGUAGES, say_in
+from reports.period import Asked
+from reports.render.xlsx import xlsx
+from tests.reports import chains
+from tests.reports.chains import HOUR
+from tests.reports.golden import at, cells
+
+JULY = at("2026-07-01")
+DIRECT, WHOLE = Basis(Boundary.DIRECT), Basis(Boundary.LIFE_CYCLE)
+
+
+def facts(folder: Path, second: Basis = DIRECT) -> Facts:
+    """A GPU at each of two sites: team a holds it for 2 kWh in the first hour, nobody for 1 kWh in the next; 100 g/kWh."""
+    stands, sites = [], {}
+    for name, basis in (("one", DIRECT), ("two", second)):
+        gpu = f"GPU-{name}"
+        held = cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4, 0)
+        left = cells(JULY + HOUR, gpu, "", State.UNHELD, ["0.25"] * 4, 0)
+        told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
+        who = [WorkloadFacts("w", JULY, "pod", {"team": "a"})]
+        chains.write(folder / "segments", "lab", name, [Batch([*held, *left], devices=told, facts=who)])
+        stands.append(Expected("lab", name, gpu, "", name, 0, INT64_MAX))
+        source = Source(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(100), estimated=False),))
+        sites[name] = SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="")
+    organisation = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
+    days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
+    return chains.facts(days, organisation, Asked("2026Q3"))
+
+
+def rows(found: Facts, sheet: str, language: str = "en") -> list[dict[str, object]]:
+    """The rows of a sheet by their heads, with the values of formulas."""
+    book = openpyxl.load_workbook(io.BytesIO(xlsx(found, say_in(language))), data_only=True)
+    head, *lines = book[sheet].values
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: Path) -> None:
+    one, two, total = rows(facts(tmp_path), "Sites")
+    assert (one["Site"], two["Site"], total["Site"]) == ("one", "two", "sum")
+    assert [row["GPUs, kWh"] for row in (one, two, total)] == [3, 3, 6]
+    assert [row["CO2e location, kg"] for row in (one, two, total)] == [0.3, 0.3, 0.6]
+    assert [row["building, kWh"] for row in (one, two, total)] == ["–", "–", "–"]
+    assert Decimal(str(one["at most, kWh"])).quantize(Decimal("0.001")) == Decimal("3.061")  # 3 and a 49th of it
+
+
+def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
+    found = facts(tmp_path)
+    (team, total) = rows(found, "Teams, held by workloads")
+    assert (team["Teams"], team["GPUs, kWh"], team["CO2e location, kg"], total["GPUs, kWh"]) == ("a", 4, 0.4, 4)
+    assert [row["GPUs, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 4]
+
+
+def test_grams_of_different_emissions_are_not_summed(tmp_path: Path) -> None:
+    *_, total = rows(facts(tmp_path, WHOLE), "Sites")
+    assert (total["GPUs, kWh"], total["CO2e location, kg"], total["CO2e market, kg"]) == (6, "–", "–")
+
+
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
+def test_heads_and_names_of_sheets_are_in_the_readers_language(tmp_path: Path, language: str) -> None:
+    """But for a unit, an id, and a name of the field."""
+    book = openpyxl.load_workbook(io.BytesIO(xlsx(facts(tmp_path), say_in(language))))
+    told = [*book.sheetnames, *(cell for sheet in book.sheetnames[1:] for cell in next(book[sheet].values))]
+    assert [text for text in told if text is not None and text.isascii()] == ["id", "id", "SHA-256"]

@@ -1,0 +1,105 @@
+"""Whose a workload is, what its class is charged, and an organisation that told nothing."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import UsageError
+from reports.inputs import Embodied, Expected, Organisation, Price, TeamRule, embodied_of, price_of, team_of
+
+WORD = st.text("abc", max_size=3)
+LABELS = st.dictionaries(st.sampled_from(["namespace", "team", "project", "class", "partition"]), WORD, max_size=5)
+GLOB = st.sampled_from(["*", "a*", "?", "b", ""])
+RULE = st.builds(
+    TeamRule, st.dictionaries(st.sampled_from(["namespace", "partition", "kind"]), GLOB, max_size=2), WORD, WORD, WORD
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "workload", "wanted"),
+    [
+        ({"namespace": "nlp-prod"}, "pod", "w1", ("nlp", "search", "")),
+        ({"namespace": "nlp-prod", "partition": "spot-a"}, "pod", "w1", ("nlp", "search", "spot")),
+        ({"namespace": "vision", "team": "eyes", "project": "p7", "class": "gold"}, "pod", "w1", ("eyes", "p7", "gold")),
+        ({"namespace": "vision"}, "pod", "w1", ("", "", "")),
+        ({}, "process", "python3", ("by-hand", "", "")),
+        ({"project": "own"}, "process", "python3", ("by-hand", "own", "")),  # the rule tells no project: its own stays
+        ({"account": "nlp-1"}, "slurm", "4711", ("other", "", "")),
+    ],
+)
+def test_whose_a_workload_is(labels, kind, workload, wanted):
+    rules = (
+        TeamRule({"partition": "spot*"}, price_class="spot"),
+        TeamRule({"namespace": "nlp-*"}, "nlp", "search"),
+        TeamRule({"namespace": "nlp-*"}, "never", "reached"),
+        TeamRule({"kind": "process", "workload": "python*"}, "by-hand"),
+        TeamRule({"kind": "slurm", "account": "*"}, "other"),
+    )
+    assert team_of(labels, kind, workload, rules) == wanted
+
+
+def test_a_label_that_is_not_there_matches_nothing():
+    assert team_of({}, "pod", "w", [TeamRule({"owner": "*"}, "somebody")]) == ("", "", "")
+    assert team_of({"owner": ""}, "pod", "w", [TeamRule({"owner": "*"}, "somebody")]) == ("somebody", "", "")
+
+
+def test_a_label_called_kind_does_not_stand_in_for_the_kind():
+    assert team_of({"kind": "slurm"}, "pod", "w", [TeamRule({"kind": "slurm"}, "wrong")]) == ("", "", "")
+
+
+@given(LABELS, st.lists(RULE, max_size=5))
+def test_a_rule_that_does_not_hold_changes_nothing(labels, rules):
+    holding = [rule for rule in rules if rule.holds({**labels, "kind": "pod", "workload": "w"})]
+    assert team_of(labels, "pod", "w", rules) == team_of(labels, "pod", "w", holding)
+
+
+@given(LABELS, st.lists(RULE, max_size=5))
+def test_team_and_project_never_come_from_two_rules(labels, rules):
+    team, project, _ = team_of(labels, "pod", "w", rules)
+    pairs = [(r.team or labels.get("team", ""), r.project or labels.get("project", "")) for r in rules]
+    assert (team, project) in [*pairs, (labels.get("team", ""), labels.get("project", ""))]
+
+
+def test_the_price_of_a_class():
+    spot = Price("spot", "EUR", Decimal("0.40"), None)
+    rest = Price("", "EUR", Decimal("1.20"), Decimal(1))
+    assert price_of("spot", (rest, spot)) is spot
+    assert price_of("gold", (rest, spot)) is rest
+    assert price_of("", (rest, spot)) is rest
+    assert price_of("gold", (spot,)) is None
+
+
+def test_embodied_by_the_board_s_name():
+    rows = [
+        Embodied("*H100*SXM*", Decimal(164), Decimal(575), Decimal(5), "board", "a"),
+        Embodied("*h100*", Decimal(1), Decimal(2), Decimal(5), "board", "b"),
+    ]
+    found = [embodied_of(sku, rows) for sku in ("NVIDIA H100 80GB SXM5", "nvidia h100 pcie", "NVIDIA A100")]
+    assert [row and row.source for row in found] == ["a", "b", None]
+
+
+def test_nothing_was_told():
+    nothing = Organisation.nothing()
+    assert nothing.least_coverage == Fraction(19, 20)
+    assert not nothing.sites
+    assert not nothing.expected
+    assert team_of({"team": "t"}, "pod", "w", nothing.teams) == ("t", "", "")
+    assert price_of("spot", nothing.prices) is None
+    assert nothing.stays("here").site_of("c", "n", "GPU-1", 0) == "here"
+    with pytest.raises(UsageError, match="no site for c/n/GPU-1"):
+        nothing.stays().site_of("c", "n", "GPU-1", 0)
+
+
+def test_the_inventory_places_devices_over_time():
+    """A board that moved on the second of January, and a node of which nobody wrote down the boards."""
+    day = 86_400 * 10**9
+    moved = [Expected("c", "n1", "GPU-1", "H100", "fra1", 0, day), Expected("c", "n1", "GPU-1", "H100", "pnq1", day, 2 * day)]
+    told = Organisation(expected=(*moved, Expected("c", "n2", "", "", "fra1", 0, 2 * day)))
+    sites = told.stays()
+    assert [sites.site_of("c", "n1", "GPU-1", t) for t in (0, day - 1, day)] == ["fra1", "fra1", "pnq1"]
+    assert sites.site_of("c", "n2", "GPU-9", 5) == "fra1"
+    with pytest.raises(UsageError):
+        sites.site_of("c", "n1", "GPU-1", 2 * day)

@@ -1,0 +1,174 @@
+"""A plain walk over the rows of a random fleet: which are in a period, and whose they are. No SQL, no Parquet, no day sums."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.boundary import is_gpu
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.types import WorkloadFacts
+from energy_agent.factors.basis import Accounting, Basis, Boundary
+from energy_agent.factors.join import Source
+from energy_agent.factors.series import Piece
+from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
+from energy_agent.metering.tariffs import Band, Tariff, quarter_span
+from reports.evidence import Evidence
+from reports.facts import Facts, build_facts
+from reports.inputs import Expected, ModelName, Organisation, SiteInputs
+from reports.measures import all_figures
+from reports.period import Asked, from_quarter
+from tests.reports import chains
+from tests.reports.chains import DAY, HOUR
+from tests.reports.random_fleet import DAYS, FIRST, SITE_OF, Fleet, fleet
+
+ZONES = ("UTC", "Asia/Kolkata", "America/Los_Angeles", "Australia/Lord_Howe", "Pacific/Chatham")
+Name = tuple[str, str, str]
+"""Cluster, node, workload."""
+
+
+@dataclass
+class Told:
+    """One row that is inside of its site's period: whose it is, as far as somebody is told."""
+
+    site: str
+    cluster: str
+    node: str
+    row: Row
+    who: dict[str, str]
+
+
+@dataclass
+class Walk:
+    """All of them."""
+
+    rows: list[Told] = field(default_factory=list)
+    order: list[Row] = field(default_factory=list)
+
+    def cells(self, kind: Callable[[str], bool] = is_gpu) -> Iterator[tuple[Told, Cell]]:
+        """Cells of one kind of device."""
+        for told in self.rows:
+            if isinstance(told.row, Cell) and kind(told.row.device):
+                yield told, told.row
+
+
+def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, ModelName]) -> Walk:
+    """Every row of the segments that lies in the period, with whose it is."""
+    found = Walk()
+    served: dict[Name, set[str]] = defaultdict(set)
+    told: dict[Name, dict[int, list[WorkloadFacts]]] = defaultdict(lambda: defaultdict(list))
+    inside: list[tuple[str, str, str, Row]] = []
+    for (cluster, node), parts in made.segments.items():
+        site = SITE_OF[cluster, node]
+        start, end = windows[site]
+        for rows in parts:
+            facts = [row for row in rows if isinstance(row, WorkloadFacts)]
+            for row in rows:
+                at = getattr(row, "cell_start_ns", getattr(row, "t_ns", None))
+                if at is None:
+                    found.order.append(row)
+                    continue
+                day = at - at % DAY
+                for fact in facts:
+                    if fact.workload == getattr(row, "workload", None) and fact not in told[cluster, node, fact.workload][day]:
+                        told[cluster, node, fact.workload][day].append(fact)
+                if not start <= at < end:
+                    continue
+                inside.append((site, cluster, node, row))
+                if isinstance(row, TokenRow) and row.phase == "generation":
+                    served[cluster, node, row.workload].add(row.model)
+    for site, cluster, node, row in inside:
+        who: dict[str, str] = {}
+        workload = getattr(row, "workload", "")
+        if workload and not isinstance(row, Span | GapRow):
+            at = getattr(row, "cell_start_ns", getattr(row, "t_ns", 0))
+            name = (cluster, node, workload)
+            who = whose(told[name], at - at % DAY, windows[site], served[name], models)
+        found.rows.append(Told(site, cluster, node, row, who | {"site": site}))
+        found.order.append(row)
+    return found
+
+
+def whose(
+    told: dict[int, list[WorkloadFacts]], day: int, window: tuple[int, int], served: set[str], models: dict[str, ModelName]
+) -> dict[str, str]:
+    """By the facts in force at the end of the UTC day, or of the last day before it that told any."""
+    days = sorted(d for d in told if d <= day and d + DAY > window[0])
+    if not days:
+        kind, labels = "", {}
+    else:
+        until = min(days[-1] + DAY, window[1])
+        before = [fact for fact in told[days[-1]] if fact.since_ns < until]
+        # Learnt only afterwards: still the best that is known.
+        fact = max(before, key=lambda f: f.since_ns) if before else min(told[days[-1]], key=lambda f: f.since_ns)
+        kind, labels = fact.kind, dict(fact.labels)
+    model = next(iter(served)) if len(served) == 1 else "" if served else labels.get("model", "")
+    known = models.get(model)
+    precision = labels.get("precision", "") or (known.precision if known else "")
+    shown = known.display if known else model
+    team, project = labels.get("team", ""), labels.get("project", "")
+    return {
+        "team": team,
+        "project": f"{team}/{project}" if team and project else project,
+        "model": f"{shown} ({precision})" if shown and precision else shown,
+        "kind": kind,
+    }
+
+
+BASIS = Basis(Boundary.DIRECT, Accounting.LOCATION)
+MODELS = {"m2": ModelName("Model Two", "int4")}
+
+
+def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> Organisation:
+    """Both sites: an intensity for every hour, a tariff of two prices, and an inventory of nodes."""
+    sites = {}
+    for name in ("north", "south"):
+        pieces[name] = [
+            Piece(t, t + HOUR, Decimal(random.randint(0, 999_999)) / 1000, estimated=False)
+            for t in range(FIRST, FIRST + DAYS * DAY, HOUR)
+        ]
+        band = Band((quarter_span("Mon-Fri 08:00-20:00"),), Decimal("0.25"))
+        tariff = Tariff("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
+        source = Source(f"series.{name}", BASIS, 1, tuple(pieces[name]))
+        sites[name] = SiteInputs(name, ZoneInfo(zone), location=(source,), location_lacking="", tariffs=(tariff,))
+    expected = tuple(Expected(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())
+    return Organisation("x", sites=sites, expected=expected, model_names=MODELS, least_coverage=Fraction(0))
+
+
+@dataclass
+class Case:
+    """One random fleet, a period, and what the report makes of it."""
+
+    walk: Walk
+    windows: dict[str, tuple[int, int]]
+    evidence: Evidence
+    facts: Facts
+    pieces: dict[str, list[Piece]]
+    zone: str
+
+
+def case(random: Random, folder: Path, asked: Asked, zone: str, *, orderly: bool) -> Case | None:
+    """None: no row lies in the period, and the report says so."""
+    made = fleet(random, folder / "segments", orderly=orderly)
+    pieces: dict[str, list[Piece]] = {}
+    told = organisation(random, zone, pieces)
+    if not any(made.segments.values()):
+        return None
+    days = chains.compacted(folder / "segments", folder / "days", told.stays())
+    period = from_quarter(asked.quarter, ZoneInfo(zone)) if asked.quarter else asked.period(ZoneInfo("UTC"))
+    assert period.start_ns is not None
+    assert period.end_ns is not None
+    windows = dict.fromkeys(("north", "south"), (period.start_ns, period.end_ns))
+    walked = walk(made, windows, MODELS)
+    try:
+        evidence, used = chains.evidence(days, told, asked)
+    except WattlensError as error:
+        assert "in the period" in str(error)  # noqa: PT017 - what it says is the whole of what it gives
+        assert not any(isinstance(told.row, Cell | Span) for told in walked.rows)
+        return None
+    return Case(walked, windows, evidence, build_facts(evidence, all_figures(evidence), used, "v"), pieces, zone)
