@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboards import classic, gpu, reference, rules
+from dashboards import alerts, classic, gpu, reference, rule_files, rules
 from dashboards.board import Board
 from energy_agent.core.signals import CATALOGUE
 
@@ -20,7 +20,7 @@ def boards() -> tuple[Board, ...]:
 def artefacts() -> dict[str, str]:
     """Path from the repository's root -> content of each built file."""
     files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in boards()}
-    files["dashboards/prometheus/wattlens-rules.yml"] = rules.to_yaml()
+    files |= rule_files.artefacts()
     files["docs/metrics.md"] = reference.to_markdown()
     return files
 
@@ -55,7 +55,6 @@ def _stale(root: Path) -> Iterator[str]:
 
 def _queries() -> Iterator[str]:
     known = {s.metric for s in CATALOGUE if not s.reserved} | {r.record for group in rules.groups() for r in group.rules}
-    known.add(rules.AWAITED)
     for where, expr in expressions():
         unknown = sorted(set(_NAME.findall(expr)) - known)
         if unknown:
@@ -76,7 +75,9 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield f"{where}: panel {panel.title!r}", query.expr
     for group in rules.groups():
         for rule in group.rules:
-            yield f"dashboards/prometheus/wattlens-rules.yml: rule {rule.record}", rule.expr
+            yield f"{rule_files.RULES}: rule {rule.record}", rule.expr
+    for alert in alerts.alerts():
+        yield f"{rule_files.ALERTS}: alert {alert.name}", alert.expr
 
 
 def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:

@@ -1,6 +1,7 @@
 """The reference of metrics, docs/metrics.md, from the catalogue."""
 
-from energy_agent.core.signals import CATALOGUE, Signal
+from energy_agent.core.signal_types import Signal
+from energy_agent.core.signals import CATALOGUE
 
 _HEAD = """# Metrics
 

@@ -6,15 +6,15 @@ part of the sensors' error, which adds up linearly over GPUs. A workload on a GP
 of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
 
 Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
-`facility`, the node's times the site's live PUE, there only where the site process exports one and the agents' targets carry a
-label `site` of its name. A group (one job or engine over several workloads and nodes) has the sum of its members, and nothing
-while the energy of any of them is not known.
+`facility`, the node's times the site's PUE of the last quarter of an hour (`rules_pue`), there only where the site process
+exports one and the agents' targets carry a label `site` of its name; its band has the PUE's own error in it. A group (one job
+or engine over several workloads and nodes) has the sum of its members, and nothing while the energy of any is not known.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from energy_agent.core.signals import BY_NAME, metric
+from energy_agent.core.signals import metric
 
 WINDOW = "5m"
 LOST_WINDOW = "15m"  # a workload's series stay that long after its end: until then it is known to have been on a lost GPU
@@ -22,11 +22,10 @@ ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
 TOKENS = {"generation": "generation", "processed": "prompt|generation", "training": "training"}
 """`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
-AWAITED = BY_NAME["pue_ratio"].metric
-"""Of the site process, and not exported yet: its name is fixed, and until it is there the facility boundary is not."""
-
 WORKLOAD_POWER = f"instance_workload:wattlens_workload_energy_joules:rate{WINDOW}"
 WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+PUE = "site_category:wattlens_pue:ratio15m"
+PUE_ERROR = "site_category:wattlens_pue_error:ratio15m"
 TOKEN_RATE = f"instance_workload_model:wattlens_tokens:rate{WINDOW}"
 BOUNDARIES = ("gpu", "node", "facility")
 _LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
@@ -60,13 +59,23 @@ class Group:
 
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
+    from dashboards.rules_pue import pue_rules
     from dashboards.rules_steps import step_rules
 
     return (
         Group(
             "wattlens-joules-per-token",
             "30s",
-            (*_rates(), *_beyond(), *_per_workload(), *_per_model(), *_per_precision(), *_per_group(), *step_rules()),
+            (
+                *_rates(),
+                *pue_rules(),
+                *_beyond(),
+                *_per_workload(),
+                *_per_model(),
+                *_per_precision(),
+                *_per_group(),
+                *step_rules(),
+            ),
         ),
     )
 
@@ -96,7 +105,7 @@ def _beyond() -> Iterator[Rule]:
     """
     counter = metric("workload_host_energy_joules_total")
     gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
-    pue = f'on (site) group_left () max by (site) ({AWAITED}{{window="live"}})'
+    pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
     for energy, states in ENERGY.items():
         inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
         around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
@@ -105,8 +114,10 @@ def _beyond() -> Iterator[Rule]:
         error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
         yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
         yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
-        for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR):
-            yield Rule(name, f"{name}{{{node}}} * {pue}", {"boundary": "facility", "energy": energy})
+        metered, doubted = (f"{name}{{{node}}}" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR))
+        yield Rule(WORKLOAD_POWER, f"{metered} * {pue}", {"boundary": "facility", "energy": energy})
+        error = f"{doubted} * {pue} + ({metered} + {doubted}) * {of_pue}"
+        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})
 
 
 def _per_workload() -> Iterator[Rule]:
@@ -173,11 +184,9 @@ def _selector(labels: dict[str, str]) -> str:
     return ",".join(f'{name}="{value}"' for name, value in labels.items())
 
 
-def to_yaml() -> str:
-    """The rules file."""
-    import yaml
-
-    content = {
+def content() -> dict[str, object]:
+    """The rules, as a rules file of Prometheus and the spec of a PrometheusRule have them."""
+    return {
         "groups": [
             {
                 "name": group.name,
@@ -190,5 +199,3 @@ def to_yaml() -> str:
             for group in groups()
         ]
     }
-    text: str = yaml.safe_dump(content, sort_keys=False, width=10_000)
-    return "# Built by `wattlens dashboards build` from dashboards/rules.py; do not edit.\n" + text

@@ -1,6 +1,7 @@
 """The committed dashboards, rules and reference: fresh, deterministic, and kept to the conventions."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from dashboards import rules_pue
 from dashboards.board import Panel, recorded, series
 from dashboards.build import artefacts, boards, build, check, expressions, substituted, syntax_error
 from dashboards.rules import joules_per_token
+from energy_agent.core.facility import Position
 from energy_agent.core.signals import CATALOGUE
+from energy_agent.site import windows
 from tests.support import need_module, need_program
 from wattlens.cli import main
 
@@ -100,7 +104,8 @@ def test_panel_is_explained_and_bounded(panel: Panel) -> None:
 
 
 def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> None:
-    plain = {"wattlens_gpu_xid_errors_total", "wattlens_ledger_commit_failures_total", "wattlens_reader_restarts_total"}
+    plain = {"wattlens_gpu_xid_errors_total", "wattlens_ledger_commit_failures_total", "wattlens_reader_restarts_total",
+             "wattlens_dvfs_ineffective_total"}  # fmt: skip
     counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
     for _, expr in expressions():
         for name in counters:
@@ -140,6 +145,14 @@ def test_queries_are_narrowed_by_the_chosen_values() -> None:
 def test_reference_has_every_name() -> None:
     text = artefacts()["docs/metrics.md"]
     assert all(text.count(f"| `{s.metric}` |") == 1 for s in CATALOGUE)
+
+
+def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
+    chosen = [re.compile(category) for category in rules_pue.CATEGORIES]
+    for category in (*(str(p.category) for p in Position), f"2{windows.PARTLY}", windows.STATED):
+        assert sum(bool(each.fullmatch(category)) for each in chosen) == 1, category
+    named = re.compile(rules_pue.WINDOWS)
+    assert [name for name in (*windows.WINDOWS, "") if named.fullmatch(name)] == [windows.NOW, ""]
 
 
 @pytest.mark.prometheus

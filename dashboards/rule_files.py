@@ -1,0 +1,58 @@
+"""Recording rules and alerts as files: two for Prometheus itself, and one object for the Prometheus operator, of one source."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dashboards import alerts, rules
+
+RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
+ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
+PAGE: Final = "docs/alerts.md"
+OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
+
+
+def artefacts() -> dict[str, str]:
+    """Path from the repository's root -> content."""
+    groups = [*_groups(rules.content()), *_groups(alerts.content())]
+    whole = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "wattlens", "labels": {"app.kubernetes.io/name": "wattlens"}},
+        "spec": {"groups": groups},
+    }
+    return {
+        RULES: _yaml(rules.content(), "dashboards/rules.py"),
+        ALERTS: _yaml(alerts.content(), "dashboards/alerts.py"),
+        OBJECT: _yaml(whole, "dashboards/rules.py and dashboards/alerts.py"),
+        PAGE: _page(),
+    }
+
+
+def _page() -> str:
+    rows = [f"| [{a.name}](runbooks/{a.name}.md) | {a.severity} | {a.pending} | {a.description} |" for a in alerts.alerts()]
+    return "\n".join([_PAGE, "| alert | severity | for | when |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+_PAGE: Final = f"""# Alerts
+
+Built by `wattlens dashboards build` from `dashboards/alerts.py`; do not edit.
+
+`{ALERTS}` is loaded beside `{RULES}` (`rule_files` of Prometheus); the same alerts and rules are a PrometheusRule for the
+Prometheus operator in `{OBJECT}`. Scrape jobs of agents and site processes have names that begin with `wattlens`.
+
+Each alert has its runbook; `runbook_url` points to where these pages are published. What is not known raises no alert but those
+that say so, and figures with a band are compared by its ends.
+"""
+
+
+def _groups(content: Mapping[str, object]) -> list[object]:
+    found = content["groups"]
+    assert isinstance(found, list)
+    return found
+
+
+def _yaml(content: Mapping[str, object], source: str) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(dict(content), sort_keys=False, width=10_000)
+    return f"# Built by `wattlens dashboards build` from {source}; do not edit.\n{text}"

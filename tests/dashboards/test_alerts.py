@@ -1,0 +1,199 @@
+"""Every alert by promtool: it is silent before, fires while what it is about lasts, and resolves; each has its runbook."""
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dashboards import alerts, rule_files, rules
+from dashboards.build import syntax_error
+from energy_agent.core.signals import CATALOGUE
+from tests.support import need_program
+from wattlens.cli import main
+
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = ROOT / "docs/runbooks"
+ALERTS = {alert.name: alert for alert in alerts.alerts()}
+NODE = {"instance": "a", "job": "wattlens"}
+GPU = NODE | {"gpu": "0", "uuid": "u"}
+AGENT, READER = (NODE | {"process": process} for process in ("agent", "reader"))
+METERED = GPU | {"method": "counter"}
+MODEL = {"model": "m", "boundary": "gpu", "energy": "active_idle", "tokens": "generation"}
+ENERGY, UNSEEN, UNHELD = (f"wattlens_gpu_{name}_joules_total" for name in ("energy", "energy_gap_bound", "idle_energy"))
+HELD, SLOWED = "wattlens_workload_energy_joules_total", "wattlens_gpu_clock_event_seconds_total"
+PUE = {"instance": "s", "job": "wattlens-site", "site": "fra1", "category": "2"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series as promtool writes them, and minutes at which the alert is silent, fires with these labels, and has resolved."""
+
+    alert: str
+    series: dict[str, str]
+    silent: int
+    fires: int
+    resolved: int
+    labels: dict[str, str]
+    summary: str
+    every: str = "1m"
+
+
+def of(name: str, labels: dict[str, str]) -> str:
+    return f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in labels.items())}}}"
+
+
+def counter(*stretches: tuple[int, int]) -> str:
+    """A counter that grows by so much a step, for so many steps, from one stretch to the next."""
+    found, value = ["0"], 0
+    for step, count in stretches:
+        found.append(f"{value + step}+{step}x{count - 1}")
+        value += step * count
+    return " ".join(found)
+
+
+BAD = "1x9 0x40 1x40"  # from minute 10 to 50
+CASES = [
+    Case("WattlensAgentDown", {of("up", NODE): BAD}, 14, 16, 52, NODE, "a is not scraped."),
+    Case("WattlensAgentDown", {of("up", NODE | {"job": "node-exporter"}): BAD, of("up", NODE): BAD}, 14, 16, 52, NODE,
+         "a is not scraped."),
+    Case("WattlensGpuLost", {of("wattlens_gpu_up", GPU): BAD}, 11, 13, 52, GPU, "GPU 0 of a does not answer."),
+    Case("WattlensSourceDown", {of("wattlens_source_up", NODE | {"source": "redfish", "device": ""}): BAD}, 24, 26, 52,
+         NODE | {"source": "redfish"}, "Source redfish of a does not answer."),
+    Case("WattlensConfigRejected", {of("wattlens_config_last_reload_successful", NODE): BAD}, 14, 16, 52, NODE,
+         "a keeps an old configuration."),
+    # 0.05 of a core, 0.2 for two hours, 0.05: the rate of a quarter of an hour passes 0.1 five minutes in
+    Case("WattlensOverhead", {of("wattlens_process_cpu_seconds_total", AGENT): counter((2, 60), (9, 120), (2, 90)),
+                              of("wattlens_process_cpu_seconds_total", READER): counter((1, 60), (3, 120), (1, 90))},
+         94, 98, 200, NODE, "a: the agent costs more than it may."),
+    Case("WattlensOverhead", {of("wattlens_process_resident_memory_bytes", AGENT): "2e8x20 3e8x60 2e8x40"},
+         50, 52, 90, NODE, "a: the agent costs more than it may."),
+    Case("WattlensLedgerStuck", {of("wattlens_ledger_writable", NODE): BAD}, 14, 16, 52, NODE, "a books nothing."),
+    Case("WattlensLedgerStuck", {of("wattlens_ledger_writable", NODE): "1x90",
+                                 of("wattlens_ledger_last_commit_timestamp_seconds", NODE): "0+60x10 600x29 2400+60x40"},
+         17, 19, 42, NODE, "a books nothing."),
+    # a tenth of 600 W unseen for ten hours: a twentieth of six hours after three
+    Case("WattlensEnergyUnseen", {of(ENERGY, METERED): counter((360_000, 300)),
+                                  of(UNSEEN, GPU): counter((0, 60), (36_000, 60), (0, 180))},
+         770, 830, 1_600, NODE, "a saw less of its GPUs' energy than a report needs.", "10m"),
+    Case("WattlensIdleWaste", {of(ENERGY, METERED): counter((60_000, 300)),
+                               of(UNHELD, GPU): counter((6_000, 60), (54_000, 60), (6_000, 180))},
+         770, 880, 1_600, NODE, "GPUs of a draw energy for nobody.", "10m"),
+    Case("WattlensIdleWaste", {
+            of(HELD, METERED | {"workload": "w", "state": "active"}): counter((9_000, 60), (300, 90), (9_000, 150)),
+            of(HELD, METERED | {"workload": "w", "state": "idle"}): counter((1_000, 60), (9_700, 90), (1_000, 150))},
+         770, 1_060, 1_700, NODE | {"gpu": "0", "workload": "w"}, "GPUs of a draw energy for w, which does not use them.",
+         "10m"),
+    # 1 J with a band of a tenth for thirty hours, then 1.4: a day later that is what it was a day ago
+    Case("WattlensJoulesPerTokenRose", {
+            of(rules.joules_per_token("model", band), MODEL): f"{then}x180 {now}x400"
+            for band, then, now in (("_low", 0.9, 1.3), ("_high", 1.1, 1.5))},
+         1_790, 1_900, 3_400, MODEL, "m takes more joules per token than a day ago.", "10m"),
+    Case("WattlensThrottled", {of(SLOWED, GPU | {"reason": "hw_thermal_slowdown"}): counter((0, 20), (30, 60), (0, 60)),
+                               of(SLOWED, GPU | {"reason": "sw_power_cap"}): counter((60, 140))},
+         36, 42, 95, GPU, "GPU 0 of a is slowed down by heat or its power supply."),
+    Case("WattlensLeaseOrphaned", {of("wattlens_dvfs_setting", GPU | {"setting": "sm_clock_max_hertz"}): "1e9x60 stale",
+                                   of("wattlens_dvfs_lease_active", GPU): "1x9 0x60"},
+         11, 13, 62, GPU | {"setting": "sm_clock_max_hertz"}, "a may run on settings that nobody holds."),
+    Case("WattlensLeaseOrphaned", {of("up", NODE): "1x29 0x60", of("wattlens_dvfs_lease_active", GPU): "1x29 stale"},
+         31, 33, 50, NODE, "a may run on settings that nobody holds."),
+    Case("WattlensSettingIneffective", {of("wattlens_dvfs_ineffective_total", GPU | {"reason": "no_effect"}): "_x9 1x90"},
+         8, 11, 45, GPU | {"reason": "no_effect"}, "GPU 0 of a does not do what the driver accepted."),
+    Case("WattlensSteeringLoses", {of("wattlens_dvfs_saved_joules_total", GPU): counter((100, 40), (10, 40), (100, 100)),
+                                   of("wattlens_dvfs_extra_joules_total", GPU): counter((10, 40), (100, 40), (10, 100))},
+         45 * 60, 60 * 60, 110 * 60, GPU, "Steering GPU 0 of a costs more than it saves.", "1h"),
+    Case("WattlensPueDrifted", {of("wattlens_pue_ratio_lower", PUE | {"window": "24h"}): "1.18x200 1.3x400 1.18x300",
+                                of("wattlens_pue_ratio_upper", PUE | {"window": "30d"}): "1.22x900"},
+         250, 270, 620, PUE, "The PUE of fra1 rose."),
+    Case("WattlensMeterUnread", {of("wattlens_pue_coverage_ratio", PUE | {"window": "24h"}): "0.99x200 0.9x400 0.99x300",
+                                 of("wattlens_pue_coverage_ratio", PUE | {"window": "15m"}): "0.5x900"},
+         250, 270, 620, PUE | {"window": "24h"}, "A meter of fra1 was not read for a part of the day."),
+]  # fmt: skip
+
+
+def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess[str]:
+    """promtool over one alert's case."""
+    alert = ALERTS[case.alert]
+    notes = {
+        "summary": case.summary,
+        "description": alert.description,
+        "runbook_url": f"{alerts.RUNBOOKS}/{alert.name}",
+    } | changed
+    fired = [{"exp_labels": case.labels | {"severity": alert.severity}, "exp_annotations": notes}]
+    times = [(case.silent, []), (case.fires, fired), (case.resolved, [])]
+    test = {
+        "interval": case.every,
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "alert_rule_test": [
+            {"eval_time": f"{minute}m", "alertname": case.alert, **({"exp_alerts": alerts_} if alerts_ else {})}
+            for minute, alerts_ in times
+        ],
+    }
+    content = {"rule_files": [str(ROOT / rule_files.ALERTS)], "evaluation_interval": "1m", "tests": [test]}
+    path = folder / "case.yml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    command = [need_program("promtool"), "test", "rules", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.alert}-{n}") for n, case in enumerate(CASES)])
+def test_it_is_silent_then_fires_then_resolves(case: Case, tmp_path: Path) -> None:
+    done = run(case, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.prometheus
+def test_a_case_can_fail(tmp_path: Path) -> None:
+    assert run(CASES[0], tmp_path, summary="b is not scraped.").returncode == 1
+
+
+def test_every_alert_has_a_case() -> None:
+    assert {case.alert for case in CASES} == ALERTS.keys()
+    assert 10 <= len(ALERTS) <= 15
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_alert_has_its_runbook(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    assert text.startswith(f"# {name}\n")
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == ["What it means", "Look at", "Do"]
+    assert syntax_error(ALERTS[name].expr) == ""
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_a_runbook_names_what_there_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    metrics = set(re.findall(r"wattlens_[a-z_]+", text))
+    assert metrics <= {signal.metric for signal in CATALOGUE if not signal.reserved}
+    for command in re.findall(r"`wattlens ([a-z -]+)", text):
+        words = [word for word in command.split() if not word.startswith("-")]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--help"])
+        assert ended.value.code == 0, command
+        page = capsys.readouterr().out
+        assert all(word in page for word in command.split() if word.startswith("--"))
+    for page in re.findall(r"docs/[a-z-]+\.md", text):
+        assert (ROOT / page).is_file()
+
+
+def test_no_runbook_is_left_over() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == ALERTS.keys()
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_alerts_without_a_lint() -> None:
+    command = [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(ROOT / rule_files.ALERTS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_operators_object_has_the_same_groups() -> None:
+    """As they were written: what one way of loading them has, the other has."""
+    of_file = [yaml.safe_load((ROOT / path).read_text())["groups"] for path in (rule_files.RULES, rule_files.ALERTS)]
+    whole = yaml.safe_load((ROOT / rule_files.OBJECT).read_text())
+    assert (whole["apiVersion"], whole["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert whole["spec"]["groups"] == of_file[0] + of_file[1]
