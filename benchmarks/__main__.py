@@ -21,6 +21,11 @@ NAMES = (
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",
+    "site_pue",
+    "site_day",
+    "site_polling",
+    "report_meters",
+    "report_scale",
 )
 
 

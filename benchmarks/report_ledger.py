@@ -1,0 +1,271 @@
+"""A fleet's quarter as compacted days: a few days at a time are generated as segments by several processes and compacted by the
+product's own command, and the segments let go. Days that are there are kept, so that a run that was stopped goes on.
+"""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.report_fleet import (
+    CELL_NS,
+    CELLS,
+    SITES,
+    UTC_DAYS,
+    Fleet,
+    Site,
+    cells_of,
+    node_day,
+    node_name,
+    site_of,
+    start_ns,
+    window,
+)
+from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, node_lines, write
+from benchmarks.report_truth import Truth, of_json
+from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.types import Entry, Identity, Method, State, WorkloadFacts
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.series import About, Point
+from energy_agent.ledger import segments
+from energy_agent.ledger.book import Batch, Book, change_of
+from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.sealing import take
+from energy_agent.site.grid_store import GridStore
+
+BATCH: Final = 4
+"""Days whose segments are there at a time."""
+HOUR: Final = 4  # cells
+METERS: Final = (
+    MeterFacts("main", Role.TOTAL, accuracy_ppm=10_000, max_mw=40_000_000_000, source="modbus"),
+    MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main", accuracy_ppm=10_000, max_mw=30_000_000_000, source="modbus"),
+    MeterFacts("cooling", Role.COOLING, parent="main", accuracy_ppm=10_000, max_mw=20_000_000_000, source="modbus"),
+)
+_METER_EDGE_UJ: Final = 36_000_000_000
+_OVERHEAD_PERCENT: Final = {"rvk": 8, "blr": 55, "pdx": 21}
+HOURLY: Final = "blr"
+"""The site whose grid is told by the hour; the others have a yearly factor."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a batch took: wall and CPU seconds of making its segments and of compacting them, and how much it was."""
+
+    days: int
+    segments: int
+    bytes: int
+    rows: int
+    generate_s: float
+    generate_cpu_s: float
+    compact_s: float
+    compact_cpu_s: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Compacted days, what they come to, and what they took."""
+
+    folder: Path
+    org: Path
+    truth: Truth
+    meters: dict[str, dict[str, dict[int, int]]]  # site -> meter -> cell -> uJ, within the quarter
+    costs: list[Cost]
+
+
+def intensity(cell: int) -> Decimal:
+    """Of the grid that is told by the hour, g/kWh."""
+    return Decimal(60_000 + (cell // HOUR) * 7_919 % 23_000).scaleb(-2)
+
+
+def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Ledger:
+    """Make what is not there yet of the first `days` of UTC."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark, wanted = folder / "fleet.json", {**asdict(fleet), "batch": BATCH}
+    if mark.exists() and json.loads(mark.read_text()) != wanted:
+        raise SystemExit(f"{folder} holds another fleet; name another folder, or remove it")
+    mark.write_text(json.dumps(wanted))
+    org = _inputs(fleet, folder)
+    truth, meters, costs = Truth(), dict[str, dict[str, dict[int, int]]](), list[Cost]()
+    heads: dict[str, Head] = {}
+    for batch, first in enumerate(range(0, days, BATCH)):
+        path = folder / f"batch-{batch:02d}.json"
+        if not path.exists():
+            of = range(first, min(days, first + BATCH))
+            made = _batch(fleet, folder, of, heads, truth.touching, jobs)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(made))
+            temporary.rename(path)
+            shutil.rmtree(folder / "segments")
+            cost = Cost(**made["cost"])
+            print(
+                f"batch {batch}: {cost.segments} segments, {cost.rows} rows: {cost.generate_s:.0f} s made, "
+                f"{cost.compact_s:.0f} s compacted", flush=True,
+            )  # fmt: skip
+        found = json.loads(path.read_text())
+        heads = {name: Head(*head) for name, head in found["heads"].items()}
+        of_batch = of_json(found["truth"])
+        truth.touching = set()
+        truth.merge(of_batch)
+        for site, each in found["meters"].items():
+            for meter, cells in each.items():
+                meters.setdefault(site, {}).setdefault(meter, {}).update((int(cell), uj) for cell, uj in cells.items())
+        costs.append(Cost(**found["cost"]))
+    return Ledger(folder / "days", org, truth, meters, costs)
+
+
+@dataclass(frozen=True)
+class _Job:
+    fleet: Fleet
+    folder: Path
+    block: int
+    days: range
+    heads: dict[str, Head]
+    touching: set[str]
+
+
+def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touching: set[str], jobs: int) -> dict[str, Any]:
+    source = folder / "segments"
+    shutil.rmtree(source, ignore_errors=True)
+    for day in days:
+        (source / f"{day:02d}").mkdir(parents=True)
+    began, cpu = time.perf_counter(), _cpu_s()
+    truth, count, size, heads = Truth(), 0, 0, dict(heads)
+    touched: dict[int, set[str]] = {}
+    for name in touching:
+        touched.setdefault(int(name.partition("/")[0]), set()).add(name)
+    work = [
+        _Job(
+            fleet, source, block, days,
+            {n: heads[n] for n in map(node_name, fleet.nodes_of(block)) if n in heads},
+            {name for node in fleet.nodes_of(block) for name in touched.get(node, ())},
+        )
+        for block in range(fleet.blocks)
+    ]  # fmt: skip
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for of_block, ends, files, written in pool.map(_block, work):
+            truth.merge(of_block)
+            heads |= ends
+            count, size = count + files, size + written
+    meters: dict[str, Any] = {}
+    for site in SITES[: min(len(SITES), fleet.blocks)]:
+        head, meters[site.name], files, written = _site(source, site, days, heads.get(site.name, Head()), truth)
+        heads[site.name] = head
+        count, size = count + files, size + written
+    made_s, made_cpu_s = time.perf_counter() - began, _cpu_s() - cpu
+    began, cpu = time.perf_counter(), _cpu_s()
+    command = [sys.executable, "-m", "wattlens", "ledger", "compact", str(source), "--output", str(folder / "days")]
+    command += ["--inventory", str(folder / "inventory.csv"), "--jobs", str(jobs), "--json"]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    booked: dict[str, int] = {}
+    for statement in told:
+        booked[statement["site"]] = booked.get(statement["site"], 0) + int(statement["energy_uj"])
+    for site_name, of_meter in meters.items():
+        metered = of_meter.pop("all")
+        assert booked[site_name] == truth.booked_uj[site_name] + metered, (site_name, booked, truth.booked_uj, metered)
+    cost = Cost(
+        len(days), count, size, sum(s["rows"] for s in told), made_s, made_cpu_s, time.perf_counter() - began, _cpu_s() - cpu
+    )
+    return {"heads": heads, "truth": truth.as_json(), "meters": meters, "cost": asdict(cost)}
+
+
+def _cpu_s() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _block(job: _Job) -> tuple[Truth, dict[str, Head], int, int]:
+    """Segments and sums of a block's nodes over some days."""
+    fleet, truth, ends = job.fleet, Truth(touching=job.touching), dict[str, Head]()
+    count = size = 0
+    for node in fleet.nodes_of(job.block):
+        name = node_name(node)
+        head = job.heads.get(name, Head())
+        for day in job.days:
+            cells = list(node_day(fleet, node, day))
+            truth.add(node, cells)
+            for at in range(0, len(cells), HOUR):
+                hour = cells[at : at + HOUR]
+                start = start_ns(hour[0].cell)
+                span = (start, start + len(hour) * CELL_NS)
+                head, written = write(job.folder / f"{day:02d}", name, head, span, node_lines(node, hour))
+                count, size = count + 1, size + written
+        ends[name] = head
+    return truth, ends, count, size
+
+
+def meter_energy(site: Site, cell: int, nodes_uj: int) -> dict[str, int]:
+    """What a site's meters count in a cell in which its nodes used so much."""
+    it = nodes_uj * 102 // 100 + cell % 1_000
+    overhead = it * (_OVERHEAD_PERCENT[site.name] * 100 + cell % 300) // 10_000
+    return {"main": it + overhead, "it": it, "cooling": overhead * 4 // 5}
+
+
+def _site(folder: Path, site: Site, days: range, head: Head, truth: Truth) -> tuple[Head, dict[str, Any], int, int]:
+    """The site's own ledger, written by the product's book; meters of the quarter's cells, and the sum of all."""
+    identity = Identity(CLUSTER, site.name, BOOT, VERSION, True)
+    book, found, everything = Book(), {m.id: dict[int, int]() for m in METERS}, 0
+    names = {m.id: m.device(site.name) for m in METERS}
+    facts = [WorkloadFacts(names[m.id], start_ns(0), METER_KIND, m.labels) for m in METERS]
+    devices = [DeviceFacts(names[m.id], m.source, m.accuracy_ppm / 10**6, start_ns(0)) for m in METERS]
+    nodes, within = truth.cells.get(site.name, {}), window(site)
+    count = size = 0
+    for day in days:
+        cells = cells_of(day)
+        for first in range(cells.start, cells.stop, HOUR):
+            entries = []
+            for cell in range(first, first + HOUR):
+                uj = sum(sum(sums) for sums in nodes[cell].values()) if cell in nodes else 10**12
+                for meter, energy in meter_energy(site, cell, uj).items():
+                    start = start_ns(cell)
+                    entries.append(
+                        Entry(
+                            start,
+                            start + CELL_NS,
+                            names[meter],
+                            "",
+                            State.UNHELD,
+                            Method.COUNTER,
+                            energy,
+                            _METER_EDGE_UJ,
+                            CELL_NS,
+                        )
+                    )
+                    everything += energy
+                    if cell in within:
+                        found[meter][cell] = energy
+            book.take(change_of(book, Batch(entries, facts=facts, devices=devices)))
+            item = take(book, None, identity, head.sequence, head.sha256)
+            assert item is not None
+            item.forget(book)
+            (folder / f"{day:02d}" / segments.file_name(CLUSTER, site.name, head.sequence)).write_bytes(item.body)
+            head = Head(head.sequence + 1, item.sha256)
+            count, size = count + 1, size + len(item.body)
+    return head, {**found, "all": everything}, count, size
+
+
+def _inputs(fleet: Fleet, folder: Path) -> Path:
+    """The inventory, the grid that is told by the hour, and org.yaml, which names both."""
+    lines = ["cluster,node,uuid,sku,site,from,to"]
+    lines += [f"{CLUSTER},{node_name(node)},,,{site_of(node).name},," for node in range(fleet.nodes)]
+    (folder / "inventory.csv").write_text("\n".join([*lines, ""]))
+    about = About("csv_file.hours", "IN", Basis(Boundary.LIFE_CYCLE), "the benchmark", "none", "not stated", 3)
+    hours = range(0, CELLS, HOUR)
+    points = (Point(start_ns(cell), start_ns(cell + HOUR), intensity(cell), False, start_ns(cell)) for cell in hours)
+    GridStore(folder / "state" / "grid").append(about, points)
+    text = ["organisation: {name: Example AI}", "inventory: inventory.csv", "least_coverage_percent: 90", "sites:"]
+    for site in SITES[: min(len(SITES), fleet.blocks)]:
+        zone = "zone: IN, " if site.name == HOURLY else ""
+        text.append(f"  - site: {{name: {site.name}, time_zone: {site.zone}}}")
+        text.append(f"    grid: {{{zone}country: {site.country}}}")
+        text += ["    state: state"] * (site.name == HOURLY)
+    path = folder / "org.yaml"
+    path.write_text("\n".join([*text, ""]))
+    return path

@@ -1,0 +1,126 @@
+"""Twelve months of a building with many meters: what they cost a report, and whether its PUE over them is right.
+
+`python -m benchmarks.report_meters` lets the product's own book write a year of 90 meters in cells of 15 minutes (minutes),
+compacts it, makes a quarter's report, and holds the PUE of the twelve months against integers that were added up meanwhile: of
+each meter what was read, and for its holes its own mean power.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from benchmarks.chain import Chain
+from benchmarks.report_scale import PEAK_MAX_B, SECONDS_MAX, report
+from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.types import Entry, Gap, Identity, Method, State, WorkloadFacts
+from energy_agent.ledger import index
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.compact import compact_days
+from energy_agent.ledger.rows import CELL_NS, DeviceFacts
+from energy_agent.ledger.sites import Sites
+
+SITE: Final = "dc"
+END_NS: Final = 1_790_812_800 * 10**9  # 2026-10-01T00:00Z
+YEAR: Final = 365
+CELLS: Final = 96
+DAY_NS: Final = CELLS * CELL_NS
+_HOUR: Final = 4
+_EDGE_UJ: Final = 3_600_000_000
+_HOLE_IN: Final = 50
+"""One day in so many of a meter has an hour without readings."""
+
+
+class Building:
+    """Meters of a building: a feed, cooling below it, and PDUs. `read_uj` and `read_ns` are what each was read for."""
+
+    def __init__(self, meters: int) -> None:
+        pdus = [MeterFacts(f"pdu-{n:03d}", Role.IT, Position.PDU_OUTPUT, "main") for n in range(meters - 2)]
+        self.meters = (MeterFacts("main", Role.TOTAL), MeterFacts("cooling", Role.COOLING, parent="main"), *pdus)
+        self.read_uj = dict.fromkeys((m.id for m in self.meters), 0)
+        self.read_ns = dict(self.read_uj)
+
+    def day(self, day: int) -> Iterator[Batch]:
+        """A day's rows, an hour each."""
+        start = END_NS - (YEAR - day) * DAY_NS
+        for first in range(0, CELLS, _HOUR):
+            entries, gaps = [], []
+            for number, meter in enumerate(self.meters):
+                device = meter.device(SITE)
+                at = start + first * CELL_NS
+                if (day * 7 + number * 13) % _HOLE_IN == 0 and first == 40 and meter.role is Role.IT:
+                    gaps.append(Gap(device, at, at + _HOUR * CELL_NS, 20_000_000_000_000, "no readings"))
+                    continue
+                for cell in range(first, first + _HOUR):
+                    uj = self._uj(meter, day * CELLS + cell)
+                    at = start + cell * CELL_NS
+                    entries.append(Entry(at, at + CELL_NS, device, "", State.UNHELD, Method.COUNTER, uj, _EDGE_UJ, CELL_NS))
+                    self.read_uj[meter.id] += uj
+                    self.read_ns[meter.id] += CELL_NS
+            yield Batch(entries, gaps=gaps)
+
+    def _uj(self, meter: MeterFacts, cell: int) -> int:
+        """About 5 kW a PDU, a fifth beside them for cooling, and a little more."""
+        pdus = len(self.meters) - 2
+        mean = {Role.TOTAL: 6_600_000_000 * pdus, Role.COOLING: 1_000_000_000 * pdus}.get(meter.role, 5_000_000_000)
+        return mean * (900 + cell % 97 + len(meter.id))
+
+    def told(self) -> Batch:
+        """What there is to be known of the meters."""
+        since = END_NS - YEAR * DAY_NS
+        facts = [WorkloadFacts(m.device(SITE), since, METER_KIND, m.labels) for m in self.meters]
+        return Batch(facts=facts, devices=[DeviceFacts(m.device(SITE), "modbus", 0, since) for m in self.meters])
+
+    def pue(self) -> Fraction:
+        """Total by IT, each with its holes at its own mean power."""
+        whole = {m: uj + uj * (YEAR * DAY_NS - self.read_ns[m]) // self.read_ns[m] for m, uj in self.read_uj.items()}
+        return Fraction(whole["main"], sum(uj for m, uj in whole.items() if m.startswith("pdu-")))
+
+
+def ledger(building: Building, folder: Path) -> int:
+    """Write and compact the year, and a GPU's day in the quarter; returns how many rows the days have."""
+    source = folder / "segments"
+    source.mkdir()
+    site = Chain(source, Identity("bench", "site", "boot-1", "0.1.0", True))
+    for batch in chain([building.told()], *(building.day(day) for day in range(YEAR))):
+        site.add(batch)
+    start = END_NS - DAY_NS
+    gpu = [
+        Entry(t, t + CELL_NS, "GPU-1", "job", State.ACTIVE, Method.COUNTER, 600_000_000_000, 1_000_000, CELL_NS)
+        for t in range(start, END_NS, CELL_NS)
+    ]
+    told = Batch(facts=[WorkloadFacts("job", start, "pod")], devices=[DeviceFacts("GPU-1", "H100", 0.05, start)])
+    Chain(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(told, entries=gpu))
+    found = index.build([source])
+    return sum(one.rows for day in compact_days(found, folder / "days", found.days, Sites({}, SITE)) for one in day.statements)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make it and measure; 1 where the PUE is another, or the report takes more than a fleet's may."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--meters", type=int, default=90)
+    arguments = parser.parse_args(argv)
+    if arguments.meters < 3:
+        parser.error(f"--meters {arguments.meters}: a feed, cooling and a PDU at least")
+    with tempfile.TemporaryDirectory(prefix="report-meters-") as scratch:
+        building, folder = Building(arguments.meters), Path(scratch)
+        rows = ledger(building, folder)
+        print(f"{arguments.meters} meters, {YEAR} days, {rows} rows", flush=True)
+        run = report(folder / "days", folder / "report", "--quarter", "2026Q3")
+        figures = json.loads((folder / "report" / "facts.json").read_text())["figures"]
+        (figure,) = (each for each in figures if each["id"] == f"pue.trailing/site/{SITE}")
+        told, expected = Fraction(figure["value"]), building.pue()
+        close = abs(told - expected) < Fraction(1, 10**8)  # figures have nine digits
+        print(f"report in {run.seconds:.1f} s ({run.cpu_s:.1f} s of CPU), {run.peak_b / 2**20:.0f} MiB at the peak")
+        print(f"PUE of twelve months: {figure['value']}; by the meters' own sums {float(expected):.9f}")
+        return 0 if close and run.seconds <= SECONDS_MAX and run.peak_b <= PEAK_MAX_B else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
