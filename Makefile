@@ -7,7 +7,7 @@ BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
 # How many tests run side by side: auto is two a core, as most wait for processes; 0 runs one after another.
 WORKERS ?= auto
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SECONDS ?= 60
 
 .PHONY: help demo test test-core test-all proof check format docs constraints clean
@@ -28,7 +28,7 @@ test-core: $(VENV)/.dev ## The tests that need Python alone
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu"
 
-proof: $(VENV)/.peers | prometheus ## The long runs (about half an hour); figures go to docs/benchmarks.md
+proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more); figures go to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 	$(PYTEST) -m proof --timeout 3600
 
@@ -42,11 +42,15 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages
+docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages, sample report
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python -m energy_agent.config_docs docs/agent.md
+	$(BIN)/python -m energy_agent.config_docs docs/site.md
+	$(BIN)/python -m energy_agent.factor_docs docs/factors.md
 	$(BIN)/python -m energy_agent.token_docs docs/tokens.md
+	$(BIN)/python -m wattlens.report.inputs_docs docs/report-inputs.md
 	$(BIN)/python -m tests.wattlens.cli.test_help
+	$(BIN)/python -m benchmarks.sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
 	$(BIN)/pip freeze --exclude-editable | grep -Ev '^(torch|torchvision|nvidia-c|triton)|@' > constraints.txt
@@ -58,7 +62,7 @@ $(VENV)/bin/python:
 	@$(BOOTSTRAP) venv "$(PYTHON)" "$(VENV)"
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[reports,tui]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[facility,reports,tui]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler

@@ -72,9 +72,14 @@ peers() {
     want iptables iptables
     want ipmi_sim openipmi
     want ipmitool ipmitool
+    want snmpd snmpd
     want slurmd slurm-wlm munge
     want tmux tmux
     want systemd-analyze systemd
+    want chromium chromium
+    want pdftotext poppler-utils
+    [ -e /usr/share/fonts/opentype/noto ] || apt_install fonts-noto-cjk \
+        || say "Chinese fonts are not installed (apt-get install fonts-noto-cjk); tests that need them are skipped"
 }
 
 action=${1:-}

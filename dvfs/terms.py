@@ -13,26 +13,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dvfs.types import Mode, Terms
+from energy_agent.core.week import Span
 
 T = TypeVar("T")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAY_MIN = 24 * 60
 _ORDER = (Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A time of the week in which steering is allowed: days from 0 for Monday, and minutes of the day [start, end)."""
-
-    days: frozenset[int]
-    start_min: int
-    end_min: int
-
-    def holds(self, day: int, minute: int) -> bool:
-        """Whether that minute is in it; a span over midnight belongs to the day on which it begins."""
-        if self.start_min < self.end_min:
-            return day in self.days and self.start_min <= minute < self.end_min
-        return (day in self.days and minute >= self.start_min) or ((day - 1) % 7 in self.days and minute < self.end_min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +32,6 @@ class Said:
     cap_mw: int | None = None
     shared: bool | None = None
     schedule: tuple[Span, ...] | None = None
-
-
-def span(text: str) -> Span:
-    """`Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `22:00-06:00` (every day).
-
-    Raises:
-        ValueError: it is none of these; the text says what is wanted.
-    """
-    words = text.lower().split()
-    if not 1 <= len(words) <= 2:
-        raise ValueError(_wanted(text))
-    try:
-        days = frozenset(_days(words[0])) if len(words) == 2 else frozenset(range(7))
-        start, _, end = words[-1].partition("-")
-        found = Span(days, _minute(start), _minute(end))
-    except ValueError:
-        raise ValueError(_wanted(text)) from None
-    if found.start_min in (found.end_min, _DAY_MIN):
-        raise ValueError(f"{text!r} is no time at all")
-    return found
-
-
-def _wanted(text: str) -> str:
-    return f"a time is DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00, not {text[:40]!r}"
-
-
-def _days(text: str) -> Iterable[int]:
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        begin = DAYS.index(first)
-        for i in range((DAYS.index(last) - begin) % 7 + 1 if dash else 1):
-            yield (begin + i) % 7
-
-
-def _minute(text: str) -> int:
-    hours, colon, minutes = text.partition(":")
-    if not colon or not (len(minutes) == 2 and hours.isdecimal() and minutes.isdecimal()):
-        raise ValueError(text)
-    found = 60 * int(hours) + int(minutes)
-    if int(minutes) > 59 or found > _DAY_MIN:
-        raise ValueError(text)
-    return found
 
 
 def merged(node: Said, others: Sequence[Said], slowdown_most: float, day: int, minute: int) -> Terms:

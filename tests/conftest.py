@@ -14,6 +14,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a limit of their own are the long ones: they begin first, so that no worker is left with one at the end."""
+    limit_s = dict.fromkeys((item.path for item in items), 0.0)
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        limit_s[item.path] = max(limit_s[item.path], float(mark.args[0]) if mark and mark.args else 0)
+    items.sort(key=lambda item: -limit_s[item.path])
+
+
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
 def pytest_xdist_auto_num_workers() -> int:
     """Workers of `-n auto`: two a core, as most tests wait for real processes; at most 16, as each collects all tests."""

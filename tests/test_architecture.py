@@ -29,6 +29,11 @@ LAYERS = [
             "energy_agent.exposition_gpu",
             "energy_agent.exposition_health",
             "energy_agent.exposition_node",
+            "energy_agent.exposition_process",
+            "energy_agent.exposition_site",
+            "energy_agent.metering.pue",
+            "energy_agent.site.snapshot",
+            "energy_agent.metering.facility_ratio",
             "energy_agent.exposition_serving",
             "energy_agent.exposition_tokens",
         ),
@@ -37,8 +42,11 @@ LAYERS = [
     ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw")),
     ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands
     ("dvfs", ("dvfs", "energy_agent.core")),
-    ("dashboards", ("dashboards", "energy_agent.core.signals")),
-    ("reports", ("reports", "energy_agent.core", "energy_agent.ledger", "energy_agent.factors")),
+    ("dashboards", ("dashboards", "energy_agent.core.signals", "energy_agent.core.signal_types")),
+    (
+        "reports",
+        ("reports", "energy_agent.core", "energy_agent.ledger", "energy_agent.factors", "energy_agent.metering"),
+    ),  # docs/decisions/0009
     ("wattlens", PACKAGES),
 ]
 # Within energy_agent, hardware is reached by sources, the simulator and the reader's side alone.
@@ -68,26 +76,46 @@ PURE = (
     "energy_agent.holders.slurm_answers", "energy_agent.holders.slurm_gres",
     "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",
+    "energy_agent.ledger.imported", "energy_agent.ledger.imported_board", "energy_agent.ledger.imported_dcgm",
+    "energy_agent.ledger.imported_pages",
     "dvfs.policies", "dvfs.guard", "dvfs.types", "dvfs.savings", "dvfs.tables", "dvfs.rivals",
     "dvfs.serving.engine", "dvfs.serving.fleet", "dvfs.serving.server", "dvfs.serving.hindsight", "dvfs.serving.rivals",
     "dvfs.sweep", "dvfs.sweep_estimate", "dvfs.sweep_stretch", "wattlens.sweep.board", "wattlens.sweep.target",
     "dvfs.block_meter", "dvfs.effect", "dvfs.lease", "dvfs.arbiter", "dvfs.terms", "dvfs.blocks",
     "dvfs._asking_answers", "dvfs._zeus_select", "dvfs._zeus_result", "energy_agent.client.promised",
     "wattlens.steering_told", "wattlens.steering_view", "wattlens.steering_groups",
-    "reports.facts", "reports.figures", "reports.sections",
+    "reports.render.axis", "reports.render.columns", "reports.render.draw_bars", "reports.render.draw_heat",
+    "reports.render.draw_lines", "reports.render.draw_ranges", "reports.render.draw_waterfall", "reports.render.fitting",
+    "reports.render.legible", "reports.render.marks", "reports.render.palette", "reports.render.spoken", "reports.render.words",
+    "reports.facts", "reports.figures", "reports.sections", "reports.measures", "reports.sums", "reports.evidence",
+    "reports.building", "reports.grid", "reports.coverage", "reports.inputs", "reports.sci",
+    "reports.bridge", "reports.document",
+    "reports.audit.bridge", "reports.audit.canonical", "reports.audit.causes", "reports.audit.difference",
+    "reports.audit.inputs", "reports.audit.parts", "reports.audit.shown",
+    "energy_agent.factors.dated_table",
+    "energy_agent.site.account", "energy_agent.site.windows", "energy_agent.factors.join", "energy_agent.contract_hours",
+    "energy_agent.sim.facility_sky", "energy_agent.sim.facility_meters", "wattlens.pue_statement", "wattlens.pue_shown",
+    "reports.inputs", "wattlens.report.inputs_shown", "wattlens.report.inputs_rows",
 )  # fmt: skip
 ONE_HOME = {
     "pynvml": {"energy_agent/hw/nvml_real.py"},
     "bcrypt": None,
     "codecarbon": None,
+    "cryptography": {"reports/audit/signing.py"},
     "duckdb": None,
     "pyarrow": None,
     "fsspec": None,
     "jinja2": None,
+    "matplotlib": {"reports/render/charts.py"},
+    "typst": {"reports/render/pdf.py"},
     "grafana_foundation_sdk": None,
+    "pymodbus": {"energy_agent/sources/facility/modbus.py", "energy_agent/sim/modbus_meters.py"},
+    "pysnmp": {"energy_agent/sources/facility/_snmp_session.py"},
     "torch": None,
+    "openpyxl": {"wattlens/report/org_xlsx.py"},
+    "xlsxwriter": {"reports/render/xlsx.py", "wattlens/report/org_template.py"},
 }
-"""Heavy libraries: None where any one file may be the home. Each import stands in a function."""
+"""Heavy libraries and where they may be imported: None: in any one file. Each import stands in a function."""
 HEAVY = (*ONE_HOME, "google.protobuf", "grpc", "pandas", "numpy", "matplotlib", "rich", "prometheus_client", "requests")
 
 

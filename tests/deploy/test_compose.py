@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from reports.facts import build_facts
-from reports.period import Period
-from reports.reading import read_ledger
+from reports.period import Asked
 from tests.deploy.engine import Engine, engine, import_build_image, make_wheels
 from tests.support import eventually, free_port, need_program
+from wattlens.report.build import Options
+from wattlens.report.build import build as build_facts
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 
@@ -122,9 +122,9 @@ def test_every_joule_that_prometheus_shows_is_booked_once(docker: Engine) -> Non
 def test_a_stopped_agent_leaves_a_ledger_that_makes_a_report(docker: Engine, tmp_path: Path) -> None:
     docker.compose("stop", "--timeout", "10", "agent")
     docker.run("cp", "wattlens-test-agent-1:/var/lib/wattlens", tmp_path / "ledger")
-    facts = build_facts(read_ledger(tmp_path / "ledger", Period()))
+    facts = build_facts(Options(str(tmp_path / "ledger"), Asked()))
     assert facts.simulated
     assert facts.conservation.holds
-    assert len(facts.devices) == 8
-    assert set(facts.workloads.values()) >= {"train-llama", "chat-qwen"}
-    assert facts.figures["joules_per_token.active+idle/workload/chat-qwen"].value is not None
+    assert sum(int(figure.dims["devices"]) for figure in facts.of("energy.gpu", "sku")) == 8
+    assert {figure.dims["workload"] for figure in facts.by_prefix("largest/")} >= {"train-llama", "chat-qwen"}
+    assert any(figure.value for figure in facts.of("j_per_token.gpu", "model"))

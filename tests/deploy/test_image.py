@@ -20,6 +20,16 @@ def test_only_the_library_stage_has_a_compiler() -> None:
     assert "FROM agent-files AS sim" in TEXT  # the simulated node takes the built library and no compiler
 
 
+def test_the_image_of_the_jobs_is_not_root_and_has_no_pip() -> None:
+    report = STAGES["report"]
+    assert report.startswith("FROM ${BASE_IMAGE}")
+    assert "USER 65532:65532" in report
+    assert "HEALTHCHECK" not in report  # a job answers nobody
+    assert "/opt/pip" not in report
+    assert "--no-index --find-links /wheels" in STAGES["report-build"]
+    assert STAGES["report-build"].count("wattlens[ledger,reports]") == 1
+
+
 def test_a_build_without_a_target_makes_the_agent() -> None:
     assert list(STAGES)[-1] == "agent"
     assert STAGES["agent"].startswith("FROM agent-files")

@@ -11,10 +11,11 @@ import yaml
 from energy_agent import config
 from energy_agent.holders import rbac
 from tests.support import need_module, need_program
+from tests.test_readme import _check
 from wattlens.cli import build_parser
 
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
-OVERLAYS = ("base", "overlays/informer", "overlays/nonroot", "overlays/simulated", "overlays/tls", "preflight")
+OVERLAYS = ("base", "overlays/informer", "overlays/nonroot", "overlays/ship", "overlays/simulated", "overlays/tls", "preflight")
 RESTRICTED_VOLUMES = {
     "configMap",
     "csi",
@@ -26,10 +27,12 @@ RESTRICTED_VOLUMES = {
     "secret",
 }
 HOST_PATHS = {"hostPath /var/lib/wattlens", "hostPath /var/lib/kubelet/pod-resources (read-only)"}
+JOBS = ("report", "overlays/report-signed")
 EXCEPTIONS = {
     "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "overlays/informer": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
+    "overlays/ship": {"hostPID", "agent: runs as root", "ship: runs as root"} | HOST_PATHS,
     "overlays/simulated": set(),
     "overlays/tls": {"hostPID", "agent: runs as root"} | HOST_PATHS,
     "preflight": {"hostPID", "doctor: runs as root"} | HOST_PATHS,
@@ -158,6 +161,70 @@ def test_the_overlay_is_valid_and_takes_only_its_exceptions(overlay: str, tmp_pa
     (namespace,) = [d for d in documents if d["kind"] == "Namespace"]
     enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
     assert (enforced == "restricted") == (not EXCEPTIONS[overlay])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("folder", JOBS)
+def test_the_jobs_are_valid_and_take_no_exception(folder: str) -> None:
+    need_module("kubernetes_validate")
+    built = subprocess.run(
+        [need_program("kustomize"), "build", str(KUBERNETES / folder)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    import kubernetes_validate
+
+    documents = list(yaml.safe_load_all(built))
+    for document in documents:
+        assert document["metadata"]["namespace"] == "wattlens"  # where the agents' volume is
+        for version in ("1.30", "1.32", "1.34"):
+            kubernetes_validate.validate(document, version, strict=True)
+    jobs = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "CronJob"}
+    assert list(jobs) == ["wattlens-compact", "wattlens-report", "wattlens-report-interim"]
+    (claim,) = [d["metadata"]["name"] for d in documents if d["kind"] == "PersistentVolumeClaim"]
+    for name, spec in jobs.items():
+        assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
+        assert spec.get("suspend", False) == (name == "wattlens-report-interim"), "the interim report is an option"
+        pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+        (job,) = pod["containers"]
+        assert exceptions(pod) == set()
+        assert pod["automountServiceAccountToken"] is False
+        assert job["securityContext"]["readOnlyRootFilesystem"] is True
+        assert {"requests", "limits"} <= set(job["resources"])
+        assert "memory" in job["resources"]["limits"]
+        assert {m["name"] for m in job["volumeMounts"]} <= {v["name"] for v in pod["volumes"]}
+        assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+        assert ":" in job["image"]
+        _check(job["args"])
+        build_parser(job["args"]).parse_args(job["args"])
+    pod = jobs["wattlens-report"]["jobTemplate"]["spec"]["template"]["spec"]
+    keys = [v["secret"] for v in pod["volumes"] if "secret" in v]
+    signed = [a for a in pod["containers"][0]["args"] if a.startswith("--sign-key=")]
+    assert bool(keys) == bool(signed) == (folder != "report")
+    for key in keys:
+        assert key["defaultMode"] == 0o400
+        (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "key"]
+        assert mount["readOnly"]
+        assert signed[0].removeprefix("--sign-key=").startswith(mount["mountPath"] + "/")
+
+
+def test_what_is_shipped_is_what_is_compacted() -> None:
+    patch = yaml.safe_load((KUBERNETES / "overlays/ship/kustomization.yaml").read_text())["patches"][0]["patch"]
+    pod = yaml.safe_load(patch)["spec"]["template"]["spec"]
+    (ship,) = pod["containers"]
+    parsed = build_parser(["ledger"]).parse_args(ship["args"])
+    agent = base_pod()["containers"][0]
+    assert str(parsed.source) == agent["args"][agent["args"].index("--state") + 1]
+    (ledger,) = [m for m in ship["volumeMounts"] if m["name"] == "ledger"]
+    assert ledger["readOnly"]
+    (there,) = [m for m in ship["volumeMounts"] if parsed.url.startswith(f"file://{m['mountPath']}/")]
+    compact = yaml.safe_load((KUBERNETES / "report/compact.yaml").read_text())["spec"]["jobTemplate"]["spec"]["template"][
+        "spec"
+    ]
+    (job,) = compact["containers"]
+    (read,) = [m for m in job["volumeMounts"] if m["mountPath"] == job["args"][2]]
+    assert (read["subPath"], read["readOnly"]) == (there["subPath"], True)
+    claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for p in (pod, compact) for v in p["volumes"] if len(v) > 1
+              and "persistentVolumeClaim" in v}  # fmt: skip
+    assert claims[there["name"]] == claims[read["name"]]
 
 
 @pytest.mark.peer

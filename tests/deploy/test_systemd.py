@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from wattlens.service import Service
 
 FOLDER = Path(__file__).parents[2] / "deploy/systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
+TIMERS = sorted(FOLDER.glob("*.timer"))
 PROGRAM = "/opt/wattlens/bin/wattlens"
 
 
@@ -32,8 +34,16 @@ def section(unit: Path, name: str = "Service") -> dict[str, str]:
     return dict(parser[name])
 
 
-def test_both_units_are_there() -> None:
-    assert [unit.stem for unit in UNITS] == ["wattlens-actuator", "wattlens-agent"]
+def test_every_unit_is_there() -> None:
+    assert [unit.stem for unit in UNITS] == [
+        "wattlens-actuator",
+        "wattlens-agent",
+        "wattlens-compact",
+        "wattlens-report@",
+        "wattlens-ship",
+        "wattlens-site",
+    ]
+    assert [timer.stem for timer in TIMERS] == ["wattlens-compact", "wattlens-report@current", "wattlens-report@last"]
 
 
 @pytest.mark.peer
@@ -68,6 +78,50 @@ def test_what_the_agent_keeps_and_gives_up() -> None:
         assert not {"PrivateDevices", "ProtectProc", "ProcSubset"} & service.keys(), "NVML and holders would see nothing"
     assert (agent["Type"], agent["NotifyAccess"]) == ("notify", "main")
     assert actuator["ExecStopPost"].endswith("dvfs restore")
+
+
+def test_the_site_has_no_privilege_at_all() -> None:
+    site = section(FOLDER / "wattlens-site.service")
+    assert (site["DynamicUser"], site["CapabilityBoundingSet"], site["PrivateDevices"]) == ("yes", "", "yes")
+    assert (site["ProtectSystem"], site["NoNewPrivileges"], site["Type"]) == ("strict", "yes", "notify")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("timer", TIMERS, ids=lambda timer: timer.stem)
+def test_systemd_knows_when_a_timer_goes_off(timer: Path, tmp_path: Path) -> None:
+    program = need_program("systemd-analyze")
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, "/bin/true"))
+    copy = tmp_path / timer.name
+    copy.write_text(timer.read_text())
+    done = subprocess.run([program, "verify", "--recursive-errors=no", "--man=no", copy], capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    when = section(timer, "Timer")["OnCalendar"]
+    done = subprocess.run([program, "calendar", "--base-time", "2026-09-30 12:00:00 UTC", "--iterations", "3", when],
+                          env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+    assert (
+        re.findall(r"(?:Next elapse|Iteration #\d+): (.*) UTC", done.stdout)
+        == {
+            "wattlens-compact": ["Thu 2026-10-01 03:30:00", "Fri 2026-10-02 03:30:00", "Sat 2026-10-03 03:30:00"],
+            "wattlens-report@last": ["Fri 2026-10-02 06:00:00", "Sat 2027-01-02 06:00:00", "Fri 2027-04-02 06:00:00"],
+            "wattlens-report@current": ["Mon 2026-10-05 06:00:00", "Mon 2026-10-12 06:00:00", "Mon 2026-10-19 06:00:00"],
+        }[timer.stem]
+    )
+
+
+def test_the_jobs_have_no_privilege_and_share_a_folder() -> None:
+    compact, report = section(FOLDER / "wattlens-compact.service"), section(FOLDER / "wattlens-report@.service")
+    for job in (compact, report):
+        assert (job["Type"], job["DynamicUser"], job["CapabilityBoundingSet"]) == ("oneshot", "yes", "")
+        assert (job["ProtectSystem"], job["NoNewPrivileges"], job["PrivateDevices"]) == ("strict", "yes", "yes")
+        assert "WatchdogSec" not in job
+    assert (compact["User"], compact["StateDirectory"]) == (report["User"], report["StateDirectory"])
+    words = {
+        unit: section(FOLDER / unit)["ExecStart"].split() for unit in ("wattlens-compact.service", "wattlens-report@.service")
+    }
+    made = words["wattlens-compact.service"][words["wattlens-compact.service"].index("--output") + 1]
+    assert made in words["wattlens-report@.service"], "the report reads what was compacted"
 
 
 class Manager:

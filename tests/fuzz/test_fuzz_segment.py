@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger import segments
+from energy_agent.ledger import segments, table
 from energy_agent.ledger.book import Book, change_of
 from energy_agent.ledger.sealing import take
 from tests.energy_agent.ledger.cases import IDENTITY, second
@@ -45,11 +45,14 @@ def answer(call):
 
 def holds(data):
     content, line = answer(lambda: segments.decode(data, "f"))
+    read, other = answer(lambda: table.decode(data, "f"))
+    assert line == other  # at once as row by row
     if content is None:
         assert line.startswith("f:")
         assert "\n" not in line
     else:
         assert segments.encode(content.header, content.rows) == data
+        assert segments.encode(read.header, read.rows()) == data
 
 
 @given(st.binary(max_size=300))

@@ -7,7 +7,7 @@ from energy_agent.clock import RealClock
 from energy_agent.config_node import NodeMeters
 from energy_agent.core.types import Identity
 from energy_agent.node_account import NodeAccount, NodePlan
-from energy_agent.node_poller import NodePoller
+from energy_agent.node_poller import node_poller
 from tests.support import eventually
 
 S = 10**9
@@ -16,7 +16,7 @@ S = 10**9
 @contextlib.contextmanager
 def polling(config: NodeMeters):
     """A poller that runs."""
-    poller = NodePoller(RealClock(), config)
+    poller = node_poller(RealClock(), config)
     poller.start()
     try:
         yield poller

@@ -14,7 +14,7 @@ import pytest
 
 from energy_agent.clock import RealClock
 from energy_agent.config_node import NodeMeters, Redfish
-from energy_agent.core.node_types import NodeMeterError
+from energy_agent.core.meter_types import MeterError
 from energy_agent.sources.node.redfish import SPEC
 from tests.peers.meters import check_constant_power, polling, up
 from tests.support import eventually, free_port, need_module, need_program
@@ -77,7 +77,7 @@ def read(service, **more):
     def look():
         try:
             return meter.read()[0]
-        except NodeMeterError as error:
+        except MeterError as error:
             if "refused" in str(error):
                 return None
             raise
@@ -94,7 +94,7 @@ def test_the_newest_resource_wins_and_each_older_one_serves(service):
     reading = read(service)
     assert (reading.power_mw, reading.max_mw) == (344_000, 960_000)  # PowerControl
     service.write(CHASSIS, lambda body: body.pop("Power"))
-    with pytest.raises(NodeMeterError, match="which chassis"):
+    with pytest.raises(MeterError, match="which chassis"):
         read(service)
 
 
@@ -102,13 +102,13 @@ def test_a_supply_that_does_not_tell_makes_the_sum_unknown(service):
     service.write(CHASSIS, lambda body: body.pop("EnvironmentMetrics"))
     read(service)
     service.write(f"{CHASSIS}/PowerSubsystem/PowerSupplies/Bay1/Metrics", lambda body: body.pop("InputPowerWatts"))
-    with pytest.raises(NodeMeterError, match="Bay1"):
+    with pytest.raises(MeterError, match="Bay1"):
         read(service)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(service):
     read(service)
-    with pytest.raises(NodeMeterError, match="certificate is not trusted"):
+    with pytest.raises(MeterError, match="certificate is not trusted"):
         read(service, ca_file=None)
     assert read(service, ca_file=None, verify=False).power_mw == 374_000
 
@@ -116,7 +116,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(service):
 def test_a_service_that_opens_no_session_says_what_to_set(service, tmp_path):
     read(service)
     (tmp_path / "word").write_text("x\n")
-    with pytest.raises(NodeMeterError, match="opened no session"):
+    with pytest.raises(MeterError, match="opened no session"):
         read(service, auth="session", user_file=tmp_path / "word", password_file=tmp_path / "word")
 
 

@@ -22,6 +22,11 @@ from benchmarks import (
     hostile,
     ledger_scale,
     prefill_decode,
+    report_meters,
+    report_scale,
+    site_day,
+    site_polling,
+    site_pue,
     windows,
 )
 from tests.support import need_file, need_module
@@ -180,3 +185,49 @@ def test_whatever_happens_on_a_steered_node_its_settings_are_put_back():
     assert len(result.events) == 12
     assert result.settings_seen > 0
     assert result.held, result
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(300)
+def test_buildings_read_for_a_day_have_their_true_ipue_within_the_interval():
+    for cooling in ("air", "liquid"):
+        rows = [row for seed in (3, 4) for row in site_pue.building((cooling, seed, False))]
+        assert len(rows) == 18
+        assert all(row.low <= row.truth <= row.high for row in rows)  # meters that are taken to err together: plain sums
+        assert all((row.high - row.low) / 2 < 0.1 for row in rows)
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_a_day_of_faults_stays_within_its_bounds_and_names_every_hole():
+    totals = {total.meter: total for total in site_day.day(7)}
+    assert all(total.held for total in totals.values())
+    named = {name: set(total.reasons) for name, total in totals.items() if total.reasons}
+    assert named.keys() == {"cooling", "it-a", "it-b", "pdu-a", "pdu-b"}
+    assert named["it-a"] == {"no readings"}
+    assert totals["main"].imputed_kwh < 0.1  # three hours offline, and its register bridged them
+    assert totals["it-a"].imputed_kwh > 0
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_however_many_agents_there_are_a_meter_is_asked_once_a_period():
+    need_module("pymodbus")
+    assert site_polling.held(site_polling.run(agents=3, seconds=20.0))
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_twelve_months_of_a_buildings_meters_have_the_pue_that_was_added_up():
+    assert report_meters.main(["--meters", "3"]) == 0
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(600)
+def test_a_small_fleets_report_is_right_to_the_last_integer_and_twice_the_same(tmp_path):
+    result = report_scale.run(24, tmp_path, days=3)
+    assert result.ledger.truth.cells.keys() == {"rvk", "blr", "pdx"}
+    assert sum(cost.segments for cost in result.ledger.costs) == (24 + 3) * 60  # a half day of UTC, and two whole ones
+    assert result.wrong == ()
+    assert result.equal > 200
+    assert result.alike

@@ -12,6 +12,8 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually
 
+pytestmark = pytest.mark.timeout(180)
+
 WATTLENS = [sys.executable, "-m", "wattlens"]
 SPLIT_S, END_S = 12.0, 24.0
 ENGINES = [  # name, GPU, from, to; the second one takes other steps: another precision at the same load

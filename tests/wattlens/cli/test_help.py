@@ -67,7 +67,7 @@ def test_the_program_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report"]]
+    "arguments", [[], ["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report", "bogus"]]
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -77,6 +77,14 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert said.err.startswith("wattlens")
+    assert "--help" in said.err
+
+
+@pytest.mark.parametrize("flags", [[], ["--ledger", "x"]])
+def test_what_a_report_needs_is_told_in_one_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", *flags]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
     assert "--help" in said.err
 
 

@@ -1,67 +1,539 @@
-"""`wattlens report` from its command line: files, figures, and one clear line for each error."""
+"""`wattlens report` from its command line: files and figures, and one clear line for what is wrong, with nothing written."""
 
+import fcntl
+import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
 import pytest
 
-from tests.reports import ledgers
+from energy_agent.core.types import State, Tokens, WorkloadFacts
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.sites import Sites
+from tests.reports import chains, ledgers
+from tests.reports.chains import DAY, HOUR
+from tests.reports.golden import at, cells
+from tests.support import free_port
 from wattlens.cli import main
+
+START = at("2026-07-01")
+QUARTER = ("--quarter", "2026Q3", "--accept-coverage", "0")
+Harm = Callable[[Path], None]
+
+
+def segments(folder: Path) -> Path:
+    """Six hours of one GPU on two days: 0.49 kWh in each of 24 cells, 11.76 kWh; 1,000,000 tokens. One segment an hour."""
+    told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})])
+    hours = []
+    for start in (START + day * DAY + hour * HOUR for day in range(2) for hour in range(3)):
+        tokens = [Tokens(start, start + HOUR, "w", "llama", "generation", 1_000_000)] if not hours else []
+        hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), tokens=tokens))
+    chains.write(folder / "segments", "lab", "n1", [told, *hours])
+    return folder / "segments"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ledger")
+    chains.compacted(segments(folder), folder / "days", Sites({}, "here"))
+    return folder
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    ledgers.write(tmp_path / "state")
-    return tmp_path / "state"
+def place(made: Path, tmp_path: Path) -> Path:
+    """A copy to do harm to."""
+    shutil.copytree(made, tmp_path / "ledger")
+    return tmp_path / "ledger"
 
 
-def test_files_and_headline(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def report(ledger: Path, out: Path, *more: str) -> int:
+    return main(["report", "--ledger", str(ledger), "--out", str(out), "--formats", "csv", *more])
+
+
+def refused(capsys: pytest.CaptureFixture[str], out: Path) -> str:
+    """The one line that was said; nothing was written."""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1, said.err
+    assert "Traceback" not in said.err
+    assert not out.exists() or not any(out.iterdir())
+    return said.err
+
+
+def test_every_form_and_the_headline(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """11.76 kWh, of which all is held; 11.76 kWh x 3.6e6 J / 1e6 tokens = 42.336 J a token."""
     out = tmp_path / "a" / "report"
-    assert main(["report", "--ledger", str(state), "--out", str(out), "--country", "deu"]) == 0
+    argv = ["report", "--ledger", str(made / "days"), "--out", str(out), "--country", "deu", *QUARTER]
+    assert main(argv) == 0
     said = capsys.readouterr().out
-    assert "12.9 Wh" in said
-    assert "0.279 J" in said
-    for name in ("index.html", "facts.json", "emissions.csv"):
-        assert str(out / name) in said
+    assert "11.8 kWh" in said
+    assert "42.3 J" in said
+    names = ["emissions.csv", "facts.json", "figures.csv", "manifest.json", "report.html", "report.pdf", "report.xlsx"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    for name in names:
         assert (out / name).stat().st_mode & 0o777 == 0o644
-    assert sorted(p.name for p in out.iterdir()) == ["emissions.csv", "facts.json", "index.html"]
+    facts = json.loads((out / "facts.json").read_text())
+    figures = {figure["id"]: figure["value"] for figure in facts["figures"]}
+    assert figures["energy.gpu"] == "42336000"
+    assert figures["j_per_token.gpu/model/llama"] == "42.336"
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_json(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "--ledger", str(state), "--out", str(tmp_path / "o"), "--json", "--quarter", "2026Q3"]) == 0
+def test_json_says_where_it_is_and_what_it_says(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(made / "days", tmp_path / "o", *QUARTER, "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["headline"]["GPU energy"]["value"] == "46450.00019"
-    assert document["headline"]["CO2e, location-based"]["value"] is None
+    assert document["status"] == "interim"
+    assert any(line["value"] == "42336000" for line in document["headline"].values())
     assert Path(document["files"]["facts"]).is_file()
+
+
+def test_compacted_days_segments_and_a_state_folder_give_the_same_sums(made: Path, tmp_path: Path) -> None:
+    ledgers.write(tmp_path / "state")
+    chains.compacted(tmp_path / "state" / "segments", tmp_path / "days", Sites({}, "site"))
+    found = []
+    for number, ledger in enumerate((tmp_path / "state", tmp_path / "state" / "segments", tmp_path / "days")):
+        assert report(ledger, tmp_path / str(number), *QUARTER) == 0
+        found.append((tmp_path / str(number) / "facts.json").read_bytes())
+    assert found[0] == found[1] == found[2]
+    # 60 x 600.000003 + 25 x 300 + 25 x 90 + 10 x 70.000001 J
+    assert b'"46450.00019"' in found[0]
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0x40
+    path.write_bytes(raw)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def twice(path: Path) -> None:
+    (path.parent / "copy").mkdir()
+    shutil.copy(path, path.parent / "copy" / path.name)
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (flip, "is corrupted"),
+        (truncate, "is corrupted"),
+        (Path.unlink, "segment 2 before it is missing"),
+        (twice, "is there twice"),
+        (lambda path: shutil.copy(path, path.with_name(path.name.replace("2.jsonl", "9.jsonl"))), "holds segment 2"),
+        (lambda path: shutil.copy(path.with_name(path.name.replace("2.jsonl", "1.jsonl")), path), "holds segment 1"),
+    ],
+)  # fmt: skip
+def test_a_broken_chain_names_the_segment(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Harm, says: str
+) -> None:
+    harm(sorted((place / "segments").iterdir())[2])
+    assert report(place / "segments", tmp_path / "o", *QUARTER) == 1
+    said = refused(capsys, tmp_path / "o")
+    assert says in said
+    assert "lab_n1_0000000" in said
+
+
+@pytest.mark.parametrize("name", ["holder_day", "span_day", "workload_cell", "tokens", "workload", "device"])
+@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+def test_a_changed_file_of_a_day_is_named(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, harm: Harm
+) -> None:
+    path = place / "days" / "here" / "2026-07-01" / "r0000" / f"{name}.parquet"
+    harm(path)
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
+    assert f"2026-07-01/r0000/{name}.parquet" in refused(capsys, tmp_path / "o")
+
+
+def test_rows_of_a_day_that_the_period_cuts_are_checked_too(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(place / "days" / "here" / "2026-07-01" / "r0000" / "span.parquet")
+    cut = ("--from", "2026-07-01T00:15Z", "--to", "2026-07-03", "--accept-coverage", "0")
+    assert report(place / "days", tmp_path / "o", *cut) == 1
+    assert "span.parquet" in refused(capsys, tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"site": "there"}, "it is of another day"),
+        ({"statement": 3}, "it is of another day"),
+        ({"day_sums": None}, "was compacted before there were day sums"),
+        ({"files": {}}, "it names no holder_day.parquet"),
+        ({"files": {"../../x": "0" * 64}}, "has a slash"),
+        ({"files": []}, "is corrupted"),
+        ({"inputs_sha256": "no"}, "a hash is none"),
+        ({"energy_uj": "many"}, "is corrupted"),
+    ],
+)
+def test_an_edited_manifest_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], says: str
+) -> None:
+    path = place / "days" / "here" / "2026-07-01" / "r0000" / "manifest.json"
+    manifest = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({key: value for key, value in manifest.items() if value is not None}))
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
+    said = refused(capsys, tmp_path / "o")
+    assert says in said
+    assert "2026-07-01/r0000/manifest.json" in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "{}"])
+def test_a_manifest_that_is_none_is_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (place / "days" / "here" / "2026-07-01" / "r0000" / "manifest.json").write_text(text)
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
+    assert "manifest.json: " in refused(capsys, tmp_path / "o")
+
+
+def rewritten(folder: Path, name: str, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
+    """Change a file, and its manifest with it: what hashes alone cannot tell."""
+    table = change(pyarrow.parquet.read_table(folder / name))
+    pyarrow.parquet.write_table(table, folder / name)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def column(table: pyarrow.Table, name: str, values: object) -> pyarrow.Table:
+    return table.set_column(table.schema.get_field_index(name), name, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("holder_day", lambda t: column(t, "energy_uj", pyarrow.compute.add(t["energy_uj"], 1)), "does not add up"),
+        ("workload_cell", lambda t: column(t, "active_uj", pyarrow.compute.add(t["active_uj"], 1)), "does not add up"),
+        ("holder_day", lambda t: t.drop(["energy_uj"]), "not as `wattlens ledger compact` writes it"),
+        ("holder_day", lambda t: column(t, "energy_uj", pyarrow.array(["x"] * t.num_rows)), "not as `wattlens ledger compact`"),
+        ("workload", lambda t: column(t, "labels", pyarrow.array(["{"] * t.num_rows)), "its labels are not those"),
+        ("workload", lambda t: column(t, "labels", pyarrow.array(["[1]"] * t.num_rows)), "its labels are not those"),
+        ("device", lambda t: column(t, "gain_ppm", pyarrow.array([2_000_000] * t.num_rows)), "is not from 0 to 1"),
+    ],
+)  # fmt: skip
+def test_files_that_say_something_else_than_they_can_are_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, change: Callable[..., pyarrow.Table], says: str
+) -> None:
+    rewritten(place / "days" / "here" / "2026-07-01" / "r0000", f"{name}.parquet", change)
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
+    assert says in refused(capsys, tmp_path / "o")
 
 
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
         (["--country", "GER"], 2, "DEU (Germany)"),
-        (["--quarter", "2020Q1"], 1, "no energy in the period"),
+        (["--quarter", "2020Q1"], 1, "no energy in the period; the ledger holds 2026-07-01T00:00:00Z to 2026-07-03T00:00:00Z"),
+        (["--quarter", "2099Q4"], 1, "no energy in the period"),
         (["--quarter", "Q1"], 2, "2026Q3"),
+        (["--quarter", "2026Q5"], 2, "2026Q3"),
         (["--quarter", "2026Q3", "--from", "2026-07-01"], 2, "exclude each other"),
         (["--from", "2026-07-01T00:01"], 2, "2026-07-01T00:15:00Z"),
+        (["--from", "2026-07-02", "--to", "2026-07-01"], 2, "is not after"),
+        (["--from", "0001-01-01"], 2, "--from 0001-01-01: an instant from 1970"),
+        (["--from", "2026-07-01", "--to", "9999-12-31"], 2, "--to 9999-12-31: an instant from 1970"),
+        (["--as-of", "1969-12-31"], 2, "--as-of 1969-12-31: an instant from 1970"),
         (["--savings", "/nowhere.json"], 2, "--savings /nowhere.json"),
         (["--ledger", "/nowhere"], 2, "/nowhere"),
+        (["--ledger", "nonsense://x"], 2, "nonsense"),
         (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),
+        (["--formats", "html,doc"], 2, "--formats doc"),
+        (["--language", "la"], 2, "--language la"),
+        (["--accept-coverage", "101"], 2, "--accept-coverage 101"),
+        (["--accept-coverage", "nan"], 2, "--accept-coverage nan"),
+        (["--accept-coverage", "lots"], 2, "--accept-coverage lots"),
+        (["--as-of", "yesterday"], 2, "--as-of yesterday"),
+        (["--org", "/nowhere.yaml"], 2, "/nowhere.yaml"),
+        (["--restates", "/nowhere"], 2, "/nowhere"),
+        (["--sign-key", "/nowhere.pem"], 2, "/nowhere.pem"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
+) -> None:
+    needed = [] if {"--quarter", "--from"} & set(more) else list(QUARTER)
+    assert report(made / "days", tmp_path / "o", *needed, *more) == code
+    assert says in refused(capsys, tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("organisation: {nam: x}\n", "unknown key 'organisation.nam'; did you mean 'name'?"),
+        ("sites: [\n", "is not valid YAML at line 2"),
+        ("inventory: nowhere.csv\n", "nowhere.csv"),
+        ("sites: [{file: nowhere.yaml}]\n", "nowhere.yaml"),
+        ("sites: [{site: {name: here, time_zone: Mars/Olympus}}]\n", "Mars/Olympus"),
     ],
 )
-def test_errors(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str) -> None:
-    assert main(["report", "--ledger", str(state), "--out", str(tmp_path / "o"), *more]) == code
-    said = capsys.readouterr()
-    assert says in said.err
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+def test_a_wrong_file_of_inputs(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
+    (tmp_path / "org.yaml").write_text(text)
+    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
+    assert says in refused(capsys, tmp_path / "o")
 
 
-def test_a_broken_chain_is_exit_1_and_names_the_segment(
-    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_country_that_no_factor_knows_is_refused_with_the_nearest(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, _ = sorted((state / "segments").iterdir())
-    second.unlink()
-    assert main(["report", "--ledger", str(state), "--out", str(tmp_path / "o")]) == 1
-    assert "segment" in capsys.readouterr().err
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here}, grid: {country: GER}}]\n")
+    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
+    assert "DEU (Germany)" in refused(capsys, tmp_path / "o")
+
+
+def test_an_empty_folder_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert report(tmp_path / "empty", tmp_path / "o", *QUARTER) == 1
+    assert "no segments in this ledger" in refused(capsys, tmp_path / "o")
+
+
+def test_a_report_of_another_period_is_not_restated(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(made / "days", tmp_path / "old", *QUARTER) == 0
+    capsys.readouterr()
+    more = ("--quarter", "2026Q4", "--accept-coverage", "0", "--restates", str(tmp_path / "old"))
+    assert report(made / "days", tmp_path / "o", *more) in (1, 2)
+    refused(capsys, tmp_path / "o")
+
+
+def whole(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("out", ["old", "link", "old/in/it", "new", "copy"])
+def test_an_edition_that_is_restated_is_never_written_over(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    """The edition itself by any name, one that it restates in its turn, and a copy of either; before the ledger is opened."""
+    assert report(made / "days", tmp_path / "old", *QUARTER) == 0
+    assert report(made / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old")) == 0
+    shutil.copytree(tmp_path / "old", tmp_path / "copy")
+    (tmp_path / "link").symlink_to("old")
+    before = whole(tmp_path)
+    capsys.readouterr()
+    restated = "new" if out in ("new", "copy") else "old"
+    assert report(tmp_path / "no-ledger", tmp_path / out, *QUARTER, "--restates", str(tmp_path / restated)) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "a closed period is never edited; name another folder" in said.err
+    assert whole(tmp_path) == before
+    assert report(made / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0
+    assert report(made / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0  # it once more
+
+
+@pytest.mark.parametrize("spelled", ["{}", "file://{}"])
+@pytest.mark.parametrize(
+    ("ledger", "out", "says"),
+    [
+        ("days", "days", "is the folder of the ledger"),
+        ("days", "days/../days/", "is the folder of the ledger"),
+        ("days", "days/report", "lies in the ledger's compacted days"),
+        ("days", "days/here/2026-07-01", "lies in the ledger's compacted days"),
+        ("days", ".", "has the ledger's compacted days in it"),
+        ("segments", "segments", "is the folder of the ledger"),
+    ],
+)  # fmt: skip
+def test_a_report_is_not_put_among_what_it_is_made_of(
+    place: Path, capsys: pytest.CaptureFixture[str], spelled: str, ledger: str, out: str, says: str
+) -> None:
+    before = whole(place)
+    argv = ["report", "--ledger", spelled.format(place / ledger), "--out", str(place / out), "--formats", "csv", *QUARTER]
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert says in said.err
+    assert whole(place) == before
+
+
+def test_a_report_beside_its_days_is_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(place / "days", place / "days-report", *QUARTER) == 0
+
+
+def test_two_periods_are_no_two_editions(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two quarters, a quarter and a time, and two times that have no instant in common; times that overlap are compared."""
+    first = ("--from", "2026-07-01", "--to", "2026-07-02", "--accept-coverage", "0")
+    second = ("--from", "2026-07-02", "--to", "2026-07-03", "--accept-coverage", "0")
+    both = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0")
+    for name, asked in (("q", QUARTER), ("a", first), ("b", second), ("ab", both)):
+        assert report(made / "days", tmp_path / name, *asked) == 0
+    facts = (tmp_path / "q" / "facts.json").read_text()
+    (tmp_path / "q2.json").write_text(facts.replace('"2026Q3"', '"2026Q2"'))
+    for old, new, says in (
+        ("q2.json", "q", "is the report of 2026Q2 and"),
+        ("q", "a", "that of 2026-07-01T00:00:00Z to 2026-07-02T00:00:00Z: no two editions of one period"),
+        ("a", "b", "that of 2026-07-02T00:00:00Z to 2026-07-03T00:00:00Z: no two editions of one period"),
+    ):
+        for more in ((), ("--json",)):
+            capsys.readouterr()
+            assert main(["report", "diff", str(tmp_path / old), str(tmp_path / new), *more]) == 2
+            assert says in refused(capsys, tmp_path / "none")
+    assert main(["report", "diff", str(tmp_path / "a"), str(tmp_path / "ab")]) == 0
+
+
+def test_verify_makes_the_forms_again(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """11.76 kWh are 42336000 J; somebody writes fewer into the table, and its new hash into the manifest."""
+    out = tmp_path / "o"
+    assert report(made / "days", out, *QUARTER) == 0
+    assert main(["report", "verify", str(out)]) == 0
+    assert "made again from facts.json, the same: figures.csv" in capsys.readouterr().out
+    table, manifest = out / "figures.csv", out / "manifest.json"
+    was = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_text(table.read_text().replace("42336000", "22336000"))
+    manifest.write_text(manifest.read_text().replace(was, hashlib.sha256(table.read_bytes()).hexdigest()))
+    for more in ([], ["--ledger", str(made / "days")]):
+        assert main(["report", "verify", str(out), *more]) == 1
+        failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+        assert [line.split()[1] for line in failed] == ["forms"]
+        assert "figures.csv is not what facts.json gives: line " in failed[0]
+
+
+def test_a_country_is_codecarbons_from_the_command_and_the_newest_from_the_organisations_file(
+    made: Path, tmp_path: Path
+) -> None:
+    """As `--help` and docs/report.md say; the two tables are of different years, so the grams differ."""
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: DEU}}]\n")
+    assert report(made / "days", tmp_path / "a", *QUARTER, "--country", "DEU") == 0
+    assert report(made / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
+    used = [[f["id"] for f in json.loads((tmp_path / n / "facts.json").read_text())["factors"]] for n in ("a", "b")]
+    assert [len(ids) for ids in used] == [1, 1]
+    assert "codecarbon" in used[0][0]
+    assert "ember" in used[1][0]
+
+
+def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """6 of 27 hours, from the quarter's start up to the last reading, were metered: 22.2 %; 95 % is asked for."""
+    asked = ("--quarter", "2026Q3")
+    assert report(made / "days", tmp_path / "o", *asked) == 1
+    said = refused(capsys, tmp_path / "o")
+    assert "coverage is 22.2 %, and 95.0 % is asked for" in said
+    assert "--accept-coverage PERCENT" in said
+    assert report(made / "days", tmp_path / "o", *asked, "--accept-coverage", "22.3") == 1
+    refused(capsys, tmp_path / "o")
+    assert report(made / "days", tmp_path / "o", *asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
+    page = (tmp_path / "o" / "report.html").read_text()
+    head = page[page.index("<body") : page.index("<section")]  # the banners of page one
+    assert "Coverage is 22.2 %, below the 95.0 % that was asked for; this was accepted when the report was made." in head
+
+
+def test_a_report_that_fails_leaves_the_one_before_as_it_was(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()}
+    flip(place / "days" / "here" / "2026-07-02" / "r0000" / "holder_day.parquet")
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 1
+    assert report(place / "days", tmp_path / "o", *QUARTER, "--sign-key", str(tmp_path / "none.pem")) != 0
+    assert {p.name: p.read_bytes() for p in (tmp_path / "o").iterdir()} == before
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the ledger is opened: there is none."""
+    (tmp_path / "o" / "facts.json").mkdir(parents=True)
+    assert report(tmp_path / "nowhere", tmp_path / "o", *QUARTER) == 2
+    assert "facts.json in it is no file" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["facts.json"]
+
+
+def test_a_report_after_one_that_was_cut_off_holds_and_nothing_else_of_the_folder_is_touched(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    (out / ".report-abcd1234").mkdir(parents=True)
+    (out / "report.pdf").write_text("of somebody")
+    assert report(made / "days", out, *QUARTER) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["facts.json", "figures.csv", "manifest.json", "report.pdf"]
+    assert (out / "report.pdf").read_text() == "of somebody"
+    (out / "report.pdf").unlink()
+    (out / ".report-7-abcd1234").mkdir()  # of one that was cut off since
+    assert main(["report", "verify", str(out)]) == 0
+    assert "FAILED" not in capsys.readouterr().out
+
+
+def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    assert report(made / "days", out, *QUARTER) == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    capsys.readouterr()
+    handle = os.open(out, os.O_RDONLY)  # as the run that came first holds it
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert report(made / "days", out, *QUARTER, "--country", "DEU") == 1
+    os.close(handle)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "another run writes a report there" in said.err
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(place / "days", tmp_path / "o", *QUARTER) == 0
+    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(place / "days")]
+    assert main(verify) == 0
+    flip(place / "days" / "here" / "2026-07-01" / "r0000" / "cell.parquet")
+    capsys.readouterr()
+    assert main(verify) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert [line.split() for line in failed] == [["FAILED", "ledger", "here/2026-07-01/r0000/cell.parquet:", "was", "changed"]]
+
+
+def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One value of a CSV file of hours: the file is an input that differs, and so is the series that it is."""
+    org, hours = tmp_path / "org.yaml", tmp_path / "hours.csv"
+    sources = "[csv_file: {path: hours.csv, publisher: us, licence: ours}]"
+    org.write_text(f"sites: [{{site: {{name: here}}, grid: {{zone: XA, sources: {sources}}}}}]\n")
+    rows = [f"2026-07-0{day}T{hour:02}:00:00Z,XA,400,life-cycle" for day in (1, 2) for hour in range(24)]
+    hours.write_text("\n".join(["ts_utc,zone,g_per_kwh,kind", *rows, ""]))
+    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(org)) == 0
+    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(made / "days"), "--org", str(org)]
+    assert main(verify) == 0
+    hours.write_text(hours.read_text().replace("01T01:00:00Z,XA,400", "01T01:00:00Z,XA,401"))
+    capsys.readouterr()
+    assert main(verify) == 1
+    lines = capsys.readouterr().out.splitlines()
+    told = lines[lines.index("Inputs that differ (report -> made again):") + 1 :]
+    told = [line.strip() for line in told[: told.index("")]]
+    assert "file hours.csv: other content" in told
+    series = [line for line in told if line.startswith("factor series.csv_file.")]
+    assert [line.rpartition(": ")[2] for line in series] in (["no longer there", "new"], ["new", "no longer there"])
+
+
+def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It only checks: the report is made, made again without it, and names no address."""
+    address = f"http://127.0.0.1:{free_port()}"
+    assert report(made / "days", tmp_path / "o", *QUARTER, "--prometheus", address) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("--prometheus: ")
+    assert said.count("\n") == 1
+    facts = (tmp_path / "o" / "facts.json").read_text()
+    figures = {figure["id"]: figure for figure in json.loads(facts)["figures"]}
+    assert figures["crosscheck.prometheus"]["reason"] == "the Prometheus did not answer as one does"
+    assert "127.0.0.1" not in facts
+    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(made / "days")]) == 0
+    assert report(made / "days", tmp_path / "p", *QUARTER, "--prometheus", "127.0.0.1:1") == 2
+
+
+def test_the_real_command(made: Path, tmp_path: Path) -> None:
+    """A process of its own: its exit code, its one line, and no trace of Python."""
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(made / "days"), "--out", str(tmp_path / "o")]
+    done = subprocess.run([*argv, "--quarter", "2020Q1"], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert not (tmp_path / "o").exists()
-    assert first.exists()

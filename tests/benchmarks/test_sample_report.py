@@ -1,0 +1,78 @@
+"""The sample report of the docs is what the code makes of the example's inputs; the long way is a smoke."""
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from benchmarks import sample_fleet, sample_report
+from energy_agent.ledger import segments
+from energy_agent.ledger.rows import CELL_NS, Cell, GapRow
+from wattlens.cli import main
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "docs/sample-report"
+ANEW = "make it anew: python -m benchmarks.sample_report --out docs/sample-report"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_it_is_small_whole_and_marked_as_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    names = sorted(path.name for path in SAMPLE.iterdir())
+    assert names == ["facts.json", "manifest.json", "report.html", "report.pdf"]
+    assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 2_000_000
+    facts = json.loads((SAMPLE / "facts.json").read_text())
+    assert (facts["simulated"], facts["status"], facts["label"]) == (True, "final", "2026Q3")
+    assert "SIMULATED" in (SAMPLE / "report.html").read_text()
+    assert main(["report", "verify", str(SAMPLE)]) == 0
+    assert "FAILED" not in capsys.readouterr().out
+
+
+def test_its_inputs_are_those_of_the_example() -> None:
+    manifest = json.loads((SAMPLE / "manifest.json").read_text())
+    files = {row["name"]: row["sha256"] for row in manifest["inputs"]["files"]}
+    for name in ("org.yaml", "inventory.csv", "fra1.yaml", "solar-park.csv"):
+        assert files[name] == sha256(sample_report.INPUTS / name), f"{name} has changed; {ANEW}"
+
+
+def test_the_example_is_right_and_its_hours_are_the_generators(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "check", str(sample_report.INPUTS / "org.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "12 GPUs of 3 nodes" in said
+    assert "fra1, pnq1" in said
+    assert (sample_report.INPUTS / "solar-park.csv").read_text() == sample_report.solar_csv()
+
+
+def test_what_a_node_books_is_what_was_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell of the segments against the generator's own numbers; a rebooted node leaves gaps and no energy."""
+    monkeypatch.setattr(sample_fleet, "DAYS", 2)
+    monkeypatch.setattr(sample_fleet, "_OUTAGE", (1, 16, 26))
+    (tmp_path / "segments").mkdir()
+    drawn = sample_fleet.write_node(tmp_path / "segments", "gpu-a2")
+    rows = [row for path in segments.list_files(tmp_path / "segments") for row in segments.read(path).rows]
+    booked = [0] * (2 * 96)
+    for row in rows:
+        if isinstance(row, Cell):
+            booked[(row.cell_start_ns - sample_fleet.FIRST_NS) // CELL_NS] += row.energy_uj
+    assert booked == drawn
+    assert drawn[96 + 16 : 96 + 26] == [0] * 10
+    assert min(drawn[:96]) > 600 * 900 * 10**6  # four idle boards and their host
+    gaps = [row for row in rows if isinstance(row, GapRow)]
+    assert sum(gap.bound_uj for gap in gaps) == 10 * (4 * 700 + 900) * 900 * 10**6
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(600)
+def test_it_is_made_again_byte_for_byte(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    sample_report.prepare(tmp_path / "work")
+    sample_report.make(tmp_path / "work", tmp_path / "out")
+    assert (tmp_path / "out/facts.json").read_bytes() == (SAMPLE / "facts.json").read_bytes(), ANEW
+    drawn_by = json.loads((SAMPLE / "manifest.json").read_text())["libraries"]
+    if drawn_by == {name: version(name) for name in drawn_by}:
+        for name in ("report.html", "report.pdf"):
+            assert sha256(tmp_path / "out" / name) == sha256(SAMPLE / name), f"{name}: {ANEW}"

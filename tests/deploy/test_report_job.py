@@ -1,0 +1,125 @@
+"""The jobs of the report, with the very arguments of their manifests and units: two nodes' segments become a signed report."""
+
+import json
+import shutil
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from energy_agent.core.units import NS_PER_S
+from reports.audit.folder import is_private
+from reports.period import Asked
+from tests.reports import ledgers
+from tests.support import need_module
+from wattlens.cli import main
+
+ROOT = Path(__file__).parents[2]
+REPORT = ROOT / "deploy/kubernetes/report"
+
+
+def words_of(name: str) -> list[str]:
+    """Arguments of a CronJob."""
+    job = yaml.safe_load((REPORT / f"{name}.yaml").read_text())
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    words: list[str] = container["args"]
+    return words
+
+
+def moved(words: list[str], folder: Path) -> list[str]:
+    """Arguments with the container's folders somewhere else."""
+    return [w.replace("/data/", f"{folder}/data/").replace("/etc/wattlens/", f"{REPORT}/") for w in words]
+
+
+@pytest.fixture
+def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Segments of yesterday."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    monkeypatch.setattr(ledgers, "START_NS", int((midnight - timedelta(days=1)).timestamp()) * NS_PER_S)
+    ledgers.write(tmp_path / "state")
+    shutil.copytree(tmp_path / "state/segments", tmp_path / "data/segments/node-1")
+    return tmp_path
+
+
+def test_a_night_is_compacted_and_reported(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(moved(words_of("compact"), volume)) == 0
+    (day,) = (volume / "data/days/main").iterdir()
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    assert day.name == yesterday.isoformat()
+    assert main(moved(words_of("compact"), volume)) == 0
+    assert "unchanged (statement 0)" in capsys.readouterr().out
+    interim = moved(words_of("weekly"), volume)
+    quarter = f"{yesterday.year}Q{(yesterday.month + 2) // 3}"
+    asked = [
+        w if w != "--quarter=current" else f"--quarter={quarter}" for w in interim
+    ]  # on the first day it is the one before
+    assert main([*asked, "--formats", "csv", "--accept-coverage", "0"]) == 0
+    facts = json.loads((volume / f"data/reports/{quarter}-interim/facts.json").read_text())
+    assert (facts["status"], facts["label"]) == ("interim", quarter)
+
+
+def test_days_that_are_long_over_are_left_to_who_asks_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledgers.write(tmp_path / "state")  # of 2026-07-01
+    shutil.copytree(tmp_path / "state/segments", tmp_path / "data/segments/node-1")
+    assert main(moved(words_of("compact"), tmp_path)) == 2
+    assert "no segments of a day that is over" in capsys.readouterr().err
+
+
+def test_the_quarter_that_ended_is_found_and_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_module("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    last = Asked("last").resolved(int(datetime.now(UTC).timestamp()) * NS_PER_S)
+    start_ns = last.period(UTC).start_ns
+    assert start_ns is not None
+    monkeypatch.setattr(ledgers, "START_NS", start_ns)
+    segments = ledgers.write(tmp_path / "state")
+    assert main(["ledger", "compact", str(segments), "--output", f"{tmp_path}/data/days", "--site", "main"]) == 0
+    key = tmp_path / "signing.pem"
+    key.write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    key.chmod(0o400)
+    words = [*moved(words_of("quarterly"), tmp_path), "--formats", "html", "--sign-key", str(key)]
+    assert main(words) == 1, "no job passes an unfinished quarter off as a finished one"
+    assert f"does not reach the end of {last.label}" in capsys.readouterr().err
+    assert not (tmp_path / "data/reports").exists()
+    end_ns = last.period(UTC).end_ns
+    assert end_ns is not None
+    monkeypatch.setattr(ledgers, "START_NS", end_ns - 60 * NS_PER_S)
+    segments = ledgers.write(tmp_path / "later", node="gpu-node-2")
+    assert main(["ledger", "compact", str(segments), "--output", f"{tmp_path}/data/days", "--site", "main"]) == 0
+    assert main(words) == 1, "two minutes of a quarter are little"
+    assert "coverage is" in capsys.readouterr().err
+    assert main([*words, "--accept-coverage", "0"]) == 0
+    made = sorted(p.name for p in (tmp_path / "data/reports" / last.label).iterdir())
+    assert made == ["facts.json", "manifest.json", "manifest.sig", "report.html"]
+
+
+def test_a_folder_by_quarter_needs_a_quarter(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--ledger", f"{volume}/data/segments", "--out", f"{volume}/{{quarter}}"]) == 2
+    assert "{quarter} in it needs --quarter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "reader", "private"),
+    [
+        (0o400, 65532, 65532, True),
+        (0o440, 0, 65532, True),  # a Secret by fsGroup
+        (0o640, 0, 65532, True),
+        (0o440, 65532, 65532, False),
+        (0o440, 0, 0, False),
+        (0o460, 0, 65532, False),
+        (0o444, 0, 65532, False),
+        (0o600, 0, 0, True),
+    ],
+)
+def test_who_may_read_a_key(mode: int, owner: int, reader: int, private: bool) -> None:
+    assert is_private(stat.S_IFREG | mode, owner, reader) is private

@@ -1,0 +1,174 @@
+"""An agent on a simulated node, scraped by a real Prometheus; what is imported against the plant, the raw samples and the
+agent's own ledger. A stretch in which Prometheus was stopped lies in between, and so does a restart of the agent.
+"""
+
+import json
+import signal
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+import yaml
+
+from benchmarks.running import AgentProcess
+from energy_agent.core.boundary import is_gpu
+from energy_agent.core.types import Method, WorkloadFacts
+from energy_agent.ledger import chain, segments
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows import Cell, DeviceFacts, TokenRow
+from energy_agent.ledger.summary import bounds
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sources.prometheus_access import Access
+from energy_agent.sources.prometheus_history import History
+from tests.support import eventually, free_port, need_program
+from wattlens.demo import _identity
+from wattlens.importing import Request, run
+
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(180)]
+
+NODE = b"""
+boards: [{count: 2, sku: H100-SXM5-80GB, gain: 1.0}]
+workloads:
+  - {name: bursts, kind: burst, gpus: [0], on_s: 1.0, off_s: 0.7}
+  - {name: llm, kind: serving, gpus: [1], rate_per_s: 12.0, output_sigma: 0.2, prompt_median: 200, memory_gb: 36}
+"""
+CELL_NS = 900 * 10**9
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory):
+    """Prometheus with what it scraped, the agent's state folder, and true energy near the first and last sample."""
+    home, program = tmp_path_factory.mktemp("live"), need_program("prometheus")
+    page, port = free_port(), free_port()
+    with SimulatedNode.start(scenario.parse(NODE, "test"), home / "node") as node:
+        llm = eventually(lambda: next((w for w in node.workloads() if w.get("metrics_url")), None), 20)
+        tokens = [{"workload": _identity(node, llm["pid"]), "url": llm["metrics_url"], "period_s": 0.5}]
+        (home / "agent.yaml").write_text(yaml.safe_dump({"node": {"cluster": "lab", "name": "node-1"}, "tokens": tokens}))
+        agent = AgentProcess(node.directory, home / "state", home / "agent.yaml", page)
+        scrape = {"job_name": "wattlens", "static_configs": [{"targets": [f"127.0.0.1:{page}"]}]}
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+        (home / "prometheus.yml").write_text(json.dumps(config))
+        where = [f"--config.file={home / 'prometheus.yml'}", f"--storage.tsdb.path={home / 'data'}"]
+        with (home / "log").open("wb") as log:
+            prometheus = subprocess.Popen([program, *where, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            eventually(lambda: raw(url, "up") is not None, 30)
+            agent.start()
+            eventually(lambda: raw(url, "wattlens_gpu_energy_joules_total"), 30)
+            truth = [true_uj(node)]
+            time.sleep(6)
+            prometheus.send_signal(signal.SIGSTOP)
+            time.sleep(5)
+            prometheus.send_signal(signal.SIGCONT)
+            time.sleep(2)
+            agent.stop()
+            agent.start()
+            time.sleep(5)
+            truth.append(true_uj(node))
+            agent.stop()
+            yield url, home / "state", truth
+        finally:
+            prometheus.kill()
+            prometheus.wait()
+
+
+def true_uj(node):
+    """When, and what the boards have drawn."""
+    with node.plant() as plant:
+        return time.time(), sum(plant.truth(gpu).true_uj for gpu in range(plant.count))
+
+
+def raw(url, query):
+    """What Prometheus answers, asked apart from the product; None while it does not."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+    except OSError:
+        return None
+
+
+def uj(text):
+    whole, _, part = text.partition(".")
+    return int(whole) * 10**6 + int(part[:6].ljust(6, "0"))
+
+
+@pytest.fixture(scope="module")
+def imported(past, tmp_path_factory):
+    url, _, _ = past
+    now = time.time_ns()
+    start = (now - 300 * 10**9) // CELL_NS * CELL_NS
+    request = Request("wattlens", start, (now // CELL_NS + 1) * CELL_NS, now)
+    out = tmp_path_factory.mktemp("imported") / "out"
+    result = run(request, History(Access(url)), out)
+    return out, result, [row for path in segments.list_files(out) for row in segments.read(path).rows]
+
+
+def test_what_is_booked_is_the_difference_of_the_first_and_the_last_sample(past, imported):
+    url, _, _ = past
+    out, result, rows = imported
+    samples = {
+        (s["metric"]["uuid"], s["metric"]["method"]): s["values"] for s in raw(url, "wattlens_gpu_energy_joules_total[10m]")
+    }
+    wanted = {key: uj(values[-1][1]) - uj(values[0][1]) for key, values in samples.items()}
+    booked = dict.fromkeys(wanted, 0)
+    for row in rows:
+        if isinstance(row, Cell) and is_gpu(row.device):
+            booked[row.device, row.method] += row.energy_uj
+    assert booked == wanted
+    assert sum(wanted.values()) > 10**9
+    assert chain.verify([out]).ok
+    assert [(w.cluster, w.node) for w in result.nodes] == [("lab-imported", "node-1")]
+
+
+def test_it_agrees_with_the_agents_own_ledger_and_the_plant(past, imported):
+    url, state, truth = past
+    _, _, rows = imported
+    own = [located.row for located in read_rows(state)]
+    for uuid in {row.device for row in own if isinstance(row, Cell) and is_gpu(row.device)}:
+        theirs = sum(row.energy_uj for row in own if isinstance(row, Cell) and row.device == uuid)
+        found = bounds(rows, device=uuid)
+        # What the agent booked before the first scrape and after the last one: some seconds of at most 700 W.
+        assert theirs - 8 * 700 * 10**6 <= found.energy_uj <= theirs
+    ((first_s, first_uj), (last_s, last_uj)) = truth
+    times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
+    apart_s = abs(min(times) - first_s) + abs(max(times) - last_s) + 2 * 2.5  # and how old a page can be
+    mine = sum(r.energy_uj for r in rows if isinstance(r, Cell) and is_gpu(r.device))
+    assert abs(mine - (last_uj - first_uj)) <= apart_s * 2 * 700 * 10**6
+
+
+def test_workloads_states_and_tokens_are_those_of_the_agent(past, imported):
+    url, state, _ = past
+    _, _, rows = imported
+    own = [located.row for located in read_rows(state)]
+    names = {row.workload for row in own if isinstance(row, Cell) and row.workload}
+    assert len(names) == 2
+    for name in names:
+        samples = raw(url, f'wattlens_workload_energy_joules_total{{workload="{name}"}}[10m]')
+        wanted = sum(uj(s["values"][-1][1]) - uj(s["values"][0][1]) for s in samples)
+        mine = sum(row.energy_uj for row in rows if isinstance(row, Cell) and row.workload == name and is_gpu(row.device))
+        # A series that was new on a page counts whole, from the page before it.
+        assert wanted <= mine <= wanted + sum(uj(s["values"][0][1]) for s in samples)
+        assert mine > 0.5 * sum(row.energy_uj for row in own if isinstance(row, Cell) and row.workload == name)
+    counted = raw(url, 'wattlens_tokens_total{phase="generation"}[10m]')
+    wanted = sum(int(s["values"][-1][1]) - int(s["values"][0][1]) for s in counted)
+    mine = sum(row.tokens for row in rows if isinstance(row, TokenRow) and row.phase == "generation")
+    assert wanted <= mine <= wanted + sum(int(s["values"][0][1]) for s in counted)
+    assert mine > 0
+
+
+def test_the_segments_say_whose_they_are(imported):
+    out, _, rows = imported
+    for path in segments.list_files(out):
+        header = segments.read(path).header
+        assert (header.boot_id, header.cluster, header.node, header.simulated) == (
+            "import:prometheus:wattlens", "lab-imported", "node-1", True,
+        )  # fmt: skip
+    marked = {row.workload for row in rows if isinstance(row, WorkloadFacts) and row.kind == "import"}
+    assert marked == {row.device for row in rows if isinstance(row, Cell)}
+    assert {row.gain_ppm for row in rows if isinstance(row, DeviceFacts) and is_gpu(row.uuid)} == {50_000}  # the agent's own
+    assert {row.sku for row in rows if isinstance(row, DeviceFacts) and is_gpu(row.uuid)} == {"NVIDIA H100 80GB HBM3"}
+    assert {row.method for row in rows if isinstance(row, Cell) and is_gpu(row.device)} <= {Method.COUNTER, Method.BRIDGED}

@@ -1,0 +1,161 @@
+"""PDUs, power shelves and CDUs by Redfish over TLS, against sushy-tools' static service over resources shaped as DMTF's schemas
+have them (our own test data): read, slowed, lying, killed in mid-run.
+"""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from energy_agent.clock import RealClock
+from energy_agent.config_site_meter import MeterConfig
+from energy_agent.core.meter_types import MeterError
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.meter_poller import MeterPoller, Polled
+from energy_agent.sources.facility.redfish import SPEC, Redfish
+from tests.peers.meters import up
+from tests.support import eventually, free_port, need_module, need_program
+
+pytestmark = pytest.mark.peer
+
+MOCKUP = Path(__file__).with_name("redfish-equipment-mockup")
+METRICS = "PowerEquipment/RackPDUs/1/Metrics"
+METER = MeterConfig(
+    id="rack-7", role="it", position="pdu_output", accuracy_percent=1, max_power_w=100_000, period_s=1, timeout_s=2
+)  # fmt: skip
+LIFETIME_UJ = int(Decimal("325675.125") * UJ_PER_KWH)
+
+
+class Service:
+    """`sushy-static` over a copy of the mockup, with a certificate of its own."""
+
+    def __init__(self, folder):
+        need_module("sushy_tools")
+        self.folder, self.port = folder, free_port()
+        shutil.copytree(MOCKUP, folder / "mockup")
+        command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        where = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+        subprocess.run([need_program("openssl"), *command, *where], check=True, capture_output=True)
+        self.start()
+
+    def start(self):
+        code = "from sushy_tools.static.main import main; main()"
+        address = ["-i", "127.0.0.1", "-p", str(self.port), "-m", str(self.folder / "mockup")]
+        secure = ["-c", str(self.folder / "cert.pem"), "-k", str(self.folder / "key.pem")]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([sys.executable, "-c", code, *address, *secure], **streams)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def section(self, equipment, **more):
+        url = f"https://localhost:{self.port}"
+        return Redfish(**{"url": url, "equipment": equipment, "auth": "none", "ca_file": self.folder / "cert.pem"} | more)
+
+    def write(self, path, change):
+        """Change a resource, in one step."""
+        at = self.folder / "mockup" / path / "index.json"
+        body = json.loads(at.read_text())
+        change(body)
+        new = at.with_name("new")
+        new.write_text(json.dumps(body))
+        new.rename(at)
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service(tmp_path)
+    yield made
+    made.stop()
+
+
+def read(service, equipment, **more):
+    """One reading, as soon as the service listens."""
+    source = SPEC.open(service.section(equipment, **more), METER, RealClock())
+
+    def look():
+        try:
+            return source.read()[0]
+        except MeterError as error:
+            if "refused" in str(error):
+                return None
+            raise
+
+    with contextlib.closing(source):
+        return eventually(look)
+
+
+@pytest.mark.parametrize(
+    ("equipment", "part", "watts", "kwh"),
+    [
+        ("RackPDUs/1", {}, 6438, "325675.125"),
+        ("RackPDUs/1", {"outlet": "A1"}, 3219.5, "101.75"),
+        ("/redfish/v1/PowerEquipment/RackPDUs/1", {"mains": "AC1"}, 6438, "325675.125"),
+        ("FloorPDUs/1", {}, 79_300.5, None),
+        ("PowerShelves/1", {}, 33_000, None),
+        ("CDUs/1", {}, 4200, "88123.5"),
+    ],
+)
+def test_equipment_of_every_kind(service, equipment, part, watts, kwh):
+    reading = read(service, equipment, **part)
+    assert reading.power_mw == round(watts * 1000)
+    assert reading.energy_uj == (None if kwh is None else int(Decimal(kwh) * UJ_PER_KWH))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_key_is_this_meters(service):
+    read(service, "CDUs/1")
+    with pytest.raises(MeterError, match=r"certificate is not trusted.*meters\.rack-7\.redfish\.ca_file"):
+        read(service, "CDUs/1", ca_file=None)
+    assert read(service, "CDUs/1", ca_file=None, verify=False).power_mw == 4_200_000
+
+
+def test_killed_slowed_and_lying_in_mid_run(service):
+    readings, clock = [], RealClock()
+    section = service.section("RackPDUs/1")
+    poller = MeterPoller(clock, "meter", [Polled("rack-7", 1, lambda: SPEC.open(section, METER, clock))])
+    poller.start()
+    try:
+
+        def more(count):
+            wanted = len(readings) + count
+            eventually(lambda: readings.extend(poller.drain()) or len(readings) >= wanted, 30)
+
+        def lie(sensor, key, value):
+            service.write(METRICS, lambda body: body[sensor].update({key: value}))
+
+        up(poller)
+        more(2)
+        service.process.send_signal(signal.SIGSTOP)
+        up(poller, False, "in time")
+        service.process.send_signal(signal.SIGCONT)
+        up(poller)
+        for sensor, key, value, true, reason in (
+            ("PowerWatts", "Reading", 100_001, 6438, "the most is 100000 W"),
+            ("EnergykWh", "LifetimeReading", None, 325675.125, "no longer tells its EnergykWh.LifetimeReading"),
+            ("EnergykWh", "LifetimeReading", "325675.125", 325675.125, "no longer tells"),
+            ("EnergykWh", "LifetimeReading", -1, 325675.125, "energy -1 is negative"),
+        ):
+            lie(sensor, key, value)
+            up(poller, False, reason)
+            lie(sensor, key, true)
+            up(poller)
+        more(2)
+        service.stop()
+        up(poller, False, "refused")
+        readings.extend(poller.drain())
+        told = len(readings)
+        service.start()
+        up(poller, seconds=40)
+        more(2)
+    finally:
+        poller.stop()
+    assert len(readings) > told
+    for _, rows in readings:  # whatever happened: each is one that was served as true
+        assert [(row.power_mw, row.energy_uj, row.step_uj) for row in rows] == [(6_438_000, LIFETIME_UJ, UJ_PER_KWH // 1000)]

@@ -1,0 +1,96 @@
+"""Spark over compacted days: the page's views and questions, and every answer of the report's own SQL, to the last integer.
+
+pyspark is 430 MB and needs Java, so no extra installs it; where either is missing this is skipped, in CI too.
+"""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.days import System, find_days
+from reports.period import Asked
+from reports.reading import days_in, read_priced, read_sums, windows_of
+from reports.store import open_store, sql, statements
+from reports.sums import Worth
+from tests.peers import spark_answers
+from tests.reports import sql_days
+from wattlens.report.org import load_organisation
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
+FILES = ("holder_day", "span_day", "workload_cell", "edge_cell", "edge_span", "edge_gap", "all_tokens", "all_steps", "all_gap",
+         "all_action")  # fmt: skip
+TABLES = ("file", "who", "gain", "price")
+
+
+def test_spark_answers_as_duckdb_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("pyspark") is None or shutil.which("java") is None:
+        pytest.skip("pyspark or Java is not installed (pip install pyspark; apt-get install default-jre-headless)")
+    folder = sql_days.make(tmp_path, monkeypatch)
+    job, expected = asked_of_duckdb(folder / "days")
+    job |= {"python": sql_days.block("python"), "questions": sql_days.questions()}
+    (folder / "job.json").write_text(json.dumps(job, default=str))
+    done = subprocess.run(
+        [sys.executable, spark_answers.__file__, "job.json", "answers.json"], cwd=folder, capture_output=True, text=True,
+        timeout=500, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads((folder / "answers.json").read_text())
+    for name, rows in expected.items():
+        assert ordered(answers[name]) == ordered(rows), name
+    assert sum(map(len, expected.values())) > 300
+    teams = {(day, team): int(uj) for day, team, uj, _, _ in answers["energy_by_team"]}
+    assert teams == sql_days.by_team(folder / "segments")
+    energy, low, high = sql_days.total(folder / "segments")
+    ((devices, told, at_least, at_most),) = answers["total_with_bounds"]
+    assert (devices, int(told)) == (12, energy)
+    assert abs(float(at_least) - low) <= 1e-12 * energy
+    assert abs(float(at_most) - high) <= 1e-12 * energy
+
+
+def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """What Spark is to be asked, and what DuckDB answers; the period cuts a day at each end."""
+    system = System(str(days_folder))
+    days = find_days(system)
+    asked = Asked(None, "2026-03-31T18:00", "2026-04-02T12:00")
+    told = load_organisation(
+        sql_days.ROOT / "deploy/examples/report/org.yaml", days[0].start_ns, days[-1].end_ns, days[-1].end_ns
+    )
+    windows = windows_of(days, told, asked)
+    used = days_in(days, windows)
+    cell = 900 * 10**9
+    worth = {
+        site: Worth({t: 300 + t // cell % 97 for t in range(w.start_ns, w.end_ns, cell)}, 7,
+                    dict.fromkeys(range(w.start_ns, w.end_ns, 2 * cell), 11), 1)
+        for site, w in windows.items()
+    }  # fmt: skip
+    with open_store(system, used, windows) as store:
+        sums = read_sums(store, used, told, asked)
+        read_priced(store, worth, sums)
+        asks = {"parts": sql("parts"), "sites": sql("sites"), **statements("rest")}
+        answers = {name: [list(row) for row in store.rows(text)] for name, text in asks.items()}
+        job: dict[str, Any] = {"report": {name: text.rstrip().rstrip(";") for name, text in asks.items()}}
+        job["tables"] = {name: [*shape(store, name), [list(r) for r in store.rows(f"SELECT * FROM {name}")]] for name in TABLES}
+        job["files"] = {
+            name: [*shape(store, name), [p for (p,) in store.rows(f"SELECT DISTINCT filename FROM {name}")]] for name in FILES
+        }
+    views = ";\n".join(sql(name) for name in ("within", "pieces", "used", "classed"))
+    job["views"] = [text for text in re.split(r";\s*\n", views) if "SELECT" in text]
+    return job, json.loads(json.dumps(answers, default=str))
+
+
+def shape(store: Any, name: str) -> tuple[list[str], list[str]]:
+    """Columns of a table or view, and their types."""
+    found = store.rows(f"DESCRIBE {name}")
+    return [row[0] for row in found], [row[1] for row in found]
+
+
+def ordered(rows: list[Any]) -> list[Any]:
+    """Rows as text in one order: engines order alike but for ties."""
+    return sorted([["" if value is None else str(value) for value in row] for row in rows])

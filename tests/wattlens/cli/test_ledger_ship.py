@@ -1,0 +1,71 @@
+"""`wattlens ledger ship --every`: what comes is copied, a storage that fails is tried again, SIGTERM ends it."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reports import ledgers
+from tests.support import eventually
+from wattlens.cli import main
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Path:
+    return ledgers.write(tmp_path / "state")
+
+
+@pytest.fixture
+def companion(segments: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Ships a folder that has the first segment."""
+    (tmp_path / "source").mkdir()
+    first = sorted(segments.iterdir())[0]
+    shutil.copy(first, tmp_path / "source")
+    command = [sys.executable, "-m", "wattlens", "ledger", "ship", str(tmp_path / "source"), f"file://{tmp_path}/store"]
+    process = subprocess.Popen([*command, "--every", "0.002"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_what_comes_is_copied_until_sigterm(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
+    first, second, third = sorted(segments.iterdir())
+    eventually(lambda: names(tmp_path / "store") == [first.name])
+    for path in (second, third):
+        shutil.copy(path, tmp_path / "source")
+    eventually(lambda: names(tmp_path / "store") == [first.name, second.name, third.name])
+    companion.send_signal(signal.SIGTERM)
+    out, err = companion.communicate(timeout=20)
+    assert companion.returncode == 0
+    assert err == ""
+    assert "1 segments copied" in out
+    assert main(["ledger", "verify", str(tmp_path / "store")]) == 0
+
+
+def test_a_failure_is_told_and_tried_again(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
+    first, second, _ = sorted(segments.iterdir())
+    eventually(lambda: names(tmp_path / "store") == [first.name])
+    damaged = tmp_path / "source" / second.name
+    (tmp_path / "new").write_bytes(b"no segment")
+    (tmp_path / "new").rename(damaged)
+    assert companion.stderr is not None
+    assert second.name in companion.stderr.readline()
+    (tmp_path / "new").write_bytes(second.read_bytes())
+    (tmp_path / "new").rename(damaged)
+    eventually(lambda: names(tmp_path / "store") == [first.name, second.name])
+    assert companion.poll() is None
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "soon", "1441", "nan"])
+def test_an_interval_is_a_number_of_minutes(minutes: str, segments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["ledger", "ship", str(segments), "file:///nowhere", f"--every={minutes}"])
+    assert "is not a number of minutes" in capsys.readouterr().err

@@ -1,0 +1,293 @@
+"""`wattlens pue` on a ledger whose every figure is worked out by hand, and on what is not one."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from energy_agent.clock import RealClock
+from energy_agent.config_grid import grid_specs
+from energy_agent.config_site import load_site, parse_site
+from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.meter_types import MeterReading, Scope
+from energy_agent.core.types import Identity
+from energy_agent.factors.series import Point
+from energy_agent.ledger.journal import Journal
+from energy_agent.site.account import SiteAccount
+from energy_agent.site.grid_store import GridStore
+from wattlens.cli import main
+from wattlens.pue_carbon import GRID_FOLDER
+
+S, KWH, H = 10**9, 3_600_000_000_000, 3600
+START_S = 1_784_844_000  # 2026-07-24T00:00 in Europe/Berlin
+METERS = (
+    MeterFacts("main", Role.TOTAL, accuracy_ppm=5_000, calibration="a", max_mw=400 * 10**6, source="modbus"),
+    MeterFacts(
+        "ups", Role.IT, Position.UPS_OUTPUT, "main", accuracy_ppm=10_000, calibration="b", max_mw=400 * 10**6, source="snmp"
+    ),
+    MeterFacts("pdu", Role.IT, Position.PDU_OUTPUT, "ups", "hall", 10_000, "b", 400 * 10**6, "snmp"),
+    MeterFacts("crac", Role.COOLING, None, "main", "hall", 20_000, "c", 200 * 10**6, "snmp"),
+)
+KW = {"main": 130, "ups": 100, "pdu": 96, "crac": 20}
+SITE = """
+site: {name: dc1, time_zone: Europe/Berlin}
+grid: {zone: DE, country: DEU, factors: FOLDER}
+water: [{start: 2026-07-01, end: 2026-07-31, liters: 148800, accuracy_percent: 2, category: 2, source: bill}]
+contracts:
+- {id: wind-1, kind: ppa, zone: DE, technology: wind, start: 2026-07-24, end: 2026-07-24, volume_kwh: 780, granularity: month}
+tariffs:
+- {id: t, currency: EUR, default_per_kwh: 0.1, valid_from: 2026-01-01, source: contract,
+   prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.3}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """A day and an hour, one reading a minute, nothing lost: 130 kW in all, 100 kW behind the UPS, 96 kW behind the PDU."""
+    folder = tmp_path_factory.mktemp("site")
+    journal = Journal.open(folder / "journal.db", Identity("c", "dc1", "boot", "1", False))
+    account = SiteAccount("dc1", "boot", [(facts, 150 * S) for facts in METERS])
+    for minute in range(25 * 60 + 1):
+        t_ns = (START_S + 60 * minute) * S
+        for name, kw in KW.items():
+            uj = kw * KWH * minute // 60
+            taken = MeterReading(name, Scope.FACILITY, t_ns, 60 * minute * S, uj, None, None, 400 * 10**6, KWH // 1000, 1000)
+            account.feed(name, [taken])
+    journal.commit(account.batch(START_S * S))
+    journal.seal(None)
+    journal.close()
+    return folder
+
+
+@pytest.fixture
+def site_file(tmp_path):
+    path = tmp_path / "site.yaml"
+    (tmp_path / "factors").mkdir()
+    path.write_text(SITE.replace("FOLDER", str(tmp_path / "factors")))
+    return path
+
+
+def said(capsys, *arguments):
+    code = main(["pue", *map(str, arguments)])
+    return code, capsys.readouterr()
+
+
+DAY = ("--from", "2026-07-24T00:00+02:00", "--to", "2026-07-25T00:00+02:00")
+
+
+def test_a_day_worked_by_hand(ledger, capsys):
+    """130 / 96 at the PDU; 96 + 20 + 14 = 130, of which 14 nobody explains; 4 are lost between UPS and PDU."""
+    code, out = said(capsys, "--ledger", ledger, *DAY, "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert (found["pue"]["kind"], found["pue"]["category"], found["pue"]["estimate"]) == ("iPUE", 2, False)
+    assert Fraction(found["pue"]["value"]) == round(Fraction(130, 96), 9)
+    assert (found["pue"]["coverage"], found["pue"]["total_kwh"], found["pue"]["imputed_kwh"]) == ("1", "3120", "0")
+    parts = {part["name"]: part["kwh"]["value"] for part in found["parts"]}
+    assert parts == {"IT at pdu_output": "2304", "cooling": "480", "not explained by a meter": "336"}
+    assert [loss["kwh"]["value"] for loss in found["losses"]] == ["96"]
+    assert found["gaps"] == []
+    # 1.96 / sqrt(3) x the root of the squares of 0.5 and 1 %, each over 1 - itself; the edges are of 24 h.
+    half = 1.96 / 3**0.5 * (0.005**2 / 0.995**2 + 0.01**2 / 0.99**2) ** 0.5 * 130 / 96
+    assert half < float(found["pue"]["high"]) - 130 / 96 < half * 1.01
+
+
+def test_a_person_reads_the_same(ledger, capsys):
+    code, out = said(capsys, "--ledger", ledger, *DAY, "--time-zone", "Europe/Berlin")
+    assert code == 0
+    assert "site dc1: 2026-07-24 00:00 to 2026-07-25 00:00 (Europe/Berlin, 24 h)" in out.out
+    assert "iPUE 1.354 (1.337 to 1.371): measured, category 2, IT metered at the output of the PDUs" in out.out
+    assert "iPUE category 1: 1.300" in out.out
+    assert "not explained by a meter" in out.out
+    assert max(map(len, out.out.splitlines())) <= 130
+
+
+def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):
+    """148,800 liters in 31 days are 4,800 a day, over 2,304 kWh. 780 of 3,120 kWh are bought. 12 of 24 hours are dear."""
+    code, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
+    assert found["others"]["REF with contracts"]["value"] == "0.25"
+    assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
+    cue, note = found["others"]["CUE"], found["notes"]["CUE"]
+    assert float(cue["low"]) < float(cue["value"]) < float(cue["high"])
+    assert "bounds are those of the meters, no publisher states a factor's" in note
+    assert "grid.location.DEU." in note
+    assert "100%" in note
+
+
+def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_path, capsys):
+    """Twelve hours at 100 g and twelve that nobody tells, which take the factor of a file of one's own: 300 g."""
+    path = tmp_path / "supplier.csv"
+    path.write_text("ts_utc,zone,g_per_kwh,kind,estimated,method,source\n")
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        f"site: {{name: dc1}}\ngrid:\n  zone: DE\n  country: DEU\n  sources:\n"
+        f"  - csv_file: {{path: {path}, publisher: P, licence: L}}\n"
+    )
+    (source,) = load_site(site).the_grid.all_sources
+    about = grid_specs()["csv_file"].open(source.config, RealClock()).about
+    points = [Point((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)]
+    GridStore(ledger / GRID_FOLDER).append(about, points)
+    code, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert "csv_file.supplier" in found["notes"]["CUE"]
+    assert "50%" in found["notes"]["CUE"]
+    assert "no value for 12 h" in found["notes"]["CUE"]
+    # Revised a day later: what was known before stays what it was for who asks as of then.
+    later = [Point(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
+    GridStore(ledger / GRID_FOLDER).append(about, later)
+    _, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
+    assert json.loads(out.out)["others"]["CUE"] != found["others"]["CUE"]
+    _, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json", "--as-of", "2026-07-24T12:00Z")
+    assert json.loads(out.out)["others"]["CUE"] == found["others"]["CUE"]
+
+
+def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, capsys):
+    """25 of 48 hours."""
+    window = ("--from", "2026-07-23T22:00Z", "--to", "2026-07-25T22:00Z")
+    code, out = said(capsys, "--ledger", ledger, *window)
+    assert code == 1
+    assert "no iPUE: less than 90% of the window was metered" in out.out
+    code, out = said(capsys, "--ledger", ledger, *window, "--coverage", "0.5", "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert found["pue"]["coverage"] == "0.520833333"
+    assert Fraction(found["pue"]["imputed_kwh"]) > 0
+    assert Fraction(found["pue"]["high"]) > 2
+
+
+def test_the_partial_pue_of_a_hall(ledger, capsys):
+    code, out = said(capsys, "--ledger", ledger, *DAY, "--zone", "hall", "--json")
+    found = json.loads(out.out)
+    assert (code, found["pue"]["kind"], found["zone"]) == (0, "pPUE", "hall")
+    assert Fraction(found["pue"]["value"]) == round(Fraction(116, 96), 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--quarter", "2026Q5"], "write a year and a quarter"),
+        (["--quarter", "2026Q3", "--trailing"], "give one of"),
+        (["--from", "yesterday"], "write an instant"),
+        (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
+        (["--to", "2020-01-01"], "the window is empty"),
+        (["--coverage", "2"], "a share from 0 to 1"),
+        (["--site", "dc9"], "no meter of site 'dc9'; there are: dc1"),
+        (["--time-zone", "Mars/Base"], "write an IANA name"),
+        (["--config", "/nowhere.yaml"], "cannot read site configuration"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(ledger, capsys, arguments, word):
+    code, out = said(capsys, "--ledger", ledger, *arguments)
+    assert code == 2
+    assert word in out.err
+    assert len(out.err.splitlines()) == 1
+
+
+def test_no_pue_is_exit_1_with_its_reason(ledger, capsys):
+    code, out = said(capsys, "--ledger", ledger, "--trailing")
+    assert code == 1
+    assert "no iPUE: less than 90% of the window was metered" in out.out
+    code, out = said(capsys, "--ledger", ledger, *DAY, "--position", "it_input")
+    assert code == 1
+    assert "no meter of role it at it_input" in out.out
+
+
+def test_a_stated_pue_is_an_estimate_of_what_the_nodes_drew(ledger, tmp_path, capsys):
+    (tmp_path / "site.yaml").write_text("site: {name: dc2}\npue: {value: 1.5, uncertainty_percent: 10, source: operator}\n")
+    code, out = said(capsys, "--ledger", tmp_path / "none", "--config", tmp_path / "site.yaml", "--nodes", ledger)
+    assert code == 2  # a ledger of meters holds no node
+    assert "nothing was metered" in out.err
+
+
+def test_there_is_no_ledger(tmp_path, capsys):
+    code, out = said(capsys, "--ledger", tmp_path / "nothing")
+    assert code == 2
+    assert "there is no ledger of a site" in out.err
+
+
+def built(folder, kw, hours, site="dc3"):
+    """A ledger of meters that tell register and power once a minute, whose power changes by the hour: kw[name](hour)."""
+    journal = Journal.open(folder / "journal.db", Identity("c", site, "boot", "1", False))
+    account = SiteAccount(site, "boot", [(facts, 150 * S) for facts, _ in kw.values()])
+    total = dict.fromkeys(kw, 0)
+    for minute in range(60 * hours + 1):
+        for name, (_, power) in kw.items():
+            now_kw = power(minute // 60 % 24)
+            t_ns, boot_ns = (START_S + 60 * minute) * S, 60 * minute * S
+            taken = MeterReading(name, Scope.FACILITY, t_ns, boot_ns, total[name], None, now_kw * 10**6, 10**9, KWH // 1000, 1)
+            account.feed(name, [taken])
+            total[name] += now_kw * KWH // 60
+    journal.commit(account.batch(START_S * S))
+    journal.close()
+    return folder
+
+
+def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path, capsys):
+    """100 kW day and night; by day the sun gives all of it, and the contract delivers by day alone: it covers nothing."""
+
+    def meter(name, role, position=None):
+        return MeterFacts(name, role, position, accuracy_ppm=100, calibration="a", max_mw=10**9)
+
+    def day(hour):
+        return 6 <= hour < 18
+
+    kw = {
+        "main": (meter("main", Role.TOTAL), lambda h: 0 if day(h) else 100),
+        "pv": (meter("pv", Role.RENEWABLE), lambda h: 100 if day(h) else 0),
+        "it": (meter("it", Role.IT, Position.UPS_OUTPUT), lambda h: 80),
+    }
+    ledger = built(tmp_path / "ledger", kw, 48)
+    begun = [datetime.fromtimestamp(START_S + H * n, UTC) for n in range(48) if day(n % 24)]
+    hours = "".join(f"{t:%Y-%m-%dT%H}:00:00Z,100\n" for t in begun)
+    (tmp_path / "ppa.csv").write_text("ts_utc,kwh\n" + hours)
+    (tmp_path / "site.yaml").write_text(
+        f"site: {{name: dc3}}\ngrid: {{zone: DE, country: DEU}}\n"
+        f"contracts: [{{id: sun, kind: ppa, zone: DE, technology: solar, hourly_file: {tmp_path}/ppa.csv}}]\n"
+        "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
+    )
+    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3
+    assert abs(float(found["others"]["REF"]["value"]) - 0.5) < 1e-3
+    both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is booked on the other side of it
+    assert abs(float(both["value"]) - 0.5) < 2e-3
+    assert float(both["low"]) - 2e-3 <= 0.5 <= float(both["high"]) + 2e-3
+    assert "kWh more than was consumed" in found["notes"]["REF with contracts"]
+    assert found["notes"]["cost"].startswith(("480.", "479."))  # 2,400 kWh of the nights
+    assert "kWh made here counted at 0 g" in found["notes"]["CUE"]
+
+
+def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is_absent(tmp_path, capsys):
+    it = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, accuracy_ppm=100, calibration="a", max_mw=10**9)
+    ledger = built(tmp_path / "ledger", {"it": (it, lambda h: 100)}, 24)
+    (tmp_path / "site.yaml").write_text(
+        "site: {name: dc3}\npue: {value: 1.4, source: operator}\n"
+        "water: [{start: 2026-07-01, end: 2026-07-31, liters: 1, accuracy_percent: 1, source: bill}]\n"
+    )
+    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
+    found = json.loads(out.out)
+    assert code == 0
+    assert (found["pue"]["estimate"], found["pue"]["category"], found["pue"]["value"]) == (True, None, "1.4")
+    assert (found["pue"]["it_kwh"], found["pue"]["total_kwh"]) == ("2400", "3360")
+    assert found["others"]["WUE"]["reason"] == "IT energy was not metered by a PUE's category"
+
+
+def test_site_and_file_that_disagree_are_refused(ledger, site_file, capsys):
+    code, out = said(capsys, "--ledger", ledger, "--config", site_file, "--site", "dc9")
+    assert code == 2
+    assert "name two sites" in out.err
+
+
+def test_the_example_of_the_page_is_a_file_that_loads(tmp_path):
+    text = (Path(__file__).parents[3] / "docs/site.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "community").write_text("public\n")
+    config = parse_site(text.replace("/etc/wattlens/community", str(tmp_path / "community")).encode())
+    assert [meter.source for meter in config.all_meters] == ["modbus", "snmp", "prometheus"]

@@ -1,0 +1,218 @@
+"""`wattlens report verify` and `report diff` as a person and a script see them: lines, JSON, exit codes, errors."""
+
+import argparse
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_agent.core.errors import UsageError, WattlensError
+from reports.audit.manifest import Manifest
+from tests.reports import ledgers
+from tests.reports.audit import editions
+from tests.reports.audit.editions import document, figure, stated
+from tests.support import need_module, need_program
+from wattlens.cli import _report_diff, _report_verify, main
+from wattlens.cli._command import Parser
+
+PAGE = Path(__file__).parents[3] / "docs" / "report-audit.md"
+
+
+def parsed(configure: Callable[[argparse.ArgumentParser], None], *words: object) -> argparse.Namespace:
+    parser = Parser(prog="wattlens report")
+    configure(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def verify(*words: object, rebuild: Any = None) -> int:
+    return _report_verify.run(parsed(_report_verify.configure, *words), rebuild)
+
+
+def diff(*words: object) -> int:
+    return _report_diff.run(parsed(_report_diff.configure, *words))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    editions.write(tmp_path / "r0")
+    editions.write(tmp_path / "r1", editions.late_and_revised())
+    return tmp_path / "r0", tmp_path / "r1"
+
+
+def test_the_page_shows_what_diff_prints(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(*two) == 0
+    said = capsys.readouterr().out
+    assert f"```\n{said}```" in PAGE.read_text()
+
+
+def test_diff_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(*two, "--json", "--threshold", "3%") == 0
+    said = json.loads(capsys.readouterr().out)
+    (total,) = [each for each in said["changes"] if each["id"] == "co2e.location"]
+    assert total["parts"] == [
+        {"causes": ["late data"], "amount": "25000"},
+        {"causes": ["factor revision"], "amount": "-20000"},
+    ]
+    assert (total["absolute"], total["old"]["value"], total["new"]["value"]) == ("5000", "900000", "905000")
+    assert (said["restates"], said["restatement_due"], said["unexplained"]) == (True, ["energy.facility"], [])
+    assert [(day["site"], day["day"], day["new_statement"]) for day in said["inputs"]["days"]] == [("sjc1", "2026-07-02", 1)]
+
+
+def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(two[0], two[0] / "facts.json") == 0
+    said = capsys.readouterr().out
+    assert "All 6 figures are the same." in said
+    assert "Program versions are not compared" in said
+    assert "comparatives need no restatement" in said
+
+
+def test_a_change_without_a_cause_ends_with_1_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = document()
+    stated(new, "energy.facility/site/fra1")["value"] = "1001"
+    editions.write(tmp_path / "r0")
+    editions.write(tmp_path / "r1", new)
+    assert diff(tmp_path / "r0", tmp_path / "r1") == 1
+    assert "1 not explained: energy.facility/site/fra1\n" in capsys.readouterr().out
+    assert diff(tmp_path / "r0", tmp_path / "r1", "--json") == 1
+
+
+def test_a_restatement_is_due(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(*two, "--threshold", "0.03") == 0
+    said = capsys.readouterr().out
+    assert "Comparatives are to be restated: energy.facility (+3.33 %) moved by 0.03 or more." in said
+
+
+def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = document(), document()
+    for n in range(120):
+        name = f"energy.gpu/team/{'研' * 20}{n}" if n % 2 else f"energy.gpu/workload/{'long-name-' * 12}{n}"
+        old["figures"].append(figure(name, str(10**20 + n), "a unit that is long", method="m" * 200))
+        new["figures"].append(figure(name, f"{10**20 + 10 * n}.123456", "a unit that is long", method="n" * 200))
+    editions.write(tmp_path / "r0", old)
+    editions.write(tmp_path / "r1", new)
+    assert diff(tmp_path / "r0", tmp_path / "r1") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert max(map(len, said)) <= 100
+    assert "and 70 more figures; --all shows them" in said
+    assert diff(tmp_path / "r0", tmp_path / "r1", "--all") == 0
+    assert sum(line.startswith("energy.gpu") for line in capsys.readouterr().out.splitlines()) == 120
+
+
+@pytest.mark.parametrize("threshold", ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3"])
+def test_a_threshold_is_a_share(two: tuple[Path, Path], threshold: str) -> None:
+    with pytest.raises(UsageError, match=r"--threshold .*write a share such as 5% or 0\.05"):
+        diff(*two, f"--threshold={threshold}")
+
+
+def test_diff_of_what_is_no_report(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        diff(tmp_path / "nowhere", two[0])
+    (tmp_path / "x.json").write_text('{"schema": "other"}')
+    with pytest.raises(WattlensError, match=r"x\.json: schema: 'wattlens\.report\.facts/2' is wanted"):
+        diff(two[0], tmp_path / "x.json")
+
+
+def test_verify_prints_a_line_a_check(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(two[1]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "ok      manifest.json  edition 2 of 2026Q3, made by wattlens 1.0.0"
+    assert lines[3] == "ok      report.html    37 bytes"
+    assert lines[4] == "-       signature      not signed"
+    assert lines[-1] == "Everything that was checked holds."
+    (two[1] / "report.html").write_text("x")
+    assert verify(two[1]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "FAILED  report.html    was changed: 1 bytes, 37 were written"
+    assert lines[-1] == "1 of 7 checks FAILED."
+
+
+def test_verify_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    (two[0] / "figures.csv").unlink()
+    assert verify(two[0], "--json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["ok"] is False
+    assert {"check": "figures.csv", "ok": False, "detail": "is missing"} in said["checks"]
+    assert (said["inputs"], said["changes"]) == (None, [])
+
+
+def test_verify_tells_inputs_before_figures(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+        asked.append((ledger, org))
+        return (two[1] / "facts.json").read_bytes()
+
+    assert verify(two[0], "--ledger", "s3://fleet/days", "--org", "org.yaml", rebuild=rebuild) == 1
+    said = capsys.readouterr().out
+    assert asked == [("s3://fleet/days", Path("org.yaml"))]
+    parts = [
+        "FAILED  rebuilt",
+        "Inputs that differ",
+        "2026-07-02: statement 0 -> 1",
+        "factor deu-2025: new",
+        "FIGURE",
+        "+25 000 g",
+    ]
+    assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
+
+
+def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A minute of a ledger: first two of its three segments, then all."""
+    for module in ("codecarbon", "cryptography", "duckdb", "fsspec"):
+        need_module(module)
+    segments = sorted(ledgers.write(tmp_path / "state").iterdir())
+    (tmp_path / "early").mkdir()
+    for segment in segments[:2]:
+        shutil.copy(segment, tmp_path / "early")
+    key, public = tmp_path / "signing.pem", tmp_path / "signer.pem"
+    openssl = need_program("openssl")
+    subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", key], check=True, timeout=60)
+    subprocess.run([openssl, "pkey", "-in", key, "-pubout", "-out", public], check=True, timeout=60)
+    key.chmod(0o600)
+
+    def report(ledger: str, out: str, *more: str) -> int:
+        made = ["report", "--ledger", str(tmp_path / ledger), "--out", str(tmp_path / out), "--country", "DEU"]
+        return main([*made, "--quarter", "2026Q3", "--formats", "csv", "--accept-coverage", "0", *more])
+
+    assert report("early", "r0", "--sign-key", str(key)) == 0
+    checked = ["report", "verify", str(tmp_path / "r0"), "--key", str(public)]
+    assert main([*checked, "--ledger", str(tmp_path / "early")]) == 0
+    assert "the ledger gives the same facts" in capsys.readouterr().out
+
+    assert report("state", "r1", "--restates", str(tmp_path / "r0")) == 0
+    assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
+    said = capsys.readouterr().out
+    assert "NEW restates OLD." in said
+    assert "site 2026-07-01: other content under the same statement 0" in said
+    assert main([*checked, "--ledger", str(tmp_path / "state")]) == 1
+    assert "site 2026-07-01: other content under the same statement 0" in capsys.readouterr().out
+
+    facts = tmp_path / "r0" / "facts.json"
+    facts.write_bytes(facts.read_bytes().replace(b'"final"', b'"other"').replace(b'"interim"', b'"final"'))
+    assert main([*checked, "--ledger", str(tmp_path / "early")]) == 1
+    said = capsys.readouterr().out
+    assert "FAILED  facts.json" in said
+    assert "What else differs: status" in said
+
+
+def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="name the folder of a report"):
+        verify(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="give --ledger as well"):
+        verify(two[0], "--org", "org.yaml")
+    with pytest.raises(WattlensError, match="cannot be read"):
+        verify(two[0], "--key", tmp_path / "nowhere.pem")
+
+
+def test_nothing_of_a_hostile_report_reaches_the_terminal_as_a_command(
+    two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (two[0] / "\x1b[2Jx").write_text("")
+    assert verify(two[0]) == 1
+    assert "\x1b" not in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""Units of a workbook's cells: converted exactly, for any number that a spreadsheet can hold."""
+
+from decimal import Context, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlens.report.inputs_cells import BadCellError, nested
+from wattlens.report.inputs_columns import Row
+from wattlens.report.inputs_sheets import BY_TITLE
+
+LETTERS = {"volume": "H", "volume_unit": "I", "price": "D", "price_unit": "E", "max_power": "G", "max_power_unit": "H"}
+NUMBERS = st.decimals(0, 10**9, places=5).map(lambda d: Context(prec=15).create_decimal(d))
+
+
+def converted(sheet, label, value, unit, key):
+    return Decimal(repr(nested(Row(BY_TITLE[sheet], 2, {label: value, f"{label}_unit": unit}, LETTERS))[key]))
+
+
+@given(NUMBERS)
+def test_a_megawatt_hour_is_a_thousand_kilowatt_hours(number):
+    """Shifting the decimal point changes no digit: `scaleb` is the decimal module's own."""
+    assert converted("Contracts", "volume", float(number), "MWh", "volume_kwh") == number.scaleb(3)
+    assert converted("Contracts", "volume", str(number), "MWh", "volume_kwh") == number.scaleb(3)
+    assert converted("Contracts", "volume", float(number), "kWh", "volume_kwh") == number
+
+
+@given(NUMBERS)
+def test_a_price_of_a_megawatt_hour_is_a_thousandth_a_kilowatt_hour(number):
+    assert converted("Tariffs", "price", float(number), "MWh", "default_per_kwh") == number.scaleb(-3)
+
+
+@given(st.integers(0, 10**9), st.sampled_from([("W", 0), ("kW", 3), ("MW", 6)]))
+def test_whole_numbers_too(number, unit):
+    name, power = unit
+    assert converted("Meters", "max_power", number, name, "max_power_w") == Decimal(number).scaleb(power)
+
+
+@given(st.text(max_size=6).filter(lambda text: text not in ("kWh", "MWh")))
+def test_any_other_unit_is_refused(unit):
+    with pytest.raises(BadCellError, match="sheet Contracts, cell I2"):
+        converted("Contracts", "volume", 1, unit, "volume_kwh")
+
+
+@given(st.text(min_size=1, max_size=8).filter(lambda text: not text.isascii() or not any(c.isdigit() for c in text)))
+def test_text_is_no_number(text):
+    """Digits of other scripts, words and signs."""
+    with pytest.raises(BadCellError, match="sheet Contracts, cell H2"):
+        converted("Contracts", "volume", text, "MWh", "volume_kwh")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e16, 0.5, True])
+def test_a_number_that_is_no_name(value):
+    row = Row(BY_TITLE["Models"], 2, {"model": value}, {"model": "B"})
+    with pytest.raises(BadCellError, match="sheet Models, cell B2: text is wanted"):
+        nested(row)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_beyond_all_numbers(value):
+    with pytest.raises(BadCellError, match=r"sheet Contracts, cell H2: .* is no number"):
+        converted("Contracts", "volume", value, "MWh", "volume_kwh")
+
+
+def test_a_whole_number_is_a_name():
+    """4711 in a cell that is not formatted as text: the name is 4711, not 4711.0."""
+    for value in (4711, 4711.0):
+        assert nested(Row(BY_TITLE["Models"], 2, {"model": value}, {"model": "B"})) == {"model": "4711"}

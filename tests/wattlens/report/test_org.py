@@ -1,0 +1,419 @@
+"""An organisation that is told as YAML: every value worked out by hand, files beside it, and what is refused."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from hashlib import sha256
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.week import parse_span
+from energy_agent.factors.basis import Accounting, Basis, Boundary
+from energy_agent.factors.series import About, Point
+from energy_agent.ledger.rows import INT64_MAX
+from energy_agent.metering.contracts import Kind, Lot, Technology
+from energy_agent.metering.tariffs import Band, Tariff
+from energy_agent.site.grid_store import GridStore
+from reports.inputs import Embodied, Expected, ModelName, Organisation, Price, TeamRule, WaterUse
+from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, yaml_files
+from wattlens.report.org import load_organisation
+
+HOUR_NS = 3600 * 10**9
+DAY_NS = 24 * HOUR_NS
+
+
+def load(path):
+    return load_organisation(path, START_NS, END_NS, AS_OF_NS)
+
+
+def load_text(tmp_path, text):
+    path = tmp_path / "org.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_every_value_of_a_whole_file(tmp_path):
+    """Worked out by hand.
+
+    Berlin is UTC+2 in summer: its quarter begins at 22:00 UTC of June 30, July ends at 22:00 of the 31st. Wind: 1234.5 kWh over
+    July as one lot. Sun: 812.5 kWh from 09:15 UTC, 3250 kWh from 10:00 (12:00 at +02:00). The certificate's lot is its own
+    period. 4.1 m3 are 4100 l, known to 2 %.
+    """
+    told = load(yaml_files(tmp_path))
+    july, october = START_NS - 2 * HOUR_NS, END_NS - 2 * HOUR_NS
+    august = july + 31 * DAY_NS
+    nine = START_NS + 9 * HOUR_NS
+    wind, none = Decimal("12.5"), Decimal(0)
+    sun = ("sun", Kind.PPA, "DE", Technology.SOLAR, none)
+    fra1, pnq1 = told.sites["fra1"], told.sites["pnq1"]
+    assert (told.name, told.report_contact, told.least_coverage) == ("Example AI", "esg@example.com", Fraction(39, 40))
+    assert list(told.sites) == ["fra1", "pnq1"]
+    assert fra1.zone == ZoneInfo("Europe/Berlin")
+    assert fra1.stated == (Fraction(128, 100), Fraction(5, 100))
+    assert (fra1.stated_source, fra1.grid_zone, fra1.country) == ("the operator", "DE", "DEU")
+    assert set(fra1.lots) == {
+        Lot("wind", Kind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, retired=False),
+        Lot("go", Kind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ, retired=True),
+        Lot(
+            "sun", Kind.PPA, "DE", Technology.SOLAR, none, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, False
+        ),
+        Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, retired=False),
+        Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, retired=False),
+    }
+    assert [lot.start_ns for lot in fra1.lots] == sorted(lot.start_ns for lot in fra1.lots)
+    spans = (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
+    bands = (Band(spans, Decimal("0.214")),)
+    assert fra1.tariffs == (Tariff("2026", "EUR", Decimal("0.182"), bands, date(2026, 1, 1), None, "contract 3.1"),)
+    assert fra1.water == (WaterUse(july, october, Fraction(4100), Fraction(1, 50), 1, "bill 4711"),)
+    assert fra1.meters == (
+        MeterFacts("main", Role.TOTAL, None, "", "", 5000, "modbus", 2_500_000_000, "modbus"),
+        MeterFacts("ups", Role.IT, Position.UPS_OUTPUT, "main", "", 10_000, "snmp", 1_200_000_000, "snmp"),
+    )
+    assert (fra1.it_kw, fra1.floor_m2) == (Decimal(800), Decimal(1200))
+    assert (pnq1.stated, pnq1.lots, pnq1.tariffs, pnq1.water, pnq1.it_kw) == (None, (), (), (), None)
+    mid_july, first_august = START_NS + 14 * DAY_NS, START_NS + 31 * DAY_NS
+    assert told.expected == (
+        Expected("prod", "n1", "GPU-1", "H100", "fra1", 0, first_august),
+        Expected("prod", "n1", "GPU-1", "H100", "pnq1", first_august, INT64_MAX),
+        Expected("prod", "n2", "GPU-2", "H100", "fra1", mid_july, INT64_MAX),
+        Expected("prod", "n9", "", "", "pnq1", 0, INT64_MAX),
+    )
+    assert told.teams == (
+        TeamRule({"namespace": "nlp-*"}, "language", "search"),
+        TeamRule({"partition": "spot*"}, price_class="spot"),
+        TeamRule({"account": "4711", "cost-centre": "77*", "tier": "a"}, "vision"),
+    )
+    assert told.prices == (
+        Price("spot", "EUR", Decimal("0.9"), None),
+        Price("", "EUR", Decimal("1.75"), Decimal("0.5")),
+    )
+    assert told.embodied == (Embodied("*H100*", Decimal(164), Decimal("575.1"), Decimal(5), "cradle to gate", "two sheets"),)
+    assert told.model_names == {"llama-70b": ModelName("Llama 70B", "fp8", 70_600_000_000)}
+    digests = {"inventory.csv": sha256(CSV.encode()).hexdigest(), "org.yaml": sha256(YAML.encode()).hexdigest()}
+    assert told.files == tuple(sorted(digests.items()))
+
+
+def test_only_what_is_delivered_within_the_time_is_kept(tmp_path):
+    """From July 1 at 09:30 UTC: the delivery of 09:15 is over, that of 10:00 is not, and July itself is not."""
+    half_past = START_NS + 9 * HOUR_NS + HOUR_NS // 2
+    told = load_organisation(yaml_files(tmp_path), half_past, half_past + HOUR_NS, AS_OF_NS)
+    assert sorted(lot.contract for lot in told.sites["fra1"].lots) == ["go", "sun", "wind"]
+
+
+def test_an_empty_file_tells_nothing(tmp_path):
+    told = load_text(tmp_path, "")
+    assert told == Organisation(files=(("org.yaml", sha256(b"").hexdigest()),))
+
+
+GRID = """
+site: {name: fra1, time_zone: Europe/Berlin}
+grid:
+  zone: DE
+  country: DEU
+  sources:
+    - csv_file: {path: de.csv, publisher: the operator, licence: ours}
+    - csv_file: {path: rest.csv, publisher: the issuer, licence: ours, accounting: residual-mix}
+pue: {value: 1.3, source: a plate}
+contracts:
+  - {id: ppa, kind: ppa, zone: DE, technology: wind, hourly_file: ppa.csv}
+meters:
+  - {id: main, role: total, accuracy_percent: 1, max_power_w: 1000, declared: {power_w: 10, basis: a guess}}
+"""
+
+
+@pytest.fixture
+def site_folder(tmp_path):
+    """A site's file with hours and a kept grid beside it: 300 g/kWh at first, revised to 310 an hour before the time's end."""
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "fra1.yaml").write_text(GRID)
+    (folder / "ppa.csv").write_text("ts_utc,kwh\n2026-07-01T00:00:00Z,7.5\n2026-12-01T00:00:00Z,1\n")
+    store = GridStore(tmp_path / "state" / "grid")
+    grid = About("csv_file.de", "DE", Basis(Boundary.LIFE_CYCLE), "the operator", "ours", "not stated", 3)
+    store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(300), False, START_NS)])
+    store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(310), False, END_NS - HOUR_NS)])
+    rest = About("csv_file.rest", "DE", Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL), "the issuer", "ours", "not stated", 3)
+    store.append(rest, [Point(START_NS, END_NS, Decimal(720), False, START_NS)])
+    return tmp_path
+
+
+def test_a_site_by_its_own_file(site_folder):
+    text = "sites:\n  - {file: sites/fra1.yaml, state: state, it_power_kw: 30,\n"
+    text += "     water: [{start: 2026-07-01, end: 2026-07-31, liters: 10, accuracy_percent: 1, source: bill}]}\n"
+    told = load_text(site_folder, text)
+    site = told.sites["fra1"]
+    assert site.stated == (Fraction(13, 10), Fraction(1, 10))
+    assert [(lot.start_ns, lot.end_ns, lot.uj) for lot in site.lots] == [(START_NS, START_NS + HOUR_NS, 75 * KWH_UJ // 10)]
+    assert [water.liters for water in site.water] == [10]
+    assert [meter.id for meter in site.meters] == ["main"]
+    assert {path for path, _ in told.files} == {"org.yaml", "sites/ppa.csv", "sites/fra1.yaml"}
+
+
+@pytest.mark.parametrize(("as_of_ns", "intensity"), [(END_NS, 310), (END_NS - 2 * HOUR_NS, 300)])
+def test_the_grid_is_as_it_was_known(site_folder, as_of_ns, intensity):
+    (site_folder / "org.yaml").write_text("sites: [{file: sites/fra1.yaml, state: state}]")
+    site = load_organisation(site_folder / "org.yaml", START_NS, END_NS, as_of_ns).sites["fra1"]
+    hourly, yearly = site.location  # the best first
+    assert [(piece.start_ns, piece.g_per_kwh) for piece in hourly.pieces] == [(START_NS, intensity)]
+    assert (yearly.pieces[0].start_ns, yearly.pieces[-1].end_ns) == (START_NS, END_NS)
+    assert [factor.id for factor, _ in site.factors] == [yearly.id]
+    assert site.factors[0][0].zone == "DEU"
+    assert [piece.g_per_kwh for source in site.residual for piece in source.pieces] == [720]
+    assert {source.basis.accounting for source in site.residual} == {Accounting.RESIDUAL}
+
+
+def test_what_a_grid_lacks_is_told(site_folder):
+    known = load_text(site_folder, "sites: [{file: sites/fra1.yaml}]").sites["fra1"]
+    assert len(known.location) == 1
+    assert known.location_lacking == "no `state` is named, so there are no hours of de.csv, rest.csv"
+    early = load_organisation(site_folder / "org.yaml", START_NS, END_NS, AS_OF_NS).sites["fra1"]
+    assert early.location == known.location
+    (site_folder / "org.yaml").write_text("sites: [{file: sites/fra1.yaml, state: state}]")
+    before = load_organisation(site_folder / "org.yaml", START_NS, END_NS, START_NS - 1).sites["fra1"]
+    assert len(before.location) == 1
+    assert "csv_file.de: nothing of zone DE was known" in before.location_lacking
+    nowhere = load_text(site_folder, "sites: [{site: {name: x}}]").sites["x"]
+    assert (nowhere.location, nowhere.residual) == ((), ())
+    assert nowhere.location_lacking == "site 'x' names neither the zone nor the country of its grid"
+
+
+HOURS = """ts_utc,zone,g_per_kwh,kind,estimated
+2026-07-01T00:00:00Z,DE,400.5,life-cycle,
+2026-07-01T01:00:00Z,DE,410,life-cycle,true
+2026-07-01T00:00:00Z,FR,50,life-cycle,
+"""
+
+
+@pytest.mark.parametrize("where", ["org.yaml", "the site's file"])
+def test_hours_of_a_file_count_as_known_at_any_time(site_folder, where):
+    if where == "org.yaml":
+        (site_folder / "hours.csv").write_text(HOURS)
+        source = "{csv_file: {path: hours.csv, publisher: p, licence: l}}"
+        text = f"sites: [{{site: {{name: fra1}}, grid: {{zone: DE, country: DEU, sources: [{source}]}}}}]"
+    else:
+        (site_folder / "sites" / "de.csv").write_text(HOURS)
+        text = "sites: [{file: sites/fra1.yaml}]"
+    (site_folder / "org.yaml").write_text(text)
+    told = load_organisation(site_folder / "org.yaml", START_NS, END_NS, START_NS - 1)
+    hourly, yearly = told.sites["fra1"].location
+    assert [(p.start_ns, p.end_ns, p.g_per_kwh, p.estimated) for p in hourly.pieces] == [
+        (START_NS, START_NS + HOUR_NS, Decimal("400.5"), False),
+        (START_NS + HOUR_NS, START_NS + 2 * HOUR_NS, Decimal(410), True),
+    ]
+    assert yearly.pieces
+    name = "hours.csv" if where == "org.yaml" else "sites/de.csv"
+    assert dict(told.files)[name] == sha256(HOURS.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("csv_file: {path: none.csv, publisher: p, licence: l}", "org.yaml: cannot read"),
+        (
+            "csv_file: {path: hours.csv, publisher: p, licence: l, zone: AT}",
+            "hours.csv has no life-cycle row of zone 'AT'; zones in it: DE, FR",
+        ),
+        ("csv_file: {path: hours.csv, publisher: p, licence: l, boundary: direct}", "source csv_file is direct and the grid"),
+        ("csv_file: {path: hours.csv, publisher: p}", "key 'sites.0.grid.sources.0.csv_file.licence' is missing"),
+        ("electricity_maps: {key_file: key}", "unknown key 'sites.0.grid.sources.0.electricity_maps'"),
+    ],
+)
+def test_hours_that_cannot_be(tmp_path, source, said):
+    (tmp_path / "hours.csv").write_text(HOURS)
+    with pytest.raises(UsageError) as refused:
+        load_text(tmp_path, f"sites: [{{site: {{name: a}}, grid: {{zone: DE, sources: [{{{source}}}]}}}}]")
+    assert said in str(refused.value)
+
+
+def test_a_site_without_a_file_takes_every_series_that_was_kept_of_its_zone(site_folder):
+    site = load_text(site_folder, "sites: [{state: state, site: {name: a}, grid: {zone: DE}}]").sites["a"]
+    assert [piece.g_per_kwh for piece in site.location[0].pieces] == [310]
+    assert [piece.g_per_kwh for piece in site.residual[0].pieces] == [720]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("organization: {name: x}", "unknown key 'organization'; did you mean 'organisation'?"),
+        ("sites: [{site: {name: a}, tarifs: []}]", "unknown key 'sites.0.tarifs'; did you mean 'tariffs'?"),
+        ("sites: [{site: {name: a}, grid: {zon: DE}}]", "unknown key 'sites.0.grid.zon'; did you mean 'zone'?"),
+        ("sites: [{it_power_kw: 3}]", "key 'sites.0': a site needs its file, or site.name"),
+        ("sites: [{file: a.yaml, pue: {value: 1.1}}]", "a.yaml tells of this site; pue belongs into it, not beside it"),
+        ("sites: [{file: a.yaml, site: {name: a, time_zone: UTC}}]", "site.time_zone belongs into it"),
+        ("sites: [{file: a.yaml}]", "org.yaml: cannot read "),
+        ("sites: [{site: {name: a}}, {site: {name: a}}]", "org.yaml: site 'a' is there twice"),
+        ("sites: [{site: {name: a}, state: nowhere}]", "is no folder; name the state folder"),
+        ("least_coverage_percent: yes", "a number is wanted, not true"),
+        ("least_coverage_percent: 101", "at most 100 is wanted, got 101"),
+        ("inventory: none.csv", "org.yaml: key 'inventory': cannot read "),
+        ("teams: [{match: {}, team: a}]", "key 'teams.0.match'"),
+        ("teams: [{match: {namespace: a}}]", "a rule tells a team, a project or a price_class; this one tells none"),
+        ("prices: [{price_class: spot}]", "price of class 'spot' needs per_gpu_hour or electricity_share_percent"),
+        ("prices: [{per_gpu_hour: 1}]", "price of class '' needs a currency"),
+        ("prices: [{per_gpu_hour: 1, currency: euro}]", "'euro' is no currency; write an ISO 4217 code such as EUR"),
+        ("prices: [{per_gpu_hour: 1, currency: EUR}, {per_gpu_hour: 2, currency: EUR}]", "price of class '' is there twice"),
+        ("models: [{model: a}, {model: a}]", "model 'a' is there twice"),
+        (
+            "embodied: [{sku: a, low_kg: 2, high_kg: 1, life_years: 4, boundary: b, source: c}]",
+            "high_kg 1 is less than low_kg 2",
+        ),
+        (
+            "sites: [{site: {name: a}, contracts: [{id: c, kind: ppa, zone: DE, technology: wind, start: 2026-01-01, "
+            "end: 2026-01-31, volume_kwh: 1}]}]",
+            "site 'a': contracts need grid.zone",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_names_it(tmp_path, text, said):
+    with pytest.raises(UsageError) as refused:
+        load_text(tmp_path, text)
+    assert said in str(refused.value)
+    assert "org.yaml" in str(refused.value) or "none.csv" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+CONTRACT = (
+    "sites: [{{site: {{name: a}}, grid: {{zone: DE}}, contracts: [{{id: c, kind: ppa, zone: DE, technology: wind, {}}}]}}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "deliveries: [{start_utc: 2026-07-01T00:10, minutes: 15, kwh: 1}]",
+            "00:10:00 begins no stretch of 15 minutes",
+        ),
+        ("deliveries: [{start_utc: 2026-07-01T00:15, kwh: 1}]", "begins no stretch of 60 minutes"),
+        ("deliveries: [{start_utc: 2026-07-01, kwh: 1}]", "a time in UTC such as 2026-01-31T23:15 is wanted, got '2026-07-01'"),
+        ("deliveries: [{start_utc: 1782864000, kwh: 1}]", "a time in UTC such as 2026-01-31T23:15 is wanted"),
+        (
+            "deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}, {start_utc: 2026-07-01T00:45, minutes: 15, kwh: 1}]",
+            "what was delivered at 2026-07-01 00:45 UTC is there twice",
+        ),
+        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], volume_kwh: 3", "has deliveries; give it neither volume_kwh"),
+        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], g_per_kwh: 3", "g_source is missing"),
+        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], commissioned: 2026-08-01", "before its plant ran (2026-08-01)"),
+        ("granularity: year", "needs volume_kwh with start and end"),
+    ],
+)
+def test_deliveries_that_cannot_be(tmp_path, more, said):
+    with pytest.raises(UsageError) as refused:
+        load_text(tmp_path, CONTRACT.format(more))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(("more", "bound", "assumed"), [("", 10, True), (", uncertainty_percent: 10", 10, False)])
+@pytest.mark.parametrize("own_file", [True, False])
+def test_a_bound_that_nobody_states_is_known_to_be_assumed(tmp_path, more, bound, assumed, own_file):
+    told = f"site: {{name: a}}\npue: {{value: 1.5{more}}}\n"
+    (tmp_path / "a.yaml").write_text(told)
+    text = "sites: [{file: a.yaml}]" if own_file else f"sites:\n- {told.strip().replace(chr(10), chr(10) + '  ')}\n"
+    site = load_text(tmp_path, text).sites["a"]
+    assert (site.stated, site.bound_assumed) == ((Fraction(3, 2), Fraction(bound, 100)), assumed)
+
+
+def test_two_sites_may_not_be_one_and_a_name_must_be_the_file_s(site_folder):
+    with pytest.raises(UsageError, match=r"sites/fra1.yaml is of site 'fra1', and not of 'fra2'"):
+        load_text(site_folder, "sites: [{file: sites/fra1.yaml, site: {name: fra2}}]")
+
+
+def test_a_file_that_is_neither(tmp_path):
+    (tmp_path / "org.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"org.json is no file of inputs: it ends in .yaml or .yml or .xlsx"):
+        load(tmp_path / "org.json")
+    with pytest.raises(UsageError, match="cannot read"):
+        load(tmp_path / "nothing.yaml")
+
+
+def test_hours_of_a_contract_lie_beside_the_file_that_names_them(site_folder):
+    """In a site's file: beside it. In org.yaml: beside that."""
+    (site_folder / "mine.csv").write_text("ts_utc,kwh\n2026-07-01T05:00:00Z,2.5\n")
+    contract = "{id: mine, kind: ppa, zone: DE, technology: wind, hourly_file: mine.csv}"
+    told = load_text(site_folder, f"sites: [{{file: sites/fra1.yaml, contracts: [{contract}]}}]")
+    assert [(lot.contract, lot.uj) for lot in told.sites["fra1"].lots] == [
+        ("ppa", 75 * KWH_UJ // 10),
+        ("mine", 25 * KWH_UJ // 10),
+    ]
+    assert {"mine.csv", "sites/ppa.csv"} <= {path for path, _ in told.files}
+    (site_folder / "mine.csv").write_text("ts_utc,kwh\n2026-07-01T05:00:00Z,2,5\n2026-07-01 05:30,1\n")
+    with pytest.raises(UsageError, match=r"org.yaml: site 'fra1': contract 'mine': .*mine.csv, line 3: .* is no full UTC hour"):
+        load(site_folder / "org.yaml")
+    (site_folder / "mine.csv").unlink()
+    with pytest.raises(UsageError, match=r"org.yaml: contract 'mine': cannot read .*mine.csv"):
+        load(site_folder / "org.yaml")
+
+
+def test_files_of_the_same_name_beside_two_sites_are_two_files(site_folder):
+    (site_folder / "other").mkdir()
+    (site_folder / "other" / "pnq1.yaml").write_text(GRID.replace("fra1", "pnq1"))
+    (site_folder / "other" / "ppa.csv").write_text("ts_utc,kwh\n2026-07-01T05:00:00Z,1\n")
+    told = load_text(site_folder, "sites: [{file: sites/fra1.yaml}, {file: other/pnq1.yaml}]")
+    assert [told.sites[name].lots[0].uj for name in ("fra1", "pnq1")] == [75 * KWH_UJ // 10, KWH_UJ]
+    digests = dict(told.files)
+    for name in ("sites/ppa.csv", "other/ppa.csv"):
+        assert digests[name] == sha256((site_folder / name).read_bytes()).hexdigest()
+
+
+OWN = {
+    "id": "own-residual", "title": "A residual mix", "publisher": "the issuer", "edition": "2026", "unit": "g_per_kwh",
+    "gases": "CO2e", "gwp_set": "AR6", "boundary": "life-cycle", "basis": "consumption", "accounting": "residual-mix",
+    "quality": 4, "uncertainty": "not stated", "years": "2026", "source": "a letter", "source_sha256": "none: a letter",
+    "fetched": "2026-11-26", "licence": "ours", "attribution": "the issuer", "update": "yearly", "note": "none", "rows": 1,
+}  # fmt: skip
+
+
+def test_factors_of_one_s_own_lie_beside_the_file_and_are_told_with_their_hashes(tmp_path):
+    table = b"zone,name,g_per_kwh,year,note\nDE,Germany,724.5,2026,\n"
+    folder = tmp_path / "factors"
+    folder.mkdir()
+    (folder / "own.csv").write_bytes(table)
+    (folder / "own.json").write_text(json.dumps({**OWN, "csv_sha256": sha256(table).hexdigest()}))
+    site = "{site: {name: a}, grid: {zone: DE, country: DEU, factors: factors}}"
+    told = load_text(tmp_path, f"sites: [{site}]")
+    (residual,) = told.sites["a"].residual
+    assert [piece.g_per_kwh for piece in residual.pieces] == [Decimal("724.5")]
+    assert (residual.basis.accounting, told.sites["a"].residual_lacking) == (Accounting.RESIDUAL, "")
+    digests = dict(told.files)
+    assert digests["factors/own.csv"] == sha256(table).hexdigest()
+    assert digests["factors/own.json"] == sha256((folder / "own.json").read_bytes()).hexdigest()
+    assert [sha for factor, sha in told.sites["a"].factors if factor.id == residual.id] == [sha256(table).hexdigest()]
+
+
+def test_what_both_a_site_s_file_and_its_entry_tell_is_checked_together(site_folder):
+    contract = "{id: ppa, kind: ppa, zone: DE, technology: wind, start: 2026-07-01, end: 2026-07-02, volume_kwh: 1}"
+    with pytest.raises(UsageError, match=r"org.yaml: site 'fra1': contract 'ppa' is there twice"):
+        load_text(site_folder, f"sites: [{{file: sites/fra1.yaml, contracts: [{contract}]}}]")
+
+
+def test_a_country_that_no_table_of_factors_has_is_refused_with_the_nearest(site_folder):
+    with pytest.raises(UsageError, match=r"org\.yaml: site 'fra1': grid\.country: 'DEX' is in no table .*DEU \(Germany\)"):
+        load_text(site_folder, "sites: [{site: {name: fra1}, grid: {country: DEX}}]")
+
+
+CERTIFICATE = "kind: go, zone: DE, technology: hydro, start: 2026-07-01, end: 2026-09-30, volume_kwh: 5000, retired: 2026-09-01"
+
+
+def two_sites(first: str, second: str) -> str:
+    text = "sites:\n"
+    for site, contract, retirement in (("fra1", "a", first), ("pnq1", "b", second)):
+        lot = f"{{{CERTIFICATE}, id: {contract}, retirement_id: '{retirement}'}}"
+        text += f"- {{site: {{name: {site}}}, grid: {{zone: DE}}, contracts: [{lot}]}}\n"
+    return text
+
+
+@pytest.mark.parametrize("again", ["GO 12-3", "go12-3", " Go 12 -3"])
+def test_a_certificate_counts_at_one_site_of_the_organisation(tmp_path, again):
+    with pytest.raises(UsageError) as caught:
+        load_text(tmp_path, two_sites("GO 12-3", again))
+    said = str(caught.value)
+    assert all(name in said for name in ("org.yaml", "'fra1'", "'pnq1'", "contract 'a'", "contract 'b'", "counts once"))
+
+
+def test_certificates_of_two_retirements_count_at_two_sites(tmp_path):
+    told = load_text(tmp_path, two_sites("GO 12-3", "GO 12-4"))
+    assert [len(told.sites[name].lots) for name in ("fra1", "pnq1")] == [1, 1]

@@ -1,0 +1,457 @@
+"""The workbook of inputs: it tells what the same YAML tells, every refusal names its cell, and hostile files stay outside."""
+
+import io
+import zipfile
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+
+import openpyxl
+import pytest
+import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import UsageError
+from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, NINE, START_NS, book, part, whole, with_part, yaml_files
+from wattlens.report import inputs_archive, org_xlsx
+from wattlens.report.org import load_organisation, parse
+
+
+def load(path):
+    return load_organisation(path, START_NS, END_NS, AS_OF_NS)
+
+
+def refusal(tmp_path, sheets):
+    with pytest.raises(UsageError) as refused:
+        load(book(tmp_path / "org.xlsx", sheets))
+    text = str(refused.value)
+    assert "\n" not in text
+    return text.replace(f"{tmp_path}/", "")
+
+
+def changed(sheet, cell, value):
+    """The whole organisation with one cell changed, by its name in the sheet."""
+    sheets = whole()
+    column, row = openpyxl.utils.cell.coordinate_from_string(cell)
+    sheets[sheet][row - 1][openpyxl.utils.column_index_from_string(column) - 1] = value
+    return sheets
+
+
+def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
+    by_rows = load(book(tmp_path / "org.xlsx", whole()))
+    by_keys = load(yaml_files(tmp_path))
+    assert replace(by_rows, files=()) == replace(by_keys, files=())
+    assert [path for path, _ in by_rows.files] == ["org.xlsx"]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "cell", "value", "said"),
+    [
+        ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: 'GWh' is no unit of volume; write kWh or MWh"),
+        ("Contracts", "I2", "mWh", "sheet Contracts, cell I2: 'mWh' is no unit of volume; write kWh or MWh"),
+        ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; write the unit of volume: kWh or MWh"),
+        ("Contracts", "H2", "12 MWh", "sheet Contracts, cell H2: '12 MWh' is no number; write one such as 1234.5 here"),
+        ("Contracts", "H2", "1,234", "sheet Contracts, cell H2: '1,234' is no number"),
+        ("Contracts", "H2", True, "sheet Contracts, cell H2: True is no number"),
+        ("Contracts", "H2", -3, "sheet Contracts, cell H2: more than 0 (kWh) is wanted, got -3 (MWh)"),
+        ("Contracts", "H2", "-3.0", "sheet Contracts, cell H2: more than 0 (kWh) is wanted, got '-3.0' (MWh)"),
+        ("Contracts", "H2", 1e30, "sheet Contracts, cell H2: at most 1e+12 (kWh) is wanted, got 1e+30 (MWh)"),
+        ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind' needs volume with start and end"),
+        ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; write id: its name, unique within the site"),
+        ("Contracts", "B2", "a b", "sheet Contracts, cell B2: a name of at most 63 letters"),
+        ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: 'fra2' is no site of sheet Sites; there are: fra1, pnq1"),
+        ("Contracts", "C2", "go", "sheet Contracts, cell C2: 'go' is none of ppa, other"),
+        ("Contracts", "E2", "windy", "sheet Contracts, cell E2: one of "),
+        ("Contracts", "F2", "1.7.2026", "sheet Contracts, cell F2: a day such as 2026-01-31 is wanted, got '1.7.2026'"),
+        ("Contracts", "F2", 46204, "sheet Contracts, cell F2: a day such as 2026-01-31 is wanted, got '46204'"),
+        ("Contracts", "F2", datetime(2026, 7, 1, 9), "sheet Contracts, cell F2: 2026-07-01 09:00 has a time of day"),  # noqa: DTZ001
+        ("Contracts", "L2", -1, "sheet Contracts, cell L2: at least 0 is wanted, got -1"),
+        ("Contracts", "M2", None, "sheet Contracts, row 2: contract 'wind': g_source is missing"),
+        ("Contracts", "B3", "wind", "sheet Contracts, cell B3: 'wind' is there twice; sheet Contracts, cell B2 has it already"),
+        ("Certificates", "B2", "wind", "sheet Certificates, cell B2: 'wind' is there twice; sheet Contracts, cell B2 has it"),
+        ("Certificates", "K2", None, "sheet Certificates, row 2: contract 'go': retired and retirement_id belong together"),
+        ("Deliveries", "D3", 30, "sheet Deliveries, cell D3: one of 15 or 60 is wanted, got 30"),
+        ("Deliveries", "D2", 60, "sheet Deliveries, row 2: 2026-07-01 09:15:00 begins no stretch of 60 minutes"),
+        ("Deliveries", "B2", "moon", "sheet Deliveries, cell B2: 'moon' is no contract or certificate of site 'fra1'"),
+        ("Deliveries", "C2", "soon", "sheet Deliveries, cell C2: a time in UTC such as 2026-01-31T23:15 is wanted, got 'soon'"),
+        ("Deliveries", "F2", "l", "sheet Deliveries, cell F2: 'l' is no unit of volume; write kWh or MWh"),
+        ("Deliveries", "E2", -812.5, "sheet Deliveries, cell E2: at least 0 (kWh) is wanted, got -812.5 (kWh)"),
+        ("Tariffs", "D2", 2_000_000, "sheet Tariffs, cell D2: at most 1000 (kWh) is wanted, got 2000000 (MWh)"),
+        ("Tariffs", "D3", -1500.5, "sheet Tariffs, cell D3: at least -1000 (kWh) is wanted, got -1500.5 (kWh)"),
+        ("Tariffs", "E2", "Wh", "sheet Tariffs, cell E2: 'Wh' is no unit of price; write kWh or MWh"),
+        ("Tariffs", "F3", "Mon-Fri 8-20", "sheet Tariffs, cell F3: DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"),
+        ("Tariffs", "F3", None, "sheet Tariffs, cell F3: tariff '2026' has 2 rows without times"),
+        ("Tariffs", "F2", "Sun 00:00-24:00", "tariff '2026' has 0 rows without times"),
+        ("Tariffs", "C3", "USD", "sheet Tariffs, cell C3 differs from that of sheet Tariffs, cell C2"),
+        ("Tariffs", "C2", "euro", "sheet Tariffs, cell C2: 'euro' is no currency"),
+        ("Tariffs", "C2", "ZZZ", "sheet Tariffs, cell C2: 'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
+        ("Prices", "B2", "ZZZ", "sheet Prices, cell B2: 'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
+        ("Tariffs", "C2", None, "sheet Tariffs, cell C2 is empty; write currency: ISO 4217"),
+        ("Water", "E2", "gal", "sheet Water, cell E2: 'gal' is no unit of amount; write l or m3"),
+        ("Water", "F2", 90, "sheet Water, cell F2: at most 50 is wanted, got 90"),
+        ("Meters", "C2", "mains", "sheet Meters, cell C2: one of "),
+        ("Meters", "D3", None, "sheet Meters, row 3: meter 'ups' has role it and needs a position"),
+        ("Meters", "G2", -2.5, "sheet Meters, cell G2: more than 0 (W) is wanted, got -2.5 (MW)"),
+        ("Meters", "H2", "kVA", "sheet Meters, cell H2: 'kVA' is no unit of max_power; write W or kW or MW"),
+        ("Sites", "B2", "Berlin", "sheet Sites, cell B2: 'Berlin' is no time zone; write an IANA name such as Europe/Berlin"),
+        ("Sites", "A3", "fra1", "sheet Sites, cell A3: site 'fra1' is there twice"),
+        ("Sites", "D2", "Germany", "sheet Sites, cell D2: 'Germany' is no ISO 3166-1 alpha-3 code"),
+        ("Sites", "E2", 0.9, "sheet Sites, cell E2: at least 1 is wanted, got 0.9"),
+        ("Sites", "I2", "kVA", "sheet Sites, cell I2: 'kVA' is no unit of it_power; write kW or MW"),
+        ("Inventory", "E2", "fra3", "sheet Inventory, cell E2: site 'fra3' is not among the sites; did you mean 'fra1'?"),
+        ("Inventory", "B2", None, "sheet Inventory, cell B2 is empty; write node"),
+        ("Inventory", "G3", date(2027, 1, 1), "GPU-1 is there twice at one time; org.xlsx: sheet Inventory, cell E3 has it"),
+        (
+            "Inventory",
+            "F3",
+            date(2026, 9, 1),
+            "sheet Inventory, row 3: it was gone on 2026-08-01, before it came on 2026-09-01",
+        ),
+        ("Teams", "D4", "tier", "sheet Teams, cell D4: 'tier' is no key=glob"),
+        ("Teams", "A2", None, "sheet Teams, row 2: a row needs a glob"),
+        ("Teams", "G3", None, "sheet Teams, row 3: a rule tells a team, a project or a price_class"),
+        ("Prices", "C2", "0,90", "sheet Prices, cell C2: a number is wanted, got '0,90'"),
+        ("Prices", "A2", None, "price of class '' is there twice"),
+        ("Hardware", "C2", 3, "sheet Hardware, row 2: high_kg 3 is less than low_kg 164"),
+        ("Models", "D2", date(2026, 1, 1), "sheet Models, cell D2: a number is wanted, and the cell is a day or time"),
+        ("Organisation", "C2", 101, "sheet Organisation, cell C2: at most 100 is wanted, got 101"),
+        (
+            "Organisation",
+            "C1",
+            "least_covrage",
+            "cell C1: 'least_covrage' is no column of this sheet; did you mean 'least_coverage_p",
+        ),
+        ("Organisation", "C1", "name", "sheet Organisation, cell C1: column 'name' is there twice"),
+        ("Organisation", "C1", None, "sheet Organisation, cell C2: row 1 has no name of this column"),
+        ("Models", "A2", "#REF!", "sheet Models, cell A2: is the error #REF!; write a value"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_cell(tmp_path, sheet, cell, value, said):
+    text = refusal(tmp_path, changed(sheet, cell, value))
+    assert text.startswith("org.xlsx: ")
+    assert said in text
+
+
+def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
+    sheets = whole()
+    sheets["Water"].append(["fra1", date(2026, 9, 1), date(2026, 10, 1), 1, "l", 2, 1, "bill 5000"])
+    said = refusal(tmp_path, sheets)
+    assert said.startswith("org.xlsx: site 'fra1': water of 2026-09-01 is there twice: 'bill 4711' and 'bill 5000' (")
+    assert "sheet Water, cell H2; sheet Water, cell H3" in said
+    sheets = whole()
+    sheets["Tariffs"].append(["fra1", "late", "EUR", 1, "kWh", None, date(2026, 1, 1), "page"])
+    assert "sheet Tariffs, cell B2" in refusal(tmp_path, sheets)
+    sheets = whole()
+    sheets["Certificates"].append([*sheets["Certificates"][1][:1], "go2", *sheets["Certificates"][1][2:]])
+    assert "a certificate counts once (sheet Certificates, cell B2; sheet Certificates, cell B3" in refusal(tmp_path, sheets)
+
+
+@pytest.mark.parametrize(
+    ("start", "minutes", "at", "other"),
+    [
+        (NINE, 15, "09:15", "C2"),
+        (datetime(2026, 7, 1, 10, 45), 15, "10:45", "C3"),  # noqa: DTZ001
+        (datetime(2026, 7, 1, 9), 60, "09:15", "C2"),  # noqa: DTZ001
+    ],
+)
+def test_a_delivery_that_is_there_twice_is_told_by_both_of_its_rows(tmp_path, start, minutes, at, other):
+    """09:15 for a quarter is in row 2, 10:00 for an hour in row 3; the row of another site and contract is in nobody's way."""
+    sheets = whole()
+    sheets["Deliveries"].append(["fra1", "sun", start, minutes, 1, "kWh"])
+    assert refusal(tmp_path, sheets) == (
+        f"org.xlsx: sheet Deliveries, cell C4: what was delivered at 2026-07-01 {at} UTC is there twice; "
+        f"sheet Deliveries, cell {other} has it already"
+    )
+    sheets["Deliveries"][3][2] = datetime(2026, 7, 1, 9, 30)  # noqa: DTZ001
+    sheets["Deliveries"][3][3] = 15
+    load(book(tmp_path / "org.xlsx", sheets))
+
+
+def with_inventory_file(name):
+    head, row = ["name", "inventory_file"], ["Example AI", name]
+    return {"Organisation": [head, row], "Sites": [["name"], ["fra1"], ["pnq1"]]}
+
+
+def test_a_file_of_the_inventory_that_is_none_is_told_by_its_cell(tmp_path):
+    sheets = with_inventory_file("lines.csv")
+    assert refusal(tmp_path, sheets).startswith("org.xlsx: sheet Organisation, cell B2: cannot read lines.csv: ")
+    (tmp_path / "lines.csv").write_bytes(b"\xff\xfe")
+    assert refusal(tmp_path, sheets) == "org.xlsx: sheet Organisation, cell B2: lines.csv: is no CSV file in UTF-8"
+    (tmp_path / "lines.csv").write_text(CSV)
+    assert len(load(book(tmp_path / "org.xlsx", sheets)).expected) == 4
+
+
+def test_two_inventories_are_told_by_the_cells_of_both(tmp_path):
+    (tmp_path / "lines.csv").write_text(CSV)
+    sheets = with_inventory_file("lines.csv") | {"Inventory": [["note", "cluster", "node", "site"], [None, "c", "n", "fra1"]]}
+    assert refusal(tmp_path, sheets) == (
+        "org.xlsx: sheet Organisation, cell B2: names lines.csv, and there is one in sheet Inventory, cell D2 as well; "
+        "give one of the two"
+    )
+
+
+@pytest.mark.parametrize("note", ["example", "Example", "how to"])
+def test_a_row_whose_note_says_so_is_not_read(tmp_path, note):
+    sheets = {"Prices": [["note", "price_class", "currency", "per_gpu_hour"], [note, "spot", "nonsense", -1]]}
+    assert load(book(tmp_path / "org.xlsx", sheets)).prices == ()
+    sheets["Prices"][1][0] = "mine"
+    assert "cell C2: 'nonsense' is no currency" in refusal(tmp_path, sheets)
+
+
+def test_a_site_s_own_file_beside_its_rows(tmp_path):
+    (tmp_path / "fra1.yaml").write_text("site: {name: fra1}\ngrid: {zone: DE}\npue: {value: 1.2}\n")
+    sheets = {
+        "Sites": [["name", "file", "floor_m2"], ["fra1", "fra1.yaml", 12]],
+        "Contracts": whole()["Contracts"][:2],
+    }
+    site = load(book(tmp_path / "org.xlsx", sheets)).sites["fra1"]
+    assert site.stated is not None
+    assert (len(site.lots), site.floor_m2) == (1, Decimal(12))
+    sheets["Meters"] = whole()["Meters"]
+    assert "fra1.yaml tells of this site; meters belongs into it" in refusal(tmp_path, sheets)
+    sheets = {"Sites": [["name", "file", "time_zone"], ["fra1", "fra1.yaml", "UTC"]]}
+    assert "sheet Sites, row 2: fra1.yaml tells of this site; site.time_zone belongs into it" in refusal(tmp_path, sheets)
+
+
+def test_the_hours_of_a_grid_in_a_file(tmp_path):
+    (tmp_path / "de.csv").write_text("ts_utc,zone,g_per_kwh,kind\n2026-07-01T00:00:00Z,DE,400.5,life-cycle\n")
+    head = ["name", "grid_zone", "hours_file", "hours_publisher", "hours_licence"]
+    row = ["fra1", "DE", "de.csv", "the operator", "ours"]
+    told = load(book(tmp_path / "org.xlsx", {"Sites": [head, row]}))
+    assert [piece.g_per_kwh for piece in told.sites["fra1"].location[0].pieces] == [Decimal("400.5")]
+    assert [path for path, _ in told.files] == ["de.csv", "org.xlsx"]
+    for index, said in (
+        (1, "sheet Sites, row 2: source csv_file has no zone"),
+        (2, "sheet Sites, cell C2 is empty, and hours_publisher tells of it"),
+        (3, "sheet Sites, cell D2 is empty; write hours_publisher"),
+        (4, "sheet Sites, cell E2 is empty; write hours_licence"),
+    ):
+        lacking = [None if n == index else cell for n, cell in enumerate(row)]
+        assert said in refusal(tmp_path, {"Sites": [head, lacking]})
+
+
+def test_sheets_of_one_s_own_are_not_read_and_misspelt_ones_are_refused(tmp_path):
+    path = book(tmp_path / "org.xlsx", {"Prices": whole()["Prices"], "My sums": [[1, 2], ["=A1", None]]})
+    assert parse(path.read_bytes(), path).unread == ("My sums",)
+    assert refusal(tmp_path, {"Price": whole()["Prices"], "Teams": []}).endswith("did you mean 'Prices'?")
+    assert "has none of the sheets Organisation" in refusal(tmp_path, {"Notes": [["x"]]})
+
+
+def test_a_formula_counts_by_the_value_that_was_saved(tmp_path):
+    """Written with its value, as a spreadsheet does, it is read; written by a program that counts nothing, it is refused."""
+    path = tmp_path / "org.xlsx"
+    with xlsxwriter.Workbook(path) as workbook:
+        sheet = workbook.add_worksheet("Prices")
+        sheet.write_row(0, 0, ["price_class", "currency", "per_gpu_hour"])
+        sheet.write_row(1, 0, ["spot", "EUR"])
+        sheet.write_formula(1, 2, "=0.5+0.25", None, 0.75)
+    assert load(path).prices[0].per_gpu_hour == Decimal("0.75")
+    said = refusal(tmp_path, changed("Prices", "C2", "=0.5+0.25"))
+    assert "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet and save it" in said
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, "0.3"])
+def test_a_number_is_what_a_spreadsheet_shows_of_it(tmp_path, value):
+    """0.1 + 0.2 is 0.30000000000000004 in binary; a spreadsheet keeps 15 digits: 0.3 MWh are 300 kWh, exactly."""
+    told = load(book(tmp_path / "org.xlsx", changed("Contracts", "H2", value)))
+    assert sum(lot.uj for lot in told.sites["fra1"].lots if lot.contract == "wind") == 300 * 3_600_000_000_000
+
+
+def test_more_digits_than_can_be_kept_are_refused(tmp_path):
+    said = refusal(tmp_path, changed("Contracts", "H2", "1.00000000000000000001"))
+    assert "cell H2: '1.00000000000000000001' has more than 15 digits" in said
+
+
+# What is hostile ------------------------------------------------------------------------------------------------------------
+
+
+def hostile(path):
+    with pytest.raises(UsageError) as refused:
+        load(path)
+    return str(refused.value)
+
+
+def test_no_archive_and_half_of_one(tmp_path):
+    path = tmp_path / "org.xlsx"
+    path.write_bytes(b"PK\x03\x04 nothing of the kind")
+    assert "is no .xlsx workbook, or a damaged one" in hostile(path)
+    raw = book(path, whole()).read_bytes()
+    for size in (len(raw) // 2, len(raw) - 30):
+        path.write_bytes(raw[:size])
+        assert "is no .xlsx workbook, or a damaged one" in hostile(path)
+    path.write_bytes(b"")
+    assert "is no .xlsx workbook" in hostile(path)
+
+
+def test_a_part_that_unpacks_to_more_than_a_list_of_inputs(tmp_path):
+    path = with_part(book(tmp_path / "org.xlsx", whole()), "xl/sharedStrings.xml", b" " * (inputs_archive.PART_MAX_B + 1))
+    assert path.stat().st_size < 1 << 20
+    assert "part xl/sharedStrings.xml unpacks to more than 96 MiB" in hostile(path)
+
+
+def test_a_part_whose_head_lies_about_its_size(tmp_path):
+    """The directory says 10 bytes: what is read ends there, or the archive is damaged; in no case are 100 MiB read."""
+    path = with_part(book(tmp_path / "org.xlsx", whole()), "xl/sharedStrings.xml", b" " * (100 << 20))
+    raw = bytearray(path.read_bytes())
+    size = (100 << 20).to_bytes(4, "little")
+    assert raw.count(size) == 2
+    path.write_bytes(raw.replace(size, (10).to_bytes(4, "little")))
+    assert "org.xlsx" in hostile(path)
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+LAUGHS = """<?xml version="1.0"?><!DOCTYPE sst [<!ENTITY a "aaaaaaaaaa">
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><sst><si><t>&c;</t></si></sst>"""
+OUTSIDE = '<?xml version="1.0"?><!DOCTYPE sst [<!ENTITY a SYSTEM "file:///etc/passwd">]><sst><si><t>&a;</t></si></sst>'
+
+
+@pytest.mark.parametrize("text", [LAUGHS, OUTSIDE])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    "name", ["xl/sharedStrings.xml", "xl/workbook.xml", "[Content_Types].xml", "xl/_rels/workbook.xml.rels"]
+)
+def test_entities_are_refused_in_every_part_and_encoding(tmp_path, text, encoding, name):
+    if encoding == "utf-16":
+        text = text.replace('version="1.0"', 'version="1.0" encoding="utf-16"')
+    path = with_part(book(tmp_path / "org.xlsx", whole()), name, text.encode(encoding))
+    assert f"part {name} has a document type, which no workbook needs; it is not read" in hostile(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("<a>" * 60 + "</a>" * 60, "in each other"),
+        ("<row>" + "<c><v>1</v></c>" * 60_000 + "</row>", "elements in a row"),
+        ("<row>" + "<x/>" * 100_001 + "</row>", "elements in a row"),
+        ("<row><c", "is no XML"),
+    ],
+)
+def test_xml_that_is_no_table(tmp_path, rows, said):
+    text = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+    path = with_part(book(tmp_path / "org.xlsx", whole()), SHEET, text)
+    assert said in hostile(path)
+
+
+@pytest.mark.parametrize("encoding", ["inf", "zip", "utf-32", ""])
+def test_an_encoding_that_is_none(tmp_path, encoding):
+    text = f'<?xml version="1.0" encoding="{encoding}"?><worksheet/>'
+    assert f"part {SHEET} is no XML" in hostile(with_part(book(tmp_path / "org.xlsx", whole()), SHEET, text))
+
+
+def test_a_day_that_no_calendar_has_is_an_error_of_its_cell(tmp_path):
+    sheets = whole()
+    path = book(tmp_path / "org.xlsx", {"Sites": sheets["Sites"], "Water": sheets["Water"]})
+    name = "xl/worksheets/sheet2.xml"
+    text = part(path, name)
+    assert text.count("<v>46204</v>") == 1  # 2026-07-01
+    with_part(path, name, text.replace("<v>46204</v>", "<v>1e300</v>"))
+    assert "sheet Water, cell B2: is the error #VALUE!; write a value" in hostile(path)
+
+
+def test_more_rows_than_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(org_xlsx, "ROWS_MAX", 3)
+    prices = [["price_class", "currency", "per_gpu_hour"], *[[f"c{n}", "EUR", 1] for n in range(4)]]
+    assert "sheet Prices has more than 3 rows" in refusal(tmp_path, {"Prices": prices})
+    path = book(tmp_path / "org.xlsx", {"Prices": prices[:4]})
+    assert len(load(path).prices) == 3
+
+
+def test_a_row_far_below_is_not_waited_for(tmp_path, monkeypatch):
+    """A row that calls itself number 4,000,000,000 makes a reader that fills gaps go through all of them."""
+    monkeypatch.setattr(org_xlsx, "_LAST_ROW", 1000)
+    head = '<row r="1"><c r="A1" t="inlineStr"><is><t>price_class</t></is></c></row>'
+    below = '<row r="4000000000"><c r="A4000000000"><v>1</v></c></row>'
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    text = f"<worksheet {space}><sheetData>{head}{below}</sheetData></worksheet>"
+    path = with_part(book(tmp_path / "org.xlsx", {"Prices": []}), SHEET, text)
+    assert "sheet Prices has rows below row 1000; take them out" in hostile(path)
+
+
+def test_what_a_sheet_says_of_its_own_size_does_not_cut_it_off(tmp_path):
+    path = book(tmp_path / "org.xlsx", {"Prices": whole()["Prices"]})
+    text = part(path, SHEET)
+    assert '<dimension ref="A1:D3"' in text
+    with_part(path, SHEET, text.replace('<dimension ref="A1:D3"', '<dimension ref="A1:B2"'))
+    assert len(load(path).prices) == 2
+    assert load(path).prices[1].electricity_share == Decimal("0.5")
+
+
+def test_macros_pictures_and_links_outside_are_left_in_the_archive(tmp_path):
+    path = book(tmp_path / "org.xlsm", whole())
+    with_part(path, "xl/vbaProject.bin", b"\xd0\xcf\x11\xe0 a macro")
+    with_part(path, "xl/media/image1.png", b"\x89PNG")
+    with_part(path, "xl/drawings/drawing1.xml", LAUGHS)
+    archive = inputs_archive.checked(path.read_bytes(), "org.xlsm")
+    assert not [name for name in archive.parts if "vba" in name or "media" in name or "drawings" in name]
+    assert load(path).name == "Example AI"
+
+
+def test_a_sheet_that_is_a_picture_s_part_is_not_read(tmp_path):
+    """Relationships may point anywhere; a part that nobody looked at is not in the copy that is read."""
+    path = book(tmp_path / "org.xlsx", {"Prices": []})
+    with_part(path, "xl/media/image1.xml", f"<!DOCTYPE a []>{part(path, SHEET)}")
+    relations = part(path, "xl/_rels/workbook.xml.rels").replace("/xl/worksheets/sheet1.xml", "/xl/media/image1.xml")
+    with_part(path, "xl/_rels/workbook.xml.rels", relations)
+    assert "org.xlsx" in hostile(path)
+
+
+PARTS = ["xl/workbook.xml", "[Content_Types].xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml", "xl/sharedStrings.xml", SHEET]
+
+
+@pytest.fixture(scope="module")
+def by_xlsxwriter(tmp_path_factory):
+    """A workbook whose texts are shared, as spreadsheets write them."""
+    path = tmp_path_factory.mktemp("damaged") / "org.xlsx"
+    with xlsxwriter.Workbook(path, {"default_date_format": "yyyy-mm-dd"}) as workbook:
+        for title in ("Contracts", "Deliveries", "Sites", "Tariffs", "Teams"):
+            sheet = workbook.add_worksheet(title)
+            for number, row in enumerate(whole()[title]):
+                sheet.write_row(number, 0, row)
+    return path
+
+
+def test_texts_that_cells_share_are_read(by_xlsxwriter):
+    told = load(by_xlsxwriter)
+    assert told.sites["fra1"].stated_source == "the operator"
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(PARTS), at=st.floats(0, 1), cut=st.integers(0, 12), put=st.binary(max_size=6))
+def test_a_damaged_workbook_is_read_or_refused_and_never_a_crash(by_xlsxwriter, name, at, cut, put):
+    text = part(by_xlsxwriter, name).encode()
+    begin = int(at * len(text))
+    path = by_xlsxwriter.with_name("damaged.xlsx")
+    path.write_bytes(by_xlsxwriter.read_bytes())
+    with_part(path, name, text[:begin] + put + text[begin + cut :])
+    said = ""
+    try:
+        load(path)
+    except UsageError as error:
+        said = str(error)
+    assert not said or ("damaged.xlsx" in said and "\n" not in said)
+
+
+def test_too_many_parts_and_a_part_that_is_there_twice(tmp_path):
+    path = tmp_path / "org.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(inputs_archive.PARTS_MAX + 1):
+            archive.writestr(f"{number}.xml", "<a/>")
+    assert "has more than 500 parts" in hostile(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/Workbook.xml", "<a/>")
+        archive.writestr("xl/workbook.xml", "<a/>")
+    assert "a part is there twice: xl/workbook.xml" in hostile(path)
+
+
+def test_a_large_inventory_is_read_whole(tmp_path):
+    """20,000 boards: every one of them, in order."""
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"constant_memory": True}) as workbook:
+        sheet = workbook.add_worksheet("Inventory")
+        sheet.write_row(0, 0, ["cluster", "node", "uuid", "site"])
+        for number in range(20_000):
+            sheet.write_row(number + 1, 0, ["c", f"n{number // 8:05d}", f"GPU-{number:08d}", "fra1"])
+    (tmp_path / "org.xlsx").write_bytes(out.getvalue())
+    told = load(tmp_path / "org.xlsx")
+    assert [each.uuid for each in told.expected] == [f"GPU-{number:08d}" for number in range(20_000)]

@@ -1,0 +1,178 @@
+"""`wattlens report init` and `wattlens report check`, as a person uses them."""
+
+import argparse
+import json
+from zoneinfo import ZoneInfo
+
+import openpyxl
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.types import State
+from energy_agent.ledger.book import Batch
+from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.sites import read_inventory
+from reports.inputs import Organisation, SiteInputs
+from tests.reports import chains, ledgers
+from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant
+from tests.wattlens.report.books import CSV, book, whole, yaml_files
+from wattlens.cli import _report_init
+from wattlens.cli._command import Parser
+from wattlens.report.inputs_shown import shown
+
+
+def init(*arguments):
+    parser = Parser()
+    _report_init.configure(parser)
+    return _report_init.run(parser.parse_args([str(each) for each in arguments]))
+
+
+def check(*arguments):
+    parser = argparse.ArgumentParser()
+    _report_init.configure_check(parser)
+    return _report_init.run_check(parser.parse_args([str(each) for each in arguments]))
+
+
+def test_a_workbook_is_written_once_and_over_another_only_by_force(tmp_path, capsys):
+    path = tmp_path / "mine.xlsx"
+    assert init("--out", path) == 0
+    assert f"wattlens report check {path}" in capsys.readouterr().out
+    path.write_bytes(b"what I filled in")
+    with pytest.raises(
+        UsageError, match=r"mine\.xlsx is there already; name another with --out, or write over it with --force"
+    ):
+        init("--out", path)
+    assert path.read_bytes() == b"what I filled in"
+    assert init("--out", path, "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(path), "boards": 0}
+    assert openpyxl.load_workbook(path).sheetnames[0] == "Start"
+
+
+@pytest.mark.parametrize("name", ["org.yaml", "org"])
+def test_only_a_workbook_is_written(tmp_path, name):
+    with pytest.raises(UsageError, match=r"the workbook is an .xlsx file"):
+        init("--out", tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="cannot write"):
+        init("--out", tmp_path / "no" / "org.xlsx")
+
+
+def test_the_boards_of_an_inventory_are_put_in(tmp_path, capsys):
+    (tmp_path / "inventory.csv").write_text(CSV)
+    assert init("--out", tmp_path / "org.xlsx", "--from-inventory", tmp_path / "inventory.csv") == 0
+    assert "with 4 boards" in capsys.readouterr().out
+    assert check(tmp_path / "org.xlsx", "--json") == 0
+    rows = {(row["site"], row["what"]): row["found"] for row in json.loads(capsys.readouterr().out)["inputs"]}
+    assert rows["", "inventory"] == "2 GPUs of 3 nodes, 1 of them listed as a whole"
+    assert rows["", "sites"] == "fra1, pnq1"
+
+
+def test_the_gpus_of_a_ledger_are_put_in(tmp_path):
+    """The ledger's own journal wrote two boards; where they stand nobody knows."""
+    ledgers.write(tmp_path / "state")
+    assert init("--out", tmp_path / "org.xlsx", "--ledger", tmp_path / "state") == 0
+    rows = list(openpyxl.load_workbook(tmp_path / "org.xlsx")["Inventory"].values)[3:]
+    assert [row[1:6] for row in rows] == [("demo", "gpu-node-1", gpu, "NVIDIA H100 80GB HBM3", None) for gpu in ledgers.GPUS]
+    assert [row[6] for row in rows] == ["2026-07-01", "2026-07-01"]
+    with pytest.raises(UsageError, match="sheet Inventory, cell F4 is empty; write site"):
+        check(tmp_path / "org.xlsx")
+
+
+def test_the_sites_of_compacted_days_are_put_in(tmp_path, capsys):
+    """Compacted by the books' inventory: GPU-1 moved from fra1 to pnq1 on August 1; GPU-2 stood at fra1 all the time."""
+    (tmp_path / "inventory.csv").write_text(CSV)
+    for node, gpu, days in (("n1", "GPU-1", ("2026-07-31", "2026-08-01", "2026-08-02")), ("n2", "GPU-2", ("2026-07-31",))):
+        batches = [
+            Batch(cells(at(day), gpu, "w", State.ACTIVE, ["0.25"] * 4), devices=[DeviceFacts(gpu, "H100", 0.02, at(days[0]))])
+            for day in days
+        ]
+        chains.write(tmp_path / "segments", "prod", node, batches)
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", read_inventory(tmp_path / "inventory.csv"))
+    first = ("prod", "n1", "GPU-1", "H100", "fra1", "2026-07-31", "2026-08-01")
+    second = ("prod", "n1", "GPU-1", "H100", "pnq1", "2026-08-01", None)
+    third = ("prod", "n2", "GPU-2", "H100", "fra1", "2026-07-31", None)
+    for ledger, wanted in (
+        (days, [first, second, third]),
+        (days / "fra1", [(*first[:6], None), third]),
+        (days / "pnq1" / "2026-08-02", [(*second[:5], "2026-07-31", None)]),
+    ):
+        assert init("--out", tmp_path / "org.xlsx", "--force", "--ledger", ledger) == 0
+        assert [row[1:8] for row in openpyxl.load_workbook(tmp_path / "org.xlsx")["Inventory"].values][3:] == wanted
+        assert check(tmp_path / "org.xlsx", "--json") == 0
+    capsys.readouterr()
+
+
+def test_contracts_of_older_years_are_counted(tmp_path, capsys):
+    """The country of `here` has a yearly factor and no residual mix; the zone of `there` has neither."""
+    old = {"kind": "go", "zone": "DE", "technology": "wind", "start": "2024-01-01", "end": "2024-12-31", "volume_kwh": 5}
+    sites = [
+        {"site": {"name": "here"}, "grid": {"zone": "DE", "country": "DEU"}, "contracts": [old | {"id": i} for i in "ab"]},
+        {"site": {"name": "there"}, "grid": {"zone": "XA"}, "contracts": [old | {"id": "c"}]},
+    ]
+    (tmp_path / "org.yaml").write_text(json.dumps({"sites": sites}))
+    assert check(tmp_path / "org.yaml") == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = (
+        "  contracts            2 contracts, none of the last twelve months: the market-based total is all the grid's average"
+    )
+    assert told in lines
+    assert "  contracts            1 contract, none of the last twelve months: there is no market-based total" in lines
+
+
+@pytest.mark.parametrize(
+    ("residual", "said"),
+    [((constant("rest", RESIDUAL, 600),), "all residual mix"), ((), "all the grid's average")],
+)
+def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
+    site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)
+    (line,) = (each for each in shown(Organisation(sites={"a": site})) if each.what == "contracts")
+    assert (line.found, line.lacking) == ("", f"the market-based total is {said}")
+
+
+def test_a_bound_that_is_assumed_is_told(tmp_path, capsys):
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, pue: {value: 1.5, source: a plate}}]")
+    assert check(tmp_path / "org.yaml") == 0
+    assert "  stated PUE           1.5 \u00b1 0.1 of it, assumed (a plate)" in capsys.readouterr().out.splitlines()
+
+
+def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
+    for path in (book(tmp_path / "org.xlsx", whole()), yaml_files(tmp_path)):
+        assert check(path) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{path}: OK; ")
+        for line in (
+            "  organisation         Example AI · esg@example.com",
+            "  least coverage       97.5 %",
+            "  teams                3 rules",
+            "site fra1",
+            "  stated PUE           1.28 ± 0.05 of it (the operator)",
+            "  installed IT power   800 kW",
+            "site pnq1",
+            "  stated PUE           none: only meters tell its PUE",
+        ):
+            assert line in out.splitlines()
+        assert "  location-based       grid.location.DEU." in out
+
+
+def test_check_of_what_is_wrong(tmp_path, capsys):
+    sheets = whole()
+    sheets["Contracts"][1][8] = "GWh"
+    path = book(tmp_path / "org.xlsx", sheets)
+    said = "org.xlsx: sheet Contracts, cell I2: 'GWh' is no unit of volume; write kWh or MWh"
+    with pytest.raises(UsageError) as refused:
+        check(path)
+    assert (str(refused.value), refused.value.exit_code) == (said, 2)
+    assert check(path, "--json") == 2
+    assert json.loads(capsys.readouterr().out) == {"file": str(path), "ok": False, "error": said}
+
+
+def test_the_pages_fit_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for configure in (_report_init.configure, _report_init.configure_check):
+        parser = Parser(prog="wattlens report init")
+        configure(parser)
+        assert max(map(len, parser.format_help().splitlines())) <= 80
+        assert all(action.help for action in parser._actions)
