@@ -8,7 +8,7 @@ from typing import Literal
 from energy_agent.core.signals import metric
 
 Kind = Literal["timeseries", "stat", "states", "table"]
-Scope = Literal["node", "gpu", "workload"]
+Scope = Literal["node", "gpu", "workload", "site", "zone"]
 
 GPU = "{{instance}} GPU {{gpu}}"
 RATE = "$__rate_interval"
@@ -20,6 +20,8 @@ _SCOPES: dict[Scope, tuple[str, ...]] = {
     "node": _NODE,
     "gpu": (*_NODE, 'gpu=~"$gpu"'),
     "workload": (*_NODE, 'workload=~"$workload"'),
+    "site": ('cluster=~"$cluster"', 'site=~"$site"'),  # one process a site: the site is what tells its instance
+    "zone": ('cluster=~"$cluster"', 'zone=~"$zone"'),
 }
 
 
@@ -32,6 +34,21 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A way from a series or a table's row to another dashboard; it keeps the time and every choice that it does not make.
+
+    Args:
+        title: what one gets there.
+        uid: of the dashboard.
+        choices: variable there -> label here whose value it takes.
+    """
+
+    title: str
+    uid: str
+    choices: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """A panel.
 
@@ -41,6 +58,8 @@ class Panel:
         states: value -> (text, colour), so that no state is told by colour or number alone.
         stacked: the series are disjoint parts of a whole.
         no_value: what an empty panel says; it tells what is known, never a calm nothing.
+        links: where its series or rows lead.
+        dashed: legends that end so are drawn as dashed lines: limits and ends of bands.
     """
 
     title: str
@@ -56,6 +75,8 @@ class Panel:
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stacked: bool = False
     no_value: str = "no data: not reported, or the agent is not scraped"
+    links: tuple[Link, ...] = ()
+    dashed: tuple[str, ...] = ("limit", "maximum", "at least", "at most")
 
 
 figure = partial(Panel, kind="stat", width=4, height=5, minimum=0)
@@ -76,11 +97,37 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice at the head of the dashboard, anchored to a metric that has the label."""
+    """A choice at the head of the dashboard, anchored to a metric that has the label.
+
+    Args:
+        name: of the variable, and of the label whose values it offers.
+        anchor: a selector of series with the label.
+        values: text -> value of a choice that no metric offers, such as a limit to compare with; then there is no anchor.
+        one: starts with the first value instead of all of them.
+    """
 
     name: str
     label: str
-    anchor: str  # a selector
+    anchor: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Marks on the graphs at the instants at which a query has a value; they need no API, only Prometheus.
+
+    Args:
+        expr: PromQL, above 0 where something happened.
+        title, text: with label templates.
+        colour: of the marks.
+    """
+
+    name: str
+    expr: str
+    title: str
+    text: str
+    colour: str = PURPLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +139,7 @@ class Board:
     description: str
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
+    annotations: tuple[Annotation, ...] = ()
 
     def panels(self) -> Iterator[Panel]:
         """All panels."""

@@ -69,7 +69,10 @@ def expressions() -> Iterator[tuple[str, str]]:
     for board in boards():
         where = f"dashboards/grafana/{board.uid}.json"
         for variable in board.variables:
-            yield f"{where}: variable {variable.name}", variable.anchor
+            if variable.anchor:
+                yield f"{where}: variable {variable.name}", variable.anchor
+        for annotation in board.annotations:
+            yield f"{where}: annotation {annotation.name!r}", annotation.expr
         for panel in board.panels():
             for query in panel.queries:
                 yield f"{where}: panel {panel.title!r}", query.expr
@@ -81,8 +84,9 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
-    """A query as Grafana would send it, with durations for its own variables and `.*` for the dashboard's."""
-    for name, value in values.items():
+    """A query as Grafana would send it, with durations for its own variables, the first value of choices, and `.*` for the rest."""
+    chosen = {f"${v.name}": next(iter(v.values.values())) for board in boards() for v in board.variables if v.values}
+    for name, value in (chosen | values).items():
         expr = expr.replace(name, value)
     return re.sub(r"\$\w+", ".*", expr)
 

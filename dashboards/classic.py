@@ -9,7 +9,7 @@ import warnings
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboards.board import Board, Panel, Variable
+from dashboards.board import Annotation, Board, Link, Panel, Variable
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
@@ -53,11 +53,14 @@ def _to_json(board: Board) -> str:
     )
     for variable in board.variables:
         builder.with_variable(_variable(variable))
+    for annotation in board.annotations:
+        builder.annotation(_annotation(annotation))
+    kept = [variable.name for variable in board.variables]
     ids = count(1)
     for row in board.rows:
         builder.with_row(dashboard.Row(row.title).id(next(ids)))
         for panel in row.panels:
-            builder.with_panel(_panel(panel).id(next(ids)))
+            builder.with_panel(_panel(panel, kept).id(next(ids)))
     return json.dumps(builder.build(), cls=JSONEncoder, sort_keys=True, indent=2) + "\n"
 
 
@@ -68,24 +71,55 @@ def _datasource() -> Any:
 
 
 def _variable(variable: Variable) -> Any:
-    from grafana_foundation_sdk.builders.dashboard import QueryVariable
+    from grafana_foundation_sdk.builders.dashboard import CustomVariable, QueryVariable
     from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
 
-    return (
+    if variable.values:
+        text, value = next(iter(variable.values.items()))
+        choices = ",".join(f"{text} : {value}" for text, value in variable.values.items())
+        current = VariableOption(True, text, value)
+        return CustomVariable(variable.name).label(variable.label).values(choices).current(current)
+    builder = (
         QueryVariable(variable.name)
         .label(variable.label)
         .datasource(_datasource())
         .query(f"label_values({variable.anchor},{variable.name})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.NATURAL_ASC)
-        .current(VariableOption(True, ["All"], ["$__all"]))
         .multi(True)
         .include_all(True)
         .all_value(".*")  # matches series without the label too: a single cluster needs no cluster label
     )
+    return builder if variable.one else builder.current(VariableOption(True, ["All"], ["$__all"]))
 
 
-def _panel(panel: Panel) -> Any:
+def _annotation(annotation: Annotation) -> Any:
+    from grafana_foundation_sdk.builders.dashboard import AnnotationQuery
+
+    return (
+        AnnotationQuery()
+        .name(annotation.name)
+        .datasource(_datasource())
+        .enable(True)
+        .icon_color(annotation.colour)
+        .expr(annotation.expr)
+        .title_format(annotation.title)
+        .text_format(annotation.text)
+        .step("30s")
+    )
+
+
+def _link(link: Link, kind: str, kept: list[str]) -> Any:
+    """Grafana's own macros: the time, each variable as it stands, and the labels of the series or the columns of the row."""
+    from grafana_foundation_sdk.builders.dashboard import DashboardLink
+
+    of = "__data.fields" if kind == "table" else "__field.labels"
+    choices = [f"var-{name}=${{{of}.{label}}}" for name, label in link.choices.items()]
+    stays = [f"${{{name}:queryparam}}" for name in ("datasource", *kept) if name not in link.choices]
+    return DashboardLink(link.title).url(f"/d/{link.uid}?{'&'.join((*choices, *stays, '${__url_time_range}'))}")
+
+
+def _panel(panel: Panel, kept: list[str]) -> Any:
     from grafana_foundation_sdk.builders import prometheus
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -103,6 +137,10 @@ def _panel(panel: Panel) -> Any:
         builder.min(panel.minimum)
     if panel.maximum is not None:
         builder.max(panel.maximum)
+    if panel.decimals is not None:
+        builder.decimals(panel.decimals)
+    if panel.links:
+        builder.data_links([_link(link, panel.kind, kept) for link in panel.links])
     if panel.states:
         builder.mappings(_mappings(panel))
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
@@ -155,7 +193,7 @@ def _timeseries(panel: Panel) -> Any:
         .fill_opacity(30 if panel.stacked else 0)
         .line_width(1)
         .stacking(common.StackingConfig().mode(StackingMode.NORMAL if panel.stacked else StackingMode.NONE))
-        .override_by_regexp("/(limit|maximum|at least|at most)$/", [DynamicConfigValue("custom.lineStyle", dashed)])
+        .override_by_regexp(f"/({'|'.join(panel.dashed)})$/", [DynamicConfigValue("custom.lineStyle", dashed)])
     )
 
 
