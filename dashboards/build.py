@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from dashboards import alerts, classic, gpu, reference, rule_files, rules
@@ -84,11 +85,14 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
-    """A query as Grafana would send it, with durations for its own variables, the first value of choices, and `.*` for the rest."""
-    chosen = {f"${v.name}": next(iter(v.values.values())) for board in boards() for v in board.variables if v.values}
-    for name, value in (chosen | values).items():
-        expr = expr.replace(name, value)
-    return re.sub(r"\$\w+", ".*", expr)
+    """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
+    known = _choices() | values
+    return re.sub(r"\$\w+", lambda found: known.get(found[0], ".*"), expr)
+
+
+@cache
+def _choices() -> dict[str, str]:
+    return {f"${v.name}": next(iter(v.values.values())) for board in boards() for v in board.variables if v.values}
 
 
 def syntax_error(expr: str) -> str:
