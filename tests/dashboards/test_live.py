@@ -2,134 +2,33 @@
 
 import json
 import math
-import shutil
-import subprocess
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dashboards.board import Panel, Query
-from dashboards.build import boards, substituted
+from dashboards.build import boards
 from dashboards.rules import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, groups, joules_per_token
-from energy_agent.clock import RealClock
-from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition_site import render
-from energy_agent.metering.facility_ratio import Amount
-from energy_agent.metering.pue import Pue
-from energy_agent.server import Server
-from energy_agent.site import windows
-from energy_agent.site.snapshot import SiteSnapshot
+from tests.dashboards.bench import Bench, playing, scraping
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
-from tests.support import eventually, free_port, need_program
+from tests.support import eventually
 
 pytestmark = pytest.mark.prometheus
-ROOT = Path(__file__).parents[2]
 GPUS = 4
 WARM_S = 7.0
 LOST = 1
-HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
-MADE_PUE = Pue("iPUE", 2, Amount(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))
 NEVER_ON_A_HEALTHY_NODE = {"reading"}  # what is absent, and why
 QUERIES = [pytest.param(p, q, id=f"{p.title}: {q.legend}") for b in boards() for p in b.panels() for q in p.queries]
 
 
-@dataclass
-class Bench:
-    """A Prometheus that scrapes the server twice a second, and what is fed to it."""
-
-    player: Player
-    url: str
-
-    def query(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
-        """Samples of an instant query; panel variables become durations that fit the test."""
-        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
-        return self._get("query", {"query": substituted(expr, values)})
-
-    def range(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
-        """Series of a range query over the last seconds, as a graph sends it."""
-        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
-        end = time.time()
-        span = {"start": str(end - seconds), "end": str(end), "step": "1"}
-        return self._get("query_range", {"query": substituted(expr, values), **span})
-
-    def values(self, expr: str) -> dict[tuple[str, ...], float]:
-        """Values by (workload, model, energy, tokens, gpu), as far as a sample has them."""
-        names = ("workload", "model", "energy", "tokens", "gpu")
-        return {tuple(s["metric"].get(n, "") for n in names): float(s["value"][1]) for s in self.query(expr)}
-
-    def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
-                data = json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            pytest.fail(f"{arguments['query']}: {error.read().decode()}")
-        result: list[dict[str, Any]] = data["result"]
-        return result
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    program = need_program("prometheus")
-    home = tmp_path_factory.mktemp("prometheus")
-    rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
-    (home / "rules.yml").write_text(rules.replace("interval: 30s", "interval: 1s"))
-    player, port = Player(gpus=GPUS), free_port()
-
-    def source() -> Snapshot:
-        snapshot = player.now()
-        return replace(snapshot, namespace_uj={**snapshot.namespace_uj, HOSTILE: 1_000_000})
-
-    def site() -> SiteSnapshot:
-        return SiteSnapshot(1, time.time_ns(), player.now().identity, "here", pue={("2", windows.NOW): MADE_PUE})
-
-    clock = RealClock()
-    with Server("127.0.0.1", 0, source, clock) as server, Server("127.0.0.1", 0, site, clock, render=render) as of_site:
-        jobs = {"wattlens": server.port, "wattlens-site": of_site.port}
-        scrapes = [{"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{at}"]}]} for name, at in jobs.items()]
-        settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
-        config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": scrapes}
-        (home / "prometheus.yml").write_text(json.dumps(config))
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    program,
-                    f"--config.file={home / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={home / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            it = Bench(player, f"http://127.0.0.1:{port}")
-            _wait_ready(it, process, home / "log")
-            time.sleep(WARM_S)
-            yield it
-        finally:
-            process.terminate()
-            process.wait(20)
-            shutil.rmtree(home / "data", ignore_errors=True)
-
-
-def _wait_ready(bench: Bench, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    def probe() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{bench.url}/-/ready", timeout=2) as answer:
-                return int(answer.status) == 200
-        except OSError:
-            return False
-
-    eventually(probe, 20)
-    eventually(lambda: bench.query("up == 1"), 20)
+    player = Player(gpus=GPUS)
+    with playing(player) as targets, scraping(tmp_path_factory.mktemp("prometheus"), targets) as url:
+        time.sleep(WARM_S)
+        yield Bench(player, url)
 
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)

@@ -1,0 +1,136 @@
+"""A real Prometheus that scrapes real servers with the committed rules loaded: what tests of dashboards ask and draw from."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.build import substituted
+from energy_agent.clock import RealClock
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition_site import render
+from energy_agent.metering.facility_ratio import Amount
+from energy_agent.metering.pue import Pue
+from energy_agent.server import Server
+from energy_agent.site import windows
+from energy_agent.site.snapshot import SiteSnapshot
+from tests.snapshots import Player
+from tests.support import eventually, free_port, need_program
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
+MADE_PUE = Pue("iPUE", 2, Amount(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who is scraped: job, port on loopback, and the labels that service discovery would give."""
+
+    job: str
+    port: int
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Bench:
+    """A Prometheus that scrapes the server twice a second, and what is fed to it."""
+
+    player: Player
+    url: str
+
+    def query(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
+        """Samples of an instant query; panel variables become durations that fit the test."""
+        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        return self._get("query", {"query": substituted(expr, values)})
+
+    def range(self, expr: str, seconds: int = 5) -> list[dict[str, Any]]:
+        """Series of a range query over the last seconds, as a graph sends it."""
+        values = {"$__rate_interval": f"{seconds}s", "$__range": f"{seconds}s"}
+        end = time.time()
+        span = {"start": str(end - seconds), "end": str(end), "step": "1"}
+        return self._get("query_range", {"query": substituted(expr, values), **span})
+
+    def values(self, expr: str) -> dict[tuple[str, ...], float]:
+        """Values by (workload, model, energy, tokens, gpu), as far as a sample has them."""
+        names = ("workload", "model", "energy", "tokens", "gpu")
+        return {tuple(s["metric"].get(n, "") for n in names): float(s["value"][1]) for s in self.query(expr)}
+
+    def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
+                data = json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{arguments['query']}: {error.read().decode()}")
+        result: list[dict[str, Any]] = data["result"]
+        return result
+
+
+@contextmanager
+def playing(player: Player) -> Iterator[list[Target]]:
+    """The servers of a node and of a site whose snapshots a player makes."""
+
+    def source() -> Snapshot:
+        snapshot = player.now()
+        return replace(snapshot, namespace_uj={**snapshot.namespace_uj, HOSTILE: 1_000_000})
+
+    def site() -> SiteSnapshot:
+        return SiteSnapshot(1, time.time_ns(), player.now().identity, "here", pue={("2", windows.NOW): MADE_PUE})
+
+    clock = RealClock()
+    with Server("127.0.0.1", 0, source, clock) as server, Server("127.0.0.1", 0, site, clock, render=render) as of_site:
+        yield [Target("wattlens", server.port), Target("wattlens-site", of_site.port)]
+
+
+@contextmanager
+def scraping(home: Path, targets: Sequence[Target]) -> Iterator[str]:
+    """Address of a Prometheus in `home` that scrapes each target twice a second and has read all of them at least once."""
+    program, port = need_program("prometheus"), free_port()
+    rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
+    (home / "rules.yml").write_text(rules.replace("interval: 30s", "interval: 1s"))
+    settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
+    groups = {
+        job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]
+        for job in sorted({target.job for target in targets})
+    }
+    scrapes = [{"job_name": job, "static_configs": group} for job, group in groups.items()]
+    (home / "prometheus.yml").write_text(
+        json.dumps({"global": settings, "rule_files": ["rules.yml"], "scrape_configs": scrapes})
+    )
+    with (home / "log").open("wb") as log:
+        command = [
+            program,
+            f"--config.file={home / 'prometheus.yml'}",
+            f"--storage.tsdb.path={home / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        assert process.poll() is None, (home / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=2) as answer:
+                return int(answer.status) == 200
+        except OSError:
+            return False
+
+    try:
+        eventually(ready, 20)
+        up = Bench(Player(), url)
+        eventually(lambda: len(up.query("up == 1")) == len(targets), 20)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(home / "data", ignore_errors=True)
