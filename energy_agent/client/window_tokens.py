@@ -2,7 +2,8 @@
 
 A server's page is read shortly before the window and shortly after it, and its counters lag behind the work:
 
-- what was counted while the page was read and the window not yet open, or closed: the rate times that time;
+- what was counted while the page was read and the window not yet open, or closed: the rate times that time, and where the batch
+  at an end is larger than the mean one, so much more: a step takes about as long with either;
 - counters that move with the engine's steps: at an end amid work what the last two steps did (an engine that schedules ahead
   publishes a step later), and of prompts two more, as a prompt is counted once all of it is there;
 - counters that move when a request ends: what those that ran had done, at most the mean request times how many ran.
@@ -86,6 +87,8 @@ def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
         return outside * generation, outside * (generation + computed)
     requests, steps = stretch.counts.get("requests", 0), stretch.counts.get("steps", 0)
     known = [n for n in stretch.running if n is not None]
+    if known and stretch.mean_running:
+        outside *= max(1.0, max(known) / stretch.mean_running)
     if not live:
         if len(known) < 2 or not requests:
             return (

@@ -10,6 +10,7 @@ import yaml
 
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.workloads.serving import QUANTUM_S
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -30,6 +31,7 @@ from energy_agent.client.saved import saved
 from energy_agent.client.token_pages import TokenPages
 from energy_agent.clock import clock_for
 from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.workloads.serving import QUANTUM_S
 url, gpu, name, path, seconds = sys.argv[1:]
 node = SimulatedNode.attach(Path(os.environ["WATTLENS_SIM"]))
 def counted():
@@ -118,6 +120,8 @@ def test_each_run_holds_its_true_joules_per_token(runs):
         run = json.loads((folder / f"{name}.json").read_text())
         found = run["joules_per_token"]["generated"]
         assert found["low"] <= truth["joules"] / truth["tokens"] <= found["high"]
-        edge = run["tokens"]["edge_generation"]
+        # The simulated engine joins its steps, so its page leaps at either end by more than the one step of a real engine.
+        leap = QUANTUM_S * run["tokens"]["generation"] / run["seconds"]
+        edge = run["tokens"]["edge_generation"] + 2 * leap
         assert truth["inside"] - edge <= run["tokens"]["generation"] <= truth["tokens"] + edge
         assert run["tokens"]["models"] == ["meta-llama/Llama-3.1-8B-Instruct"]

@@ -14,7 +14,7 @@ from energy_agent.sim.workloads.metrics_page import render
 from energy_agent.sim.workloads.worker import Worker, main
 
 # Steps of a few ms are joined until they last about this long in real time: a process cannot act much faster than that.
-_QUANTUM_S = 0.02
+QUANTUM_S = 0.02
 
 
 def run(worker: Worker) -> None:
@@ -68,7 +68,7 @@ def _loop(worker: Worker, engine: Engine, lock: threading.Lock, url: str, reques
                 cached = round(coming.prompt * cached_ratio)
                 engine.arrive(Request(arrived_ns, coming.prompt, coming.output, cached))
                 coming = next(requests)
-            repeats = int(_QUANTUM_S * worker.plant.rate / engine.cost.decode_s(max(1, len(engine.running))))
+            repeats = int(QUANTUM_S * worker.plant.rate / engine.cost.decode_s(max(1, len(engine.running))))
             step = engine.plan(max(1, repeats))
         if step is None:
             worker.rest(min(coming.at_s - worker.elapsed_s(), 1.0))

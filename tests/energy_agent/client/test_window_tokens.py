@@ -39,6 +39,18 @@ def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch,
     assert abs(counted - work) <= edge + 1e-6
 
 
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64), st.integers(1, 200), st.integers(1, 200))
+def test_what_is_counted_outside_of_the_window_goes_by_the_batch_there(first, amid, last, before, after):
+    """An engine of one step a ms whose batch is another in the window than before and after it: read by the step."""
+    window = 1000
+    counted = before * first + window * amid + after * last
+    length = before + window + after
+    counts, late_s = {"generation": counted, "steps": length}, (before + after) / 1e3
+    stretch = Stretch(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s)
+    edge, _ = lag(stretch, live=True)
+    assert counted - window * amid <= edge + 1e-6
+
+
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(10, 90)), min_size=5, max_size=60), st.data())
 def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, data):
     """Requests of equal answers, each generated evenly from its start to its end, in any overlap."""
