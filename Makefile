@@ -50,6 +50,7 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m energy_agent.token_docs docs/tokens.md
 	$(BIN)/python -m wattlens.report.inputs_docs docs/report-inputs.md
 	$(BIN)/python -m tests.wattlens.cli.test_help
+	$(BIN)/python -m wattlens.cli_docs docs/cli.md
 	$(BIN)/python -m benchmarks.sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt

@@ -1,33 +1,22 @@
 """Every `--help` page, byte for byte, at 80 columns. Write them anew with: python -m tests.wattlens.cli.test_help"""
 
 import argparse
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from wattlens import cli_docs
 from wattlens.cli import build_parser, main
+from wattlens.cli_docs import WIDTH, parsers
 
 GOLDEN = Path(__file__).parents[2] / "golden/help"
-WIDTH = 80
 
 
 def pages() -> dict[str, str]:
     """File name and text of each page."""
-    os.environ["COLUMNS"] = str(WIDTH)
-    return {f"{parser.prog.replace(' ', '-')}.txt": parser.format_help() for parser in _parsers(build_parser(["--help"]))}
-
-
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            assert isinstance(action.choices, Mapping)
-            for each in action.choices.values():
-                yield from _parsers(each)
+    return {f"{name.replace(' ', '-')}.txt": text for name, text in cli_docs.pages().items()}
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +36,18 @@ def _same(page: str, golden: str) -> bool:
     return page == golden if sys.version_info[:2] == (3, 11) else page.split() == golden.split()
 
 
+def test_the_reference_in_the_docs_has_every_page() -> None:
+    committed = (Path(__file__).parents[3] / "docs/cli.md").read_text()
+    assert _same(cli_docs.reference(), committed), "run: make docs"
+
+
 def test_no_page_is_wider_than_a_terminal() -> None:
     for name, text in pages().items():
         assert max(map(len, text.splitlines())) <= WIDTH, name
 
 
 def test_every_option_is_explained() -> None:
-    for parser in _parsers(build_parser(["--help"])):
+    for parser in parsers(build_parser(["--help"])):
         assert parser.description
         for action in parser._actions:
             assert action.help or isinstance(action, argparse._SubParsersAction), (parser.prog, action.dest)
