@@ -93,20 +93,26 @@ def playing(player: Player) -> Iterator[list[Target]]:
 
 
 @contextmanager
-def scraping(home: Path, targets: Sequence[Target]) -> Iterator[str]:
-    """Address of a Prometheus in `home` that scrapes each target twice a second and has read all of them at least once."""
+def scraping(home: Path, targets: Sequence[Target], *, window_s: int = 300, write_to: str = "") -> Iterator[str]:
+    """Address of a Prometheus in `home` that scrapes each target twice a second and has read all of them at least once.
+
+    Args:
+        window_s: what the five minutes of the rules become.
+        write_to: address of another store that takes all samples by remote_write, within a second.
+    """
     program, port = need_program("prometheus"), free_port()
     rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
-    (home / "rules.yml").write_text(rules.replace("interval: 30s", "interval: 1s"))
+    (home / "rules.yml").write_text(rules.replace("interval: 30s", "interval: 1s").replace("[5m]", f"[{window_s}s]"))
     settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
     groups = {
         job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]
         for job in sorted({target.job for target in targets})
     }
     scrapes = [{"job_name": job, "static_configs": group} for job, group in groups.items()]
-    (home / "prometheus.yml").write_text(
-        json.dumps({"global": settings, "rule_files": ["rules.yml"], "scrape_configs": scrapes})
-    )
+    config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": scrapes}
+    if write_to:
+        config["remote_write"] = [{"url": write_to, "queue_config": {"batch_send_deadline": "500ms"}}]
+    (home / "prometheus.yml").write_text(json.dumps(config))
     with (home / "log").open("wb") as log:
         command = [
             program,

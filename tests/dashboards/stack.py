@@ -1,0 +1,188 @@
+"""All of Wattlens as processes on a simulated node, scraped by a real Prometheus and written on to VictoriaMetrics.
+
+What is on the node: a training job that is steered, on two GPUs; a server of a model that steering watches in shadow; a notebook
+that forgot its GPU; a GPU that nobody holds; an A100 in MIG mode; an old board that supports less. Around it meters of the node
+and of a building. All of it is known here by name, so that tests need not ask Wattlens what should be there.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_agent.sim import facility_site, scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.dashboards.bench import Target, scraping
+from tests.energy_agent.agents import AgentProcess
+from tests.support import eventually, free_port, need_program
+from wattlens.demo_child import child
+
+CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+TRAINING_GPUS, SERVING_GPU, FREE_GPU, NOTEBOOK_GPU, MIG_GPU, OLD_GPU = (0, 1), 2, 3, 4, 5, 6
+GPUS = 7
+WINDOW_S = 15
+"""What the rules' five minutes are here, so that a test need not wait for them."""
+SLOTS = 3  # MIG instances
+_SCENARIO = """
+boards:
+  - {{count: 5, sku: H100-SXM5-80GB}}
+  - {{count: 1, sku: A100-PCIE-40GB}}
+  - {{count: 1, sku: V100-SXM2-16GB}}
+seed: 5
+host: {{}}
+facility: {{cooling_lag_s: 5, it_scale: 1, other_it_w: 2000, pv_peak_w: 1000, reused_heat_ratio: 0.2}}
+workloads:
+  - {{name: train, kind: training, gpus: [0, 1], cgroup: kubepods, step_s: 0.25, memory_boundness: 0.9, host_every_steps: 10,
+     host_s: 0.2, checkpoint_every_s: 8, checkpoint_s: 1.2, agent_socket: {socket}}}
+  - {{name: chat, kind: serving, gpus: [2], cgroup: kubepods, model: {model}, rate_per_s: 6, metrics_port: {port},
+     prefix_cached_ratio: 0.3}}
+  - {{name: notebook, kind: notebook, gpus: [4], every_s: 5}}
+  - {{name: slice, kind: burst, gpus: [5], cgroup: docker, memory_gb: 2}}
+  - {{name: old, kind: burst, gpus: [6], cgroup: docker, memory_gb: 2}}
+faults:
+  - {{at_s: 0, gpu: 5, kind: mig, value: {slots}}}
+kubelet:
+  api_server: true
+  pods:
+    - {{name: train-0, namespace: research, workload: train, labels: {{team: nlp, project: llm}}, owner: {{kind: Job, name: train}}}}
+    - name: chat-0
+      namespace: serving
+      workload: chat
+      labels: {{team: assistants, precision: bf16}}
+      annotations: {{wattlens.io/metrics-port: "{port}"}}
+      owner: {{kind: StatefulSet, name: chat, api_version: apps/v1}}
+"""
+
+
+@dataclass
+class Stack:
+    """Where everything is. `agent` may be killed and started again; `node` takes faults.
+
+    Args:
+        prometheus, victoria: addresses; `victoria` is "" where it was not asked for.
+    """
+
+    folder: Path
+    node: SimulatedNode
+    agent: AgentProcess
+    site_url: str
+    prometheus: str
+    victoria: str = ""
+    targets: list[Target] = field(default_factory=list)
+
+
+@contextmanager
+def running(folder: Path, *, victoria: bool = False, blocks: bool = True) -> Iterator[Stack]:
+    """The stack in `folder`, an empty folder with a short path; every process answers, nothing is warm yet.
+
+    Args:
+        victoria: VictoriaMetrics beside Prometheus, fed by its remote_write.
+        blocks: the saving of the steered job is proven by paired blocks, which takes some forty seconds.
+    """
+    with ExitStack() as open_:
+        node = open_.enter_context(_node(folder))
+        _write_config(node, folder, blocks)
+        open_.enter_context(_actuator(node, folder))
+        site_url = open_.enter_context(_site(node, folder))
+        agent = open_.enter_context(AgentProcess(folder / "state", node.directory, "--config", folder / "agent.yaml"))
+        targets = [
+            Target("wattlens", agent.port, (("instance", NODE), ("cluster", CLUSTER), ("site", SITE))),
+            Target("wattlens-site", int(site_url.rpartition(":")[2]), (("instance", SITE), ("cluster", CLUSTER))),
+        ]
+        store = open_.enter_context(_victoria(folder)) if victoria else ""
+        home = folder / "prometheus"
+        home.mkdir()
+        prometheus = open_.enter_context(scraping(home, targets, window_s=WINDOW_S, write_to=store and f"{store}/api/v1/write"))
+        yield Stack(folder, node, agent, site_url, prometheus, store, targets)
+
+
+@contextmanager
+def _node(folder: Path) -> Iterator[SimulatedNode]:
+    text = _SCENARIO.format(socket=folder / "agent.sock", model=MODEL, port=free_port(), slots=SLOTS)
+    with SimulatedNode.start(scenario.parse(text.encode(), "stack"), folder / "node", companion=True) as node:
+        yield node
+
+
+def _write_config(node: SimulatedNode, folder: Path, blocks: bool) -> None:
+    here = node.directory
+    redfish = {
+        "url": node.state()["host"]["redfish_url"], "user_file": str(here / "redfish-user"),
+        "password_file": str(here / "redfish-password"), "period_s": 1,
+    }  # fmt: skip
+    steering = {
+        "mode": "enforce", "policy": "static", "options": {"static": {"clean_s": 1}}, "actuator": str(folder / "a.sock"),
+        "auto_groups": True, "namespaces": {"serving": {"mode": "shadow"}},
+    }  # fmt: skip
+    if blocks:
+        steering["blocks"] = {"pairs": 3, "seconds": 5, "settle_s": 2.5, "seed": 1}
+    config = {
+        "node": {"cluster": CLUSTER, "name": NODE},
+        "sampling": {"health_period_s": 10},
+        "sources": {"nvml": {"gpm": True}, "node": {"rapl": {"period_s": 1}, "redfish": redfish}},
+        "holders": {
+            "period_s": 1,
+            "kubernetes": {"informer": "auto", "labels": {k: k for k in ("team", "project", "precision")}},
+        },
+        "client": {"socket": str(folder / "agent.sock")},
+        "dvfs": steering,
+    }
+    (folder / "agent.yaml").write_text(json.dumps(config))
+    allow = {"devices": list(TRAINING_GPUS), "knobs": ["clock"], "baseline": "unlocked"}
+    (folder / "actuator.yaml").write_text(json.dumps({"allow": [allow]}))
+
+
+@contextmanager
+def _actuator(node: SimulatedNode, folder: Path) -> Iterator[None]:
+    places = ["--socket", folder / "a.sock", "--state", folder / "actuator", "--simulate", node.directory]
+    command = ["actuator", "--config", folder / "actuator.yaml", *places]
+    with child(folder, "actuator", command, (folder / "a.sock").exists):
+        yield
+
+
+@contextmanager
+def _site(node: SimulatedNode, folder: Path) -> Iterator[str]:
+    """`wattlens site` on the building's meters; its address without a path."""
+    config = facility_site.site_config(node, name=SITE, period_s=1)
+    config |= {"grid": {"zone": ZONE, "country": "DEU"}, "web": {"listen": "127.0.0.1:0"}}
+    config["site"]["cluster"] = CLUSTER
+    (folder / "site.yaml").write_text(json.dumps(config))
+    log = folder / "site.log"
+
+    def url() -> str:
+        return next((word for word in log.read_text().split() if word.startswith("http://")), "")
+
+    command = ["site", "--config", folder / "site.yaml", "--state", folder / "site", "--simulate", node.directory]
+    with child(folder, "site", command, lambda: bool(url())):
+        yield url().rstrip(",").removesuffix("/metrics")
+
+
+@contextmanager
+def _victoria(folder: Path) -> Iterator[str]:
+    """A VictoriaMetrics that shows samples at once."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [need_program("victoria-metrics"), f"-storageDataPath={folder / 'victoria'}", "-retentionPeriod=1d",
+               f"-httpListenAddr={url.removeprefix('http://')}", "-search.latencyOffset=0s", "-loggerLevel=ERROR"]  # fmt: skip
+    with (folder / "victoria.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def ready() -> bool:
+        assert process.poll() is None, (folder / "victoria.log").read_text()
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+                return int(answer.status) == 200
+        except OSError:
+            return False
+
+    try:
+        eventually(ready, 20)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(folder / "victoria", ignore_errors=True)
