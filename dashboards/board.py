@@ -8,7 +8,7 @@ from typing import Literal
 from energy_agent.core.signals import metric
 
 Kind = Literal["timeseries", "stat", "states", "table"]
-Scope = Literal["node", "gpu", "workload", "site", "zone"]
+Scope = Literal["fleet", "node", "gpu", "workload", "site", "zone", "cluster"]
 
 GPU = "{{instance}} GPU {{gpu}}"
 RATE = "$__rate_interval"
@@ -22,15 +22,23 @@ _SCOPES: dict[Scope, tuple[str, ...]] = {
     "workload": (*_NODE, 'workload=~"$workload"'),
     "site": ('cluster=~"$cluster"', 'site=~"$site"'),  # one process a site: the site is what tells its instance
     "zone": ('cluster=~"$cluster"', 'zone=~"$zone"'),
+    "fleet": ('cluster=~"$cluster"', 'job=~"$job"', 'site=~"$site"'),
+    "cluster": ('cluster=~"$cluster"',),  # what need not have another of the labels, such as an alert
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL query; `legend` names its series with label templates."""
+    """A PromQL query; `legend` names its series with label templates.
+
+    Args:
+        unit, states: of its column in a table or its figure, where they are not the panel's.
+    """
 
     expr: str
     legend: str
+    unit: str = ""
+    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,13 @@ class Link:
         title: what one gets there.
         uid: of the dashboard.
         choices: variable there -> label here whose value it takes.
+        page: instead of a dashboard: address of a page, to which the value of the label `choices["page"]` is appended.
     """
 
     title: str
-    uid: str
-    choices: Mapping[str, str]
+    uid: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,11 @@ def recorded(name: str, *matchers: str, scope: Scope = "workload") -> str:
 def increase(name: str, scope: Scope = "gpu", window: str = RANGE) -> str:
     """Increase of a counter over the chosen time, or another window."""
     return f"increase({series(name, scope=scope)}[{window}])"
+
+
+def busiest(selector: str, most: int = 16) -> str:
+    """Of many series those with the highest means of the chosen time, the same ones all along a graph."""
+    return f"({selector} and topk({most}, avg_over_time({selector}[{RANGE}] @ end())))"
 
 
 def fleet_variables() -> tuple[Variable, ...]:

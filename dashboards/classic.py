@@ -6,6 +6,7 @@ without a current value: a fixed one would leave every panel blank on a Grafana 
 
 import json
 import warnings
+from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,11 @@ from dashboards.board import Annotation, Board, Link, Panel, Variable
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
 
-_COLUMNS = ("gpu", "instance", "workload", "state", "model", "field", "source", "device", "reason")
+_COLUMNS = (
+    "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "workload", "model", "state", "meter", "role",
+    "position", "parent", "category", "basis", "window", "alertname", "severity", "field", "source", "device", "process",
+    "version", "reason",
+)  # fmt: skip
 """Label columns that a table shows, in this order; the others are hidden."""
 
 
@@ -114,6 +119,8 @@ def _link(link: Link, kind: str, kept: list[str]) -> Any:
     from grafana_foundation_sdk.builders.dashboard import DashboardLink
 
     of = "__data.fields" if kind == "table" else "__field.labels"
+    if link.page:
+        return DashboardLink(link.title).url(f"{link.page}${{{of}.{link.choices['page']}}}").target_blank(True)
     choices = [f"var-{name}=${{{of}.{label}}}" for name, label in link.choices.items()]
     stays = [f"${{{name}:queryparam}}" for name in ("datasource", *kept) if name not in link.choices]
     return DashboardLink(link.title).url(f"/d/{link.uid}?{'&'.join((*choices, *stays, '${__url_time_range}'))}")
@@ -142,7 +149,8 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     if panel.links:
         builder.data_links([_link(link, panel.kind, kept) for link in panel.links])
     if panel.states:
-        builder.mappings(_mappings(panel))
+        builder.mappings(_mappings(panel.states))
+    _own(panel, builder)
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
         if panel.kind == "table":
@@ -155,16 +163,28 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     return builder
 
 
-def _mappings(panel: Panel) -> "list[ValueMapping]":
+def _own(panel: Panel, builder: Any) -> None:
+    """What single columns or figures have of their own."""
+    from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
+
+    for query in panel.queries:
+        own = [DynamicConfigValue("unit", query.unit)] if query.unit else []
+        if query.states:
+            own.append(DynamicConfigValue("mappings", _mappings(query.states)))
+        if own:
+            builder.override_by_name(query.legend, own)
+
+
+def _mappings(states: Mapping[str, tuple[str, str]]) -> "list[ValueMapping]":
     from grafana_foundation_sdk.models.dashboard import DashboardRangeMapOptions, RangeMap, ValueMap, ValueMappingResult
 
-    single = {value: state for value, state in panel.states.items() if not value.endswith("+")}
+    single = {value: state for value, state in states.items() if not value.endswith("+")}
     mappings: list[ValueMapping] = [
         ValueMap({value: ValueMappingResult(text, color, index=i) for i, (value, (text, color)) in enumerate(single.items())})
     ]
-    for value, (text, color) in panel.states.items():
+    for value, (text, color) in states.items():
         if value.endswith("+"):
-            result = ValueMappingResult(text, color, index=len(panel.states))
+            result = ValueMappingResult(text, color, index=len(states))
             mappings.append(RangeMap(DashboardRangeMapOptions(float(value[:-1]), None, result)))
     return mappings
 
@@ -228,7 +248,7 @@ def _table(panel: Panel) -> Any:
         f"Value #{ref}" if len(panel.queries) > 1 else "Value": q.legend
         for ref, q in zip("ABCDEFGH", panel.queries, strict=False)
     }
-    hidden = ("Time", "__name__", "uuid", "job", "cluster")
+    hidden = ("Time", "__name__", "uuid", "job")
     order = {name: i for i, name in enumerate((*_COLUMNS, *values))}
     options = {"excludeByName": dict.fromkeys(hidden, True), "indexByName": order, "renameByName": values}
     builder = (
@@ -238,6 +258,7 @@ def _table(panel: Panel) -> Any:
         .with_transformation(DataTransformerConfig(id_val="organize", options=options))
     )
     if panel.unit == "none":  # rows that are facts: the value is always 1 and says nothing
-        for name in values.values():
-            builder.override_by_name(name, [DynamicConfigValue("custom.hidden", True)])
+        for query in panel.queries:
+            if not query.unit and not query.states:
+                builder.override_by_name(query.legend, [DynamicConfigValue("custom.hidden", True)])
     return builder
