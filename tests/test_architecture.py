@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,27 @@ def module_of(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@cache
+def nodes(path):
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
 def imports(path):
     """(module, node, at import time) of every import; `from a import b` counts as a.b."""
-    tree = ast.parse(path.read_text())
+    return tuple(_imports(path))
+
+
+def _imports(path):
+    tree = tree_of(path)
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
     package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node, id(node) not in inside
@@ -153,36 +169,47 @@ def below(module, *prefixes):
 PRODUCT = files(*PACKAGES)
 
 
-def ids(paths):
-    return [str(p.relative_to(ROOT)) for p in paths]
+def at(path, node):
+    return f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
 def test_the_five_packages_are_there():
     assert {module_of(p).partition(".")[0] for p in PRODUCT} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
-def test_a_module_imports_only_what_its_layer_may(path):
+def test_a_module_imports_only_what_its_layer_may():
+    assert [wrong for path in PRODUCT for wrong in _beyond_its_layer(path)] == []
+
+
+def _beyond_its_layer(path):
     module = module_of(path)
     layer, allowed = next((name, may) for name, may in LAYERS if below(module, name) or module.startswith(f"{name}_"))
     for target, node, _ in imports(path):
-        if below(target, *PACKAGES):
-            assert below(target, *allowed), f"{path.name}:{node.lineno}: {layer} may not import {target}"
-        if below(target, "energy_agent.hw") and not module.startswith(MAY_SEE_HW):
-            assert module in SEE_NVML_ABI, f"{path.name}:{node.lineno}: {module} may not see {target}"
-            assert below(target, "energy_agent.hw.nvml_abi")
+        if below(target, *PACKAGES) and not below(target, *allowed):
+            yield f"{at(path, node)}: {layer} may not import {target}"
+        abi = module in SEE_NVML_ABI and below(target, "energy_agent.hw.nvml_abi")
+        if below(target, "energy_agent.hw") and not module.startswith(MAY_SEE_HW) and not abi:
+            yield f"{at(path, node)}: {module} may not see {target}"
 
 
 PURE_FILES = [p for p in PRODUCT if below(module_of(p), *PURE) and module_of(p) != "energy_agent.core.plugin"]
 
 
-@pytest.mark.parametrize("path", PURE_FILES, ids=ids(PURE_FILES))
-def test_a_pure_module_knows_no_clock_io_thread_or_chance(path):
+def test_every_pure_module_is_there():
+    assert [name for name in PURE if not any(below(module_of(p), name) for p in PURE_FILES)] == []
+
+
+def test_a_pure_module_knows_no_clock_io_thread_or_chance():
+    assert [wrong for path in PURE_FILES for wrong in _impure(path)] == []
+
+
+def _impure(path):
     for target, node, _ in imports(path):
-        assert target.partition(".")[0] not in CLOCKS_AND_IO, f"{path.name}:{node.lineno}: pure modules do not import {target}"
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"open", "print", "input"}, f"{path.name}:{node.lineno}: {node.func.id}() is I/O"
+        if target.partition(".")[0] in CLOCKS_AND_IO:
+            yield f"{at(path, node)}: pure modules do not import {target}"
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "print", "input"}:
+            yield f"{at(path, node)}: {node.func.id}() is I/O"
 
 
 @pytest.mark.parametrize("library", ONE_HOME)
@@ -197,11 +224,11 @@ def test_a_heavy_library_has_one_home_and_is_imported_when_needed(library):
         assert set(homes) == wanted
     else:
         assert len(homes) <= 1, f"{library} is imported in {sorted(homes)}"
-    assert not any(at for found in homes.values() for at in found), f"{library} is loaded by an import in {sorted(homes)}"
+    assert not any(early for found in homes.values() for early in found), f"{library} is loaded by an import in {sorted(homes)}"
 
 
 def _type_checking(path, node):
-    for test in ast.walk(ast.parse(path.read_text())):
+    for test in nodes(path):
         if isinstance(test, ast.If) and ast.unparse(test.test).endswith("TYPE_CHECKING"):
             return any(getattr(n, "lineno", -1) == node.lineno for n in ast.walk(test))
     return False
@@ -210,29 +237,48 @@ def _type_checking(path, node):
 ALL = files(*PACKAGES, "tests", "benchmarks")
 
 
-@pytest.mark.parametrize("path", ALL, ids=ids(ALL))
-def test_nobody_mocks_pickles_or_evaluates(path):
-    banned = {"pickle", "marshal", "shelve", "unittest.mock"}
+def test_nobody_mocks_pickles_or_evaluates():
+    assert [wrong for path in ALL for wrong in _banned(path)] == []
+
+
+def _banned(path):
     for target, node, _ in imports(path):
-        assert not below(target, *banned), f"{path.name}:{node.lineno}: {target}"
-    for node in ast.walk(ast.parse(path.read_text())):
+        if below(target, "pickle", "marshal", "shelve", "unittest.mock"):
+            yield f"{at(path, node)}: {target}"
+    for node in nodes(path):
         if not isinstance(node, ast.Call):
             continue
-        if isinstance(node.func, ast.Name):
-            assert node.func.id not in {"eval", "exec"}, f"{path.name}:{node.lineno}: {node.func.id}"
-        for keyword in node.keywords:
-            shell = keyword.arg == "shell" and getattr(keyword.value, "value", None) is True
-            assert not shell, f"{path.name}:{node.lineno}: shell=True"
+        if isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}:
+            yield f"{at(path, node)}: {node.func.id}"
+        if any(keyword.arg == "shell" and getattr(keyword.value, "value", None) is True for keyword in node.keywords):
+            yield f"{at(path, node)}: shell=True"
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
-def test_a_file_is_short_named_for_what_it_is_and_says_why_it_exists(path):
-    text = path.read_text()
-    assert len(text.splitlines()) < MAX_LINES
-    assert not {"utils", "helpers", "manager", "util", "helper"} & set(path.stem.split("_"))
-    assert path.stem not in sys.stdlib_module_names - {"types", "signal"} or below(module_of(path), *PACKAGES)
-    if path.name != "__init__.py":
-        assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+def test_a_file_is_short_named_for_what_it_is_and_says_why_it_exists():
+    assert [wrong for path in PRODUCT for wrong in _badly_kept(path)] == []
+
+
+def _badly_kept(path):
+    name = path.relative_to(ROOT)
+    if len(path.read_text().splitlines()) >= MAX_LINES:
+        yield f"{name}: {MAX_LINES} lines or more"
+    if {"utils", "helpers", "manager", "util", "helper"} & set(path.stem.split("_")):
+        yield f"{name}: a name that says nothing"
+    if path.name != "__init__.py" and not ast.get_docstring(tree_of(path)):
+        yield f"{name}: no docstring"
+
+
+def test_each_rule_finds_its_breach(tmp_path, monkeypatch):
+    """The rules above, on a file that breaks each of them."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    bad = tmp_path / "dvfs/fan_utils.py"
+    bad.parent.mkdir()
+    calls = "eval('1')\nopen('x')\nrun('x', shell=True)\n"
+    bad.write_text("import time, pickle\nfrom energy_agent.hw import sysfs\n" + calls + "\n" * MAX_LINES)
+    assert len(list(_beyond_its_layer(bad))) == 2
+    assert len(list(_impure(bad))) == 2
+    assert len(list(_banned(bad))) == 3
+    assert len(list(_badly_kept(bad))) == 3
 
 
 def test_importing_the_product_loads_nothing_heavy_and_does_nothing():
