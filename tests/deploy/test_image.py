@@ -17,7 +17,8 @@ def test_it_builds_without_a_network() -> None:
 
 def test_only_the_library_stage_has_a_compiler() -> None:
     assert [name for name, text in STAGES.items() if re.search(r"\bgcc\b", text)] == ["library"]
-    assert "FROM agent-files AS sim" in TEXT  # the simulated node takes the built library and no compiler
+    assert "FROM site AS sim" in TEXT  # the simulated node takes the built library and no compiler
+    assert STAGES["site"].startswith("FROM agent-files")
 
 
 def test_the_image_of_the_jobs_is_not_root_and_has_no_pip() -> None:
@@ -28,6 +29,18 @@ def test_the_image_of_the_jobs_is_not_root_and_has_no_pip() -> None:
     assert "/opt/pip" not in report
     assert "--no-index --find-links /wheels" in STAGES["report-build"]
     assert STAGES["report-build"].count("wattlens[ledger,reports]") == 1
+
+
+def test_what_reads_meters_is_in_the_images_of_a_building_alone() -> None:
+    assert [name for name, text in STAGES.items() if "[facility]" in text] == ["facility-build"]
+    assert [name for name, text in STAGES.items() if "--from=facility-build" in text] == ["site"]
+    assert "/opt/pip" not in STAGES["site"]
+    assert "/healthz" in STAGES["site"]
+
+
+def test_a_volume_can_be_written_by_whoever_runs() -> None:
+    assert "install -d -m 1777 /var/lib/wattlens /var/lib/wattlens-site\n" in STAGES["agent-files"]
+    assert "install -d -m 1777 /var/lib/wattlens-report\n" in STAGES["report"]
 
 
 def test_a_build_without_a_target_makes_the_agent() -> None:
