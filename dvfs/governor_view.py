@@ -1,13 +1,15 @@
 """What a snapshot shows of a device that is steered. Pure."""
 
 from dvfs.governor_group import Device, Group
+from dvfs.savings import Ratio
 from dvfs.types import Mode, Setting
-from energy_agent.core.snapshot import DvfsDevice, Predicted
+from energy_agent.core.snapshot import DvfsDevice, Measured, Predicted
 from energy_agent.core.units import HZ_PER_MHZ
 
 
 def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
     """A device of group `name`, with the counters of all groups that ever had it."""
+    verdict = group.verdict if group.here else None
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies), "members": "+".join(group.members)}
     return DvfsDevice(
         uuid,
@@ -23,7 +25,14 @@ def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
         _setting(group.wanted.get(uuid)),
         group.slowdown_ratio,
         group.devices[uuid].saved_uj if group.here and uuid in group.devices else None,
+        _measured(verdict.saving_ratio if verdict else None),
+        _measured(verdict.slowdown_ratio if verdict else None),
+        verdict.slowdown_of if verdict else "",
     )
+
+
+def _measured(ratio: Ratio | None) -> Measured | None:
+    return None if ratio is None else Measured(ratio.value, ratio.low, ratio.high)
 
 
 def _promise(group: Group) -> Predicted | None:

@@ -16,6 +16,7 @@ from energy_agent.core.snapshot import (
     DvfsDevice,
     HostView,
     LedgerStats,
+    Measured,
     MeterView,
     Predicted,
     ProcessCost,
@@ -56,9 +57,11 @@ HEALTH = {
     "mig": [("mig_enabled", 1, "current"), ("mig_device", 1, "MIG-1", "1g.10gb", "1", "0")],
     "gpm": [("activity", 0.625, "tensor"), ("traffic", 1.5 * 2**20, "pcie", "transmit", "gpm")],
 }  # fmt: skip
+TRAIN_TOKENS, TRAIN_STEPS = 4096, 2  # a step of the player
 CHAT_TOKENS = {"generation": 96, "prompt": 48, "cached": 24}  # a step: 0.5 J a generated token, active
 TTFT_EDGES, ITL_EDGES = (0.1, 1.0), (0.01, 0.05)  # s
 GAIN_RATIO = 0.05
+SAVED_UJ, EXTRA_UJ = 5_000_000, 100_000  # a step and GPU
 EVENTS = ("sw_power_cap", "hw_thermal_slowdown")
 
 
@@ -86,13 +89,17 @@ def _served(step: int, t_ns: int) -> TokenTotals:
 
 @dataclass
 class Player:
-    """Makes the snapshot of a step. `lost` are GPUs that do not answer; `extra` adds small workloads."""
+    """Makes the snapshot of a step.
+
+    `lost` are GPUs that do not answer, `shadow` those that are steered in thought alone; `extra` adds small workloads.
+    """
 
     gpus: int = 8
     extra: int = 0
     health: bool = True
     node: bool = False
     lost: set[int] = field(default_factory=set)
+    shadow: set[int] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
     def now(self) -> Snapshot:
@@ -113,14 +120,27 @@ class Player:
             identity=Identity("lab", "node-1", "boot-1", "0.1.0", simulated=True),
             devices=tuple(self._device(gpu, step, t_ns) for gpu in range(self.gpus)),
             workloads=tuple(entry for entries in workloads for entry in entries),
-            workload_gpu_ns={("train", State.ACTIVE): step * 90_000_000 * chat, ("chat", State.ACTIVE): step * 80_000_000},
+            workload_gpu_ns={
+                ("train", State.ACTIVE): step * 90_000_000 * chat,
+                ("train", State.IDLE): step * 10_000_000 * chat,
+                ("chat", State.ACTIVE): step * 80_000_000,
+                ("chat", State.IDLE): step * 20_000_000,
+            },
             owner_uj={("serving", "Deployment/chat"): step * STEP_UJ},
             namespace_uj={"research": step * STEP_UJ * chat, "serving": step * STEP_UJ},
-            tokens=tuple(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
+            tokens=(
+                *(TokenCount("chat", "llama-70b", phase, n * step) for phase, n in CHAT_TOKENS.items()),
+                TokenCount("train", "llama-8b", "training", TRAIN_TOKENS * step),
+            ),
             served=(_served(step, t_ns),),
-            steps=(StepCount("train", "training", 2 * step), StepCount("train", "evaluation", step)),
+            steps=(StepCount("train", "training", TRAIN_STEPS * step), StepCount("train", "evaluation", step)),
             facts=(
-                WorkloadFacts("train", 0, "pod", {"namespace": "research", "pod": "train-0", "team": "science"}),
+                WorkloadFacts(
+                    "train",
+                    0,
+                    "pod",
+                    {"namespace": "research", "pod": "train-0", "team": "science", "model": "llama-8b", "group": "pretrain"},
+                ),
                 WorkloadFacts(
                     "chat",
                     0,
@@ -153,7 +173,7 @@ class Player:
             ),
             device_health=tuple(r for gpu in range(self.gpus) if self.health for r in self._health(gpu)),
             ledger=LedgerStats(4096 + step, step * 10, step, 1, step // 600, t_ns),
-            dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat)),
+            dvfs=tuple(self._dvfs(gpu, step) for gpu in range(chat + 1)),
             config_reload_success_ns=1_699_999_999_500_000_000,
             reader_restarts_total=2,
             **(self._node(step) if self.node else {}),
@@ -190,18 +210,31 @@ class Player:
         }
 
     def _dvfs(self, gpu: int, step: int) -> DvfsDevice:
+        """The training run is steered by `progress`, the server by `slo`; in shadow nothing is set or proven."""
+        serves, shadow = gpu == self.gpus - 2, gpu in self.shadow
+        policy, name = ("slo", "chat") if serves else ("progress", "train")
+        wanted = {"sm_clock_max_hertz": 1_410_000_000, "power_limit_milliwatts": 612_500}
         return DvfsDevice(
             uuid(gpu),
-            "enforce",
-            True,
-            {"sm_clock_max_hertz": 1_410_000_000, "power_limit_milliwatts": 612_500},
-            {("static", "hold", "at the knee"): step},
-            {"clock stayed high": 1},
-            step * 5_000_000,
-            step * 100_000,
+            "shadow" if shadow else "enforce",
+            not shadow,
+            {} if shadow else wanted,
+            {
+                (policy, "hold", "at the knee"): step,
+                (policy, "set", "chosen"): step // 5,
+                (policy, "release", "gap"): step // 50,
+            },
+            {"clock stayed high": 1 + step // 50},
+            None if shadow else step * SAVED_UJ,
+            None if shadow else step * EXTRA_UJ,
             Predicted(0.12, 0.05, 0.2),
-            {"group": "chat", "workload": "chat", "policy": "static", "members": "chat"},
-            {"sm_clock_max_hertz": 1_410_000_000},
+            {"group": name, "workload": name, "policy": policy, "members": name},
+            wanted,
+            0.03,
+            None if shadow else step * SAVED_UJ,
+            None if shadow else Measured(0.1, 0.08, 0.12),
+            None if shadow else Measured(0.015, 0.005, 0.025),
+            "latency" if serves else "time_per_work",
         )
 
     def _device(self, gpu: int, step: int, t_ns: int) -> DeviceView:

@@ -230,6 +230,22 @@ CATALOGUE: tuple[Signal, ...] = (
            "There once paired blocks gave an estimate."),
     Signal("dvfs_extra_joules_total", "counter", "joules", "Estimated energy that DVFS cost where it lost.", GPU,
            "There once paired blocks gave an estimate."),
+    *(
+        Signal(f"dvfs_proven_saving_ratio{end}", "gauge", "" if end else "ratio",
+               f"Energy per work that steering saves{text}, by paired blocks; below 0 it costs.", GPU,
+               "There once the plan of paired blocks was looked at; of the last look, for the group that has the GPU.")
+        for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
+    ),
+    *(
+        Signal(f"dvfs_slowdown_ratio{end}", "gauge", "" if end else "ratio",
+               f"How much longer work takes under steering{text}, by paired blocks: time between tokens (latency), or time "
+               "per step or token (time_per_work).", (*GPU, "of"),
+               "There once the plan of paired blocks was looked at; of the last look, for the group that has the GPU.")
+        for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
+    ),
+    Signal("dvfs_slowdown_budget_ratio", "gauge", "ratio",
+           "How much longer a whole training run may take, by the terms of its owners.", GPU,
+           "There while a group has the GPU."),
     # Sources
     Signal("source_up", "gauge", "", "1 if the source answered its last poll, else 0.", ("source", "device"),
            "There while the source is configured; no device: the source serves the node."),

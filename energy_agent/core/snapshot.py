@@ -96,6 +96,15 @@ class Predicted:
 
 
 @record(frozen=True, slots=True)
+class Measured:
+    """A share that paired blocks told, with the interval of the last look."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+@record(frozen=True, slots=True)
 class DvfsDevice:
     """What the governor does on one device."""
 
@@ -112,6 +121,9 @@ class DvfsDevice:
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
     own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
+    saving: Measured | None = None  # energy per work that the group saves; None: no paired blocks yet
+    slowdown: Measured | None = None  # how much longer its work takes, likewise
+    slowdown_of: str = ""  # latency | time_per_work: what of it is longer
 
 
 @record(frozen=True, slots=True)

@@ -219,7 +219,8 @@ def test_ineffective_settings_are_counted(tmp_path: Path, changes: dict[str, obj
 def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
     bench.step(60)
-    assert bench.governor.views()[0].saved_uj is None  # nothing is claimed before the schedule is over
+    early = bench.governor.views()[0]  # nothing is claimed before the schedule is over
+    assert (early.saved_uj, early.saving, early.slowdown) == (None, None, None)
     bench.step(40)
     verdict = bench.governor.savings()["job"]
     assert verdict.pairs == 4
@@ -228,6 +229,9 @@ def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
     view = bench.governor.views()[0]
     before = view.saved_uj
     assert view.extra_uj == 0
+    assert view.saving.ratio == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
+    assert view.slowdown.low <= 0 <= view.slowdown.high < 1e-6  # and does the same work
+    assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", bench.terms.slowdown_ratio)
     assert bench.locked() == [True, True]
     bench.step(10)
     gained = bench.governor.views()[0].saved_uj - before
