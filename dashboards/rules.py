@@ -59,6 +59,7 @@ class Group:
 
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
+    from dashboards.rules_fleet import fleet_groups
     from dashboards.rules_pue import pue_rules
     from dashboards.rules_steps import step_rules
 
@@ -77,6 +78,7 @@ def groups() -> tuple[Group, ...]:
                 *step_rules(),
             ),
         ),
+        *fleet_groups(),
     )
 
 
