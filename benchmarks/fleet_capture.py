@@ -1,0 +1,165 @@
+"""The page that a fleet's pages are made of: the real agent on a simulated node with every kind of series, and a real site.
+
+Eight H100 in a Kubernetes node with a meter of the whole of it: a training job on three that DVFS steers and proves, two
+inference servers on three, a notebook that forgot its GPU, and one GPU that nobody holds. The site process reads the meters of
+the building around. Two pages of each, some seconds apart, tell what every series is and how fast it moves.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.running import AgentProcess
+from energy_agent.sim import scenario
+from energy_agent.sim.facility_site import site_config
+from energy_agent.sim.node import SimulatedNode
+
+GPUS = 8
+FACTS = {fact: f"wattlens.io/{fact}" for fact in ("team", "project", "model", "precision", "group", "class")}
+TRAIN, CHAT, SMALL, NOTEBOOK = "train-0", "chat-0", "assist-0", "notebook-ana"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A page of the agent or of the site process, and when it was read, UTC s."""
+
+    text: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Two pages of each, the later second."""
+
+    node: tuple[Shot, Shot]
+    site: tuple[Shot, Shot]
+
+
+def take(warm_s: float = 60.0, apart_s: float = 20.0, metrics: Mapping[str, Any] | None = None) -> Capture:
+    """Run the node and its agent for as long; `metrics` is `web.metrics` of the agent's configuration."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as name, running(Path(name), metrics) as (agent, site):
+        time.sleep(warm_s)
+        first = _shot(agent.url), _shot(site)
+        time.sleep(apart_s)
+        second = _shot(agent.url), _shot(site)
+        return Capture((first[0], second[0]), (first[1], second[1]))
+
+
+@contextmanager
+def running(folder: Path, metrics: Mapping[str, Any] | None = None) -> Iterator[tuple[AgentProcess, str]]:
+    """The agent, and the address of the site's page."""
+    with ExitStack() as stack:
+        text = json.dumps(_scenario(folder))
+        node = stack.enter_context(SimulatedNode.start(scenario.parse(text.encode(), "fleet"), folder / "node"))
+        (folder / "actuator.yaml").write_text("allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n")
+        stack.enter_context(_process(folder, "actuator", "--socket", folder / "a.sock", "--simulate", folder / "node"))
+        site_yaml = site_config(node, name="site-0") | {"grid": {"zone": "DE", "country": "DEU"}}
+        (folder / "site.yaml").write_text(json.dumps(site_yaml))
+        log = stack.enter_context(_process(folder, "site", "--listen", "127.0.0.1:0"))
+        (folder / "agent.yaml").write_text(json.dumps(_config(folder, node, metrics)))
+        agent = AgentProcess(folder / "node", folder / "state", folder / "agent.yaml")
+        agent.start()
+        stack.callback(agent.stop, 30)
+        site = _within(20, lambda: next((w.rstrip(",") for w in log.read_text().split() if w.startswith("http://")), ""))
+        _within(20, lambda: _shot(agent.url).text)
+        _within(20, lambda: _shot(site).text)
+        yield agent, site
+
+
+def _scenario(folder: Path) -> dict[str, object]:
+    boards = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
+    train = {"kind": "training", "gpus": [0, 1, 2], "step_s": 0.3, "memory_boundness": 0.9, "checkpoint_every_s": 30}
+    workloads: list[dict[str, Any]] = [
+        {"name": "train", "cgroup": "kubepods", "agent_socket": str(folder / "agent.sock"), **train},
+        {"name": "chat", "gpus": [3, 4], "model": "Qwen/Qwen3-32B", "rate_per_s": 4.0, **_engine()},
+        {"name": "assist", "gpus": [5], "rate_per_s": 6.0, "arrivals": "bursty", **_engine()},
+        {"name": "notebook", "kind": "notebook", "gpus": [6], "cgroup": "kubepods"},
+    ]
+    ports = {w["name"]: w["metrics_port"] for w in workloads if "metrics_port" in w}
+    names = {"train": TRAIN, "chat": CHAT, "assist": SMALL, "notebook": NOTEBOOK}
+    namespaces = {"train": "research", "chat": "serving", "assist": "serving", "notebook": "people"}
+    facts = {
+        "train": {"team": "foundation", "project": "llm", "precision": "bf16", "group": "train", "class": "batch"},
+        "chat": {"team": "chat", "project": "assistant", "precision": "fp8", "group": "chat", "class": "interactive"},
+        "assist": {"team": "chat", "project": "assistant", "precision": "bf16", "class": "interactive"},
+        "notebook": {"team": "people", "project": "exploration"},
+    }
+    pods = [
+        {
+            "name": names[w], "namespace": namespaces[w], "workload": w,
+            "labels": {FACTS[fact]: value for fact, value in facts[w].items()},
+            "annotations": {"wattlens.io/metrics-port": str(ports[w])} if w in ports else {},
+            "owner": {"kind": "Job" if w == "train" else "StatefulSet", "name": names[w].rpartition("-")[0],
+                      "api_version": "batch/v1" if w == "train" else "apps/v1"},
+        }
+        for w in names
+    ]  # fmt: skip
+    kubelet = {"pods": pods, "other_pods": 40, "api_server": True}
+    return {"boards": boards, "seed": 11, "workloads": workloads, "kubelet": kubelet, "host": {}, "facility": {}}
+
+
+def _engine() -> dict[str, object]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return {"kind": "serving", "cgroup": "kubepods", "metrics_port": free.getsockname()[1]}
+
+
+def _config(folder: Path, node: SimulatedNode, metrics: Mapping[str, Any] | None) -> dict[str, object]:
+    redfish = {
+        "url": node.state()["host"]["redfish_url"], "user_file": str(folder / "node/redfish-user"), "insecure": True,
+        "password_file": str(folder / "node/redfish-password"), "max_power_w": 12_000, "auth": "basic",
+    }  # fmt: skip
+    steering = {
+        "mode": "enforce", "actuator": str(folder / "a.sock"), "auto_groups": True, "policy": "static",
+        "options": {"static": {"clean_s": 1}}, "blocks": {"seconds": 2, "settle_s": 0.5, "every_s": 5},
+    }  # fmt: skip
+    return {
+        "node": {"cluster": "cluster-0", "name": "gpu-0000"},
+        "sampling": {"health_period_s": 10},
+        "sources": {"node": {"redfish": redfish}},
+        "holders": {"period_s": 1, "kubernetes": {"informer": "auto", "labels": FACTS}},
+        "client": {"socket": str(folder / "agent.sock")},
+        "dvfs": steering,
+        **({"web": {"metrics": dict(metrics)}} if metrics else {}),
+    }
+
+
+@contextmanager
+def _process(folder: Path, role: str, *arguments: object) -> Iterator[Path]:
+    """`wattlens ROLE`; gives its log."""
+    places = ["--config", folder / f"{role}.yaml", "--state", folder / f"{role}-state"]
+    command = [sys.executable, "-m", "wattlens", role, *map(str, places), *map(str, arguments)]
+    log = folder / f"{role}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _shot(url: str) -> Shot:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return Shot(answer.read().decode(), time.time())
+    except urllib.error.HTTPError:
+        return Shot("", time.time())
+
+
+def _within(seconds: float, probe: Callable[[], str]) -> str:
+    end = time.monotonic() + seconds
+    while not (found := probe()):
+        if time.monotonic() > end:
+            raise RuntimeError("the simulated node did not come up")
+        time.sleep(0.05)
+    return found

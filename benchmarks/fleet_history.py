@@ -1,0 +1,168 @@
+"""The past of a fleet, written into Prometheus and VictoriaMetrics by remote write: what they would have scraped.
+
+A range of hours could be scraped only in hours. The samples are those of the fleet's formulas at the scrape times of the past,
+in the order of time, with the labels that a scrape would have given them; only metrics that somebody asks for are written. Wire
+format: Prometheus remote write 1.0, a WriteRequest of protobuf in a snappy block
+(https://prometheus.io/docs/specs/prw/remote_write_spec/).
+"""
+
+import http.client
+import re
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.fleet_model import Fleet, Target
+from benchmarks.fleet_template import Key
+from dashboards.build import expressions
+
+STEPS_A_REQUEST = 20
+_SAMPLE = np.dtype([("head", "u1"), ("size", "u1"), ("vtag", "u1"), ("value", "<f8"), ("ttag", "u1"), ("time", "u1", 6)])
+_HEADERS = {
+    "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0",
+}  # fmt: skip
+
+
+def asked_for() -> frozenset[str]:
+    """Names of all metrics in queries of dashboards, rules and alerts."""
+    return frozenset(name for _, expr in expressions() for name in re.findall(r"\bwattlens_[a-z0-9_]+\b", expr))
+
+
+class Receiver:
+    """A remote-write endpoint on loopback."""
+
+    def __init__(self, port: int, path: str = "/api/v1/write") -> None:
+        self._port, self._path = port, path
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def write(self, request: bytes) -> None:
+        """Send a WriteRequest.
+
+        Raises:
+            RuntimeError: it was refused.
+        """
+        self._connection.request("POST", self._path, _snappy(request), _HEADERS)
+        answer = self._connection.getresponse()
+        said = answer.read()
+        if answer.status // 100 != 2:
+            raise RuntimeError(f"remote write to port {self._port}: {answer.status} {said[:300]!r}")
+
+
+def write(
+    fleet: Fleet,
+    receivers: Sequence[Receiver],
+    times_s: Sequence[float],
+    names: frozenset[str],
+    external: Sequence[dict[str, str]],
+    progress: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Write what the fleet showed at these times; returns the number of samples of one receiver.
+
+    `external` has the labels that each receiver's samples have beside those of the scrape.
+    """
+    chosen = {id(t.template): [i for i, (name, _) in enumerate(t.template.keys) if name in names] for t in fleet.targets}
+    heads = [[_heads(target, chosen[id(target.template)], more) for target in fleet.targets] for more in external]
+    written = 0
+    for first in range(0, len(times_s), STEPS_A_REQUEST):
+        part = times_s[first : first + STEPS_A_REQUEST]
+        began = time.monotonic()
+        for n, target in enumerate(fleet.targets):
+            series = chosen[id(target.template)]
+            samples = _samples(target.values(part)[:, series], part)
+            for receiver, known in zip(receivers, heads, strict=True):
+                receiver.write(_request(known[n], samples))
+            written += samples.shape[0] * len(part)
+        took_s = time.monotonic() - began
+        progress(f"history: {first + len(part)} of {len(times_s)} scrapes, {written:,} samples, {took_s:.1f} s")
+    return written
+
+
+def write_constant(
+    receiver: Receiver, found: Iterable[dict[str, str]], values: Sequence[float], times_s: Sequence[float]
+) -> int:
+    """Write series that had these values all the time, such as what rules would have recorded."""
+    count, parts = 0, []
+    for labels, value in zip(found, values, strict=True):
+        samples = _samples(np.full((len(times_s), 1), value), times_s)
+        parts.append(_series(_labels(labels), samples[0].tobytes()))
+        count += len(times_s)
+        if len(parts) == 1000:
+            receiver.write(b"".join(parts))
+            parts = []
+    if parts:
+        receiver.write(b"".join(parts))
+    return count
+
+
+def _heads(target: Target, series: Iterable[int], more: dict[str, str]) -> list[bytes]:
+    scraped = {"instance": target.name, "job": target.job, **dict(target.more)}
+    return [_labels({**more, **_of(target.keys[i]), **scraped}) for i in series]
+
+
+def _of(key: Key) -> dict[str, str]:
+    return {"__name__": key[0], **dict(key[1])}
+
+
+def _labels(labels: dict[str, str]) -> bytes:
+    found = []
+    for name, value in sorted(labels.items()):
+        if value:
+            label = _field(1, name.encode()) + _field(2, value.encode())
+            found.append(_field(1, label))
+    return b"".join(found)
+
+
+def _samples(values: NDArray[np.float64], times_s: Sequence[float]) -> NDArray[np.void]:
+    """Of each series a row: its samples as protobuf fields of a TimeSeries."""
+    made = np.zeros(values.T.shape, dtype=_SAMPLE)
+    made["head"], made["size"], made["vtag"], made["ttag"] = 0x12, 1 + 8 + 1 + 6, 0x09, 0x10
+    made["value"] = values.T
+    for k, t_s in enumerate(times_s):
+        stamp = _varint(int(t_s * 1000))
+        if len(stamp) != 6:
+            raise ValueError(f"no time of this century: {t_s}")
+        made["time"][:, k] = np.frombuffer(stamp, dtype="u1")
+    return made
+
+
+def _request(heads: Sequence[bytes], samples: NDArray[np.void]) -> bytes:
+    return b"".join(_series(head, row.tobytes()) for head, row in zip(heads, samples, strict=True))
+
+
+def _series(head: bytes, samples: bytes) -> bytes:
+    return b"\x0a" + _varint(len(head) + len(samples)) + head + samples
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def _snappy(data: bytes) -> bytes:
+    """One literal: a valid snappy block, as compressing on loopback would only take time from who is measured."""
+    return _varint(len(data)) + b"\xfc" + struct.pack("<I", len(data) - 1) + data
+
+
+def times(end_s: float, hours: float, scrape_s: float) -> list[float]:
+    """The scrape times of the past."""
+    count = int(hours * 3600 / scrape_s)
+    return [end_s - scrape_s * (count - k) for k in range(count)]
+
+
+def labels_of(samples: Iterable[dict[str, object]]) -> Iterator[dict[str, str]]:
+    """Of the result of an instant query."""
+    for sample in samples:
+        metric = sample["metric"]
+        assert isinstance(metric, dict)
+        yield {str(k): str(v) for k, v in metric.items()}

@@ -1,0 +1,228 @@
+"""What the nodes and sites of a fleet show at any time, made of one captured page each; the truth of every series is a formula.
+
+Each node has names of its own and an activity s(t) around 1, with the integral S(t) since the fleet's start: a counter is at
+base + rate * S(t), with the rate that it had on the real page, and watts are the rate of their joules times s(t). So all energy
+of a node moves by one factor: its parts sum to the whole as they did on the page, its joules per token stay, and its power is
+the rate of its energy. A site's activity is the mean of its nodes', and its meters read what these draw.
+"""
+
+import hashlib
+import math
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.fleet_capture import Capture
+from benchmarks.fleet_template import Key, Labels, Template, Vector, template
+
+NODES_A_JOB = 8  # over which a training job goes
+TEAMS = 12
+MODELS = ("Qwen/Qwen3-32B", "meta-llama/Llama-3.3-70B-Instruct", "mistralai/Mistral-Small-3.2-24B", "google/gemma-3-27b-it")
+SWING, PERIOD_S = 0.2, 900.0
+PUE_WINDOWS = ("15m", "1h", "24h", "30d", "365d")
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """s(t) = level * (1 + SWING sin(2 pi t / PERIOD_S + phase)) of a node, or the mean of several."""
+
+    levels: Vector
+    phases: Vector
+    start_s: float
+
+    def at(self, t_s: Vector) -> Vector:
+        """Its value at each time."""
+        angles = 2 * math.pi / PERIOD_S * (t_s[:, None] - self.start_s) + self.phases
+        found: Vector = (self.levels * (1 + SWING * np.sin(angles))).mean(axis=1)
+        return found
+
+    def total(self, t_s: Vector) -> Vector:
+        """Its integral since the start, s."""
+        elapsed = t_s[:, None] - self.start_s
+        turns = 2 * math.pi / PERIOD_S
+        waves = (np.cos(self.phases) - np.cos(turns * elapsed + self.phases)) / turns
+        found: Vector = (self.levels * (elapsed + SWING * waves)).mean(axis=1)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A node or a site: the labels that its scrape adds, and what it shows."""
+
+    name: str
+    job: str
+    more: Labels
+    template: Template
+    keys: tuple[Key, ...]
+    activity: Activity
+
+    def values(self, times_s: Sequence[float]) -> NDArray[np.float64]:
+        """Of each time a row, of each series a column."""
+        t_s = np.array(times_s, dtype=np.float64)
+        return self.template.values(self.activity.at(t_s), self.activity.total(t_s), t_s)
+
+    def page_format(self) -> str:
+        """The page with a place for each value."""
+        parts = []
+        for line in self.template.lines:
+            if isinstance(line, str):
+                parts.append(line.replace("%", "%%"))
+                continue
+            name, labels = self.keys[line]
+            text = ",".join(f'{k}="{v}"' for k, v in labels).replace("%", "%%")
+            place = "%d" if self.template.digits[line] == 0 else "%.6f"
+            parts.append(f"{name}{{{text}}} {place}" if text else f"{name} {place}")
+        return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """So many nodes at so many sites; `start_s`, UTC, is when counters begin to move."""
+
+    capture: Capture
+    nodes: int
+    sites: int
+    start_s: float
+    seed: int = field(default=1)
+
+    @cached_property
+    def node_template(self) -> Template:
+        """Of an agent's page."""
+        return template(self.capture.node)
+
+    @cached_property
+    def site_template(self) -> Template:
+        """Of a site's page, as it is once the site has run for a year: every window has its PUE."""
+        return _aged(template(self.capture.site))
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """All nodes, then all sites."""
+        draw = random.Random(self.seed)
+        levels = np.array([draw.uniform(0.75, 1.1) for _ in range(self.nodes)])
+        phases = np.array([draw.uniform(0, 2 * math.pi) for _ in range(self.nodes)])
+        found = []
+        for n in range(self.nodes):
+            activity = Activity(levels[n : n + 1], phases[n : n + 1], self.start_s)
+            place = (("site", f"site-{n % self.sites}"),)
+            keys = tuple(_renamed(self.node_template.keys, _node_names(n)))
+            found.append(Target(f"gpu-{n:04d}", "wattlens", place, self.node_template, keys, activity))
+        drawn_w = _sum(self.node_template, "wattlens_node_power_watts", source="redfish")
+        metered_w = _sum(self.site_template, "wattlens_facility_power_watts", position_of="it-")
+        for k in range(self.sites):
+            chosen = slice(k, None, self.sites)
+            activity = Activity(levels[chosen], phases[chosen], self.start_s)
+            made = _scaled(self.site_template, drawn_w * len(levels[chosen]) / metered_w)
+            keys = tuple(_renamed(made.keys, _site_names(k)))
+            found.append(Target(f"site-{k}", "wattlens-site", (), made, keys, activity))
+        return tuple(found)
+
+    def power_w(self, t_s: float) -> float:
+        """What all GPUs draw."""
+        watts = _sum(self.node_template, "wattlens_gpu_power_watts", kind="instant")
+        t = np.array([t_s])
+        return sum(watts * float(target.activity.at(t)[0]) for target in self.targets[: self.nodes])
+
+    def joules_per_token(self) -> dict[str, float]:
+        """Of generated tokens, by model, with what the engines held idle; the same on every node at any time."""
+        page = self.node_template
+        found: dict[str, float] = {}
+        for name, labels in page.keys:
+            if name == "wattlens_requests_total":
+                of = dict(labels)
+                joules = _sum(page, "wattlens_workload_energy_joules_total", rate=True, workload=of["workload"])
+                ratio = joules / _sum(page, "wattlens_tokens_total", rate=True, phase="generation", workload=of["workload"])
+                models = MODELS[: self.nodes] if of["model"] == MODELS[0] else (of["model"],)
+                found |= dict.fromkeys(models, ratio)
+        return found
+
+
+def _sum(of: Template, name: str, *, rate: bool = False, position_of: str = "", **labels: str) -> float:
+    """Of the watts (or rates) of all series with these labels, or of meters whose name begins so."""
+    column = of.rate if rate else of.watts
+    chosen = [
+        i
+        for i, (other, have) in enumerate(of.keys)
+        if other == name and labels.items() <= dict(have).items() and dict(have).get("meter", "").startswith(position_of)
+    ]
+    return float(column[chosen].sum())
+
+
+def _aged(page: Template) -> Template:
+    kept: list[tuple[Key, int]] = []
+    lines: list[str | int] = []
+    for line in page.lines:
+        if isinstance(line, str):
+            lines.append(line)
+            continue
+        name, labels = page.keys[line]
+        if name == "wattlens_pue_absent_info":
+            continue
+        for window in PUE_WINDOWS if dict(labels).get("window") == "15m" else (None,):
+            here = tuple((k, window if k == "window" and window else v) for k, v in labels)
+            lines.append(len(kept))
+            kept.append(((name, here), line))
+    index = [i for _, i in kept]
+    columns = (page.base[index], page.rate[index], page.watts[index], page.wobble[index], page.clock[index])
+    return Template(tuple(lines), tuple(key for key, _ in kept), *columns, tuple(page.digits[i] for i in index))
+
+
+def _scaled(page: Template, factor: float) -> Template:
+    """Meters of a larger site."""
+    metered = [name.startswith("wattlens_facility_") and "ratio" not in name for name, _ in page.keys]
+    factors = np.where(metered, factor, 1.0)
+    return replace(page, base=page.base * factors, rate=page.rate * factors, watts=page.watts * factors)
+
+
+def _renamed(keys: Sequence[Key], names: Callable[[str, str], str]) -> Iterator[Key]:
+    return ((name, tuple((k, names(k, v)) for k, v in labels)) for name, labels in keys)
+
+
+def _node_names(n: int) -> Callable[[str, str], str]:
+    """What the labels of node n are."""
+    job, rank = divmod(n, NODES_A_JOB)
+    known: dict[tuple[str, str], str] = {}
+    pods = {"train-0": f"train-{job}-{rank}", "chat-0": f"chat-{n}", "assist-0": f"assist-{n}", "notebook-ana": f"notebook-{n}"}
+    owners = {"Job/train": f"Job/train-{job}", "StatefulSet/chat": f"StatefulSet/chat-{n % 40}"}
+    teams = {"foundation": f"foundation-{n % 3}", "chat": f"chat-{n % TEAMS}"}
+
+    def made(name: str, value: str) -> str:
+        if value.startswith("GPU-"):
+            hexed = hashlib.blake2b(f"{n}/{value}".encode(), digest_size=16).hexdigest()
+            return f"GPU-{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
+        if name == "node":
+            return f"gpu-{n:04d}"
+        if name == "owner":
+            return owners.get(value, value)
+        if name == "team":
+            return teams.get(value, value)
+        if name == "group" and value == "train":
+            return f"train-{job}"
+        if name == "group" and value == "chat":
+            return f"chat-{n}"
+        if name == "model" and value == MODELS[0]:
+            return MODELS[n % len(MODELS)]
+        for pod, own in pods.items():
+            if pod in value:
+                value = value.replace(pod, own)
+                tail = value.rpartition(".")[2]
+                if re.fullmatch(r"[0-9a-f]{8}", tail):  # the part of the pod's uid that tells its lives apart
+                    value = value[:-8] + hashlib.blake2b(f"{n}/{tail}".encode(), digest_size=4).hexdigest()
+        return value
+
+    def cached(name: str, value: str) -> str:
+        found = known.get((name, value))
+        if found is None:
+            found = known[name, value] = made(name, value)
+        return found
+
+    return cached
+
+
+def _site_names(k: int) -> Callable[[str, str], str]:
+    return lambda name, value: f"site-{k}" if name in ("site", "node") else value

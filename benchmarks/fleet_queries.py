@@ -1,0 +1,170 @@
+"""Every query of every dashboard, as Grafana sends it with All selected, and how long a server takes to answer.
+
+Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels, a data
+source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. A variable without All
+has the first of its values.
+"""
+
+import http.client
+import json
+import math
+import re
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dashboards.build import artefacts
+
+SCREEN_PX, COLUMNS = 1280, 24
+_STEPS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800)
+_LABEL_VALUES = re.compile(r"^label_values\((?:(.*),)?\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\)$", re.DOTALL)
+
+Kind = Literal["range", "instant", "values"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query of a dashboard: where it stands, what it asks, and over how many pixels it is drawn.
+
+    `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
+    """
+
+    board: str
+    where: str
+    expr: str
+    kind: Kind
+    width_px: int = SCREEN_PX
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an answer came: seconds, series (or values), body, and why it failed, or ''."""
+
+    seconds: float
+    series: int
+    body_b: int
+    error: str = ""
+
+
+class Store:
+    """A server with Prometheus's HTTP API on loopback, asked over one kept connection."""
+
+    def __init__(self, port: int, extra: Mapping[str, str] | None = None, timeout_s: float = 120.0) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+        self._extra = dict(extra or {})
+
+    def ask(self, path: str, **arguments: str) -> tuple[float, bytes]:
+        """Seconds until the whole answer was there, and its body."""
+        body = urllib.parse.urlencode({**arguments, **self._extra})
+        began = time.perf_counter()
+        self._connection.request("GET", f"/api/v1/{path}?{body}")
+        answer = self._connection.getresponse().read()
+        return time.perf_counter() - began, answer
+
+    def samples(self, expr: str, at_s: float | None = None) -> list[dict[str, Any]]:
+        """Result of an instant query.
+
+        Raises:
+            RuntimeError: the server says no.
+        """
+        _, body = self.ask("query", query=expr, **({} if at_s is None else {"time": f"{at_s:.3f}"}))
+        found = json.loads(body)
+        if found["status"] != "success":
+            raise RuntimeError(found.get("error", "no result"))
+        result: list[dict[str, Any]] = found["data"]["result"]
+        return result
+
+    def value(self, expr: str, at_s: float | None = None) -> float:
+        """Of an expression with one value; NaN where it has none."""
+        found = self.samples(expr, at_s)
+        return float(found[0]["value"][1]) if found else math.nan
+
+
+def step_s(range_s: float, width_px: int, scrape_s: float) -> float:
+    """Grafana's: as many points as pixels, a round number, never finer than the scrape interval."""
+    wanted = max(range_s / width_px, scrape_s)
+    return float(min((s for s in _STEPS_S if s >= wanted / 1.2), default=_STEPS_S[-1]))
+
+
+def queries(store: Store, range_s: float, scrape_s: float) -> Iterator[Query]:
+    """Of all dashboards, their variables put in."""
+    for name, content in artefacts().items():
+        if name.startswith("dashboards/grafana/"):
+            yield from _of_board(json.loads(content), store, range_s, scrape_s)
+
+
+def _of_board(board: dict[str, Any], store: Store, range_s: float, scrape_s: float) -> Iterator[Query]:
+    uid = str(board["uid"])
+    values: dict[str, str] = {}
+    for variable in board.get("templating", {}).get("list", ()):
+        query = _of_variable(uid, variable, values)
+        if query is not None:
+            yield query
+        values[variable["name"]] = _chosen(variable, query, store)
+    for annotation in board.get("annotations", {}).get("list", ()):
+        if annotation.get("expr"):
+            expr = _put(annotation["expr"], values, range_s, 30.0, scrape_s)
+            yield Query(uid, f"annotation {annotation['name']}", expr, "range")
+    for panel in _panels(board):
+        width = max(1, SCREEN_PX * int(panel.get("gridPos", {}).get("w", COLUMNS)) // COLUMNS)
+        step = step_s(range_s, width, scrape_s)
+        for target in panel.get("targets", ()):
+            where = f"{panel.get('title', '')} / {target.get('legendFormat') or target.get('refId')}"
+            expr = _put(target["expr"], values, range_s, step, scrape_s)
+            yield Query(uid, where, expr, "instant" if target.get("instant") else "range", width)
+
+
+def _panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in board.get("panels", ()):
+        yield panel
+        yield from panel.get("panels", ())
+
+
+def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) -> Query | None:
+    text = variable.get("query", "")
+    text = text.get("query", "") if isinstance(text, dict) else text
+    found = _LABEL_VALUES.match(text.strip())
+    if variable.get("type") != "query" or found is None:
+        return None
+    return Query(uid, f"variable {variable['name']}", _put(found[1] or "", values, 3600, 30, 30), "values", label=found[2])
+
+
+def _chosen(variable: dict[str, Any], query: Query | None, store: Store) -> str:
+    if variable.get("includeAll"):
+        return str(variable.get("allValue") or ".*")
+    if query is not None:
+        _, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr})
+        found = json.loads(body).get("data") or [""]
+        return re.escape(str(found[0]))
+    current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
+    return str(current[0] if isinstance(current, list) else current)
+
+
+def _put(expr: str, values: Mapping[str, str], range_s: float, step: float, scrape_s: float) -> str:
+    rate_s = max(step + scrape_s, 4 * scrape_s)
+    own = {
+        "__rate_interval": f"{rate_s:.0f}s", "__interval": f"{step:.0f}s", "__interval_ms": f"{step * 1000:.0f}",
+        "__range": f"{range_s:.0f}s", "__range_s": f"{range_s:.0f}", "__range_ms": f"{range_s * 1000:.0f}",
+    }  # fmt: skip
+    known = {**values, **own}
+    return re.sub(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)\]\]", lambda m: known.get(m[1] or m[2] or m[3], m[0]), expr)
+
+
+def ask(store: Store, query: Query, end_s: float, range_s: float, scrape_s: float) -> Answer:
+    """Send it once."""
+    span = {"start": f"{end_s - range_s:.3f}", "end": f"{end_s:.3f}"}
+    if query.kind == "values":
+        seconds, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr}, **span)
+    elif query.kind == "instant":
+        seconds, body = store.ask("query", query=query.expr, time=f"{end_s:.3f}")
+    else:
+        step = step_s(range_s, query.width_px, scrape_s)
+        seconds, body = store.ask("query_range", query=query.expr, step=f"{step:.0f}", **span)
+    found = json.loads(body)
+    if found.get("status") != "success":
+        return Answer(seconds, 0, len(body), str(found.get("error", "no result")))
+    data = found["data"]
+    return Answer(seconds, len(data if isinstance(data, list) else data["result"]), len(body))

@@ -1,0 +1,340 @@
+"""A fleet of 1,000 nodes with 8 GPUs on one Prometheus and one VictoriaMetrics: what it costs, and how fast dashboards answer.
+
+Run from the repository's root: python -m benchmarks.fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--from FILE] [--json]
+
+The pages come from `fleet_load` in a process of its own. First the past `--hours` are written by remote write into both
+servers (`fleet_history`), as scraping them would take as long; so is what the rules would have recorded. Then Prometheus
+scrapes every node each 30 s, evaluates rules and alerts, and sends all to VictoriaMetrics by remote write for some minutes, and
+every query of every dashboard is timed on both. What is checked: no target down, no rule failed, and answers against the
+fleet's formulas: its power, joules per token of each model, and that the parts of its energy sum to the whole. The bar: every
+query within 1 s at the 95th percentile of its repetitions on Prometheus.
+"""
+
+import argparse
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks import fleet_history, fleet_queries, fleet_servers
+from benchmarks.fleet_capture import Capture, take
+from benchmarks.fleet_load import loaded, save
+from benchmarks.fleet_model import Fleet
+from benchmarks.fleet_queries import Answer, Query, Store
+from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
+from benchmarks.running import Series, cpu_s
+
+BAR_S = 1.0
+RECORDED = '{__name__=~".+:wattlens_.+"}'
+ENGINE = 'boundary="gpu",energy="active_idle",tokens="generation"'
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a query took on a server, s."""
+
+    store: str
+    board: str
+    where: str
+    kind: str
+    range_h: float
+    median_s: float
+    p95_s: float
+    most_s: float
+    series: int
+    body_b: int
+    error: str
+    expr: str
+
+
+@dataclass(slots=True)
+class Result:
+    """What came out."""
+
+    nodes: int
+    figures: dict[str, float] = field(default_factory=dict)
+    checks: dict[str, tuple[float, float]] = field(default_factory=dict)  # found, and what the fleet's formulas say
+    failures: list[str] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
+
+    def slow(self, store: str = "prometheus") -> list[Timing]:
+        """Queries beyond the bar, the slowest first."""
+        found = [t for t in self.timings if t.store == store and (t.p95_s > BAR_S or t.error)]
+        return sorted(found, key=lambda t: -t.p95_s)
+
+    def wrong(self) -> list[str]:
+        """What is not as it must be, apart from time."""
+        off = [
+            f"{name}: {found:g}, not {true:g}"
+            for name, (found, true) in self.checks.items()
+            if not math.isclose(found, true, rel_tol=0.01)
+        ]
+        return self.failures + off
+
+
+def run(
+    nodes: int,
+    sites: int,
+    minutes: float,
+    hours: float,
+    repeats: int,
+    capture: Capture,
+    folder: Path,
+    scrape_s: float = SCRAPE_S,
+) -> Result:
+    """Everything on so many nodes."""
+    result = Result(nodes)
+    start_s = time.time() - hours * 3600 - 60
+    fleet = Fleet(capture, nodes, sites, start_s)
+    save(capture, folder / "capture.json")
+    with ExitStack() as stack:
+        ports = [_free_port() for _ in range(3)]
+        programs = ("prometheus", "victoria-metrics")
+        store = stack.enter_context(fleet_servers.victoria_metrics(programs[1], folder / "vm", ports[1]))
+        prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
+        load = stack.enter_context(_load(fleet, folder, ports[2]))
+        _past(fleet, prometheus, store, hours, scrape_s)
+        targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
+        fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
+        prometheus.post("/-/reload")
+        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 30)
+        _watch(result, prometheus, store, load, minutes * 60)
+        stores = {"prometheus": Store(prometheus.port), "victoriametrics": Store(store.port, {"nocache": "1"})}
+        _check(result, fleet, stores["prometheus"], len(fleet.targets))
+        for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
+            _time(result, stores, range_h, repeats, scrape_s)
+        _after(result, prometheus, store)
+    return result
+
+
+@contextmanager
+def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
+    """The load generator; its pid."""
+    command = [sys.executable, "-m", "benchmarks.fleet_load", "--nodes", str(fleet.nodes), "--sites", str(fleet.sites)]
+    command += ["--port", str(port), "--from", str(folder / "capture.json"), "--start", str(fleet.start_s)]
+    with (folder / "load.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/targets", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            else:
+                raise RuntimeError(f"the load generator does not listen: {(folder / 'load.log').read_text()}")
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def _past(fleet: Fleet, prometheus: Server, store: Server, hours: float, scrape_s: float) -> None:
+    """History in both servers: of the pages, then of what rules record of it."""
+    receivers = [fleet_history.Receiver(prometheus.port), fleet_history.Receiver(store.port)]
+    times_s = fleet_history.times(time.time(), hours, scrape_s)
+    fleet_history.write(fleet, receivers, times_s, fleet_history.asked_for(), [{}, EXTERNAL], _say)
+    fleet_servers.configure(prometheus.folder, scrape_s, rules=True)
+    prometheus.post("/-/reload")
+    client = Store(prometheus.port)
+    _until_evaluated(prometheus)
+    found = client.samples(RECORDED)
+    values = [float(each["value"][1]) for each in found]
+    for receiver, more in zip(receivers, ({}, EXTERNAL), strict=True):
+        labels = ({**each, **more} for each in fleet_history.labels_of(found))
+        fleet_history.write_constant(receiver, labels, values, times_s)
+    _say(f"recorded series: {len(found):,}")
+
+
+def _until_evaluated(prometheus: Server) -> None:
+    """Until every group of rules has been evaluated twice, so that those that stand on others have been too.
+
+    Raises:
+        RuntimeError: that takes more than three of the longest intervals.
+    """
+    began = time.monotonic()
+    while True:
+        found = prometheus.metrics()
+        done = [value for (name, _), value in found.items() if name == "prometheus_rule_group_iterations_total"]
+        if done and min(done) >= 2:
+            return
+        longest = max(
+            (value for (name, _), value in found.items() if name == "prometheus_rule_group_interval_seconds"), default=20
+        )
+        if time.monotonic() - began > 3 * longest + 30:
+            raise RuntimeError("the rules were not evaluated")
+        time.sleep(1)
+
+
+def _until_scraped(prometheus: Server, targets: int, timeout_s: float) -> None:
+    client, end = Store(prometheus.port), time.monotonic() + timeout_s
+    while (up := client.value("sum(up)")) != targets:
+        if time.monotonic() > end:
+            raise RuntimeError(f"{up} of {targets} targets were scraped")
+        time.sleep(0.5)
+
+
+def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds: float) -> None:
+    """Scraping alone for a while: rates, CPU, memory, rules, lag."""
+    before, began = _mark(prometheus, store, load), time.monotonic()
+    lags: list[float] = []
+    durations: dict[str, list[float]] = {}
+    while time.monotonic() - began < seconds:
+        time.sleep(min(5.0, seconds / 4))
+        found = prometheus.metrics()
+        lags.append(_lag(found))
+        for (name, labels), value in found.items():
+            if name == "prometheus_rule_group_last_duration_seconds":
+                durations.setdefault(dict(labels)["rule_group"].rpartition(";")[2], []).append(value)
+    took, after = time.monotonic() - began, _mark(prometheus, store, load)
+    figures = result.figures
+    for name in before:
+        if name.startswith("cpu"):
+            figures[f"{name}_cores"] = (after[name] - before[name]) / took
+    figures["samples_per_s"] = (after["samples"] - before["samples"]) / took
+    figures["sent_per_s"] = (after["sent"] - before["sent"]) / took
+    figures["series"] = after["series"]
+    figures["lag_median_s"], figures["lag_most_s"] = sorted(lags)[len(lags) // 2], max(lags)
+    for group, seen in durations.items():
+        figures[f"rule_{group}_s"] = max(seen)
+    figures["rule_missed"] = after["missed"] - before["missed"]
+    figures["prometheus_rss_mib"], figures["prometheus_rss_most_mib"] = (b / 2**20 for b in prometheus.memory_b)
+    figures["vm_rss_mib"], figures["vm_rss_most_mib"] = (b / 2**20 for b in store.memory_b)
+    figures["load_1m"] = os.getloadavg()[0]
+
+
+def _mark(prometheus: Server, store: Server, load: int) -> dict[str, float]:
+    found = prometheus.metrics()
+    return {
+        "cpu_prometheus": prometheus.cpu_s, "cpu_vm": store.cpu_s, "cpu_load": cpu_s(load),
+        "samples": total(found, "prometheus_tsdb_head_samples_appended_total"),
+        "sent": total(found, "prometheus_remote_storage_samples_total"),
+        "series": total(found, "prometheus_tsdb_head_series"),
+        "missed": total(found, "prometheus_rule_group_iterations_missed_total"),
+    }  # fmt: skip
+
+
+def _lag(found: Series) -> float:
+    newest = total(found, "prometheus_remote_storage_highest_timestamp_in_seconds")
+    sent = total(found, "prometheus_remote_storage_queue_highest_sent_timestamp_seconds")
+    return newest - sent
+
+
+def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
+    """Answers of the rules and the pages against the fleet's formulas."""
+    up, now_s = store.value("sum(up)"), time.time()
+    result.checks["targets up"] = (up, float(targets))
+    at_s = store.value('max(timestamp(wattlens_gpu_power_watts{kind="instant"}))', now_s)
+    watts = store.value('sum(wattlens_gpu_power_watts{kind="instant"})', now_s)
+    result.checks["power of the fleet, W"] = (watts, fleet.power_w(at_s - SCRAPE_S / 2))
+    for model, per_token in fleet.joules_per_token().items():
+        found = store.value(f'model:wattlens_joules_per_token:ratio_rate5m{{{ENGINE},model="{model}"}}')
+        result.checks[f"J/token of {model}"] = (found, per_token)
+    parts = [
+        store.value(f"sum(rate(wattlens_{name}_joules_total[2m]))", now_s)
+        for name in ("gpu_energy", "workload_energy", "gpu_idle_energy", "gpu_unattributed_energy")
+    ]
+    result.checks["W of workloads, idle and unattributed"] = (sum(parts[1:]), parts[0])
+    _, body = store.ask("rules")
+    groups = json.loads(body)["data"]["groups"]
+    result.failures += [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
+
+
+def _time(result: Result, stores: dict[str, Store], range_h: float, repeats: int, scrape_s: float) -> None:
+    """Every query on every store, in turn."""
+    asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s))
+    for n, query in enumerate(asked):
+        for name, store in stores.items():
+            answers = [fleet_queries.ask(store, query, time.time(), range_h * 3600, scrape_s) for _ in range(repeats)]
+            result.timings.append(_timing(name, query, range_h, answers))
+        if n % 10 == 0:
+            _say(f"queries over {range_h:g} h: {n} of {len(asked)}")
+
+
+def _timing(store: str, query: Query, range_h: float, answers: Sequence[Answer]) -> Timing:
+    seconds = sorted(a.seconds for a in answers)
+    p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
+    last = answers[-1]
+    return Timing(
+        store, query.board, query.where, query.kind, range_h, seconds[len(seconds) // 2], p95, seconds[-1], last.series,
+        last.body_b, next((a.error for a in answers if a.error), ""), query.expr,
+    )  # fmt: skip
+
+
+def _after(result: Result, prometheus: Server, store: Server) -> None:
+    """Memory after all queries, and bytes a sample on disk: a block of Prometheus made now, the parts of VictoriaMetrics."""
+    figures = result.figures
+    figures["prometheus_rss_after_queries_mib"] = prometheus.memory_b[1] / 2**20
+    figures["vm_rss_after_queries_mib"] = store.memory_b[1] / 2**20
+    prometheus.post("/api/v1/admin/tsdb/snapshot")
+    size = count = 0
+    for meta in (prometheus.folder / "data/snapshots").rglob("meta.json"):
+        count += json.loads(meta.read_text())["stats"].get("numSamples", 0)
+        size += sum(p.stat().st_size for p in meta.parent.rglob("*") if p.is_file())
+    figures["prometheus_block_b_per_sample"] = size / count if count else math.nan
+    found = store.metrics()
+    rows = sum(total(found, "vm_rows", {"type": f"storage/{part}"}) for part in ("inmemory", "small", "big"))
+    figures["vm_b_per_sample"] = total(found, "vm_data_size_bytes") / rows if rows else math.nan
+    figures["vm_rows"] = rows
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def report(result: Result) -> str:
+    """For a person."""
+    lines = [f"{result.nodes} nodes"]
+    lines += [f"{name:45} {value:,.3f}" for name, value in sorted(result.figures.items())]
+    lines += [f"{name:45} {found:,.6g} of {true:,.6g}" for name, (found, true) in result.checks.items()]
+    for store in sorted({t.store for t in result.timings}):
+        for range_h in sorted({t.range_h for t in result.timings}):
+            chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h))
+            within = sum(s <= BAR_S for s in chosen)
+            middle, p95, most = (chosen[min(len(chosen) - 1, int(q * len(chosen)))] for q in (0.5, 0.95, 1.0))
+            lines.append(
+                f"{store}, {range_h:g} h: {len(chosen)} queries, p95 of each: median {middle:.3f} s, 95th {p95:.3f} s,"
+                f" most {most:.3f} s; {within} within {BAR_S:g} s"
+            )
+        lines += [f"  slow {t.p95_s:7.3f} s {t.range_h:g} h {t.board} {t.where} ({t.series} series, {t.body_b:,} B) {t.error}"
+                  for t in result.slow(store)]  # fmt: skip
+    empty = sorted({f"{t.board}: {t.where}" for t in result.timings if t.store == "prometheus" and not (t.series or t.error)})
+    lines += [f"  no series: {each}" for each in empty]
+    lines += [f"WRONG {each}" for each in result.wrong()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """1 where something is wrong, or a query of a dashboard is beyond the bar on Prometheus."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--sites", type=int, default=4)
+    parser.add_argument("--minutes", type=float, default=3, help="of scraping before the queries")
+    parser.add_argument("--hours", type=float, default=1, help="of history before")
+    parser.add_argument("--repeats", type=int, default=7, help="of each query")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="pages that benchmarks.fleet_load --save kept")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(argv)
+    capture = loaded(args.source) if args.source else take()
+    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as folder:
+        result = run(args.nodes, args.sites, args.minutes, args.hours, args.repeats, capture, Path(folder))
+    print(json.dumps(asdict(result)) if args.json else report(result))
+    return 1 if result.slow() or result.wrong() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The servers that a fleet is measured on: Debian's Prometheus and VictoriaMetrics, on loopback, with folders of their own."""
+
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.running import Series, cpu_s, series
+
+ROOT = Path(__file__).parents[1]
+RULES = ("wattlens-rules.yml", "wattlens-alerts.yml")
+EXTERNAL = {"cluster": "fleet", "replica": "a"}
+"""What Prometheus puts on all that leaves it, and what tells its pair and other clusters apart."""
+SCRAPE_S = 30.0
+MEMORY_LIMIT = "6GiB"  # of each server's Go heap: it collects harder before it takes more
+
+
+class Server:
+    """A server as a process."""
+
+    def __init__(self, command: Sequence[str], folder: Path, port: int, ready: str) -> None:
+        self.folder, self.port, self._ready = folder, port, ready
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log").open("ab") as log:
+            environ = {**os.environ, "GOMEMLIMIT": MEMORY_LIMIT}
+            self.process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
+        """Until it answers.
+
+        Raises:
+            RuntimeError: it ended, or says nothing in time.
+        """
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.process.args!r} ended: {(self.folder / 'log').read_text()[-2000:]}")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._ready}", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"{self.process.args!r} is not ready")
+
+    def metrics(self) -> Series:
+        """What it says of itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+            return series(answer.read().decode())
+
+    def post(self, path: str, timeout_s: float = 300.0) -> bytes:
+        """POST without a body."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=b"", method="POST")
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            said: bytes = answer.read()
+            return said
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time so far."""
+        return cpu_s(self.process.pid)
+
+    @property
+    def memory_b(self) -> tuple[int, int]:
+        """Resident now, and at most so far."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        now, most = (int(text.partition(f"{key}:")[2].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
+        return now, most
+
+    @property
+    def disk_b(self) -> int:
+        """Of its folder."""
+        found = 0
+        for path in self.folder.rglob("*"):
+            try:
+                found += path.stat().st_blocks * 512
+            except FileNotFoundError:  # it compacts meanwhile
+                continue
+        return found
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        self.process.terminate()
+        self.process.wait(120)
+
+
+@contextmanager
+def prometheus(program: str, folder: Path, port: int) -> Iterator[Server]:
+    """Prometheus that scrapes nothing yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    configure(folder, SCRAPE_S)
+    command = [
+        program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-lifecycle", "--web.enable-admin-api",
+        "--web.enable-remote-write-receiver", "--query.max-samples=100000000", "--log.level=warn",
+    ]  # fmt: skip
+    server = Server(command, folder, port, "/-/ready")
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def configure(
+    folder: Path, scrape_s: float, *, targets: str = "", rules: bool = False, remote_write: str = "", ooo: str = "8h"
+) -> None:
+    """Write its configuration; `targets` and `remote_write` are addresses, without which it does neither."""
+    interval = f"{scrape_s:g}s"
+    if rules:
+        for name in RULES:
+            (folder / name).write_text(_quickened((ROOT / "dashboards/prometheus" / name).read_text(), scrape_s))
+    config: dict[str, object] = {
+        "global": {
+            "scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval,
+            "external_labels": EXTERNAL,
+        },
+        "storage": {"tsdb": {"out_of_order_time_window": ooo}},
+        "rule_files": list(RULES) if rules else [],
+        # `job` is a label of each target, as agents and site processes have one each.
+        "scrape_configs": [{"job_name": "wattlens", "http_sd_configs": [{"url": targets}]}] if targets else [],
+        "remote_write": [{"url": remote_write}] if remote_write else [],
+    }  # fmt: skip
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+
+
+def _quickened(rules: str, scrape_s: float) -> str:
+    """Rules as they ship; where a short run scrapes faster than they are made for, evaluated as often as it scrapes."""
+    return rules if scrape_s >= SCRAPE_S else re.sub(r"interval: \S+", f"interval: {scrape_s:g}s", rules)
+
+
+@contextmanager
+def victoria_metrics(program: str, folder: Path, port: int) -> Iterator[Server]:
+    """VictoriaMetrics as the long-term store; newest samples are shown at once."""
+    command = [
+        program, f"-storageDataPath={folder / 'data'}", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=30d",
+        "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=3000000", "-search.maxQueryDuration=120s",
+        "-search.maxSeries=100000", "-memory.allowedBytes=2GiB", "-loggerLevel=WARN",
+    ]  # fmt: skip
+    server = Server(command, folder, port, "/health")
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def total(found: Series, name: str, labels: Mapping[str, str] | None = None) -> float:
+    """Sum of a metric's series with these labels."""
+    wanted = set((labels or {}).items())
+    return sum(value for (metric, have), value in found.items() if metric == name and wanted <= set(have))
