@@ -234,7 +234,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise UsageError(f"{path}: there is no journal here")
     _refuse_foreign(path)
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{_reading(path)}", uri=True, timeout=5, isolation_level=None)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if not READS <= version <= SCHEMA:
@@ -247,6 +247,16 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _reading(path: Path) -> str:
+    """How SQLite is to open it for reading.
+
+    Whoever reads a WAL database makes its index beside it, if nobody has. In a folder that cannot be written that fails, so a
+    journal there that was closed, and has no WAL, is read as the file that it is.
+    """
+    closed = not path.with_name(f"{path.name}-wal").exists()
+    return "immutable=1" if closed and not os.access(path.parent, os.W_OK) else "mode=ro"
 
 
 @contextlib.contextmanager

@@ -51,6 +51,39 @@ def test_what_is_committed_is_there_after_reopening(tmp_path):
     check(tmp_path)
 
 
+@contextlib.contextmanager
+def read_only(folder):
+    """Nobody here can write into it, root neither; skips where root may not mount."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+        return
+    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode:
+        pytest.skip(f"root may not mount here: {done.stderr.strip()}")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, timeout=10)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True, timeout=10)
+
+
+def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
+    closed, killed = tmp_path / "closed", tmp_path / "killed"
+    for folder in (closed, killed):
+        folder.mkdir()
+    filled(closed, 10).close()
+    code = "import os, sys, pathlib; from tests.energy_agent.ledger.cases import filled"
+    code += "; filled(pathlib.Path(sys.argv[1]), 10); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, killed], check=True, timeout=60, cwd=Path(__file__).parents[3])
+    assert [(folder / "journal.db-wal").exists() for folder in (closed, killed)] == [False, True]
+    for folder in (closed, killed):
+        with read_only(folder):
+            check(folder)
+            assert sum(read_journal(folder / "journal.db").book.totals.energy.values()) == truth(range(10))
+
+
 def test_segments_follow_each_other_and_totals_go_on(tmp_path):
     journal = filled(tmp_path, 10, seals=(3, 7))
     last = journal.seal(None)
