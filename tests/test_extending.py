@@ -1,0 +1,55 @@
+"""The examples of docs/extend: each loads, and its SPEC is what the parts of its folder have."""
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core import plugin
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+KINDS = {
+    "policy.md": ("dvfs.policies",),
+    "token-server.md": ("energy_agent.sources.tokens",),
+    "node-meter.md": ("energy_agent.sources.node",),
+    "facility-meter.md": ("energy_agent.sources.facility",),
+    "grid-source.md": ("energy_agent.sources.grid",),
+    "sharing-rule.md": ("energy_agent.metering.sharing",),
+    "report.md": ("reports.measures", "reports.sections"),
+    "doctor-check.md": ("wattlens.doctor.checks",),
+    "subcommand.md": ("wattlens.cli",),
+}
+PAGES = ROOT / "docs/extend"
+
+
+def _loaded(text: str, path: Path):
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", KINDS)
+def test_an_example_is_a_part_of_its_folder(page, tmp_path):
+    examples = EXAMPLE.findall((PAGES / page).read_text())
+    assert len(examples) == len(KINDS[page])
+    for i, (example, folder) in enumerate(zip(examples, KINDS[page], strict=True)):
+        parts = importlib.import_module(folder)
+        kinds = {type(plugin.load(parts, name)) for name in plugin.names(parts) if name != "mapping"}
+        assert type(_loaded(example, tmp_path / f"example_{page[:-3].replace('-', '_')}_{i}.py").SPEC) in kinds
+
+
+def test_every_folder_of_parts_has_its_page():
+    """A folder of which most files have a SPEC is one that people extend."""
+    files = [p for package in ("wattlens", "energy_agent", "dvfs", "reports") for p in (ROOT / package).rglob("*.py")]
+    folders = {str(p.parent.relative_to(ROOT)).replace("/", ".") for p in files if re.search(r"^SPEC\b", p.read_text(), re.M)}
+    assert folders == {folder for folders in KINDS.values() for folder in folders}
+
+
+def test_the_table_names_every_page():
+    text = (PAGES / "README.md").read_text()
+    assert {p.name for p in PAGES.glob("*.md")} - {"README.md"} == set(KINDS) == set(re.findall(r"\]\(([\w-]+\.md)\)", text))
