@@ -1,4 +1,4 @@
-"""The manifests: their schema, and exactly which exceptions to the restricted profile they take."""
+"""The manifests as they are committed: which exceptions they take, and that every file and command in them is right."""
 
 import subprocess
 import sys
@@ -8,194 +8,296 @@ from typing import Any
 import pytest
 import yaml
 
+from dvfs import allow_list
+from dvfs.client import default_socket
 from energy_agent import config
+from energy_agent.config_site import load_site
 from energy_agent.holders import rbac
-from tests.support import need_module, need_program
+from tests.deploy.kubernetes_objects import (
+    FOLDERS,
+    JOBS,
+    KUBERNETES,
+    OVERLAYS,
+    Object,
+    committed,
+    containers,
+    exceptions,
+    listed,
+    of_kind,
+    pods,
+)
 from tests.test_readme import _check
-from wattlens.cli import build_parser
+from wattlens.cli import build_parser, main
+from wattlens.config_check import check
 
-KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
-OVERLAYS = ("base", "overlays/informer", "overlays/nonroot", "overlays/ship", "overlays/simulated", "overlays/tls", "preflight")
-RESTRICTED_VOLUMES = {
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-}
-HOST_PATHS = {"hostPath /var/lib/wattlens", "hostPath /var/lib/kubelet/pod-resources (read-only)"}
-JOBS = ("report", "overlays/report-signed")
-EXCEPTIONS = {
-    "base": {"hostPID", "agent: runs as root"} | HOST_PATHS,
-    "overlays/informer": {"hostPID", "agent: runs as root"} | HOST_PATHS,
-    "overlays/nonroot": {"hostPID", "hostPath /var/lib/wattlens"},
-    "overlays/ship": {"hostPID", "agent: runs as root", "ship: runs as root"} | HOST_PATHS,
-    "overlays/simulated": set(),
-    "overlays/tls": {"hostPID", "agent: runs as root"} | HOST_PATHS,
-    "preflight": {"hostPID", "doctor: runs as root"} | HOST_PATHS,
-}
+WORKLOADS = [(folder, name) for folder in FOLDERS for name in pods(committed(folder))]
 
 
-def exceptions(pod: dict[str, Any]) -> set[str]:
-    """What a pod spec takes beyond the restricted profile of the Pod Security Standards."""
-    found = {flag for flag in ("hostPID", "hostNetwork", "hostIPC") if pod.get(flag)}
-    containers = [*pod["containers"], *pod.get("initContainers", [])]
-    for volume in pod["volumes"]:
-        (kind,) = set(volume) - {"name"}
-        if kind not in RESTRICTED_VOLUMES:
-            mounts = [m for c in containers for m in c["volumeMounts"] if m["name"] == volume["name"]]
-            mode = " (read-only)" if all(m.get("readOnly") for m in mounts) else ""
-            found.add(f"{kind} {volume[kind].get('path')}{mode}")
-    for container in containers:
-        name, context = container["name"], {**pod["securityContext"], **container["securityContext"]}
-        if context.get("privileged"):
-            found.add(f"{name}: privileged")
-        if context.get("allowPrivilegeEscalation") is not False:
-            found.add(f"{name}: may escalate")
-        if context.get("capabilities") != {"drop": ["ALL"]}:
-            found.add(f"{name}: keeps capabilities")
-        if not context.get("runAsNonRoot") or not context.get("runAsUser"):
-            found.add(f"{name}: runs as root")
-        if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
-            found.add(f"{name}: has no seccomp profile")
-        if any("hostPort" in port for port in container.get("ports", [])):
-            found.add(f"{name}: host port")
-    return found
+def pod_of(folder: str, name: str = "wattlens-agent") -> Object:
+    return pods(committed(folder))[name]
 
 
-def pod_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    (daemonset,) = [d for d in documents if d["kind"] == "DaemonSet"]
-    pod: dict[str, Any] = daemonset["spec"]["template"]["spec"]
-    return pod
+def file_of(folder: str, name: str, key: str, tmp_path: Path) -> Path:
+    """A key of a ConfigMap as a file."""
+    (found,) = of_kind(committed(folder), "ConfigMap", name)
+    path = tmp_path / key
+    path.write_text(found["data"][key])
+    return path
 
 
-def base_pod() -> dict[str, Any]:
-    return pod_of([yaml.safe_load((KUBERNETES / "base/daemonset.yaml").read_text())])
+def short(folder: str) -> str:
+    return folder.removeprefix("overlays/")
 
 
-def test_the_exceptions_of_the_base_are_those_that_are_listed() -> None:
-    assert exceptions(base_pod()) == EXCEPTIONS["base"]
+def test_every_overlay_is_there() -> None:
+    assert {short(f) for f in OVERLAYS} == {
+        "base", "cdi", "enforce", "informer", "nonroot", "nri", "shadow", "ship", "simulated", "tls",
+    }  # fmt: skip
+    observe = yaml.safe_load((KUBERNETES / "overlays/observe/kustomization.yaml").read_text())
+    assert observe["resources"] == ["../../base"], "observing is the default"
 
 
-def test_the_root_file_system_is_read_only_and_no_token_is_mounted() -> None:
-    pod = base_pod()
-    assert pod["automountServiceAccountToken"] is False
-    assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
-    account = yaml.safe_load((KUBERNETES / "base/serviceaccount.yaml").read_text())
-    assert account["automountServiceAccountToken"] is False
+def test_the_exceptions_are_those_that_the_docs_list() -> None:
+    taken = {
+        (what, container, short(folder))
+        for folder, name in WORKLOADS
+        for what, container in exceptions(pods(committed(folder))[name])
+    }
+    assert taken == {row for row in listed() if row[2] != "clientSocket.enabled"}
 
 
-def test_config_is_mounted_as_a_directory_and_is_valid() -> None:
-    mounts = {m["name"]: m for m in base_pod()["containers"][0]["volumeMounts"]}
-    assert "subPath" not in mounts["config"]  # it would never see an update
-    assert config.load(KUBERNETES / "base/agent.yaml").node.cluster == "default"
+def test_sys_admin_is_the_actuators_alone() -> None:
+    added = {
+        (short(folder), name, capability)
+        for folder, workload in WORKLOADS
+        for name, container in containers(pods(committed(folder))[workload]).items()
+        for capability in container["securityContext"]["capabilities"].get("add", [])
+    }
+    assert added == {("enforce", "actuator", "SYS_ADMIN")}
 
 
-def test_probes_never_ask_for_metrics_and_no_gpu_is_taken() -> None:
-    agent = base_pod()["containers"][0]
+def test_the_test_of_this_file_sees_each_exception() -> None:
+    pod = pod_of("base")
+    usual = exceptions(pod)
+    agent = pod["containers"][0]
+    agent["securityContext"] = {"privileged": True, "capabilities": {"add": ["NET_ADMIN"]}}
+    agent["ports"][0]["hostPort"] = 9479
+    pod["securityContext"] = {}
+    pod["hostNetwork"] = True
+    assert exceptions(pod) - usual == {("hostNetwork", "")} | {
+        (what, "agent")
+        for what in ("privileged", "may escalate", "keeps capabilities", "NET_ADMIN", "no seccomp profile", "host port",
+                     "writes its root")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "name"), WORKLOADS, ids=[f"{short(f)}-{n}" for f, n in WORKLOADS])
+def test_no_pod_takes_a_gpu_a_token_or_memory_without_a_bound(folder: str, name: str) -> None:
+    pod = pod_of(folder, name)
+    assert pod["automountServiceAccountToken"] is (short(folder) == "informer")
+    accounts = {o["metadata"]["name"]: o for o in of_kind(committed(folder), "ServiceAccount")}
+    assert accounts[pod["serviceAccountName"]]["automountServiceAccountToken"] is False
+    volumes = {v["name"] for v in pod["volumes"]}
+    for container in containers(pod).values():
+        resources = container["resources"]
+        assert "nvidia.com/gpu" not in str(resources)
+        assert "memory" in resources["limits"]
+        assert "cpu" not in resources["limits"]
+        assert {"cpu", "memory"} <= resources["requests"].keys()
+        assert {m["name"] for m in container["volumeMounts"]} <= volumes
+        assert ":" in container["image"]
+        assert not any("subPath" in m for m in container["volumeMounts"] if m["mountPath"].startswith("/etc/"))
+        if "args" in container:
+            words = [word.replace("$(NODE_NAME)", "n1") for word in container["args"]]
+            _check(words)
+            build_parser(words).parse_args(words)
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, "site", *JOBS, "preflight"])
+def test_every_configuration_in_a_manifest_is_right(folder: str, tmp_path: Path) -> None:
+    maps = of_kind(committed(folder), "ConfigMap")
+    assert maps
+    for found in maps:
+        ((key, _),) = found["data"].items()
+        path = file_of(folder, found["metadata"]["name"], key, tmp_path)
+        match key:
+            case "agent.yaml":
+                check(path)
+            case "actuator.yaml":
+                assert allow_list.load(path).allow.rules
+            case "site.yaml":
+                load_site(path)
+            case "org.yaml":
+                assert main(["report", "check", str(path)]) == 0
+            case _:
+                pytest.fail(f"nobody checks {key}")
+
+
+@pytest.mark.parametrize("folder", OVERLAYS)
+def test_probes_never_ask_for_metrics(folder: str) -> None:
+    agent = containers(pod_of(folder))["agent"]
     paths = {probe: agent[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
-    assert "nvidia.com/gpu" not in str(agent["resources"])
-    assert {"requests", "limits"} <= set(agent["resources"])
+    (daemonset,) = of_kind(committed(folder), "DaemonSet")
+    update = daemonset["spec"]["updateStrategy"]
+    assert (update["type"], "maxSurge" in update["rollingUpdate"]) == ("RollingUpdate", False), "the ledger has one writer"
 
 
-def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials() -> None:
-    web = config.load(KUBERNETES / "overlays/tls/agent.yaml").web
+def test_enforce_is_the_base_and_the_actuator_beside_it(tmp_path: Path) -> None:
+    pod, base = pod_of("overlays/enforce"), pod_of("base")
+    found, usual = containers(pod), containers(base)
+    assert found.keys() == {"agent", "actuator"}
+    agent, actuator = found["agent"], found["actuator"]
+    assert agent["securityContext"] == usual["agent"]["securityContext"], "the agent gains nothing"
+    assert "ports" not in actuator
+    assert actuator["securityContext"]["runAsUser"] == 0
+    assert actuator["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN"]}
+    parsed = build_parser(["actuator"]).parse_args(actuator["args"])
+    mounts = {m["mountPath"]: m["name"] for m in actuator["volumeMounts"]}
+    shared = [m for m in agent["volumeMounts"] if m["name"] == mounts[str(parsed.socket.parent)]]
+    assert [m["mountPath"] for m in shared] == [str(parsed.socket.parent)]
+    volumes = {v["name"]: v for v in pod["volumes"]}
+    assert "emptyDir" in volumes[mounts[str(parsed.socket.parent)]], "nothing outside of the pod has the socket"
+    only = {mounts[str(parsed.state)], mounts[str(parsed.config.parent)]}
+    assert not only & {m["name"] for m in agent["volumeMounts"]}, "journal and allow-list are the actuator's alone"
+    assert volumes[mounts[str(parsed.state)]]["hostPath"]["path"], "what has to be put back outlives the pod"
+    steering = config.load(file_of("overlays/enforce", "wattlens-agent", "agent.yaml", tmp_path)).dvfs
+    assert (steering.mode, steering.actuator) == ("enforce", parsed.socket)
+    assert parsed.socket != default_socket(), "the path in the manifest is named on both sides, not guessed"
+    rules = allow_list.load(file_of("overlays/enforce", "wattlens-actuator", "actuator.yaml", tmp_path))
+    assert rules.kill_switch is not None
+    assert rules.kill_switch.parent == parsed.state, "the kill switch outlives the pod as well"
+    assert pod["terminationGracePeriodSeconds"] >= 45 + actuator["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert "livenessProbe" not in actuator
+
+
+def test_shadow_decides_and_has_no_privilege_more(tmp_path: Path) -> None:
+    assert pod_of("overlays/shadow") == pod_of("base")
+    steering = config.load(file_of("overlays/shadow", "wattlens-agent", "agent.yaml", tmp_path)).dvfs
+    assert (steering.mode, steering.steers, steering.actuator) == ("shadow", True, None)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "runtime", "visible", "annotated"),
+    [
+        ("base", "nvidia", "all", False),
+        ("overlays/cdi", "nvidia", "management.nvidia.com/gpu=all", False),
+        ("overlays/nri", None, None, True),
+    ],
+)
+def test_the_three_ways_to_the_gpus(overlay: str, runtime: str | None, visible: str | None, annotated: bool) -> None:
+    (daemonset,) = of_kind(committed(overlay), "DaemonSet")
+    template = daemonset["spec"]["template"]
+    environ = {e["name"]: e.get("value") for e in containers(template["spec"])["agent"]["env"]}
+    assert (template["spec"].get("runtimeClassName"), environ.get("NVIDIA_VISIBLE_DEVICES")) == (runtime, visible)
+    assert ("nvidia.cdi.k8s.io/container.agent" in template["metadata"]["annotations"]) is annotated
+    assert environ["WATTLENS_DEVICE_ACCESS"] == {"base": "runtimeClass"}.get(overlay, short(overlay))
+
+
+def test_the_informers_role_is_the_one_that_its_configuration_needs(tmp_path: Path) -> None:
+    overlay = committed("overlays/informer")
+    whole = config.load(file_of("overlays/informer", "wattlens-agent", "agent.yaml", tmp_path))
+    assert whole.holders.kubernetes.informer == "auto"
+    role, binding = rbac.documents(whole.holders.kubernetes)
+    (found,) = of_kind(overlay, "ClusterRole")
+    assert found["rules"] == role["rules"]
+    (bound,) = of_kind(overlay, "ClusterRoleBinding")
+    assert (bound["roleRef"], bound["subjects"]) == (binding["roleRef"], binding["subjects"])
+    assert [f for f in FOLDERS if of_kind(committed(f), "ClusterRole")] == ["overlays/informer"]
+
+
+def test_the_tls_overlay_gives_the_kubelet_a_port_without_credentials(tmp_path: Path) -> None:
+    web = config.load(file_of("overlays/tls", "wattlens-agent", "agent.yaml", tmp_path)).web
     assert (str(web.config_file), web.probe_listen) == ("/etc/wattlens-web/web.yml", "0.0.0.0:9480")
-    patch = yaml.safe_load(yaml.safe_load((KUBERNETES / "overlays/tls/kustomization.yaml").read_text())["patches"][0]["patch"])
-    (agent,) = patch["spec"]["template"]["spec"]["containers"]
+    agent = containers(pod_of("overlays/tls"))["agent"]
     assert {agent[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {"probes"}
     assert {"name": "probes", "containerPort": 9480} in agent["ports"]
-    assert agent["volumeMounts"][0]["mountPath"] == str(web.config_file.parent if web.config_file else "")
+    assert web.config_file is not None
+    assert str(web.config_file.parent) in {m["mountPath"] for m in agent["volumeMounts"]}
 
 
-def test_the_informers_role_is_the_one_that_its_configuration_needs() -> None:
-    overlay = KUBERNETES / "overlays/informer"
-    whole = config.load(overlay / "agent.yaml")
-    kubernetes = whole.holders.kubernetes
-    assert kubernetes.informer == "auto"
-    assert (overlay / "rbac.yaml").read_text() == rbac.text(whole)
-    steering = whole.model_copy(update={"dvfs": config.Dvfs.model_validate({"auto_groups": True})})
-    assert yaml.safe_load_all(rbac.text(steering)).__next__()["rules"][2] == {
-        "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"],
-    }  # fmt: skip
-    more = kubernetes.model_copy(update={"owner_kinds": ("Job.batch/v1", "ModelTrainingJob.ai.example/v1")})
-    role, binding = rbac.documents(more)
-    allowed = {
-        (group, name): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for name in rule["resources"]
-    }
-    assert allowed == {
-        ("", "pods"): ["list", "watch"],
-        ("resource.k8s.io", "resourceslices"): ["list"],
-        ("batch", "jobs"): ["get"],
-        ("ai.example", "modeltrainingjobs"): ["get"],
-    }
-    account = yaml.safe_load((KUBERNETES / "base/serviceaccount.yaml").read_text())["metadata"]["name"]
-    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == (role["metadata"]["name"], account)
-    patch = yaml.safe_load(yaml.safe_load((overlay / "kustomization.yaml").read_text())["patches"][0]["patch"])
-    assert patch["spec"]["template"]["spec"] == {"automountServiceAccountToken": True}
+def test_the_site_is_one_pod_with_its_own_volume(tmp_path: Path) -> None:
+    site = committed("site")
+    (deployment,) = of_kind(site, "Deployment")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    (claim,) = of_kind(site, "PersistentVolumeClaim")
+    (container,) = containers(pod_of("site", "wattlens-site")).values()
+    parsed = build_parser(["site"]).parse_args(container["args"])
+    (state,) = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == str(parsed.state)]
+    claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod_of("site", "wattlens-site")["volumes"]
+              if "persistentVolumeClaim" in v}  # fmt: skip
+    assert claims == {state: claim["metadata"]["name"]}
+    assert container["image"].endswith("-site"), "the agent's image cannot read a meter"
+    assert load_site(file_of("site", "wattlens-site", "site.yaml", tmp_path)).site.cluster == "default"
 
 
-@pytest.mark.peer
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_overlay_is_valid_and_takes_only_its_exceptions(overlay: str, tmp_path: Path) -> None:
-    need_module("kubernetes_validate")
-    built = subprocess.run(
-        [need_program("kustomize"), "build", str(KUBERNETES / overlay)], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-    documents = list(yaml.safe_load_all(built))
-    import kubernetes_validate
+def selected(policy: Object, labels: dict[str, str]) -> bool:
+    """Whether a policy is about a pod with these labels."""
+    selector = policy["spec"]["podSelector"]
+    words = [labels.get(e["key"]) in e["values"] for e in selector.get("matchExpressions", [])]
+    return all(labels.get(k) == v for k, v in selector.get("matchLabels", {}).items()) and all(words)
 
-    for document in documents:
-        for version in ("1.30", "1.32", "1.34"):
-            kubernetes_validate.validate(document, version, strict=True)
-    pod = pod_of(documents)
-    assert exceptions(pod) == EXCEPTIONS[overlay]
-    volumes = {v["name"] for v in pod["volumes"]}
-    for container in [*pod["containers"], *pod.get("initContainers", [])]:
-        assert {m["name"] for m in container["volumeMounts"]} <= volumes
-        assert "@" in container["image"] or ":" in container["image"]
-    (namespace,) = [d for d in documents if d["kind"] == "Namespace"]
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, "site", "report"])
+def test_what_the_network_lets_through(folder: str) -> None:
+    objects = committed(folder)
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    for workload in (o for o in objects if o["kind"] in ("DaemonSet", "Deployment", "CronJob")):
+        spec = workload["spec"]
+        template = spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+        assert selected(policy, template["metadata"]["labels"])
+    ports = [port["port"] for rule in policy["spec"].get("ingress", []) for port in rule["ports"]]
+    assert ports == ([] if folder == "report" else ["metrics"]), "the scrape port and nothing else"
+    types = policy["spec"]["policyTypes"]
+    leaving = {(port["protocol"], port["port"]) for rule in policy["spec"].get("egress", []) for port in rule["ports"]}
+    match folder:
+        case "site":
+            assert types == ["Ingress", "Egress"]
+            assert leaving == {("UDP", 53), ("TCP", 53), ("TCP", 502), ("UDP", 161), ("TCP", 443), ("TCP", 9090)}
+        case "report":
+            assert (types, leaving) == (["Ingress", "Egress"], set())
+        case _:
+            assert types == ["Ingress"]
+
+
+def test_series_have_the_node_as_instance_and_no_pod() -> None:
+    monitors = {o["metadata"]["name"]: o["spec"] for o in of_kind(committed("monitoring"), "PodMonitor")}
+    assert monitors.keys() == {"wattlens-agent", "wattlens-site"}
+    for name, spec in monitors.items():
+        (endpoint,) = spec["podMetricsEndpoints"]
+        set_by = {r["targetLabel"]: r for r in endpoint["relabelings"] if "targetLabel" in r}
+        assert set_by["job"]["replacement"] == ("wattlens" if name == "wattlens-agent" else "wattlens-site")
+        (dropped,) = [r["regex"].split("|") for r in endpoint["relabelings"] if r.get("action") == "labeldrop"]
+        assert {"pod", "namespace"} <= set(dropped), "they would take the place of the labels of workloads"
+        folder = "base" if name == "wattlens-agent" else "site"
+        (workload,) = of_kind(committed(folder), "DaemonSet") + of_kind(committed(folder), "Deployment")
+        assert spec["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        ports = {p["name"] for c in containers(pod_of(folder, name)).values() for p in c["ports"]}
+        assert endpoint["port"] in ports
+    instance = monitors["wattlens-agent"]["podMetricsEndpoints"][0]["relabelings"][1]
+    assert instance == {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"}
+
+
+@pytest.mark.parametrize("folder", OVERLAYS)
+def test_the_namespace_allows_what_its_pods_take_and_no_more(folder: str) -> None:
+    (namespace,) = of_kind(committed(folder), "Namespace")
     enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-    assert (enforced == "restricted") == (not EXCEPTIONS[overlay])
+    assert enforced == ("privileged" if exceptions(pod_of(folder)) else "restricted")
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("folder", JOBS)
-def test_the_jobs_are_valid_and_take_no_exception(folder: str) -> None:
-    need_module("kubernetes_validate")
-    built = subprocess.run(
-        [need_program("kustomize"), "build", str(KUBERNETES / folder)], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-    import kubernetes_validate
-
-    documents = list(yaml.safe_load_all(built))
-    for document in documents:
-        assert document["metadata"]["namespace"] == "wattlens"  # where the agents' volume is
-        for version in ("1.30", "1.32", "1.34"):
-            kubernetes_validate.validate(document, version, strict=True)
-    jobs = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "CronJob"}
-    assert list(jobs) == ["wattlens-compact", "wattlens-report", "wattlens-report-interim"]
-    (claim,) = [d["metadata"]["name"] for d in documents if d["kind"] == "PersistentVolumeClaim"]
+def test_the_jobs_of_the_report(folder: str) -> None:
+    objects = committed(folder)
+    jobs = {d["metadata"]["name"]: d["spec"] for d in of_kind(objects, "CronJob")}
+    assert jobs.keys() == {"wattlens-compact", "wattlens-report", "wattlens-report-interim"}
+    (claim,) = [d["metadata"]["name"] for d in of_kind(objects, "PersistentVolumeClaim")]
     for name, spec in jobs.items():
         assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
         assert spec.get("suspend", False) == (name == "wattlens-report-interim"), "the interim report is an option"
-        pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-        (job,) = pod["containers"]
+        pod = pod_of(folder, name)
         assert exceptions(pod) == set()
-        assert pod["automountServiceAccountToken"] is False
-        assert job["securityContext"]["readOnlyRootFilesystem"] is True
-        assert {"requests", "limits"} <= set(job["resources"])
-        assert "memory" in job["resources"]["limits"]
-        assert {m["name"] for m in job["volumeMounts"]} <= {v["name"] for v in pod["volumes"]}
         assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
-        assert ":" in job["image"]
-        _check(job["args"])
-        build_parser(job["args"]).parse_args(job["args"])
-    pod = jobs["wattlens-report"]["jobTemplate"]["spec"]["template"]["spec"]
+    pod = pod_of(folder, "wattlens-report")
     keys = [v["secret"] for v in pod["volumes"] if "secret" in v]
     signed = [a for a in pod["containers"][0]["args"] if a.startswith("--sign-key=")]
     assert bool(keys) == bool(signed) == (folder != "report")
@@ -207,67 +309,38 @@ def test_the_jobs_are_valid_and_take_no_exception(folder: str) -> None:
 
 
 def test_what_is_shipped_is_what_is_compacted() -> None:
-    patch = yaml.safe_load((KUBERNETES / "overlays/ship/kustomization.yaml").read_text())["patches"][0]["patch"]
-    pod = yaml.safe_load(patch)["spec"]["template"]["spec"]
-    (ship,) = pod["containers"]
+    pod, compact = pod_of("overlays/ship"), pod_of("report", "wattlens-compact")
+    agent, ship = containers(pod)["agent"], containers(pod)["ship"]
     parsed = build_parser(["ledger"]).parse_args(ship["args"])
-    agent = base_pod()["containers"][0]
     assert str(parsed.source) == agent["args"][agent["args"].index("--state") + 1]
     (ledger,) = [m for m in ship["volumeMounts"] if m["name"] == "ledger"]
     assert ledger["readOnly"]
     (there,) = [m for m in ship["volumeMounts"] if parsed.url.startswith(f"file://{m['mountPath']}/")]
-    compact = yaml.safe_load((KUBERNETES / "report/compact.yaml").read_text())["spec"]["jobTemplate"]["spec"]["template"][
-        "spec"
-    ]
     (job,) = compact["containers"]
     (read,) = [m for m in job["volumeMounts"] if m["mountPath"] == job["args"][2]]
     assert (read["subPath"], read["readOnly"]) == (there["subPath"], True)
-    claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for p in (pod, compact) for v in p["volumes"] if len(v) > 1
-              and "persistentVolumeClaim" in v}  # fmt: skip
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"]
+        for p in (pod, compact)
+        for v in p["volumes"]
+        if "persistentVolumeClaim" in v
+    }
     assert claims[there["name"]] == claims[read["name"]]
 
 
-@pytest.mark.peer
 def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
-    built = subprocess.run(
-        [need_program("kustomize"), "build", str(KUBERNETES / "preflight")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    pod, agent = pod_of(list(yaml.safe_load_all(built))), base_pod()
+    pod, agent = pod_of("preflight", "wattlens-preflight"), pod_of("base")
     (doctor,) = pod["initContainers"]
     (daemon,) = agent["containers"]
-    same = ("env", "resources", "securityContext", "volumeMounts")
+    same: tuple[Any, ...] = ("env", "resources", "securityContext", "volumeMounts", "image")
     assert {k: doctor[k] for k in same} == {k: daemon[k] for k in same}
-    assert {k: pod[k] for k in ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes")} == {
-        k: agent[k] for k in ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes")
-    }
+    same = ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes", "serviceAccountName")
+    assert {k: pod[k] for k in same} == {k: agent[k] for k in same}
     assert doctor["args"] == ["doctor", "--json", *daemon["args"][1:]]
-    parsed = build_parser(["doctor"]).parse_args(doctor["args"])
-    assert parsed.json
+    assert build_parser(["doctor"]).parse_args(doctor["args"]).json
     (passed,) = pod["containers"]
     assert passed["image"] == doctor["image"]
     assert not passed["volumeMounts"]
-
-
-def test_the_validator_of_this_test_sees_each_exception() -> None:
-    pod = base_pod()
-    agent = pod["containers"][0]
-    agent["securityContext"] = {"privileged": True, "capabilities": {"add": ["SYS_ADMIN"]}}
-    agent["ports"][0]["hostPort"] = 9479
-    pod["securityContext"] = {}
-    pod["hostNetwork"] = True
-    seen = exceptions(pod) - EXCEPTIONS["base"]
-    assert seen == {
-        "hostNetwork",
-        "agent: privileged",
-        "agent: may escalate",
-        "agent: keeps capabilities",
-        "agent: has no seccomp profile",
-        "agent: host port",
-    }
 
 
 def test_a_configuration_that_is_not_there_is_named_in_one_line() -> None:

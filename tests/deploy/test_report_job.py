@@ -29,8 +29,12 @@ def words_of(name: str) -> list[str]:
 
 
 def moved(words: list[str], folder: Path) -> list[str]:
-    """Arguments with the container's folders somewhere else."""
-    return [w.replace("/data/", f"{folder}/data/").replace("/etc/wattlens/", f"{REPORT}/") for w in words]
+    """Arguments with the container's folders somewhere else, and what the ConfigMap holds in its place there."""
+    etc = folder / "etc"
+    etc.mkdir(exist_ok=True)
+    for name, text in yaml.safe_load((REPORT / "config.yaml").read_text())["data"].items():
+        (etc / name).write_text(text)
+    return [w.replace("/data/", f"{folder}/data/").replace("/etc/wattlens/", f"{etc}/") for w in words]
 
 
 @pytest.fixture

@@ -1,0 +1,287 @@
+"""The chart by Helm 4: committed manifests are what it makes, every value works, Kubernetes' own schemas accept it all."""
+
+import json
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import manifests
+from dvfs import allow_list
+from energy_agent import config
+from energy_agent.holders import rbac
+from tests.deploy.kubernetes_objects import (
+    CHART,
+    FOLDERS,
+    KUBERNETES,
+    ROOT,
+    Object,
+    committed,
+    containers,
+    exceptions,
+    listed,
+    of_kind,
+    pods,
+)
+from tests.support import need_file, need_module, need_program
+from wattlens.config_check import check
+
+pytestmark = pytest.mark.peer
+
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+"""The last four of Kubernetes."""
+EVERYTHING = {
+    "mode": "enforce",
+    "deviceAccess": "nri",
+    "image": {"repository": "registry.example/wattlens", "tag": "1.2.3", "pullSecrets": ["registry"]},
+    "informer": {"enabled": True, "ownerKinds": ["Job.batch/v1", "Proxy.ai.example/v1", "Mass.ai.example/v1beta1"]},
+    "tls": {"enabled": True},
+    "clientSocket": {"enabled": True},
+    "ship": {"enabled": True, "url": "s3://bucket/$(NODE_NAME)", "envSecretName": "bucket"},
+    "podMonitor": {"enabled": True, "clusterLabel": True, "labels": {"release": "prometheus"}, "interval": "30s"},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "networkPolicy": {"scrapeFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
+    "site": {"enabled": True, "secretName": "meters", "storageClassName": "fast", "priorityClassName": "high"},
+    "report": {"enabled": True, "signingSecretName": "key", "interim": True, "storageClassName": "shared"},
+    "agent": {
+        "config": {"dvfs": {"slowdown": 0.05}, "node": {"cluster": "fra1-a"}},
+        "env": [{"name": "TZ", "value": "UTC"}],
+        "podAnnotations": {"example.com/owner": "sre"},
+        "maxUnavailable": 2,
+    },
+    "actuator": {
+        "allow": [{"devices": [0, "GPU-1"], "knobs": ["clock", "power"], "baseline": "unlocked", "clock_mhz": [1005, 1980]}],
+    },
+    "priority": {"create": False, "className": "system-node-critical"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tools() -> tuple[Path, Path]:
+    """Helm and kubectl."""
+    try:
+        return manifests.tools()
+    except OSError as error:
+        need_file(manifests.cache_dir() / "helm", str(error))
+        raise
+
+
+@pytest.fixture(scope="module")
+def helm(tools: tuple[Path, Path]) -> Path:
+    return tools[0]
+
+
+def made(helm: Path, folder: Path, values: Any) -> list[Object]:
+    """Objects that the chart makes of values."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return objects(manifests.template(helm, "--values", path))
+
+
+def objects(text: str) -> list[Object]:
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
+
+
+def keyed(found: list[Object]) -> dict[tuple[str, str], Object]:
+    keys = {(o["kind"], o["metadata"]["name"]): o for o in found}
+    assert len(keys) == len(found)
+    return keys
+
+
+def valid(found: list[Object]) -> None:
+    """By the strict schemas of every version."""
+    need_module("kubernetes_validate")
+    import kubernetes_validate
+
+    for document in found:
+        if not document["apiVersion"].startswith("monitoring.coreos.com/"):
+            for version in VERSIONS:
+                kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_what_is_committed_is_what_the_chart_makes(helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifests.check(helm)
+    monkeypatch.setattr(manifests, "readme", lambda: "other")
+    with pytest.raises(manifests.StaleError, match=r"stale: deploy/helm/wattlens/README\.md; write them with"):
+        manifests.check(helm)
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/observe", "overlays/enforce", "site", "report", "monitoring"])
+def test_kustomize_builds_what_helm_makes(tools: tuple[Path, Path], folder: str) -> None:
+    helm, kubectl = tools
+    there = KUBERNETES / folder
+    command = [kubectl, "kustomize", there]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    values = there / "values.yaml"
+    text = manifests.template(helm, "--values", values if values.is_file() else KUBERNETES / "base/values.yaml")
+    expected = keyed(objects(text))
+    if folder == "monitoring":  # monitors, and the rules that the dashboards' own build writes
+        expected = {key: o for key, o in expected.items() if key[0] == "PodMonitor"}
+        rules = yaml.load((there / "prometheusrule.yaml").read_text(), yaml.CSafeLoader)
+        expected["PrometheusRule", "wattlens"] = rules | {"metadata": rules["metadata"] | {"namespace": "wattlens"}}
+    assert keyed(objects(built)) == expected
+
+
+def test_debians_kustomize_builds_every_folder() -> None:
+    program = need_program("kustomize")
+    for folder in (*FOLDERS, "overlays/observe"):
+        subprocess.run([program, "build", KUBERNETES / folder], capture_output=True, timeout=60, check=True)
+
+
+def test_the_defaults_are_the_base_but_for_its_namespace(helm: Path) -> None:
+    defaults = keyed(objects(manifests.template(helm)))
+    assert defaults == keyed([o for o in committed("base") if o["kind"] != "Namespace"])
+
+
+def test_what_is_committed_fits_the_last_four_kubernetes() -> None:
+    seen = {json.dumps(o, sort_keys=True): o for folder in FOLDERS for o in committed(folder)}
+    valid(list(seen.values()))
+    need_module("kubernetes_validate")
+    import kubernetes_validate
+
+    (wrong,) = of_kind(committed("base"), "DaemonSet")
+    wrong["spec"]["template"]["spec"]["containers"][0]["redinessProbe"] = {}
+    for version in VERSIONS:
+        with pytest.raises(kubernetes_validate.ValidationError, match="redinessProbe"):
+            kubernetes_validate.validate(wrong, version, strict=True)
+
+
+def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
+    found = made(helm, tmp_path, EVERYTHING)
+    valid(found)
+    keys = keyed(found)
+    template = keys["DaemonSet", "wattlens-agent"]["spec"]["template"]
+    pod, notes = template["spec"], template["metadata"]["annotations"]
+    assert exceptions(pod) == {(what, c) for what, c, where in listed() if where in ("enforce", "clientSocket.enabled")} | {
+        ("uid 0", "ship")
+    }
+    assert not {key for key in notes if key.startswith("prometheus.io/")}, "who has monitors needs no annotations"
+    injected = {key for key in notes if key.startswith("nvidia.cdi.k8s.io/container.")}
+    assert injected == {f"nvidia.cdi.k8s.io/container.{name}" for name in ("agent", "actuator")}
+    assert notes["example.com/owner"] == "sre"
+    assert "runtimeClassName" not in pod
+    assert (pod["priorityClassName"], pod["imagePullSecrets"]) == ("system-node-critical", [{"name": "registry"}])
+    assert ("PriorityClass", "system-node-critical") not in keys
+    assert {c["image"] for c in containers(pod).values()} == {"registry.example/wattlens:1.2.3"}
+    assert not [v for v in pod["volumes"] if "persistentVolumeClaim" in v], "an object store needs no volume"
+    agent_yaml = tmp_path / "agent.yaml"
+    agent_yaml.write_text(keys["ConfigMap", "wattlens-agent"]["data"]["agent.yaml"])
+    check(agent_yaml)
+    whole = config.load(agent_yaml)
+    assert (whole.dvfs.mode, whole.dvfs.slowdown, whole.node.cluster) == ("enforce", 0.05, "fra1-a")
+    role, binding = rbac.documents(whole.holders.kubernetes, node=True)
+    assert keys["ClusterRole", "wattlens-agent"]["rules"] == role["rules"]
+    assert keys["ClusterRoleBinding", "wattlens-agent"]["subjects"] == binding["subjects"]
+    actuator_yaml = tmp_path / "actuator.yaml"
+    actuator_yaml.write_text(keys["ConfigMap", "wattlens-actuator"]["data"]["actuator.yaml"])
+    (rule,) = allow_list.load(actuator_yaml).allow.rules
+    assert rule.covers("GPU-1", 7)
+    rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
+    assert keys["PrometheusRule", "wattlens"]["spec"] == rules["spec"]
+    site = pods(found)["wattlens-site"]
+    assert exceptions(site) == set()
+    assert containers(site)["ship"]["args"][3] == "s3://bucket/$(NODE_NAME)"
+    assert keys["CronJob", "wattlens-report-interim"]["spec"]["suspend"] is False
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"mode": "enforcing"}, "value must be one of 'observe', 'shadow', 'enforce'"),
+        ({"agent": {"resource": {}}}, "additional properties 'resource' not allowed"),
+        ({"agent": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "invalid propertyName 'nvidia.com/gpu'"),
+        ({"mode": "enforce", "runAsNonRoot": True}, "mode enforce needs uid 0"),
+        ({"mode": "enforce", "simulated": {"enabled": True}}, "set mode=shadow"),
+        ({"agent": {"config": {"dvfs": {"mode": "enforce"}}}}, "set the value mode"),
+        ({"actuator": {"allow": [{"devices": "all"}]}}, "missing property 'knobs'"),
+        ({"priority": {"value": 2_000_000_000}}, "maximum"),
+        ({"informer": {"ownerKinds": ["Job"]}}, "does not match pattern"),
+    ],
+)
+def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says: str) -> None:
+    with pytest.raises(OSError, match=says):
+        made(helm, tmp_path, values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mode": "shadow", "runAsNonRoot": True},
+        {"mode": "shadow", "simulated": {"enabled": True}, "tls": {"enabled": True}},
+        {"runtimeClassName": "", "priority": {"className": "", "create": False}, "networkPolicy": {"enabled": False}},
+        {"preflight": {"enabled": True}, "deviceAccess": "nri", "mode": "enforce"},
+    ],
+)
+def test_values_that_go_together(helm: Path, tmp_path: Path, values: Any) -> None:
+    found = made(helm, tmp_path, values)
+    valid(found)
+    everyone = [c for pod in pods(found).values() for c in containers(pod).values()]
+    assert everyone
+    assert not any(c["securityContext"]["capabilities"].get("add") for c in everyone)
+
+
+def test_helm_finds_nothing_wrong_and_says_what_to_do_next(helm: Path, tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    path = tmp_path / "values.yaml"
+    for values in ({}, EVERYTHING):
+        path.write_text(yaml.safe_dump(values))
+        command = [helm, "lint", "--strict", CHART, "--values", path]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+    command = [helm, "install", "wattlens", CHART, "--namespace", "energy", "--dry-run=client", "--values", path]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
+    notes = said.split("NOTES:")[1]
+    assert "kubectl -n energy rollout status daemonset/wattlens-agent" in notes
+    assert "wattlens dvfs off --socket" in notes
+
+
+def test_the_schema_has_every_value_and_no_other() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(found: Any, described: Any, where: str) -> None:
+        assert described.get("additionalProperties") is False, where
+        properties = {k: v for k, v in described["properties"].items() if k != "global"}  # Helm's own
+        assert found.keys() == properties.keys(), where
+        for key, value in found.items():
+            if properties[key].get("additionalProperties") is False:
+                compare(value, properties[key], f"{where}.{key}")
+
+    compare(values, schema, "values")
+    explained = {key for key, _, _ in manifests.described((CHART / "values.yaml").read_text())}
+    groups = {key for key, value in values.items() if isinstance(value, dict)}
+    assert explained == (values.keys() - groups) | {f"{group}.{key}" for group in groups for key in values[group]}
+
+
+def test_the_operators_own_schemas_accept_monitors_and_rules(tmp_path: Path) -> None:
+    node, npm = need_program("node"), need_program("npm")
+    package = "@kubernetes-models/prometheus-operator@6.0.0"
+    folder = manifests.cache_dir().parent / "prometheus-operator-models-6.0.0"
+    index = folder / "node_modules/@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/index.js"
+    if not index.is_file():  # beside the repository: no lock file, no node_modules in it
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            npm,
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+            "--prefix",
+            folder,
+            package,
+        ]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+        need_file(index, done.stderr[-300:])
+    found = committed("monitoring")
+    rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
+    wrong = deepcopy(found[0])
+    wrong["spec"]["podMetricsEndpoints"][0]["interval"] = "15 sec"
+    command = [node, ROOT / "tests/deploy/monitoring_crds.mjs", folder]
+    text = json.dumps([*found, rules, wrong])
+    said = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert said[:-1] == ["ok"] * 3
+    assert "podMetricsEndpoints/0/interval must match pattern" in said[-1]
