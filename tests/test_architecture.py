@@ -97,6 +97,8 @@ PURE = (
     "energy_agent.site.account", "energy_agent.site.windows", "energy_agent.factors.join", "energy_agent.contract_hours",
     "energy_agent.sim.facility_sky", "energy_agent.sim.facility_meters", "wattlens.pue_statement", "wattlens.pue_shown",
     "reports.inputs", "wattlens.report.inputs_shown", "wattlens.report.inputs_rows",
+    "dashboards.push_content", "dashboards.push_difference", "dashboards.push_plan", "dashboards.push_rules",
+    "wattlens.grafana.events", "wattlens.grafana.survey",
 )  # fmt: skip
 ONE_HOME = {
     "pynvml": {"energy_agent/hw/nvml_real.py"},
@@ -108,7 +110,9 @@ ONE_HOME = {
     "fsspec": None,
     "jinja2": None,
     "matplotlib": {"reports/render/charts.py"},
+    "niquests": {"wattlens/grafana/connection.py"},
     "typst": {"reports/render/pdf.py"},
+    "grafana_client": {"wattlens/grafana/connection.py"},
     "grafana_foundation_sdk": None,
     "pymodbus": {"energy_agent/sources/facility/modbus.py", "energy_agent/sim/modbus_meters.py"},
     "pysnmp": {"energy_agent/sources/facility/_snmp_session.py"},

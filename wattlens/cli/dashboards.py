@@ -1,16 +1,25 @@
-"""`wattlens dashboards build|check`: the committed dashboards, rules and metric reference, from the code."""
+"""`wattlens dashboards`: build and check the committed files; push them to a Grafana, compare, bring edits back."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli import _dashboards_annotate, _dashboards_diff, _dashboards_pull, _dashboards_push
 from wattlens.cli._command import Command
 
+_REMOTE: Final[dict[str, Any]] = {
+    "push": _dashboards_push,
+    "diff": _dashboards_diff,
+    "pull": _dashboards_pull,
+    "annotate": _dashboards_annotate,
+}
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+def _configure(group: argparse.ArgumentParser) -> None:
+    actions = group.add_subparsers(metavar="ACTION", required=True)
     build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
     build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write under (default: here)")
     build.set_defaults(action=_build)
@@ -22,7 +31,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: here)")
     check.set_defaults(action=_check)
-    for each in (build, check):
+    remote = []
+    for name, module in _REMOTE.items():
+        parser = actions.add_parser(name, help=module.SUMMARY, description=module.DESCRIPTION)
+        module.configure(parser)
+        parser.set_defaults(action=module.run)
+        remote.append(parser)
+    for each in (build, check, *remote):
         each.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -58,4 +73,4 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-SPEC = Command("build and check the Grafana dashboards, Prometheus rules and metric reference", _configure, _run)
+SPEC = Command("build, check and push the Grafana dashboards, Prometheus rules and metric reference", _configure, _run)

@@ -1,0 +1,60 @@
+"""What a dashboard is apart from what a Grafana server writes into it, and the mark that a push leaves in its history. Pure.
+
+A push says in the version's message what it wrote: the hash of the built dashboard, and which version that was to become. What
+is shown now is what was pushed where its content has that hash, or where it still is that version: a server may bring what it
+stores to a newer schema, and a store can hand the message of a version on to the next one.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+SERVER_KEYS: Final = ("id", "version", "iteration")
+"""Top-level keys of a dashboard that are the server's own."""
+_MARK: Final = re.compile(r"Wattlens \S{1,40} version (\d{1,12}) sha256:([0-9a-f]{64})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a push said of what it wrote: the number of the version, and the SHA-256 of the content."""
+
+    version: int
+    digest: str
+
+
+def content(board: Mapping[str, Any]) -> dict[str, Any]:
+    """A dashboard without the server's own keys."""
+    return {key: value for key, value in board.items() if key not in SERVER_KEYS}
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """As `wattlens dashboards build` writes it to a file."""
+    return json.dumps(content, sort_keys=True, indent=2) + "\n"
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical form; 1.0 and 1 are the same number, as they are to Grafana."""
+    canonical = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def message(program_version: str, version: int, digest: str) -> str:
+    """The message of the version that a push writes."""
+    return f"Wattlens {program_version} version {version} sha256:{digest} (wattlens dashboards push)"
+
+
+def read_mark(message: str) -> Mark | None:
+    """The mark in a version's message; None: no push wrote that version."""
+    found = _MARK.match(message)
+    return Mark(int(found[1]), found[2]) if found else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,50 @@
+"""What differs between two JSON documents, in lines that a person can act on. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+MOST: Final = 20
+"""Lines of one object."""
+_WIDTH: Final = 60
+_NAMES: Final = ("title", "name", "refId", "alert")
+"""Keys that tell the items of a list apart, for a person."""
+_ABSENT: Final = object()
+
+
+def differences(built: Any, found: Any, most: int = MOST) -> tuple[str, ...]:
+    """`PATH: VALUE, built is VALUE` for each leaf that differs, at most `most` and a last line that says how many more."""
+    lines = list(_walk(built, found, ""))
+    return tuple(lines) if len(lines) <= most else (*lines[:most], f"and {len(lines) - most} more")
+
+
+def _walk(built: Any, found: Any, path: str) -> Iterator[str]:
+    if isinstance(built, Mapping) and isinstance(found, Mapping):
+        for key in sorted({*built, *found}):
+            yield from _walk(built.get(key, _ABSENT), found.get(key, _ABSENT), f"{path}.{key}" if path else str(key))
+    elif isinstance(built, list) and isinstance(found, list):
+        for i in range(max(len(built), len(found))):
+            ours, theirs = (items[i] if i < len(items) else _ABSENT for items in (built, found))
+            yield from _walk(ours, theirs, f"{path}[{i}{_named(ours, theirs)}]")
+    elif built is _ABSENT or found is _ABSENT or type(built) is bool or type(found) is bool:
+        if built is not found:
+            yield f"{path}: {_shown(found)}, built is {_shown(built)}"
+    elif built != found:
+        yield f"{path}: {_shown(found)}, built is {_shown(built)}"
+
+
+def _named(*items: Any) -> str:
+    for item in items:
+        if isinstance(item, Mapping):
+            for key in _NAMES:
+                if isinstance(item.get(key), str) and item[key]:
+                    return f" {_short(item[key])!r}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is _ABSENT else _short(json.dumps(value, sort_keys=True))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."

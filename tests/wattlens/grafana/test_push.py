@@ -1,0 +1,344 @@
+"""`wattlens dashboards push|diff|pull` against the Grafana double, as a person runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dashboards.alerts import alerts
+from dashboards.shipped import boards
+from energy_agent.sim.grafana_service import GrafanaService
+from tests.support import need_module
+from tests.wattlens.grafana.people import Person
+from wattlens.cli import main
+from wattlens.grafana.client import Grafana
+
+need_module("grafana_client")
+PROMETHEUS = ["--alerts", "--prometheus-url", "http://prometheus:9090"]
+ROOT = Path(__file__).parents[3]
+UID = "wattlens-gpu"
+PANEL = next(i for i, panel in enumerate(boards()[UID]["panels"]) if panel["type"] != "row")
+TITLE = boards()[UID]["panels"][PANEL]["title"]
+
+
+@pytest.fixture
+def grafana():
+    service = GrafanaService()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def run(grafana, tmp_path, capsys):
+    """Runs `wattlens dashboards ACTION` with a token of a role; gives exit code, output, errors."""
+
+    def run(action, *options, role="Admin"):
+        token = tmp_path / f"token-{role}"
+        if not token.exists():
+            token.write_text(grafana.token(role) + "\n")
+        capsys.readouterr()
+        code = main(["dashboards", action, "--url", grafana.url, "--token-file", str(token), *options])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def stored(grafana):
+    """What a person sees of every dashboard, without numbers that the server gives."""
+    return {uid: board.latest.data for uid, board in grafana.boards.boards.items()}
+
+
+def test_what_ships_is_what_is_built():
+    from dashboards.build import artefacts
+
+    built = {Path(name).stem: json.loads(text) for name, text in artefacts().items() if name.startswith("dashboards/grafana/")}
+    assert boards() == built
+    assert UID in built
+
+
+def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run):
+    code, out, err = run("push", *PROMETHEUS)
+    assert (code, err) == (0, "")
+    assert stored(grafana) == boards()
+    assert {board.folder for board in grafana.boards.boards.values()} == {"wattlens"}
+    assert grafana.boards.folders["wattlens"]["title"] == "Wattlens"
+    assert set(grafana.rules.rules) == {alert.name for alert in alerts()}
+    source = grafana.sources.sources["prometheus"]
+    assert (source["type"], source["url"], source["access"]) == ("prometheus", "http://prometheus:9090", "proxy")
+    objects = 2 + len(boards()) + len(alerts())
+    assert out.splitlines()[-1] == f"{objects} changed, 0 unchanged in the folder Wattlens of {grafana.url}"
+    writes = grafana.writes
+    code, out, err = run("push", *PROMETHEUS)
+    assert (code, err) == (0, "")
+    assert out == f"0 changed, {objects - 1} unchanged in the folder Wattlens of {grafana.url}\n"
+    assert grafana.writes == writes
+    assert all(board.latest.version == 1 for board in grafana.boards.boards.values())
+    assert run("diff", *PROMETHEUS)[0] == 0
+    assert not [path for method, path in grafana.asked if "/id/" in path or path.startswith("/api/datasources/1")]
+
+
+def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run):
+    run("push", *PROMETHEUS)
+    for alert in alerts():
+        rule, written = grafana.rules.rules[alert.name], alert.rule()
+        query, math, threshold = rule["data"]
+        assert query["datasourceUid"] == "prometheus"
+        assert query["model"]["expr"] == alert.expr
+        assert query["model"]["instant"] is True
+        assert (
+            math["model"]["expression"]
+            == f"is_number(${query['refId']}) || is_nan(${query['refId']}) || is_inf(${query['refId']})"
+        )
+        assert threshold["model"]["conditions"][0]["evaluator"] == {"type": "gt", "params": [0]}
+        assert threshold["model"]["expression"] == math["refId"]
+        assert rule["condition"] == threshold["refId"]
+        assert rule["for"] == written["for"]
+        assert rule["labels"] == written["labels"]
+        assert {k: v for k, v in rule["annotations"].items() if not k.startswith("__")} == written["annotations"]
+        assert rule["annotations"]["runbook_url"].endswith(alert.name)
+        assert (rule["noDataState"], rule["execErrState"], rule["provenance"]) == ("OK", "Error", "api")
+
+
+def test_an_edit_is_named_and_stops_everything(grafana, run):
+    run("push")
+    writes = grafana.writes
+    person = Person(grafana)
+    person.save(UID, lambda board: board["panels"][PANEL].update(title="GPUs that work"), message="clearer")
+    code, out, _ = run("diff")
+    assert code == 1
+    assert "edited dashboard wattlens-gpu" in out
+    assert f'.title: "GPUs that work", built is "{TITLE}"' in out
+    assert "1 of" in out
+    assert "by sa-1-double" in out
+    code, out, _ = run("push")
+    assert code == 1
+    assert "Nothing was written" in out
+    assert "edited dashboard wattlens-gpu" in out
+    assert "--overwrite" in out
+    assert grafana.writes == writes + 1, "only the person wrote"
+    assert person.board(UID)["dashboard"]["panels"][PANEL]["title"] == "GPUs that work"
+
+
+def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
+    run("push")
+    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
+    code, out, _ = run("push", "--overwrite")
+    assert code == 0
+    assert "written over dashboard wattlens-gpu" in out
+    assert stored(grafana)[UID] == boards()[UID]
+    assert [saved.data["title"] for saved in grafana.boards.boards[UID].history] == [
+        boards()[UID]["title"],
+        "Mine",
+        boards()[UID]["title"],
+    ]
+    assert run("push")[1].startswith("0 changed")
+
+
+def test_keep_edited_pushes_the_rest(grafana, run):
+    run("push", *PROMETHEUS, "--editable-alerts")
+    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
+    del grafana.rules.rules["WattlensGpuLost"]
+    code, out, _ = run("push", *PROMETHEUS, "--keep-edited")
+    assert code == 0
+    assert "created alert WattlensGpuLost" in out
+    assert stored(grafana)[UID]["title"] == "Mine"
+
+
+def test_an_older_build_is_brought_up_without_a_word(grafana, run, monkeypatch):
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboards.shipped.boards", lambda: older)
+        run("push")
+    assert stored(grafana) == older
+    code, out, _ = run("diff")
+    assert code == 1
+    assert f"outdated dashboard {UID}" in out
+    code, out, _ = run("push")
+    assert code == 0
+    assert f"updated dashboard {UID}" in out
+    assert stored(grafana) == boards()
+
+
+def test_pull_brings_the_edit_and_nothing_else(grafana, run, tmp_path):
+    run("push", *PROMETHEUS, "--editable-alerts")
+    Person(grafana).save(UID, lambda board: board["panels"][PANEL].update(title="GPUs that work"))
+    Person(grafana).ask("POST", "/api/dashboards/db", {"dashboard": {"uid": "own", "title": "Own"}, "folderUid": "wattlens"})
+    grafana.rules.edit("WattlensGpuLost", **{"for": "7m"})
+    out = tmp_path / "review"
+    code, said, _ = run("pull", *PROMETHEUS, "--out", str(out))
+    assert code == 0
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.json")) == [
+        "alerts/WattlensGpuLost.json", "dashboards/own.json", f"dashboards/{UID}.json",
+    ]  # fmt: skip
+    pulled, built = (out / f"dashboards/{UID}.json").read_text(), (ROOT / f"dashboards/grafana/{UID}.json").read_text()
+    changed = [(a, b) for a, b in zip(pulled.splitlines(), built.splitlines(), strict=True) if a != b]
+    assert changed == [('      "title": "GPUs that work",', f'      "title": "{TITLE}",')]
+    assert json.loads((out / "alerts/WattlensGpuLost.json").read_text())["for"] == "7m"
+    assert "2 unchanged" not in said
+    assert run("pull", *PROMETHEUS, "--out", str(out))[1].endswith(f"0 written, 3 unchanged in {out}\n")
+
+
+def test_pull_writes_over_no_other_file(grafana, run, tmp_path):
+    run("push")
+    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
+    there = tmp_path / "dashboards" / f"{UID}.json"
+    there.parent.mkdir()
+    there.write_text("what somebody wrote")
+    code, _, err = run("pull", "--out", str(tmp_path))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--replace" in err
+    assert there.read_text() == "what somebody wrote"
+    assert run("pull", "--out", str(tmp_path), "--replace")[0] == 0
+    assert json.loads(there.read_text())["title"] == "Mine"
+
+
+def test_a_dashboard_from_a_file_stays_and_the_rest_is_pushed(grafana, run):
+    grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
+    grafana.boards.provision({**boards()[UID], "title": "From a file"}, "wattlens")
+    code, out, _ = run("push", *PROMETHEUS)
+    assert code == 1
+    assert f"locked dashboard {UID}" in out
+    assert "comes from a file" in out
+    assert stored(grafana)[UID]["title"] == "From a file"
+    assert set(grafana.rules.rules) == {alert.name for alert in alerts()}
+    assert run("push", *PROMETHEUS, "--overwrite")[0] == 1
+    assert stored(grafana)[UID]["title"] == "From a file"
+
+
+def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
+    grafana.boards.folders["f00"] = {"id": 1, "uid": "f00", "title": "Wattlens"}
+    for board in boards().values():
+        grafana.boards.provision(board, "f00")
+    assert run("diff")[0] == 0
+    writes = grafana.writes
+    assert run("push")[0] == 0
+    assert grafana.writes == writes
+
+
+def test_a_dashboard_that_somebody_imported_is_not_taken_for_ours(grafana, run):
+    person = Person(grafana)
+    person.ask("POST", "/api/folders", {"title": "Wattlens", "uid": "abc"})
+    theirs = {**boards()[UID], "title": "Imported"}
+    person.ask("POST", "/api/dashboards/db", {"dashboard": {**theirs, "id": None, "version": 0}, "folderUid": "abc"})
+    code, out, _ = run("push")
+    assert code == 1
+    assert "was not pushed by Wattlens" in out
+    assert stored(grafana)[UID]["title"] == "Imported"
+
+
+def test_a_dashboard_that_was_moved_is_an_edit(grafana, run):
+    run("push")
+    person = Person(grafana)
+    person.ask("POST", "/api/folders", {"title": "Ops", "uid": "ops"})
+    person.save(UID, lambda _: None, folder="ops")
+    code, out, _ = run("push")
+    assert code == 1
+    assert "was moved to the folder Ops" in out
+    assert run("push", "--overwrite")[0] == 0
+    assert grafana.boards.boards[UID].folder == "wattlens"
+
+
+def test_an_edit_of_a_rule_is_named_with_what_it_changed(grafana, run):
+    run("push", *PROMETHEUS, "--editable-alerts")
+    grafana.rules.edit("WattlensGpuLost", notification_settings={"receiver": "pager"})
+    code, out, _ = run("push", *PROMETHEUS)
+    assert code == 1
+    assert "edited alert WattlensGpuLost" in out
+    assert 'notification_settings: {"receiver": "pager"}, built is absent' in run("diff", *PROMETHEUS)[1]
+    assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] == {"receiver": "pager"}
+    assert run("push", *PROMETHEUS, "--overwrite")[0] == 0
+    assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] is None
+
+
+def test_a_data_source_is_made_used_or_named_and_never_taken_over(grafana, run):
+    grafana.sources.provision("prom-1", "Metrics", "http://thanos:9090")
+    assert run("push", "--alerts", "--datasource", "prom-1")[0] == 0
+    assert grafana.rules.rules["WattlensGpuLost"]["data"][0]["datasourceUid"] == "prom-1"
+    code, out, _ = run("push", "--datasource", "prom-1", "--prometheus-url", "http://other:9090")
+    assert (code, "locked datasource prom-1" in out) == (1, True)
+    assert run("push", "--prometheus-url", "http://a:9090")[0] == 0
+    grafana.sources.secrets["prometheus"]["basicAuthPassword"] = "kept"
+    code, out, _ = run("push", "--prometheus-url", "http://b:9090")
+    assert (code, "edited datasource prometheus" in out) == (1, True)
+    assert run("push", "--prometheus-url", "http://b:9090", "--overwrite")[0] == 0
+    assert grafana.sources.sources["prometheus"]["url"] == "http://b:9090"
+    assert grafana.sources.secrets["prometheus"] == {"basicAuthPassword": "kept"}
+    grafana.sources.provision("logs", "Logs", "http://loki:3100", kind="loki")
+    code, _, err = run("push", "--alerts", "--datasource", "logs")
+    assert (code, "is of type 'loki'" in err, err.count("\n")) == (1, True, 1)
+    code, _, err = run("push", "--alerts", "--datasource", "nobody")
+    assert (code, "no data source with the uid 'nobody'" in err, err.count("\n")) == (1, True, 1)
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_would(grafana, run):
+    code, out, _ = run("push", *PROMETHEUS, "--dry-run", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["dry_run"] is True
+    assert {each["state"] for each in told["changes"]} == {"create"}
+    assert not any(each["written"] for each in told["changes"])
+    assert grafana.writes == 0
+
+
+def test_json_has_every_object(grafana, run):
+    told = json.loads(run("push", *PROMETHEUS, "--json")[1])
+    assert (told["changed"], told["unchanged"], told["refused"], told["stopped"]) == (
+        2 + len(boards()) + len(alerts()),
+        0,
+        0,
+        False,
+    )
+    assert told["folder"] == {"uid": "wattlens", "title": "Wattlens"}
+    assert told["grafana"] == {"url": grafana.url, "version": "12.2.0"}
+    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
+    code, out, _ = run("diff", "--json")
+    told = json.loads(out)
+    (edited,) = [each for each in told["changes"] if each["state"] != "same"]
+    assert (code, edited["uid"], edited["state"]) == (1, UID, "edited")
+    assert edited["details"] == [f'title: "Mine", built is "{boards()[UID]["title"]}"']
+
+
+def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run):
+    code, _, err = run("push", role="Viewer")
+    assert (code, "may not create a folder" in err, err.count("\n")) == (1, True, 1)
+    assert run("push", role="Editor")[0] == 0
+    assert run("diff", role="Viewer")[0] == 0
+    code, _, err = run("push", *PROMETHEUS, role="Editor")
+    assert (code, "may not read data sources" in err, err.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.parametrize("trait", ["upgrades", "keeps_message"])
+def test_a_server_that_changes_what_it_stores_is_no_editor(grafana, run, trait, monkeypatch):
+    setattr(grafana.boards, trait, True)
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboards.shipped.boards", lambda: older)
+        assert run("push")[0] == 0
+        assert run("push")[1].startswith("0 changed")
+    assert run("push")[0] == 0
+    assert stored(grafana)[UID]["title"] == boards()[UID]["title"]
+    Person(grafana).save(UID, lambda board: board.update(title="Mine"))
+    assert run("push")[0] == 1
+    assert stored(grafana)[UID]["title"] == "Mine"
+
+
+def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, monkeypatch):
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboards.shipped.boards", lambda: older)
+        run("push")
+    person, looks = Person(grafana), Grafana.dashboards_in
+
+    def last_look(self, folder_uid):  # before the first write
+        found = looks(self, folder_uid)
+        person.save(UID, lambda board: board.update(title="Faster"))
+        return found
+
+    monkeypatch.setattr(Grafana, "dashboards_in", last_look)
+    code, out, _ = run("push")
+    assert code == 1
+    assert f"edited dashboard {UID}" in out
+    assert "was saved in Grafana while this ran" in out
+    assert stored(grafana)[UID]["title"] == "Faster"

@@ -1,0 +1,74 @@
+"""How a Grafana is reached: its address, and the token of a service account that stands in a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from energy_agent.core.errors import UsageError
+
+_TOKEN_LIMIT_B = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the server is reached. The token is in a file, and stands in no message.
+
+    Raises:
+        UsageError: an address that is none, or a token in the clear; the line names the option.
+    """
+
+    url: str
+    token_file: Path
+    ca_file: Path | None = None
+    insecure: bool = False
+    timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        parts = self.parts()
+        near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+        if parts.scheme == "http" and not near and not self.insecure:
+            raise UsageError("the token would cross the network in the clear: use https:// in --url, or say --insecure")
+        if self.ca_file is not None and parts.scheme == "http":
+            raise UsageError(f"--ca-file is for https://, and --url is {self.url}")
+
+    def parts(self) -> SplitResult:
+        """The address, taken apart."""
+        return address(self.url, "--url", "3000")
+
+    def token(self) -> str:
+        """The token.
+
+        Raises:
+            UsageError: the file cannot be read or holds no token; the message never has its content.
+        """
+        option = f"--token-file {self.token_file}"
+        try:
+            with self.token_file.open("rb") as file:
+                text = file.read(_TOKEN_LIMIT_B + 1).decode("ascii").strip()
+        except OSError as error:
+            raise UsageError(f"{option}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{option}: holds no token of a Grafana service account") from None
+        if not text or len(text) > _TOKEN_LIMIT_B or any(not 33 <= ord(c) <= 126 for c in text):
+            raise UsageError(f"{option}: one line with the token of a Grafana service account is wanted")
+        return text
+
+
+def address(url: str, option: str, port: str) -> SplitResult:
+    """An http:// or https:// address, taken apart.
+
+    Raises:
+        UsageError: it is none, or has a user's name in it: no secret stands on a command line.
+    """
+    try:
+        parts = urlsplit(url)
+        wrong = parts.port == 0  # reading the port is what finds one that is none
+    except ValueError:
+        parts, wrong = urlsplit(""), True
+    strange = parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
+    if wrong or parts.scheme not in ("http", "https") or not parts.hostname or strange:
+        shown = url if "@" not in url else f"{url.partition('://')[0]}://...@..."
+        raise UsageError(
+            f"{option} {shown!r}: an address such as https://HOST:{port} is wanted, without user, query and fragment"
+        )
+    return parts

@@ -1,0 +1,56 @@
+"""Events as annotations of a Grafana: each once, however often this runs. What is there stays: people write into it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from wattlens.grafana.client import Grafana
+from wattlens.grafana.connection import GrafanaError
+from wattlens.grafana.events import ID, TAG, Event
+from wattlens.grafana.survey import Progress
+
+_AT_ONCE: Final = 500
+_LIMIT: Final = 2000
+
+
+@dataclass(slots=True)
+class Annotated:
+    """How many annotations were created, and how many were there before."""
+
+    created: int = 0
+    unchanged: int = 0
+
+
+def annotate(grafana: Grafana, events: list[Event], *, dry: bool = False, progress: Progress | None = None) -> Annotated:
+    """Bring the annotations of these events about.
+
+    Raises:
+        GrafanaError: they could not be read or written; running again goes on where it ended.
+    """
+    grafana.version()
+    done, seen = Annotated(), 0
+    for begin in range(0, len(events), _AT_ONCE):
+        some = events[begin : begin + _AT_ONCE]
+        known = _known(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))
+        for event in some:
+            if progress is not None:
+                progress(seen, len(events))
+            seen += 1
+            if event.id_tag in known:
+                done.unchanged += 1
+                continue
+            done.created += 1
+            if not dry:
+                grafana.add_annotation(event.begin_ms, event.end_ms, event.all_tags, event.text)
+    return done
+
+
+def _known(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
+    """The tags with the ids of the events of a time. A full answer may not be all: then each half is asked for."""
+    found = grafana.annotations(begin_ms, end_ms, TAG, _LIMIT)
+    if len(found) >= _LIMIT:
+        if end_ms <= begin_ms:
+            raise GrafanaError(f"{grafana.url}: has {_LIMIT} annotations tagged {TAG} in one millisecond; delete some")
+        middle = (begin_ms + end_ms) // 2
+        return _known(grafana, begin_ms, middle) | _known(grafana, middle + 1, end_ms)
+    tags = [each.get("tags") for each in found]
+    return {tag for some in tags if isinstance(some, list) for tag in some if isinstance(tag, str) and tag.startswith(f"{ID}:")}

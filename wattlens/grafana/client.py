@@ -1,0 +1,182 @@
+"""A Grafana server by its HTTP API: what is asked of it, and that what it answers has the form that is believed.
+
+Every object is named by its uid: numeric ids are off in Grafana 13.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from wattlens.grafana.access import Access
+from wattlens.grafana.connection import NO_GRAFANA, GrafanaError, connect, said, told_in_words
+
+_PAGE: Final = 500
+_PAGES: Final = 20
+
+
+class Grafana:
+    """A Grafana server.
+
+    Raises:
+        UsageError: grafana-client is not installed, the token's file cannot be read, or the CA's file.
+        GrafanaError: from every method: not reached, not a Grafana, refused; one line that says what to do.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._api = connect(access)
+        self._client = self._api.client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.s.close()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self._access.url.rstrip("/")
+
+    def version(self) -> str:
+        """Which version answers; '' where the server hides it. It needs no token."""
+        found = self._ask("", lambda: self._client.GET("/health"))
+        if not isinstance(found, dict) or "database" not in found:
+            raise GrafanaError(self._no_grafana())
+        if found["database"] != "ok":
+            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now (it says {said(found['database'])})")
+        return said(found.get("version", ""))
+
+    def folder(self, uid: str) -> dict[str, Any] | None:
+        """A folder; None: there is none, or none that this token may see."""
+        return self._maybe("read folders", lambda: self._api.folder.get_folder(_path(uid)))
+
+    def folders(self) -> list[dict[str, Any]]:
+        """All folders at the root that this token may see."""
+        return self._pages("read folders", "/folders", {})
+
+    def create_folder(self, title: str, uid: str) -> dict[str, Any]:
+        """A new folder at the root."""
+        return self._object("create a folder", lambda: self._api.folder.create_folder(title, uid=uid))
+
+    def dashboard(self, uid: str) -> dict[str, Any] | None:
+        """A dashboard with its `meta`; None: there is none."""
+        found = self._maybe("read dashboards", lambda: self._api.dashboard.get_dashboard(_path(uid)))
+        if found is not None and not (isinstance(found.get("dashboard"), dict) and isinstance(found.get("meta"), dict)):
+            raise GrafanaError(self._no_grafana())
+        return found
+
+    def latest_message(self, uid: str) -> str | None:
+        """The message of a dashboard's latest version; None where this token may not read the history, or there is none."""
+        try:
+            path = f"/dashboards/uid/{_path(uid)}/versions"
+            found = self._ask("read a history", lambda: self._client.GET(path, params={"limit": 1}))
+        except GrafanaError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+        listed = found.get("versions") if isinstance(found, dict) else found  # a plain list before Grafana 11
+        if not isinstance(listed, list):
+            raise GrafanaError(self._no_grafana())
+        message = listed[0].get("message") if listed and isinstance(listed[0], dict) else ""
+        return message if isinstance(message, str) else ""
+
+    def dashboards_in(self, folder_uid: str) -> list[str]:
+        """The uids of all dashboards in a folder."""
+        hits = self._pages("search", "/search", {"folderUIDs": folder_uid, "type": "dash-db"})
+        return [
+            hit["uid"] for hit in hits if isinstance(hit.get("uid"), str) and hit.get("folderUid", folder_uid) == folder_uid
+        ]
+
+    def save_dashboard(self, board: Mapping[str, Any], folder_uid: str, version: int, message: str) -> dict[str, Any]:
+        """Save over exactly this version; 0: it is new. Raises GrafanaError with the status 412 where somebody was faster."""
+        body = {
+            "dashboard": {**board, "id": None, "version": version},
+            "folderUid": folder_uid,
+            "message": message,
+            "overwrite": False,
+        }
+        return self._object("save a dashboard", lambda: self._api.dashboard.update_dashboard(body))
+
+    def source(self, uid: str) -> dict[str, Any] | None:
+        """A data source; None: there is none."""
+        return self._maybe("read data sources", lambda: self._api.datasource.get_datasource_by_uid(_path(uid)))
+
+    def create_source(self, source: Mapping[str, Any]) -> None:
+        """A new data source."""
+        self._object("create a data source", lambda: self._api.datasource.create_datasource(dict(source)))
+
+    def update_source(self, uid: str, source: Mapping[str, Any]) -> None:
+        """Put a data source in place of that with this uid, over the `version` that it names."""
+        api = self._api.datasource
+        self._object("change a data source", lambda: api.update_datasource_by_uid(_path(uid), dict(source)))
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every Grafana-managed alert rule that this token may see."""
+        return self._list("read alert rules", self._api.alertingprovisioning.get_alertrules_all)
+
+    def create_rule(self, rule: Mapping[str, Any], editable: bool) -> dict[str, Any]:
+        """A new alert rule. `editable`: people may change it in Grafana too."""
+        api = self._api.alertingprovisioning
+        return self._object("create an alert rule", lambda: api.create_alertrule(dict(rule), disable_provenance=editable))
+
+    def update_rule(self, rule: Mapping[str, Any], editable: bool) -> dict[str, Any]:
+        """Put a rule in place of that with its uid."""
+        api, uid = self._api.alertingprovisioning, _path(str(rule["uid"]))
+        return self._object("change an alert rule", lambda: api.update_alertrule(uid, dict(rule), disable_provenance=editable))
+
+    def annotations(self, begin_ms: int, end_ms: int, tag: str, limit: int) -> list[dict[str, Any]]:
+        """At most `limit` annotations with a tag that touch a time, both ends included."""
+        api = self._api.annotations
+        ask = lambda: api.find_annotations(time_from=begin_ms, time_to=end_ms, tags=[quote(tag, safe="")], limit=limit)  # noqa: E731
+        return self._list("read annotations", ask)
+
+    def add_annotation(self, begin_ms: int, end_ms: int, tags: list[str], text: str) -> None:
+        """An annotation of the organization: whichever dashboard asks for its tags shows it."""
+        api = self._api.annotations
+        self._object("create annotations", lambda: api.add_annotation(time_from=begin_ms, time_to=end_ms, tags=tags, text=text))
+
+    def _pages(self, what: str, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for page in range(1, _PAGES + 1):
+            asked = {**params, "limit": _PAGE, "page": page}
+            some = self._list(what, lambda asked=asked: self._client.GET(path, params=asked))  # type: ignore[misc]
+            found += some
+            if len(some) < _PAGE:
+                return found
+        raise GrafanaError(f"{self.url}: more than {_PAGES * _PAGE} objects at {path}; is this the right folder?")
+
+    def _maybe(self, what: str, ask: Callable[[], Any]) -> dict[str, Any] | None:
+        try:
+            return self._object(what, ask)
+        except GrafanaError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _object(self, what: str, ask: Callable[[], Any]) -> dict[str, Any]:
+        found = self._ask(what, ask)
+        if not isinstance(found, dict):
+            raise GrafanaError(self._no_grafana())
+        return found
+
+    def _list(self, what: str, ask: Callable[[], Any]) -> list[dict[str, Any]]:
+        found = self._ask(what, ask)
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise GrafanaError(self._no_grafana())
+        return found
+
+    def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
+        with told_in_words(self._access, what):
+            return ask()
+
+    def _no_grafana(self) -> str:
+        return f"{self.url}: {NO_GRAFANA}"
+
+
+def _path(uid: str) -> str:
+    return quote(uid, safe="")

@@ -1,0 +1,105 @@
+"""What becomes an annotation in Grafana: changes that DVFS made, and editions of the report. Pure.
+
+An event has an id that is made of what it is, so that the same event is the same annotation, whoever tells it how often.
+"""
+
+import hashlib
+import html
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+TAG: Final = "wattlens"
+ID: Final = "wattlens-id"
+"""Key of the tag that holds an event's id."""
+_TAG_LIMIT: Final = 100
+_SHOWN: Final = 4
+_SECOND_NS: Final = 1_000_000_000
+_SAME: Final = ("cluster", "node", "workload", "policy", "action", "setting", "outcome", "simulated")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An annotation that ought to be there.
+
+    Args:
+        begin_ms: UTC ms.
+        end_ms: the same for an instant.
+        text: HTML, in which everything that came from elsewhere is escaped.
+    """
+
+    id: str
+    begin_ms: int
+    end_ms: int
+    tags: tuple[str, ...]
+    text: str
+
+    @property
+    def id_tag(self) -> str:
+        """The tag by which it is found again."""
+        return f"{ID}:{self.id}"
+
+    @property
+    def all_tags(self) -> list[str]:
+        """Every tag, the id's last."""
+        return [TAG, *self.tags, self.id_tag]
+
+
+def dvfs_events(actions: Iterable[Mapping[str, Any]]) -> list[Event]:
+    """Actions of the ledger as events, in order of time.
+
+    What one policy did in one second to several devices of one workload on one node is one event.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for action in actions:
+        key = (int(action["t_ns"]) // _SECOND_NS, *(action[name] for name in _SAME))
+        groups.setdefault(key, []).append(action)
+    return sorted((_dvfs_event(key, of) for key, of in groups.items()), key=lambda each: (each.begin_ms, each.id))
+
+
+def report_event(label: str, edition: int, sha256: str, start_ns: int, end_ns: int) -> Event:
+    """An edition of the report, over the period that it covers."""
+    text = f"Report {html.escape(label)}, edition {edition} (facts {sha256[:12]})"
+    tags = ("report", _tag(f"period:{label}"), f"edition:{edition}")
+    return Event(_id("report", sha256), start_ns // 1_000_000, end_ns // 1_000_000, tags, text)
+
+
+def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> Event:
+    first = of[0]
+    devices = sorted({str(each["device"]) for each in of})
+    where = ", ".join(devices[:_SHOWN]) + (f" and {len(devices) - _SHOWN} more" if len(devices) > _SHOWN else "")
+    whose = f" for {first['workload']}" if first["workload"] else ""
+    what = f"{first['action']} {_setting(str(first['setting']))}"
+    said = f"{first['policy']}: {what} on {first['node']} {where}{whose}: {first['outcome']}"
+    tags = ["dvfs", _tag(f"node:{first['node']}"), _tag(f"policy:{first['policy']}"), _tag(str(first["action"]))]
+    if first["simulated"]:
+        tags.append("simulated")
+    at_ms = min(int(each["t_ns"]) for each in of) // 1_000_000
+    return Event(_id("dvfs", *map(str, key)), at_ms, at_ms, tuple(tags), html.escape(said))
+
+
+def _setting(text: str) -> str:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(told, dict):
+        return text
+    return ", ".join(_knob(key, value) for key, value in told.items()) or "nothing"
+
+
+def _knob(key: str, value: Any) -> str:
+    if key == "sm_clock_max_mhz":
+        return f"clock up to {value} MHz"
+    if key == "power_limit_mw" and isinstance(value, int):
+        return f"power limit {value / 1000:g} W"
+    return f"{key} {value}"
+
+
+def _tag(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:_TAG_LIMIT]
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

@@ -1,0 +1,86 @@
+"""Bring what people changed in Grafana back as files, for somebody to review."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dashboards.push_content import content, text
+from dashboards.push_rules import for_review
+from energy_agent.core.errors import UsageError
+from wattlens.grafana.survey import Survey
+
+_UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What was brought: files that were written, and those that had that content before."""
+
+    written: list[Path] = field(default_factory=list)
+    unchanged: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pulled:
+    """Write what differs from what is built, and dashboards that people made in the folder.
+
+    Dashboards have the form of the built files, so that a comparison of both shows what was edited and nothing else.
+
+    Args:
+        found: what was found in Grafana.
+        folder: gets `dashboards/UID.json` and `alerts/UID.json`.
+        everything: what is as built too.
+        replace: write over files that are there with other content.
+
+    Raises:
+        UsageError: a file is there already with other content, and `replace` is not said; nothing is written.
+        OSError: a file cannot be written.
+    """
+    pulled = Pulled()
+    wanted: dict[Path, str] = {}
+    states = {(each.kind, each.uid): each for each in found.changes}
+    for uid, board in sorted(found.boards.items()):
+        state = states.get(("dashboard", uid))
+        if everything or state is None or state.details or state.state in ("edited", "locked"):
+            _take(uid, text(content(board.board)), folder / "dashboards", wanted, pulled)
+    for uid, rule in sorted(found.rules.items()):
+        state = states.get(("alert", uid))
+        if everything or (state is not None and (state.details or state.state in ("edited", "locked"))):
+            _take(uid, json.dumps(for_review(rule), sort_keys=True, indent=2) + "\n", folder / "alerts", wanted, pulled)
+    _check(wanted, replace)
+    for path, body in wanted.items():
+        if _read(path) == body:
+            pulled.unchanged.append(path)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(body, encoding="utf-8")
+        pulled.written.append(path)
+    return pulled
+
+
+def _take(uid: str, body: str, folder: Path, wanted: dict[Path, str], pulled: Pulled) -> None:
+    """A uid becomes a file's name, and a server is not believed."""
+    if not _UID.fullmatch(uid):
+        pulled.notes.append(f"{uid[:60]!r} is no uid that Grafana gives, and is left out")
+        return
+    wanted[folder / f"{uid}.json"] = body
+
+
+def _check(wanted: dict[Path, str], replace: bool) -> None:
+    if replace:
+        return
+    for path, body in wanted.items():
+        there = _read(path)
+        if there is not None and there != body:
+            raise UsageError(f"{path}: is there already with other content; say --replace, or name another folder with --out")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from None

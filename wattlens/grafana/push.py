@@ -1,0 +1,128 @@
+"""Bring folder, data source, dashboards and alert rules of a Grafana to what is built, and lose nobody's work."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+import wattlens
+from dashboards.push_content import content, digest, message
+from dashboards.push_plan import Change
+from dashboards.push_rules import compared, same
+from wattlens.grafana.client import Grafana
+from wattlens.grafana.connection import GrafanaError
+from wattlens.grafana.survey import Progress, Survey, Wanted, survey
+
+Edits = Literal["stop", "overwrite", "keep"]
+"""What becomes of objects that somebody edited: nothing at all is written; they are written over; they alone stay."""
+_FAST: Final = "was saved in Grafana while this ran, and is left as it is; push again to see what it says now"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a push did.
+
+    Args:
+        survey: what was found before.
+        written: (kind, uid) of what was created or changed.
+        refused: what is not as built, and stays so.
+        stopped: nothing was written at all, because somebody's edits are in the way.
+    """
+
+    survey: Survey
+    changes: list[Change]
+    written: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[Change] = field(default_factory=list)
+    stopped: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def push(
+    grafana: Grafana, wanted: Wanted, edits: Edits = "stop", *, dry: bool = False, progress: Progress | None = None
+) -> Outcome:
+    """Look, and then write what differs.
+
+    Raises:
+        GrafanaError: it could not be read, or refused to write; the line says how much was written before.
+        WattlensError: see `survey`.
+    """
+    quiet: Progress = progress or (lambda _done, _all: None)
+    found = survey(grafana, wanted, quiet)
+    outcome = Outcome(found, found.changes, notes=list(found.notes))
+    locked = [each for each in found.changes if each.state == "locked"]
+    edited = [each for each in found.changes if each.state == "edited"]
+    outcome.refused = [*locked, *(edited if edits == "stop" else [])]
+    outcome.stopped = edits == "stop" and bool(edited)
+    if dry or outcome.stopped:
+        return outcome
+    todo = [
+        each
+        for each in found.changes
+        if each.state in ("create", "update") or (each.state == "edited" and edits == "overwrite")
+    ]
+    for done, change in enumerate(todo):
+        quiet(done, len(todo))
+        try:
+            _write(grafana, wanted, found, change, outcome)
+        except GrafanaError as error:
+            late = _late(change, error)
+            if late is None:
+                before = f"; {len(outcome.written)} of {len(todo)} objects were written before" if outcome.written else ""
+                raise GrafanaError(f"{change.kind} {change.uid}: {error}{before}", error.status, error.word) from None
+            outcome.changes[outcome.changes.index(change)] = late
+            outcome.refused.append(late)
+            continue
+        outcome.written.append((change.kind, change.uid))
+    return outcome
+
+
+def _write(grafana: Grafana, wanted: Wanted, found: Survey, change: Change, outcome: Outcome) -> None:
+    match change.kind:
+        case "folder":
+            grafana.create_folder(change.title, change.uid)
+        case "datasource":
+            _write_source(grafana, wanted, found)
+        case "dashboard":
+            built = content(wanted.boards[change.uid])
+            version = found.boards[change.uid].version if change.uid in found.boards else 0
+            grafana.save_dashboard(built, found.folder_uid, version, message(wattlens.__version__, version + 1, digest(built)))
+        case "alert":
+            built = found.built_rules[change.uid]
+            there = found.rules.get(change.uid)
+            if there is None:
+                stored = grafana.create_rule(built, wanted.editable)
+            else:  # what is locked for people stays so: Grafana refuses to unlock a rule
+                stored = grafana.update_rule(built, wanted.editable and not there.get("provenance"))
+            outcome.notes += _otherwise(built, stored)
+
+
+def _write_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+    if found.source is None:
+        source = {"uid": wanted.source_uid, "name": wanted.source_name, "type": "prometheus", "access": "proxy"}
+        grafana.create_source({**source, "url": wanted.prometheus_url, "jsonData": {"httpMethod": "POST"}})
+    else:
+        told = {key: value for key, value in found.source.items() if key not in ("accessControl", "secureJsonFields")}
+        grafana.update_source(wanted.source_uid, {**told, "url": wanted.prometheus_url})
+
+
+def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
+    """A server that stores a rule otherwise than it was sent will look edited the next time: say so now."""
+    if stored.get("data") and not same(built, stored):
+        from dashboards.push_difference import differences
+
+        first = differences(*compared(built, stored), most=1)[0]
+        yield f"this Grafana stores alert rule {built['uid']} otherwise than sent ({first}); the next push calls it edited"
+
+
+def _late(change: Change, error: GrafanaError) -> Change | None:
+    """What it is then, if Grafana says that it is not what it was a moment ago; None: another error."""
+    if error.status == 412 and error.word == "version-mismatch":
+        return replace(change, state="edited", reason=_FAST)
+    if error.status == 412 and error.word == "name-exists":
+        why = "cannot be made: the folder has another dashboard of this title; rename or delete that one"
+        return replace(change, state="locked", reason=why)
+    if error.status == 400 and "provisioned" in str(error):
+        why = "comes from a file on the Grafana server, which refuses to change it: put the new file there"
+        return replace(change, state="locked", reason=why)
+    if error.status == 409 and change.kind in ("datasource", "alert") and change.state != "create":
+        return replace(change, state="edited", reason=_FAST)
+    return None

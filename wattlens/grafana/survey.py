@@ -1,0 +1,171 @@
+"""What is to be in Grafana, what is there, and what a push would do about it. It reads, and writes nothing."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dashboards.alerts import Alert
+from dashboards.push_content import read_mark
+from dashboards.push_plan import Change, FoundBoard, plan_board, plan_rule, plan_source
+from dashboards.push_rules import STAMP, rule
+from energy_agent.core.errors import WattlensError
+from wattlens.grafana.client import Grafana
+
+UID_LIMIT: Final = 40
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a push is to bring about.
+
+    Args:
+        folder: title of a folder at the root.
+        boards: dashboards by uid.
+        alerts: to be Grafana-managed rules; None: leave alerts alone.
+        source_uid: the Prometheus data source that alert rules ask.
+        prometheus_url: where that source is to find Prometheus; None: it has to be there, and is used as it is.
+        editable: people may change alert rules in Grafana too.
+    """
+
+    folder: str
+    boards: Mapping[str, Mapping[str, Any]]
+    alerts: tuple[Alert, ...] | None = None
+    source_uid: str = "prometheus"
+    prometheus_url: str | None = None
+    editable: bool = False
+
+    @property
+    def source_name(self) -> str:
+        """What the data source is called where it has to be made."""
+        return "Prometheus" if self.source_uid == "prometheus" else self.source_uid
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found.
+
+    Args:
+        folder_uid: of the folder; the one that it will have where it is not there yet.
+        changes: what a push would do, in the order in which it would.
+        boards: found dashboards by uid, those that are wanted and those that people made in the folder.
+        rules: found alert rules by uid, those that are wanted.
+        built_rules: alert rules as they are to be.
+        source: the data source, where it was asked for and is there.
+        theirs: uids of dashboards in the folder that are not built here.
+        notes: what a person should know.
+    """
+
+    version: str
+    folder_uid: str
+    folder_title: str
+    changes: list[Change] = field(default_factory=list)
+    boards: dict[str, FoundBoard] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    built_rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    source: dict[str, Any] | None = None
+    theirs: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def survey(grafana: Grafana, wanted: Wanted, progress: Progress = lambda _done, _all: None) -> Survey:
+    """Look at everything that a push would touch.
+
+    Raises:
+        GrafanaError: it cannot be read.
+        WattlensError: several folders of that title, or a data source that is not there or not Prometheus.
+    """
+    version = grafana.version()
+    folder = _folder(grafana, wanted.folder)
+    uid = str(folder["uid"]) if folder else folder_uid(wanted.folder)
+    found = Survey(version, uid, str(folder["title"]) if folder else wanted.folder)
+    if folder is None:
+        found.changes.append(Change("folder", uid, wanted.folder, "create"))
+    elif found.folder_title != wanted.folder:
+        found.notes.append(f"the folder {wanted.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name")
+    if wanted.alerts is not None or wanted.prometheus_url is not None:
+        _look_at_source(grafana, wanted, found)
+    total = len(wanted.boards)
+    for done, (board_uid, built) in enumerate(sorted(wanted.boards.items())):
+        progress(done, total)
+        there = found_board(grafana, board_uid)
+        if there is not None:
+            found.boards[board_uid] = there
+        found.changes.append(plan_board(built, there, uid))
+    if wanted.alerts is not None:
+        _look_at_rules(grafana, wanted, found)
+    if folder is not None:
+        _look_at_theirs(grafana, wanted, found)
+    return found
+
+
+def folder_uid(title: str) -> str:
+    """The uid of a folder that is made for a title: `Wattlens` -> `wattlens`."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:UID_LIMIT] or "wattlens"
+
+
+def found_board(grafana: Grafana, uid: str) -> FoundBoard | None:
+    """A dashboard as it is in Grafana, with what its history says of it."""
+    full = grafana.dashboard(uid)
+    if full is None:
+        return None
+    board, meta = full["dashboard"], full["meta"]
+    version = meta.get("version", board.get("version", 0))
+    return FoundBoard(
+        board,
+        version if isinstance(version, int) else 0,
+        str(meta.get("folderUid") or ""),
+        str(meta.get("folderTitle") or ""),
+        meta.get("provisioned") is True,
+        grafana.latest_message(uid),
+        str(meta.get("updatedBy") or ""),
+    )
+
+
+def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
+    """By the uid that a push gives it, else by its title: people and files make folders too."""
+    found = grafana.folder(folder_uid(title))
+    if found is not None and isinstance(found.get("uid"), str) and isinstance(found.get("title"), str):
+        return found
+    named = [f for f in grafana.folders() if f.get("title") == title and isinstance(f.get("uid"), str)]
+    if len(named) > 1:
+        raise WattlensError(f"{grafana.url}: has {len(named)} folders called {title}; name another with --folder")
+    return named[0] if named else None
+
+
+def _look_at_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+    found.source = grafana.source(wanted.source_uid)
+    try:
+        change = plan_source(wanted.source_uid, wanted.source_name, wanted.prometheus_url, found.source)
+    except LookupError as error:
+        raise WattlensError(
+            f"{grafana.url}: {error}; name one with --datasource, or say with --prometheus-url where Prometheus is"
+        ) from None
+    found.changes.append(change)
+
+
+def _look_at_rules(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+    assert wanted.alerts is not None
+    there = {str(each.get("uid")): each for each in grafana.rules()}
+    for alert in wanted.alerts:
+        built = rule(alert, found.folder_uid, wanted.source_uid)
+        found.built_rules[alert.name] = built
+        if alert.name in there:
+            found.rules[alert.name] = there[alert.name]
+        found.changes.append(plan_rule(built, there.get(alert.name)))
+    for uid, each in sorted(there.items()):
+        annotations = each.get("annotations")
+        if uid not in found.built_rules and isinstance(annotations, dict) and STAMP in annotations:
+            found.notes.append(f"alert rule {uid} is no longer built; delete it in Grafana if nobody needs it")
+
+
+def _look_at_theirs(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+    for uid in sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.boards}):
+        there = found_board(grafana, uid)
+        if there is None:
+            continue
+        if read_mark(there.message or "") is not None:
+            found.notes.append(f"dashboard {uid} is no longer built; delete it in Grafana if nobody needs it")
+        found.theirs.append(uid)
+        found.boards[uid] = there
