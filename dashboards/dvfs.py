@@ -1,0 +1,31 @@
+"""The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
+
+from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, series
+from dashboards.counted import counted
+from dashboards.joins import AT
+from dashboards.rows_savings import cost, saved
+from dashboards.rows_steering import decisions, now, settings, states, trouble
+
+_MARKS = 20
+
+
+def board() -> Board:
+    """The dashboard."""
+    made = counted("dvfs_decisions_total", 'action!="hold"', window=RATE)
+    by = f"max by ({AT}, policy, action, reason)"
+    return Board(
+        uid="wattlens-dvfs",
+        title="Wattlens / DVFS",
+        description="Steering of clocks and power limits, by the groups that are steered as one: what it may do, what it wants "
+        "against what is set and what the boards do, why it changed, what it saved and what that cost.",
+        variables=(*fleet_variables(), Variable("group", "Group", series("dvfs_group_info"))),
+        rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),
+        annotations=(
+            Annotation(
+                "Changes by steering",
+                f"topk({_MARKS}, {by} ({made}) > 0)",
+                "{{policy}}: {{action}}",
+                "{{reason}}, on {{instance}}",
+            ),
+        ),
+    )

@@ -1,0 +1,137 @@
+"""Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
+
+from dashboards.board import Link, Panel, Query, Row, figure, series, third
+from dashboards.counted import counted
+from dashboards.joins import AT, GROUP, MOST, of_groups, steered
+from dashboards.latency import ITL, TTFT, mean, quantile
+from dashboards.rows_steering import NAME, OF_MOST, by_group
+
+_ROWS = 20
+_SAVED, _EXTRA = "dvfs_saved_joules_total", "dvfs_extra_joules_total"
+_SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
+_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load, and a look at them"
+
+
+def saved() -> Row:
+    """Expected, and proven."""
+    saving, extra = counted(_SAVED), counted(_EXTRA)
+    known = f"0 * ({saving})"
+    watts = series("gpu_power_watts", 'kind="instant"')
+
+    def expected(end: str) -> str:
+        ratio = series(f"dvfs_predicted_saving_ratio{end}")
+        join = f"on ({AT}, uuid) group_left () {watts}"
+        return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
+
+    def by_groups(expr: str) -> str:
+        return f"sum by ({GROUP}) {of_groups(f'({expr})')}"
+
+    return Row(
+        "Savings",
+        (
+            figure(
+                "Expected saving: not proven",
+                "What the policies expect to save of the power that these GPUs draw now, by what they measured without "
+                "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
+                "is. It is never proven and never claimed.",
+                "percent",
+                tuple(Query(expected(end), text.strip(", ") or "estimate") for end, text in _SIDES),
+                width=8,
+                minimum=None,
+                decimals=1,
+                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+            ),
+            figure(
+                "Proven in the chosen time",
+                "Energy that may be claimed: the lower 95 % bound over all enforced time (saved); the estimate where steering "
+                "lost (lost); and both together (net). Booked when the plan of paired blocks is looked at, for the time since "
+                "the look before (dvfs_saved_joules_total, dvfs_extra_joules_total).",
+                "joule",
+                (
+                    Query(f"sum({saving})", "saved, at least"),
+                    Query(f"sum({extra})", "lost"),
+                    Query(f"sum({saving}) - (sum({extra}) or sum({known}))", "net"),
+                ),
+                width=8,
+                minimum=None,
+                no_value=_NO_PROOF,
+            ),
+            Panel(
+                f"Proven by group in the chosen time, the {_ROWS} that saved most",
+                "As beside, by the group that has the GPUs now: saved is what may be claimed, losses are never set off against "
+                "it, net is only shown.",
+                "joule",
+                (
+                    Query(f"topk({_ROWS}, {by_groups(saving)})", "saved, at least"),
+                    Query(f"topk({_ROWS}, {by_groups(extra)})", "lost"),
+                    Query(f"topk({_ROWS}, {by_groups(saving)} - {by_groups(extra)})", "net"),
+                ),
+                kind="table",
+                width=8,
+                height=5,
+                no_value=_NO_PROOF,
+                links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
+            ),
+            Panel(
+                f"Expected saving: not proven{OF_MOST}",
+                "What a group's policies expect to save of its energy per work, with its 95 % interval "
+                "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
+                "percent",
+                tuple(
+                    Query(by_group("max", f"100 * {series(f'dvfs_predicted_saving_ratio{end}')}"), NAME + text)
+                    for end, text in _SIDES
+                ),
+                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+            ),
+            Panel(
+                f"Measured saving{OF_MOST}",
+                "Energy per work that a group saves, by paired blocks with and without steering at the last look, with its 95 "
+                "% interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
+                "percent",
+                tuple(
+                    Query(by_group("max", f"100 * {series(f'dvfs_proven_saving_ratio{end}')}"), NAME + text)
+                    for end, text in _SIDES
+                ),
+                no_value=_NO_PROOF,
+            ),
+        ),
+    )
+
+
+def cost() -> Row:
+    """What it costs in speed, beside the savings."""
+    info = f"group by ({AT}, workload) ({steered()})"
+    slowdown = tuple(
+        Query(by_group("max", f"100 * {series(f'dvfs_slowdown_ratio{end}')}"), NAME + text) for end, text in _SIDES
+    )
+    budget = by_group("max", f"100 * {series('dvfs_slowdown_budget_ratio')}")
+    return Row(
+        "What it costs",
+        (
+            third(
+                f"Slowdown against its budget{OF_MOST}",
+                "How much longer a group's work takes under steering, by paired blocks at the last look, with its 95 % "
+                "interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the owners "
+                "allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
+                "percent",
+                (*slowdown, Query(budget, NAME + " limit")),
+                minimum=None,
+                no_value=_NO_PROOF,
+            ),
+            *(
+                third(
+                    f"{title} of the workloads steered, of the {MOST} slowest",
+                    f"The 95th percentile and the mean of each workload that is steered ({family}); the marks are the changes "
+                    "that steering made. The board of inference has them against their limits.",
+                    "s",
+                    (
+                        Query(f"topk({MOST}, {quantile(family, '0.95')} and on ({AT}, workload) {info})", "{{workload}} 95th"),
+                        Query(f"topk({MOST}, {mean(family)} and on ({AT}, workload) {info})", "{{workload}} mean"),
+                    ),
+                    no_value="no workload that is steered serves, or none answers now",
+                    links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),
+                )
+                for family, title in ((TTFT, "Time to first token"), (ITL, "Time between tokens"))
+            ),
+        ),
+    )
