@@ -1,0 +1,86 @@
+"""What the doctor says of a pod's way to the GPUs: on pods that are folders, each as one of the three ways leaves it."""
+
+from pathlib import Path
+
+import pytest
+
+from energy_agent.clock import RealClock
+from energy_agent.config import Config
+from wattlens.doctor.checks.device_access import SPEC
+from wattlens.doctor.facts import Facts, Probe, Trouble
+from wattlens.doctor.finding import Finding, Status
+
+ALL, MANAGEMENT = {"NVIDIA_VISIBLE_DEVICES": "all"}, {"NVIDIA_VISIBLE_DEVICES": "management.nvidia.com/gpu=all"}
+UTILITY = {"NVIDIA_DRIVER_CAPABILITIES": "utility"}
+NOTHING = Probe(fatal=Trouble("LIBRARY_NOT_FOUND", "Init"))
+
+
+def said(folder: Path, environ: dict[str, str], found: Probe, simulate: Path | None = None) -> Finding:
+    clock = RealClock()
+    facts = Facts(
+        Config(), folder / "state", "127.0.0.1:9479", simulate, environ, clock, Path("/proc"), found, clock.utc_ns(),
+        clock.boot_ns(), root=folder,
+    )  # fmt: skip
+    (finding,) = SPEC.look(facts)
+    return finding
+
+
+def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
+    found = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "WATTLENS_DEVICE_ACCESS": way}
+    for environ in environs:
+        found |= environ
+    return found
+
+
+@pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", MANAGEMENT), ("nri", {})])
+def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> None:
+    finding = said(tmp_path, pod(way, environ), Probe(count=8))
+    assert (finding.status, finding.fix) == (Status.OK, "")
+    assert finding.means.startswith(f"{way}: the pod sees 8 GPUs")
+
+
+@pytest.mark.parametrize(
+    ("way", "environ", "why", "fix"),
+    [
+        ("runtimeClass", ALL, "accept-nvidia-visible-devices-envvar-when-unprivileged=false", "deviceAccess to cdi"),
+        ("runtimeClass", {"NVIDIA_VISIBLE_DEVICES": "void"}, "turned the request of the pod away", "deviceAccess to cdi"),
+        ("cdi", MANAGEMENT, "nvidia-ctk cdi list", "deviceAccess to nri"),
+        ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "turned the request of the pod away", "deviceAccess to nri"),
+        ("nri", {}, "cdi.nriPluginEnabled", "deviceAccess to runtimeClass"),
+    ],
+)
+def test_a_way_that_gave_nothing_is_named_with_what_to_try(
+    tmp_path: Path, way: str, environ: dict[str, str], why: str, fix: str
+) -> None:
+    finding = said(tmp_path, pod(way, environ, UTILITY), NOTHING)
+    assert finding.status is Status.FAIL
+    assert finding.means.startswith(f"{way}: ")
+    assert why in finding.means
+    assert fix in finding.fix
+
+
+def test_devices_without_the_library(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidiactl").touch()
+    finding = said(tmp_path, pod("runtimeClass", ALL), NOTHING)
+    assert "NVIDIA_DRIVER_CAPABILITIES is not set" in finding.means
+    assert finding.fix == "it has to hold utility"
+    assert said(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is Status.OK, "the driver check has the rest"
+
+
+def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: Path) -> None:
+    finding = said(tmp_path, pod("runtimeClass", ALL, UTILITY), Probe(fatal=Trouble("LIB_RM_VERSION_MISMATCH", "Init")))
+    assert finding.status is Status.OK
+
+
+@pytest.mark.parametrize(("environ", "way"), [(ALL, "runtimeClass"), (MANAGEMENT, "cdi"), ({}, "nri")])
+def test_a_pod_of_somebodys_own_manifest_is_told_by_what_it_asked_for(
+    tmp_path: Path, environ: dict[str, str], way: str
+) -> None:
+    finding = said(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} | environ, NOTHING)
+    assert finding.means.startswith(f"{way}: ")
+
+
+def test_a_machine_and_a_simulated_node_need_no_way(tmp_path: Path) -> None:
+    assert said(tmp_path, {}, NOTHING).status is Status.ABSENT
+    assert said(tmp_path, pod("nri"), Probe(count=8), simulate=tmp_path).status is Status.ABSENT

@@ -1,0 +1,61 @@
+"""How a pod gets at the GPUs: which of the three ways it was set up for, and which of them gave nothing."""
+
+from collections.abc import Iterator
+
+from wattlens.doctor.facts import Facts
+from wattlens.doctor.finding import Check, Finding, Status
+
+MANAGEMENT = "management.nvidia.com/gpu=all"
+_WAYS = ("runtimeClass", "cdi", "nri")
+_OTHER = {
+    "runtimeClass": "set the value deviceAccess to cdi; where that gives nothing either, to nri",
+    "cdi": "set the value deviceAccess to nri, or to runtimeClass where the toolkit is older than CDI",
+    "nri": "set the value deviceAccess to runtimeClass, or to cdi",
+}
+_INJECTED = "the NVIDIA runtime gave this pod nothing although it asked: "
+_WHY = {
+    "runtimeClass": _INJECTED + "its toolkit does not heed NVIDIA_VISIBLE_DEVICES=all of unprivileged pods "
+    "(accept-nvidia-visible-devices-envvar-when-unprivileged=false), or this node's default runtime is another and the value "
+    "runtimeClassName is empty",
+    "cdi": _INJECTED + f"it is not in CDI mode, does not heed the environment of unprivileged pods, or the node has no CDI "
+    f"specification of {MANAGEMENT} (nvidia-ctk cdi list shows those that are there)",
+    "nri": "NVIDIA's NRI plugin gave this pod nothing: it is off (GPU Operator: cdi.nriPluginEnabled), containerd has NRI "
+    "disabled, or the plugin gives management devices only to pods of its own namespace and of those that it was told",
+}
+
+
+def _look(facts: Facts) -> Iterator[Finding]:
+    way = facts.environ.get("WATTLENS_DEVICE_ACCESS", "")
+    visible = facts.environ.get("NVIDIA_VISIBLE_DEVICES", "")
+    if facts.simulate is not None or not (way or facts.environ.get("KUBERNETES_SERVICE_HOST")):
+        yield Finding(Status.ABSENT, "device access", "not a pod on a GPU node: nothing has to give it the GPUs")
+        return
+    if way not in _WAYS:
+        way = "cdi" if visible == MANAGEMENT else "runtimeClass" if visible else "nri"
+    answers = facts.probe.fatal is None and facts.probe.count > 0
+    if answers:
+        yield Finding(Status.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs and took none from users")
+        return
+    yield _reason(facts, way, visible)
+
+
+def _reason(facts: Facts, way: str, visible: str) -> Finding:
+    library = facts.probe.fatal is None or facts.probe.fatal.reason != "LIBRARY_NOT_FOUND"
+    devices = (facts.root / "dev/nvidiactl").exists()
+    driver = facts.environ.get("NVIDIA_DRIVER_CAPABILITIES", "")
+    if way != "nri" and visible in ("void", "none", ""):
+        means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives nothing"
+        if visible == "void":
+            means += "; with CDI it sets this itself where it turned the request of the pod away"
+        return Finding(Status.FAIL, "device access", means, _OTHER[way])
+    if devices and not library and way != "nri" and not {"utility", "all"} & set(driver.split(",")):
+        means = (
+            f"{way}: the devices are there and libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
+        )
+        return Finding(Status.FAIL, "device access", means, "it has to hold utility")
+    if devices or library:  # it was let in: what is wrong is the driver's, and told there
+        return Finding(Status.OK, "device access", f"{way}: the pod was given the driver, which has its own trouble")
+    return Finding(Status.FAIL, "device access", f"{way}: {_WHY[way]}", _OTHER[way])
+
+
+SPEC = Check("in a pod: which way to the GPUs, and why it gave nothing", "driver", _look)
