@@ -26,6 +26,7 @@ from energy_agent.sim.node import SimulatedNode
 
 GPUS = 8
 FACTS = {fact: f"wattlens.io/{fact}" for fact in ("team", "project", "model", "precision", "group", "class")}
+PATIENCE_S = 60.0  # until a process is there, on a machine that does much else
 TRAIN, CHAT, SMALL, NOTEBOOK = "train-0", "chat-0", "assist-0", "notebook-ana"
 
 
@@ -45,18 +46,18 @@ class Capture:
     site: tuple[Shot, Shot]
 
 
-def take(warm_s: float = 60.0, apart_s: float = 20.0, metrics: Mapping[str, Any] | None = None) -> Capture:
-    """Run the node and its agent for as long; `metrics` is `web.metrics` of the agent's configuration."""
-    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as name, running(Path(name), metrics) as (agent, site):
+def take(warm_s: float = 120.0, apart_s: float = 30.0) -> Capture:
+    """Run the node and its agent for as long."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as name, running(Path(name)) as (agent, site):
         time.sleep(warm_s)
-        first = _shot(agent.url), _shot(site)
+        first = page(agent.url), page(site)
         time.sleep(apart_s)
-        second = _shot(agent.url), _shot(site)
+        second = page(agent.url), page(site)
         return Capture((first[0], second[0]), (first[1], second[1]))
 
 
 @contextmanager
-def running(folder: Path, metrics: Mapping[str, Any] | None = None) -> Iterator[tuple[AgentProcess, str]]:
+def running(folder: Path) -> Iterator[tuple[AgentProcess, str]]:
     """The agent, and the address of the site's page."""
     with ExitStack() as stack:
         text = json.dumps(_scenario(folder))
@@ -66,14 +67,33 @@ def running(folder: Path, metrics: Mapping[str, Any] | None = None) -> Iterator[
         site_yaml = site_config(node, name="site-0") | {"grid": {"zone": "DE", "country": "DEU"}}
         (folder / "site.yaml").write_text(json.dumps(site_yaml))
         log = stack.enter_context(_process(folder, "site", "--listen", "127.0.0.1:0"))
-        (folder / "agent.yaml").write_text(json.dumps(_config(folder, node, metrics)))
+        (folder / "agent.yaml").write_text(json.dumps(_config(folder, node)))
         agent = AgentProcess(folder / "node", folder / "state", folder / "agent.yaml")
-        agent.start()
-        stack.callback(agent.stop, 30)
-        site = _within(20, lambda: next((w.rstrip(",") for w in log.read_text().split() if w.startswith("http://")), ""))
-        _within(20, lambda: _shot(agent.url).text)
-        _within(20, lambda: _shot(site).text)
+        stack.callback(lambda: agent.stop(60) if agent.process else None)
+        agent.start(PATIENCE_S)
+        site = _within(
+            PATIENCE_S, lambda: next((w.rstrip(",") for w in log.read_text().split() if w.startswith("http://")), "")
+        )
+        _within(PATIENCE_S, lambda: page(agent.url).text)
+        _within(PATIENCE_S, lambda: page(site).text)
         yield agent, site
+
+
+def show(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Change `web.metrics` of the agent that runs there; it takes that up by itself."""
+    path = folder / "agent.yaml"
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps({**json.loads(path.read_text()), "web": {"metrics": dict(metrics)}}))
+    draft.replace(path)
+
+
+def page(url: str) -> Shot:
+    """What is shown now; empty while there is nothing to show."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return Shot(answer.read().decode(), time.time())
+    except urllib.error.HTTPError:
+        return Shot("", time.time())
 
 
 def _scenario(folder: Path) -> dict[str, object]:
@@ -113,7 +133,7 @@ def _engine() -> dict[str, object]:
         return {"kind": "serving", "cgroup": "kubepods", "metrics_port": free.getsockname()[1]}
 
 
-def _config(folder: Path, node: SimulatedNode, metrics: Mapping[str, Any] | None) -> dict[str, object]:
+def _config(folder: Path, node: SimulatedNode) -> dict[str, object]:
     redfish = {
         "url": node.state()["host"]["redfish_url"], "user_file": str(folder / "node/redfish-user"), "insecure": True,
         "password_file": str(folder / "node/redfish-password"), "max_power_w": 12_000, "auth": "basic",
@@ -129,7 +149,6 @@ def _config(folder: Path, node: SimulatedNode, metrics: Mapping[str, Any] | None
         "holders": {"period_s": 1, "kubernetes": {"informer": "auto", "labels": FACTS}},
         "client": {"socket": str(folder / "agent.sock")},
         "dvfs": steering,
-        **({"web": {"metrics": dict(metrics)}} if metrics else {}),
     }
 
 
@@ -145,15 +164,7 @@ def _process(folder: Path, role: str, *arguments: object) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(30)
-
-
-def _shot(url: str) -> Shot:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return Shot(answer.read().decode(), time.time())
-    except urllib.error.HTTPError:
-        return Shot("", time.time())
+        process.wait(60)
 
 
 def _within(seconds: float, probe: Callable[[], str]) -> str:

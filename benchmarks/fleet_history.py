@@ -28,7 +28,7 @@ _HEADERS = {
 
 def asked_for() -> frozenset[str]:
     """Names of all metrics in queries of dashboards, rules and alerts."""
-    return frozenset(name for _, expr in expressions() for name in re.findall(r"\bwattlens_[a-z0-9_]+\b", expr))
+    return frozenset(name for _, expr in expressions() for name in re.findall(r"(?<![:\w])wattlens_[a-z0-9_]+(?![:\w])", expr))
 
 
 class Receiver:

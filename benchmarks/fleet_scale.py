@@ -20,65 +20,23 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import fleet_history, fleet_queries, fleet_servers
 from benchmarks.fleet_capture import Capture, take
+from benchmarks.fleet_history import Receiver
 from benchmarks.fleet_load import loaded, save
 from benchmarks.fleet_model import Fleet
-from benchmarks.fleet_queries import Answer, Query, Store
+from benchmarks.fleet_queries import Store
+from benchmarks.fleet_result import Result, report, timing
 from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
 from benchmarks.running import Series, cpu_s
 
-BAR_S = 1.0
 RECORDED = '{__name__=~".+:wattlens_.+"}'
 ENGINE = 'boundary="gpu",energy="active_idle",tokens="generation"'
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a query took on a server, s."""
-
-    store: str
-    board: str
-    where: str
-    kind: str
-    range_h: float
-    median_s: float
-    p95_s: float
-    most_s: float
-    series: int
-    body_b: int
-    error: str
-    expr: str
-
-
-@dataclass(slots=True)
-class Result:
-    """What came out."""
-
-    nodes: int
-    figures: dict[str, float] = field(default_factory=dict)
-    checks: dict[str, tuple[float, float]] = field(default_factory=dict)  # found, and what the fleet's formulas say
-    failures: list[str] = field(default_factory=list)
-    timings: list[Timing] = field(default_factory=list)
-
-    def slow(self, store: str = "prometheus") -> list[Timing]:
-        """Queries beyond the bar, the slowest first."""
-        found = [t for t in self.timings if t.store == store and (t.p95_s > BAR_S or t.error)]
-        return sorted(found, key=lambda t: -t.p95_s)
-
-    def wrong(self) -> list[str]:
-        """What is not as it must be, apart from time."""
-        off = [
-            f"{name}: {found:g}, not {true:g}"
-            for name, (found, true) in self.checks.items()
-            if not math.isclose(found, true, rel_tol=0.01)
-        ]
-        return self.failures + off
 
 
 def run(
@@ -102,16 +60,19 @@ def run(
         store = stack.enter_context(fleet_servers.victoria_metrics(programs[1], folder / "vm", ports[1]))
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
-        _past(fleet, prometheus, store, hours, scrape_s)
+        receivers = [Receiver(prometheus.port), Receiver(store.port)]
+        times_s = _past(fleet, receivers, hours, scrape_s)
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
         prometheus.post("/-/reload")
-        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 30)
+        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
+        _until_evaluated(prometheus)
+        result.figures["recorded_series"] = _recorded_past(prometheus, receivers, times_s)
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {"prometheus": Store(prometheus.port), "victoriametrics": Store(store.port, {"nocache": "1"})}
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
-            _time(result, stores, range_h, repeats, scrape_s)
+            _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s)
         _after(result, prometheus, store)
     return result
 
@@ -137,21 +98,26 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
             process.terminate()
 
 
-def _past(fleet: Fleet, prometheus: Server, store: Server, hours: float, scrape_s: float) -> None:
-    """History in both servers: of the pages, then of what rules record of it."""
-    receivers = [fleet_history.Receiver(prometheus.port), fleet_history.Receiver(store.port)]
-    times_s = fleet_history.times(time.time(), hours, scrape_s)
-    fleet_history.write(fleet, receivers, times_s, fleet_history.asked_for(), [{}, EXTERNAL], _say)
-    fleet_servers.configure(prometheus.folder, scrape_s, rules=True)
-    prometheus.post("/-/reload")
-    client = Store(prometheus.port)
-    _until_evaluated(prometheus)
-    found = client.samples(RECORDED)
+def _past(fleet: Fleet, receivers: list[Receiver], hours: float, scrape_s: float) -> list[float]:
+    """History of the pages until now, also of the time that writing it takes; returns when they would have been scraped."""
+    names = fleet_history.asked_for()
+    written = fleet_history.times(time.time(), hours, scrape_s)
+    waiting = written
+    while waiting:
+        fleet_history.write(fleet, receivers, waiting, names, [{}, EXTERNAL], _say)
+        waiting = fleet_history.times(time.time(), (time.time() - written[-1]) / 3600, scrape_s)
+        written = written + waiting
+    return written
+
+
+def _recorded_past(prometheus: Server, receivers: list[Receiver], times_s: list[float]) -> int:
+    """History of what the rules record: each series at the value that it has now; returns how many series."""
+    found = Store(prometheus.port).samples(RECORDED)
     values = [float(each["value"][1]) for each in found]
     for receiver, more in zip(receivers, ({}, EXTERNAL), strict=True):
         labels = ({**each, **more} for each in fleet_history.labels_of(found))
         fleet_history.write_constant(receiver, labels, values, times_s)
-    _say(f"recorded series: {len(found):,}")
+    return len(found)
 
 
 def _until_evaluated(prometheus: Server) -> None:
@@ -248,25 +214,19 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
     result.failures += [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
 
 
-def _time(result: Result, stores: dict[str, Store], range_h: float, repeats: int, scrape_s: float) -> None:
+def _time(
+    result: Result, stores: dict[str, Store], servers: dict[str, Server], range_h: float, repeats: int, scrape_s: float
+) -> None:
     """Every query on every store, in turn."""
     asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s))
     for n, query in enumerate(asked):
         for name, store in stores.items():
+            before_s = servers[name].cpu_s
             answers = [fleet_queries.ask(store, query, time.time(), range_h * 3600, scrape_s) for _ in range(repeats)]
-            result.timings.append(_timing(name, query, range_h, answers))
+            cpu = (servers[name].cpu_s - before_s) / repeats
+            result.timings.append(timing(name, query, range_h, answers, cpu))
         if n % 10 == 0:
             _say(f"queries over {range_h:g} h: {n} of {len(asked)}")
-
-
-def _timing(store: str, query: Query, range_h: float, answers: Sequence[Answer]) -> Timing:
-    seconds = sorted(a.seconds for a in answers)
-    p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
-    last = answers[-1]
-    return Timing(
-        store, query.board, query.where, query.kind, range_h, seconds[len(seconds) // 2], p95, seconds[-1], last.series,
-        last.body_b, next((a.error for a in answers if a.error), ""), query.expr,
-    )  # fmt: skip
 
 
 def _after(result: Result, prometheus: Server, store: Server) -> None:
@@ -294,28 +254,6 @@ def _free_port() -> int:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def report(result: Result) -> str:
-    """For a person."""
-    lines = [f"{result.nodes} nodes"]
-    lines += [f"{name:45} {value:,.3f}" for name, value in sorted(result.figures.items())]
-    lines += [f"{name:45} {found:,.6g} of {true:,.6g}" for name, (found, true) in result.checks.items()]
-    for store in sorted({t.store for t in result.timings}):
-        for range_h in sorted({t.range_h for t in result.timings}):
-            chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h))
-            within = sum(s <= BAR_S for s in chosen)
-            middle, p95, most = (chosen[min(len(chosen) - 1, int(q * len(chosen)))] for q in (0.5, 0.95, 1.0))
-            lines.append(
-                f"{store}, {range_h:g} h: {len(chosen)} queries, p95 of each: median {middle:.3f} s, 95th {p95:.3f} s,"
-                f" most {most:.3f} s; {within} within {BAR_S:g} s"
-            )
-        lines += [f"  slow {t.p95_s:7.3f} s {t.range_h:g} h {t.board} {t.where} ({t.series} series, {t.body_b:,} B) {t.error}"
-                  for t in result.slow(store)]  # fmt: skip
-    empty = sorted({f"{t.board}: {t.where}" for t in result.timings if t.store == "prometheus" and not (t.series or t.error)})
-    lines += [f"  no series: {each}" for each in empty]
-    lines += [f"WRONG {each}" for each in result.wrong()]
-    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> int:

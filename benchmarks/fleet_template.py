@@ -82,11 +82,17 @@ def template(shots: tuple[Shot, Shot]) -> Template:
         lines.append(len(keys))
         keys.append(key)
         columns.append(_column(key, value, before, rate if counts else None))
-        digits.append(0 if value == int(value) and before == int(before) and "joules" not in key[0] else -1)
+        counted = value == int(value) and before == int(before) and not any(unit in key[0] for unit in ("joules", "watts"))
+        digits.append(0 if counted else -1)
     base, moving, watts, wobble, clock = np.ascontiguousarray(np.array(columns).T)
     made = Template(tuple(lines), tuple(keys), base, moving, watts, wobble, clock, tuple(digits))
     _couple(made, now)
     return made
+
+
+def keys_of(text: str) -> tuple[Key, ...]:
+    """The series of a page."""
+    return tuple(key for key, _ in _series(text))
 
 
 def _column(key: Key, value: float, before: float, rate: float | None) -> tuple[float, float, float, float, float]:
