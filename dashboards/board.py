@@ -8,7 +8,7 @@ from typing import Literal
 from energy_agent.core.signals import metric
 
 Kind = Literal["timeseries", "stat", "states", "table"]
-Scope = Literal["fleet", "node", "gpu", "workload", "site", "zone", "cluster"]
+Scope = Literal["fleet", "node", "gpu", "workload", "site", "zone", "site_process", "job", "cluster"]
 
 GPU = "{{instance}} GPU {{gpu}}"
 RATE = "$__rate_interval"
@@ -22,6 +22,8 @@ _SCOPES: dict[Scope, tuple[str, ...]] = {
     "workload": (*_NODE, 'workload=~"$workload"'),
     "site": ('cluster=~"$cluster"', 'site=~"$site"'),  # one process a site: the site is what tells its instance
     "zone": ('cluster=~"$cluster"', 'zone=~"$zone"'),
+    "site_process": ('cluster=~"$cluster"',),  # of its sources, which do not have its site as a label
+    "job": ('cluster=~"$cluster"', 'job=~"$job"'),
     "fleet": ('cluster=~"$cluster"', 'job=~"$job"', 'site=~"$site"'),
     "cluster": ('cluster=~"$cluster"',),  # what need not have another of the labels, such as an alert
 }
@@ -180,14 +182,22 @@ def busiest(selector: str, most: int = 16) -> str:
     return f"({selector} and topk({most}, avg_over_time({selector}[{RANGE}] @ end())))"
 
 
-def fleet_variables() -> tuple[Variable, ...]:
-    """cluster, job, instance, gpu and workload, each narrowed by those before it."""
+def node_choices(*, one: bool = False) -> tuple[Variable, ...]:
+    """cluster, job and instance, each narrowed by those before it; `one` starts with the first node."""
     build = metric("build_info")
-    cluster, job, instance = _NODE
+    cluster, job, _ = _NODE
     return (
         Variable("cluster", "Cluster", build),
         Variable("job", "Job", f"{build}{{{cluster}}}"),
-        Variable("instance", "Node", f"{build}{{{cluster},{job}}}"),
+        Variable("instance", "Node", f"{build}{{{cluster},{job}}}", one=one),
+    )
+
+
+def fleet_variables(*, one: bool = False) -> tuple[Variable, ...]:
+    """cluster, job, instance, gpu and workload, each narrowed by those before it; `one` starts with the first node."""
+    cluster, job, instance = _NODE
+    return (
+        *node_choices(one=one),
         Variable("gpu", "GPU", f"{metric('gpu_up')}{{{cluster},{job},{instance}}}"),
         Variable("workload", "Workload", f"{metric('workload_energy_joules_total')}{{{cluster},{job},{instance}}}"),
     )

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from dashboards import alerts, classic, gpu, reference, rule_files, rules
+from dashboards import alerts, classic, dvfs, facility, fleet, gpu, inference, reference, rule_files, rules, stack, training
 from dashboards.board import Board
+from energy_agent.core.signal_types import Signal
 from energy_agent.core.signals import CATALOGUE
 
 _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
@@ -15,7 +16,15 @@ _SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
 
 def boards() -> tuple[Board, ...]:
     """Every dashboard."""
-    return (gpu.board(),)
+    return (
+        fleet.board(),
+        gpu.board(),
+        inference.board(),
+        training.board(),
+        dvfs.board(),
+        facility.board(),
+        stack.board(),
+    )
 
 
 def artefacts() -> dict[str, str]:
@@ -54,8 +63,17 @@ def _stale(root: Path) -> Iterator[str]:
             yield f"{name}: differs from what the code builds; run: wattlens dashboards build"
 
 
+def _names(signal: Signal) -> Iterator[str]:
+    """Those of its series: a histogram has three."""
+    yield signal.metric
+    if signal.kind == "histogram":
+        yield from (signal.metric + suffix for suffix in ("_bucket", "_sum", "_count"))
+
+
 def _queries() -> Iterator[str]:
-    known = {s.metric for s in CATALOGUE if not s.reserved} | {r.record for group in rules.groups() for r in group.rules}
+    known = {name for s in CATALOGUE if not s.reserved for name in _names(s)} | {
+        r.record for group in rules.groups() for r in group.rules
+    }
     for where, expr in expressions():
         unknown = sorted(set(_NAME.findall(expr)) - known)
         if unknown:
@@ -87,7 +105,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
     """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
     known = _choices() | values
-    return re.sub(r"\$\w+", lambda found: known.get(found[0], ".*"), expr)
+    return re.sub(r"\$[a-z_]\w*", lambda found: known.get(found[0], ".*"), expr)
 
 
 @cache

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
 
 _COLUMNS = (
-    "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "workload", "model", "state", "meter", "role",
-    "position", "parent", "category", "basis", "window", "alertname", "severity", "field", "source", "device", "process",
-    "version", "reason",
+    "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "workload",
+    "model", "boundary", "state", "meter", "role",
+    "position", "parent", "category", "basis", "window", "alertname", "severity", "what", "field", "source", "device",
+    "process", "version", "reason",
 )  # fmt: skip
 """Label columns that a table shows, in this order; the others are hidden."""
 
@@ -135,11 +136,12 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
         builder.title(panel.title)
         .description(panel.description)
         .datasource(_datasource())
-        .unit(panel.unit)
         .no_value(panel.no_value)
         .span(panel.width)
         .height(panel.height)
     )
+    if panel.kind != "table":
+        builder.unit(panel.unit)
     if panel.minimum is not None:
         builder.min(panel.minimum)
     if panel.maximum is not None:
@@ -256,8 +258,13 @@ def _table(panel: Panel) -> Any:
         .cell_height(TableCellHeight.SM)
         .with_transformation(DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(DataTransformerConfig(id_val="organize", options=options))
+        # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
+        .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
+        .override_by_field_type("number", [DynamicConfigValue("unit", panel.unit)])
     )
     if panel.unit == "none":  # rows that are facts: the value is always 1 and says nothing
+        # Where one of several queries alone has rows, Grafana calls its values as those of a single query.
+        builder.override_by_regexp("/^Value$/", [DynamicConfigValue("custom.hidden", True)])
         for query in panel.queries:
             if not query.unit and not query.states:
                 builder.override_by_name(query.legend, [DynamicConfigValue("custom.hidden", True)])

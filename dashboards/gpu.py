@@ -1,4 +1,8 @@
-"""The GPU dashboard: power, energy with its error, clocks, load, workloads, joules per token, DVFS and the agent's health."""
+"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, who holds them, steering, health.
+
+It begins with one node. Where a graph has a line for each GPU, it has those with the highest means alone, so that it can be
+read with hundreds of them chosen too.
+"""
 
 from dashboards.board import (
     BLUE,
@@ -7,9 +11,11 @@ from dashboards.board import (
     RANGE,
     RATE,
     Board,
+    Link,
     Panel,
     Query,
     Row,
+    busiest,
     figure,
     fleet_variables,
     increase,
@@ -18,8 +24,14 @@ from dashboards.board import (
 )
 from dashboards.rows_agent import dvfs, health
 from dashboards.rows_health import boards
-from dashboards.rows_serving import serving
+from dashboards.rows_node import node
 from dashboards.rows_workload import workloads
+
+MOST, _TABLE = 16, 64
+_SM = 'domain="sm"'
+_THESE = "and on (cluster, job, instance, uuid)"
+_TO_GPU = (Link("This GPU alone", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),)
+_QUANTILES = ((0, "least"), (0.5, "middle"), (1, "most"))
 
 
 def _energy(band: str = "") -> str:
@@ -84,23 +96,34 @@ def _now() -> Row:
 
 
 def _power() -> Row:
-    limit = series("gpu_power_limit_watts", 'kind="current"')
+    instant, limit = series("gpu_power_watts", 'kind="instant"'), series("gpu_power_limit_watts", 'kind="current"')
     held = series("workload_energy_joules_total", scope="workload")
+    most = f"topk({_TABLE}, {_energy()})"
     return Row(
         "Power and energy",
         (
             Panel(
-                "Power and limit",
-                "Instant power of each GPU and the power limit in force (gpu_power_watts, gpu_power_limit_watts).",
+                f"Power and limit, the {MOST} highest",
+                "Instant power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
+                "time (gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
-                (Query(series("gpu_power_watts", 'kind="instant"'), GPU), Query(limit, f"{GPU} limit")),
+                (Query(busiest(instant, MOST), GPU), Query(f"{limit} {_THESE} {busiest(instant, MOST)}", f"{GPU} limit")),
+                minimum=0,
+                links=_TO_GPU,
+            ),
+            Panel(
+                "Power over all chosen GPUs",
+                "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
+                "them, lines for each say nothing.",
+                "watt",
+                tuple(Query(f"quantile({q}, {instant})", text) for q, text in _QUANTILES),
                 minimum=0,
             ),
             Panel(
                 "Where the energy goes",
                 "Energy a second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
-                "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of the "
-                "GPUs.",
+                "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of "
+                "the GPUs.",
                 "watt",
                 (
                     Query(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
@@ -114,12 +137,16 @@ def _power() -> Row:
                 stacked=True,
             ),
             Panel(
-                "Energy of each GPU in the chosen time, with its band",
+                f"Energy of each GPU in the chosen time, with its band, the {_TABLE} highest",
                 "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
                 "board and the error of the two edges of the chosen time.",
                 "joule",
-                (Query(_energy(), "estimate"), Query(_energy("-"), "at least"), Query(_energy("+"), "at most")),
+                (
+                    Query(most, "estimate"),
+                    *(Query(f"{_energy(sign)} {_THESE} {most}", text) for sign, text in (("-", "at least"), ("+", "at most"))),
+                ),
                 kind="table",
+                links=_TO_GPU,
             ),
             Panel(
                 "How the energy was measured",
@@ -138,20 +165,23 @@ def _power() -> Row:
 
 
 def _clocks() -> Row:
+    clock, set_ = busiest(series("gpu_clock_hertz", _SM), MOST), series("dvfs_setting", 'setting="sm_clock_max_hertz"')
     return Row(
         "Clocks",
         (
             Panel(
-                "SM clock, its maximum and the DVFS limit",
-                "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has "
-                "(gpu_clock_hertz, gpu_clock_max_hertz, dvfs_setting).",
+                f"SM clock, its maximum and the DVFS limit, the {MOST} highest",
+                "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
+                "of the GPUs with the highest mean clocks of the chosen time (gpu_clock_hertz, gpu_clock_max_hertz, "
+                "dvfs_setting).",
                 "hertz",
                 (
-                    Query(series("gpu_clock_hertz", 'domain="sm"'), GPU),
-                    Query(series("gpu_clock_max_hertz", 'domain="sm"'), f"{GPU} maximum"),
-                    Query(series("dvfs_setting", 'setting="sm_clock_max_hertz"'), f"{GPU} DVFS limit"),
+                    Query(clock, GPU),
+                    Query(f"{series('gpu_clock_max_hertz', _SM)} {_THESE} {clock}", f"{GPU} maximum"),
+                    Query(f"{set_} {_THESE} {clock}", f"{GPU} DVFS limit"),
                 ),
                 minimum=0,
+                links=_TO_GPU,
             ),
             Panel(
                 "Why clocks are lowered",
@@ -172,24 +202,24 @@ def _load() -> Row:
         "Load",
         (
             third(
-                "Utilisation",
+                f"Utilisation, the {MOST} highest",
                 "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
                 "percentunit",
-                (Query(series("gpu_utilization_ratio", 'engine="gpu"'), GPU),),
+                (Query(busiest(series("gpu_utilization_ratio", 'engine="gpu"'), MOST), GPU),),
                 maximum=1,
             ),
             Panel(
-                "Temperature",
+                f"Temperature, the {MOST} highest",
                 "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius).",
                 "celsius",
-                (Query(series("gpu_temperature_celsius"), GPU + " {{sensor}}"),),
+                (Query(busiest(series("gpu_temperature_celsius"), MOST), GPU + " {{sensor}}"),),
                 width=8,
             ),
             third(
-                "Memory in use",
+                f"Memory in use, the {MOST} highest",
                 "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
                 "percentunit",
-                (Query(f"{used} / {total}", GPU),),
+                (Query(f"{busiest(used, MOST)} / {total}", GPU),),
                 maximum=1,
             ),
         ),
@@ -200,8 +230,8 @@ def board() -> Board:
     """The dashboard."""
     return Board(
         uid="wattlens-gpu",
-        title="Wattlens / GPUs",
-        description="Energy and efficiency of GPUs: every joule accounted for once, no number without its error.",
-        variables=fleet_variables(),
-        rows=(_now(), _power(), _clocks(), _load(), workloads(), serving(), dvfs(), boards(), health()),
+        title="Wattlens / Node and GPUs",
+        description="A node and its GPUs: every joule accounted for once, no number without its error.",
+        variables=fleet_variables(one=True),
+        rows=(_now(), _power(), node(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
     )

@@ -1,13 +1,13 @@
 """The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
 
-from dashboards.board import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Panel, Query, Row, increase, lights, series, third
+from dashboards.board import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Link, Panel, Query, Row, lights, series, third
 
 
 def dvfs() -> Row:
-    """What DVFS does, and what it saved."""
-    saved, extra = increase("dvfs_saved_joules_total"), increase("dvfs_extra_joules_total")
+    """How each GPU is steered; what steering wants, why, and what it saved is on its own board."""
     shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
     off = "DVFS is not configured here"
+    its_board = (Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),)
     return Row(
         "DVFS",
         (
@@ -18,6 +18,7 @@ def dvfs() -> Row:
                 (Query(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
                 no_value=off,
+                links=its_board,
             ),
             lights(
                 "Lease",
@@ -26,39 +27,15 @@ def dvfs() -> Row:
                 (Query(series("dvfs_lease_active"), GPU),),
                 states={"0": ("none", GREY), "1": ("held", BLUE)},
                 no_value=off,
+                links=its_board,
             ),
-            Panel(
-                "Energy saved in the chosen time",
-                "Estimate of the energy that DVFS saved, less what it cost where it lost (dvfs_saved_joules_total, "
-                "dvfs_extra_joules_total), from paired blocks at matched load.",
-                "joule",
-                (Query(f"sum({saved}) - sum({extra})", "net"), Query(f"sum({saved})", "saved"), Query(f"sum({extra})", "lost")),
-                kind="stat",
-                width=8,
-                no_value="no estimate yet: it needs paired blocks at matched load",
-            ),
-            Panel(
+            third(
                 "Power limit set by DVFS",
-                "Power limit in force under the lease (dvfs_setting).",
+                "Power limit in force under the lease (dvfs_setting); the clock that is set stands beside the clocks above.",
                 "watt",
                 (Query(series("dvfs_setting", 'setting="power_limit_watts"'), GPU),),
-                minimum=0,
                 no_value="no power limit is set by DVFS",
-            ),
-            Panel(
-                "Decisions and settings without effect",
-                "Decisions of the governor by policy, action and reason, and settings that the driver accepted without "
-                "effect, in each step of the graph (dvfs_decisions_total, dvfs_ineffective_total).",
-                "short",
-                (
-                    Query(
-                        f"sum by (policy, action, reason) ({increase('dvfs_decisions_total', window=RATE)})",
-                        "{{policy}} {{action}}: {{reason}}",
-                    ),
-                    Query(f"sum by (reason) ({increase('dvfs_ineffective_total', window=RATE)})", "no effect: {{reason}}"),
-                ),
-                minimum=0,
-                no_value=off,
+                links=its_board,
             ),
         ),
     )

@@ -61,7 +61,7 @@ def load() -> Row:
 def _times(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
-        f"{title}: the chosen percentile and the mean, of the {MOST} slowest",
+        f"{title}, {MOST} slowest",
         f"The percentile of {what} chosen above, interpolated within a bucket of the histogram ({family}), their mean (sum by "
         "count), and the limit chosen above, dashed. No metric tells a limit: it is a choice to compare with.",
         "s",
@@ -79,7 +79,7 @@ def _times(family: str) -> Panel:
 def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
-        f"{title}: share within the limit, of the {MOST} lowest",
+        f"{title}: share within the limit, {MOST} lowest",
         f"Share of {what} within the limit chosen above, counted at the largest edge of the histogram that is not above it: "
         "the true share is this or more. The table of workloads below has the edge.",
         "percentunit",

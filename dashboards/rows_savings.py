@@ -30,7 +30,7 @@ def saved() -> Row:
         "Savings",
         (
             figure(
-                "Expected saving: not proven",
+                "Expected saving, not proven",
                 "What the policies expect to save of the power that these GPUs draw now, by what they measured without "
                 "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
                 "is. It is never proven and never claimed.",
@@ -57,8 +57,8 @@ def saved() -> Row:
                 no_value=_NO_PROOF,
             ),
             Panel(
-                f"Proven by group in the chosen time, the {_ROWS} that saved most",
-                "As beside, by the group that has the GPUs now: saved is what may be claimed, losses are never set off against "
+                f"Proven by group, the {_ROWS} highest",
+                "As beside, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are never set off against "
                 "it, net is only shown.",
                 "joule",
                 (
@@ -73,7 +73,7 @@ def saved() -> Row:
                 links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
             ),
             Panel(
-                f"Expected saving: not proven{OF_MOST}",
+                f"Expected saving, not proven{OF_MOST}",
                 "What a group's policies expect to save of its energy per work, with its 95 % interval "
                 "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
                 "percent",
@@ -109,7 +109,7 @@ def cost() -> Row:
         "What it costs",
         (
             third(
-                f"Slowdown against its budget{OF_MOST}",
+                f"Slowdown and budget{OF_MOST}",
                 "How much longer a group's work takes under steering, by paired blocks at the last look, with its 95 % "
                 "interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the owners "
                 "allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
@@ -120,7 +120,7 @@ def cost() -> Row:
             ),
             *(
                 third(
-                    f"{title} of the workloads steered, of the {MOST} slowest",
+                    f"{title} while steered, {MOST} slowest",
                     f"The 95th percentile and the mean of each workload that is steered ({family}); the marks are the changes "
                     "that steering made. The board of inference has them against their limits.",
                     "s",

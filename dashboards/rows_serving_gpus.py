@@ -31,7 +31,7 @@ def gpus() -> Row:
         "GPUs of the workloads",
         (
             third(
-                f"SM clock, of {MOST} workloads",
+                f"SM clock, {MOST} workloads",
                 "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
                 "the highest that the boards can run (gpu_clock_hertz, dvfs_setting, gpu_clock_max_hertz). One slow GPU slows "
                 "all of an engine.",
@@ -45,7 +45,7 @@ def gpus() -> Row:
                 no_value="no workload that serves holds a GPU that answers",
             ),
             third(
-                f"Power and limit, of {MOST} workloads",
+                f"Power and limit, {MOST} workloads",
                 "Instant power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
                 "(gpu_power_watts, gpu_power_limit_watts).",
                 "watt",

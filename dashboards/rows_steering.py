@@ -21,7 +21,7 @@ from dashboards.counted import counted
 from dashboards.joins import AT, GROUP, MOST, largest_groups, of_groups
 
 OFF = "DVFS is not configured here, or no group has a GPU"
-OF_MOST = f", of the {MOST} groups with most GPUs"
+OF_MOST = f", {MOST} largest groups"
 NAME = "{{instance}} {{group}}"
 TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
 _ROWS = 20
@@ -60,7 +60,7 @@ def now() -> Row:
                 no_value=OFF,
             ),
             figure(
-                "GPUs under a lease",
+                "Leased",
                 "GPUs whose settings are held by a lease, without which nothing is set (dvfs_lease_active), and those with a "
                 "setting in force (dvfs_setting).",
                 "none",
@@ -85,7 +85,7 @@ def now() -> Row:
                 no_value=OFF,
             ),
             figure(
-                "Settings without effect",
+                "Without effect",
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
@@ -202,7 +202,7 @@ def decisions() -> Row:
         "Decisions and their reasons",
         (
             third(
-                f"Changes, the {MOST} most frequent",
+                f"Changes, {MOST} most frequent",
                 "Decisions to set or to release, by policy and reason, in each step of the graph, once for each GPU of a group "
                 "(dvfs_decisions_total). They are the marks on all graphs of this board.",
                 "short",
@@ -210,7 +210,7 @@ def decisions() -> Row:
                 no_value="no setting was changed, or DVFS is not configured here",
             ),
             third(
-                f"Why all stayed as it was, the {MOST} most frequent reasons",
+                f"Why it held, {MOST} most frequent",
                 "Decisions to hold, by policy and reason, in each step of the graph, once for each GPU of a group "
                 "(dvfs_decisions_total). They count on in every round of the governor.",
                 "short",
@@ -238,14 +238,21 @@ def trouble() -> Row:
     no_effect = f"sum without (reason) ({counted('dvfs_ineffective_total')})"
     loses = f"{counted('dvfs_extra_joules_total')} - {counted('dvfs_saved_joules_total')}"
 
-    def told(alert: str, expr: str) -> str:
-        return f'label_replace(topk({_ROWS}, {expr}), "alertname", "Wattlens{alert}", "", "")'
+    def told(alert: str, what: str, expr: str) -> str:
+        named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
+        return f'label_replace({named}, "alertname", "Wattlens{alert}", "", "")'
 
+    looked_at = (
+        told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
+        told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
+        told("SettingIneffective", "a setting has no effect", f"sum by ({AT}, gpu) ({no_effect}) > 0"),
+        told("SteeringLoses", "costs more than it saves", f"sum by ({AT}, gpu) ({loses}) > 0"),
+    )
     return Row(
         "Heat, power and trouble",
         (
             third(
-                "Why clocks are lowered while steered",
+                "Why clocks are low while leased",
                 "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs under a lease "
                 "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
                 "a power limit is for. Reasons overlap.",
@@ -263,17 +270,11 @@ def trouble() -> Row:
                 links=(TO_GPU,),
             ),
             Panel(
-                f"What to look at, the first {_ROWS} of each",
-                "GPUs with a setting and no lease; agents that went away while they held one; rounds in which a setting had no "
-                "effect, and joules that steering cost beyond what it saved, in the chosen time. Each has the alert that tells "
-                "it, and leads to its runbook.",
-                "short",
-                (
-                    Query(told("LeaseOrphaned", f"count by ({AT}, gpu) ({unheld})"), "settings without a lease"),
-                    Query(told("LeaseOrphaned", f"count by ({AT}) ({gone})"), "agents gone with a lease"),
-                    Query(told("SettingIneffective", f"sum by ({AT}, gpu) ({no_effect}) > 0"), "rounds without effect"),
-                    Query(told("SteeringLoses", f"sum by ({AT}, gpu) ({loses}) > 0"), "lost more than saved", unit="joule"),
-                ),
+                f"What to look at, the first {_ROWS} of each kind",
+                "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
+                "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
+                "none",
+                (Query(" or ".join(looked_at), "what"),),
                 kind="table",
                 width=8,
                 no_value="nothing to look at, or DVFS is not configured here",

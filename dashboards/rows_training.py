@@ -23,7 +23,7 @@ from dashboards.runs import (
 )
 
 NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
-OF_MOST = f", of the {MOST} runs with most GPUs"
+OF_MOST = f", {MOST} largest runs"
 _NOT_NOW = "not measurable now: no steps in the last five minutes, a GPU lost, or the recording rules not loaded"
 _ROWS = 20
 
@@ -36,7 +36,7 @@ def now() -> Row:
         "Now",
         (
             figure(
-                "Runs that take steps",
+                "Runs",
                 "Training runs that took a step in the last five minutes, and all that are known (steps_total). A run that "
                 "ended stays known for 15 minutes.",
                 "none",
@@ -47,7 +47,7 @@ def now() -> Row:
                 no_value=NONE,
             ),
             figure(
-                "GPUs of the runs",
+                "GPUs",
                 "GPUs that the runs hold now (GPU time a second, workload_gpu_seconds_total), lost ones too, and how many do "
                 "not answer (gpu_up) though a workload of a run held them in the last quarter of an hour.",
                 "none",
@@ -76,7 +76,7 @@ def now() -> Row:
                 no_value=NONE,
             ),
             figure(
-                "Tokens a second",
+                "Tokens/s",
                 "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
                 "suffix:tokens/s",
                 (Query(f"sum({chosen(tokens())})", "tokens"),),
@@ -99,9 +99,10 @@ def work() -> Row:
         (
             Panel(
                 f"Joules a step{OF_MOST}",
-                "Energy of all GPUs of a run on all its nodes, idle, evaluation and checkpoints included, by its steps of "
-                "training over five minutes; at least and at most are the ends of the band from the sensors' systematic error. "
-                "Empty without steps, and while the energy of any of its workloads is not known.",
+                "Of the runs that hold most GPUs: energy of all GPUs of a run on all its nodes, idle, evaluation and "
+                "checkpoints included, by its steps of training over five minutes; at least and at most are the ends of the "
+                "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
+                "not known.",
                 "suffix:J/step",
                 banded(steps(TRAINING)),
                 minimum=0,
@@ -132,7 +133,7 @@ def work() -> Row:
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
             third(
-                f"Joules a step by node, of the {MOST} highest",
+                f"Joules a step by node, {MOST} highest",
                 "What each node takes for a step, idle included (workload_energy_joules_total by steps_total, over five "
                 "minutes). All nodes of a run take the same steps, so one that takes more than the others is worth a look.",
                 "suffix:J/step",
@@ -156,7 +157,7 @@ def progress() -> Row:
         "Progress",
         (
             Panel(
-                f"The {_ROWS} runs that took most energy in the chosen time",
+                f"In the chosen time, the {_ROWS} runs that took most energy",
                 "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
                 "the GPU time held, all of the chosen time (steps_total, tokens_total, workload_energy_joules_total, "
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
@@ -170,6 +171,7 @@ def progress() -> Row:
                 ),
                 kind="table",
                 width=24,
+                height=6,
                 no_value=NONE,
             ),
             Panel(
@@ -189,7 +191,7 @@ def progress() -> Row:
                 no_value=NONE,
             ),
             Panel(
-                f"Share of GPU time in which a kernel ran{OF_MOST}",
+                f"GPU time in which a kernel ran{OF_MOST}",
                 "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
                 "active). The rest is paid for waiting: data, checkpoints, other ranks.",
                 "percentunit",

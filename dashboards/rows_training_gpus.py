@@ -40,7 +40,7 @@ def held() -> Row:
                 no_value=NONE,
             ),
             third(
-                f"Share of the host{OF_MOST}",
+                f"Host share{OF_MOST}",
                 "A run's share of the energy around its GPUs (workload_host_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",
@@ -56,7 +56,7 @@ def held() -> Row:
                 (Query(chosen(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"), "lost under a run"),),
                 kind="table",
                 width=24,
-                height=5,
+                height=4,
                 no_value="every GPU of these runs answers, or no training run is known",
                 links=(_TO_GPU,),
             ),

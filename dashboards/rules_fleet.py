@@ -26,10 +26,14 @@ FACTS: Final = ("namespace", "team", "project", "owner")
 
 NODE_POWER: Final = f"instance_bucket:wattlens_energy_joules:rate{WINDOW}"
 NODE_POWER_ERROR: Final = f"instance_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
+METHOD_POWER: Final = f"cluster_site_method:wattlens_gpu_energy_joules:rate{WINDOW}"
 POWER: Final = f"cluster_site_bucket:wattlens_energy_joules:rate{WINDOW}"
 POWER_ERROR: Final = f"cluster_site_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
 FACT_POWER: Final = f"facts_state:wattlens_workload_energy_joules:rate{WINDOW}"
+FACT_POWER_ERROR: Final = f"facts_state:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 FACT_TOKENS: Final = f"facts_model:wattlens_generated_tokens:rate{WINDOW}"
+METER_CARBON: Final = f"cluster_site:wattlens_meter_carbon_grams:rate{WINDOW}"
+"""Grams a second: what the feeds of a site take, times the intensity of its grid."""
 GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules:sum"
 GPU_GAIN: Final = "uuid:wattlens_gpu_energy_gain_uncertainty:ratio"
 GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules:sum"
@@ -73,7 +77,7 @@ def _of_nodes() -> Iterator[Rule]:
         rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
         yield Rule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
     for bucket, name in zip(BUCKETS[2:], ("gpu_idle_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True):
-        yield Rule(NODE_POWER, f"sum without (gpu, uuid, reason) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
+        yield Rule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
     around = metric("host_energy_joules_total")
     yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}]))", {"bucket": HOST})
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
@@ -90,14 +94,19 @@ def _of_nodes() -> Iterator[Rule]:
 
 def _of_fleets() -> Iterator[Rule]:
     for rolled, of_nodes in ((POWER, NODE_POWER), (POWER_ERROR, NODE_POWER_ERROR)):
-        yield Rule(rolled, f"sum by ({', '.join(_FLEET)}, bucket) ({of_nodes})")
+        yield Rule(rolled, f"sum by ({', '.join(_FLEET)}, bucket, reason) ({of_nodes})")
+    gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
+    yield Rule(METHOD_POWER, f"sum by ({', '.join(_FLEET)}, method) ({gpus})")
 
 
 def _of_facts() -> Iterator[Rule]:
     info, facts = metric("workload_info"), ", ".join(FACTS)
-    rate = f"sum without (uuid, method) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
-    known = f"{rate} * {_HELD_ON} group_left ({facts}, model) {info}"
-    yield Rule(FACT_POWER, f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state) ({known})")
+    per_gpu = f"sum without (method) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
+    by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
+    known = f"{_HELD_ON} group_left ({facts}, model) {info}"
+    gain = f"on (cluster, job, instance, uuid) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
+    yield Rule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {known})")
+    yield Rule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {known})")
     chosen = '{energy="active_idle",tokens="generation"}'
     tokens = f'ignoring (energy, boundary) group_left () {TOKEN_RATE}{{tokens="generation"}}'
     join, by = f"{_HELD_ON} group_left ({facts}) {info}", f"sum by ({', '.join((*_FLEET, *FACTS))}, model, boundary)"
@@ -113,12 +122,14 @@ def _of_sites() -> Iterator[Rule]:
     told = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
     whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({told})"
     grid = f"max by (site, zone, basis) ({metric('grid_carbon_intensity_grams_per_kilowatt_hour')} * {whose})"
+    per_j = f"on (site) group_left (zone, basis) {grid} / {_J_PER_KWH}"
+    feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'
+    yield Rule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
     for band in BANDS:
         sign = {"_low": "-", "_high": "+"}.get(band)
         it = f"({watts} {sign} {error})" if sign else watts
         pue = f"({PUE} {sign} {PUE_ERROR})" if sign else PUE
         yield Rule(facility_power(band), f"{it} * on (site) group_left (category) {pue}")
-        per_j = f"on (site) group_left (zone, basis) {grid} / {_J_PER_KWH}"
         yield Rule(carbon(band), f"{facility_power(band)} * {per_j}")
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dashboards.rules import BANDS, ENERGY, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule
 from energy_agent.core.signals import metric
 
+STEP_RATE = f"instance_workload_phase:wattlens_steps:rate{WINDOW}"
+
 
 def joules_per_step(band: str = "") -> str:
     """Name of the rule; `band` is "", "_low" or "_high"."""
@@ -19,7 +21,8 @@ def joules_per_step(band: str = "") -> str:
 
 def step_rules() -> Iterator[Rule]:
     """The rules, after those that record the power of workloads."""
-    steps = f'rate({metric("steps_total")}{{phase="training"}}[{WINDOW}])'
+    yield Rule(STEP_RATE, f"rate({metric('steps_total')}[{WINDOW}])")
+    steps = f'{STEP_RATE}{{phase="training"}}'
     for energy in ENERGY:
         selector = f'boundary="gpu",energy="{energy}"'
         for band in BANDS:

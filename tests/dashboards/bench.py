@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,25 @@ from dashboards.build import substituted
 from energy_agent.clock import RealClock
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition_site import render
-from energy_agent.metering.facility_ratio import Amount
-from energy_agent.metering.pue import Pue
 from energy_agent.server import Server
-from energy_agent.site import windows
-from energy_agent.site.snapshot import SiteSnapshot
+from tests.site_player import SITE, STATED_SITE, SitePlayer
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program
 
 ROOT = Path(__file__).parents[2]
 RULES_S = 1
 HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
-MADE_PUE = Pue("iPUE", 2, Amount(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))
+CLUSTER, NODE, GONE = "lab", "node-1", "node-gone"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Who is scraped: job, port on loopback, and the labels that service discovery would give."""
+    """Who is scraped: job, port on loopback, the labels that service discovery would give, and whether anybody is there."""
 
     job: str
     port: int
     labels: tuple[tuple[str, str], ...] = ()
+    there: bool = True
 
 
 @dataclass
@@ -83,39 +80,53 @@ class Bench:
 
 @contextmanager
 def playing(player: Player) -> Iterator[list[Target]]:
-    """The servers of a node and of a site whose snapshots a player makes."""
+    """The servers of a node, whose snapshots a player makes, and of its site."""
 
     def source() -> Snapshot:
         snapshot = player.now()
         return replace(snapshot, namespace_uj={**snapshot.namespace_uj, HOSTILE: 1_000_000})
 
-    def site() -> SiteSnapshot:
-        return SiteSnapshot(1, time.time_ns(), player.now().identity, "here", pue={("2", windows.NOW): MADE_PUE})
-
-    clock = RealClock()
-    with Server("127.0.0.1", 0, source, clock) as server, Server("127.0.0.1", 0, site, clock, render=render) as of_site:
-        yield [Target("wattlens", server.port), Target("wattlens-site", of_site.port)]
+    clock, site = RealClock(), SitePlayer()
+    with Server("127.0.0.1", 0, source, clock) as server, Server("127.0.0.1", 0, site.now, clock, render=render) as of_site:
+        agent = Target("wattlens", server.port, (("cluster", CLUSTER), ("instance", NODE), ("site", SITE)))
+        yield [agent, Target("wattlens-site", of_site.port, (("cluster", CLUSTER), ("instance", SITE)))]
 
 
 @contextmanager
-def scraping(home: Path, targets: Sequence[Target], *, window_s: int = 300, write_to: str = "") -> Iterator[str]:
+def playing_fleet(player: Player) -> Iterator[list[Target]]:
+    """The same, with a second site, which states its PUE, and a node that is gone."""
+    stated = SitePlayer(metered=False)
+    with playing(player) as targets, Server("127.0.0.1", 0, stated.now, RealClock(), render=render) as server:
+        there = Target("wattlens-site", server.port, (("cluster", CLUSTER), ("instance", STATED_SITE)))
+        yield [*targets, there, Target("wattlens", free_port(), (("cluster", CLUSTER), ("instance", GONE)), there=False)]
+
+
+@contextmanager
+def scraping(
+    home: Path, targets: Sequence[Target], *, window_s: int = 300, write_to: str = "", alerts: bool = False
+) -> Iterator[str]:
     """Address of a Prometheus in `home` that scrapes each target twice a second and has read all of them at least once.
 
     Args:
         window_s: what the five minutes of the rules become.
         write_to: address of another store that takes all samples by remote_write, within a second.
+        alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
     rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
     rules = re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", rules)
-    (home / "rules.yml").write_text(rules.replace("[5m]", f"[{window_s}s]"))
+    (home / "wattlens-rules.yml").write_text(rules.replace("[5m]", f"[{window_s}s]"))
     settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
     groups = {
         job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]
         for job in sorted({target.job for target in targets})
     }
+    if alerts:
+        text = (ROOT / "dashboards/prometheus/wattlens-alerts.yml").read_text()
+        (home / "wattlens-alerts.yml").write_text(re.sub(r"for: \w+", "for: 0s", text))
+        groups["prometheus"] = [{"targets": [f"127.0.0.1:{port}"], "labels": {}}]
     scrapes = [{"job_name": job, "static_configs": group} for job, group in groups.items()]
-    config = {"global": settings, "rule_files": ["rules.yml"], "scrape_configs": scrapes}
+    config = {"global": settings, "rule_files": ["wattlens-*.yml"], "scrape_configs": scrapes}
     if write_to:
         config["remote_write"] = [{"url": write_to, "queue_config": {"batch_send_deadline": "500ms"}}]
     (home / "prometheus.yml").write_text(json.dumps(config))
@@ -140,7 +151,8 @@ def scraping(home: Path, targets: Sequence[Target], *, window_s: int = 300, writ
     try:
         eventually(ready, 20)
         up = Bench(Player(), url)
-        eventually(lambda: len(up.query("up == 1")) == len(targets), 20)
+        there = sum(target.there for target in targets)
+        eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == there, 20)
         yield url
     finally:
         process.terminate()
