@@ -103,11 +103,18 @@ def playing_fleet(player: Player) -> Iterator[list[Target]]:
 
 @contextmanager
 def scraping(
-    home: Path, targets: Sequence[Target], *, window_s: int = 300, write_to: str = "", alerts: bool = False
+    home: Path,
+    targets: Sequence[Target],
+    *,
+    window_s: int = 300,
+    write_to: str = "",
+    alerts: bool = False,
+    every: str = "500ms",
 ) -> Iterator[str]:
-    """Address of a Prometheus in `home` that scrapes each target twice a second and has read all of them at least once.
+    """Address of a Prometheus in `home` that has read all targets at least once.
 
     Args:
+        every: how often it scrapes, and how long it waits for an answer.
         window_s: what the five minutes of the rules become.
         write_to: address of another store that takes all samples by remote_write, within a second.
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
@@ -116,7 +123,7 @@ def scraping(
     rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
     rules = re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", rules)
     (home / "wattlens-rules.yml").write_text(rules.replace("[5m]", f"[{window_s}s]"))
-    settings = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
+    settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"}
     groups = {
         job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]
         for job in sorted({target.job for target in targets})
