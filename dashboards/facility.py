@@ -56,7 +56,7 @@ def _grid() -> Row:
                 "Grams of CO2e a kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis says "
                 "whether it is of the life cycle or of the chimney alone, whether an hour was estimated by the source, and "
                 "where a yearly factor stands in for it.",
-                "suffix: g/kWh",
+                "suffix:g/kWh",
                 (Query(intensity, "{{zone}}: {{basis}}"),),
                 minimum=0,
                 no_value=_NO_GRID,
@@ -72,7 +72,7 @@ def _grid() -> Row:
             Panel(
                 "What the grid's figure is",
                 "The zones that are known, with what their figure is, in words, and its value now.",
-                "suffix: g/kWh",
+                "suffix:g/kWh",
                 (Query(intensity, "intensity"),),
                 kind="table",
                 no_value=_NO_GRID,

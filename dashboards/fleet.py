@@ -116,7 +116,7 @@ def _chosen() -> Row:
                 "Energy of the GPUs of all workloads that generated tokens, idle included, over the generated tokens: one "
                 "sum over the other (workload_energy_joules_total, tokens_total). GPU boundary: no host, no cooling. A mix "
                 "of models: compare one model with itself, in the tables below.",
-                "suffix: J/token",
+                "suffix:J/token",
                 tuple(Query(f"sum({over_fleet(token_power(band), GPU_BOUNDARY)}) / {tokens}", text) for band, text in BANDS),
                 width=8,
                 no_value="not measurable: no workload generated tokens, or the recording rules are not loaded",

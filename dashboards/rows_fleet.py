@@ -95,10 +95,10 @@ def tops() -> tuple[Row, ...]:
     """Who uses most, by each fact that is known of workloads."""
     level = recorded(joules_per_token("model"), _GPU, 'energy="active_idle"', 'tokens="generation"', scope="fleet")
     over_time = Panel(
-        f"Joules a generated token of the {MOST} highest models",
+        f"Joules a token over time, of the {MOST} highest models",
         "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
         "minutes. GPU boundary. The board Inference has the bands and the other boundaries.",
-        "suffix: J/token",
+        "suffix:J/token",
         (Query(f"{level} and topk({MOST}, avg_over_time({level}[{RANGE}] @ end()))", "{{model}}"),),
         width=24,
         minimum=0,
@@ -147,7 +147,7 @@ def _most_per_token(label: str, text: str) -> Panel:
         "Energy of the GPUs of workloads that generated tokens, idle included, over those tokens: one sum over the other, "
         f"for each of the {text}, over the chosen time. GPU boundary. Models and loads differ: a high figure is a question, "
         "no verdict.",
-        "suffix: J/token",
+        "suffix:J/token",
         (
             Query(most, "J/token"),
             *(Query(f"{ratio[b]} and on ({by}) {most}", text) for b, text in (("_low", "at least"), ("_high", "at most"))),
