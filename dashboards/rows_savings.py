@@ -58,8 +58,8 @@ def saved() -> Row:
             ),
             Panel(
                 f"Proven by group, the {_ROWS} highest",
-                "As beside, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are never set off against "
-                "it, net is only shown.",
+                "As beside, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
+                "never set off against it, net is only shown.",
                 "joule",
                 (
                     Query(f"topk({_ROWS}, {by_groups(saving)})", "saved, at least"),
