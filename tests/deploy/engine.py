@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 from tests.support import eventually, need_program
 
 ROOT = Path(__file__).parents[2]
-RUNTIME_DEPENDENCIES = ("nvidia-ml-py>=12.560,<14", "prometheus-client>=0.22,<1", "pydantic>=2.9,<3", "PyYAML>=6,<7")
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDS = {"": _PROJECT["dependencies"], **_PROJECT["optional-dependencies"]}
+"""What the product needs, by extra; "" for what it always needs."""
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 
 
@@ -76,25 +79,26 @@ def _unmount_below(folder: Path) -> None:
         subprocess.run(["umount", point], check=True, timeout=10)
 
 
-def make_wheels(folder: Path, python: str) -> None:
-    """Wheels of the product and of what it needs at run time, for the image's Python (such as 3.13)."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def make_wheels(folder: Path, python: str, *extras: str) -> None:
+    """Wheels of the product and of what it and its extras need at run time, for the image's Python (such as 3.13)."""
     abi = f"cp{python.replace('.', '')}"
     platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
     target = ["--python-version", python, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none", *platforms]
+    needs = [need for extra in ("", *extras) for need in NEEDS[extra]]
     for command in (
-        [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
-        [*pip, "download", "--only-binary=:all:", "--dest", str(folder), *target, *RUNTIME_DEPENDENCIES],
+        ["wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        ["download", "--only-binary=:all:", "--dest", str(folder), "-c", str(ROOT / "constraints.txt"), *target, *needs],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *command]
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
 
 
 def import_build_image(docker: Engine, folder: Path, tag: str) -> None:
-    """A Debian with Python and a C compiler, made from packages; no registry is asked."""
+    """A Debian with Python, a C compiler and busybox, made from packages; no registry is asked."""
     archive = folder / "build.tar"
     command = [
-        need_program("mmdebstrap"), "--quiet", "--variant=minbase", "--include=python3-venv,gcc,libc6-dev",
+        need_program("mmdebstrap"), "--quiet", "--variant=minbase", "--include=python3-venv,gcc,libc6-dev,busybox",
         "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "trixie", str(archive),
     ]  # fmt: skip
