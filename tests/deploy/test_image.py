@@ -18,7 +18,7 @@ def test_it_builds_without_a_network() -> None:
 def test_only_the_library_stage_has_a_compiler() -> None:
     assert [name for name, text in STAGES.items() if re.search(r"\bgcc\b", text)] == ["library"]
     assert "FROM site AS sim" in TEXT  # the simulated node takes the built library and no compiler
-    assert STAGES["site"].startswith("FROM agent-files")
+    assert STAGES["site"].startswith("FROM shape")
 
 
 def test_the_image_of_the_jobs_is_not_root_and_has_no_pip() -> None:
@@ -39,7 +39,7 @@ def test_what_reads_meters_is_in_the_images_of_a_building_alone() -> None:
 
 
 def test_a_volume_can_be_written_by_whoever_runs() -> None:
-    assert "install -d -m 1777 /var/lib/wattlens /var/lib/wattlens-site\n" in STAGES["agent-files"]
+    assert "install -d -m 1777 /var/lib/wattlens /var/lib/wattlens-site\n" in STAGES["shape"]
     assert "install -d -m 1777 /var/lib/wattlens-report\n" in STAGES["report"]
 
 
@@ -58,3 +58,11 @@ def test_the_context_is_only_the_product() -> None:
     copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", TEXT, re.M) for name in line.split()}
     assert kept == copied
     assert all((ROOT / name).exists() for name in kept)
+
+
+def test_every_environment_is_sealed_after_its_last_installation() -> None:
+    for name, text in STAGES.items():
+        assert text.count("seal.sh /opt/wattlens") == (1 if " install --no-cache-dir" in text else 0), name
+        assert text.rfind("seal.sh /opt/wattlens") >= text.rfind("pip install"), name
+        assert text.count(" install --no-cache-dir") == text.count(" install --no-cache-dir --no-compile"), name
+        assert ("ARG SOURCE_DATE_EPOCH" in text) == ("seal.sh /opt/wattlens" in text), name
