@@ -11,18 +11,20 @@ from energy_agent.core.signals import metric
 
 TTFT, ITL = "ttft_seconds", "itl_seconds"
 LIMITS = {TTFT: "$ttft_slo", ITL: "$itl_slo"}
+MODEL = 'model=~"$model"'
+"""Narrows to the models chosen, on boards that have the choice."""
 BY = f"{AT}, workload, model"
 
 
-def quantile(family: str, which: str, function: str = "rate", window: str = RATE) -> str:
-    """A quantile of each workload and model; engines of different buckets are never mixed."""
-    return f"histogram_quantile({which}, sum by ({BY}, le) ({_gain(family, '_bucket', function, window)}))"
+def quantile(family: str, which: str, function: str = "rate", window: str = RATE, *, of: str = MODEL) -> str:
+    """A quantile of each workload and model; engines of different buckets are never mixed. `of` narrows the series."""
+    return f"histogram_quantile({which}, sum by ({BY}, le) ({_gain(family, '_bucket', function, window, of)}))"
 
 
-def mean(family: str, function: str = "rate", window: str = RATE) -> str:
+def mean(family: str, *, of: str = MODEL) -> str:
     """The mean of each workload and model."""
-    count = f"sum by ({BY}) ({_gain(family, '_count', function, window)})"
-    return f"sum by ({BY}) ({_gain(family, '_sum', function, window)}) / ({count} > 0)"
+    count = f"sum by ({BY}) ({_gain(family, '_count', 'rate', RATE, of)})"
+    return f"sum by ({BY}) ({_gain(family, '_sum', 'rate', RATE, of)}) / ({count} > 0)"
 
 
 def kept(family: str, function: str = "rate", window: str = RATE) -> str:
@@ -60,9 +62,9 @@ def _edges(family: str) -> str:
     return f'label_replace(histogram_quantile(1, {filled}) <= {LIMITS[family]}, "le", "$1", "edge", "(.+)")'
 
 
-def _gain(family: str, suffix: str, function: str, window: str) -> str:
-    return f"{function}({_series(family, suffix)}[{window}])"
+def _gain(family: str, suffix: str, function: str, window: str, of: str = MODEL) -> str:
+    return f"{function}({_series(family, suffix, of)}[{window}])"
 
 
-def _series(family: str, suffix: str) -> str:
-    return recorded(metric(family) + suffix, 'model=~"$model"', scope="workload")
+def _series(family: str, suffix: str, of: str = MODEL) -> str:
+    return recorded(metric(family) + suffix, of, scope="workload")

@@ -9,6 +9,7 @@ from dashboards.rows_steering import NAME, OF_MOST, by_group
 _ROWS = 20
 _SAVED, _EXTRA = "dvfs_saved_joules_total", "dvfs_extra_joules_total"
 _SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
+_ANY = 'model!=""'
 _NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load, and a look at them"
 
 
@@ -36,7 +37,7 @@ def saved() -> Row:
                 "is. It is never proven and never claimed.",
                 "percent",
                 tuple(Query(expected(end), text.strip(", ") or "estimate") for end, text in _SIDES),
-                width=8,
+                width=12,
                 minimum=None,
                 decimals=1,
                 no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
@@ -52,13 +53,13 @@ def saved() -> Row:
                     Query(f"sum({extra})", "lost"),
                     Query(f"sum({saving}) - (sum({extra}) or sum({known}))", "net"),
                 ),
-                width=8,
+                width=12,
                 minimum=None,
                 no_value=_NO_PROOF,
             ),
             Panel(
                 f"Proven by group, the {_ROWS} highest",
-                "As beside, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
+                "As above, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
                 "never set off against it, net is only shown.",
                 "joule",
                 (
@@ -67,8 +68,8 @@ def saved() -> Row:
                     Query(f"topk({_ROWS}, {by_groups(saving)} - {by_groups(extra)})", "net"),
                 ),
                 kind="table",
-                width=8,
-                height=5,
+                width=24,
+                height=6,
                 no_value=_NO_PROOF,
                 links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
             ),
@@ -125,8 +126,11 @@ def cost() -> Row:
                     "that steering made. The board of inference has them against their limits.",
                     "s",
                     (
-                        Query(f"topk({MOST}, {quantile(family, '0.95')} and on ({AT}, workload) {info})", "{{workload}} 95th"),
-                        Query(f"topk({MOST}, {mean(family)} and on ({AT}, workload) {info})", "{{workload}} mean"),
+                        Query(
+                            f"topk({MOST}, {quantile(family, '0.95', of=_ANY)} and on ({AT}, workload) {info})",
+                            "{{workload}} 95th",
+                        ),
+                        Query(f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})", "{{workload}} mean"),
                     ),
                     no_value="no workload that is steered serves, or none answers now",
                     links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),

@@ -50,7 +50,7 @@ def now() -> Row:
                 "Tokens/s",
                 "Tokens that all chosen workloads generated, and generated and computed from prompts together (processed), "
                 "over five minutes (tokens_total). Cached prompt tokens are in neither.",
-                "suffix:tokens/s",
+                "short",
                 tuple(Query(f"sum({rate})", which) for which, rate in tokens.items()),
                 decimals=0,
                 no_value="no workload reports tokens, or the recording rules are not loaded",
@@ -70,7 +70,7 @@ def now() -> Row:
                 "percentunit",
                 (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
                 maximum=1,
-                decimals=2,
+                decimals=1,
                 no_value="no answers now, or no edge of the histograms is within the limit",
             ),
             figure(
@@ -116,16 +116,6 @@ def tokens_energy() -> Row:
                 minimum=0,
                 no_value=_NOT_NOW,
             ),
-            Panel(
-                "By model and boundary, now",
-                "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
-                "that of the PUE too.",
-                _UNIT,
-                tuple(Query(of_tokens("model, boundary", band, ".+"), text.strip(", ") or "estimate") for band, text in _BANDS),
-                kind="table",
-                decimals=3,
-                no_value=_NOT_NOW,
-            ),
             third(
                 "Busy, and with what is held idle",
                 "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
@@ -160,6 +150,18 @@ def tokens_energy() -> Row:
                 states={"1": ("steady", "green"), "0": ("varying", "blue")},
                 no_value="a minute has not been seen yet, or no engine is read",
             ),
+            Panel(
+                "By model and boundary, now",
+                "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
+                "that of the PUE too.",
+                _UNIT,
+                tuple(Query(of_tokens("model, boundary", band, ".+"), text.strip(", ") or "estimate") for band, text in _BANDS),
+                kind="table",
+                width=24,
+                height=6,
+                decimals=3,
+                no_value=_NOT_NOW,
+            ),
         ),
     )
 
@@ -177,7 +179,8 @@ def split() -> Row:
                 "none",
                 (Query(series("serving_split_absent_info", _MODEL, scope="workload"), "absent"),),
                 kind="table",
-                width=8,
+                width=24,
+                height=5,
                 no_value="all that is served is told apart, or no engine is read",
             ),
         ),
@@ -189,11 +192,12 @@ def _part(part: str, what: str) -> Panel:
     of_all = series(family, _MODEL, scope="workload")
     most = f"and on ({AT}, workload, model) topk({MOST}, {of_all})"
     ends = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
-    return third(
+    return Panel(
         f"Joules of {part}, {MOST} highest",
         f"Energy of {what}, estimated from how energy moved with prompts, answers, steps and idle time over the last hour "
         f"({family}); at least and at most are its 95 % interval.",
         _UNIT,
         tuple(Query(f"{series(family + end, _MODEL, scope='workload')} {most}", NAME + text) for end, text in ends),
-        no_value="not told apart: the table beside has the reason, or no engine is read",
+        minimum=0,
+        no_value="not told apart: the table below has the reason, or no engine is read",
     )

@@ -115,7 +115,7 @@ def by_workload() -> Row:
                 ),
                 kind="table",
                 width=24,
-                height=10,
+                height=9,
                 no_value="not measurable now: no workload generates tokens, or the recording rules are not loaded",
                 links=(
                     Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),
@@ -131,7 +131,7 @@ def by_workload() -> Row:
                 (Query(plain(edge(TTFT)), "edge of the first token"), Query(plain(edge(ITL)), "edge between tokens")),
                 kind="table",
                 width=24,
-                height=7,
+                height=6,
                 no_value="no edge of the histograms is within the limit, or no token server tells its latencies",
             ),
         ),

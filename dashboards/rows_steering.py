@@ -25,6 +25,7 @@ OF_MOST = f", {MOST} largest groups"
 NAME = "{{instance}} {{group}}"
 TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
 _ROWS = 20
+_LIMITS = ("wanted", "set", "in force")
 
 
 def by_group(operation: str, expr: str) -> str:
@@ -147,8 +148,8 @@ def settings() -> Row:
     def lines(setting: str, *done: Query) -> tuple[Query, ...]:
         wanted, made = (series(f"dvfs_{what}", f'setting="{setting}"') for what in ("wanted_setting", "setting"))
         return (
-            Query(by_group("min", wanted), f"{NAME} wanted, at most"),
-            Query(by_group("min", made), f"{NAME} set, limit"),
+            Query(by_group("min", wanted), f"{NAME} wanted"),
+            Query(by_group("min", made), f"{NAME} set"),
             *done,
         )
 
@@ -169,6 +170,7 @@ def settings() -> Row:
                     Query(by_group("min", clock), f"{NAME} lowest"),
                 ),
                 minimum=0,
+                dashed=_LIMITS,
                 no_value=OFF,
                 links=(TO_GPU,),
             ),
@@ -179,10 +181,11 @@ def settings() -> Row:
                 "watt",
                 lines(
                     "power_limit_watts",
-                    Query(by_group("min", limit), f"{NAME} in force, limit"),
+                    Query(by_group("min", limit), f"{NAME} in force"),
                     Query(by_group("max", drawn), f"{NAME} highest draw"),
                 ),
                 minimum=0,
+                dashed=_LIMITS,
                 no_value=OFF,
                 links=(TO_GPU,),
             ),
@@ -251,17 +254,18 @@ def trouble() -> Row:
     return Row(
         "Heat, power and trouble",
         (
-            third(
+            Panel(
                 "Why clocks are low while leased",
                 "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs under a lease "
                 "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
                 "a power limit is for. Reasons overlap.",
                 "percentunit",
                 (Query(f"avg by (reason) ({events} and {leased})", "{{reason}}"),),
+                minimum=0,
                 maximum=1,
                 no_value="no GPU is under a lease",
             ),
-            third(
+            Panel(
                 f"Hottest GPU{OF_MOST}",
                 "The highest temperature among the GPUs of a group (gpu_temperature_celsius).",
                 "celsius",
@@ -276,7 +280,8 @@ def trouble() -> Row:
                 "none",
                 (Query(" or ".join(looked_at), "what"),),
                 kind="table",
-                width=8,
+                width=24,
+                height=6,
                 no_value="nothing to look at, or DVFS is not configured here",
                 links=(TO_GPU, Link("What to do", page=f"{RUNBOOKS}/", choices={"page": "alertname"})),
             ),

@@ -78,7 +78,7 @@ def now() -> Row:
             figure(
                 "Tokens/s",
                 "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
-                "suffix:tokens/s",
+                "short",
                 (Query(f"sum({chosen(tokens())})", "tokens"),),
                 decimals=0,
                 no_value="no run tells its tokens, or the recording rules are not loaded",
