@@ -1,0 +1,12 @@
+"""The dashboards as they are in the repository, for tests that read what users load."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[3] / "dashboards/grafana"
+
+
+def committed() -> list[dict[str, Any]]:
+    """Every dashboard, by file name."""
+    return [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
