@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dashboards.push_content import Mark, content, digest, read_mark
 from dashboards.push_difference import differences
-from dashboards.push_rules import as_pushed, compared, same
+from dashboards.push_rules import as_pushed, normal, same
 
 Kind = Literal["folder", "datasource", "dashboard", "alert"]
 State = Literal["same", "create", "update", "edited", "locked"]
@@ -99,7 +99,7 @@ def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> Chan
     moved = found.get("folderUID") != built["folderUID"]
     if same(built, found) and not moved:
         return Change("alert", uid, title, "same")
-    details = differences(*compared(built, found))
+    details = differences(normal(built), normal(found))
     if found.get("provenance") not in (None, "", "api"):
         why = f"comes from {found.get('provenance')} provisioning, and Grafana refuses to change it: change it there"
         return Change("alert", uid, title, "locked", why, details)

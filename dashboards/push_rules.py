@@ -16,9 +16,10 @@ from dashboards.alerts import Alert
 GROUP: Final = "wattlens-alerts"
 STAMP: Final = "__wattlens_sha256__"
 """Annotation with the hash of a rule as it was pushed; names between two double underscores are told in no notification."""
-_SERVER_KEYS: Final = ("id", "uid", "orgID", "updated", "provenance", "folderUID")
-_UNTOLD: Final = ("missingSeriesEvalsToResolve",)
-"""Keys that older servers do not know, and drop."""
+_SERVER_KEYS: Final = ("id", "uid", "guid", "orgID", "updated", "updatedBy", "version", "provenance", "folderUID")
+_REVIEWED_OUT: Final = tuple(key for key in _SERVER_KEYS if key not in ("uid", "folderUID"))
+_UNKNOWN: Final = {"missingSeriesEvalsToResolve": 1}
+"""Keys that servers before Grafana 12 do not know, and drop: where one is absent, it is taken to be what a push said."""
 _DEFAULTS: Final = {"queryType": "", "isPaused": False, "keep_firing_for": "0s"}
 _UNITS_MS: Final = {
     "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000,
@@ -60,7 +61,7 @@ def rule(alert: Alert, folder_uid: str, datasource_uid: str) -> dict[str, Any]:
 
 def normal(rule: Mapping[str, Any]) -> dict[str, Any]:
     """A rule without its stamp, the server's own keys and values that say nothing; equal for rules that do the same."""
-    kept = {key: value for key, value in rule.items() if key not in _SERVER_KEYS and not _says_nothing(key, value)}
+    kept = _UNKNOWN | {key: value for key, value in rule.items() if key not in _SERVER_KEYS and not _says_nothing(key, value)}
     annotations = {key: value for key, value in _texts(rule.get("annotations")).items() if key != STAMP}
     kept |= {"annotations": annotations, "labels": _texts(rule.get("labels")), "for": _span(rule.get("for", "0s"))}
     steps = rule.get("data")
@@ -69,26 +70,18 @@ def normal(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same(built: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether two rules do the same; what an older server does not know is not held against it."""
-    ours, theirs = normal(built), normal(found)
-    return _known(ours, theirs) == theirs
+    """Whether two rules do the same."""
+    return normal(built) == normal(found)
 
 
 def digest(rule: Mapping[str, Any]) -> str:
     """SHA-256 of what a rule does."""
-    told = {key: value for key, value in normal(rule).items() if key not in _UNTOLD}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(normal(rule), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def as_pushed(found: Mapping[str, Any]) -> bool:
     """Whether a rule is still what a push wrote."""
     return _texts(found.get("annotations")).get(STAMP) == digest(found)
-
-
-def compared(built: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both rules in the form in which they are compared."""
-    theirs = normal(found)
-    return _known(normal(built), theirs), theirs
 
 
 def for_review(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,10 +116,6 @@ def _normal_step(step: Mapping[str, Any]) -> dict[str, Any]:
 
 def _says_nothing(key: str, value: Any) -> bool:
     return value is None or value in ({}, []) or (key in _DEFAULTS and value == _DEFAULTS[key])
-
-
-def _known(ours: dict[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in ours.items() if key in theirs or key not in _UNTOLD}
 
 
 def _texts(value: Any) -> dict[str, Any]:

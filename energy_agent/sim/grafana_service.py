@@ -10,9 +10,11 @@ Sources: Grafana's HTTP API reference (versions 10 to 13) and the messages that 
 import hmac
 import json
 import secrets
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -39,8 +41,8 @@ class GrafanaService:
         writes: how many requests changed something.
     """
 
-    def __init__(self, version: str = "12.2.0", prefix: str = "") -> None:
-        """`prefix`: path below which it serves, as behind a proxy: `/grafana`."""
+    def __init__(self, version: str = "12.2.0", prefix: str = "", tls: tuple[Path, Path] | None = None) -> None:
+        """`prefix`: path below which it serves, as behind a proxy: `/grafana`. `tls`: certificate and key."""
         self.version, self.prefix, self.fault = version, prefix, ""
         self.asked: list[tuple[str, str]] = []
         self.writes = 0
@@ -57,7 +59,11 @@ class GrafanaService:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}{prefix}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}{prefix}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="grafana", daemon=True).start()
 
     def token(self, role: Role) -> str:

@@ -59,9 +59,9 @@ def dvfs_events(actions: Iterable[Mapping[str, Any]]) -> list[Event]:
 
 
 def report_event(label: str, edition: int, sha256: str, start_ns: int, end_ns: int) -> Event:
-    """An edition of the report, over the period that it covers."""
-    text = f"Report {html.escape(label)}, edition {edition} (facts {sha256[:12]})"
-    tags = ("report", _tag(f"period:{label}"), f"edition:{edition}")
+    """An edition of the report, over the period that it covers; `edition` counts from 0, and people from 1."""
+    text = f"Report {html.escape(label)}, edition {edition + 1} (facts {sha256[:12]})"
+    tags = ("report", _tag(f"period:{label}"), f"edition:{edition + 1}")
     return Event(_id("report", sha256), start_ns // 1_000_000, end_ns // 1_000_000, tags, text)
 
 
@@ -92,9 +92,11 @@ def _setting(text: str) -> str:
 def _knob(key: str, value: Any) -> str:
     if key == "sm_clock_max_mhz":
         return f"clock up to {value} MHz"
-    if key == "power_limit_mw" and isinstance(value, int):
+    if key in ("power_limit_mw", "power") and isinstance(value, int):
         return f"power limit {value / 1000:g} W"
-    return f"{key} {value}"
+    if key == "clock" and isinstance(value, list) and len(value) == 2:
+        return f"clock {value[0]} to {value[1]} MHz"
+    return f"{key} {'as before' if value is None else value}"
 
 
 def _tag(text: str) -> str:

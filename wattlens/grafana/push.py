@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 import wattlens
 from dashboards.push_content import content, digest, message
+from dashboards.push_difference import differences
 from dashboards.push_plan import Change
-from dashboards.push_rules import compared, same
+from dashboards.push_rules import normal, same
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
 from wattlens.grafana.survey import Progress, Survey, Wanted, survey
@@ -107,9 +108,7 @@ def _write_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
 def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
     """A server that stores a rule otherwise than it was sent will look edited the next time: say so now."""
     if stored.get("data") and not same(built, stored):
-        from dashboards.push_difference import differences
-
-        first = differences(*compared(built, stored), most=1)[0]
+        first = differences(normal(built), normal(stored), most=1)[0]
         yield f"this Grafana stores alert rule {built['uid']} otherwise than sent ({first}); the next push calls it edited"
 
 

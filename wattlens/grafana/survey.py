@@ -11,6 +11,7 @@ from dashboards.push_plan import Change, FoundBoard, plan_board, plan_rule, plan
 from dashboards.push_rules import STAMP, rule
 from energy_agent.core.errors import WattlensError
 from wattlens.grafana.client import Grafana
+from wattlens.grafana.connection import said
 
 UID_LIMIT: Final = 40
 Progress = Callable[[int, int], None]
@@ -79,7 +80,7 @@ def survey(grafana: Grafana, wanted: Wanted, progress: Progress = lambda _done, 
     version = grafana.version()
     folder = _folder(grafana, wanted.folder)
     uid = str(folder["uid"]) if folder else folder_uid(wanted.folder)
-    found = Survey(version, uid, str(folder["title"]) if folder else wanted.folder)
+    found = Survey(version, uid, said(folder["title"]) if folder else wanted.folder)
     if folder is None:
         found.changes.append(Change("folder", uid, wanted.folder, "create"))
     elif found.folder_title != wanted.folder:
@@ -140,7 +141,7 @@ def _look_at_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
         change = plan_source(wanted.source_uid, wanted.source_name, wanted.prometheus_url, found.source)
     except LookupError as error:
         raise WattlensError(
-            f"{grafana.url}: {error}; name one with --datasource, or say with --prometheus-url where Prometheus is"
+            f"{grafana.url}: {said(error)}; name one with --datasource, or say with --prometheus-url where Prometheus is"
         ) from None
     found.changes.append(change)
 

@@ -1,12 +1,11 @@
 """`wattlens dashboards push|diff|pull` against the Grafana double, as a person runs them."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from dashboards.alerts import alerts
-from dashboards.shipped import boards
+from dashboards import alerts as alert_module
+from dashboards import shipped
 from energy_agent.sim.grafana_service import GrafanaService
 from tests.support import need_module
 from tests.wattlens.grafana.people import Person
@@ -15,10 +14,25 @@ from wattlens.grafana.client import Grafana
 
 need_module("grafana_client")
 PROMETHEUS = ["--alerts", "--prometheus-url", "http://prometheus:9090"]
-ROOT = Path(__file__).parents[3]
 UID = "wattlens-gpu"
-PANEL = next(i for i, panel in enumerate(boards()[UID]["panels"]) if panel["type"] != "row")
-TITLE = boards()[UID]["panels"][PANEL]["title"]
+SHIPPED, ALERTS = shipped.boards(), alert_module.alerts()
+SMALL = {"uid": "wattlens-small", "title": "Small", "panels": [], "schemaVersion": 39}
+BUILT = {UID: SHIPPED[UID], SMALL["uid"]: SMALL}
+FEW = tuple(each for each in ALERTS if each.name in ("WattlensAgentDown", "WattlensGpuLost"))
+PANEL = next(i for i, panel in enumerate(BUILT[UID]["panels"]) if panel["type"] != "row")
+TITLE = BUILT[UID]["panels"][PANEL]["title"]
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch):
+    """What is built, as most tests need no more of it; the function sets something else."""
+
+    def build(boards, alerts=FEW):
+        monkeypatch.setattr(shipped, "boards", lambda: boards)
+        monkeypatch.setattr(alert_module, "alerts", lambda: alerts)
+
+    build(BUILT)
+    return build
 
 
 @pytest.fixture
@@ -49,24 +63,17 @@ def stored(grafana):
     return {uid: board.latest.data for uid, board in grafana.boards.boards.items()}
 
 
-def test_what_ships_is_what_is_built():
-    from dashboards.build import artefacts
-
-    built = {Path(name).stem: json.loads(text) for name, text in artefacts().items() if name.startswith("dashboards/grafana/")}
-    assert boards() == built
-    assert UID in built
-
-
-def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run):
+def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run, built):
+    built(SHIPPED, ALERTS)
     code, out, err = run("push", *PROMETHEUS)
     assert (code, err) == (0, "")
-    assert stored(grafana) == boards()
+    assert stored(grafana) == SHIPPED
     assert {board.folder for board in grafana.boards.boards.values()} == {"wattlens"}
     assert grafana.boards.folders["wattlens"]["title"] == "Wattlens"
-    assert set(grafana.rules.rules) == {alert.name for alert in alerts()}
+    assert set(grafana.rules.rules) == {alert.name for alert in ALERTS}
     source = grafana.sources.sources["prometheus"]
     assert (source["type"], source["url"], source["access"]) == ("prometheus", "http://prometheus:9090", "proxy")
-    objects = 2 + len(boards()) + len(alerts())
+    objects = 2 + len(SHIPPED) + len(ALERTS)
     assert out.splitlines()[-1] == f"{objects} changed, 0 unchanged in the folder Wattlens of {grafana.url}"
     writes = grafana.writes
     code, out, err = run("push", *PROMETHEUS)
@@ -78,9 +85,10 @@ def test_a_push_brings_everything_and_a_second_one_nothing(grafana, run):
     assert not [path for method, path in grafana.asked if "/id/" in path or path.startswith("/api/datasources/1")]
 
 
-def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run):
+def test_rules_say_what_the_alerts_of_prometheus_say(grafana, run, built):
+    built({}, ALERTS)
     run("push", *PROMETHEUS)
-    for alert in alerts():
+    for alert in ALERTS:
         rule, written = grafana.rules.rules[alert.name], alert.rule()
         query, math, threshold = rule["data"]
         assert query["datasourceUid"] == "prometheus"
@@ -126,11 +134,11 @@ def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
     code, out, _ = run("push", "--overwrite")
     assert code == 0
     assert "written over dashboard wattlens-gpu" in out
-    assert stored(grafana)[UID] == boards()[UID]
+    assert stored(grafana)[UID] == BUILT[UID]
     assert [saved.data["title"] for saved in grafana.boards.boards[UID].history] == [
-        boards()[UID]["title"],
+        BUILT[UID]["title"],
         "Mine",
-        boards()[UID]["title"],
+        BUILT[UID]["title"],
     ]
     assert run("push")[1].startswith("0 changed")
 
@@ -145,11 +153,11 @@ def test_keep_edited_pushes_the_rest(grafana, run):
     assert stored(grafana)[UID]["title"] == "Mine"
 
 
-def test_an_older_build_is_brought_up_without_a_word(grafana, run, monkeypatch):
-    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
-    with monkeypatch.context() as patch:
-        patch.setattr("dashboards.shipped.boards", lambda: older)
-        run("push")
+def test_an_older_build_is_brought_up_without_a_word(grafana, run, built):
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
+    built(older)
+    run("push")
+    built(BUILT)
     assert stored(grafana) == older
     code, out, _ = run("diff")
     assert code == 1
@@ -157,7 +165,7 @@ def test_an_older_build_is_brought_up_without_a_word(grafana, run, monkeypatch):
     code, out, _ = run("push")
     assert code == 0
     assert f"updated dashboard {UID}" in out
-    assert stored(grafana) == boards()
+    assert stored(grafana) == BUILT
 
 
 def test_pull_brings_the_edit_and_nothing_else(grafana, run, tmp_path):
@@ -171,7 +179,7 @@ def test_pull_brings_the_edit_and_nothing_else(grafana, run, tmp_path):
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*.json")) == [
         "alerts/WattlensGpuLost.json", "dashboards/own.json", f"dashboards/{UID}.json",
     ]  # fmt: skip
-    pulled, built = (out / f"dashboards/{UID}.json").read_text(), (ROOT / f"dashboards/grafana/{UID}.json").read_text()
+    pulled, built = (out / f"dashboards/{UID}.json").read_text(), json.dumps(BUILT[UID], sort_keys=True, indent=2) + "\n"
     changed = [(a, b) for a, b in zip(pulled.splitlines(), built.splitlines(), strict=True) if a != b]
     assert changed == [('      "title": "GPUs that work",', f'      "title": "{TITLE}",')]
     assert json.loads((out / "alerts/WattlensGpuLost.json").read_text())["for"] == "7m"
@@ -196,20 +204,20 @@ def test_pull_writes_over_no_other_file(grafana, run, tmp_path):
 
 def test_a_dashboard_from_a_file_stays_and_the_rest_is_pushed(grafana, run):
     grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
-    grafana.boards.provision({**boards()[UID], "title": "From a file"}, "wattlens")
+    grafana.boards.provision({**BUILT[UID], "title": "From a file"}, "wattlens")
     code, out, _ = run("push", *PROMETHEUS)
     assert code == 1
     assert f"locked dashboard {UID}" in out
     assert "comes from a file" in out
     assert stored(grafana)[UID]["title"] == "From a file"
-    assert set(grafana.rules.rules) == {alert.name for alert in alerts()}
+    assert set(grafana.rules.rules) == {alert.name for alert in FEW}
     assert run("push", *PROMETHEUS, "--overwrite")[0] == 1
     assert stored(grafana)[UID]["title"] == "From a file"
 
 
 def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
     grafana.boards.folders["f00"] = {"id": 1, "uid": "f00", "title": "Wattlens"}
-    for board in boards().values():
+    for board in BUILT.values():
         grafana.boards.provision(board, "f00")
     assert run("diff")[0] == 0
     writes = grafana.writes
@@ -220,7 +228,7 @@ def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
 def test_a_dashboard_that_somebody_imported_is_not_taken_for_ours(grafana, run):
     person = Person(grafana)
     person.ask("POST", "/api/folders", {"title": "Wattlens", "uid": "abc"})
-    theirs = {**boards()[UID], "title": "Imported"}
+    theirs = {**BUILT[UID], "title": "Imported"}
     person.ask("POST", "/api/dashboards/db", {"dashboard": {**theirs, "id": None, "version": 0}, "folderUid": "abc"})
     code, out, _ = run("push")
     assert code == 1
@@ -285,7 +293,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(grafana, run):
 def test_json_has_every_object(grafana, run):
     told = json.loads(run("push", *PROMETHEUS, "--json")[1])
     assert (told["changed"], told["unchanged"], told["refused"], told["stopped"]) == (
-        2 + len(boards()) + len(alerts()),
+        2 + len(BUILT) + len(FEW),
         0,
         0,
         False,
@@ -297,7 +305,7 @@ def test_json_has_every_object(grafana, run):
     told = json.loads(out)
     (edited,) = [each for each in told["changes"] if each["state"] != "same"]
     assert (code, edited["uid"], edited["state"]) == (1, UID, "edited")
-    assert edited["details"] == [f'title: "Mine", built is "{boards()[UID]["title"]}"']
+    assert edited["details"] == [f'title: "Mine", built is "{BUILT[UID]["title"]}"']
 
 
 def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run):
@@ -310,25 +318,25 @@ def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run
 
 
 @pytest.mark.parametrize("trait", ["upgrades", "keeps_message"])
-def test_a_server_that_changes_what_it_stores_is_no_editor(grafana, run, trait, monkeypatch):
+def test_a_server_that_changes_what_it_stores_is_no_editor(grafana, run, trait, built):
     setattr(grafana.boards, trait, True)
-    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
-    with monkeypatch.context() as patch:
-        patch.setattr("dashboards.shipped.boards", lambda: older)
-        assert run("push")[0] == 0
-        assert run("push")[1].startswith("0 changed")
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
+    built(older)
     assert run("push")[0] == 0
-    assert stored(grafana)[UID]["title"] == boards()[UID]["title"]
+    assert run("push")[1].startswith("0 changed")
+    built(BUILT)
+    assert run("push")[0] == 0
+    assert stored(grafana)[UID]["title"] == BUILT[UID]["title"]
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
     assert run("push")[0] == 1
     assert stored(grafana)[UID]["title"] == "Mine"
 
 
-def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, monkeypatch):
-    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in boards().items()}
-    with monkeypatch.context() as patch:
-        patch.setattr("dashboards.shipped.boards", lambda: older)
-        run("push")
+def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, built, monkeypatch):
+    older = {uid: {**board, "title": f"{board['title']} (old)"} for uid, board in BUILT.items()}
+    built(older)
+    run("push")
+    built(BUILT)
     person, looks = Person(grafana), Grafana.dashboards_in
 
     def last_look(self, folder_uid):  # before the first write

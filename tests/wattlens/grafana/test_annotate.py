@@ -1,0 +1,141 @@
+"""`wattlens dashboards annotate`: what a real ledger holds of DVFS and a real report, as annotations, each once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.types import Action
+from energy_agent.ledger.journal import Batch, Journal
+from energy_agent.sim.grafana_service import GrafanaService
+from tests.energy_agent.ledger.cases import IDENTITY, T0, second
+from tests.support import need_module
+from tests.wattlens.grafana.people import Person
+from wattlens.cli import main
+from wattlens.grafana import annotate as annotate_module
+
+need_module("grafana_client")
+S = 1_000_000_000
+FROM = ["--from", "2026-01-01", "--to", "2026-01-02"]
+REPORT = Path(__file__).parents[3] / "docs/sample-report"
+
+
+@pytest.fixture
+def grafana():
+    service = GrafanaService()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def run(grafana, tmp_path, capsys):
+    def run(*options, role="Editor"):
+        token = tmp_path / f"token-{role}"
+        if not token.exists():
+            token.write_text(grafana.token(role))
+        capsys.readouterr()
+        code = main(["dashboards", "annotate", "--url", grafana.url, "--token-file", str(token), *map(str, options)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def booked(folder, *batches):
+    """A state folder whose journal has these actions, the first batch sealed."""
+    journal = Journal.open(folder / "journal.db", IDENTITY)
+    journal.commit(second(0))
+    for i, actions in enumerate(batches):
+        journal.commit(Batch(actions=list(actions)))
+        if i == 0:
+            journal.seal(None)
+    journal.close()
+    return folder
+
+
+def action(at_s, device="GPU-0", name="set", setting='{"sm_clock_max_mhz":1200}', workload="job", policy="progress"):
+    return Action(T0 + int(at_s * S), device, policy, name, setting, "ok", workload)
+
+
+def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
+    group = [action(10 + i / 100, f"GPU-{i}") for i in range(8)]
+    freed = [action(70, name="restore", setting='{"power":700000}', workload="", policy="actuator")]
+    state = booked(tmp_path / "state", group, freed)
+    assert run("--ledger", state, *FROM) == (0, "2 annotated, 0 were there before\n", "")
+    first, last = sorted(grafana.annotations.all.values(), key=lambda each: each["time"])
+    assert first["time"] == first["timeEnd"] == T0 // 1_000_000 + 10_000
+    assert first["text"] == "progress: set clock up to 1200 MHz on node-1 GPU-0, GPU-1, GPU-2, GPU-3 and 4 more for job: ok"
+    assert {"wattlens", "dvfs", "node:node-1", "policy:progress", "set", "simulated"} < set(first["tags"])
+    assert last["text"] == "actuator: restore power limit 700 W on node-1 GPU-0: ok"
+    writes = grafana.writes
+    assert run("--ledger", state, *FROM)[1] == "0 annotated, 2 were there before\n"
+    assert grafana.writes == writes
+    more = booked(tmp_path / "more", group, freed, [action(100, name="refuse")])
+    assert run("--ledger", more, "--ledger", state, *FROM)[1] == "1 annotated, 2 were there before\n"
+
+
+def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):
+    state = booked(tmp_path / "state", [action(10)])
+    run("--ledger", state, *FROM)
+    (number,) = grafana.annotations.all
+    Person(grafana).ask("PATCH", f"/api/annotations/{number}", {"text": "this was the outage"})
+    assert run("--ledger", state, *FROM)[1] == "0 annotated, 1 were there before\n"
+    assert grafana.annotations.all[number]["text"] == "this was the outage"
+
+
+def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(annotate_module, "_LIMIT", 7)
+    monkeypatch.setattr(annotate_module, "_AT_ONCE", 20)
+    state = booked(tmp_path / "state", [action(i) for i in range(50)])
+    for i in range(30):  # somebody else's, with the same tag and at the same time
+        Person(grafana).ask(
+            "POST", "/api/annotations", {"time": T0 // 1_000_000 + 37 * i, "tags": ["wattlens"], "text": "theirs"}
+        )
+    assert run("--ledger", state, *FROM)[1] == "50 annotated, 0 were there before\n"
+    assert run("--ledger", state, *FROM)[1] == "0 annotated, 50 were there before\n"
+
+
+def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch):
+    state = booked(tmp_path / "state", [action(10), action(4000)])
+    assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith("1 would be ")
+    assert grafana.writes == 0
+    assert run("--ledger", state)[1] == "0 annotated, 0 were there before\n", "the last day has nothing"
+    monkeypatch.setattr("wattlens.cli._dashboards_annotate.MOST", 1)
+    code, out, err = run("--ledger", state, *FROM)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "--from" in err
+
+
+def test_an_edition_of_the_report_is_told_over_its_period(grafana, run):
+    assert run("--report", REPORT)[1] == "1 annotated, 0 were there before\n"
+    (told,) = grafana.annotations.all.values()
+    sites = json.loads((REPORT / "facts.json").read_text())["sites"].values()
+    assert told["time"] == min(int(site["start_ns"]) for site in sites) // 1_000_000
+    assert told["timeEnd"] == max(int(site["end_ns"]) for site in sites) // 1_000_000
+    assert "2026Q3, edition 1 " in told["text"]
+    assert {"wattlens", "report", "period:2026Q3", "edition:1"} < set(told["tags"])
+    assert run("--report", REPORT, "--json")[1].strip() == json.dumps(
+        {"url": grafana.url, "events": 1, "created": 0, "unchanged": 1, "dry_run": False}
+    )
+
+
+def test_names_of_workloads_are_no_html(grafana, run, tmp_path):
+    state = booked(tmp_path / "state", [action(10, workload="<img src=x onerror=alert(1)>")])
+    run("--ledger", state, *FROM)
+    (told,) = grafana.annotations.all.values()
+    assert "<img" not in told["text"]
+    assert "&lt;img" in told["text"]
+
+
+def test_what_is_wrong_is_one_line(run, tmp_path):
+    for options, code, words in [
+        ([], 2, "--ledger"),
+        (["--ledger", tmp_path / "nowhere"], 2, "nowhere"),
+        (["--report", tmp_path / "nowhere"], 2, "nowhere"),
+        (["--report", REPORT, "--from", "2026-01-02", "--to", "2026-01-01"], 2, "--to is not after --from"),
+    ]:
+        found, out, err = run(*options)
+        assert (found, out, err.count("\n")) == (code, "", 1)
+        assert words in err
+    code, _, err = run("--report", REPORT, role="Viewer")
+    assert (code, "may not create annotations" in err) == (1, True)

@@ -1,0 +1,169 @@
+"""What is wrong with the address, the token, the server or the options is one line that says what to do."""
+
+import pytest
+
+from energy_agent.sim.grafana_service import FAULTS, GrafanaService
+from tests.certificates import Authority
+from tests.support import free_port, need_module
+from wattlens.cli import main
+
+need_module("grafana_client")
+
+
+@pytest.fixture
+def grafana():
+    service = GrafanaService(prefix="/grafana")
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def token_file(grafana, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(grafana.token("Admin") + "\n")
+    return path
+
+
+@pytest.fixture
+def told(token_file, capsys):
+    """Exit code and the one line of an attempt; a secret never stands in it."""
+
+    def tell(url, *options, action="diff", file=token_file):
+        capsys.readouterr()
+        code = main(["dashboards", action, "--url", url, "--token-file", str(file), *options])
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("wattlens: ")
+        assert said.err.count("\n") == 1
+        assert "glsa_" not in said.err
+        return code, said.err
+
+    return tell
+
+
+def test_behind_a_path_it_is_found(grafana, token_file, capsys):
+    assert main(["dashboards", "diff", "--url", f"{grafana.url}/", "--token-file", str(token_file)]) == 1
+    assert "missing folder" in capsys.readouterr().out
+
+
+WORDS = {
+    "error": "HTTP 500) (it says: Internal server error see the log)",
+    "garbage": "is no Grafana API",
+    "hang": "no answer in time (1 s; --timeout)",
+    "slow": "no answer in time (1 s; --timeout)",
+    "huge": "answers with more than 32 MiB",
+    "login-page": "is no Grafana API",
+    "redirect": "redirect to https://grafana.example/api/; give the address itself in --url",
+    "broken-off": "its answer broke off",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_that_misbehaves_is_told_in_words(grafana, told, fault):
+    grafana.fault = fault
+    code, line = told(grafana.url, "--timeout", "1s" if fault in ("hang", "slow") else "1m")
+    assert code == 1
+    assert WORDS[fault] in line
+
+
+def test_a_token_that_is_worth_nothing(grafana, told, token_file):
+    grafana.revoke(token_file.read_text().strip())
+    code, line = told(grafana.url)
+    assert code == 1
+    assert f"refuses the token in --token-file {token_file}" in line
+
+
+def test_an_address_without_a_grafana(grafana, told):
+    assert "is no Grafana API" in told(grafana.url.removesuffix("/grafana"))[1]
+    assert "Connection refused" in told(f"http://127.0.0.1:{free_port()}")[1]
+    assert "no such host" in told("https://grafana.invalid")[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("grafana:3000", "--url 'grafana:3000'"),
+        ("ftp://grafana", "--url 'ftp://grafana'"),
+        ("http://127.0.0.1:99999", "--url"),
+        ("https://grafana/?orgId=1", "--url"),
+        ("http://grafana.example:3000", "in the clear: use https:// in --url, or say --insecure"),
+    ],
+)
+def test_a_wrong_address_is_wrong_usage(told, url, words):
+    code, line = told(url)
+    assert code == 2
+    assert words in line
+
+
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(told):
+    code, line = told("https://admin:hunter2@grafana")
+    assert code == 2
+    assert "hunter2" not in line
+    code, line = told("https://grafana", "--prometheus-url", "http://user:hunter2@prometheus")
+    assert code == 2
+    assert "--prometheus-url" in line
+    assert "hunter2" not in line
+
+
+def test_a_token_file_that_holds_none(grafana, told, tmp_path):
+    code, line = told(grafana.url, file=tmp_path / "nowhere")
+    assert (code, "No such file" in line) == (2, True)
+    for content in (b"", b"two words\n", b"a\nb\n", b"\xff\xfe", b"x" * 5000):
+        path = tmp_path / "odd"
+        path.write_bytes(content)
+        code, line = told(grafana.url, file=path)
+        assert code == 2
+        assert f"--token-file {path}" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--timeout", "soon"], "--timeout"),
+        (["--folder", " "], "--folder"),
+        (["--datasource", "a/../b"], "--datasource"),
+        (["--ca-file", "/nowhere"], "--ca-file is for https://"),
+    ],
+)
+def test_a_wrong_option_is_named(grafana, told, options, words):
+    code, line = told(grafana.url, *options)
+    assert code == 2
+    assert words in line
+
+
+def test_two_folders_of_one_title_are_not_guessed_between(grafana, told):
+    for uid in ("a", "b"):
+        grafana.boards.folders[uid] = {"id": 1, "uid": uid, "title": "Wattlens"}
+    code, line = told(grafana.url, action="push")
+    assert code == 1
+    assert "2 folders called Wattlens" in line
+
+
+def test_what_a_server_says_cannot_reach_the_terminal(grafana, told):
+    grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
+    grafana.sources.sources["prometheus"] = {"uid": "prometheus", "name": "\x1b]0;x\x07", "type": "\x1b[31m"}
+    grafana.sources.secrets["prometheus"] = {}
+    line = told(grafana.url, "--alerts")[1]
+    assert "\x1b" not in line
+    assert "is of type" in line
+
+
+def test_a_certificate_is_checked_and_its_issuer_can_be_named(told, tmp_path, capsys):
+    ca = Authority(tmp_path / "ca")
+    service = GrafanaService(tls=ca.issue("localhost", "DNS:localhost"))
+    try:
+        token, url = tmp_path / "token-tls", service.url.replace("127.0.0.1", "localhost")
+        token.write_text(service.token("Admin"))
+        code, line = told(url, file=token)
+        assert (code, "certificate is not trusted" in line, "--ca-file" in line) == (1, True, True)
+        code, line = told(url, "--ca-file", str(Authority(tmp_path / "other").ca), file=token)
+        assert (code, "does not vouch for it" in line) == (1, True)
+        assert main(["dashboards", "diff", "--url", url, "--token-file", str(token), "--ca-file", str(ca.ca)]) == 1
+        assert "missing folder" in capsys.readouterr().out
+    finally:
+        service.stop()
+    for content, words in ((None, "No such file"), (b"no certificate", "holds no certificate in PEM")):
+        if content is not None:
+            (tmp_path / "bad.pem").write_bytes(content)
+        code, line = told("https://localhost:1", "--ca-file", str(tmp_path / "bad.pem"))
+        assert (code, words in line) == (2, True)
