@@ -156,10 +156,10 @@ def scraping(
             return False
 
     try:
-        eventually(ready, 20)
+        eventually(ready, 60)
         up = Bench(Player(), url)
         there = sum(target.there for target in targets)
-        eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == there, 20)
+        eventually(lambda: len(up.query('up{job!="prometheus"} == 1')) == there, 60)
         yield url
     finally:
         process.terminate()
