@@ -69,6 +69,7 @@ peers() {
     want prometheus prometheus
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
+    want shellcheck shellcheck
     want iptables iptables
     want ipmi_sim openipmi
     want ipmitool ipmitool
