@@ -182,14 +182,19 @@ def busiest(selector: str, most: int = 16) -> str:
     return f"({selector} and topk({most}, avg_over_time({selector}[{RANGE}] @ end())))"
 
 
-def node_choices(*, one: bool = False) -> tuple[Variable, ...]:
-    """cluster, job and instance, each narrowed by those before it; `one` starts with the first node."""
-    build = metric("build_info")
+def node_choices(of: str = "build_info", *, one: bool = False) -> tuple[Variable, ...]:
+    """cluster, job and instance, each narrowed by those before it.
+
+    Args:
+        of: the signal that the nodes to choose from have.
+        one: starts with the first node.
+    """
+    anchor = metric(of)
     cluster, job, _ = _NODE
     return (
-        Variable("cluster", "Cluster", build),
-        Variable("job", "Job", f"{build}{{{cluster}}}"),
-        Variable("instance", "Node", f"{build}{{{cluster},{job}}}", one=one),
+        Variable("cluster", "Cluster", anchor),
+        Variable("job", "Job", f"{anchor}{{{cluster}}}"),
+        Variable("instance", "Node", f"{anchor}{{{cluster},{job}}}", one=one),
     )
 
 

@@ -1,6 +1,6 @@
 """The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
 
-from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, series
+from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, node_choices, series
 from dashboards.counted import counted
 from dashboards.joins import AT
 from dashboards.rows_savings import cost, saved
@@ -18,7 +18,11 @@ def board() -> Board:
         title="Wattlens / DVFS",
         description="Steering of clocks and power limits, by the groups that are steered as one: what it may do, what it wants "
         "against what is set and what the boards do, why it changed, what it saved and what that cost.",
-        variables=(*fleet_variables(), Variable("group", "Group", series("dvfs_group_info"))),
+        variables=(
+            *node_choices("dvfs_lease_active"),
+            *fleet_variables()[3:],
+            Variable("group", "Group", series("dvfs_group_info")),
+        ),
         rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),
         annotations=(
             Annotation(

@@ -1,6 +1,6 @@
 """The inference dashboard: joules a token by boundary, prefill and decode, latency against its limits, batch, clocks."""
 
-from dashboards.board import Board, Variable, fleet_variables, recorded
+from dashboards.board import Board, Variable, node_choices, recorded
 from dashboards.rows_latency import latency, load
 from dashboards.rows_serving import now, split, tokens_energy
 from dashboards.rows_serving_gpus import by_workload, gpus
@@ -21,7 +21,6 @@ _PERCENTILES = {"95th": "0.95", "50th": "0.5", "90th": "0.9", "99th": "0.99"}
 
 def board() -> Board:
     """The dashboard."""
-    node = fleet_variables()[:3]
     generated = recorded(metric("tokens_total"), 'phase="generation"', scope="node")
     return Board(
         uid="wattlens-inference",
@@ -29,7 +28,7 @@ def board() -> Board:
         description="What serving a model costs and how fast it is: joules a token by boundary with their error, prefill and "
         "decode, time to first token and between tokens against the limits chosen above, batch, clocks.",
         variables=(
-            *node,
+            *node_choices("tokens_total"),
             Variable("workload", "Workload", generated),
             Variable("model", "Model", recorded(metric("tokens_total"), 'phase="generation"')),
             Variable("percentile", "Percentile", values=_PERCENTILES),

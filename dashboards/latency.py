@@ -18,7 +18,8 @@ BY = f"{AT}, workload, model"
 
 def quantile(family: str, which: str, function: str = "rate", window: str = RATE, *, of: str = MODEL) -> str:
     """A quantile of each workload and model; engines of different buckets are never mixed. `of` narrows the series."""
-    return f"histogram_quantile({which}, sum by ({BY}, le) ({_gain(family, '_bucket', function, window, of)}))"
+    found = f"histogram_quantile({which}, sum by ({BY}, le) ({_gain(family, '_bucket', function, window, of)}))"
+    return f"({found} >= 0)"  # without observations it is no number
 
 
 def mean(family: str, *, of: str = MODEL) -> str:

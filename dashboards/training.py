@@ -1,6 +1,6 @@
 """The training dashboard: joules a step and a token, progress, phases, GPUs over time, slowdown against its budget."""
 
-from dashboards.board import Board, Variable, fleet_variables, recorded
+from dashboards.board import Board, Variable, node_choices, recorded
 from dashboards.rows_training import now, progress, work
 from dashboards.rows_training_gpus import held, steering
 from energy_agent.core.signals import metric
@@ -14,7 +14,7 @@ def board() -> Board:
         description="What a training run costs over all its nodes, joule by step and token with their error, what it does, how "
         "many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one workload.",
         variables=(
-            *fleet_variables()[:3],
+            *node_choices("steps_total"),
             Variable("workload", "Workload", recorded(metric("steps_total"), scope="node")),
         ),
         rows=(now(), work(), progress(), held(), steering()),

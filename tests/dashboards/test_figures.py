@@ -137,6 +137,7 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         histogram("ttft_seconds", "fine", fine, 70)
         | histogram("ttft_seconds", "coarse", {"0.2": 5, "0.4": 8, "2.0": 10, "+Inf": 10}, 4)
         | histogram("ttft_seconds", "blind", {"1.0": 20, "+Inf": 20}, 9)
+        | histogram("ttft_seconds", "still", {"0.5": 0, "+Inf": 0}, 0)  # answers nothing now: it has no percentile, no mean
     )
     uid, which = "wattlens-inference", "{{workload}} {{model}}"
 
