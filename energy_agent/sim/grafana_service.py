@@ -25,7 +25,7 @@ from energy_agent.sim.grafana_service_boards import Boards
 from energy_agent.sim.grafana_service_sources import DataSources
 
 Role = Literal["Viewer", "Editor", "Admin"]
-FAULTS: Final = ("error", "garbage", "hang", "huge", "login-page", "redirect", "slow", "broken-off")
+FAULTS: Final = ("deep", "error", "garbage", "hang", "huge", "login-page", "redirect", "slow", "broken-off")
 _RANKS: Final = ("Viewer", "Editor", "Admin")
 _BODY_LIMIT_B: Final = 8 << 20
 _HANG_S: Final = 30.0
@@ -209,6 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif fault == "login-page":
             self._send(200, b"<!DOCTYPE html><title>Sign in</title>", "text/html; charset=UTF-8")
+        elif fault == "deep":
+            self._send(200, b'{"a":' * 500 + b"1" + b"}" * 500, "application/json")
         elif fault == "garbage":
             self._send(200, b"[" * 100_000, "application/json")
         else:

@@ -10,6 +10,7 @@ from wattlens.grafana.survey import Progress
 
 _AT_ONCE: Final = 500
 _LIMIT: Final = 2000
+_ASKED: Final = 400
 
 
 @dataclass(slots=True)
@@ -46,11 +47,18 @@ def annotate(grafana: Grafana, events: list[Event], *, dry: bool = False, progre
 
 def _known(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
     """The tags with the ids of the events of a time. A full answer may not be all: then each half is asked for."""
-    found = grafana.annotations(begin_ms, end_ms, TAG, _LIMIT)
-    if len(found) >= _LIMIT:
-        if end_ms <= begin_ms:
-            raise GrafanaError(f"{grafana.url}: has {_LIMIT} annotations tagged {TAG} in one millisecond; delete some")
-        middle = (begin_ms + end_ms) // 2
-        return _known(grafana, begin_ms, middle) | _known(grafana, middle + 1, end_ms)
-    tags = [each.get("tags") for each in found]
-    return {tag for some in tags if isinstance(some, list) for tag in some if isinstance(tag, str) and tag.startswith(f"{ID}:")}
+    known, todo = set[str](), [(begin_ms, end_ms)]
+    for _ in range(_ASKED):
+        if not todo:
+            return known
+        first_ms, last_ms = todo.pop()
+        found = grafana.annotations(first_ms, last_ms, TAG, _LIMIT)
+        if len(found) >= _LIMIT and last_ms <= first_ms:
+            break
+        if len(found) >= _LIMIT:
+            middle_ms = (first_ms + last_ms) // 2
+            todo += [(first_ms, middle_ms), (middle_ms + 1, last_ms)]
+            continue
+        tags = [tag for each in found if isinstance(each.get("tags"), list) for tag in each["tags"]]
+        known |= {tag for tag in tags if isinstance(tag, str) and tag.startswith(f"{ID}:")}
+    raise GrafanaError(f"{grafana.url}: has too many annotations tagged {TAG} to tell which are there; use --from and --to")

@@ -12,6 +12,7 @@ from wattlens.grafana.connection import NO_GRAFANA, GrafanaError, connect, said,
 
 _PAGE: Final = 500
 _PAGES: Final = 20
+_DEPTH: Final = 100
 
 
 class Grafana:
@@ -172,10 +173,28 @@ class Grafana:
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
         with told_in_words(self._access, what):
-            return ask()
+            found = ask()
+        if not _shallow(found):
+            raise GrafanaError(self._no_grafana())
+        return found
 
     def _no_grafana(self) -> str:
         return f"{self.url}: {NO_GRAFANA}"
+
+
+def _shallow(found: Any) -> bool:
+    """Whether JSON is as flat as Grafana's is: what walks through it later recurses."""
+    level = [found]
+    for _ in range(_DEPTH):
+        if not level:
+            return True
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return not level
 
 
 def _path(uid: str) -> str:

@@ -106,7 +106,7 @@ def connect(access: Access) -> Any:
         import niquests
         from grafana_client.api import GrafanaApi
     except ModuleNotFoundError as error:
-        raise UsageError(f"reaching Grafana needs {error.name}; install: pip install 'wattlens[grafana]'") from None
+        raise UsageError(f"reaching Grafana needs {_package(error)}; install: pip install 'wattlens[grafana]'") from None
 
     class Bounded(niquests.Session):  # type: ignore[misc, unused-ignore]
         """One connection to one server: no redirect, no proxy, no HTTP/3 elsewhere, one deadline and one size for an answer."""
@@ -147,6 +147,10 @@ def connect(access: Access) -> Any:
     api.client.s.close()
     api.client.s = session
     return api
+
+
+def _package(error: ModuleNotFoundError) -> str:
+    return (error.name or "grafana-client").partition(".")[0]
 
 
 def _readable(access: Access) -> str:

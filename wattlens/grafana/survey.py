@@ -14,6 +14,7 @@ from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import said
 
 UID_LIMIT: Final = 40
+OTHERS_MAX: Final = 200
 Progress = Callable[[int, int], None]
 
 
@@ -162,7 +163,10 @@ def _look_at_rules(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
 
 
 def _look_at_theirs(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
-    for uid in sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.boards}):
+    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.boards})
+    if len(others) > OTHERS_MAX:
+        found.notes.append(f"the folder has {len(others)} dashboards that are not built here; {OTHERS_MAX} are looked at")
+    for uid in others[:OTHERS_MAX]:
         there = found_board(grafana, uid)
         if there is None:
             continue

@@ -95,6 +95,16 @@ def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, mo
     assert run("--ledger", state, *FROM)[1] == "0 annotated, 50 were there before\n"
 
 
+def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(annotate_module, "_LIMIT", 1)
+    monkeypatch.setattr(annotate_module, "_ASKED", 30)
+    for i in range(200):
+        grafana.annotations.all[i] = {"id": i, "time": 0, "timeEnd": 2**60, "tags": ["wattlens"], "text": "t"}
+    code, _, err = run("--ledger", booked(tmp_path / "state", [action(1), action(3000)]), *FROM)
+    assert (code, "too many annotations" in err, err.count("\n")) == (1, True, 1)
+    assert len(grafana.asked) < 50
+
+
 def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch):
     state = booked(tmp_path / "state", [action(10), action(4000)])
     assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith("1 would be ")

@@ -1,5 +1,7 @@
 """What is wrong with the address, the token, the server or the options is one line that says what to do."""
 
+import sys
+
 import pytest
 
 from energy_agent.sim.grafana_service import FAULTS, GrafanaService
@@ -47,6 +49,7 @@ def test_behind_a_path_it_is_found(grafana, token_file, capsys):
 
 
 WORDS = {
+    "deep": "is no Grafana API",
     "error": "HTTP 500) (it says: Internal server error see the log)",
     "garbage": "is no Grafana API",
     "hang": "no answer in time (1 s; --timeout)",
@@ -129,6 +132,13 @@ def test_a_wrong_option_is_named(grafana, told, options, words):
     code, line = told(grafana.url, *options)
     assert code == 2
     assert words in line
+
+
+def test_without_grafana_client_it_says_what_to_install(grafana, told, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grafana_client.api", None)
+    code, line = told(grafana.url)
+    assert code == 2
+    assert "reaching Grafana needs grafana_client; install: pip install 'wattlens[grafana]'" in line
 
 
 def test_two_folders_of_one_title_are_not_guessed_between(grafana, told):
