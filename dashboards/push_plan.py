@@ -45,6 +45,7 @@ class FoundBoard:
         from_file: provisioned from a file on the server, and locked.
         message: of its latest version; None: the history cannot be read.
         author: who saved it last, if that is told.
+        newer: stored in Grafana's dashboard schema v2, which its `/api` does not tell; `board` is then empty.
     """
 
     board: Mapping[str, Any]
@@ -54,6 +55,7 @@ class FoundBoard:
     from_file: bool = False
     message: str | None = None
     author: str = ""
+    newer: bool = False
 
 
 def plan_board(built: Mapping[str, Any], found: FoundBoard | None, folder_uid: str) -> Change:
@@ -61,6 +63,9 @@ def plan_board(built: Mapping[str, Any], found: FoundBoard | None, folder_uid: s
     uid, title = str(built["uid"]), str(built["title"])
     if found is None:
         return Change("dashboard", uid, title, "create")
+    if found.newer:
+        why = "was saved in Grafana in its dashboard schema v2, which its /api does not tell: delete it there, and push again"
+        return Change("dashboard", uid, title, "locked", why)
     ours, theirs = content(built), content(found.board)
     wanted, mark = digest(ours), read_mark(found.message or "")
     pushed = mark is not None and is_pushed(mark, digest(theirs), found.version)

@@ -35,6 +35,7 @@ class StoredBoard:
     folder: str
     history: list[Saved] = field(default_factory=list)
     from_file: bool = False
+    newer: bool = False  # saved in schema v2
     creator: str = "sa-1-double"
 
     @property
@@ -136,6 +137,9 @@ class Boards:
 
     def _full(self, uid: str) -> dict[str, Any]:
         board = self._board(uid)
+        if board.newer:
+            path = f"/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}"
+            raise RefusedError(406, f"dashboard api version not supported, use {path} instead")
         meta = {
             "type": "db", "canSave": True, "canEdit": True, "hasAcl": False, "slug": uid, "url": f"/d/{uid}",
             "version": board.latest.version, "created": now_text(), "updated": now_text(), "createdBy": board.creator,

@@ -11,10 +11,11 @@ from dashboards.push_plan import Change, FoundBoard, plan_board, plan_rule, plan
 from dashboards.push_rules import STAMP, rule
 from energy_agent.core.errors import WattlensError
 from wattlens.grafana.client import Grafana
-from wattlens.grafana.connection import said
+from wattlens.grafana.connection import GrafanaError, said
 
 UID_LIMIT: Final = 40
 OTHERS_MAX: Final = 200
+_NOT_ACCEPTABLE: Final = 406  # what Grafana 12 says where a dashboard is stored in schema v2; Grafana 13 converts it
 Progress = Callable[[int, int], None]
 
 
@@ -109,7 +110,12 @@ def folder_uid(title: str) -> str:
 
 def found_board(grafana: Grafana, uid: str) -> FoundBoard | None:
     """A dashboard as it is in Grafana, with what its history says of it."""
-    full = grafana.dashboard(uid)
+    try:
+        full = grafana.dashboard(uid)
+    except GrafanaError as error:
+        if error.status == _NOT_ACCEPTABLE:
+            return FoundBoard({}, 0, "", "", newer=True)
+        raise
     if full is None:
         return None
     board, meta = full["dashboard"], full["meta"]

@@ -215,6 +215,21 @@ def test_a_dashboard_from_a_file_stays_and_the_rest_is_pushed(grafana, run):
     assert stored(grafana)[UID]["title"] == "From a file"
 
 
+def test_a_dashboard_in_the_new_schema_stays_and_the_rest_is_pushed(grafana, run, tmp_path):
+    run("push")
+    grafana.boards.boards[UID].newer = True
+    grafana.boards.boards.pop(SMALL["uid"])
+    code, out, _ = run("push", "--overwrite")
+    assert code == 1
+    assert f"locked dashboard {UID}" in out
+    assert "schema v2" in out
+    assert f"created dashboard {SMALL['uid']}" in out
+    assert grafana.boards.boards[UID].latest.version == 1
+    code, _, err = run("pull", "--out", str(tmp_path / "review"), "--all")
+    assert (code, "schema v2" in err) == (0, True)
+    assert [p.name for p in (tmp_path / "review").rglob("*.json")] == [f"{SMALL['uid']}.json"]
+
+
 def test_the_same_dashboard_from_a_file_is_as_built(grafana, run):
     grafana.boards.folders["f00"] = {"id": 1, "uid": "f00", "title": "Wattlens"}
     for board in BUILT.values():
