@@ -44,11 +44,19 @@ class Receiver:
         Raises:
             RuntimeError: it was refused.
         """
-        self._connection.request("POST", self._path, _snappy(request), _HEADERS)
-        answer = self._connection.getresponse()
-        said = answer.read()
+        body = _snappy(request)
+        try:
+            answer, said = self._send(body)
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # it closes what rests for minutes
+            self._connection.close()
+            answer, said = self._send(body)
         if answer.status // 100 != 2:
             raise RuntimeError(f"remote write to port {self._port}: {answer.status} {said[:300]!r}")
+
+    def _send(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request("POST", self._path, body, _HEADERS)
+        answer = self._connection.getresponse()
+        return answer, answer.read()
 
 
 def write(
@@ -158,6 +166,11 @@ def times(end_s: float, hours: float, scrape_s: float) -> list[float]:
     """The scrape times of the past."""
     count = int(hours * 3600 / scrape_s)
     return [end_s - scrape_s * (count - k) for k in range(count)]
+
+
+def times_since(last_s: float, now_s: float, scrape_s: float) -> list[float]:
+    """The scrape times after the last one."""
+    return [last_s + scrape_s * (k + 1) for k in range(int((now_s - last_s) / scrape_s))]
 
 
 def labels_of(samples: Iterable[dict[str, object]]) -> Iterator[dict[str, str]]:

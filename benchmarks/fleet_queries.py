@@ -58,9 +58,16 @@ class Store:
 
     def ask(self, path: str, **arguments: str) -> tuple[float, bytes]:
         """Seconds until the whole answer was there, and its body."""
-        body = urllib.parse.urlencode({**arguments, **self._extra})
+        target = f"/api/v1/{path}?{urllib.parse.urlencode({**arguments, **self._extra})}"
+        try:
+            return self._get(target)
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # it closes what rests for minutes
+            self._connection.close()
+            return self._get(target)
+
+    def _get(self, target: str) -> tuple[float, bytes]:
         began = time.perf_counter()
-        self._connection.request("GET", f"/api/v1/{path}?{body}")
+        self._connection.request("GET", target)
         answer = self._connection.getresponse().read()
         return time.perf_counter() - began, answer
 

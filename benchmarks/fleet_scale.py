@@ -101,12 +101,12 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
 def _past(fleet: Fleet, receivers: list[Receiver], hours: float, scrape_s: float) -> list[float]:
     """History of the pages until now, also of the time that writing it takes; returns when they would have been scraped."""
     names = fleet_history.asked_for()
-    written = fleet_history.times(time.time(), hours, scrape_s)
-    waiting = written
+    written: list[float] = []
+    waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
         fleet_history.write(fleet, receivers, waiting, names, [{}, EXTERNAL], _say)
-        waiting = fleet_history.times(time.time(), (time.time() - written[-1]) / 3600, scrape_s)
-        written = written + waiting
+        written += waiting
+        waiting = fleet_history.times_since(written[-1], time.time(), scrape_s)
     return written
 
 

@@ -27,6 +27,7 @@ WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_
 PUE = "site_category:wattlens_pue:ratio15m"
 PUE_ERROR = "site_category:wattlens_pue_error:ratio15m"
 TOKEN_RATE = f"instance_workload_model:wattlens_tokens:rate{WINDOW}"
+PRECISE_TOKEN_RATE = f"instance_workload_model_precision:wattlens_tokens:rate{WINDOW}"
 BOUNDARIES = ("gpu", "node", "facility")
 _LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
 BANDS = ("", "_low", "_high")
@@ -60,6 +61,7 @@ class Group:
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
     from dashboards.rules_fleet import fleet_groups
+    from dashboards.rules_groups import group_rules
     from dashboards.rules_pue import pue_rules
     from dashboards.rules_steps import step_rules
 
@@ -74,7 +76,7 @@ def groups() -> tuple[Group, ...]:
                 *_per_workload(),
                 *_per_model(),
                 *_per_precision(),
-                *_per_group(),
+                *group_rules(),
                 *step_rules(),
             ),
         ),
@@ -123,7 +125,7 @@ def _beyond() -> Iterator[Rule]:
 
 
 def _per_workload() -> Iterator[Rule]:
-    for labels, band in _variants():
+    for labels, band in variants():
         watts = _watts(labels, band)
         rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}'
         ratio = f"({watts} / ignoring (boundary, energy, tokens) (sum without (model) ({rate}) > 0))"
@@ -132,37 +134,26 @@ def _per_workload() -> Iterator[Rule]:
 
 
 def _per_model() -> Iterator[Rule]:
-    return _over_workloads("model", "")
+    return _over_workloads("model", TOKEN_RATE)
 
 
 def _per_precision() -> Iterator[Rule]:
-    """As per model, of workloads whose precision is known."""
+    """As per model, of workloads whose precision is known, which their tokens are joined to once."""
     info = f'{metric("workload_info")}{{precision!=""}}'
-    return _over_workloads("model_precision", f" * on (instance, workload) group_left (precision) {info}")
+    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (instance, workload) group_left (precision) {info}")
+    yield from _over_workloads("model_precision", PRECISE_TOKEN_RATE)
 
 
-def _over_workloads(level: str, known: str) -> Iterator[Rule]:
-    """The workloads' ratios, weighted by their tokens; `known` joins a fact to both."""
-    for labels, band in _variants():
-        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}{known}'
-        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}{known}"
-        watts = f"sum without (instance, workload) ({ratio} * ignoring (energy, boundary) ({rate}))"
-        expr = f"{watts} / sum without (instance, workload) ({rate} and ignoring (energy, boundary) ({ratio}))"
-        yield Rule(joules_per_token(level, band), expr, labels)
-
-
-def _per_group() -> Iterator[Rule]:
-    """Joules of all members, on whatever nodes, over the tokens of those that serve."""
-    info = f'{metric("workload_info")}{{group!=""}}'
-    join = f"on (instance, workload) group_left (group) {info}"
-    for labels, band in _variants():
-        watts = f"{_watts(labels, band)} * {join}"
-        whole = f"(count by (group) ({watts}) == count by (group) ({info}))"
-        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}} * {join}'
-        served = f"sum by (group, model) ({rate}) > 0"
-        ratio = f"(sum by (group) ({watts}) and {whole}) / (sum by (group) ({rate}) > 0)"
-        expr = f"clamp({served}, 1, 1) * on (group) group_left () ({ratio})"
-        yield Rule(joules_per_token("group_model", band), expr, labels)
+def _over_workloads(level: str, tokens: str) -> Iterator[Rule]:
+    """The workloads' ratios, weighted by their tokens; the rule that has these may know more of them than the ratios do."""
+    for labels, band in variants():
+        rate = f'{tokens}{{tokens="{labels["tokens"]}"}}'
+        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}"
+        match = "ignoring (energy, boundary, precision)"
+        watts = f"sum without (instance, workload) ({rate} * {match} group_left () {ratio})"
+        yield Rule(
+            joules_per_token(level, band), f"{watts} / sum without (instance, workload) ({rate} and {match} {ratio})", labels
+        )
 
 
 def _watts(labels: dict[str, str], band: str) -> str:
@@ -172,7 +163,8 @@ def _watts(labels: dict[str, str], band: str) -> str:
     return f"({watts} {sign} {WORKLOAD_POWER_ERROR}{{{chosen}}})" if sign else watts
 
 
-def _variants() -> Iterator[tuple[dict[str, str], str]]:
+def variants() -> Iterator[tuple[dict[str, str], str]]:
+    """Labels and band of every figure of joules per token."""
     return (
         ({"boundary": boundary, "energy": energy, "tokens": tokens}, band)
         for boundary in BOUNDARIES

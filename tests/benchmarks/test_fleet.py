@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks import fleet_budget, fleet_queries
 from benchmarks.fleet_capture import Capture, Shot
-from benchmarks.fleet_history import Receiver, times
+from benchmarks.fleet_history import Receiver, times, times_since
 from benchmarks.fleet_model import PERIOD_S, Activity, Fleet
 from dashboards import alerts, rules
 from energy_agent.config_page import DETAILS
@@ -145,6 +145,8 @@ def test_grafanas_steps_are_round_and_no_finer_than_a_scrape() -> None:
 def test_times_of_the_past_end_before_now() -> None:
     found = times(START_S, 0.1, 30)
     assert (len(found), found[-1], found[1] - found[0]) == (12, START_S - 30, 30)
+    assert times_since(found[-1], START_S + 29, 30) == [START_S]
+    assert times_since(START_S, START_S + 29, 30) == []
 
 
 def test_a_refused_write_is_told() -> None:

@@ -1,0 +1,38 @@
+"""Recording rules for Prometheus: joules per token of groups, each of one job or engine over workloads and nodes.
+
+A group's power and tokens are summed over its members once, for all boundaries and energies together, so that its ratios cost
+what the groups are and not what their members are. A group has power only while that of every member is known; its error adds
+up linearly over them, as the systematic part of the sensors' does.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, joules_per_token, variants
+from energy_agent.core.signals import metric
+
+GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"
+GROUP_POWER_ERROR = f"group:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+GROUP_TOKENS = f"group_model:wattlens_tokens:rate{WINDOW}"
+_BY = "by (group, boundary, energy)"
+
+
+def group_rules() -> Iterator[Rule]:
+    """The rules, after those that record the power and tokens of workloads."""
+    info = f'{metric("workload_info")}{{group!=""}}'
+    join = f"* on (instance, workload) group_left (group) {info}"
+    for of_group, of_workload in ((GROUP_POWER, WORKLOAD_POWER), (GROUP_POWER_ERROR, WORKLOAD_POWER_ERROR)):
+        known = f"count {_BY} ({of_workload} {join}) == on (group) group_left () count by (group) ({info})"
+        yield Rule(of_group, f"sum {_BY} ({of_workload} {join}) and ({known})")
+    yield Rule(GROUP_TOKENS, f"sum by (group, model, tokens) ({TOKEN_RATE} {join})")
+    for labels, band in variants():
+        served = f'{GROUP_TOKENS}{{tokens="{labels["tokens"]}"}}'
+        ratio = f"{_watts(labels, band)} / on (group) (sum by (group) ({served}) > 0)"
+        yield Rule(
+            joules_per_token("group_model", band), f"clamp({served} > 0, 1, 1) * on (group) group_left () ({ratio})", labels
+        )
+
+
+def _watts(labels: Mapping[str, str], band: str) -> str:
+    chosen = f'{{boundary="{labels["boundary"]}",energy="{labels["energy"]}"}}'
+    sign = {"_low": "-", "_high": "+"}.get(band)
+    return f"({GROUP_POWER}{chosen} {sign} {GROUP_POWER_ERROR}{chosen})" if sign else f"{GROUP_POWER}{chosen}"
