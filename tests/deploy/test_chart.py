@@ -1,6 +1,8 @@
 """The chart by Helm 4: committed manifests are what it makes, every value works, Kubernetes' own schemas accept it all."""
 
 import json
+import os
+import re
 import subprocess
 from copy import deepcopy
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 from deploy import manifests
 from dvfs import allow_list
 from energy_agent import config
+from energy_agent.config_site import load_site
 from energy_agent.holders import rbac
 from tests.deploy.kubernetes_objects import (
     CHART,
@@ -254,6 +257,31 @@ def test_the_schema_has_every_value_and_no_other() -> None:
     explained = {key for key, _, _ in manifests.described((CHART / "values.yaml").read_text())}
     groups = {key for key, value in values.items() if isinstance(value, dict)}
     assert explained == (values.keys() - groups) | {f"{group}.{key}" for group in groups for key in values[group]}
+
+
+def examples(word: str) -> list[Any]:
+    """YAML blocks of docs/deploy.md that have a word."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+    return [yaml.safe_load(block) for block in blocks if word in block]
+
+
+def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path) -> None:
+    helm, kubectl = tools
+    (enforced,), (site,), (overlay,) = (examples(w) for w in ("mode: enforce", "# site-values.yaml", "# kustomization.yaml"))
+    found = keyed(made(helm, tmp_path, enforced) + made(helm, tmp_path, site | {"agent": {"enabled": False}}))
+    for name, key, load in (("wattlens-actuator", "actuator.yaml", allow_list.load), ("wattlens-site", "site.yaml", load_site)):
+        (tmp_path / key).write_text(found["ConfigMap", name]["data"][key])
+        load(tmp_path / key)
+    (tmp_path / "mine").mkdir()
+    overlay["resources"] = [os.path.relpath(KUBERNETES / "base", (tmp_path / "mine").resolve())]
+    (tmp_path / "mine/kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    (tmp_path / "mine/agent.yaml").write_text("node: {cluster: mine}\n")
+    command = [kubectl, "kustomize", tmp_path / "mine"]
+    mine = keyed(objects(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout))
+    assert mine["ConfigMap", "wattlens-agent"]["data"] == {"agent.yaml": "node: {cluster: mine}\n"}
+    pod = pods(list(mine.values()))["wattlens-agent"]
+    assert containers(pod)["agent"]["image"] == "REGISTRY/wattlens:0.1.0"
+    assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} == {"wattlens-agent"}
 
 
 def test_the_operators_own_schemas_accept_monitors_and_rules(tmp_path: Path) -> None:
