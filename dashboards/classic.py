@@ -19,7 +19,7 @@ _COLUMNS = (
     "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "workload",
     "model", "boundary", "state", "meter", "role",
     "position", "parent", "category", "basis", "window", "alertname", "severity", "what", "field", "source", "device",
-    "process", "version", "method", "domain", "part", "reason",
+    "process", "version", "method", "domain", "part", "rule_group", "reason",
 )  # fmt: skip
 """Label columns that a table shows, in this order; the others are hidden."""
 
@@ -227,7 +227,7 @@ def _stat(panel: Panel) -> Any:
     from grafana_foundation_sdk.builders import common, stat
     from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueGraphMode, BigValueTextMode
 
-    several = len(panel.queries) > 1
+    several = len(panel.queries) > 1 or any("{{" in query.legend for query in panel.queries)
     return (
         stat.Panel()
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -254,24 +254,20 @@ def _table(panel: Panel) -> Any:
         f"Value #{ref}" if len(panel.queries) > 1 else "Value": q.legend
         for ref, q in zip("ABCDEFGH", panel.queries, strict=False)
     }
-    hidden = ("Time", "__name__", "uuid", "job")
+    # Rows that are facts: the value says nothing. Where one of several queries alone has rows, Grafana calls its values as it
+    # does those of a single one.
+    fact = [name for name, q in zip(values, panel.queries, strict=True) if panel.unit == "none" and not (q.unit or q.states)]
+    facts = (*fact, *(["Value"] if len(fact) == len(values) else []))
+    hidden = ("Time", "__name__", "uuid", "job", *facts)
     order = {name: i for i, name in enumerate((*_COLUMNS, *values))}
     options = {"excludeByName": dict.fromkeys(hidden, True), "indexByName": order, "renameByName": values}
-    builder = (
+    return (
         table.Panel()
         .cell_height(TableCellHeight.SM)
         .min_width(_NARROW)
-        .min_width(90)  # the usual one shows eight columns at 1280 px
         .with_transformation(DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(DataTransformerConfig(id_val="organize", options=options))
         # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
         .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
         .override_by_field_type("number", [DynamicConfigValue("unit", panel.unit)])
     )
-    if panel.unit == "none":  # rows that are facts: the value is always 1 and says nothing
-        # Where one of several queries alone has rows, Grafana calls its values as those of a single query.
-        builder.override_by_regexp("/^Value$/", [DynamicConfigValue("custom.hidden", True)])
-        for query in panel.queries:
-            if not query.unit and not query.states:
-                builder.override_by_name(query.legend, [DynamicConfigValue("custom.hidden", True)])
-    return builder

@@ -89,7 +89,7 @@ def _grid() -> Row:
                         "none",
                         {"1": ("answers", BLUE), "0": ("DOWN", ORANGE)},
                     ),
-                    Query(f"max by (instance, source, reason) ({why})", "reason"),
+                    Query(f"max by (instance, source, reason) ({why})", "why"),
                 ),
                 kind="table",
                 no_value="no source is configured (grid.sources): the yearly factor stands in, or nothing does",
@@ -99,13 +99,13 @@ def _grid() -> Row:
 
 
 def variables() -> tuple[Variable, ...]:
-    """cluster, site and zone, of what site processes export."""
+    """cluster, site and zone, of what site processes export; it begins with one site."""
     told = '{{__name__=~"{}|{}"{}}}'
     names = (metric("pue_ratio"), metric("pue_absent_info"))
     cluster = 'cluster=~"$cluster"'
     return (
         Variable("cluster", "Cluster", told.format(*names, "")),
-        Variable("site", "Site", told.format(*names, f",{cluster}")),
+        Variable("site", "Site", told.format(*names, f",{cluster}"), one=True),
         Variable("zone", "Grid zone", f"{metric(_GRID)}{{{cluster}}}"),
     )
 

@@ -38,7 +38,7 @@ def _now() -> Row:
         "Now",
         (
             figure(
-                "GPUs that answer",
+                "GPUs",
                 "GPUs that answered the last poll, and all that the agents know (gpu_up). Those that do not answer are in "
                 "the tables at the end, with the reason.",
                 "none",
@@ -50,6 +50,7 @@ def _now() -> Row:
                 "measurements.",
                 "none",
                 (Query(f"count({simulated}) or 0 * count({known})", "simulated nodes"),),
+                width=3,
                 states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
                 minimum=None,
             ),
@@ -60,19 +61,19 @@ def _now() -> Row:
                 "watt",
                 (
                     Query(f"sum({instant})", "GPUs"),
-                    Query(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around them, where metered"),
+                    Query(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
                 ),
-                width=6,
+                width=5,
                 links=(Link("Stack health", "wattlens-stack"),),
             ),
             figure(
-                "With the sites' overhead (estimate)",
+                "With overhead (estimate)",
                 "Power of the nodes, as far as they are metered, times the PUE of their site over the last quarter of an "
                 "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
                 "An estimate: the meters of the building are on the board Facility and carbon.",
                 "watt",
                 tuple(Query(f"sum({recorded(facility_power(band), scope='site')})", text) for band, text in BANDS),
-                width=5,
+                width=6,
                 no_value=_NO_SITE,
                 links=(Link("Facility and carbon", "wattlens-facility"),),
             ),
@@ -83,7 +84,7 @@ def _now() -> Row:
                 "basis are in the table of sites below. The book of record is the report.",
                 "massg",
                 tuple(Query(f"3600 * sum({recorded(carbon(band), scope='site')})", text) for band, text in BANDS),
-                width=5,
+                width=6,
                 no_value=_NO_SITE,
                 links=(Link("Facility and carbon", "wattlens-facility"),),
             ),

@@ -51,7 +51,7 @@ def _now() -> Row:
         "Now",
         (
             figure(
-                "GPUs that answer",
+                "GPUs",
                 "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
                 "is in the table of absent readings below.",
                 "none",
@@ -85,7 +85,7 @@ def _now() -> Row:
                 width=8,
             ),
             figure(
-                "Share with no holder",
+                "Idle share",
                 "Share of the energy of the chosen time that went into GPUs which nobody held (gpu_idle_energy_joules_total).",
                 "percentunit",
                 (Query(f"sum({increase('gpu_idle_energy_joules_total')}) / sum({_energy()})", "idle share"),),

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from dashboards.board import RANGE, series
 
-AT = "cluster, site"
+AT = "site"
+"""Of all meters: the name of a site is its own over all clusters, as PUE and the ledger have it."""
 Flow = Callable[..., str]
 """Matchers -> what meters show: power, or energy over the chosen time."""
 

@@ -167,7 +167,7 @@ def missing() -> Row:
         "What is missing, and what is no measurement",
         (
             Panel(
-                f"Nodes and sites that are not scraped (the first {MOST * 5})",
+                f"Not scraped (the first {MOST * 5})",
                 "Targets of jobs named wattlens... that Prometheus gets no page from (up): nothing of them is in the figures "
                 "above from then on. The agent's ledger goes on as long as it runs.",
                 "none",
@@ -178,7 +178,7 @@ def missing() -> Row:
                 links=(_NODE,),
             ),
             Panel(
-                f"GPUs that do not answer, and why (the first {MOST * 5})",
+                f"GPUs that do not answer (first {MOST * 5})",
                 "GPUs of which no reading is to be had, with the driver's reason (gpu_absent_info). Their energy since is a "
                 "gap with a bound.",
                 "none",

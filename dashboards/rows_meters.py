@@ -5,7 +5,7 @@ from dashboards.board import BLUE, ORANGE, RANGE, Link, Panel, Query, Row, figur
 from dashboards.meters import AT
 from dashboards.rules_fleet import POWER, POWER_ERROR
 
-_SOURCE = f"{AT}, meter"
+_SITED = 'site!=""'
 _NO_METERS = "no meter is declared at this site, or no site process is scraped"
 _NO_LABEL = "not known: no agent's target has a label site of this site's name (docs/site.md)"
 
@@ -38,8 +38,8 @@ def tree() -> Row:
                     Query(declared, "declared"),
                     Query(meters.power(), "power", "watt"),
                     Query(used, "energy", "joule"),
-                    Query(f"max by ({AT}, meter, role) ({gain})", "error, at most", "percentunit"),
-                    Query(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unseen, at most", "joule"),
+                    Query(f"max by ({AT}, meter, role) ({gain})", "error", "percentunit"),
+                    Query(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unseen", "joule"),
                     Query(up, "state", "none", {"1": ("answers", BLUE), "0": ("SILENT", ORANGE)}),
                 ),
                 kind="table",
@@ -71,7 +71,7 @@ def tree() -> Row:
 def overhead() -> Row:
     """Where the energy goes, and whether the ledger agrees."""
     it = meters.it(meters.power)
-    nodes, error = (f"sum by ({AT}) ({recorded(name, scope='site')})" for name in (POWER, POWER_ERROR))
+    nodes, error = (f"sum by ({AT}) ({recorded(name, _SITED, scope='site')})" for name in (POWER, POWER_ERROR))
     fleet = Link("Fleet", "wattlens-fleet", {"site": "site"})
     return Row(
         "Where the energy goes",
@@ -81,9 +81,10 @@ def overhead() -> Row:
                 "Power by what it is for (facility_power_watts): each meter less those right below it, so that nothing is "
                 "counted twice. IT at a position is what is not metered further down: at the last one the equipment, above "
                 "it what is lost between the two or metered nowhere. What no meter explains is what the site takes and "
-                "makes, less all the others: below 0 the meters contradict each other.",
+                "makes, less all the others; where that is below 0 the meters contradict each other, and it is drawn as 0.",
                 "watt",
-                (Query(meters.parts(meters.power), "{{site}}: {{part}}"),),
+                (Query(f"clamp_min({meters.parts(meters.power)}, 0)", "{{site}}: {{part}}"),),
+                minimum=0,
                 stacked=True,
                 no_value=_NO_METERS,
             ),

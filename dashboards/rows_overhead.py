@@ -11,6 +11,11 @@ def _node(name: str) -> str:
     return series(name, scope="node")
 
 
+def _group(expr: str) -> str:
+    """A rule group without the file that it is in."""
+    return f'label_replace({expr}, "rule_group", "$1", "rule_group", ".*;(.+)")'
+
+
 def ledger() -> Row:
     """Whether the books are kept."""
     failures, segments = (f"increase({_node(f'ledger_{n}_total')}[{RANGE}])" for n in ("commit_failures", "segments"))
@@ -55,7 +60,7 @@ def ledger() -> Row:
                 (Query(f"sum({ended})", "ended"),),
             ),
             Panel(
-                "Configurations that were rejected (the first 50)",
+                "Rejected configurations (first 50)",
                 "Processes whose configuration file is wrong: they keep the one before (config_last_reload_successful). The "
                 "log names the key.",
                 "none",
@@ -66,7 +71,7 @@ def ledger() -> Row:
                 links=(_TO_NODE,),
             ),
             Panel(
-                "Journals that were committed longest ago (the first 10)",
+                "Oldest commits (the first 10)",
                 "Time since each journal was last committed (ledger_last_commit_timestamp_seconds).",
                 "s",
                 (Query(f"topk(10, {commit})", "ago"),),
@@ -157,7 +162,7 @@ def overhead() -> Row:
                 "How long each group of Wattlens's rules took when it was last evaluated "
                 "(prometheus_rule_group_last_duration_seconds).",
                 "s",
-                (Query(f"max by (rule_group) ({took})", "{{rule_group}}"),),
+                (Query(_group(f"max by (rule_group) ({took})"), "{{rule_group}}"),),
                 no_value=itself,
             ),
             Panel(
@@ -165,7 +170,7 @@ def overhead() -> Row:
                 "Evaluations of Wattlens's rules that failed in the chosen time, by group "
                 "(prometheus_rule_evaluation_failures_total).",
                 "short",
-                (Query(f"sum by (rule_group) (increase({rules}[{RANGE}]))", "failures"),),
+                (Query(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),
                 kind="table",
                 width=8,
                 no_value=itself,

@@ -2,15 +2,21 @@
 
 from dashboards.board import BLUE, ORANGE, PURPLE, Panel, Query, Row, figure, series
 from dashboards.rows_sites import NOW, pue
+from dashboards.rules_pue import CATEGORIES
 
 ENDS = (("", "estimate"), ("_lower", "at least"), ("_upper", "at most"))
 _NONE = "no PUE: the table of reasons below says why, or no site process is scraped"
 _NAME = "{{site}}, category {{category}}"
 _STATES = {
     "1": ("measured", BLUE),
-    "2": ("partly stated: an estimate", PURPLE),
-    "3": ("stated: an estimate", ORANGE),
+    "2": ("partly stated", PURPLE),
+    "3": ("stated", ORANGE),
 }
+
+
+def _best(end: str) -> str:
+    """The PUE now of the highest category that there is, or an end of its band."""
+    return " or on (site) ".join(pue(end, NOW, f'category=~"{category}"') for category in CATEGORIES)
 
 
 def at_site() -> Row:
@@ -24,11 +30,11 @@ def at_site() -> Row:
         (
             figure(
                 "PUE now, with its 95 % interval",
-                "Energy of the site over that of its IT since the last but one quarter of an hour (pue_ratio, window 15m), "
-                "or the one that the operator states. One for each category: where IT is metered, at the output of the UPS "
-                "(1), of the PDUs (2), or at the equipment (3).",
+                "Energy of the site over that of its IT since the last but one quarter of an hour (pue_ratio, window 15m), or "
+                "the one that the operator states. Of the highest category that there is, where IT is metered closest to the "
+                "equipment: at the output of the UPS (1), of the PDUs (2), or at its input (3). The others are in the table.",
                 "none",
-                tuple(Query(pue(end, NOW), f"{_NAME}, {text}") for end, text in ENDS),
+                tuple(Query(_best(end), f"{_NAME}, {text}") for end, text in ENDS),
                 width=12,
                 minimum=1,
                 decimals=3,
@@ -77,6 +83,7 @@ def at_site() -> Row:
                     Query(f"max by (site, category, window) ({covered})", "coverage", "percentunit"),
                 ),
                 kind="table",
+                width=14,
                 decimals=3,
                 no_value=_NONE,
             ),
@@ -86,6 +93,7 @@ def at_site() -> Row:
                 "none",
                 (Query(f"max by (site, category, window, reason) ({series('pue_absent_info', scope='site')})", "absent"),),
                 kind="table",
+                width=10,
                 no_value="every category and window has a PUE, or no site process is scraped",
             ),
             Panel(
@@ -95,6 +103,7 @@ def at_site() -> Row:
                 "same meter.",
                 "percentunit",
                 (Query(f"min by (site, category, window) ({covered})", "{{site}}, category {{category}}, {{window}}"),),
+                width=24,
                 minimum=0,
                 maximum=1,
                 no_value="no PUE is measured, so nothing is covered",

@@ -5,7 +5,7 @@ from dashboards.rules_fleet import carbon
 
 NOW = 'window=~"15m|"'
 """Matcher of the shortest window, and of what is stated, which has none."""
-WHAT = (("measured", "[123]"), ("partly stated: an estimate", "[123].+"), ("stated: an estimate", "stated"))
+WHAT = (("measured", "[123]"), ("partly stated", "[123].+"), ("stated", "stated"))
 """What a PUE is, in words, by the label `category`."""
 
 
@@ -16,9 +16,9 @@ def in_words(expr: str) -> str:
     return expr
 
 
-def pue(end: str = "", *matchers: str) -> str:
+def pue(end: str = "", *matchers: str, by: str = "site, category, window, basis") -> str:
     """PUE of sites, by category and window, or an end of its band."""
-    return f"max by (site, category, window, basis) ({in_words(series(f'pue_ratio{end}', *matchers, scope='site'))})"
+    return f"max by ({by}) ({in_words(series(f'pue_ratio{end}', *matchers, scope='site'))})"
 
 
 def at_sites() -> Row:
@@ -35,8 +35,10 @@ def at_sites() -> Row:
                 "(pue_ratio). Category: where IT is metered, at the output of the UPS (1), of the PDUs (2) or at the "
                 "equipment (3). The basis says whether it was measured; a stated one is what the operator says.",
                 "none",
-                tuple(Query(pue(end, NOW), text, "short") for end, text in ends),
+                tuple(Query(pue(end, NOW, by="site, category, basis"), text, "short") for end, text in ends),
                 kind="table",
+                width=14,
+                decimals=3,
                 no_value="no site process is scraped, or no site has a PUE: the board Facility and carbon has the reason",
                 links=(facility,),
             ),
@@ -46,6 +48,7 @@ def at_sites() -> Row:
                 "of the grid and the basis of its figure, which says where a yearly factor stands in.",
                 "massg",
                 (Query(f"3600 * {per_site} ({recorded(carbon(), scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
+                width=10,
                 minimum=0,
                 no_value="not known: needs the agents' label site, that site's PUE and its grid (docs/site.md)",
                 links=(facility,),

@@ -1,7 +1,7 @@
 """The dashboard of the stack's own health: what was seen, what is absent and why, ledgers, versions, cost, alerts."""
 
 from dashboards.alerts import JOB, RUNBOOKS
-from dashboards.board import BLUE, Board, Link, Panel, Query, Row, figure, node_choices, recorded, series
+from dashboards.board import Board, Link, Panel, Query, Row, figure, node_choices, recorded, series
 from dashboards.rows_absent import absent, coverage
 from dashboards.rows_overhead import ledger, overhead
 
@@ -20,7 +20,7 @@ def _now() -> Row:
         "Now",
         (
             figure(
-                "Agents and sites that are scraped",
+                "Agents and sites",
                 "Targets of jobs named wattlens... that Prometheus gets a page from, and all that it knows (up).",
                 "none",
                 (Query(f"sum({target})", "scraped"), Query(f"count({target})", "known")),
@@ -28,7 +28,7 @@ def _now() -> Row:
                 no_value="no target of a job named wattlens... is known to Prometheus",
             ),
             figure(
-                "GPUs that answer",
+                "GPUs",
                 "GPUs that answered the last poll, and all that the scraped agents know (gpu_up).",
                 "none",
                 (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
@@ -41,8 +41,6 @@ def _now() -> Row:
                 "none",
                 tuple(Query(f"sum({series(name, scope='node')} == bool 0)", text) for text, name in bad),
                 width=12,
-                states={"0": ("none", BLUE)},
-                minimum=None,
             ),
             Panel(
                 "Alerts that fire",
@@ -55,7 +53,7 @@ def _now() -> Row:
                 links=(Link("Runbook", choices={"page": "alertname"}, page=f"{RUNBOOKS}/"),),
             ),
             Panel(
-                "Agents and sites that are not scraped (the first 50)",
+                "Not scraped (the first 50)",
                 "Targets of jobs named wattlens... that Prometheus gets no page from (up).",
                 "none",
                 (Query(f"topk(50, {target} == 0)", "not scraped"),),
