@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.dashboards.bench import CLUSTER, Target, playing, playing_fleet, scraping
 from tests.dashboards.render.nodes import EIGHT_GPUS, MANY_GPUS, ONE_GPU
 from tests.energy_agent.agents import AgentProcess
+from tests.site_player import STATED_SITE
 from tests.snapshots import Player
 
 MANY = 64
@@ -24,7 +25,7 @@ ONE_BOARD = {
 
 
 def _labels(instance: str) -> tuple[tuple[str, str], ...]:
-    return (("cluster", CLUSTER), ("instance", instance))
+    return (("cluster", CLUSTER), ("instance", instance), ("site", STATED_SITE))
 
 
 @contextmanager
