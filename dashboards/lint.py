@@ -226,6 +226,16 @@ def links(board: Json) -> Found:
                 yield panel.get("title", ""), f"its link {link.get('title')!r} loses time or data source"
 
 
+def unbroken_lines(board: Json) -> Found:
+    """No gap before a panel: at its left is another one, or the edge."""
+    boxes = [(panel["gridPos"], panel.get("title", "")) for panel in panels(board) if "gridPos" in panel]
+    for at, title in boxes:
+        left, top = at["x"] - 1, at["y"]
+        beside = (o for o, _ in boxes if o["x"] <= left < o["x"] + o["w"] and o["y"] <= top < o["y"] + o["h"])
+        if left >= 0 and not any(beside):
+            yield title, "there is a gap at its left"
+
+
 RULES: dict[str, Rule] = {
     "template-datasource-rule": template_datasource,
     "template-job-rule": template_job,
@@ -240,6 +250,7 @@ RULES: dict[str, Rule] = {
     "dashboard-refresh": refresh,
     "unique-ids": unique_ids,
     "unique-titles": unique_titles,
+    "unbroken-lines": unbroken_lines,
     "panel-datasource-rule": panel_datasource,
     "panel-title-description-rule": panel_title_description,
     "panel-units-rule": panel_units,

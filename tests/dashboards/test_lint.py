@@ -127,6 +127,7 @@ FAULTS: list[tuple[str, Callable[[Json], None]]] = [
     ("dashboard-refresh", sets(refresh="")),
     ("unique-ids", add_panel(title="Other")),
     ("unique-titles", add_panel(id=3)),
+    ("unbroken-lines", panel_sets(gridPos={"x": 8, "y": 1, "w": 8, "h": 8})),
     ("panel-datasource-rule", panel_sets(datasource={"type": "prometheus", "uid": "abc"})),
     ("panel-datasource-rule", asks("x{NARROW}", datasource=None)),
     ("panel-title-description-rule", panel_sets(description=" ")),
