@@ -1,11 +1,27 @@
 """What is built from Python and committed: the dashboards, the rules and the reference; and the check that it is right."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from dashboards import alerts, classic, dvfs, facility, fleet, gpu, inference, reference, rule_files, rules, stack, training
+from dashboards import (
+    alerts,
+    classic,
+    dvfs,
+    facility,
+    fleet,
+    gpu,
+    inference,
+    lint,
+    lint_exclusions,
+    reference,
+    rule_files,
+    rules,
+    stack,
+    training,
+)
 from dashboards.board import Board
 from energy_agent.core.signal_types import Signal
 from energy_agent.core.signals import CATALOGUE
@@ -48,7 +64,12 @@ def build(root: Path) -> list[Path]:
 
 def check(root: Path) -> list[str]:
     """What is wrong with the files under `root`, a line each that starts with the file; empty when nothing is."""
-    return [*_stale(root), *_queries()]
+    return [*_stale(root), *_queries(), *_lint()]
+
+
+def _lint() -> Iterator[str]:
+    built = [json.loads(content) for name, content in artefacts().items() if name.startswith("dashboards/grafana/")]
+    yield from lint.problems(built, lint_exclusions.EXCLUSIONS)
 
 
 def _stale(root: Path) -> Iterator[str]:
