@@ -6,12 +6,17 @@ its GPU was scraped within the window while it was not there yet: a Prometheus t
 """
 
 from dashboards.board import RANGE, series
-from dashboards.joins import AT
+from energy_agent.core.signals import metric
+
+_GPU = "cluster, job, instance, uuid"
 
 
-def counted(name: str, *matchers: str, window: str = RANGE) -> str:
-    """Increase of a counter of a GPU over the window, its first value included."""
-    counter, lease = series(name, *matchers), series("dvfs_lease_active")
-    seen = f"count_over_time({counter}[{window}])"
-    began = f"{seen} < on ({AT}, uuid) group_left () count_over_time({lease}[{window}])"
+def counted(name: str, window: str = RANGE) -> str:
+    """Increase of a counter of the chosen GPUs over the window, its first value included."""
+    return gained(series(name), series("dvfs_lease_active"), window)
+
+
+def gained(counter: str, lease: str = metric("dvfs_lease_active"), window: str = "1m") -> str:
+    """The same of selectors: `lease` is always there while a GPU may have the counter."""
+    began = f"count_over_time({counter}[{window}]) < on ({_GPU}) group_left () count_over_time({lease}[{window}])"
     return f"(({counter} unless {counter} offset {window} and ({began})) or increase({counter}[{window}]))"

@@ -1,18 +1,16 @@
 """The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
 
-from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, node_choices, series
-from dashboards.counted import counted
-from dashboards.joins import AT
+from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, node_choices, recorded, series
 from dashboards.rows_savings import cost, saved
 from dashboards.rows_steering import decisions, now, settings, states, trouble
+from dashboards.rules_steering import DECISIONS
 
-_MARKS = 20
+_MARKS = 5
 
 
 def board() -> Board:
     """The dashboard."""
-    made = counted("dvfs_decisions_total", 'action!="hold"', window=RATE)
-    by = f"max by ({AT}, policy, action, reason)"
+    changes = recorded(DECISIONS, 'action!="hold"', scope="node")
     return Board(
         uid="wattlens-dvfs",
         title="Wattlens / DVFS",
@@ -27,7 +25,7 @@ def board() -> Board:
         annotations=(
             Annotation(
                 "Changes by steering",
-                f"topk({_MARKS}, {by} ({made}) > 0)",
+                f"topk({_MARKS}, max_over_time({changes}[{RATE}]) > 0)",
                 "{{policy}}: {{action}}",
                 "{{reason}}, on {{instance}}",
             ),

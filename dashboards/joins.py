@@ -1,9 +1,7 @@
-"""Joins: which GPUs a workload holds, which group steers a GPU, and the largest of many.
+"""What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
-Several workloads may hold one GPU, so series of GPUs are the `one` side and holders the `many` side of a join.
-"""
-
-from dashboards.board import RATE, series
+from dashboards.board import recorded, series
+from dashboards.rules_steering import GPUS
 
 AT = "cluster, job, instance"
 """Labels that tell a node."""
@@ -11,25 +9,20 @@ GROUP = f"{AT}, group"
 """Labels that tell a group that is steered as one."""
 MOST = 10
 """How many series a graph by workload, run or group has at most."""
-
-
-def of_holders(selector: str) -> str:
-    """A series of GPUs, for each workload that holds the GPU now: one that ended stays on the page, but gains no energy."""
-    energy = series("workload_energy_joules_total", scope="workload")
-    held = f"sum by ({AT}, workload, uuid) (rate({energy}[{RATE}])) > 0"
-    return f"(clamp({held}, 1, 1) * on ({AT}, uuid) group_left (gpu) {selector})"
+_CHOSEN = 'group=~"$group"'
 
 
 def of_groups(expr: str) -> str:
-    """A series of GPUs with the group that steers it, its workload and its policy; GPUs without one are left out."""
-    return f"({expr} * on ({AT}, uuid) group_left (group, workload, policy) {steered()})"
+    """A series of GPUs with the group that steers it; GPUs without one are left out."""
+    return f"({expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)})"
 
 
-def largest_groups(expr: str) -> str:
-    """Of a series of groups those with most GPUs."""
-    return f"{expr} and on ({GROUP}) topk({MOST}, count by ({GROUP}) ({steered()}))"
+def largest_groups(record: str, *matchers: str) -> str:
+    """What is recorded of groups, of those with most GPUs."""
+    most = f"topk({MOST}, sum by ({GROUP}) ({recorded(GPUS, _CHOSEN)}))"
+    return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)}) and on ({GROUP}) {most}"
 
 
-def steered() -> str:
-    """The GPUs that a chosen group has."""
-    return series("dvfs_group_info", 'group=~"$group"')
+def steered_workloads() -> str:
+    """The workloads whose GPUs a chosen group has."""
+    return f"group by ({AT}, workload) ({recorded(GPUS, _CHOSEN)})"

@@ -39,7 +39,7 @@ def load() -> Row:
             third(
                 "Tokens a second",
                 "Tokens by model and phase (tokens_total): generated, computed from prompts, or reused from a cache.",
-                "suffix:tokens/s",
+                "short",
                 (Query(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
                 no_value="no workload reports tokens",
             ),

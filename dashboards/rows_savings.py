@@ -2,9 +2,10 @@
 
 from dashboards.board import Link, Panel, Query, Row, figure, series, third
 from dashboards.counted import counted
-from dashboards.joins import AT, GROUP, MOST, of_groups, steered
+from dashboards.joins import AT, GROUP, MOST, largest_groups, of_groups, steered_workloads
 from dashboards.latency import ITL, TTFT, mean, quantile
-from dashboards.rows_steering import NAME, OF_MOST, by_group
+from dashboards.rows_steering import NAME, OF_MOST
+from dashboards.rules_steering import of_group
 
 _ROWS = 20
 _SAVED, _EXTRA = "dvfs_saved_joules_total", "dvfs_extra_joules_total"
@@ -13,10 +14,13 @@ _ANY = 'model!=""'
 _NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load, and a look at them"
 
 
+def _percent(signal: str) -> str:
+    return f"100 * {largest_groups(of_group(signal, 'max'))}"
+
+
 def saved() -> Row:
     """Expected, and proven."""
     saving, extra = counted(_SAVED), counted(_EXTRA)
-    known = f"0 * ({saving})"
     watts = series("gpu_power_watts", 'kind="instant"')
 
     def expected(end: str) -> str:
@@ -51,7 +55,7 @@ def saved() -> Row:
                 (
                     Query(f"sum({saving})", "saved, at least"),
                     Query(f"sum({extra})", "lost"),
-                    Query(f"sum({saving}) - (sum({extra}) or sum({known}))", "net"),
+                    Query(f"sum({saving}) - sum({extra})", "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -78,10 +82,7 @@ def saved() -> Row:
                 "What a group's policies expect to save of its energy per work, with its 95 % interval "
                 "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
                 "percent",
-                tuple(
-                    Query(by_group("max", f"100 * {series(f'dvfs_predicted_saving_ratio{end}')}"), NAME + text)
-                    for end, text in _SIDES
-                ),
+                tuple(Query(_percent(f"dvfs_predicted_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
                 no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
             ),
             Panel(
@@ -89,10 +90,7 @@ def saved() -> Row:
                 "Energy per work that a group saves, by paired blocks with and without steering at the last look, with its 95 "
                 "% interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
                 "percent",
-                tuple(
-                    Query(by_group("max", f"100 * {series(f'dvfs_proven_saving_ratio{end}')}"), NAME + text)
-                    for end, text in _SIDES
-                ),
+                tuple(Query(_percent(f"dvfs_proven_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
                 no_value=_NO_PROOF,
             ),
         ),
@@ -101,11 +99,9 @@ def saved() -> Row:
 
 def cost() -> Row:
     """What it costs in speed, beside the savings."""
-    info = f"group by ({AT}, workload) ({steered()})"
-    slowdown = tuple(
-        Query(by_group("max", f"100 * {series(f'dvfs_slowdown_ratio{end}')}"), NAME + text) for end, text in _SIDES
-    )
-    budget = by_group("max", f"100 * {series('dvfs_slowdown_budget_ratio')}")
+    info = steered_workloads()
+    slowdown = tuple(Query(_percent(f"dvfs_slowdown_ratio{end}"), NAME + text) for end, text in _SIDES)
+    budget = _percent("dvfs_slowdown_budget_ratio")
     return Row(
         "What it costs",
         (
@@ -121,9 +117,9 @@ def cost() -> Row:
             ),
             *(
                 third(
-                    f"{title} while steered, {MOST} slowest",
-                    f"The 95th percentile and the mean of each workload that is steered ({family}); the marks are the changes "
-                    "that steering made. The board of inference has them against their limits.",
+                    f"{title} while steered",
+                    f"The 95th percentile and the mean of workloads that are steered, the {MOST} slowest ({family}); the marks "
+                    "are the changes that steering made. The board of inference has them against their limits.",
                     "s",
                     (
                         Query(

@@ -64,7 +64,7 @@ def now() -> Row:
                 no_value="no token server tells its requests, or none answers",
             ),
             figure(
-                "Within the limits",
+                "In the limits",
                 "Share of first tokens, and of times between tokens, within the limits chosen above. Counted at the largest "
                 "edge of the histogram that is not above the limit, so it can only be too low (ttft_seconds, itl_seconds).",
                 "percentunit",

@@ -1,82 +1,57 @@
 """Rows of the GPUs that serve: clocks, limits and power by workload, and a table of all workloads."""
 
-from dashboards.board import RANGE, RATE, Link, Panel, Query, Row, recorded, series, third
-from dashboards.joins import AT, MOST, of_holders
+from dashboards.board import RANGE, Link, Panel, Query, Row, recorded
+from dashboards.joins import AT, MOST
 from dashboards.latency import BY, ITL, TTFT, attainment, edge, quantile
 from dashboards.rules import TOKEN_RATE, joules_per_token
+from dashboards.rules_steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"
 _ROWS = 20
+_TO_GPUS = Link("Its GPUs", "wattlens-gpu", {"instance": "instance"})
+_NO_GPU = "no workload that serves holds a GPU that answers, or the recording rules are not loaded"
 
 
 def gpus() -> Row:
     """Clocks, limits and draw of the GPUs that each workload holds."""
     serves = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
+    most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) ({serves}))"
 
-    def over(operation: str, selector: str) -> str:
-        found = f"{operation} by ({_BY_WORKLOAD}) {of_holders(selector)}"
-        return f"topk({MOST}, {found} and on ({_BY_WORKLOAD}) ({serves}))"
+    def ends(*of: tuple[str, str, str]) -> tuple[Query, ...]:
+        found = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
+        return tuple(Query(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in found)
 
-    clock, most = (
-        series("gpu_clock_hertz", 'domain="sm"', scope="node"),
-        series("gpu_clock_max_hertz", 'domain="sm"', scope="node"),
-    )
-    setting = series("dvfs_setting", 'setting="sm_clock_max_hertz"', scope="node")
-    limit, drawn = (
-        series("gpu_power_limit_watts", 'kind="current"', scope="node"),
-        series("gpu_power_watts", 'kind="instant"', scope="node"),
-    )
-    events = f"rate({series('gpu_clock_event_seconds_total', scope='node')}[{RATE}])"
     return Row(
         "GPUs of the workloads",
         (
-            third(
-                f"SM clock, {MOST} workloads",
+            Panel(
+                f"SM clock, the {MOST} workloads with most tokens",
                 "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
                 "the highest that the boards can run (gpu_clock_hertz, dvfs_setting, gpu_clock_max_hertz). One slow GPU slows "
                 "all of an engine.",
                 "hertz",
-                (
-                    Query(over("max", clock), "{{workload}} highest"),
-                    Query(over("min", clock), "{{workload}} lowest"),
-                    Query(over("min", setting), "{{workload}} DVFS limit"),
-                    Query(over("min", most), "{{workload}} maximum"),
+                ends(
+                    ("gpu_clock_hertz", "max", "highest"),
+                    ("gpu_clock_hertz", "min", "lowest"),
+                    ("dvfs_setting", "min", "DVFS limit"),
+                    ("gpu_clock_max_hertz", "min", "maximum"),
                 ),
-                no_value="no workload that serves holds a GPU that answers",
+                minimum=0,
+                no_value=_NO_GPU,
+                links=(_TO_GPUS,),
             ),
-            third(
-                f"Power and limit, {MOST} workloads",
+            Panel(
+                f"Power and limit, the {MOST} workloads with most tokens",
                 "Instant power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
-                "(gpu_power_watts, gpu_power_limit_watts).",
+                "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the board of the GPUs.",
                 "watt",
-                (
-                    Query(over("sum", drawn), "{{workload}} power"),
-                    Query(over("sum", limit), "{{workload}} limit"),
-                ),
-                no_value="no workload that serves holds a GPU that answers",
-            ),
-            third(
-                "Why their clocks are lowered",
-                "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs that workloads hold "
-                "which serve (gpu_clock_event_seconds_total). Reasons overlap.",
-                "percentunit",
-                (
-                    Query(
-                        f"avg by (reason) ({_holders_of(events)} and on ({_BY_WORKLOAD}) ({serves}))",
-                        "{{reason}}",
-                    ),
-                ),
-                maximum=1,
-                no_value="no workload that serves holds a GPU that answers",
+                ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),
+                minimum=0,
+                no_value=_NO_GPU,
+                links=(_TO_GPUS,),
             ),
         ),
     )
-
-
-def _holders_of(expr: str) -> str:
-    """A series of GPUs by a further label, once for each GPU that any chosen workload holds."""
-    held = of_holders(series("gpu_up", scope="node"))
-    return f"({held} * on ({AT}, uuid) group_right (workload) {expr})"
 
 
 def by_workload() -> Row:
@@ -119,7 +94,7 @@ def by_workload() -> Row:
                 no_value="not measurable now: no workload generates tokens, or the recording rules are not loaded",
                 links=(
                     Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),
-                    Link("Its GPUs", "wattlens-gpu", {"instance": "instance"}),
+                    _TO_GPUS,
                     Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),
                 ),
             ),

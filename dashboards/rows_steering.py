@@ -6,7 +6,6 @@ from dashboards.board import (
     GREY,
     ORANGE,
     PURPLE,
-    RATE,
     Link,
     Panel,
     Query,
@@ -18,7 +17,8 @@ from dashboards.board import (
     third,
 )
 from dashboards.counted import counted
-from dashboards.joins import AT, GROUP, MOST, largest_groups, of_groups
+from dashboards.joins import AT, MOST, largest_groups
+from dashboards.rules_steering import DECISIONS, EVENTS, IN_FORCE, INEFFECTIVE, LEASED, MODE, of_group
 
 OFF = "DVFS is not configured here, or no group has a GPU"
 OF_MOST = f", {MOST} largest groups"
@@ -26,11 +26,6 @@ NAME = "{{instance}} {{group}}"
 TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
 _ROWS = 20
 _LIMITS = ("wanted", "set", "in force")
-
-
-def by_group(operation: str, expr: str) -> str:
-    """An aggregate of a series of GPUs over each group, of those with most GPUs."""
-    return largest_groups(f"{operation} by ({GROUP}) {of_groups(expr)}")
 
 
 def _orphans() -> tuple[str, str]:
@@ -101,11 +96,6 @@ def now() -> Row:
 
 def states() -> Row:
     """Of each group over time."""
-    mode = f"sum without (mode) ({_mode('shadow')} or 2 * {_mode('enforce')})"
-    wanted, setting = (
-        f"(count without (setting) ({series(name)}) > bool 0)" for name in ("dvfs_wanted_setting", "dvfs_setting")
-    )
-    none = f"0 * {series('dvfs_lease_active')}"
     return Row(
         "Groups over time",
         (
@@ -114,7 +104,7 @@ def states() -> Row:
                 "What steering may do with each group: observe, shadow (decide without acting) or enforce (dvfs_mode). All "
                 "GPUs of a group are steered, or none.",
                 "none",
-                (Query(by_group("max", mode), NAME),),
+                (Query(largest_groups(MODE), NAME),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -123,7 +113,7 @@ def states() -> Row:
                 f"Lease{OF_MOST}",
                 "Whether all GPUs of a group are leased, or any is not; without a lease nothing is set (dvfs_lease_active).",
                 "none",
-                (Query(by_group("min", series("dvfs_lease_active")), NAME),),
+                (Query(largest_groups(of_group("dvfs_lease_active", "min")), NAME),),
                 states={"0": ("not held", GREY), "1": ("held", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -133,7 +123,7 @@ def states() -> Row:
                 "Whether the policies want a setting of any GPU of a group (dvfs_wanted_setting), and whether one is in force "
                 "(dvfs_setting). In shadow a wish is never made so.",
                 "none",
-                (Query(by_group("max", f"({setting} * 2 or {wanted} or {none})"), NAME),),
+                (Query(largest_groups(IN_FORCE), NAME),),
                 states={"0": ("as found", GREY), "1": ("wanted, not set", PURPLE), "2": ("set", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -145,16 +135,13 @@ def states() -> Row:
 def settings() -> Row:
     """Wanted, set, done."""
 
-    def lines(setting: str, *done: Query) -> tuple[Query, ...]:
-        wanted, made = (series(f"dvfs_{what}", f'setting="{setting}"') for what in ("wanted_setting", "setting"))
+    def lines(setting: str, *done: tuple[str, str, str]) -> tuple[Query, ...]:
+        limits = (("dvfs_wanted_setting", "wanted"), ("dvfs_setting", "set"))
         return (
-            Query(by_group("min", wanted), f"{NAME} wanted"),
-            Query(by_group("min", made), f"{NAME} set"),
-            *done,
+            *(Query(largest_groups(of_group(s, "min"), f'setting="{setting}"'), f"{NAME} {text}") for s, text in limits),
+            *(Query(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in done),
         )
 
-    clock, drawn = series("gpu_clock_hertz", 'domain="sm"'), series("gpu_power_watts", 'kind="instant"')
-    limit = series("gpu_power_limit_watts", 'kind="current"')
     return Row(
         "Wanted, set, done",
         (
@@ -166,8 +153,8 @@ def settings() -> Row:
                 "hertz",
                 lines(
                     "sm_clock_max_hertz",
-                    Query(by_group("max", clock), f"{NAME} highest"),
-                    Query(by_group("min", clock), f"{NAME} lowest"),
+                    ("gpu_clock_hertz", "max", "highest"),
+                    ("gpu_clock_hertz", "min", "lowest"),
                 ),
                 minimum=0,
                 dashed=_LIMITS,
@@ -181,8 +168,8 @@ def settings() -> Row:
                 "watt",
                 lines(
                     "power_limit_watts",
-                    Query(by_group("min", limit), f"{NAME} in force"),
-                    Query(by_group("max", drawn), f"{NAME} highest draw"),
+                    ("gpu_power_limit_watts", "min", "in force"),
+                    ("gpu_power_watts", "max", "highest draw"),
                 ),
                 minimum=0,
                 dashed=_LIMITS,
@@ -197,16 +184,14 @@ def decisions() -> Row:
     """What the policies decided, and why."""
 
     def made(matcher: str) -> str:
-        by = "policy, action, reason"
-        return f"topk({MOST}, sum by ({by}) ({counted('dvfs_decisions_total', matcher, window=RATE)}))"
+        return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"
 
-    no_effect = counted("dvfs_ineffective_total", window=RATE)
     return Row(
         "Decisions and their reasons",
         (
             third(
                 f"Changes, {MOST} most frequent",
-                "Decisions to set or to release, by policy and reason, in each step of the graph, once for each GPU of a group "
+                "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They are the marks on all graphs of this board.",
                 "short",
                 (Query(made('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
@@ -214,7 +199,7 @@ def decisions() -> Row:
             ),
             third(
                 f"Why it held, {MOST} most frequent",
-                "Decisions to hold, by policy and reason, in each step of the graph, once for each GPU of a group "
+                "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They count on in every round of the governor.",
                 "short",
                 (Query(made('action="hold"'), "{{policy}}: {{reason}}"),),
@@ -222,10 +207,10 @@ def decisions() -> Row:
             ),
             third(
                 "Settings without effect",
-                "Rounds in which a GPU did not do what was set, by what was seen instead, in each step of the graph "
+                "Rounds in which a GPU did not do what was set, by what was seen instead, in the last minute "
                 "(dvfs_ineffective_total). Such time saves nothing.",
                 "short",
-                (Query(f"sum by (reason) ({no_effect})", "{{reason}}"),),
+                (Query(f"sum by (reason) ({recorded(INEFFECTIVE, scope='node')})", "{{reason}}"),),
                 no_value="every setting took effect, or DVFS is not configured here",
             ),
         ),
@@ -234,9 +219,8 @@ def decisions() -> Row:
 
 def trouble() -> Row:
     """Heat and power while something is in force, and what has to be looked at."""
-    leased = f"on ({AT}, uuid) ({series('dvfs_lease_active')} == 1)"
-    events = f"rate({series('gpu_clock_event_seconds_total')}[{RATE}])"
-    hot = series("gpu_temperature_celsius", 'sensor="gpu"')
+    leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
+    share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()
     no_effect = f"sum without (reason) ({counted('dvfs_ineffective_total')})"
     loses = f"{counted('dvfs_extra_joules_total')} - {counted('dvfs_saved_joules_total')}"
@@ -260,7 +244,7 @@ def trouble() -> Row:
                 "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
                 "a power limit is for. Reasons overlap.",
                 "percentunit",
-                (Query(f"avg by (reason) ({events} and {leased})", "{{reason}}"),),
+                (Query(f"clamp_max({share}, 1)", "{{reason}}"),),
                 minimum=0,
                 maximum=1,
                 no_value="no GPU is under a lease",
@@ -269,7 +253,7 @@ def trouble() -> Row:
                 f"Hottest GPU{OF_MOST}",
                 "The highest temperature among the GPUs of a group (gpu_temperature_celsius).",
                 "celsius",
-                (Query(by_group("max", hot), NAME),),
+                (Query(largest_groups(of_group("gpu_temperature_celsius", "max")), NAME),),
                 no_value=OFF,
                 links=(TO_GPU,),
             ),

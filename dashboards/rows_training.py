@@ -128,7 +128,7 @@ def work() -> Row:
             third(
                 f"Tokens a second{OF_MOST}",
                 "Tokens that all ranks of a run train on, over five minutes (tokens_total, phase training).",
-                "suffix:tokens/s",
+                "short",
                 (Query(largest(tokens()), "{{run}}"),),
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
@@ -149,7 +149,7 @@ def progress() -> Row:
     """What was done in the chosen time, and in which phases."""
 
     def column(expr: str, legend: str, unit: str = "") -> Query:
-        return Query(f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(energy_in(RANGE))})", legend, unit=unit)
+        return Query(f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})", legend, unit=unit)
 
     busy = gpus('state="active"')
     done = f"({steps_in(RANGE)} > 0)"
@@ -157,7 +157,7 @@ def progress() -> Row:
         "Progress",
         (
             Panel(
-                f"In the chosen time, the {_ROWS} runs that took most energy",
+                f"In the chosen time, the {_ROWS} runs with most GPU time",
                 "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
                 "the GPU time held, all of the chosen time (steps_total, tokens_total, workload_energy_joules_total, "
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
@@ -195,7 +195,7 @@ def progress() -> Row:
                 "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
                 "active). The rest is paid for waiting: data, checkpoints, other ranks.",
                 "percentunit",
-                (Query(largest(f"{busy} / ({gpus()} > 0)"), "{{run}}"),),
+                (Query(largest(f"clamp_max({busy} / ({gpus()} > 0), 1)"), "{{run}}"),),
                 minimum=0,
                 maximum=1,
                 no_value=NONE,

@@ -1,9 +1,10 @@
 """Rows of the GPUs of training runs: how many over time, their power and what is around them; and what steering takes."""
 
-from dashboards.board import RATE, Link, Panel, Query, Row, series, third
+from dashboards.board import RATE, Link, Panel, Query, Row, recorded, series, third
 from dashboards.joins import AT
 from dashboards.rows_training import NONE, OF_MOST
-from dashboards.runs import RUN, by_run, chosen, gpus, largest, lost, of_runs
+from dashboards.rules_steering import of_group
+from dashboards.runs import RUN, chosen, gpus, largest, lost, of_runs, power
 
 _TO_GPU = Link("This GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"})
 _TO_STEERING = (Link("Steering of these GPUs", "wattlens-dvfs"),)
@@ -17,8 +18,8 @@ def held() -> Row:
         return f"rate({series(name, *matchers, scope='node')}[{RATE}])"
 
     nodes = f"count by ({RUN}) (sum by ({AT}, run) {of_runs(rate('workload_gpu_seconds_total'))} > 0)"
-    around, own = by_run("sum", rate("workload_host_energy_joules_total")), by_run("sum", rate("workload_energy_joules_total"))
-    idle, active = (by_run("sum", rate("workload_energy_joules_total", f'state="{s}"')) for s in ("idle", "active"))
+    around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
+    active = power(energy="active")
     return Row(
         "GPUs of the runs",
         (
@@ -32,10 +33,10 @@ def held() -> Row:
             ),
             third(
                 f"Power{OF_MOST}",
-                "Energy a second of a run's GPUs that answer, while a kernel ran and while they were only held "
-                "(workload_energy_joules_total).",
+                "Power of a run's GPUs over five minutes, while a kernel ran and while they were only held "
+                "(workload_energy_joules_total). None while the energy of any of its workloads is not known.",
                 "watt",
-                (Query(largest(active), "{{run}} active"), Query(largest(idle), "{{run}} idle")),
+                (Query(largest(active), "{{run}} active"), Query(largest(f"({power()} - {active})"), "{{run}} idle")),
                 stacked=True,
                 no_value=NONE,
             ),
@@ -44,7 +45,7 @@ def held() -> Row:
                 "A run's share of the energy around its GPUs (workload_host_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",
-                (Query(largest(f"{around} / ({around} + {own} > 0)"), "{{run}}"),),
+                (Query(largest(around), "{{run}}"),),
                 maximum=1,
                 no_value="no meter of the node is booked (sources.node.ledger)",
             ),
@@ -67,13 +68,11 @@ def held() -> Row:
 def steering() -> Row:
     """What steering takes of a run's speed."""
 
-    def steered(name: str, *matchers: str, operation: str = "max", scale: str = "") -> str:
-        info = series("dvfs_group_info", scope="node")
-        joined = f"({series(name, *matchers, scope='node')} * on ({AT}, uuid) group_left (workload) {info})"
-        return largest(f"{scale}{operation} by ({RUN}) {of_runs(joined)}")
+    def steered(signal: str, *matchers: str, operation: str = "max", scale: str = "") -> str:
+        known = recorded(of_group(signal, operation), *matchers, scope="node")
+        return largest(f"{scale}{operation} by ({RUN}) {of_runs(known)}")
 
     sides = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
-    sm = 'domain="sm"'
     return Row(
         "Steering of the runs",
         (
@@ -97,8 +96,8 @@ def steering() -> Row:
                 "that steering allows, where it is in force (dvfs_setting). One slow rank slows all.",
                 "hertz",
                 (
-                    Query(steered("gpu_clock_hertz", sm), "{{run}} highest"),
-                    Query(steered("gpu_clock_hertz", sm, operation="min"), "{{run}} lowest"),
+                    Query(steered("gpu_clock_hertz"), "{{run}} highest"),
+                    Query(steered("gpu_clock_hertz", operation="min"), "{{run}} lowest"),
                     Query(steered("dvfs_setting", 'setting="sm_clock_max_hertz"', operation="min"), "{{run}} limit"),
                 ),
                 minimum=0,

@@ -31,9 +31,9 @@ def members() -> str:
     return f"count by ({RUN}) ({_named(series('workload_info', scope='node'))})"
 
 
-def power(band: str = "") -> str:
-    """Power of a run's GPUs, idle included; "-" and "+" are the ends of its band."""
-    chosen = 'boundary="gpu",energy="active_idle"'
+def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle") -> str:
+    """Power of a run's GPUs, idle included unless said; "-" and "+" are the ends of its band."""
+    chosen = f'boundary="{boundary}",energy="{energy}"'
     watts = recorded(WORKLOAD_POWER, chosen, scope="node")
     if band:
         watts = f"({watts} {band} {recorded(WORKLOAD_POWER_ERROR, chosen, scope='node')})"
@@ -62,12 +62,19 @@ def tokens_in(window: str) -> str:
 
 
 def energy_in(window: str, band: str = "") -> str:
-    """Energy of a run's GPUs; the ends of its band are from the sensors' systematic error, which adds up over GPUs."""
-    energy = f"increase({series('workload_energy_joules_total', scope='node')}[{window}])"
-    if band:
-        gain = f"last_over_time({series('gpu_energy_gain_uncertainty_ratio', scope='node')}[{window}])"
-        energy = f"{energy} * on ({AT}, uuid) group_left () (1 {band} {gain})"
-    return by_run("sum", f"({energy})")
+    """Energy of a run's GPUs; the ends of its band are from the sensors' systematic error, which adds up over GPUs.
+
+    That error is a share of the energy, taken from the power and its error as recorded over the window.
+    """
+    energy = by_run("sum", f"increase({series('workload_energy_joules_total', scope='node')}[{window}])")
+    if not band:
+        return energy
+    of_gpus = 'boundary="gpu",energy="active_idle"'
+    error, watts = (
+        by_run("sum", f"sum_over_time({recorded(name, of_gpus, scope='node')}[{window}])")
+        for name in (WORKLOAD_POWER_ERROR, WORKLOAD_POWER)
+    )
+    return f"{energy} * (1 {band} {error} / ({watts} > 0))"
 
 
 def gpus(*matchers: str) -> str:

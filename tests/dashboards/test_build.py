@@ -29,7 +29,7 @@ OF_CLUSTER = {
     "wattlens_source_up", "wattlens_source_down_info",  # of a site's process, whose site is no label of its sources
 }  # fmt: skip
 """Metrics that are narrowed by cluster alone."""
-APPEARED = re.compile(r"(wattlens_\w+\{[^}]*\}) unless \1 offset")  # dashboards/counted.py: what began within a window
+APPEARED = re.compile(r"(wattlens_\w+(?:\{[^}]*\})?) unless \1 offset")  # dashboards/counted.py: what began within a window
 EXPRESSIONS = [pytest.param(expr, id=f"{i}: {where}") for i, (where, expr) in enumerate(expressions())]
 
 

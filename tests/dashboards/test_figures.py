@@ -161,8 +161,8 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         ),
         (query(uid, "Time to first token, ", "limit"), 600, [({}, 0.5)]),
         (query(uid, "Time to first token: share", which), 600, [(who("fine"), 0.6), (who("coarse"), 0.8)]),
-        (query(uid, "Within the limits", "first token"), 600, [({}, 68 / 110)]),
-        (query(uid, "Within the limits", "between tokens"), 600, []),
+        (query(uid, "In the limits", "first token"), 600, [({}, 68 / 110)]),
+        (query(uid, "In the limits", "between tokens"), 600, []),
     ]
     assert promtool(tmp_path, given, wanted) == ""
     busy = {

@@ -1,0 +1,109 @@
+"""Recording rules for Prometheus: steering by group and node, and the GPUs of each workload.
+
+All GPUs of a group are steered as one, and those of an engine are as fast as the slowest, so boards draw the ends among them.
+Recorded, as eight thousand GPUs joined to their groups at every step of a graph would take seconds. Decisions are of all GPUs
+of a group at once and counted once.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dashboards.counted import gained
+from dashboards.rules import WINDOW, Group, Rule
+from energy_agent.core.signals import metric
+
+GPUS: Final = "instance_group:wattlens_gpus:count"
+MODE: Final = "instance_group:wattlens_dvfs_mode:state"
+"""0 observe, 1 shadow, 2 enforce."""
+IN_FORCE: Final = "instance_group:wattlens_dvfs_setting:state"
+"""0 as found, 1 a setting is wanted, 2 one is in force."""
+DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
+INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
+EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
+LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
+
+_AT: Final = "cluster, job, instance"
+_HELD: Final = "2m"
+"""A workload holds the GPUs that gained energy for it in this time: what ended stays on the page, but gains none."""
+_SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
+_ENDS: Final = ("", "_lower", "_upper")
+_OF_GROUP: Final = (
+    ("dvfs_lease_active", "min", ""),
+    ("dvfs_wanted_setting", "min", ""),
+    ("dvfs_setting", "min", ""),
+    ("gpu_clock_hertz", "max", _SM),
+    ("gpu_clock_hertz", "min", _SM),
+    ("gpu_power_watts", "max", _DRAWN),
+    ("gpu_power_limit_watts", "min", _NOW),
+    ("gpu_temperature_celsius", "max", '{sensor="gpu"}'),
+    ("dvfs_slowdown_budget_ratio", "max", ""),
+    *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in _ENDS),
+)
+"""Signal, operation over the GPUs of a group, matchers."""
+_OF_WORKLOAD: Final = (
+    ("gpu_clock_hertz", "max", _SM),
+    ("gpu_clock_hertz", "min", _SM),
+    ("gpu_clock_max_hertz", "min", _SM),
+    ("dvfs_setting", "min", '{setting="sm_clock_max_hertz"}'),
+    ("gpu_power_watts", "sum", _DRAWN),
+    ("gpu_power_limit_watts", "sum", _NOW),
+)
+"""The same over the GPUs that a workload holds."""
+
+
+def of_group(signal: str, operation: str) -> str:
+    """Name of the rule of a group.
+
+    Raises:
+        LookupError: there is no such rule.
+    """
+    return _known("instance_group", signal, operation, _OF_GROUP)
+
+
+def of_workload(signal: str, operation: str) -> str:
+    """Name of the rule of a workload, as `of_group`."""
+    return _known("instance_workload", signal, operation, _OF_WORKLOAD)
+
+
+def steering_groups() -> tuple[Group, ...]:
+    """The groups."""
+    return (Group("wattlens-steering", "30s", (*_groups(), *_nodes(), *_workloads())),)
+
+
+def _groups() -> Iterator[Rule]:
+    info = metric("dvfs_group_info")
+    yield Rule(GPUS, f"count by ({_AT}, group, workload) ({info})")
+    shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
+    yield Rule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
+    wanted, made = (f"(count without (setting) ({metric(name)}) > bool 0)" for name in ("dvfs_wanted_setting", "dvfs_setting"))
+    yield Rule(IN_FORCE, _joined("max", f"(2 * {made} or {wanted} or 0 * {metric('dvfs_lease_active')})"))
+    for signal, operation, matchers in _OF_GROUP:
+        yield Rule(of_group(signal, operation), _joined(operation, f"{metric(signal)}{matchers}"))
+
+
+def _joined(operation: str, expr: str) -> str:
+    joined = f"{expr} * on ({_AT}, uuid) group_left (group, workload) {metric('dvfs_group_info')}"
+    return f"{operation} without (gpu, uuid, domain, kind, sensor) ({joined})"
+
+
+def _nodes() -> Iterator[Rule]:
+    lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
+    made = f"max without (gpu, uuid) ({gained(metric('dvfs_decisions_total'))})"
+    yield Rule(DECISIONS, made)
+    yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({gained(metric('dvfs_ineffective_total'))})")
+    yield Rule(LEASED, f"sum without (gpu, uuid) ({lease})")
+    yield Rule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
+
+
+def _workloads() -> Iterator[Rule]:
+    energy = f"rate({metric('workload_energy_joules_total')}[{_HELD}])"
+    held = f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)"
+    for signal, operation, matchers in _OF_WORKLOAD:
+        joined = f"{held} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
+        yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
+
+
+def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:
+    if (signal, operation) not in {rule[:2] for rule in rules}:
+        raise LookupError(f"no rule of {level} for {operation} of {signal!r}")
+    return f"{level}:{metric(signal)}:{operation}"
