@@ -44,7 +44,10 @@ EVERYTHING = {
     "tls": {"enabled": True},
     "clientSocket": {"enabled": True},
     "ship": {"enabled": True, "url": "s3://bucket/$(NODE_NAME)", "envSecretName": "bucket"},
-    "podMonitor": {"enabled": True, "clusterLabel": True, "labels": {"release": "prometheus"}, "interval": "30s"},
+    "podMonitor": {
+        "enabled": True, "clusterLabel": True, "labels": {"release": "prometheus"}, "interval": "30s",
+        "endpoint": {"basicAuth": {which: {"name": "scrape", "key": which} for which in ("username", "password")}},
+    },
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     "networkPolicy": {"scrapeFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
     "site": {"enabled": True, "secretName": "meters", "storageClassName": "fast", "priorityClassName": "high"},
@@ -54,6 +57,7 @@ EVERYTHING = {
         "env": [{"name": "TZ", "value": "UTC"}],
         "podAnnotations": {"example.com/owner": "sre"},
         "maxUnavailable": 2,
+        "kubeletPath": "/var/lib/k0s/kubelet",
     },
     "actuator": {
         "allow": [{"devices": [0, "GPU-1"], "knobs": ["clock", "power"], "baseline": "unlocked", "clock_mhz": [1005, 1980]}],
@@ -158,9 +162,10 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
     keys = keyed(found)
     template = keys["DaemonSet", "wattlens-agent"]["spec"]["template"]
     pod, notes = template["spec"], template["metadata"]["annotations"]
-    assert exceptions(pod) == {(what, c) for what, c, where in listed() if where in ("enforce", "clientSocket.enabled")} | {
-        ("uid 0", "ship")
-    }
+    taken = {(what.replace("/var/lib/k0s/kubelet", "/var/lib/kubelet"), container) for what, container in exceptions(pod)}
+    assert ("hostPath /var/lib/k0s/kubelet/pod-resources, read-only", "") in exceptions(pod)
+    rows = {(what, c) for what, c, where in listed() if where in ("enforce", "clientSocket.enabled")}
+    assert taken == rows | {("uid 0", "ship")}
     assert not {key for key in notes if key.startswith("prometheus.io/")}, "who has monitors needs no annotations"
     injected = {key for key in notes if key.startswith("nvidia.cdi.k8s.io/container.")}
     assert injected == {f"nvidia.cdi.k8s.io/container.{name}" for name in ("agent", "actuator")}
@@ -284,7 +289,7 @@ def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path)
     assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} == {"wattlens-agent"}
 
 
-def test_the_operators_own_schemas_accept_monitors_and_rules(tmp_path: Path) -> None:
+def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_path: Path) -> None:
     node, npm = need_program("node"), need_program("npm")
     package = "@kubernetes-models/prometheus-operator@6.0.0"
     folder = manifests.cache_dir().parent / "prometheus-operator-models-6.0.0"
@@ -304,12 +309,13 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(tmp_path: Path) -> 
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
         need_file(index, done.stderr[-300:])
-    found = committed("monitoring")
+    everything = [o for o in made(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
+    found = committed("monitoring") + everything
     rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
     wrong = deepcopy(found[0])
     wrong["spec"]["podMetricsEndpoints"][0]["interval"] = "15 sec"
     command = [node, ROOT / "tests/deploy/monitoring_crds.mjs", folder]
     text = json.dumps([*found, rules, wrong])
     said = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
-    assert said[:-1] == ["ok"] * 3
+    assert said[:-1] == ["ok"] * (2 + 3 + 1)
     assert "podMetricsEndpoints/0/interval must match pattern" in said[-1]

@@ -137,7 +137,7 @@ tolerations:
 {{- end }}
 {{- if not (or .Values.runAsNonRoot .Values.simulated.enabled) }}
 - name: pod-resources
-  hostPath: {path: /var/lib/kubelet/pod-resources, type: Directory}
+  hostPath: {path: {{ .Values.agent.kubeletPath }}/pod-resources, type: Directory}
 {{- end }}
 {{- if .Values.tls.enabled }}
 - name: web
