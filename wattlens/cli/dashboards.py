@@ -26,8 +26,8 @@ def _configure(group: argparse.ArgumentParser) -> None:
     check = actions.add_parser(
         "check",
         help="check the committed files",
-        description="Check that the committed files are what the code builds, that each metric they use is in the catalogue "
-        "and that every query parses. Exit code 1 where not.",
+        description="Check that the committed files are what the code builds, that each metric they use is in the catalogue, "
+        "that every query parses and that dashboards keep the rules of the linter. Exit code 1 where not.",
     )
     check.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: here)")
     check.set_defaults(action=_check)
@@ -69,7 +69,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for problem in problems:
             print(problem, file=sys.stderr)
         if not problems:
-            print(f"{len(artefacts())} files are fresh, every metric is known, every query parses")
+            print(f"{len(artefacts())} files are fresh, every metric is known, every query parses, no rule is broken")
     return 1 if problems else 0
 
 
