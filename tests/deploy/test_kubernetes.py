@@ -1,5 +1,6 @@
 """The manifests as they are committed: which exceptions they take, and that every file and command in them is right."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.deploy.kubernetes_objects import (
     of_kind,
     pods,
 )
+from tests.support import need_program
 from tests.test_readme import _check
 from wattlens.cli import build_parser, main
 from wattlens.config_check import check
@@ -229,6 +231,26 @@ def test_the_site_is_one_pod_with_its_own_volume(tmp_path: Path) -> None:
     assert claims == {state: claim["metadata"]["name"]}
     assert container["image"].endswith("-site"), "the agent's image cannot read a meter"
     assert load_site(file_of("site", "wattlens-site", "site.yaml", tmp_path)).site.cluster == "default"
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(("name", "job", "instance"), [("agent", "wattlens", "gpu-7"), ("site", "wattlens-site", "main")])
+def test_prometheus_makes_of_a_pod_what_the_dashboards_expect(name: str, job: str, instance: str, tmp_path: Path) -> None:
+    """Relabelled by promtool, from the labels that the operator puts on a pod's target before."""
+    promtool = need_program("promtool")
+    (monitor,) = of_kind(committed("monitoring"), "PodMonitor", f"wattlens-{name}")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    words = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    rules = [{words.get(key, key): value for key, value in rule.items()} for rule in endpoint["relabelings"]]
+    found = {"__meta_kubernetes_pod_node_name": "gpu-7", "namespace": "wattlens", "pod": "p", "container": "c", "endpoint": "e"}
+    scraped = {"job_name": "x", "static_configs": [{"targets": ["10.0.0.7:9479"], "labels": found}], "relabel_configs": rules}
+    path = tmp_path / "prometheus.yml"
+    path.write_text(
+        yaml.safe_dump({"scrape_configs": [{"job_name": "x", "static_configs": targets, "relabel_configs": rules}]})
+    )
+    command = [promtool, "check", "service-discovery", "--timeout=1s", path, "x"]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert {k: v for k, v in said[0]["labels"].items() if not k.startswith("__")} == {"job": job, "instance": instance}
 
 
 def selected(policy: Object, labels: dict[str, str]) -> bool:
