@@ -245,9 +245,7 @@ def test_prometheus_makes_of_a_pod_what_the_dashboards_expect(name: str, job: st
     found = {"__meta_kubernetes_pod_node_name": "gpu-7", "namespace": "wattlens", "pod": "p", "container": "c", "endpoint": "e"}
     scraped = {"job_name": "x", "static_configs": [{"targets": ["10.0.0.7:9479"], "labels": found}], "relabel_configs": rules}
     path = tmp_path / "prometheus.yml"
-    path.write_text(
-        yaml.safe_dump({"scrape_configs": [{"job_name": "x", "static_configs": targets, "relabel_configs": rules}]})
-    )
+    path.write_text(yaml.safe_dump({"scrape_configs": [scraped]}))
     command = [promtool, "check", "service-discovery", "--timeout=1s", path, "x"]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
     assert {k: v for k, v in said[0]["labels"].items() if not k.startswith("__")} == {"job": job, "instance": instance}
