@@ -70,6 +70,7 @@ peers() {
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
     want shellcheck shellcheck
+    want curl curl
     want iptables iptables
     want ipmi_sim openipmi
     want ipmitool ipmitool

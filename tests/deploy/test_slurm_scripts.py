@@ -1,7 +1,6 @@
 """slurmd's prolog and epilog, run with the environment that slurmd gives: a real actuator, and a page like the agent's."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -121,8 +120,7 @@ def test_who_is_not_slurmd_is_told_and_breaks_nothing(slurmd: Slurmd, context: s
 
 
 def test_after_a_job_its_joules_are_in_the_log(slurmd: Slurmd, page: str) -> None:
-    if shutil.which("curl", path="/usr/local/bin:/usr/bin:/bin") is None:
-        pytest.skip("curl is not installed")
+    need_program("curl")
     code, said = slurmd.run("epilog_slurmd", WATTLENS_METRICS=page)
     assert (code, said) == (0, "wattlens-slurm: job=28 user=alice gpus=0,1 gpu_energy_joules=4020\n")
     assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd", "2", WATTLENS_METRICS=page)[1]
