@@ -1,15 +1,16 @@
 """What tests share: peers that must be there in CI, free ports, waiting with a bound."""
 
 import importlib.util
+import io
 import os
 import secrets
 import shutil
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pytest
 
@@ -41,6 +42,27 @@ def need_file(path: Path, source: str) -> None:
     """Like need_program, for data that is beside the project and not in it; `source` says where it is from."""
     if not path.is_file():
         _missing(f"{path.name} ({source})")
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def said_here(*arguments: object) -> Said:
+    """What `wattlens ARGUMENTS` answers, run in this process: for commands that end by themselves and leave nothing behind."""
+    from wattlens.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main([str(each) for each in arguments])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def free_port() -> int:

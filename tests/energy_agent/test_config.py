@@ -10,6 +10,7 @@ import pytest
 
 from energy_agent import config, config_docs, config_words
 from energy_agent.core.errors import UsageError
+from tests.support import said_here
 
 # What stands in the file -> what the line has to name.
 WRONG = {
@@ -231,11 +232,8 @@ def test_a_few_lines_cannot_fill_the_memory():
         tracemalloc.stop()
 
 
-def agent(*arguments, **environ):
-    return subprocess.run(
-        [sys.executable, "-m", "wattlens", "agent", *map(str, arguments)],
-        capture_output=True, text=True, timeout=15, check=False, env=os.environ | environ,
-    )  # fmt: skip
+def agent(*arguments):
+    return said_here("agent", *arguments)
 
 
 def assert_refused(done, *words):
@@ -258,7 +256,8 @@ def assert_refused(done, *words):
 def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, text, words):
     path = tmp_path / "agent.yaml"
     path.write_text(text)
-    assert_refused(agent("--config", path, "--state", tmp_path / "state"), *words)
+    command = [sys.executable, "-m", "wattlens", "agent", "--config", path, "--state", tmp_path / "state"]
+    assert_refused(subprocess.run(command, capture_output=True, text=True, timeout=60, check=False), *words)
 
 
 def test_the_command_line_names_a_file_that_is_not_there(tmp_path):
@@ -281,8 +280,9 @@ def test_the_command_line_names_a_wrong_address(tmp_path, listen):
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "x" * 80, "a\nb"])
-def test_a_node_name_of_the_environment_is_checked_as_that_of_the_file(tmp_path, name):
-    assert_refused(agent("--state", tmp_path, NODE_NAME=name), "NODE_NAME")
+def test_a_node_name_of_the_environment_is_checked_as_that_of_the_file(tmp_path, name, monkeypatch):
+    monkeypatch.setenv("NODE_NAME", name)
+    assert_refused(agent("--state", tmp_path), "NODE_NAME")
 
 
 @pytest.mark.parametrize("duration", ["10", "0s", "25h", "-5m", "1d", ""])

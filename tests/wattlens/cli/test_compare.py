@@ -2,13 +2,10 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-WATTLENS = [sys.executable, "-m", "wattlens"]
+from tests.support import said_here
 
 
 def made(joules=1000.0, tokens=5000, boards=("GPU-1",), running=32.0, **more):
@@ -33,9 +30,7 @@ def compare(tmp_path, a, b, *options):
         for path, run in zip(paths, side, strict=True):
             path.write_text(run if isinstance(run, str) else json.dumps(run))
         texts.append(",".join(map(str, paths)))
-    return subprocess.run(
-        [*WATTLENS, "compare", *options, *texts], env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False
-    )
+    return said_here("compare", *options, *texts)
 
 
 def found(tmp_path, a, b):
