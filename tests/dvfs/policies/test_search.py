@@ -30,12 +30,19 @@ def scores(weather: Weather, count: int = 8, budget: float = 0.05, *, change: bo
     return found
 
 
-@pytest.mark.parametrize(
-    ("weather", "change"),
-    [(Weather(), False), (Weather(noise=0.05), False), (Weather(ar=0.9), False), (Weather(drift=rising), False),
-     (Weather(drift=swinging), False), (Weather(stalls=0.02), False), (Weather(), True)],
-    ids=["noise", "much noise", "slow noise", "drift", "swings", "stalls", "change"],
-)  # fmt: skip
+LONG = pytest.mark.smoke  # forty jobs each: seconds
+WEATHERS = [
+    pytest.param(Weather(), False, id="noise"),
+    pytest.param(Weather(noise=0.05), False, id="much noise", marks=LONG),
+    pytest.param(Weather(ar=0.9), False, id="slow noise", marks=LONG),
+    pytest.param(Weather(drift=rising), False, id="drift", marks=LONG),
+    pytest.param(Weather(drift=swinging), False, id="swings", marks=LONG),
+    pytest.param(Weather(stalls=0.02), False, id="stalls", marks=LONG),
+    pytest.param(Weather(), True, id="change"),
+]
+
+
+@pytest.mark.parametrize(("weather", "change"), WEATHERS)
 def test_within_the_budget_and_close_to_the_best(weather: Weather, change: bool) -> None:
     found = scores(weather, change=change)
     over = [s for s in found if s.slowdown_ratio > 0.05 or s.chosen_slowdown_ratio > 0.05 * 1.0001]
