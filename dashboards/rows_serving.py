@@ -10,6 +10,7 @@ TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "work
 _MODEL = 'model=~"$model"'
 _GENERATED = 'phase="generation"'
 _BANDS = (("", ""), ("_low", ", at least"), ("_high", ", at most"))
+_ROWS = 20
 _UNIT = "suffix:J/token"
 _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, or the recording rules not loaded"
 
@@ -168,6 +169,7 @@ def tokens_energy() -> Row:
 
 def split() -> Row:
     """Prefill and decode apart, or why not."""
+    silent = series("source_down_info", 'source=~"tokens.*"', scope="node")
     return Row(
         "Prefill and decode",
         (
@@ -177,11 +179,20 @@ def split() -> Row:
                 "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
                 "not count its steps, the first five minutes are not over, or the load varies too little.",
                 "none",
-                (Query(series("serving_split_absent_info", _MODEL, scope="workload"), "absent"),),
+                (Query(f"topk({_ROWS}, {series('serving_split_absent_info', _MODEL, scope='workload')})", "absent"),),
                 kind="table",
-                width=24,
-                height=5,
+                height=6,
                 no_value="all that is served is told apart, or no engine is read",
+            ),
+            Panel(
+                "Token servers that do not answer",
+                "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
+                "did since is not known, and their counters stand still until they answer.",
+                "none",
+                (Query(f"topk({_ROWS}, {silent})", "down"),),
+                kind="table",
+                height=6,
+                no_value="every token server answers, or no agent is scraped",
             ),
         ),
     )

@@ -115,6 +115,26 @@ def test_parts_of_the_energy_sum_to_the_whole(bench: Bench) -> None:
     assert parts == pytest.approx(POWER_W * GPUS, rel=0.05)
 
 
+def test_what_shadow_wants_is_shown_as_not_set(bench: Bench) -> None:
+    """Before the test that takes a GPU away: the server is steered in thought alone for a while, the training run for real."""
+    served = GPUS - 2
+
+    def states(title: str) -> dict[str, float]:
+        (panel,) = [p for b in boards() for p in b.panels() if b.uid == "wattlens-dvfs" and p.title.startswith(title)]
+        return {s["metric"]["group"]: float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr)}
+
+    assert (states("Mode"), states("What is in force")) == ({"chat": 2, "train": 2}, {"chat": 2, "train": 2})
+    bench.player.shadow = {served}
+    try:
+        eventually(
+            lambda: states("Mode") == {"chat": 1, "train": 2} and states("What is in force") == {"chat": 1, "train": 2}, 10
+        )
+        assert states("Lease, ") == {"chat": 0, "train": 1}
+    finally:
+        bench.player.shadow = set()
+    eventually(lambda: states("What is in force") == {"chat": 2, "train": 2}, 10)
+
+
 def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) -> None:
     """Last in this file: it takes a GPU away from the module's bench."""
     lost = f'uuid="{uuid(LOST)}"'
