@@ -29,12 +29,11 @@ print(*(d["device"] for d in json.load(sys.stdin)["devices"] if d["changed"] and
 
 # Wait until every setting is back or somebody's; what is left otherwise.
 left_over() {
+    [ -S "$WATTLENS_ACTUATOR_SOCKET" ] || [ -d "$WATTLENS_ACTUATOR_STATE" ] || return 0  # nobody has ever steered here
     end=$(($(date +%s) + WATTLENS_WAIT_S))
     while :; do
         if status=$("$WATTLENS_BIN/wattlens" dvfs status --json --socket "$WATTLENS_ACTUATOR_SOCKET" 2>/dev/null); then
             left=$(printf '%s' "$status" | orphans) || left="(an answer that is none)"
-        elif [ ! -d "$WATTLENS_ACTUATOR_STATE" ]; then
-            left=""  # nobody has ever steered here
         elif "$WATTLENS_BIN/wattlens" dvfs restore --state "$WATTLENS_ACTUATOR_STATE" >/dev/null 2>&1; then
             left=""
         else
