@@ -32,7 +32,7 @@ def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", MANAGEMENT), ("nri", {})])
+@pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}), ("nri", {})])
 def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> None:
     finding = said(tmp_path, pod(way, environ), Probe(count=8))
     assert (finding.status, finding.fix) == (Status.OK, "")
@@ -43,9 +43,15 @@ def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> 
     ("way", "environ", "why", "fix"),
     [
         ("runtimeClass", ALL, "accept-nvidia-visible-devices-envvar-when-unprivileged=false", "deviceAccess to cdi"),
-        ("runtimeClass", {"NVIDIA_VISIBLE_DEVICES": "void"}, "turned the request of the pod away", "deviceAccess to cdi"),
+        (
+            "runtimeClass",
+            {"NVIDIA_VISIBLE_DEVICES": "none"},
+            "is none, so the runtime gives nothing",
+            "as deploy/kubernetes/base",
+        ),
         ("cdi", MANAGEMENT, "nvidia-ctk cdi list", "deviceAccess to nri"),
-        ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "turned the request of the pod away", "deviceAccess to nri"),
+        ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "a CDI specification was applied", "nvidia-ctk cdi generate"),
+        ("nri", {"NVIDIA_VISIBLE_DEVICES": "void"}, "a CDI specification was applied", "nvidia-ctk cdi generate"),
         ("nri", {}, "cdi.nriPluginEnabled", "deviceAccess to runtimeClass"),
     ],
 )
@@ -71,6 +77,10 @@ def test_devices_without_the_library(tmp_path: Path) -> None:
 def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: Path) -> None:
     finding = said(tmp_path, pod("runtimeClass", ALL, UTILITY), Probe(fatal=Trouble("LIB_RM_VERSION_MISMATCH", "Init")))
     assert finding.status is Status.OK
+    injected = pod("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"})
+    assert said(tmp_path, injected, Probe(fatal=Trouble("HANG", "Init"))).status is Status.OK
+    stale = said(tmp_path, injected, Probe(fatal=Trouble("LIB_RM_VERSION_MISMATCH", "Init")))
+    assert "it is of another driver" in stale.means, "as after a driver update"
 
 
 @pytest.mark.parametrize(("environ", "way"), [(ALL, "runtimeClass"), (MANAGEMENT, "cdi"), ({}, "nri")])

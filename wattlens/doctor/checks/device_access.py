@@ -12,6 +12,10 @@ _OTHER = {
     "cdi": "set the value deviceAccess to nri, or to runtimeClass where the toolkit is older than CDI",
     "nri": "set the value deviceAccess to runtimeClass, or to cdi",
 }
+_STALE = ("LIBRARY_NOT_FOUND", "DRIVER_NOT_LOADED", "LIB_RM_VERSION_MISMATCH")
+_ANEW = (
+    "write it anew on the node: nvidia-ctk cdi generate, or restart nvidia-cdi-refresh or the toolkit's pod of the GPU Operator"
+)
 _INJECTED = "the NVIDIA runtime gave this pod nothing although it asked: "
 _WHY = {
     "runtimeClass": _INJECTED + "its toolkit does not heed NVIDIA_VISIBLE_DEVICES=all of unprivileged pods "
@@ -31,7 +35,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
         yield Finding(Status.ABSENT, "device access", "not a pod on a GPU node: nothing has to give it the GPUs")
         return
     if way not in _WAYS:
-        way = "cdi" if visible == MANAGEMENT else "runtimeClass" if visible else "nri"
+        way = "cdi" if visible in (MANAGEMENT, "void") else "runtimeClass" if visible else "nri"
     answers = facts.probe.fatal is None and facts.probe.count > 0
     if answers:
         yield Finding(Status.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs and took none from users")
@@ -40,14 +44,18 @@ def _look(facts: Facts) -> Iterator[Finding]:
 
 
 def _reason(facts: Facts, way: str, visible: str) -> Finding:
-    library = facts.probe.fatal is None or facts.probe.fatal.reason != "LIBRARY_NOT_FOUND"
+    reason = "" if facts.probe.fatal is None else facts.probe.fatal.reason
+    library = reason != "LIBRARY_NOT_FOUND"
     devices = (facts.root / "dev/nvidiactl").exists()
     driver = facts.environ.get("NVIDIA_DRIVER_CAPABILITIES", "")
-    if way != "nri" and visible in ("void", "none", ""):
+    if visible == "void" and reason in _STALE:  # void is what each CDI specification of NVIDIA's toolkit leaves
+        means = (
+            f"{way}: a CDI specification was applied and brought no driver that works: it is of another driver, or of its place"
+        )
+        return Finding(Status.FAIL, "device access", means, _ANEW)
+    if way != "nri" and visible in ("none", ""):
         means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives nothing"
-        if visible == "void":
-            means += "; with CDI it sets this itself where it turned the request of the pod away"
-        return Finding(Status.FAIL, "device access", means, _OTHER[way])
+        return Finding(Status.FAIL, "device access", means, "set it as deploy/kubernetes/base does")
     if devices and not library and way != "nri" and not {"utility", "all"} & set(driver.split(",")):
         means = (
             f"{way}: the devices are there and libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
