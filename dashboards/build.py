@@ -45,6 +45,11 @@ def boards() -> tuple[Board, ...]:
 
 def artefacts() -> dict[str, str]:
     """Path from the repository's root -> content of each built file."""
+    return dict(_built())
+
+
+@cache
+def _built() -> dict[str, str]:
     files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in boards()}
     files |= rule_files.artefacts()
     files["docs/metrics.md"] = reference.to_markdown()

@@ -26,6 +26,8 @@ _COLUMNS = (
 
 _NARROW = 80
 """Least width of a column in pixels: Grafana's own 150 lets half a panel show four."""
+_TEXT = 200
+"""That of a column of words."""
 
 
 def to_json(board: Board) -> str:
@@ -270,4 +272,5 @@ def _table(panel: Panel) -> Any:
         # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
         .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
         .override_by_field_type("number", [DynamicConfigValue("unit", panel.unit)])
+        .override_by_regexp("/^(reason|alertname)$/", [DynamicConfigValue("custom.minWidth", _TEXT)])
     )

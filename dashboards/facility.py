@@ -28,7 +28,7 @@ def _grid() -> Row:
                 f"its grid now: {_ESTIMATE} Whole building: other tenants too.",
                 "massg",
                 (Query(f"3600 * {meter} ({recorded(METER_CARBON, scope='site')})", named),),
-                width=8,
+                width=6,
                 no_value=_NO_GRID + ", or no meter of role total",
             ),
             figure(
@@ -36,7 +36,7 @@ def _grid() -> Row:
                 f"Power of the nodes times the site's PUE times the intensity of its grid now: {_ESTIMATE} The band has the "
                 "error of sensors and PUE, not the grid's.",
                 "massg",
-                tuple(Query(f"3600 * {meter} ({recorded(carbon(b), scope='site')})", f"{named}, {t}") for b, t in BANDS),
+                tuple(Query(f"3600 * sum({recorded(carbon(b), scope='site')})", t) for b, t in BANDS),
                 width=8,
                 no_value=_NO_ESTIMATE,
             ),
@@ -45,10 +45,10 @@ def _grid() -> Row:
                 f"Both added up over the chosen time, with the intensity of each half minute: {_ESTIMATE}",
                 "massg",
                 (
-                    Query(f"{meter} ({over_sites(METER_CARBON)})", "{{site}}: at the meters"),
-                    *(Query(f"{meter} ({over_sites(carbon(b))})", f"{{{{site}}}}: of the nodes, {t}") for b, t in BANDS),
+                    Query(f"sum({over_sites(METER_CARBON)})", "at the meters"),
+                    *(Query(f"sum({over_sites(carbon(b))})", f"nodes, {t}") for b, t in BANDS),
                 ),
-                width=8,
+                width=10,
                 no_value=_NO_GRID,
             ),
             Panel(

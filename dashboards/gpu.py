@@ -158,6 +158,7 @@ def _power() -> Row:
                     Query(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
                     Query(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
                 ),
+                width=24,
                 minimum=0,
             ),
         ),

@@ -47,6 +47,10 @@ def health() -> Row:
     def node(name: str, *matchers: str) -> str:
         return series(name, *matchers, scope="node")
 
+    def named(expr: str) -> str:
+        """With source and device in one label: Grafana writes the name of a label that a series does not have."""
+        return f'label_join({expr}, "what", " ", "source", "device")'
+
     return Row(
         "Health of GPUs and agent",
         (
@@ -54,7 +58,7 @@ def health() -> Row:
                 "Sources",
                 "Whether each source answered its last poll (source_up).",
                 "none",
-                (Query(node("source_up"), "{{instance}} {{source}} {{device}}"),),
+                (Query(named(node("source_up")), "{{instance}} {{what}}"),),
                 kind="states",
                 states={"0": ("down", ORANGE), "1": ("up", BLUE)},
             ),
@@ -78,7 +82,7 @@ def health() -> Row:
                 "Duration of polls",
                 "How long the last poll of each source took (source_poll_seconds).",
                 "s",
-                (Query(node("source_poll_seconds"), "{{instance}} {{source}} {{device}}"),),
+                (Query(named(node("source_poll_seconds")), "{{instance}} {{what}}"),),
             ),
             lights(
                 "Configuration",

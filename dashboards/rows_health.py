@@ -2,14 +2,30 @@
 
 from dashboards.board import GPU, RATE, Panel, Query, Row, series, third
 
+_ASKED = 'action!="none"'
+
 
 def _rate(name: str, *matchers: str) -> str:
     return f"increase({series(name, *matchers)}[{RATE}])"
 
 
+def _told(text: str, expr: str) -> str:
+    """What calls for a repair, in words, for each GPU."""
+    by = f"max by (cluster, job, instance, gpu, uuid, action, link) ({expr})"
+    return f'max by (cluster, job, instance, gpu, uuid, what, link) (label_replace({by}, "what", "{text}", "action", "(.*)"))'
+
+
 def boards() -> Row:
     """Errors of memory and links, and what they call for."""
     now, most = series("gpu_pcie_link_lanes", 'kind="current"'), series("gpu_pcie_link_lanes", 'kind="max"')
+    calls = (
+        ("the driver asks for $1", f"{series('gpu_recovery_action', _ASKED)} == 1"),
+        ("a row of memory waits for a reset", f"{series('gpu_row_remap_pending')} == 1"),
+        ("a row of memory cannot be remapped: replace the board", f"{series('gpu_row_remap_failed')} == 1"),
+        ("a page of memory waits for a reset", f"{series('gpu_page_retirement_pending')} == 1"),
+        ("the PCIe link has fewer lanes than it could", f"{now} < ignoring (kind) {most}"),
+        ("an NVLink is down or in no use", series("gpu_nvlink_down_info")),
+    )
     return Row(
         "Boards and links",
         (
@@ -19,14 +35,7 @@ def boards() -> Row:
                 "(gpu_row_remap_pending, gpu_row_remap_failed, gpu_page_retirement_pending), PCIe links with fewer lanes than "
                 "they could have (gpu_pcie_link_lanes) and NVLinks that are down or in no use (gpu_nvlink_down_info).",
                 "none",
-                (
-                    Query(series("gpu_recovery_action", 'action!="none"') + " == 1", "asked for"),
-                    Query(series("gpu_row_remap_pending") + " == 1", "a row waits for a reset"),
-                    Query(series("gpu_row_remap_failed") + " == 1", "a row cannot be remapped"),
-                    Query(series("gpu_page_retirement_pending") + " == 1", "a page waits for a reset"),
-                    Query(f"{now} < ignoring (kind) {most}", "PCIe lanes"),
-                    Query(series("gpu_nvlink_down_info"), "NVLink down"),
-                ),
+                (Query(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
                 kind="table",
                 no_value="nothing calls for a repair, or health is not read",
             ),

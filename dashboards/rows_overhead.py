@@ -37,6 +37,7 @@ def ledger() -> Row:
                 "Commits that failed and were tried again, in the chosen time (ledger_commit_failures_total).",
                 "short",
                 (Query(f"sum({failures})", "failed"),),
+                decimals=0,
             ),
             figure(
                 "Segments closed",
@@ -44,6 +45,7 @@ def ledger() -> Row:
                 "(ledger_segments_total).",
                 "short",
                 (Query(f"sum({segments})", "segments"),),
+                decimals=0,
             ),
             figure(
                 "Journals on disk",
@@ -58,6 +60,7 @@ def ledger() -> Row:
                 "(reader_restarts_total).",
                 "short",
                 (Query(f"sum({ended})", "ended"),),
+                decimals=0,
             ),
             Panel(
                 "Rejected configurations (first 50)",
@@ -172,6 +175,7 @@ def overhead() -> Row:
                 "short",
                 (Query(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),
                 kind="table",
+                decimals=0,
                 width=8,
                 no_value=itself,
             ),
