@@ -289,6 +289,7 @@ def test_series_have_the_node_as_instance_and_no_pod() -> None:
         assert set_by["job"]["replacement"] == ("wattlens" if name == "wattlens-agent" else "wattlens-site")
         (dropped,) = [r["regex"].split("|") for r in endpoint["relabelings"] if r.get("action") == "labeldrop"]
         assert {"pod", "namespace"} <= set(dropped), "they would take the place of the labels of workloads"
+        assert endpoint["honorLabels"] is True
         folder = "base" if name == "wattlens-agent" else "site"
         (workload,) = of_kind(committed(folder), "DaemonSet") + of_kind(committed(folder), "Deployment")
         assert spec["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
