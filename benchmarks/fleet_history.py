@@ -38,6 +38,12 @@ class Receiver:
         self._port, self._path = port, path
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
+    def __enter__(self) -> "Receiver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def write(self, request: bytes) -> None:
         """Send a WriteRequest.
 

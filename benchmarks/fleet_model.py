@@ -10,7 +10,7 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -122,11 +122,11 @@ class Fleet:
             found.append(Target(f"site-{k}", "wattlens-site", (), made, keys, activity))
         return tuple(found)
 
-    def power_w(self, t_s: float) -> float:
-        """What all GPUs draw."""
+    def power_w(self, at_s: Mapping[str, float]) -> float:
+        """What the GPUs of these nodes draw, each at its time."""
         watts = _sum(self.node_template, "wattlens_gpu_power_watts", kind="instant")
-        t = np.array([t_s])
-        return sum(watts * float(target.activity.at(t)[0]) for target in self.targets[: self.nodes])
+        nodes = self.targets[: self.nodes]
+        return sum(watts * float(t.activity.at(np.array([at_s[t.name]]))[0]) for t in nodes if t.name in at_s)
 
     def joules_per_token(self) -> dict[str, float]:
         """Of generated tokens, by model, with what the engines held idle; the same on every node at any time."""

@@ -11,8 +11,9 @@ import math
 import re
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from dashboards.build import artefacts
@@ -56,6 +57,12 @@ class Store:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self._extra = dict(extra or {})
 
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def ask(self, path: str, **arguments: str) -> tuple[float, bytes]:
         """Seconds until the whole answer was there, and its body."""
         target = f"/api/v1/{path}?{urllib.parse.urlencode({**arguments, **self._extra})}"
@@ -96,10 +103,11 @@ def step_s(range_s: float, width_px: int, scrape_s: float) -> float:
     return float(min((s for s in _STEPS_S if s >= wanted / 1.2), default=_STEPS_S[-1]))
 
 
-def queries(store: Store, range_s: float, scrape_s: float) -> Iterator[Query]:
-    """Of all dashboards, their variables put in."""
+def queries(store: Store, range_s: float, scrape_s: float, boards: Collection[str] = ()) -> Iterator[Query]:
+    """Of all dashboards, or those with these uids, their variables put in."""
     for name, content in artefacts().items():
-        if name.startswith("dashboards/grafana/"):
+        path = Path(name)
+        if path.match("dashboards/grafana/*.json") and (not boards or path.stem in boards):
             yield from _of_board(json.loads(content), store, range_s, scrape_s)
 
 

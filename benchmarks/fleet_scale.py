@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,8 +48,9 @@ def run(
     capture: Capture,
     folder: Path,
     scrape_s: float = SCRAPE_S,
+    boards: Collection[str] = (),
 ) -> Result:
-    """Everything on so many nodes."""
+    """Everything on so many nodes; of these dashboards, or all."""
     result = Result(nodes)
     start_s = time.time() - hours * 3600 - 60
     fleet = Fleet(capture, nodes, sites, start_s)
@@ -60,7 +61,7 @@ def run(
         store = stack.enter_context(fleet_servers.victoria_metrics(programs[1], folder / "vm", ports[1]))
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
-        receivers = [Receiver(prometheus.port), Receiver(store.port)]
+        receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
         times_s = _past(fleet, receivers, hours, scrape_s)
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
@@ -69,10 +70,13 @@ def run(
         _until_evaluated(prometheus)
         result.figures["recorded_series"] = _recorded_past(prometheus, receivers, times_s)
         _watch(result, prometheus, store, load, minutes * 60)
-        stores = {"prometheus": Store(prometheus.port), "victoriametrics": Store(store.port, {"nocache": "1"})}
+        stores = {
+            "prometheus": stack.enter_context(Store(prometheus.port)),
+            "victoriametrics": stack.enter_context(Store(store.port, {"nocache": "1"})),
+        }
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
-            _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s)
+            _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s, boards)
         _after(result, prometheus, store)
     return result
 
@@ -112,7 +116,8 @@ def _past(fleet: Fleet, receivers: list[Receiver], hours: float, scrape_s: float
 
 def _recorded_past(prometheus: Server, receivers: list[Receiver], times_s: list[float]) -> int:
     """History of what the rules record: each series at the value that it has now; returns how many series."""
-    found = Store(prometheus.port).samples(RECORDED)
+    with Store(prometheus.port) as client:
+        found = client.samples(RECORDED)
     values = [float(each["value"][1]) for each in found]
     for receiver, more in zip(receivers, ({}, EXTERNAL), strict=True):
         labels = ({**each, **more} for each in fleet_history.labels_of(found))
@@ -141,11 +146,12 @@ def _until_evaluated(prometheus: Server) -> None:
 
 
 def _until_scraped(prometheus: Server, targets: int, timeout_s: float) -> None:
-    client, end = Store(prometheus.port), time.monotonic() + timeout_s
-    while (up := client.value("sum(up)")) != targets:
-        if time.monotonic() > end:
-            raise RuntimeError(f"{up} of {targets} targets were scraped")
-        time.sleep(0.5)
+    end = time.monotonic() + timeout_s
+    with Store(prometheus.port) as client:
+        while (up := client.value("sum(up)")) != targets:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{up} of {targets} targets were scraped")
+            time.sleep(0.5)
 
 
 def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds: float) -> None:
@@ -198,9 +204,12 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
     """Answers of the rules and the pages against the fleet's formulas."""
     up, now_s = store.value("sum(up)"), time.time()
     result.checks["targets up"] = (up, float(targets))
-    at_s = store.value('max(timestamp(wattlens_gpu_power_watts{kind="instant"}))', now_s)
-    watts = store.value('sum(wattlens_gpu_power_watts{kind="instant"})', now_s)
-    result.checks["power of the fleet, W"] = (watts, fleet.power_w(at_s - SCRAPE_S / 2))
+    power = 'wattlens_gpu_power_watts{kind="instant"}'
+    at_s = {
+        each["metric"]["instance"]: float(each["value"][1])
+        for each in store.samples(f"max by (instance) (timestamp({power}))", now_s)
+    }
+    result.checks["power of the fleet, W"] = (store.value(f"sum({power})", now_s), fleet.power_w(at_s))
     for model, per_token in fleet.joules_per_token().items():
         found = store.value(f'model:wattlens_joules_per_token:ratio_rate5m{{{ENGINE},model="{model}"}}')
         result.checks[f"J/token of {model}"] = (found, per_token)
@@ -215,10 +224,16 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
 
 
 def _time(
-    result: Result, stores: dict[str, Store], servers: dict[str, Server], range_h: float, repeats: int, scrape_s: float
+    result: Result,
+    stores: dict[str, Store],
+    servers: dict[str, Server],
+    range_h: float,
+    repeats: int,
+    scrape_s: float,
+    boards: Collection[str],
 ) -> None:
     """Every query on every store, in turn."""
-    asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s))
+    asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, boards))
     for n, query in enumerate(asked):
         for name, store in stores.items():
             before_s = servers[name].cpu_s

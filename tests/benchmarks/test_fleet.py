@@ -93,7 +93,7 @@ def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: Fle
         assert watts == pytest.approx(rate, rel=1e-4)
         assert 0.5 * 300 < watts < 1.5 * 300
         summed += watts
-    assert fleet.power_w(t_s) == pytest.approx(summed)
+    assert fleet.power_w({t.name: t_s for t in fleet.targets}) == pytest.approx(summed)
 
 
 def test_joules_per_token_are_those_of_the_page_on_every_model(fleet: Fleet) -> None:
@@ -150,8 +150,8 @@ def test_times_of_the_past_end_before_now() -> None:
 
 
 def test_a_refused_write_is_told() -> None:
-    with pytest.raises(OSError, match="refused"):
-        Receiver(1).write(b"x")
+    with Receiver(1) as receiver, pytest.raises(OSError, match="refused"):
+        receiver.write(b"x")
 
 
 def test_sizes_grow_with_the_fleet_and_a_prometheus_has_its_limit() -> None:
