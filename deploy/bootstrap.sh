@@ -67,6 +67,7 @@ want() {
 
 peers() {
     want prometheus prometheus
+    want victoria-metrics victoria-metrics
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
     want shellcheck shellcheck
