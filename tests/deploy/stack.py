@@ -129,7 +129,7 @@ class Stack:
         self.docker.run(
             "build", "--quiet", "--network", "none", "--file", "deploy/container/Dockerfile", "--target", target,
             "--tag", f"wattlens-test/{target}", "--build-context", f"wheels={self.folder / 'wheels'}",
-            "--build-arg", f"BASE_IMAGE={BASE}", "--build-arg", f"BUILD_IMAGE={BUILD}", ".", timeout=240,
+            "--build-arg", f"BASE_IMAGE={BASE}", "--build-arg", f"BUILD_IMAGE={BUILD}", ".", timeout=900,
         )  # fmt: skip
 
     def build_own(self, tag: str, recipe: str, *files: str | Path) -> None:

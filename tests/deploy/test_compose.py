@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 ENERGY = "wattlens_gpu_energy_joules_total"
 MOST_W = 8 * 700.0  # eight boards at their limit
 AGE_S = 3.0  # of what a page shows: a sample a second, a commit a second, a page
-ORDER = ("prometheus", "victoria-metrics", "grafana", "site", "agent")
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +121,15 @@ def test_the_long_term_store_has_the_same_counters(running: Stack) -> None:
     eventually(lambda: kept() == known, 30, 0.5)
 
 
-@pytest.mark.parametrize("service", ORDER)
-def test_who_is_killed_comes_back_healthy(running: Stack, service: str) -> None:
-    before, booked_j = running.inspect(service)["RestartCount"], running.booked_j()
-    running.crash(service)
-    eventually(lambda: running.inspect(service)["RestartCount"] > before, 30, 0.2)
-    eventually(lambda: running.healthy(service), 60, 0.2)
+def test_who_is_killed_comes_back_healthy(running: Stack) -> None:
+    """All but the node, one after another and sooner than the one before is back."""
+    services = [service for service in SERVICES if service != "node"]
+    before, booked_j = {service: running.inspect(service)["RestartCount"] for service in services}, running.booked_j()
+    for service in services:
+        running.crash(service)
+    for service, count in before.items():
+        eventually(lambda s=service, c=count: running.inspect(s)["RestartCount"] > c, 30, 0.2)
+        eventually(lambda s=service: running.healthy(s), 60, 0.2)
     assert running.booked_j() >= booked_j
     assert running.booked_j() <= running.truth().sensed_j, "no joule is booked that no counter published"
 
@@ -135,7 +137,7 @@ def test_who_is_killed_comes_back_healthy(running: Stack, service: str) -> None:
 def test_energy_of_a_time_without_agent_is_booked_when_it_is_back(running: Stack) -> None:
     booked_j, before = running.booked_j(), running.truth()
     running.docker.compose("kill", "agent")
-    hole_j = 15 * before.watts
+    hole_j = 8 * before.watts
     eventually(lambda: running.truth().sensed_j > before.sensed_j + hole_j, 60, 0.5)
     running.up()
 
@@ -168,7 +170,11 @@ def test_a_machine_that_dies_takes_all_on_it_along_and_books_no_joule_twice(runn
 
 
 def test_volumes_outlive_the_containers(running: Stack) -> None:
-    at, every = {"time": str(time.time() - 5)}, f"sum({ENERGY})"
+    every, newest = f"sum({ENERGY})", f"max(timestamp({ENERGY}))"
+    eventually(lambda: running.value(every) > 0, 30, 0.5)
+    now_s = time.time()
+    at = {"time": str(now_s)}
+    eventually(lambda: running.value(newest) > now_s, 30, 0.5)  # nothing of before comes any more
     booked_j, starts = running.booked_j(), json.loads(running.get("grafana", "/found"))["starts"]
     was = running.value(every, **at)
     eventually(lambda: running.value(every, "victoria-metrics", nocache="1", latency_offset="1s", **at) == was, 30, 0.5)
@@ -183,11 +189,12 @@ def test_volumes_outlive_the_containers(running: Stack) -> None:
 
 def test_no_counter_ever_fell(running: Stack) -> None:
     for store in ("prometheus", "victoria-metrics"):
-        changed = f"changes({ENERGY}[1h])"
-        eventually(lambda s=store, c=changed: len(running.query(c, s, latency_offset="1s")) == 8 * 4, 30, 0.5)
-        assert max(float(r["value"][1]) for r in running.query(changed, store, latency_offset="1s")) > 5
-        fell = [r for r in running.query(f"resets({ENERGY}[1h])", store, latency_offset="1s") if float(r["value"][1])]
-        assert fell == []
+
+        def told(function: str, store: str = store) -> list[float]:
+            return [float(r["value"][1]) for r in running.query(f"{function}({ENERGY}[1h])", store, latency_offset="1s")]
+
+        eventually(lambda told=told: len(found := told("changes")) == 8 * 4 and max(found) > 1, 60, 0.5)
+        assert set(told("resets")) == {0}
 
 
 def test_what_they_log_is_no_trouble(running: Stack) -> None:
@@ -219,6 +226,7 @@ def test_the_ledgers_make_a_report_that_verifies(running: Stack, tmp_path: Path,
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(2400)
 def test_the_report_job_makes_a_report_that_verifies(running: Stack, tmp_path: Path) -> None:
     """The job's own image, on the ledgers of what was stopped and then of what runs."""
     make_wheels(running.folder / "wheels", "3.13", "facility", "ledger", "reports")
