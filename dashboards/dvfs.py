@@ -11,6 +11,7 @@ _MARKS = 5
 def board() -> Board:
     """The dashboard."""
     changes = recorded(DECISIONS, 'action!="hold"', scope="node")
+    made, made_before = (f"max_over_time({changes}[{RATE}]{offset})" for offset in ("", f" offset {RATE}"))
     return Board(
         uid="wattlens-dvfs",
         title="Wattlens / DVFS",
@@ -24,8 +25,8 @@ def board() -> Board:
         rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),
         annotations=(
             Annotation(
-                "Changes by steering",
-                f"topk({_MARKS}, max_over_time({changes}[{RATE}]) > 0)",
+                "Changes by steering",  # where they begin: what goes on in every round would shade the whole graph
+                f"topk({_MARKS}, {made} > 0 unless {made_before} > 0)",
                 "{{policy}}: {{action}}",
                 "{{reason}}, on {{instance}}",
             ),

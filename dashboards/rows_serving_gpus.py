@@ -83,10 +83,10 @@ def by_workload() -> Row:
                         for band, text in (("", "J/token"), ("_low", "at least"), ("_high", "at most"))
                     ),
                     Query(plain(rates), "tokens/s", unit="short"),
-                    Query(plain(quantile(TTFT, "$percentile", *over)), "first token"),
-                    Query(plain(quantile(ITL, "$percentile", *over)), "between tokens"),
-                    Query(plain(attainment(TTFT, *over)), "first token within", unit="percentunit"),
-                    Query(plain(attainment(ITL, *over)), "between tokens within", unit="percentunit"),
+                    Query(plain(quantile(TTFT, "$percentile", *over)), "TTFT"),
+                    Query(plain(quantile(ITL, "$percentile", *over)), "ITL"),
+                    Query(plain(attainment(TTFT, *over)), "TTFT within", unit="percentunit"),
+                    Query(plain(attainment(ITL, *over)), "ITL within", unit="percentunit"),
                 ),
                 kind="table",
                 width=24,
@@ -103,7 +103,7 @@ def by_workload() -> Row:
                 "The largest edge of each workload's histograms that is not above the limit chosen above (ttft_seconds, "
                 "itl_seconds). The nearer it is to the limit, the nearer is the share that is shown to the true one.",
                 "s",
-                (Query(plain(edge(TTFT)), "edge of the first token"), Query(plain(edge(ITL)), "edge between tokens")),
+                (Query(plain(edge(TTFT)), "edge of TTFT"), Query(plain(edge(ITL)), "edge of ITL")),
                 kind="table",
                 width=24,
                 height=6,

@@ -169,8 +169,8 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         named("tokens_total", {"instance": "a", "workload": name, "model": "m", "phase": "generation"}): rising(10)
         for name in ("fine", "coarse")
     }
-    edges = query(uid, "Where the limits are counted", "edge of the first token")
-    table = query(uid, "The 20 workloads", "first token within")
+    edges = query(uid, "Where the limits are counted", "edge of TTFT")
+    table = query(uid, "The 20 workloads", "TTFT within")
     plain: list[Asked] = [
         (edges, 600, [(who("fine"), 0.5), (who("coarse"), 0.4)]),
         (table, 600, [(who("fine"), 0.6), (who("coarse"), 0.8)]),
@@ -273,14 +273,24 @@ def test_a_prometheus_that_is_younger_than_a_counter_credits_nothing_to_the_chos
 
 def test_a_decision_that_was_made_once_is_marked_and_what_holds_is_not(tmp_path: Path) -> None:
     where = {"instance": "a", "gpu": "0", "uuid": "u1"}
-    once, holds = ({"policy": "progress", "action": a, "reason": r} for a, r in (("set", "chosen"), ("hold", "waiting")))
+    once, holds, often = (
+        {"policy": "progress", "action": action, "reason": reason}
+        for action, reason in (("set", "chosen"), ("hold", "waiting"), ("set", "queue"))
+    )
     given = steered("u1") | {
         named("dvfs_decisions_total", where, once): "_x40 1x40",
         named("dvfs_decisions_total", where, holds): rising(1),
+        named("dvfs_decisions_total", where, often): f"_x50 {rising(1, 30, begin=1)}",
     }
     (marks,) = [a.expr for b in boards() for a in b.annotations if b.uid == "wattlens-dvfs"]
-    mark = {**AT, "instance": "a", **once}
-    assert promtool(tmp_path, given, [(marks, 585, []), (marks, 630, [(mark, 1)]), (marks, 900, [])]) == ""
+    mark, begun = ({**AT, "instance": "a", **each} for each in (once, often))
+    wanted: list[Asked] = [
+        (marks, 585, []),
+        (marks, 630, [(mark, 1)]),
+        (marks, 750, [(begun, 1)]),
+        (marks, 1140, []),  # it goes on in every round
+    ]
+    assert promtool(tmp_path, given, wanted) == ""
 
 
 def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path: Path) -> None:
