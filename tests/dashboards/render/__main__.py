@@ -52,10 +52,10 @@ def main(given: list[str]) -> int:
         if asked.prometheus:
             reports = drawn(boards, views, asked.prometheus, asked.out)
         else:
-            from tests.dashboards.render.feed import feeding
+            from tests.dashboards.render.feed import as_fed, feeding
 
             with feeding(Path(folder), asked.warm) as prometheus:
-                reports = drawn(boards, views, prometheus, asked.out)
+                reports = drawn([as_fed(board) for board in boards], views, prometheus, asked.out)
     bad = 0
     for view, report in reports:
         (asked.out / f"{view.name}.json").write_text(json.dumps(report, indent=1))

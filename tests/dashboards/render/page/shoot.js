@@ -14,7 +14,7 @@ const { program, views } = JSON.parse(lines.join("\n"));
 const browser = await chromium.launch({ executablePath: program, args: ARGS, timeout: 30_000 });
 
 async function look(view) {
-  const page = await browser.newPage({ viewport: { width: view.width, height: view.height }, timezoneId: "UTC", locale: "en-US" });
+  const page = await browser.newPage({ viewport: { width: view.width, height: view.picture ? view.height : 1000 }, timezoneId: "UTC", locale: "en-US" });
   const told = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && told.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => told.push(`exception: ${error.stack}`));

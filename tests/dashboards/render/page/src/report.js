@@ -71,6 +71,7 @@ function panel(model, json) {
     rows: Math.max(0, ...shown.series.map((frame) => frame.length)),
     finite: numbers.every((field) => field.values.every((value) => value == null || Number.isFinite(value))),
     columns: source.type === "table" ? headers(element) : [],
+    outOfSight: headersOf(element).filter((each) => each.getBoundingClientRect().right > box.right + 1).map((each) => each.innerText.trim()),
     annotations: (shown.annotations ?? []).reduce((sum, frame) => sum + eventsOf(frame).length, 0),
     links: shown.series.flatMap((frame) => frame.fields.slice(-1).flatMap((field) => field.getLinks?.({ valueRowIndex: 0 }) ?? [])).map(({ title, href }) => ({ title, href })),
     text: element?.innerText ?? "",
@@ -81,8 +82,12 @@ function panel(model, json) {
   };
 }
 
+function headersOf(element) {
+  return [...(element?.querySelectorAll("[role=columnheader]") ?? [])];
+}
+
 function headers(element) {
-  return [...(element?.querySelectorAll("[role=columnheader]") ?? [])].map((each) => each.innerText.trim());
+  return headersOf(element).map((each) => each.innerText.trim());
 }
 
 // Texts for the eye: what a screen reader alone gets is 1 px large.
