@@ -224,7 +224,7 @@ class Player:
                 (policy, "set", "chosen"): step // 5,
                 (policy, "release", "gap"): step // 50,
             },
-            {"clock stayed high": 1 + step // 50},
+            {"clock stayed high": 1 + step // 10},
             None if shadow else step * SAVED_UJ,
             None if shadow else step * EXTRA_UJ,
             Predicted(0.12, 0.05, 0.2),
