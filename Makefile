@@ -44,6 +44,7 @@ format: $(VENV)/.dev ## Format the code
 
 docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages, sample report
 	$(BIN)/wattlens dashboards build
+	$(BIN)/python deploy/manifests.py build
 	$(BIN)/python -m energy_agent.config_docs docs/agent.md
 	$(BIN)/python -m energy_agent.config_docs docs/site.md
 	$(BIN)/python -m energy_agent.factor_docs docs/factors.md
