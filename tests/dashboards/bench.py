@@ -115,14 +115,16 @@ def scraping(
 
     Args:
         every: how often it scrapes, and how long it waits for an answer.
-        window_s: what the five minutes of the rules become.
+        window_s: the longest that the rules' windows of one minute and of five may be.
         write_to: address of another store that takes all samples by remote_write, within a second.
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
     rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
     rules = re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", rules)
-    (home / "wattlens-rules.yml").write_text(rules.replace("[5m]", f"[{window_s}s]"))
+    (home / "wattlens-rules.yml").write_text(
+        re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", rules)
+    )
     settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"}
     groups = {
         job: [{"targets": [f"127.0.0.1:{t.port}"], "labels": dict(t.labels)} for t in targets if t.job == job]

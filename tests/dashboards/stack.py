@@ -1,14 +1,14 @@
 """All of Wattlens as processes on a simulated node, scraped by a real Prometheus and written on to VictoriaMetrics.
 
-What is on the node: a training job that is steered, on two GPUs; a server of a model that steering watches in shadow; a notebook
-that forgot its GPU; a GPU that nobody holds; an A100 in MIG mode; an old board that supports less. Around it meters of the node
-and of a building. All of it is known here by name, so that tests need not ask Wattlens what should be there.
+What is on the node: a training job on two GPUs, which is steered; a server of a model, which steering watches in shadow; a
+notebook that forgot its GPU; a broken GPU that nobody holds; an A100 in MIG mode; an old board that supports less. Around it
+meters of the node and of a building, one of which falls silent. All of it is known here by name, so that tests need not ask
+Wattlens what should be there.
 """
 
 import json
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,9 +26,10 @@ CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 TRAINING_GPUS, SERVING_GPU, FREE_GPU, NOTEBOOK_GPU, MIG_GPU, OLD_GPU = (0, 1), 2, 3, 4, 5, 6
 GPUS = 7
-WINDOW_S = 15
+WINDOW_S = 8
 """What the rules' five minutes are here, so that a test need not wait for them."""
 SLOTS = 3  # MIG instances
+PODS = {"research/train-0": "train", "serving/chat-0": "chat"}
 _SCENARIO = """
 boards:
   - {{count: 5, sku: H100-SXM5-80GB}}
@@ -36,7 +37,13 @@ boards:
   - {{count: 1, sku: V100-SXM2-16GB}}
 seed: 5
 host: {{}}
-facility: {{cooling_lag_s: 5, it_scale: 1, other_it_w: 2000, pv_peak_w: 1000, reused_heat_ratio: 0.2}}
+facility:
+  cooling_lag_s: 5
+  it_scale: 1
+  other_it_w: 2000
+  pv_peak_w: 1000
+  reused_heat_ratio: 0.2
+  faults: [{{at_s: 20, meter: heat, kind: offline}}]
 workloads:
   - {{name: train, kind: training, gpus: [0, 1], cgroup: kubepods, step_s: 0.25, memory_boundness: 0.9, host_every_steps: 10,
      host_s: 0.2, checkpoint_every_s: 8, checkpoint_s: 1.2, agent_socket: {socket}}}
@@ -47,10 +54,22 @@ workloads:
   - {{name: old, kind: burst, gpus: [6], cgroup: docker, memory_gb: 2}}
 faults:
   - {{at_s: 0, gpu: 5, kind: mig, value: {slots}}}
+  - {{at_s: 0, gpu: 3, kind: pcie_width, value: 8}}
+  - {{at_s: 0, gpu: 3, kind: nvlink_down, value: 2}}
+  - {{at_s: 0, gpu: 3, kind: recovery_action, value: 1}}
+  - {{at_s: 0, gpu: 3, kind: row_remap_failure}}
+  - {{at_s: 0, gpu: 3, kind: ecc_uncorrected}}
+  - {{at_s: 0, gpu: 6, kind: ecc_uncorrected}}
+  - {{at_s: 0, gpu: 3, kind: no_permission, call: nvmlDeviceGetBAR1MemoryInfo}}
+  - {{at_s: 25, gpu: 3, kind: xid, value: 94}}
 kubelet:
   api_server: true
   pods:
-    - {{name: train-0, namespace: research, workload: train, labels: {{team: nlp, project: llm}}, owner: {{kind: Job, name: train}}}}
+    - name: train-0
+      namespace: research
+      workload: train
+      labels: {{team: nlp, project: llm}}
+      owner: {{kind: Job, name: train}}
     - name: chat-0
       namespace: serving
       workload: chat
@@ -98,7 +117,8 @@ def running(folder: Path, *, victoria: bool = False, blocks: bool = True) -> Ite
         store = open_.enter_context(_victoria(folder)) if victoria else ""
         home = folder / "prometheus"
         home.mkdir()
-        prometheus = open_.enter_context(scraping(home, targets, window_s=WINDOW_S, write_to=store and f"{store}/api/v1/write"))
+        writes_to = store and f"{store}/api/v1/write"
+        prometheus = open_.enter_context(scraping(home, targets, window_s=WINDOW_S, write_to=writes_to, alerts=True))
         yield Stack(folder, node, agent, site_url, prometheus, store, targets)
 
 
@@ -120,7 +140,7 @@ def _write_config(node: SimulatedNode, folder: Path, blocks: bool) -> None:
         "auto_groups": True, "namespaces": {"serving": {"mode": "shadow"}},
     }  # fmt: skip
     if blocks:
-        steering["blocks"] = {"pairs": 3, "seconds": 5, "settle_s": 2.5, "seed": 1}
+        steering["blocks"] = {"pairs": 4, "seconds": 3.5, "settle_s": 2, "seed": 1}
     config = {
         "node": {"cluster": CLUSTER, "name": NODE},
         "sampling": {"health_period_s": 10},
@@ -186,3 +206,23 @@ def _victoria(folder: Path) -> Iterator[str]:
         process.terminate()
         process.wait(20)
         shutil.rmtree(folder / "victoria", ignore_errors=True)
+
+
+def choices(stack: Stack, uid: str) -> dict[str, set[str]]:
+    """What the variables of a dashboard offer, by what was started here and not by what Wattlens says."""
+    cgroups = {each["name"]: str(each["cgroup"]) for each in stack.node.workloads()}
+    train, chat = (f"{pod}.{cgroups[name].partition('-pod')[2][:8]}" for pod, name in PODS.items())
+    sliced, old = (f"container-{cgroups[name].rpartition('docker-')[2][:12]}" for name in ("slice", "old"))
+    of_kind = {"wattlens-inference": {chat}, "wattlens-training": {train}}
+    processes = uid in ("wattlens-fleet", "wattlens-stack")  # about sites as well as nodes
+    return {
+        "cluster": {CLUSTER},
+        "job": {"wattlens"} | ({"wattlens-site"} if processes else set()),
+        "instance": {NODE} | ({SITE} if processes else set()),
+        "gpu": set(map(str, range(GPUS))),
+        "workload": of_kind.get(uid, {train, chat, sliced, old, "notebook"}),
+        "group": {train, chat, old, "notebook"},  # a GPU in MIG mode is not steered
+        "model": {MODEL},
+        "site": {SITE},
+        "zone": {"DEU"},
+    }

@@ -1,0 +1,100 @@
+"""What each panel is expected to show on the stack: data or none, finite, within its bounds, with the labels that it names."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from dashboards import classic
+from dashboards.board import Board, Panel, Query
+from tests.dashboards.stores import Scene, templates
+
+LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""
+NOT_SCRAPED = r"\(50, up\{[^}]*\} == 0"
+EMPTY = {
+    LOST_GPUS: "every GPU answers",
+    r"GPUs lost under a run\|": "every GPU answers",
+    NOT_SCRAPED: "everything is scraped",
+    r"config_last_reload_successful\{[^}]*\} == 0": "no configuration is rejected",
+    r'source_down_info\{[^}]*source=~"(grid|tokens)': "the grid's factors are there, and the engine answers",
+    r'window="365d"': "the site has not been there for a year",
+    r"wattlens_(prefill|decode)_joules_per_token": "an hour of load tells them apart",
+    r"dvfs_(wanted_)?setting[^|]*power_limit_watts": "the job is steered by its clocks",
+    r"dvfs_predicted_saving_ratio": "its policy predicts nothing",
+    r"Settings without effect\|": "every setting has effect",
+    r"What to look at, ": "no lease is orphaned, no setting without effect, none at a loss",
+    r"SM clock.*DVFS limit.*wattlens_tokens:rate5m": "steering only watches the server",
+}
+"""`panel|legend|query` of what has no data on this stack, and why."""
+EARLY = {"wattlens_serving_steady": "a minute has to be seen"}
+"""What may have none yet: only as long as nobody has scraped any."""
+EDGE = 0.25
+"""As much of a rate over such short windows may lie at their edges, as a share."""
+
+
+def excused(scene: Scene, panel: Panel, query: Query) -> bool:
+    """Whether a query may be empty; then it has to be."""
+    early = any(name in query.expr and not scene.stores[0].instant(name, scene.at) for name in EARLY)
+    return early or any(re.search(pattern, f"{panel.title}|{query.legend}|{query.expr}") for pattern in EMPTY)
+
+
+def empty(scene: Scene, panel: Panel, query: Query) -> list[str]:
+    """What is wrong with whether it has data."""
+    none, faults = excused(scene, panel, query), []
+    for store in scene.stores:
+        if bool(scene.drawn(store, panel, query)) == none:
+            faults.append(f"{store.name}: {panel.title}: {query.legend}: {'has data' if none else 'is empty'}: {query.expr}")
+    return faults
+
+
+def unlinked(scene: Scene, panel: Panel) -> list[str]:
+    """Labels that the links of a panel take and no query of it has in all its series."""
+    wanted = {label for link in panel.links for label in link.choices.values()}
+    answers = [scene.drawn(scene.stores[0], panel, query) for query in panel.queries]
+    good = any(all(wanted <= {k for k, v in series.labels.items() if v} for series in found) for found in answers)
+    return [] if good else [f"{panel.title}: links take {wanted}"]
+
+
+def misplaced(scene: Scene, board: Board) -> Iterator[str]:
+    """Columns of tables that nobody has given a place."""
+    for shown in json.loads(classic.to_json(board))["panels"]:
+        if shown["type"] == "table":
+            panel = next(each for each in board.panels() if each.title == shown["title"])
+            (options,) = (t["options"] for t in shown["transformations"] if t["id"] == "organize")
+            placed = options["indexByName"].keys() | {name for name, out in options["excludeByName"].items() if out}
+            columns = {
+                name for query in panel.queries for series in scene.now(scene.stores[0], query) for name in series.labels
+            }
+            if columns - placed:
+                yield f"{panel.title}: columns without a place: {columns - placed}"
+
+
+def stated(panel: Panel, value: float) -> bool:
+    """Whether the panel has a word for the value."""
+    named = {float(known.rstrip("+")): known.endswith("+") for known in panel.states}
+    return value in named or any(value >= least for least, more in named.items() if more)
+
+
+def wrong(scene: Scene, panel: Panel, query: Query) -> Iterator[str]:
+    """What is wrong with what a query gives for its panel."""
+    wanted, edge = templates(query.legend), EDGE if "rate(" in query.expr else 0
+    for store in scene.stores:
+        if reason := scene.refused.get((store.name, query.expr)):
+            yield f"{panel.title}: {query.legend}: {reason}"
+        for series in scene.drawn(store, panel, query):
+            where = f"{store.name}: {panel.title}: {query.legend}: {dict(series.labels)}"
+            if not all(map(math.isfinite, series.values)):
+                yield f"{where}: {series.values}"
+            low, high = min(series.values), max(series.values)
+            if low < _bound(panel.minimum, -1) or high > _bound(panel.maximum, 1) * (1 + edge):
+                yield f"{where}: {low} to {high}, beyond {panel.minimum} to {panel.maximum}"
+            if panel.kind == "states" and not all(stated(panel, value) for value in series.values):
+                yield f"{where}: a value without a word: {set(series.values)}"
+            # Grafana writes the name of a label that is not there.
+            missing = {label for label in wanted if not series.labels.get(label)}
+            if missing:
+                yield f"{where}: no label {missing}"
+
+
+def _bound(value: float | None, sign: int) -> float:
+    return sign * math.inf if value is None else value

@@ -1,0 +1,53 @@
+"""The stack with its truth, and what is asked of it: everything at one instant, or until something is forgotten."""
+
+import time
+from dataclasses import dataclass
+
+from dashboards.build import boards
+from tests.dashboards.plant_truth import PlantTruth
+from tests.dashboards.stack import WINDOW_S, Stack
+from tests.dashboards.stores import RATE_S, Scene, Series, Store, queries
+from tests.support import eventually
+
+TARGETS = 3  # agent, site, Prometheus itself
+UNORDERED_S = 2.0
+"""As long after they came VictoriaMetrics shows all samples; before, it shows some."""
+
+
+@dataclass
+class Live:
+    """The stack and what asks it."""
+
+    stack: Stack
+    truth: PlantTruth
+
+    @property
+    def stores(self) -> tuple[Store, Store]:
+        return Store("prometheus", self.stack.prometheus), Store("victoria", self.stack.victoria)
+
+    def ask(self, expr: str) -> list[Series]:
+        """Of Prometheus, now."""
+        return self.stores[0].instant(expr, time.time())
+
+    def scene(self, **choices: str) -> Scene:
+        """The answers to everything as of now, as soon as both stores have it. VictoriaMetrics shows samples in no order."""
+        at = time.time()
+
+        def there() -> bool:
+            last = [s.last for store in self.stores for s in store.instant("timestamp(up)", time.time())]
+            return len(last) == 2 * TARGETS and min(last) > at + UNORDERED_S
+
+        eventually(there, 20)
+        return Scene(at, self.stores, choices).ask(queries(boards()))
+
+    def page(self) -> str:
+        """What the agent shows; "" while there is none."""
+        try:
+            return self.stack.agent.page()
+        except OSError:
+            return ""
+
+    def until_forgotten(self, selector: str) -> None:
+        """Until no rate has a sample of it any more."""
+        window_s = max(RATE_S, WINDOW_S) + 2
+        eventually(lambda: not self.ask(f"count_over_time({selector}[{window_s}s])"), 40, every=0.5)

@@ -1,0 +1,151 @@
+"""What a panel gets: its queries at one instant on every store that speaks PromQL, as Grafana sends them."""
+
+import json
+import math
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from dashboards import rules_fleet
+from dashboards.board import Board, Panel, Query
+from dashboards.build import substituted
+from tests.dashboards.bench import RULES_S
+
+RATE_S, RANGE_S, STEP_S = 8, 20, 2
+"""Durations that Grafana puts into queries, and the step of a graph."""
+_THREADS = 8
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series of an answer: its labels without its name, and its points (instant: one)."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def key(self) -> Labels:
+        return tuple(sorted(self.labels.items()))
+
+    @property
+    def values(self) -> list[float]:
+        return [value for _, value in self.points]
+
+    @property
+    def last(self) -> float:
+        return self.points[-1][1]
+
+
+class RefusedError(Exception):
+    """A store does not take a query."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A Prometheus, or what answers like one."""
+
+    name: str
+    url: str
+
+    def instant(self, expr: str, at: float, **choices: str) -> list[Series]:
+        """A query as of `at` (unix seconds); `choices` are values of the dashboard's variables, All unless said."""
+        found = self._get("query", {"query": sent(expr, choices), "time": f"{at:.3f}"})["result"]
+        return [Series(_nameless(s["metric"]), (_point(s["value"]),)) for s in found]
+
+    def range(self, expr: str, at: float, **choices: str) -> list[Series]:
+        """The same over the chosen time until `at`, as a graph asks."""
+        span = {"start": f"{at - RANGE_S:.3f}", "end": f"{at:.3f}", "step": str(STEP_S), "nocache": "1"}
+        found = self._get("query_range", {"query": sent(expr, choices), **span})["result"]
+        return [Series(_nameless(s["metric"]), tuple(map(_point, s["values"]))) for s in found]
+
+    def label_values(self, label: str, selector: str, at: float) -> set[str]:
+        """What a variable offers: as Grafana asks for `label_values(selector, label)`."""
+        asked = {"match[]": sent(selector, {}), "start": f"{at - RANGE_S:.0f}", "end": f"{at + 1:.0f}"}
+        return set(self._get(f"label/{label}/values", asked))
+
+    def _get(self, path: str, arguments: Mapping[str, str]) -> Any:
+        try:
+            url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise RefusedError(f"{self.name} refuses {arguments}: {error.read().decode()}") from None
+
+
+def sent(expr: str, choices: Mapping[str, str]) -> str:
+    """A query with its variables put in. What a recorded rate adds up to is so many of the rules' intervals, shorter here."""
+    expr = expr.replace(f"]) * {rules_fleet.STEP_S})", f"]) * {RULES_S})")
+    durations = {"$__rate_interval": f"{RATE_S}s", "$__range": f"{RANGE_S}s"}
+    return substituted(expr, durations | {f"${name}": value for name, value in choices.items()})
+
+
+@dataclass
+class Scene:
+    """The answers to all queries of all boards as of one instant."""
+
+    at: float
+    stores: tuple[Store, ...]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    instants: dict[tuple[str, str], list[Series]] = field(default_factory=dict)
+    ranges: dict[tuple[str, str], list[Series]] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def ask(self, queries: Iterable[tuple[Panel, Query]]) -> "Scene":
+        """Fill in the answers."""
+        kinds = {query.expr: panel.kind for panel, query in queries}
+        with ThreadPoolExecutor(_THREADS) as pool:
+            now = {
+                (store.name, expr): pool.submit(store.instant, expr, self.at, **self.choices)
+                for store in self.stores
+                for expr in kinds
+            }
+            drawn = {
+                (store.name, expr): pool.submit(store.range, expr, self.at, **self.choices)
+                for store in self.stores
+                for expr, kind in kinds.items()
+                if kind in ("timeseries", "states")
+            }
+        self.instants = {key: self._answer(key, answer) for key, answer in now.items()}
+        self.ranges = {key: self._answer(key, answer) for key, answer in drawn.items()}
+        return self
+
+    def _answer(self, key: tuple[str, str], answer: "Future[list[Series]]") -> list[Series]:
+        try:
+            return answer.result()
+        except RefusedError as error:
+            self.refused[key] = str(error)
+            return []
+
+    def now(self, store: Store, query: Query) -> list[Series]:
+        """What is there at the instant."""
+        return self.instants[store.name, query.expr]
+
+    def drawn(self, store: Store, panel: Panel, query: Query) -> list[Series]:
+        """What the panel draws: the chosen time, or the instant."""
+        return self.ranges.get((store.name, query.expr), self.now(store, query))
+
+
+def queries(boards: Iterable[Board]) -> Iterator[tuple[Panel, Query]]:
+    """Every query with the panel that has it."""
+    return ((panel, query) for board in boards for panel in board.panels() for query in panel.queries)
+
+
+def templates(legend: str) -> set[str]:
+    """Labels that a legend names."""
+    return set(re.findall(r"\{\{\s*(\w+)\s*\}\}", legend))
+
+
+def _nameless(labels: Mapping[str, str]) -> dict[str, str]:
+    # Which functions keep the name of a metric differs; nothing on a dashboard shows it.
+    return {name: value for name, value in labels.items() if name != "__name__"}
+
+
+def _point(pair: tuple[float, str]) -> tuple[float, float]:
+    return float(pair[0]), math.nan if pair[1] == "NaN" else float(pair[1])
