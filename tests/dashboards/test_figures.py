@@ -1,80 +1,13 @@
-"""Figures of the boards of inference, training and DVFS on hand-computed input, by promtool: no server, no clock."""
+"""Figures of the boards of inference and training on hand-computed input."""
 
-import json
-import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from dashboards import rules
-from dashboards.build import boards, substituted
-from tests.support import need_program
+from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus
-DURATIONS = {"$__rate_interval": "1m", "$__range": "10m"}
-STEP_S, SCALE = 15, 100_000
-AT = {"job": "wattlens"}
-
-Labels = Mapping[str, str]
-Rule = dict[str, object]
-Asked = tuple[str, int, list[tuple[Labels, float]]]
-"""A query, the second at which it is asked, and its samples."""
-
-
-def named(name: str, *labels: Labels) -> str:
-    """A series of job `wattlens` as a selector has it."""
-    pairs = {key: value for each in (AT, *labels) for key, value in each.items()}
-    return f"wattlens_{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in pairs.items())}}}"
-
-
-def rising(per_s: float, steps: int = 80, *, begin: float = 0) -> str:
-    """A counter that gains so much a second."""
-    return f"{begin}+{per_s * STEP_S}x{steps}"
-
-
-def query(uid: str, title: str, legend: str) -> str:
-    """The query of a panel, the beginning of whose title and legend are given."""
-    (board,) = [board for board in boards() if board.uid == uid]
-    found = [q.expr for p in board.panels() if p.title.startswith(title) for q in p.queries if q.legend == legend]
-    assert len(found) == 1, (title, legend, len(found))
-    return found[0]
-
-
-def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked]) -> str:
-    """What promtool says of the samples of queries on the series given, to five decimals; "" where all is so."""
-    asked = [
-        {
-            "expr": f"round({SCALE} * ({substituted(expr, DURATIONS)}))",  # whole numbers, which promtool compares exactly
-            "eval_time": f"{at_s}s",
-            "exp_samples": [
-                {
-                    "labels": "{" + ",".join(f"{k}={json.dumps(v)}" for k, v in labels.items()) + "}",
-                    "value": round(SCALE * value),
-                }
-                for labels, value in samples
-            ],
-        }
-        for expr, at_s, samples in wanted
-    ]
-    series = [{"series": name, "values": values} for name, values in given.items()]
-    test = {"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": asked}
-    group = {"name": "needed", "interval": "30s", "rules": needed(str(asked))}
-    (home / "rules.yml").write_text(json.dumps({"groups": [group]}))
-    (home / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": [test]}))
-    command = [need_program("promtool"), "test", "rules", "test.yml"]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
-
-
-def needed(queries: str) -> list[Rule]:
-    """The rules that queries stand on, directly or by other rules: all of them would take promtool ten times as long."""
-    known: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]  # type: ignore[attr-defined]
-    chosen: list[Rule] = []
-    for rule in reversed(known):
-        if str(rule["record"]) in queries or any(str(rule["record"]) in str(other["expr"]) for other in chosen):
-            chosen.insert(0, rule)
-    return chosen
 
 
 def a_server(node: str, workload: str, gpu: str, *, active: float, idle: float, tokens: float) -> dict[str, str]:
@@ -236,94 +169,4 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         ),
         (query(uid, "Steps a second", "{{run}}"), 1020, [(run, 2)]),
     ]
-    assert promtool(tmp_path, given, wanted) == ""
-
-
-def steered(gpu: str, **of: str) -> dict[str, str]:
-    """A GPU of group `g` that is under a lease all the time."""
-    where = {"instance": "a", "gpu": "0", "uuid": gpu}
-    info = named("dvfs_group_info", where, {"group": "g", "workload": "w", "policy": "progress"})
-    return {named("dvfs_lease_active", where): "1x80", info: "1x80"} | {
-        named(f"dvfs_{name}", where): values for name, values in of.items()
-    }
-
-
-def test_proven_savings_count_from_their_first_look_on(tmp_path: Path) -> None:
-    """The first look at 6 minutes proves 3000 J, which then grow by 1 J/s, and losses of 100 J that stay."""
-    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 100x56")
-    group = {**AT, "instance": "a", "group": "g"}
-    uid, proven, table = "wattlens-dvfs", "Proven in the chosen time", "Proven by group"
-    wanted: list[Asked] = [
-        (query(uid, proven, "saved, at least"), 300, []),
-        (query(uid, proven, "saved, at least"), 600, [({}, 3000 + 240)]),
-        (query(uid, proven, "lost"), 600, [({}, 100)]),
-        (query(uid, proven, "net"), 600, [({}, 3000 + 240 - 100)]),
-        (query(uid, table, "net"), 600, [(group, 3000 + 240 - 100)]),
-        # ten minutes later the look is outside of the chosen time
-        (query(uid, proven, "net"), 1200, [({}, 600)]),
-    ]
-    assert promtool(tmp_path, given, wanted) == ""
-
-
-def test_a_prometheus_that_is_younger_than_a_counter_credits_nothing_to_the_chosen_time(tmp_path: Path) -> None:
-    given = steered("u1", saved_joules_total="90000+15x80")
-    saved = query("wattlens-dvfs", "Proven in the chosen time", "saved, at least")
-    assert promtool(tmp_path, given, [(saved, 300, [({}, 307.5)])]) == ""  # `increase` adds half an interval
-
-
-def test_a_decision_that_was_made_once_is_marked_and_what_holds_is_not(tmp_path: Path) -> None:
-    where = {"instance": "a", "gpu": "0", "uuid": "u1"}
-    once, holds, often = (
-        {"policy": "progress", "action": action, "reason": reason}
-        for action, reason in (("set", "chosen"), ("hold", "waiting"), ("set", "queue"))
-    )
-    given = steered("u1") | {
-        named("dvfs_decisions_total", where, once): "_x40 1x40",
-        named("dvfs_decisions_total", where, holds): rising(1),
-        named("dvfs_decisions_total", where, often): f"_x50 {rising(1, 30, begin=1)}",
-    }
-    (marks,) = [a.expr for b in boards() for a in b.annotations if b.uid == "wattlens-dvfs"]
-    mark, begun = ({**AT, "instance": "a", **each} for each in (once, often))
-    wanted: list[Asked] = [
-        (marks, 585, []),
-        (marks, 630, [(mark, 1)]),
-        (marks, 750, [(begun, 1)]),
-        (marks, 1140, []),  # it goes on in every round
-    ]
-    assert promtool(tmp_path, given, wanted) == ""
-
-
-def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path: Path) -> None:
-    where = {"instance": "a", "gpu": "0", "uuid": "u1"}
-    given = steered("u1") | {
-        named("dvfs_lease_active", where): "1x40 0x40",
-        named("dvfs_setting", where, {"setting": "power_limit_watts"}): "400x80",
-        'up{job="wattlens",instance="b"}': "1x60 0x20",
-        named("dvfs_lease_active", {"instance": "b", "gpu": "0", "uuid": "u2"}): "1x60",
-    }
-    uid, look = "wattlens-dvfs", query("wattlens-dvfs", "What to look at", "what")
-    alert = {"alertname": "WattlensLeaseOrphaned"}
-    unheld = {**AT, "instance": "a", "gpu": "0", "what": "set without a lease", **alert}
-    gone = {**AT, "instance": "b", "what": "agent gone with a lease", **alert}
-    wanted: list[Asked] = [
-        (query(uid, "Orphaned leases", "settings"), 570, [({}, 0)]),
-        (query(uid, "Orphaned leases", "settings"), 660, [({}, 1)]),
-        (query(uid, "Orphaned leases", "agents"), 660, [({}, 0)]),
-        (query(uid, "Orphaned leases", "agents"), 1000, [({}, 1)]),
-        (look, 570, []),
-        (look, 1000, [(unheld, 1), (gone, 1)]),
-    ]
-    assert promtool(tmp_path, given, wanted) == ""
-
-
-def test_what_is_in_force_has_three_states(tmp_path: Path) -> None:
-    where = {"instance": "a", "gpu": "0", "uuid": "u1"}
-    clock = {"setting": "sm_clock_max_hertz"}
-    given = steered("u1") | {
-        named("dvfs_wanted_setting", where, clock): "_x20 1e9x60",
-        named("dvfs_setting", where, clock): "_x40 1e9x40",
-    }
-    state = query("wattlens-dvfs", "What is in force", "{{instance}} {{group}}")
-    group = {**AT, "instance": "a", "group": "g"}
-    wanted: list[Asked] = [(state, at_s, [(group, value)]) for at_s, value in ((150, 0), (450, 1), (750, 2))]
     assert promtool(tmp_path, given, wanted) == ""

@@ -1,0 +1,74 @@
+"""Queries of boards on series written by hand, judged by promtool: no server, no clock, exact numbers."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dashboards import rules
+from dashboards.build import boards, substituted
+from tests.support import need_program
+
+DURATIONS = {"$__rate_interval": "1m", "$__range": "10m"}
+STEP_S, SCALE = 15, 100_000
+AT = {"job": "wattlens"}
+
+Labels = Mapping[str, str]
+Rule = dict[str, object]
+Asked = tuple[str, int, list[tuple[Labels, float]]]
+"""A query, the second at which it is asked, and its samples."""
+
+
+def named(name: str, *labels: Labels) -> str:
+    """A series of job `wattlens` as a selector has it."""
+    pairs = {key: value for each in (AT, *labels) for key, value in each.items()}
+    return f"wattlens_{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in pairs.items())}}}"
+
+
+def rising(per_s: float, steps: int = 80, *, begin: float = 0) -> str:
+    """A counter that gains so much a second."""
+    return f"{begin}+{per_s * STEP_S}x{steps}"
+
+
+def query(uid: str, title: str, legend: str) -> str:
+    """The query of a panel, the beginning of whose title and legend are given."""
+    (board,) = [board for board in boards() if board.uid == uid]
+    found = [q.expr for p in board.panels() if p.title.startswith(title) for q in p.queries if q.legend == legend]
+    assert len(found) == 1, (title, legend, len(found))
+    return found[0]
+
+
+def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked]) -> str:
+    """What promtool says of the samples of queries on the series given, to five decimals; "" where all is so."""
+    asked = [
+        {
+            "expr": f"round({SCALE} * ({substituted(expr, DURATIONS)}))",  # whole numbers, which promtool compares exactly
+            "eval_time": f"{at_s}s",
+            "exp_samples": [
+                {
+                    "labels": "{" + ",".join(f"{k}={json.dumps(v)}" for k, v in labels.items()) + "}",
+                    "value": round(SCALE * value),
+                }
+                for labels, value in samples
+            ],
+        }
+        for expr, at_s, samples in wanted
+    ]
+    series = [{"series": name, "values": values} for name, values in given.items()]
+    test = {"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": asked}
+    group = {"name": "needed", "interval": "30s", "rules": needed(str(asked))}
+    (home / "rules.yml").write_text(json.dumps({"groups": [group]}))
+    (home / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": [test]}))
+    command = [need_program("promtool"), "test", "rules", "test.yml"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def needed(queries: str) -> list[Rule]:
+    """The rules that queries stand on, directly or by other rules: all of them would take promtool ten times as long."""
+    known: list[Rule] = [rule for group in rules.content()["groups"] for rule in group["rules"]]  # type: ignore[attr-defined]
+    chosen: list[Rule] = []
+    for rule in reversed(known):
+        if str(rule["record"]) in queries or any(str(rule["record"]) in str(other["expr"]) for other in chosen):
+            chosen.insert(0, rule)
+    return chosen
