@@ -53,7 +53,6 @@ def now() -> Row:
                 "over five minutes (tokens_total). Cached prompt tokens are in neither.",
                 "short",
                 tuple(Query(f"sum({rate})", which) for which, rate in tokens.items()),
-                decimals=0,
                 no_value="no workload reports tokens, or the recording rules are not loaded",
             ),
             figure(
@@ -118,10 +117,10 @@ def tokens_energy() -> Row:
                 no_value=_NOT_NOW,
             ),
             third(
-                "Busy, and with what is held idle",
+                "Busy, and idle included (J/token)",
                 "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
                 "tokens generated over five minutes. What lies between the two is paid for waiting.",
-                _UNIT,
+                "short",
                 tuple(
                     Query(of_tokens("model", energy=energy), "{{model}}, " + text)
                     for energy, text in (("active", "busy"), ("active_idle", "idle included"))
@@ -129,11 +128,11 @@ def tokens_energy() -> Row:
                 no_value=_NOT_NOW,
             ),
             third(
-                "By batch",
+                "By batch (J/token)",
                 "Energy of the stretches in which so many requests ran, divided by their generated tokens "
                 "(serving_energy_joules_total, serving_tokens_total). Batch decides over it more than clock or board: compare "
                 "within one.",
-                _UNIT,
+                "short",
                 (
                     Query(
                         f"{by_batch('serving_energy_joules_total')} / ({by_batch('serving_tokens_total', _GENERATED)} > 0)",

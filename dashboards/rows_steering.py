@@ -262,7 +262,7 @@ def trouble() -> Row:
                 "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
                 "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
                 "none",
-                (Query(" or ".join(looked_at), "what"),),
+                (Query(" or ".join(looked_at), "rounds or joules"),),
                 kind="table",
                 width=24,
                 height=6,

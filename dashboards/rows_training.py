@@ -41,7 +41,7 @@ def now() -> Row:
                 "ended stays known for 15 minutes.",
                 "none",
                 (
-                    Query(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "taking steps"),
+                    Query(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
                     Query(f"count({known})", "known"),
                 ),
                 no_value=NONE,
@@ -80,7 +80,6 @@ def now() -> Row:
                 "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
                 "short",
                 (Query(f"sum({chosen(tokens())})", "tokens"),),
-                decimals=0,
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
         ),

@@ -45,7 +45,7 @@ def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Pat
         (query(uid, "Joules a generated token by boundary", "{{model}}, {{boundary}}"), 900, [(gpu, 1), (node, 4)]),
         # 300 W of GPUs to 5 %, and the 400 W of the node to 10 %
         (query(uid, "By model and boundary, now", "at most"), 900, [(gpu, 1.05), (node, 4.55)]),
-        (query(uid, "Busy, and with", "{{model}}, busy"), 900, [(by_model, 0.925)]),
+        (query(uid, "Busy, and idle", "{{model}}, busy"), 900, [(by_model, 0.925)]),
         (query(uid, "Tokens/s", "generation"), 900, [({}, 400)]),
         (query(uid, "Power", "power"), 900, [({}, 400)]),
     ]
