@@ -38,6 +38,13 @@ def to_json(board: Board) -> str:
         return _to_json(board)
 
 
+def units() -> frozenset[str]:
+    """Ids of units that Grafana knows, from the constants that grafana-foundation-sdk generates from Grafana's own list."""
+    from grafana_foundation_sdk.models import units as known
+
+    return frozenset(value for value in vars(known).values() if isinstance(value, str))
+
+
 def _to_json(board: Board) -> str:
     from grafana_foundation_sdk.builders import dashboard
     from grafana_foundation_sdk.cog.encoder import JSONEncoder

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboards import lint_queries
+from dashboards import classic, lint_queries
 from dashboards.lint_queries import Json, panels, targets
 
 SOURCE = "${datasource}"
@@ -177,7 +177,7 @@ def panel_title_description(board: Json) -> Found:
 
 def panel_units(board: Json) -> Found:
     """Units are ids that Grafana knows; `suffix:` takes no space, as Grafana puts one in."""
-    known = units()
+    known = classic.units()
     for panel in panels(board):
         config = panel.get("fieldConfig", {})
         named = [config.get("defaults", {}).get("unit")] if "unit" in config.get("defaults", {}) else []
@@ -266,13 +266,6 @@ RULES: dict[str, Rule] = {
     "target-legend": legends,
     "links": links,
 }
-
-
-def units() -> frozenset[str]:
-    """Ids of units that Grafana knows, from the constants that grafana-foundation-sdk generates from Grafana's own list."""
-    from grafana_foundation_sdk.models import units as known
-
-    return frozenset(value for value in vars(known).values() if isinstance(value, str))
 
 
 def lint(board: Json) -> list[Finding]:

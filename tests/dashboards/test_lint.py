@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dashboards.lint import RULES, Exclusion, lint, problems, units
+from dashboards.classic import units
+from dashboards.lint import RULES, Exclusion, lint, problems
 from dashboards.lint_exclusions import EXCLUSIONS
 from tests.dashboards.render.committed import committed
 from tests.support import need_module
