@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
+# urllib3-future, which Grafana's client brings, would put itself in the place of urllib3 for everything in the environment.
+INSTALL := URLLIB3_NO_OVERRIDE=1 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-binary urllib3-future
 # How many tests run side by side: auto is two a core, as most wait for processes; 0 runs one after another.
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -64,15 +66,15 @@ $(VENV)/bin/python:
 	@$(BOOTSTRAP) venv "$(PYTHON)" "$(VENV)"
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[facility,reports,tui]'
+	$(INSTALL) -e '.[facility,reports,tui]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.peers: pyproject.toml constraints.txt | $(VENV)/.dev
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
+	$(INSTALL) -e '.[dev,peers]'
 	@touch $@
 
 .PHONY: compiler prometheus peers
