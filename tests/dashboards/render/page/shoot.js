@@ -20,7 +20,7 @@ async function look(view) {
   page.on("pageerror", (error) => told.push(`exception: ${error.stack}`));
   // An image that is asked for twice in one frame is aborted once.
   const isAborted = (request) => request.failure()?.errorText === "net::ERR_ABORTED";
-  page.on("requestfailed", (request) => isAborted(request) || told.push(`request failed: ${request.url()}`));
+  page.on("requestfailed", (request) => isAborted(request) || told.push(`${request.failure()?.errorText}: ${request.url()}`));
   page.on("response", (response) => response.status() >= 400 && told.push(`${response.status()}: ${response.url()}`));
   await page.goto(view.url, { waitUntil: "load", timeout: 120_000 });
   await page.waitForSelector("#report[data-done]", { state: "attached", timeout: 120_000 });
@@ -31,9 +31,17 @@ async function look(view) {
   return { name: view.name, console: told, ...report };
 }
 
+// When anybody adds or removes a network interface, as a container engine does, Chromium drops the requests that it has open.
+async function lookUndisturbed(view) {
+  for (let left = 5; ; left--) {
+    const report = await look(view);
+    if (!left || !report.console.some((line) => line.includes("ERR_NETWORK_CHANGED"))) return report;
+  }
+}
+
 const reports = [];
 async function worker(queue) {
-  for (const [i, view] of queue) reports[i] = await look(view);
+  for (const [i, view] of queue) reports[i] = await lookUndisturbed(view);
 }
 try {
   const queue = views.entries();

@@ -71,7 +71,7 @@ function panel(model, json) {
     rows: Math.max(0, ...shown.series.map((frame) => frame.length)),
     finite: numbers.every((field) => field.values.every((value) => value == null || Number.isFinite(value))),
     columns: source.type === "table" ? headers(element) : [],
-    outOfSight: headersOf(element).filter((each) => each.getBoundingClientRect().right > box.right + 1).map((each) => each.innerText.trim()),
+    outOfSight: headersOf(element).filter((each) => each.getBoundingClientRect().right > box.right + 1).map(textOf),
     annotations: (shown.annotations ?? []).reduce((sum, frame) => sum + eventsOf(frame).length, 0),
     links: shown.series.flatMap((frame) => frame.fields.slice(-1).flatMap((field) => field.getLinks?.({ valueRowIndex: 0 }) ?? [])).map(({ title, href }) => ({ title, href })),
     text: element?.innerText ?? "",
@@ -87,8 +87,11 @@ function headersOf(element) {
 }
 
 function headers(element) {
-  return headersOf(element).map((each) => each.innerText.trim());
+  return headersOf(element).map(textOf);
 }
+
+// Not innerText: what is far outside of the window is laid out and has none.
+const textOf = (element) => element.textContent.trim();
 
 // Texts for the eye: what a screen reader alone gets is 1 px large.
 function leaves(element) {
