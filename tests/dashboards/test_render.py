@@ -64,6 +64,10 @@ def broken() -> dict[str, Any]:
 
 def answers(prometheus: str, board: dict[str, Any], instance: str) -> Iterator[str]:
     """Titles of the panels that have data, asked of Prometheus without Grafana's packages."""
+
+    def value(found: re.Match[str]) -> str:
+        return instance if found[1] == "instance" else _default(board, found[1])
+
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
             expr = target["expr"].replace("$__rate_interval", "8s").replace("$__range", f"{SPAN_S}s")
