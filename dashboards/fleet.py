@@ -7,6 +7,7 @@ of GPUs; GPUs one by one are on the board to which the tables lead.
 from dashboards.board import (
     BLUE,
     ORANGE,
+    RANGE,
     Board,
     Link,
     Panel,
@@ -14,10 +15,10 @@ from dashboards.board import (
     Row,
     Variable,
     figure,
-    increase,
     recorded,
     series,
 )
+from dashboards.counted import gained
 from dashboards.rows_fleet import missing, tops, waste
 from dashboards.rows_sites import at_sites
 from dashboards.rules_fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
@@ -95,7 +96,10 @@ def _now() -> Row:
 def _chosen() -> Row:
     error = gpu_energy_error()
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
-    saved, extra = (f"sum({increase(f'dvfs_{name}_joules_total', scope='fleet')})" for name in ("saved", "extra"))
+    leases = series("dvfs_lease_active", scope="fleet")
+    saved, extra = (
+        f"sum({gained(series(f'dvfs_{name}_joules_total', scope='fleet'), leases, RANGE)})" for name in ("saved", "extra")
+    )
     return Row(
         "In the chosen time",
         (

@@ -18,6 +18,7 @@ EXCLUSIONS = (
     Exclusion("target-instance-rule", "a fleet has too many nodes to choose from; a link leads to each", "wattlens-fleet"),
     Exclusion("target-job-rule", "some of its rules are of a site's energy, whose job is that of the sites", "wattlens-fleet"),
     Exclusion("target-counter-agg-rule", _SEEN, "wattlens-dvfs"),
+    Exclusion("target-counter-agg-rule", _SEEN, "wattlens-fleet", "Saved by DVFS"),
     Exclusion("target-counter-agg-rule", _ALIVE, "wattlens-training"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "XID errors"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "Commits that failed, readers ended"),
