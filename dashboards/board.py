@@ -198,11 +198,10 @@ def node_choices(of: str = "build_info", *, one: bool = False) -> tuple[Variable
     )
 
 
-def fleet_variables(*, one: bool = False) -> tuple[Variable, ...]:
-    """cluster, job, instance, gpu and workload, each narrowed by those before it; `one` starts with the first node."""
+def gpu_choices() -> tuple[Variable, ...]:
+    """Gpu and workload, narrowed by the choices of nodes."""
     cluster, job, instance = _NODE
     return (
-        *node_choices(one=one),
         Variable("gpu", "GPU", f"{metric('gpu_up')}{{{cluster},{job},{instance}}}"),
         Variable("workload", "Workload", f"{metric('workload_energy_joules_total')}{{{cluster},{job},{instance}}}"),
     )

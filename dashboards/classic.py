@@ -19,7 +19,7 @@ _COLUMNS = (
     "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "workload",
     "model", "boundary", "state", "meter", "role",
     "position", "parent", "category", "basis", "window", "alertname", "severity", "what", "field", "source", "device",
-    "process", "version", "method", "domain", "part", "rule_group", "reason",
+    "process", "version", "method", "domain", "part", "link", "action", "rule_group", "reason",
 )  # fmt: skip
 """Label columns that a table shows, in this order; the others are hidden."""
 

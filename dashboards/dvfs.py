@@ -1,6 +1,6 @@
 """The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
 
-from dashboards.board import RATE, Annotation, Board, Variable, fleet_variables, node_choices, recorded, series
+from dashboards.board import RATE, Annotation, Board, Variable, gpu_choices, node_choices, recorded, series
 from dashboards.rows_savings import cost, saved
 from dashboards.rows_steering import decisions, now, settings, states, trouble
 from dashboards.rules_steering import DECISIONS
@@ -19,7 +19,7 @@ def board() -> Board:
         "against what is set and what the boards do, why it changed, what it saved and what that cost.",
         variables=(
             *node_choices("dvfs_lease_active"),
-            *fleet_variables()[3:],
+            *gpu_choices(),
             Variable("group", "Group", series("dvfs_group_info")),
         ),
         rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),

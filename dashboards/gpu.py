@@ -17,8 +17,9 @@ from dashboards.board import (
     Row,
     busiest,
     figure,
-    fleet_variables,
+    gpu_choices,
     increase,
+    node_choices,
     series,
     third,
 )
@@ -233,6 +234,6 @@ def board() -> Board:
         uid="wattlens-gpu",
         title="Wattlens / Node and GPUs",
         description="A node and its GPUs: every joule accounted for once, no number without its error.",
-        variables=fleet_variables(one=True),
+        variables=(*node_choices("gpu_up", one=True), *gpu_choices()),  # a site process is no node
         rows=(_now(), _power(), node(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
     )

@@ -107,8 +107,9 @@ def _beyond() -> Iterator[Rule]:
     """Power of workloads at the wider boundaries.
 
     The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
-    was whose. While part of the host's energy is not seen (its meter is silent, or a GPU is lost, which it cannot be told apart
-    from), its counters stand still: then there is no figure, where the GPUs' alone would pass for the node's.
+    was whose. While a GPU is lost the host cannot be told apart from it, and while the meter is silent nothing is seen: the
+    host's counters stand still, and there is no figure, where the GPUs' alone would pass for the node's. What was not seen is
+    booked half a minute late, which is why lost GPUs are asked for beside it.
     """
     counter = metric("workload_host_energy_joules_total")
     gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
@@ -117,7 +118,8 @@ def _beyond() -> Iterator[Rule]:
         inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
         around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
         unseen = f'sum without (domain) (rate({metric("host_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
-        around = f"({around} unless ignoring (workload) {unseen})"
+        blind = f"({unseen} or sum without (gpu, uuid) ({metric('gpu_up')} == 0))"
+        around = f"({around} unless ignoring (workload) {blind})"
         watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"
         grown = f"({watts}) * ignoring (workload) group_left () {gain}"
         error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"

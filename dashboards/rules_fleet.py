@@ -79,7 +79,9 @@ def _of_nodes() -> Iterator[Rule]:
     for bucket, name in zip(BUCKETS[2:], ("gpu_idle_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True):
         yield Rule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
     around = metric("host_energy_joules_total")
-    yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}]))", {"bucket": HOST})
+    # Energy that no meter saw stands still in the counters: then there is no power, not 0 W.
+    seen = f"unless sum without (domain) (rate({metric('host_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
+    yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
     yield Rule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
@@ -89,7 +91,7 @@ def _of_nodes() -> Iterator[Rule]:
     outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'
     whole = f'({inner} + {outer}) * sum without (domain) ({of_meter}{{domain="host"}})'
     of_parts = f'rate({around}{{domain!="host"}}[{WINDOW}]) * ignoring (method) group_left () {of_meter}'
-    yield Rule(NODE_POWER_ERROR, f"{whole} or sum without (domain, method) ({of_parts})", {"bucket": HOST})
+    yield Rule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
 
 
 def _of_fleets() -> Iterator[Rule]:

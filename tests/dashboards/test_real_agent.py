@@ -12,7 +12,6 @@ from functools import partial
 from statistics import fmean
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from dashboards.board import Board, Query
 from dashboards.build import boards
@@ -38,12 +37,6 @@ pytestmark = [pytest.mark.prometheus, pytest.mark.peer, pytest.mark.timeout(300)
 
 LOST = of.NOTEBOOK_GPU
 BOARDS = [pytest.param(board, id=board.uid) for board in boards()]
-
-
-def _but(uid: str, open_: str) -> list[ParameterSet]:
-    """All boards, of which one has something open."""
-    mark = pytest.mark.xfail(strict=True, reason=open_)
-    return [pytest.param(board, id=board.uid, marks=mark if board.uid == uid else ()) for board in boards()]
 
 
 TOLD_OF_LOST = r"gpu_(up|info|absent_info)|source_|ALERTS|\$__range"
@@ -108,7 +101,7 @@ def test_every_query_has_data_for_its_panel(healthy: Scene, board: Board) -> Non
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("board", _but("wattlens-gpu", "'What calls for a repair': 'link' is not in classic._COLUMNS"))
+@pytest.mark.parametrize("board", BOARDS)
 def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Board) -> None:
     assert list(misplaced(healthy, board)) == []
 
@@ -118,9 +111,7 @@ def test_every_exception_is_needed() -> None:
     assert [pattern for pattern in (*EMPTY, *EARLY) if not any(re.search(pattern, each) for each in asked)] == []
 
 
-@pytest.mark.parametrize(
-    "board", _but("wattlens-gpu", "job and instance are anchored to build_info, so that it offers site processes as nodes")
-)
+@pytest.mark.parametrize("board", BOARDS)
 def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Board) -> None:
     there = of.choices(live.stack, board.uid)
     for store in healthy.stores:
@@ -219,7 +210,6 @@ def test_a_lost_gpu_is_told_with_its_reason(troubled: Scene) -> None:
         assert any(labels.get("reason", "").startswith("GPU_IS_LOST") for labels in told)
 
 
-@pytest.mark.xfail(strict=True, reason="while the host's energy is a gap its rate is 0, which the rules take for its power")
 def test_no_joules_of_the_node_are_less_than_those_of_its_gpus(healthy: Scene, troubled: Scene) -> None:
     name = joules_per_token("instance_workload_model")
     for scene in (healthy, troubled):
