@@ -80,6 +80,7 @@ peers() {
     want tmux tmux
     want systemd-analyze systemd
     want chromium chromium
+    want npm nodejs npm
     want pdftotext poppler-utils
     [ -e /usr/share/fonts/opentype/noto ] || apt_install fonts-noto-cjk \
         || say "Chinese fonts are not installed (apt-get install fonts-noto-cjk); tests that need them are skipped"
