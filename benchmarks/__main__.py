@@ -26,6 +26,7 @@ NAMES = (
     "site_polling",
     "report_meters",
     "report_scale",
+    "fleet_scale",
 )
 
 
