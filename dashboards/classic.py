@@ -26,8 +26,8 @@ _COLUMNS = (
 
 _NARROW = 80
 """Least width of a column in pixels: Grafana's own 150 lets half a panel show four."""
-_TEXT = 200
-"""That of a column of words."""
+_SENTENCE = 24
+"""Pixels of a column of sentences for each 24th of the board's width that its table has: half of it on a laptop."""
 
 
 def to_json(board: Board) -> str:
@@ -279,5 +279,6 @@ def _table(panel: Panel) -> Any:
         # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
         .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
         .override_by_field_type("number", [DynamicConfigValue("unit", panel.unit)])
-        .override_by_regexp("/^(reason|alertname)$/", [DynamicConfigValue("custom.minWidth", _TEXT)])
+        .override_by_regexp("/^(reason|what|part)$/", [DynamicConfigValue("custom.width", _SENTENCE * panel.width)])
+        .override_by_name("alertname", [DynamicConfigValue("custom.width", 210)])  # the longest name
     )

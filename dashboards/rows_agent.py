@@ -60,6 +60,7 @@ def health() -> Row:
                 "none",
                 (Query(named(node("source_up")), "{{instance}} {{what}}"),),
                 kind="states",
+                width=24,
                 states={"0": ("down", ORANGE), "1": ("up", BLUE)},
             ),
             Panel(
@@ -69,6 +70,7 @@ def health() -> Row:
                 "none",
                 (Query(series("gpu_absent_info"), "reading"), Query(node("source_down_info"), "source")),
                 kind="table",
+                width=24,
                 no_value="every source answers and no reading is absent, or the agent is not scraped",
             ),
             third(

@@ -37,6 +37,7 @@ def boards() -> Row:
                 "none",
                 (Query(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
                 kind="table",
+                width=24,
                 no_value="nothing calls for a repair, or health is not read",
             ),
             Panel(
@@ -45,6 +46,7 @@ def boards() -> Row:
                 "Hopper and later, where sources.nvml.gpm is on.",
                 "percentunit",
                 (Query(series("gpu_activity_ratio", 'part=~"sm|tensor|dram"'), f"{GPU} {{{{part}}}}"),),
+                width=24,
                 minimum=0,
                 maximum=1,
                 no_value="GPM is off (sources.nvml.gpm), or no board has it",

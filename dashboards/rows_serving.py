@@ -169,6 +169,7 @@ def tokens_energy() -> Row:
 def split() -> Row:
     """Prefill and decode apart, or why not."""
     silent = series("source_down_info", 'source=~"tokens.*"', scope="node")
+    unsplit = series("serving_split_absent_info", _MODEL, scope="workload")
     return Row(
         "Prefill and decode",
         (
@@ -178,8 +179,9 @@ def split() -> Row:
                 "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
                 "not count its steps, the first five minutes are not over, or the load varies too little.",
                 "none",
-                (Query(f"topk({_ROWS}, {series('serving_split_absent_info', _MODEL, scope='workload')})", "absent"),),
+                (Query(f"topk({_ROWS}, max by ({AT}, workload, model, reason) ({unsplit}))", "absent"),),
                 kind="table",
+                width=14,
                 height=6,
                 no_value="all that is served is told apart, or no engine is read",
             ),
@@ -188,8 +190,9 @@ def split() -> Row:
                 "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
                 "did since is not known, and their counters stand still until they answer.",
                 "none",
-                (Query(f"topk({_ROWS}, {silent})", "down"),),
+                (Query(f"topk({_ROWS}, max by ({AT}, source, reason) ({silent}))", "down"),),
                 kind="table",
+                width=10,
                 height=6,
                 no_value="every token server answers, or no agent is scraped",
             ),
