@@ -35,12 +35,14 @@ class Query:
 
     Args:
         unit, states: of its column in a table or its figure, where they are not the panel's.
+        linked: False where its series lack the labels that the panel's links take, such as a limit: they lead nowhere.
     """
 
     expr: str
     legend: str
     unit: str = ""
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    linked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

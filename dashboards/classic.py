@@ -182,12 +182,14 @@ def _own(panel: Panel, builder: Any) -> None:
     """What single columns or figures have of their own."""
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-    for query in panel.queries:
+    for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         own = [DynamicConfigValue("unit", query.unit)] if query.unit else []
         if query.states:
             own.append(DynamicConfigValue("mappings", _mappings(query.states)))
         if own:
             builder.override_by_name(query.legend, own)
+        if not query.linked:
+            builder.override_by_query(ref, [DynamicConfigValue("links", [])])
 
 
 def _mappings(states: Mapping[str, tuple[str, str]]) -> "list[ValueMapping]":

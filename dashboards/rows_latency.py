@@ -68,7 +68,7 @@ def _times(family: str) -> Panel:
         (
             Query(f"topk({MOST}, {quantile(family, '$percentile')})", NAME + " percentile"),
             Query(f"topk({MOST}, {mean(family)})", NAME + " mean"),
-            Query(limit(family), "limit"),
+            Query(limit(family), "limit", linked=False),
         ),
         minimum=0,
         no_value="no answers now, or no token server tells its latencies",

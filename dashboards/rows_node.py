@@ -92,8 +92,8 @@ def node() -> Row:
                 "watt",
                 (
                     Query(f"{around} and {most}", "{{workload}}"),
-                    Query(f"sum({idle})", "nobody held the GPU"),
-                    Query(f"sum by (reason) ({unknown})", "not attributed: {{reason}}"),
+                    Query(f"sum({idle})", "nobody held the GPU", linked=False),
+                    Query(f"sum by (reason) ({unknown})", "not attributed: {{reason}}", linked=False),
                 ),
                 minimum=0,
                 stacked=True,
