@@ -75,6 +75,8 @@ def _grid() -> Row:
                 "suffix:g/kWh",
                 (Query(intensity, "intensity"),),
                 kind="table",
+                width=24,
+                height=5,
                 no_value=_NO_GRID,
             ),
             Panel(
@@ -92,6 +94,8 @@ def _grid() -> Row:
                     Query(f"max by (instance, source, reason) ({why})", "why"),
                 ),
                 kind="table",
+                width=24,
+                height=6,
                 no_value="no source is configured (grid.sources): the yearly factor stands in, or nothing does",
             ),
         ),
