@@ -167,6 +167,7 @@ def _power() -> Row:
 
 
 def _clocks() -> Row:
+    reasons = f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))"
     clock, set_ = busiest(series("gpu_clock_hertz", _SM), MOST), series("dvfs_setting", 'setting="sm_clock_max_hertz"')
     return Row(
         "Clocks",
@@ -190,7 +191,7 @@ def _clocks() -> Row:
                 "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
                 "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
                 "percentunit",
-                (Query(f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))", "{{reason}}"),),
+                (Query(f"clamp_max({reasons}, 1)", "{{reason}}"),),
                 minimum=0,
                 maximum=1,
             ),

@@ -126,10 +126,10 @@ def health() -> Row:
             ),
             third(
                 "Processor time of the agent",
-                "Share of one core that each process of the agent takes (process_cpu_seconds_total).",
-                "percentunit",
+                "Cores that each process of the agent takes (process_cpu_seconds_total).",
+                "short",
                 (Query(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
-                maximum=1,
+                decimals=4,
             ),
             third(
                 "Memory of the agent",
