@@ -189,7 +189,7 @@ def _own(panel: Panel, builder: Any) -> None:
         if own:
             builder.override_by_name(query.legend, own)
         if not query.linked:
-            builder.override_by_query(ref, [DynamicConfigValue("links", [])])
+            builder.override_by_query(ref, [DynamicConfigValue("links")])  # without a value: Grafana adds lists to the default
 
 
 def _mappings(states: Mapping[str, tuple[str, str]]) -> "list[ValueMapping]":
