@@ -21,6 +21,7 @@ from tests.deploy.kubernetes_objects import Object, committed, containers, of_ki
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually
 
+pytestmark = pytest.mark.smoke
 FOUND_MW, WANTED_MW = 700_000, 450_000
 OUTAGE_NS = 8_000_000_000
 LEAST_IDLE_W, MOST_IDLE_W = 60, 110  # of a board that does nothing

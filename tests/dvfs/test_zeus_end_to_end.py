@@ -52,6 +52,7 @@ def by_limit(marks: list[tuple[int, int, int]]) -> dict[int, tuple[float, float]
     return {w: (mean(s for s, _ in steps), mean(j for _, j in steps)) for w, steps in found.items() if len(steps) > 20}
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(300)
 def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_board_as_found(node: RealNode) -> None:
     with node.simulated.plant() as plant:

@@ -157,6 +157,7 @@ def test_rows_wait_while_the_disk_is_full_and_are_committed_whole(node):
     assert node.booked_uj() == 60 * 300_000_000
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("committed_first", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_when_too_many_rows_wait_the_readings_go_but_no_joule(node, committed_first):
     node.sweep()

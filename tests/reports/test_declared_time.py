@@ -135,6 +135,7 @@ def test_a_site_process_that_took_over_from_another_is_not(tmp_path: Path) -> No
     assert kwh(facts, "energy.facility/site/here") == (1920, 1920, 1920)
 
 
+@pytest.mark.smoke
 def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) -> None:
     """The ledger holds a year to the fifth of July, in the first half of it a PUE of 3: the mean is that of all of it."""
     until, year = JULY + 4 * DAY, 365 * DAY

@@ -196,6 +196,7 @@ def texts_of(document: Document) -> list[str]:
     return texts
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("language", OTHERS)
 def test_no_english_is_left_in_a_whole_report(language: str, whole: list[Facts]) -> None:
     """Nothing is but names of users, of sources and of figures, and commands."""

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,7 @@ def batches(events: Sequence[tuple[str, int, int]], change: tuple[str, int, int]
     return made
 
 
+@pytest.mark.smoke
 @example(events=[("twice", 1, 394), ("unread", 1, 404)], change=None, start=JULY, end=FIRST + DAYS * DAY)
 @example(events=[("half", 1, 394), ("twice", 1, 404)], change=("gone", 2, 30), start=JULY, end=FIRST + DAYS * DAY)
 @given(

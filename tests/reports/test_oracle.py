@@ -48,6 +48,7 @@ periods = st.one_of(
 )
 
 
+@pytest.mark.smoke
 @given(st.integers(0, 1 << 32), periods, st.sampled_from(ZONES), st.booleans())
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a seed does not shrink
 def test_facts_are_those_of_a_walk_over_the_rows(

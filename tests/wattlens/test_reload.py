@@ -106,6 +106,7 @@ def quarters(rows: list[Row]) -> set[int]:
     return {row.cell_start_ns // CELL_NS for row in rows if isinstance(row, Cell)}
 
 
+@pytest.mark.smoke
 def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path, tmp_path: Path) -> None:
     """Twenty times as fast as the clock on the wall, a quarter of an hour ends within 45 s.
 

@@ -157,6 +157,7 @@ def compare(profile: Profile, point: Point, truth: Truth, rig: Rig, *, within: f
     assert point.slowdown.low - within <= found_speed / speed - 1 <= point.slowdown.high + within
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(150)
 def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     out = rig.folder / "train.json"
@@ -188,6 +189,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     assert (again.returncode, "nothing is left to measure" in again.stderr, "1200 MHz" in again.stdout) == (0, True, True)
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(150)
 def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: Rig) -> None:
     out, port = rig.folder / "job.json", free_port()

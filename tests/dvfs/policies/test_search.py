@@ -38,7 +38,7 @@ WEATHERS = [
     pytest.param(Weather(drift=rising), False, id="drift", marks=LONG),
     pytest.param(Weather(drift=swinging), False, id="swings", marks=LONG),
     pytest.param(Weather(stalls=0.02), False, id="stalls", marks=LONG),
-    pytest.param(Weather(), True, id="change"),
+    pytest.param(Weather(), True, id="change", marks=LONG),
 ]
 
 

@@ -72,6 +72,7 @@ for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
     assert (short["joules"], short["reason"]) == (None, "nothing has been read yet")
 
 
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_when_the_agent_goes_away_all_three_begin_anew(node, tmp_path):
     config = tmp_path / "agent.yaml"
