@@ -75,9 +75,9 @@ def run_agent(options: AgentOptions) -> int:
     state = options.state or default_state_dir()
     with ExitStack() as stack:
         stack.enter_context(owned(state))
-        agent = build_agent(config, options, state)
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options))
+        agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
         if config.client.socket is not None:
