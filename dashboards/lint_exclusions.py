@@ -20,6 +20,7 @@ EXCLUSIONS = (
     Exclusion("target-counter-agg-rule", _SEEN, "wattlens-dvfs"),
     Exclusion("target-counter-agg-rule", _SEEN, "wattlens-fleet", "Saved by DVFS"),
     Exclusion("target-counter-agg-rule", _ALIVE, "wattlens-training"),
+    Exclusion("target-instance-rule", "a run is over nodes, and chosen by what it has there", "wattlens-training"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "XID errors"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "Commits that failed, readers ended"),
     Exclusion("target-histogram-rule", _BUCKET, "wattlens-inference"),

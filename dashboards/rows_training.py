@@ -1,8 +1,9 @@
 """Rows of what training runs cost and do: joules a step and a token, steps, phases."""
 
 from dashboards.board import RANGE, Link, Panel, Query, Row, figure, recorded, third
-from dashboards.joins import AT, MOST
-from dashboards.rules_steps import STEP_RATE, joules_per_step
+from dashboards.joins import MOST
+from dashboards.rules_runs import RUN_STEPS
+from dashboards.rules_steps import joules_per_step
 from dashboards.runs import (
     BANDS,
     RUN,
@@ -178,14 +179,7 @@ def progress() -> Row:
                 "Steps a second by what they were: training, evaluation and others that the run tells (steps_total), over five "
                 "minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
                 "suffix:steps/s",
-                (
-                    Query(
-                        largest(
-                            f"max by ({RUN}, phase) (sum by ({AT}, run, phase) {of_runs(recorded(STEP_RATE, scope='node'))})"
-                        ),
-                        "{{run}} {{phase}}",
-                    ),
-                ),
+                (Query(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
                 minimum=0,
                 no_value=NONE,
             ),

@@ -1,8 +1,8 @@
 """Rows of the GPUs of training runs: how many over time, their power and what is around them; and what steering takes."""
 
-from dashboards.board import RATE, Link, Panel, Query, Row, recorded, series, third
-from dashboards.joins import AT
+from dashboards.board import Link, Panel, Query, Row, recorded, third
 from dashboards.rows_training import NONE, OF_MOST
+from dashboards.rules_runs import RUN_NODES
 from dashboards.rules_steering import of_group
 from dashboards.runs import RUN, chosen, gpus, largest, lost, of_runs, power
 
@@ -13,11 +13,6 @@ _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 def held() -> Row:
     """How many GPUs, what they draw, what is lost."""
-
-    def rate(name: str, *matchers: str) -> str:
-        return f"rate({series(name, *matchers, scope='node')}[{RATE}])"
-
-    nodes = f"count by ({RUN}) (sum by ({AT}, run) {of_runs(rate('workload_gpu_seconds_total'))} > 0)"
     around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
     active = power(energy="active")
     return Row(
@@ -28,7 +23,7 @@ def held() -> Row:
                 "GPUs that a run holds (GPU time a second, workload_gpu_seconds_total), lost ones too, and the nodes on which "
                 "it holds any: its size as an elastic run grows and shrinks.",
                 "short",
-                (Query(largest(gpus()), "{{run}} GPUs"), Query(largest(nodes), "{{run}} nodes")),
+                (Query(largest(gpus()), "{{run}} GPUs"), Query(largest(recorded(RUN_NODES, scope="job")), "{{run}} nodes")),
                 no_value=NONE,
             ),
             third(

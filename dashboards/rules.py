@@ -63,6 +63,7 @@ def groups() -> tuple[Group, ...]:
     from dashboards.rules_fleet import fleet_groups
     from dashboards.rules_groups import group_rules
     from dashboards.rules_pue import pue_rules
+    from dashboards.rules_runs import run_groups
     from dashboards.rules_steering import steering_groups
     from dashboards.rules_steps import step_rules
 
@@ -83,6 +84,7 @@ def groups() -> tuple[Group, ...]:
         ),
         *fleet_groups(),
         *steering_groups(),
+        *run_groups(),
     )
 
 

@@ -1,14 +1,12 @@
-"""Figures of training runs over all their nodes, as PromQL.
+"""Figures of training runs over all their nodes, as PromQL: what `dashboards.rules_runs` records of them, and sums of counters.
 
-A run is the group that its workloads name, or a workload that names none. All its nodes take the same steps and each counts
-them, so its steps are those of the node that counts most, and its joules the sum over all workloads. Where the energy of any
-of them is not known, as on a GPU that was lost, the run has no joules a step.
+Choosing a node or a workload chooses the runs that have one there, and these are shown whole.
 """
 
-from dashboards.board import RATE, recorded, series
+from dashboards.board import recorded, series
 from dashboards.joins import AT, MOST
-from dashboards.rules import TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR
-from dashboards.rules_steps import STEP_RATE
+from dashboards.rules import WORKLOAD_POWER, WORKLOAD_POWER_ERROR
+from dashboards.rules_runs import MEMBER, RUN_GPUS, RUN_POWER, RUN_POWER_ERROR, RUN_STEPS, RUN_TOKENS
 
 RUN = "cluster, job, run"
 """Labels that tell a run."""
@@ -18,7 +16,7 @@ TRAINING = 'phase="training"'
 
 def of_runs(expr: str) -> str:
     """A series of workloads with the run that each belongs to."""
-    return f"({expr} * on ({AT}, workload) group_left (run) {_named(series('workload_info', scope='node'))})"
+    return f"({expr} * on ({AT}, workload) group_left (run) {recorded(MEMBER, scope='node')})"
 
 
 def by_run(operation: str, expr: str) -> str:
@@ -28,21 +26,21 @@ def by_run(operation: str, expr: str) -> str:
 
 def members() -> str:
     """How many workloads a run has."""
-    return f"count by ({RUN}) ({_named(series('workload_info', scope='node'))})"
+    return f"count by ({RUN}) ({recorded(MEMBER, scope='node')})"
 
 
 def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle") -> str:
     """Power of a run's GPUs, idle included unless said; "-" and "+" are the ends of its band."""
     chosen = f'boundary="{boundary}",energy="{energy}"'
-    watts = recorded(WORKLOAD_POWER, chosen, scope="node")
+    watts = recorded(RUN_POWER, chosen, scope="job")
     if band:
-        watts = f"({watts} {band} {recorded(WORKLOAD_POWER_ERROR, chosen, scope='node')})"
-    return f"({by_run('sum', watts)} and {by_run('count', watts)} == {members()})"
+        watts = f"({watts} {band} {recorded(RUN_POWER_ERROR, chosen, scope='job')})"
+    return f"max by ({RUN}) ({watts})"
 
 
 def steps(*matchers: str) -> str:
     """Steps a second of a run, of those phases that the matchers leave."""
-    return f"max by ({RUN}) (sum by ({AT}, run) {of_runs(recorded(STEP_RATE, *matchers, scope='node'))})"
+    return f"sum by ({RUN}) ({recorded(RUN_STEPS, *matchers, scope='job')})"
 
 
 def steps_in(window: str) -> str:
@@ -53,7 +51,7 @@ def steps_in(window: str) -> str:
 
 def tokens() -> str:
     """Tokens a second that a run trains on, those of all its ranks."""
-    return by_run("sum", recorded(TOKEN_RATE, 'tokens="training"', scope="node"))
+    return recorded(RUN_TOKENS, scope="job")
 
 
 def tokens_in(window: str) -> str:
@@ -79,7 +77,7 @@ def energy_in(window: str, band: str = "") -> str:
 
 def gpus(*matchers: str) -> str:
     """How many GPUs a run holds: its GPU time a second, which counts lost GPUs too."""
-    return by_run("sum", f"rate({series('workload_gpu_seconds_total', *matchers, scope='node')}[{RATE}])")
+    return f"sum by ({RUN}) ({recorded(RUN_GPUS, *matchers, scope='job')})"
 
 
 def gpu_time_in(window: str) -> str:
@@ -95,16 +93,10 @@ def lost() -> str:
 
 
 def chosen(expr: str) -> str:
-    """Of a series of runs those that train and have a chosen workload."""
-    named = f"group by ({RUN}) ({_named(series('workload_info', scope='workload'))})"
-    return f"({expr} and on ({RUN}) {steps()} and on ({RUN}) {named})"
+    """Of a series of runs those that have a chosen workload."""
+    return f"({expr} and on ({RUN}) group by ({RUN}) ({recorded(MEMBER, scope='workload')}))"
 
 
 def largest(expr: str) -> str:
     """Of those the ones that hold most GPUs."""
     return f"{expr} and on ({RUN}) topk({MOST}, {chosen(gpus())})"
-
-
-def _named(info: str) -> str:
-    named = f'label_replace({info}, "run", "$1", "workload", "(.+)")'
-    return f'group by ({AT}, workload, run) (label_replace({named}, "run", "$1", "group", "(.+)"))'

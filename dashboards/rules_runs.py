@@ -1,0 +1,53 @@
+"""Recording rules for Prometheus: training runs over all their nodes.
+
+A run is the group that its workloads name, or a workload that names none, of which at least one counts steps. Recorded, as to
+name the run of every workload of a fleet at every step of a graph takes seconds. A run has power only while that of each of its
+workloads is known; its error adds up over them, as the systematic part of the sensors' does. All nodes of a run take the same
+steps and each counts them, so its steps are those of the node that counts most.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules_steps import STEP_RATE
+from energy_agent.core.signals import metric
+
+MEMBER: Final = "instance_workload_run:wattlens_training:info"
+"""1 for each workload of a run, with the run's name."""
+RUN_POWER: Final = f"run:wattlens_workload_energy_joules:rate{WINDOW}"
+RUN_POWER_ERROR: Final = f"run:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+RUN_STEPS: Final = f"run_phase:wattlens_steps:rate{WINDOW}"
+RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
+RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
+"""GPU time a second: how many GPUs the run holds, lost ones too."""
+RUN_NODES: Final = "run:wattlens_nodes:count1m"
+
+_AT: Final = "cluster, job, instance"
+_RUN: Final = "cluster, job, run"
+
+
+def run_groups() -> tuple[Group, ...]:
+    """The group, which goes by what the group of joules per token recorded last."""
+    return (Group("wattlens-runs", "30s", tuple(_rules())),)
+
+
+def _rules() -> Iterator[Rule]:
+    named = f'label_replace({metric("workload_info")}, "run", "$1", "workload", "(.+)")'
+    named = f'group by ({_AT}, workload, run) (label_replace({named}, "run", "$1", "group", "(.+)"))'
+    stepping = f"group by ({_AT}, workload) ({metric('steps_total')})"
+    yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
+    for of_run, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
+        members = _joined(of_workload)
+        known = f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
+        yield Rule(of_run, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
+    yield Rule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
+    training = f'{TOKEN_RATE}{{tokens="training"}}'
+    yield Rule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
+    held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
+    yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
+    yield Rule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
+
+
+def _joined(expr: str) -> str:
+    return f"{expr} * on ({_AT}, workload) group_left (run) {MEMBER}"
