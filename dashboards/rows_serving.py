@@ -3,7 +3,8 @@
 from dashboards.board import RATE, Link, Panel, Query, Row, figure, lights, recorded, series, third
 from dashboards.joins import AT, MOST
 from dashboards.latency import ITL, TTFT, attainment_of_all
-from dashboards.rules import TOKEN_RATE, WORKLOAD_POWER, joules_per_token
+from dashboards.rules import TOKEN_RATE, WORKLOAD_POWER
+from dashboards.rules_models import KNOWN_TOKENS, joules_of_tokens
 
 NAME = "{{workload}} {{model}}"
 TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
@@ -17,13 +18,11 @@ _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, 
 
 def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "active_idle") -> str:
     """Joules a generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
-    level = joules_per_token("instance_workload_model", band)
-    chosen = f'boundary=~"{boundary}",energy="{energy}",tokens="generation"'
-    ratio = recorded(level, _MODEL, chosen)
-    rate = recorded(TOKEN_RATE, _MODEL, 'tokens="generation"')
-    tokens = f"on ({AT}, workload, model) group_left () ({rate} > 0)"
+    of = f'boundary=~"{boundary}"'
+    joules = recorded(joules_of_tokens(band), _MODEL, of, f'energy="{energy}"')
+    known = recorded(KNOWN_TOKENS, _MODEL, of)
     group = f"sum by ({by})" if by else "sum"
-    return f"{group} ({ratio} * {tokens}) / {group} (clamp({ratio}, 1, 1) * {tokens})"
+    return f"{group} ({joules}) / {group} ({known})"
 
 
 def now() -> Row:

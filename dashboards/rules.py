@@ -62,6 +62,7 @@ def groups() -> tuple[Group, ...]:
     """All rule groups."""
     from dashboards.rules_fleet import fleet_groups
     from dashboards.rules_groups import group_rules
+    from dashboards.rules_models import model_rules
     from dashboards.rules_pue import pue_rules
     from dashboards.rules_runs import run_groups
     from dashboards.rules_steering import steering_groups
@@ -76,6 +77,7 @@ def groups() -> tuple[Group, ...]:
                 *pue_rules(),
                 *_beyond(),
                 *_per_workload(),
+                *model_rules(),
                 *_per_model(),
                 *_per_precision(),
                 *group_rules(),

@@ -1,0 +1,41 @@
+"""Recording rules for Prometheus: what a board sums over workloads for joules a generated token by model.
+
+A ratio cannot be averaged, so the board divides a sum of joules by one of tokens. Both are recorded for each workload and
+model, as the product of two selections of a whole fleet at every step of a graph takes seconds.
+"""
+
+from collections.abc import Iterator
+
+from dashboards.rules import BANDS, BOUNDARIES, TOKEN_RATE, WINDOW, Rule, joules_per_token
+
+KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
+"""Generated tokens a second of workloads whose joules are known, by boundary."""
+_SHOWN = (*(("active_idle", band) for band in BANDS), ("active", ""))
+_GENERATED = 'tokens="generation"'
+
+
+def joules_of_tokens(band: str = "") -> str:
+    """Name of the rule of joules a second that went into generated tokens; `band` is "", "_low" or "_high".
+
+    Raises:
+        LookupError: there is no such band.
+    """
+    if band not in BANDS:
+        raise LookupError(f"no joules of tokens with band {band!r}")
+    return f"instance_workload_model:wattlens_joules_of_tokens{band}:rate{WINDOW}"
+
+
+def model_rules() -> Iterator[Rule]:
+    """The rules, after those of joules per token of workloads."""
+    rate = f"{TOKEN_RATE}{{{_GENERATED}}}"
+    for boundary in BOUNDARIES:
+        for energy, band in _SHOWN:
+            labels = {"boundary": boundary, "energy": energy}
+            yield Rule(joules_of_tokens(band), f"{_ratio(boundary, energy, band)} * ignoring (boundary, energy) {rate}", labels)
+        known = f"{rate} > 0 and ignoring (boundary, energy) {_ratio(boundary, 'active_idle')}"
+        yield Rule(KNOWN_TOKENS, known, {"boundary": boundary})
+
+
+def _ratio(boundary: str, energy: str, band: str = "") -> str:
+    level = joules_per_token("instance_workload_model", band)
+    return f'{level}{{boundary="{boundary}",energy="{energy}",{_GENERATED}}}'
