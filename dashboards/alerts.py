@@ -4,6 +4,7 @@ An alert compares what is known. What is absent (a board that does not answer, a
 say so, and no other. Where a figure has a band, its ends are compared: no alert stands on less than its error.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,6 +22,9 @@ RISE: Final = 1.1
 """Joules per token against the day before, end of band against end of band."""
 PUE_RISE: Final = 1.05
 CPU_CORES, MEMORY_B = 0.1, 256 << 20
+
+_LONG: Final = re.compile(r"\[\d+[hd]\]")
+"""Windows of hours: what they have does not change within minutes, and asking for it costs as much as all else together."""
 
 Severity = Literal["critical", "warning", "info"]
 
@@ -59,7 +63,14 @@ def alerts() -> tuple[Alert, ...]:
 
 def content() -> dict[str, object]:
     """The alerts, as a rules file of Prometheus and the spec of a PrometheusRule have them."""
-    return {"groups": [{"name": "wattlens-alerts", "rules": [alert.rule() for alert in alerts()]}]}
+    quick = [alert.rule() for alert in alerts() if not _LONG.search(alert.expr)]
+    slow = [alert.rule() for alert in alerts() if _LONG.search(alert.expr)]
+    return {
+        "groups": [
+            {"name": "wattlens-alerts", "rules": quick},
+            {"name": "wattlens-alerts-slow", "interval": "5m", "rules": slow},
+        ]
+    }
 
 
 def _of_the_stack() -> Iterator[Alert]:
