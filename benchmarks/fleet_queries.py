@@ -1,8 +1,8 @@
-"""Every query of every dashboard, as Grafana sends it with All selected, and how long a server takes to answer.
+"""Every query of every dashboard, as Grafana sends it when the dashboard opens, and how long a server takes to answer.
 
 Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels, a data
-source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. A variable without All
-has the first of its values.
+source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. All is selected wherever a
+dashboard opens with All; a variable that names no value to open with has the first, as that of the node's own board.
 """
 
 import http.client
@@ -148,7 +148,7 @@ def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) 
 
 
 def _chosen(variable: dict[str, Any], query: Query | None, store: Store) -> str:
-    if variable.get("includeAll"):
+    if variable.get("includeAll") and variable.get("current"):
         return str(variable.get("allValue") or ".*")
     if query is not None:
         _, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr})
