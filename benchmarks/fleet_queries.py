@@ -1,7 +1,7 @@
 """Every query of every dashboard, as Grafana sends it when the dashboard opens, and how long a server takes to answer.
 
 Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels, a data
-source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. All is selected wherever a
+source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. All is selected where a
 dashboard opens with All; a variable that names no value to open with has the first, as that of the node's own board.
 """
 
