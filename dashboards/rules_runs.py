@@ -35,7 +35,7 @@ def run_groups() -> tuple[Group, ...]:
 def _rules() -> Iterator[Rule]:
     named = f'label_replace({metric("workload_info")}, "run", "$1", "workload", "(.+)")'
     named = f'group by ({_AT}, workload, run) (label_replace({named}, "run", "$1", "group", "(.+)"))'
-    stepping = f"group by ({_AT}, workload) ({metric('steps_total')})"
+    stepping = f"group by ({_AT}, workload) (present_over_time({metric('steps_total')}[1m]))"
     yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
     for of_run, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
         members = _joined(of_workload)

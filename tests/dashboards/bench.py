@@ -120,8 +120,10 @@ def scraping(
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
-    rules = (ROOT / "dashboards/prometheus/wattlens-rules.yml").read_text()
-    rules = re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", rules)
+    rules, told = (
+        re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", (ROOT / f"dashboards/prometheus/wattlens-{name}.yml").read_text())
+        for name in ("rules", "alerts")
+    )
     (home / "wattlens-rules.yml").write_text(
         re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", rules)
     )
@@ -131,8 +133,7 @@ def scraping(
         for job in sorted({target.job for target in targets})
     }
     if alerts:
-        text = (ROOT / "dashboards/prometheus/wattlens-alerts.yml").read_text()
-        (home / "wattlens-alerts.yml").write_text(re.sub(r"for: \w+", "for: 0s", text))
+        (home / "wattlens-alerts.yml").write_text(re.sub(r"for: \w+", "for: 0s", told))
         groups["prometheus"] = [{"targets": [f"127.0.0.1:{port}"], "labels": {}}]
     scrapes = [{"job_name": job, "static_configs": group} for job, group in groups.items()]
     config = {"global": settings, "rule_files": ["wattlens-*.yml"], "scrape_configs": scrapes}
