@@ -22,7 +22,7 @@ def service(tmp_path):
 
 def meter(service, **more):
     folder = service.folder
-    section = {"user_file": folder / "redfish-user", "password_file": folder / "redfish-password", "timeout_s": 0.5} | more
+    section = {"user_file": folder / "redfish-user", "password_file": folder / "redfish-password", "timeout_s": 3.0} | more
     return redfish.SPEC.open(NodeMeters(redfish=Redfish(url=service.url, **section)), RealClock())
 
 
