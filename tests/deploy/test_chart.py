@@ -32,7 +32,7 @@ from tests.deploy.kubernetes_objects import (
 from tests.support import need_file, need_module, need_program
 from wattlens.config_check import check
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(400)]  # the first one may fetch Helm
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 """The last four of Kubernetes."""
@@ -307,7 +307,7 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_pat
             folder,
             package,
         ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         need_file(index, done.stderr[-300:])
     everything = [o for o in made(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
     found = committed("monitoring") + everything
