@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SYSFS = Path("/sys")
-_LOADS = struct.Struct("=q")
-_LOADS_OFFSET = 152  # driver_loads in energy_agent/sim/native/plant.h
+_LOAD = struct.Struct("=24xq120xq")  # base_boot_ns and driver_loads in energy_agent/sim/native/plant.h
 
 
 def driver_epoch(sysfs: Path = SYSFS) -> str:
@@ -29,10 +28,11 @@ def driver_epoch(sysfs: Path = SYSFS) -> str:
 
 
 def simulated_driver_epoch(plant: Path) -> str:
-    """The epoch of a simulated node's driver, which its plant counts; "" where there is no plant."""
+    """The epoch of a simulated node's driver: when its plant was made, and the loads since; "" where there is no plant."""
     try:
         with plant.open("rb") as file:
-            return str(_LOADS.unpack(os.pread(file.fileno(), _LOADS.size, _LOADS_OFFSET))[0])
+            made_ns, loads = _LOAD.unpack(os.pread(file.fileno(), _LOAD.size, 0))
+            return f"{made_ns}.{loads}"
     except (OSError, struct.error):
         return ""
 

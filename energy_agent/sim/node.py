@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -255,6 +256,7 @@ def _prepare(folder: Path) -> Path:
         raise UsageError(f"{folder} is not empty and holds no simulated node; name another with --dir")
     if SimulatedNode(folder).running:
         raise UsageError(f"a simulated node already runs in {folder}; stop it with 'wattlens sim stop --dir {folder}'")
+    _unload(folder / "plant")
     for name in _OURS:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
@@ -263,6 +265,12 @@ def _prepare(folder: Path) -> Path:
             path.unlink(missing_ok=True)
     (folder / _MARKER).touch()
     return folder
+
+
+def _unload(plant: Path) -> None:
+    """End the driver of an earlier node, so that its clients look for the new one: they map the old plant, which goes on."""
+    with suppress(WattlensError), Plant.attach(plant) as earlier:
+        earlier.fault(0, "driver_reload")
 
 
 def _end_child(daemon: subprocess.Popen[bytes], timeout_s: float) -> None:

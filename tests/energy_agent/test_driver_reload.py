@@ -1,4 +1,4 @@
-"""The driver is loaded anew under real processes: while the agent is dead, and while it runs."""
+"""The driver is loaded anew under real processes: while the agent is dead, while it runs, and with another machine."""
 
 import pytest
 
@@ -89,3 +89,23 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
         eventually(lambda: booked(agent) > before)
         assert agent.terminate(within_s=15)[0] == 0
     assert len(list(judge(agent, truth))) == 2
+
+
+def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_is_booked(tmp_path):
+    (tmp_path / "scenario.yaml").write_text(SCENARIO.replace("rate: 10", "rate: 1"))
+    wanted = scenario.load(str(tmp_path / "scenario.yaml"))
+    with SimulatedNode.start(wanted, tmp_path / "node") as first, AgentProcess(tmp_path / "state", first.directory) as agent:
+        eventually(lambda: booked(agent) > 0)
+        first.stop()
+        with SimulatedNode.start(wanted, tmp_path / "node") as node, node.plant() as plant:
+            eventually(lambda: "UNINITIALIZED" in agent.log)
+            eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1], seconds=20)
+            eventually(lambda: plant.truth(0).busy_ns, seconds=20)
+            start_j, start_mj = booked(agent), sum(counters(plant))
+            eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000, seconds=60)
+            true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
+        assert agent.terminate(within_s=15)[0] == 0
+    # A page is a second old at most. The first node's boards, without the job that was on them, draw a fifth of this.
+    assert 0.7 * true_j < booked_j < 1.3 * true_j
+    verified = agent.cli("ledger", "verify", agent.folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
