@@ -10,13 +10,15 @@ import http.client
 import re
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fleet_model import Fleet, Target
 from benchmarks.fleet_template import Key
+from dashboards import rules
 from dashboards.build import expressions
 
 STEPS_A_REQUEST = 20
@@ -65,50 +67,76 @@ class Receiver:
         return answer, answer.read()
 
 
-def write(
-    fleet: Fleet,
-    receivers: Sequence[Receiver],
-    times_s: Sequence[float],
-    names: frozenset[str],
-    external: Sequence[dict[str, str]],
-    progress: Callable[[str], None] = lambda _: None,
-) -> int:
-    """Write what the fleet showed at these times; returns the number of samples of one receiver.
+class History:
+    """Writes what a fleet showed; the labels of its series are made once, as that takes longer than a scrape's samples do."""
 
-    `external` has the labels that each receiver's samples have beside those of the scrape.
+    def __init__(
+        self, fleet: Fleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]
+    ) -> None:
+        """Args:
+        names: of the metrics to write.
+        external: the labels that each receiver's samples have beside those of the scrape.
+        """
+        self._fleet, self._receivers = fleet, receivers
+        self._chosen = {
+            id(t.template): [i for i, (name, _) in enumerate(t.template.keys) if name in names] for t in fleet.targets
+        }
+        self._heads = [
+            [_heads(target, self._chosen[id(target.template)], more) for target in fleet.targets] for more in external
+        ]
+
+    def write(self, times_s: Sequence[float], progress: Callable[[str], None] = lambda _: None) -> int:
+        """Write these times; returns the number of samples of one receiver."""
+        written = 0
+        for first in range(0, len(times_s), STEPS_A_REQUEST):
+            part = times_s[first : first + STEPS_A_REQUEST]
+            began = time.monotonic()
+            for n, target in enumerate(self._fleet.targets):
+                samples = _samples(target.values(part)[:, self._chosen[id(target.template)]], part)
+                for receiver, known in zip(self._receivers, self._heads, strict=True):
+                    receiver.write(_request(known[n], samples))
+                written += samples.shape[0] * len(part)
+            took_s = time.monotonic() - began
+            progress(f"history: {first + len(part)} of {len(times_s)} scrapes, {written:,} samples, {took_s:.1f} s")
+        return written
+
+
+def write_recorded(
+    receivers: Sequence[Receiver], external: Sequence[dict[str, str]], found: Sequence[dict[str, Any]], times_s: Sequence[float]
+) -> None:
+    """Write what rules would have recorded: each series at the value that it has now, as often as its group is evaluated.
+
+    Args:
+        receivers: where to.
+        external: as of a `History`.
+        found: result of an instant query for all of them.
+        times_s: scrape times.
     """
-    chosen = {id(t.template): [i for i, (name, _) in enumerate(t.template.keys) if name in names] for t in fleet.targets}
-    heads = [[_heads(target, chosen[id(target.template)], more) for target in fleet.targets] for more in external]
-    written = 0
-    for first in range(0, len(times_s), STEPS_A_REQUEST):
-        part = times_s[first : first + STEPS_A_REQUEST]
-        began = time.monotonic()
-        for n, target in enumerate(fleet.targets):
-            series = chosen[id(target.template)]
-            samples = _samples(target.values(part)[:, series], part)
-            for receiver, known in zip(receivers, heads, strict=True):
-                receiver.write(_request(known[n], samples))
-            written += samples.shape[0] * len(part)
-        took_s = time.monotonic() - began
-        progress(f"history: {first + len(part)} of {len(times_s)} scrapes, {written:,} samples, {took_s:.1f} s")
-    return written
+    every = {rule.record: _seconds(group.interval) for group in rules.groups() for rule in group.rules}
+    for interval_s in sorted(set(every.values())):
+        chosen = [each for each in found if every[each["metric"]["__name__"]] == interval_s]
+        evaluated_s = times_s[:: max(1, round(interval_s / (times_s[1] - times_s[0])))]
+        for receiver, more in zip(receivers, external, strict=True):
+            _write_constant(receiver, chosen, more, evaluated_s)
 
 
-def write_constant(
-    receiver: Receiver, found: Iterable[dict[str, str]], values: Sequence[float], times_s: Sequence[float]
-) -> int:
-    """Write series that had these values all the time, such as what rules would have recorded."""
-    count, parts = 0, []
-    for labels, value in zip(found, values, strict=True):
-        samples = _samples(np.full((len(times_s), 1), value), times_s)
-        parts.append(_series(_labels(labels), samples[0].tobytes()))
-        count += len(times_s)
+def _write_constant(
+    receiver: Receiver, found: Iterable[dict[str, Any]], more: dict[str, str], times_s: Sequence[float]
+) -> None:
+    parts = []
+    for each in found:
+        samples = _samples(np.full((len(times_s), 1), float(each["value"][1])), times_s)
+        parts.append(_series(_labels({**each["metric"], **more}), samples[0].tobytes()))
         if len(parts) == 1000:
             receiver.write(b"".join(parts))
             parts = []
     if parts:
         receiver.write(b"".join(parts))
-    return count
+
+
+def _seconds(interval: str) -> float:
+    """Of a rule group: "30s", "2m"."""
+    return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]]
 
 
 def _heads(target: Target, series: Iterable[int], more: dict[str, str]) -> list[bytes]:
@@ -177,11 +205,3 @@ def times(end_s: float, hours: float, scrape_s: float) -> list[float]:
 def times_since(last_s: float, now_s: float, scrape_s: float) -> list[float]:
     """The scrape times after the last one."""
     return [last_s + scrape_s * (k + 1) for k in range(int((now_s - last_s) / scrape_s))]
-
-
-def labels_of(samples: Iterable[dict[str, object]]) -> Iterator[dict[str, str]]:
-    """Of the result of an instant query."""
-    for sample in samples:
-        metric = sample["metric"]
-        assert isinstance(metric, dict)
-        yield {str(k): str(v) for k, v in metric.items()}

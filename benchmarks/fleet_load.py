@@ -91,18 +91,19 @@ def loaded(path: Path) -> Capture:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM; with --save keep the pages alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--sites", type=int, default=4)
     parser.add_argument("--port", type=int, default=9500)
     parser.add_argument("--start", type=float, default=time.time(), help="UTC s at which counters begin to move (default: now)")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the captured pages")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the captured pages, and stop")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="take the pages that were kept")
     args = parser.parse_args(argv)
     capture = loaded(args.source) if args.source else take()
     if args.save:
         save(capture, args.save)
+        return 0
     fleet = Fleet(capture, args.nodes, args.sites, args.start)
     print(f"http://127.0.0.1:{args.port}/targets: {len(fleet.targets)} targets", file=sys.stderr, flush=True)
     try:

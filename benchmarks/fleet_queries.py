@@ -27,7 +27,7 @@ Kind = Literal["range", "instant", "values"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of a dashboard: where it stands, what it asks, and over how many pixels it is drawn.
+    """A query of a dashboard: where it stands, what it asks, and at which steps it is drawn.
 
     `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
     """
@@ -36,7 +36,7 @@ class Query:
     where: str
     expr: str
     kind: Kind
-    width_px: int = SCREEN_PX
+    step_s: float = 30.0
     label: str = ""
 
 
@@ -122,14 +122,20 @@ def _of_board(board: dict[str, Any], store: Store, range_s: float, scrape_s: flo
     for annotation in board.get("annotations", {}).get("list", ()):
         if annotation.get("expr"):
             expr = _put(annotation["expr"], values, range_s, 30.0, scrape_s)
-            yield Query(uid, f"annotation {annotation['name']}", expr, "range")
+            yield Query(uid, f"annotation {annotation['name']}", expr, "range", scrape_s)
     for panel in _panels(board):
         width = max(1, SCREEN_PX * int(panel.get("gridPos", {}).get("w", COLUMNS)) // COLUMNS)
-        step = step_s(range_s, width, scrape_s)
+        step = step_s(range_s, width, max(scrape_s, _least_s(panel)))
         for target in panel.get("targets", ()):
             where = f"{panel.get('title', '')} / {target.get('legendFormat') or target.get('refId')}"
             expr = _put(target["expr"], values, range_s, step, scrape_s)
-            yield Query(uid, where, expr, "instant" if target.get("instant") else "range", width)
+            yield Query(uid, where, expr, "instant" if target.get("instant") else "range", step)
+
+
+def _least_s(panel: dict[str, Any]) -> float:
+    """The panel's own least interval, such as "1m"; 0 where it has none."""
+    interval = str(panel.get("interval") or "0s")
+    return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]]
 
 
 def _panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -168,7 +174,7 @@ def _put(expr: str, values: Mapping[str, str], range_s: float, step: float, scra
     return re.sub(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)\]\]", lambda m: known.get(m[1] or m[2] or m[3], m[0]), expr)
 
 
-def ask(store: Store, query: Query, end_s: float, range_s: float, scrape_s: float) -> Answer:
+def ask(store: Store, query: Query, end_s: float, range_s: float) -> Answer:
     """Send it once."""
     span = {"start": f"{end_s - range_s:.3f}", "end": f"{end_s:.3f}"}
     if query.kind == "values":
@@ -176,8 +182,7 @@ def ask(store: Store, query: Query, end_s: float, range_s: float, scrape_s: floa
     elif query.kind == "instant":
         seconds, body = store.ask("query", query=query.expr, time=f"{end_s:.3f}")
     else:
-        step = step_s(range_s, query.width_px, scrape_s)
-        seconds, body = store.ask("query_range", query=query.expr, step=f"{step:.0f}", **span)
+        seconds, body = store.ask("query_range", query=query.expr, step=f"{query.step_s:.0f}", **span)
     found = json.loads(body)
     if found.get("status") != "success":
         return Answer(seconds, 0, len(body), str(found.get("error", "no result")))

@@ -27,11 +27,11 @@ from pathlib import Path
 
 from benchmarks import fleet_history, fleet_queries, fleet_servers
 from benchmarks.fleet_capture import Capture, take
-from benchmarks.fleet_history import Receiver
+from benchmarks.fleet_history import History, Receiver
 from benchmarks.fleet_load import loaded, save
 from benchmarks.fleet_model import Fleet
 from benchmarks.fleet_queries import Store
-from benchmarks.fleet_result import Result, report, timing
+from benchmarks.fleet_result import BAR_S, Result, report, timing
 from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
 from benchmarks.running import Series, cpu_s
 
@@ -68,7 +68,10 @@ def run(
         prometheus.post("/-/reload")
         _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
         _until_evaluated(prometheus)
-        result.figures["recorded_series"] = _recorded_past(prometheus, receivers, times_s)
+        with Store(prometheus.port) as client:
+            found = client.samples(RECORDED)
+        fleet_history.write_recorded(receivers, [{}, EXTERNAL], found, times_s)
+        result.figures["recorded_series"] = len(found)
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {
             "prometheus": stack.enter_context(Store(prometheus.port)),
@@ -104,29 +107,18 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
 
 def _past(fleet: Fleet, receivers: list[Receiver], hours: float, scrape_s: float) -> list[float]:
     """History of the pages until now, also of the time that writing it takes; returns when they would have been scraped."""
-    names = fleet_history.asked_for()
+    history = History(fleet, receivers, fleet_history.asked_for(), [{}, EXTERNAL])
     written: list[float] = []
     waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
-        fleet_history.write(fleet, receivers, waiting, names, [{}, EXTERNAL], _say)
+        history.write(waiting, _say)
         written += waiting
         waiting = fleet_history.times_since(written[-1], time.time(), scrape_s)
     return written
 
 
-def _recorded_past(prometheus: Server, receivers: list[Receiver], times_s: list[float]) -> int:
-    """History of what the rules record: each series at the value that it has now; returns how many series."""
-    with Store(prometheus.port) as client:
-        found = client.samples(RECORDED)
-    values = [float(each["value"][1]) for each in found]
-    for receiver, more in zip(receivers, ({}, EXTERNAL), strict=True):
-        labels = ({**each, **more} for each in fleet_history.labels_of(found))
-        fleet_history.write_constant(receiver, labels, values, times_s)
-    return len(found)
-
-
 def _until_evaluated(prometheus: Server) -> None:
-    """Until every group of rules has been evaluated twice, so that those that stand on others have been too.
+    """Until every group that records has been evaluated twice, so that rules that stand on others have been too.
 
     Raises:
         RuntimeError: that takes more than three of the longest intervals.
@@ -134,7 +126,11 @@ def _until_evaluated(prometheus: Server) -> None:
     began = time.monotonic()
     while True:
         found = prometheus.metrics()
-        done = [value for (name, _), value in found.items() if name == "prometheus_rule_group_iterations_total"]
+        done = [
+            value
+            for (name, labels), value in found.items()
+            if name == "prometheus_rule_group_iterations_total" and "wattlens-alerts" not in dict(labels)["rule_group"]
+        ]
         if done and min(done) >= 2:
             return
         longest = max(
@@ -237,9 +233,11 @@ def _time(
     for n, query in enumerate(asked):
         for name, store in stores.items():
             before_s = servers[name].cpu_s
-            answers = [fleet_queries.ask(store, query, time.time(), range_h * 3600, scrape_s) for _ in range(repeats)]
+            answers = [fleet_queries.ask(store, query, time.time(), range_h * 3600) for _ in range(repeats)]
             cpu = (servers[name].cpu_s - before_s) / repeats
             result.timings.append(timing(name, query, range_h, answers, cpu))
+            if result.timings[-1].p95_s > BAR_S:
+                _say(f"slow: {result.timings[-1].p95_s:.2f} s, {name}, {query.board}: {query.where}")
         if n % 10 == 0:
             _say(f"queries over {range_h:g} h: {n} of {len(asked)}")
 
