@@ -129,18 +129,20 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Marks on the graphs at the instants at which a query has a value; they need no API, only Prometheus.
+    """Marks on the graphs: at the instants at which a query has a value, or those that were written into Grafana itself.
 
     Args:
         expr: PromQL, above 0 where something happened.
-        title, text: with label templates.
+        title, text: of it, with label templates.
+        tags: instead of a query: all the tags of the marks that `wattlens dashboards annotate` wrote.
         colour: of the marks.
     """
 
     name: str
-    expr: str
-    title: str
-    text: str
+    expr: str = ""
+    title: str = ""
+    text: str = ""
+    tags: tuple[str, ...] = ()
     colour: str = PURPLE
 
 

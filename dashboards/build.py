@@ -117,7 +117,8 @@ def expressions() -> Iterator[tuple[str, str]]:
             if variable.anchor:
                 yield f"{where}: variable {variable.name}", variable.anchor
         for annotation in board.annotations:
-            yield f"{where}: annotation {annotation.name!r}", annotation.expr
+            if annotation.expr:
+                yield f"{where}: annotation {annotation.name!r}", annotation.expr
         for panel in board.panels():
             for query in panel.queries:
                 yield f"{where}: panel {panel.title!r}", query.expr

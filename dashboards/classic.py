@@ -5,6 +5,7 @@ without a current value: a fixed one would leave every panel blank on a Grafana 
 """
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from itertools import count
@@ -113,14 +114,15 @@ def _variable(variable: Variable) -> Any:
 
 
 def _annotation(annotation: Annotation) -> Any:
-    from grafana_foundation_sdk.builders.dashboard import AnnotationQuery
+    from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, AnnotationTarget
+    from grafana_foundation_sdk.models.common import DataSourceRef
 
+    marks = AnnotationQuery().name(annotation.name).enable(True).icon_color(annotation.colour)
+    if annotation.tags:
+        written: Any = AnnotationTarget().type("tags").tags(list(annotation.tags)).match_any(False).limit(500)
+        return marks.datasource(DataSourceRef(type_val="grafana", uid="-- Grafana --")).target(written)
     return (
-        AnnotationQuery()
-        .name(annotation.name)
-        .datasource(_datasource())
-        .enable(True)
-        .icon_color(annotation.colour)
+        marks.datasource(_datasource())
         .expr(annotation.expr)
         .title_format(annotation.title)
         .text_format(annotation.text)
@@ -166,6 +168,8 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     if panel.states:
         builder.mappings(_mappings(panel.states))
     _own(panel, builder)
+    if panel.kind in ("timeseries", "states") and all(_recorded(query.expr) for query in panel.queries):
+        builder.interval("1m")
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
         if panel.kind == "table":
@@ -178,10 +182,17 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     return builder
 
 
+def _recorded(expr: str) -> bool:
+    """Whether it reads recorded series alone: these have a sample a minute, so that finer steps cost and show nothing."""
+    return ":wattlens_" in expr and not re.search(r"(?<![:\w])wattlens_", expr)
+
+
 def _own(panel: Panel, builder: Any) -> None:
     """What single columns or figures have of their own."""
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
+    if panel.kind in ("timeseries", "states") and all(_recorded(query.expr) for query in panel.queries):
+        builder.interval("1m")
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         own = [DynamicConfigValue("unit", query.unit)] if query.unit else []
         if query.states:

@@ -1,6 +1,6 @@
 """The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
 
-from dashboards.board import RATE, Annotation, Board, Variable, gpu_choices, node_choices, recorded, series
+from dashboards.board import BLUE, RATE, Annotation, Board, Variable, gpu_choices, node_choices, recorded, series
 from dashboards.rows_savings import cost, saved
 from dashboards.rows_steering import decisions, now, settings, states, trouble
 from dashboards.rules_steering import DECISIONS
@@ -30,5 +30,6 @@ def board() -> Board:
                 "{{policy}}: {{action}}",
                 "{{reason}}, on {{instance}}",
             ),
+            Annotation("Written by annotate", tags=("wattlens", "dvfs"), colour=BLUE),
         ),
     )

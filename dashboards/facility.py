@@ -42,7 +42,7 @@ def _grid() -> Row:
             ),
             figure(
                 "Carbon in the chosen time (estimate)",
-                f"Both added up over the chosen time, with the intensity of each half minute: {_ESTIMATE}",
+                f"Both added up over the chosen time, with the intensity of each minute: {_ESTIMATE}",
                 "massg",
                 (
                     Query(f"sum({over_sites(METER_CARBON)})", "at the meters"),

@@ -7,7 +7,7 @@ of GPUs; GPUs one by one are on the board to which the tables lead.
 from dashboards.board import (
     BLUE,
     ORANGE,
-    RANGE,
+    Annotation,
     Board,
     Link,
     Panel,
@@ -18,10 +18,11 @@ from dashboards.board import (
     recorded,
     series,
 )
-from dashboards.counted import gained
+from dashboards.joins import booked, proven
 from dashboards.rows_fleet import missing, tops, waste
 from dashboards.rows_sites import at_sites
 from dashboards.rules_fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
+from dashboards.rules_steering import EXTRA, SAVED
 from dashboards.sums import BANDS, GPUS, bucket, gpu_energy, gpu_energy_error, over_fleet, over_sites
 from energy_agent.core.signals import metric
 
@@ -96,10 +97,8 @@ def _now() -> Row:
 def _chosen() -> Row:
     error = gpu_energy_error()
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
-    leases = series("dvfs_lease_active", scope="fleet")
-    saved, extra = (
-        f"sum({gained(series(f'dvfs_{name}_joules_total', scope='fleet'), leases, RANGE)})" for name in ("saved", "extra")
-    )
+    saved, extra = (f"sum({proven(name, 'fleet')})" for name in (SAVED, EXTRA))
+    net = f"{saved} - sum({booked(EXTRA, 'fleet')})"
     return Row(
         "In the chosen time",
         (
@@ -129,7 +128,7 @@ def _chosen() -> Row:
             ),
             figure(
                 "Carbon (estimate)",
-                "The estimate of above, added up over the chosen time with the PUE and the intensity of each half minute: "
+                "The estimate of above, added up over the chosen time with the PUE and the intensity of each minute: "
                 "location-based. The band leaves out the grid's own error. The book of record is the report.",
                 "massg",
                 tuple(Query(f"sum({over_sites(carbon(band))})", text) for band, text in BANDS),
@@ -157,7 +156,7 @@ def _chosen() -> Row:
                 "saved, what steering cost where it lost, and the difference. What is claimed is on the board DVFS, with its "
                 "interval.",
                 "joule",
-                (Query(saved, "saved"), Query(extra, "lost"), Query(f"{saved} - {extra}", "net")),
+                (Query(saved, "saved"), Query(extra, "lost"), Query(net, "net")),
                 width=8,
                 minimum=None,
                 no_value="no estimate yet: DVFS is not configured, or has no paired blocks at matched load",
@@ -204,4 +203,5 @@ def board() -> Board:
         description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
         variables=variables(),
         rows=(_now(), _chosen(), at_sites(), waste(), *tops(), missing()),
+        annotations=(Annotation("Reports", tags=("wattlens", "report")),),
     )

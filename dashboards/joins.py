@@ -1,7 +1,7 @@
 """What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
-from dashboards.board import recorded, series
-from dashboards.rules_steering import GPUS
+from dashboards.board import RANGE, Scope, recorded
+from dashboards.rules_steering import EXTRA, GPUS, SAVED
 
 AT = "cluster, job, instance"
 """Labels that tell a node."""
@@ -12,17 +12,27 @@ MOST = 10
 _CHOSEN = 'group=~"$group"'
 
 
-def of_groups(expr: str) -> str:
-    """A series of GPUs with the group that steers it; GPUs without one are left out."""
-    return f"({expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)})"
+def booked(name: str, scope: Scope = "gpu") -> str:
+    """What a counter of steering gained in the chosen time, of GPUs by the group that had them."""
+    return f"increase({_counter(name, scope)}[{RANGE}])"
+
+
+def proven(name: str, scope: Scope = "gpu") -> str:
+    """Joules saved or lost of the chosen time; none of GPUs for which nothing was ever booked."""
+    both = " + ".join(f"max_over_time({_counter(each, scope)}[{RANGE}])" for each in (SAVED, EXTRA))
+    return f"({booked(name, scope)} and ({both} > 0))"
+
+
+def _counter(name: str, scope: Scope) -> str:
+    return recorded(name, *(() if scope == "fleet" else (_CHOSEN,)), scope=scope)
 
 
 def largest_groups(record: str, *matchers: str) -> str:
-    """What is recorded of groups, of those with most GPUs."""
-    most = f"topk({MOST}, sum by ({GROUP}) ({recorded(GPUS, _CHOSEN)}))"
-    return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)}) and on ({GROUP}) {most}"
+    """What is recorded of groups, of those that had most GPUs in the chosen time: the same ones all along a graph."""
+    most = f"topk({MOST}, sum by ({GROUP}) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end())))"
+    return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)} and on ({GROUP}) {most})"
 
 
 def steered_workloads() -> str:
-    """The workloads whose GPUs a chosen group has."""
-    return f"group by ({AT}, workload) ({recorded(GPUS, _CHOSEN)})"
+    """The workloads whose GPUs a chosen group had in the chosen time."""
+    return f"group by ({AT}, workload) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end()))"

@@ -3,11 +3,9 @@
 from dashboards.lint import Exclusion
 
 _OF_SITES = "it shows sites, whose process is one a site: `site` is chosen instead"
-_SEEN = "a counter that appears above 0 has grown: its first value counts as growth, which increase() alone does not see"
 _ALIVE = "it counts what has such a counter, whatever its value"
 _RARE = "few and far between: their number says more than a rate"
 _OF_PROMETHEUS = "a metric of Prometheus itself, which has its own job and instance"
-_BUCKET = "a share within a limit: the bucket is picked by joining on its `le`"
 
 EXCLUSIONS = (
     Exclusion("template-job-rule", _OF_SITES, "wattlens-facility"),
@@ -17,13 +15,10 @@ EXCLUSIONS = (
     Exclusion("template-instance-rule", "a fleet has too many nodes to choose from; a link leads to each", "wattlens-fleet"),
     Exclusion("target-instance-rule", "a fleet has too many nodes to choose from; a link leads to each", "wattlens-fleet"),
     Exclusion("target-job-rule", "some of its rules are of a site's energy, whose job is that of the sites", "wattlens-fleet"),
-    Exclusion("target-counter-agg-rule", _SEEN, "wattlens-dvfs"),
-    Exclusion("target-counter-agg-rule", _SEEN, "wattlens-fleet", "Saved by DVFS"),
     Exclusion("target-counter-agg-rule", _ALIVE, "wattlens-training"),
     Exclusion("target-instance-rule", "a run is over nodes, and chosen by what it has there", "wattlens-training"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "XID errors"),
     Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "Commits that failed, readers ended"),
-    Exclusion("target-histogram-rule", _BUCKET, "wattlens-inference"),
     Exclusion("target-job-rule", "an alert has the job of what it is about, or none", "wattlens-stack", "Alerts that fire"),
     Exclusion("target-instance-rule", "an alert of a fleet has no instance", "wattlens-stack", "Alerts that fire"),
     Exclusion("target-job-rule", _OF_PROMETHEUS, "wattlens-stack", "Evaluation of rules"),

@@ -2,7 +2,6 @@
 
 from dashboards.alerts import JOB
 from dashboards.board import RANGE, Link, Panel, Query, Row, recorded, series
-from dashboards.rules import joules_per_token
 from dashboards.rules_fleet import (
     BUCKETS,
     FACT_POWER,
@@ -93,13 +92,14 @@ def _by(labels: str, name: str, *matchers: str) -> str:
 
 def tops() -> tuple[Row, ...]:
     """Who uses most, by each fact that is known of workloads."""
-    level = recorded(joules_per_token("model"), _GPU, 'energy="active_idle"', 'tokens="generation"', scope="fleet")
+    watts, tokens = (recorded(name, _GPU, scope="fleet") for name in (token_power(), FACT_TOKENS))
+    most = f"topk({MOST}, {_by_model(f'sum_over_time({watts}[{RANGE}] @ end())', f'sum_over_time({tokens}[{RANGE}] @ end())')})"
     over_time = Panel(
         f"Joules a token over time, of the {MOST} highest models",
         "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
-        "minutes. GPU boundary. The board Inference has the bands and the other boundaries.",
+        "minutes, over all that is chosen above. GPU boundary. The board Inference has the bands and the other boundaries.",
         "suffix:J/token",
-        (Query(f"{level} and topk({MOST}, avg_over_time({level}[{RANGE}] @ end()))", "{{model}}"),),
+        (Query(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
         width=24,
         minimum=0,
         no_value="not measurable: no tokens in the last five minutes, or the recording rules are not loaded",
@@ -108,6 +108,12 @@ def tops() -> tuple[Row, ...]:
     by_energy = tuple(_most_energy(label, text) for label, text in _ABOUT.items())
     by_token = tuple(_most_per_token(label, text) for label, text in _ABOUT.items())
     return (Row(f"The {MOST} that use most energy", by_energy), Row("Joules a token", (*by_token, over_time)))
+
+
+def _by_model(watts: str, tokens: str) -> str:
+    """One sum over the other; a model that nobody names is named so."""
+    ratio = f"sum by (model) ({watts}) / (sum by (model) ({tokens}) > 0)"
+    return f'label_replace({ratio}, "model", "(none)", "model", "")'
 
 
 def _labels(label: str) -> str:
@@ -123,7 +129,7 @@ def _most_energy(label: str, text: str) -> Panel:
         f"The {MOST} {text} with most energy",
         f"Energy of the GPUs that workloads of these {text} held over the chosen time (workload_energy_joules_total by "
         "workload_info), with the band of the sensors' systematic error, and what of it went while no kernel ran. Added up "
-        "from power of every half minute; the report, by the cells of the ledger, is the book of record.",
+        "from power of every minute; the report, by the cells of the ledger, is the book of record.",
         "joule",
         (
             Query(most, "energy"),

@@ -2,10 +2,10 @@
 
 from dashboards.board import RATE, Panel, Query, Row, series, third
 from dashboards.joins import MOST
-from dashboards.latency import ITL, TTFT, attainment, limit, mean, quantile
+from dashboards.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rows_serving import NAME, TO_TRACE
+from dashboards.rules_latency import ITL, TTFT
 
-_MODEL = 'model=~"$model"'
 _WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
 
 
@@ -18,9 +18,9 @@ def load() -> Row:
     """What runs, waits and comes."""
 
     def rate(name: str, by: str, *matchers: str) -> str:
-        return f"sum by ({by}) (rate({series(name, _MODEL, *matchers, scope='workload')}[{RATE}]))"
+        return f"sum by ({by}) (rate({series(name, MODEL, *matchers, scope='workload')}[{RATE}]))"
 
-    running, waiting = (series(f"requests_{which}", _MODEL, scope="workload") for which in ("running", "waiting"))
+    running, waiting = (series(f"requests_{which}", MODEL, scope="workload") for which in ("running", "waiting"))
     steps, generated = rate("engine_steps_total", "model"), rate("tokens_total", "model", 'phase="generation"')
     return Row(
         "Load",
@@ -62,16 +62,17 @@ def _times(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}, {MOST} slowest",
-        f"The percentile of {what} chosen above, interpolated within a bucket of the histogram ({family}), their mean (sum by "
-        "count), and the limit chosen above, dashed. No metric tells a limit: it is a choice to compare with.",
+        f"The percentile of {what} chosen above, over five minutes, interpolated within a bucket of the histogram ({family}), "
+        "their mean (sum by count), and the limit chosen above, dashed. No metric tells a limit: it is a choice to compare "
+        "with.",
         "s",
         (
-            Query(f"topk({MOST}, {quantile(family, '$percentile')})", NAME + " percentile"),
+            Query(f"topk({MOST}, {quantile(family)})", NAME + " percentile"),
             Query(f"topk({MOST}, {mean(family)})", NAME + " mean"),
             Query(limit(family), "limit", linked=False),
         ),
         minimum=0,
-        no_value="no answers now, or no token server tells its latencies",
+        no_value="no answers now, no token server tells its latencies, or the recording rules are not loaded",
         links=TO_TRACE,
     )
 
@@ -80,12 +81,12 @@ def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}: share within the limit, {MOST} lowest",
-        f"Share of {what} within the limit chosen above, counted at the largest edge of the histogram that is not above it: "
-        "the true share is this or more. The table of workloads below has the edge.",
+        f"Share of {what} of five minutes within the limit chosen above, counted at the largest edge of the histogram that is "
+        "not above it: the true share is this or more. The table of workloads below has the edge.",
         "percentunit",
         (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
         minimum=0,
         maximum=1,
-        no_value="no answers now, or no edge of the histogram is within the limit",
+        no_value="no answers now, no edge of the histogram is within the limit, or the recording rules are not loaded",
         links=TO_TRACE,
     )

@@ -123,13 +123,13 @@ def overhead() -> Row:
             ),
             figure(
                 "Share of IT that the nodes account for",
-                "Power of the nodes by their ledgers over that of the meters of IT, now. Above 1 one of the two is wrong: a "
-                "label site at a foreign node, a meter that does not see all.",
-                "none",
-                (Query(f"{nodes} / on ({AT}) ({it} > 0)", "share"),),
+                "Power of the nodes by their ledgers over that of the meters of IT, now. Above 100 % one of the two is wrong: "
+                "a label site at a foreign node, a meter that does not see all.",
+                "percent",
+                (Query(f"100 * {nodes} / on ({AT}) ({it} > 0)", "share"),),
                 width=12,
                 height=8,
-                decimals=3,
+                decimals=1,
                 no_value=_NO_LABEL,
             ),
         ),

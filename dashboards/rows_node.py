@@ -39,7 +39,7 @@ def node() -> Row:
             figure(
                 "Energy of the node in the chosen time",
                 "GPUs, and what is metered around them, with the ends of the band of their sensors. Added up from power of "
-                "every half minute (gpu_energy_joules_total, host_energy_joules_total).",
+                "every minute (gpu_energy_joules_total, host_energy_joules_total).",
                 "joule",
                 (
                     Query(energy, "estimate"),

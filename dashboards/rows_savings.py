@@ -1,14 +1,13 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.board import Link, Panel, Query, Row, figure, series, third
-from dashboards.counted import counted
-from dashboards.joins import AT, GROUP, MOST, largest_groups, of_groups, steered_workloads
-from dashboards.latency import ITL, TTFT, mean, quantile
+from dashboards.joins import AT, GROUP, MOST, booked, largest_groups, proven, steered_workloads
+from dashboards.latency import mean, quantile
 from dashboards.rows_steering import NAME, OF_MOST
-from dashboards.rules_steering import of_group
+from dashboards.rules_latency import ITL, TTFT
+from dashboards.rules_steering import EXTRA, SAVED, of_group
 
 _ROWS = 20
-_SAVED, _EXTRA = "dvfs_saved_joules_total", "dvfs_extra_joules_total"
 _SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
 _ANY = 'model!=""'
 _NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load, and a look at them"
@@ -20,7 +19,7 @@ def _percent(signal: str) -> str:
 
 def saved() -> Row:
     """Expected, and proven."""
-    saving, extra = counted(_SAVED), counted(_EXTRA)
+    saving, extra, lost = proven(SAVED), proven(EXTRA), booked(EXTRA)
     watts = series("gpu_power_watts", 'kind="instant"')
 
     def expected(end: str) -> str:
@@ -29,7 +28,7 @@ def saved() -> Row:
         return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
 
     def by_groups(expr: str) -> str:
-        return f"sum by ({GROUP}) {of_groups(f'({expr})')}"
+        return f"sum by ({GROUP}) ({expr})"
 
     return Row(
         "Savings",
@@ -55,7 +54,7 @@ def saved() -> Row:
                 (
                     Query(f"sum({saving})", "saved, at least"),
                     Query(f"sum({extra})", "lost"),
-                    Query(f"sum({saving}) - sum({extra})", "net"),
+                    Query(f"sum({saving}) - sum({lost})", "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -63,13 +62,13 @@ def saved() -> Row:
             ),
             Panel(
                 f"Proven by group, the {_ROWS} highest",
-                "As above, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
+                "As above, in the chosen time, by the group that had the GPUs: saved is what may be claimed, losses are "
                 "never set off against it, net is only shown.",
                 "joule",
                 (
                     Query(f"topk({_ROWS}, {by_groups(saving)})", "saved, at least"),
                     Query(f"topk({_ROWS}, {by_groups(extra)})", "lost"),
-                    Query(f"topk({_ROWS}, {by_groups(saving)} - {by_groups(extra)})", "net"),
+                    Query(f"topk({_ROWS}, {by_groups(saving)} - {by_groups(lost)})", "net"),
                 ),
                 kind="table",
                 width=24,

@@ -2,8 +2,9 @@
 
 from dashboards.board import RANGE, Link, Panel, Query, Row, recorded
 from dashboards.joins import AT, MOST
-from dashboards.latency import BY, ITL, TTFT, attainment, edge, quantile
+from dashboards.latency import attainment_in_range, counted_at, worst_quantile
 from dashboards.rules import TOKEN_RATE, joules_per_token
+from dashboards.rules_latency import BY, ITL, TTFT
 from dashboards.rules_steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"
@@ -15,7 +16,7 @@ _NO_GPU = "no workload that serves holds a GPU that answers, or the recording ru
 def gpus() -> Row:
     """Clocks, limits and draw of the GPUs that each workload holds."""
     serves = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
-    most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) ({serves}))"
+    most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) (sum_over_time({serves}[{RANGE}] @ end())))"
 
     def ends(*of: tuple[str, str, str]) -> tuple[Query, ...]:
         found = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
@@ -58,7 +59,6 @@ def by_workload() -> Row:
     """All workloads in one table."""
     chosen = 'boundary="gpu",energy="active_idle",tokens="generation",model=~"$model"'
     rates = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
-    over = ("increase", RANGE)
 
     def plain(expr: str) -> str:
         """One series a row: what tells a row, and nothing else."""
@@ -69,9 +69,9 @@ def by_workload() -> Row:
         (
             Panel(
                 f"The {_ROWS} workloads that generate most tokens",
-                "Joules a generated token with the ends of its band and tokens a second over five minutes; percentiles and the "
-                "shares within the limits over the chosen time, with the edges of the histograms at which the shares are "
-                "counted. A row leads to the workload's own figures, its GPUs and its steering.",
+                "Joules a generated token with the ends of its band and tokens a second over five minutes; the worst five "
+                "minutes of the chosen time by the percentile chosen above, and the shares of the chosen time within the "
+                "limits. A row leads to the workload's own figures, its GPUs and its steering.",
                 "s",
                 (
                     *(
@@ -83,10 +83,10 @@ def by_workload() -> Row:
                         for band, text in (("", "J/token"), ("_low", "at least"), ("_high", "at most"))
                     ),
                     Query(plain(rates), "tokens/s", unit="short"),
-                    Query(plain(quantile(TTFT, "$percentile", *over)), "TTFT"),
-                    Query(plain(quantile(ITL, "$percentile", *over)), "ITL"),
-                    Query(plain(attainment(TTFT, *over)), "TTFT within", unit="percentunit"),
-                    Query(plain(attainment(ITL, *over)), "ITL within", unit="percentunit"),
+                    Query(plain(worst_quantile(TTFT)), "TTFT, worst"),
+                    Query(plain(worst_quantile(ITL)), "ITL, worst"),
+                    Query(plain(attainment_in_range(TTFT)), "TTFT within", unit="percentunit"),
+                    Query(plain(attainment_in_range(ITL)), "ITL within", unit="percentunit"),
                 ),
                 kind="table",
                 width=24,
@@ -103,11 +103,11 @@ def by_workload() -> Row:
                 "The largest edge of each workload's histograms that is not above the limit chosen above (ttft_seconds, "
                 "itl_seconds). The nearer it is to the limit, the nearer is the share that is shown to the true one.",
                 "s",
-                (Query(plain(edge(TTFT)), "edge of TTFT"), Query(plain(edge(ITL)), "edge of ITL")),
+                (Query(plain(counted_at(TTFT)), "edge of TTFT"), Query(plain(counted_at(ITL)), "edge of ITL")),
                 kind="table",
                 width=24,
                 height=6,
-                no_value="no edge of the histograms is within the limit, or no token server tells its latencies",
+                no_value="no edge is within the limit, no token server tells its latencies, or the rules are not loaded",
             ),
         ),
     )

@@ -16,9 +16,8 @@ from dashboards.board import (
     series,
     third,
 )
-from dashboards.counted import counted
-from dashboards.joins import AT, MOST, largest_groups
-from dashboards.rules_steering import DECISIONS, EVENTS, IN_FORCE, INEFFECTIVE, LEASED, MODE, of_group
+from dashboards.joins import AT, MOST, booked, largest_groups
+from dashboards.rules_steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
 
 OFF = "DVFS is not configured here, or no group has a GPU"
 OF_MOST = f", {MOST} largest groups"
@@ -85,7 +84,7 @@ def now() -> Row:
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
-                (Query(f"sum({counted('dvfs_ineffective_total')}) or {known}", "rounds"),),
+                (Query(f"sum({booked(UNDONE)}) or {known}", "rounds"),),
                 decimals=0,
                 width=6,
                 no_value=OFF,
@@ -222,8 +221,7 @@ def trouble() -> Row:
     leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()
-    no_effect = f"sum without (reason) ({counted('dvfs_ineffective_total')})"
-    loses = f"{counted('dvfs_extra_joules_total')} - {counted('dvfs_saved_joules_total')}"
+    loses = f"{booked(EXTRA)} - {booked(SAVED)}"
 
     def told(alert: str, what: str, expr: str) -> str:
         named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
@@ -232,7 +230,7 @@ def trouble() -> Row:
     looked_at = (
         told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
         told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
-        told("SettingIneffective", "a setting has no effect", f"sum by ({AT}, gpu) ({no_effect}) > 0"),
+        told("SettingIneffective", "a setting has no effect", f"sum by ({AT}, gpu) ({booked(UNDONE)}) > 0"),
         told("SteeringLoses", "costs more than it saves", f"sum by ({AT}, gpu) ({loses}) > 0"),
     )
     return Row(

@@ -2,8 +2,7 @@
 
 from dashboards.board import Link, Panel, Query, Row, recorded, third
 from dashboards.rows_training import NONE, OF_MOST
-from dashboards.rules_runs import RUN_NODES
-from dashboards.rules_steering import of_group
+from dashboards.rules_runs import RUN_NODES, of_run
 from dashboards.runs import RUN, chosen, gpus, largest, lost, of_runs, power
 
 _TO_GPU = Link("This GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"})
@@ -63,9 +62,8 @@ def held() -> Row:
 def steering() -> Row:
     """What steering takes of a run's speed."""
 
-    def steered(signal: str, *matchers: str, operation: str = "max", scale: str = "") -> str:
-        known = recorded(of_group(signal, operation), *matchers, scope="node")
-        return largest(f"{scale}{operation} by ({RUN}) {of_runs(known)}")
+    def steered(signal: str, *, operation: str = "max", scale: str = "") -> str:
+        return largest(f"{scale}{recorded(of_run(signal, operation), scope='job')}")
 
     sides = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
     return Row(
@@ -93,7 +91,7 @@ def steering() -> Row:
                 (
                     Query(steered("gpu_clock_hertz"), "{{run}} highest"),
                     Query(steered("gpu_clock_hertz", operation="min"), "{{run}} lowest"),
-                    Query(steered("dvfs_setting", 'setting="sm_clock_max_hertz"', operation="min"), "{{run}} limit"),
+                    Query(steered("dvfs_setting", operation="min"), "{{run}} limit"),
                 ),
                 minimum=0,
                 no_value=_NOT_STEERED,

@@ -62,6 +62,7 @@ def groups() -> tuple[Group, ...]:
     """All rule groups."""
     from dashboards.rules_fleet import fleet_groups
     from dashboards.rules_groups import group_rules
+    from dashboards.rules_latency import latency_groups
     from dashboards.rules_models import model_rules
     from dashboards.rules_pue import pue_rules
     from dashboards.rules_runs import run_groups
@@ -71,7 +72,7 @@ def groups() -> tuple[Group, ...]:
     return (
         Group(
             "wattlens-joules-per-token",
-            "30s",
+            "1m",
             (
                 *_rates(),
                 *pue_rules(),
@@ -87,6 +88,7 @@ def groups() -> tuple[Group, ...]:
         *fleet_groups(),
         *steering_groups(),
         *run_groups(),
+        *latency_groups(),
     )
 
 
@@ -151,7 +153,7 @@ def _per_model() -> Iterator[Rule]:
 def _per_precision() -> Iterator[Rule]:
     """As per model, of workloads whose precision is known, which their tokens are joined to once."""
     info = f'{metric("workload_info")}{{precision!=""}}'
-    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (instance, workload) group_left (precision) {info}")
+    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (cluster, job, instance, workload) group_left (precision) {info}")
     yield from _over_workloads("model_precision", PRECISE_TOKEN_RATE)
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from dashboards.rules import BANDS, PUE, PUE_ERROR, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
 from energy_agent.core.signals import metric
 
-STEP_S: Final = 30
+STEP_S: Final = 60
 COUNTER_STEP_S: Final = 120
 BUCKETS: Final = ("active", "idle", "unheld", "unattributed")
 """Of a GPU's energy: held while a kernel ran, only held, held by nobody, holder not known."""
@@ -66,7 +66,7 @@ def integral(selector: str, window: str) -> str:
 def fleet_groups() -> tuple[Group, ...]:
     """The groups, after that of joules per token."""
     return (
-        Group("wattlens-fleet", f"{STEP_S}s", (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
+        Group("wattlens-fleet", f"{STEP_S // 60}m", (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
         Group("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
     )
 

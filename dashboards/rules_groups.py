@@ -13,22 +13,23 @@ from energy_agent.core.signals import metric
 GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"
 GROUP_POWER_ERROR = f"group:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 GROUP_TOKENS = f"group_model:wattlens_tokens:rate{WINDOW}"
-_BY = "by (group, boundary, energy)"
+_GROUP = "cluster, group"
+_BY = f"by ({_GROUP}, boundary, energy)"
 
 
 def group_rules() -> Iterator[Rule]:
     """The rules, after those that record the power and tokens of workloads."""
     info = f'{metric("workload_info")}{{group!=""}}'
-    join = f"* on (instance, workload) group_left (group) {info}"
+    join = f"* on (cluster, job, instance, workload) group_left (group) {info}"
     for of_group, of_workload in ((GROUP_POWER, WORKLOAD_POWER), (GROUP_POWER_ERROR, WORKLOAD_POWER_ERROR)):
-        known = f"count {_BY} ({of_workload} {join}) == on (group) group_left () count by (group) ({info})"
+        known = f"count {_BY} ({of_workload} {join}) == on ({_GROUP}) group_left () count by ({_GROUP}) ({info})"
         yield Rule(of_group, f"sum {_BY} ({of_workload} {join}) and ({known})")
-    yield Rule(GROUP_TOKENS, f"sum by (group, model, tokens) ({TOKEN_RATE} {join})")
+    yield Rule(GROUP_TOKENS, f"sum by ({_GROUP}, model, tokens) ({TOKEN_RATE} {join})")
     for labels, band in variants():
         served = f'{GROUP_TOKENS}{{tokens="{labels["tokens"]}"}}'
-        ratio = f"{_watts(labels, band)} / on (group) (sum by (group) ({served}) > 0)"
+        ratio = f"{_watts(labels, band)} / on ({_GROUP}) (sum by ({_GROUP}) ({served}) > 0)"
         yield Rule(
-            joules_per_token("group_model", band), f"clamp({served} > 0, 1, 1) * on (group) group_left () ({ratio})", labels
+            joules_per_token("group_model", band), f"clamp({served} > 0, 1, 1) * on ({_GROUP}) group_left () ({ratio})", labels
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules_steering import of_group
 from dashboards.rules_steps import STEP_RATE
 from energy_agent.core.signals import metric
 
@@ -22,14 +23,36 @@ RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
 RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
 """GPU time a second: how many GPUs the run holds, lost ones too."""
 RUN_NODES: Final = "run:wattlens_nodes:count1m"
+RUN_ENERGY: Final = "uuid_workload_run:wattlens_workload_energy_joules:sum"
+RUN_GPU_TIME: Final = "instance_workload_run:wattlens_workload_gpu_seconds:sum"
+"""Counters of a workload with its run, each series for itself, as the sum of many would fall when one of them ends."""
+_STEERED: Final = (
+    *((f"dvfs_slowdown_ratio{end}", "max") for end in ("", "_lower", "_upper")),
+    ("dvfs_slowdown_budget_ratio", "max"),
+    ("gpu_clock_hertz", "max"),
+    ("gpu_clock_hertz", "min"),
+    ("dvfs_setting", "min"),
+)
+"""Signal, operation over the steered groups of a run; of settings that of the SM clock."""
 
 _AT: Final = "cluster, job, instance"
 _RUN: Final = "cluster, job, run"
 
 
+def of_run(signal: str, operation: str) -> str:
+    """Name of the rule of what steering does to a run.
+
+    Raises:
+        LookupError: there is no such rule.
+    """
+    if (signal, operation) not in _STEERED:
+        raise LookupError(f"no rule of runs for {operation} of {signal!r}")
+    return f"run:{metric(signal)}:{operation}"
+
+
 def run_groups() -> tuple[Group, ...]:
     """The group, which goes by what the group of joules per token recorded last."""
-    return (Group("wattlens-runs", "30s", tuple(_rules())),)
+    return (Group("wattlens-runs", "1m", tuple(_rules())),)
 
 
 def _rules() -> Iterator[Rule]:
@@ -37,15 +60,20 @@ def _rules() -> Iterator[Rule]:
     named = f'group by ({_AT}, workload, run) (label_replace({named}, "run", "$1", "group", "(.+)"))'
     stepping = f"group by ({_AT}, workload) (present_over_time({metric('steps_total')}[1m]))"
     yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
-    for of_run, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
+    for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
         members = _joined(of_workload)
         known = f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
-        yield Rule(of_run, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
+        yield Rule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
     yield Rule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
     training = f'{TOKEN_RATE}{{tokens="training"}}'
     yield Rule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
     held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
     yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
+    yield Rule(RUN_ENERGY, _joined(f"sum without (state, method) ({metric('workload_energy_joules_total')})"))
+    yield Rule(RUN_GPU_TIME, _joined(f"sum without (state) ({metric('workload_gpu_seconds_total')})"))
+    for signal, operation in _STEERED:
+        known = of_group(signal, operation) + ('{setting="sm_clock_max_hertz"}' if signal == "dvfs_setting" else "")
+        yield Rule(of_run(signal, operation), f"{operation} by ({_RUN}) ({_joined(known)})")
     yield Rule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
 
 

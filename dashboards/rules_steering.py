@@ -8,7 +8,6 @@ of a group at once and counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.counted import gained
 from dashboards.rules import WINDOW, Group, Rule
 from energy_agent.core.signals import metric
 
@@ -21,6 +20,11 @@ DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
 INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
 EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
 LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
+SAVED: Final = "uuid_group:wattlens_dvfs_saved_joules:sum"
+EXTRA: Final = "uuid_group:wattlens_dvfs_extra_joules:sum"
+UNDONE: Final = "uuid_group:wattlens_dvfs_ineffective:sum"
+"""The counters of a GPU by the group that has it, kept once in two minutes. They begin at 0 where steering may act: the agent
+shows them from their first event on alone, and `increase` leaves out a series' first value."""
 
 _AT: Final = "cluster, job, instance"
 _HELD: Final = "2m"
@@ -67,7 +71,10 @@ def of_workload(signal: str, operation: str) -> str:
 
 def steering_groups() -> tuple[Group, ...]:
     """The groups."""
-    return (Group("wattlens-steering", "30s", (*_groups(), *_nodes(), *_workloads())),)
+    return (
+        Group("wattlens-steering", "1m", (*_groups(), *_nodes(), *_workloads())),
+        Group("wattlens-steering-counters", "2m", tuple(_counters())),
+    )
 
 
 def _groups() -> Iterator[Rule]:
@@ -88,11 +95,22 @@ def _joined(operation: str, expr: str) -> str:
 
 def _nodes() -> Iterator[Rule]:
     lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
-    made = f"max without (gpu, uuid) ({gained(metric('dvfs_decisions_total'))})"
+    made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
     yield Rule(DECISIONS, made)
-    yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({gained(metric('dvfs_ineffective_total'))})")
+    yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
     yield Rule(LEASED, f"sum without (gpu, uuid) ({lease})")
     yield Rule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
+
+
+def _gained(counter: str) -> str:
+    """Increase over a minute of a counter that appears with its first event, which `increase` alone leaves out.
+
+    Prometheus takes the first sample of a series for where it begins. One that was not there a minute ago counts in full, if
+    its GPU was scraped since while it was not there yet: a Prometheus that is younger than the counter tells nothing.
+    """
+    of_gpu = f"on ({_AT}, uuid) group_left () count_over_time({metric('dvfs_lease_active')}[1m])"
+    began = f"{counter} unless {counter} offset 1m and (count_over_time({counter}[1m]) < {of_gpu})"
+    return f"({began} or increase({counter}[1m]))"
 
 
 def _workloads() -> Iterator[Rule]:
@@ -101,6 +119,16 @@ def _workloads() -> Iterator[Rule]:
     for signal, operation, matchers in _OF_WORKLOAD:
         joined = f"{held} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
         yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
+
+
+def _counters() -> Iterator[Rule]:
+    join = f"* on ({_AT}, uuid) group_left (group) {metric('dvfs_group_info')}"
+    begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
+    undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
+    saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
+    for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
+        found = f"({counter} or {begun})"
+        yield Rule(name, f"{found} {join} or ({found} unless on ({_AT}, uuid) {metric('dvfs_group_info')})")
 
 
 def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:

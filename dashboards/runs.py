@@ -3,10 +3,18 @@
 Choosing a node or a workload chooses the runs that have one there, and these are shown whole.
 """
 
-from dashboards.board import recorded, series
+from dashboards.board import RANGE, recorded, series
 from dashboards.joins import AT, MOST
-from dashboards.rules import WORKLOAD_POWER, WORKLOAD_POWER_ERROR
-from dashboards.rules_runs import MEMBER, RUN_GPUS, RUN_POWER, RUN_POWER_ERROR, RUN_STEPS, RUN_TOKENS
+from dashboards.rules_runs import (
+    MEMBER,
+    RUN_ENERGY,
+    RUN_GPU_TIME,
+    RUN_GPUS,
+    RUN_POWER,
+    RUN_POWER_ERROR,
+    RUN_STEPS,
+    RUN_TOKENS,
+)
 
 RUN = "cluster, job, run"
 """Labels that tell a run."""
@@ -64,13 +72,13 @@ def energy_in(window: str, band: str = "") -> str:
 
     That error is a share of the energy, taken from the power and its error as recorded over the window.
     """
-    energy = by_run("sum", f"increase({series('workload_energy_joules_total', scope='node')}[{window}])")
+    energy = f"sum by ({RUN}) (increase({recorded(RUN_ENERGY, scope='node')}[{window}]))"
     if not band:
         return energy
     of_gpus = 'boundary="gpu",energy="active_idle"'
     error, watts = (
-        by_run("sum", f"sum_over_time({recorded(name, of_gpus, scope='node')}[{window}])")
-        for name in (WORKLOAD_POWER_ERROR, WORKLOAD_POWER)
+        f"sum by ({RUN}) (sum_over_time({recorded(name, of_gpus, scope='job')}[{window}]))"
+        for name in (RUN_POWER_ERROR, RUN_POWER)
     )
     return f"{energy} * (1 {band} {error} / ({watts} > 0))"
 
@@ -82,7 +90,7 @@ def gpus(*matchers: str) -> str:
 
 def gpu_time_in(window: str) -> str:
     """GPU time that a run held."""
-    return by_run("sum", f"increase({series('workload_gpu_seconds_total', scope='node')}[{window}])")
+    return f"sum by ({RUN}) (increase({recorded(RUN_GPU_TIME, scope='node')}[{window}]))"
 
 
 def lost() -> str:
@@ -98,5 +106,7 @@ def chosen(expr: str) -> str:
 
 
 def largest(expr: str) -> str:
-    """Of those the ones that hold most GPUs."""
-    return f"{expr} and on ({RUN}) topk({MOST}, {chosen(gpus())})"
+    """Of those the ones that held most GPU time in the chosen time: the same ones all along a graph."""
+    held = f"sum by ({RUN}) (sum_over_time({recorded(RUN_GPUS, scope='job')}[{RANGE}] @ end()))"
+    known = f"group by ({RUN}) (last_over_time({recorded(MEMBER, scope='workload')}[{RANGE}] @ end()))"
+    return f"{expr} and on ({RUN}) topk({MOST}, {held} and on ({RUN}) {known})"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboards import alerts, rules_fleet, rules_pue
+from dashboards import alerts, rules_fleet, rules_pue, rules_runs, rules_steering
 from dashboards.board import Panel, recorded, series
 from dashboards.build import artefacts, boards, build, check, expressions, substituted, syntax_error
 from dashboards.rules import joules_per_token
@@ -29,7 +29,7 @@ OF_CLUSTER = {
     "wattlens_source_up", "wattlens_source_down_info",  # of a site's process, whose site is no label of its sources
 }  # fmt: skip
 """Metrics that are narrowed by cluster alone."""
-APPEARED = re.compile(r"(wattlens_\w+(?:\{[^}]*\})?) unless \1 offset")  # dashboards/counted.py: what began within a window
+APPEARED = re.compile(r"(wattlens_\w+(?:\{[^}]*\})?) unless \1 offset")  # what began within a window
 EXPRESSIONS = [pytest.param(expr, id=f"{i}: {where}") for i, (where, expr) in enumerate(expressions())]
 
 
@@ -122,7 +122,10 @@ def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> N
     plain = {"wattlens_gpu_xid_errors_total", "wattlens_ledger_commit_failures_total", "wattlens_reader_restarts_total",
              "wattlens_dvfs_ineffective_total"}  # fmt: skip
     counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
-    kept = (rules_fleet.GPU_ENERGY, rules_fleet.GPU_UNSEEN)  # the counters of each GPU at fewer instants
+    kept = (  # counters as they are, at fewer instants or with facts of theirs
+        rules_fleet.GPU_ENERGY, rules_fleet.GPU_UNSEEN, rules_steering.SAVED, rules_steering.EXTRA, rules_steering.UNDONE,
+        rules_runs.RUN_ENERGY, rules_runs.RUN_GPU_TIME,
+    )  # fmt: skip
     for where, expr in expressions():
         if where.endswith(kept):
             continue

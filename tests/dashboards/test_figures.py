@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.rules import joules_per_token
 from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus
@@ -72,7 +73,7 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         | histogram("ttft_seconds", "blind", {"1.0": 20, "+Inf": 20}, 9)
         | histogram("ttft_seconds", "still", {"0.5": 0, "+Inf": 0}, 0)  # answers nothing now: it has no percentile, no mean
     )
-    uid, which = "wattlens-inference", "{{workload}} {{model}}"
+    uid, which, of, limit = "wattlens-inference", "{{workload}} {{model}}", {"quantile": "0.95"}, {"limit": "0.5"}
 
     def who(workload: str) -> Labels:
         return {**AT, "instance": "a", "workload": workload, "model": "m"}
@@ -82,9 +83,9 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
             query(uid, "Time to first token, ", f"{which} percentile"),
             600,
             [
-                (who("fine"), 1.5),  # half way from the 90th at 1 s to the 100th at 2 s
-                (who("coarse"), 0.4 + 1.6 * (9.5 - 8) / 2),
-                (who("blind"), 0.95),
+                (who("fine") | of, 1.5),  # half way from the 90th at 1 s to the 100th at 2 s
+                (who("coarse") | of, 0.4 + 1.6 * (9.5 - 8) / 2),
+                (who("blind") | of, 0.95),
             ],
         ),
         (
@@ -93,7 +94,7 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
             [(who("fine"), 0.7), (who("blind"), 0.45), (who("coarse"), 0.4)],
         ),
         (query(uid, "Time to first token, ", "limit"), 600, [({}, 0.5)]),
-        (query(uid, "Time to first token: share", which), 600, [(who("fine"), 0.6), (who("coarse"), 0.8)]),
+        (query(uid, "Time to first token: share", which), 600, [(who("fine") | limit, 0.6), (who("coarse") | limit, 0.8)]),
         (query(uid, "In the limits", "first token"), 600, [({}, 68 / 110)]),
         (query(uid, "In the limits", "between tokens"), 600, []),
     ]
@@ -170,3 +171,23 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         (query(uid, "Steps a second", "{{run}}"), 1020, [(run, 2)]),
     ]
     assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_path: Path) -> None:
+    """A store with two clusters: on node a of each runs w of group g, at 100 W in one and 300 W in the other, 10 tokens/s."""
+    given: dict[str, str] = {}
+    wanted: dict[str, list[tuple[Labels, float]]] = {"group_model": [], "model_precision": []}
+    of = {"boundary": "gpu", "energy": "active_idle", "tokens": "generation", "model": "m"}
+    for cluster, watts in (("north", 100), ("south", 300)):
+        at, who = {"cluster": cluster, "instance": "a"}, {"workload": "w"}
+        given |= {
+            named("workload_energy_joules_total", at, who, {"uuid": "u", "state": "active", "method": "counter"}): rising(watts),
+            named("gpu_up", at, {"uuid": "u"}): "1x80",
+            named("workload_info", at, who, {"group": "g", "precision": "bf16"}): "1x80",
+            named("tokens_total", at, who, {"model": "m", "phase": "generation"}): rising(10),
+        }
+        wanted["group_model"].append(({**of, "cluster": cluster, "group": "g"}, watts / 10))
+        wanted["model_precision"].append(({**AT, **of, "cluster": cluster, "precision": "bf16"}, watts / 10))
+    chosen = '{energy="active_idle",tokens="generation"}'
+    asked: list[Asked] = [(f"{joules_per_token(level)}{chosen}", 600, samples) for level, samples in wanted.items()]
+    assert promtool(tmp_path, given, asked) == ""

@@ -28,6 +28,8 @@ OF_PROMETHEUS = dict.fromkeys(
     ("expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"),
     "keys of the Prometheus data source, which the schema leaves to each data source",
 )
+OF_GRAFANA = "-- Grafana --"
+"""Its own data source's targets have a type of their own, which the schema's annotations know as any query's target."""
 FLAGS = ("--noEmit", "--strict", "--skipLibCheck", "--pretty", "false",
          "--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022")  # fmt: skip
 MODULES = {
@@ -38,7 +40,7 @@ MODULES = {
 }
 OWN_FIELDS = ("timeseries", "state-timeline")
 # The schema's enums are TypeScript's, JSON has their texts: of these any is right, and no other text.
-HEAD = """import type { Dashboard } from "@grafana/schema";
+HEAD = """import type { AnnotationTarget, Dashboard } from "@grafana/schema";
 type Plain<T> = T extends string ? `${T}` : T extends readonly (infer U)[] ? Plain<U>[]
   : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;
 type Some<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;
@@ -53,6 +55,8 @@ def _plain(board: Json) -> Json:
     for annotation in board.get("annotations", {}).get("list", ()):
         for key in OF_PROMETHEUS:
             annotation.pop(key, None)
+        if annotation["datasource"]["uid"] == OF_GRAFANA:
+            annotation.pop("target")
     for panel in board["panels"]:
         for key in OF_OLD_TABLES if panel["type"] == "table" else ():
             panel["options"].pop(key, None)
@@ -68,6 +72,9 @@ def source(board: Json) -> str:
     ]
     plain = _plain(board)
     lines.append(f"export const board = {json.dumps(plain, indent=1)} satisfies Plain<Dashboard>;")
+    for n, annotation in enumerate(board.get("annotations", {}).get("list", ())):
+        if annotation["datasource"]["uid"] == OF_GRAFANA:
+            lines.append(f"export const target{n} = {json.dumps(annotation['target'])} satisfies AnnotationTarget;")
     for n, panel in enumerate(plain["panels"]):
         kind = panel["type"]
         if kind not in MODULES:
@@ -116,6 +123,9 @@ def wrong() -> dict[str, Json]:
     fault('"left"')[1]["options"]["legend"]["placement"] = "left"
     fault('"lines"')[2]["custom"]["drawStyle"] = "lines"
     fault("linewidth")[2]["custom"]["linewidth"] = 2
+    target = {"limit": 5, "matchAny": False, "tags": "wattlens", "type": "tags"}
+    marks = {"name": "", "enable": True, "iconColor": "", "datasource": {"uid": OF_GRAFANA}, "target": target}
+    fault("'string' is not assignable to type 'string[]'")[0]["annotations"] = {"list": [marks]}
     return faults
 
 
