@@ -96,7 +96,7 @@ def _edges(family: str) -> Iterator[Rule]:
     values = f"le:{metric(family)}_edge:max"
     single = f'label_replace(group by (le) ({metric(family)}_bucket), "edge", "$1", "le", "(.+)")'
     closed = f'{single} or label_replace({single}, "le", "+Inf", "le", ".*")'
-    yield Rule(values, f'label_replace(histogram_quantile(1, {closed}), "le", "$1", "edge", "(.+)")')
+    yield Rule(values, f'label_replace(histogram_quantile(1, {closed}) >= 0, "le", "$1", "edge", "(.+)")')
     for limit in LIMITS[family]:
         known = f"clamp({_upto(family, limit)}, 1, 1) * on (le) group_left () max by (le) ({values})"
         yield Rule(edge(family), f"max by ({BY}) ({known})", {"limit": limit})

@@ -209,7 +209,7 @@ def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
     wanted = {"{{site}}: meters of IT": {("here",): it}, "{{site}}: nodes": pytest.approx({("here",): nodes}, rel=0.05)}
     settles(lambda: shown(bench, "facility", "The nodes' ledgers", "site"), wanted)
-    settles(lambda: figures(bench, "facility", "Share of IT"), near({"share": nodes / it}, 0.05))
+    settles(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}
     settles(lambda: shown(bench, "facility", "Carbon an hour, at the meters", "site", "zone", "basis"), carbon)
 
