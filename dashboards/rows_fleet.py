@@ -133,9 +133,9 @@ def _most_energy(label: str, text: str) -> Panel:
         "joule",
         (
             Query(most, "energy"),
-            Query(f"{energy} - on ({by}) {error} and on ({by}) {most}", "at least"),
-            Query(f"{energy} + on ({by}) {error} and on ({by}) {most}", "at most"),
-            Query(f"{idle} / on ({by}) ({energy} > 0) and on ({by}) {most}", "idle share", "percentunit"),
+            Query(f"{most} - on ({by}) {error}", "at least"),
+            Query(f"{most} + on ({by}) {error}", "at most"),
+            Query(f"{idle} / on ({by}) {most}", "idle share", "percentunit"),
         ),
         kind="table",
         no_value=_NO_RULES,

@@ -19,7 +19,6 @@ def _percent(signal: str) -> str:
 
 def saved() -> Row:
     """Expected, and proven."""
-    saving, extra, lost = proven(SAVED), proven(EXTRA), booked(EXTRA)
     watts = series("gpu_power_watts", 'kind="instant"')
 
     def expected(end: str) -> str:
@@ -27,8 +26,9 @@ def saved() -> Row:
         join = f"on ({AT}, uuid) group_left () {watts}"
         return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
 
-    def by_groups(expr: str) -> str:
-        return f"sum by ({GROUP}) ({expr})"
+    def net(by: str = "") -> str:
+        lost = f"sum by ({by}) ({booked(EXTRA)})" if by else f"sum({booked(EXTRA)})"
+        return f"{proven(SAVED, by)} - {lost}"
 
     return Row(
         "Savings",
@@ -52,9 +52,9 @@ def saved() -> Row:
                 "the look before (dvfs_saved_joules_total, dvfs_extra_joules_total).",
                 "joule",
                 (
-                    Query(f"sum({saving})", "saved, at least"),
-                    Query(f"sum({extra})", "lost"),
-                    Query(f"sum({saving}) - sum({lost})", "net"),
+                    Query(proven(SAVED), "saved, at least"),
+                    Query(proven(EXTRA), "lost"),
+                    Query(net(), "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -66,9 +66,9 @@ def saved() -> Row:
                 "never set off against it, net is only shown.",
                 "joule",
                 (
-                    Query(f"topk({_ROWS}, {by_groups(saving)})", "saved, at least"),
-                    Query(f"topk({_ROWS}, {by_groups(extra)})", "lost"),
-                    Query(f"topk({_ROWS}, {by_groups(saving)} - {by_groups(lost)})", "net"),
+                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
+                    Query(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
+                    Query(f"topk({_ROWS}, {net(GROUP)})", "net"),
                 ),
                 kind="table",
                 width=24,
