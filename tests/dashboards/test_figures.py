@@ -179,10 +179,10 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
     wanted: dict[str, list[tuple[Labels, float]]] = {"group_model": [], "model_precision": []}
     of = {"boundary": "gpu", "energy": "active_idle", "tokens": "generation", "model": "m"}
     for cluster, watts in (("north", 100), ("south", 300)):
-        at, who = {"cluster": cluster, "instance": "a"}, {"workload": "w"}
+        at, who, gpu = {"cluster": cluster, "instance": "a"}, {"workload": "w"}, {"uuid": "u"}
         given |= {
-            named("workload_energy_joules_total", at, who, {"uuid": "u", "state": "active", "method": "counter"}): rising(watts),
-            named("gpu_up", at, {"uuid": "u"}): "1x80",
+            named("workload_energy_joules_total", at, who, gpu, {"state": "active", "method": "counter"}): rising(watts),
+            named("gpu_up", at, gpu): "1x80",
             named("workload_info", at, who, {"group": "g", "precision": "bf16"}): "1x80",
             named("tokens_total", at, who, {"model": "m", "phase": "generation"}): rising(10),
         }

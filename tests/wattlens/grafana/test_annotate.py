@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from dashboards.build import artefacts
 from energy_agent.core.types import Action
 from energy_agent.ledger.journal import Batch, Journal
 from energy_agent.sim.grafana_service import GrafanaService
@@ -15,6 +17,7 @@ from wattlens.cli import main
 from wattlens.grafana import annotate as annotate_module
 
 need_module("grafana_client")
+need_module("grafana_foundation_sdk")
 S = 1_000_000_000
 FROM = ["--from", "2026-01-01", "--to", "2026-01-02"]
 REPORT = Path(__file__).parents[3] / "docs/sample-report"
@@ -127,6 +130,18 @@ def test_an_edition_of_the_report_is_told_over_its_period(grafana, run):
     assert run("--report", REPORT, "--json")[1].strip() == json.dumps(
         {"url": grafana.url, "events": 1, "created": 0, "unchanged": 1, "dry_run": False}
     )
+
+
+@pytest.mark.parametrize(("uid", "events"), [("wattlens-dvfs", 3), ("wattlens-fleet", 1)])
+def test_boards_ask_for_the_marks_that_are_theirs(grafana, run, tmp_path, uid, events):
+    run("--ledger", booked(tmp_path / "state", [action(10), action(20), action(30)]), *FROM)
+    run("--report", REPORT)
+    assert len(grafana.annotations.all) == 4
+    (board,) = [json.loads(text) for name, text in artefacts().items() if name.endswith(f"{uid}.json")]
+    (mark,) = [each for each in board["annotations"]["list"] if each["datasource"]["uid"] == "-- Grafana --"]
+    assert (mark["target"]["type"], mark["target"]["matchAny"]) == ("tags", False)
+    _, found = Person(grafana).ask("GET", "/api/annotations?" + urlencode({"tags": mark["target"]["tags"]}, doseq=True))
+    assert len(found) == events
 
 
 def test_names_of_workloads_are_no_html(grafana, run, tmp_path):
