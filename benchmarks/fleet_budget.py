@@ -30,6 +30,8 @@ BUDGET: dict[Part, int] = {"node": 80, "gpu": 90, "steered": 40, "workload": 24,
 """Series of a page: once, for each GPU, for each GPU that DVFS has, for each workload that holds GPUs, for each engine."""
 OF_ENGINES = ("ttft_", "itl_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
 _SCRAPE_ADDS = 5  # up, and four series of scrape_*
+RECORDED_S = 60.0
+"""How often what is recorded of each node has a sample."""
 SECONDS_A_MONTH = 30 * 86_400
 SERIES_A_PROMETHEUS = 2_500_000
 """As many as one Prometheus should have, so that it restarts within minutes and rules have time to spare."""
@@ -56,8 +58,8 @@ class Measured:
     row_b: float
 
 
-MEASURED = Measured(page=981, recorded=365, head_b=8_090, store_b=885, block_b=3.47, row_b=2.12)
-"""At 1,600 GPUs, an hour of history, on a crowded machine; memory is the most that was resident."""
+MEASURED = Measured(page=981, recorded=512, head_b=6_640, store_b=1_060, block_b=3.43, row_b=2.41)
+"""At 8,000 GPUs, an hour of history; memory is the most that was resident, after every query of every dashboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def sizing(gpus: int, measured: Measured = MEASURED, scrape_s: float = 30.0) -> 
     """Of a fleet of 8-GPU nodes; memory and disk are sums over all Prometheus servers, for one of each pair."""
     nodes = math.ceil(gpus / GPUS)
     series = nodes * (measured.page + _SCRAPE_ADDS + measured.recorded)
-    rate = series / scrape_s
+    rate = nodes * ((measured.page + _SCRAPE_ADDS) / scrape_s + measured.recorded / RECORDED_S)
     return Size(
         gpus,
         series,

@@ -17,11 +17,10 @@ def booked(name: str, scope: Scope = "gpu") -> str:
     return f"increase({_counter(name, scope)}[{RANGE}])"
 
 
-def proven(name: str, by: str = "", scope: Scope = "gpu") -> str:
+def proven(name: str, scope: Scope = "gpu") -> str:
     """Joules saved or lost of the chosen time, summed; none where nothing was ever booked."""
-    total = f"sum by ({by})" if by else "sum"
-    ever = " + ".join(f"{total} (max_over_time({_counter(each, scope)}[{RANGE}]))" for each in (SAVED, EXTRA))
-    return f"({total} ({booked(name, scope)}) and ({ever} > 0))"
+    ever = " + ".join(f"sum({_counter(each, scope)})" for each in (SAVED, EXTRA))
+    return f"(sum({booked(name, scope)}) and ({ever} > 0))"
 
 
 def _counter(name: str, scope: Scope) -> str:
