@@ -191,8 +191,6 @@ def _own(panel: Panel, builder: Any) -> None:
     """What single columns or figures have of their own."""
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-    if panel.kind in ("timeseries", "states") and all(_recorded(query.expr) for query in panel.queries):
-        builder.interval("1m")
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         own = [DynamicConfigValue("unit", query.unit)] if query.unit else []
         if query.states:

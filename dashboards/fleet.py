@@ -97,8 +97,8 @@ def _now() -> Row:
 def _chosen() -> Row:
     error = gpu_energy_error()
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
-    saved, extra = (proven(name, "fleet") for name in (SAVED, EXTRA))
-    net = f"{saved} - sum({booked(EXTRA, 'fleet')})"
+    saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
+    net = f"{saved} - {booked(EXTRA, scope='fleet')}"
     return Row(
         "In the chosen time",
         (

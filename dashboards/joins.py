@@ -1,6 +1,6 @@
 """What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
-from dashboards.board import RANGE, Scope, recorded
+from dashboards.board import RANGE, Scope, recorded, series
 from dashboards.rules_steering import EXTRA, GPUS, SAVED
 
 AT = "cluster, job, instance"
@@ -12,24 +12,26 @@ MOST = 10
 _CHOSEN = 'group=~"$group"'
 
 
-def booked(name: str, scope: Scope = "gpu") -> str:
-    """What a counter of steering gained in the chosen time, of GPUs by the group that had them."""
-    return f"increase({_counter(name, scope)}[{RANGE}])"
+def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
+    """What a counter of steering gained in the chosen time, summed; `by` group, it is the one that has the GPUs now."""
+    return _summed(f"increase({recorded(name, scope=scope)}[{RANGE}])", by)
 
 
-def proven(name: str, scope: Scope = "gpu") -> str:
+def proven(name: str, by: str = "", scope: Scope = "gpu") -> str:
     """Joules saved or lost of the chosen time, summed; none where nothing was ever booked."""
-    ever = " + ".join(f"sum({_counter(each, scope)})" for each in (SAVED, EXTRA))
-    return f"(sum({booked(name, scope)}) and ({ever} > 0))"
+    ever = " + ".join(_summed(recorded(each, scope=scope), by) for each in (SAVED, EXTRA))
+    return f"({booked(name, by, scope)} and ({ever} > 0))"
 
 
-def _counter(name: str, scope: Scope) -> str:
-    return recorded(name, *(() if scope == "fleet" else (_CHOSEN,)), scope=scope)
+def _summed(expr: str, by: str) -> str:
+    if by == GROUP:
+        expr = f"{expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
 
 
 def largest_groups(record: str, *matchers: str) -> str:
     """What is recorded of groups, of those that had most GPUs in the chosen time: the same ones all along a graph."""
-    most = f"topk({MOST}, sum by ({GROUP}) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end())))"
+    most = f"topk({MOST}, max by ({GROUP}) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end())))"
     return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)} and on ({GROUP}) {most})"
 
 

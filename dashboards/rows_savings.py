@@ -26,8 +26,8 @@ def saved() -> Row:
         join = f"on ({AT}, uuid) group_left () {watts}"
         return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
 
-    def by_group(name: str) -> str:
-        return f"sum by ({GROUP}) ({booked(name)})"
+    def net(by: str = "") -> str:
+        return f"{proven(SAVED, by)} - {booked(EXTRA, by)}"
 
     return Row(
         "Savings",
@@ -53,7 +53,7 @@ def saved() -> Row:
                 (
                     Query(proven(SAVED), "saved, at least"),
                     Query(proven(EXTRA), "lost"),
-                    Query(f"{proven(SAVED)} - sum({booked(EXTRA)})", "net"),
+                    Query(net(), "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -61,13 +61,13 @@ def saved() -> Row:
             ),
             Panel(
                 f"Proven by group, the {_ROWS} highest",
-                "As above, in the chosen time, by the group that had the GPUs: saved is what may be claimed, losses are "
-                "never set off against it, net is only shown. An empty cell: nothing was booked there.",
+                "As above, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
+                "never set off against it, net is only shown.",
                 "joule",
                 (
-                    Query(f"topk({_ROWS}, {by_group(SAVED)} > 0)", "saved, at least"),
-                    Query(f"topk({_ROWS}, {by_group(EXTRA)} > 0)", "lost"),
-                    Query(f"topk({_ROWS}, {by_group(SAVED)} - {by_group(EXTRA)} != 0)", "net"),
+                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
+                    Query(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
+                    Query(f"topk({_ROWS}, {net(GROUP)})", "net"),
                 ),
                 kind="table",
                 width=24,

@@ -84,7 +84,7 @@ def now() -> Row:
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
-                (Query(f"sum({booked(UNDONE)}) or {known}", "rounds"),),
+                (Query(f"{booked(UNDONE)} or {known}", "rounds"),),
                 decimals=0,
                 width=6,
                 no_value=OFF,
@@ -221,7 +221,8 @@ def trouble() -> Row:
     leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()
-    loses = f"{booked(EXTRA)} - {booked(SAVED)}"
+    by_gpu = f"{AT}, gpu"
+    loses = f"{booked(EXTRA, by_gpu)} - {booked(SAVED, by_gpu)}"
 
     def told(alert: str, what: str, expr: str) -> str:
         named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
@@ -230,8 +231,8 @@ def trouble() -> Row:
     looked_at = (
         told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
         told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
-        told("SettingIneffective", "a setting has no effect", f"sum by ({AT}, gpu) ({booked(UNDONE)}) > 0"),
-        told("SteeringLoses", "costs more than it saves", f"sum by ({AT}, gpu) ({loses}) > 0"),
+        told("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
+        told("SteeringLoses", "costs more than it saves", f"{loses} > 0"),
     )
     return Row(
         "Heat, power and trouble",

@@ -99,7 +99,7 @@ def work() -> Row:
         (
             Panel(
                 f"Joules a step{OF_MOST}",
-                "Of the runs that hold most GPUs: energy of all GPUs of a run on all its nodes, idle, evaluation and "
+                "Of the runs that held most GPU time: energy of all GPUs of a run on all its nodes, idle, evaluation and "
                 "checkpoints included, by its steps of training over five minutes; at least and at most are the ends of the "
                 "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
                 "not known.",

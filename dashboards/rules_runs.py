@@ -23,9 +23,9 @@ RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
 RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
 """GPU time a second: how many GPUs the run holds, lost ones too."""
 RUN_NODES: Final = "run:wattlens_nodes:count1m"
-RUN_ENERGY: Final = "uuid_workload_run:wattlens_workload_energy_joules:sum"
-RUN_GPU_TIME: Final = "instance_workload_run:wattlens_workload_gpu_seconds:sum"
-"""Counters of a workload with its run, each series for itself, as the sum of many would fall when one of them ends."""
+ENERGY: Final = "uuid_workload:wattlens_workload_energy_joules:sum"
+GPU_TIME: Final = "instance_workload:wattlens_workload_gpu_seconds:sum"
+"""Counters of any workload, also before its first step; each GPU or workload for itself, as a sum would fall when one ends."""
 _STEERED: Final = (
     *((f"dvfs_slowdown_ratio{end}", "max") for end in ("", "_lower", "_upper")),
     ("dvfs_slowdown_budget_ratio", "max"),
@@ -69,8 +69,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
     held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
     yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
-    yield Rule(RUN_ENERGY, _joined(f"sum without (state, method) ({metric('workload_energy_joules_total')})"))
-    yield Rule(RUN_GPU_TIME, _joined(f"sum without (state) ({metric('workload_gpu_seconds_total')})"))
+    yield Rule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
+    yield Rule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
     for signal, operation in _STEERED:
         known = of_group(signal, operation) + ('{setting="sm_clock_max_hertz"}' if signal == "dvfs_setting" else "")
         yield Rule(of_run(signal, operation), f"{operation} by ({_RUN}) ({_joined(known)})")

@@ -20,10 +20,10 @@ DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
 INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
 EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
 LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
-SAVED: Final = "uuid_group:wattlens_dvfs_saved_joules:sum"
-EXTRA: Final = "uuid_group:wattlens_dvfs_extra_joules:sum"
-UNDONE: Final = "uuid_group:wattlens_dvfs_ineffective:sum"
-"""The counters of a GPU by the group that has it, kept once in two minutes. They begin at 0 where steering may act: the agent
+SAVED: Final = "uuid:wattlens_dvfs_saved_joules:sum"
+EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
+UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
+"""The counters of a GPU, kept once in two minutes. They begin at 0 where steering may act: the agent
 shows them from their first event on alone, and `increase` leaves out a series' first value."""
 
 _AT: Final = "cluster, job, instance"
@@ -72,6 +72,7 @@ def of_workload(signal: str, operation: str) -> str:
 def steering_groups() -> tuple[Group, ...]:
     """The groups."""
     return (
+        Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
         Group("wattlens-steering", "1m", (*_groups(), *_nodes(), *_workloads())),
         Group("wattlens-steering-counters", "2m", tuple(_counters())),
     )
@@ -93,11 +94,14 @@ def _joined(operation: str, expr: str) -> str:
     return f"{operation} without (gpu, uuid, domain, kind, sensor) ({joined})"
 
 
-def _nodes() -> Iterator[Rule]:
-    lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
+def _events() -> Iterator[Rule]:
     made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
     yield Rule(DECISIONS, made)
     yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
+
+
+def _nodes() -> Iterator[Rule]:
+    lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
     yield Rule(LEASED, f"sum without (gpu, uuid) ({lease})")
     yield Rule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
 
@@ -122,13 +126,11 @@ def _workloads() -> Iterator[Rule]:
 
 
 def _counters() -> Iterator[Rule]:
-    join = f"* on ({_AT}, uuid) group_left (group) {metric('dvfs_group_info')}"
     begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
     undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
     saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
     for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
-        found = f"({counter} or {begun})"
-        yield Rule(name, f"{found} {join} or ({found} unless on ({_AT}, uuid) {metric('dvfs_group_info')})")
+        yield Rule(name, f"{counter} or {begun}")
 
 
 def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:

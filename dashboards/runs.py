@@ -6,9 +6,9 @@ Choosing a node or a workload chooses the runs that have one there, and these ar
 from dashboards.board import RANGE, recorded, series
 from dashboards.joins import AT, MOST
 from dashboards.rules_runs import (
+    ENERGY,
+    GPU_TIME,
     MEMBER,
-    RUN_ENERGY,
-    RUN_GPU_TIME,
     RUN_GPUS,
     RUN_POWER,
     RUN_POWER_ERROR,
@@ -72,7 +72,7 @@ def energy_in(window: str, band: str = "") -> str:
 
     That error is a share of the energy, taken from the power and its error as recorded over the window.
     """
-    energy = f"sum by ({RUN}) (increase({recorded(RUN_ENERGY, scope='node')}[{window}]))"
+    energy = by_run("sum", f"increase({recorded(ENERGY, scope='node')}[{window}])")
     if not band:
         return energy
     of_gpus = 'boundary="gpu",energy="active_idle"'
@@ -90,7 +90,7 @@ def gpus(*matchers: str) -> str:
 
 def gpu_time_in(window: str) -> str:
     """GPU time that a run held."""
-    return f"sum by ({RUN}) (increase({recorded(RUN_GPU_TIME, scope='node')}[{window}]))"
+    return by_run("sum", f"increase({recorded(GPU_TIME, scope='node')}[{window}])")
 
 
 def lost() -> str:

@@ -270,6 +270,7 @@ def _prepare(folder: Path) -> Path:
 def _unload(plant: Path) -> None:
     """End the driver of an earlier node, so that its clients look for the new one: they map the old plant, which goes on."""
     with suppress(WattlensError), Plant.attach(plant) as earlier:
+        plant.unlink()  # first, so that none finds the old one again
         earlier.fault(0, "driver_reload")
 
 

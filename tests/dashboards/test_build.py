@@ -124,7 +124,7 @@ def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> N
     counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
     kept = (  # counters as they are, at fewer instants or with facts of theirs
         rules_fleet.GPU_ENERGY, rules_fleet.GPU_UNSEEN, rules_steering.SAVED, rules_steering.EXTRA, rules_steering.UNDONE,
-        rules_runs.RUN_ENERGY, rules_runs.RUN_GPU_TIME,
+        rules_runs.ENERGY, rules_runs.GPU_TIME,
     )  # fmt: skip
     for where, expr in expressions():
         if where.endswith(kept):

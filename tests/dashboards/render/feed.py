@@ -44,8 +44,9 @@ def _simulated(folder: Path, scenario: str, instance: str) -> Iterator[Target]:
 
 
 def as_fed(board: dict[str, Any]) -> dict[str, Any]:
-    """A dashboard for this Prometheus: what a recorded rate adds up to is so many of the rules' own intervals, here shorter."""
+    """A dashboard for this Prometheus, whose rules' intervals are shorter: of what recorded rates add up to, and of points."""
     text = json.dumps(board).replace(f"]) * {rules_fleet.STEP_S})", f"]) * {RULES_S})")
+    text = text.replace('"interval": "1m"', f'"interval": "{RULES_S}s"')
     found: dict[str, Any] = json.loads(text)
     return found
 
