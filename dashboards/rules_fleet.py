@@ -14,10 +14,9 @@ site's name. The report, from cells of the ledger and the factors of each cell, 
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules import BANDS, PUE, PUE_ERROR, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
+from dashboards.rules import BANDS, PUE, PUE_ERROR, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
 from energy_agent.core.signals import metric
 
-STEP_S: Final = 60
 COUNTER_STEP_S: Final = 120
 BUCKETS: Final = ("active", "idle", "unheld", "unattributed")
 """Of a GPU's energy: held while a kernel ran, only held, held by nobody, holder not known."""
@@ -66,7 +65,7 @@ def integral(selector: str, window: str) -> str:
 def fleet_groups() -> tuple[Group, ...]:
     """The groups, after that of joules per token."""
     return (
-        Group("wattlens-fleet", f"{STEP_S // 60}m", (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
+        Group("wattlens-fleet", STEP, (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
         Group("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
     )
 
@@ -130,6 +129,7 @@ def _of_sites() -> Iterator[Rule]:
     for band in BANDS:
         sign = {"_low": "-", "_high": "+"}.get(band)
         it = f"({watts} {sign} {error})" if sign else watts
+        it = f"clamp_min({it}, 0)" if sign == "-" else it  # a meter's error can be more than what little was drawn
         pue = f"({PUE} {sign} {PUE_ERROR})" if sign else PUE
         yield Rule(facility_power(band), f"{it} * on (site) group_left (category) {pue}")
         yield Rule(carbon(band), f"{facility_power(band)} * {per_j}")
