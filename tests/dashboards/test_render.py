@@ -6,7 +6,6 @@ It proves queries, units, legends, texts and layout; not that a Grafana server l
 import json
 import os
 import re
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -39,11 +38,10 @@ BROKEN = View("broken", {"instance": EVERYTHING}, "dark", LAPTOP, SPAN)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Reports of the page by view, and the titles of panels for which Prometheus itself had an answer before and after."""
+    """Reports of the page by view, and the titles of panels for whose queries Prometheus itself has an answer."""
 
     reports: dict[str, dict[str, Any]]
-    before: dict[str, set[str]]
-    after: dict[str, set[str]]
+    answered: dict[str, set[str]]
 
 
 def broken() -> dict[str, Any]:
@@ -63,8 +61,8 @@ def broken() -> dict[str, Any]:
     return board
 
 
-def answers(prometheus: str, board: dict[str, Any], instance: str) -> Iterator[str]:
-    """Titles of the panels that have data, asked of Prometheus without Grafana's packages."""
+def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: float) -> Iterator[str]:
+    """Titles of the panels that have data up to an instant, asked of Prometheus without Grafana's packages."""
 
     def value(found: re.Match[str]) -> str:
         return instance if found[1] == "instance" else _default(board, found[1])
@@ -72,12 +70,10 @@ def answers(prometheus: str, board: dict[str, Any], instance: str) -> Iterator[s
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
             expr = target["expr"].replace("$__rate_interval", "8s").replace("$__range", f"{SPAN_S}s")
-            expr = re.sub(
-                r"\$([a-z]\w*)", lambda found: instance if found[1] == "instance" else _default(board, found[1]), expr
-            )
-            now = time.time()
-            query = {"query": expr, "start": f"{now - SPAN_S}", "end": f"{now}", "step": "2"}
-            path, query = ("query", {"query": expr}) if target.get("instant") else ("query_range", query)
+            expr = re.sub(r"\$([a-z]\w*)", value, expr)
+            span = {"start": f"{until_s - SPAN_S}", "end": f"{until_s}", "step": "2"}
+            path, when = ("query", {"time": f"{until_s}"}) if target.get("instant") else ("query_range", span)
+            query = {"query": expr, **when}
             with urllib.request.urlopen(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=20) as answer:
                 if json.load(answer)["data"]["result"]:
                     yield panel["title"]
@@ -96,16 +92,15 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         pictures.mkdir(parents=True, exist_ok=True)
     views = [*SEEN, *EMPTY, BROKEN]
     with feeding(tmp_path_factory.mktemp("feed"), WARM_S) as prometheus:
-        before = _answered(prometheus)
         found = drawn([*BOARDS.values(), broken()], views, prometheus, pictures)
-        after = _answered(prometheus)
+        until_s = {view.name: report["until"] for view, report in found}  # asked of the same instant: data come and go
+        answered = {
+            view.name: set(answers(prometheus, BOARDS[view.board], view.choices["instance"], until_s[view.name]))
+            for view in SEEN
+        }
     if pictures:
         (pictures / "reports.json").write_text(json.dumps([report for _, report in found]))
-    return Drawn({view.name: report for view, report in found}, before, after)
-
-
-def _answered(prometheus: str) -> dict[str, set[str]]:
-    return {view.name: set(answers(prometheus, BOARDS[view.board], view.choices["instance"])) for view in SEEN}
+    return Drawn({view.name: report for view, report in found}, answered)
 
 
 def panels(it: Drawn, view: View) -> list[dict[str, Any]]:
@@ -132,8 +127,7 @@ def test_it_is_drawn_without_a_complaint(it: Drawn, view: View) -> None:
 @each(SEEN)
 def test_what_prometheus_answers_is_shown_and_nothing_else(it: Drawn, view: View) -> None:
     shown = {p["title"] for p in panels(it, view) if p["series"] or p["rows"]}
-    before, after = it.before[view.name], it.after[view.name]  # what comes and goes meanwhile may be there or not
-    assert before & after <= shown <= before | after
+    assert shown == it.answered[view.name]
     for panel in panels(it, view):
         assert panel["drawn"], panel["title"]
         assert panel["finite"], panel["title"]

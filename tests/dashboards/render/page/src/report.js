@@ -49,6 +49,7 @@ function head(model) {
       ])
     ),
     links: bars.flatMap((bar) => bar.state.links.flatMap((link) => bar.resolved(link))),
+    until: sceneGraph.getTimeRange(model).state.value.to.valueOf() / 1000,
     wider: document.documentElement.scrollWidth - innerWidth,
   };
 }
