@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SYSFS = Path("/sys")
-_LOAD = struct.Struct("=24xq120xq")  # base_boot_ns and driver_loads in energy_agent/sim/native/plant.h
+LOADS_OFFSET = 152
+"""Of the count of loads in a simulated node's plant: driver_loads in energy_agent/sim/native/plant.h, 8 bytes."""
+_LOAD = struct.Struct(f"=24xq{LOADS_OFFSET - 32}xq")  # base_boot_ns, and driver_loads
 
 
 def driver_epoch(sysfs: Path = SYSFS) -> str:

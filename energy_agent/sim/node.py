@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
+from energy_agent.hw.driver_epoch import LOADS_OFFSET
 from energy_agent.sim import roots, scenario, supervisor
 from energy_agent.sim.build import library_path
 from energy_agent.sim.fault_log import FaultLog
@@ -34,7 +35,7 @@ from energy_agent.sim.plant import Plant
 from energy_agent.sim.scenario import Scenario
 
 _STATE_LIMIT_B = 1024 * 1024
-_LOADS, _LOADS_OFFSET = struct.Struct("=q"), 152  # driver_loads in native/plant.h
+_LOADS = struct.Struct("=q")
 _MARKER = ".wattlens-sim"  # what makes a folder a node's, so that nothing else is ever emptied
 _OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads",
          "redfish-user", "redfish-password", "redfish-fault", "kubelet.sock", "kubelet-fault", "kube-api", "facility.json",
@@ -276,9 +277,9 @@ def _unload(plant: Path) -> None:
     """
     with suppress(OSError), plant.open("r+b") as file:
         plant.unlink()  # first, so that none finds the old one again
-        loads = os.pread(file.fileno(), _LOADS.size, _LOADS_OFFSET)
+        loads = os.pread(file.fileno(), _LOADS.size, LOADS_OFFSET)
         if len(loads) == _LOADS.size:
-            os.pwrite(file.fileno(), _LOADS.pack(_LOADS.unpack(loads)[0] + 2), _LOADS_OFFSET)
+            os.pwrite(file.fileno(), _LOADS.pack(_LOADS.unpack(loads)[0] + 2), LOADS_OFFSET)
 
 
 def _end_child(daemon: subprocess.Popen[bytes], timeout_s: float) -> None:
