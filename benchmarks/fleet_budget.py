@@ -19,6 +19,7 @@ import yaml
 
 from benchmarks.fleet_capture import GPUS, take
 from benchmarks.fleet_template import Key, keys_of
+from dashboards.rules import STEP_S
 from energy_agent.config_page import Metrics
 from energy_agent.core.selection import PREFIX, Selection
 from energy_agent.core.signals import BY_NAME
@@ -30,8 +31,6 @@ BUDGET: dict[Part, int] = {"node": 80, "gpu": 90, "steered": 40, "workload": 24,
 """Series of a page: once, for each GPU, for each GPU that DVFS has, for each workload that holds GPUs, for each engine."""
 OF_ENGINES = ("ttft_", "itl_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
 _SCRAPE_ADDS = 5  # up, and four series of scrape_*
-RECORDED_S = 60.0
-"""How often what is recorded of each node has a sample."""
 SECONDS_A_MONTH = 30 * 86_400
 SERIES_A_PROMETHEUS = 2_500_000
 """As many as one Prometheus should have, so that it restarts within minutes and rules have time to spare."""
@@ -80,7 +79,7 @@ def sizing(gpus: int, measured: Measured = MEASURED, scrape_s: float = 30.0) -> 
     """Of a fleet of 8-GPU nodes; memory and disk are sums over all Prometheus servers, for one of each pair."""
     nodes = math.ceil(gpus / GPUS)
     series = nodes * (measured.page + _SCRAPE_ADDS + measured.recorded)
-    rate = nodes * ((measured.page + _SCRAPE_ADDS) / scrape_s + measured.recorded / RECORDED_S)
+    rate = nodes * ((measured.page + _SCRAPE_ADDS) / scrape_s + measured.recorded / STEP_S)
     return Size(
         gpus,
         series,

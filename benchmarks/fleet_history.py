@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fleet_model import Fleet, Target
+from benchmarks.fleet_queries import seconds
 from benchmarks.fleet_template import Key
 from dashboards import rules
 from dashboards.build import expressions
@@ -73,10 +74,7 @@ class History:
     def __init__(
         self, fleet: Fleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]
     ) -> None:
-        """Args:
-        names: of the metrics to write.
-        external: the labels that each receiver's samples have beside those of the scrape.
-        """
+        """Of these metrics; `external` has the labels that each receiver's samples have beside those of the scrape."""
         self._fleet, self._receivers = fleet, receivers
         self._chosen = {
             id(t.template): [i for i, (name, _) in enumerate(t.template.keys) if name in names] for t in fleet.targets
@@ -112,7 +110,7 @@ def write_recorded(
         found: result of an instant query for all of them.
         times_s: scrape times.
     """
-    every = {rule.record: _seconds(group.interval) for group in rules.groups() for rule in group.rules}
+    every = {rule.record: seconds(group.interval) for group in rules.groups() for rule in group.rules}
     for interval_s in sorted(set(every.values())):
         chosen = [each for each in found if every[each["metric"]["__name__"]] == interval_s]
         evaluated_s = times_s[:: max(1, round(interval_s / (times_s[1] - times_s[0])))]
@@ -132,11 +130,6 @@ def _write_constant(
             parts = []
     if parts:
         receiver.write(b"".join(parts))
-
-
-def _seconds(interval: str) -> float:
-    """Of a rule group: "30s", "2m"."""
-    return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]]
 
 
 def _heads(target: Target, series: Iterable[int], more: dict[str, str]) -> list[bytes]:

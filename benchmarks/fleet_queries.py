@@ -103,10 +103,9 @@ def step_s(range_s: float, width_px: int, scrape_s: float) -> float:
     return float(min((s for s in _STEPS_S if s >= wanted / 1.2), default=_STEPS_S[-1]))
 
 
-def least_s(panel: dict[str, Any]) -> float:
-    """The panel's own least interval, such as "1m"; 0 where it has none."""
-    interval = str(panel.get("interval") or "0s")
-    return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]]
+def seconds(interval: str) -> float:
+    """Of an interval of a panel or of rules, such as "1m"; 0 of none."""
+    return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]] if interval else 0.0
 
 
 def queries(store: Store, range_s: float, scrape_s: float, boards: Collection[str] = ()) -> Iterator[Query]:
@@ -131,7 +130,7 @@ def _of_board(board: dict[str, Any], store: Store, range_s: float, scrape_s: flo
             yield Query(uid, f"annotation {annotation['name']}", expr, "range", scrape_s)
     for panel in _panels(board):
         width = max(1, SCREEN_PX * int(panel.get("gridPos", {}).get("w", COLUMNS)) // COLUMNS)
-        step = step_s(range_s, width, max(scrape_s, least_s(panel)))
+        step = step_s(range_s, width, max(scrape_s, seconds(panel.get("interval", ""))))
         for target in panel.get("targets", ()):
             where = f"{panel.get('title', '')} / {target.get('legendFormat') or target.get('refId')}"
             expr = _put(target["expr"], values, range_s, step, scrape_s)

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dashboards.board import Annotation, Board, Link, Panel, Variable
+from dashboards.rules import STEP
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
@@ -169,7 +170,7 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
         builder.mappings(_mappings(panel.states))
     _own(panel, builder)
     if panel.kind in ("timeseries", "states") and all(_recorded(query.expr) for query in panel.queries):
-        builder.interval("1m")
+        builder.interval(STEP)
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
         if panel.kind == "table":

@@ -10,7 +10,7 @@ from dashboards.rules_steering import EXTRA, SAVED, of_group
 _ROWS = 20
 _SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
 _ANY = 'model!=""'
-_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load, and a look at them"
+_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and a look at them; or no agent is scraped"
 
 
 def _percent(signal: str) -> str:

@@ -13,10 +13,14 @@ or engine over several workloads and nodes) has the sum of its members, and noth
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from energy_agent.core.signals import metric
 
 WINDOW = "5m"
+STEP_S: Final = 60
+"""How often what boards draw is recorded (docs/decisions/0011-recorded-once-a-minute.md)."""
+STEP: Final = f"{STEP_S // 60}m"
 LOST_WINDOW = "15m"  # a workload's series stay that long after its end: until then it is known to have been on a lost GPU
 ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
@@ -72,7 +76,7 @@ def groups() -> tuple[Group, ...]:
     return (
         Group(
             "wattlens-joules-per-token",
-            "1m",
+            STEP,
             (
                 *_rates(),
                 *pue_rules(),

@@ -8,7 +8,7 @@ share within a limit is that in the buckets up to the largest edge that is not a
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules import WINDOW, Group, Rule
+from dashboards.rules import STEP, WINDOW, Group, Rule
 from energy_agent.core.signals import metric
 
 TTFT: Final = "ttft_seconds"
@@ -71,7 +71,7 @@ def at_most(limit: str) -> str:
 def latency_groups() -> tuple[Group, ...]:
     """The groups."""
     return (
-        Group("wattlens-latency", "1m", tuple(rule for family in LIMITS for rule in _of(family))),
+        Group("wattlens-latency", STEP, tuple(rule for family in LIMITS for rule in _of(family))),
         # Below the five minutes for which Prometheus shows a sample.
         Group("wattlens-latency-edges", "4m", tuple(rule for family in LIMITS for rule in _edges(family))),
     )

@@ -9,7 +9,7 @@ steps and each counts them, so its steps are those of the node that counts most.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
 from dashboards.rules_steering import of_group
 from dashboards.rules_steps import STEP_RATE
 from energy_agent.core.signals import metric
@@ -52,7 +52,7 @@ def of_run(signal: str, operation: str) -> str:
 
 def run_groups() -> tuple[Group, ...]:
     """The group, which goes by what the group of joules per token recorded last."""
-    return (Group("wattlens-runs", "1m", tuple(_rules())),)
+    return (Group("wattlens-runs", STEP, tuple(_rules())),)
 
 
 def _rules() -> Iterator[Rule]:

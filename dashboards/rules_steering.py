@@ -8,7 +8,7 @@ of a group at once and counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules import WINDOW, Group, Rule
+from dashboards.rules import STEP, WINDOW, Group, Rule
 from energy_agent.core.signals import metric
 
 GPUS: Final = "instance_group:wattlens_gpus:count"
@@ -73,7 +73,7 @@ def steering_groups() -> tuple[Group, ...]:
     """The groups."""
     return (
         Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
-        Group("wattlens-steering", "1m", (*_groups(), *_nodes(), *_workloads())),
+        Group("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
         Group("wattlens-steering-counters", "2m", tuple(_counters())),
     )
 

@@ -140,8 +140,8 @@ def test_grafanas_steps_are_round_and_no_finer_than_a_scrape() -> None:
     # Of 1 h on 640 px every 5.6 s: the scrape interval counts. Of 24 h every 135 s: two minutes.
     assert fleet_queries.step_s(3600, 640, 30) == 30
     assert fleet_queries.step_s(86_400, 640, 30) == 120
-    assert fleet_queries.step_s(3600, 640, fleet_queries.least_s({"interval": "1m"})) == 60
-    assert fleet_queries.least_s({}) == 0
+    assert fleet_queries.step_s(3600, 640, fleet_queries.seconds("1m")) == 60
+    assert [fleet_queries.seconds(each) for each in ("", "30s", "5m")] == [0, 30, 300]
 
 
 def test_times_of_the_past_end_before_now() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dashboards import rules_fleet
+from dashboards import rules
 from dashboards.build import substituted
 from energy_agent.clock import RealClock
 from energy_agent.core.snapshot import Snapshot
@@ -68,7 +68,7 @@ class Bench:
 
     def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
         # What a recorded rate adds up to is so many of the rules' own intervals, and these are shorter here.
-        arguments["query"] = arguments["query"].replace(f"]) * {rules_fleet.STEP_S})", f"]) * {RULES_S})")
+        arguments["query"] = arguments["query"].replace(f"]) * {rules.STEP_S})", f"]) * {RULES_S})")
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
                 data = json.load(answer)["data"]
@@ -120,12 +120,12 @@ def scraping(
         alerts: the committed alerts are loaded too, and fire at once; and Prometheus scrapes itself.
     """
     program, port = need_program("prometheus"), free_port()
-    rules, told = (
+    recording, told = (
         re.sub(r"interval: \d+[sm]", f"interval: {RULES_S}s", (ROOT / f"dashboards/prometheus/wattlens-{name}.yml").read_text())
         for name in ("rules", "alerts")
     )
     (home / "wattlens-rules.yml").write_text(
-        re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", rules)
+        re.sub(r"\[([15])m\]", lambda found: f"[{min(int(found[1]) * 60, window_s)}s]", recording)
     )
     settings = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"}
     groups = {

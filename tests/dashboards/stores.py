@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboards import rules_fleet
+from dashboards import rules
 from dashboards.board import Board, Panel, Query
 from dashboards.build import substituted
 from tests.dashboards.bench import RULES_S
@@ -81,7 +81,7 @@ class Store:
 
 def sent(expr: str, choices: Mapping[str, str]) -> str:
     """A query with its variables put in. What a recorded rate adds up to is so many of the rules' intervals, shorter here."""
-    expr = expr.replace(f"]) * {rules_fleet.STEP_S})", f"]) * {RULES_S})")
+    expr = expr.replace(f"]) * {rules.STEP_S})", f"]) * {RULES_S})")
     durations = {"$__rate_interval": f"{RATE_S}s", "$__range": f"{RANGE_S}s"}
     return substituted(expr, durations | {f"${name}": value for name, value in choices.items()})
 
