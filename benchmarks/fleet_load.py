@@ -83,11 +83,18 @@ def save(capture: Capture, path: Path) -> None:
     path.write_text(json.dumps(shots))
 
 
-def loaded(path: Path) -> Capture:
-    """A capture that was saved."""
-    shots = json.loads(path.read_text())
-    node, site = (tuple(Shot(*each) for each in shots[name]) for name in ("node", "site"))
-    return Capture((node[0], node[1]), (site[0], site[1]))
+def kept(path: str) -> Capture:
+    """A capture that --save kept, as an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none.
+    """
+    try:
+        shots = json.loads(Path(path).read_text())
+        node, site = (tuple(Shot(*each) for each in shots[name]) for name in ("node", "site"))
+        return Capture((node[0], node[1]), (site[0], site[1]))
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise argparse.ArgumentTypeError(f"{path} holds no pages that benchmarks.fleet_load --save kept: {error}") from None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,9 +105,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=9500)
     parser.add_argument("--start", type=float, default=time.time(), help="UTC s at which counters begin to move (default: now)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the captured pages, and stop")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="take the pages that were kept")
+    parser.add_argument("--from", dest="source", type=kept, metavar="FILE", help="take the pages that were kept")
     args = parser.parse_args(argv)
-    capture = loaded(args.source) if args.source else take()
+    capture = args.source or take()
     if args.save:
         save(capture, args.save)
         return 0

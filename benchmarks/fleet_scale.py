@@ -28,7 +28,7 @@ from pathlib import Path
 from benchmarks import fleet_history, fleet_queries, fleet_servers
 from benchmarks.fleet_capture import Capture, take
 from benchmarks.fleet_history import History, Receiver
-from benchmarks.fleet_load import loaded, save
+from benchmarks.fleet_load import kept, save
 from benchmarks.fleet_model import Fleet
 from benchmarks.fleet_queries import Store
 from benchmarks.fleet_result import BAR_S, Result, report, timing
@@ -279,10 +279,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=3, help="of scraping before the queries")
     parser.add_argument("--hours", type=float, default=1, help="of history before")
     parser.add_argument("--repeats", type=int, default=7, help="of each query")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="pages that benchmarks.fleet_load --save kept")
+    parser.add_argument("--from", dest="source", type=kept, metavar="FILE", help="pages that benchmarks.fleet_load --save kept")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
-    capture = loaded(args.source) if args.source else take()
+    capture = args.source or take()
     with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as folder:
         result = run(args.nodes, args.sites, args.minutes, args.hours, args.repeats, capture, Path(folder))
     print(json.dumps(asdict(result)) if args.json else report(result))
