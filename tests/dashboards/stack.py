@@ -46,7 +46,7 @@ facility:
   faults: [{{at_s: 20, meter: heat, kind: offline}}]
 workloads:
   - {{name: train, kind: training, gpus: [0, 1], cgroup: kubepods, step_s: 0.25, memory_boundness: 0.9, host_every_steps: 10,
-     host_s: 0.2, checkpoint_every_s: 8, checkpoint_s: 1.2, agent_socket: {socket}}}
+     host_s: 0.2, checkpoint_every_s: 4, checkpoint_s: 0.6, agent_socket: {socket}}}
   - {{name: chat, kind: serving, gpus: [2], cgroup: kubepods, model: {model}, rate_per_s: 6, metrics_port: {port},
      prefix_cached_ratio: 0.3}}
   - {{name: notebook, kind: notebook, gpus: [4], every_s: 5}}
@@ -102,7 +102,7 @@ def running(folder: Path, *, victoria: bool = False, blocks: bool = True) -> Ite
 
     Args:
         victoria: VictoriaMetrics beside Prometheus, fed by its remote_write.
-        blocks: the saving of the steered job is proven by paired blocks, which takes some forty seconds.
+        blocks: the saving of the steered job is proven by paired blocks, which takes a minute.
     """
     with ExitStack() as open_:
         node = open_.enter_context(_node(folder))
@@ -140,7 +140,7 @@ def _write_config(node: SimulatedNode, folder: Path, blocks: bool) -> None:
         "auto_groups": True, "namespaces": {"serving": {"mode": "shadow"}},
     }  # fmt: skip
     if blocks:
-        steering["blocks"] = {"pairs": 4, "seconds": 3.5, "settle_s": 2, "seed": 1}
+        steering["blocks"] = {"pairs": 6, "seconds": 5, "settle_s": 2, "seed": 1}
     config = {
         "node": {"cluster": CLUSTER, "name": NODE},
         "sampling": {"health_period_s": 10},

@@ -64,7 +64,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture(scope="module")
 def healthy(live: Live) -> Scene:
     """As it should be: as soon as everything has data that will have it."""
-    eventually(lambda: "wattlens_dvfs_saved_joules_total{" in live.page(), 90, every=0.5)
+    eventually(lambda: "wattlens_dvfs_saved_joules_total{" in live.page(), 120, every=0.5)
     end = time.monotonic() + 30
     while True:
         scene = live.scene()
