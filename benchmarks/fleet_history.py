@@ -7,6 +7,7 @@ format: Prometheus remote write 1.0, a WriteRequest of protobuf in a snappy bloc
 """
 
 import http.client
+import math
 import re
 import struct
 import time
@@ -23,6 +24,8 @@ from dashboards import rules
 from dashboards.build import expressions
 
 STEPS_A_REQUEST = 20
+_SERIES_A_REQUEST = 1000
+_SOONER_S = 0.5  # times are sums
 _SAMPLE = np.dtype([("head", "u1"), ("size", "u1"), ("vtag", "u1"), ("value", "<f8"), ("ttag", "u1"), ("time", "u1", 6)])
 _HEADERS = {
     "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0",
@@ -68,6 +71,41 @@ class Receiver:
         return answer, answer.read()
 
 
+class Recorded:
+    """Writes what rules would have recorded: each series at one value, as often as its group is evaluated."""
+
+    def __init__(
+        self, found: Iterable[dict[str, Any]], receivers: Sequence[Receiver], external: Sequence[dict[str, str]]
+    ) -> None:
+        """Of these, the result of an instant query; `receivers` and `external` as of a `History`."""
+        self._receivers = receivers
+        every = {rule.record: seconds(group.interval) for group in rules.groups() for rule in group.rules}
+        self._heads: dict[float, list[list[bytes]]] = {}
+        self._values: dict[float, list[float]] = {}
+        for each in found:
+            interval_s = every[each["metric"]["__name__"]]
+            heads = self._heads.setdefault(interval_s, [[] for _ in external])
+            for known, more in zip(heads, external, strict=True):
+                known.append(_labels({**each["metric"], **more}))
+            self._values.setdefault(interval_s, []).append(float(each["value"][1]))
+        self._last_s = dict.fromkeys(self._heads, -math.inf)
+
+    def write(self, times_s: Sequence[float]) -> None:
+        """Write what is due at these times, after those written before."""
+        for interval_s, heads in self._heads.items():
+            due_s = []
+            for t_s in times_s:
+                if t_s > self._last_s[interval_s] + interval_s - _SOONER_S:
+                    self._last_s[interval_s] = t_s
+                    due_s.append(t_s)
+            if due_s:
+                samples = _samples(np.tile(self._values[interval_s], (len(due_s), 1)), due_s)
+                for receiver, known in zip(self._receivers, heads, strict=True):
+                    for first in range(0, len(known), _SERIES_A_REQUEST):
+                        part = slice(first, first + _SERIES_A_REQUEST)
+                        receiver.write(_request(known[part], samples[part]))
+
+
 class History:
     """Writes what a fleet showed; the labels of its series are made once, as that takes longer than a scrape's samples do."""
 
@@ -83,8 +121,11 @@ class History:
             [_heads(target, self._chosen[id(target.template)], more) for target in fleet.targets] for more in external
         ]
 
-    def write(self, times_s: Sequence[float], progress: Callable[[str], None] = lambda _: None) -> int:
-        """Write these times; returns the number of samples of one receiver."""
+    def write(self, times_s: Sequence[float], recorded: Recorded, progress: Callable[[str], None] = lambda _: None) -> int:
+        """Write these times, and what was recorded at them; returns the number of samples of one receiver.
+
+        All in the order of time, as a server's past is: samples that come late are kept apart and make each query dearer.
+        """
         written = 0
         for first in range(0, len(times_s), STEPS_A_REQUEST):
             part = times_s[first : first + STEPS_A_REQUEST]
@@ -94,42 +135,10 @@ class History:
                 for receiver, known in zip(self._receivers, self._heads, strict=True):
                     receiver.write(_request(known[n], samples))
                 written += samples.shape[0] * len(part)
+            recorded.write(part)
             took_s = time.monotonic() - began
             progress(f"history: {first + len(part)} of {len(times_s)} scrapes, {written:,} samples, {took_s:.1f} s")
         return written
-
-
-def write_recorded(
-    receivers: Sequence[Receiver], external: Sequence[dict[str, str]], found: Sequence[dict[str, Any]], times_s: Sequence[float]
-) -> None:
-    """Write what rules would have recorded: each series at the value that it has now, as often as its group is evaluated.
-
-    Args:
-        receivers: where to.
-        external: as of a `History`.
-        found: result of an instant query for all of them.
-        times_s: scrape times.
-    """
-    every = {rule.record: seconds(group.interval) for group in rules.groups() for rule in group.rules}
-    for interval_s in sorted(set(every.values())):
-        chosen = [each for each in found if every[each["metric"]["__name__"]] == interval_s]
-        evaluated_s = times_s[:: max(1, round(interval_s / (times_s[1] - times_s[0])))]
-        for receiver, more in zip(receivers, external, strict=True):
-            _write_constant(receiver, chosen, more, evaluated_s)
-
-
-def _write_constant(
-    receiver: Receiver, found: Iterable[dict[str, Any]], more: dict[str, str], times_s: Sequence[float]
-) -> None:
-    parts = []
-    for each in found:
-        samples = _samples(np.full((len(times_s), 1), float(each["value"][1])), times_s)
-        parts.append(_series(_labels({**each["metric"], **more}), samples[0].tobytes()))
-        if len(parts) == 1000:
-            receiver.write(b"".join(parts))
-            parts = []
-    if parts:
-        receiver.write(b"".join(parts))
 
 
 def _heads(target: Target, series: Iterable[int], more: dict[str, str]) -> list[bytes]:

@@ -158,9 +158,14 @@ def _chosen(variable: dict[str, Any], query: Query | None, store: Store) -> str:
     if query is not None:
         _, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr})
         found = json.loads(body).get("data") or [""]
-        return re.escape(str(found[0]))
+        return escaped(str(found[0]))
     current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
     return str(current[0] if isinstance(current, list) else current)
+
+
+def escaped(value: str) -> str:
+    """A value for a regular expression in a string of PromQL, as Grafana writes it: what escapes is itself escaped."""
+    return re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value.replace("\\", 4 * "\\"))
 
 
 def _put(expr: str, values: Mapping[str, str], range_s: float, step: float, scrape_s: float) -> str:

@@ -41,7 +41,7 @@ class Result:
 
     def slow(self, store: str = "prometheus") -> list[Timing]:
         """Queries beyond the bar, the slowest first."""
-        found = [t for t in self.timings if t.store == store and (t.p95_s > BAR_S or t.error)]
+        found = [t for t in self.timings if t.store == store and t.p95_s > BAR_S]
         return sorted(found, key=lambda t: -t.p95_s)
 
     def wrong(self) -> list[str]:
@@ -51,7 +51,8 @@ class Result:
             for name, (found, true) in self.checks.items()
             if not math.isclose(found, true, rel_tol=0.01)
         ]
-        return self.failures + off
+        refused = [f"{t.store}, {t.board}: {t.where}: {t.error}" for t in self.timings if t.error]
+        return self.failures + off + refused
 
 
 def timing(store: str, query: Query, range_h: float, answers: Sequence[Answer], cpu: float) -> Timing:
@@ -72,7 +73,7 @@ def report(result: Result) -> str:
     lines += [f"{name:45} {found:,.6g} of {true:,.6g}" for name, (found, true) in result.checks.items()]
     for store in sorted({t.store for t in result.timings}):
         for range_h in sorted({t.range_h for t in result.timings}):
-            chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h))
+            chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h) and not t.error)
             within = sum(s <= BAR_S for s in chosen)
             middle, p95, most = (chosen[min(len(chosen) - 1, int(q * len(chosen)))] for q in (0.5, 0.95, 1.0))
             lines.append(
@@ -81,7 +82,7 @@ def report(result: Result) -> str:
             )
         for t in result.slow(store):
             took = f"{t.p95_s:7.3f} s, CPU {t.cpu_s:.2f} s, over {t.range_h:g} h"
-            lines.append(f"  slow {took}: {t.board}: {t.where} ({t.series} series, {t.body_b:,} B) {t.error}")
+            lines.append(f"  slow {took}: {t.board}: {t.where} ({t.series} series, {t.body_b:,} B)")
     empty = sorted({f"{t.board}: {t.where}" for t in result.timings if t.store == "prometheus" and not (t.series or t.error)})
     lines += [f"  no series: {each}" for each in empty]
     lines += [f"WRONG {each}" for each in result.wrong()]

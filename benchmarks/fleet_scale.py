@@ -2,18 +2,21 @@
 
 Run from the repository's root: python -m benchmarks.fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--from FILE] [--json]
 
-The pages come from `fleet_load` in a process of its own. First the past `--hours` are written by remote write into both
-servers (`fleet_history`), as scraping them would take as long; so is what the rules would have recorded. Then Prometheus
-scrapes every node each 30 s, evaluates rules and alerts, and sends all to VictoriaMetrics by remote write for some minutes, and
-every query of every dashboard is timed on both. What is checked: no target down, no rule failed, and answers against the
-fleet's formulas: its power, joules per token of each model, and that the parts of its energy sum to the whole. The bar: every
-query within 1 s at the 95th percentile of its repetitions on Prometheus.
+The pages come from `fleet_load` in a process of its own. First a Prometheus of its own evaluates the rules for some minutes,
+which tells what they record. Then the past `--hours` of that and of the pages are written by remote write into both servers, in
+the order of time (`fleet_history`), as scraping them would take as long. Then Prometheus scrapes every node each 30 s,
+evaluates rules and alerts, and sends all to VictoriaMetrics by remote write for some minutes, and every query of every
+dashboard is timed on both, in rounds, so that each meets all that the servers do beside it. What is checked: no target down, no
+rule failed, and answers against the fleet's formulas: its power, joules per token of each model, and that the parts of its
+energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on Prometheus.
 """
 
 import argparse
 import json
 import math
 import os
+import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,13 +27,14 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks import fleet_history, fleet_queries, fleet_servers
 from benchmarks.fleet_capture import Capture, take
-from benchmarks.fleet_history import History, Receiver
+from benchmarks.fleet_history import History, Receiver, Recorded
 from benchmarks.fleet_load import kept, save
 from benchmarks.fleet_model import Fleet
-from benchmarks.fleet_queries import Store
+from benchmarks.fleet_queries import Answer, Store
 from benchmarks.fleet_result import BAR_S, Result, report, timing
 from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
 from benchmarks.running import Series, cpu_s
@@ -56,24 +60,19 @@ def run(
     fleet = Fleet(capture, nodes, sites, start_s)
     save(capture, folder / "capture.json")
     with ExitStack() as stack:
-        ports = [_free_port() for _ in range(3)]
+        ports = [_free_port() for _ in range(4)]
         programs = ("prometheus", "victoria-metrics")
         store = stack.enter_context(fleet_servers.victoria_metrics(programs[1], folder / "vm", ports[1]))
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
-        receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
-        times_s = _past(fleet, receivers, hours, scrape_s)
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
+        found = _recorded(programs[0], folder / "rules", ports[3], fleet, targets, scrape_s)
+        result.figures["recorded_series"] = len(found)
+        receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
+        _past(fleet, receivers, found, hours, scrape_s)
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
         prometheus.post("/-/reload")
         _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
-        _say("rules: until each was evaluated twice")
-        _until_evaluated(prometheus)
-        with Store(prometheus.port) as client:
-            found = client.samples(RECORDED)
-        _say(f"rules: the past of {len(found):,} series")
-        fleet_history.write_recorded(receivers, [{}, EXTERNAL], found, times_s)
-        result.figures["recorded_series"] = len(found)
         _say(f"scraping alone, {minutes:g} minutes")
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {
@@ -108,16 +107,27 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
             process.terminate()
 
 
-def _past(fleet: Fleet, receivers: list[Receiver], hours: float, scrape_s: float) -> list[float]:
-    """History of the pages until now, also of the time that writing it takes; returns when they would have been scraped."""
-    history = History(fleet, receivers, fleet_history.asked_for(), [{}, EXTERNAL])
-    written: list[float] = []
+def _recorded(program: str, folder: Path, port: int, fleet: Fleet, targets: str, scrape_s: float) -> list[dict[str, Any]]:
+    """What the rules record of the fleet, by a Prometheus of its own: to write it as a past, its series have to be known."""
+    with fleet_servers.prometheus(program, folder, port) as prometheus, Store(port) as client:
+        fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
+        prometheus.post("/-/reload")
+        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
+        _say("rules: until each was evaluated twice")
+        _until_evaluated(prometheus)
+        found = client.samples(RECORDED)
+    shutil.rmtree(folder)
+    return found
+
+
+def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
+    """History until now, also of the time that writing it takes."""
+    external = [{}, EXTERNAL]
+    history, recorded = History(fleet, receivers, fleet_history.asked_for(), external), Recorded(found, receivers, external)
     waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
-        history.write(waiting, _say)
-        written += waiting
-        waiting = fleet_history.times_since(written[-1], time.time(), scrape_s)
-    return written
+        history.write(waiting, recorded, _say)
+        waiting = fleet_history.times_since(waiting[-1], time.time(), scrape_s)
 
 
 def _until_evaluated(prometheus: Server) -> None:
@@ -162,7 +172,7 @@ def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds
         found = prometheus.metrics()
         lags.append(_lag(found))
         for (name, labels), value in found.items():
-            if name == "prometheus_rule_group_last_duration_seconds":
+            if name == "prometheus_rule_group_last_duration_seconds" and value:  # 0: not evaluated yet
                 durations.setdefault(dict(labels)["rule_group"].rpartition(";")[2], []).append(value)
     took, after = time.monotonic() - began, _mark(prometheus, store, load)
     figures = result.figures
@@ -230,18 +240,20 @@ def _time(
     scrape_s: float,
     boards: Collection[str],
 ) -> None:
-    """Every query on every store, in turn."""
+    """Every query on every store, and that again in another order: what a server does beside it comes each minute and goes."""
     asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, boards))
-    for n, query in enumerate(asked):
-        for name, store in stores.items():
+    answers: dict[tuple[str, int], list[Answer]] = {(name, n): [] for n in range(len(asked)) for name in stores}
+    cpu_s = dict.fromkeys(answers, 0.0)
+    for repeat in range(repeats):
+        _say(f"{len(asked)} queries over {range_h:g} h: round {repeat + 1} of {repeats}")
+        for name, n in random.Random(repeat).sample(list(answers), len(answers)):
             before_s = servers[name].cpu_s
-            answers = [fleet_queries.ask(store, query, time.time(), range_h * 3600) for _ in range(repeats)]
-            cpu = (servers[name].cpu_s - before_s) / repeats
-            result.timings.append(timing(name, query, range_h, answers, cpu))
-            if result.timings[-1].p95_s > BAR_S:
-                _say(f"slow: {result.timings[-1].p95_s:.2f} s, {name}, {query.board}: {query.where}")
-        if n % 10 == 0:
-            _say(f"queries over {range_h:g} h: {n} of {len(asked)}")
+            answers[name, n].append(fleet_queries.ask(stores[name], asked[n], time.time(), range_h * 3600))
+            cpu_s[name, n] += servers[name].cpu_s - before_s
+    for (name, n), found in answers.items():
+        result.timings.append(timing(name, asked[n], range_h, found, cpu_s[name, n] / repeats))
+        if result.timings[-1].p95_s > BAR_S:
+            _say(f"slow: {result.timings[-1].p95_s:.2f} s, {name}, {asked[n].board}: {asked[n].where}")
 
 
 def _after(result: Result, prometheus: Server, store: Server) -> None:

@@ -1,5 +1,6 @@
 """The fleet of the benchmark: its formulas, its sizes, and what docs/fleet.md says of configuration."""
 
+import json
 import math
 import re
 import subprocess
@@ -142,6 +143,13 @@ def test_grafanas_steps_are_round_and_no_finer_than_a_scrape() -> None:
     assert fleet_queries.step_s(86_400, 640, 30) == 120
     assert fleet_queries.step_s(3600, 640, fleet_queries.seconds("1m")) == 60
     assert [fleet_queries.seconds(each) for each in ("", "30s", "5m")] == [0, 30, 300]
+
+
+@pytest.mark.parametrize("value", ["gpu-0000", "gpu-1.rack(2).example", "a+b|c", "back\\slash", "[x]{2}^$?*'"])
+def test_a_chosen_value_is_matched_by_what_grafana_puts_into_a_string_of_promql(value: str) -> None:
+    regex = json.loads(f'"{fleet_queries.escaped(value)}"')  # a string of PromQL escapes a backslash as one of JSON does
+    assert re.fullmatch(regex, value)
+    assert not re.fullmatch(regex, value + "x")
 
 
 def test_times_of_the_past_end_before_now() -> None:
