@@ -67,7 +67,7 @@ def content() -> dict[str, object]:
     slow = [alert.rule() for alert in alerts() if _LONG.search(alert.expr)]
     return {
         "groups": [
-            {"name": "wattlens-alerts", "rules": quick},
+            {"name": "wattlens-alerts", "interval": "1m", "rules": quick},
             {"name": "wattlens-alerts-slow", "interval": "5m", "rules": slow},
         ]
     }

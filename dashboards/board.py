@@ -74,6 +74,7 @@ class Panel:
         no_value: what an empty panel says; it tells what is known, never a calm nothing.
         links: where its series or rows lead.
         dashed: legends that end so are drawn as dashed lines: limits and ends of bands.
+        step: the finest step of a graph of thousands of series; "": every scrape, and of recorded series once a minute.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Panel:
     no_value: str = "no data: not reported, or the agent is not scraped"
     links: tuple[Link, ...] = ()
     dashed: tuple[str, ...] = ("limit", "maximum", "at least", "at most")
+    step: str = ""
 
 
 figure = partial(Panel, kind="stat", width=4, height=5, minimum=0)

@@ -169,8 +169,9 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     if panel.states:
         builder.mappings(_mappings(panel.states))
     _own(panel, builder)
-    if panel.kind in ("timeseries", "states") and all(_recorded(query.expr) for query in panel.queries):
-        builder.interval(STEP)
+    graph = panel.kind in ("timeseries", "states")
+    if step := panel.step or (STEP if graph and all(_recorded(query.expr) for query in panel.queries) else ""):
+        builder.interval(step)
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
         if panel.kind == "table":

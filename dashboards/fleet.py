@@ -18,12 +18,12 @@ from dashboards.board import (
     recorded,
     series,
 )
-from dashboards.joins import booked, proven
+from dashboards.joins import proven
 from dashboards.rows_fleet import missing, tops, waste
 from dashboards.rows_sites import at_sites
 from dashboards.rules_fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
 from dashboards.rules_steering import EXTRA, SAVED
-from dashboards.sums import BANDS, GPUS, bucket, gpu_energy, gpu_energy_error, over_fleet, over_sites
+from dashboards.sums import BANDS, GPUS, bucket, gpu_energy, over_fleet, over_sites
 from energy_agent.core.signals import metric
 
 GPU_BOUNDARY = 'boundary="gpu"'
@@ -95,22 +95,22 @@ def _now() -> Row:
 
 
 def _chosen() -> Row:
-    error = gpu_energy_error()
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
     saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
-    net = f"{saved} - {booked(EXTRA, scope='fleet')}"
+    net = proven(SAVED, scope="fleet", less=EXTRA)
     return Row(
         "In the chosen time",
         (
             figure(
                 "Energy of GPUs",
                 "From the energy counters of all GPUs, at an instant of every two minutes (gpu_energy_joules_total), with "
-                "the ends of its band: each GPU's systematic error, which adds up, and twice its edge error.",
+                "the ends of its band: the systematic error of a node's GPUs, which adds up and for which the largest "
+                "among them stands, and twice the edge error of each.",
                 "joule",
                 (
                     Query(gpu_energy(), "estimate"),
-                    Query(f"clamp_min({gpu_energy()} - {error}, 0)", "at least"),
-                    Query(f"{gpu_energy()} + {error}", "at most"),
+                    Query(f"clamp_min({gpu_energy('-')}, 0)", "at least"),
+                    Query(gpu_energy("+"), "at most"),
                 ),
                 width=8,
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",

@@ -1,7 +1,7 @@
 """What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
 from dashboards.board import RANGE, Scope, recorded, series
-from dashboards.rules_steering import EXTRA, GPUS, SAVED
+from dashboards.rules_steering import EXTRA, GPUS, PROVEN, SAVED
 
 AT = "cluster, job, instance"
 """Labels that tell a node."""
@@ -12,21 +12,25 @@ MOST = 10
 _CHOSEN = 'group=~"$group"'
 
 
-def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
-    """What a counter of steering gained in the chosen time, summed; `by` group, it is the one that has the GPUs now."""
-    return _summed(f"increase({recorded(name, scope=scope)}[{RANGE}])", by)
+def booked(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
+    """What a counter of steering gained in the chosen time, `less` what another one did, summed over GPUs.
 
-
-def proven(name: str, by: str = "", scope: Scope = "gpu") -> str:
-    """Joules saved or lost of the chosen time, summed; none where nothing was ever booked."""
-    ever = " + ".join(_summed(recorded(each, scope=scope), by) for each in (SAVED, EXTRA))
-    return f"({booked(name, by, scope)} and ({ever} > 0))"
-
-
-def _summed(expr: str, by: str) -> str:
+    `by` group, it is the one that has the GPUs now.
+    """
+    gained = " - ".join(f"increase({recorded(each, scope=scope)}[{RANGE}])" for each in (name, less) if each)
     if by == GROUP:
-        expr = f"{expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
-    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+        gained = f"({gained}) * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
+    return f"sum by ({by}) ({gained})" if by else f"sum({gained})"
+
+
+def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
+    """Joules saved or lost of the chosen time, as `booked`; none where nothing was ever proven on what is chosen."""
+    if by == GROUP:
+        return f"({booked(name, by, scope, less=less)} and on ({GROUP}) {recorded(PROVEN, _CHOSEN, scope='node')})"
+    if scope != "gpu":
+        return f"({booked(name, by, scope, less=less)} and group({recorded(PROVEN, scope=scope)}))"
+    ever = f"group({recorded(SAVED, scope=scope)} > 0) or group({recorded(EXTRA, scope=scope)} > 0)"
+    return f"({booked(name, by, scope, less=less)} and ({ever}))"
 
 
 def largest_groups(record: str, *matchers: str) -> str:

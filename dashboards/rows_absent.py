@@ -1,7 +1,7 @@
 """The rows of what was seen of the energy and what not, and of readings and sources that are absent, with the reason."""
 
 from dashboards.board import RANGE, Link, Panel, Query, Row, figure, recorded, series
-from dashboards.rules_fleet import GPU_ENERGY, GPU_UNSEEN, HOST, METHOD_POWER, NODE_POWER, integral
+from dashboards.rules_fleet import GPU_ENERGY, GPU_UNSEEN, HOST, METHOD_POWER, NODE_ANSWERED, NODE_KNOWN, NODE_POWER, integral
 from dashboards.sums import bucket
 
 _NODE = "cluster, job, instance"
@@ -18,7 +18,7 @@ def coverage() -> Row:
     power = recorded(NODE_POWER, f'bucket!="{HOST}"', scope="node")
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power, RANGE)}) > 0)"
-    up = series("gpu_up", scope="node")
+    answered, known = (f"sum(sum_over_time({recorded(name, scope='node')}[{RANGE}]))" for name in (NODE_ANSWERED, NODE_KNOWN))
     return Row(
         "Coverage",
         (
@@ -27,7 +27,7 @@ def coverage() -> Row:
                 "Mean over the chosen time of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
                 "in neither number.",
                 "percentunit",
-                (Query(f"sum(sum_over_time({up}[{RANGE}])) / sum(count_over_time({up}[{RANGE}]))", "answered"),),
+                (Query(f"{answered} / {known}", "answered"),),
                 width=6,
                 maximum=1,
             ),

@@ -4,6 +4,7 @@ from dashboards.board import RATE, Panel, Query, Row, series, third
 from dashboards.joins import MOST
 from dashboards.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rows_serving import NAME, TO_TRACE
+from dashboards.rules import STEP
 from dashboards.rules_latency import ITL, TTFT
 
 _WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
@@ -42,6 +43,7 @@ def load() -> Row:
                 "short",
                 (Query(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
                 no_value="no workload reports tokens",
+                step=STEP,
             ),
             third(
                 "Requests a second, and tokens a step",
@@ -53,6 +55,7 @@ def load() -> Row:
                     Query(f"{generated} / ({steps} > 0)", "{{model}} tokens a step"),
                 ),
                 no_value="no token server counts its requests or steps",
+                step=STEP,
             ),
         ),
     )

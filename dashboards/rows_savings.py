@@ -1,7 +1,7 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.board import Link, Panel, Query, Row, figure, series, third
-from dashboards.joins import AT, GROUP, MOST, booked, largest_groups, proven, steered_workloads
+from dashboards.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
 from dashboards.latency import mean, quantile
 from dashboards.rows_steering import NAME, OF_MOST
 from dashboards.rules_latency import ITL, TTFT
@@ -25,9 +25,6 @@ def saved() -> Row:
         ratio = series(f"dvfs_predicted_saving_ratio{end}")
         join = f"on ({AT}, uuid) group_left () {watts}"
         return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
-
-    def net(by: str = "") -> str:
-        return f"{proven(SAVED, by)} - {booked(EXTRA, by)}"
 
     return Row(
         "Savings",
@@ -53,7 +50,7 @@ def saved() -> Row:
                 (
                     Query(proven(SAVED), "saved, at least"),
                     Query(proven(EXTRA), "lost"),
-                    Query(net(), "net"),
+                    Query(proven(SAVED, less=EXTRA), "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -67,7 +64,7 @@ def saved() -> Row:
                 (
                     Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
                     Query(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
-                    Query(f"topk({_ROWS}, {net(GROUP)})", "net"),
+                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP, less=EXTRA)})", "net"),
                 ),
                 kind="table",
                 width=24,

@@ -3,7 +3,7 @@
 from dashboards.board import RATE, Link, Panel, Query, Row, figure, lights, recorded, series, third
 from dashboards.joins import AT, MOST
 from dashboards.latency import attainment_of_all
-from dashboards.rules import TOKEN_RATE, WORKLOAD_POWER
+from dashboards.rules import STEP, TOKEN_RATE, WORKLOAD_POWER
 from dashboards.rules_latency import ITL, TTFT
 from dashboards.rules_models import KNOWN_TOKENS, joules_of_tokens
 
@@ -141,6 +141,7 @@ def tokens_energy() -> Row:
                     ),
                 ),
                 no_value="not measurable now: no engine tells its batch, or none ran",
+                step=STEP,
             ),
             lights(
                 f"Steady load, {MOST} workloads",

@@ -222,7 +222,7 @@ def trouble() -> Row:
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()
     by_gpu = f"{AT}, gpu"
-    loses = f"{booked(EXTRA, by_gpu)} - {booked(SAVED, by_gpu)}"
+    loses = booked(EXTRA, by_gpu, less=SAVED)
 
     def told(alert: str, what: str, expr: str) -> str:
         named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'

@@ -26,6 +26,7 @@ ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
 TOKENS = {"generation": "generation", "processed": "prompt|generation", "training": "training"}
 """`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
+ON_LOST = f"instance_workload:wattlens_on_lost_gpu:count{LOST_WINDOW}"
 WORKLOAD_POWER = f"instance_workload:wattlens_workload_energy_joules:rate{WINDOW}"
 WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 PUE = "site_category:wattlens_pue:ratio15m"
@@ -81,9 +82,9 @@ def groups() -> tuple[Group, ...]:
                 *_rates(),
                 *pue_rules(),
                 *_beyond(),
-                *_per_workload(),
+                *per_token("instance_workload_model", TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR),
                 *model_rules(),
-                *_per_model(),
+                *_over_workloads("model", TOKEN_RATE),
                 *group_rules(),
                 *step_rules(),
             ),
@@ -98,16 +99,14 @@ def groups() -> tuple[Group, ...]:
 
 def _rates() -> Iterator[Rule]:
     counter = metric("workload_energy_joules_total")
-    lost = (
-        f"sum without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}])"
-        f" * ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0))"
-    )
+    lost = f"ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0)"
+    yield Rule(ON_LOST, f"count without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}]) * {lost})")
     for energy, states in ENERGY.items():
         per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
         gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
         labels = {"boundary": "gpu", "energy": energy}
-        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
-        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
+        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {ON_LOST}", labels)
+        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {ON_LOST}", labels)
     for tokens, phases in TOKENS.items():
         rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
         yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
@@ -141,17 +140,24 @@ def _beyond() -> Iterator[Rule]:
         yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})
 
 
-def _per_workload() -> Iterator[Rule]:
-    for labels, band in variants():
-        watts = _watts(labels, band)
-        rate = f'{TOKEN_RATE}{{tokens="{labels["tokens"]}"}}'
-        ratio = f"({watts} / ignoring (boundary, energy, tokens) (sum without (model) ({rate}) > 0))"
-        expr = f"clamp({rate} > 0, 1, 1) * ignoring (model, tokens, boundary, energy) group_left () {ratio}"
-        yield Rule(joules_per_token("instance_workload_model", band), expr, labels)
+def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]:
+    """Joules per token of what has power by boundary and energy, and tokens of models: watts times the time for a token.
 
-
-def _per_model() -> Iterator[Rule]:
-    return _over_workloads("model", TOKEN_RATE)
+    Args:
+        level: of the ratio.
+        tokens: name of the rule of tokens a second, by model and `tokens`.
+        power: name of the rule of watts, by boundary and energy.
+        error: of their error.
+    """
+    served, time = f"({tokens} > 0)", f"{level}:wattlens_seconds_per_token:ratio_rate{WINDOW}"
+    yield Rule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
+    for boundary in BOUNDARIES:
+        for energy in ENERGY:
+            chosen = f'boundary="{boundary}",energy="{energy}"'
+            for band in BANDS:
+                watts = banded(power, error, band, chosen)
+                expr = f"{time} * ignoring (model, tokens, boundary, energy) group_left () {watts}"
+                yield Rule(joules_per_token(level, band), expr, {"boundary": boundary, "energy": energy})
 
 
 def _per_precision() -> Iterator[Rule]:
@@ -163,36 +169,17 @@ def _per_precision() -> Iterator[Rule]:
 
 def _over_workloads(level: str, tokens: str) -> Iterator[Rule]:
     """The workloads' ratios, weighted by their tokens; the rule that has these may know more of them than the ratios do."""
-    for labels, band in variants():
-        rate = f'{tokens}{{tokens="{labels["tokens"]}"}}'
-        ratio = f"{joules_per_token('instance_workload_model', band)}{{{_selector(labels)}}}"
-        match = "ignoring (energy, boundary, precision)"
-        watts = f"sum without (instance, workload) ({rate} * {match} group_left () {ratio})"
-        yield Rule(
-            joules_per_token(level, band), f"{watts} / sum without (instance, workload) ({rate} and {match} {ratio})", labels
-        )
+    rate = f"* ignoring (boundary, energy, precision) group_left (precision) {tokens}"
+    for band in BANDS:
+        ratio = joules_per_token("instance_workload_model", band)
+        joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
+        yield Rule(joules_per_token(level, band), f"{joules} / ({known} > 0)")
 
 
-def _watts(labels: dict[str, str], band: str) -> str:
-    chosen = f'boundary="{labels["boundary"]}",energy="{labels["energy"]}"'
-    watts = f"{WORKLOAD_POWER}{{{chosen}}}"
+def banded(power: str, error: str, band: str, chosen: str) -> str:
+    """Power of a boundary, or an end of its band."""
     sign = {"_low": "-", "_high": "+"}.get(band)
-    return f"({watts} {sign} {WORKLOAD_POWER_ERROR}{{{chosen}}})" if sign else watts
-
-
-def variants() -> Iterator[tuple[dict[str, str], str]]:
-    """Labels and band of every figure of joules per token."""
-    return (
-        ({"boundary": boundary, "energy": energy, "tokens": tokens}, band)
-        for boundary in BOUNDARIES
-        for energy in ENERGY
-        for tokens in TOKENS
-        for band in BANDS
-    )
-
-
-def _selector(labels: dict[str, str]) -> str:
-    return ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return f"({power}{{{chosen}}} {sign} {error}{{{chosen}}})" if sign else f"{power}{{{chosen}}}"
 
 
 def content() -> dict[str, object]:

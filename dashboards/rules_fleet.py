@@ -25,6 +25,9 @@ FACTS: Final = ("namespace", "team", "project", "owner")
 
 NODE_POWER: Final = f"instance_bucket:wattlens_energy_joules:rate{WINDOW}"
 NODE_POWER_ERROR: Final = f"instance_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
+NODE_ANSWERED: Final = "instance:wattlens_gpu_up:sum"
+NODE_KNOWN: Final = "instance:wattlens_gpu_up:count"
+"""GPUs of a node that answered, and all that it knows."""
 METHOD_POWER: Final = f"cluster_site_method:wattlens_gpu_energy_joules:rate{WINDOW}"
 POWER: Final = f"cluster_site_bucket:wattlens_energy_joules:rate{WINDOW}"
 POWER_ERROR: Final = f"cluster_site_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
@@ -34,7 +37,8 @@ FACT_TOKENS: Final = f"facts_model:wattlens_generated_tokens:rate{WINDOW}"
 METER_CARBON: Final = f"cluster_site:wattlens_meter_carbon_grams:rate{WINDOW}"
 """Grams a second: what the feeds of a site take, times the intensity of its grid."""
 GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules:sum"
-GPU_GAIN: Final = "uuid:wattlens_gpu_energy_gain_uncertainty:ratio"
+NODE_GAIN: Final = "instance:wattlens_gpu_energy_gain_uncertainty_ratio:max"
+NODE_EDGES: Final = "instance:wattlens_gpu_energy_edge_uncertainty_joules:sum"
 GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules:sum"
 
 _FLEET: Final = ("cluster", "job", "site")
@@ -71,6 +75,8 @@ def fleet_groups() -> tuple[Group, ...]:
 
 
 def _of_nodes() -> Iterator[Rule]:
+    for operation, name in (("sum", NODE_ANSWERED), ("count", NODE_KNOWN)):
+        yield Rule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
     held = metric("workload_energy_joules_total")
     for state in BUCKETS[:2]:
         rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
@@ -137,7 +143,8 @@ def _of_sites() -> Iterator[Rule]:
 
 def _of_counters() -> Iterator[Rule]:
     yield Rule(GPU_ENERGY, f"sum without (method) ({metric('gpu_energy_joules_total')})")
-    yield Rule(GPU_GAIN, metric("gpu_energy_gain_uncertainty_ratio"))
+    yield Rule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
+    yield Rule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")
     yield Rule(GPU_UNSEEN, metric("gpu_energy_gap_bound_joules_total"))
 
 

@@ -5,9 +5,9 @@ what the groups are and not what their members are. A group has power only while
 up linearly over them, as the systematic part of the sensors' does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, joules_per_token, variants
+from dashboards.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, per_token
 from energy_agent.core.signals import metric
 
 GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"
@@ -25,15 +25,4 @@ def group_rules() -> Iterator[Rule]:
         known = f"count {_BY} ({of_workload} {join}) == on ({_GROUP}) group_left () count by ({_GROUP}) ({info})"
         yield Rule(of_group, f"sum {_BY} ({of_workload} {join}) and ({known})")
     yield Rule(GROUP_TOKENS, f"sum by ({_GROUP}, model, tokens) ({TOKEN_RATE} {join})")
-    for labels, band in variants():
-        served = f'{GROUP_TOKENS}{{tokens="{labels["tokens"]}"}}'
-        ratio = f"{_watts(labels, band)} / on ({_GROUP}) (sum by ({_GROUP}) ({served}) > 0)"
-        yield Rule(
-            joules_per_token("group_model", band), f"clamp({served} > 0, 1, 1) * on ({_GROUP}) group_left () ({ratio})", labels
-        )
-
-
-def _watts(labels: Mapping[str, str], band: str) -> str:
-    chosen = f'{{boundary="{labels["boundary"]}",energy="{labels["energy"]}"}}'
-    sign = {"_low": "-", "_high": "+"}.get(band)
-    return f"({GROUP_POWER}{chosen} {sign} {GROUP_POWER_ERROR}{chosen})" if sign else f"{GROUP_POWER}{chosen}"
+    yield from per_token("group_model", GROUP_TOKENS, GROUP_POWER, GROUP_POWER_ERROR)

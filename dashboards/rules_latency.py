@@ -83,8 +83,9 @@ def _of(family: str) -> Iterator[Rule]:
     count = f"({observed(family)} > 0)"
     yield Rule(mean(family), f"sum by ({BY}) (rate({name}_sum[{WINDOW}])) / {count}")
     for which in PERCENTILES:
-        found = f"histogram_quantile({which}, sum by ({BY}, le) (rate({name}_bucket[{WINDOW}])))"
-        yield Rule(percentile(family), f"{found} >= 0", {"quantile": which})  # without observations it is no number
+        # An engine has one histogram, so nothing needs to be summed: that would copy every bucket of the fleet once more.
+        found = f"histogram_quantile({which}, rate({name}_bucket[{WINDOW}]))"
+        yield Rule(percentile(family), f"max by ({BY}) ({found} >= 0)", {"quantile": which})  # none without observations
     for limit in LIMITS[family]:
         # Buckets are cumulative: of those within the limit the one with the largest edge has most.
         yield Rule(within(family), f"max by ({BY}) (rate({_upto(family, limit)}[{WINDOW}]))", {"limit": limit})

@@ -6,12 +6,10 @@ model, as the product of two selections of a whole fleet at every step of a grap
 
 from collections.abc import Iterator
 
-from dashboards.rules import BANDS, BOUNDARIES, TOKEN_RATE, WINDOW, Rule, joules_per_token
+from dashboards.rules import BANDS, TOKEN_RATE, WINDOW, Rule, joules_per_token
 
 KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
 """Generated tokens a second of workloads whose joules are known, by boundary."""
-_SHOWN = (*(("active_idle", band) for band in BANDS), ("active", ""))
-_GENERATED = 'tokens="generation"'
 
 
 def joules_of_tokens(band: str = "") -> str:
@@ -27,15 +25,9 @@ def joules_of_tokens(band: str = "") -> str:
 
 def model_rules() -> Iterator[Rule]:
     """The rules, after those of joules per token of workloads."""
-    rate = f"{TOKEN_RATE}{{{_GENERATED}}}"
-    for boundary in BOUNDARIES:
-        for energy, band in _SHOWN:
-            labels = {"boundary": boundary, "energy": energy}
-            yield Rule(joules_of_tokens(band), f"{_ratio(boundary, energy, band)} * ignoring (boundary, energy) {rate}", labels)
-        known = f"{rate} > 0 and ignoring (boundary, energy) {_ratio(boundary, 'active_idle')}"
-        yield Rule(KNOWN_TOKENS, known, {"boundary": boundary})
-
-
-def _ratio(boundary: str, energy: str, band: str = "") -> str:
-    level = joules_per_token("instance_workload_model", band)
-    return f'{level}{{boundary="{boundary}",energy="{energy}",{_GENERATED}}}'
+    rate = f"ignoring (boundary, energy) group_left () {TOKEN_RATE}"
+    whole = 'tokens="generation",energy="active_idle"'
+    for band in BANDS:
+        ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
+        yield Rule(joules_of_tokens(band), f"{ratio}{{{shown}}} * {rate}")
+    yield Rule(KNOWN_TOKENS, f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}")

@@ -20,15 +20,18 @@ DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
 INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
 EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
 LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
+HELD: Final = "uuid_workload:wattlens_held:info"
+"""1 for each GPU that gained energy for a workload in two minutes: what ended stays on the page, but gains none."""
 SAVED: Final = "uuid:wattlens_dvfs_saved_joules:sum"
 EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
 UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
 """The counters of a GPU, kept once in two minutes. They begin at 0 where steering may act: the agent
 shows them from their first event on alone, and `increase` leaves out a series' first value."""
+PROVEN: Final = "instance_group:wattlens_dvfs_proven:info"
+"""1 for each group on whose GPUs anything was ever proven saved or lost."""
 
 _AT: Final = "cluster, job, instance"
-_HELD: Final = "2m"
-"""A workload holds the GPUs that gained energy for it in this time: what ended stays on the page, but gains none."""
+_HELD_WINDOW: Final = "2m"
 _SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
 _ENDS: Final = ("", "_lower", "_upper")
 _OF_GROUP: Final = (
@@ -118,10 +121,10 @@ def _gained(counter: str) -> str:
 
 
 def _workloads() -> Iterator[Rule]:
-    energy = f"rate({metric('workload_energy_joules_total')}[{_HELD}])"
-    held = f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)"
+    energy = f"rate({metric('workload_energy_joules_total')}[{_HELD_WINDOW}])"
+    yield Rule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
     for signal, operation, matchers in _OF_WORKLOAD:
-        joined = f"{held} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
+        joined = f"{HELD} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
         yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
 
 
@@ -131,6 +134,9 @@ def _counters() -> Iterator[Rule]:
     saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
     for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
         yield Rule(name, f"{counter} or {begun}")
+    ever = f"clamp({SAVED} + {EXTRA} > 0, 1, 1)"
+    joined = f"{ever} * on ({_AT}, uuid) group_left (group) {metric('dvfs_group_info')}"
+    yield Rule(PROVEN, f"max without (gpu, uuid) ({joined})")
 
 
 def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:

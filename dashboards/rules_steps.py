@@ -6,7 +6,7 @@ a job are the sum over its nodes. Energy of evaluation and checkpoints is in it;
 
 from collections.abc import Iterator
 
-from dashboards.rules import BANDS, ENERGY, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule
+from dashboards.rules import BANDS, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, banded
 from energy_agent.core.signals import metric
 
 STEP_RATE = f"instance_workload_phase:wattlens_steps:rate{WINDOW}"
@@ -23,11 +23,8 @@ def step_rules() -> Iterator[Rule]:
     """The rules, after those that record the power of workloads."""
     yield Rule(STEP_RATE, f"rate({metric('steps_total')}[{WINDOW}])")
     steps = f'{STEP_RATE}{{phase="training"}}'
-    for energy in ENERGY:
-        selector = f'boundary="gpu",energy="{energy}"'
-        for band in BANDS:
-            watts = f"{WORKLOAD_POWER}{{{selector}}}"
-            if band:
-                watts = f"({watts} {'-' if band == '_low' else '+'} {WORKLOAD_POWER_ERROR}{{{selector}}})"
-            expr = f"{watts} / ignoring (boundary, energy) (sum without (phase) ({steps}) > 0)"
-            yield Rule(joules_per_step(band), expr, {"boundary": "gpu", "energy": energy})
+    for band in BANDS:
+        watts = banded(WORKLOAD_POWER, WORKLOAD_POWER_ERROR, band, 'boundary="gpu"')
+        yield Rule(
+            joules_per_step(band), f"{watts} / ignoring (boundary, energy) group_left () (sum without (phase) ({steps}) > 0)"
+        )

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from dashboards.board import RANGE, recorded, series
-from dashboards.rules_fleet import GPU_ENERGY, GPU_GAIN, HOST, integral
+from dashboards.board import RANGE, recorded
+from dashboards.joins import AT
+from dashboards.rules_fleet import GPU_ENERGY, HOST, NODE_EDGES, NODE_GAIN, integral
 
 BANDS: Final = (("", "estimate"), ("_low", "at least"), ("_high", "at most"))
 """Suffix of a recorded band -> what it is called."""
@@ -28,13 +29,14 @@ def over_sites(name: str, *matchers: str) -> str:
     return integral(recorded(name, *matchers, scope="site"), RANGE)
 
 
-def gpu_energy() -> str:
-    """Energy of GPUs over the chosen time, from their counters."""
-    return f"sum(increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}]))"
+def gpu_energy(sign: str = "") -> str:
+    """Energy of GPUs over the chosen time, from their counters; "-" and "+" are the ends of its band.
 
-
-def gpu_energy_error() -> str:
-    """The bound of its error: gains, which add up, and an edge of each GPU at both ends of the chosen time."""
-    gain = f"last_over_time({recorded(GPU_GAIN, scope='fleet')}[{RANGE}])"
-    edges = f"sum({series('gpu_energy_edge_uncertainty_joules', scope='fleet')})"
-    return f"(sum(increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}]) * {gain}) + 2 * {edges})"
+    Its error is each GPU's gain, of which the largest of a node stands for all of its GPUs, and an edge of each at both ends.
+    """
+    gained = f"increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}])"
+    if not sign:
+        return f"sum({gained})"
+    gain, edges = (f"last_over_time({recorded(name, scope='fleet')}[{RANGE}])" for name in (NODE_GAIN, NODE_EDGES))
+    nodes = f"sum by ({AT}) ({gained})"
+    return f"sum({nodes} * on ({AT}) (1 {sign} {gain})) {sign} 2 * sum({edges})"
