@@ -3,7 +3,7 @@
 Run from the repository's root: python -m benchmarks.fleet_budget
 
 A page grows with its GPUs, its workloads and its inference engines, and with nothing else but the namespaces and owners that
-the node has ever had. `sizing` multiplies what was measured at 1,600 GPUs: beyond that it is an extrapolation.
+the node has ever had. `sizing` multiplies what was measured at 8,000 GPUs: beyond that it is an extrapolation.
 """
 
 import math

@@ -74,6 +74,9 @@ def report(result: Result) -> str:
     for store in sorted({t.store for t in result.timings}):
         for range_h in sorted({t.range_h for t in result.timings}):
             chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h) and not t.error)
+            if not chosen:
+                lines.append(f"{store}, {range_h:g} h: every query was refused")
+                continue
             within = sum(s <= BAR_S for s in chosen)
             middle, p95, most = (chosen[min(len(chosen) - 1, int(q * len(chosen)))] for q in (0.5, 0.95, 1.0))
             lines.append(

@@ -66,7 +66,7 @@ def run(
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
-        found = _recorded(programs[0], folder / "rules", ports[3], fleet, targets, scrape_s)
+        found = _recorded(result, programs[0], folder / "rules", ports[3], fleet, targets, scrape_s)
         result.figures["recorded_series"] = len(found)
         receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
         _past(fleet, receivers, found, hours, scrape_s)
@@ -82,6 +82,7 @@ def run(
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
             _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s, boards)
+        result.failures += _failing(stores["prometheus"])
         _after(result, prometheus, store)
     return result
 
@@ -107,7 +108,9 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
             process.terminate()
 
 
-def _recorded(program: str, folder: Path, port: int, fleet: Fleet, targets: str, scrape_s: float) -> list[dict[str, Any]]:
+def _recorded(
+    result: Result, program: str, folder: Path, port: int, fleet: Fleet, targets: str, scrape_s: float
+) -> list[dict[str, Any]]:
     """What the rules record of the fleet, by a Prometheus of its own: to write it as a past, its series have to be known."""
     with fleet_servers.prometheus(program, folder, port) as prometheus, Store(port) as client:
         fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
@@ -115,9 +118,17 @@ def _recorded(program: str, folder: Path, port: int, fleet: Fleet, targets: str,
         _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
         _say("rules: until each was evaluated twice")
         _until_evaluated(prometheus)
+        result.failures += _failing(client)
         found = client.samples(RECORDED)
     shutil.rmtree(folder)
     return found
+
+
+def _failing(prometheus: Store) -> list[str]:
+    """Rules whose last evaluation failed, and why."""
+    _, body = prometheus.ask("rules")
+    groups = json.loads(body)["data"]["groups"]
+    return [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
 
 
 def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
@@ -226,9 +237,6 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
         for name in ("gpu_energy", "workload_energy", "gpu_idle_energy", "gpu_unattributed_energy")
     ]
     result.checks["W of workloads, idle and unattributed"] = (sum(parts[1:]), parts[0])
-    _, body = store.ask("rules")
-    groups = json.loads(body)["data"]["groups"]
-    result.failures += [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
 
 
 def _time(

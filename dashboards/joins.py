@@ -1,7 +1,7 @@
 """What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
 from dashboards.board import RANGE, Scope, recorded, series
-from dashboards.rules_steering import EXTRA, GPUS, PROVEN, SAVED
+from dashboards.rules_steering import GPUS, PROVEN
 
 AT = "cluster, job, instance"
 """Labels that tell a node."""
@@ -17,20 +17,24 @@ def booked(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> 
 
     `by` group, it is the one that has the GPUs now.
     """
-    gained = " - ".join(f"increase({recorded(each, scope=scope)}[{RANGE}])" for each in (name, less) if each)
-    if by == GROUP:
-        gained = f"({gained}) * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
-    return f"sum by ({by}) ({gained})" if by else f"sum({gained})"
+    return _summed(_gained(name, scope, less), by)
 
 
 def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
-    """Joules saved or lost of the chosen time, as `booked`; none where nothing was ever proven on what is chosen."""
+    """Joules saved or lost of the chosen time, as `booked`, of GPUs on which anything was ever proven."""
+    ever = f"last_over_time({recorded(PROVEN, scope=scope)}[{RANGE}])"
+    return _summed(f"({_gained(name, scope, less)} and on ({AT}, uuid) {ever})", by)
+
+
+def _gained(name: str, scope: Scope, less: str) -> str:
+    gained = " - ".join(f"increase({recorded(each, scope=scope)}[{RANGE}])" for each in (name, less) if each)
+    return f"({gained})" if less else gained
+
+
+def _summed(expr: str, by: str) -> str:
     if by == GROUP:
-        return f"({booked(name, by, scope, less=less)} and on ({GROUP}) {recorded(PROVEN, _CHOSEN, scope='node')})"
-    if scope != "gpu":
-        return f"({booked(name, by, scope, less=less)} and group({recorded(PROVEN, scope=scope)}))"
-    ever = f"group({recorded(SAVED, scope=scope)} > 0) or group({recorded(EXTRA, scope=scope)} > 0)"
-    return f"({booked(name, by, scope, less=less)} and ({ever}))"
+        expr = f"{expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
 
 
 def largest_groups(record: str, *matchers: str) -> str:

@@ -30,6 +30,7 @@ def coverage() -> Row:
                 (Query(f"{answered} / {known}", "answered"),),
                 width=6,
                 maximum=1,
+                no_value=_NO_RULES,
             ),
             figure(
                 "Unseen energy, at most",

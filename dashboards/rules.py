@@ -26,7 +26,6 @@ ENERGY = {"active": "active", "active_idle": "active|idle"}
 """`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
 TOKENS = {"generation": "generation", "processed": "prompt|generation", "training": "training"}
 """`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
-ON_LOST = f"instance_workload:wattlens_on_lost_gpu:count{LOST_WINDOW}"
 WORKLOAD_POWER = f"instance_workload:wattlens_workload_energy_joules:rate{WINDOW}"
 WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 PUE = "site_category:wattlens_pue:ratio15m"
@@ -99,14 +98,16 @@ def groups() -> tuple[Group, ...]:
 
 def _rates() -> Iterator[Rule]:
     counter = metric("workload_energy_joules_total")
-    lost = f"ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0)"
-    yield Rule(ON_LOST, f"count without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}]) * {lost})")
+    lost = (
+        f"sum without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}])"
+        f" * ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0))"
+    )
     for energy, states in ENERGY.items():
         per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
         gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
         labels = {"boundary": "gpu", "energy": energy}
-        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {ON_LOST}", labels)
-        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {ON_LOST}", labels)
+        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
+        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
     for tokens, phases in TOKENS.items():
         rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
         yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})

@@ -83,7 +83,8 @@ def _of(family: str) -> Iterator[Rule]:
     count = f"({observed(family)} > 0)"
     yield Rule(mean(family), f"sum by ({BY}) (rate({name}_sum[{WINDOW}])) / {count}")
     for which in PERCENTILES:
-        # An engine has one histogram, so nothing needs to be summed: that would copy every bucket of the fleet once more.
+        # An engine has one histogram, so nothing is summed: that would copy every bucket of the fleet once more. Of the two
+        # that it has for five minutes after its target got another label, the slower one counts.
         found = f"histogram_quantile({which}, rate({name}_bucket[{WINDOW}]))"
         yield Rule(percentile(family), f"max by ({BY}) ({found} >= 0)", {"quantile": which})  # none without observations
     for limit in LIMITS[family]:

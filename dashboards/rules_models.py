@@ -30,4 +30,5 @@ def model_rules() -> Iterator[Rule]:
     for band in BANDS:
         ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
         yield Rule(joules_of_tokens(band), f"{ratio}{{{shown}}} * {rate}")
-    yield Rule(KNOWN_TOKENS, f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}")
+    known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
+    yield Rule(KNOWN_TOKENS, f"sum without (energy) ({known})")

@@ -27,8 +27,8 @@ EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
 UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
 """The counters of a GPU, kept once in two minutes. They begin at 0 where steering may act: the agent
 shows them from their first event on alone, and `increase` leaves out a series' first value."""
-PROVEN: Final = "instance_group:wattlens_dvfs_proven:info"
-"""1 for each group on whose GPUs anything was ever proven saved or lost."""
+PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
+"""1 for each GPU on which anything was ever proven saved or lost."""
 
 _AT: Final = "cluster, job, instance"
 _HELD_WINDOW: Final = "2m"
@@ -134,9 +134,7 @@ def _counters() -> Iterator[Rule]:
     saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
     for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
         yield Rule(name, f"{counter} or {begun}")
-    ever = f"clamp({SAVED} + {EXTRA} > 0, 1, 1)"
-    joined = f"{ever} * on ({_AT}, uuid) group_left (group) {metric('dvfs_group_info')}"
-    yield Rule(PROVEN, f"max without (gpu, uuid) ({joined})")
+    yield Rule(PROVEN, f"clamp({SAVED} > 0 or {EXTRA} > 0, 1, 1)")
 
 
 def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:

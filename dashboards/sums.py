@@ -32,11 +32,13 @@ def over_sites(name: str, *matchers: str) -> str:
 def gpu_energy(sign: str = "") -> str:
     """Energy of GPUs over the chosen time, from their counters; "-" and "+" are the ends of its band.
 
-    Its error is each GPU's gain, of which the largest of a node stands for all of its GPUs, and an edge of each at both ends.
+    Its error is each GPU's gain, of which the largest that a node had stands for all of its GPUs, and an edge of each at both
+    ends. A node of which neither is known is in the energy alone.
     """
     gained = f"increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}])"
     if not sign:
         return f"sum({gained})"
-    gain, edges = (f"last_over_time({recorded(name, scope='fleet')}[{RANGE}])" for name in (NODE_GAIN, NODE_EDGES))
-    nodes = f"sum by ({AT}) ({gained})"
-    return f"sum({nodes} * on ({AT}) (1 {sign} {gain})) {sign} 2 * sum({edges})"
+    gain, edges = (
+        f"max by ({AT}) (max_over_time({recorded(name, scope='fleet')}[{RANGE}]))" for name in (NODE_GAIN, NODE_EDGES)
+    )
+    return f"sum({gained}) {sign} (sum(sum by ({AT}) ({gained}) * on ({AT}) {gain}) + 2 * sum({edges}))"

@@ -37,6 +37,27 @@ def test_proven_savings_count_from_their_first_look_on(tmp_path: Path) -> None:
     assert promtool(tmp_path, given, wanted) == ""
 
 
+def test_what_a_group_proved_stays_in_the_sums_when_the_group_is_gone(tmp_path: Path) -> None:
+    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 100x56")
+    given |= {name: "1x60 stale" for name in given if "joules" not in name}
+    group = query("wattlens-dvfs", "Proven by group", "saved, at least")
+    wanted: list[Asked] = [
+        (query("wattlens-fleet", "Saved by DVFS", "saved"), 1200, [({}, 600)]),
+        (query("wattlens-dvfs", "Proven in the chosen time", "saved, at least"), 1200, [({}, 600)]),
+        (group, 1200, []),
+    ]
+    assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_a_gpu_on_which_nothing_was_proven_shows_nothing_beside_one_of_its_group(tmp_path: Path) -> None:
+    other = {name.replace('gpu="0"', 'gpu="1"'): values for name, values in steered("u2").items()}
+    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 0x56") | other
+    group = {**AT, "instance": "a", "group": "g"}
+    table = query("wattlens-dvfs", "Proven by group", "net")
+    wanted: list[Asked] = [(table, 600, [(group, 3000 + 240)]), (table.replace("$gpu", "1"), 600, [])]
+    assert promtool(tmp_path, given, wanted) == ""
+
+
 def test_a_prometheus_that_is_younger_than_a_counter_credits_nothing_to_the_chosen_time(tmp_path: Path) -> None:
     given = steered("u1", saved_joules_total="90000+15x80")
     saved = query("wattlens-dvfs", "Proven in the chosen time", "saved, at least")
