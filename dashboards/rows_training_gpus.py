@@ -14,6 +14,8 @@ def held() -> Row:
     """How many GPUs, what they draw, what is lost."""
     around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
     active = power(energy="active")
+    # Two rules one after the other: a scrape that arrives between them is in the second alone.
+    idle = f"clamp_min({power()} - {active}, 0)"
     return Row(
         "GPUs of the runs",
         (
@@ -30,7 +32,7 @@ def held() -> Row:
                 "Power of a run's GPUs over five minutes, while a kernel ran and while they were only held "
                 "(workload_energy_joules_total). None while the energy of any of its workloads is not known.",
                 "watt",
-                (Query(largest(active), "{{run}} active"), Query(largest(f"({power()} - {active})"), "{{run}} idle")),
+                (Query(largest(active), "{{run}} active"), Query(largest(idle), "{{run}} idle")),
                 stacked=True,
                 no_value=NONE,
             ),
