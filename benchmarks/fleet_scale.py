@@ -16,7 +16,6 @@ import json
 import math
 import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet_history, fleet_queries, fleet_servers
+from benchmarks import fleet_history, fleet_queries, fleet_rules, fleet_servers
 from benchmarks.fleet_capture import Capture, take
 from benchmarks.fleet_history import History, Receiver, Recorded
 from benchmarks.fleet_load import kept, save
@@ -39,7 +38,6 @@ from benchmarks.fleet_result import BAR_S, Result, report, timing
 from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
 from benchmarks.running import Series, cpu_s
 
-RECORDED = '{__name__=~".+:wattlens_.+"}'
 ENGINE = 'boundary="gpu",energy="active_idle",tokens="generation"'
 
 
@@ -66,13 +64,14 @@ def run(
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
-        found = _recorded(result, programs[0], folder / "rules", ports[3], fleet, targets, scrape_s)
+        _say("rules: until each was evaluated twice, by a Prometheus of its own")
+        found = fleet_rules.recorded(programs[0], folder / "rules", ports[3], targets, len(fleet.targets), scrape_s)
         result.figures["recorded_series"] = len(found)
         receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
         _past(fleet, receivers, found, hours, scrape_s)
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
         prometheus.post("/-/reload")
-        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
+        fleet_rules.until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
         _say(f"scraping alone, {minutes:g} minutes")
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {
@@ -82,7 +81,7 @@ def run(
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
             _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s, boards)
-        result.failures += _failing(stores["prometheus"])
+        result.failures += fleet_rules.failing(stores["prometheus"])
         _after(result, prometheus, store)
     return result
 
@@ -108,29 +107,6 @@ def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
             process.terminate()
 
 
-def _recorded(
-    result: Result, program: str, folder: Path, port: int, fleet: Fleet, targets: str, scrape_s: float
-) -> list[dict[str, Any]]:
-    """What the rules record of the fleet, by a Prometheus of its own: to write it as a past, its series have to be known."""
-    with fleet_servers.prometheus(program, folder, port) as prometheus, Store(port) as client:
-        fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
-        prometheus.post("/-/reload")
-        _until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
-        _say("rules: until each was evaluated twice")
-        _until_evaluated(prometheus)
-        result.failures += _failing(client)
-        found = client.samples(RECORDED)
-    shutil.rmtree(folder)
-    return found
-
-
-def _failing(prometheus: Store) -> list[str]:
-    """Rules whose last evaluation failed, and why."""
-    _, body = prometheus.ask("rules")
-    groups = json.loads(body)["data"]["groups"]
-    return [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
-
-
 def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
     """History until now, also of the time that writing it takes."""
     external = [{}, EXTERNAL]
@@ -139,38 +115,6 @@ def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], 
     while waiting:
         history.write(waiting, recorded, _say)
         waiting = fleet_history.times_since(waiting[-1], time.time(), scrape_s)
-
-
-def _until_evaluated(prometheus: Server) -> None:
-    """Until rules that stand on those of other groups have been evaluated on what these recorded.
-
-    Groups of more than two minutes stand on nobody's, and alerts record nothing.
-
-    Raises:
-        RuntimeError: that takes more than three of the longest intervals.
-    """
-    began = time.monotonic()
-    while True:
-        found = prometheus.metrics()
-        groups = {
-            dict(labels)["rule_group"]: (value, total(found, "prometheus_rule_group_iterations_total", dict(labels)))
-            for (name, labels), value in found.items()
-            if name == "prometheus_rule_group_interval_seconds" and "wattlens-alerts" not in dict(labels)["rule_group"]
-        }
-        if groups and all(times >= (2 if every_s <= 120 else 1) for every_s, times in groups.values()):
-            return
-        if time.monotonic() - began > 3 * max((every_s for every_s, _ in groups.values()), default=20) + 30:
-            raise RuntimeError("the rules were not evaluated")
-        time.sleep(1)
-
-
-def _until_scraped(prometheus: Server, targets: int, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    with Store(prometheus.port) as client:
-        while (up := client.value("sum(up)")) != targets:
-            if time.monotonic() > end:
-                raise RuntimeError(f"{up} of {targets} targets were scraped")
-            time.sleep(0.5)
 
 
 def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds: float) -> None:

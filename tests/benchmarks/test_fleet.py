@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import fleet_budget, fleet_queries
+from benchmarks import fleet_budget, fleet_queries, fleet_result
 from benchmarks.fleet_capture import Capture, Shot
 from benchmarks.fleet_history import Receiver, times, times_since
 from benchmarks.fleet_model import PERIOD_S, Activity, Fleet
+from benchmarks.fleet_queries import Answer
+from benchmarks.fleet_result import Result
 from dashboards import alerts, rules
 from energy_agent.config_page import DETAILS
 from tests.support import need_program
@@ -150,6 +152,17 @@ def test_a_chosen_value_is_matched_by_what_grafana_puts_into_a_string_of_promql(
     regex = json.loads(f'"{fleet_queries.escaped(value)}"')  # a string of PromQL escapes a backslash as one of JSON does
     assert re.fullmatch(regex, value)
     assert not re.fullmatch(regex, value + "x")
+
+
+def test_what_a_server_refused_is_wrong_and_never_fast() -> None:
+    query = fleet_queries.Query("board", "panel", "x{", "instant")
+    fine, refused = (
+        fleet_result.timing("prometheus", query, 1, [Answer(0.1, 1, 9, error)], 0) for error in ("", "parse error")
+    )
+    told = {n: fleet_result.report(Result(1, timings=timings)) for n, timings in enumerate(([refused], [fine, refused]))}
+    assert "every query was refused" in told[0]
+    assert "prometheus, 1 h: 1 queries" in told[1]
+    assert all("WRONG prometheus, board: panel: parse error" in each for each in told.values())
 
 
 def test_times_of_the_past_end_before_now() -> None:

@@ -76,5 +76,6 @@ def test_a_small_fleet_is_scraped_recorded_sent_and_asked(pages: Pages, tmp_path
     )  # fmt: skip
     assert found.wrong() == []
     assert {t.store for t in found.timings} == {"prometheus", "victoriametrics"}
+    assert [t for t in found.timings if t.error] == []
     assert found.figures["series"] > 3 * len(keys_of(pages.capture.node[1].text))
     assert min(found.figures[name] for name in ("samples_per_s", "sent_per_s", "prometheus_block_b_per_sample", "vm_rows")) > 0

@@ -1,0 +1,75 @@
+"""Rules of a fleet on a Prometheus: what they record, whether they were evaluated, and which fail."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fleet_servers
+from benchmarks.fleet_queries import Store
+from benchmarks.fleet_servers import Server, total
+
+_RECORDED = '{__name__=~".+:wattlens_.+"}'
+
+
+def recorded(program: str, folder: Path, port: int, targets: str, count: int, scrape_s: float) -> list[dict[str, Any]]:
+    """What the rules record of so many targets, by a Prometheus of its own: to write it as a past, its series have to be known.
+
+    Raises:
+        RuntimeError: targets are not scraped, or rules not evaluated or without success.
+    """
+    with fleet_servers.prometheus(program, folder, port) as prometheus, Store(port) as client:
+        fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
+        prometheus.post("/-/reload")
+        until_scraped(prometheus, count, 4 * scrape_s + 60)
+        _until_evaluated(prometheus)
+        if failed := failing(client):
+            raise RuntimeError("; ".join(failed))
+        found = client.samples(_RECORDED)
+    shutil.rmtree(folder)
+    return found
+
+
+def failing(prometheus: Store) -> list[str]:
+    """Rules whose last evaluation failed, and why."""
+    _, body = prometheus.ask("rules")
+    groups = json.loads(body)["data"]["groups"]
+    return [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
+
+
+def until_scraped(prometheus: Server, targets: int, timeout_s: float) -> None:
+    """Until all of so many targets are up.
+
+    Raises:
+        RuntimeError: not in time.
+    """
+    end = time.monotonic() + timeout_s
+    with Store(prometheus.port) as client:
+        while (up := client.value("sum(up)")) != targets:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{up} of {targets} targets were scraped")
+            time.sleep(0.5)
+
+
+def _until_evaluated(prometheus: Server) -> None:
+    """Until rules that stand on those of other groups have been evaluated on what these recorded.
+
+    Groups of more than two minutes stand on nobody's, and alerts record nothing.
+
+    Raises:
+        RuntimeError: that takes more than three of the longest intervals.
+    """
+    began = time.monotonic()
+    while True:
+        found = prometheus.metrics()
+        groups = {
+            dict(labels)["rule_group"]: (value, total(found, "prometheus_rule_group_iterations_total", dict(labels)))
+            for (name, labels), value in found.items()
+            if name == "prometheus_rule_group_interval_seconds" and "wattlens-alerts" not in dict(labels)["rule_group"]
+        }
+        if groups and all(times >= (2 if every_s <= 120 else 1) for every_s, times in groups.values()):
+            return
+        if time.monotonic() - began > 3 * max((every_s for every_s, _ in groups.values()), default=20) + 30:
+            raise RuntimeError("the rules were not evaluated")
+        time.sleep(1)
