@@ -35,6 +35,8 @@ PRECISE_TOKEN_RATE = f"instance_workload_model_precision:wattlens_tokens:rate{WI
 BOUNDARIES = ("gpu", "node", "facility")
 _LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
 BANDS = ("", "_low", "_high")
+SIGNS = {"_low": "-", "_high": "+"}
+"""What makes an end of a band of a figure and its error."""
 
 
 def joules_per_token(level: str, band: str = "") -> str:
@@ -179,8 +181,8 @@ def _over_workloads(level: str, tokens: str) -> Iterator[Rule]:
 
 def banded(power: str, error: str, band: str, chosen: str) -> str:
     """Power of a boundary, or an end of its band."""
-    sign = {"_low": "-", "_high": "+"}.get(band)
-    return f"({power}{{{chosen}}} {sign} {error}{{{chosen}}})" if sign else f"{power}{{{chosen}}}"
+    watts = f"{power}{{{chosen}}}"
+    return f"({watts} {SIGNS[band]} {error}{{{chosen}}})" if band else watts
 
 
 def content() -> dict[str, object]:

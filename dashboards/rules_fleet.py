@@ -14,7 +14,7 @@ site's name. The report, from cells of the ledger and the factors of each cell, 
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules import BANDS, PUE, PUE_ERROR, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
+from dashboards.rules import BANDS, PUE, PUE_ERROR, SIGNS, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
 from energy_agent.core.signals import metric
 
 COUNTER_STEP_S: Final = 120
@@ -133,7 +133,7 @@ def _of_sites() -> Iterator[Rule]:
     feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'
     yield Rule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
     for band in BANDS:
-        sign = {"_low": "-", "_high": "+"}.get(band)
+        sign = SIGNS.get(band)
         it = f"({watts} {sign} {error})" if sign else watts
         it = f"clamp_min({it}, 0)" if sign == "-" else it  # a meter's error can be more than what little was drawn
         pue = f"({PUE} {sign} {PUE_ERROR})" if sign else PUE
