@@ -261,7 +261,7 @@ def trouble() -> Row:
                 "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
                 "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
                 "none",
-                (Query(" or ".join(looked_at), "rounds or joules"),),
+                (Query(" or ".join(looked_at), "rounds or J", unit="short"),),
                 kind="table",
                 width=24,
                 height=6,

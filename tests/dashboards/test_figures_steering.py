@@ -94,7 +94,7 @@ def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path
         'up{job="wattlens",instance="b"}': "1x60 0x20",
         named("dvfs_lease_active", {"instance": "b", "gpu": "0", "uuid": "u2"}): "1x60",
     }
-    uid, look = "wattlens-dvfs", query("wattlens-dvfs", "What to look at", "rounds or joules")
+    uid, look = "wattlens-dvfs", query("wattlens-dvfs", "What to look at", "rounds or J")
     alert = {"alertname": "WattlensLeaseOrphaned"}
     unheld = {**AT, "instance": "a", "gpu": "0", "what": "set without a lease", **alert}
     gone = {**AT, "instance": "b", "what": "agent gone with a lease", **alert}
