@@ -1,0 +1,90 @@
+"""Data that version 0.1 wrote is read by this version, to the last microjoule.
+
+The expected values do not come from the reader under test: those of the journal are the counters of `/metrics` that version 0.1
+served just before it was killed, those of segments and days are the totals that it printed when it wrote them.
+"""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.support import said_here
+
+STORED = Path(__file__).parent / "data" / "stored-0.1"
+
+JOURNAL_UJ = {
+    "GPU-26bf3ad8-516a-413f-b48d-810b490f1f38": 6_441_810_000,
+    "GPU-347846a2-2114-4ce2-bbc9-20f4a3b3b9ac": 51_115_536_000,
+    "GPU-3d92694e-cdb3-4d28-84b6-b0b8c0cd5c55": 50_564_905_000,
+    "GPU-6a190b87-6759-4f77-93d3-8e7c1d1942ec": 50_336_439_000,
+    "GPU-9f9d96c7-2133-4559-9f76-c78b68978f29": 40_809_961_000,
+    "GPU-a0bacaa4-24d8-41bf-8e0a-790b851a8d62": 41_320_957_000,
+    "GPU-b6ad16a4-538e-4ded-a8ad-142210225dd6": 10_363_537_000,
+    "GPU-f86d0484-87e8-4608-94d6-d253a3f7a72b": 51_554_777_000,
+}
+UNALLOCATED_UJ = 6_441_810_000
+SEGMENT_UJ = 88_619_682_082
+MEASURED_J = 17_826.74322091194
+
+
+@pytest.fixture
+def state(tmp_path):
+    """State folder of the agent that was killed."""
+    with tarfile.open(STORED / "journal.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "killed"
+
+
+def export(*arguments):
+    """Rows of `ledger export` in JSON Lines."""
+    reply = said_here("ledger", "export", "--format", "jsonl", *arguments)
+    assert reply.returncode == 0, reply.stderr
+    return [json.loads(line) for line in reply.stdout.splitlines()]
+
+
+def total_uj(source):
+    """Energy of `ledger export --sum`."""
+    reply = said_here("ledger", "export", "--sum", "--json", source)
+    assert reply.returncode == 0, reply.stderr
+    return json.loads(reply.stdout)["energy_uj"]
+
+
+def test_journal_of_a_killed_agent_keeps_every_microjoule_of_each_device(state):
+    rows = export(state)
+    by_device = dict.fromkeys(JOURNAL_UJ, 0)
+    for row in rows:
+        by_device[row["device"]] += row["energy_uj"]
+    assert by_device == JOURNAL_UJ
+    assert sum(row["energy_uj"] for row in rows if not row["workload"]) == UNALLOCATED_UJ
+    assert total_uj(state) == sum(JOURNAL_UJ.values())
+
+
+def test_journal_verifies(state):
+    reply = said_here("ledger", "verify", state)
+    assert reply.returncode == 0, reply.stdout + reply.stderr
+
+
+def test_segments_and_compacted_days_keep_their_total(tmp_path):
+    assert total_uj(STORED / "segments") == total_uj(STORED / "days") == SEGMENT_UJ
+    assert said_here("ledger", "verify", STORED / "segments").returncode == 0
+    reply = said_here(
+        "ledger", "compact", STORED / "segments", "--output", tmp_path / "days", "--day", "2026-11-28", "--site", "demo"
+    )
+    assert reply.returncode == 0, reply.stderr
+    assert total_uj(tmp_path / "days") == SEGMENT_UJ
+
+
+def test_saved_measurement_is_compared(tmp_path):
+    for name in ("a", "b"):
+        shutil.copy(STORED / "measured.json", tmp_path / f"{name}.json")
+    reply = said_here("compare", "--json", tmp_path / "a.json", tmp_path / "b.json")
+    assert reply.returncode == 0, reply.stderr
+    assert str(MEASURED_J)[:8] in reply.stdout
+
+
+def test_facts_of_a_report_are_compared_with_themselves():
+    reply = said_here("report", "diff", "--json", STORED / "report", STORED / "report" / "facts.json")
+    assert reply.returncode == 0, reply.stdout + reply.stderr
