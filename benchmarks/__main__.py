@@ -5,7 +5,8 @@ import sys
 
 NAMES = (
     "scrape",
-    "hostile",
+    "hostile.web",
+    "hostile.__main__",
     "cost",
     "health_cost",
     "faults",

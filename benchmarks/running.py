@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,8 +18,17 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class AgentProcess:
     """`wattlens agent` on a simulated node; `start` after `kill` goes on in the same state folder."""
 
-    def __init__(self, node: Path, state: Path, config: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        node: Path,
+        state: Path,
+        config: Path | None = None,
+        port: int = 0,
+        limit: Callable[[], None] | None = None,
+    ) -> None:
+        """`limit` is called in the agent's process before it becomes the agent, to enter a cgroup."""
         self.state = state
+        self._limit = limit
         self._command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node), "--state", str(state)]
         self._command += ["--listen", f"127.0.0.1:{port}"]
         self._command += ["--config", str(config)] if config else []
@@ -37,7 +46,9 @@ class AgentProcess:
         """Start and wait until it listens."""
         with self._log.open("ab") as log:
             offset = log.tell()
-            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._limit
+            )
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
             text = self._log.read_bytes()[offset:].decode(errors="replace")
@@ -66,8 +77,13 @@ class AgentProcess:
 
     def page(self, timeout_s: float = 1.0) -> Series:
         """The series of /metrics; raises OSError where it does not answer."""
+        return series(self.fetch(timeout_s).decode())
+
+    def fetch(self, timeout_s: float = 1.0) -> bytes:
+        """The body of /metrics as it is; raises OSError where it does not answer."""
         with urllib.request.urlopen(self.url, timeout=timeout_s) as answer:
-            return series(answer.read().decode())
+            body: bytes = answer.read()
+            return body
 
     def log(self) -> str:
         """Everything it said."""

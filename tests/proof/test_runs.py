@@ -19,7 +19,6 @@ from benchmarks import (
     exactness,
     faults,
     health_cost,
-    hostile,
     ledger_scale,
     prefill_decode,
     report_meters,
@@ -29,6 +28,9 @@ from benchmarks import (
     site_pue,
     windows,
 )
+from benchmarks.hostile import web
+from benchmarks.hostile.__main__ import find_attacks
+from benchmarks.hostile.rig import measure
 from tests.support import need_file, need_module
 
 
@@ -78,10 +80,20 @@ def test_the_cost_run_measures_both_exporters():
 @pytest.mark.smoke
 @pytest.mark.timeout(180)
 def test_hostile_clients_cost_no_scrape():
-    for outcome in hostile.run(seconds=2, kinds=("nobody", "silent", "wrong_credentials")):
+    for outcome in web.run(seconds=2, kinds=("nobody", "silent", "wrong_credentials")):
         assert outcome.failed == 0
         assert outcome.kept_scrapes > 0
         assert (outcome.attempts_per_s > 0) == (outcome.kind != "nobody")
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(120)
+def test_energy_is_exact_in_peace():
+    outcome = measure(find_attacks()["nobody"], seconds=3)
+    assert outcome.counter_difference_uj == 0
+    assert outcome.recorded_uj > 0
+    assert outcome.memory_peak_b > 0
+    assert (outcome.unattributed, outcome.memory_kills) == (0, 0)
 
 
 @pytest.mark.smoke

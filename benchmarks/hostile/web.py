@@ -1,6 +1,6 @@
 """A well-behaved scraper beside each kind of hostile client, against the real agent process, plain and over TLS.
 
-Run from the repository's root: python -m benchmarks.hostile [--seconds 10] [--json]
+Run from the repository's root: python -m benchmarks.hostile.web [--seconds 10] [--json]
 
 The agent reads eight simulated H100s at 1 Hz and asks for a password (bcrypt, cost 10). A scraper on a kept connection, as
 Prometheus has one, asks 50 times a second; another connects anew for each of 5 scrapes a second, which over TLS counts its
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import hostile_clients
+from benchmarks.hostile import web_clients
 from benchmarks.running import AgentProcess, cpu_s, family
 from energy_agent.sim.node import SimulatedNode
 from tests.certificates import Authority, hashed
@@ -112,7 +112,7 @@ def attack(kind: str, port: int, secure: bool) -> Iterator[list[int]]:
     """The hostile clients, running; their attempts once they are stopped."""
     here, there = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(
-        target=hostile_clients.main, args=(there, kind, port, secure, RIGHT), daemon=True
+        target=web_clients.main, args=(there, kind, port, secure, RIGHT), daemon=True
     )
     child.start()
     attempts: list[int] = []
@@ -142,7 +142,7 @@ def run(seconds: float = 10.0, kinds: tuple[str, ...] = (), modes: tuple[bool, .
                     context = ssl.create_default_context(cafile=str(authority.ca)) if secure else None
                     port = int(agent.url.rpartition(":")[2].partition("/")[0])
                     _until_served(port, context)
-                    outcomes += [_case(kind, seconds, agent, port, context) for kind in kinds or hostile_clients.KINDS]
+                    outcomes += [_case(kind, seconds, agent, port, context) for kind in kinds or web_clients.KINDS]
                 finally:
                     agent.stop()
     return outcomes
@@ -194,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the figures; 1 where a p99 on the kept connection is above the bar or a scrape failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--only", choices=hostile_clients.KINDS)
+    parser.add_argument("--only", choices=web_clients.KINDS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     outcomes = run(arguments.seconds, (arguments.only,) if arguments.only else ())

@@ -1,0 +1,323 @@
+"""A real agent on a simulated node under the shipped memory limit, scraped while an attack runs, judged against the plant.
+
+What an attack may not change:
+
+- memory of the agent and its children stays under the limit of the shipped DaemonSet, and nothing is killed for memory;
+- the 95th percentile of scrapes is under 10 ms, and each scrape is answered;
+- each GPU's recorded energy equals the change of the driver's counter to the microjoule;
+- each workload is within 2 % of the counters of the GPUs that it uses alone;
+- at most 1 % is unattributed, where the attack injects no fault of its own.
+"""
+
+import os
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.running import AgentProcess, children, family, pss_b
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows import Cell
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.plant import Plant
+
+MEMORY_LIMIT_B = 192 << 20
+SCRAPE_BAR_MS = 10.0
+WORKLOAD_BAR = 0.02
+UNATTRIBUTED_BAR = 0.01
+SETTLE_S = 3.0
+_BEFORE_NS, _AFTER_NS = 250_000_000, 20_000_000
+"""A reading is stamped after the driver replied; the counter that it saw was published in this time around its stamp."""
+
+
+@dataclass(slots=True)
+class Rig:
+    """What an attack works on.
+
+    Args:
+        node: the simulated node, eight H100s with three workloads; GPU 7 is free.
+        agent: the real agent, started before the attack.
+        folder: for the attack's own files; removed afterwards.
+        seconds: how long the attack should last.
+        figures: what the attack measured itself, printed with the outcome.
+        violations: promises that the attack saw broken; each one fails the run.
+    """
+
+    node: SimulatedNode
+    agent: AgentProcess
+    folder: Path
+    seconds: float
+    figures: dict[str, object] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def require(self, law: str, holds: bool) -> None:
+        """Record a violation unless the law holds."""
+        if not holds:
+            self.violations.append(law)
+
+
+def no_configuration(folder: Path) -> Mapping[str, Any]:
+    """The agent's defaults."""
+    del folder
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One hostile or broken neighbour.
+
+    Args:
+        name: of the file, and on the command line.
+        summary: one line of what the neighbour does.
+        run: does it for `rig.seconds` and cleans up after itself; it starts and ends its own processes.
+        configuration: the agent's configuration, given the attack's folder; called before the agent starts, so it may
+            start servers that the agent needs to know.
+        injects_faults: takes readings away by design, so energy may be unattributed and scrapes may wait.
+        needs_root: cannot be carried out by an ordinary user.
+    """
+
+    name: str
+    summary: str
+    run: Callable[[Rig], None]
+    configuration: Callable[[Path], Mapping[str, Any]] = no_configuration
+    injects_faults: bool = False
+    needs_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attack did to the agent. Energy in µJ; ratios of 1."""
+
+    attack: str
+    seconds: float
+    memory_peak_b: int
+    memory_kills: int
+    scrapes: int
+    failed_scrapes: int
+    scrape_p95_ms: float
+    scrape_worst_ms: float
+    recorded_uj: int
+    counter_difference_uj: int
+    workload_error: float
+    unattributed: float
+    figures: Mapping[str, object]
+    violations: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the attack changed nothing that it may not change."""
+        return not self.violations
+
+
+def measure(attack: Attack, seconds: float) -> Outcome:
+    """Run one attack against an agent of its own.
+
+    Raises:
+        RuntimeError: the agent did not come up.
+    """
+    with tempfile.TemporaryDirectory(prefix="wattlens-hostile-") as name:
+        base = Path(name)
+        base.chmod(0o755)  # attackers are other users
+        folder = base / "attack"
+        folder.mkdir()
+        (base / "agent.yaml").write_text(yaml.safe_dump(dict(attack.configuration(folder))))
+        with SimulatedNode.start("h100-node", base / "node") as node, node.plant() as plant, _limit() as limit:
+            agent = AgentProcess(node.directory, base / "state", base / "agent.yaml", limit=limit.enter)
+            counters, scraper = CounterRecorder(plant), Scraper(agent)
+            counters.start()
+            time.sleep(0.5)
+            agent.start()
+            memory = MemoryRecorder(agent.pid)
+            try:
+                time.sleep(SETTLE_S)
+                scraper.start()
+                memory.start()
+                rig = Rig(node, agent, folder, seconds)
+                attack.run(rig)
+                time.sleep(SETTLE_S)
+            finally:
+                scraper.ended.set()
+                memory.ended.set()
+                if agent.process is not None and agent.process.poll() is None:
+                    agent.stop()
+                time.sleep(0.2)
+                counters.ended.set()
+            scraper.join()
+            memory.join()
+            counters.join()
+            return _judge(attack, rig, counters, scraper, memory, limit)
+
+
+class CounterRecorder(threading.Thread):
+    """The driver's energy counters as published, sampled at about 100 Hz."""
+
+    def __init__(self, plant: Plant) -> None:
+        super().__init__(daemon=True)
+        self._plant = plant
+        self.ended = threading.Event()
+        self._times: dict[str, list[int]] = {plant.uuid(i): [] for i in range(plant.count)}
+        self._values_mj: dict[str, list[int]] = {uuid: [] for uuid in self._times}
+
+    def run(self) -> None:
+        """Until `ended`."""
+        while not self.ended.wait(0.01):
+            for gpu, uuid in enumerate(self._times):
+                truth = self._plant.truth(gpu)
+                if not self._values_mj[uuid] or self._values_mj[uuid][-1] != truth.counter_mj:
+                    self._times[uuid].append(truth.t_ns)
+                    self._values_mj[uuid].append(truth.counter_mj)
+
+    def candidates_mj(self, uuid: str, stamp_ns: int) -> list[int]:
+        """Values that a reading with this stamp can have seen."""
+        times, values = self._times[uuid], self._values_mj[uuid]
+        first = max(0, bisect_right(times, stamp_ns - _BEFORE_NS) - 1)
+        return values[first : max(first + 1, bisect_left(times, stamp_ns + _AFTER_NS))]
+
+    def difference_uj(self, uuid: str, start_ns: int, end_ns: int, recorded_uj: int) -> int:
+        """Recorded energy minus the change of the counter between the readings at two stamps; the nearest that is possible."""
+        changes = (
+            (last - first) * 1000 for first in self.candidates_mj(uuid, start_ns) for last in self.candidates_mj(uuid, end_ns)
+        )
+        return min((recorded_uj - change for change in changes), key=abs)
+
+
+class Scraper(threading.Thread):
+    """Scrapes /metrics ten times per second, each time on a new connection."""
+
+    def __init__(self, agent: AgentProcess) -> None:
+        super().__init__(daemon=True)
+        self._agent = agent
+        self.ended = threading.Event()
+        self.took_ms: list[float] = []
+        self.failed = 0
+
+    def run(self) -> None:
+        """Until `ended`."""
+        while not self.ended.wait(0.1):
+            began_s = time.monotonic()
+            try:
+                self._agent.fetch(timeout_s=2.0)
+                self.took_ms.append((time.monotonic() - began_s) * 1e3)
+            except OSError:
+                self.failed += 1
+
+
+class MemoryRecorder(threading.Thread):
+    """Peak of the memory of the agent and its children, four times per second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self.ended = threading.Event()
+        self.peak_b = 0
+
+    def run(self) -> None:
+        """Until `ended`."""
+        while not self.ended.wait(0.25):
+            total = 0
+            for pid in family(self._pid):
+                try:
+                    total += pss_b(pid)
+                except (OSError, RuntimeError):
+                    continue  # it ended
+            self.peak_b = max(self.peak_b, total)
+
+
+@dataclass(slots=True)
+class MemoryLimit:
+    """A memory cgroup with the shipped limit; without one (not root) the peak alone is judged."""
+
+    path: Path | None
+
+    def enter(self) -> None:
+        """Move the calling process in; children inherit it."""
+        if self.path is not None:
+            (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def kills(self) -> int:
+        """Processes that the kernel killed for memory."""
+        if self.path is None:
+            return 0
+        for name in ("memory.events", "memory.oom_control"):
+            if (self.path / name).exists():
+                counts = dict(line.split() for line in (self.path / name).read_text().splitlines())
+                return int(counts.get("oom_kill", 0))
+        return 0
+
+
+@contextmanager
+def _limit() -> Iterator[MemoryLimit]:
+    version_1 = Path("/sys/fs/cgroup/memory")
+    path = (version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")) / f"wattlens-hostile-{os.getpid()}"
+    try:
+        path.mkdir()
+        (path / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")).write_text(str(MEMORY_LIMIT_B))
+    except OSError:
+        yield MemoryLimit(None)
+        return
+    try:
+        yield MemoryLimit(path)
+    finally:
+        path.rmdir()
+
+
+def _judge(
+    attack: Attack, rig: Rig, counters: CounterRecorder, scraper: Scraper, memory: MemoryRecorder, limit: MemoryLimit
+) -> Outcome:
+    rows = [located.row for located in read_rows(rig.agent.state)]
+    cells = [row for row in rows if isinstance(row, Cell) and row.device.startswith("GPU-")]
+    difference, recorded, unattributed, worst = 0, 0, 0, 0.0
+    users = {gpu for workload in rig.node.workloads() for gpu in workload["gpus"]}
+    with rig.node.plant() as plant:
+        used = {plant.uuid(gpu) for gpu in users}
+    for uuid in sorted({cell.device for cell in cells}):
+        own = [cell for cell in cells if cell.device == uuid]
+        energy = sum(cell.energy_uj for cell in own)
+        span = min(cell.run.start_ns for cell in own), max(cell.run.end_ns for cell in own)
+        difference += abs(counters.difference_uj(uuid, *span, energy))
+        recorded += energy
+        unattributed += sum(cell.energy_uj for cell in own if cell.state.unattributed_reason)
+        if uuid in used:
+            by_workload: dict[str, int] = {}
+            for cell in own:
+                by_workload[cell.workload] = by_workload.get(cell.workload, 0) + cell.energy_uj
+            worst = max(worst, 1 - max(amount for name, amount in by_workload.items() if name) / energy)
+    p95 = statistics.quantiles(scraper.took_ms, n=20)[-1] if len(scraper.took_ms) > 1 else float("inf")
+    ratio = unattributed / recorded if recorded else 1.0
+    rig.require(f"memory stays under {MEMORY_LIMIT_B >> 20} MiB", memory.peak_b < MEMORY_LIMIT_B and not limit.kills())
+    rig.require("recorded energy equals the change of the driver's counters", difference == 0)
+    rig.require("all eight GPUs are recorded", len({cell.device for cell in cells}) == 8)
+    if not attack.injects_faults:
+        rig.require("each scrape is answered", scraper.failed == 0)
+        rig.require(f"the 95th percentile of scrapes is under {SCRAPE_BAR_MS:g} ms", p95 < SCRAPE_BAR_MS)
+        rig.require(f"workloads are within {WORKLOAD_BAR:.0%} of their GPUs' counters", worst <= WORKLOAD_BAR)
+        rig.require(f"at most {UNATTRIBUTED_BAR:.0%} is unattributed", ratio <= UNATTRIBUTED_BAR)
+    return Outcome(
+        attack.name, rig.seconds, memory.peak_b, limit.kills(), len(scraper.took_ms), scraper.failed,
+        round(p95, 2), round(max(scraper.took_ms, default=float("inf")), 2), recorded, difference,
+        round(worst, 5), round(ratio, 5), dict(rig.figures), tuple(rig.violations),
+    )  # fmt: skip
+
+
+def end_process(pid: int) -> None:
+    """SIGKILL and reap a child of this process, whatever state it is in."""
+    for number in (signal.SIGCONT, signal.SIGKILL):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+    os.waitpid(pid, 0)
+
+
+def reader_of(agent: AgentProcess) -> int:
+    """Process id of the agent's reader, its first child."""
+    return children(agent.pid)[0]
