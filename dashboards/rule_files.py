@@ -54,5 +54,11 @@ def _groups(content: Mapping[str, object]) -> list[object]:
 def _yaml(content: Mapping[str, object], source: str) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(dict(content), sort_keys=False, width=10_000)
+    class Dumper(yaml.SafeDumper):
+        """Writes a value that occurs twice out twice: anchors are hard to read, and some tools for rules refuse them."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text: str = yaml.dump(dict(content), Dumper=Dumper, sort_keys=False, width=10_000)
     return f"# Built by `wattlens dashboards build` from {source}; do not edit.\n{text}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dashboards import alerts, rules_fleet, rules_pue, rules_runs, rules_steering
 from dashboards.board import Panel, recorded, series
@@ -68,6 +69,12 @@ def test_check_names_the_file_that_is_stale_missing_or_unreadable(tmp_path: Path
     assert all("run: wattlens dashboards build" in line for line in said)
     assert main(["dashboards", "check", "--json", "--dir", str(tmp_path)]) == 1
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 3
+
+
+def test_shipped_yaml_has_neither_anchors_nor_aliases() -> None:
+    for path, text in artefacts().items():
+        if path.endswith((".yml", ".yaml")):
+            assert not [event for event in yaml.parse(text) if getattr(event, "anchor", None)], path
 
 
 def test_build_into_a_file_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
