@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     due = "change of a total from which on comparatives are restated (default 5%%)"
     parser.add_argument("--threshold", default="5%", metavar="SHARE", help=due)
     parser.add_argument("--all", action="store_true", help=f"every figure (default: the {_MOST} that moved most)")
-    parser.add_argument("--json", action="store_true", help="print JSON, every figure and part")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, every figure and part")
 
 
 def run(args: argparse.Namespace) -> int:

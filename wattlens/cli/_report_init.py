@@ -18,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--from-inventory", type=Path, metavar="CSV", help="inventory whose boards and sites to put in")
     known.add_argument("--ledger", type=Path, metavar="DIR", help="ledger whose GPUs to put in")
-    parser.add_argument("--json", action="store_true", help="print path and number of boards as JSON")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of boards as JSON"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def configure_check(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report check`."""
     parser.add_argument("file", type=Path, metavar="ORG", help="org.yaml, or a workbook that `report init` wrote")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
 
 
 def run_check(args: argparse.Namespace) -> int:

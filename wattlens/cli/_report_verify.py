@@ -23,17 +23,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="public key that you trust (PEM, or 32 bytes in base64); with it nobody else's signature counts; may be repeated",
     )
-    parser.add_argument("--ledger", metavar="URL", help="compacted days: make the facts again and compare them byte for byte")
-    parser.add_argument("--org", type=Path, metavar="FILE", help="the organisation's file that the report was made with")
+    parser.add_argument(
+        "--ledger",
+        default=argparse.SUPPRESS,
+        metavar="URL",
+        help="compacted days: make the facts again and compare them byte for byte",
+    )
+    parser.add_argument(
+        "--org",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="the organisation's file that the report was made with",
+    )
     parser.add_argument(
         "--font-dir",
         type=Path,
         action="append",
-        default=[],
+        default=argparse.SUPPRESS,
         metavar="DIR",
         help="fonts that the PDF was made with, for other scripts; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
 def run(

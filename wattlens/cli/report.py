@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report`."""
     actions = parser.add_subparsers(metavar="ACTION", help="without one, a report is made")
+    # An option that an action shares with `report` has no default there: it would replace the value before the action's name.
     for name, text, prepare, run_it in (
         ("init", _report_init.SUMMARY, _report_init.configure, _report_init.run),
         ("check", _report_init.CHECK_SUMMARY, _report_init.configure_check, _report_init.run_check),

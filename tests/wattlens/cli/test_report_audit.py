@@ -4,7 +4,6 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,21 @@ from tests.reports import ledgers
 from tests.reports.audit import editions
 from tests.reports.audit.editions import document, figure, stated
 from tests.support import need_module, need_program
-from wattlens.cli import _report_diff, _report_verify, main
-from wattlens.cli._command import Parser
+from wattlens.cli import _report_diff, _report_verify, build_parser, main
 
 PAGE = Path(__file__).parents[3] / "docs" / "report-audit.md"
 
 
-def parsed(configure: Callable[[argparse.ArgumentParser], None], *words: object) -> argparse.Namespace:
-    parser = Parser(prog="wattlens report")
-    configure(parser)
-    return parser.parse_args([str(word) for word in words])
+def parsed(*words: object) -> argparse.Namespace:
+    return build_parser(["report"]).parse_args(["report", *map(str, words)])
 
 
 def verify(*words: object, rebuild: Any = None) -> int:
-    return _report_verify.run(parsed(_report_verify.configure, *words), rebuild)
+    return _report_verify.run(parsed("verify", *words), rebuild)
 
 
 def diff(*words: object) -> int:
-    return _report_diff.run(parsed(_report_diff.configure, *words))
+    return _report_diff.run(parsed("diff", *words))
 
 
 @pytest.fixture
@@ -47,6 +43,16 @@ def test_the_page_shows_what_diff_prints(two: tuple[Path, Path], capsys: pytest.
     assert diff(*two) == 0
     said = capsys.readouterr().out
     assert f"```\n{said}```" in PAGE.read_text()
+
+
+def test_an_option_counts_before_and_after_the_name_of_the_action() -> None:
+    for action, words in (("init", ()), ("check", ("o",)), ("verify", ("d",)), ("diff", ("a", "b"))):
+        assert parsed("--json", action, *words).json is parsed(action, *words, "--json").json is True
+        assert parsed(action, *words).json is False
+    for option, value in (("--ledger", "x"), ("--org", Path("x")), ("--font-dir", [Path("x")])):
+        name = option[2:].replace("-", "_")
+        before, after = parsed(option, "x", "verify", "d"), parsed("verify", "d", option, "x")
+        assert getattr(before, name) == getattr(after, name) == value
 
 
 def test_diff_as_json(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
