@@ -1,16 +1,16 @@
 """Whether two sets of runs differ in energy: the ratio of their means with its confidence interval. Pure.
 
 Of several runs a side: Welch's interval on the logarithms (a ratio is what people mean by "10 % less"); its degrees of freedom
-are those of Welch-Satterthwaite. The spread between runs holds the windows' own errors too. Of one run a side: what the edges
-of the two windows make uncertain: of energy in squares, as independent errors are, of tokens added, as bounds are; how runs
-vary is not in it.
+are those of Welch-Satterthwaite. The spread between runs holds the windows' own errors too, but a few runs can agree by chance:
+the interval is never narrower than those errors. Of one run a side: what the edges of the two windows make uncertain: of energy
+in squares, as independent errors are, of tokens added, as bounds are; how runs vary is not in it.
 
 Gain errors of the boards come on top of either, as far as they do not cancel: `gain_range`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, log, sqrt
+from math import exp, hypot, inf, log, sqrt
 from statistics import fmean, variance
 
 from energy_agent.client.per_token import distances
@@ -40,8 +40,16 @@ class Comparison:
         return not self.low <= 1.0 <= self.high
 
 
-def compare(a: Sequence[float], b: Sequence[float]) -> Comparison:
+def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()) -> Comparison:
     """Compare runs of A with runs of B.
+
+    The interval is open (0 to infinity) where all runs of each side are equal and no error is known: nothing then shows
+    how much another run would differ.
+
+    Args:
+        a: what each run of one side took.
+        b: what each run of the other side took.
+        errors: half-width of each run of A, then of each run of B, as a ratio; independent of each other.
 
     Raises:
         ValueError: fewer than two runs on a side, or one that is not above 0.
@@ -54,8 +62,9 @@ def compare(a: Sequence[float], b: Sequence[float]) -> Comparison:
     freedom = 1.0
     if error > 0:
         freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
-    half = student95(freedom) * error
-    return Comparison(fmean(a), fmean(b), exp(difference), exp(difference - half), exp(difference + half))
+    half = max(student95(freedom) * error, hypot(hypot(*errors[: len(a)]) / len(a), hypot(*errors[len(a) :]) / len(b)))
+    low, high = (exp(difference - half), exp(difference + half)) if half > 0 else (0.0, inf)
+    return Comparison(fmean(a), fmean(b), exp(difference), low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,13 @@ def compare_measured(a: Measured, b: Measured) -> Comparison:
     down, up = sqrt(a_up**2 + b_down**2) + a_fewer + b_more, sqrt(a_down**2 + b_up**2) + a_more + b_fewer
     x, y = a.joules / a.tokens, b.joules / b.tokens
     return Comparison(x, y, y / x, y / x * exp(-down), y / x * exp(up))
+
+
+def relative_error(run: Measured) -> float:
+    """Half-width of a run's own interval on the logarithm, on its wider side; 0 where the run has no joules above its edges."""
+    if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
+        return 0.0
+    return distances(run.joules, run.edge_joules)[0] + distances(run.tokens, run.edge_tokens)[0]
 
 
 def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[str, float]) -> tuple[float, float]:

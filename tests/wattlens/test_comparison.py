@@ -37,6 +37,25 @@ def test_points_of_student():
         assert exact <= student95(freedom) < exact + 0.01
 
 
+runs = st.lists(st.floats(1.0, 1e6), min_size=2, max_size=5)
+
+
+@given(runs, runs, st.booleans(), st.booleans(), st.floats(0, 0.2))
+def test_no_interval_is_a_point_and_none_is_narrower_than_the_runs_errors(a, b, equal_a, equal_b, error):
+    a, b = [a[:1] * len(a), a][not equal_a], [b[:1] * len(b), b][not equal_b]
+    bare, known = compare(a, b), compare(a, b, [error] * (len(a) + len(b)))
+    assert bare.low < bare.ratio < bare.high
+    assert (known.low, known.high) == (bare.low, bare.high) or known.low <= bare.low or bare.low == 0.0
+    if known.low:
+        assert math.log(known.ratio / known.low) >= error / math.sqrt(max(len(a), len(b))) - 1e-9
+
+
+def test_two_equal_runs_a_side_show_a_difference_only_beyond_their_own_errors():
+    assert not compare([100.0, 100.0], [100.1, 100.1]).shown
+    assert not compare([100.0, 100.0], [100.1, 100.1], [0.01] * 4).shown
+    assert compare([100.0, 100.0], [120.0, 120.0], [0.01] * 4).shown
+
+
 @pytest.mark.parametrize("sides", [([1.0], [1.0, 2.0]), ([0.0, 1.0], [1.0, 2.0])])
 def test_too_little_is_refused(sides):
     with pytest.raises(ValueError):

@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
 
 if TYPE_CHECKING:
-    from wattlens.comparison import Comparison
+    from wattlens.comparison import Comparison, Measured
     from wattlens.saved_run import Run
 
     Sides = Sequence[list[Run]]
@@ -74,23 +74,27 @@ def _sides(texts: tuple[str, str]) -> "Sides":
 
 def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Comparison":
     """Of joules, or, where `what` says of which tokens, of joules per token."""
-    from wattlens.comparison import Measured, compare, compare_measured, widened
+    from wattlens.comparison import compare, compare_measured, relative_error, widened
 
     try:
         if len(sides[0]) > 1:
             each = [[(run.per_token(what) if what else run.joules) or 0.0 for run in side] for side in sides]
-            return widened(compare(*each), factors)
-        runs = []
+            errors = [relative_error(_measured(run, what)) for side in sides for run in side]
+            return widened(compare(each[0], each[1], errors), factors)
         for (run,) in sides:
             if run.edge_joules is None:
                 raise ValueError(f"{run.path} does not tell its edge_joules; two or more runs on each side need none")
-            tokens = run.tokens.get(what)
-            runs.append(
-                Measured(run.joules, run.edge_joules, (tokens.count if tokens else None) or 1.0, tokens.edge if tokens else 0.0)
-            )
-        return widened(compare_measured(*runs), factors)
+        return widened(compare_measured(*(_measured(run, what) for (run,) in sides)), factors)
     except ValueError as error:
         raise UsageError(f"compare: {error}") from None
+
+
+def _measured(run: "Run", what: str) -> "Measured":
+    from wattlens.comparison import Measured
+
+    tokens = run.tokens.get(what)
+    count, edge = ((tokens.count or 1.0), tokens.edge) if tokens else (1.0, 0.0)
+    return Measured(run.joules, run.edge_joules or 0.0, count, edge)
 
 
 def _seconds(sides: "Sides") -> "Comparison":
@@ -160,9 +164,11 @@ def _as_json(
     from wattlens.comparison_load import batch, labels
 
     rows: dict[str, Any] = {
-        what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low, "high": c.high, "shown": c.shown}
+        what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low or None, "high": c.high, "shown": c.shown}
         for what, c in found.items()
     }
+    for row in rows.values():
+        row["high"] = None if row["low"] is None else row["high"]
     if len(sides[0]) == 1:  # what one run took is known; whether the next one would is not
         del rows["seconds"]["low"], rows["seconds"]["high"], rows["seconds"]["shown"]
     rows |= {f"joules_per_token_{what}": {"reason": reason} for what, reason in absent.items()}
@@ -193,7 +199,8 @@ def _lines(
     width = 8 if len(found) == 2 else 17
     for what, c in found.items():
         name = what.replace("joules_per_token_", "J/token ").ljust(width)
-        change = f"{100 * (c.ratio - 1):+.1f} % ({100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f})"
+        interval = f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}" if c.low > 0 else "no interval: equal runs"
+        change = f"{100 * (c.ratio - 1):+.1f} % ({interval})"
         thing = what.replace("joules_per_token_generated", "joules per generated token")
         thing = thing.replace("joules_per_token_processed", "joules per processed token")
         if what == "seconds" and len(sides[0]) == 1:
