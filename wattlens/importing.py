@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import wattlens
 from energy_agent.core.errors import WattlensError
@@ -14,9 +14,14 @@ from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.imported_segments import MARK, NodeTarget, Target, Written
-from energy_agent.sources.prometheus_history import History
+from energy_agent.sources.prometheus_history import History, selector
 
-_DAY_NS = 86_400 * NS_PER_S
+if TYPE_CHECKING:
+    from wattlens.importing_dcgm import DcgmFleet
+    from wattlens.importing_wattlens import WattlensFleet
+
+_DAY_NS: Final = 86_400 * NS_PER_S
+_OLDEST_DAYS: Final = 3_650
 Progress = Callable[[str, int, int], None]
 
 
@@ -156,14 +161,40 @@ def _node(request: Request, node: NodeHistory, chain: NodeTarget, progress: Call
     chain.seal(None)
 
 
+def first_day_ns(origin: str, history: History, match: Mapping[str, str], end_ns: int) -> int:
+    """UTC ns of the first day of which the service has series: exact to a day, or to the service's block of data.
+
+    Raises:
+        UsageError: a label that cannot be one.
+        WattlensError: the service has no series of that kind before `end_ns`, or its answer cannot be used.
+    """
+    select = selector("", match, "|".join(_fleet_type(origin).METRICS))
+    last = -(-end_ns // _DAY_NS)
+    without = oldest = last - _OLDEST_DAYS  # from the oldest day up to this one there are no series
+
+    def has_series(day: int) -> bool:
+        return bool(history.label_values("__name__", select, oldest * _DAY_NS, min(day * _DAY_NS, end_ns)))
+
+    if not has_series(last):
+        raise WattlensError(f"{history.access.url}: has no series of {origin}")
+    while last - without > 1:
+        middle = (without + last) // 2
+        without, last = (without, middle) if has_series(middle) else (middle, last)
+    return without * _DAY_NS
+
+
 def _fleet(request: Request, history: History) -> Fleet:
-    if request.origin == "dcgm":
+    return _fleet_type(request.origin)(request, history)
+
+
+def _fleet_type(origin: str) -> "type[DcgmFleet | WattlensFleet]":
+    if origin == "dcgm":
         from wattlens.importing_dcgm import DcgmFleet
 
-        return DcgmFleet(request, history)
+        return DcgmFleet
     from wattlens.importing_wattlens import WattlensFleet
 
-    return WattlensFleet(request, history)
+    return WattlensFleet
 
 
 def node_name(text: str) -> str:

@@ -28,6 +28,8 @@ Matchers = dict[str, str]
 class DcgmFleet:
     """Nodes by the first of the labels that names one."""
 
+    METRICS = (dcgm.ENERGY, dcgm.POWER)
+
     def __init__(self, request: Request, history: History) -> None:
         self._request, self._history = request, history
         self._selectors: dict[str, list[Matchers]] = {}

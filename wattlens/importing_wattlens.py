@@ -31,6 +31,8 @@ Target = tuple[str, str]
 class WattlensFleet:
     """Nodes as their agents name themselves."""
 
+    METRICS = (INFO,)
+
     def __init__(self, request: Request, history: History) -> None:
         self._request, self._history = request, history
         self._info: dict[str, list[Labels]] = {}

@@ -6,9 +6,11 @@ given of it is what a scrape would have seen: with outages, lost scrapes, resets
 
 import json
 import random
+import re
 import subprocess
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -269,6 +271,16 @@ def test_five_outages_of_three_hours_change_the_total_by_nothing(url, tmp_path):
     assert bridged == sum(between(A, first - 15, last) for first, last in OUTAGES)
     assert {r.state for r in rows if isinstance(r, Cell)} == {State.UNKNOWN_HOLDER}  # nothing names a holder
     assert not [r for r in rows if isinstance(r, GapRow)]
+
+
+def test_the_documented_command_imports_everything_from_the_first_sample_on(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "coexistence.md").read_text()
+    (words,) = re.findall(r"`wattlens (ledger import [^`]*)`", page)
+    command = [url if word == "URL" else word for word in words.split()]
+    assert main([*command, "--node", "outages", "--end", "2026-01-02"]) == 0
+    assert energy(rows_of(tmp_path / "imported")) == between(A, T0 - HOUR, T0 + DAY)
+    whole(tmp_path / "imported")
 
 
 def test_lost_scrapes_change_the_total_by_what_the_edges_leave_open(url, tmp_path):

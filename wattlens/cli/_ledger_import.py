@@ -18,6 +18,7 @@ from wattlens.cli._progress import Progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.imported_segments import Written
+    from energy_agent.sources.prometheus_history import History
     from wattlens.importing import Request, Result
 
 SUMMARY = "make segments from the history that a Prometheus has of Wattlens or dcgm-exporter, at lower quality"
@@ -31,10 +32,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prometheus", required=True, metavar="URL", help="its address, or that of what speaks its HTTP API")
     parser.add_argument("--from", dest="origin", required=True, choices=("wattlens", "dcgm"), help="whose series to read")
     parser.add_argument(
-        "--start", required=True, metavar="TIME", help="UTC day or quarter of an hour: 2026-07-01, 2026-07-01T12:15"
+        "--start",
+        metavar="TIME",
+        help="UTC day or quarter of an hour: 2026-07-01, 2026-07-01T12:15 (default: the first day with series)",
     )
     parser.add_argument("--end", metavar="TIME", help="the first that is not imported (default: the last quarter of an hour)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the imported segments")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("imported"),
+        metavar="DIR",
+        help="folder of the imported segments (default: %(default)s)",
+    )
     parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported, or CLUSTER-imported)")
     parser.add_argument("--node", action="append", default=[], metavar="NAME", help="this node alone; may be repeated")
     parser.add_argument(
@@ -83,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.password_file,
         arguments.insecure,
     )
-    request = _request(arguments)
-    result = do(request, History(access), arguments.output, dry=arguments.dry_run, progress=_progress())
+    history = History(access)
+    request = _request(arguments, history)
+    result = do(request, history, arguments.output, dry=arguments.dry_run, progress=_progress())
     for note in result.notes:
         print(f"wattlens: {note}", file=sys.stderr)
     if arguments.json:
@@ -99,13 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace) -> "Request":
-    from wattlens.importing import Request
+def _request(arguments: argparse.Namespace, history: "History") -> "Request":
+    from wattlens.importing import Request, first_day_ns
 
     now_s = int(time.time())
-    start_s = _time(arguments.start, "--start")
+    start_s = _time(arguments.start, "--start") if arguments.start else None
     end_s = _time(arguments.end, "--end") if arguments.end else now_s - now_s % _QUARTER_S
-    if end_s <= start_s:
+    if start_s is not None and end_s <= start_s:
         raise UsageError("--end is not after --start")
     if end_s > now_s:
         raise UsageError(f"--end {arguments.end}: is in the future")
@@ -122,9 +132,10 @@ def _request(arguments: argparse.Namespace) -> "Request":
     if arguments.cluster is not None and not _NAME.fullmatch(arguments.cluster):
         raise UsageError(f"--cluster {arguments.cluster!r}: is no name of letters, digits, '.', '_' and '-'")
     power_mw = None if arguments.max_power_w is None else int(_number(arguments.max_power_w, "--max-power-w", 10_000) * 1_000)
+    start_ns = first_day_ns(arguments.origin, history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
     return Request(
         arguments.origin,
-        start_s * NS_PER_S,
+        start_ns,
         end_s * NS_PER_S,
         now_s * NS_PER_S,
         cluster=arguments.cluster,
