@@ -21,7 +21,8 @@ def differences(built: Any, found: Any, most: int = MOST) -> tuple[str, ...]:
 def _walk(built: Any, found: Any, path: str) -> Iterator[str]:
     if isinstance(built, Mapping) and isinstance(found, Mapping):
         for key in sorted({*built, *found}):
-            yield from _walk(built.get(key, _ABSENT), found.get(key, _ABSENT), f"{path}.{key}" if path else str(key))
+            name = _quote_unprintable(str(key))
+            yield from _walk(built.get(key, _ABSENT), found.get(key, _ABSENT), f"{path}.{name}" if path else name)
     elif isinstance(built, list) and isinstance(found, list):
         for i in range(max(len(built), len(found))):
             ours, theirs = (items[i] if i < len(items) else _ABSENT for items in (built, found))
@@ -40,6 +41,11 @@ def _named(*items: Any) -> str:
                 if isinstance(item.get(key), str) and item[key]:
                     return f" {_short(item[key])!r}"
     return ""
+
+
+def _quote_unprintable(key: str) -> str:
+    """Keep a difference on one line whatever its keys contain."""
+    return key if key.isprintable() else json.dumps(key)
 
 
 def _shown(value: Any) -> str:
