@@ -3,9 +3,11 @@
 import importlib.util
 import io
 import os
+import re
 import secrets
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -30,6 +32,15 @@ def need_program(name: str) -> str:
         _missing(name)
     assert path is not None
     return path
+
+
+def need_prometheus(feature: str, version: tuple[int, int]) -> None:
+    """Skip where the installed promtool is older than the version that brought `feature`."""
+    reply = subprocess.run([need_program("promtool"), "--version"], capture_output=True, text=True, timeout=60, check=True)
+    match = re.search(r"version (\d+)\.(\d+)", reply.stdout + reply.stderr)
+    assert match, reply
+    if (int(match[1]), int(match[2])) < version:
+        pytest.skip(f"{feature} needs Prometheus {version[0]}.{version[1]}, {match[0]} is installed")
 
 
 def need_module(name: str) -> None:
