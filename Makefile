@@ -30,8 +30,9 @@ test-core: $(VENV)/.dev ## The tests that need Python alone and no limit of time
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu"
 
-proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more); figures go to docs/benchmarks.md
+proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more) and random examples of every law; figures go to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+	$(PYTEST) $(SIDE_BY_SIDE) -m "hypothesis and not proof" --hypothesis-profile=random
 	$(PYTEST) -m proof --timeout 3600
 
 check: $(VENV)/.dev ## Lint, format, types, generated files

@@ -1,4 +1,4 @@
-"""What holds for every test: how many run side by side, that no law is judged by the clock, and that Ctrl-C is heard."""
+"""Settings of every test: the same Hypothesis examples each time, the order of files, the number of workers, and Ctrl-C."""
 
 import os
 import signal
@@ -6,8 +6,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# No timing asserts: how long an example takes says how busy the machine is, not whether the law holds.
-settings.register_profile("wattlens", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `make test` draws the same examples each time; `make proof` draws others with --hypothesis-profile=random, and what it finds
+# becomes an @example. Neither judges by the time that an example takes: that depends on the machine's load.
+settings.register_profile("wattlens", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("random", settings.get_profile("wattlens"), derandomize=False, print_blob=True)
 settings.load_profile("wattlens")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what tests interrupt would inherit it

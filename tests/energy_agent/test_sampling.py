@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -210,10 +209,8 @@ def test_stopping_ends_every_child_even_while_a_device_hangs(tmp_path):
     with make_plant(tmp_path, count=2) as plant, sampling(tmp_path) as sampler:
         poll_until(sampler, up(sampler, 2))
         plant.fault(0, "hang")
-        began = time.monotonic()
         poll_until(sampler, lambda _: not sampler.devices[plant.uuid(0)].up)
         poll_for(sampler, 1.3)  # a probe hangs as well by now
         sampler.stop()
         assert children(os.getpid()) == []
-        assert time.monotonic() - began < 30
         plant.clear(0)

@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -236,9 +235,7 @@ def test_stop_ends_every_connection_thread_and_frees_the_port() -> None:
     with stage.connect() as idle, stage.connect() as busy:
         busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert busy.recv(1000)
-        began = time.monotonic()
         stage.server.stop()
-        assert time.monotonic() - began < 2
         assert idle.recv(1) == busy.recv(1) == b""
     eventually(lambda: threading.active_count() <= before)
     with Server("127.0.0.1", stage.server.port, lambda: None, stage.clock):
