@@ -27,6 +27,15 @@ need() {
     exit 1
 }
 
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+newer_python() {
+    for candidate in python3.13 python3.12 python3.11; do
+        ! new_enough "$candidate" || { echo "$candidate"; return 0; }
+    done
+    return 1
+}
+
 make_venv() {
     python=$1 dir=$2
     if ! have "$python"; then
@@ -35,8 +44,12 @@ make_venv() {
             *) say "there is no '$python'; name another with: make PYTHON=/path/to/python3.11"; exit 1 ;;
         esac
     fi
-    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        say "Python 3.11 or newer is needed, $python is $("$python" -c 'import platform; print(platform.python_version())');" \
+    if ! new_enough "$python" && [ "$python" = python3 ]; then
+        # Ubuntu 22.04: its default is 3.10, and its archive has 3.11 beside it
+        python=$(newer_python) || { apt_install python3.11 python3.11-venv && python=$(newer_python); } || python=python3
+    fi
+    if ! new_enough "$python"; then
+        say "Python 3.11 or newer is required, $python is $("$python" -c 'import platform; print(platform.python_version())');" \
             "name another with: make PYTHON=/path/to/python3.11"
         exit 1
     fi

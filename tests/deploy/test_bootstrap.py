@@ -45,7 +45,7 @@ def test_an_old_python_is_told_with_its_version(bin_dir: Path, tmp_path: Path) -
     old = _program(tmp_path / "python3.9", 'case "$2" in *python_version*) echo 3.9.2 ;; *) exit 1 ;; esac')
     done = _run(bin_dir, "venv", old, tmp_path / "venv")
     assert done.returncode == 1
-    assert "3.11 or newer is needed" in (said := _one_line(done))
+    assert "3.11 or newer is required" in (said := _one_line(done))
     assert "3.9.2" in said
     assert "make PYTHON=" in said
     assert not (tmp_path / "venv").exists()
@@ -81,6 +81,25 @@ def test_a_failed_environment_is_not_left_half_made(bin_dir: Path, tmp_path: Pat
 
 def test_a_good_python_makes_an_environment(bin_dir: Path, tmp_path: Path) -> None:
     done = _run(bin_dir, "venv", sys.executable, tmp_path / "venv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert os.access(tmp_path / "venv/bin/python", os.X_OK)
+
+
+def test_newer_python_is_used_where_the_default_is_too_old(bin_dir: Path, tmp_path: Path) -> None:
+    _program(bin_dir / "python3", "exit 1")
+    _program(bin_dir / "python3.11", f'exec {sys.executable} "$@"')
+    done = _run(bin_dir, "venv", "python3", tmp_path / "venv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert os.access(tmp_path / "venv/bin/python", os.X_OK)
+
+
+def test_newer_python_is_installed_where_the_default_is_too_old(bin_dir: Path, tmp_path: Path) -> None:
+    _program(bin_dir / "id", "echo 0")
+    _program(bin_dir / "python3", "exit 1")
+    new = _program(tmp_path / "new", f'exec {sys.executable} "$@"')
+    _program(bin_dir / "apt-get", f'case "$*" in *python3.11-venv*) ln -s {new} {bin_dir}/python3.11 ;; esac')
+    (bin_dir / "ln").symlink_to(shutil.which("ln") or pytest.fail("ln"))
+    done = _run(bin_dir, "venv", "python3", tmp_path / "venv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert os.access(tmp_path / "venv/bin/python", os.X_OK)
 
