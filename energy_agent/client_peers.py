@@ -16,6 +16,7 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import ProcessUse, WorkloadFacts
+from energy_agent.holders.cgroup import TrustedPath, unchecked
 from energy_agent.holders.processes import MAX_PROC_B, Holder, ProcessHolders
 
 _CREDENTIALS = struct.Struct("=iII")
@@ -53,9 +54,17 @@ class Peers:
         roots: Sequence[Path],
         clock: Clock,
         known: Callable[[tuple[int, int]], Holder | None] = lambda _: None,
+        trust: Callable[[str, str], TrustedPath] = unchecked,
     ) -> None:
-        """`known` tells the workload of a process that was seen on a device already: a process may change its name."""
-        self._roots, self._clock, self._known = roots, clock, known
+        """Nothing is read yet.
+
+        Args:
+            roots: see above.
+            clock: of the agent.
+            known: workload of a process that was on a device already: a process may change its name.
+            trust: cuts the path of a cgroup to what root named.
+        """
+        self._roots, self._clock, self._known, self._trust = roots, clock, known, trust
 
     def who(self, client: socket.socket) -> Peer:
         """The process that connected; raises StrangerError."""
@@ -81,7 +90,7 @@ class Peers:
 
     def _look_up(self, pid: int, uid: int) -> Peer:
         for root in self._roots:
-            found, facts = ProcessHolders(root).resolve([ProcessUse(pid)], self._clock.utc_ns())
+            found, facts = ProcessHolders(root, self._trust).resolve([ProcessUse(pid)], self._clock.utc_ns())
             if not found.processes or not facts:
                 continue
             identity = found.processes[0]

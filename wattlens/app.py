@@ -25,6 +25,7 @@ from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.types import Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
+from energy_agent.holders.cgroup_tree import CgroupTree
 from energy_agent.holders.opening import open_holders, open_node_note
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.ledger.journal import Journal
@@ -155,7 +156,10 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     if node.redfish is not None and node.redfish.in_the_clear:
         log.warning("sources.node.redfish: %s", IN_THE_CLEAR)
     meters = node_poller(clock, node)
-    holders = ProcessHolders(procfs)
+    cgroups = CgroupTree.of_process()
+    if cgroups.reason:
+        log.info("owners of cgroups are not checked: %s; cgroups of known places alone name workloads", cgroups.reason)
+    holders = ProcessHolders(procfs, cgroups.trust)
     accountant = Accountant(
         identity,
         holders,

@@ -36,8 +36,9 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path], stack: ExitStack) -> 
     """Answer on `path` from what the agent publishes; raises UsageError where there can be no socket."""
     history = History()
     routes = Routes(history, agent.training, lambda: agent.steer)
-    known = agent.holders.known if agent.holders is not None else lambda _: None
-    api = ClientApi(path, routes, Peers(roots, agent.clock, known))
+    holders = agent.holders
+    peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)
+    api = ClientApi(path, routes, peers)
     api.start()
     stack.callback(api.stop)
     published = agent.on_publish

@@ -6,12 +6,12 @@ process that was seen before and is not there any more has ended.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
-from energy_agent.holders.cgroup import MAX_NAME, membership
+from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership, unchecked
 from energy_agent.metering.attribute import Holding
 
 MAX_PROC_B = 64 * 1024
@@ -42,9 +42,13 @@ class DeviceHolders:
 
 @dataclass(slots=True)
 class ProcessHolders:
-    """Resolves process lists; remembers each process, so that /proc is read once a process."""
+    """Resolves process lists; remembers each process, so that /proc is read once a process.
+
+    `trust` cuts the path of a process's cgroup to what root named (`CgroupTree.trust`).
+    """
 
     procfs: Path
+    trust: Callable[[str, str], TrustedPath] = unchecked
     _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
 
     def resolve(
@@ -128,13 +132,14 @@ class ProcessHolders:
 
     def pod_lives(self, uid: str) -> bool:
         """Whether any process of the node is in this pod; a pod that lives has its sandbox's at least."""
-        digits = (uid, uid.replace("-", "_"))
+        spellings = (uid, uid.replace("-", "_"))
         try:
             pids = [pid for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
         except OSError:
             return True
         cgroups = (self._read(int(pid), "cgroup") or "" for pid in pids)
-        return any(digit in cgroup for cgroup in cgroups for digit in digits)
+        candidates = (cgroup for cgroup in cgroups if any(spelling in cgroup for spelling in spellings))
+        return any((found := membership(c, self.trust)) is not None and found.labels.get("pod_uid") == uid for c in candidates)
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
@@ -152,7 +157,7 @@ class ProcessHolders:
         return (self._read(pid, "stat") or "").rpartition(")")[2].split()
 
     def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
-        member = membership(self._read(pid, "cgroup") or "")
+        member = membership(self._read(pid, "cgroup") or "", self.trust)
         if member is not None:
             name, labels = _plain(member.name), {k: _plain(v) for k, v in member.labels.items()}
             return Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.holders.cgroup import MAX_NAME, membership
+from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership
 
 CID = "4f0c7d1a9be2c35d86a1f0e9b7c2d4518e6f3a2b1c0d9e8f7a6b5c4d3e2f1a0b"
 OTHER = "aa" * 32
@@ -31,18 +31,27 @@ PODS = {
     "systemd inside the container": f"0::/{POD}/{SCOPE}/init.scope",
     "a unit inside the container": f"0::/{POD}/{SCOPE}/system.slice/vllm.service",
     "docker in the pod": f"0::/kubepods/burstable/pod{UID}/{CID}/docker/{OTHER}",
-    "kind under systemd": f"0::/system.slice/docker-{OTHER}.scope/kubelet.slice/kubelet-kubepods.slice/"
-    f"kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{UID_}.slice/{SCOPE}",
-    "k3d": f"0::/docker/{OTHER}/kubepods/burstable/pod{UID}/{CID}",
     "k3s": f"0::/kubepods/besteffort/pod{UID}/{CID}",
     "GKE, v1": f"9:devices:/kubepods/burstable/pod{UID}/{CID}\n0::/system.slice/containerd.service",
     "GKE, v2": f"0::/kubepods.slice/kubepods-burstable.slice/{BURSTABLE}/{SCOPE}",
     "cri-dockerd": f"0::/kubepods.slice/{BURSTABLE}/docker-{CID}.scope",
     "a Slurm node in a pod": f"0::/{POD}/{SCOPE}/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0",
-    "kind: a node that is a container": f"0::/docker/{OTHER}/kubelet.slice/"
-    f"kubelet-kubepods.slice/kubelet-kubepods-pod{UID_}.slice/{SCOPE}",
     "hybrid: v1 controllers and an empty v2 line": f"12:devices:/{POD}/{SCOPE}\n0::/",
 }
+
+
+NESTED = {
+    "kind under systemd": f"0::/system.slice/docker-{OTHER}.scope/kubelet.slice/kubelet-kubepods.slice/"
+    f"kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{UID_}.slice/{SCOPE}",
+    "k3d": f"0::/docker/{OTHER}/kubepods/burstable/pod{UID}/{CID}",
+    "kind: a node that is a container": f"0::/docker/{OTHER}/kubelet.slice/"
+    f"kubelet-kubepods.slice/kubelet-kubepods-pod{UID_}.slice/{SCOPE}",
+    "kubelet --cgroup-root": f"0::/tenants/gpu/kubepods/burstable/pod{UID}/{CID}",
+}
+
+
+def owned_by_root(_controllers, path):
+    return TrustedPath(path, checked=True)
 
 
 @pytest.mark.parametrize("text", PODS.values(), ids=PODS.keys())
@@ -55,6 +64,24 @@ def test_a_pod_by_its_uid(text):
 @pytest.mark.parametrize("name", PODS)
 def test_the_container_of_a_pod(name):
     assert membership(PODS[name]).labels["container_id"] == CID[:12]
+
+
+def test_a_node_in_a_container_counts_where_root_owns_all_directories_on_the_way():
+    for text in NESTED.values():
+        pod = membership(text, owned_by_root)
+        assert (pod.kind, pod.labels) == ("pod", {"pod_uid": UID, "container_id": CID[:12]})
+        outer = membership(text)
+        assert outer is None or (outer.kind, outer.name) == ("container", f"container-{OTHER[:12]}")
+        prefix = text[: text.index("kub")]
+        assert membership(text, lambda *_, cut=prefix[3:]: TrustedPath(cut, checked=True)) == membership(prefix)
+    slurmd = f"0::/docker/{CID}/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0"
+    assert membership(slurmd, owned_by_root).labels == {"job": "4711", "step": "0"}
+    assert membership(slurmd).name == f"container-{CID[:12]}"
+
+
+def test_an_agent_in_the_same_nested_node_names_its_pods_by_what_they_have_in_common():
+    paths = TrustedPath(f"/docker/{OTHER}/kubepods/burstable/pod{UID}/{CID}", below_ours=f"/pod{UID}/{CID}")
+    assert membership("0::/x", lambda *_: paths).labels["pod_uid"] == UID
 
 
 @pytest.mark.parametrize(
@@ -107,7 +134,6 @@ SLURM = {
         f"0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0/libpod-{CID}.scope/container",
         "0",
     ),
-    "a slurmd in a container": (f"0::/docker/{CID}/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0", "0"),
     "another job named below it": ("0::/system.slice/slurmstepd.scope/job_4711/step_0/slurmstepd.scope/job_9/step_1", "0"),
     "seen from another cgroup namespace": ("0::/../../job_4711/step_2/user/task_0", "2"),
 }
@@ -180,6 +206,66 @@ def test_a_login_session_says_nothing(text):
 def test_a_user_cannot_book_on_a_pod_or_job_by_naming_a_cgroup_so(below):
     found = membership(f"0::/user.slice/user-1000.slice/user@1000.service/{below}")
     assert found is None or found.kind == "unit"
+
+
+VICTIMS = [
+    *(text.partition("::")[2].partition("\n")[0] for text in PODS.values() if text.startswith("0::/kube")),
+    f"/pod{UID}/{CID}",
+    f"/pod{UID}",
+    f"/burstable/pod{UID}",
+    f"/kubepods-pod{UID_}.slice/cri-containerd-x",
+    f"/pod{MANIFEST}/x",
+    f"/system.slice/docker-{CID}.scope",
+    f"/docker/{CID}",
+    f"/{CID}",
+    "/system.slice/slurmstepd.scope/job_4711/step_0",
+    "/slurm/uid_0/job_4711/step_0",
+    "/job_4711/step_0",
+    "/system.slice/vllm.service",
+    "/vllm.service",
+    f"/lxc.payload.db/kubepods/pod{UID}",
+]
+DELEGATED = {
+    "/system.slice/evil.service": "evil",
+    "/system.slice/evil.service/workers": "evil",
+    "/machine.slice/systemd-nspawn@c1.service/payload": "systemd-nspawn@c1",
+    "/machine.slice/machine-c1.scope/libvirt": "machine-c1",
+    f"/system.slice/docker-{OTHER}.scope": f"container-{OTHER[:12]}",
+    f"/docker/{OTHER}": f"container-{OTHER[:12]}",
+    "/lxc.payload.c1": "lxc-c1",
+    "/lxc/101/ns": "lxc-101",
+    "/user.slice/user-1000.slice/session-3.scope": None,
+    "/user.slice/user-1000.slice/user@1000.service": None,
+    "/user.slice/user-1000.slice/user@1000.service/app.slice/evil.service": None,
+    "/alice": None,
+    "/batch/alice": None,
+}
+
+
+def test_no_name_below_a_workload_or_in_a_delegated_directory_makes_it_another():
+    for up in ("", "/..", "/../.."):
+        for place, workload in DELEGATED.items():
+            for victim in VICTIMS:
+                found = membership(f"0::{up}{place}{victim}/step_1/x")
+                user = found is not None and "uid" in found.labels
+                assert found is None or found.name == workload or (user and found.name.endswith("@1000")), (place, victim)
+    for place in DELEGATED:  # and where the owner of the last directory is known
+        for victim in VICTIMS:
+            cut = membership(f"0::{place}{victim}", lambda *_, place=place: TrustedPath(place, checked=True))
+            alone = membership(f"0::{place}")
+            assert cut == alone or "user@" in place
+
+
+def test_a_character_that_other_programs_take_for_a_line_end_starts_no_path():
+    for end in ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"):
+        text = f"0::/user.slice/user-1000.slice/user@1000.service/a{end}0::/kubepods/pod{UID}/{CID}"
+        assert membership(text).labels["uid"] == "1000"
+
+
+def test_an_instance_of_the_systems_template_is_not_a_users_unit():
+    users = membership("0::/user.slice/user-8000.slice/user@8000.service/app.slice/vllm.service")
+    for name in ("vllm", "vllm" + "x" * 111):  # as long as a name is kept
+        assert membership(f"0::/system.slice/system-vllm.slice/{name}@8000.service").name != users.name
 
 
 @given(
