@@ -1,15 +1,21 @@
-"""The process's end of its sampler: started on the first window, one a process, shared by all threads, renewed after a fork."""
+"""The process's end of its sampler: started on the first window, shared by all threads, renewed after a fork.
+
+A process has one sampler for the GPUs that it may use, and one more for each list of GPUs that a window names.
+"""
 
 import atexit
 import itertools
 import json
 import mmap
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +29,17 @@ _GONE = "the sampler ended within the window"
 
 
 class Connection:
-    """A sampler and the way to it. `reason` says why there is nothing to read; "" when there is."""
+    """A sampler and the way to it. `reason` says why there is nothing to read; "" when there is.
 
-    def __init__(self) -> None:
-        """Start the sampler and wait for its first word: the one wait of a process, before its first window."""
+    `indices` has the place of each GPU in the machine, by UUID; `count` GPUs are in the machine.
+    """
+
+    def __init__(self, gpus: str = "") -> None:
+        """Start the sampler and wait for its first word: the one wait of a process, before its first window.
+
+        Args:
+            gpus: those to read, as `named_devices` takes them; "" for those that CUDA_VISIBLE_DEVICES leaves.
+        """
         self.clock = clock_for(os.environ)
         self.pid = os.getpid()
         self._lock = threading.Lock()
@@ -41,8 +54,8 @@ class Connection:
         source = str(Path(energy_agent.__file__).parents[1])
         paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         command = [sys.executable, "-P", "-m", "energy_agent.client.sampler", "--fd", str(theirs.fileno())]
-        command += ["--memory", str(memory)]
-        with theirs:
+        command += ["--memory", str(memory), "--gpus", gpus]
+        with theirs, _without_interrupts():
             self._process = subprocess.Popen(
                 [*command, "--parent", str(self.pid)],
                 stdin=subprocess.DEVNULL,
@@ -56,7 +69,10 @@ class Connection:
         hello = self._packet(START_S)
         self.dead = False  # one that has nothing to read ends at once, and need not be started again
         self.reason = "the sampler did not start" if hello is None else str(hello.get("reason", ""))
-        self.simulated = bool(hello and hello.get("simulated"))
+        hello = hello or {}
+        self.simulated = bool(hello.get("simulated"))
+        self.indices: dict[str, int] = hello.get("indices", {})
+        self.count = int(hello.get("count", 0))
 
     def open(self) -> tuple[int, int]:
         """A window begins now: its number and instant. Does not wait."""
@@ -133,39 +149,50 @@ class Connection:
         return found
 
 
-_current: Connection | None = None
+_current: dict[str, Connection] = {}
 _starting = threading.Lock()
 _registered = False
 
 
-def connection() -> Connection:
-    """The sampler of this process, started when there is none.
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started within has no SIGINT: Ctrl-C is for the program, also while the sampler is still starting."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def connection(gpus: str = "") -> Connection:
+    """The sampler of this process for `gpus`, started when there is none.
 
     Raises:
         UsageError: WATTLENS_SIM names no simulated node.
     """
-    global _current, _registered
-    current = _current
+    global _registered
+    current = _current.get(gpus)
     if current is not None and not current.dead:
         return current
     with _starting:
-        if _current is None or _current.dead:
-            _current = Connection()
+        current = _current.get(gpus)
+        if current is None or current.dead:
+            current = _current[gpus] = Connection(gpus)
         if not _registered:
             _registered = True
             os.register_at_fork(after_in_child=_forked)
             atexit.register(_ended)
-        return _current
+        return current
 
 
 def _forked() -> None:
-    global _current, _starting
+    global _starting
     _starting = threading.Lock()  # another thread may have held it
-    if _current is not None:
-        _current.forget()
-        _current = None
+    for each in _current.values():
+        each.forget()
+    _current.clear()
 
 
 def _ended() -> None:
-    if _current is not None:
-        _current.end()
+    for each in _current.values():
+        each.end()

@@ -4,13 +4,14 @@ import functools
 import inspect
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from energy_agent.client.connection import Connection, connection
 from energy_agent.client.counted import Counted
+from energy_agent.client.visible import describe_gpus
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from energy_agent.client.per_token import PerToken
 
 F = TypeVar("F", bound=Callable[..., Any])
+Gpus = str | int | Sequence[str | int]
 GAIN_UNCERTAINTY_RATIO = 0.05
 """Systematic error of a board's sensor that was never calibrated (docs/measure.md)."""
 _CALLS_KEPT = 1000
@@ -51,17 +53,31 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         name: what it is called.
         sync: "auto" waits for the GPU at both ends when PyTorch is imported and has initialised CUDA; False never does.
         gain_uncertainty_ratio: systematic error of the boards' sensors; their calibration where they have one.
+        gpus: GPUs to measure: an index as in `nvidia-smi -i`, a UUID, a text such as "0,2-3", or a list of these. By default
+            all that CUDA_VISIBLE_DEVICES leaves, which is all of the machine where it is not set.
 
-    `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of all visible GPUs, and wait for the closing
+    `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs, and wait for the closing
     tick of the sensors, 150 ms at most. Where any of the GPUs was not read `joules` is None, with the `reason`; it is not 0.
     """
 
     @overload
     def __new__(cls, name: F, /) -> F: ...  # type: ignore[misc]
     @overload
-    def __new__(cls, name: str = ..., *, sync: Literal["auto", False] = ..., gain_uncertainty_ratio: float = ...) -> Self: ...
     def __new__(
-        cls, name: Any = "", *, sync: Literal["auto", False] = "auto", gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO
+        cls,
+        name: str = ...,
+        *,
+        sync: Literal["auto", False] = ...,
+        gain_uncertainty_ratio: float = ...,
+        gpus: "Gpus | None" = ...,
+    ) -> Self: ...
+    def __new__(
+        cls,
+        name: Any = "",
+        *,
+        sync: Literal["auto", False] = "auto",
+        gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO,
+        gpus: "Gpus | None" = None,
     ) -> Any:
         """As a bare decorator, `@measure`, it is the function that comes back."""
         if callable(name):
@@ -74,6 +90,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         *,
         sync: Literal["auto", False] = "auto",
         gain_uncertainty_ratio: float = GAIN_UNCERTAINTY_RATIO,
+        gpus: "Gpus | None" = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"measure: the name of a window is text, not {name!r}")
@@ -85,6 +102,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._sync = sync
         self._open = False
         self._gain = gain_uncertainty_ratio
+        self._gpus = _gpu_names(gpus)
         self._connection: Connection | None = None
         self._number = self._start_ns = 0
         self._end_ns: int | None = None
@@ -95,7 +113,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     def prepare(self) -> Self:
         """Start the sampler where none runs, so that the first window need not; waits for it."""
-        self._connection = connection()
+        self._connection = connection(self._gpus)
         return self
 
     def __enter__(self) -> Self:
@@ -104,7 +122,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._found, self._end_ns, self._counted = None, None, Counted()
         at = self._connection
         if at is None or at.dead:
-            at = self._connection = connection()
+            at = self._connection = connection(self._gpus)
         if self._sync:
             _synchronize()
         self._number, self._start_ns = at.open()
@@ -126,7 +144,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         windows: deque[measure] = deque(maxlen=_CALLS_KEPT)
 
         def window() -> measure:
-            made = measure(self.name, sync=self._sync, gain_uncertainty_ratio=self._gain)
+            made = measure(self.name, sync=self._sync, gain_uncertainty_ratio=self._gain, gpus=self._gpus or None)
             windows.append(made)
             return made
 
@@ -156,10 +174,10 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             return head + self.reason
         seconds = self.seconds or 0.0
         told = head + (f"{_digits(seconds)} s, " if seconds >= 1 else f"{_digits(1e3 * seconds)} ms, ")
-        joules, low, high, found = self.joules, self.low, self.high, self.by_device
+        joules, low, high = self.joules, self.low, self.high
         if joules is None or low is None or high is None:
             return f"{told}not measured: {self.reason}"
-        gpus = f"{len(found)} GPU{'s' if len(found) > 1 else ''}"
+        gpus = self.gpus
         real = ", simulated" if self.simulated else ""
         return f"{told}{_digits(joules)} J ({_digits(low)} to {_digits(high)}), {gpus}{real}, {self.method}"
 
@@ -178,6 +196,19 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             self._why = str(answer.get("reason", ""))
             self._found = {u: self._device(told) for u, told in answer.get("devices", {}).items()}
         return self._found
+
+    @property
+    def gpus(self) -> str:
+        """The GPUs of the window in words, such as `all 8 GPUs` of the machine or `GPUs 4-5`; "" where none was read."""
+        found, indices = self.by_device, self.gpu_indices
+        if indices.keys() >= found.keys() and found and self._connection is not None:
+            return describe_gpus((indices[uuid] for uuid in found), self._connection.count)
+        return f"{len(found)} GPU{'s' if len(found) > 1 else ''}" if found else ""
+
+    @property
+    def gpu_indices(self) -> Mapping[str, int]:
+        """The place of each GPU in the machine, from 0, by UUID, as far as it is known."""
+        return {} if self._connection is None else self._connection.indices
 
     @property
     def joules(self) -> float | None:
@@ -284,7 +315,9 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         found = agent_window(self._start_ns + offset_ns, end_ns + offset_ns)
         self._simulated = bool(found.get("simulated"))
         self._gain = max((told["gain"] for told in found.get("devices", {}).values() if "gain" in told), default=self._gain)
-        return {"reason": f"{at.reason}; {found['reason']}"} if "reason" in found else found
+        if "reason" in found:
+            return {"reason": f"{at.reason}; {found['reason']}"}
+        return found if not self._gpus else _narrowed(found, self._gpus.split(","))
 
     def _sum(self, field: str) -> float | None:
         if self.reason or not self.by_device:
@@ -297,6 +330,26 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         joules, half_j = float(told["joules"]), float(told["half_j"])
         low, high = max(0.0, joules - half_j) / (1.0 + self._gain), (joules + half_j) / (1.0 - self._gain)
         return DeviceEnergy(joules, low, high, half_j, str(told["method"]), "")
+
+
+def _gpu_names(gpus: "Gpus | None") -> str:
+    """GPUs as the sampler's argument: their names joined by commas; "" for those that the process may use."""
+    if gpus is None:
+        return ""
+    names = [gpus] if isinstance(gpus, str | int) else list(gpus)
+    wrong = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int)), None)
+    if wrong is not None or not names or "" in names:
+        raise TypeError(f"measure: gpus are indices and UUIDs, or a text such as '0,2-3', not {gpus!r}")
+    return ",".join(map(str, names))
+
+
+def _narrowed(reply: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """An agent's reply with these GPUs alone, which it knows by UUID."""
+    devices = reply.get("devices", {})
+    chosen = {u: told for u, told in devices.items() if any(n.startswith("GPU-") and u.startswith(n) for n in names)}
+    if len(chosen) < len(names):
+        return {"reason": f"the agent has no energy of GPUs {','.join(names)}, as it knows them by UUID"}
+    return {**reply, "devices": chosen}
 
 
 def _digits(value: float) -> str:

@@ -20,7 +20,7 @@ from types import FrameType
 
 from energy_agent.client.sampler_windows import Windows
 from energy_agent.client.tracker import Tracker
-from energy_agent.client.visible import visible_devices
+from energy_agent.client.visible import named_devices, visible_devices
 from energy_agent.client.wire import ASK, OPEN, RING_B, Ring
 from energy_agent.clock import clock_for
 from energy_agent.core.errors import WattlensError
@@ -222,6 +222,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--gpus", default="")
     arguments = parser.parse_args()
     _die_with_parent(arguments.parent)
     end = socket.socket(fileno=arguments.fd)
@@ -231,7 +232,12 @@ def main() -> int:
         clock, nvml = clock_for(os.environ), RealNvml()
         nvml.init()
         gpus = dict(_found(nvml, index) for index in range(nvml.device_count()))
-        wanted = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), list(gpus))
+        if arguments.gpus:
+            wanted = named_devices(arguments.gpus, list(gpus))
+        else:
+            wanted = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), list(gpus))
+        hello["indices"] = {uuid: index for index, uuid in enumerate(gpus) if uuid in wanted}
+        hello["count"] = len(gpus)
         sampler = Sampler(end, Ring(mmap.mmap(arguments.memory, RING_B)), clock, nvml, wanted, gpus)
         hello |= {"devices": list(sampler.devices), "dead": sampler.dead}
         if not wanted:

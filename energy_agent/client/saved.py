@@ -53,8 +53,18 @@ def saved(
     labels: Mapping[str, str],
     command: Sequence[str] = (),
     exit_code: int | None = None,
+    shared: str = "",
 ) -> dict[str, Any]:
-    """The run, ready for JSON; waits for the window's closing tick."""
+    """The run, ready for JSON; waits for the window's closing tick.
+
+    Args:
+        window: the measured window.
+        tokens: those of the window, where anything counted any.
+        labels: what the run was.
+        command: what ran.
+        exit_code: of that.
+        shared: why the joules are not those of the tokens alone; then there are no joules per token.
+    """
     joules, seconds = window.joules, window.seconds
     run: dict[str, Any] = {
         "schema": SCHEMA,
@@ -72,13 +82,16 @@ def saved(
         "method": window.method,
         "reason": window.reason,
         "simulated": window.simulated,
-        "devices": {uuid: asdict(device) for uuid, device in window.by_device.items()},
+        "gpus": window.gpus,
+        "devices": {uuid: asdict(device) | {"gpu": window.gpu_indices.get(uuid)} for uuid, device in window.by_device.items()},
     }
     if tokens is not None:
         run["tokens"] = asdict(tokens)
+        reason = shared or tokens.reason
+        generation, processed = (None, None) if shared else (tokens.generation, tokens.processed)
         run["joules_per_token"] = {
-            "generated": asdict(_per(window, "generated", tokens.generation, tokens.edge_generation, tokens.reason)),
-            "processed": asdict(_per(window, "processed", tokens.processed, tokens.edge_processed, tokens.reason)),
+            "generated": asdict(_per(window, "generated", generation, tokens.edge_generation, reason)),
+            "processed": asdict(_per(window, "processed", processed, tokens.edge_processed, reason)),
         }
     return run
 

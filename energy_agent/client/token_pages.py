@@ -52,6 +52,11 @@ class TokenPages:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def reason(self) -> str:
+        """Why a page cannot be read; "" where all can."""
+        return next((page.reason for page in self._pages if page.reason), "")
+
     def told(self, seconds: float) -> WindowTokens:
         """Read each page a last time; what they counted over a window of `seconds` that has just ended."""
         self._stop.set()

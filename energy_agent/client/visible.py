@@ -1,6 +1,7 @@
-"""Which GPUs a process may use: CUDA_VISIBLE_DEVICES, as CUDA reads it, against what NVML has. Pure."""
+"""Which GPUs are measured: those that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it, or those that a user names. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from energy_agent.core.errors import WattlensError
 
@@ -32,6 +33,51 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
             raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r} names {entry[:80]!r} twice, so CUDA sees no GPU")
         found.append(name)
     return found
+
+
+def named_devices(names: str, uuids: Sequence[str]) -> list[str]:
+    """UUIDs of the GPUs that a list such as `0,2-3` or `GPU-1a8e,MIG-5c2f` names, in the order of `uuids`, MIG devices last.
+
+    Indices and `uuids` are in PCI order, as in `nvidia-smi -i`. A UUID may be shortened to what is unique.
+
+    Raises:
+        WattlensError: an entry names no GPU or one that is named already, or there is none; the text has the entry.
+    """
+    selected: list[str] = []
+    for entry in (part.strip() for part in names.split(",")):
+        first, dash, last = entry.partition("-")
+        if entry.startswith("MIG-"):
+            matches = [entry]
+        elif entry.startswith("GPU-"):
+            matches = [uuid for uuid in uuids if uuid.startswith(entry)]
+            matches = matches if len(matches) == 1 else []
+        elif first.isdecimal() and first.isascii() and (last.isdecimal() and last.isascii() if dash else True):
+            low, high = int(first[:9]), int((last or first)[:9])
+            matches = list(uuids[low : high + 1]) if high < len(uuids) else []
+        else:
+            matches = []
+        if not matches:
+            raise WattlensError(f"GPUs {names[:80]!r}: {_wrong(entry, uuids)}")
+        if twice := set(matches) & set(selected):
+            raise WattlensError(f"GPUs {names[:80]!r}: {sorted(twice)[0]} is named twice")
+        selected += matches
+    places = {uuid: place for place, uuid in enumerate(uuids)}
+    return sorted(selected, key=lambda uuid: places.get(uuid, len(places)))
+
+
+def describe_gpus(indices: Iterable[int], count: int) -> str:
+    """GPUs in words, such as `all 8 GPUs`, `GPU 4` or `GPUs 0-2,5`; `count` GPUs are in the machine.
+
+    >>> describe_gpus([0, 1, 2, 5], 8)
+    'GPUs 0-2,5'
+    """
+    ordered = sorted(set(indices))
+    if len(ordered) == count and count > 1:
+        return f"all {count} GPUs"
+    ends = [ordered[:1], *([a, b] for a, b in pairwise(ordered) if b != a + 1), ordered[-1:]]
+    edges = [index for pair in ends for index in pair]
+    parts = [f"{a}-{b}" if b > a else str(a) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return f"GPU{'s' if len(ordered) > 1 else ''} {','.join(parts)}"
 
 
 def _wrong(entry: str, uuids: Sequence[str]) -> str:

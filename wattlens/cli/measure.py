@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from energy_agent.client.token_pages import TokenPages
+    from wattlens.gpus.selection import Neighbours, Selection
 
 _NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -34,11 +36,20 @@ class NotRunError(UsageError):
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = ("\n" + " " * 24).join(
         (
-            "wattlens measure [-h] [--save FILE] [--json] [--name NAME]",
+            "wattlens measure [-h] [--gpus LIST | --workload NAME]",
+            "[--save FILE] [--json] [--name NAME]",
             "[--tokens-from URL]... [--token-server NAME]",
             "[--label KEY=VALUE]... [--simulate [DIR]] -- CMD ...",
         )
     )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--gpus",
+        metavar="LIST",
+        help="GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from those of its server, else "
+        "all of CUDA_VISIBLE_DEVICES or of the machine)",
+    )
+    which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, on standard error")
     parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
@@ -72,16 +83,28 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"measure: --save {args.save}: no such folder")
     from energy_agent.client.measurement import measure
     from energy_agent.client.saved import saved
+    from wattlens.gpus.selection import Neighbours, Selection, open_processes, select
 
     labels, tokens = _labels(args.label), None
     pages = _pages(args.tokens_from, args.token_server)
-    window = measure(args.name or Path(command[0]).name, sync=False).prepare()
     with pages or contextlib.nullcontext():
-        with window:
-            code = _execute(command)
+        if pages is not None and pages.reason:
+            raise WattlensError(f"measure: --tokens-from: {pages.reason}; the program was not started")
+        processes = open_processes(node)
+        selection = Selection()
+        if processes is not None:
+            selection = select(processes, args.gpus, args.workload, args.tokens_from)
+        elif args.gpus:
+            selection = Selection(tuple(args.gpus.split(",")))
+        window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
+        neighbours = Neighbours(processes, list(window.gpu_indices), selection)
+        with neighbours, window:
+            code = _execute(command, neighbours.add if not args.tokens_from else lambda _: None)
         if pages is not None:
             tokens = pages.told(window.seconds or 0.0)
-    result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code)
+    notes = _Notes(neighbours, window.gpu_indices, len(processes.uuids) if processes is not None else 0)
+    result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared)
+    result |= {"gpus": notes.name(result["gpus"], selection), "other_workloads": sorted(neighbours.others)}
     if args.save is not None:
         import json
 
@@ -89,28 +112,84 @@ def _run(args: argparse.Namespace) -> int:
             args.save.write_text(json.dumps(result, indent=2) + "\n")
         except OSError as error:
             raise WattlensError(f"measure: cannot write {args.save}: {error.strerror}") from None
-    _print(result, args.json)
+    _print(result, notes.lines(), as_json=args.json)
     return code
 
 
-def _execute(command: list[str]) -> int:
+class _Notes:
+    """What a person has to know of the GPUs that were measured."""
+
+    def __init__(self, neighbours: "Neighbours", indices: Mapping[str, int], count: int) -> None:
+        self._neighbours, self._indices, self._count = neighbours, indices, count
+
+    @property
+    def shared(self) -> str:
+        """Why the joules are not those of one workload; "" where they are."""
+        others = self._neighbours.others
+        if not others:
+            return ""
+        names = sorted(others)
+        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return f"other workloads used {self._words(set().union(*others.values()))}: {listed}"
+
+    def name(self, gpus: str, selection: "Selection") -> str:
+        """The GPUs in words, with where they are from."""
+        if selection.why:
+            return f"{gpus}, {selection.why}"
+        return f"{gpus} of this machine" if gpus.startswith("all ") else gpus
+
+    def lines(self) -> list[str]:
+        """Warnings and notes, a line each."""
+        neighbours, lines = self._neighbours, []
+        if self.shared:
+            lines.append(f"warning: {self.shared}; their energy is in these joules: choose GPUs with --gpus or --workload")
+        if neighbours.unseen:
+            lines.append(
+                f"note: on {self._words(neighbours.unseen)} are processes of which nothing can be seen (another pid namespace, "
+                "hidepid): whether other workloads used them is not known"
+            )
+        unused = set(self._indices) - neighbours.used
+        if not neighbours.selection.gpus and neighbours.used and unused:
+            lines.append(f"note: no process used {self._words(unused)}; --gpus leaves their energy out")
+        return lines
+
+    def _words(self, uuids: set[str]) -> str:
+        from energy_agent.client.visible import describe_gpus
+
+        return describe_gpus((self._indices[uuid] for uuid in uuids if uuid in self._indices), self._count)
+
+
+def _execute(command: list[str], started: Callable[[int], None]) -> int:
     """Run it in the foreground; its exit code, 128 + N where signal N ended it, as a shell has it.
+
+    Args:
+        command: the program and its arguments.
+        started: called with its pid.
 
     Raises:
         NotRunError: there is no such program, or it cannot be executed.
     """
-    try:
-        child = subprocess.Popen(command)
-    except OSError as error:
-        raise NotRunError(command[0], error) from None
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
+        if child is not None:
+            child.send_signal(number)
+        else:
+            early.append(number)
 
+    # Before the program starts, so that no signal finds us without a handler while it runs.
     before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
     # The terminal sends Ctrl-C to both; the program decides, and what it used until then is still shown.
     before |= {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
     try:
+        try:
+            child = subprocess.Popen(command)
+        except OSError as error:
+            raise NotRunError(command[0], error) from None
+        for number in early:
+            child.send_signal(number)
+        started(child.pid)
         code = child.wait()
     finally:
         for number, handler in before.items():
@@ -139,28 +218,29 @@ def _pages(urls: list[str], server: str) -> "TokenPages | None":
     return TokenPages(urls, server, clock_for(os.environ))
 
 
-def _print(result: dict[str, Any], as_json: bool) -> None:
+def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
     """On standard error, as `time` does: standard output is the program's."""
     if as_json:
         import json
 
-        print(json.dumps(result, indent=2), file=sys.stderr)
+        print(json.dumps(result | {"notes": notes}, indent=2), file=sys.stderr)
         return
     rows = [f"{'seconds':8}{result['seconds']:>14.3f}"]
     if result["joules"] is None:
         rows.append(f"{'joules':8}{'-':>14}  not measured: {result['reason']}")
     else:
-        rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['low']:.1f} to {result['high']:.1f})")
+        rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['low']:.1f} to {result['high']:.1f}) {result['gpus']}")
         rows.append(f"{'watts':8}{result['mean_watts']:>14.1f}  mean")
     for uuid, device in result["devices"].items():
+        name = uuid[:12] if device["gpu"] is None else f"GPU {device['gpu']}"
         if device["joules"] is None:
-            rows.append(f"  {uuid[:13]:13}{'-':>8} J  {device['reason']}")
+            rows.append(f"  {name:12}{'-':>8} J  {device['reason']}")
         else:
-            rows.append(f"  {uuid[:13]:13}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
+            rows.append(f"  {name:12}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
     rows += _token_rows(result)
     if result["method"]:
         rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
-    print("\n" + "\n".join(rows), file=sys.stderr)
+    print("\n" + "\n".join([*rows, *notes]), file=sys.stderr)
 
 
 def _token_rows(result: dict[str, Any]) -> list[str]:

@@ -76,7 +76,7 @@ print(json.dumps([*said, repr(m)]))
     assert is_open == "measure('step'): the window is still open"
     number = r"[\d.]+"
     assert re.fullmatch(
-        rf"measure\('step'\): 1{number} ms, {number} J \({number} to {number}\), 2 GPUs, simulated, counter\+power", ended
+        rf"measure\('step'\): 1{number} ms, {number} J \({number} to {number}\), all 2 GPUs, simulated, counter\+power", ended
     )
     hidden = run(node[0], "with measure() as m: pass\nprint(json.dumps(repr(m)))", CUDA_VISIBLE_DEVICES="")
     assert re.fullmatch(rf"measure\(\): {number} ms, not measured: CUDA_VISIBLE_DEVICES hides every GPU", hidden)

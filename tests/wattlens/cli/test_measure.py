@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
     done = run(environ_of(node), "measure", "--save", str(tmp_path / "a.json"), "--", "sh", "-c", "echo out; sleep 0.3; exit 7")
     assert (done.returncode, done.stdout) == (7, "out\n")
     assert "method  counter+power; simulated GPUs" in done.stderr
+    assert ") all 2 GPUs of this machine\n" in done.stderr
+    assert [f"GPU {index} " in done.stderr for index in range(3)] == [True, True, False]
     saved = json.loads((tmp_path / "a.json").read_text())
     assert saved["exit_code"] == 7
     assert saved["low"] < saved["joules"] < saved["high"]
@@ -76,7 +79,7 @@ def page():
 
 def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
     path = tmp_path / "a.json"
-    options = ["--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--save", str(path)]
+    options = ["--gpus", "0-1", "--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--save", str(path)]
     done = run(environ_of(node), "measure", *options, "--", "sleep", "0.3")
     assert done.returncode == 0
     assert "generated, 10 tokens" in done.stderr
@@ -87,11 +90,105 @@ def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
     assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(saved["joules"] / 10)
 
 
-def test_without_the_server_s_page_joules_are_there_and_the_reason_is_told(node):
-    done = run(environ_of(node), "measure", "--tokens-from", "http://127.0.0.1:1/metrics", "--", "sh", "-c", "exit 3")
-    assert done.returncode == 3
-    assert "could not be read" in done.stderr
-    assert "joules  " in done.stderr
+def test_an_endpoint_that_cannot_be_read_is_one_line_before_the_program_starts(node, tmp_path, page):
+    for url, server in (("http://127.0.0.1:1/metrics", "vllm"), (page, "sglang")):
+        options = ["--tokens-from", url, "--token-server", server, "--gpus", "0"]
+        done = run(environ_of(node), "measure", *options, "--", "touch", str(tmp_path / "ran"))
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "the program was not started" in done.stderr
+        assert not (tmp_path / "ran").exists()
+
+
+SERVER = """
+import subprocess, sys
+from tests.wattlens.cli.test_measure import serve
+worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+serve(worker.pid)
+"""
+
+
+def serve(worker_pid):
+    """A server whose worker, a child process, is to use the GPUs; for SERVER."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        server.daemon_threads, server.tokens = True, 0
+        print(json.dumps([f"http://127.0.0.1:{server.server_address[1]}/metrics", worker_pid]), flush=True)
+        server.serve_forever()
+
+
+@pytest.fixture
+def shared_node(tmp_path):
+    """Six GPUs: a server's worker on 3 and 4, this process on 0, nobody on the others."""
+    with make_plant(tmp_path / "node", 6) as plant:
+        server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+        try:
+            url, worker = json.loads(server.stdout.readline())
+            for gpu, pid in ((3, worker), (4, worker), (0, os.getpid())):
+                plant.attach_process(gpu, pid, memory_b=1 << 30)
+            yield tmp_path / "node", plant, url, worker
+        finally:
+            os.kill(worker, signal.SIGKILL)
+            server.kill()
+            server.communicate()
+
+
+def measured(folder, tmp_path, *options, command=("sleep", "0.3")):
+    path = tmp_path / "result.json"
+    done = run(environ_of(folder), "measure", "--save", str(path), *options, "--", *command)
+    assert done.returncode == 0, done.stderr
+    return json.loads(path.read_text()), done.stderr
+
+
+def gpus(result):
+    return [device["gpu"] for device in result["devices"].values()]
+
+
+def test_tokens_of_a_server_go_with_the_gpus_of_its_processes(shared_node, tmp_path):
+    folder, _, url, _ = shared_node
+    result, said = measured(folder, tmp_path, "--tokens-from", url)
+    assert (gpus(result), result["gpus"]) == ([3, 4], "GPUs 3-4, which the server uses")
+    assert result["joules_per_token"]["generated"]["joules"] == pytest.approx(result["joules"] / 10)
+    assert result["other_workloads"] == []
+    assert "warning" not in said
+
+
+def test_gpus_of_other_workloads_give_a_warning_and_no_joules_per_token(shared_node, tmp_path):
+    folder, plant, url, _ = shared_node
+    result, said = measured(folder, tmp_path, "--tokens-from", url, "--gpus", "0,3-4")
+    per_token = result["joules_per_token"]["generated"]
+    assert (gpus(result), per_token["joules"]) == ([0, 3, 4], None)
+    assert f"(pid {os.getpid()})" in per_token["reason"]
+    assert said.count("warning: other workloads used GPU 0: ") == 1
+    plant.attach_process(4, os.getpid(), memory_b=1 << 30)  # now on one of the server's own GPUs
+    result, said = measured(folder, tmp_path, "--tokens-from", url)
+    assert (gpus(result), result["joules_per_token"]["generated"]["joules"]) == ([3, 4], None)
+    assert "warning: other workloads used GPU 4: " in said
+
+
+def test_gpus_that_a_program_may_use_are_named_as_all_of_the_machine(shared_node, tmp_path):
+    folder, _, _, worker = shared_node
+    result, said = measured(folder, tmp_path)
+    assert result["gpus"] == "all 6 GPUs of this machine"
+    assert "warning: other workloads used GPUs 0,3-4: " in said
+    assert f"(pid {worker})" in said
+    assert "note: no process used GPUs 1-2,5; --gpus leaves their energy out" in said
+
+
+def test_a_workload_is_measured_by_its_name(shared_node, tmp_path):
+    folder, _, url, _ = shared_node
+    wrong = run(environ_of(folder), "measure", "--workload", "nobody", "--", "true")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    name = re.search(rf"process-\S+-{os.getpid()}-\d+", wrong.stderr)[0]
+    result, said = measured(folder, tmp_path, "--workload", name, "--tokens-from", url)
+    assert (gpus(result), result["gpus"], "warning" in said) == ([0], f"GPU 0, of workload {name}", False)
+
+
+def test_a_server_without_a_gpu_that_can_be_seen_needs_its_gpus_named(node, page, tmp_path):
+    ran = tmp_path / "ran"
+    done = run(environ_of(node), "measure", "--tokens-from", page, "--", "touch", str(ran))
+    assert (done.returncode, done.stderr.count("\n"), ran.exists()) == (2, 1, False)
+    assert "--gpus" in done.stderr
+    assert "--workload" in done.stderr
+    assert measured(node, tmp_path, "--tokens-from", page, "--gpus", "1")[0]["joules_per_token"]["generated"]["joules"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -122,6 +219,10 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
         (["measure"], "name a program after --"),
         (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "label 'no'"),
+        (["measure", "--gpus", "2", "--", "true"], "names no GPU of this machine"),
+        (["measure", "--gpus", "0-9", "--", "true"], "names no GPU of this machine"),
+        (["measure", "--gpus", "0,0", "--", "true"], "named twice"),
+        (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "not allowed with"),
         (["measure", "--label", "a=1", "--label", "a=2", "--", "true"], "stands twice"),
         (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
         (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "there are: dynamo"),

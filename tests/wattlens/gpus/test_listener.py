@@ -1,0 +1,117 @@
+"""Finding the processes of a server by the socket that it listens on."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually, free_port
+from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+
+LISTEN = """
+import socket, subprocess, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+if sys.argv[1] == "::": s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(sys.argv[3]))
+s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); print("ready", flush=True); sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def listen():
+    with ExitStack() as stack:
+
+        def start(host, port, only6="0", command=()):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [*command, sys.executable, "-c", LISTEN, host, str(port), only6],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.kill)
+            assert process.stdout.readline() == "ready\n"
+            return process.pid
+
+        yield start
+
+
+def test_every_form_of_an_address_leads_to_the_process(listen):
+    for bound, hosts in (
+        ("127.0.0.1", ("127.0.0.1", "localhost")),
+        ("0.0.0.0", ("127.0.0.1", "localhost", "127.0.0.7")),
+        ("::1", ("::1",)),
+        ("::", ("127.0.0.1", "::1", "localhost")),
+    ):
+        port = free_port()
+        pid = listen(bound, port)
+        for host in hosts:
+            assert listening_processes(host, port) == {pid}, (bound, host)
+
+
+def test_two_servers_with_one_port_at_different_addresses_are_two(listen):
+    port = free_port()
+    one, other = listen("127.0.0.1", port), listen("127.0.0.2", port)
+    assert (listening_processes("127.0.0.1", port), listening_processes("127.0.0.2", port)) == ({one}, {other})
+
+
+def test_all_processes_that_hold_the_socket_and_their_children_belong_to_the_server():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.set_inheritable(True)
+        code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; sys.stdin.read()'])"
+        worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=(server.fileno(),))
+        try:
+            assert listening_processes("127.0.0.1", server.getsockname()[1]) == {os.getpid(), worker.pid}
+            family = eventually(lambda: len(found := descendants({worker.pid})) == 2 and found)
+            assert worker.pid in family
+            assert family < descendants({os.getpid()})
+        finally:
+            worker.kill()
+            worker.communicate()
+
+
+def test_a_server_of_another_network_namespace_cannot_be_found(listen):
+    if os.geteuid() or shutil.which("unshare") is None or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
+        pytest.skip("needs root and unshare")
+    port = free_port()
+    listen("0.0.0.0", port, command=("unshare", "-n"))
+    with pytest.raises(ListenerError, match="refused"):  # nobody can reach it from here either, without a proxy
+        listening_processes("127.0.0.1", port)
+
+
+def test_a_socket_whose_process_cannot_be_seen_is_an_error_with_the_reason(listen, tmp_path):
+    port = free_port()
+    listen("127.0.0.1", port)
+    net = tmp_path / "net"
+    net.mkdir()
+    (net / "tcp").write_bytes(Path("/proc/net/tcp").read_bytes())
+    with pytest.raises(ListenerError, match="another user or another pid namespace"):
+        listening_processes("127.0.0.1", port, tmp_path)
+    for table in (b"", b"head\n", b"head\nnonsense\n", b"head\n 0: zz:yy 0:0 0A\n" * 9, b"\xff\n" * 9):
+        (net / "tcp").write_bytes(table)
+        with pytest.raises(ListenerError, match="no process of this network namespace"):
+            listening_processes("127.0.0.1", port, tmp_path)
+
+
+def test_an_address_of_another_machine_is_not_looked_for_here(monkeypatch):
+    class Connected:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def getsockname(self):
+            return ("192.0.2.1", 5)
+
+        def getpeername(self):
+            return ("192.0.2.9", 8000)
+
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: Connected())
+    with pytest.raises(ListenerError, match="not an address of this machine"):
+        listening_processes("far", 8000)

@@ -1,0 +1,125 @@
+"""The processes of a server: those that listen at an address, by the kernel's table of sockets, and their descendants.
+
+Only processes of this network and pid namespace can be found, and of other users only by root. `/proc` is an injected root.
+"""
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from energy_agent.core.errors import WattlensError
+
+_LISTEN = "0A"
+_TABLE_LIMIT_B = 16 << 20
+_CONNECT_S = 2.0
+_PROCESSES_LIMIT = 1 << 17
+
+
+class ListenerError(WattlensError):
+    """The processes of a server cannot be found; the text has the reason."""
+
+
+def listening_processes(host: str, port: int, procfs: Path = Path("/proc")) -> set[int]:
+    """Pids of the processes that hold the socket which listens at `host` and `port`.
+
+    Raises:
+        ListenerError: none can be found: the server is on another machine or in another namespace, or belongs to another user.
+    """
+    address = _own_address(host, port)
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(procfs / "net" / table, address, port)}
+    if not inodes:
+        raise ListenerError(
+            f"no process of this network namespace listens on {host}:{port}: the server runs in another, such as a container's"
+        )
+    targets = {f"socket:[{inode}]" for inode in inodes}
+    pids = {pid for pid in _pids(procfs) if targets & set(_open_files(procfs, pid))}
+    if not pids:
+        raise ListenerError(
+            f"the process that listens on {host}:{port} cannot be seen: it belongs to another user or another pid namespace"
+        )
+    return pids
+
+
+def descendants(roots: Collection[int], procfs: Path = Path("/proc")) -> set[int]:
+    """These processes and all that they started, as far as the parents of those are still there."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids(procfs):
+        with suppress(OSError, ValueError, IndexError):
+            parent = int((procfs / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            children.setdefault(parent, []).append(pid)
+    family: set[int] = set()
+    left = list(roots)
+    while left:
+        pid = left.pop()
+        if pid not in family:
+            family.add(pid)
+            left += children.get(pid, ())
+    return family
+
+
+def _own_address(host: str, port: int) -> IPv4Address | IPv6Address:
+    """The address of this machine at which `host` is reached."""
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_S) as connected:
+            own, peer = connected.getsockname()[0], connected.getpeername()[0]
+    except OSError as error:
+        raise ListenerError(f"{host}:{port}: {error.strerror or error}") from None
+    address, source = _plain(ip_address(peer.partition("%")[0])), _plain(ip_address(own.partition("%")[0]))
+    if address != source and not (address.is_loopback and source.is_loopback):
+        raise ListenerError(f"{host} ({address}) is not an address of this machine or of its network namespace")
+    return address
+
+
+def _listening(table: Path, address: IPv4Address | IPv6Address, port: int) -> Iterator[str]:
+    """Inodes of the listening sockets of a table such as /proc/net/tcp that take connections to an address."""
+    try:
+        with table.open("rb") as file:
+            lines = file.read(_TABLE_LIMIT_B).decode(errors="replace").splitlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        fields = line.split()
+        with suppress(ValueError, IndexError, struct.error):
+            local, _, at = fields[1].partition(":")
+            if fields[3] != _LISTEN or int(at, 16) != port:
+                continue
+            listens = _plain(_address(local))
+            both = listens.is_unspecified and listens.version == 6
+            if listens == address or (listens.is_unspecified and (both or listens.version == address.version)):
+                yield fields[9]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """An address of /proc/net/tcp: words of 32 bits in the machine's own byte order."""
+    words = bytes.fromhex(text)
+    if sys.byteorder == "little":
+        words = struct.pack(f">{len(words) // 4}I", *struct.unpack(f"<{len(words) // 4}I", words))
+    return ip_address(words)
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _pids(procfs: Path) -> list[int]:
+    try:
+        names = os.listdir(procfs)  # noqa: PTH208 - names alone
+    except OSError:
+        return []
+    return [int(name) for name in names if name.isdecimal()][:_PROCESSES_LIMIT]
+
+
+def _open_files(procfs: Path, pid: int) -> Iterator[str]:
+    folder = procfs / str(pid) / "fd"
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names alone
+    except OSError:
+        return
+    for name in names:
+        with suppress(OSError):
+            yield os.readlink(folder / name)  # noqa: PTH115 - no Path: thousands of them

@@ -1,0 +1,247 @@
+"""The GPUs that `wattlens measure` measures, and the other workloads that use them meanwhile."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, urlsplit
+
+from energy_agent.core.errors import UsageError, WattlensError
+
+if TYPE_CHECKING:
+    from wattlens.gpus.processes import GpuProcess, GpuProcesses
+
+T = TypeVar("T")
+_NVML_S = 5.0
+"""A process list that takes longer is not waited for: one hung GPU must not hold up a program."""
+_FIRST_LOOK_S, _LOOK_S = 1.0, 5.0
+_NAMES_LIMIT = 5
+_NAME_THEM = "name the server's GPUs with --gpus, or its workload with --workload"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is measured.
+
+    Args:
+        gpus: for `measure`; empty: all that the program may use.
+        why: how they were chosen, after their names: "which the server uses"; "" where nobody chose.
+        pids: processes which own them, with their descendants.
+        workloads: workloads which own them.
+        shared: others that are known to share them from the start.
+    """
+
+    gpus: tuple[str, ...] = ()
+    why: str = ""
+    pids: frozenset[int] = frozenset()
+    workloads: frozenset[str] = frozenset()
+    shared: tuple[str, ...] = ()
+
+
+def open_processes(simulated: Path | None) -> "GpuProcesses | None":
+    """The process lists of the GPUs; None where NVML does not answer in time, for which the window has its own reason."""
+    from energy_agent.hw.nvml_abi import NvmlError
+    from wattlens.gpus.processes import GpuProcesses
+
+    try:
+        return _within(_NVML_S, lambda: GpuProcesses.open(simulated, time.time_ns()))
+    except (NvmlError, OSError):
+        return None
+
+
+def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, urls: Sequence[str]) -> Selection:
+    """The GPUs that the options mean.
+
+    Raises:
+        UsageError: an option names no GPU or workload, or the server's GPUs cannot be found and nothing names them.
+    """
+    if workload is not None:
+        return _of_workload(processes, workload)
+    if gpus is not None:
+        from energy_agent.client.visible import named_devices
+
+        try:
+            named = tuple(named_devices(gpus, processes.uuids))
+        except WattlensError as error:
+            raise UsageError(f"measure: --gpus: {error}") from None
+        own = _own_job(processes)
+        if urls:
+            try:
+                own = _of_servers(processes, urls)
+            except WattlensError:
+                own = Selection()  # then whatever is alone on these GPUs is the server
+        return Selection(_names(named), "", own.pids, own.workloads)
+    return _of_servers(processes, urls) if urls else _own_job(processes)
+
+
+def _own_job(processes: "GpuProcesses") -> Selection:
+    """The Slurm job that this process is in: `srun` starts its tasks as no descendants of ours."""
+    own = processes.describe(os.getpid())
+    return Selection(workloads=frozenset({own.workload} if own.kind == "slurm" else ()))
+
+
+def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> Selection:
+    from wattlens.gpus.listener import ListenerError, descendants, listening_processes
+    from wattlens.gpus.processes import SHARED_KINDS, gpus_of
+
+    lists = _within(_NVML_S, processes.read) or {}
+    gpus: dict[str, None] = {}
+    pids: set[int] = set()
+    workloads: set[str] = set()
+    for url in urls:
+        parts = urlsplit(url)
+        try:
+            listeners = listening_processes(parts.hostname or "", parts.port or 80)
+        except ListenerError as error:
+            raise UsageError(f"measure: --tokens-from: {error}; {_NAME_THEM}") from None
+        family = descendants(listeners)
+        described = [processes.describe(pid) for pid in listeners]
+        names = {each.workload for each in described if each.kind in SHARED_KINDS}
+        by_pid = gpus_of(lists, family, set())
+        used = by_pid or gpus_of(lists, set(), names)
+        if not used:
+            listener = ", ".join(map(str, described[:_NAMES_LIMIT]))
+            raise UsageError(
+                f"measure: --tokens-from: {url}: its server, {listener}, uses no GPU that can be seen; {_NAME_THEM}"
+            )
+        gpus |= dict.fromkeys(used)
+        pids |= listeners
+        workloads |= set() if by_pid else names
+    order = {uuid: place for place, uuid in enumerate(processes.uuids)}
+    chosen = sorted(gpus, key=lambda uuid: order.get(uuid, len(order)))
+    why = "which the server uses" if len(urls) == 1 else "which the servers use"
+    return Selection(_names(chosen), why, frozenset(pids), frozenset(workloads))
+
+
+def _names(uuids: Iterable[str]) -> tuple[str, ...]:
+    """UUIDs as `measure` takes them; a GPU that did not tell its own is named by its place."""
+    return tuple(uuid.removeprefix("gpu ") for uuid in uuids)
+
+
+def _of_workload(processes: "GpuProcesses", name: str) -> Selection:
+    lists = _within(_NVML_S, processes.read) or {}
+    used = [uuid for uuid, listed in lists.items() if any(process.workload == name for process in listed)]
+    why = f"of workload {name}"
+    if used:
+        return Selection(_names(used), why, workloads=frozenset({name}))
+    from energy_agent.client.agent import ask  # it knows pods and jobs by the names that their schedulers give them
+
+    try:
+        status, reply = ask("GET", f"/v1/workload/{quote(name, safe='')}")
+    except (OSError, ValueError):
+        status, reply = 0, {}
+    devices = [device for device in reply.get("devices", ()) if device.get("held")] if status == 200 else []
+    if devices:
+        shared = (f"others beside {name}",) if any(device.get("shared") for device in devices) else ()
+        return Selection(tuple(str(device["uuid"]) for device in devices), why, shared=shared)
+    names = sorted({process.workload for listed in lists.values() for process in listed if process.workload})
+    known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no workload that can be seen uses a GPU"
+    raise UsageError(f"measure: --workload {name!r} uses no GPU of this machine; {known}")
+
+
+@dataclass
+class Neighbours:
+    """Looks now and then at who uses the measured GPUs: `with Neighbours(...)` around the window.
+
+    Args:
+        processes: the process lists.
+        uuids: the GPUs that are measured.
+        selection: who owns them.
+    """
+
+    processes: "GpuProcesses | None"
+    uuids: Sequence[str]
+    selection: Selection
+    others: dict[str, set[str]] = field(default_factory=dict)
+    """Processes of other workloads, as text, with the GPUs on which they were."""
+    used: set[str] = field(default_factory=set)
+    """GPUs on which there was a process."""
+    unseen: set[str] = field(default_factory=set)
+    """GPUs with a process of which nothing can be seen from here."""
+    _roots: set[int] = field(default_factory=set)
+    _own: set[int] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Neighbours":
+        """Begin to look."""
+        self._roots = set(self.selection.pids)
+        for name in self.selection.shared:
+            self.others[name] = set(self.uuids)
+        if self.processes is not None:
+            self._thread = threading.Thread(target=self._look_on, name="neighbours", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Look once more, and no more after."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_NVML_S)
+
+    def add(self, pid: int) -> None:
+        """A process which owns the GPUs, with its descendants."""
+        self._roots.add(pid)
+
+    def _look_on(self) -> None:
+        wait_s = 0.0
+        while not self._stop.wait(wait_s):
+            self._look()
+            wait_s = _LOOK_S if wait_s else _FIRST_LOOK_S
+        self._look()
+
+    def _look(self) -> None:
+        from wattlens.gpus.listener import descendants
+
+        assert self.processes is not None
+        lists = self.processes.read()
+        self._own |= descendants(self._roots)
+        by_owner: dict[str, dict[str, set[str]]] = {}
+        for uuid in self.uuids:
+            for process in lists.get(uuid, ()):
+                self.used.add(uuid)
+                if process.pid in self._own or process.workload in self.selection.workloads:
+                    continue
+                if process.workload:
+                    by_owner.setdefault(_owner(process), {}).setdefault(str(process), set()).add(uuid)
+                else:
+                    self.unseen.add(uuid)
+        if not self._own and not self.selection.workloads and len(by_owner) < 2:
+            return  # nobody is known to own these GPUs: one workload alone does
+        for named in by_owner.values():
+            for name, uuids in named.items():
+                self.others.setdefault(name, set()).update(uuids)
+
+
+def _owner(process: "GpuProcess") -> str:
+    """What processes of one workload have in common: its name, or of processes of a login their session."""
+    from wattlens.gpus.processes import SHARED_KINDS
+
+    if process.kind in SHARED_KINDS:
+        return process.workload
+    try:
+        return f"session {os.getsid(process.pid)}"
+    except OSError:
+        return process.workload
+
+
+def _within(seconds: float, function: Callable[[], T]) -> T | None:
+    """What a function returns, or raises, within a time; None where it takes longer."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except Exception as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    return results[0] if results else None
