@@ -4,10 +4,10 @@ Publish only after commit: what is on /metrics is in the journal, so a counter n
 cannot be written the rows wait, and are committed whole as soon as that is possible again.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
-from energy_agent.booked import Booked, DeviceEnergy
+from energy_agent.booked import ENDED_STATE, Booked, DeviceEnergy
 from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.token_types import TokenTotals
@@ -16,7 +16,7 @@ from energy_agent.device_account import DeviceAccount, SensorFor
 from energy_agent.device_view import STUCK, device_view
 from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.processes import ProcessHolders
-from energy_agent.last_held import HELD_STATE, LastHeld
+from energy_agent.last_held import HELD_STATE, RETENTION_NS, LastHeld
 from energy_agent.ledger.journal import Batch, DeviceFacts, Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount
 from energy_agent.node_views import with_host
@@ -29,7 +29,11 @@ from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
 
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
-FORGET_EVERY = 64  # snapshots between looking for processes that have ended
+FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
+FORGET_MAX = 5_000
+"""Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
+_LOOSE_STATES = (HELD_STATE, SERVED_STATE)
+"""Begin keys of states that go when what they are of is gone."""
 
 
 class Accountant:
@@ -44,6 +48,7 @@ class Accountant:
         default_gain_uncertainty: float,
         node: NodeAccount | None = None,
         joined: JoinedHolders | None = None,
+        retention_ns: int = RETENTION_NS,
     ) -> None:
         self._node = node
         self.joined = joined or JoinedHolders()
@@ -56,13 +61,18 @@ class Accountant:
         self._pending = Pending()
         self._booked = Booked()
         self._served = Served()
-        self._last_held = LastHeld()
+        self._last_held = LastHeld(retention_ns)
+        self._present = LastHeld(retention_ns)  # workloads that somebody has told something of
+        self._leaving: list[str] = []
         self._facts: dict[str, WorkloadFacts] = {}
         self._shares = ShareFacts()
         self._sequence = 0
+        self._now_ns = 0
         self._token_states: dict[str, str] = {}
         self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
         self._states: dict[str, str] = {}
+        self._changed: dict[str, str] = {}  # states of the batch that waits
+        self._stored: dict[str, str] = {}  # states as the journal has them
         self._committed_states: dict[str, str] = {}
         self._booked_infos: dict[str, DeviceInfo] = {}
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
@@ -71,14 +81,14 @@ class Accountant:
         """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
 
         Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells. Who had
-        ended by then stays for the rest of its quarter of an hour.
+        ended by then stays for the rest of its retention.
         """
         unreadable = []
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
-            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, HELD_STATE, SERVED_STATE)):
+            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, *_LOOSE_STATES)):
                 continue
             try:
                 info = states.get(INFO_STATE + uuid, "")
@@ -87,13 +97,17 @@ class Accountant:
                 self._last_held.see(account.booked_to, now_ns)
             except ValueError:
                 unreadable.append(uuid)
-        self._committed_states = dict(states)
+        self._committed_states, self._stored = dict(states), dict(states)
         for what, restore in (("the node", self._restore_node), ("what has ended", lambda: self._restore_ended(now_ns))):
             try:
                 restore()
             except ValueError:
                 unreadable.append(what)
-        self._booked = Booked.of(totals, history)
+        try:
+            self._booked = Booked.of(totals, history, states)
+        except ValueError:
+            unreadable.append("energy of ended workloads by namespace and owner")
+            self._booked = Booked.of(totals, history, {})
         self.joined.restore(self._facts.values())
         return unreadable
 
@@ -160,13 +174,14 @@ class Accountant:
             self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
 
     def _restore_ended(self, now_ns: int) -> None:
-        self._last_held.restore(self._committed_states.get(HELD_STATE, ""), now_ns)
+        self._last_held.restore(self._committed_states, now_ns)
         self._served.restore(self._committed_states)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
         """Book tokens, where the counters stood that they came from, and what all pages that are read did so far."""
         self._pending.tokens.extend(tokens)
         changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
+        self._present.see(self._served.polled(), max(self._now_ns, self._served.said_ns))
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
         self._token_states |= states
 
@@ -181,7 +196,7 @@ class Accountant:
                 self._learn([replace(self._facts[workload], since_ns=booked.t_ns)])
 
     def held(self) -> set[str]:
-        """Workloads that hold a device, or did so in the last quarter of an hour."""
+        """Workloads that hold a device, or did so within the retention."""
         return self._last_held.names()
 
     def add_actions(self, actions: Iterable[Action]) -> None:
@@ -191,13 +206,27 @@ class Accountant:
     def batch(self) -> Batch:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
+        self._leaving = self._find_leaving()
         self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
-        self._states[HELD_STATE] = self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
-        self._states[SERVED_STATE] = self._served.dump()
+        self._states |= self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
+        self._states |= self._served.dump()
         if self._node is not None:
             self._states[NODE_STATE] = self._node.dump()
         infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._states | infos, p.steps)
+        states = self._states | infos | self._booked.states_without(self._leaving)
+        gone = (key for key in self._stored if key.startswith(_LOOSE_STATES) and key not in states)
+        self._changed = {k: text for k, text in states.items() if self._stored.get(k, "") != text} | dict.fromkeys(gone, "")
+        ended = dict.fromkeys(self._leaving, self._now_ns)
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended)
+
+    def _find_leaving(self) -> list[str]:
+        """Workloads that are not there any more and have nothing that waits for a commit: looked for every now and then."""
+        if self._sequence % FORGET_EVERY != FORGET_EVERY - 1:
+            return []
+        p = self._pending
+        kept = self._last_held.names() | self._present.names() | self._holders.workloads()
+        kept |= {row.workload for rows in (p.entries, p.tokens, p.steps, p.facts) for row in rows}
+        return [workload for workload in self._booked.workloads() if workload not in kept][:FORGET_MAX]
 
     def not_committed(self) -> None:
         """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
@@ -221,7 +250,20 @@ class Accountant:
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         self._booked.add(p.entries, p.gaps, p.tokens, p.steps)
         self._served.committed()
+        self._stored = {key: text for key, text in (self._stored | self._changed).items() if text}
+        self._forget(self._leaving)
         return p.entries
+
+    def _forget(self, workloads: Collection[str]) -> None:
+        self._booked.forget(workloads)
+        self._served.forget(workloads)
+        for workload in workloads:
+            self._facts.pop(workload, None)
+            self._told.pop(workload, None)
+
+    def set_retention(self, retention_ns: int) -> None:
+        """Keep workloads that have ended for another time from now on."""
+        self._last_held.retention_ns = self._present.retention_ns = retention_ns
 
     def snapshot(
         self,
@@ -241,7 +283,9 @@ class Accountant:
         if self._sequence % FORGET_EVERY == 0:
             self._holders.forget_dead()
             self.joined.forget(self._holders.workloads())
-        shown = self._last_held.shown(now_ns)
+        self._now_ns = now_ns
+        self._present.shown(now_ns)
+        shown = self._last_held.shown(now_ns, {w for account in self._accounts.values() for w in account.held_by})
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked
         snapshot = Snapshot(
@@ -299,6 +343,7 @@ class Accountant:
 
     def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
         for fact in self._served.labelled(facts):
+            self._present.see((fact.workload,), fact.since_ns)
             if fact.workload in self._told:
                 fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)

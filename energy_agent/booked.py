@@ -3,17 +3,20 @@
 Sums are kept as they grow: what a second costs does not depend on how many workloads there have ever been on the node.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
 from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.ledger.totals import Totals
+from energy_agent.ledger.totals import ENDED, Totals
 
 OWNERS_MAX = 1_000
 OTHER_OWNERS = "(other)"
-"""Where the energy of further owners goes, so that a node of a thousand short jobs a day keeps a bounded page."""
+"""Where the energy of further owners and namespaces goes, so that a node of many short jobs keeps a bounded page."""
+ENDED_STATE = "ended/"
+"""Begins the keys of energy of ended workloads among the journal's states; a list of namespace, and owner, follows."""
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 
 
@@ -43,10 +46,18 @@ class _Workload:
     namespace: str = ""
     owner: tuple[str, str] | None = None  # its namespace and name
 
+    @property
+    def gpus_uj(self) -> int:
+        """Its energy on GPUs."""
+        return sum(uj for (device, _, _), uj in self.energy_uj.items() if is_gpu(device))
+
 
 @dataclass(slots=True)
 class Booked:
-    """The sums. Every joule of a device is in it once; a workload's on GPUs are in its namespace's as well."""
+    """The sums. Every joule of a device is in it once; a workload's on GPUs are in its namespace's as well.
+
+    `forget` removes workloads that ended a while ago: their energy stays with devices, namespaces and owners.
+    """
 
     devices: dict[str, DeviceEnergy] = field(default_factory=dict)
     gap_uj: dict[str, int] = field(default_factory=dict)
@@ -54,11 +65,19 @@ class Booked:
     owner_uj: dict[tuple[str, str], int] = field(default_factory=dict)  # by namespace and owner
     _workloads: dict[str, _Workload] = field(default_factory=dict)
     _serving: dict[str, None] = field(default_factory=dict)  # those with tokens
+    _forgotten_uj: dict[tuple[str, ...], int] = field(default_factory=dict)  # by namespace, and by namespace and owner
 
     @classmethod
-    def of(cls, totals: Totals, facts: Iterable[WorkloadFacts]) -> "Booked":
-        """As the journal has it."""
+    def of(cls, totals: Totals, facts: Iterable[WorkloadFacts], states: Mapping[str, str]) -> "Booked":
+        """As the journal has it.
+
+        Raises:
+            ValueError: a state of energy of ended workloads is not one.
+        """
         booked = cls(gap_uj=dict(totals.gap_bound_uj))
+        for key, text in states.items():
+            if key.startswith(ENDED_STATE):
+                booked._restore_forgotten(json.loads(key.removeprefix(ENDED_STATE)), int(text))
         for fact in facts:
             booked.learn(fact)
         for (device, workload, state, method), uj in totals.energy.items():
@@ -66,26 +85,38 @@ class Booked:
             if workload and is_gpu(device):
                 booked.see(device, workload)
         for (workload, state), ns in totals.gpu_ns.items():
-            booked._workload(workload).gpu_ns[state] = ns
+            if workload != ENDED:
+                booked._workload(workload).gpu_ns[state] = ns
         for (workload, model, phase), tokens in totals.tokens.items():
-            booked._add_tokens(workload, model, phase, tokens)
+            if workload != ENDED:
+                booked._add_tokens(workload, model, phase, tokens)
         for (workload, phase), steps in totals.steps.items():
-            booked._add_steps(workload, phase, steps)
+            if workload != ENDED:
+                booked._add_steps(workload, phase, steps)
         return booked
+
+    def _restore_forgotten(self, key: object, uj: int) -> None:
+        match key:
+            case [str(namespace)]:
+                self.namespace_uj[namespace] = self._forgotten_uj[namespace,] = uj
+            case [str(namespace), str(owner)]:
+                self.owner_uj[namespace, owner] = self._forgotten_uj[namespace, owner] = uj
+            case _:
+                raise ValueError("not a namespace and an owner")
 
     def learn(self, fact: WorkloadFacts) -> None:
         """What a workload has used belongs to the namespace that it is known to be in."""
         workload, namespace = self._workload(fact.workload), fact.labels.get("namespace", "")
-        if namespace != workload.namespace:
-            used = sum(uj for (device, _, _), uj in workload.energy_uj.items() if is_gpu(device))
-            self._in_namespace(workload.namespace, -used)
-            self._in_namespace(namespace, used)
-            workload.namespace = namespace
+        known = namespace in self.namespace_uj or len(self.namespace_uj) < OWNERS_MAX
+        shown = namespace if known or not namespace else OTHER_OWNERS
+        if shown != workload.namespace:
+            self._in_namespace(workload.namespace, -workload.gpus_uj)
+            self._in_namespace(shown, workload.gpus_uj)
+            workload.namespace = shown
         if workload.owner is None and (owner := fact.labels.get("owner", "")):  # the first that is known stays: no sum may fall
             key = (namespace, owner)
             workload.owner = key if key in self.owner_uj or len(self.owner_uj) < OWNERS_MAX else ("", OTHER_OWNERS)
-            used = sum(uj for (device, _, _), uj in workload.energy_uj.items() if is_gpu(device))
-            self.owner_uj[workload.owner] = self.owner_uj.get(workload.owner, 0) + used
+            self.owner_uj[workload.owner] = self.owner_uj.get(workload.owner, 0) + workload.gpus_uj
 
     def see(self, device: str, workload: str) -> None:
         """A workload holds a device; its counters are there, at 0, before its first joule."""
@@ -107,6 +138,31 @@ class Booked:
             self._add_tokens(row.workload, row.model, row.phase, row.tokens)
         for count in steps:
             self._add_steps(count.workload, count.phase, count.steps)
+
+    def workloads(self) -> Collection[str]:
+        """All workloads that are not forgotten."""
+        return self._workloads.keys()
+
+    def states_without(self, workloads: Iterable[str]) -> dict[str, str]:
+        """States of the journal that change when these workloads are forgotten."""
+        return {ENDED_STATE + json.dumps(key): str(uj) for key, uj in self._forgotten_with(workloads).items()}
+
+    def forget(self, workloads: Collection[str]) -> None:
+        """Remove workloads; what they used stays in all sums. One that returns begins at 0."""
+        self._forgotten_uj |= self._forgotten_with(workloads)
+        for name in workloads:
+            self._workloads.pop(name, None)
+            self._serving.pop(name, None)
+
+    def _forgotten_with(self, workloads: Iterable[str]) -> dict[tuple[str, ...], int]:
+        sums: dict[tuple[str, ...], int] = {}
+        for name in workloads:
+            workload = self._workload(name)
+            namespace = (workload.namespace,) if workload.namespace else None
+            for key in (namespace, workload.owner):
+                if key is not None:
+                    sums[key] = sums.get(key, self._forgotten_uj.get(key, 0)) + workload.gpus_uj
+        return sums
 
     def energy(self, workloads: Iterable[str], devices: Collection[str]) -> Iterator[WorkloadEnergy]:
         """Energy of workloads on devices."""

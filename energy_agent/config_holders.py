@@ -59,5 +59,11 @@ class Holders(Section):
     """Who holds a device."""
 
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
+    retention_s: int = Field(
+        900,
+        ge=60,
+        le=7 * 86400,
+        description="seconds that a workload stays on /metrics after its end: longer than Prometheus may be away",
+    )
     kubernetes: Kubernetes = Kubernetes()
     slurm: Slurm = Slurm()

@@ -1,48 +1,61 @@
-"""When each workload last held a device: for a while after its end it stays on the page, so that its last second is scraped.
+"""When each workload was last seen. One that has ended stays for the retention, so that its last value is scraped. Pure.
 
-Pure. Who has ended is kept in the journal, or a restart of the agent would take what it used off the page at once.
+Ends are kept in the journal, a state per workload, written once: a commit costs the same however many have ended.
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from energy_agent.core.units import NS_PER_S
 
 HELD_STATE = "held/"
-"""The key among the journal's states."""
-ENDED_STAYS_NS = 15 * 60 * NS_PER_S
+"""Begins the keys among the journal's states; the workload follows. Alone it is the key of version 0.1: JSON of all of them."""
+RETENTION_NS = 15 * 60 * NS_PER_S
+ENDED_MAX = 1_000
+"""How many workloads that have ended are kept; of more, those that ended first leave before their time."""
 
 
 class LastHeld:
     """UTC ns by workload."""
 
-    def __init__(self) -> None:
+    def __init__(self, retention_ns: int = RETENTION_NS) -> None:
+        self.retention_ns = retention_ns
         self._seen_ns: dict[str, int] = {}
 
     def see(self, workloads: Iterable[str], t_ns: int) -> None:
-        """These hold a device at `t_ns`."""
+        """These are there at `t_ns`."""
         self._seen_ns |= dict.fromkeys(workloads, t_ns)
 
     def names(self) -> set[str]:
-        """Workloads that hold a device, or did so in the last quarter of an hour."""
+        """Workloads that were seen within the retention, as of the last call of `shown`."""
         return set(self._seen_ns)
 
-    def shown(self, now_ns: int) -> Collection[str]:
-        """The same, after those were let go that ended longer ago."""
-        self._seen_ns = {w: seen for w, seen in self._seen_ns.items() if now_ns - seen <= ENDED_STAYS_NS}
-        return self._seen_ns
+    def shown(self, now_ns: int, holding: Collection[str] = ()) -> Collection[str]:
+        """The same, after others were removed; those that are `holding` a device do not count as ended."""
+        # After a step back of the clock the retention begins again.
+        seen = {w: min(seen_ns, now_ns) for w, seen_ns in self._seen_ns.items() if now_ns - seen_ns <= self.retention_ns}
+        ended = [w for w in seen if w not in holding] if len(seen) > ENDED_MAX else []
+        for workload in sorted(ended, key=seen.__getitem__)[: max(0, len(ended) - ENDED_MAX)]:
+            del seen[workload]
+        self._seen_ns = seen
+        return seen
 
-    def dump(self, holding: Collection[str]) -> str:
-        """Those that have ended, as JSON; those that are `holding` one stand in the states of their devices."""
-        return json.dumps({w: seen for w, seen in self._seen_ns.items() if w not in holding}, separators=(",", ":"))
+    def dump(self, holding: Collection[str]) -> dict[str, str]:
+        """States of those that have ended; those that are `holding` a device are in the states of their devices."""
+        return {HELD_STATE + w: str(seen_ns) for w, seen_ns in self._seen_ns.items() if w not in holding}
 
-    def restore(self, text: str, now_ns: int) -> None:
-        """Go on from what `dump` wrote; "": nobody had ended.
+    def restore(self, states: Mapping[str, str], now_ns: int) -> None:
+        """Go on from what `dump` wrote.
 
         Raises:
             ValueError: it is something else; nothing has changed.
         """
-        found = json.loads(text or "{}")
-        if not isinstance(found, dict) or not all(type(seen) is int for seen in found.values()):
+        ended = json.loads(states.get(HELD_STATE) or "{}")
+        if not isinstance(ended, dict) or not all(type(seen_ns) is int for seen_ns in ended.values()):
             raise ValueError("not the workloads that have ended")
-        self._seen_ns = {w: min(seen, now_ns) for w, seen in found.items()} | self._seen_ns
+        ended |= {key.removeprefix(HELD_STATE): int(text) for key, text in states.items() if _is_ended(key)}
+        self._seen_ns = {w: min(seen_ns, now_ns) for w, seen_ns in ended.items()} | self._seen_ns
+
+
+def _is_ended(key: str) -> bool:
+    return key.startswith(HELD_STATE) and key != HELD_STATE

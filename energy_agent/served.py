@@ -16,7 +16,10 @@ from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.sources.tokens._standing import Model, Standing, encode
 
 SERVED_STATE = "served/"
-"""The key among the journal's states of pages that are not read any more."""
+"""Begins the keys among the journal's states of pages that are not read any more; the page follows.
+
+Alone it is the key of version 0.1: JSON of all of them.
+"""
 
 
 class Served:
@@ -52,15 +55,24 @@ class Served:
         self._shown |= self._waiting
         self._waiting = {}
 
-    def dump(self) -> str:
-        """Pages that are not read any more, as JSON; where the others stand is told with their counters."""
+    def dump(self) -> dict[str, str]:
+        """States of pages that are not read any more; where the others stand is told with their counters."""
         pages: dict[str, Standing] = {}
         for key, each in (self._shown | self._waiting).items():
             if key not in self._read:
                 latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
                 model = Model(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
                 pages.setdefault(each.source, Standing(each.t_ns)).models[each.model] = model
-        return json.dumps({source: encode(standing) for source, standing in pages.items()})
+        return {SERVED_STATE + source: encode(standing) for source, standing in pages.items()}
+
+    def polled(self) -> set[str]:
+        """Workloads of the pages that are read now."""
+        return {each.workload for key, each in (self._shown | self._waiting).items() if key in self._read}
+
+    def forget(self, workloads: Iterable[str]) -> None:
+        """Drop what pages said of these workloads."""
+        for workload in workloads:
+            self._labels.pop(workload, None)
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Go on from the states of the last commit: what all pages had done by then is shown. An unreadable page is left out.
@@ -73,7 +85,8 @@ class Served:
         gone = json.loads(states.get(SERVED_STATE) or "{}")
         if not isinstance(gone, dict) or not all(isinstance(text, str) for text in gone.values()):
             raise ValueError("not pages of token servers")
-        self._take({source: text for source, text in gone.items() if source not in read})
+        gone |= {key.removeprefix(SERVED_STATE): text for key, text in states.items() if key.startswith(SERVED_STATE)}
+        self._take({source: text for source, text in gone.items() if source and source not in read})
 
     def _take(self, pages: Mapping[str, str]) -> None:
         for source, text in pages.items():

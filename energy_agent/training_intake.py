@@ -173,6 +173,7 @@ class TrainingIntake:
         self._drains += 1
         if self._drains % LOOK_EVERY == 0:
             self._forget_dead()
+            self._forget_ended({*holders, *(counted.workload for counted in self._counted.values())})
         if not (steps or tokens or self._dirty):
             return Booking(now_ns)
         self._dirty = False
@@ -236,6 +237,11 @@ class TrainingIntake:
         for identity in gone & self._counted.keys():
             del self._counted[identity]
             self._dirty = True
+
+    def _forget_ended(self, kept: Collection[str]) -> None:
+        """What is known of workloads goes with their series."""
+        self._models = {workload: models for workload, models in self._models.items() if workload in kept}
+        self._labels = {workload: labels for workload, labels in self._labels.items() if workload in kept}
 
     def _stale(self, identity: Identity) -> bool:
         """It ended a while ago and never was seen to hold a device."""

@@ -168,6 +168,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         nvml.gain_uncertainty_ratio,
         NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
         open_holders(config.holders.kubernetes, config.holders.slurm, clock, procfs, identity.node, options.simulate),
+        config.holders.retention_s * NS_PER_S,
     )
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
         log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)

@@ -83,6 +83,7 @@ class Reloader:
         self.web(fresh)
         _readings(agent, self.reader_options(fresh), fresh)
         agent.accountant.set_sensors(sensors, fresh.sources.nvml.calibration, fresh.sources.nvml.gain_uncertainty_ratio)
+        agent.accountant.set_retention(fresh.holders.retention_s * NS_PER_S)
         agent.tokens.configure(fresh.tokens)
         _steer(agent, fresh, steer)
         waiting = needs_restart(old, fresh)

@@ -154,11 +154,12 @@ CATALOGUE: tuple[Signal, ...] = (
            "Upper bound of energy that no meter saw, where there is one; not part of the energy counters.", ("domain",), _HOST),
     # Workloads
     Signal("workload_info", "info", "", "Facts of a workload.", (*WORKLOAD, *FACTS),
-           "Always 1; stays 15 minutes after the workload ended."),
+           "Always 1; stays holders.retention_s (15 minutes) after its end."),
     Signal("workload_energy_joules_total", "counter", "joules",
            "Energy of a workload on a GPU: active while a kernel ran, idle while it only held the GPU.",
            (*WORKLOAD, "uuid", "state", "method"),
-           "From the journal; appears at 0 when the holder is seen, stays 15 minutes after its end; absent while the GPU does "
+           "From the journal; appears at 0 when the holder is seen, stays holders.retention_s (15 minutes) "
+           "after its end; absent while the GPU does "
            "not answer, resumes higher."),
     Signal("workload_gpu_seconds_total", "counter", "seconds", "GPU time held by a workload, over all its GPUs.",
            (*WORKLOAD, "state"), "As workload_energy_joules_total, but stays while one of its GPUs does not answer."),
@@ -173,10 +174,10 @@ CATALOGUE: tuple[Signal, ...] = (
            "From the journal; stays when a workload ends. Beyond 1000 owners, further ones are together in owner=\"(other)\"."),
     Signal("tokens_total", "counter", "",
            "Tokens that a workload processed: prompt (computed), cached (reused), generation or training.",
-           (*WORKLOAD, "model", "phase"), "Starts at 0 at first sight; stays 15 minutes after the workload ended."),
+           (*WORKLOAD, "model", "phase"), "Starts at 0 at first sight; stays holders.retention_s (15 minutes) after its end."),
     Signal("steps_total", "counter", "",
            "Steps of a training workload, by what it did: training, evaluation, ...; its ranks take a step together.",
-           (*WORKLOAD, "phase"), "Starts at 0 at first sight; stays 15 minutes after the workload ended."),
+           (*WORKLOAD, "phase"), "Starts at 0 at first sight; stays holders.retention_s (15 minutes) after its end."),
     Signal("requests_total", "counter", "", "Requests that a workload's token servers ended.", (*WORKLOAD, "model"), _SERVED),
     Signal("requests_running", "gauge", "", "Requests that its token servers work on at once.", (*WORKLOAD, "model"),
            _SERVED_NOW),

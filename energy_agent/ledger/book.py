@@ -33,13 +33,13 @@ from energy_agent.ledger.rows import (
     TokenKey,
     TokenRow,
 )
-from energy_agent.ledger.totals import Tally
+from energy_agent.ledger.totals import ENDED, Tally
 from energy_agent.ledger.uncertainty import Run
 
 
 @dataclass
 class Batch:
-    """What one commit books, all or nothing. `states` is each device's meter state, opaque text; an empty one is let go."""
+    """What one commit books, all or nothing. `states` has those that changed, as opaque text; an empty one is removed."""
 
     entries: Sequence[Entry] = ()
     gaps: Sequence[Gap] = ()
@@ -49,6 +49,8 @@ class Batch:
     devices: Sequence[DeviceFacts] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     steps: Sequence[Steps] = ()
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """Workloads whose totals join those of all that have ended, with the UTC ns: the journal keeps no row of each for good."""
 
 
 @dataclass
@@ -65,14 +67,22 @@ class Book:
     states: dict[str, str] = field(default_factory=dict)
     totals: Tally = field(default_factory=Tally)
     steps: dict[StepKey, StepRow] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)  # workloads whose facts go with their last open row; UTC ns
+    removed: Tally = field(default_factory=Tally)  # of a change: totals that are no more
+    returned: set[str] = field(default_factory=set)  # of a change: ended workloads of which there are facts again
 
     def take(self, change: "Book") -> None:
         """Take over what `change` says, key by key."""
-        for name in ("cells", "spans", "gaps", "tokens", "steps", "actions", "workloads", "devices", "states"):
+        for name in ("cells", "spans", "gaps", "tokens", "steps", "actions", "workloads", "devices", "states", "ended"):
             getattr(self, name).update(getattr(change, name))
+        for workload in change.returned:
+            self.ended.pop(workload, None)
         self.states = {device: state for device, state in self.states.items() if state}
         for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
-            getattr(self.totals, name).update(getattr(change.totals, name))
+            totals = getattr(self.totals, name)
+            totals.update(getattr(change.totals, name))
+            for key in getattr(change.removed, name):
+                totals.pop(key, None)
 
     def largest(self) -> int:
         """The largest number that has to fit int64: how near that is.
@@ -119,6 +129,10 @@ def change_of(book: Book, *batches: Batch) -> Book:
     workloads = {(fact.workload, fact.since_ns): fact for batch in batches for fact in batch.facts}
     devices = {(fact.uuid, fact.since_ns): fact for batch in batches for fact in batch.devices}
     states = {device: state for batch in batches for device, state in batch.states.items()}
+    ended = {name: t_ns for batch in batches for name, t_ns in batch.ended.items()}
+    if ended:
+        added.touch(book.totals, ended.keys() | {ENDED})
+    totals = _plus(book.totals, added)
     change = Book(
         cells.fold_cells(book.cells, pieces),
         spans,
@@ -128,8 +142,11 @@ def change_of(book: Book, *batches: Batch) -> Book:
         {key: fact for key, fact in workloads.items() if book.workloads.get(key) != fact},
         {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
         {device: state for device, state in states.items() if book.states.get(device, "") != state},
-        _plus(book.totals, added),
+        totals,
         cells.fold_steps(book.steps, [count for batch in batches for count in batch.steps]),
+        ended,
+        totals.remove(ended.keys()),
+        {name for name, _ in workloads if name in book.ended and name not in ended},
     )
     if change.largest() > INT64_MAX:
         raise JournalError("refused to book: a row would pass int64; a meter is broken")
@@ -191,6 +208,13 @@ def write(connection: sqlite3.Connection, change: Book) -> None:
     database.put(connection, "token_total", [(*k, n) for k, n in totals.tokens.items()])
     database.put(connection, "step_total", [(*k, n) for k, n in totals.steps.items()])
     database.put(connection, "gap_total", [(device, str(uj)) for device, uj in totals.gap_bound_uj.items()])
+    removed = change.removed
+    database.remove(connection, "energy_total", [(d, w, s.value, m.value) for d, w, s, m in removed.energy])
+    database.remove(connection, "gpu_total", [(w, s.value) for w, s in removed.gpu_ns])
+    database.remove(connection, "token_total", list(removed.tokens))
+    database.remove(connection, "step_total", list(removed.steps))
+    database.put(connection, "ended", list(change.ended.items()))
+    database.remove(connection, "ended", [(workload,) for workload in change.returned])
 
 
 def counted(counts: LedgerStats) -> list[tuple[str, str]]:
@@ -237,6 +261,7 @@ def read(connection: sqlite3.Connection) -> Book:
     totals.tokens.update({(w, m, p): n for w, m, p, n in rows(connection, "token_total")})
     totals.steps.update({(w, p): n for w, p, n in rows(connection, "step_total")})
     totals.gap_bound_uj.update((device, int(uj)) for device, uj in rows(connection, "gap_total"))
+    book.ended.update(rows(connection, "ended"))
     return book
 
 

@@ -5,15 +5,15 @@ noted elsewhere, shows that.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.ledger import segments, table
 from energy_agent.ledger.table import Table
-from energy_agent.ledger.totals import Tally
+from energy_agent.ledger.totals import WORKLOAD_PARTS, Tally, ended_key
 from energy_agent.ledger.view import JournalView
 
 _NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segments.SUFFIX))
@@ -191,12 +191,37 @@ def _against(chain: Chain, journal: JournalView) -> None:
     _plus(total, chain.tally)
     total.add_rows(journal.book.open_rows())
     for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
-        summed, booked = getattr(total, name), getattr(journal.book.totals, name)
+        booked = getattr(journal.book.totals, name)
+        summed = _without_ended(name, getattr(total, name), booked)
         for key in sorted(summed.keys() | booked.keys()):
             if summed.get(key, 0) != booked.get(key, 0):
-                what = f"{name} of {'/'.join(key) if isinstance(key, tuple) else key}"
+                what = f"{name} of {'/'.join(part or 'ended workloads' for part in key) if isinstance(key, tuple) else key}"
                 text = f"{journal.path}: {what}: rows sum to {summed.get(key, 0)}, the total is {booked.get(key, 0)}"
                 chain.faults.append(Fault("journal", text))
+
+
+def _without_ended(name: str, summed: Mapping[Any, int], booked: Mapping[Any, int]) -> dict[Any, int]:
+    """Sums of rows as the journal keeps them: those of workloads that have ended are in one sum.
+
+    A workload that returned has a total for its time since then, less than its rows sum to. That is so where all that is
+    missing makes up the sum of the ended ones; else the difference is a fault of the workload's own total.
+    """
+    sums: dict[Any, int] = {}
+    returned: dict[Any, dict[Any, int]] = {}
+    for key, amount in summed.items():
+        target = ended_key(name, key) if name in WORKLOAD_PARTS else key
+        if key not in booked and amount:
+            sums[target] = sums.get(target, 0) + amount
+        else:
+            sums[key] = sums.get(key, 0) + amount
+            if target != key and amount > booked.get(key, 0):
+                returned.setdefault(target, {})[key] = booked.get(key, 0)
+    for target, totals in returned.items():
+        before = sum(sums[key] - total for key, total in totals.items())
+        if sums.get(target, 0) + before == booked.get(target, 0):
+            sums |= totals
+            sums[target] = booked[target]
+    return sums
 
 
 def _plus(total: Tally, other: Tally) -> None:

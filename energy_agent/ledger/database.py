@@ -15,7 +15,7 @@ from typing import Any, Final
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 READS: Final = 2
 """The oldest schema that is read as it is; `open_writable` brings older ones up to date."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
@@ -40,6 +40,9 @@ _ENERGY_TOTAL, _GAP_TOTAL = (
     "CREATE TABLE gap_total (device TEXT PRIMARY KEY, bound_uj TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 )
 """Decimal text, of any length: energy of a building passes int64 within days."""
+
+_ENDED = "CREATE TABLE ended (workload TEXT PRIMARY KEY, t_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+"""Workloads whose totals are among those of all that have ended; their facts stay until their last row is sealed."""
 
 _AS_TEXT = f"""
 ALTER TABLE energy_total RENAME TO energy_total_before;
@@ -74,6 +77,7 @@ CREATE TABLE device_fact (device TEXT, since_ns INTEGER, sku TEXT NOT NULL, gain
 CREATE TABLE meter_state (device TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
 {_ENERGY_TOTAL}
 {_GAP_TOTAL}
+{_ENDED}
 CREATE TABLE gpu_total (workload TEXT, state TEXT, gpu_ns INTEGER NOT NULL,
   PRIMARY KEY (workload, state)) STRICT, WITHOUT ROWID;
 CREATE TABLE token_total (workload TEXT, model TEXT, phase TEXT, tokens INTEGER NOT NULL,
@@ -85,8 +89,8 @@ CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 T
 """`log` has the commits that are not folded into the other tables yet (ledger/log.py). `segment.body` is the compressed file:
 fixed in the transaction that takes the rows out, before any file is written."""
 
-_LATER: Final = ("steps", "step_total")  # not in every schema that is read
-_ADDED: Final = {2: _LOG, 3: _STEPS, 4: _AS_TEXT}
+_LATER: Final = ("steps", "step_total", "ended")  # not in every schema that is read
+_ADDED: Final = {2: _LOG, 3: _STEPS, 4: _AS_TEXT, 5: _ENDED}
 """Schema -> what it changed in the one before."""
 
 
@@ -283,6 +287,23 @@ def put(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ..
     if rows:
         marks = ",".join("?" * len(rows[0]))
         connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+
+
+_KEYS: Final = {
+    "energy_total": ("device", "workload", "state", "method"),
+    "gpu_total": ("workload", "state"),
+    "token_total": ("workload", "model", "phase"),
+    "step_total": ("workload", "phase"),
+    "workload_fact": ("workload", "since_ns"),
+    "ended": ("workload",),
+}
+
+
+def remove(connection: sqlite3.Connection, table: str, keys: Sequence[tuple[Any, ...]]) -> None:
+    """Delete rows by primary key; `table` is one of this module's names, never input."""
+    if keys:
+        where = " AND ".join(f"{name}=?" for name in _KEYS[table])
+        connection.executemany(f"DELETE FROM {table} WHERE {where}", keys)  # noqa: S608
 
 
 def all_rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:

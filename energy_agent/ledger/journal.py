@@ -27,7 +27,7 @@ from energy_agent.ledger.book import Batch, Book
 from energy_agent.ledger.files import Files, RealFiles, hold
 from energy_agent.ledger.log import Room
 from energy_agent.ledger.rows import INT64_MAX, DeviceFacts, Row
-from energy_agent.ledger.sealing import Taken, take
+from energy_agent.ledger.sealing import Taken, find_obsolete, take
 from energy_agent.ledger.segments import Segment
 from energy_agent.ledger.totals import Totals
 
@@ -275,13 +275,17 @@ class Journal:
         if sealed is None:
             return
 
+        obsolete = find_obsolete(self._book, sealed)
+
         def write() -> None:
             with database.transaction(self._connection, durable=True):
                 sealed.delete(self._connection)
+                obsolete.delete(self._connection)
                 segment_table.fix(self._connection, sealed.header, sealed.sha256, sealed.body, self._utc_ns())
 
         self._with_room(write)
         sealed.forget(self._book)
+        obsolete.forget(self._book)
         self._sequence, self._previous = sealed.header.sequence + 1, sealed.sha256
         self._counts = replace(self._counts, segments_total=self._counts.segments_total + 1)
 

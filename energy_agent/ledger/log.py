@@ -85,7 +85,12 @@ class Room:
     largest: int = 0
 
     def take(self, batch: Batch) -> bool:
-        """Whether the batch is sound and surely fits; if so its growth is counted. Else only folding it can tell."""
+        """Whether the batch is sound and surely fits; if so its growth is counted. Else only folding it can tell.
+
+        Totals of workloads that have ended become one sum, which can be as large as all of them: such a batch is folded.
+        """
+        if batch.ended:
+            return False
         grows, latest = 0, 0
         for e in batch.entries:
             if e.energy_uj < 0 or e.edge_uj < 0 or e.gpu_ns < 0 or not 0 <= e.start_ns <= e.end_ns:

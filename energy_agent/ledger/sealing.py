@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from energy_agent.core.boundary import is_meter
 from energy_agent.core.errors import ChainError
 from energy_agent.core.facility import METER_GONE
 from energy_agent.core.types import Action, Identity, WorkloadFacts
-from energy_agent.ledger import segments
+from energy_agent.ledger import database, segments
 from energy_agent.ledger.book import Book
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
+from energy_agent.ledger.rows import CELL_NS, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.segments import Header
 from energy_agent.ledger.totals import Tally
 
@@ -134,6 +135,50 @@ def _in_force(facts: dict[tuple[str, int], Fact], names: set[str], from_ns: int,
         for t in instants:
             if t == first or from_ns < t <= to_ns:
                 yield facts[name, t]
+
+
+@dataclass(frozen=True, slots=True)
+class Obsolete:
+    """Facts that no segment after this one needs, by key, and ended workloads of which nothing is left."""
+
+    facts: tuple[tuple[str, int], ...]
+    ended: tuple[str, ...]
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Take them out of the database, within the caller's transaction."""
+        database.remove(connection, "workload_fact", self.facts)
+        database.remove(connection, "ended", [(workload,) for workload in self.ended])
+
+    def forget(self, book: Book) -> None:
+        """Take them out of the book."""
+        for key in self.facts:
+            del book.workloads[key]
+        for workload in self.ended:
+            del book.ended[workload]
+
+
+def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
+    """Facts of workloads that have ended and have no open row, and facts that later ones replaced before all open rows.
+
+    Of a workload whose owner changed both facts are kept: its energy stays with the first owner.
+    """
+    taken = set(sealed.rows)
+    rows = [row for row in book.open_rows() if row not in taken]
+    ended = book.ended.keys() - _workloads(rows)
+    settled_ns = min([sealed.header.to_ns, *map(_start_ns, rows)]) - CELL_NS
+    facts = []
+    later: dict[str, WorkloadFacts] = {}
+    for key, fact in sorted(book.workloads.items(), key=lambda item: item[0][1], reverse=True):
+        next_fact = later.get(fact.workload)
+        is_replaced = (
+            next_fact is not None
+            and next_fact.since_ns <= settled_ns
+            and next_fact.labels.get("owner") == fact.labels.get("owner")
+        )
+        if fact.workload in ended or (is_replaced and not is_meter(fact.workload)):
+            facts.append(key)
+        later[fact.workload] = fact
+    return Obsolete(tuple(facts), tuple(ended))
 
 
 @dataclass(slots=True)

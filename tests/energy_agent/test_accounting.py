@@ -13,7 +13,7 @@ from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.device_account import SensorFor
 from energy_agent.holders.processes import ProcessHolders
-from energy_agent.last_held import ENDED_STAYS_NS, HELD_STATE
+from energy_agent.last_held import HELD_STATE, RETENTION_NS
 from energy_agent.ledger.journal import Journal
 from energy_agent.pending import PENDING_MAX
 from energy_agent.sampling import DeviceHealth
@@ -273,7 +273,7 @@ def test_an_ended_workload_stays_a_quarter_of_an_hour(node):
     node.commit()
     assert {w.workload for w in node.snapshot().workloads} == {"vllm"}
     assert {f.workload for f in node.snapshot().facts} == {"vllm"}
-    node.now_s = last_s + ENDED_STAYS_NS // SECOND
+    node.now_s = last_s + RETENTION_NS // SECOND
     assert {w.workload for w in node.snapshot().workloads} == {"vllm"}
     node.now_s += 1
     after = node.snapshot()
@@ -304,7 +304,7 @@ def test_what_ended_stays_over_a_restart_and_the_page_sums_to_the_devices(node, 
         assert set(after.workloads) == set(before.workloads), "also the series that are at 0"
         assert after.workload_gpu_ns == before.workload_gpu_ns
         assert [f.workload for f in after.facts] == ["vllm"]
-    node.now_s = last_s + ENDED_STAYS_NS // SECOND + 1
+    node.now_s = last_s + RETENTION_NS // SECOND + 1
     assert node.snapshot().workloads == ()
 
 

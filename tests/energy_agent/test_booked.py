@@ -51,7 +51,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             if namespace:
                 by_namespace[namespace] += e.energy_uj
     t = book.totals
-    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), latest.values())
+    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), latest.values(), {})
     for found in (booked, again):
         held = Counter()
         for device, own in found.devices.items():

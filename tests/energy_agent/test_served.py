@@ -1,5 +1,6 @@
 """What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,9 +80,11 @@ def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -
     served.committed()
     served.add([])
     [before] = served.totals({"chat"})
-    for _ in range(2):
-        served, text = Served(), served.dump()
-        served.restore({SERVED_STATE: text})
+    for kept_in_one_state in (False, False, True):  # as version 0.1 did
+        served, states = Served(), served.dump()
+        if kept_in_one_state:
+            states = {SERVED_STATE: json.dumps({key.removeprefix(SERVED_STATE): text for key, text in states.items()})}
+        served.restore(states)
         [after] = served.totals({"chat"})
         assert (after.counts, after.ttft, after.itl, after.running) == (before.counts, before.ttft, before.itl, None)
     for text in ("no", "[]", '{"chat a": 5}'):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.training_intake import MODELS_MAX, OF_WORKLOAD_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
+from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_WORKLOAD_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
 from energy_agent.training_report import COUNT_MAX, Report, ReportError, parse
 
 RUN = "0123456789abcdef"
@@ -201,6 +201,22 @@ def test_hostile_clients_are_bounded():
         world.intake.report((5, 5), "w", report(k, k, world.clock.now_s - 100, model=f"m{k}"))
         world.commit({"w"})
     assert len([m for w, m in world.tokens if w == "w"]) <= MODELS_MAX + 1
+
+
+def test_models_of_a_workload_that_has_ended_do_not_count_for_its_next_life():
+    world = World()
+    world.commit()
+    world.clock.now_s = 100
+    for k in range(MODELS_MAX):
+        world.clock.now_s += 1
+        world.intake.report((5, k), "w", report(k, k, 1, model=f"m{k}"))
+        world.commit({"w"})
+        world.dead.add((5, k))
+    for _ in range(2 * LOOK_EVERY):
+        world.commit(())
+    world.intake.report((6, 1), "w", report(1, 1, 1, model="next"))
+    world.commit({"w"})
+    assert ("w", "next") in world.tokens
 
 
 @pytest.mark.parametrize("absurd", [20_000_000_000_000, 10**30])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import JournalError
 from energy_agent.ledger import chain, segments
 from energy_agent.ledger.files import FailingFiles
-from energy_agent.ledger.journal import Journal
+from energy_agent.ledger.journal import Batch, Journal
 from energy_agent.ledger.view import read_journal
-from tests.energy_agent.ledger.cases import IDENTITY, batches
+from tests.energy_agent.ledger.cases import IDENTITY, T0, batches
 
 WRITER = """
 import sys
@@ -66,7 +67,8 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
 
 
-steps = st.lists(st.one_of(batches, st.just("seal"), st.just("reopen"), st.integers(0, 2)), max_size=12)
+ends = st.sets(st.sampled_from(["w1", "w2", "éà\n", "never seen"]), min_size=1).map(frozenset)
+steps = st.lists(st.one_of(batches, ends, st.just("seal"), st.just("reopen"), st.integers(0, 2)), max_size=12)
 
 
 @given(steps)
@@ -75,7 +77,8 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
     folder = tmp_path_factory.mktemp("ledger")
     path = folder / "journal.db"
     journal = Journal.open(path, IDENTITY)
-    energy = bound = tokens = steps = 0
+    energy, bound, tokens, steps = Counter(), 0, 0, 0
+    ended = set()
     try:
         for step in sequence:
             if step == "seal":
@@ -90,16 +93,26 @@ def test_any_sequence_of_commits_seals_and_failures_conserves(tmp_path_factory, 
                     journal.seal(None)
                 journal.close()
                 journal = Journal.open(path, IDENTITY)
+            elif isinstance(step, frozenset):
+                journal.commit(Batch(ended=dict.fromkeys(step, T0)))
+                ended |= step
             else:
                 journal.commit(step)
-                energy += sum(e.energy_uj for e in step.entries)
+                for e in step.entries:
+                    energy[e.device, e.state, e.method] += e.energy_uj
+                ended -= {row.workload for row in (*step.entries, *step.tokens, *step.steps)}
                 bound += sum(g.bound_uj for g in step.gaps)
                 tokens += sum(t.tokens for t in step.tokens)
                 steps += sum(s.steps for s in step.steps)
         totals = journal.totals()
     finally:
         journal.close()
-    assert sum(totals.energy.values()) == energy
+    by_device = Counter()
+    for (device, _, state, method), uj in totals.energy.items():
+        by_device[device, state, method] += uj
+    assert +by_device == +energy
+    left = [workload for _, workload, *_ in totals.energy] + [key[0] for part in (totals.gpu_ns, totals.tokens) for key in part]
+    assert not ended & set(left)
     assert sum(totals.gap_bound_uj.values()) == bound
     assert sum(totals.tokens.values()) == tokens
     assert sum(totals.steps.values()) == steps

@@ -147,6 +147,7 @@ def test_a_log_that_makes_no_sense_is_a_torn_journal(tmp_path, text):
 
 
 AS_NUMBERS = """
+DROP TABLE ended;
 CREATE TABLE e (device TEXT, workload TEXT, state TEXT, method TEXT, energy_uj INTEGER NOT NULL,
   PRIMARY KEY (device, workload, state, method)) STRICT, WITHOUT ROWID;
 INSERT INTO e SELECT device, workload, state, method, CAST(energy_uj AS INTEGER) FROM energy_total;
