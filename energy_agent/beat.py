@@ -12,6 +12,11 @@ from dataclasses import dataclass
 PROMPT_S = 0.25
 """Who answers within half of it is waited for so long; nobody else ever delays a commit."""
 _EARLY, _LATE = 0.75, 1.5  # of a period: before it a beat is not followed, after it none is waited for
+_DISTRUST_S, _DISTRUST_MAX_S = (
+    15.0,
+    600.0,
+)  # one that was waited for in vain is not waited for again so long, twice as long, ...
+_FORGIVE = 0.9
 
 
 @dataclass(slots=True)
@@ -22,10 +27,17 @@ class Follower:
     began_s: float = float("-inf")  # its last reading, monotonic
     took_s: float = float("inf")
     beat: int = -1  # with which it was taken
+    is_reading: bool = False
+    trusted_from_s: float = float("-inf")
+    distrust_s: float = 0.0
 
     def due(self, now_s: float) -> bool:
         """A beat now is followed."""
         return now_s - self.began_s >= _EARLY * self.period_s
+
+    def is_prompt(self, now_s: float) -> bool:
+        """Whether a beat now waits for it: it is due, was fast last time, and is not still reading."""
+        return not self.is_reading and self.due(now_s) and self.took_s <= PROMPT_S / 2 and now_s >= self.trusted_from_s
 
 
 class Beat:
@@ -36,16 +48,26 @@ class Beat:
         self._changed = threading.Condition()
         self._count = 0
 
-    def strike(self, followers: Iterable[Follower]) -> None:
-        """Let all that are due read, and wait for those that lately answered at once, PROMPT_S at most."""
+    def strike(self, followers: Iterable[Follower]) -> list[Follower]:
+        """Let all that are due read, and wait for those that lately answered at once, PROMPT_S at most.
+
+        Returns those that were waited for in vain. They are not waited for again for a while.
+        """
         with self._changed:
             now_s = time.monotonic()
             self._count += 1
             self._changed.notify_all()
-            awaited = [f for f in followers if f.due(now_s) and f.took_s <= PROMPT_S / 2]
+            awaited = [f for f in followers if f.is_prompt(now_s)]
             end_s = now_s + PROMPT_S
             while any(f.beat != self._count for f in awaited) and (left_s := end_s - time.monotonic()) > 0:
                 self._changed.wait(left_s)
+            for follower in awaited:
+                if follower.beat == self._count:
+                    follower.distrust_s *= _FORGIVE
+                else:
+                    follower.distrust_s = min(_DISTRUST_MAX_S, max(_DISTRUST_S, 2 * follower.distrust_s))
+                    follower.trusted_from_s = time.monotonic() + follower.distrust_s
+            return [f for f in awaited if f.beat != self._count]
 
     def follow(self, follower: Follower, stop: threading.Event) -> int:
         """Wait for the next beat that is to be followed, or until one is overdue; returns the beat.
@@ -61,13 +83,13 @@ class Beat:
                     break
                 seen = self._count
                 self._changed.wait(late_s)
-            follower.began_s = time.monotonic()
+            follower.began_s, follower.is_reading = time.monotonic(), True
             return self._count
 
     def done(self, follower: Follower, beat: int) -> None:
         """The follower has read, or could not."""
         with self._changed:
-            follower.took_s, follower.beat = time.monotonic() - follower.began_s, beat
+            follower.took_s, follower.beat, follower.is_reading = time.monotonic() - follower.began_s, beat, False
             self._changed.notify_all()
 
     def wake(self) -> None:

@@ -21,7 +21,7 @@ NOBODY = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Poll:
     """A page; whoever changes it holds the lock of the poller."""
 
@@ -38,6 +38,9 @@ class Poll:
     lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
     told_down: bool = False
     quiet_until_ns: int = 0
+    since_s: float | None = None  # monotonic start of a reading under way
+    fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
+    cost_s: float = 0.0  # CPU time of a reading, its state in the journal included
     pace: Follower = field(init=False)
 
     def tell(self, now_ns: int) -> None:

@@ -2,8 +2,9 @@
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from energy_agent.beat import Beat
@@ -13,11 +14,15 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
+from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens import mapping
-from energy_agent.sources.tokens._account import PageAccount
-from energy_agent.sources.tokens._reader import read
-from energy_agent.sources.tokens._reading import TOKEN_STATE, ModelReading
+from energy_agent.sources.tokens._account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
+from energy_agent.sources.tokens._endpoint import LINES_LIMIT, TIMEOUT_S, fetch
+from energy_agent.sources.tokens._reader import names_of, read
+from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.sources.tokens._server import TokenServer
+from energy_agent.sources.tokens._standing import encode
+from energy_agent.token_pace import periods_s
 from energy_agent.token_poll import NOBODY, Poll
 from energy_agent.token_rows import rows, zeros
 
@@ -25,6 +30,12 @@ log = logging.getLogger("wattlens.tokens")
 
 PAGES_LIMIT = 512
 DELTAS_KEPT = 4096
+HANG_S = 5.0
+_LINES_ALL, _LINES_LEAST = 40_000, 500
+_TOTALS_LEAST = 100
+"""What all endpoints together may have is divided among them, but for what every engine has."""
+_COST_KEPT = 0.7  # an endpoint that is costly now and then counts as one that nearly always is
+_STATE_B_PER_S = 5e6  # what a byte of the journal costs, as CPU time
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,10 @@ class Progress:
 class TokenPoller:
     """All pages, configured and discovered ones. `drain` gives what came since the last call."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, fetch: Callable[..., str] = fetch, hang_s: float = HANG_S) -> None:
+        """`fetch` reads an endpoint; one that takes longer than `hang_s` is down."""
+        self._clock, self._fetch, self._hang_s = clock, fetch, hang_s
+        self._parsing = threading.Lock()  # parsing holds the interpreter: one response at a time
         self._lock = threading.Lock()
         self._rows: list[Tokens] = []
         self._deltas: deque[TokenDelta] = deque(maxlen=DELTAS_KEPT)
@@ -86,7 +99,10 @@ class TokenPoller:
 
         A page that is not polled any more tells its last totals once; then its state is empty.
         """
+        for poll, period_s in zip(self._polls, periods_s([(p.cost_s, p.source.period_s) for p in self._polls]), strict=True):
+            poll.pace.period_s = period_s
         with self._lock:
+            self._mark_hung()
             counted, self._rows = self._rows, []
             states, self._states = self._states, {}
             ended, self._ended = self._ended, []
@@ -170,16 +186,16 @@ class TokenPoller:
                 if len(wanted) < PAGES_LIMIT:
                     wanted.setdefault((source.workload, url), source)
         old = {(p.source.workload, p.url): p for p in self._polls}
-        kept = [p for key, p in old.items() if wanted.get(key) == p.source]
-        ended = [p for p in old.values() if p not in kept]
+        kept = {key: p for key, p in old.items() if wanted.get(key) == p.source}
+        ended = [p for key, p in old.items() if key not in kept]
         for poll in ended:
             poll.stop.set()
         self._beat.wake()
-        fresh = [self._poll(s, url) for (w, url), s in wanted.items() if all((p.source, p.url) != (s, url) for p in kept)]
+        fresh = [self._poll(source, key[1]) for key, source in wanted.items() if key not in kept]
         for poll in fresh:
             self._go_on(poll, old.get((poll.source.workload, poll.url)))
         with self._lock:
-            self._polls = [*kept, *fresh]
+            self._polls = [*kept.values(), *fresh]
             if forget:
                 for poll in (p for p in ended if (p.source.workload, p.url) not in wanted):
                     poll.totals = poll.account.totals(up=False)
@@ -216,43 +232,73 @@ class TokenPoller:
         else:
             poll.totals = poll.account.totals(up=False)
 
-    def _run(self, poll: Poll) -> None:
-        from energy_agent.sources.tokens._page import fetch
+    def _mark_hung(self) -> None:
+        now_s = time.monotonic()
+        for poll in self._polls:
+            if poll.up and poll.since_s is not None and now_s - poll.since_s > self._hang_s:
+                self._set_down(poll, f"no response for {self._hang_s:g} s")
 
+    def _set_down(self, poll: Poll, reason: str) -> None:
+        poll.up, poll.reason = False, reason
+        poll.tell(self._clock.utc_ns())
+        poll.totals = poll.account.totals(up=False)
+
+    def _run(self, poll: Poll) -> None:
         beat = self._beat.follow(poll.pace, poll.stop)
         while not poll.stop.is_set():
+            poll.since_s, cpu_s, state = time.monotonic(), time.thread_time(), ""
             try:
-                before_ns = self._clock.utc_ns()
-                page = fetch(poll.url, timeout_s=min(2.0, poll.source.period_s * 2))
-                t_ns = (before_ns + self._clock.utc_ns()) // 2
-                self._book(poll, read(poll.server, page, t_ns, poll.source.model), t_ns)
+                state = self._read(poll)
             except (WattlensError, OSError, ValueError, ArithmeticError, LookupError) as error:
                 # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
-                    poll.up, poll.reason = False, str(error) or type(error).__name__
-                    poll.tell(self._clock.utc_ns())
-                    poll.totals = poll.account.totals(up=False)
+                    self._set_down(poll, str(error) or type(error).__name__)
+            cost_s = time.thread_time() - cpu_s + len(state) / _STATE_B_PER_S
+            poll.since_s, poll.cost_s = None, max(cost_s, _COST_KEPT * poll.cost_s)
             self._beat.done(poll.pace, beat)
             beat = self._beat.follow(poll.pace, poll.stop)
 
-    def _book(self, poll: Poll, readings: list[ModelReading], t_ns: int) -> None:
-        with self._lock:
-            if poll.stop.is_set():
-                return  # another poll of the same page goes on from here
-            before = {t.model: t.counts for t in poll.totals}
-            deltas = poll.account.feed(readings, t_ns)
-            poll.totals = poll.account.totals(up=True)
-            poll.first_ns = poll.first_ns or t_ns
+    def _read(self, poll: Poll) -> str:
+        """Read an endpoint and record what it counted; returns its state for the journal."""
+        among = max(1, len(self._polls))
+        lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
+        before_ns = self._clock.utc_ns()
+        page = self._fetch(
+            poll.url, names_of(poll.server), timeout_s=min(TIMEOUT_S, poll.source.period_s * 2), lines_limit=lines
+        )
+        t_ns, boot_ns = (before_ns + self._clock.utc_ns()) // 2, self._clock.boot_ns()
+        elapsed_s = None if poll.fed_boot_ns is None else (boot_ns - poll.fed_boot_ns) / NS_PER_S
+        with self._parsing:
+            readings = read(poll.server, page, t_ns, poll.source.model)
+            standing, deltas = poll.account.advance(
+                readings,
+                t_ns,
+                elapsed_s,
+                totals_limit=max(_TOTALS_LEAST, TOTALS_LIMIT // among),
+                kept_limit=min(KEPT_LIMIT, 2 * lines),
+            )
+            state = encode(standing)
             lacking = mapping.lacking(poll.source, readings)
-            poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
-            poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
-            poll.tell(t_ns)
-            for delta in deltas:
-                self._rows += rows(delta)
-            for totals in poll.totals:
-                self._rows += zeros(totals, before.get(totals.model, {}), t_ns)
-            self._deltas.extend(deltas)
-            self._states[TOKEN_STATE + poll.key] = poll.account.dump()
+        with self._lock:
+            if not poll.stop.is_set():  # else another poll of the same page goes on from here
+                poll.account.accept(standing)
+                poll.fed_boot_ns = boot_ns
+                self._record(poll, deltas, lacking, t_ns)
+                self._states[TOKEN_STATE + poll.key] = state
+        return state
+
+    def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:
+        before = {t.model: t.counts for t in poll.totals}
+        poll.totals = poll.account.totals(up=True)
+        poll.first_ns = poll.first_ns or t_ns
+        poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
+        poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
+        poll.tell(t_ns)
+        for delta in deltas:
+            self._rows += rows(delta)
+        for totals in poll.totals:
+            self._rows += zeros(totals, before.get(totals.model, {}), t_ns)
+        self._deltas.extend(deltas)
 
 
 def server_of(source: TokenSource) -> TokenServer:

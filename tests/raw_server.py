@@ -23,7 +23,7 @@ class RawServer:
         path: Path | None = None,
         family: socket.AddressFamily = socket.AF_INET,
     ) -> None:
-        self.parts, self._pause_s, self._tls, self.requests = parts, pause_s, tls, []
+        self.parts, self.pause_s, self._tls, self.requests = parts, pause_s, tls, []
         if path is not None:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(str(path))
@@ -63,7 +63,7 @@ class RawServer:
                 self.requests.append(peer.recv(65536))
                 for part in self.parts:
                     peer.sendall(part)
-                    if self._pause_s and self._closing.wait(self._pause_s):
+                    if self.pause_s and self._closing.wait(self.pause_s):
                         return
 
 

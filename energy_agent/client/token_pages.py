@@ -12,7 +12,8 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import TokenDelta
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens._account import PageAccount
-from energy_agent.sources.tokens._reader import read
+from energy_agent.sources.tokens._endpoint import fetch
+from energy_agent.sources.tokens._reader import names_of, read
 from energy_agent.sources.tokens._reading import ModelReading
 from energy_agent.sources.tokens._server import COUNTS, TokenServer
 
@@ -95,13 +96,11 @@ class _Page:
 
     def read(self, *, between: bool = False) -> None:
         """Read it. One that does not answer between the ends makes a stretch longer and nothing else."""
-        from energy_agent.sources.tokens._page import fetch
-
         if self.reason:
             return
         asked_ns = self._clock.boot_ns()
         try:
-            page = fetch(self._url)
+            page = fetch(self._url, names_of(self._spec))
             answered_ns = self._clock.boot_ns()
             found = read(self._spec, page, self._clock.utc_ns())
             deltas = self._account.feed(found, self._clock.utc_ns())

@@ -49,7 +49,7 @@ def test_a_slow_reader_is_not_waited_for() -> None:
     assert follower.beat == -1
 
 
-def test_one_that_hangs_ends_the_wait_of_nobody() -> None:
+def test_hung_reader_is_waited_for_once() -> None:
     beat = Beat()
     reader = Reader(beat, 60.0)
     reader.start()
@@ -57,9 +57,21 @@ def test_one_that_hangs_ends_the_wait_of_nobody() -> None:
     reader.gate.clear()
     reader.follower.began_s -= 60 * 0.8
     reader.follower.took_s = 0.0
-    beat.strike([reader.follower])
+    assert beat.strike([reader.follower]) == [reader.follower]
     assert reader.beats == [0]
+    reader.follower.began_s -= 60 * 0.8  # due again, and still reading
+    assert beat.strike([reader.follower]) == []
     reader.end()
+
+
+def test_reader_that_was_waited_for_in_vain_is_not_trusted_for_longer_each_time() -> None:
+    beat, follower = Beat(), Follower(1.0, took_s=0.0)
+    assert beat.strike([follower]) == [follower]  # nobody reads
+    assert beat.strike([follower]) == [], "not again at once"
+    first_s = follower.distrust_s
+    follower.trusted_from_s = 0.0
+    assert beat.strike([follower]) == [follower]
+    assert follower.distrust_s == 2 * first_s
 
 
 def test_a_beat_too_early_is_not_followed_and_one_that_never_comes_is_not_waited_for() -> None:

@@ -9,10 +9,13 @@ import pytest
 from energy_agent.clock import RealClock
 from energy_agent.config_tokens import TokenSource
 from energy_agent.core.errors import UsageError
-from energy_agent.sources.tokens._page import fetch
+from energy_agent.sources.tokens import vllm
+from energy_agent.sources.tokens._endpoint import fetch
+from energy_agent.sources.tokens._reader import names_of
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poll import NOBODY_NS
 from energy_agent.token_poller import TokenPoller
+from tests.raw_server import RawServer
 from tests.support import eventually
 
 
@@ -166,10 +169,93 @@ def test_a_server_that_hangs_delays_no_other(server, poller):
         eventually(lambda: counted.drain().get("generation") == 0)
         server.body = page(25)
         eventually(lambda: counted.drain()["generation"] == 20)
-        eventually(lambda: "timed out" in poller.health()[0].reason)
+        eventually(lambda: "no response in time" in poller.health()[0].reason)
         assert [h.up for h in poller.health()] == [False, True]
         hanging.over.set()
         hanging.shutdown()
+
+
+def running(poller) -> list[int | None]:
+    return [totals.running for totals in poller.drain()[2]]
+
+
+GAUGE = b'vllm:num_requests_running{model_name="m",engine="0"} 7\n'
+
+
+def test_endpoint_that_drips_its_head_is_down_and_its_gauges_are_absent(poller):
+    whole = b"HTTP/1.1 200 OK\r\n\r\n" + page(5) + GAUGE
+    with RawServer([whole]) as dripping:
+        poller.configure([source(dripping)])
+        eventually(lambda: running(poller) == [7])
+        dripping.pause_s, dripping.parts = 0.02, (b"HTTP/1.1 200 OK\r\nX: ", *[b"y"] * 10_000)
+        eventually(lambda: "in time" in poller.health()[0].reason)
+        assert not poller.health()[0].up
+        assert running(poller) == [None]
+        assert poller.latest("chat") is None
+        dripping.pause_s, dripping.parts = 0.0, [whole]
+        eventually(lambda: running(poller) == [7])
+
+
+def test_reading_that_never_ends_is_down_until_it_does():
+    gate = threading.Event()
+    gate.set()
+
+    def fetch_when_open(*_, **__) -> str:
+        gate.wait(30)
+        return (page(5) + GAUGE).decode()
+
+    poller = TokenPoller(RealClock(), fetch_when_open, hang_s=0.2)
+    poller.configure([TokenSource(workload="chat", url="http://127.0.0.1:1/metrics", period_s=0.5)])
+    eventually(lambda: running(poller) == [7])
+    gate.clear()
+    eventually(lambda: running(poller) == [None])
+    assert "no response" in poller.health()[0].reason
+    assert not poller.health()[0].up
+    poller.read_now()  # which does not wait for it: nothing would end this wait
+    gate.set()
+    eventually(lambda: running(poller) == [7])
+    assert poller.health()[0].up
+    poller.stop()
+
+
+def test_absurd_count_is_a_reason_and_nothing_is_recorded(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: counted.drain().get("generation") == 0)
+    for absurd in (page(2**53), page(100, 2**52)):
+        server.body = absurd
+        eventually(lambda: "absurd" in poller.health()[0].reason)
+        assert not poller.health()[0].up
+    server.body = page(130)
+    eventually(lambda: counted.drain()["generation"] == 30)
+    server.body = page(2**53)
+    eventually(lambda: "absurd" in poller.health()[0].reason)
+    server.body = page(7)  # it started again
+    eventually(lambda: counted.drain()["generation"] == 37)
+    assert counted.tokens["prompt"] == 0
+
+
+def test_costly_endpoint_is_read_less_often_and_others_are_not(server, poller):
+    server.body = page(100)
+    lines = b"".join(b'vllm:generation_tokens_total{model_name="m",engine="%d"} 1\n' % n for n in range(250))
+    with RawServer([b"HTTP/1.1 200 OK\r\n\r\n" + lines * 39]) as costly:
+        poller.configure([source(server), TokenSource(workload="costly", url=costly.url, period_s=0.5)])
+        counted = Counted(poller)
+
+        def was_read(times: int) -> bool:
+            counted.drain()
+            return len(server.asked) >= times
+
+        eventually(lambda: was_read(4))
+        assert 1 <= len(costly.requests) < len(server.asked)
+
+
+def test_too_many_lines_for_all_endpoints_cost_too_much(server, poller):
+    server.body = b"".join(b'vllm:generation_tokens_total{model_name="m",engine="%d"} 1\n' % n for n in range(250)) * 3
+    others = [TokenSource(workload=f"w{n}", url=f"http://127.0.0.1:1/{n}", period_s=60) for n in range(100)]
+    poller.configure([source(server), *others])
+    eventually(lambda: "costs too much" in poller.health()[0].reason)
 
 
 def test_another_scraper_changes_nothing(server, poller):
@@ -178,9 +264,9 @@ def test_another_scraper_changes_nothing(server, poller):
     poller.configure([source(server)])
     eventually(lambda: "generation" in counted.drain())
     for _ in range(20):
-        assert fetch(server.url) == page(100).decode()
+        assert "100" in fetch(server.url, names_of(vllm.SPEC))
     server.body = page(130)
-    fetch(server.url)
+    fetch(server.url, names_of(vllm.SPEC))
     eventually(lambda: counted.drain()["generation"] == 30)
 
 

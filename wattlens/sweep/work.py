@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 from dvfs.sweep_stretch import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.page import Page, parse
+from wattlens.page import Page
 from wattlens.sweep.board import committed_ns
 
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
@@ -94,16 +94,16 @@ class MetricPage:
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.sources.tokens._page import fetch
+        from energy_agent.sources.tokens._endpoint import fetch
+        from energy_agent.sources.tokens._series import series
 
         asked_ns = self._clock.utc_ns()
+        names = (self._metric,)
         try:
-            found = parse(fetch(self._url), 0.0).samples.get(self._metric)
+            values = [each.value for each in series(fetch(self._url, names), names)]
         except _BROKEN:
             return None
-        if not found:
-            return None
-        return Sample((asked_ns + self._clock.utc_ns()) // 2, sum(found.values()))
+        return Sample((asked_ns + self._clock.utc_ns()) // 2, sum(values)) if values else None
 
 
 class ServerPage:
@@ -128,12 +128,12 @@ class ServerPage:
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.sources.tokens._page import fetch
-        from energy_agent.sources.tokens._reader import read
+        from energy_agent.sources.tokens._endpoint import fetch
+        from energy_agent.sources.tokens._reader import names_of, read
 
         asked_ns = self._clock.utc_ns()
         try:
-            found = read(self._spec, fetch(self._url), asked_ns)
+            found = read(self._spec, fetch(self._url, names_of(self._spec)), asked_ns)
         except _BROKEN:
             return None
         counts = [e.counts["generation"] for reading in found for e in reading.engines if "generation" in e.counts]

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from energy_agent.core.token_types import Latencies, joined
-from energy_agent.sources.tokens._reading import EngineReading, ModelReading
+from energy_agent.sources.tokens._reading import EngineReading, ModelReading, TokenPageError
 from energy_agent.sources.tokens._server import COUNTS, LATENCIES
 from energy_agent.sources.tokens._standing import Engine, Model
+from energy_agent.training_report import RATE_MAX
 
-ENGINES_KEPT = 512  # of one model, those that are gone included: one may come back
 COMPUTED = "computed"
 DERIVED = "prompt - cached"
 """The name of `computed` where the page has none."""
@@ -26,11 +26,19 @@ class Grown:
         return joined(self.parts.get(key, ()))
 
 
-def advance(model: Model, reading: ModelReading, *, first: bool) -> Grown:
+def advance(model: Model, reading: ModelReading, *, first: bool, elapsed_s: float) -> Grown:
     """What the engines did since the last reading; `model` stands at this one afterwards.
 
-    `first`: the page was never read before, so what its counters say was done before it.
+    Args:
+        model: is changed.
+        reading: of the model.
+        first: the page was never read before, so what its counters say was done before it.
+        elapsed_s: time since the last reading.
+
+    Raises:
+        TokenPageError: an engine counts faster than any can; `model` is not usable any more.
     """
+    allowed = int(RATE_MAX * (elapsed_s + 1))
     names = dict(reading.names)
     if COMPUTED not in names and "prompt" in names and model.names.get(COMPUTED, DERIVED) == DERIVED:
         names[COMPUTED] = DERIVED
@@ -48,15 +56,13 @@ def advance(model: Model, reading: ModelReading, *, first: bool) -> Grown:
         if _started_again(before, now):
             before, grown.restarted = Engine(), True
         model.engines[now.engine] = before  # behind those that were not on the page
-        _count(before, now, grown, derive=names.get(COMPUTED) == DERIVED)
-        _observe(before, now, grown)
+        _count(before, now, grown, allowed, derive=names.get(COMPUTED) == DERIVED)
+        _observe(before, now, grown, allowed)
         if not before.from_zero:
             before.counts |= {key: None for key in now.unreadable if key in COUNTS}
             before.latencies |= {key: None for key in now.unreadable if key in LATENCIES}
         before.from_zero, before.rank = True, now.rank
         before.started_s = now.started_s if now.started_s is not None else before.started_s
-    while len(model.engines) > ENGINES_KEPT:
-        del model.engines[next(iter(model.engines))]
     _add(model, names, reading, grown)
     return grown
 
@@ -72,7 +78,12 @@ def _started_again(before: Engine, now: EngineReading) -> bool:
     return any(was is not None and h.count < was.count for was, h in observed)
 
 
-def _count(before: Engine, now: EngineReading, grown: Grown, *, derive: bool) -> None:
+def _check_rate(key: str, grown: int, allowed: int) -> None:
+    if grown > allowed:
+        raise TokenPageError(f"absurd: {key} grew by {grown}, more than {RATE_MAX} per second of one engine")
+
+
+def _count(before: Engine, now: EngineReading, grown: Grown, allowed: int, *, derive: bool) -> None:
     counts: Mapping[str, int] = now.counts
     if derive and "prompt" in counts and "cached" not in now.unreadable:
         # The two need not move at the same instant: what was computed does not fall for that.
@@ -81,11 +92,12 @@ def _count(before: Engine, now: EngineReading, grown: Grown, *, derive: bool) ->
     for key, n in counts.items():
         was = before.counts.get(key, 0 if before.from_zero else None)
         if was is not None:
+            _check_rate(key, n - was, allowed)
             grown.counts[key] = grown.counts.get(key, 0) + n - was
         before.counts[key] = n
 
 
-def _observe(before: Engine, now: EngineReading, grown: Grown) -> None:
+def _observe(before: Engine, now: EngineReading, grown: Grown, allowed: int) -> None:
     for key, histogram in now.latencies.items():
         if key in before.latencies:
             was = before.latencies[key]
@@ -93,6 +105,7 @@ def _observe(before: Engine, now: EngineReading, grown: Grown) -> None:
         else:
             more = histogram if before.from_zero else None
         if more is not None:
+            _check_rate(key, more.count, allowed)
             grown.parts.setdefault(key, []).append(more)
         before.latencies[key] = histogram
 

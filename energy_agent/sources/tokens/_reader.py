@@ -73,6 +73,11 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
     return [_model(server, t_ns, name, engines) for name, engines in sorted(found.items())]
 
 
+def names_of(server: TokenServer) -> tuple[str, ...]:
+    """Names of the lines that `read` reads."""
+    return tuple(_wanted(_Key(server)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Key:
     """A server as a key of the cache, by which object it is."""

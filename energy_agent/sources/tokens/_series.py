@@ -1,4 +1,7 @@
-"""The series of a page in Prometheus text format that are asked for. Pure; the page is not trusted."""
+"""Series of a metrics endpoint in Prometheus text format, read line by line. Pure; the text is not trusted.
+
+Source: Prometheus, Exposition formats; OpenMetrics 1.0. Timestamps and exemplars are skipped, escapes of label values resolved.
+"""
 
 import math
 import re
@@ -9,14 +12,23 @@ from energy_agent.core.token_types import Latencies
 from energy_agent.sources.tokens._reading import TokenPageError
 
 LABEL_LIMIT = 256  # characters of a label's value
+LABELS_LIMIT = 64
 EDGES_LIMIT = 128
 COUNT_LIMIT = 2.0**53  # above it a float no longer counts every token
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
+_NAME = re.compile(r"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)(?=[{ \t])")
+# Possessive throughout: a line that does not match costs no more than one that does.
+_REST = re.compile(
+    r"[ \t]*+(?:\{((?:[^\"}]++|\"(?:[^\"\\]++|\\.)*+\")*+)\})?[ \t]*+"
+    r"([+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|[+-]?[Ii]nf(?:inity)?|[Nn]a[Nn])"
+    r"(?:[ \t]++-?[0-9]++(?:\.[0-9]++)?)?[ \t]*+(?:#.*+)?\r?",
+)
+_LABEL = re.compile(r"[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+\"((?:[^\"\\]++|\\.)*+)\"[ \t]*+(?:,[ \t]*+|$)")
+_ESCAPE = re.compile(r'\\([n"\\])')
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line of the page."""
+    """A line of the response."""
 
     name: str
     labels: dict[str, str]
@@ -24,22 +36,34 @@ class Series:
 
 
 def series(page: str, names: Collection[str]) -> Iterator[Series]:
-    """Lines with one of these names; what else is on the page costs next to nothing.
+    """Lines with one of these names; others cost next to nothing.
 
     Raises:
         TokenPageError: a line with such a name is not in Prometheus text format.
     """
-    from prometheus_client.parser import text_string_to_metric_families
+    for line in page.split("\n"):
+        head = _NAME.match(line)
+        if head is None or head[1] not in names:
+            continue
+        rest = _REST.fullmatch(line, head.end())
+        if rest is None:
+            raise TokenPageError(f"metrics page is not in Prometheus text format: a line of {head[1][:80]}")
+        yield Series(head[1], _labels(head[1], rest[1] or ""), float(rest[2]))
 
-    lines = [line for line in page.split("\n") if (found := _NAME.match(line)) is not None and found[0] in names]
-    try:
-        for family in text_string_to_metric_families("\n".join([*lines, ""])):
-            for sample in family.samples:
-                if sample.name not in names:
-                    raise ValueError(f"a line begins with {sample.name[:80]!r}")
-                yield Series(sample.name, {k: v[:LABEL_LIMIT] for k, v in sample.labels.items()}, float(sample.value))
-    except (ValueError, IndexError, KeyError, TypeError) as error:  # what the parser lets through on malformed lines
-        raise TokenPageError(f"metrics page is not in Prometheus text format: {str(error)[:200]}") from error
+
+def _labels(name: str, text: str) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        label = _LABEL.match(text, at)
+        if label is None or label[1] in labels or len(labels) >= LABELS_LIMIT:
+            if not text.strip(" \t"):
+                break
+            raise TokenPageError(f"metrics page is not in Prometheus text format: labels of {name[:80]}")
+        value = label[2] if "\\" not in label[2] else _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], label[2])
+        labels[label[1]] = value[:LABEL_LIMIT]
+        at = label.end()
+    return labels
 
 
 def count(value: float) -> int | None:

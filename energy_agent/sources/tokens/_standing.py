@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -10,6 +10,7 @@ from energy_agent.core.token_types import Latencies
 from energy_agent.sources.tokens._server import COUNTS, FIELDS, LATENCIES
 
 VERSION = 2
+_ENGINE = 9
 
 
 @dataclass(slots=True)
@@ -26,6 +27,11 @@ class Engine:
     rank: str | None = None
     from_zero: bool = True
 
+    @property
+    def size(self) -> int:
+        """Numbers that it holds; the object itself is as large as _ENGINE of them."""
+        return _ENGINE + len(self.counts) + sum(0 if each is None else len(each.counts) for each in self.latencies.values())
+
 
 @dataclass(slots=True)
 class Model:
@@ -38,6 +44,19 @@ class Model:
     read_ns: int = 0
     running: int | None = None
     waiting: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Numbers that its totals hold."""
+        return len(self.counts) + sum(len(each.counts) for each in self.latencies.values())
+
+    def copy(self) -> "Model":
+        """One that may change while this one does not."""
+        engines = {
+            name: replace(engine, counts=dict(engine.counts), latencies=dict(engine.latencies))
+            for name, engine in self.engines.items()
+        }
+        return replace(self, engines=engines, names=dict(self.names), counts=dict(self.counts), latencies=dict(self.latencies))
 
 
 @dataclass(slots=True)

@@ -98,7 +98,7 @@ def test_nobody_there_is_a_reason(server):
     server.shutdown()
     server.server_close()
     with TokenPages([server.url], "vllm", RealClock()) as pages:
-        assert "could not be read" in pages.told(1.0).reason
+        assert "refused" in pages.told(1.0).reason
 
 
 @pytest.mark.parametrize("body", [vllm(1), b"nothing"])

@@ -17,8 +17,8 @@ from energy_agent.sim.plant_abi import DeviceLostError
 from energy_agent.sim.workloads.worker import GPU_LOST
 from energy_agent.sources.tokens import vllm
 from energy_agent.sources.tokens._account import PageAccount
-from energy_agent.sources.tokens._page import fetch
-from energy_agent.sources.tokens._reader import read
+from energy_agent.sources.tokens._endpoint import fetch
+from energy_agent.sources.tokens._reader import names_of, read
 from tests.support import eventually
 
 NODE = """
@@ -39,7 +39,7 @@ def node(folder: Path, text: str) -> SimulatedNode:
 def take(account: PageAccount, url: str):
     """Read an engine's page; what each model did since the first reading, in which no engine may have started again."""
     t_ns = time.time_ns()
-    assert not any(delta.restarted for delta in account.feed(read(vllm.SPEC, fetch(url), t_ns), t_ns))
+    assert not any(delta.restarted for delta in account.feed(read(vllm.SPEC, fetch(url, names_of(vllm.SPEC)), t_ns), t_ns))
     return account.totals(up=True)
 
 

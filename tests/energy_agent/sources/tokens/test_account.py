@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.token_types import Latencies, joined
-from energy_agent.sources.tokens._account import PageAccount
-from energy_agent.sources.tokens._advance import DERIVED, ENGINES_KEPT
+from energy_agent.sources.tokens._account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
+from energy_agent.sources.tokens._advance import DERIVED
 from energy_agent.sources.tokens._reading import EngineReading, ModelReading, TokenPageError
 from energy_agent.sources.tokens._server import COUNTS
+from energy_agent.training_report import RATE_MAX
 
 EDGES = (0.1, 1.0)
 
@@ -238,15 +239,67 @@ def test_a_clock_that_steps_back_makes_no_stretch_and_loses_nothing():
 
 def test_what_a_page_may_make_us_keep_is_bounded():
     book = account()
-    for n in range(3):
+    for n in range(30):
         engines = [engine(str(n * 250 + k), generation=1) for k in range(250)]
-        book.feed([reading(n, *engines)], n)
-    assert len(json.loads(book.dump())["models"]["m"]["engines"]) == ENGINES_KEPT
+        book.feed([reading(n, *engines, model=f"m{n % 3}")], n)
+    kept = [name for model in json.loads(book.dump())["models"].values() for name in model["engines"]]
+    assert len(kept) == KEPT_LIMIT // 10
+    assert {str(29 * 250 + k) for k in range(250)} <= set(kept), "those that are there stay"
+    edges = tuple(float(n) for n in range(1, 121))
+    many = [
+        ModelReading(
+            0, f"a{n}", (EngineReading("0", {}, latencies={"ttft": Latencies(edges, (0,) * 121, 0.0)}),), {"ttft": "x"}
+        )
+        for n in range(64)
+    ]
+    with pytest.raises(TokenPageError, match=f"more than {TOTALS_LIMIT} counts"):
+        account().feed(many, 0)
     book = account()
     book.feed([reading(0, engine(generation=1), model=f"a{n}") for n in range(64)], 0)
     with pytest.raises(TokenPageError, match="more than 64 models"):
         book.feed([reading(1, engine(generation=1), model="b")], 1)
     assert len(book.totals(up=True)) == 64
+
+
+S = 10**9
+
+
+def test_counts_that_no_engine_reaches_are_refused_whole():
+    """The rate is per engine, and over the time since the last reading; nothing changes with an absurd one."""
+    most = RATE_MAX * 2  # in a second, and the one that rounding may add
+    for before, after in (
+        ([engine(generation=5)], [engine(generation=5 + most + 1)]),
+        ([engine(generation=5)], [engine(generation=2**53)]),
+        ([engine(generation=5)], [engine(generation=5, prompt=most + 1)]),  # a counter that comes up
+        ([engine("0")], [engine("0"), engine("1", generation=most + 1)]),  # an engine that comes up
+        ([engine(generation=most * 9)], [engine(generation=most + 1)]),  # a restart
+        ([engine("0", generation=1)], [engine(str(n), generation=most) for n in range(12)]),
+        ([engine("0", prompt=1)], [EngineReading("0", {"prompt": 1}, latencies={"ttft": Latencies((), (most + 1,), 1.0)})]),
+    ):
+        book = account()
+        book.feed([reading(0, *before)], 0)
+        dump = book.dump()
+        with pytest.raises(TokenPageError, match="absurd"):
+            book.feed([reading(S, *after)], S)
+        assert book.dump() == dump
+        [delta] = book.feed([reading(S, *before)], S)  # what it counted before, again
+        assert not delta.generation
+    book = account()
+    book.feed([reading(0, engine(generation=5))], 0)
+    [delta] = book.feed([reading(S, engine(generation=5 + most))], S)
+    assert delta.generation == most
+
+
+def test_rate_is_of_the_time_that_passed_whatever_utc_does():
+    book = account()
+    book.feed([reading(0, engine(generation=0))], 0)
+    with pytest.raises(TokenPageError, match="absurd"):
+        book.feed([reading(3600 * S, engine(generation=RATE_MAX * 100))], 3600 * S, 1.0)
+    [delta] = book.feed([reading(-3600 * S, engine(generation=RATE_MAX * 100))], -3600 * S, 100.0)
+    assert delta.generation == RATE_MAX * 100
+    book.feed([reading(10 * S, engine(generation=RATE_MAX * 100))], 10 * S)
+    [delta] = book.feed([reading(0, engine(generation=RATE_MAX * 3700))], 0)  # restarted, and the clock was set back: not known
+    assert delta.generation == RATE_MAX * 3600
 
 
 @pytest.mark.parametrize(
