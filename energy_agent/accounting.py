@@ -4,12 +4,14 @@ Publish only after commit: what is on /metrics is in the journal, so a counter n
 cannot be written the rows wait, and are committed whole as soon as that is possible again.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.booked import ENDED_STATE, Booked, DeviceEnergy
 from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.state import UNREADABLE
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.device_account import DeviceAccount, SensorFor
@@ -27,6 +29,7 @@ from energy_agent.share_facts import ShareFacts
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
 
+log = logging.getLogger("wattlens.accounting")
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
 FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
@@ -75,6 +78,7 @@ class Accountant:
         self._stored: dict[str, str] = {}  # states as the journal has them
         self._committed_states: dict[str, str] = {}
         self._booked_infos: dict[str, DeviceInfo] = {}
+        self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
 
     def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
@@ -97,15 +101,18 @@ class Accountant:
                 self._last_held.see(account.booked_to, now_ns)
             except ValueError:
                 unreadable.append(uuid)
-        self._committed_states, self._stored = dict(states), dict(states)
+        # What cannot be read is nothing to go back to: the next reading is.
+        self._committed_states = {key: text for key, text in states.items() if key not in unreadable}
+        self._stored = dict(states)
         for what, restore in (("the node", self._restore_node), ("what has ended", lambda: self._restore_ended(now_ns))):
             try:
                 restore()
-            except ValueError:
+            except UNREADABLE:
                 unreadable.append(what)
+                self._committed_states.pop(NODE_STATE if what == "the node" else "", None)
         try:
             self._booked = Booked.of(totals, history, states)
-        except ValueError:
+        except UNREADABLE:
             unreadable.append("energy of ended workloads by namespace and owner")
             self._booked = Booked.of(totals, history, {})
         self.joined.restore(self._facts.values())
@@ -127,27 +134,40 @@ class Accountant:
             account = self._account(sample.uuid, infos)
             if account is None:
                 continue
-            holders, facts = self.joined.of_sample(sample, self._holders)
-            account.holders = account.holders if holders is None else holders
-            self._learn(facts)
-            if sample.memory_used_b is not None:  # a full reading: once a second, whatever the period
+            anchor = account.anchor
+            try:
+                self._feed(account, sample)
+            except Exception as error:  # one device's defect costs no other its energy
+                account.go_back(anchor)  # so that its next reading closes this time too
+                if sample.uuid not in self._faults:
+                    log.exception("a reading of %s cannot be booked", sample.uuid)
+                self._faults[sample.uuid] = f"its reading cannot be booked: {type(error).__name__}"
+                continue
+            self._faults.pop(sample.uuid, None)
+            if not sample.fast:  # once per second, whatever the period
                 held.update(account.holders.processes)
-            self._last_held.see(account.held_by, sample.t_ns)
-            for workload in account.held_by:
-                self._booked.see(sample.uuid, workload)
-            entries, gap = account.feed(sample, self._identity.boot_id)
-            if holders is not None:
-                changed = self._shares.update(sample.uuid, account.policy, account.held_by)
-                self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
-            if sample.uuid not in self._committed_states:
-                self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
-            if self._node is not None:
-                self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
-            for entry in entries:
-                self._pending.add(entry)
-            if gap is not None:
-                self._pending.gaps.append(gap)
         return any(self._holders.gone(pid) for pid, _ in held)
+
+    def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
+        """Book one reading."""
+        holders, facts = self.joined.of_sample(sample, self._holders)
+        account.holders = account.holders if holders is None else holders
+        self._learn(facts)
+        self._last_held.see(account.held_by, sample.t_ns)
+        for workload in account.held_by:
+            self._booked.see(sample.uuid, workload)
+        entries, gap = account.feed(sample, self._identity.boot_id)
+        if holders is not None:
+            changed = self._shares.update(sample.uuid, account.policy, account.held_by)
+            self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
+        if sample.uuid not in self._committed_states:
+            self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
+        if self._node is not None:
+            self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
+        for entry in entries:
+            self._pending.add(entry)
+        if gap is not None:
+            self._pending.gaps.append(gap)
 
     def add_node(
         self,
@@ -236,7 +256,8 @@ class Accountant:
         if not self._pending.let_go():
             return
         for uuid, account in self._accounts.items():
-            account.step_back(self._committed_states[uuid])
+            if uuid in self._committed_states:
+                account.step_back(self._committed_states[uuid])
         self._restore_node()
 
     def committed(self) -> list[Entry]:
@@ -354,10 +375,10 @@ class Accountant:
                 self._pending.facts.append(fact)
 
     def _with_sensor(self, source: SourceHealth) -> SourceHealth:
-        """A device that answers with a sensor that stands still is no source of energy."""
+        """A device is no source of energy while its sensor stands still or its readings cannot be booked."""
         account = self._accounts.get(source.device)
-        stuck = source.up and account is not None and account.blind
-        return replace(source, up=False, reason=STUCK) if stuck else source
+        fault = self._faults.get(source.device, STUCK if account is not None and account.blind else "")
+        return replace(source, up=False, reason=fault) if source.up and fault else source
 
 
 def _by_index(item: tuple[str, DeviceAccount]) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from energy_agent.config import Config
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
-from energy_agent.core.types import Action, Entry, Identity, SourceHealth
+from energy_agent.core.types import Action, DeviceSample, Entry, Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
 from energy_agent.holders.node_note import NodeNote
 from energy_agent.holders.processes import ProcessHolders
@@ -29,6 +29,8 @@ from energy_agent.metering.energy_per_token import EnergyPerToken
 from energy_agent.own_cost import cost_of
 from energy_agent.release import RELEASE_FILE, requested_until_ns
 from energy_agent.reload import Reload
+from energy_agent.runtime.neighbours import Neighbours
+from energy_agent.runtime.timing import UtcOrder
 from energy_agent.sampling import Sampler
 from energy_agent.serving_pods import ServingPods
 from energy_agent.token_poller import TokenPoller
@@ -38,6 +40,8 @@ from energy_agent.wake import Wake
 log = logging.getLogger("wattlens.agent")
 
 COMMIT_NS = NS_PER_S
+DEADLINE_NS = COMMIT_NS * 3 // 2
+"""Without a sweep a snapshot is published this long after the last one."""
 COSTS_S = 2.0  # what we cost need not be known every second: knowing it costs too
 
 
@@ -80,6 +84,7 @@ class Agent:
     web_ok: Callable[[], bool] | None = None
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
+    _neighbours: Neighbours = field(default_factory=lambda: Neighbours("agent", log))
     _disbelieved: dict[str, str] = field(default_factory=dict)  # meters of the node, with the reason
     _said: dict[str, str] = field(default_factory=dict)
     _next_release_check_s: float = 0.0
@@ -93,7 +98,9 @@ class Agent:
             WattlensError: NVML does not answer at start, and the configuration says to fail.
         """
         sealed_ns = self.clock.utc_ns()
-        published_ns, last_sweep_ns = self.clock.utc_ns(), 0
+        order = UtcOrder(sealed_ns)
+        published_boot_ns = self.clock.boot_ns()
+        swept_boot_ns = published_boot_ns - COMMIT_NS
         answered: tuple[bool, ...] = (False,)
         self.sampler.wake = (self._wake.fd,)
         gc.freeze()  # what is loaded by now lives as long as the agent
@@ -103,44 +110,57 @@ class Agent:
                 if self.reload_wanted.is_set():
                     self.reload_wanted.clear()
                     self._reload()
-                self._obey_release()
-                left_s = (published_ns + COMMIT_NS * 3 // 2 - self.clock.utc_ns()) / NS_PER_S
-                sweeps = self.sampler.poll(max(0.02, self.clock.real_seconds(left_s)))
-                self._wake.drain()
+                self._neighbours.contain("release", self._obey_release, None)
+                left_s = (published_boot_ns + DEADLINE_NS - self.clock.boot_ns()) / NS_PER_S
+                sweeps = self._poll(max(0.02, self.clock.real_seconds(left_s)))
                 self._refuse_if_no_driver()
                 for samples in sweeps:
-                    if self.accountant.feed(samples, self.sampler.infos):
+                    if self._neighbours.contain(
+                        "accounting", partial(self.accountant.feed, samples, self.sampler.infos), False
+                    ):
                         self.sampler.list_processes()
-                now_ns = self.clock.utc_ns()
+                utc_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
+                if order.went_back(utc_ns):  # what follows overlaps with the open rows, so these become a segment first
+                    self.per_token.restart()
+                    self._seal(None)
                 answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))
-                swept = bool(sweeps) and now_ns - last_sweep_ns >= COMMIT_NS * 9 // 10
-                # Without a sweep the deadline publishes what is known; who stopped answering is told at once.
-                if swept or answering != answered or now_ns >= published_ns + COMMIT_NS * 3 // 2:
-                    last_sweep_ns = now_ns if sweeps else last_sweep_ns
-                    answered, published_ns = answering, now_ns
+                swept = bool(sweeps) and boot_ns - swept_boot_ns >= COMMIT_NS * 9 // 10
+                # Without a sweep the deadline publishes what is known; a device that stopped answering is published at once.
+                if swept or answering != answered or boot_ns >= published_boot_ns + DEADLINE_NS:
+                    swept_boot_ns = boot_ns if sweeps else swept_boot_ns
+                    answered, published_boot_ns = answering, boot_ns
                     if swept:
-                        self.tokens.read_now()
+                        self._neighbours.contain("tokens", self.tokens.read_now, None)
                     self._commit_and_publish()
                 segment_ns = self.config.ledger.segment_s * NS_PER_S
-                if now_ns // segment_ns > sealed_ns // segment_ns:
-                    sealed_ns = now_ns
-                    self._seal(now_ns // segment_ns * segment_ns)
+                if utc_ns // segment_ns != sealed_ns // segment_ns:
+                    sealed_ns = utc_ns
+                    self._seal(utc_ns // segment_ns * segment_ns)
                 if self.on_turn is not None:
-                    self.on_turn(self)
+                    self._neighbours.contain("turn", partial(self.on_turn, self), None)
         finally:
-            if self.steer is not None:
-                self.accountant.add_actions(self.steer.stop())
-                self.steer = None
-            self._commit_and_publish()
-            self._seal(None)
-            self.tokens.stop()
-            if self.meters is not None:
-                self.meters.stop()
-            self.accountant.joined.stop()
-            if self.node_note is not None:
-                self.node_note.stop()
-            self.sampler.stop()
-            self.journal.close()
+            self._end()
+
+    def _end(self) -> None:
+        """Settings go back, the open rows become a segment, every child ends; none of it is left out because another fails."""
+        if self.steer is not None:
+            self.accountant.add_actions(self._neighbours.contain("steering", self.steer.stop, []))
+            self.steer = None
+        self._neighbours.contain("commit", self._commit_and_publish, None)
+        self._seal(None)
+        parts = (self.tokens, self.meters, self.accountant.joined, self.node_note, self.sampler)
+        for part in parts:
+            if part is not None:
+                self._neighbours.contain("end", part.stop, None)
+        self.journal.close()
+
+    def _poll(self, timeout_s: float) -> list[tuple[DeviceSample, ...]]:
+        """Completed sweeps of the reader; a failure of its supervisor costs a turn and is no reason to end."""
+        sweeps = self._neighbours.contain("reader", partial(self.sampler.poll, timeout_s), None)
+        if sweeps is None:
+            self.stopping.wait(min(timeout_s, 0.1))
+        self._wake.drain()
+        return sweeps or []
 
     def stop(self) -> None:
         """End the loop; may be called from a signal handler or another thread."""
@@ -157,30 +177,53 @@ class Agent:
         self._dvfs = ()
 
     def _commit_and_publish(self) -> None:
-        self.serving_pods.follow(self.accountant.joined, self.tokens, simulated=self.identity.simulated)
-        self.accountant.add_tokens(*self.tokens.drain())
+        self._neighbours.contain("serving_pods", self._follow_serving_pods, None)
+        self._neighbours.contain("tokens", lambda: self.accountant.add_tokens(*self.tokens.drain()), None)
         if self.training is not None:
-            self.accountant.add_training(self.training.drain(self.accountant.held()))
+            self._neighbours.contain("training", partial(self._take_training, self.training), None)
         if self.meters is not None:
-            # Until NVML answered there may be GPUs of which nothing is known.
-            gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()
-            read = self.meters.drain()
-            now = (self.clock.utc_ns(), self.clock.boot_ns())
-            self._disbelieved = self.accountant.add_node(read, self.sampler.infos, *now, gpus)
+            self._neighbours.contain("node", partial(self._take_meters, self.meters), None)
+        entries = self._neighbours.contain("commit", self._commit, None)
+        if entries is not None:
+            self._neighbours.contain("energy_per_token", partial(self._join_tokens, entries), None)
+        snapshot = self._neighbours.contain("snapshot", self._snapshot, None)
+        if snapshot is None:
+            return
+        self.snapshot = snapshot
+        if self.on_publish is not None:
+            self._neighbours.contain("rendering", partial(self.on_publish, snapshot), None)
+        if self.steer is not None:
+            steered = self._neighbours.contain("steering", partial(self.steer, snapshot), None)
+            if steered is not None:
+                actions, self._dvfs = steered
+                self.accountant.add_actions(actions)
+
+    def _commit(self) -> list[Entry] | None:
+        """Write what came since the last commit and return its entries; None: it waits."""
         try:
             self.journal.commit(self.accountant.batch())
         except JournalError as error:
             self._say("journal", str(error))
             self.accountant.not_committed()
-        else:
-            self._say("journal", "")
-            self._join_tokens(self.accountant.committed())
-        self.snapshot = snapshot = self._snapshot()
-        if self.on_publish is not None:
-            self.on_publish(snapshot)
-        if self.steer is not None:
-            actions, self._dvfs = self.steer(snapshot)
-            self.accountant.add_actions(actions)
+            return None
+        except Exception:
+            self.accountant.not_committed()
+            raise
+        self._say("journal", "")
+        return self.accountant.committed()
+
+    def _follow_serving_pods(self) -> None:
+        self.serving_pods.follow(self.accountant.joined, self.tokens, simulated=self.identity.simulated)
+
+    def _take_training(self, training: TrainingIntake) -> None:
+        self.accountant.add_training(training.drain(self.accountant.held()))
+
+    def _take_meters(self, meters: MeterPoller) -> None:
+        # Until NVML answered there may be GPUs of which nothing is known.
+        gpus = {"not found yet"} if self.sampler.node.reason == "starting" else self.sampler.devices.keys()
+        read = meters.drain()
+        now = (self.clock.utc_ns(), self.clock.boot_ns())
+        self._disbelieved = self.accountant.add_node(read, self.sampler.infos, *now, gpus)
 
     def _join_tokens(self, entries: list[Entry]) -> None:
         """What engines did and what was booked to their devices, over the same stretches of time."""
@@ -195,20 +238,11 @@ class Agent:
         for uuid, device in sampler.devices.items():
             self._say(uuid, "" if device.up else device.reason)
         self._say("nvml", "" if node.up else node.reason)
-        health = (
-            SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
-            *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
-            *self.tokens.health(self.accountant.held()),
-            *self.serving_pods.health(),
-            *(self.meters.health(self._disbelieved) if self.meters is not None else ()),
-            *self.accountant.joined.health(),
-            *(self.node_note.health() if self.node_note is not None else ()),
-            *(self.steer.health() if self.steer is not None else ()),
-        )
+        now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
         snapshot = self.accountant.snapshot(
-            self.clock.utc_ns(),
+            now_ns,
             sampler.devices,
-            health,
+            self._health(),
             self.journal.stats(),
             dvfs=self._dvfs,
             config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
@@ -218,12 +252,39 @@ class Agent:
         )
         return replace(
             snapshot,
-            device_health=sampler.health(self.clock.boot_ns()),
+            boot_ns=boot_ns,
+            device_health=sampler.health(boot_ns),
             serving=self.per_token.views(),
             selection=self.config.web.metrics.selection,
         )
 
+    def _health(self) -> tuple[SourceHealth, ...]:
+        """Every source; one whose health cannot be told is itself down."""
+        node, sampler = self.sampler.node, self.sampler
+        health = [
+            SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),
+            *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
+        ]
+        sources: tuple[tuple[str, Callable[[], tuple[SourceHealth, ...]]] | None, ...] = (
+            ("tokens_health", lambda: self.tokens.health(self.accountant.held())),
+            ("serving_pods_health", self.serving_pods.health),
+            ("node_health", partial(self.meters.health, self._disbelieved)) if self.meters is not None else None,
+            ("holders_health", self.accountant.joined.health),
+            ("node_annotation_health", self.node_note.health) if self.node_note is not None else None,
+            ("steering_health", self.steer.health) if self.steer is not None else None,
+        )
+        for source in sources:
+            if source is not None:
+                health += self._neighbours.contain(*source, ())
+        if stuck := len(sampler.unkillable):
+            reason = f"{stuck} processes hang in the driver and cannot be killed"
+            health.append(SourceHealth("agent:unkillable", False, "", reason))
+        return (*health, *self._neighbours.health())
+
     def _seal(self, up_to_ns: int | None) -> None:
+        self._neighbours.contain("seal", partial(self._write_segment, up_to_ns), None)
+
+    def _write_segment(self, up_to_ns: int | None) -> None:
         try:
             self.journal.seal(up_to_ns)
         except JournalError as error:

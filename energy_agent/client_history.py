@@ -24,6 +24,7 @@ class Row:
     edge_uj: dict[str, int]
     gain: dict[str, float]
     holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 
 
 class History:
@@ -31,9 +32,13 @@ class History:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
-        self._next_thin = 0
+        self._next_thin_boot_ns = 0
         self.snapshot: Snapshot | None = None
         self.simulated = False
+
+    def __len__(self) -> int:
+        """How many rows are kept."""
+        return len(self._rows)
 
     def add(self, snapshot: Snapshot) -> None:
         """A snapshot was published."""
@@ -45,12 +50,13 @@ class History:
             {d.info.uuid: d.edge_uj for d in up},
             {d.info.uuid: d.gain_uncertainty_ratio for d in up},
             snapshot.holders,
+            snapshot.boot_ns,
         )
         if self._rows and row.t_ns <= self._rows[-1].t_ns:
             self._rows = []  # the clock was set back: what was before cannot be put in order with it
-        if self._next_thin <= row.t_ns:
-            self._next_thin = row.t_ns + _THIN_NS
-            self._rows = thinned(self._rows, row.t_ns)
+        if self._next_thin_boot_ns <= row.boot_ns:
+            self._next_thin_boot_ns = row.boot_ns + _THIN_NS
+            self._rows = thinned(self._rows, row.boot_ns)
         self._rows.append(row)
 
     def window(self, start_ns: int, end_ns: int, workload: str | None = None) -> dict[str, object]:
@@ -93,13 +99,14 @@ def held_throughout(rows: Sequence[Row], from_ns: int, to_ns: int, workload: str
     return {u for u in devices if all(workload in row.holders.get(u, ()) for row in within)}
 
 
-def thinned(rows: Sequence[Row], now_ns: int) -> list[Row]:
-    """Rows of the last hour, one a minute of the two days before."""
+def thinned(rows: Sequence[Row], now_boot_ns: int) -> list[Row]:
+    """Rows of the last hour, one per minute of the two days before."""
     kept: list[Row] = []
     for row in rows:
-        if now_ns - row.t_ns > _KEPT_NS:
+        age_ns = now_boot_ns - row.boot_ns
+        if age_ns > _KEPT_NS:
             continue
-        if now_ns - row.t_ns > _FULL_NS and kept and row.t_ns - kept[-1].t_ns < _THIN_NS:
+        if age_ns > _FULL_NS and kept and row.boot_ns - kept[-1].boot_ns < _THIN_NS:
             continue
         kept.append(row)
     return kept

@@ -8,11 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_DAY
 
 _HEADER = struct.Struct("=8sIIqqdq")  # magic, version, manual, base_utc_ns, base_boot_ns, rate, manual_now_ns
 _NOW_OFFSET = 40
+UTC_END_NS = (1 << 63) - 366 * NS_PER_DAY
+"""A year before the end of int64: ends of cells and intervals still fit."""
 _MAGIC = b"WLPLANT1"
 _VERSION = 1
+
+
+def storable_ns(utc_ns: int) -> int:
+    """Return UTC within what the ledger stores, int64 ns from 1970 to 2261; a clock beyond is wrong and costs no reading."""
+    return min(max(utc_ns, 0), UTC_END_NS)
 
 
 class RealClock:
@@ -20,7 +28,10 @@ class RealClock:
 
     def utc_ns(self) -> int:
         """UTC in ns since 1970."""
-        return time.time_ns()
+        try:
+            return storable_ns(time.time_ns())
+        except OverflowError:  # past 2262
+            return UTC_END_NS
 
     def boot_ns(self) -> int:
         """CLOCK_BOOTTIME in ns: goes on in suspend, never steps."""
@@ -69,7 +80,7 @@ class SimulatedClock:
 
     def utc_ns(self) -> int:
         """The node's UTC in ns since 1970."""
-        return self._base_utc_ns + self._elapsed_ns()
+        return storable_ns(self._base_utc_ns + self._elapsed_ns())
 
     def boot_ns(self) -> int:
         """Like the machine's CLOCK_BOOTTIME when the node was made, and at the node's rate since."""

@@ -5,12 +5,13 @@ Pure. `restore` and `dump` are each other's inverse; the text is what the journa
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+from energy_agent.core.state import UNREADABLE, read_fields
 from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
 from energy_agent.holders.processes import DeviceHolders
 from energy_agent.hw.nvml_abi import EVENT_REASONS
@@ -19,6 +20,8 @@ from energy_agent.metering.meter import MeterState, Sensor, Step, advance
 from energy_agent.metering.sharing._resting import Resting
 from energy_agent.metering.sharing._settlement import Settlement
 
+Anchor = tuple[MeterState | None, Holding | None, Shape]
+"""Where a device's booked time ends: its last reading, its holders and its shape there."""
 UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
 TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
 RESTING_LEAST_NS = 900_000_000  # a shorter stretch says little: the counter ticks every 100 ms
@@ -137,7 +140,7 @@ class DeviceAccount:
 
     def _remember(self, sample: DeviceSample) -> None:
         """A fast reading brings energy and power alone: the rest stays that of the last full one."""
-        if self.sample is None or sample.sm_clock_mhz is not None or sample.absent.keys() - {"energy_mj", "power_mw"}:
+        if self.sample is None or not sample.fast:
             self.sample = sample
             return
         self.sample = replace(
@@ -158,11 +161,24 @@ class DeviceAccount:
                 self.xid[code] = self.xid.get(code, 0) + (count - seen if count >= seen else count)
             self._xid_seen = dict(sample.xid_counts)
 
-    def step_back(self, text: str) -> None:
-        """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on."""
-        then = DeviceAccount.restore(text, self.dump_info(), lambda _: self.sensor)
-        self.meter, self.held_before = then.meter, then.held_before
+    @property
+    def anchor(self) -> Anchor:
+        """The last booked edge, for `go_back`."""
+        return self.meter, self.held_before, self._shape_before
+
+    def go_back(self, anchor: Anchor) -> None:
+        """Forget what was read after an edge: the next reading closes the time from there on."""
+        self.meter, self.held_before, self._shape_before = anchor
         self._settlement.forget()
+
+    def step_back(self, text: str) -> None:
+        """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on.
+
+        Raises:
+            ValueError: the text is not ours; nothing has changed.
+        """
+        then = DeviceAccount.restore(text, self.dump_info(), lambda _: self.sensor)
+        self.go_back((then.meter, then.held_before, self._shape_before))
 
     def dump(self) -> str:
         """The part that survives and changes, as JSON."""
@@ -183,14 +199,15 @@ class DeviceAccount:
         """
         try:
             body = json.loads(text)
-            info = DeviceInfo(**_known(json.loads(info_text), DeviceInfo))
-            meter = MeterState(**_known(body["meter"], MeterState)) if body["meter"] is not None else None
-            held = None if body["held"] is None else Holding(dict.fromkeys(body["held"], 0))
-            account = cls(info, sensor_for(info), meter, held_before=held, event_ns=dict(body["event_ns"]))
+            info = DeviceInfo(**read_fields(DeviceInfo, json.loads(info_text)))
+            meter = MeterState(**read_fields(MeterState, body["meter"])) if body["meter"] is not None else None
+            held = None if body["held"] is None else Holding(dict.fromkeys(map(_name, body["held"]), 0))
+            event_ns = {_name(reason): int(lasted_ns) for reason, lasted_ns in body["event_ns"].items()}
+            account = cls(info, sensor_for(info), meter, held_before=held, event_ns=event_ns)
             if account.event_ns:  # a reason that this version knows and the writer did not
                 account.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0) | account.event_ns
             account.xid = {int(code): int(count) for code, count in body["xid"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"not a device state: {error!r}") from error
         return account
 
@@ -210,7 +227,7 @@ def _with_activity(mig: tuple[MigUse, ...], before: tuple[MigUse, ...]) -> tuple
     return tuple(d if d.active_ppm is not None else replace(d, active_ppm=last.get(d.uuid)) for d in mig)
 
 
-def _known(body: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Only the fields of this version, so that a newer agent's state can be read by an older one."""
-    names = {f.name for f in fields(kind)}
-    return {k: v for k, v in body.items() if k in names}
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a name")
+    return value

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from energy_agent.core.health import HealthRecord
-from energy_agent.reader_process import Probe, ReaderOptions
+from energy_agent.reader_process import Probe, ReaderOptions, Unkillable
 
 FIRST_S = 10.0
 MAX_BACK_OFF_S = 600.0
@@ -30,6 +30,7 @@ class HealthHangs(Collection[str]):
     """The UUIDs of devices that are not asked for their health. `drive` is called in a loop and never waits."""
 
     first_s: float = FIRST_S
+    unkillable: Unkillable = field(default_factory=Unkillable)
     _hangs: dict[str, _Hang] = field(default_factory=dict)
     _probe: Probe | None = None
 
@@ -59,13 +60,16 @@ class HealthHangs(Collection[str]):
         """Try one device of those that are `up`; returns the UUID of one that answers again."""
         now_s = time.monotonic()
         if self._probe is None:
-            due = [uuid for uuid in self if uuid in up and now_s >= self._hangs[uuid].probe_at_s]
+            stuck = self.unkillable.devices
+            due = [u for u in self if u in up and u not in stuck and now_s >= self._hangs[u].probe_at_s]
             if due and options.health_period_ns:
-                self._probe = Probe(due[0], options.environ, PATIENCE_S, health_groups=options.health_groups)
+                self._start(due[0], options, now_s)
             return None
         answer = self._probe.answer()
         if answer is None:
             return None
+        if self._probe.hangs:
+            self.unkillable.add(self._probe, self._probe.device)
         uuid, self._probe = self._probe.device, None
         hang = self._hangs[uuid]
         if not answer:
@@ -75,8 +79,14 @@ class HealthHangs(Collection[str]):
         hang.answered_s = now_s
         return uuid
 
+    def _start(self, uuid: str, options: ReaderOptions, now_s: float) -> None:
+        try:
+            self._probe = Probe(uuid, options.environ, PATIENCE_S, health_groups=options.health_groups)
+        except OSError:  # no process or descriptor is left on this machine
+            self._hangs[uuid].probe_at_s = now_s + self.first_s
+
     def stop(self) -> None:
         """End the prober."""
         probe, self._probe = self._probe, None
-        if probe is not None:
-            probe.stop()
+        if probe is not None and not probe.stop():
+            self.unkillable.add(probe, probe.device)

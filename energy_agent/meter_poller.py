@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from energy_agent.core.errors import WattlensError
 from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.ports import Clock, PolledMeter
 from energy_agent.core.types import SourceHealth
+from energy_agent.runtime.neighbours import reason_of
 
 BACK_OFF_MAX_S = 60.0
 HANGS_S = 65.0  # no source may be configured to wait longer for an answer
@@ -106,10 +106,10 @@ class MeterPoller:
                 meter = meter or what.open()
                 readings = meter.read()
                 what.check(readings)
-            except (WattlensError, OSError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever a hostile service does to us is a reason, not the end of this thread.
                 failures += 1
-                self._failed(poll, str(error) or type(error).__name__)
+                self._failed(poll, reason_of(error))
             else:
                 failures = 0
                 self._took(poll, readings, time.monotonic() - began_s)

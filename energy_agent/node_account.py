@@ -14,6 +14,7 @@ from energy_agent.core.boundary import host, is_host, part
 from energy_agent.core.meter_types import MeterReading, Scope
 from energy_agent.core.record import record
 from energy_agent.core.snapshot import MeterView
+from energy_agent.core.state import UNREADABLE, read_fields
 from energy_agent.core.types import DeviceInfo, Entry, Gap, Identity
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows import DeviceFacts
@@ -123,7 +124,7 @@ class NodeAccount:
         if duration_ns <= self.plan.sources[record][0]:
             return []
         self._unseen = (now_ns, now_boot_ns, True)
-        gap = gap_of(now_ns - duration_ns, now_ns, duration_ns, self.plan.record_max_mw, NEVER)
+        gap = gap_of(max(0, now_ns - duration_ns), now_ns, duration_ns, self.plan.record_max_mw, NEVER)
         return [replace(gap, device=self._host)]
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
@@ -202,12 +203,13 @@ class NodeAccount:
             body = json.loads(text)
             for key, (scope, state) in body["meters"].items():
                 source, _, domain = key.partition("|")
-                settled = NodeState(**{f.name: state[f.name] for f in fields(NodeState) if f.name in state})
+                settled = NodeState(**read_fields(NodeState, state))
                 self._meters[source, domain] = _Meter(domain, Scope(scope), settled, settled)
             for device, kept in body["books"].items():
                 gain = self.plan.sources.get(self.plan.record or "", (0, 0.0))[1]
                 book = HostBook(device, True, round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
-                book.carried_uj, book.at_ns = int(kept["carried"]), kept["at_ns"]
+                book.carried_uj = int(kept["carried"])
+                book.at_ns = None if kept["at_ns"] is None else int(kept["at_ns"])
                 book.at_cut_uj = int(kept.get("cut", 0))
                 book.started = True
                 book.at_uj = {u: -int(uj) for u, uj in kept["since"].items() if u in self._curves}
@@ -215,7 +217,7 @@ class NodeAccount:
             boot_id, *unseen = body.get("unseen", [""])
             if unseen and boot_id == self.identity.boot_id:
                 self._unseen = (int(unseen[0]), int(unseen[1]), bool(unseen[2]))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except UNREADABLE as error:
             self._meters, self._books = {}, {}
             raise ValueError(f"not a state of the node: {error!r}") from error
         self.committed()
@@ -232,7 +234,9 @@ class NodeAccount:
         duration_ns = reading.boot_ns - unseen[1]
         if duration_ns <= (0 if unseen[2] else self.plan.sources[source][0]):
             return None
-        return gap_of(reading.t_ns - duration_ns, reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER)
+        return gap_of(
+            max(0, reading.t_ns - duration_ns), reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER
+        )
 
     def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
         """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""

@@ -16,8 +16,13 @@ class Published(Protocol):
     """A snapshot of any of our processes; immutable."""
 
     @property
-    def t_ns(self) -> int:
-        """UTC ns at which it was taken."""
+    def sequence(self) -> int:
+        """How many were taken before it."""
+        ...
+
+    @property
+    def boot_ns(self) -> int:
+        """Boot-clock ns at which it was taken."""
         ...
 
     @property

@@ -35,6 +35,7 @@ from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 from energy_agent.hw.nvml_sharing_abi import SharingNvml
 from energy_agent.reader_health import HealthVisits, read_all
 from energy_agent.reader_mark import Marker
+from energy_agent.runtime.timing import Schedule
 
 PR_SET_PDEATHSIG = 1
 
@@ -201,13 +202,8 @@ class Reader:
             self._watch_xids()
 
 
-def next_tick_ns(now_ns: int, period_ns: int) -> int:
-    """The next instant on the grid of the period, so that readings fall on the edges of whole seconds and cells."""
-    return (now_ns // period_ns + 1) * period_ns
-
-
 def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
-    """Sweep on the grid until standard output or input closes."""
+    """Sweep at whole periods of UTC until standard output or input closes."""
     out = sys.stdout.buffer
     try:
         out.write(wire.encode(reader.open()))
@@ -216,20 +212,16 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
         out.write(wire.encode(wire.Fatal(error.name, error.call)))
         out.flush()
         return 1
-    next_full_ns, orders = 0, b""
-    late: list[wire.Message] = []  # told with the next sweep: nobody is woken for it alone
-    due_ns = clock.utc_ns()
+    schedule, orders = Schedule(clock, period_ns, full_period_ns), b""
+    late: list[wire.Message] = []  # sent with the next sweep: nobody is woken for it alone
     while True:
-        full = due_ns >= next_full_ns
-        if full:
-            next_full_ns = next_tick_ns(due_ns, full_period_ns)
+        full = schedule.begin()
         out.write(b"".join(map(wire.encode, [*reader.sweep(full=full), *late])))
         out.flush()
         late = reader.visit_health() if full else []
-        due_ns = next_tick_ns(clock.utc_ns(), period_ns)
+        schedule.end()
         while True:  # at least one look at the input, however late we are
-            left_ns = max(0, due_ns - clock.utc_ns())
-            if not select.select([0], [], [], clock.real_seconds(left_ns / NS_PER_S))[0]:
+            if not select.select([0], [], [], clock.real_seconds(schedule.left_s()))[0]:
                 break
             chunk = os.read(0, 4096)
             if not chunk:

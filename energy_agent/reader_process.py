@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from energy_agent import reader_wire as wire
 from energy_agent.core.health import GPM
 from energy_agent.reader_mark import MARK
 
 MAX_LINE_B = 1 << 20
+KILL_S = 1.0
+"""A process that is not gone this long after SIGKILL hangs in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,11 @@ class Call:
 
 
 class ReaderProcess:
-    """A running reader."""
+    """A running reader.
+
+    Raises:
+        OSError: no process can be started.
+    """
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class ReaderProcess:
                 env=dict(options.environ),
                 pass_fds=(fd,),
                 bufsize=0,
+                start_new_session=True,  # Ctrl-C is for the agent, which ends its children
             )
         finally:
             os.close(fd)
@@ -167,13 +175,17 @@ class ReaderProcess:
 
 
 class Probe:
-    """A one-shot reading of one device by a process of its own, which may hang; of its health too where groups are named."""
+    """A one-shot reading of one device by a process of its own, which may hang; of its health too where groups are named.
+
+    Raises:
+        OSError: no process can be started.
+    """
 
     def __init__(
         self, device: str, environ: Mapping[str, str], timeout_s: float, *, health_groups: Sequence[str] | None = None
     ) -> None:
         self.device = device
-        self._killed = False
+        self._killed_s: float | None = None
         self._deadline_s = time.monotonic() + timeout_s
         command = [sys.executable, "-m", "energy_agent.reader", "--probe", device]
         if health_groups is not None:
@@ -184,23 +196,75 @@ class Probe:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def answer(self) -> bool | None:
-        """True: the device answers; False: it does not; None: not known yet, or not even SIGKILL ends it."""
+        """True: the device answers; False: it does not, or the process `hangs`; None: not known yet."""
         code = self._process.poll()
         if code is not None:
             return code == 0
-        if not self._killed and time.monotonic() > self._deadline_s:
-            self._killed = True
+        now_s = time.monotonic()
+        if self._killed_s is None and now_s > self._deadline_s:
+            self._killed_s = now_s
             self._process.kill()
-        return None
+        return False if self.hangs else None
 
-    def stop(self) -> None:
-        """End it."""
+    @property
+    def hangs(self) -> bool:
+        """Whether not even SIGKILL has ended it."""
+        return self._killed_s is not None and time.monotonic() - self._killed_s > KILL_S and not self.reaped()
+
+    def reaped(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def stop(self) -> bool:
+        """End it; False if not even SIGKILL does."""
         if self._process.poll() is None:
             self._process.kill()
             try:
-                self._process.wait(1.0)
+                self._process.wait(KILL_S)
             except subprocess.TimeoutExpired:
-                return  # in the kernel; init reaps it
+                return False
+        return True
+
+
+class Child(Protocol):
+    """A process that was killed."""
+
+    def reaped(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+
+class Unkillable:
+    """Processes that SIGKILL did not end: they hang in the kernel, and a new one in their place may too, so they are counted.
+
+    A prober is known by its device: the device is not probed again until that process ends, and no other device waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._children: list[tuple[str, Child]] = []
+
+    def add(self, child: Child, device: str = "") -> None:
+        """`child` was killed and is still there; `device` of a prober."""
+        self._children.append((device, child))
+
+    @property
+    def readers(self) -> int:
+        """How many readers there are."""
+        return self._names().count("")
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """The devices whose prober is one."""
+        return frozenset(self._names()) - {""}
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> list[str]:
+        if self._children:
+            self._children = [(device, child) for device, child in self._children if not child.reaped()]
+        return [device for device, _ in self._children]

@@ -104,12 +104,12 @@ def decode(line: bytes) -> Message:
     Raises:
         ValueError: not a message of this version.
     """
-    body = json.loads(line)
-    if not isinstance(body, dict):
-        raise ValueError("not an object")
     try:
+        body = json.loads(line)
+        if not isinstance(body, dict):
+            raise ValueError("not an object")
         return _DECODERS[body.pop("k")](body)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a message: {error!r}") from error
 
 

@@ -22,6 +22,9 @@ class Reload:
         except WattlensError as error:
             self.ok = False
             log.error("configuration not reloaded, the old one stays: %s", error)
+        except Exception:  # a defect in one section never ends the loop that goes on
+            self.ok = False
+            log.exception("configuration not reloaded")
         else:
             self.ok, self.success_ns = True, clock.utc_ns()
             log.info("configuration reloaded")

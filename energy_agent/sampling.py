@@ -1,8 +1,9 @@
 """Sampling: keeps exactly one reader alive whatever the driver does, and says of every device whether it answers.
 
 A reader that hangs in a call is killed after one period and replaced by one without the device it hung in; a prober tries that
-device with back-off and it returns by itself. Readers that not even SIGKILL ends hang in the kernel: with two of them NVML is
-absent, with that reason, until one ends. `release` lets go of the driver (update, GPU reset) and comes back by itself.
+device with back-off and it returns by itself. Processes that not even SIGKILL ends hang in the kernel: with two such readers
+NVML is absent, with that reason, until one ends; a device whose prober is one is not probed again before. `release` lets go of
+the driver (update, GPU reset) and comes back by itself.
 """
 
 import select
@@ -15,7 +16,7 @@ from energy_agent import reader_wire as wire
 from energy_agent.core.health import MARK_PREFIX, HealthRecord
 from energy_agent.core.types import DeviceInfo, DeviceSample
 from energy_agent.health_hangs import HealthHangs
-from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProcess
+from energy_agent.reader_process import Call, Probe, ReaderOptions, ReaderProcess, Unkillable
 
 MAX_UNKILLABLE = 2
 INIT_HANG_S = 30.0
@@ -24,6 +25,8 @@ OPEN_HANG_S = 5.0  # the first call to a device may initialise it
 _XID_CALLS = {"RegisterEvents", "EventSetWait"}
 MAX_BACK_OFF_S = 60.0
 GONE_RESTART_S = 5.0
+BURY_S = 0.5
+"""How long is waited for a killed reader: the kernel ends one within milliseconds, unless it hangs there."""
 
 
 @dataclass(slots=True)
@@ -76,10 +79,10 @@ class Sampler:
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
-    health_hangs: HealthHangs = field(default_factory=HealthHangs)
+    unkillable: Unkillable = field(default_factory=Unkillable)
+    health_hangs: HealthHangs = field(init=False)
     _health_records: dict[tuple[str, str], HealthRecord] = field(default_factory=dict)  # the last one, by UUID and group
     _reader: ReaderProcess | None = None
-    _unkillable: list[ReaderProcess] = field(default_factory=list)
     _start_at_s: float = 0.0
     _back_off_s: float = 1.0
     _released: bool = False
@@ -88,13 +91,15 @@ class Sampler:
     _xids: dict[str, Counter[int]] = field(default_factory=dict)  # counted by readers before this one
     _xids_now: dict[str, Mapping[int, int]] = field(default_factory=dict)  # counted by this reader
 
+    def __post_init__(self) -> None:
+        self.health_hangs = HealthHangs(unkillable=self.unkillable)
+
     def poll(self, timeout_s: float) -> list[tuple[DeviceSample, ...]]:
         """Sweeps that were completed within `timeout_s`; returns as soon as there is one, or something changed."""
         self._start_if_due()
         reader = self._reader
         if reader is None:
             time.sleep(min(timeout_s, 0.1))
-            self._unkillable = [r for r in self._unkillable if not r.reaped()]
             return []
         began_s = time.monotonic()
         select.select([reader.fileno(), *self.wake], [], [], min(timeout_s, self._look_again_s(reader)))
@@ -178,13 +183,19 @@ class Sampler:
     def _start_if_due(self) -> None:
         if self._reader is not None or self._released or time.monotonic() < self._start_at_s:
             return
-        self._unkillable = [r for r in self._unkillable if not r.reaped()]
-        if len(self._unkillable) >= MAX_UNKILLABLE:
-            self._down(f"{len(self._unkillable)} readers hang in the driver and cannot be killed")
+        stuck = self.unkillable.readers
+        if stuck >= MAX_UNKILLABLE:
+            self._down(f"{stuck} readers hang in the driver and cannot be killed")
             self._start_at_s = time.monotonic() + 1.0
             return
         excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
-        self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs)
+        try:
+            self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs)
+        except OSError as error:  # no process or descriptor is left on this machine
+            self._down(f"the reader cannot be started: {error.strerror}")
+            self._start_at_s = time.monotonic() + self._back_off_s
+            self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
+            return
         for uuid, counts in self._xids_now.items():
             self._xids[uuid] = self._xids.get(uuid, Counter()) + Counter(counts)
         self._xids_now = {}
@@ -215,8 +226,7 @@ class Sampler:
     def _check_hang(self, reader: ReaderProcess) -> None:
         call = reader.under_way()
         if call is None and reader.silent_s > max(SILENT_S, 3e-9 * self.options.period_ns):
-            reader.kill()  # frozen outside of the driver: stopped by somebody, or starved
-            self._ended(reader, "the reader was silent")
+            self._ended(reader, "the reader was silent")  # frozen outside of the driver: stopped by somebody, or starved
             return
         if call is None or call.seconds < self._patience_s(reader, call):
             return
@@ -231,8 +241,7 @@ class Sampler:
         reader.kill()
         self._reader = None
         self.node.restarts_total += 1
-        if not reader.reaped(0.5):
-            self._unkillable.append(reader)
+        self._bury(reader)
         self._start_at_s = 0.0
         self._start_if_due()  # at once: the other devices must keep their cadence
 
@@ -259,8 +268,14 @@ class Sampler:
             return sample
         return replace(sample, xid_counts=self._xids.get(sample.uuid, Counter()) + Counter(sample.xid_counts))
 
+    def _bury(self, reader: ReaderProcess) -> None:
+        """It was killed or has closed its output."""
+        if not reader.reaped(BURY_S):
+            self.unkillable.add(reader)
+
     def _ended(self, reader: ReaderProcess, reason: str) -> None:
-        reader.reaped(1.0)
+        reader.kill()  # one that closed its output and goes on would read the driver beside the next
+        self._bury(reader)
         self._reader = None
         self.node.restarts_total += 1
         if reader.sweeps == 0:
@@ -281,25 +296,34 @@ class Sampler:
     def _stop_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None and not reader.stop():
-            self._unkillable.append(reader)
+            self.unkillable.add(reader)
 
     def _stop_probe(self) -> None:
         probe, self._probe = self._probe, None
-        if probe is not None:
-            probe.stop()
+        if probe is not None and not probe.stop():
+            self.unkillable.add(probe, probe.device)
         self.health_hangs.stop()
+
+    def _start_probe(self, device: str, now_s: float) -> None:
+        try:
+            self._probe = Probe(device, self.options.environ, max(self.hang_s, 2.0))
+        except OSError:  # no process or descriptor is left on this machine
+            self.devices[device].probed_in_vain(now_s)
 
     def _drive_probe(self) -> None:
         """Try one device that does not answer; what answers comes back into the sweep."""
         now_s = time.monotonic()
         if self._probe is None:
-            due = [u for u, d in self.devices.items() if not d.up and now_s >= d.probe_at_s]
+            stuck = self.unkillable.devices
+            due = [u for u, d in self.devices.items() if not d.up and u not in stuck and now_s >= d.probe_at_s]
             if due and self._reader is not None:
-                self._probe = Probe(due[0], self.options.environ, max(self.hang_s, 2.0))
+                self._start_probe(due[0], now_s)
             return
         answer = self._probe.answer()
         if answer is None:
             return
+        if self._probe.hangs:
+            self.unkillable.add(self._probe, self._probe.device)
         name, self._probe = self._probe.device, None
         device = self.devices.get(name)
         if device is None:

@@ -13,10 +13,11 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
+from energy_agent.core.state import UNREADABLE, read_fields
 from energy_agent.core.types import Steps, Tokens
 from energy_agent.core.units import NS_PER_S
 from energy_agent.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
@@ -28,6 +29,7 @@ TOLD: Final = ("group", "model", "precision", "ranks")
 PROCESSES_MAX, OF_WORKLOAD_MAX = 512, 128
 MODELS_MAX = 8
 FACTS_NS = 60 * NS_PER_S
+EARLIER_BOOT_NS = -(1 << 62)
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 
 Identity = tuple[int, int]
@@ -72,6 +74,8 @@ class Latest:
     at_ns: int
     since_ns: int  # when its counting began
     left_out: int = 0  # tokens that were more than a training can do; its report is without them
+    at_boot_ns: int = 0  # `at_ns` and `since_ns` on the boot clock
+    since_boot_ns: int = 0
 
 
 class TrainingIntake:
@@ -86,7 +90,7 @@ class TrainingIntake:
         self._counted: dict[Identity, Counted] = {}
         self._models: dict[str, set[str]] = {}
         self._labels: dict[str, tuple[int, dict[str, str]]] = {}
-        self._began_ns = clock.utc_ns()
+        self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
         self._dirty = True
 
@@ -100,30 +104,37 @@ class TrainingIntake:
             return True
         try:
             value = json.loads(text)
-            counted = [Counted(**each) for each in value["processes"]]
-            began_ns = int(value["began_ns"])
-        except (ValueError, TypeError, KeyError):
+            counted = [Counted(**read_fields(Counted, each)) for each in value["processes"]]
+            began_boot_ns = self._began(value)
+        except UNREADABLE:
             return False
         self._counted = {(c.pid, c.start): c for c in counted}
-        self._began_ns, self._dirty = began_ns, False
+        self._began_boot_ns, self._dirty = began_boot_ns, False
         return True
+
+    def _began(self, value: Mapping[str, Any]) -> int:
+        """When this journal first listened, on the clock of this boot."""
+        if "boot_id" not in value:  # of version 0.1, which kept UTC alone
+            return self._clock.boot_ns() - (self._clock.utc_ns() - int(value["began_ns"]))
+        return int(value["began_boot_ns"]) if value["boot_id"] == self._clock.boot_id() else EARLIER_BOOT_NS
 
     def report(self, identity: Identity, workload: str, report: Report) -> None:
         """Take a report of a live process; raises ReportError with the reason for which it is not taken."""
-        now_ns = self._clock.utc_ns()
+        now_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
         second_s = self._clock.real_seconds(1.0) or 1.0
-        since_ns = now_ns - round(report.age_s / second_s * NS_PER_S)
+        age_ns = round(report.age_s / second_s * NS_PER_S)
         if max(0, 0, *report.steps.values()) > RATE_MAX * (report.age_s + 1):
             raise ReportError(f"more than {RATE_MAX} steps a second since it began to count")
         with self._lock:
             before = self._latest.get(identity) or self._shown.get(identity)
-            if before is not None and before.report.run != report.run and since_ns < before.at_ns - NS_PER_S:
+            if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
                 raise ReportError("another count of this process is not over yet")
             if identity not in self._latest and identity not in self._shown:
                 self._make_room(workload)
             left_out = self._left_out(identity, report, before)
             report = replace(report, tokens=max(0, report.tokens - left_out))
-            self._latest[identity] = self._shown[identity] = Latest(workload, report, now_ns, since_ns, left_out)
+            latest = Latest(workload, report, now_ns, now_ns - age_ns, left_out, boot_ns, boot_ns - age_ns)
+            self._latest[identity] = self._shown[identity] = latest
 
     def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:
         """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
@@ -140,7 +151,9 @@ class TrainingIntake:
         if sum(each.workload == workload for each in self._shown.values()) >= OF_WORKLOAD_MAX:
             raise ReportError(f"{OF_WORKLOAD_MAX} processes of this workload report already")
         if len(self._shown) >= PROCESSES_MAX:
-            oldest = min((i for i in self._shown if i not in self._counted), key=lambda i: self._shown[i].at_ns, default=None)
+            oldest = min(
+                (i for i in self._shown if i not in self._counted), key=lambda i: self._shown[i].at_boot_ns, default=None
+            )
             if oldest is None:
                 raise ReportError(f"{PROCESSES_MAX} processes report already")
             del self._shown[oldest]  # it holds no device; its counts are cumulative, so nothing is lost
@@ -150,8 +163,8 @@ class TrainingIntake:
         """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
         with self._lock:
             found = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
-        newest_ns = max((each.since_ns for identity, each in found if self._alive(identity)), default=0)
-        told = [each for identity, each in found if each.at_ns >= newest_ns or self._alive(identity)]
+        newest_ns = max((each.since_boot_ns for identity, each in found if self._alive(identity)), default=0)
+        told = [each for identity, each in found if each.at_boot_ns >= newest_ns or self._alive(identity)]
         return sorted(told, key=lambda each: each.report.rank)
 
     def ended_ns(self, latest: Latest) -> int | None:
@@ -177,13 +190,13 @@ class TrainingIntake:
         if not (steps or tokens or self._dirty):
             return Booking(now_ns)
         self._dirty = False
-        labels = dict(self._facts({each.workload for each in taken.values()}, now_ns))
+        labels = dict(self._facts({each.workload for each in taken.values()}, self._clock.boot_ns()))
         return Booking(now_ns, tuple(steps), tuple(tokens), {TRAINING_STATE: self._dump()}, labels)
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
         report, before, first = latest.report, self._counted.get(identity), False
         if before is None or before.run != report.run:
-            known = latest.since_ns >= self._began_ns
+            known = latest.since_boot_ns >= self._began_boot_ns
             zero = (dict.fromkeys(report.steps, 0), 0) if known else (dict(report.steps), report.tokens)
             start_ns = latest.since_ns if known else latest.at_ns
             before, first = Counted(*identity, latest.workload, report.run, start_ns, *zero), True
@@ -246,21 +259,25 @@ class TrainingIntake:
     def _stale(self, identity: Identity) -> bool:
         """It ended a while ago and never was seen to hold a device."""
         latest = self._latest.get(identity)
-        return latest is None or self._clock.utc_ns() - latest.at_ns > FACTS_NS
+        return latest is None or self._clock.boot_ns() - latest.at_boot_ns > FACTS_NS
 
-    def _facts(self, workloads: Iterable[str], now_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
+    def _facts(self, workloads: Iterable[str], boot_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
         for workload in workloads:
             ranks = [c for c in self._counted.values() if c.workload == workload]
             said = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
             labels = dict(zip(TOLD[:3], map(_agreed, zip(*said, strict=True)), strict=True))
             labels["ranks"] = str(max((c.world for c in ranks), default=1))
             known = self._labels.get(workload)
-            if known is None or (known[1] != labels and now_ns - known[0] >= FACTS_NS):
-                self._labels[workload] = now_ns, labels
+            if known is None or (known[1] != labels and boot_ns - known[0] >= FACTS_NS):
+                self._labels[workload] = boot_ns, labels
                 yield workload, labels
 
     def _dump(self) -> str:
-        return json.dumps({"began_ns": self._began_ns, "processes": [asdict(c) for c in self._counted.values()]})
+        began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
+        # `began_ns` is for version 0.1, should it read this again.
+        began_ns = self._clock.utc_ns() - (self._clock.boot_ns() - self._began_boot_ns)
+        counted = [asdict(c) for c in self._counted.values()]
+        return json.dumps({**began, "began_ns": max(0, began_ns), "processes": counted})
 
 
 def _agreed(values: Iterable[str]) -> str:

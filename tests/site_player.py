@@ -74,6 +74,7 @@ class SitePlayer:
         return SiteSnapshot(
             sequence=step,
             t_ns=t_ns,
+            boot_ns=t_ns,
             identity=Identity("lab", site, "boot-1", "0.1.0", simulated=True),
             site=site,
             meters=tuple(_view(facts, watts, step) for facts, watts in METERS) if self.metered else (),

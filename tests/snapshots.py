@@ -107,7 +107,7 @@ class Player:
         return self.at(100_000 + int((time.monotonic() - self.started) / STEP_S), time.time_ns())
 
     def at(self, step: int, t_ns: int = 1_700_000_000_000_000_000) -> Snapshot:
-        """The snapshot of a step."""
+        """The snapshot of a step; its boot clock shows UTC."""
         chat = self.gpus - 2
         workloads = [
             *(self._held("train", gpu, step, STEP_UJ * 9 // 10, STEP_UJ // 10) for gpu in range(chat)),
@@ -117,6 +117,7 @@ class Player:
         return Snapshot(
             sequence=step,
             t_ns=t_ns,
+            boot_ns=t_ns,
             identity=Identity("lab", "node-1", "boot-1", "0.1.0", simulated=True),
             devices=tuple(self._device(gpu, step, t_ns) for gpu in range(self.gpus)),
             workloads=tuple(entry for entries in workloads for entry in entries),

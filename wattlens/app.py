@@ -119,7 +119,7 @@ def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], 
 
     def turn(agent: Agent) -> None:
         if agent.snapshot is not None:
-            service.turned(agent.snapshot.summary)
+            service.progressed(agent.snapshot.sequence, agent.snapshot.summary)
         if watch is not None and watch.changed():
             agent.reload_soon()
 

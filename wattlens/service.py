@@ -1,7 +1,7 @@
 """systemd's notifications, in the few lines that they need: ready, alive, stopping (sd_notify(3), by datagrams).
 
-The watchdog is fed by the agent's loop each time it has turned, so a loop that hangs is restarted by systemd, whatever threads
-of ours still run.
+The watchdog is fed by progress of the loop, a snapshot that was published: a loop that hangs, or turns without doing anything,
+is restarted by systemd, whatever threads of ours still run.
 """
 
 import os
@@ -25,15 +25,15 @@ class Service:
         meant = watchdog_us.isdecimal() and (not pid or pid == str(os.getpid()))
         self._feed_every_s = int(watchdog_us) / 4e6 if meant else None  # systemd asks for half or less
         self._next_feed_s = 0.0
-        self._ready = False
+        self._sequence: int | None = None
 
-    def turned(self, status: str) -> None:
-        """The loop has turned, and what it does is well enough to be called ready; `status` is shown by systemctl."""
-        if self._socket is None:
+    def progressed(self, sequence: int, status: str) -> None:
+        """Snapshot `sequence` is published; the same one again is no progress. `status` is shown by systemctl."""
+        if self._socket is None or sequence == self._sequence:
             return
-        now_s = time.monotonic()
-        if not self._ready:
-            self._ready = True
+        now_s, first = time.monotonic(), self._sequence is None
+        self._sequence = sequence
+        if first:
             self._send(f"READY=1\nSTATUS={status}")
         if self._feed_every_s is not None and now_s >= self._next_feed_s:
             self._next_feed_s = now_s + self._feed_every_s

@@ -152,7 +152,7 @@ def _every_turn(service: Service, watch: FileWatch) -> Callable[[SiteProcess], N
 
     def turn(site: SiteProcess) -> None:
         if site.snapshot is not None:
-            service.turned(site.snapshot.summary)
+            service.progressed(site.snapshot.sequence, site.snapshot.summary)
         if watch.changed():
             site.reload_soon()
 

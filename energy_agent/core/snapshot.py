@@ -188,6 +188,7 @@ class Snapshot:
     host_workloads: tuple[WorkloadEnergy, ...] = ()
     serving: tuple[Serving, ...] = ()
     selection: Selection = ALL  # what of it the page shows
+    boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 
     @property
     def summary(self) -> str:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from energy_agent.core.claims import Claim, Claims
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
+from energy_agent.runtime.neighbours import reason_of
 
 log = logging.getLogger("wattlens.holders")
 
@@ -85,11 +86,12 @@ class Asking:
         now_ns = self._clock.utc_ns()
         try:
             claims, unknown = self.ask(now_ns)
-        except self.errors as error:
+        except Exception as error:  # noqa: BLE001 - a scheduler may answer anything; none of it ends this thread
+            reason = str(error) if isinstance(error, self.errors) else reason_of(error)
             with self._lock:
                 if self._up or self._reason == NOT_READ:
-                    log.warning("%s: %s", self.called, error)
-                self._up, self._reason = False, str(error)
+                    log.warning("%s: %s", self.called, reason)
+                self._up, self._reason = False, reason
             return False
         self._took(sorted(claims, key=lambda claim: (claim.device, claim.workload)), unknown, asked_ns)
         with self._lock:

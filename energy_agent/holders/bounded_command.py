@@ -9,6 +9,10 @@ from contextlib import suppress
 
 _CHUNK_B = 64 * 1024
 _SAID = 200
+KILL_S = 1.0
+"""How long is waited for a killed program: one that is not gone by then hangs in the kernel."""
+UNKILLED_MAX = 2
+Process = subprocess.Popen[bytes]
 
 
 class CommandError(OSError):
@@ -19,7 +23,9 @@ class CommandError(OSError):
         self.code = code
 
 
-def output_of(command: Sequence[str], seconds: float, most_b: int, environ: Mapping[str, str]) -> bytes:
+def output_of(
+    command: Sequence[str], seconds: float, most_b: int, environ: Mapping[str, str], unkilled: list[Process] | None = None
+) -> bytes:
     """What it writes.
 
     Args:
@@ -27,24 +33,35 @@ def output_of(command: Sequence[str], seconds: float, most_b: int, environ: Mapp
         seconds: after which it is ended.
         most_b: bytes after which it is ended.
         environ: its whole environment.
+        unkilled: the caller's programs that not even SIGKILL has ended; with two of them no other is started.
 
     Raises:
         CommandError: it cannot run, ended with an error, or exceeded a bound.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 - a text, no file
+    unkilled = [] if unkilled is None else unkilled
+    unkilled[:] = [stuck for stuck in unkilled if stuck.poll() is None]
+    if len(unkilled) >= UNKILLED_MAX:
+        raise CommandError(f"{name}: not started, {len(unkilled)} programs before it hang and cannot be killed")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(environ), cwd="/"
         )
     except OSError as error:
         raise CommandError(f"{command[0]}: {error.strerror}") from None
+    end_s = time.monotonic() + seconds
     try:
-        told, said = _read(process, time.monotonic() + seconds, most_b, name, seconds)
-        code = process.wait()
+        told, said = _read(process, end_s, most_b, name, seconds)
+        code = process.wait(max(0.0, end_s - time.monotonic()))  # it may have closed its output and go on
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"{name} did not end within {seconds:g} s") from None
     finally:
         with suppress(OSError):
             process.kill()
-        process.wait()
+        try:
+            process.wait(KILL_S)
+        except subprocess.TimeoutExpired:
+            unkilled.append(process)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -56,7 +73,7 @@ def output_of(command: Sequence[str], seconds: float, most_b: int, environ: Mapp
     return told
 
 
-def _read(process: "subprocess.Popen[bytes]", end_s: float, most_b: int, name: str, seconds: float) -> tuple[bytes, bytes]:
+def _read(process: Process, end_s: float, most_b: int, name: str, seconds: float) -> tuple[bytes, bytes]:
     kept = {process.stdout: bytearray(), process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
         for stream in kept:

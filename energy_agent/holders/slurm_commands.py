@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from energy_agent.config_slurm import Slurm
-from energy_agent.holders.bounded_command import CommandError, output_of
+from energy_agent.holders.bounded_command import CommandError, Process, output_of
 from energy_agent.holders.slurm_answers import (
     AnswerError,
     Job,
@@ -57,6 +57,7 @@ class SlurmCommands:
         self._environ = kept | ({} if config.conf is None else {"SLURM_CONF": str(config.conf)})
         self._json: bool | None = None  # None: not known yet
         self._folder: Path | None = None
+        self._unkilled: list[Process] = []
 
     def node(self) -> Node:
         """This node.
@@ -128,4 +129,4 @@ class SlurmCommands:
         return found
 
     def _run(self, *command: str) -> bytes:
-        return output_of(command, self._config.timeout_s, MAX_ANSWER_B, self._environ)
+        return output_of(command, self._config.timeout_s, MAX_ANSWER_B, self._environ, self._unkilled)

@@ -92,7 +92,7 @@ class DeviceReader:
                 self._memory_at_list_b = used
             else:
                 values["mig"] = self._use.activity()
-        return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, **values)
+        return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, fast=not full, **values)
 
     def close(self) -> None:
         """Let go of what is held in the driver for this device."""

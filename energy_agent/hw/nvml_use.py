@@ -67,7 +67,8 @@ class UseReader:
     def _sm_time(self) -> Mapping[int, int] | None:
         """SM time in us by pid since the last time; None where it is not told."""
         now_us = self._clock.utc_ns() // 1000
-        since_us = self._since_us or now_us - FIRST_LOOK_US
+        # The driver stamps samples with UTC: once that was set back, none is later than the last one that was read.
+        since_us = self._since_us if 0 < self._since_us <= now_us else now_us - FIRST_LOOK_US
         answer: dict[str, Any] = {}
         self._call(
             "sm", "GetProcessUtilization", lambda h: self._nvml.process_utilization(h, since_us), answer, {}

@@ -52,6 +52,7 @@ class Journal:
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
         self._book = Book()
         self._log: list[Batch] = []  # committed, not folded into the book and its tables yet
+        self._view: tuple[Book, int] | None = None  # the book with that many batches of the log folded in
         self._room = Room(INT64_MAX)  # none, until the log is folded
         self._sequence, self._previous = 0, segments.FIRST_PREVIOUS
         self._counts = LedgerStats()
@@ -101,7 +102,7 @@ class Journal:
                 self._connection.close()
                 self.notice = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
                 self._connection, new, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
-                self._book, self._log = Book(), []
+                self._book, self._log, self._view = Book(), [], None
         try:
             if new:
                 self._begin()
@@ -180,11 +181,13 @@ class Journal:
         return Totals(*parts, counts.entries_total, counts.commits_total)
 
     def _now(self) -> Book:
-        """The book with the log folded in."""
+        """The book with the log folded in; each batch of it once."""
         if not self._log:
             return self._book
-        book = self._book.copy()
-        book.take(books.change_of(book, *self._log))
+        book, folded = self._view or (self._book.copy(), 0)
+        if folded < len(self._log):
+            book.take(books.change_of(book, *self._log[folded:]))
+            self._view = book, len(self._log)
         return book
 
     def commit(self, batch: Batch) -> None:
@@ -203,7 +206,8 @@ class Journal:
                 self._append(batch)
                 self._counts = counts
                 if len(self._log) % FOLD_EVERY == 0:
-                    with contextlib.suppress(JournalError):  # the rows are safe in the log; a minute later it is tried again
+                    # Whatever fails here, the rows are in the log: raised, it would have the batch committed a second time.
+                    with contextlib.suppress(Exception):
                         self._fold()
             else:
                 self._fold()
@@ -241,6 +245,7 @@ class Journal:
         self._with_room(write)
         self._book.take(change)
         self._log.clear()
+        self._view = None
         self._room = Room(self._book.largest())
 
     def _with_room(self, write: Callable[[], None]) -> None:

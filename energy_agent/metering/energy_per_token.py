@@ -139,6 +139,14 @@ class EnergyPerToken:
             for curve in workload.curves.values():
                 curve.forget(oldest)
 
+    def restart(self) -> None:
+        """Begin new stretches: UTC was set back, so what follows cannot be put in order with what waits."""
+        for workload in self._workloads.values():
+            workload.curves.clear()
+            for page in workload.pages.values():
+                page.pending.clear()
+                page.part = []
+
     def forget(self, kept: Iterable[tuple[str, str, str]]) -> None:
         """Let go of what is not served any more; `kept` are those that are, as (workload, model, source)."""
         kept = set(kept)

@@ -256,7 +256,7 @@ def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: i
         start_ns = end_ns = state.t_ns
     if state.stuck:
         bound_uj += energy_uj(sensor.power_max_mw, state.blind_ns) + state.slack_uj
-        start_ns -= state.still_ns
+        start_ns = max(0, start_ns - state.still_ns)
     return Gap(sample.uuid, start_ns, end_ns, bound_uj, reason)
 
 
@@ -281,7 +281,7 @@ def _start_ns(state: MeterState, sample: DeviceSample, duration_ns: int) -> int:
     """UTC start of the stretch. Where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
     elapsed_ns = sample.t_ns - state.t_ns
     stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)
-    return sample.t_ns - duration_ns if stepped or elapsed_ns <= 0 else state.t_ns
+    return max(0, sample.t_ns - duration_ns) if stepped or elapsed_ns <= 0 else state.t_ns
 
 
 def _active(sample: DeviceSample) -> bool | None:

@@ -166,4 +166,4 @@ def start_of(state: NodeState, reading: MeterReading, duration_ns: int) -> int:
     """UTC start of the stretch; where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
     elapsed_ns = reading.t_ns - state.t_ns
     stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)
-    return reading.t_ns - duration_ns if stepped or elapsed_ns <= 0 else state.t_ns
+    return max(0, reading.t_ns - duration_ns) if stepped or elapsed_ns <= 0 else state.t_ns

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
 from energy_agent.core.meter_types import MeterReading
+from energy_agent.core.state import UNREADABLE, read_fields
 from energy_agent.core.types import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.book import Batch
@@ -59,7 +60,7 @@ class SiteAccount:
         self._gone: list[str] = []  # devices of meters that are declared no more
         self.waiting = bool(meters)  # there is something that the journal does not have yet; at first what is declared
         self.faults: dict[str, str] = {}  # meter -> why it is not believed
-        self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, told or the last mean, and when
+        self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, read or the last mean, and when on the boot clock
 
     def restore(self, states: Mapping[str, str], known: Iterable[WorkloadFacts]) -> list[str]:
         """Go on from what the journal has; returns ids of meters whose state cannot be read: they start anew."""
@@ -76,7 +77,7 @@ class SiteAccount:
                 continue
             try:
                 meter.state = meter.settled = _state(text)
-            except (KeyError, TypeError, ValueError):
+            except UNREADABLE:
                 unreadable.append(meter_id)
         return unreadable
 
@@ -89,9 +90,9 @@ class SiteAccount:
             self.waiting = True
             kind = {"stated": source == STATED, "dated": source == IMPORTED, "rests": meter.facts.role in self._resting}
             step = follow(meter.state, reading, self._boot_id, meter.gap_ns, **kind)
-            meter.state = step.state
-            if step.stretch is not None:
-                self._pending.entries += entries_of(device, step.stretch, reading.max_mw)
+            entries = [] if step.stretch is None else entries_of(device, step.stretch, reading.max_mw)
+            meter.state = step.state  # only now: what cannot be booked is closed by the next reading
+            self._pending.entries += entries
             if step.gap is not None:
                 gap = step.gap
                 self._pending.gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
@@ -101,12 +102,12 @@ class SiteAccount:
             moved = step.stretch is not None and step.stretch.energy_uj > 0
             power_mw = reading.power_mw if reading.power_mw is not None else step.state.usual_mw if moved else None
             if power_mw is not None:
-                self._power[meter_id] = (power_mw, reading.t_ns)
+                self._power[meter_id] = (power_mw, reading.boot_ns)
 
-    def power_mw(self, meter_id: str, now_ns: int) -> int | None:
+    def power_mw(self, meter_id: str, boot_ns: int) -> int | None:
         """Power of the last reading; None where that is older than two readings of the meter may be apart."""
-        power_mw, t_ns = self._power.get(meter_id, (None, 0))
-        return power_mw if now_ns - t_ns <= self._meters[meter_id].gap_ns else None
+        power_mw, read_boot_ns = self._power.get(meter_id, (None, 0))
+        return power_mw if boot_ns - read_boot_ns <= self._meters[meter_id].gap_ns else None
 
     def batch(self, now_ns: int) -> Batch:
         """Everything since the last commit, with the states to go on from."""
@@ -176,5 +177,5 @@ def _text(state: FacilityState) -> str:
 
 def _state(text: str) -> FacilityState:
     body = json.loads(text)
-    last = NodeState(**{f.name: body["last"][f.name] for f in fields(NodeState)})
-    return FacilityState(last, **{f.name: body[f.name] for f in fields(FacilityState) if f.name != "last"})
+    last = NodeState(**read_fields(NodeState, body.pop("last")))
+    return FacilityState(last, **read_fields(FacilityState, body))

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from energy_agent.config_grid import GridBase, grid_specs
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
 from energy_agent.factors.series import Point, decimal_text
 from energy_agent.factors.sets import catalogue
+from energy_agent.runtime.neighbours import reason_of
 from energy_agent.site.grid_store import GridStore
 from energy_agent.site.snapshot import Intensity
 from energy_agent.sources.grid._source import OpenGrid
@@ -112,9 +113,9 @@ class GridPoller:
                 points = source.read()
                 if self.store is not None:
                     self.store.append(source.about, points)
-            except (WattlensError, OSError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever a hostile service does to us is a reason, not the end of this thread.
-                self._failed(poll, str(error) or type(error).__name__)
+                self._failed(poll, reason_of(error))
                 wait_s = min(poll.period_s, _RETRY_S)
             else:
                 self._took(poll, source, points, time.monotonic() - began_s)

@@ -21,6 +21,8 @@ from energy_agent.meter_poller import MeterPoller
 from energy_agent.metering.pue import DAY_NS, YEAR_NS, Pue
 from energy_agent.own_cost import cost_of
 from energy_agent.reload import Reload
+from energy_agent.runtime.neighbours import Neighbours
+from energy_agent.runtime.timing import UtcOrder
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.sealed import Sealed
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
@@ -66,33 +68,36 @@ class SiteProcess:
     snapshot: SiteSnapshot | None = None
     _wake: Wake = field(default_factory=Wake)
     _sequence: int = 0
-    _said: str = ""
+    _said: dict[str, str] = field(default_factory=dict)
+    _neighbours: Neighbours = field(default_factory=lambda: Neighbours("site", log))
     _pue: dict[tuple[str, str], Pue] = field(default_factory=dict)
-    _next_pue_ns: int = 0
+    _next_pue_boot_ns: int = 0
 
     def run(self) -> None:
         """Until `stopping` is set; then the open rows become a segment."""
         sealed = Sealed(self.identity.node, self.journal.segments_folder)
         sealed.start()
         sealed_ns = self.clock.utc_ns()
+        order = UtcOrder(sealed_ns)
         self.poller.start()
         if self.grid is not None:
             self.grid.start()
         try:
             while not self.stopping.is_set():
+                now_ns, segment_ns = self.clock.utc_ns(), self.config.ledger.segment_s * NS_PER_S
+                if order.went_back(now_ns):  # what follows overlaps with the open rows, so these become a segment first
+                    self._seal(None)
                 if self.reload_wanted.is_set():
                     self.reload_wanted.clear()
                     self._turn(sealed)
                     self._reload()
                 self._turn(sealed)
-                now_ns, segment_ns = self.clock.utc_ns(), self.config.ledger.segment_s * NS_PER_S
-                if now_ns // segment_ns > sealed_ns // segment_ns:
+                if now_ns // segment_ns != sealed_ns // segment_ns:
                     sealed_ns = now_ns
                     self._seal(now_ns // segment_ns * segment_ns)
-                    sealed.look()
-                    sealed.keep(now_ns, FOLD_NS, YEAR_NS + 2 * DAY_NS)
+                    self._neighbours.contain("segments", partial(self._read_sealed, sealed, now_ns), None)
                 if self.on_turn is not None:
-                    self.on_turn(self)
+                    self._neighbours.contain("turn", partial(self.on_turn, self), None)
                 self._wake.wait(self.clock.real_seconds(TURN_S))
         finally:
             self.poller.stop()
@@ -124,7 +129,7 @@ class SiteProcess:
         """Go on with another configuration; `grid` None: as it was. Called by the loop when everything is committed."""
         self.poller.stop()
         self.config, self.poller, self.account, self.declared, self.stated = config, poller, account, declared, stated
-        self._next_pue_ns = 0
+        self._next_pue_boot_ns = 0
         poller.start()
         if grid is not None:
             if self.grid is not None:
@@ -134,25 +139,31 @@ class SiteProcess:
 
     def _turn(self, sealed: Sealed) -> None:
         for meter_id, readings in self.poller.drain():
-            self.account.feed(meter_id, readings)
-        now_ns = self.clock.utc_ns()
+            self._neighbours.contain(f"meter:{meter_id}", partial(self.account.feed, meter_id, readings), None)
+        now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
         if self.account.waiting:
-            self._commit(now_ns)
-        if now_ns >= self._next_pue_ns:
-            self._next_pue_ns = now_ns + round(PUE_S * NS_PER_S)
-            self._pue = self._live(sealed, now_ns)
-        self.snapshot = self._snapshot(now_ns)
+            self._neighbours.contain("commit", partial(self._commit, now_ns), None)
+        if boot_ns >= self._next_pue_boot_ns:
+            self._next_pue_boot_ns = boot_ns + round(PUE_S * NS_PER_S)
+            self._pue = self._neighbours.contain("pue", partial(self._live, sealed, now_ns), self._pue)
+        snapshot = self._neighbours.contain("snapshot", partial(self._snapshot, now_ns, boot_ns), None)
+        if snapshot is None:
+            return
+        self.snapshot = snapshot
         if self.on_publish is not None:
-            self.on_publish(self.snapshot)
+            self._neighbours.contain("rendering", partial(self.on_publish, snapshot), None)
 
     def _commit(self, now_ns: int) -> None:
         try:
             self.journal.commit(self.account.batch(now_ns))
         except JournalError as error:
-            self._say(str(error))
+            self._say("journal", str(error))
             self.account.not_committed()
+        except Exception:
+            self.account.not_committed()
+            raise
         else:
-            self._say("")
+            self._say("journal", "")
             self.account.committed()
 
     def _live(self, sealed: Sealed, now_ns: int) -> dict[tuple[str, str], Pue]:
@@ -162,7 +173,7 @@ class SiteProcess:
         lag_ns = round(max(self.poller.periods_s.values(), default=1.0) * 1.5 * NS_PER_S)
         return live(sealed.book, open_rows, self.declared, now_ns, lag_ns, self.stated)
 
-    def _snapshot(self, now_ns: int) -> SiteSnapshot:
+    def _snapshot(self, now_ns: int, boot_ns: int) -> SiteSnapshot:
         self._sequence += 1
         site, totals = self.identity.node, self.journal.totals()
         energy: dict[str, int] = {}
@@ -176,20 +187,26 @@ class SiteProcess:
                 facts,
                 energy.get(facts.device(site), 0),
                 totals.gap_bound_uj.get(facts.device(site), 0),
-                self.account.power_mw(facts.id, now_ns) if facts.id in up else None,
+                self.account.power_mw(facts.id, boot_ns) if facts.id in up else None,
             )
             for facts in self.declared
         )
         cost = cost_of("site", os.getpid())
+        contain = self._neighbours.contain
+        grid: tuple[Intensity, ...] = ()
+        grid_health: tuple[SourceHealth, ...] = ()
+        if self.grid is not None:
+            grid, grid_health = contain("grid", self.grid.now, grid), contain("grid_health", self.grid.health, grid_health)
         return SiteSnapshot(
             sequence=self._sequence,
             t_ns=now_ns,
+            boot_ns=boot_ns,
             identity=self.identity,
             site=site,
             meters=views,
             pue=self._pue,
-            grid=self.grid.now() if self.grid is not None else (),
-            health=(*health, *(self.grid.health() if self.grid is not None else ())),
+            grid=grid,
+            health=(*health, *grid_health, *self._neighbours.health()),
             ledger=self.journal.stats(),
             config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
             config_reload_success_ns=self.reload.success_ns,
@@ -198,17 +215,27 @@ class SiteProcess:
         )
 
     def _seal(self, up_to_ns: int | None) -> None:
+        self._neighbours.contain("seal", partial(self._write_segment, up_to_ns), None)
+
+    def _write_segment(self, up_to_ns: int | None) -> None:
         try:
             self.journal.seal(up_to_ns)
         except JournalError as error:
-            self._say(str(error))
+            self._say("segment", str(error))
+        else:
+            self._say("segment", "")
+
+    @staticmethod
+    def _read_sealed(sealed: Sealed, now_ns: int) -> None:
+        sealed.look()
+        sealed.keep(now_ns, FOLD_NS, YEAR_NS + 2 * DAY_NS)
 
     def _reload(self) -> None:
         if self.on_reload is not None:
             self.reload.attempt(partial(self.on_reload, self), self.clock, log)
 
-    def _say(self, reason: str) -> None:
+    def _say(self, about: str, reason: str) -> None:
         """Log a change once, not a state every second."""
-        if reason != self._said:
-            self._said = reason
-            log.log(logging.WARNING if reason else logging.INFO, "journal: %s", reason or "ok")
+        if reason != self._said.get(about, ""):
+            self._said[about] = reason
+            log.log(logging.WARNING if reason else logging.INFO, "%s: %s", about, reason or "ok")

@@ -47,6 +47,7 @@ class SiteSnapshot:
     config_reload_success_ns: int | None = None
     processes: tuple[ProcessCost, ...] = ()
     selection: Selection = ALL
+    boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 
     @property
     def summary(self) -> str:

@@ -63,7 +63,7 @@ class Pages:
         """Why there is nothing fit to show, or ''."""
         if snapshot is None:
             return "no snapshot has been taken yet"
-        age_s = (self._clock.utc_ns() - snapshot.t_ns) / NS_PER_S
+        age_s = (self._clock.boot_ns() - snapshot.boot_ns) / NS_PER_S
         return f"the last snapshot is {age_s:.0f} s old" if age_s > self._stale_after_s else ""
 
     def _metrics(self, request: Request) -> Response:

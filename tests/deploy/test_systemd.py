@@ -191,7 +191,7 @@ def test_the_agent_is_ready_feeds_the_watchdog_and_says_when_it_ends(
 
 def test_without_a_manager_nothing_is_said_and_nothing_breaks() -> None:
     service = Service({})
-    service.turned("well")
+    service.progressed(1, "well")
     service.stopping()
 
 
@@ -202,8 +202,8 @@ def test_the_address_may_be_abstract_and_goes_from_the_environment(monkeypatch: 
         environ = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1", "PATH": "x"}
         service = Service(environ)
         assert environ == {"PATH": "x"}
-        service.turned("well")
-        service.turned("well")
+        service.progressed(1, "well")
+        service.progressed(2, "well")
         service.stopping()
         service.stopping()
         end.setblocking(False)
@@ -213,8 +213,22 @@ def test_the_address_may_be_abstract_and_goes_from_the_environment(monkeypatch: 
     assert said == [b"READY=1\nSTATUS=well", b"STOPPING=1"], "the watchdog is another process's"
 
 
+def test_the_watchdog_is_fed_by_progress_alone() -> None:
+    name = f"wattlens-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(f"\0{name}")
+        end.setblocking(False)
+        service = Service({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1"})  # due at every turn
+        for sequence in (1, 1, 1, 2, 2):
+            service.progressed(sequence, "well")
+        messages = [end.recv(4096) for _ in range(3)]
+        with pytest.raises(BlockingIOError):
+            end.recv(4096)
+    assert [m.partition(b"\n")[0] for m in messages] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+
+
 def test_a_manager_that_is_gone_ends_nobody(tmp_path: Path) -> None:
     service = Service({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000000"})
-    service.turned("well")
+    service.progressed(1, "well")
     service.stopping()
     assert sys.exc_info() == (None, None, None)

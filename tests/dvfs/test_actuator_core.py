@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.now_s, self.killed, self.boot, self.calls_left = 0.0, False, 0, -1
+        self.utc_s = 1.8e9  # of now_s 0: where UTC is set to
         self.journal_path = folder / "journal"
         self.boards = self.make_boards(folder)
         self.journal: ActuatorJournal | None = None
@@ -65,7 +66,7 @@ class World:
             DirectKnobs(self.boards),
             lambda: Epoch(f"boot{self.boot}", "driver"),
             lambda: int(self.now_s * NS),
-            lambda: int(self.now_s * NS),
+            lambda: int((self.utc_s + self.now_s) * NS),
             lambda: self.killed,
         )
         self.core.restore_all()
@@ -132,6 +133,10 @@ class ActuatorMachine(RuleBasedStateMachine):
     @rule(connection=st.integers(1, 2))
     def hang_up(self, connection) -> None:
         self.world.core.closed(connection)
+
+    @rule(by_s=st.sampled_from([3600, -3600, 86_400, -86_400]))
+    def set_utc(self, by_s) -> None:
+        self.world.utc_s += by_s
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 6.0, 11.0]))
     def wait(self, seconds) -> None:

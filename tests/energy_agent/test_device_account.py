@@ -145,7 +145,7 @@ def test_xids_are_added_up_whatever_a_new_reader_starts_from():
 def test_a_fast_reading_keeps_the_rest_of_the_last_full_one():
     a = account()
     feed(a, 0, 1_000, sm_clock_mhz=1_500, temperature_c=50, gpu_percent=30)
-    feed(a, 0.1, 31_000)
+    feed(a, 0.1, 31_000, fast=True)
     assert (a.sample.sm_clock_mhz, a.sample.temperature_c, a.sample.energy_mj) == (1_500, 50, 31_000)
     feed(a, 1.0, 301_000, sm_clock_mhz=900)
     assert (a.sample.sm_clock_mhz, a.sample.temperature_c) == (900, None)

@@ -24,15 +24,15 @@ NOW_NS = 1_700_000_000_000_000_000
 
 
 class Still:
-    """A clock that stands; `utc_ns` may be set."""
+    """A clock that stands; both of its times may be set."""
 
-    now_ns = NOW_NS
+    now_ns = now_boot_ns = NOW_NS
 
     def utc_ns(self) -> int:
         return self.now_ns
 
     def boot_ns(self) -> int:
-        return self.now_ns
+        return self.now_boot_ns
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("the server sleeps by nobody's clock")
@@ -105,12 +105,16 @@ def test_before_the_first_snapshot_it_lives_but_is_not_ready(stage: Stage) -> No
     assert b"Not ready" in stage.ask("GET", "/")[2]
 
 
-def test_a_stale_snapshot_is_not_shown(stage: Stage) -> None:
-    assert stage.ask("GET", "/readyz")[::2] == (200, b"ok\n")
-    stage.clock.now_ns = NOW_NS + 16 * 10**9
-    assert stage.ask("GET", "/readyz")[::2] == (503, b"the last snapshot is 16 s old\n")
-    assert stage.ask("GET", "/metrics")[0] == 503
-    assert stage.ask("GET", "/healthz")[0] == 200
+def test_a_stalled_loop_is_reported_whatever_utc_does(stage: Stage) -> None:
+    hour_ns = 3600 * 10**9
+    for step_ns in (0, hour_ns, -hour_ns, 24 * hour_ns, -24 * hour_ns):
+        stage.clock.now_ns, stage.clock.now_boot_ns = NOW_NS + step_ns, NOW_NS
+        assert stage.ask("GET", "/readyz")[::2] == (200, b"ok\n")
+        assert stage.ask("GET", "/metrics")[0] == 200
+        stage.clock.now_boot_ns = NOW_NS + 16 * 10**9
+        assert stage.ask("GET", "/readyz")[::2] == (503, b"the last snapshot is 16 s old\n")
+        assert stage.ask("GET", "/metrics")[0] == 503
+        assert stage.ask("GET", "/healthz")[0] == 200
 
 
 def test_landing_page_tells_what_this_is(stage: Stage) -> None:

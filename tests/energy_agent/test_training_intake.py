@@ -15,13 +15,19 @@ T0 = 1_700_000_000 * NS_PER_S
 
 
 class Clock:
-    """A clock that is told the time."""
+    """A clock whose time is set; `step_s` is how far UTC was stepped."""
 
     def __init__(self):
-        self.now_s = 0.0
+        self.now_s, self.step_s, self.boot = 0.0, 0, "boot-1"
 
     def utc_ns(self):
-        return T0 + round(self.now_s * NS_PER_S)
+        return T0 + round((self.now_s + self.step_s) * NS_PER_S)
+
+    def boot_ns(self):
+        return 10**12 + round(self.now_s * NS_PER_S)
+
+    def boot_id(self):
+        return self.boot
 
     def real_seconds(self, seconds):
         return seconds
@@ -315,3 +321,38 @@ def test_any_body_is_a_report_of_bounded_numbers_and_labels_or_refused(value):
 
 def test_phases_that_have_no_name_of_their_own_are_one():
     assert parse(good).steps == {"training": 1, "other": 5}
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600, 86_400, -86_400])
+def test_a_step_of_utc_refuses_no_run_and_loses_no_step(step_s):
+    world = World()
+    world.clock.now_s = 100.0
+    world.intake.report((1, 5), "job", report(10, 100, 50.0))
+    world.commit()
+    world.clock.step_s = step_s
+    world.clock.now_s = 110.0
+    world.intake.report((1, 5), "job", report(4, 40, 5.0, run="f" * 16))  # another run of the same process
+    world.intake.report((2, 6), "job", report(7, 70, 5.0))
+    world.commit()
+    assert world.steps == {"training": 21}
+    assert sum(world.tokens.values()) == 210
+    world.dead = {(1, 5), (2, 6)}
+    world.clock.now_s = 120.0
+    world.intake.report((3, 7), "elsewhere", report(1, 1, 1.0))
+    world.dead.add((3, 7))
+    world.clock.now_s = 300.0
+    for _ in range(40):
+        world.commit()
+    assert world.intake.ranks("elsewhere") == []
+
+
+def test_what_was_counted_before_a_reboot_is_not_asked_of_the_new_boot():
+    world = World()
+    world.clock.now_s = 1000.0
+    world.intake.report((1, 5), "job", report(10, 100, 50.0))
+    world.commit()
+    world.clock.boot, world.clock.now_s = "boot-2", -900.0  # the boot clock begins again
+    world.kill()
+    world.intake.report((1, 5), "job", report(3, 30, 20.0, run="e" * 16))
+    world.commit()
+    assert world.steps == {"training": 13}

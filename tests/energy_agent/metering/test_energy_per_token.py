@@ -153,3 +153,21 @@ def test_labels_are_few_and_hold_their_number(running: int) -> None:
     low, _, high = label.rstrip("+").partition("-")
     assert int(low) <= running
     assert label.endswith("+") or running <= int(high or low)
+
+
+@pytest.mark.parametrize("step_s", [-3600, -86_400])
+def test_after_utc_was_set_back_joules_are_joined_again_at_once(step_s: int) -> None:
+    joined, t0 = EnergyPerToken(), 10**6 * S
+
+    def serve(second: int, at_ns: int) -> None:
+        joined.served([_served(at_ns, at_ns + S, 1)])
+        joined.booked([_entry(at_ns, at_ns + S, 7)], BUSY)
+        joined.settle(at_ns + S)
+
+    for second in range(10):
+        serve(second, t0 + second * S)
+    assert _energy(joined) == 70
+    joined.restart()
+    for second in range(10):
+        serve(second, t0 + step_s * S + second * S)
+    assert _energy(joined) == 140
