@@ -74,7 +74,13 @@ def _curves(context: "ssl.SSLContext", tls: TlsServer) -> None:
     if len(names) > 1 and set_groups is not None:
         set_groups(":".join(names))
     elif names:
-        context.set_ecdh_curve(names[0])
+        import ssl
+
+        try:
+            context.set_ecdh_curve(names[0])
+        except ssl.SSLError:  # X25519 on OpenSSL 3.0 before Python 3.12
+            curve = tls.curve_preferences[0]
+            raise UsageError(f"curve_preferences: {curve} is not supported by this Python with {ssl.OPENSSL_VERSION}") from None
 
 
 def _certificate(context: "ssl.SSLContext", tls: TlsServer) -> None:
