@@ -11,8 +11,13 @@ INSTALL := URLLIB3_NO_OVERRIDE=1 $(BIN)/pip install --quiet --disable-pip-versio
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SECONDS ?= 60
+# no: `make test-all` without torch and what is built on it; its tests are skipped with that reason.
+TORCH ?= yes
+export WATTLENS_TORCH := $(TORCH)
 
-.PHONY: help demo test test-core test-all proof check format docs constraints clean
+comma := ,
+
+.PHONY: help demo test test-all proof check format docs constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Show what there is to make
@@ -23,9 +28,6 @@ demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a su
 
 test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes; WORKERS=0: one after another)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu"
-
-test-core: $(VENV)/.dev ## The tests that need Python alone and no limit of time of their own; CI runs them on Python 3.13 too
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu and not prometheus and not timeout"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu"
@@ -75,7 +77,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.peers: pyproject.toml constraints.txt | $(VENV)/.dev
-	$(INSTALL) -e '.[dev,peers]'
+	$(INSTALL) -e '.[dev,peers$(if $(filter yes,$(TORCH)),$(comma)peers-torch)]'
 	@touch $@
 
 .PHONY: compiler prometheus peers

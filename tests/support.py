@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 T = TypeVar("T")
+ON_TORCH = {"accelerate", "pytorch_lightning", "torch", "transformers"}
 
 
 def _missing(what: str) -> None:
@@ -46,6 +47,8 @@ def need_prometheus(feature: str, version: tuple[int, int]) -> None:
 def need_module(name: str) -> None:
     """Like need_program, for a Python peer."""
     if importlib.util.find_spec(name) is None:
+        if name in ON_TORCH and os.environ.get("WATTLENS_TORCH") == "no":
+            pytest.skip(f"{name} is left out by TORCH=no")
         _missing(f"Python module {name}")
 
 
