@@ -14,10 +14,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
@@ -57,18 +59,26 @@ class Wheel:
 
 
 def fetch(folder: Path, target: str, archs: Iterable[str], python: str) -> None:
-    """Build the product's wheel and fetch the others; raises OSError with what pip said, or where wheels lie there already."""
+    """Build the product's wheel and fetch the others; all of them or none are in the folder afterwards.
+
+    Raises:
+        OSError: pip failed, or the folder has wheels already.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob("*.whl")):
         raise OSError(f"{folder} has wheels already, and an image takes what it finds: give an empty folder")
-    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
-    abi = f"cp{python.replace('.', '')}"
-    for arch in archs:
-        platforms = [word for p in _PLATFORMS for word in ("--platform", f"{p}_{MACHINES[arch]}")]
-        tags = [word for tag in (abi, "abi3", "none") for word in ("--abi", tag)]
-        words = ["--python-version", python, "--implementation", "cp", *tags, *platforms, "--only-binary=:all:"]
-        _pip("download", "--dest", str(folder), "--find-links", str(folder), "--constraint", str(ROOT / "constraints.txt"),
-             *words, *EXTRAS[target])  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        draft = Path(name)
+        _pip("wheel", "--no-deps", "--wheel-dir", name, str(ROOT))
+        abi = f"cp{python.replace('.', '')}"
+        for arch in archs:
+            platforms = [word for p in _PLATFORMS for word in ("--platform", f"{p}_{MACHINES[arch]}")]
+            tags = [word for tag in (abi, "abi3", "none") for word in ("--abi", tag)]
+            words = ["--python-version", python, "--implementation", "cp", *tags, *platforms, "--only-binary=:all:"]
+            _pip("download", "--dest", name, "--find-links", name, "--constraint", str(ROOT / "constraints.txt"),
+                 *words, *EXTRAS[target])  # fmt: skip
+        for wheel in draft.glob("*.whl"):
+            wheel.rename(folder / wheel.name)
 
 
 def _pip(*words: str) -> None:
@@ -160,6 +170,9 @@ def main() -> int:
     parser.add_argument("--arch", choices=tuple(MACHINES), action="append", help="architectures (amd64)")
     parser.add_argument("--python", default="3.13", metavar="X.Y", help="Python of the base image (%(default)s)")
     args = parser.parse_args()
+    if find_spec("cyclonedx") is None:
+        sys.stderr.write("the bill of materials needs cyclonedx-python-lib: pip install -c constraints.txt cyclonedx-python-lib\n")
+        return 1
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)
         found = wheels(args.folder)

@@ -98,6 +98,26 @@ def test_two_builds_are_the_same_and_hold_what_the_bill_says(folder: Path, tmp_p
     assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.startswith("wattlens ")
 
 
+def test_a_missing_library_is_one_line_before_any_download(tmp_path: Path) -> None:
+    """With a Python that has nothing but the standard library, as on a machine that only builds images."""
+    script = ROOT / "deploy/container/bundle.py"
+    command = [sys.executable, "-I", "-S", script, tmp_path / "wheels"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "pip install -c constraints.txt cyclonedx-python-lib" in done.stderr
+    assert not (tmp_path / "wheels").exists()
+
+
+def test_a_failed_download_leaves_the_folder_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = tmp_path / "wheels"
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(OSError, match="pip"):
+        bundle.fetch(where, "agent", [ARCH], "3.13")
+    assert list(where.iterdir()) == []
+    monkeypatch.undo()
+
+
 def test_a_folder_with_wheels_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
