@@ -64,6 +64,28 @@ def test_a_night_is_compacted_and_reported(volume: Path, capsys: pytest.CaptureF
     assert (facts["status"], facts["label"]) == ("interim", quarter)
 
 
+def test_on_the_first_day_there_is_nothing_to_compact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segments = tmp_path / "data/segments"
+    segments.mkdir(parents=True)
+    assert main(moved(words_of("compact"), tmp_path)) == 0, "no node has shipped a segment"
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    monkeypatch.setattr(ledgers, "START_NS", int(midnight.timestamp()) * NS_PER_S)
+    ledgers.write(tmp_path / "state")
+    shutil.copytree(tmp_path / "state/segments", segments / "node-1")
+    assert main(moved(words_of("compact"), tmp_path)) == 0, "the first day is not over"
+    assert not (tmp_path / "data/days").exists()
+    assert capsys.readouterr().out.count("nothing to compact yet") == 2
+
+
+def test_a_folder_without_segments_is_not_the_first_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data/segments").mkdir(parents=True)
+    (tmp_path / "data/segments/notes.txt").write_text("not a segment")
+    assert main(moved(words_of("compact"), tmp_path)) == 2
+    assert "has no segments" in capsys.readouterr().err
+
+
 def test_days_that_are_long_over_are_left_to_who_asks_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledgers.write(tmp_path / "state")  # of 2026-07-01
     shutil.copytree(tmp_path / "state/segments", tmp_path / "data/segments/node-1")

@@ -196,6 +196,9 @@ def _compact(arguments: argparse.Namespace) -> int:
     found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"))
     if wanted is None:
         today = datetime.now(UTC).date()
+        if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
+            print("[]" if arguments.json else "nothing to compact yet: a UTC day is compacted after its end")
+            return 0
         first = today - timedelta(days=arguments.days) if arguments.days else date.min
         wanted = [day for day in found.days if first <= day < today]
     if not (len(found) or found.faults) or not wanted:
@@ -226,6 +229,11 @@ def _compact(arguments: argparse.Namespace) -> int:
         print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
     _tell(faults)
     return 0
+
+
+def _all_empty(paths: Iterable[Path]) -> bool:
+    """Whether the folders have no file, as before the first segment is shipped. A folder with others is the wrong one."""
+    return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
 
 
 def _time(text: str, option: str) -> int:
