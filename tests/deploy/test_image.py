@@ -38,6 +38,12 @@ def test_what_reads_meters_is_in_the_images_of_a_building_alone() -> None:
     assert "/healthz" in STAGES["site"]
 
 
+def test_packages_from_the_index_have_the_versions_of_the_constraints() -> None:
+    commands = re.findall(r"install --no-cache-dir(?:[^;&]|\\\n)*", TEXT)
+    assert len(commands) == 6
+    assert all("--no-index" in command or "--constraint /source/constraints.txt" in command for command in commands)
+
+
 def test_a_volume_can_be_written_by_whoever_runs() -> None:
     assert "install -d -m 1777 /var/lib/wattlens /var/lib/wattlens-site\n" in STAGES["shape"]
     assert "install -d -m 1777 /var/lib/wattlens-report\n" in STAGES["report"]
