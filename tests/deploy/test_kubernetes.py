@@ -222,7 +222,7 @@ def test_the_site_is_one_pod_with_its_own_volume(tmp_path: Path) -> None:
     site = committed("site")
     (deployment,) = of_kind(site, "Deployment")
     assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
-    (claim,) = of_kind(site, "PersistentVolumeClaim")
+    (claim,) = committed("site/volume")
     (container,) = containers(pod_of("site", "wattlens-site")).values()
     parsed = build_parser(["site"]).parse_args(container["args"])
     (state,) = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == str(parsed.state)]
@@ -299,11 +299,21 @@ def test_series_have_the_node_as_instance_and_no_pod() -> None:
     assert instance == {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"}
 
 
-@pytest.mark.parametrize("folder", OVERLAYS)
-def test_the_namespace_allows_what_its_pods_take_and_no_more(folder: str) -> None:
-    (namespace,) = of_kind(committed(folder), "Namespace")
-    enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-    assert enforced == ("privileged" if exceptions(pod_of(folder)) else "restricted")
+def test_what_holds_the_ledger_is_in_no_folder_that_people_delete() -> None:
+    kinds = {folder: {o["kind"] for o in committed(folder)} for folder in FOLDERS}
+    kept = {"Namespace", "PersistentVolumeClaim"}
+    assert {folder: found for folder, found in kinds.items() if found & kept} == {
+        "namespace": {"Namespace"},
+        "site/volume": {"PersistentVolumeClaim"},
+        "report/volume": {"PersistentVolumeClaim"},
+    }
+    (namespace,) = committed("namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_the_preflight_shares_nothing_with_agents_that_run() -> None:
+    keys = {folder: {(o["kind"], o["metadata"]["name"]) for o in committed(folder)} for folder in ("preflight", "base")}
+    assert not keys["preflight"] & keys["base"]
 
 
 @pytest.mark.parametrize("folder", JOBS)
@@ -311,7 +321,7 @@ def test_the_jobs_of_the_report(folder: str) -> None:
     objects = committed(folder)
     jobs = {d["metadata"]["name"]: d["spec"] for d in of_kind(objects, "CronJob")}
     assert jobs.keys() == {"wattlens-compact", "wattlens-report", "wattlens-report-interim"}
-    (claim,) = [d["metadata"]["name"] for d in of_kind(objects, "PersistentVolumeClaim")]
+    (claim,) = [d["metadata"]["name"] for d in committed("report/volume")]
     for name, spec in jobs.items():
         assert (spec["timeZone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
         assert spec.get("suspend", False) == (name == "wattlens-report-interim"), "the interim report is an option"
@@ -355,8 +365,10 @@ def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
     (daemon,) = agent["containers"]
     same: tuple[Any, ...] = ("env", "resources", "securityContext", "volumeMounts", "image")
     assert {k: doctor[k] for k in same} == {k: daemon[k] for k in same}
-    same = ("affinity", "hostPID", "runtimeClassName", "tolerations", "volumes", "serviceAccountName")
+    same = ("affinity", "hostPID", "runtimeClassName", "tolerations")
     assert {k: pod[k] for k in same} == {k: agent[k] for k in same}
+    own = {"configMap": {"name": "wattlens-preflight"}}
+    assert pod["volumes"] == [v | own if "configMap" in v else v for v in agent["volumes"]]
     assert doctor["args"] == ["doctor", "--json", *daemon["args"][1:]]
     assert build_parser(["doctor"]).parse_args(doctor["args"]).json
     (passed,) = pod["containers"]

@@ -9,6 +9,23 @@ app.kubernetes.io/name: {{ . }}
 app.kubernetes.io/part-of: wattlens
 {{- end }}
 
+{{- /* Name of what the DaemonSet's pods need. The preflight has objects of its own, so that it leaves nothing to a later installation and takes nothing from agents that run. */ -}}
+{{- define "wattlens.nodeName" -}}
+{{ .Values.preflight.enabled | ternary "wattlens-preflight" "wattlens-agent" }}
+{{- end }}
+
+{{- /* Options that agent and doctor share. */ -}}
+{{- define "wattlens.agentOptions" -}}
+{{- if .Values.simulated.enabled }}--simulate /sim/node {{ end }}--config /etc/wattlens/agent.yaml --state /var/lib/wattlens
+{{- end }}
+
+{{- /* Annotations of what the account of `helm test` consists of: there before the test's pod, gone after it. */ -}}
+{{- define "wattlens.testAccount" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: "-1"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}
+
 {{- /* Values that contradict each other, each with what to do; included by the DaemonSet and the notes. */ -}}
 {{- define "wattlens.refuse" -}}
 {{- if eq .Values.mode "enforce" }}
@@ -73,8 +90,8 @@ runAsNonRoot: false
 
 {{- /* What an agent's pod and the preflight's have in common, but for their containers. */ -}}
 {{- define "wattlens.nodePod" -}}
-serviceAccountName: wattlens-agent
-automountServiceAccountToken: {{ .Values.informer.enabled }}
+serviceAccountName: {{ include "wattlens.nodeName" . }}
+automountServiceAccountToken: {{ and .Values.informer.enabled (not .Values.preflight.enabled) }}
 enableServiceLinks: false
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
@@ -90,8 +107,8 @@ runtimeClassName: {{ .Values.runtimeClassName }} # brings the driver's libnvidia
 {{- end }}
 hostPID: true # NVML names the holders of a GPU by the host's pids; across namespaces they read 0
 {{- end }}
-{{- with .Values.priority.className }}
-priorityClassName: {{ . }}
+{{- if and .Values.priority.className (not .Values.preflight.enabled) }}
+priorityClassName: {{ .Values.priority.className }}
 {{- end }}
 securityContext:
   seccompProfile: {type: RuntimeDefault}
@@ -124,7 +141,7 @@ tolerations:
 
 {{- define "wattlens.agentVolumes" -}}
 - name: config
-  configMap: {name: wattlens-agent}
+  configMap: {name: {{ include "wattlens.nodeName" . }}}
 - name: ledger
 {{- if .Values.simulated.enabled }}
   emptyDir: {sizeLimit: 1Gi}
