@@ -9,21 +9,25 @@ from tests.support import need_program
 class Authority:
     """Certificates of a throw-away authority, below `folder`."""
 
-    def __init__(self, folder: Path, name: str = "test-ca") -> None:
+    def __init__(self, folder: Path, name: str = "test-ca", *, key_usage: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.ca = folder / "ca.pem"
         self._key = folder / "ca.key"
-        usage = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        usage = ["-addext", "basicConstraints=critical,CA:TRUE"]
+        usage += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"] if key_usage else []
         made = ["-keyout", self._key, "-out", self.ca, "-days", "30", "-subj", f"/CN={name}"]
         self._openssl("req", "-x509", *_CURVE, *made, *usage)
 
-    def issue(self, name: str, sans: str, days: int = 30, into: Path | None = None) -> tuple[Path, Path]:
+    def issue(
+        self, name: str, sans: str, days: int = 30, into: Path | None = None, organisation: str = ""
+    ) -> tuple[Path, Path]:
         """Certificate and key of `name`; `sans` as openssl writes them, such as IP:127.0.0.1,DNS:localhost."""
+        subject = f"/O={organisation}/CN={name}" if organisation else f"/CN={name}"
         folder = into or self.folder
         certificate, key, request, extensions = (folder / f"{name}.{end}" for end in ("pem", "key", "csr", "ext"))
         extensions.write_text(f"subjectAltName={sans}\nbasicConstraints=CA:FALSE\n")
-        self._openssl("req", "-new", *_CURVE, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        self._openssl("req", "-new", *_CURVE, "-keyout", key, "-out", request, "-subj", subject)
         signer = ["-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-days", days, "-extfile", extensions]
         self._openssl("x509", "-req", "-in", request, "-out", certificate, *signer)
         key.chmod(0o600)

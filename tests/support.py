@@ -44,6 +44,14 @@ def need_prometheus(feature: str, version: tuple[int, int]) -> None:
         pytest.skip(f"{feature} needs Prometheus {version[0]}.{version[1]}, {match[0]} is installed")
 
 
+def need_peer(name: str) -> Path:
+    """Like need_program, for a program in the folder of unpacked peers, which the variable WATTLENS_PEERS names."""
+    path = Path(os.environ.get("WATTLENS_PEERS", "/nonexistent")) / name
+    if not os.access(path, os.X_OK):
+        _missing(f"{name} (in the folder that WATTLENS_PEERS names)")
+    return path
+
+
 def need_module(name: str) -> None:
     """Like need_program, for a Python peer."""
     if importlib.util.find_spec(name) is None:

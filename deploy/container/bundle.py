@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument("--python", default="3.13", metavar="X.Y", help="Python of the base image (%(default)s)")
     args = parser.parse_args()
     if find_spec("cyclonedx") is None:
-        sys.stderr.write("the bill of materials needs cyclonedx-python-lib: pip install -c constraints.txt cyclonedx-python-lib\n")
+        sys.stderr.write("the bill of materials has a library: pip install -c constraints.txt cyclonedx-python-lib\n")
         return 1
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)

@@ -57,10 +57,7 @@ def engine(folder: Path, environ: dict[str, str]) -> Iterator[Engine]:
         found = Engine(docker, socket, environ)
         eventually(lambda: daemon.poll() is not None or socket.exists(), 30)
         found.run("version")
-        try:
-            yield found
-        finally:
-            found.compose("down", "--volumes", "--timeout", "3")
+        yield found
     finally:
         daemon.terminate()
         try:

@@ -168,6 +168,9 @@ def stack(folder: Path) -> Iterator[Stack]:
         found.build_own(IMAGES["PROMETHEUS_IMAGE"], start.format("USER 65534\n", "prometheus"))
         found.build_own(IMAGES["VICTORIA_METRICS_IMAGE"], start.format("", "victoria-metrics"))
         found.build_own(IMAGES["GRAFANA_IMAGE"], _STUB.format(agent=IMAGES["WATTLENS_IMAGE"]), HERE / "grafana_stub.py")
-        found.up()
-        eventually(lambda: found.value("count(up == 1)") == 2, 30, 0.5)
-        yield found
+        try:
+            found.up()
+            eventually(lambda: found.value("count(up == 1)") == 2, 30, 0.5)
+            yield found
+        finally:
+            docker.compose("down", "--volumes", "--timeout", "3")
