@@ -4,10 +4,13 @@ import http.client
 import json
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _ANSWER_B = 1 << 20
+_AGAIN_S = 0.002
 
 
 def agent_socket() -> Path:
@@ -19,7 +22,14 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(agent_socket()))
+        deadline_s = time.monotonic() + (self.timeout or 0)
+        while True:
+            try:
+                return self.sock.connect(str(agent_socket()))
+            except BlockingIOError:  # its queue is full of others
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_AGAIN_S)
 
 
 def ask(method: str, path: str, body: object = None, within_s: float = 1.0) -> tuple[int, dict[str, Any]]:
@@ -31,7 +41,8 @@ def ask(method: str, path: str, body: object = None, within_s: float = 1.0) -> t
     """
     connection = _Connection("agent", timeout=within_s)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        with suppress(BrokenPipeError):  # refused before it was read: the reason is there all the same
+            connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()
         found = json.loads(answer.read(_ANSWER_B))
     except http.client.HTTPException as error:

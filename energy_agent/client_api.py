@@ -12,19 +12,21 @@ import socket
 import stat
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
 from energy_agent.client_peers import Peer, Peers, StrangerError
+from energy_agent.client_places import PLACES, PLACES_EACH, RATE_S, Connection, Places
 from energy_agent.client_routes import BODY_MAX_B, Routes, reply
 from energy_agent.core.errors import UsageError
-from energy_agent.http1 import BadRequestError, Reader, Response, send, serialize
+from energy_agent.http1 import BadRequestError, Reader, send, serialize
 
 log = logging.getLogger("wattlens.agent")
-_PLACES, _PLACES_EACH = 64, 16
 _WAIT_S = 5.0
-_RATE_S, _BURST_S = 50.0, 200.0
-_OWNERS_MAX = 1024
+_ACCEPTS_PER_S, _ACCEPTS_AT_ONCE = 250.0, 250.0
+_QUEUE = 64
+_PARKED = 16
 _PROBE_S = 1.0
 
 
@@ -34,8 +36,7 @@ class ClientApi:
     def __init__(self, path: Path, routes: Routes, peers: Peers) -> None:
         """Nothing is opened before `start`."""
         self._path, self._routes, self._peers = path, routes, peers
-        self._places = threading.BoundedSemaphore(_PLACES)
-        self._owners = _Owners()
+        self._places = Places()
         self._listener: socket.socket | None = None
         self._made: tuple[int, int] | None = None  # device and inode of the socket that is ours
 
@@ -51,7 +52,7 @@ class ClientApi:
             listener.bind(str(self._path))
             self._made = _inode(self._path)
             self._path.chmod(0o666)
-            listener.listen(64)
+            listener.listen(_QUEUE)
         except UsageError:
             listener.close()
             raise
@@ -96,41 +97,49 @@ class ClientApi:
         self._made = None
 
     def _accept(self, listener: socket.socket) -> None:
+        pace, refusals = _Pace(), _Refusals()
         while True:
             try:
                 client, _ = listener.accept()
             except OSError as error:
-                if self._listener is None or listener.fileno() < 0 or error.errno in (9, 22):
+                if self._listener is not listener or listener.fileno() < 0 or error.errno in (errno.EBADF, errno.EINVAL):
+                    refusals.close()
                     return
                 time.sleep(0.05)  # no descriptor or memory is left; clients come again
                 continue
-            if not self._places.acquire(blocking=False):
-                client.close()  # somebody holds them all; each does so for a few times _WAIT_S at most
+            pace.wait()
+            if not self._places.may_connect(self._peers.origin(client)):
+                client.close()
                 continue
             try:
-                threading.Thread(target=self._serve, args=(client,), name="client-api", daemon=True).start()
+                peer = self._peers.who(client)
+            except StrangerError as stranger:
+                refusals.answer(client, 403, str(stranger))
+                continue
+            except OSError:  # the client has gone, or no descriptor is left to look it up
+                client.close()
+                continue
+            connection = Connection(peer.place, lambda end=client: _hang_up(end))  # type: ignore[misc]
+            if not self._places.enter(connection):
+                refusals.answer(
+                    client, 429, f"too many connections: {PLACES_EACH} of one workload or user at most, {PLACES} of all"
+                )
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(client, peer, connection), name="client-api", daemon=True).start()
             except RuntimeError:  # no thread to be had
-                self._places.release()
+                self._places.leave(connection)
                 client.close()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, peer: Peer, connection: Connection) -> None:
         try:
-            with client, suppress(OSError):
-                try:
-                    peer = self._peers.who(client)
-                except StrangerError as stranger:
-                    self._exchange(client, None, str(stranger))
-                    return
-                if not self._owners.enter(peer.place):
-                    return  # its other connections hold what one workload may hold
-                try:
-                    self._exchange(client, peer, "")
-                finally:
-                    self._owners.leave(peer.place)
+            with suppress(OSError):
+                self._exchange(client, peer, connection)
         finally:
-            self._places.release()
+            self._places.leave(connection)
+            client.close()  # only now: who hangs up needs the descriptor to be this client's
 
-    def _exchange(self, client: socket.socket, peer: Peer | None, stranger: str) -> None:
+    def _exchange(self, client: socket.socket, peer: Peer, connection: Connection) -> None:
         reader = Reader(client)
         try:
             request = reader.request(_WAIT_S, _WAIT_S)
@@ -139,18 +148,61 @@ class ClientApi:
             body = b""
             if request.method == "POST":
                 body = reader.body(request, BODY_MAX_B, _WAIT_S)
-            response = self._answer(peer, stranger, request.method, request.path, body)
+            connection.answering()
+            if self._places.may_ask(peer.place):
+                response = self._routes.answer(peer, request.method, request.path, body)
+            else:
+                response = reply(429, {"reason": f"more than {RATE_S:g} requests a second"})
         except BadRequestError as bad:
             response = reply(bad.status, {"reason": str(bad)})
+        connection.waiting()
         send(client, serialize(response, body=True, close=True), _WAIT_S)
         reader.drain()
 
-    def _answer(self, peer: Peer | None, stranger: str, method: str, path: str, body: bytes) -> Response:
-        if peer is None:
-            return reply(403, {"reason": stranger})
-        if not self._owners.may(peer.place):
-            return reply(429, {"reason": f"more than {_RATE_S:g} requests a second"})
-        return self._routes.answer(peer, method, path, body)
+
+class _Pace:
+    """Bounds the connections per second that are looked at, so that a flood costs a bounded share of a core.
+
+    Others wait meanwhile in the kernel's queue, a quarter of a second at most.
+    """
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic()
+
+    def wait(self) -> None:
+        now_s = time.monotonic()
+        self._next_s = max(self._next_s, now_s - _ACCEPTS_AT_ONCE / _ACCEPTS_PER_S) + 1 / _ACCEPTS_PER_S
+        if self._next_s > now_s:
+            time.sleep(self._next_s - now_s)
+
+
+class _Refusals:
+    """Answers clients that may not be here, without reading from them and without a thread.
+
+    The last few stay half open, so that one that is still sending gets the answer and no broken pipe.
+    """
+
+    def __init__(self) -> None:
+        self._parked: deque[socket.socket] = deque()
+
+    def answer(self, client: socket.socket, status: int, reason: str) -> None:
+        with suppress(OSError):
+            client.setblocking(False)
+            client.send(serialize(reply(status, {"reason": reason}), body=True, close=True))
+            client.shutdown(socket.SHUT_WR)
+        self._parked.append(client)
+        if len(self._parked) > _PARKED:
+            self._parked.popleft().close()
+
+    def close(self) -> None:
+        while self._parked:
+            self._parked.popleft().close()
+
+
+def _hang_up(client: socket.socket) -> None:
+    """Wake the thread that waits for the client; it closes the socket."""
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -159,36 +211,3 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return there.st_dev, there.st_ino
-
-
-class _Owners:
-    """What each workload (or user, where processes belong to none) takes of the socket: places, and requests a second."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside: dict[str, int] = {}
-        self._spent: dict[str, tuple[float, float]] = {}  # tokens left, when
-
-    def enter(self, place: str) -> bool:
-        with self._lock:
-            inside = self._inside.get(place, 0)
-            if inside >= _PLACES_EACH:
-                return False
-            self._inside[place] = inside + 1
-            return True
-
-    def leave(self, place: str) -> None:
-        with self._lock:
-            self._inside[place] -= 1
-            if not self._inside[place]:
-                del self._inside[place]
-
-    def may(self, place: str) -> bool:
-        now_s = time.monotonic()
-        with self._lock:
-            if len(self._spent) >= _OWNERS_MAX:
-                self._spent = {p: s for p, s in self._spent.items() if now_s - s[1] < _BURST_S / _RATE_S}
-            left, then_s = self._spent.get(place, (_BURST_S, now_s))
-            left = min(_BURST_S, left + (now_s - then_s) * _RATE_S)
-            self._spent[place] = max(0.0, left - 1), now_s
-            return left >= 1

@@ -68,7 +68,7 @@ class Peers:
 
     def who(self, client: socket.socket) -> Peer:
         """The process that connected; raises StrangerError."""
-        pid, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, uid = _credentials(client)
         if pid <= 0:
             raise StrangerError(
                 "the agent cannot see your process: it runs in a pid namespace that yours is not below; "
@@ -84,6 +84,14 @@ class Peers:
                 os.close(handle)
         return peer
 
+    def origin(self, client: socket.socket) -> str:
+        """Where a connection comes from, by the cheapest look that keeps containers of root apart; not who it is."""
+        try:
+            pid, uid = _credentials(client)
+        except OSError:
+            return ""
+        return f"{uid}" if uid else next((text for root in self._roots if (text := _read(root / str(pid) / "cgroup"))), "0")
+
     def alive(self, identity: tuple[int, int]) -> bool:
         """Whether that very process still lives."""
         return any(ProcessHolders(root).alive(identity) for root in self._roots)
@@ -97,8 +105,15 @@ class Peers:
             holder = self._known(identity) or Holder(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
             everything = uid in (0, os.geteuid()) and not confined and _pid_namespaces(root, pid) == 1
-            return Peer(identity, holder, everything, f"uid {uid}" if facts[0].kind == "process" else facts[0].workload)
+            # A user may have as many units and containers as it likes: they share the user's places.
+            user = facts[0].labels.get("uid", str(uid) if facts[0].kind == "process" else "")
+            return Peer(identity, holder, everything, f"uid {user}" if user else facts[0].workload)
         raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
+
+
+def _credentials(client: socket.socket) -> tuple[int, int]:
+    pid, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
 
 
 def _pidfd(client: socket.socket) -> int | None:

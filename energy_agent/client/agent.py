@@ -5,11 +5,13 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _ANSWER_S = 1.0
 _ANSWER_B = 1 << 20
+_AGAIN_S = 0.002
 _PATIENCE_S = 3.0
 
 
@@ -22,7 +24,14 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(_ANSWER_S)
-        self.sock.connect(str(agent_socket()))
+        deadline_s = time.monotonic() + _ANSWER_S
+        while True:
+            try:
+                return self.sock.connect(str(agent_socket()))
+            except BlockingIOError:  # its queue is full of others
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_AGAIN_S)
 
 
 def ask(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
@@ -34,7 +43,8 @@ def ask(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any
     """
     connection = _Connection("agent")
     try:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        with suppress(BrokenPipeError):  # refused before it was read: the reason is there all the same
+            connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()
         found = json.loads(answer.read(_ANSWER_B))
     except http.client.HTTPException as error:
