@@ -92,8 +92,8 @@ def test_four_or_a_hundred_workloads_that_only_connect_keep_no_other_out(tmp_pat
                 each.connect(str(path))
             for _ in range(20):
                 with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))  # waits where the kernel's queue is full
                     client.settimeout(10)
-                    client.connect(str(path))
                     client.sendall(b"GET /v1/other HTTP/1.1\r\nHost: x\r\n\r\n")
                     assert b" 404 " in client.recv(4096)
         finally:
