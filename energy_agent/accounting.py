@@ -116,6 +116,7 @@ class Accountant:
             unreadable.append("energy of ended workloads by namespace and owner")
             self._booked = Booked.of(totals, history, {})
         self.joined.restore(self._facts.values())
+        self._holders.restore(self._facts)
         return unreadable
 
     def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:

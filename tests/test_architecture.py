@@ -74,7 +74,7 @@ PURE = (
     "wattlens.comparison", "wattlens.comparison_load",
     "energy_agent.metering", "energy_agent.exposition", "energy_agent.reader_wire",
     "energy_agent.device_account", "energy_agent.node_account", "energy_agent.pending", "energy_agent.holders.cgroup",
-    "energy_agent.holders.device_ids", "energy_agent.holders.join", "energy_agent.holders.names",
+    "energy_agent.holders.device_ids", "energy_agent.holders.join", "energy_agent.holders.lone_processes", "energy_agent.holders.names",
     "energy_agent.holders.slurm_answers", "energy_agent.holders.slurm_gres",
     "energy_agent.hw.nvml_abi",
     "energy_agent.ledger.cells", "energy_agent.ledger.uncertainty", "energy_agent.ledger.totals", "energy_agent.ledger.rows",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership, unchecked
+from energy_agent.holders.lone_processes import MANY_USERS, OF_NODE, OF_USER, LoneProcesses
 from energy_agent.metering.attribute import Holding
 
 MAX_PROC_B = 64 * 1024
@@ -50,6 +51,12 @@ class ProcessHolders:
     procfs: Path
     trust: Callable[[str, str], TrustedPath] = unchecked
     _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+    _lone: LoneProcesses = field(default_factory=LoneProcesses)
+    _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
+
+    def restore(self, workloads: Iterable[str]) -> None:
+        """Workloads that were there when the agent last ran: their processes keep their names."""
+        self._before = frozenset(workloads)
 
     def resolve(
         self, processes: Iterable[ProcessUse], now_ns: int, mig: Iterable[MigUse] = ()
@@ -114,8 +121,12 @@ class ProcessHolders:
         return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
 
     def known(self, identity: tuple[int, int]) -> Holder | None:
-        """Who a process was resolved to that held a device; may be asked from any thread."""
-        return self._known.get(identity)
+        """Who a process was resolved to that held a device; may be asked from any thread.
+
+        A workload that is of many users is nobody's.
+        """
+        holder = self._known.get(identity)
+        return None if holder is not None and holder.workload == MANY_USERS else holder
 
     def gone(self, pid: int) -> bool:
         """Whether no process has this pid: asked every second, so without a look at its start time."""
@@ -125,6 +136,7 @@ class ProcessHolders:
         """Drop what has ended, so that a long-lived agent stays small."""
         for identity in [i for i in self._known if not self.alive(i)]:
             del self._known[identity]
+        self._before = frozenset()
 
     def workloads(self) -> set[str]:
         """Workloads of the processes that are remembered."""
@@ -163,7 +175,19 @@ class ProcessHolders:
             return Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
         command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
-        return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
+        uid = self._user(pid)
+        if name in self._before or self._lone.is_own(uid, now_ns):
+            return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
+        shared = self._lone.shared_name(uid)
+        labels = {"reason": f"more than {OF_USER} processes of a user, or {OF_NODE} of all, in an hour"}
+        return Holder(shared, WorkloadFacts(shared, now_ns, "process", labels))
+
+    def _user(self, pid: int) -> int | None:
+        """The real uid; None where it is not told."""
+        for line in (self._read(pid, "status") or "").splitlines():
+            if line.startswith("Uid:") and (words := line.split()[1:]) and words[0].isdecimal():
+                return int(words[0])
+        return None
 
     def _read(self, pid: int, name: str) -> str | None:
         # Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
