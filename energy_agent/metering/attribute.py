@@ -92,13 +92,16 @@ def shares(
     An interval belongs to who held the device at its start: who comes in it gets nothing of it and who leaves in it gets all of
     it, which evens out and lets a newcomer's counter begin at 0. Shares are by the weights measured over it, if there are any.
     Energy that bridges a gap in our readings stays with a holder only if the same workload is proven at both ends; the rest is
-    unattributed, since anyone may have come and gone in between.
+    unattributed, since anyone may have come and gone in between: a device, or a slice of it, that nobody holds at either end
+    need not have been idle. Nor is the one reading of utilisation at the end a proof that a holder was.
     """
     if interval.method is Method.BRIDGED:
         if after is None:
             return [_unowned(interval, reason)]
-        if before is None or set(before.weights) != set(after.weights):
+        if before is None or not before.weights or set(before.weights) != set(after.weights):
             return [_unowned(interval, State.GAP)]
+        interval = replace(interval, active=interval.active or None)
+        shape = replace(shape, mig=tuple(replace(device, active_ppm=None) for device in shape.mig))
     holding = before if before is not None else after
     if holding is None:
         return [_unowned(interval, reason)]
@@ -143,7 +146,7 @@ def _entries(interval: Interval, known: Known, policy: Policy, settlement: Settl
             interval.end_ns,
             interval.device,
             part.workload,
-            part.state,
+            State.GAP if interval.method is Method.BRIDGED and part.state is State.UNHELD else part.state,
             interval.method,
             part.energy_uj,
             edge,

@@ -1,11 +1,13 @@
 """Attribution conserves whole microjoules whoever holds, and proves what it gives to a holder."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Interval, Method, State
-from energy_agent.metering.attribute import Holding, shares
+from energy_agent.core.types import Interval, Method, MigUse, State
+from energy_agent.metering.attribute import Holding, Shape, shares
 
 law = settings(deadline=None, max_examples=200)
 names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8)
@@ -58,7 +60,7 @@ def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):
         (Holding({"a": 0}), Holding({"a": 0, "b": 0}), State.GAP),
         (Holding({"a": 0, "b": 0}), Holding({"a": 0}), State.GAP),
         (Holding({"a": 5}), Holding({"a": 9}), State.ACTIVE),  # weights may change, holders may not
-        (Holding({}), Holding({}), State.UNHELD),
+        (Holding({}), Holding({}), State.GAP),  # whatever ran in between was nobody's idle time
         (Holding({}), Holding({"a": 0}), State.GAP),
         (None, Holding({"a": 0}), State.GAP),
         (None, Holding({}), State.GAP),
@@ -67,6 +69,25 @@ def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):
 )
 def test_bridged_energy_stays_only_with_a_holder_proven_at_both_ends(before, after, state):
     assert {e.state for e in shares(interval(Method.BRIDGED), before, after)} == {state}
+
+
+@law
+@given(intervals, holdings, holdings, st.booleans())
+def test_over_a_gap_nothing_is_proven_idle(interval, before, after, same):
+    entries = shares(replace(interval, method=Method.BRIDGED), before, before if same else after)
+    assert not {State.UNHELD, State.IDLE} & {entry.state for entry in entries}
+
+
+@pytest.mark.parametrize("active_ppm", [None, 0, 500_000])
+def test_of_a_gpu_in_mig_mode_what_nobody_held_at_both_ends_of_a_gap_is_unattributed(active_ppm):
+    shape = Shape((MigUse("MIG-1", 3, 7, 60, active_ppm), MigUse("MIG-2", 2, 7, 40, active_ppm)), 70_000)
+    holding = Holding({"a": 0}, slices={"MIG-1": {"a": 0}, "MIG-2": {}})
+    over_a_gap = shares(interval(Method.BRIDGED), holding, holding, shape=shape)
+    assert {e.workload for e in over_a_gap if e.state is State.ACTIVE} == {"a"}
+    assert not {State.UNHELD, State.IDLE} & {e.state for e in over_a_gap}
+    assert sum(e.energy_uj for e in over_a_gap) == 1_000_003
+    assert State.GAP in {e.state for e in over_a_gap}
+    assert State.UNHELD in {e.state for e in shares(interval(), holding, holding, shape=shape)}
 
 
 def test_measured_energy_goes_to_who_held_at_the_start():
