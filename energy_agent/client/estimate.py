@@ -15,12 +15,16 @@ deviation into the stated half-width; it and the scales are calibrated on simula
 whose levels hold 50 to 400 ms (tests/energy_agent/client/test_coverage.py).
 
 Windows longer than a few ticks take what lies inside from the counter, between two ticks, and only their two ends this way.
+
+All this holds where counter and power tick together. On a board whose power changes while its counter stands still the two have
+clocks of their own: there the energy at an instant is that of a straight line between the counter's own ticks, within what the
+lowest and highest power of the board allow (`interpolated_energy`).
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 
 from energy_agent.client.linear import Pieces, krige
 from energy_agent.core.record import record
@@ -50,6 +54,7 @@ class Tick:
     length_s: float = 0.0  # of the tick, should the counter only sample: exact; 0 where it does not tell
     past_j: float = 0.0  # energy of the tick, by what came before, should the counter only sample; its variance, 0 for none
     past_var: float = 0.0
+    counter_lo_s: float | None = None  # the read before, if this one shows another counter; else None
 
 
 @record(frozen=True, slots=True)
@@ -62,6 +67,9 @@ class Sensor:
         window_s: how much of the end of a tick instant power is the mean of.
         average_ticks: how many ticks the average power covers; 0 where the board has none.
         integrates: whether the counter holds all energy; None while nothing has shown it.
+        two_clocks: counter and power do not tick together.
+        low_w: the lowest power that the board may draw.
+        high_w: the highest.
     """
 
     tick_s: float
@@ -69,6 +77,9 @@ class Sensor:
     window_s: float
     average_ticks: int
     integrates: bool | None
+    two_clocks: bool = False
+    low_w: float = 0.0
+    high_w: float = inf
 
 
 @record(frozen=True, slots=True)
@@ -84,6 +95,8 @@ def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: S
 
     The first tick may be one that was there before the first read: its `lo_s` then lies a tick before its `hi_s`.
     """
+    if sensor.two_clocks:
+        return interpolated_energy(ticks, start_s, end_s, sensor)
     ticks = _needed(_narrow(ticks, sensor), start_s, sensor)
     if len(ticks) > MOST_TICKS:
         a = next((k for k, t in enumerate(ticks) if t.lo_s >= start_s), len(ticks)) + _MARGIN
@@ -94,6 +107,42 @@ def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: S
         if b > a:
             return _joined(ticks, a, b, start_s, end_s, sensor)
     return _short(ticks, start_s, end_s, sensor)
+
+
+def interpolated_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) -> Estimate:
+    """Energy between two instants by straight lines between the counter's ticks; its interval is a bound, not a deviation.
+
+    The counter at a tick is the energy up to then. Before and after it, energy grows at the lowest power at least and at the
+    highest at most: each tick bounds the energy at each instant from both sides, and the narrowest bounds hold.
+    """
+    known = [tick for tick in ticks if tick.counter_lo_s is not None] or list(ticks[-1:])
+    low_w, high_w = sensor.low_w, sensor.high_w
+
+    def bounds(at_s: float) -> tuple[float, float]:
+        lower = (t.energy_j + low_w * max(0.0, at_s - t.hi_s) - high_w * max(0.0, t.hi_s - at_s) for t in known)
+        upper = (_upper(t, at_s, low_w, high_w) for t in known)
+        return max(lower), min(upper)
+
+    def line(at_s: float) -> float:
+        k = min(max(1, sum(_middle(t) <= at_s for t in known)), len(known) - 1)
+        if k < 1:
+            return known[0].energy_j
+        a, b = known[k - 1], known[k]
+        slope_w = (b.energy_j - a.energy_j) / max(1e-3, _middle(b) - _middle(a))
+        return a.energy_j + slope_w * (at_s - _middle(a))
+
+    (start_low, start_high), (end_low, end_high) = bounds(start_s), bounds(end_s)
+    lowest = max(end_low - start_high, low_w * (end_s - start_s))
+    highest = min(end_high - start_low, high_w * (end_s - start_s))
+    joules = min(max(line(end_s) - line(start_s), lowest), highest)
+    return Estimate(joules, max(joules - lowest, highest - joules) + 2e-3)
+
+
+def _upper(tick: Tick, at_s: float, low_w: float, high_w: float) -> float:
+    lo_s = tick.counter_lo_s
+    if lo_s is None or lo_s == -inf:
+        return inf
+    return tick.energy_j + high_w * max(0.0, at_s - lo_s) - low_w * max(0.0, lo_s - at_s)
 
 
 def _joined(ticks: Sequence[Tick], a: int, b: int, start_s: float, end_s: float, sensor: Sensor) -> Estimate:

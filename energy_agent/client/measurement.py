@@ -5,13 +5,14 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
+from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from energy_agent.client.connection import Connection, connection
 from energy_agent.client.counted import Counted
 from energy_agent.client.visible import describe_gpus
+from energy_agent.client.wire import INTERPOLATED
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 
@@ -34,7 +35,8 @@ class DeviceEnergy:
         low: least energy that was really drawn, gain error included.
         high: most.
         edge_joules: half-width of what the window adds, gain error left out.
-        method: counter+power, or counter where the board tells no power.
+        method: counter+power; counter where the board has no instant power; counter interpolation where counter and power tick
+            apart.
         reason: why there is no number.
     """
 
@@ -229,14 +231,15 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     @property
     def edge_joules(self) -> float | None:
-        """Half-width of what the window itself adds, without gain errors."""
+        """Half-width of what the window itself adds, without gain errors: bounds add up, independent errors in squares."""
         if self.joules is None:
             return None
-        return sqrt(sum((d.edge_joules or 0.0) ** 2 for d in self.by_device.values()))
+        bounds = [d.edge_joules or 0.0 for d in self.by_device.values() if d.method == INTERPOLATED]
+        return sum(bounds) + hypot(*(d.edge_joules or 0.0 for d in self.by_device.values() if d.method != INTERPOLATED))
 
     @property
     def method(self) -> str:
-        """How it was measured: counter+power, counter, agent, or several where GPUs differ; "" where it was not."""
+        """How each GPU was measured, as in `DeviceEnergy`; several where they differ; "" where none was."""
         return ", ".join(sorted({d.method for d in self.by_device.values() if d.joules is not None}))
 
     @property

@@ -50,7 +50,10 @@ class Device:
         architecture = "unknown"
         with suppress(NvmlError):
             architecture = nvml.architecture(handle)
-        self.tracker = Tracker(architecture, abi.FIELD_POWER_AVERAGE in self._fields)
+        limit_w: float | None = None
+        with suppress(NvmlError):
+            limit_w = nvml.power_limit_range_mw(handle)[1] / 1e3
+        self.tracker = Tracker(architecture, abi.FIELD_POWER_AVERAGE in self._fields, limit_w)
         self.due_s = 0.0
 
     def read(self, clock: Clock) -> None:
@@ -180,7 +183,7 @@ class Sampler:
         devices = answer.get("devices")
         if isinstance(devices, dict):
             for uuid, told in devices.items():
-                told["method"] = self.devices[uuid].method
+                told.setdefault("method", self.devices[uuid].method)
             devices.update({uuid: {"reason": reason} for uuid, reason in self.dead.items()})
         self._send({"window": number} | answer)
 

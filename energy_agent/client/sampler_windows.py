@@ -7,6 +7,7 @@ from math import isfinite
 
 from energy_agent.client.estimate import Tick, window_energy
 from energy_agent.client.tracker import Tracker
+from energy_agent.client.wire import INTERPOLATED
 
 FINE_S = 1.5
 """A window is read finely for so long after it opened, and again once it closed; what lies between, the counter tells."""
@@ -117,8 +118,13 @@ class Windows:
         if not reason and ticks[-1].hi_s < window.end_s - 2.5 * tick_s:
             reason = "no reading at the end of the window"
         if not reason:
-            found = window_energy(ticks, window.start_s, window.end_s, self._trackers[uuid].sensor)
+            sensor = self._trackers[uuid].sensor
+            try:
+                found = window_energy(ticks, window.start_s, window.end_s, sensor)
+            except ArithmeticError:  # ticks at one instant, before it is known that counter and power have two clocks
+                return {"reason": "the readings contradict each other"}
             if isfinite(found.joules) and isfinite(found.half_j) and found.joules + found.half_j > 0:
-                return {"joules": max(0.0, found.joules), "half_j": found.half_j}
+                told: dict[str, object] = {"joules": max(0.0, found.joules), "half_j": found.half_j}
+                return told | ({"method": INTERPOLATED} if sensor.two_clocks else {})
             reason = "the readings contradict each other"
         return {"reason": reason}

@@ -3,10 +3,14 @@
 A reading is new when the counter or the power differs from the last one; the tick then fell between the two reads. Nothing is
 assumed of the period: it is learned from the ticks, and reads then wait for the next one, so that a tick is known to a
 millisecond or two by a handful of reads. What was learned stays for later windows of the same process.
+
+Power that changes while the counter still stands at the next read shows two clocks. From then on only changes of the counter
+are ticks, and power is used for no more than the bounds between which it lies.
 """
 
 from collections import deque
 from dataclasses import replace
+from math import inf
 
 from energy_agent.client.estimate import Sensor, Tick, tells
 from energy_agent.client.past import told_length, with_past
@@ -17,13 +21,19 @@ _START_S = 0.100  # what is taken for the period until two ticks are seen: the l
 _SHARES = {"Volta": 0.5, "Pascal": 0.5, "Turing": 1.0, "Ada": 1.0}
 """Instant power is the mean over this share of a tick (GPU_Power_Benchmark, arXiv 2312.02741): 10 of 20 ms, 100 of 100 ms."""
 _QUARTER = 0.25  # GA100, Hopper; taken for later ones
+_HIGHEST, _LOWEST = 1.2, 0.9
+"""Transients pass a board's power limit, and readings of a mean its lowest power, by so much."""
+_EARLY = 3  # so many of the last changes of the counter, and power that was ahead of them has a clock of its own
+_UNMOVED = 2  # so many of the last ticks had other energy than their power, which did not change: it ticks elsewhere
+_SHOWN = 20  # so many changes of power, and the lowest one is taken for a bound
 _HINTS = 3  # so many ticks that look sampled, and none that does not, make a counter one that samples
 
 
 class Tracker:
     """One device. Instants are of the node's clock, in s; energies J, powers W."""
 
-    def __init__(self, architecture: str, has_average: bool) -> None:
+    def __init__(self, architecture: str, has_average: bool, limit_w: float | None = None) -> None:
+        """`limit_w`: the highest power limit that the board takes, where it is known."""
         self.ticks: deque[Tick] = deque()
         self.resets = 0
         self._share = _SHARES.get(architecture, _QUARTER)
@@ -34,6 +44,12 @@ class Tracker:
         self._hints = 0
         self._integrates: bool | None = None
         self._last: tuple[float, float, float | None] | None = None  # when it was asked, counter, power
+        self._unmoved: deque[bool] = deque(maxlen=16)
+        self._limit_w = limit_w
+        self._two_clocks = False
+        self._ahead = False  # the last read showed another power and the same counter
+        self._early: deque[bool] = deque(maxlen=16)  # of the last changes of the counter, whether power was ahead of them
+        self._low_w, self._high_w, self._shown = inf, 0.0, 0
 
     @property
     def tick_s(self) -> float:
@@ -47,11 +63,14 @@ class Tracker:
         spread = max((abs(x - tick_s) for x in self._lengths), default=0.0)
         jitter_s = max(0.05 * tick_s, min(spread, 0.2 * tick_s))
         average = round(1.0 / tick_s) if self._has_average else 0
-        return Sensor(tick_s, jitter_s, self._share * tick_s, average, self._integrates)
+        low_w = _LOWEST * self._low_w if self._shown >= _SHOWN else 0.0
+        high_w = _HIGHEST * max(self._high_w, self._limit_w or 0.0)
+        return Sensor(tick_s, jitter_s, self._share * tick_s, average, self._integrates, self._two_clocks, low_w, high_w)
 
     def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None, average_w: float | None) -> bool:
         """A reading, made somewhere between the two instants; whether it shows a tick."""
         last, self._last = self._last, (asked_s, energy_j, power_w)
+        self._compare_clocks(last, energy_j, power_w)
         if last is not None and (energy_j, power_w) == last[1:]:
             return False
         if last is not None and energy_j < last[1]:
@@ -66,8 +85,39 @@ class Tracker:
                 return False
             before_s, before_j = (self.ticks[-1].hi_s, self.ticks[-1].energy_j) if self.ticks else (lo_s, energy_j)
             power_w = max(0.0, energy_j - before_j) / max(1e-3, answered_s - before_s)
-        self._append(Tick(lo_s, answered_s, energy_j, power_w, average_w))
+        counted = last is None or energy_j != last[1]
+        if self._two_clocks and not counted:
+            return False
+        counter_lo_s = (-inf if last is None else last[0]) if counted else None
+        self._append(Tick(lo_s, answered_s, energy_j, power_w, average_w, counter_lo_s=counter_lo_s))
+        if sum(self._unmoved) >= _UNMOVED:
+            self._separate()
         return True
+
+    def _compare_clocks(self, last: tuple[float, float, float | None] | None, energy_j: float, power_w: float | None) -> None:
+        """Learn from a read whether counter and power tick together, and how much power the board may draw.
+
+        A tick may fall between the two fields of one read. So power that is ahead of the counter for a whole read is a proof;
+        power that is ahead until the next read is one where it happens several times.
+        """
+        if power_w is None:
+            return
+        same_counter = last is not None and energy_j == last[1]
+        ahead, self._ahead = self._ahead, same_counter and last is not None and power_w != last[2]
+        if not same_counter:
+            self._early.append(ahead)
+        if (same_counter and ahead) or sum(self._early) >= _EARLY:
+            self._separate()
+        if last is None or power_w != last[2]:
+            self._shown += 1
+            self._low_w, self._high_w = min(self._low_w, power_w), max(self._high_w, power_w)
+
+    def _separate(self) -> None:
+        """Counter and power have clocks of their own."""
+        if not self._two_clocks:
+            self._two_clocks = True
+            self._lengths.clear()
+            self.ticks = deque(tick for tick in self.ticks if tick.counter_lo_s is not None)
 
     def due_s(self, now_s: float, fine: bool) -> float:
         """When to read again: at once and then in steps until the next tick is seen, not before it can come."""
@@ -89,7 +139,9 @@ class Tracker:
             sharp = max(tick.hi_s - tick.lo_s, before.hi_s - before.lo_s) < 0.15 * max(length, 1e-3)
             if followed and sharp:
                 self._lengths.append(length)
-                self._judge(tells(before, tick))
+                told = tells(before, tick)
+                self._judge(told)
+                self._unmoved.append(bool(told) and tick.power_w == before.power_w)
             energy_j = tick.energy_j - before.energy_j
             gap_s = max(0.0, length - self._share * tick_s)
             step_w = before.power_w - tick.power_w
