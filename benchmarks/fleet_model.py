@@ -205,6 +205,10 @@ def _node_names(n: int) -> Callable[[str, str], str]:
             return f"train-{job}"
         if name == "group" and value == "chat":
             return f"chat-{n}"
+        if name == "run" and value.endswith(":train"):
+            return f"{value}-{job}"
+        if name == "run" and value.endswith(":chat"):
+            return f"{value}-{n}"
         if name == "model" and value == MODELS[0]:
             return MODELS[n % len(MODELS)]
         for pod, own in pods.items():

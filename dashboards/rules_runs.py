@@ -1,6 +1,7 @@
 """Recording rules for Prometheus: training runs over all their nodes.
 
-A run is the group that its workloads name, or a workload that names none, of which at least one counts steps. Recorded, as to
+A run is the job that its workloads name, joined for one owner only (label `run` of workload_info), or a workload without such a
+job, of which at least one counts steps. Recorded, as to
 name the run of every workload of a fleet at every step of a graph takes seconds. A run has power only while that of each of its
 workloads is known; its error adds up over them, as the systematic part of the sensors' does. All nodes of a run take the same
 steps and each counts them, so its steps are those of the node that counts most.
@@ -56,8 +57,9 @@ def run_groups() -> tuple[Group, ...]:
 
 
 def _rules() -> Iterator[Rule]:
-    named = f'label_replace({metric("workload_info")}, "run", "$1", "workload", "(.+)")'
-    named = f'group by ({_AT}, workload, run) (label_replace({named}, "run", "$1", "group", "(.+)"))'
+    info = metric("workload_info")
+    own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
+    named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'
     stepping = f"group by ({_AT}, workload) (present_over_time({metric('steps_total')}[1m]))"
     yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
     for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):

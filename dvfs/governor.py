@@ -5,9 +5,10 @@ refused write is tried again after a while, and a release never waits. A group t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 from dvfs.block_meter import BlockMeter
 from dvfs.blocks import Plan
@@ -24,6 +25,10 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.types import Action
 
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+BUDGET = "(budget)"
+"""Under which name a failure of the node's budget is reported."""
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 _FORGET_NS = 3600 * NS  # so long after it was seen last, a group that measured nothing is its devices' counters alone
 _EDGE_NS = NS // 4
@@ -65,33 +70,71 @@ class Governor:
         self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
+        self._caps_mw: Mapping[str, int] = {}
+        self._failing: dict[str, str] = {}  # in the round before
+        self.failures: dict[str, str] = {}
+        """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
 
     def step(self, observations: Sequence[Observation]) -> list[Action]:
-        """One round over all groups; the changes of settings that came of it, for the ledger."""
+        """One round over all groups; the changes of settings that came of it, for the ledger.
+
+        An error in one group releases that group and is among `failures`; the others go on.
+        """
         now = self._clock.boot_ns()
-        caps_mw = self._caps(observations)
+        self._failing, self.failures = self.failures, {}
+        self._guard(BUDGET, self._cap, observations)
+        groups: dict[str, Observation] = {}
+        for observation in observations:
+            if groups.setdefault(observation.group, observation) is not observation:
+                self.failures[observation.group] = "two groups have this name: only the first one is steered"
         # What anybody has lost is given back before anybody takes a device.
-        for name in sorted(self._groups.keys() - {o.group for o in observations}):
-            self._gone(name, self._groups[name], now)
-        for observation in observations:
-            self._seen(observation, now)
-        for observation in observations:
-            group = self._groups[observation.group]
-            if group.mode is Mode.OBSERVE:
-                self._let_go(group, "observe")
-                group.forget()
-            else:
-                self._decide(group, observation, caps_mw, now)
-        self._beat(now)
+        for name in sorted(self._groups.keys() - groups.keys()):
+            self._guard(name, self._gone, name, self._groups[name], now)
+        for name, observation in groups.items():
+            self._guard(name, self._seen, observation, now)
+        for name, observation in groups.items():
+            if name not in self.failures or self._groups[name].here:
+                self._guard(name, self._steer, observation, now)
+        for name, group in self._groups.items():
+            self._guard(name, self._beat, group, now)
         actions, self._actions = self._actions, []
         return actions
 
     def close(self) -> list[Action]:
         """Release every lease; what the actuator could not be told it finds out by the lease's end."""
-        for group in self._groups.values():
-            self._let_go(group, "closing")
+        for name, group in self._groups.items():
+            self._guard(name, self._let_go, group, "closing")
         actions, self._actions = self._actions, []
         return actions
+
+    def _guard(self, name: str, call: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:
+        """Call; an error ends what the group `name` has under way, and nothing else."""
+        try:
+            call(*arguments, **keywords)
+        except Exception as error:
+            text = f"failed: {type(error).__name__}: {error}"[:200]
+            if name not in self._failing:
+                log.exception("group %s failed: it is released", name)
+            self.failures[name] = text
+            if (group := self._groups.get(name)) is not None:
+                self._abandon(group)
+
+    def _abandon(self, group: Group) -> None:
+        """Release a group of which nothing is certain any more; it is tried again after a while."""
+        group.retry_ns = self._clock.boot_ns() + int(self._config.patience_s * NS)
+        try:
+            self._let_go(group, "failed")
+        except Exception:
+            log.exception("a lease is left to its end")
+        group.forget()
+
+    def _steer(self, observation: Observation, now: int) -> None:
+        group = self._groups[observation.group]
+        if group.mode is Mode.OBSERVE:
+            self._let_go(group, "observe")
+            group.forget()
+        else:
+            self._decide(group, observation, self._caps_mw, now)
 
     def views(self) -> tuple[DvfsDevice, ...]:
         """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
@@ -116,7 +159,7 @@ class Governor:
 
     def _seen(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, Group())
-        group.workload, group.members, terms = observation.workload, observation.members, observation.terms
+        group.workload, terms = observation.workload, observation.terms
         group.here, group.seen_ns = True, now
         group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
         if group.devices.keys() != {one.uuid for one in observation.devices}:
@@ -140,14 +183,16 @@ class Governor:
         elif not group.meter.done and group.meter.feed({}, now, on=False):
             looked(group)
 
-    def _caps(self, observations: Sequence[Observation]) -> Mapping[str, int]:
-        if self._config.budget is None:
-            return {}
-        caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
-        return caps_mw
+    def _cap(self, observations: Sequence[Observation]) -> None:
+        """What the node's budget leaves to each device; where the budget fails, the last caps stay."""
+        if self._config.budget is not None:
+            self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
 
     def _decide(self, group: Group, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
         told = group.decide(observation, self._config.policies)
+        for name, wanted in group.policies.items():
+            if wanted.failed:
+                self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
         if group.meter is None and group.wants and self._config.plan is not None:
             group.meter = BlockMeter(self._config.plan, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
         slot = group.meter.slot(now) if group.meter else None
@@ -226,20 +271,19 @@ class Governor:
         for uuid in changed:
             self._log(group, uuid, "restore", Setting(), outcome)
 
-    def _beat(self, now: int) -> None:
-        for group in self._groups.values():
-            if group.lease is None or self._client is None or now - group.beat_ns < HEARTBEAT_S * NS:
-                continue
-            try:
-                self._client.heartbeat(group.lease)
-                group.beat_ns = now
-            except LeaseError as error:
-                self._wait(group, now, error)
-                for uuid, device in group.devices.items():
-                    if device.applied is not None:
-                        self._log(group, uuid, "expire", Setting(), _why(error))
-                        device.applied = None
-                group.lease, group.in_force = None, {}
+    def _beat(self, group: Group, now: int) -> None:
+        if group.lease is None or self._client is None or now - group.beat_ns < HEARTBEAT_S * NS:
+            return
+        try:
+            self._client.heartbeat(group.lease)
+            group.beat_ns = now
+        except LeaseError as error:
+            self._wait(group, now, error)
+            for uuid, device in group.devices.items():
+                if device.applied is not None:
+                    self._log(group, uuid, "expire", Setting(), _why(error))
+                    device.applied = None
+            group.lease, group.in_force = None, {}
 
     def _wait(self, group: Group, now: int, error: LeaseError) -> None:
         """How long until a refused group is tried again: longer each time, and long where somebody else steers."""

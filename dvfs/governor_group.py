@@ -54,7 +54,7 @@ class Wanted:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     steering: bool = False
     promise: Prediction | None = None
-    failed: bool = False  # in its last round
+    failed: str = ""  # why, where it did in its last round
 
 
 @dataclass(slots=True)
@@ -66,7 +66,6 @@ class Group:
     here: bool = True  # whether it was observed in the last round
     seen_ns: int = 0  # when it was observed last
     workload: str = ""
-    members: tuple[str, ...] = ()
     policies: dict[str, Wanted] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
@@ -115,11 +114,12 @@ class Group:
             try:
                 decision, wanted.state = policy.decide(seen, wanted.state, config)
                 wanted.promise = policy.predict(wanted.state, config)
-                wanted.failed = False
-            except Exception:  # an error in one policy must not end the steering of every other group
+                wanted.failed = ""
+            except Exception as error:  # an error in one policy must not end the steering of every other group
                 if not wanted.failed:
-                    log.exception("policy %s of group %s failed: it lets go and begins anew", name, observation.group)
-                decision, wanted.state, wanted.promise, wanted.failed = _FAILED, policy.start(), None, True
+                    log.exception("policy %s of group %s failed: it is released and starts over", name, observation.group)
+                decision, wanted.state, wanted.promise = _FAILED, policy.start(), None
+                wanted.failed = f"{type(error).__name__}: {error}"[:200]
             if decision.action != "hold":
                 wanted.settings = decision.settings
             wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering

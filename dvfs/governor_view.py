@@ -10,7 +10,7 @@ from energy_agent.core.units import HZ_PER_MHZ
 def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
     """A device of group `name`, with the counters of all groups that ever had it."""
     verdict = group.verdict if group.here else None
-    facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies), "members": "+".join(group.members)}
+    facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}
     return DvfsDevice(
         uuid,
         (group.mode if group.here else Mode.OBSERVE).value,

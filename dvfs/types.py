@@ -146,7 +146,6 @@ class Observation:
     progress: Progress | None = None
     progress_expected: bool = False  # a source is configured: its silence is then a reason to release
     workload: str = ""
-    members: tuple[str, ...] = ()  # all workloads that are steered with it
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
     terms: Terms = Terms()
     enforced: bool = True  # False: in shadow, where nothing that is decided comes to be

@@ -51,7 +51,7 @@ class Steer(Protocol):
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
     def told(self, workload: str) -> dict[str, object]: ...  # noqa: D102
-    def asked(self, workload: str, body: object) -> None: ...  # noqa: D102
+    def asked(self, workload: str, body: object, place: str = "") -> None: ...  # noqa: D102
     def stop(self) -> list[Action]: ...  # noqa: D102
 
 

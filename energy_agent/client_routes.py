@@ -31,8 +31,11 @@ class Steerable(Protocol):
         """How the workload's devices are steered, and what is expected of it."""
         ...
 
-    def asked(self, workload: str, body: object) -> None:
-        """Take what a workload asks for its own devices; raises UsageError with the reason for which it is not taken."""
+    def asked(self, workload: str, body: object, place: str = "") -> None:
+        """Take what a workload asks for its own devices; raises UsageError with the reason for which it is not taken.
+
+        `place` names who shares its places on the socket.
+        """
         ...
 
 
@@ -76,7 +79,7 @@ class Routes:
         if method == "GET":
             return reply(200, steering.told(workload))
         try:
-            steering.asked(workload, json.loads(body))
+            steering.asked(workload, json.loads(body), peer.place)
         except UsageError as error:
             return reply(400, {"reason": str(error)})
         except (ValueError, RecursionError):
@@ -88,7 +91,7 @@ class Routes:
             return reply(404, {"reason": "this agent counts no training"})
         workload = self._workload(peer)
         try:
-            self._training.report(peer.identity, workload, parse(json.loads(body)))
+            self._training.report(peer.identity, workload, parse(json.loads(body)), peer.place)
         except (ValueError, RecursionError):
             return reply(400, {"reason": "the body is not JSON"})
         except ReportError as error:

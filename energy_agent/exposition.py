@@ -20,6 +20,7 @@ from energy_agent import (
     exposition_serving,
     exposition_tokens,
 )
+from energy_agent.core.job_identity import run_of
 from energy_agent.core.selection import Selection
 from energy_agent.core.signal_types import Signal
 from energy_agent.core.signals import CATALOGUE, FACTS
@@ -170,7 +171,8 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
 def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[Sample]]) -> None:
     latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
     families["workload_info"] = [
-        ((name, facts.kind, *(facts.labels.get(label, "") for label in FACTS[1:])), "1") for name, facts in latest.items()
+        ((name, facts.kind, *(facts.labels.get(label, "") for label in FACTS[1:-1]), run_of(facts.kind, facts.labels)), "1")
+        for name, facts in latest.items()
     ]
     families["workload_energy_joules_total"] = [
         ((entry.workload, entry.device, entry.state, entry.method), decimal(entry.energy_uj, UJ_PER_J))

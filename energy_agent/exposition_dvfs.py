@@ -15,6 +15,8 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
         yield "dvfs_mode", (mode,), "1" if mode == view.mode else "0"
     if view.facts:
         yield "dvfs_group_info", tuple(view.facts.get(name, "") for name in ("group", "workload", "policy")), "1"
+    if view.exempt is not None:
+        yield "dvfs_exempt_info", view.exempt, "1"
     yield "dvfs_lease_active", (), "1" if view.lease_active else "0"
     yield from _settings("dvfs_setting", view.setting)
     yield from _settings("dvfs_wanted_setting", view.wanted)

@@ -11,6 +11,7 @@ Only workloads that hold a device are booked, since a step without joules tells 
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -26,7 +27,7 @@ TRAINING_STATE: Final = "training"
 """Key of the counts among the journal's states."""
 TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""
-PROCESSES_MAX, OF_WORKLOAD_MAX = 512, 128
+PROCESSES_MAX, OF_PLACE_MAX = 512, 128
 MODELS_MAX = 8
 FACTS_NS = 60 * NS_PER_S
 EARLIER_BOOT_NS = -(1 << 62)
@@ -76,6 +77,7 @@ class Latest:
     left_out: int = 0  # tokens that were more than a training can do; its report is without them
     at_boot_ns: int = 0  # `at_ns` and `since_ns` on the boot clock
     since_boot_ns: int = 0
+    place: str = ""  # who shares its places
 
 
 class TrainingIntake:
@@ -118,8 +120,12 @@ class TrainingIntake:
             return self._clock.boot_ns() - (self._clock.utc_ns() - int(value["began_ns"]))
         return int(value["began_boot_ns"]) if value["boot_id"] == self._clock.boot_id() else EARLIER_BOOT_NS
 
-    def report(self, identity: Identity, workload: str, report: Report) -> None:
-        """Take a report of a live process; raises ReportError with the reason for which it is not taken."""
+    def report(self, identity: Identity, workload: str, report: Report, place: str = "") -> None:
+        """Take a report of a live process; raises ReportError with the reason for which it is not taken.
+
+        `place` names who shares its places, a uid or a workload, so that nobody takes those of others.
+        """
+        place = place or workload
         now_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
         second_s = self._clock.real_seconds(1.0) or 1.0
         age_ns = round(report.age_s / second_s * NS_PER_S)
@@ -130,10 +136,10 @@ class TrainingIntake:
             if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
                 raise ReportError("another count of this process is not over yet")
             if identity not in self._latest and identity not in self._shown:
-                self._make_room(workload)
+                self._make_room(place)
             left_out = self._left_out(identity, report, before)
             report = replace(report, tokens=max(0, report.tokens - left_out))
-            latest = Latest(workload, report, now_ns, now_ns - age_ns, left_out, boot_ns, boot_ns - age_ns)
+            latest = Latest(workload, report, now_ns, now_ns - age_ns, left_out, boot_ns, boot_ns - age_ns, place)
             self._latest[identity] = self._shown[identity] = latest
 
     def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:
@@ -147,17 +153,17 @@ class TrainingIntake:
         possible = report.tokens - left_out <= RATE_MAX * (report.age_s + 1)
         return left_out if possible else report.tokens - booked
 
-    def _make_room(self, workload: str) -> None:
-        if sum(each.workload == workload for each in self._shown.values()) >= OF_WORKLOAD_MAX:
-            raise ReportError(f"{OF_WORKLOAD_MAX} processes of this workload report already")
+    def _make_room(self, place: str) -> None:
+        places = Counter(each.place for each in self._shown.values())
+        if places[place] >= OF_PLACE_MAX:
+            raise ReportError(f"{OF_PLACE_MAX} processes of {place} report already")
         if len(self._shown) >= PROCESSES_MAX:
-            oldest = min(
-                (i for i in self._shown if i not in self._counted), key=lambda i: self._shown[i].at_boot_ns, default=None
-            )
-            if oldest is None:
+            evictable = [identity for identity in self._shown if identity not in self._counted]
+            if not evictable:
                 raise ReportError(f"{PROCESSES_MAX} processes report already")
-            del self._shown[oldest]  # it holds no device; its counts are cumulative, so nothing is lost
-            self._latest.pop(oldest, None)
+            first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
+            del self._shown[first]  # it holds no device; its counts are cumulative, so nothing is lost
+            self._latest.pop(first, None)
 
     def ranks(self, workload: str) -> list[Latest]:
         """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energy_agent.core.errors import ChainError
+from energy_agent.core.job_identity import run_of
 from reports.inputs import ModelName, TeamRule, team_of
 from reports.store import Store
 from reports.sums import NOBODY, Who
@@ -37,9 +38,9 @@ SELECT DISTINCT day_ns, cluster, node, workload FROM (
 """
 _MODELS = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
 _TRAINED = """
-SELECT DISTINCT s.cluster, s.workload, p.labels FROM steps_in AS s
+SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels FROM steps_in AS s
 LEFT JOIN all_workload AS p ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
-WHERE s.phase = 'training' AND s.steps > 0 ORDER BY 1, 2, 3
+WHERE s.phase = 'training' AND s.steps > 0 ORDER BY 1, 2, 3, 4
 """
 _COLUMNS = {"day_ns": "BIGINT", "cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR", "part": "INTEGER",
             "holder": "INTEGER", "name": "INTEGER"}  # fmt: skip
@@ -88,7 +89,7 @@ def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName
             ahead = next(facts, None)
         if part is None:
             said = _labels(labels, name)
-            trains = bool(trained & {(name[0], "", name[2]), (name[0], "group", said.get("group", ""))})
+            trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, said))})
             part = whose.number(replace(_who(kind, said, name[2], served.get(name, []), rules, models), trains=trains))
             if said or name not in whose.names:
                 whose.names[name] = called(name[2], said)
@@ -102,13 +103,12 @@ def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName
 
 
 def _trained(store: Store) -> set[Name]:
-    """What did training steps: workloads of any node (steps of all ranks are told by one of them), and groups of workloads."""
+    """Workloads of any node that did training steps (one rank reports those of all), and the jobs that they are part of."""
     found: set[Name] = set()
-    for cluster, workload, text in store.rows(_TRAINED):
+    for cluster, workload, kind, text in store.rows(_TRAINED):
         found.add((cluster, "", workload))
-        group = _labels(text, (cluster, "", workload)).get("group") if text else None
-        if group:
-            found.add((cluster, "group", group))
+        if run := run_of(kind, _labels(text, (cluster, "", workload))) if text else "":
+            found.add((cluster, "run", run))
     return found
 
 

@@ -229,7 +229,7 @@ class Player:
             None if shadow else step * SAVED_UJ,
             None if shadow else step * EXTRA_UJ,
             Predicted(0.12, 0.05, 0.2),
-            {"group": name, "workload": name, "policy": policy, "members": name},
+            {"group": name, "workload": name, "policy": policy},
             wanted,
             0.03,
             None if shadow else step * SAVED_UJ,

@@ -3,15 +3,16 @@
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
 
 from dvfs.client import default_socket
 from dvfs.governor import Governor
-from dvfs.types import Mode, Observation
+from dvfs.lease import NS, TTL_S
+from dvfs.types import Mode
 from energy_agent.config_dvfs import Dvfs
-from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.types import Action, SourceHealth
@@ -19,16 +20,14 @@ from energy_agent.holders.node_note import NodeNote
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from wattlens.steering_asks import Asks
-from wattlens.steering_groups import Ranks, Steered, automatic, named
+from wattlens.steering_groups import Steered
 from wattlens.steering_history import ActuatorRows
+from wattlens.steering_observer import Observer, describe
 from wattlens.steering_parts import make_governor
-from wattlens.steering_terms import annotated, said, strictest, terms_of
-from wattlens.steering_told import told
-from wattlens.steering_view import device_observation, progress_of, ranks_of
+from wattlens.steering_told import told, with_exempt
 
 log = logging.getLogger("wattlens.dvfs")
-OTHERS = "(others)"
-"""The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
+T = TypeVar("T")
 
 
 class Steering:
@@ -47,9 +46,9 @@ class Steering:
 
         `node_note` tells the node's own annotation, where an API server may be asked.
         """
-        self._config, self._clock, self._tokens, self._training = config, clock, tokens, training
-        self._node_note = node_note
+        self._clock = clock
         self.asks = Asks(clock)
+        self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
         self._savings_file = state / "savings.json"
         self._savings_text = ""
         self._governor: Governor = make_governor(config, clock)
@@ -59,8 +58,13 @@ class Steering:
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []
         self._views: tuple[DvfsDevice, ...] = ()
-        self._reasons: dict[str, str] = {}
-        self._notes: dict[str, str] = {}  # what is wrong with annotations, by workload
+        self._users: Mapping[str, tuple[str, ...]] = {}  # of each device, when the views were made
+        self._groups: tuple[Steered, ...] = ()
+        self._notes: Mapping[str, str] = {}  # what is wrong with annotations, by workload
+        self._failures: dict[str, str] = {}  # of groups, and of the whole under ""
+        self._round_ns = clock.boot_ns()  # when the last round ended
+        self._ended = ""  # why there are no rounds any more
+        self._failing: set[str] = set()  # what has failed and was logged
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
         self._thread.start()
@@ -71,26 +75,32 @@ class Steering:
             self._snapshot = snapshot
             self._fresh.notify()
             actions, self._actions = self._actions, []
-            return actions, self._views
+            return actions, self._current()
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """Whether each group can be steered, and why not; none before the first GPU is known."""
+        """Whether each group can be steered, and what is wrong where it cannot; nothing before the first GPU is known.
+
+        A group that is not steered by design is no fault: its devices' views have the reason.
+        """
         with self._fresh:
-            reasons, notes = dict(self._reasons), dict(self._notes)
+            groups, notes, failures, stalled = self._groups, self._notes, dict(self._failures), self._stalled()
+        whole = stalled or failures.pop("", "")
+        faults = {group.name: group.fault for group in groups if not group.exempt} | failures
         return (
-            *(SourceHealth(f"dvfs:{name}", not reason, "", reason) for name, reason in reasons.items()),
+            *((SourceHealth("dvfs", False, "", whole),) if whole else ()),
+            *(SourceHealth(f"dvfs:{name}", not fault, "", fault) for name, fault in faults.items()),
             *(SourceHealth(f"annotations:{name}#dvfs", False, "", wrong) for name, wrong in notes.items()),
         )
 
     def told(self, workload: str) -> dict[str, object]:
         """How the devices of a workload are steered, for its own processes."""
         with self._fresh:
-            views, reasons = self._views, dict(self._reasons)
-        return told(workload, views, reasons, self.asks.of(workload))
+            views, users, groups = self._current(), self._users, self._groups
+        return told(workload, views, users, groups, self.asks.of(workload))
 
-    def asked(self, workload: str, body: object) -> None:
-        """Take what a workload asks for its own devices; raises UsageError."""
-        self.asks.take(workload, body)
+    def asked(self, workload: str, body: object, place: str = "") -> None:
+        """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
+        self.asks.take(workload, body, place)
 
     def stop(self, within_s: float = 2.0) -> list[Action]:
         """Release everything and end; what is not done in time the actuator does when the lease ends."""
@@ -102,132 +112,81 @@ class Steering:
             actions, self._actions = self._actions, []
             return actions
 
-    def _run(self) -> None:
-        while True:
-            with self._fresh:
-                while self._snapshot is None and not self._stopping:
-                    self._fresh.wait()
-                snapshot, self._snapshot = self._snapshot, None
-                stopping = self._stopping
-            if stopping:
-                self._publish(self._governor.close())
-                self._write_savings()
-                if self._rows is not None:
-                    self._rows.close()
-                return
-            assert snapshot is not None
-            actions = self._governor.step(self._observe(snapshot))
-            self._publish(actions + (self._rows.fetch() if self._rows is not None else []))
-            self._write_savings()
+    # The thread.
 
-    def _publish(self, actions: list[Action]) -> None:
+    def _run(self) -> None:
+        try:
+            while (snapshot := self._next()) is not None:
+                self._round(snapshot)
+        except BaseException as error:
+            log.exception("steering ends: all settings are released")
+            with self._fresh:
+                self._ended = f"steering has ended: {describe(error)}"
+            raise
+        finally:
+            self._guarded("closing", self._close)
+
+    def _next(self) -> Snapshot | None:
+        """The snapshot to work on; None: the end."""
+        with self._fresh:
+            while self._snapshot is None and not self._stopping:
+                self._fresh.wait()
+            snapshot, self._snapshot = self._snapshot, None
+            return None if self._stopping else snapshot
+
+    def _round(self, snapshot: Snapshot) -> None:
+        """One round. Whatever fails in it, nothing stays set on the word of a round that was not finished."""
+        failures: dict[str, str] = {}
+        try:
+            actions = self._governor.step(self._observer.observe(snapshot))
+        except Exception as error:
+            if not self._failures.get(""):
+                log.exception("a round of steering failed: all settings are released")
+            failures[""] = f"a round failed: {describe(error)}"
+            actions = self._governor.close()
+        failures |= self._observer.failures | self._governor.failures
+        if self._rows is not None:
+            actions = actions + (self._guarded("reading the actuator's history", self._rows.fetch) or [])
+        self._publish(actions, snapshot.holders, failures)
+        self._guarded("writing the savings", self._write_savings)
+
+    def _close(self) -> None:
+        self._publish(self._governor.close(), {}, self._failures)
+        self._write_savings()
+        if self._rows is not None:
+            self._rows.close()
+
+    def _guarded(self, doing: str, call: Callable[[], T]) -> T | None:
+        """Call, and log the first failure: what stands beside the steering does not end it."""
+        try:
+            return call()
+        except Exception:
+            if doing not in self._failing:
+                self._failing.add(doing)
+                log.exception("%s failed", doing)
+            return None
+
+    def _publish(self, actions: list[Action], users: Mapping[str, tuple[str, ...]], failures: Mapping[str, str]) -> None:
         for action in actions:
             log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
+        groups, notes = self._observer.groups, self._observer.notes
+        views = with_exempt(self._governor.views(), groups)
         with self._fresh:
             self._actions += actions
-            self._views = self._governor.views()
+            self._views, self._users, self._groups, self._notes = views, users, groups, notes
+            self._failures, self._round_ns = dict(failures), self._clock.boot_ns()
 
-    # Observations.
+    def _stalled(self) -> str:
+        """Why the last views say nothing of now; "" where they do."""
+        age_s = (self._clock.boot_ns() - self._round_ns) / NS
+        waits = self._snapshot is not None and age_s > TTL_S  # it has something to do, and its leases are over
+        return self._ended or (f"no round of steering has ended for {age_s:.0f} s: its leases are over" if waits else "")
 
-    def _observe(self, snapshot: Snapshot) -> list[Observation]:
-        groups = named(self._config.groups, snapshot)
-        ranks: dict[str, Ranks] = {}
-        if self._config.auto_groups:
-            taken = frozenset(v.info.uuid for group in groups for v in group.devices)
-            workloads = {w for holders in snapshot.holders.values() for w in holders}
-            ranks = {w: job for w in workloads if (job := ranks_of(self._training, w, self._leads(w))) is not None}
-            groups += automatic(snapshot, taken, ranks)
-        facts = {fact.workload: dict(fact.labels) for fact in snapshot.facts}
-        wrong: dict[str, str] = {}
-        observations = []
-        reasons = {}
-        for group in groups:
-            made, reason = self._one(group, facts, wrong)
-            if group.devices or reason:
-                reasons[group.name] = reason
-            if made is not None and not reason:
-                observations.append(made)
-        self._tell(reasons, wrong)
-        if self._config.budget_w is not None:
-            observations.append(self._others(snapshot, observations))
-        return observations
-
-    def _one(
-        self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
-    ) -> tuple[Observation | None, str]:
-        """What is seen of a group, and why it is not steered."""
-        if group.reason or not group.devices:
-            return None, group.reason
-        now_ns = self._clock.boot_ns()
-        own = [] if group.configured is None else [said(group.configured)]
-        note = [annotated(text)] if (text := self._note()) else []
-        asks = {w: self.asks.of(w) for w in group.workloads}
-        found = {}
-        for workload in group.workloads or ("",):
-            words = [*own, *note]
-            found[workload], problem = terms_of(self._config, words, facts.get(workload, {}), workload, self._clock.utc_ns())
-            if problem:
-                wrong[workload] = problem
-        terms = strictest(list(found.values()))
-        ask = next((a for a in asks.values() if a is not None and a.setting is not None), None)
-        if ask is not None and self._config.policy == "auto":
-            terms = replace(terms, policies=("asked",))
-        if group.shared_with and terms.mode is not Mode.OBSERVE and not terms.shared:
-            others = ", ".join(group.shared_with[:4])
-            return None, f"not steered: its GPUs are shared with {others}, and not all agree (dvfs: shared: true)"
-        workload = group.workloads[0] if group.workloads else ""
-        configured = group.configured
-        return (
-            Observation(
-                group.name,
-                now_ns,
-                tuple(device_observation(view, now_ns) for view in group.devices),
-                progress_of(workload, self._tokens, self._training, self._clock) if workload else None,
-                progress_expected=bool(workload),
-                workload=workload,
-                members=group.workloads,
-                open_arrivals=configured is not None and configured.arrivals == "open",
-                terms=terms,
-                asked=None if ask is None else ask.setting,
-            ),
-            "",
-        )
-
-    def _others(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
-        steered = {d.uuid for o in observations for d in o.devices}
-        now_ns = self._clock.boot_ns()
-        rest = (view for view in snapshot.devices if view.info.uuid not in steered)
-        return Observation(OTHERS, now_ns, tuple(device_observation(view, now_ns) for view in rest))
-
-    def _leads(self, workload: str) -> bool:
-        ask = self.asks.of(workload)
-        return ask is not None and (ask.lead or ask.setting is not None)
-
-    def _note(self) -> str:
-        """The node's annotation, where it can be read; one that is wrong stops everything, and it is said."""
-        text = self._node_note.text() if self._node_note is not None else ""
-        try:
-            if text:
-                annotated(text)
-        except UsageError as error:
-            if self._notes.get("node") != str(error):
-                log.warning("node: %s", error)
-            return "off"
-        return text
-
-    def _tell(self, reasons: Mapping[str, str], wrong: Mapping[str, str]) -> None:
-        """Remember why groups are not steered, and log each change once."""
-        with self._fresh:
-            before, self._reasons = self._reasons, dict(reasons)
-            noted, self._notes = self._notes, dict(wrong)
-        for name, reason in reasons.items():
-            if reason and reason != before.get(name):
-                log.warning("group %s: %s", name, reason)
-            elif not reason and before.get(name):
-                log.info("group %s: ok", name)
-        for name, problem in wrong.items():
-            if noted.get(name) != problem:
-                log.warning("%s: %s", name, problem)
+    def _current(self) -> tuple[DvfsDevice, ...]:
+        """The views, of which nothing is in force any more once the thread has ended or hangs."""
+        if not self._stalled():
+            return self._views
+        return tuple(replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}) for view in self._views)
 
     def _write_savings(self) -> None:
         """The verdict so far beside the journal, for reports, whenever it changes."""

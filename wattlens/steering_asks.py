@@ -1,7 +1,7 @@
 """What workloads ask of their own GPUs over the agent's socket: each word with the time until which it holds."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 
 TTL_MAX_S = 60.0
-_WORKLOADS_MAX = 256
+_OF_PLACE_MAX, _WORKLOADS_MAX = 256, 16_384
 _FIELDS = frozenset({"sm_clock_max_mhz", "power_limit_w", "ttl_s", "lead"})
 _NS = 1_000_000_000
 
@@ -22,6 +22,7 @@ class Ask:
     setting: Setting | None
     lead: bool
     until_ns: int
+    place: str = ""
 
 
 class Asks:
@@ -32,8 +33,8 @@ class Asks:
         self._lock = threading.Lock()
         self._by_workload: dict[str, Ask] = {}
 
-    def take(self, workload: str, body: object) -> None:
-        """Take a word.
+    def take(self, workload: str, body: object, place: str = "") -> None:
+        """Take a word; `place` names who shares its places on the socket, so that nobody takes those of others.
 
         Raises:
             UsageError: it is none; says what is wrong.
@@ -42,15 +43,33 @@ class Asks:
         now = self._clock.boot_ns()
         with self._lock:
             self._by_workload = {w: a for w, a in self._by_workload.items() if a.until_ns > now}
-            if workload not in self._by_workload and len(self._by_workload) >= _WORKLOADS_MAX:
-                raise UsageError(f"{_WORKLOADS_MAX} workloads ask already")
-            self._by_workload[workload] = Ask(setting, lead, now + int(ttl_s * _NS))
+            if workload not in self._by_workload:
+                if sum(a.place == place for a in self._by_workload.values()) >= _OF_PLACE_MAX:
+                    raise UsageError(f"{_OF_PLACE_MAX} workloads of {place or 'this node'} request settings already")
+                if len(self._by_workload) >= _WORKLOADS_MAX:
+                    raise UsageError(f"{_WORKLOADS_MAX} workloads request settings already")
+            self._by_workload[workload] = Ask(setting, lead, now + int(ttl_s * _NS), place)
+
+    def common(self, workloads: Iterable[str]) -> Setting | None:
+        """The setting that these workloads request together: of each knob the highest. None while one of them requests none."""
+        settings = [ask.setting if (ask := self.of(workload)) is not None else None for workload in workloads]
+        wanted = [setting for setting in settings if setting is not None]
+        if not wanted or len(wanted) < len(settings):
+            return None
+        clocks, powers = [s.sm_clock_max_mhz for s in wanted], [s.power_limit_mw for s in wanted]
+        return Setting(_highest(clocks), _highest(powers))
 
     def of(self, workload: str) -> Ask | None:
         """The word of a workload that holds now."""
         with self._lock:
             ask = self._by_workload.get(workload)
         return ask if ask is not None and ask.until_ns > self._clock.boot_ns() else None
+
+
+def _highest(values: Iterable[int | None]) -> int | None:
+    """None, the original setting, is above all."""
+    known = list(values)
+    return None if None in known else max(v for v in known if v is not None)
 
 
 def _parsed(body: object) -> tuple[Setting | None, bool, float]:

@@ -1,14 +1,21 @@
 """Which GPUs are steered as one, for whom, and why some are not. Pure.
 
 A group is steered whole or not at all, since one slow rank slows all. The configuration names groups by devices; with
-`auto_groups` every workload that holds GPUs of its own is one, and workloads of one training job on this node are one together.
+`auto_groups` the GPUs that one workload uses alone are a group, and so are those of one training job on this node. Workloads
+report the name of their job themselves, so it joins workloads of one owner only (core/job_identity.py). GPUs that several
+jobs share are a group of their own, which needs the consent of all: nobody's other GPUs depend on it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from energy_agent.config_dvfs import DvfsGroup
+from energy_agent.core.job_identity import job_identity, owner_of, shorten
 from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.holders.lone_processes import MANY_USERS
+
+OTHERS = "(others)"
+"""The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +32,33 @@ class Steered:
     """A group as this node has it.
 
     Args:
-        name: what it is called in metrics and savings.
+        name: what it is called in metrics and savings; no two groups have the same.
         devices: all of them.
-        reason: why it is not steered, "" where nothing stands against it.
-        workloads: those whose progress it is, the first one's is measured.
+        fault: what is wrong with the group, so that it cannot be steered; "" where nothing is.
+        exempt: why it is not steered by design, though nothing is wrong; "" where nothing stands against it.
+        workloads: those whose terms count.
+        measured: the one of them whose progress counts; "" where none can speak for all.
         configured: the entry of the file, where there is one.
-        shared_with: others that hold a device of it; they have to agree.
+        sharers: workloads that all have to agree, since they share its devices.
+        askers: workloads that all have to request a setting before one is applied.
+        same_owner: whether all workloads are one owner's.
     """
 
     name: str
     devices: tuple[DeviceView, ...]
-    reason: str = ""
+    fault: str = ""
+    exempt: str = ""
     workloads: tuple[str, ...] = ()
+    measured: str = ""
     configured: DvfsGroup | None = None
-    shared_with: tuple[str, ...] = ()
+    sharers: tuple[str, ...] = ()
+    askers: tuple[str, ...] = ()
+    same_owner: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why it is not steered, "" where nothing stands against it."""
+        return self.fault or self.exempt
 
 
 def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
@@ -46,78 +66,121 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
     if not snapshot.devices:
         return [Steered(group.name, (), configured=group) for group in groups]
     silent = {h.device.removeprefix("index ") for h in snapshot.health if h.device.startswith("index ")}
+    owners = owners_of(snapshot)
     owner: dict[str, str] = {}
     found = []
     for group in groups:
         views: list[DeviceView] = []
-        reason = ""
+        fault = ""
         for name in group.devices:
             view = next((v for v in snapshot.devices if name in (v.info.uuid, str(v.info.index))), None)
             if view is None:
-                reason = reason or _missing(name, name in silent, snapshot.devices)
+                fault = fault or _missing(name, name in silent, snapshot.devices)
             elif (other := owner.setdefault(view.info.uuid, group.name)) != group.name:
-                reason = reason or f"not steered: GPU {view.info.index} is in group {other!r} already"
+                fault = fault or f"not steered: GPU {view.info.index} is in group {other!r} already"
             elif view in views:
-                reason = reason or f"not steered: GPU {view.info.index} is in it twice, by index and by UUID"
+                fault = fault or f"not steered: GPU {view.info.index} is in it twice, by index and by UUID"
             else:
                 views.append(view)
+        users = _users(views, snapshot)
         own = (group.workload,) if group.workload else ()
-        holders = _holders(views, snapshot)
-        others = tuple(w for w in holders if w not in own) if len(holders) > 1 else ()
-        found.append(Steered(group.name, tuple(views), reason or _unfit(views), own, group, others))
+        sharers = users if len(users) > 1 or (own and users and users != own) else ()
+        same = _of_one_owner(users, owners)
+        found.append(
+            Steered(
+                group.name,
+                tuple(views),
+                fault,
+                _in_mig_mode(views) or _of_unknown_users(users),
+                sharers or own,
+                group.workload if not users or (same and group.workload in users) else "",
+                group,
+                sharers,
+                users if own else (),
+                same,
+            )
+        )
     return found
 
 
-def automatic(snapshot: Snapshot, taken: frozenset[str], ranks: Mapping[str, Ranks]) -> list[Steered]:
-    """A group of every workload that holds GPUs which no named group has.
+def automatic(
+    snapshot: Snapshot, taken: frozenset[str], ranks: Mapping[str, Ranks], reserved: Iterable[str] = ()
+) -> list[Steered]:
+    """The groups of all GPUs in use that no named group has.
 
     Args:
         snapshot: of the node.
         taken: devices of named groups.
-        ranks: of training jobs, by workload.
+        ranks: of training jobs, by workload, of all workloads that use a GPU.
+        reserved: names of named groups.
     """
-    views = {v.info.uuid: v for v in snapshot.devices if v.info.uuid not in taken}
-    held = {uuid: set(snapshot.holders[uuid]) for uuid in views if snapshot.holders.get(uuid)}
-    jobs: dict[str, set[str]] = {}
-    for workload, job in ranks.items():
-        if job.group:
-            jobs.setdefault(job.group, set()).add(workload)
-    found = []
-    for workloads in _together([*held.values(), *jobs.values()]):
-        devices = tuple(views[uuid] for uuid, holders in held.items() if holders & workloads)
-        if not devices:
+    owners = owners_of(snapshot)
+    jobs = {w: (owner, job.group) for w, job in ranks.items() if job.group and (owner := owners.get(w, ""))}
+    of_jobs: dict[tuple[str, str] | str, list[DeviceView]] = {}
+    shared: dict[frozenset[str], list[DeviceView]] = {}
+    for view in snapshot.devices:
+        users = frozenset(snapshot.holders.get(view.info.uuid, ()))
+        if view.info.uuid in taken or not users:
             continue
-        here = tuple(sorted(w for w in workloads if any(w in held[v.info.uuid] for v in devices)))
-        groups = {ranks[w].group for w in here if w in ranks and ranks[w].group}
-        one_job = len(here) == 1 or (len(groups) == 1 and all(w in ranks for w in here))
-        name = f"job:{min(groups)}" if one_job and groups else "+".join(here)
-        reason = _unfit(devices) or _far([ranks[w] for w in here if w in ranks])
-        found.append(Steered(name[:120], devices, reason, here, None, () if one_job else here))
-    return found
+        keys = {jobs.get(w, w) for w in users}
+        if len(keys) == 1:
+            of_jobs.setdefault(keys.pop(), []).append(view)
+        else:
+            shared.setdefault(users, []).append(view)
+    found = []
+    names = _Names(reserved)
+    for key, views in of_jobs.items():
+        name = names.of_workload(key) if isinstance(key, str) else job_identity(*key)
+        workloads = (key,) if isinstance(key, str) else tuple(sorted(w for w, job in jobs.items() if job == key))
+        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or _far([ranks[w] for w in workloads if w in ranks])
+        found.append(Steered(name, tuple(views), "", exempt, workloads, workloads[0], askers=workloads))
+    for users, views in shared.items():
+        workloads = tuple(sorted(users))
+        far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
+        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or next(filter(None, far), "")
+        same = _of_one_owner(workloads, owners)
+        measured = workloads[0] if same else ""
+        name = names.of_sharers(workloads)
+        found.append(Steered(name, tuple(views), "", exempt, workloads, measured, None, workloads, workloads, same))
+    return sorted(found, key=lambda group: group.name)
 
 
-def _together(bundles: Iterable[set[str]]) -> list[frozenset[str]]:
-    """Bundles that have a member in common, as one."""
-    found: list[set[str]] = []
-    for bundle in bundles:
-        joined = set(bundle)
-        apart = []
-        for one in found:
-            if one & joined:
-                joined |= one
-            else:
-                apart.append(one)
-        found = [*apart, joined]
-    return sorted(map(frozenset, found), key=sorted)
+def owners_of(snapshot: Snapshot) -> dict[str, str]:
+    """The owner of each workload that has one."""
+    found = {fact.workload: owner_of(fact.kind, fact.labels) for fact in snapshot.facts}
+    return {workload: owner for workload, owner in found.items() if owner}
 
 
-def _holders(views: Iterable[DeviceView], snapshot: Snapshot) -> tuple[str, ...]:
+class _Names:
+    """Names of groups: each depends on its own workloads alone, and no two groups have the same."""
+
+    def __init__(self, reserved: Iterable[str]) -> None:
+        self._reserved = {*reserved, OTHERS}
+
+    def of_workload(self, workload: str) -> str:
+        if workload in self._reserved or "+" in workload or workload.startswith("job:"):
+            return shorten(f"~{workload}")
+        return shorten(workload)
+
+    def of_sharers(self, workloads: Iterable[str]) -> str:
+        return shorten("+".join(map(self.of_workload, workloads)))
+
+
+def _of_one_owner(workloads: Sequence[str], owners: Mapping[str, str]) -> bool:
+    return len(workloads) <= 1 or (all(w in owners for w in workloads) and len({owners[w] for w in workloads}) == 1)
+
+
+def _users(views: Iterable[DeviceView], snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(sorted({w for view in views for w in snapshot.holders.get(view.info.uuid, ())}))
 
 
-def _unfit(views: Iterable[DeviceView]) -> str:
+def _in_mig_mode(views: Iterable[DeviceView]) -> str:
     mig = [str(v.info.index) for v in views if v.info.mig_enabled]
     return f"not steered: GPU {', '.join(mig)} is in MIG mode: its instances may serve others" if mig else ""
+
+
+def _of_unknown_users(workloads: Iterable[str]) -> str:
+    return "not steered: processes of several users use it, too many to distinguish" if MANY_USERS in workloads else ""
 
 
 def _far(jobs: Sequence[Ranks]) -> str:

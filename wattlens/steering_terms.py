@@ -78,16 +78,34 @@ def _with_policies(terms: Terms) -> Terms:
     return replace(terms, policies=("slo",) if terms.ttft_s is not None or terms.itl_s is not None else ("progress",))
 
 
-def strictest(terms: Sequence[Terms]) -> Terms:
-    """The terms of workloads that are steered together: of each word the one that binds most."""
+def merge_for_owner(terms: Sequence[Terms]) -> Terms:
+    """The terms of one owner's workloads that are steered together: of each word the one that binds most."""
     first = min(terms, key=lambda t: _HOW_FAR.index(t.mode))
-    return Terms(
-        mode=first.mode,
+    return replace(
+        _protect(terms),
         policies=first.policies,
+        cap_mw=min((t.cap_mw for t in terms if t.cap_mw is not None), default=None),
+    )
+
+
+def merge_for_sharers(terms: Sequence[Terms]) -> Terms | None:
+    """The terms of several owners' workloads on the same devices; None where they name different policies.
+
+    None of them is slowed by what another wants: a cap counts only where all have one, and then the highest.
+    """
+    if len({t.policies for t in terms}) > 1:
+        return None
+    caps = [t.cap_mw for t in terms if t.cap_mw is not None]
+    return replace(_protect(terms), policies=terms[0].policies, cap_mw=max(caps) if len(caps) == len(terms) else None)
+
+
+def _protect(terms: Sequence[Terms]) -> Terms:
+    """Of each word that limits what steering may do to a workload, the strictest."""
+    return Terms(
+        mode=min((t.mode for t in terms), key=_HOW_FAR.index),
         slowdown_ratio=min(t.slowdown_ratio for t in terms),
         ttft_s=min((t.ttft_s for t in terms if t.ttft_s is not None), default=None),
         itl_s=min((t.itl_s for t in terms if t.itl_s is not None), default=None),
         attainment_ratio=max(t.attainment_ratio for t in terms),
-        cap_mw=min((t.cap_mw for t in terms if t.cap_mw is not None), default=None),
         shared=all(t.shared for t in terms),
     )

@@ -10,8 +10,8 @@ from energy_agent.core.signals_site import SITE
 
 GPU = ("gpu", "uuid")
 WORKLOAD = ("workload",)
-FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class")
-"""What `workload_info` may carry beside `workload`: `kind`, then labels of a workload's facts."""
+FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class", "run")
+"""What `workload_info` may carry beside `workload`: `kind`, labels of a workload's facts, and last the identity of its job."""
 
 _READING = "Last reading. Absent while the GPU does not answer or its board does not tell (gpu_absent_info has the reason)."
 _LEDGER = "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not answer, resumes higher."
@@ -215,6 +215,8 @@ CATALOGUE: tuple[Signal, ...] = (
            (*GPU, "setting"), "There only while it is in force."),
     Signal("dvfs_group_info", "info", "", "With which devices, for which workload and by which policies a GPU is steered.",
            (*GPU, "group", "workload", "policy"), "Always 1; there while a group has the GPU."),
+    Signal("dvfs_exempt_info", "info", "", "Why a GPU is not steered by design, such as MIG mode. Nothing is wrong then.",
+           (*GPU, "group", "reason"), "Always 1; there while its group is exempt."),
     Signal("dvfs_wanted_setting", "gauge", "", "Setting that the arbiter wants; in mode shadow nothing is made so.",
            (*GPU, "setting"), "There only while one is wanted."),
     *(

@@ -117,13 +117,14 @@ class DvfsDevice:
     saved_uj: int | None = None  # estimate where it saved, by all that had it; None: no paired blocks yet
     extra_uj: int | None = None  # estimate where it lost, likewise
     predicted: Predicted | None = None  # before anything was proven
-    facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy, members; none: no group has it
+    facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
     own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
     saving: Measured | None = None  # energy per work that the group saves; None: no paired blocks yet
     slowdown: Measured | None = None  # how much longer its work takes, likewise
     slowdown_of: str = ""  # latency | time_per_work: what of it is longer
+    exempt: tuple[str, str] | None = None  # group, and why it is not steered by design
 
 
 @record(frozen=True, slots=True)

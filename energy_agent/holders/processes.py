@@ -175,19 +175,13 @@ class ProcessHolders:
             return Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
         command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
-        uid = self._user(pid)
+        uid, on_host = _user(self._read(pid, "status") or "")
+        labels = {"command": command, "pid": str(pid)} | ({"uid": str(uid)} if uid is not None and on_host else {})
         if name in self._before or self._lone.is_own(uid, now_ns):
-            return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)}))
+            return Holder(name, WorkloadFacts(name, now_ns, "process", labels))
         shared = self._lone.shared_name(uid)
         labels = {"reason": f"more than {OF_USER} processes of a user, or {OF_NODE} of all, in an hour"}
         return Holder(shared, WorkloadFacts(shared, now_ns, "process", labels))
-
-    def _user(self, pid: int) -> int | None:
-        """The real uid; None where it is not told."""
-        for line in (self._read(pid, "status") or "").splitlines():
-            if line.startswith("Uid:") and (words := line.split()[1:]) and words[0].isdecimal():
-                return int(words[0])
-        return None
 
     def _read(self, pid: int, name: str) -> str | None:
         # Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
@@ -208,6 +202,16 @@ def _start(fields: list[str]) -> int | None:
         return int(fields[19])
     except (IndexError, ValueError):
         return None
+
+
+def _user(status: str) -> tuple[int | None, bool]:
+    """The real uid of a process, which no setuid program changes, None where it is not told; and whether it is one of the host.
+
+    A process in a pid namespace of its own is in a container of some kind, whose users are others.
+    """
+    fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("Uid:", "NSpid:")))
+    uids, pids = fields.get("Uid", "").split(), fields.get("NSpid", "").split()
+    return int(uids[0]) if uids and uids[0].isdecimal() else None, len(pids) <= 1
 
 
 def _plain(text: str) -> str:

@@ -116,7 +116,7 @@ def a_rank(node: str, gpu: str, *, watts: float, tokens: float, gpus: int, begin
     """A workload of run `g` on a node, 2 steps/s: `begin` are samples before it is there."""
     where, who = {"instance": node}, {"workload": f"rank-{node}"}
     steps = 80 - int(begin.partition("x")[2] or 0)
-    info = {"kind": "pod", "group": "g"}
+    info = {"kind": "pod", "group": "g", "run": "job:ml/Job/x:g"}
 
     def since(values: str) -> str:
         return f"{begin} {values}".strip()
@@ -138,8 +138,17 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
     """Both nodes take the same 2 steps/s at 300 and 100 W; the second joins after 5 minutes, and loses its GPU after 15."""
     given = a_rank("a", "u1", watts=300, tokens=100, gpus=4)
     given |= a_rank("b", "u2", watts=100, tokens=100, gpus=2, begin="_x20")
+    # Workloads of others report the same group, and one has no owner: neither is of the run.
+    for workload, run in (("alien", "job:dev/Job/x:g"), ("container-1", "")):
+        where, who = {"instance": "b"}, {"workload": workload}
+        given[named("workload_info", where, who, {"kind": "pod", "group": "g"} | ({"run": run} if run else {}))] = "1x80"
+        given[named("workload_energy_joules_total", where, who, {"uuid": "u3", "method": "counter", "state": "active"})] = (
+            "0x80"
+        )
+        given[named("steps_total", where, who, {"phase": "training"})] = rising(900)
+        given[named("tokens_total", where, who, {"model": "m", "phase": "training"})] = rising(9e6)
     given[named("gpu_up", {"instance": "b"}, {"gpu": "0", "uuid": "u2"})] = "1x60 0x20"
-    uid, run = "wattlens-training", {**AT, "run": "g"}
+    uid, run = "wattlens-training", {**AT, "run": "job:ml/Job/x:g"}
     step, token = (query(uid, f"Joules a {what}, 10", "{{run}}") for what in ("step", "token"))
     size, busy = query(uid, "GPUs and nodes", "{{run}} GPUs"), query(uid, "GPU time in which", "{{run}}")
     wanted: list[Asked] = [
@@ -183,10 +192,10 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
         given |= {
             named("workload_energy_joules_total", at, who, gpu, {"state": "active", "method": "counter"}): rising(watts),
             named("gpu_up", at, gpu): "1x80",
-            named("workload_info", at, who, {"group": "g", "precision": "bf16"}): "1x80",
+            named("workload_info", at, who, {"group": "g", "run": "job:ml/Job/x:g", "precision": "bf16"}): "1x80",
             named("tokens_total", at, who, {"model": "m", "phase": "generation"}): rising(10),
         }
-        wanted["group_model"].append(({**of, "cluster": cluster, "group": "g"}, watts / 10))
+        wanted["group_model"].append(({**of, "cluster": cluster, "group": "g", "run": "job:ml/Job/x:g"}, watts / 10))
         wanted["model_precision"].append(({**AT, **of, "cluster": cluster, "precision": "bf16"}, watts / 10))
     chosen = '{energy="active_idle",tokens="generation"}'
     asked: list[Asked] = [(f"{joules_per_token(level)}{chosen}", 600, samples) for level, samples in wanted.items()]

@@ -185,14 +185,12 @@ def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(nam
         rounds = 0
         for name in names:
             seen = bench.observe()
-            alone = [
-                replace(seen, group=one, members=(one,), devices=(seen.devices[n],)) for n, one in enumerate(name.split("/"))
-            ]
-            bench.governor.step([] if not name else alone if "/" in name else [replace(seen, group=name, members=(name,))])
+            alone = [replace(seen, group=one, devices=(seen.devices[n],)) for n, one in enumerate(name.split("/"))]
+            bench.governor.step([] if not name else alone if "/" in name else [replace(seen, group=name)])
             views = {view.device: view for view in bench.governor.views()}
             assert len(bench.governor.views()) == len(views)
             here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
-            assert {d: v.facts["members"] for d, v in views.items() if v.facts} == here
+            assert {d: v.facts["group"] for d, v in views.items() if v.facts} == here
             told_of = {d: [name for name, *_ in samples(v)].count("dvfs_group_info") for d, v in views.items()}
             assert told_of == {d: int(d in here) for d in views}
             now = sum((Counter(view.decisions) for view in views.values()), Counter())
@@ -275,13 +273,15 @@ def test_what_was_proven_stays_with_the_group_that_proved_it(tmp_path: Path) -> 
     whole = bench.observe()
     bench.governor.step([replace(whole, devices=whole.devices[:1])])
     assert bench.governor.savings()["job"].claimable_uj >= before
-    later = [replace(whole, group="next", members=("other",), devices=whole.devices[1:])]
+    later = [replace(whole, group="next", devices=whole.devices[1:])]
     bench.governor.step([replace(whole, devices=whole.devices[:1]), *later])
     views = {view.device: view for view in bench.governor.views()}
     assert views[DEVICES[1]].saved_uj == shown[DEVICES[1]]  # the counter goes on
-    assert told("other", list(views.values()), {}, None)["group"] == "next"
-    assert "saved_joules" not in told("other", list(views.values()), {}, None)  # it is not what this workload saved
-    assert told("w", [replace(v, facts={**v.facts, "members": "w"}) for v in views.values()][:1], {}, None)["saved_joules"] > 0
+    users = {DEVICES[0]: ("w",), DEVICES[1]: ("other",)}
+    others = told("other", list(views.values()), users, (), None)
+    assert (others["group"], [device["uuid"] for device in others["devices"]]) == ("next", [DEVICES[1]])
+    assert "saved_joules" not in others  # it is not what this workload saved
+    assert told("w", list(views.values()), users, (), None)["saved_joules"] > 0
     bench.step(60)  # the device is back, and so is what it proved
     assert {v.device: v.saved_uj for v in bench.governor.views()}[DEVICES[1]] >= shown[DEVICES[1]]
     gained = bench.governor.savings()["job"].claimable_uj

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_WORKLOAD_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
+from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
 from energy_agent.training_report import COUNT_MAX, Report, ReportError, parse
 
 RUN = "0123456789abcdef"
@@ -193,10 +193,10 @@ def test_hostile_clients_are_bounded():
     world = World()
     world.commit()
     world.clock.now_s = 100
-    for pid in range(OF_WORKLOAD_MAX):
+    for pid in range(OF_PLACE_MAX):
         world.intake.report((pid, 1), "job", report(1, 1, 1))
-    with pytest.raises(ReportError, match="of this workload"):
-        world.intake.report((OF_WORKLOAD_MAX, 1), "job", report(1, 1, 1))
+    with pytest.raises(ReportError, match="report already"):
+        world.intake.report((OF_PLACE_MAX, 1), "job", report(1, 1, 1))
     for pid in range(1000, 1000 + 2 * PROCESSES_MAX):  # who holds nothing makes room, oldest first
         world.intake.report((pid, 1), f"lone-{pid}", report(1, 1, 1))
     assert len(world.intake._shown) == PROCESSES_MAX

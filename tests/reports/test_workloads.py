@@ -29,7 +29,7 @@ def made(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
     for n, (node, workload, labels, kwh, steps) in enumerate(uses):
         gpu = f"GPU-{n}"
         counts = [Steps(JULY, JULY + HOUR, workload, "training", steps)] if steps else []
-        facts = [WorkloadFacts(workload, JULY, "slurm", labels)]
+        facts = [WorkloadFacts(workload, JULY, workload.partition(":")[0], labels)]
         entries = cells(JULY, gpu, workload, State.ACTIVE, [kwh] * 4)
         batch = Batch(entries, steps=counts, facts=facts, devices=[DeviceFacts(gpu, "H100", 0.02, JULY)])
         by_node.setdefault(node, []).append(batch)
@@ -53,8 +53,9 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
     uses: list[Use] = [
         ("n1", "slurm:7", {}, "0.25", 500),
         ("n2", "slurm:7", {}, "0.25", 0),  # a rank whose steps the first one tells
-        ("n1", "pod:a", {"group": "g"}, "0.25", 20),
-        ("n2", "pod:b", {"group": "g"}, "0.25", 0),
+        ("n1", "pod:a", {"group": "g", "namespace": "ml", "owner": "Job/j"}, "0.25", 20),
+        ("n2", "pod:b", {"group": "g", "namespace": "ml", "owner": "Job/j"}, "0.25", 0),
+        ("n2", "pod:c", {"group": "g", "namespace": "dev", "owner": "Job/j"}, "0.25", 0),  # of others, who use the same name
         ("n2", "notebook", {}, "0.25", 0),
     ]
     found = made(tmp_path, uses, Organisation())

@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dvfs.types import Mode
 from energy_agent.config_dvfs import Dvfs
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from energy_agent.core.types import DeviceInfo, Identity
+from energy_agent.core.types import DeviceInfo, Identity, WorkloadFacts
 from wattlens.steering_groups import Ranks, automatic, named
-from wattlens.steering_terms import annotated, strictest, terms_of
+from wattlens.steering_terms import annotated, merge_for_owner, merge_for_sharers, terms_of
 
 MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z
 
@@ -68,22 +70,35 @@ def replace_zone(dvfs: Dvfs, zone: str) -> Dvfs:
     return dvfs.model_copy(update={"time_zone": zone})
 
 
-def test_together_the_strictest_word_counts() -> None:
+def test_together_the_strictest_word_of_one_owner_counts() -> None:
     a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
-    both = strictest([a, b])
+    both = merge_for_owner([a, b])
     assert (both.mode, both.slowdown_ratio, both.cap_mw, both.shared) == (Mode.SHADOW, 0.02, 300_000, False)
-    assert strictest([replace(a, shared=True), replace(b, shared=True)]).shared
+    assert merge_for_owner([replace(a, shared=True), replace(b, shared=True)]).shared
 
 
-def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "") -> Snapshot:
+def test_of_several_owners_none_is_slowed_by_the_words_of_another() -> None:
+    a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
+    both = merge_for_sharers([a, b])
+    assert both is not None
+    assert (both.mode, both.slowdown_ratio, both.cap_mw) == (Mode.SHADOW, 0.02, None)
+    capped = merge_for_sharers([replace(a, cap_mw=500_000), b])
+    assert capped is not None
+    assert capped.cap_mw == 500_000
+    assert merge_for_sharers([a, replace(b, policies=("static",))]) is None
+
+
+def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:
     infos = [DeviceInfo(f"GPU-{i}", i, "H100", "Hopper", "", "", mig_enabled=f"GPU-{i}" == mig) for i in range(4)]
     views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
-    return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders)
+    workloads = sorted({w for users in holders.values() for w in users})
+    facts = tuple(WorkloadFacts(w, 0, "process", {"uid": uid}) for w in workloads)
+    return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders, facts=facts)
 
 
 def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, Ranks] | None = None, taken: frozenset[str] = frozenset()):
     return [
-        (g.name, tuple(v.info.index for v in g.devices), g.shared_with, bool(g.reason))
+        (g.name, tuple(v.info.index for v in g.devices), g.sharers, bool(g.reason))
         for g in automatic(snapshot(holders), taken, ranks or {})
     ]
 
@@ -96,12 +111,12 @@ def test_every_workload_with_gpus_of_its_own_is_a_group() -> None:
 
 def test_workloads_on_one_gpu_have_to_agree() -> None:
     found = groups({"GPU-0": ("a", "b"), "GPU-1": ("b",), "GPU-2": ("c",)})
-    assert found == [("a+b", (0, 1), ("a", "b"), False), ("c", (2,), (), False)]
+    assert found == [("a+b", (0,), ("a", "b"), False), ("b", (1,), (), False), ("c", (2,), (), False)]
 
 
 def test_pods_of_one_job_are_one_group_and_need_nobodys_consent() -> None:
     ranks = {w: Ranks("job-7", 2, frozenset({i})) for i, w in enumerate(("a", "b"))}
-    assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, ranks) == [("job:job-7", (0, 1), (), False)]
+    assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, ranks) == [("job:uid-1000:job-7", (0, 1), (), False)]
 
 
 def test_a_job_over_several_nodes_is_refused_unless_its_hook_leads() -> None:
@@ -121,5 +136,21 @@ def test_mig_is_refused_for_named_groups_and_for_others() -> None:
 
 def test_a_named_group_tells_who_else_is_on_its_gpus() -> None:
     entry = config(groups=[{"name": "g", "devices": ["0"], "workload": "a"}]).groups
-    assert named(entry, snapshot({"GPU-0": ("a",)}))[0].shared_with == ()
-    assert named(entry, snapshot({"GPU-0": ("a", "b")}))[0].shared_with == ("b",)
+    assert named(entry, snapshot({"GPU-0": ("a",)}))[0].sharers == ()
+    assert named(entry, snapshot({"GPU-0": ("a", "b")}))[0].sharers == ("a", "b")
+    assert named(entry, snapshot({"GPU-0": ("b",)}))[0].sharers == ("b",)
+
+
+@given(st.sets(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=8), st.booleans())
+def test_no_two_groups_have_the_same_name(workloads: set[str], long: bool) -> None:
+    """A workload may be called like a group of the file, like two that share a GPU, or like a job."""
+    base = "team-foundation-models-production/" + 180 * "x" if long else ""
+    names = sorted(base + w for w in workloads | {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"})
+    holders = {f"GPU-{n}": (name,) for n, name in enumerate(names)} | {"GPU-s": (base + "a", base + "b")}
+    ranks = {base + "b": Ranks("a", 1, frozenset({0}))}
+    infos = [DeviceInfo(uuid, n, "H100", "Hopper", "", "") for n, uuid in enumerate(holders)]
+    views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
+    found = automatic(replace(snapshot(holders), devices=views), frozenset(), ranks, ["named"])
+    assert len(found) == len(holders)
+    assert len({group.name for group in found} | {"named", "(others)"}) == len(holders) + 2
+    assert max(len(group.name) for group in found) <= 160

@@ -13,13 +13,14 @@ from energy_agent.holders.processes import ProcessHolders
 NOW = 10**18
 
 
-def proc(root, pid, *, started=100, comm="python", cgroup="0::/user.slice/user-0.slice/session-1.scope\n"):
+def proc(root, pid, *, started=100, comm="python", cgroup="0::/user.slice/user-0.slice/session-1.scope\n", status=""):
     folder = root / str(pid)
     folder.mkdir(exist_ok=True)
     fields = ["S", *["0"] * 18, str(started), *["0"] * 30]
     (folder / "stat").write_bytes(b"%d (%s) %s\n" % (pid, os.fsencode(comm), " ".join(fields).encode()))
     (folder / "comm").write_bytes(os.fsencode(comm) + b"\n")
     (folder / "cgroup").write_text(cgroup)
+    (folder / "status").write_text(status)
 
 
 def end(root, pid):
@@ -44,6 +45,16 @@ def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
     found, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10)], NOW)
     assert list(found.holding.weights) == ["process-train.py-10-777"]
     assert facts[0].labels == {"command": "train.py", "pid": "10"}
+
+
+def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_path):
+    def labels(pid, status):
+        proc(tmp_path, pid, status=status)
+        return ProcessHolders(tmp_path).resolve([ProcessUse(pid)], NOW)[1][0].labels
+
+    assert labels(10, "Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\n")["uid"] == "1000"  # a setuid program
+    for status in ("Uid:\t1000\t0\t0\t0\nNSpid:\t10\t1\n", "Uid:\n", "Uid:\tx\t0\n", ""):
+        assert "uid" not in labels(11, status)
 
 
 @pytest.mark.parametrize("comm", ["a) S 1 (b", "tmux: server", ") 1 2 3", "", "\xff\xfe"])

@@ -1,0 +1,54 @@
+"""Who owns a workload, by what the kernel or the scheduler vouches for, and the identity of the job that it is part of. Pure.
+
+A workload names its job itself, by its launcher's rendezvous or an annotation. Anybody can report any name, so a name joins
+workloads of one owner only: the pods of one controller in one namespace, one Slurm job, the processes of one uid.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+NAME_MAX = 160
+_NOBODY = "65534"  # shared by services that have nothing in common, and what unmapped uids look like
+
+
+def owner_of(kind: str, labels: Mapping[str, str]) -> str:
+    """The owner of a workload, without a colon; "" where neither the kernel nor a scheduler names one.
+
+    Args:
+        kind: of the workload: pod, slurm, container, unit or process.
+        labels: its metadata; only those that the kernel or a scheduler sets are read.
+    """
+    if kind == "pod":
+        namespace, owner = labels.get("namespace", ""), labels.get("owner", "")
+        return f"{namespace}/{owner}" if namespace and owner else ""
+    if kind == "slurm":
+        job = labels.get("owner", "").removeprefix("Job/") or labels.get("job", "")  # of an array or several components
+        return f"slurm-{job}" if job else ""
+    uid = labels.get("uid", "")
+    return f"uid-{uid}" if uid and uid != _NOBODY else ""
+
+
+def job_identity(owner: str, name: str) -> str:
+    """Identity of the job that workloads of `owner` call `name`.
+
+    No other owner's job has it, and no workload: names of workloads that users choose contain an @, which is escaped here.
+    """
+    return shorten("job:" + f"{owner}:{name}".replace("%", "%25").replace("@", "%40"))
+
+
+def run_of(kind: str, labels: Mapping[str, str]) -> str:
+    """Identity, over all nodes, of the job that a workload is part of; "" where it is a job of its own."""
+    group, owner = labels.get("group", ""), owner_of(kind, labels)
+    return job_identity(owner, group) if group and owner else ""
+
+
+def shorten(text: str, most: int = NAME_MAX) -> str:
+    """The text where it has at most `most` characters, else its beginning and a digest of the whole: two texts stay different.
+
+    A text that contains a tilde, as shortened ones do, is shortened whatever its length.
+    """
+    if len(text) <= most and "~" not in text:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{re.sub('[~+]', '_', text[: most - 33])}~{digest}"
