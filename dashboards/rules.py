@@ -137,7 +137,10 @@ def _beyond() -> Iterator[Rule]:
         error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
         yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
         yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
-        metered, doubted = (f"{name}{{{node}}}" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR))
+        # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
+        metered, doubted = (
+            f"sum without (boundary, energy) ({name}{{{node}}})" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR)
+        )
         yield Rule(WORKLOAD_POWER, f"{metered} * {pue}", {"boundary": "facility", "energy": energy})
         error = f"{doubted} * {pue} + ({metered} + {doubted}) * {of_pue}"
         yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})

@@ -25,7 +25,7 @@ HELD: Final = "uuid_workload:wattlens_held:info"
 SAVED: Final = "uuid:wattlens_dvfs_saved_joules:sum"
 EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
 UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
-"""The counters of a GPU, kept once in two minutes. They begin at 0 where steering may act: the agent
+"""The counters of a GPU, kept once a minute. They begin at 0 where steering may act: the agent
 shows them from their first event on alone, and `increase` leaves out a series' first value."""
 PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
 """1 for each GPU on which anything was ever proven saved or lost."""
@@ -77,7 +77,7 @@ def steering_groups() -> tuple[Group, ...]:
     return (
         Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
         Group("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
-        Group("wattlens-steering-counters", "2m", tuple(_counters())),
+        Group("wattlens-steering-counters", "1m", tuple(_counters())),
     )
 
 

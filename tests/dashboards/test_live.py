@@ -62,6 +62,13 @@ def test_every_rule_records_finite_numbers(bench: Bench, record: str) -> None:
     assert all(math.isfinite(v) for v in values)
 
 
+def test_no_rule_sets_a_label_that_its_expression_has(bench: Bench) -> None:
+    """Prometheus replaces such a label; vmalert keeps it beside, as exported_NAME."""
+    rules = [rule for group in groups() for rule in group.rules if rule.labels]
+    assert rules
+    assert [r.record for r in rules if any(r.labels.keys() & s["metric"].keys() for s in bench.query(r.expr))] == []
+
+
 def test_no_rule_and_no_scrape_failed(bench: Bench) -> None:
     with urllib.request.urlopen(f"{bench.url}/api/v1/rules", timeout=10) as answer:
         found = json.load(answer)["data"]["groups"]
