@@ -21,6 +21,7 @@ class Direct:
         self.totals = Totals()
         self.power_w: float | None = None
         self.reason = NOTHING
+        self.gpus = ""
         self._count = 0
         self._window: Any = None
         self._began, self._since_s = (0, 0), 0.0
@@ -52,10 +53,13 @@ class Direct:
             if not done.by_device:
                 self.close()  # there is nothing to read here
             return True
-        before = self.totals
+        before, seconds = self.totals, done.seconds or 0.0
         steps, tokens = (now - then for now, then in zip(ended, began, strict=True))
-        self.totals = Totals(before.joules + joules, before.steps + steps, before.tokens + tokens, before.readings + 1)
-        self.power_w, self.reason = joules / (done.seconds or 1.0), ""
+        self.totals = Totals(
+            before.joules + joules, before.steps + steps, before.tokens + tokens, before.readings + 1,
+            (before.edge_j or 0.0) + done.edge_joules, done.gain_uncertainty_ratio, (before.seconds or 0.0) + seconds,
+        )  # fmt: skip
+        self.power_w, self.reason, self.gpus = joules / (seconds or 1.0), "", done.gpus
         return True
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ agent the thread reads the energy of the process's GPUs itself, through the samp
 
 import _thread
 import atexit
+import os
 import random
 import sys
 import threading
@@ -15,12 +16,14 @@ from contextlib import suppress
 from typing import Any
 
 from energy_agent.client.direct import Direct
-from energy_agent.client.stretch import DIRECT, Base, Totals, View, answered, counts
+from energy_agent.client.step_reports import send_report
+from energy_agent.client.stretch import DIRECT, Base, Totals, View, answered, counts, status
 
 PERIOD_S = 1.0
 _SLOW_S = 30.0  # so often an agent that refused us is asked again
 _PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
 _FLUSH_S = 1.0
+_REFRESH_S = 5.0
 LATER = frozenset({"step_age_s"})
 """Fields of a report that came after its first version."""
 _SETTLE_S = 3.0  # so long after it came back, an agent has booked what was counted while it was away
@@ -42,6 +45,8 @@ class Reporter:
         self._taken: frozenset[str] = frozenset()
         self._look_s = 0.0  # when it is looked again what steering promises
         self._promised = ""
+        self._measured = False  # a `wattlens measure` above takes the reports
+        self._refreshed_s = -_REFRESH_S
         self.view = View()
         self._direct: Direct | None = None
         self._bases: list[Base] = []  # of runs that began within the window that is open
@@ -77,9 +82,26 @@ class Reporter:
             self._reported.wait(left_s)
             self._reported.clear()
 
+    def refresh(self) -> None:
+        """Read the energy now, where the last such reading is some seconds old; waits for it, a second at most."""
+        now_s = time.monotonic()
+        if self.started and now_s - self._refreshed_s >= _REFRESH_S:
+            self._refreshed_s = now_s
+            self.flush()
+
     def _end(self) -> None:
         self._ending = True
         self.flush()
+        with suppress(Exception):
+            self._summarize()
+
+    def _summarize(self) -> None:
+        """One line of what the run used, by the rank that speaks for all; under `wattlens measure` that command has it."""
+        told = self._told()
+        run = counts(told)
+        if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or told["rank"] or not run[0] or self._measured:
+            return
+        self._write(str(status(Base(-1, None), self.view, run, told["loss"], told["world"])))
 
     def _run(self) -> None:
         phase_s = PERIOD_S * random.random()  # ranks that start together do not report together
@@ -96,6 +118,7 @@ class Reporter:
     def _turn(self) -> None:
         asked = self._asked
         try:
+            self._measured = send_report(self._told())
             if time.monotonic() >= self._next_s:
                 self._report()
             if self._ending and self._promised:
@@ -169,7 +192,7 @@ class Reporter:
                 base.totals = direct.totals
             self._bases.clear()
             read = direct.totals if direct.totals.readings else None
-            self.view = View(self.view.stretch, DIRECT, Totals(), read, direct.power_w, "", direct.reason)
+            self.view = View(self.view.stretch, DIRECT, Totals(), read, direct.power_w, "", direct.reason, direct.gpus)
 
     def _silent(self, why: str, *, at_once: bool = False) -> None:
         """There is no agent for us: after a while, energy is read directly."""

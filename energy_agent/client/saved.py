@@ -13,6 +13,7 @@ from energy_agent.client.window_tokens import WindowTokens
 
 if TYPE_CHECKING:
     from energy_agent.client.measurement import measure
+    from energy_agent.client.step_reports import Steps
 
 SCHEMA = "wattlens.measure/1"
 LABELS_LIMIT = 16
@@ -54,6 +55,7 @@ def saved(
     command: Sequence[str] = (),
     exit_code: int | None = None,
     shared: str = "",
+    steps: "Steps | None" = None,
 ) -> dict[str, Any]:
     """The run, ready for JSON; waits for the window's closing tick.
 
@@ -63,7 +65,8 @@ def saved(
         labels: what the run was.
         command: what ran.
         exit_code: of that.
-        shared: why the joules are not those of the tokens alone; then there are no joules per token.
+        shared: why the joules are not those of the tokens alone; then there are no joules per token or step.
+        steps: of training, as the program counted them.
     """
     joules, seconds = window.joules, window.seconds
     run: dict[str, Any] = {
@@ -93,6 +96,9 @@ def saved(
             "generated": asdict(_per(window, "generated", generation, tokens.edge_generation, reason)),
             "processed": asdict(_per(window, "processed", processed, tokens.edge_processed, reason)),
         }
+    if steps is not None:
+        run["steps"] = asdict(steps)
+        run["joules_per_step"] = asdict(_per(window, "steps", None if shared else steps.steps, 0.0, shared))
     return run
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from energy_agent.core.record import record
+from energy_agent.core.units import NS_PER_S
 
 NOTHING = "nothing has been read yet"
 AGENT, DIRECT = "agent", "nvml"
@@ -21,13 +22,20 @@ class Status:
     Args:
         source: "agent": the whole workload with all its ranks on this node, as its ledger has it; "nvml": the visible GPUs,
             whole, and this process's own counts; "": nothing is known.
-        joules: energy; None, with `reason`, where it is not known.
+        joules: energy up to the last reading; None, with `reason`, where it is not known.
         power_w: now.
-        steps: of training: those that `joules` were used for; all of the run where there are no joules.
-        tokens: trained, likewise.
+        steps: of training, all of the run.
+        tokens: trained, all of the run.
         loss: the last one that was told.
         workload: as the agent calls it.
         reason: why there are no joules, or why none were added of late.
+        low: least energy that was really drawn, gain errors included; None where it is not known.
+        high: most.
+        seconds: the time in which `joules` were drawn; None where it is not known.
+        measured_steps: those of `steps` that were taken in that time; None for all.
+        measured_tokens: those of `tokens`, likewise.
+        gpus: which were measured, in words; "" by the agent.
+        world: how many ranks the job has; without an agent the tokens are those of this rank alone.
     """
 
     source: str
@@ -38,26 +46,78 @@ class Status:
     loss: float | None
     workload: str
     reason: str
+    low: float | None = None
+    high: float | None = None
+    seconds: float | None = None
+    measured_steps: int | None = None
+    measured_tokens: int | None = None
+    gpus: str = ""
+    world: int = 1
 
     @property
     def joules_per_token(self) -> float | None:
-        """Energy by tokens; None without either."""
-        return self.joules / self.tokens if self.joules is not None and self.tokens else None
+        """Energy by the tokens trained with it; None without either, and where other ranks trained some of them."""
+        return self._per(self._tokens, self.joules)
 
     @property
     def joules_per_step(self) -> float | None:
-        """Energy by steps; None without either."""
-        return self.joules / self.steps if self.joules is not None and self.steps else None
+        """Energy by the steps taken with it; None without either."""
+        return self._per(self._steps, self.joules)
+
+    def __str__(self) -> str:
+        """Steps, tokens, energy with its interval, energy per step and per token, in one line."""
+        done = f"{self.steps:,} steps, {self.tokens:,} tokens"
+        if self.joules is None:
+            return f"{done}; energy not measured: {self.reason}"
+        energy = f"{_digits(self.joules)} J{self._interval(1)}"
+        energy += "" if self.seconds is None else f" in {_digits(self.seconds)} s"
+        energy += f" on {self.gpus}" if self.gpus else f" by {self.workload or 'the workload'} on this node"
+        energy += f" for {self._steps:,} of the steps" if self._steps != self.steps else ""
+        per = [
+            f"{_digits(value)} J/{what}{self._interval(count)}"
+            for what, count in (("step", self._steps), ("token", self._tokens))
+            if (value := self._per(count, self.joules)) is not None
+        ]
+        return f"{done}, {energy}" + (f": {', '.join(per)}" if per else "")
+
+    @property
+    def _steps(self) -> int:
+        return self.steps if self.measured_steps is None else self.measured_steps
+
+    @property
+    def _tokens(self) -> int:
+        if self.source == DIRECT and self.world > 1:
+            return 0
+        return self.tokens if self.measured_tokens is None else self.measured_tokens
+
+    def _per(self, count: int, joules: float | None) -> float | None:
+        return joules / count if joules is not None and count else None
+
+    def _interval(self, count: int) -> str:
+        return (
+            "" if self.low is None or self.high is None else f" ({_digits(self.low / count)} to {_digits(self.high / count)})"
+        )
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 @record(frozen=True, slots=True)
 class Totals:
-    """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers."""
+    """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
+
+    `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own; None where it is not known. `seconds`:
+    the time in which it was drawn, from any origin; None likewise.
+    """
 
     joules: float = 0.0
     steps: int = 0
     tokens: int = 0
     readings: int = 0
+    edge_j: float | None = 0.0
+    gain_ratio: float = 0.0
+    seconds: float | None = 0.0
 
 
 @record(frozen=True, slots=True)
@@ -81,6 +141,7 @@ class View:
     power_w: float | None = None
     workload: str = ""
     reason: str = NOTHING
+    gpus: str = ""
 
 
 @dataclass(slots=True)
@@ -104,7 +165,14 @@ def answered(view: View, found: Mapping[str, Any], *, afresh: bool) -> View:
         if view.source == AGENT and not afresh:
             return View(view.stretch, AGENT, view.first, None, None, workload, reason)
         return View(view.stretch + 1, AGENT, Totals(), None, None, workload, reason)
-    totals = Totals(float(found["joules"]), *counts(found))
+    edge_j, at_ns = found.get("edge_joules"), found.get("t_ns")
+    totals = Totals(
+        float(found["joules"]),
+        *counts(found),
+        edge_j=None if edge_j is None else float(edge_j),
+        gain_ratio=float(found.get("gain_uncertainty_ratio", 0.0)),
+        seconds=None if at_ns is None else int(at_ns) / NS_PER_S,
+    )
     powers = [device["power_w"] for device in found.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
@@ -121,13 +189,23 @@ def _broken(view: View, totals: Totals, workload: str) -> bool:
     return back or workload != view.workload
 
 
-def status(base: Base, view: View, run: tuple[int, int], loss: float | None) -> Status:
-    """Status of a run. `run`: all its steps and tokens, for where there is no energy."""
+def status(base: Base, view: View, run: tuple[int, int], loss: float | None, world: int = 1) -> Status:
+    """Status of a run. `run`: all its steps and tokens by this process's own count; `world`: how many ranks its job has."""
     start = base.totals if base.stretch == view.stretch else view.first
     last, reason = view.last, view.reason
     if last is not None and (start is None or (view.source == DIRECT and last.readings == start.readings)):
         last, reason = None, reason or NOTHING
     if last is None or start is None:
-        return Status(view.source, None, None, *run, loss, view.workload, reason or NOTHING)
+        return Status(view.source, None, None, *run, loss, view.workload, reason or NOTHING, world=world)
     joules, steps, tokens = last.joules - start.joules, last.steps - start.steps, last.tokens - start.tokens
-    return Status(view.source, joules, view.power_w, steps, tokens, loss, view.workload, reason)
+    low = high = seconds = None
+    if last.edge_j is not None and start.edge_j is not None:
+        # each window has an edge of its own; what the agent states of a total holds for what came since, too
+        edge_j = last.edge_j - start.edge_j if view.source == DIRECT else last.edge_j
+        low, high = max(0.0, joules - edge_j) / (1 + last.gain_ratio), (joules + edge_j) / (1 - last.gain_ratio)
+    if last.seconds is not None and start.seconds is not None:
+        seconds = last.seconds - start.seconds
+    return Status(
+        view.source, joules, view.power_w, max(steps, run[0]), max(tokens, run[1]), loss, view.workload, reason,
+        low, high, seconds, steps, tokens, view.gpus, world,
+    )  # fmt: skip

@@ -188,9 +188,9 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         group: joins the ranks of a job; by default what torchrun, Slurm or MPI say.
         rank: of this process; by default likewise.
         world: how many ranks there are; by default likewise.
-        quiet: no hint on stderr.
+        quiet: no hint on stderr, and no line at the end of the process.
 
-    `status()` tells energy, tokens and steps since it was made.
+    `status()` has energy, tokens and steps since it was made.
     """
 
     def __init__(
@@ -229,22 +229,30 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         """As `wattlens.phase`."""
         return phase(name)
 
-    def status(self) -> Status:
-        """What is known by now; does not wait. By the agent a second or two old, without one ten seconds at most.
+    def status(self, *, wait: bool = True) -> Status:
+        """What is known by now; `print` shows it in a line.
 
-        `joules`, `steps` and `tokens` are of the same time: from the begin of the run, or from where the source of the energy
-        last changed, to the last reading.
+        Args:
+            wait: read the energy now, where the last such reading is 5 s old or more: some 0.2 s, a second at most. False:
+                the energy is by the agent a second or two old, without one ten seconds at most.
+
+        `steps` and `tokens` are all of the run. `joules` is up to the last reading, from the begin of the run or from where the
+        source of the energy last changed; `seconds`, `measured_steps` and `measured_tokens` belong to it.
         """
         count = counter()
+        if wait:
+            with suppress(Exception):
+                count.reporter.refresh()
         told = count.told()
         steps, tokens = counts(told)
-        return status(self._base, count.reporter.view, (steps - self._first[0], tokens - self._first[1]), told["loss"])
+        run = steps - self._first[0], tokens - self._first[1]
+        return status(self._base, count.reporter.view, run, told["loss"], told["world"])
 
     def widget(self) -> Any:
         """A live view for a notebook; needs the extra `notebook`."""
         from energy_agent.client.widget import live_view
 
-        return live_view(self.status, self._name)
+        return live_view(lambda: self.status(wait=False), self._name)
 
 
 def _number(value: object) -> float | None:

@@ -18,6 +18,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
+    from energy_agent.client.step_reports import Steps
     from energy_agent.client.token_pages import TokenPages
     from wattlens.gpus.selection import Neighbours, Selection
 
@@ -83,6 +84,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(f"measure: --save {args.save}: no such folder")
     from energy_agent.client.measurement import measure
     from energy_agent.client.saved import saved
+    from energy_agent.client.step_reports import StepReceiver
+    from energy_agent.client.window_tokens import WindowTokens
     from wattlens.gpus.selection import Neighbours, Selection, open_processes, select
 
     labels, tokens = _labels(args.label), None
@@ -98,12 +101,15 @@ def _run(args: argparse.Namespace) -> int:
             selection = Selection(tuple(args.gpus.split(",")))
         window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
         neighbours = Neighbours(processes, list(window.gpu_indices), selection)
-        with neighbours, window:
-            code = _execute(command, neighbours.add if not args.tokens_from else lambda _: None)
+        with neighbours, StepReceiver() as receiver, window:
+            code = _execute(command, receiver.environ, neighbours.add if not args.tokens_from else lambda _: None)
+        steps = receiver.total()
         if pages is not None:
             tokens = pages.told(window.seconds or 0.0)
+        elif steps is not None and steps.tokens:
+            tokens = WindowTokens("program", processed=steps.tokens)
     notes = _Notes(neighbours, window.gpu_indices, len(processes.uuids) if processes is not None else 0)
-    result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared)
+    result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared, steps=steps)
     result |= {"gpus": notes.name(result["gpus"], selection), "other_workloads": sorted(neighbours.others)}
     if args.save is not None:
         import json
@@ -112,7 +118,7 @@ def _run(args: argparse.Namespace) -> int:
             args.save.write_text(json.dumps(result, indent=2) + "\n")
         except OSError as error:
             raise WattlensError(f"measure: cannot write {args.save}: {error.strerror}") from None
-    _print(result, notes.lines(), as_json=args.json)
+    _print(result, notes.lines(steps), as_json=args.json)
     return code
 
 
@@ -138,7 +144,7 @@ class _Notes:
             return f"{gpus}, {selection.why}"
         return f"{gpus} of this machine" if gpus.startswith("all ") else gpus
 
-    def lines(self) -> list[str]:
+    def lines(self, steps: "Steps | None") -> list[str]:
         """Warnings and notes, a line each."""
         neighbours, lines = self._neighbours, []
         if self.shared:
@@ -151,6 +157,10 @@ class _Notes:
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(f"note: no process used {self._words(unused)}; --gpus leaves their energy out")
+        if steps is not None and steps.ranks < steps.world:
+            lines.append(
+                f"note: {steps.ranks} of {steps.world} ranks ran here: joules, steps and tokens are those of this node"
+            )
         return lines
 
     def _words(self, uuids: set[str]) -> str:
@@ -159,11 +169,12 @@ class _Notes:
         return describe_gpus((self._indices[uuid] for uuid in uuids if uuid in self._indices), self._count)
 
 
-def _execute(command: list[str], started: Callable[[int], None]) -> int:
+def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[int], None]) -> int:
     """Run it in the foreground; its exit code, 128 + N where signal N ended it, as a shell has it.
 
     Args:
         command: the program and its arguments.
+        environ: what it has in its environment in addition to ours.
         started: called with its pid.
 
     Raises:
@@ -184,7 +195,7 @@ def _execute(command: list[str], started: Callable[[int], None]) -> int:
     before |= {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
     try:
         try:
-            child = subprocess.Popen(command)
+            child = subprocess.Popen(command, env={**os.environ, **environ})
         except OSError as error:
             raise NotRunError(command[0], error) from None
         for number in early:
@@ -237,29 +248,40 @@ def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
             rows.append(f"  {name:12}{'-':>8} J  {device['reason']}")
         else:
             rows.append(f"  {name:12}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
-    rows += _token_rows(result)
+    rows += [*_step_rows(result), *_token_rows(result)]
     if result["method"]:
         rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
     print("\n" + "\n".join([*rows, *notes]), file=sys.stderr)
+
+
+def _step_rows(result: dict[str, Any]) -> list[str]:
+    steps = result.get("steps")
+    if steps is None:
+        return []
+    return [_per_row("J/step", result["joules_per_step"], f"{steps['steps']} steps", "steps")]
 
 
 def _token_rows(result: dict[str, Any]) -> list[str]:
     tokens = result.get("tokens")
     if tokens is None:
         return []
-    rows = []
-    for what, count in (("generated", tokens["generation"]), ("processed", tokens["processed"])):
-        found = result["joules_per_token"][what]
-        if found["joules"] is None:
-            rows.append(f"{'J/token':8}{'-':>14}  {what}: {found['reason']}")
-        else:
-            interval = f"({found['low']:.4g} to {found['high']:.4g})"
-            rows.append(f"{'J/token':8}{found['joules']:>14.4g}  {interval} {what}, {count} tokens")
+    counts = {"generated": tokens["generation"], "processed": tokens["processed"]}
+    if tokens["source"] == "program":
+        counts = {"processed": tokens["processed"]}
+    rows = [
+        _per_row("J/token", result["joules_per_token"][what], f"{what}, {count} tokens", what) for what, count in counts.items()
+    ]
     if tokens["running"] is not None:
         rows.append(f"{'batch':8}{tokens['running']:>14.1f}  requests that ran, mean")
     if tokens["moves"] == "request":
         rows.append("tokens  the server counts them when a request ends")
     return rows
+
+
+def _per_row(name: str, per: dict[str, Any], counted: str, what: str) -> str:
+    if per["joules"] is None:
+        return f"{name:8}{'-':>14}  {what}: {per['reason']}"
+    return f"{name:8}{per['joules']:>14.4g}  ({per['low']:.4g} to {per['high']:.4g}) {counted}"
 
 
 SPEC = Command("run a program and tell the joules of its GPUs, as time does seconds", _configure, _run)

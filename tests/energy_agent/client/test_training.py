@@ -173,7 +173,23 @@ print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_t
     assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
     said = done.stderr.splitlines()
     assert len([line for line in said if "no agent answers" in line]) == 1
-    assert len(said) == 2  # the "many" tokens were not counted, and that is said once
+    assert len([line for line in said if line.startswith("wattlens: 103 steps, 1,000 tokens; energy not measured: ")]) == 1
+    assert len(said) == 3  # the "many" tokens were not counted, and that is said once
+
+
+def test_the_line_at_the_end_is_of_rank_0_with_steps_and_can_be_switched_off():
+    code = "import wattlens; wattlens.training(quiet={}); [wattlens.step(tokens=5) for _ in range({})]"
+    for quiet, steps, environ, lines in (
+        (False, 3, {}, 1),
+        (True, 3, {}, 0),
+        (False, 0, {}, 0),
+        (False, 3, {"WATTLENS_SUMMARY": "0"}, 0),
+        (False, 3, {"RANK": "0", "WORLD_SIZE": "2"}, 1),
+        (False, 3, {"RANK": "1", "WORLD_SIZE": "2"}, 0),
+    ):
+        done = python(code.format(quiet, steps), **environ)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.count(" steps, ") == lines, (quiet, steps, environ, done.stderr)
 
 
 def test_a_forked_child_counts_anew_and_the_parent_goes_on():

@@ -16,14 +16,16 @@ PREAMBLE = """
 import json, os, sys, time, wattlens
 n = 0
 def known(told, source):
-    return told.source == source and told.joules and told.steps > 20
+    return told.source == source and told.joules and told.measured_steps > 20
 def train(run, seconds, source=""):
     global n
     began, before = time.monotonic(), n
-    while (past_s := time.monotonic() - began) < seconds or (source and not known(run.status(), source) and past_s < 30):
+    lacks = lambda: source and not known(run.status(wait=False), source)
+    while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 30):
         wattlens.step(tokens=10); n += 1; time.sleep(0.05)
     told = run.status()
-    print(json.dumps({"source": told.source, "joules": told.joules, "steps": told.steps, "tokens": told.tokens,
+    print(json.dumps({"source": told.source, "joules": told.joules, "low": told.low, "high": told.high, "all": told.steps,
+                      "steps": told.measured_steps, "tokens": told.measured_tokens, "seconds": told.seconds,
                       "reason": told.reason, "step_s": (time.monotonic() - began) / (n - before), "done": n}), flush=True)
 """
 
@@ -49,6 +51,7 @@ def holds(told):
     """
     edge_s = 2.5 if told["source"] == "agent" else 1.0
     assert told["tokens"] == 10 * told["steps"]
+    assert told["low"] < told["joules"] < told["high"]
     assert 0 < told["steps"] <= told["done"]
     assert told["joules"] == pytest.approx(IDLE_W * told["step_s"] * told["steps"], abs=IDLE_W * edge_s)
 
@@ -67,9 +70,34 @@ for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
     )  # fmt: skip
     first, second, short = lines(done.stdout)
     assert first["source"] == second["source"] == "nvml"
-    holds(first)
-    holds(second)
-    assert (short["joules"], short["reason"]) == (None, "nothing has been read yet")
+    for told in (first, second):
+        holds(told)
+        assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
+    assert first["all"] == first["done"]
+    assert short["all"] == short["done"] - second["done"]
+
+
+def test_a_status_within_the_run_has_all_steps_and_the_joules_up_to_now(node):
+    code = (
+        PREAMBLE
+        + """
+with wattlens.training() as run:
+    while run.status(wait=False).source != "nvml":
+        time.sleep(0.05)
+    train(run, 0.8)
+    print(run.status(wait=False), file=sys.stderr)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=60, check=True
+    )  # fmt: skip
+    (told,) = lines(done.stdout)
+    assert told["steps"] == told["all"] == told["done"]
+    assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
+    assert told["low"] < told["joules"] < told["high"]
+    inside, at_end = [line for line in done.stderr.splitlines() if " J/step (" in line and " J/token (" in line]
+    assert inside.startswith(f"{told['all']} steps, ")
+    assert at_end.startswith(f"wattlens: {told['all']} steps, ")
 
 
 @pytest.mark.smoke

@@ -191,6 +191,38 @@ def test_a_server_without_a_gpu_that_can_be_seen_needs_its_gpus_named(node, page
     assert measured(node, tmp_path, "--tokens-from", page, "--gpus", "1")[0]["joules_per_token"]["generated"]["joules"] > 0
 
 
+TRAIN = """
+import multiprocessing, sys, time, wattlens
+def train(rank, world):
+    with wattlens.training(rank=rank, world=world, group="job" if world > 1 else None):
+        for _ in range(20):
+            wattlens.step(tokens=4096); time.sleep(0.02)
+if __name__ == "__main__":
+    world = int(sys.argv[1])
+    ranks = [multiprocessing.get_context("spawn").Process(target=train, args=(r, world)) for r in range(1, world)]
+    for each in ranks: each.start()
+    train(0, world)
+    for each in ranks: each.join()
+"""
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_steps_of_a_training_program_and_its_ranks_are_divided_by_the_command(node, tmp_path, world):
+    (tmp_path / "train.py").write_text(TRAIN)
+    result, said = measured(node, tmp_path, command=(sys.executable, str(tmp_path / "train.py"), str(world)))
+    assert result["steps"] == {"steps": 20, "tokens": 20 * 4096 * world, "ranks": world, "world": world}
+    assert result["joules_per_step"]["joules"] == pytest.approx(result["joules"] / 20)
+    assert result["joules_per_token"]["processed"]["joules"] == pytest.approx(result["joules"] / (20 * 4096 * world))
+    assert [said.count(text) for text in ("J/step  ", "J/token  ", "wattlens: 20 steps")] == [1, 1, 0]
+
+
+def test_gpus_of_other_workloads_take_joules_per_step_away_too(shared_node, tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    result, _ = measured(shared_node[0], tmp_path, command=(sys.executable, str(tmp_path / "train.py"), "1"))
+    assert (result["steps"]["steps"], result["joules_per_step"]["joules"]) == (20, None)
+    assert "other workloads" in result["joules_per_step"]["reason"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number):
     code = (
