@@ -82,6 +82,7 @@ class Agent:
     on_turn: Callable[["Agent"], None] | None = None  # each turn of the loop, once what the last one had to do is done
     on_publish: Callable[[Snapshot], None] | None = None
     web_ok: Callable[[], bool] | None = None
+    listener_health: Callable[[], tuple[SourceHealth, ...]] = tuple
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
     _neighbours: Neighbours = field(default_factory=lambda: Neighbours("agent", log))
@@ -272,6 +273,7 @@ class Agent:
             ("holders_health", self.accountant.joined.health),
             ("node_annotation_health", self.node_note.health) if self.node_note is not None else None,
             ("steering_health", self.steer.health) if self.steer is not None else None,
+            ("listener_health", self.listener_health),
         )
         for source in sources:
             if source is not None:

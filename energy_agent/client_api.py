@@ -21,6 +21,7 @@ from energy_agent.client_places import PLACES, PLACES_EACH, RATE_S, Connection, 
 from energy_agent.client_routes import BODY_MAX_B, Routes, reply
 from energy_agent.core.errors import UsageError
 from energy_agent.http1 import BadRequestError, Reader, send, serialize
+from energy_agent.runtime.files import make_folder, require_safe
 
 log = logging.getLogger("wattlens.agent")
 _WAIT_S = 5.0
@@ -41,11 +42,14 @@ class ClientApi:
         self._made: tuple[int, int] | None = None  # device and inode of the socket that is ours
 
     def start(self) -> None:
-        """Bind and serve in the background.
+        """Bind and serve in the background; a missing folder is created where nobody but root and this user can interfere.
 
         Raises:
             UsageError: the socket cannot be made there, or it is another's.
         """
+        folder = self._path.parent
+        make_folder(folder, "client.socket", 0o755)
+        require_safe(folder, "client.socket")
         listener = socket.socket(socket.AF_UNIX)
         try:
             self._clear()
@@ -53,24 +57,34 @@ class ClientApi:
             self._made = _inode(self._path)
             self._path.chmod(0o666)
             listener.listen(_QUEUE)
+            self._listener = listener
+            threading.Thread(target=self._accept, args=(listener,), name="client-api", daemon=True).start()
         except UsageError:
             listener.close()
             raise
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            self._listener = None
             listener.close()
             self._remove()
-            raise UsageError(f"client.socket: cannot listen on {self._path}: {error.strerror or error}") from None
-        self._listener = listener
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"client.socket: cannot listen on {self._path}: {reason}") from None
         log.info("client socket: %s", self._path)
-        threading.Thread(target=self._accept, args=(listener,), name="client-api", daemon=True).start()
 
     def stop(self) -> None:
-        """Close the socket and remove it."""
-        if self._listener is not None:
+        """Close the socket and remove it; may be started again."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
             with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
             self._remove()
+
+    def fault(self) -> str:
+        """Why clients do not reach the socket any more; "" while they do."""
+        at_path = _inode(self._path)
+        if at_path == self._made:
+            return ""
+        return f"the socket {self._path} was " + ("removed" if at_path is None else "replaced by another file")
 
     def _clear(self) -> None:
         """Remove the socket of an agent that was killed; raises UsageError where it is another's, or somebody listens there."""

@@ -120,7 +120,7 @@ class Web(Section):
 class Client(Section):
     """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
 
-    socket: Path | None = Field(None, description="unix socket that every user may connect to; its folder must be there")
+    socket: Path | None = Field(None, description="unix socket that every user may connect to; a missing folder is created")
 
 
 class Config(Section):

@@ -34,6 +34,7 @@ from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.node_account import NodeAccount, NodePlan
 from energy_agent.node_poller import node_poller
 from energy_agent.reader_process import ReaderOptions
+from energy_agent.runtime.listeners import Listeners
 from energy_agent.sampling import Sampler
 from energy_agent.sensor_file import tick_ns_by_board
 from energy_agent.server import Server
@@ -81,8 +82,10 @@ def run_agent(options: AgentOptions) -> int:
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
+        listeners = Listeners(log)
+        agent.listener_health = listeners.health
         if config.client.socket is not None:
-            serve(config.client.socket, agent, proc_roots(config, options.simulate), stack)
+            listeners.add("client.socket", serve(config.client.socket, agent, proc_roots(config, options.simulate)))
         agent.on_reload = nothing_to_reload
         if watch is not None:
             agent.on_reload = Reloader(
@@ -103,13 +106,18 @@ def run_agent(options: AgentOptions) -> int:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
-        server.start()
-        stack.callback(server.stop)
+        scheme = "http" if access.terms().context is None else "https"
+
+        def announce() -> None:
+            log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
+
+        listeners.add("web.listen", server, announce)
         if config.web.probe_listen is not None:
             at = split_listen(config.web.probe_listen)
-            stack.enter_context(Server(*at, lambda: agent.snapshot, agent.clock, connections=16, probes_only=True))
-        scheme = "http" if access.terms().context is None else "https"
-        log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
+            probes = Server(*at, lambda: agent.snapshot, agent.clock, connections=16, probes_only=True)
+            listeners.add("web.probe_listen", probes)
+        stack.callback(listeners.stop)
+        listeners.start()
         agent.run()
     return 0
 

@@ -16,6 +16,7 @@ from energy_agent.config_dvfs import matching
 from energy_agent.config_node import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime.files import require_safe
 from energy_agent.sensor_file import tick_ns_by_board
 from energy_agent.web.access import Seen, read
 from wattlens.steering_parts import configured
@@ -25,6 +26,7 @@ Warned = tuple[str, str]
 
 _PROGRAMS = ("ipmitool",)  # paths that are looked up in $PATH
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SOCKET_PATH_B = 107
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -37,7 +39,7 @@ def check(path: Path) -> list[Warned]:
     config = configuration.load(path)
     check_parts(config)
     _check_sensors(config)
-    found = [*_files(config, ""), *_web(config.web)]
+    found = [*_files(config, ""), *_socket(config.client.socket), *_web(config.web)]
     found += [*_listen(config), *_dvfs(config), *_slow_pages(config), *_tokens(config), *_meters(config), *_driver(config)]
     return found
 
@@ -60,14 +62,36 @@ def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
         key, value = f"{prefix}{name}", getattr(section, name)
         if isinstance(value, BaseModel):
             yield from _files(value, f"{key}.")
-        elif key == "client.socket" and value is not None:  # the agent makes it
-            if not value.parent.is_dir():
-                yield key, f"its folder {value.parent} is not there"
-        elif isinstance(value, Path) and name not in _PROGRAMS and key != "dvfs.actuator":
+        elif isinstance(value, Path) and name not in _PROGRAMS and key not in ("client.socket", "dvfs.actuator"):
             if not value.exists():
                 yield key, f"{value} is not there"
             elif not os.access(value, os.R_OK):
                 yield key, f"{value} is not readable by uid {os.geteuid()}"
+
+
+def _socket(path: Path | None) -> Iterator[Warned]:
+    """The client's socket, which the agent makes, with its folder where that is missing.
+
+    Raises:
+        UsageError: no agent could make it.
+    """
+    if path is None:
+        return
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    try:
+        require_safe(folder, "client.socket")
+    except UsageError as error:
+        raise UsageError(f"key 'client.socket': {str(error).removeprefix('client.socket ')}") from None
+    if len(os.fsencode(path)) > _SOCKET_PATH_B:
+        raise UsageError(
+            f"key 'client.socket': {path} has more than {_SOCKET_PATH_B} bytes, which is the longest name of a socket"
+        )
+    if path.exists() and not path.is_socket():
+        raise UsageError(f"key 'client.socket': {path} is not a socket: remove it, or name another")
+    if not os.access(folder, os.W_OK):
+        if os.geteuid() == 0:
+            raise UsageError(f"key 'client.socket': the folder {folder} is read-only: nobody can make {path}")
+        yield "client.socket", f"uid {os.geteuid()} may not write to {folder}: create {path.parent} for the agent's user"
 
 
 def _web(web: Web) -> Iterator[Warned]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from energy_agent.agent import Agent
@@ -32,15 +31,12 @@ def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> Tr
     return intake
 
 
-def serve(path: Path, agent: Agent, roots: Sequence[Path], stack: ExitStack) -> None:
-    """Answer on `path` from what the agent publishes; raises UsageError where there can be no socket."""
+def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
+    """The server on the socket `path`, not yet started, which answers from what the agent publishes."""
     history = History()
     routes = Routes(history, agent.training, lambda: agent.steer)
     holders = agent.holders
     peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)
-    api = ClientApi(path, routes, peers)
-    api.start()
-    stack.callback(api.stop)
     published = agent.on_publish
 
     def both(snapshot: Snapshot) -> None:
@@ -49,3 +45,4 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path], stack: ExitStack) -> 
         history.add(snapshot)
 
     agent.on_publish = both
+    return ClientApi(path, routes, peers)

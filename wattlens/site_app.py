@@ -23,6 +23,7 @@ from energy_agent.exposition_site import render
 from energy_agent.ledger.journal import Journal
 from energy_agent.meter_poller import MeterPoller, Polled
 from energy_agent.metering.meter import gap_threshold_ns
+from energy_agent.runtime.listeners import Listeners
 from energy_agent.server import Server
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.grid import GridPoller
@@ -71,15 +72,21 @@ def run_site(options: SiteOptions) -> int:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, lambda *_: site.reload_soon())
-        server.start()
-        stack.callback(server.stop)
+        scheme = "http" if access.terms().context is None else "https"
+
+        def announce() -> None:
+            where = f"{scheme}://{address}:{server.port}/metrics"
+            log.info("wattlens %s: site %s on %s, state in %s", wattlens.__version__, config.site.name, where, options.state)
+
+        listeners = Listeners(log)
+        site.listener_health = listeners.health
+        listeners.add("web.listen", server, announce)
         if config.web.probe_listen is not None:
             at = split_listen(config.web.probe_listen)
             probes = Server(*at, lambda: site.snapshot, site.clock, connections=16, probes_only=True, render=render)
-            stack.enter_context(probes)
-        scheme = "http" if access.terms().context is None else "https"
-        where = f"{scheme}://{address}:{server.port}/metrics"
-        log.info("wattlens %s: site %s on %s, state in %s", wattlens.__version__, config.site.name, where, options.state)
+            listeners.add("web.probe_listen", probes)
+        stack.callback(listeners.stop)
+        listeners.start()
         site.run()
     return 0
 

@@ -6,12 +6,15 @@ import os
 import socket
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 _ANSWER_S = 1.0
 _ANSWER_B = 1 << 20
 _AGAIN_S = 0.002
+_LOOK_S, _PAGE_B = 30.0, 4096
+DEFAULT_PORT = 9479
 _PATIENCE_S = 3.0
 
 
@@ -63,7 +66,38 @@ def agent_window(start_ns: int, end_ns: int) -> dict[str, Any]:
         try:
             _, found = ask("GET", f"/v1/window/{start_ns}/{end_ns}")
         except (OSError, ValueError) as error:
-            return {"reason": f"the agent at {agent_socket()} does not answer: {error}"}
+            return {"reason": describe_silence(error)}
         if not found.get("later") or time.monotonic() > deadline_s:
             return found
         time.sleep(0.1)
+
+
+def describe_silence(error: Exception, metrics_port: int = DEFAULT_PORT) -> str:
+    """Why the socket gave no response: there is no agent on this node, or one that serves no socket here.
+
+    Args:
+        error: that `ask` raised.
+        metrics_port: where an agent would serve its metrics.
+    """
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError) and _serves_metrics(
+        metrics_port, time.monotonic() // _LOOK_S
+    ):
+        return (
+            f"the agent of this node serves no client socket at {agent_socket()} "
+            "(set client.socket in its configuration; in a container, mount the socket's folder)"
+        )
+    return f"no agent answers at {agent_socket()} ({error})"
+
+
+@lru_cache(maxsize=4)
+def _serves_metrics(port: int, _period: float) -> bool:
+    """Whether an agent has that port; looked at once per period, by the name in its landing page or in its challenge."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _ANSWER_S / 2) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            page = b""
+            while len(page) < _PAGE_B and (data := client.recv(_PAGE_B)):
+                page += data
+            return b"wattlens" in page.lower()
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from energy_agent.client.direct import Direct
@@ -133,7 +134,7 @@ class Reporter:
             self._reported.set()
 
     def _report(self) -> None:
-        from energy_agent.client.agent import agent_socket, ask
+        from energy_agent.client.agent import agent_socket, ask, describe_silence
 
         try:
             told = self._told()
@@ -141,7 +142,7 @@ class Reporter:
             status, found = ask("POST", "/v1/training", {k: v for k, v in told.items() if k not in LATER or k in self._taken})
         except (OSError, ValueError) as error:
             never = not self._heard and not agent_socket().exists()
-            self._silent(f"no agent answers at {agent_socket()} ({error})", at_once=never)
+            self._silent(partial(describe_silence, error), at_once=never)
             return
         if status == 202:
             self._silent_since_s, self._heard = None, True
@@ -153,7 +154,7 @@ class Reporter:
         else:
             self._next_s = time.monotonic() + _SLOW_S
             self._hint(f"the agent does not take the reports of this process: {found.get('reason', status)}")
-            self._silent("", at_once=True)
+            self._silent(None, at_once=True)
 
     def _look(self, told: dict[str, Any]) -> None:
         """What steering would have saved is told at the end, by the rank that speaks for all."""
@@ -194,7 +195,7 @@ class Reporter:
             read = direct.totals if direct.totals.readings else None
             self.view = View(self.view.stretch, DIRECT, Totals(), read, direct.power_w, "", direct.reason, direct.gpus)
 
-    def _silent(self, why: str, *, at_once: bool = False) -> None:
+    def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:
         """There is no agent for us: after a while, energy is read directly."""
         now_s = time.monotonic()
         self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
@@ -203,8 +204,8 @@ class Reporter:
             self._direct = Direct(lambda: counts(self._told()))
             with self._basing:
                 self.view = View(self.view.stretch + 1, DIRECT)
-            if why:
-                self._hint(f"{why}: energy is read by this process alone, and enters no ledger (docs/training.md)")
+            if why is not None:
+                self._hint(f"{why()}: energy is read by this process alone, and enters no ledger (docs/training.md)")
 
     def _hint(self, text: str) -> None:
         if text not in self._hinted and not self.quiet and len(self._hinted) < 3:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from energy_agent.client.agent import agent_socket, ask
+from energy_agent.client.agent import agent_socket, ask, describe_silence
 from energy_agent.client.ranks import local_rank_of
 from energy_agent.client.training import hint
 
@@ -106,7 +106,7 @@ class Speaker:
             if self._leads:
                 self.setting = {}
             if time.monotonic() - self._first_s > _FOLLOWS_S or not agent_socket().exists():
-                hint(f"no agent answers on a node of a steered job: {agent_socket()}: {error}")
+                hint(f"no agent answers on a node of a steered job: {describe_silence(error)}")
 
     def _word(self) -> dict[str, object]:
         """What is to be said now; {}: nothing."""

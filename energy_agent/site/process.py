@@ -65,6 +65,7 @@ class SiteProcess:
     on_turn: Callable[["SiteProcess"], None] | None = None
     on_publish: Callable[[SiteSnapshot], None] | None = None
     web_ok: Callable[[], bool] | None = None
+    listener_health: Callable[[], tuple[SourceHealth, ...]] = tuple
     snapshot: SiteSnapshot | None = None
     _wake: Wake = field(default_factory=Wake)
     _sequence: int = 0
@@ -206,7 +207,7 @@ class SiteProcess:
             meters=views,
             pue=self._pue,
             grid=grid,
-            health=(*health, *grid_health, *self._neighbours.health()),
+            health=(*health, *grid_health, *self._neighbours.health(), *self.listener_health()),
             ledger=self.journal.stats(),
             config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
             config_reload_success_ns=self.reload.success_ns,

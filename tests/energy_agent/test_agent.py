@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -155,17 +156,46 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
         assert agent.process.poll() is None
 
 
-def test_what_is_taken_is_refused_in_one_line(agent, node, tmp_path):
+def test_a_state_folder_in_use_is_refused_in_one_line(agent, node):
     again = agent.cli("agent", "--simulate", node.directory, "--state", agent.folder)
     assert (again.returncode, "in use" in again.stderr, again.stderr.count("\n")) == (2, True, 1)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        refused = agent.cli("agent", "--simulate", node.directory, "--state", tmp_path / "other", "--listen", listen)
-    assert refused.returncode == 2
-    assert listen in refused.stderr
-    assert refused.stderr.count("\n") == 1
+
+
+def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
+    path = tmp_path / "client/agent.sock"
+    (tmp_path / "agent.yaml").write_text(f"client: {{socket: {path}}}\n")
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    listen = f"127.0.0.1:{taken.getsockname()[1]}"
+    command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node.directory), "--listen", listen]
+    command += ["--state", str(tmp_path / "other"), "--config", str(tmp_path / "agent.yaml")]
+
+    def page():
+        try:
+            with urllib.request.urlopen(f"http://{listen}/metrics", timeout=2) as answer:
+                return answer.read().decode()
+        except OSError:
+            return ""
+
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stderr=log)
+    try:
+        eventually(path.is_socket, seconds=20)
+        code = "from energy_agent.client.agent import ask; print(ask('GET', '/v1/me')[0])"
+        environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout == "200\n"
+        assert "metering goes on" in (tmp_path / "log").read_text()
+        taken.close()
+        eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page(), seconds=20)
+        path.unlink()
+        eventually(path.is_socket, seconds=10)
+        assert process.poll() is None
+    finally:
+        taken.close()
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")

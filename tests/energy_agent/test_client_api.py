@@ -99,9 +99,53 @@ def test_old_rows_become_one_a_minute_and_then_go():
     assert not thinned(rows, 60 * 3600 * NS_PER_S)
 
 
-def test_a_socket_that_cannot_be_made_names_the_key(tmp_path):
-    with pytest.raises(UsageError, match=r"client\.socket"):
-        served(tmp_path / "none" / "s", History()).start()
+def test_a_missing_folder_is_created_where_nobody_else_can_interfere(tmp_path):
+    path = tmp_path / "run/client/s"
+    api = served(path, History())
+    api.start()
+    assert [path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777] == [0o666, 0o755]
+    api.stop()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for place in ("file/s", "open/s", "open/client/s"):
+        with pytest.raises(UsageError, match=r"^client\.socket"):
+            served(tmp_path / place, History()).start()
+
+
+def test_a_socket_file_that_was_removed_or_replaced_is_made_again(tmp_path):
+    path = tmp_path / "s"
+    api = served(path, history([1.0, 1.0]))
+    api.start()
+    assert api.fault() == ""
+
+    def answers():
+        connection = http.client.HTTPConnection("agent")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(path))
+        connection.request("GET", f"/v1/window/{T0}/{T0 + NS_PER_S}")
+        reply = json.loads(connection.getresponse().read())
+        connection.close()
+        return reply["devices"]["GPU-1"]["joules"] == 1.0
+
+    path.unlink()
+    assert api.fault()
+    api.stop()
+    api.start()
+    assert (api.fault(), answers()) == ("", True)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        assert api.fault()
+        api.stop()
+        assert path.is_socket()
+        with pytest.raises(UsageError, match="another program listens"):
+            api.start()
+    api.start()  # the other one has ended
+    assert answers()
+    api.stop()
+    assert not path.exists()
 
 
 def test_a_socket_on_which_somebody_listens_is_left_to_him(tmp_path):

@@ -168,10 +168,14 @@ def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(
     assert "not there" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
 
 
-def test_of_the_clients_socket_only_the_folder_has_to_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "client.socket" not in warned(f"client: {{socket: {tmp_path / 'agent.sock'}}}", tmp_path, capsys)
-    told = warned(f"client: {{socket: {tmp_path / 'no' / 'agent.sock'}}}", tmp_path, capsys)["client.socket"]
-    assert told == f"its folder {tmp_path / 'no'} is not there"
+def test_a_clients_socket_that_the_agent_could_not_make_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("agent.sock", "new/agent.sock", "new/er/agent.sock"):
+        assert "client.socket" not in warned(f"client: {{socket: {tmp_path / place}}}", tmp_path, capsys)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "file").write_text("")
+    for place in ("open/agent.sock", "open/new/agent.sock", "file", "x" * 108):
+        assert "'client.socket'" in refused(f"client: {{socket: {tmp_path / place}}}", tmp_path, capsys)
 
 
 def test_the_example_of_a_metrics_name_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
