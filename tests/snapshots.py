@@ -245,7 +245,7 @@ class Player:
         )  # fmt: skip
         sample = DeviceSample(
             uuid(gpu), t_ns, t_ns, step * 60_000, POWER_W * 1000, POWER_W * 1000 - 500, 700_000, 700_000, 1755, 2619, 61, 70,
-            97, 55, 60_000_000_000, 85_899_345_920, 0x4, {13: 1},
+            97, 55, 60_000_000_000, 85_899_345_920, 0x4, xid_counts={13: 1},
         )  # fmt: skip
         view = DeviceView(
             info=info,
