@@ -5,7 +5,7 @@ long. A device that hangs again soon after it answered goes on where its back-of
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from energy_agent.core.health import HealthRecord
@@ -31,6 +31,7 @@ class HealthHangs(Collection[str]):
 
     first_s: float = FIRST_S
     unkillable: Unkillable = field(default_factory=Unkillable)
+    start_probe: Callable[..., Probe] = Probe
     _hangs: dict[str, _Hang] = field(default_factory=dict)
     _probe: Probe | None = None
 
@@ -81,7 +82,7 @@ class HealthHangs(Collection[str]):
 
     def _start(self, uuid: str, options: ReaderOptions, now_s: float) -> None:
         try:
-            self._probe = Probe(uuid, options.environ, PATIENCE_S, health_groups=options.health_groups)
+            self._probe = self.start_probe(uuid, options.environ, PATIENCE_S, health_groups=options.health_groups)
         except OSError:  # no process or descriptor is left on this machine
             self._hangs[uuid].probe_at_s = now_s + self.first_s
 

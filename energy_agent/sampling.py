@@ -9,7 +9,7 @@ the driver (update, GPU reset) and comes back by itself.
 import select
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from energy_agent import reader_wire as wire
@@ -76,6 +76,8 @@ class Sampler:
     options: ReaderOptions
     hang_s: float  # one period, and at least a second: a healthy driver may take tens of ms
     wake: tuple[int, ...] = ()  # descriptors whose readiness ends the wait as well
+    start_reader: Callable[..., ReaderProcess] = ReaderProcess
+    start_probe: Callable[..., Probe] = Probe
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Sampler:
     _xids_now: dict[str, Mapping[int, int]] = field(default_factory=dict)  # counted by this reader
 
     def __post_init__(self) -> None:
-        self.health_hangs = HealthHangs(unkillable=self.unkillable)
+        self.health_hangs = HealthHangs(unkillable=self.unkillable, start_probe=self.start_probe)
 
     def poll(self, timeout_s: float) -> list[tuple[DeviceSample, ...]]:
         """Sweeps that were completed within `timeout_s`; returns as soon as there is one, or something changed."""
@@ -190,7 +192,9 @@ class Sampler:
             return
         excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
         try:
-            self._reader = ReaderProcess(self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs)
+            self._reader = self.start_reader(
+                self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs
+            )
         except OSError as error:  # no process or descriptor is left on this machine
             self._down(f"the reader cannot be started: {error.strerror}")
             self._start_at_s = time.monotonic() + self._back_off_s
@@ -306,7 +310,7 @@ class Sampler:
 
     def _start_probe(self, device: str, now_s: float) -> None:
         try:
-            self._probe = Probe(device, self.options.environ, max(self.hang_s, 2.0))
+            self._probe = self.start_probe(device, self.options.environ, max(self.hang_s, 2.0))
         except OSError:  # no process or descriptor is left on this machine
             self.devices[device].probed_in_vain(now_s)
 
