@@ -122,6 +122,8 @@ class Accountant:
     def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
         """Assume something else of the boards' sensors from the next reading on; what is booked stays as it was booked."""
         self._sensor_for, self._gain, self._default_gain = sensor_for, gain_uncertainty, default_gain
+        if self._node is not None:
+            self._node.set_gpu_gain(max([default_gain, *gain_uncertainty.values()]))
         for account in self._accounts.values():
             account.sensor = sensor_for(account.info)
             self._describe(account.info)

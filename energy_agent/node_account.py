@@ -80,6 +80,12 @@ class NodeAccount:
         None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is booked
     )
 
+    def set_gpu_gain(self, gpu_gain: float) -> None:
+        """Another gain uncertainty of the GPUs from the next stretch on."""
+        self.plan = replace(self.plan, gpu_gain=gpu_gain)
+        for book in self._books.values():
+            book.gpu_gain_ppm = round(gpu_gain * _PPM)
+
     def gpu(self, uuid: str, boot_ns: int, entries: Iterable[Entry], gap: Gap | None) -> None:
         """A GPU was booked up to `boot_ns`."""
         curve = self._curves.get(uuid)

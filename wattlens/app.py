@@ -93,6 +93,7 @@ def run_agent(options: AgentOptions) -> int:
                 lambda fresh: _reader_options(fresh, agent.sampler.options.environ),
                 _sensors,
                 lambda fresh: access.configure(_web(fresh, options)),
+                lambda: open_node_note(config.holders.kubernetes, agent.clock, agent.identity.node, options.simulate),
             )
         elif options.web_config is not None:
             agent.on_reload = lambda a: access.configure(_web(a.config, options))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from energy_agent import config as configuration
 from energy_agent.agent import Agent
@@ -17,6 +18,7 @@ from energy_agent.config import Config
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
+from energy_agent.holders.node_note import NodeNote
 from energy_agent.reader_process import ReaderOptions
 from wattlens.config_check import check_parts
 from wattlens.steering import Steering
@@ -61,12 +63,21 @@ class FileWatch:
 
 @dataclass(slots=True)
 class Reloader:
-    """Takes a configuration over. `web` is what the web server does with its section."""
+    """Takes a configuration over.
+
+    Args:
+        watch: the file.
+        reader_options: what a configuration says of the reader.
+        sensors: what it says of the boards' sensors.
+        web: what the web server does with its section.
+        open_note: begins to read the node's own annotation; None where no API server may be asked.
+    """
 
     watch: FileWatch
     reader_options: Callable[[Config], ReaderOptions]
     sensors: Callable[[Config], SensorFor]
     web: Callable[[Config], None]
+    open_note: Callable[[], NodeNote | None]
 
     def __call__(self, agent: Agent) -> None:
         """Read the file and take over what changed.
@@ -78,7 +89,8 @@ class Reloader:
         fresh, old = configuration.load(self.watch.path), agent.config
         check_parts(fresh)
         sensors = self.sensors(fresh)
-        steer = _new_steering(agent, fresh)
+        note = self._node_note(agent, fresh)
+        steer = _new_steering(agent, fresh, note)
         _ledger(agent, fresh)
         self.web(fresh)
         _readings(agent, self.reader_options(fresh), fresh)
@@ -86,36 +98,52 @@ class Reloader:
         agent.accountant.set_retention(fresh.holders.retention_s * NS_PER_S)
         agent.tokens.configure(fresh.tokens)
         _steer(agent, fresh, steer)
+        before, agent.node_note = agent.node_note, note
+        if before is not None and before is not note:
+            before.stop()
         waiting = needs_restart(old, fresh)
         agent.config = _in_force(old, fresh)
         if waiting:
             log.warning("needs a restart to take effect: %s", ", ".join(waiting))
 
+    def _node_note(self, agent: Agent, fresh: Config) -> NodeNote | None:
+        """`dvfs.annotations`: the node's own is a switch, so it is read wherever something is steered by annotations."""
+        if not (fresh.dvfs.steers and fresh.dvfs.annotations):
+            return None
+        return agent.node_note or self.open_note()
+
+
+_RELOADED: Final = frozenset(
+    {"sampling", "tokens", "ledger", "dvfs", "holders.period_s", "holders.retention_s", "sources.nvml", "web.metrics"}
+    | {"web.config_file", "web.bearer_token_file"}
+)
+"""What a reload takes over. Every other key is read once, at start: who the node is, where its kernel and meters are, ..."""
+
 
 def needs_restart(old: Config, fresh: Config) -> list[str]:
-    """Changed keys that are read once, at start: who the node is, where its kernel and meters are, what address is served."""
-    keys = [f"node.{key}" for key in type(old.node).model_fields if getattr(old.node, key) != getattr(fresh.node, key)]
-    keys += ["client"] if old.client != fresh.client else []
-    keys += ["holders.kubernetes"] if old.holders.kubernetes != fresh.holders.kubernetes else []
-    keys += ["sources.node"] if old.sources.node != fresh.sources.node else []
-    return keys + [f"web.{key}" for key in _SERVED if getattr(old.web, key) != getattr(fresh.web, key)]
+    """Changed keys that only a restart takes over."""
+    return [f"{section}.{key}" for section, keys in _waiting(old, fresh).items() for key in keys]
 
 
-_SERVED = ("listen", "probe_listen")
+def _waiting(old: Config, fresh: Config) -> dict[str, list[str]]:
+    waiting: dict[str, list[str]] = {}
+    for section in type(old).model_fields:
+        if section in _RELOADED:
+            continue
+        was, now = getattr(old, section), getattr(fresh, section)
+        for key in type(was).model_fields:
+            if f"{section}.{key}" not in _RELOADED and getattr(was, key) != getattr(now, key):
+                waiting.setdefault(section, []).append(key)
+    return waiting
 
 
 def _in_force(old: Config, fresh: Config) -> Config:
-    """The configuration as it is from now on: what waits for a restart is still the old, and is told again next time."""
-    kept = {key: getattr(old.web, key) for key in _SERVED}
-    return fresh.model_copy(
-        update={
-            "node": old.node,
-            "client": old.client,
-            "web": fresh.web.model_copy(update=kept),
-            "sources": fresh.sources.model_copy(update={"node": old.sources.node}),
-            "holders": fresh.holders.model_copy(update={"kubernetes": old.holders.kubernetes}),
-        }
-    )
+    """The configuration as it is from now on: what waits for a restart is still the old, and is named again next time."""
+    sections = {
+        section: getattr(fresh, section).model_copy(update={key: getattr(getattr(old, section), key) for key in keys})
+        for section, keys in _waiting(old, fresh).items()
+    }
+    return fresh.model_copy(update=sections)
 
 
 def _readings(agent: Agent, options: ReaderOptions, fresh: Config) -> None:
@@ -128,7 +156,7 @@ def _ledger(agent: Agent, fresh: Config) -> None:
     agent.journal.configure(fresh.ledger.disk_budget_mib << 20, fresh.ledger.keep_hours * 3600 * NS_PER_S)
 
 
-def _new_steering(agent: Agent, fresh: Config) -> Steering | None:
+def _new_steering(agent: Agent, fresh: Config, note: NodeNote | None) -> Steering | None:
     """The governor of a changed `dvfs`; it does nothing before its first snapshot.
 
     Raises:
@@ -136,7 +164,7 @@ def _new_steering(agent: Agent, fresh: Config) -> Steering | None:
     """
     if fresh.dvfs == agent.config.dvfs or not fresh.dvfs.steers:
         return None
-    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, agent.node_note)
+    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note)
 
 
 def _steer(agent: Agent, fresh: Config, steer: Steering | None) -> None:

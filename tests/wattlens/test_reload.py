@@ -201,10 +201,30 @@ def test_without_a_file_a_signal_says_so(node: SimulatedNode, tmp_path: Path) ->
 def test_only_what_is_read_at_start_needs_a_restart() -> None:
     old = parse(b"")
     assert needs_restart(old, parse(b"node: {name: a, procfs: /p}")) == ["node.name", "node.procfs"]
-    assert needs_restart(old, parse(b"client: {socket: /run/c.sock}")) == ["client"]
+    assert needs_restart(old, parse(b"client: {socket: /run/c.sock}")) == ["client.socket"]
     hot = b"sampling: {period_s: 2}\nholders: {period_s: 9}\nledger: {segment_s: 900}\n"
     hot += b"dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}]}"
     assert needs_restart(old, parse(hot)) == []
+
+
+def test_every_changed_key_takes_effect_or_is_named() -> None:
+    class Other:
+        """A value that no key has."""
+
+    old, at_start = parse(b""), set()
+    for section in type(old).model_fields:
+        was = getattr(old, section)
+        for key in getattr(type(was), "model_fields", ()):
+            fresh = old.model_copy(update={section: was.model_copy(update={key: Other()})})
+            named = needs_restart(old, fresh)
+            assert named in ([], [f"{section}.{key}"])
+            at_start |= set(named)
+    assert at_start == {
+        "node.cluster", "node.name", "node.procfs", "sources.node", "holders.kubernetes", "holders.slurm", "web.listen",
+        "web.probe_listen", "client.socket",
+    }  # fmt: skip
+    slurm = parse(b"holders: {slurm: {period_s: 30, labels: {team: account}}}")
+    assert needs_restart(old, slurm) == ["holders.slurm"]
 
 
 def test_a_watch_waits_until_a_file_stands_still(tmp_path: Path) -> None:
