@@ -75,7 +75,7 @@ def health() -> Row:
             ),
             third(
                 "XID errors",
-                "XID errors that the driver reported since the agent's reader started, by code (gpu_xid_errors_total).",
+                "XID errors that the driver reported, by code (gpu_xid_errors_total).",
                 "short",
                 (Query(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
                 no_value="no XID error was reported, or the agent is not scraped",

@@ -79,7 +79,7 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_memory_total_bytes", "gauge", "bytes", "Device memory of the board.", GPU, _READING),
     # GPU: health
     Signal("gpu_xid_errors_total", "counter", "", "XID errors that the driver reported.", (*GPU, "xid"),
-           "Appears with the first error of a code; counts since the reader started; absent while the GPU does not answer."),
+           "Appears with the first error of a code; survives restarts of the agent; absent while the GPU does not answer."),
     Signal("gpu_ecc_errors_total", "counter", "",
            "ECC errors, corrected or uncorrected: volatile since the driver was loaded, aggregate over the board's life.",
            (*GPU, "severity", "counter"), _HEALTH),

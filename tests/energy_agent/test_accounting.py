@@ -1,6 +1,7 @@
 """Accounting on a real journal: published is what is committed, and nothing is lost or counted twice when it cannot be."""
 
 import resource
+import shutil
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
@@ -390,3 +391,20 @@ def test_the_policy_of_a_device_is_shown_and_stands_in_the_ledger_from_when_it_w
     assert {f.workload: f.labels["share"] for f in node.journal.facts()} == {"a": "equal", "b": "equal"}
     node.sweep(pids=(10, 11), uuids=UUIDS[:1])
     assert told() == []  # as before: nothing new
+
+
+@pytest.mark.parametrize("memory_b", [1, None], ids=["memory", "unified memory"])
+def test_the_end_of_a_holder_is_noticed_on_every_board(node, memory_b):
+    """A board with unified memory, such as GB10, tells no memory use."""
+
+    def readings(**more):
+        node.now_s += 1
+        at_ns = node.now_s * SECOND
+        return [DeviceSample("GPU-a", T0 + at_ns, 10**12 + at_ns, 10**6 + 300 * node.now_s, memory_used_b=memory_b, **more)]
+
+    node.start(7, "train")
+    assert not node.accountant.feed(readings(processes=(ProcessUse(7),)), INFOS)
+    assert not node.accountant.feed(readings(), INFOS)
+    shutil.rmtree(node.procfs / "7")
+    assert not node.accountant.feed(readings(fast=True), INFOS)
+    assert node.accountant.feed(readings(), INFOS)
