@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from energy_agent.accounting import Accountant
+from energy_agent.clock import RealClock
 from energy_agent.config import Config
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.ports import Clock
@@ -27,7 +28,7 @@ from energy_agent.ledger.journal import Journal
 from energy_agent.meter_poller import MeterPoller
 from energy_agent.metering.energy_per_token import EnergyPerToken
 from energy_agent.own_cost import cost_of
-from energy_agent.release import RELEASE_FILE, requested_until_ns
+from energy_agent.release import RELEASE_FILE, is_requested
 from energy_agent.reload import Reload
 from energy_agent.runtime.neighbours import Neighbours
 from energy_agent.runtime.timing import UtcOrder
@@ -312,11 +313,11 @@ class Agent:
             return
         self._next_release_check_s = time.monotonic() + 1.0
         try:
-            until_ns = requested_until_ns(self.state_dir)
+            requested = is_requested(self.state_dir, RealClock())  # of the person who asked, also on a simulated node
         except ValueError as error:
             self._say("release", f"the driver is kept: {error}")
-            until_ns = 0
-        if until_ns > time.time_ns():  # the time of the person who asked, also on a simulated node
+            requested = False
+        if requested:
             self.sampler.release("released on request")
         elif self.sampler.node.reason == "released on request":
             (self.state_dir / RELEASE_FILE).unlink(missing_ok=True)

@@ -32,26 +32,26 @@ class Poll:
     stop: threading.Event = field(default_factory=threading.Event)
     up: bool = False
     reason: str = "not read yet"
-    first_ns: int | None = None
+    first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
     last_success_ns: int | None = None
     totals: tuple[TokenTotals, ...] = ()
     lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
     told_down: bool = False
-    quiet_until_ns: int = 0
+    quiet_until_boot_ns: int = 0
     since_s: float | None = None  # monotonic start of a reading under way
     fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
     cost_s: float = 0.0  # CPU time of a reading, its state in the journal included
     pace: Follower = field(init=False)
 
-    def tell(self, now_ns: int) -> None:
+    def tell(self, boot_ns: int) -> None:
         """Log that it went or came back, once; of one that does so all the time, every now and then."""
-        if self.up != self.told_down or (not self.up and now_ns < self.quiet_until_ns):
+        if self.up != self.told_down or (not self.up and boot_ns < self.quiet_until_boot_ns):
             return
         if self.up:
             self.told_down = False
             log.info("metrics page of %s: ok", self.key)
             return
-        self.told_down, self.quiet_until_ns = True, now_ns + QUIET_NS
+        self.told_down, self.quiet_until_boot_ns = True, boot_ns + QUIET_NS
         said = "".join(c if c.isprintable() else "?" for c in self.reason[:300])
         log.warning("metrics page of %s is not read: %s", self.key, said)
 
@@ -59,7 +59,7 @@ class Poll:
     def nobody(self) -> bool:
         """Whether tokens came for so long that their workload should have been seen."""
         counted = any(t.counts.get("generation") for t in self.totals)
-        seen_ns = 0 if self.first_ns is None or self.last_success_ns is None else self.last_success_ns - self.first_ns
+        seen_ns = 0 if self.first_boot_ns is None or self.fed_boot_ns is None else self.fed_boot_ns - self.first_boot_ns
         return self.up and counted and self.source.group is None and seen_ns >= NOBODY_NS
 
     def __post_init__(self) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from energy_agent.beat import Beat
 from energy_agent.config_tokens import TokenSource
 from energy_agent.core import plugin
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.types import SourceHealth, Tokens
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.neighbours import reason_of
 from energy_agent.sources.tokens import mapping
 from energy_agent.sources.tokens._account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
 from energy_agent.sources.tokens._endpoint import LINES_LIMIT, TIMEOUT_S, fetch
@@ -240,7 +241,7 @@ class TokenPoller:
 
     def _set_down(self, poll: Poll, reason: str) -> None:
         poll.up, poll.reason = False, reason
-        poll.tell(self._clock.utc_ns())
+        poll.tell(self._clock.boot_ns())
         poll.totals = poll.account.totals(up=False)
 
     def _run(self, poll: Poll) -> None:
@@ -249,10 +250,10 @@ class TokenPoller:
             poll.since_s, cpu_s, state = time.monotonic(), time.thread_time(), ""
             try:
                 state = self._read(poll)
-            except (WattlensError, OSError, ValueError, ArithmeticError, LookupError) as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever a hostile page does to us is a reason, not the end of this thread.
                 with self._lock:
-                    self._set_down(poll, str(error) or type(error).__name__)
+                    self._set_down(poll, reason_of(error))
             cost_s = time.thread_time() - cpu_s + len(state) / _STATE_B_PER_S
             poll.since_s, poll.cost_s = None, max(cost_s, _COST_KEPT * poll.cost_s)
             self._beat.done(poll.pace, beat)
@@ -283,6 +284,7 @@ class TokenPoller:
             if not poll.stop.is_set():  # else another poll of the same page goes on from here
                 poll.account.accept(standing)
                 poll.fed_boot_ns = boot_ns
+                poll.first_boot_ns = poll.first_boot_ns or boot_ns
                 self._record(poll, deltas, lacking, t_ns)
                 self._states[TOKEN_STATE + poll.key] = state
         return state
@@ -290,10 +292,9 @@ class TokenPoller:
     def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:
         before = {t.model: t.counts for t in poll.totals}
         poll.totals = poll.account.totals(up=True)
-        poll.first_ns = poll.first_ns or t_ns
         poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
         poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
-        poll.tell(t_ns)
+        poll.tell(self._clock.boot_ns())
         for delta in deltas:
             self._rows += rows(delta)
         for totals in poll.totals:

@@ -364,6 +364,9 @@ class FastClock(RealClock):
     def utc_ns(self):
         return super().utc_ns() * 100
 
+    def boot_ns(self):
+        return super().boot_ns() * 100
+
 
 def test_a_workload_that_holds_no_gpu_though_its_tokens_come_is_told(server):
     poller = TokenPoller(FastClock())

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import time
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
@@ -46,6 +45,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.action == "run":
         simulate = simulated_node(args.simulate)
         return run_agent(AgentOptions(args.config, args.state, args.listen, simulate, args.web_config))
+    from energy_agent.clock import RealClock
     from energy_agent.release import RELEASE_FILE, request
 
     duration = "10m" if args.duration is None else args.duration
@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     if not (state / "agent.lock").exists():
         raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
     try:
-        request(state, time.time_ns() + seconds * 1_000_000_000)
+        request(state, seconds, RealClock())
     except OSError as error:
         raise UsageError(f"cannot write {state / RELEASE_FILE}: {error.strerror}") from None
     if seconds:

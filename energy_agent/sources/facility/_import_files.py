@@ -3,12 +3,12 @@
 import csv
 import os
 import stat
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from energy_agent.core.meter_types import MeterError
+from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.parquet import ForeignTable
 
 FILE_LIMIT_B: Final = 1 << 30
@@ -35,10 +35,12 @@ class CsvFile:
     Args:
         path: the file.
         delimiter: what is between two cells.
+        boot_ns: the boot clock.
     """
 
-    def __init__(self, path: Path, delimiter: str) -> None:
-        self._path, self._delimiter = path, delimiter
+    def __init__(self, path: Path, delimiter: str, boot_ns: Callable[[], int]) -> None:
+        self._path, self._delimiter, self._boot_ns = path, delimiter, boot_ns
+        self._unfinished: tuple[tuple[int, bytes], int] | None = None  # the last line where it has no end, and since when
         self._offset = self._lines = 0
         self._header = self._tail = b""
         self._columns: list[str] = []
@@ -92,8 +94,14 @@ class CsvFile:
             raise RowError(self._lines + 1, f"is longer than {_LINE_LIMIT_B} bytes")
         if self._lines > ROWS_LIMIT:
             raise RowError(self._lines + 1, f"is one row too many: {ROWS_LIMIT} are the most; begin a new file")
-        whole = line.endswith(b"\n") or (line and time.time() - os.fstat(file.fileno()).st_mtime > _QUIET_S)
-        return line if whole else None
+        return line if line.endswith(b"\n") or (line and self._is_quiet(line)) else None
+
+    def _is_quiet(self, line: bytes) -> bool:
+        """Whether a line without its end has stayed the same for so long that nobody goes on writing it."""
+        at = self._offset, line
+        if self._unfinished is None or self._unfinished[0] != at:
+            self._unfinished = at, self._boot_ns()
+        return self._boot_ns() - self._unfinished[1] > _QUIET_S * NS_PER_S
 
     def _cells(self, line: bytes, encoding: str) -> list[str]:
         try:

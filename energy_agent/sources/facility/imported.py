@@ -64,7 +64,7 @@ class ImportedMeter:
 
     def __init__(self, section: Imported, meter: MeterConfig, clock: Clock) -> None:
         self._section, self._meter, self._clock = section, meter, clock
-        self._file = ParquetFile() if section.is_parquet else CsvFile(section.path, section.delimiter)
+        self._file = ParquetFile() if section.is_parquet else CsvFile(section.path, section.delimiter, clock.boot_ns)
         self._given_ns = 0
         self._row_ns = 0  # of the row before, in this file
         self._ahead_ns: int | None = None

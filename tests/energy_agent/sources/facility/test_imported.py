@@ -27,12 +27,15 @@ METER = MeterConfig(id="m", role="total", accuracy_percent=1, max_power_w=1e6)
 
 
 class SteppedClock(RealClock):
-    """The machine's, but for a UTC that can be set back or forward."""
+    """The machine's, but for a UTC that can be set back or forward, and a boot clock that can be moved on."""
 
-    step_ns = 0
+    step_ns = boot_step_ns = 0
 
     def utc_ns(self):
         return super().utc_ns() + self.step_ns
+
+    def boot_ns(self):
+        return super().boot_ns() + self.boot_step_ns
 
 
 def meter(path, clock=None, **more):
@@ -112,11 +115,19 @@ def test_a_file_whose_columns_changed_places_is_read_by_its_new_first_line(tmp_p
 
 def test_a_last_row_without_its_end_is_taken_once_nobody_writes_any_more(tmp_path):
     path = tmp_path / "meter.csv"
+    clock = SteppedClock()
     path.write_text(lines("time,energy_kwh", *rows(0, 2)) + f"{START_S + 2},2")
-    reader = meter(path)
+    reader = meter(path, clock)
     assert kwh(reader.read()) == [0, 1]
+    clock.step_ns = 3600 * S
     os.utime(path, (time.time() - 3600,) * 2)
-    assert kwh(reader.read()) == [2]
+    assert reader.read() == (), "half a number, whatever the clock and the file's time are set to"
+    with path.open("a") as file:
+        file.write("5")
+    clock.boot_step_ns = 59 * S
+    assert reader.read() == ()
+    clock.boot_step_ns = 121 * S
+    assert kwh(reader.read()) == [25]
     assert reader.read() == ()
 
 
