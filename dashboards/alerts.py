@@ -87,8 +87,8 @@ def _of_the_stack() -> Iterator[Alert]:
     )  # fmt: skip
     yield Alert(
         "WattlensSourceDown", f"{metric('source_up')} == 0", "15m", "warning",
-        "Source {{ $labels.source }} of {{ $labels.instance }} does not answer.",
-        "What it tells is absent; wattlens_source_down_info has the reason.",
+        "Source {{ $labels.source }} of {{ $labels.instance }} is down.",
+        "What it tells is absent, or a group is not steered by fault; wattlens_source_down_info has the reason.",
     )  # fmt: skip
     yield Alert(
         "WattlensConfigRejected", f"{metric('config_last_reload_successful')} == 0", "5m", "warning",

@@ -118,11 +118,10 @@ class Steering:
         try:
             while (snapshot := self._next()) is not None:
                 self._round(snapshot)
-        except BaseException as error:
+        except BaseException as error:  # nothing above would say it
             log.exception("steering ends: all settings are released")
             with self._fresh:
                 self._ended = f"steering has ended: {describe(error)}"
-            raise
         finally:
             self._guarded("closing", self._close)
 

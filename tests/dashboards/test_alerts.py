@@ -62,7 +62,7 @@ CASES = [
          "a is not scraped."),
     Case("WattlensGpuLost", {of("wattlens_gpu_up", GPU): BAD}, 11, 13, 52, GPU, "GPU 0 of a does not answer."),
     Case("WattlensSourceDown", {of("wattlens_source_up", NODE | {"source": "redfish", "device": ""}): BAD}, 24, 26, 52,
-         NODE | {"source": "redfish"}, "Source redfish of a does not answer."),
+         NODE | {"source": "redfish"}, "Source redfish of a is down."),
     Case("WattlensConfigRejected", {of("wattlens_config_last_reload_successful", NODE): BAD}, 14, 16, 52, NODE,
          "a keeps an old configuration."),
     # 0.05 of a core, 0.2 for two hours, 0.05: the rate of a quarter of an hour passes 0.1 five minutes in

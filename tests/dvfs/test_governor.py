@@ -18,7 +18,7 @@ from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
 from dvfs.block_meter import BlockMeter
 from dvfs.blocks import Plan
-from dvfs.client import ActuatorError
+from dvfs.client import ActuatorError, Effect
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured, Group
 from dvfs.policies import slo
@@ -364,3 +364,70 @@ def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency()
         group.decide(seen, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
         group.arbitrate(seen, {}, paused=False)
         assert group.wanted == wanted
+
+
+class TwoGroups(Bench):
+    """Each device is a group of its own; the actuator's answer for GPU-0 can be broken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, Mode.ENFORCE)
+        self.broken = False
+        direct, bench = DirectActuator(self.core), self
+
+        class Half:
+            acquire, heartbeat, release = direct.acquire, direct.heartbeat, direct.release
+
+            def set(self, lease: str, device: str, setting: Setting) -> Effect:
+                effect = direct.set(lease, device, setting)
+                if bench.broken and device == DEVICES[0]:
+                    raise ValueError("an answer that is none")
+                return effect
+
+        self.governor = Governor(self.config, Half(), self)
+
+    def round(self, names: Sequence[str] = DEVICES) -> None:
+        self.t_s += 1
+        seen = self.observe()
+        groups = [replace(seen, group=name, devices=(device,)) for name, device in zip(names, seen.devices, strict=True)]
+        self.governor.step(groups)
+        self.core.tick()
+
+
+def test_a_group_that_fails_is_released_and_named_and_the_others_go_on(tmp_path: Path) -> None:
+    bench = TwoGroups(tmp_path)
+    bench.broken = True
+    for _ in range(20):
+        bench.round()
+        assert not bench.locked()[0]
+        assert bench.governor.failures.keys() <= {DEVICES[0]}
+    assert bench.locked() == [False, True]
+    views = {view.device: view for view in bench.governor.views()}
+    assert [views[device].lease_active for device in DEVICES] == [False, True]
+    bench.broken = False
+    for _ in range(70):  # it is tried again after a while
+        bench.round()
+    assert (bench.locked(), bench.governor.failures) == ([True, True], {})
+
+
+@given(st.lists(st.sampled_from(["same", "a", "b"]), min_size=2, max_size=2), st.integers(1, 4))
+def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> None:
+    with TemporaryDirectory() as folder:
+        bench = TwoGroups(Path(folder))
+        for _ in range(rounds):
+            bench.round(names)
+            assert bench.governor.failures.keys() == (set(names) if len(set(names)) == 1 else set())
+        bench.round()
+        assert bench.governor.failures == {}
+
+
+def test_a_policy_that_fails_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+
+    def fail(*_: object) -> tuple[Decision, object]:
+        raise ZeroDivisionError("no steps")
+
+    broken = Configured(replace(SPEC, decide=fail), bench.config.policies["static"].config)
+    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
+    bench.step(5)
+    assert bench.locked() == [False, False]
+    assert bench.governor.failures == {"job": "policy static failed: ZeroDivisionError: no steps"}

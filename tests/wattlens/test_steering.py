@@ -1,5 +1,6 @@
 """Steering: what policies see of the devices, and when the savings file is written."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 
 from energy_agent.clock import RealClock
 from energy_agent.config_dvfs import Dvfs, DvfsGroup
-from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth
-from energy_agent.token_poller import TokenPoller
+from energy_agent.token_poller import Progress, TokenPoller
 from tests.support import eventually
 from wattlens.steering import Steering
 from wattlens.steering_groups import named
@@ -133,3 +134,119 @@ def test_a_group_of_a_gpu_that_is_not_there_is_named_once_and_in_health(
     assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [f"group job: {health.reason}"]
     rig.give(rig.view(0), rig.view(1))
     assert [(h.up, h.reason) for h in rig.steering.health()] == [(True, "")]
+
+
+class SteppedClock(RealClock):
+    """The machine's clock, and seconds that a test adds."""
+
+    added_s = 0
+
+    def boot_ns(self) -> int:
+        return super().boot_ns() + self.added_s * 1_000_000_000
+
+
+class Tokens(TokenPoller):
+    """Endpoints of two workloads; what reading those of `bad` comes to is set by the test."""
+
+    def __init__(self, clock: RealClock) -> None:
+        super().__init__(clock)
+        self.clock = clock
+        self.bad: Callable[[], object] = lambda: None
+
+    def latest(self, workload: str) -> Progress | None:
+        if workload == "bad":
+            self.bad()
+        return Progress(self.clock.utc_ns(), 100, None, None, None, None, None, None)
+
+
+class TwoGroups:
+    """Two groups in mode shadow; GPU 0 is of the group `bad`, GPU 1 of `good`."""
+
+    def __init__(self, state: Path) -> None:
+        groups = [{"name": name, "devices": [str(n)], "workload": name} for n, name in enumerate(("bad", "good"))]
+        options = {"static": {"clean_s": 0}}
+        config = Dvfs.model_validate({"mode": "shadow", "policy": "static", "options": options, "groups": groups})
+        self.clock = SteppedClock()
+        self.tokens = Tokens(self.clock)
+        self.steering = Steering(config, self.clock, self.tokens, state)
+        self.view = lambda n: Rig.view(self, n)  # type: ignore[arg-type]
+
+    def give(self) -> dict[str, DvfsDevice]:
+        identity = Identity("c", "n", "b", "v", simulated=True)
+        snapshot = Snapshot(1, self.clock.utc_ns(), identity, (self.view(0), self.view(1)))
+        return {view.device: view for view in self.steering(snapshot)[1]}
+
+    def health(self) -> dict[str, tuple[bool, str]]:
+        return {health.source: (health.up, health.reason) for health in self.steering.health()}
+
+    def steered(self) -> set[str]:
+        """Devices for which something is wanted."""
+        return {uuid for uuid, view in self.give().items() if view.wanted}
+
+
+@pytest.fixture
+def two_groups(tmp_path: Path) -> Iterator[TwoGroups]:
+    made = TwoGroups(tmp_path)
+    yield made
+    made.steering.stop()
+
+
+def test_a_group_that_fails_is_released_and_shown_and_the_others_are_steered_on(two_groups: TwoGroups) -> None:
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+
+    def fail() -> None:
+        raise KeyError("GPU-0")
+
+    two_groups.tokens.bad = fail
+    eventually(lambda: two_groups.steered() == {"GPU-1"}, 5)
+    up, reason = two_groups.health()["dvfs:bad"]
+    assert (up, "KeyError" in reason) == (False, True)
+    assert two_groups.health()["dvfs:good"] == (True, "")
+    two_groups.tokens.bad = lambda: None
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+    assert two_groups.health()["dvfs:bad"] == (True, "")
+
+
+def test_a_thread_that_hangs_is_shown_and_its_last_views_are_not_taken_for_those_of_now(two_groups: TwoGroups) -> None:
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+    hangs, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        end.wait(30)
+
+    two_groups.tokens.bad = hang
+    eventually(lambda: (two_groups.give(), hangs.is_set())[1], 5)
+    assert two_groups.steered() == {"GPU-0", "GPU-1"}  # its leases are not over yet
+    two_groups.clock.added_s = 11
+    views = two_groups.give().values()
+    assert {(view.mode, view.lease_active, len(view.setting), len(view.wanted)) for view in views} == {("observe", False, 0, 0)}
+    assert two_groups.health()["dvfs"][0] is False
+    two_groups.tokens.bad = lambda: None
+    end.set()
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"} and "dvfs" not in two_groups.health(), 5)
+
+
+def test_a_thread_that_ends_is_shown_and_leaves_nothing_active(two_groups: TwoGroups) -> None:
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+
+    def end() -> None:
+        raise SystemExit("out of luck")
+
+    two_groups.tokens.bad = end
+    eventually(lambda: not two_groups.steered() and not two_groups.health().get("dvfs", (True, ""))[0], 5)
+    assert {view.mode for view in two_groups.give().values()} == {"observe"}
+    assert "ended" in two_groups.health()["dvfs"][1]
+
+
+def test_a_gpu_in_mig_mode_is_exempt_and_no_source_that_is_down(two_groups: TwoGroups) -> None:
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+    plain = two_groups.view
+    two_groups.view = lambda n: replace(v := plain(n), info=replace(v.info, mig_enabled=n == 0))
+    eventually(lambda: two_groups.steered() == {"GPU-1"}, 5)
+    assert two_groups.health() == {"dvfs:good": (True, "")}
+    exempt = {uuid: view.exempt for uuid, view in two_groups.give().items()}
+    assert exempt == {"GPU-0": ("bad", "GPU 0 is in MIG mode: its instances may serve others"), "GPU-1": None}
+    two_groups.view = plain
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
+    assert {view.exempt for view in two_groups.give().values()} == {None}

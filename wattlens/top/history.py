@@ -235,6 +235,9 @@ def _xids(page: Page, uuid: str) -> tuple[str, ...]:
 
 
 def _steering(page: Page, uuid: str) -> str:
+    exempt = next((r.get("reason", "") for r, _ in page.rows("dvfs_exempt_info") if r["uuid"] == uuid), None)
+    if exempt is not None:
+        return f"not steered: {printable(exempt)}"
     mode = next((r["mode"] for r, v in page.rows("dvfs_mode") if r["uuid"] == uuid and v), "")
     clock = page.one("dvfs_setting", uuid=uuid, setting="sm_clock_max_hertz")
     limit = page.one("dvfs_setting", uuid=uuid, setting="power_limit_watts")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.types import SourceHealth
 from tests.snapshots import CHAT_TOKENS, POWER_W, STEP_S, Player, uuid
 from tests.wattlens.top.frames import T0_NS, page_at, page_of, played
@@ -135,3 +136,11 @@ def test_meters_of_the_node_stand_beside_the_gpus_and_the_boundary_is_the_agents
     assert node.boundary == "gpu+cpu"
     assert node.other_w == (("rapl package-0", 180.0), ("redfish node", 6100.0))
     assert node.power_w == POWER_W * 8
+
+
+def test_a_gpu_that_is_not_steered_by_design_has_the_reason_and_is_no_source_that_is_down() -> None:
+    snapshot = Player().at(1000)
+    exempt = DvfsDevice(uuid(7), "observe", lease_active=False, exempt=("job", "GPU 7 is in MIG mode"))
+    facts = History().add(page_of(replace(snapshot, dvfs=(*snapshot.dvfs, exempt)), 100.0))
+    assert facts.gpus[7].steering == "not steered: GPU 7 is in MIG mode"
+    assert facts.node.down == History().add(page_of(snapshot, 100.0)).node.down
