@@ -184,7 +184,18 @@ class JoinedHolders:
 
     def _named(self, workload: str) -> str:
         uid = self._uids.get(workload)
-        return self._names.of_process(uid) if uid else workload
+        if not uid:
+            return workload
+        informed = self._informer.pod_of(uid) if self._informer is not None else None
+        return self._names.of_process(uid, None if informed is None else informed[0])
+
+    def _informed(self, workload: str) -> dict[str, str]:
+        """What the informer knows of a process's pod."""
+        informed = self._informer.pod_of(self._uids.get(workload, "")) if self._informer is not None else None
+        if informed is None:
+            return {}
+        (namespace, pod), fact = informed
+        return {"namespace": namespace, "pod": pod, **fact.labels}
 
     def _seen(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
         """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
@@ -194,7 +205,7 @@ class JoinedHolders:
             named[name] = named.get(name, 0) + sm
             if workload in self._labels:
                 known = facts.get(name)
-                labels = {**self._labels[workload], **(known.labels if known is not None else {})}
+                labels = {**self._labels[workload], **self._informed(workload), **(known.labels if known is not None else {})}
                 facts[name] = WorkloadFacts(name, now_ns, "pod", labels)
         return named
 

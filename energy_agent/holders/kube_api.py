@@ -14,6 +14,12 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_ANSWER_B = 32 << 20
 MAX_EVENT_B = 4 << 20  # etcd takes no object above 1.5 MiB
 _TIMEOUT_S = 15.0
+_RETRY_MAX_S = 30.0
+
+
+def retry_delay_s(failures: int) -> float:
+    """How long to wait after so many failures in a row, refusals included: as client-go, whose limit is half a minute too."""
+    return min(2.0 ** min(failures - 1, 6), _RETRY_MAX_S)
 
 
 class ApiError(OSError):

@@ -1,9 +1,9 @@
 """What pods are called, for as long as each lives. No I/O.
 
 `namespace/pod` with the first eight digits of the uid where that is known when the pod first holds a device, else
-`namespace/pod`; a pod that was first known by its cgroup alone is `pod-UID`. A name under which joules were booked stays to the
-pod's end, whatever is learnt later; that becomes facts of the workload. Only where nothing tells two lives of one name apart
-(no uid, neither from an informer nor from a process) do both book under `namespace/pod`.
+`namespace/pod`; a pod that is first known by its cgroup is `pod-UID`, unless an informer knows it. A name under which joules
+were booked stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Only where nothing tells two
+lives of one name apart (no uid, neither from an informer nor from a process) do both book under `namespace/pod`.
 """
 
 from collections.abc import Collection, Iterable
@@ -51,9 +51,13 @@ class PodNames:
             return life.name
         return f"{key[0]}/{key[1]}" + (f".{uid[:8]}" if uid else "")
 
-    def of_process(self, uid: str) -> str:
-        """The name of the pod whose cgroup a process is in."""
-        return self._by_uid.setdefault(uid, f"pod-{uid}")
+    def of_process(self, uid: str, key: PodKey | None = None) -> str:
+        """The name of the pod whose cgroup a process is in; `key` where an informer knows the pod."""
+        if uid not in self._by_uid:
+            claimed = key is not None and key in self._lives
+            name = f"pod-{uid}" if key is None else self.of_claim(key, uid) if claimed else self.of_pod(key, uid)
+            self._by_uid[uid] = name
+        return self._by_uid[uid]
 
     def uid_of(self, key: PodKey) -> str:
         """The uid that this pod is known to have, or ""."""

@@ -19,7 +19,7 @@ log = logging.getLogger("wattlens.holders")
 ANNOTATION = "wattlens.io/dvfs"
 SOURCE = "holders:node_annotation"
 EVERY_S = 5.0
-_FORBIDDEN_S = 300.0
+_FORBIDDEN_S = 30.0
 _LONGEST = 512
 
 

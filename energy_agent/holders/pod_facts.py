@@ -13,10 +13,10 @@ from urllib.parse import quote, urlencode
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
-from energy_agent.holders.kube_api import Api, ApiError
+from energy_agent.holders.kube_api import Api, ApiError, retry_delay_s
 from energy_agent.holders.node_note import ANNOTATION
 from energy_agent.holders.owners import controller, facts_of_owner, plural, text_map
-from energy_agent.holders.pod_grants import DraDevice
+from energy_agent.holders.pod_grants import ClaimName, DraDevice
 from energy_agent.holders.pod_resources import PodFact, PodPage
 from energy_agent.sources.tokens import _discovery as pages
 
@@ -28,13 +28,15 @@ MAX_PODS = 5_000
 MAX_VALUE = 253
 MAX_WALKED = 1_000
 SLICES_EVERY_S = 30.0
-_BACK_OFF_MAX_S = 60.0
-_FORBIDDEN_S = 300.0
+_CLAIMS_KEPT_S = 600.0
+_CLAIMS_RETRY_S = 30.0
 _BETWEEN_S = 0.5
 _OURS_MAX = 512  # characters of an annotation of ours
 _CONTAINERS_MAX, _PORTS_MAX = 64, 64
 _WATCH_S, _SILENCE_S = 240, 270.0
 _DEPTH = 4
+_CLAIM_VERSIONS = ("v1", "v1beta2", "v1beta1")
+_RESULTS_MAX = 256
 _SLICES = ("/apis/resource.k8s.io/v1/resourceslices", "/apis/resource.k8s.io/v1beta1/resourceslices")
 
 
@@ -47,9 +49,12 @@ class PodInformer:
         self._kinds = dict(_kind(text) for text in owner_kinds)
         self._lock, self._stop, self._listed = threading.Lock(), threading.Event(), threading.Event()
         self._pods: dict[tuple[str, str], PodFact] = {}
+        self._keys: dict[str, tuple[str, str]] = {}  # by uid
         self._serving: dict[tuple[str, str], PodFact] | None = None
         self._devices: dict[DraDevice, str] = {}
         self._slices_at_s = -SLICES_EVERY_S
+        self._admin: dict[ClaimName, tuple[float, frozenset[DraDevice]]] = {}  # when read, and its devices with admin access
+        self._claims_from_s = 0.0  # claims are not asked for before
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
         self._up, self._reason = False, "not read yet"
         self._success_ns: int | None = None
@@ -62,6 +67,12 @@ class PodInformer:
     def pod(self, namespace: str, name: str) -> PodFact | None:
         """What is known of a pod."""
         return self._pods.get((namespace, name))
+
+    def pod_of(self, uid: str) -> tuple[tuple[str, str], PodFact] | None:
+        """Namespace and name of a pod, and what is known of it; None: no such pod is known."""
+        key = self._keys.get(uid)
+        fact = self._pods.get(key) if key is not None else None
+        return (key, fact) if key is not None and fact is not None and fact.uid == uid else None
 
     def serving(self) -> Mapping[tuple[str, str], PodFact] | None:
         """Pods that run and say that they have a metrics page, by namespace and name; None: not listed yet."""
@@ -77,6 +88,38 @@ class PodInformer:
             self._slices_at_s = time.monotonic()
             self._read_slices()
         return self._devices.get(key)
+
+    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
+        """Whether a claim has only administrative access to a device, as its ResourceClaim says; where it is not known, no."""
+        now_s = time.monotonic()
+        read_s, devices = self._admin.get(claim, (-_CLAIMS_KEPT_S, frozenset[DraDevice]()))
+        if now_s - read_s >= _CLAIMS_KEPT_S and now_s >= self._claims_from_s:
+            try:
+                devices = self._read_claim(claim)
+            except ApiError as error:
+                log.warning("ResourceClaim %s: %s; GPUs claimed with adminAccess count as allocated", "/".join(claim), error)
+                self._claims_from_s = now_s + _CLAIMS_RETRY_S
+            else:
+                kept = {name: entry for name, entry in self._admin.items() if now_s - entry[0] < 2 * _CLAIMS_KEPT_S}
+                self._admin = kept | {claim: (now_s, devices)}
+        return device in devices
+
+    def _read_claim(self, claim: ClaimName) -> frozenset[DraDevice]:
+        namespace, name = (quote(part, safe="") for part in claim)
+        for version in _CLAIM_VERSIONS:
+            try:
+                found = self._api.get(f"/apis/resource.k8s.io/{version}/namespaces/{namespace}/resourceclaims/{name}")
+            except ApiError as error:
+                if error.status == 404:
+                    continue
+                raise
+            try:
+                results = found["status"]["allocation"]["devices"]["results"]
+                admin = [each for each in results[:_RESULTS_MAX] if each.get("adminAccess") is True]
+                return frozenset((str(each["driver"]), str(each["pool"]), str(each["device"])) for each in admin)
+            except (TypeError, KeyError, AttributeError):
+                break  # it is not allocated, or the server says anything
+        return frozenset()
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether it answers."""
@@ -102,13 +145,11 @@ class PodInformer:
                     continue
                 failures += 1
                 self._failed(error)
-                forbidden = error.status in (401, 403)
             except Exception as error:  # noqa: BLE001 - a server may answer anything; none of it ends this thread
-                version, failures, forbidden = "", failures + 1, False
+                version, failures = "", failures + 1
                 self._failed(ApiError(f"an answer that is no list of pods: {type(error).__name__}"))
             self._listed.set()
-            back_off_s = _FORBIDDEN_S if forbidden and failures > 3 else min(2.0 ** min(failures - 1, 6), _BACK_OFF_MAX_S)
-            self._stop.wait(back_off_s)
+            self._stop.wait(retry_delay_s(failures))
 
     def _list(self) -> str:
         found: dict[tuple[str, str], PodFact] = {}
@@ -209,6 +250,7 @@ class PodInformer:
         while len(kept) > 2 * MAX_PODS:
             del kept[next(iter(kept))]
         self._pods = kept
+        self._keys = {fact.uid: key for key, fact in kept.items()}
         self._serving = {key: fact for key, fact in kept.items() if fact.page is not None}
         self._succeeded()
         self._listed.set()

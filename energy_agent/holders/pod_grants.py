@@ -21,6 +21,8 @@ _POD, _WIRE_SIZES = 0x0A, {1: 8, 5: 4}  # field 1 with a length; wire types of a
 
 DraDevice = tuple[str, str, str]
 """Driver, pool and device name."""
+ClaimName = tuple[str, str]
+"""Namespace and name of a ResourceClaim."""
 
 
 class AnswerError(ValueError):
@@ -44,6 +46,8 @@ class Naming:
     resources: tuple[str, ...] = ()  # beside NVIDIA's own names
     minors: Mapping[int, str] = field(default_factory=dict)
     dra: Callable[[DraDevice], str | None] = lambda _: None
+    is_admin: Callable[[ClaimName, DraDevice], bool] = lambda _claim, _device: False
+    """Whether a claim has only administrative access: its pod monitors the device, and whoever uses it pays."""
 
 
 def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
@@ -87,6 +91,8 @@ def _grant(pod: "podresources_pb2.PodResources", naming: Naming) -> Grant:
                 if one.driver_name != DRA_DRIVER:
                     continue
                 key = (one.driver_name, one.pool_name, one.device_name)
+                if naming.is_admin((claim.claim_namespace, claim.claim_name), key):
+                    continue
                 device = device_in_cdi(cdi.name for cdi in one.cdi_devices) or naming.dra(key)
                 (unknown if device is None else devices)[device or "/".join(key)] = None
     if not (_NAME.fullmatch(pod.name) and _NAME.fullmatch(pod.namespace)):

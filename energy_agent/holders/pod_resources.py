@@ -20,7 +20,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.types import WorkloadFacts
 from energy_agent.holders.asking import Asking
 from energy_agent.holders.gpu_minors import gpu_minors
-from energy_agent.holders.pod_grants import AnswerError, DraDevice, Naming, grants
+from energy_agent.holders.pod_grants import AnswerError, ClaimName, DraDevice, Naming, grants
 
 log = logging.getLogger("wattlens.holders")
 
@@ -77,6 +77,10 @@ class PodFacts(Protocol):
         """UUID of a device of dynamic resource allocation, from memory; None: not known."""
         ...
 
+    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
+        """Whether a claim has only administrative access to a device; where that is not known, no."""
+        ...
+
 
 class NoFacts:
     """Nobody does."""
@@ -88,6 +92,10 @@ class NoFacts:
     def device(self, key: DraDevice) -> str | None:
         """Nothing."""
         return None
+
+    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
+        """Not known."""
+        return False
 
 
 class SocketLister:
@@ -170,7 +178,7 @@ class PodResources(Asking):
 
     def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         """The pods that have not ended, with their devices."""
-        naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device)
+        naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device, self._facts.is_admin)
         claims: list[Claim] = []
         unknown: dict[str, str] = {}
         for grant in grants(self._lister(), naming):

@@ -1,8 +1,8 @@
 """The role that the pod informer needs, from the configuration it is for: `python -m energy_agent.holders.rbac AGENT.yaml`.
 
-Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; the
-kinds that `holders.kubernetes.owner_kinds` lists; and where GPUs are steered its own node, for its annotation. Never
-nodes/proxy, which is a shell in every pod.
+Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; a
+ResourceClaim by its name, for whether it is of an administrator who monitors; the kinds that `holders.kubernetes.owner_kinds`
+lists; and where GPUs are steered its own node, for its annotation. Never nodes/proxy, which is a shell in every pod.
 """
 
 import argparse
@@ -30,6 +30,7 @@ def documents(config: Kubernetes, namespace: str = "wattlens", *, node: bool = F
     rules: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
         {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
+        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims"], "verbs": ["get"]},
     ]
     if node:
         rules.append({"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]})

@@ -6,6 +6,7 @@ from energy_agent.core.claims import Claim, Claims
 from energy_agent.core.types import DeviceSample, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.join import PATIENCE_NS
 from energy_agent.holders.joined import JoinedHolders
+from energy_agent.holders.pod_resources import PodFact
 from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 from energy_agent.metering.attribute import Holding
 from tests.energy_agent.holders.test_device_ids import MIG, A, B
@@ -214,3 +215,48 @@ def test_a_job_keeps_the_facts_of_its_scheduler_when_its_process_is_seen():
     assert [fact.workload for fact in node.joined.learn(seen)] == ["vllm"]
     assert node.at(6, A, on(others=["slurm-7"])) == {"slurm-7": 1}
     assert node.facts["slurm-7"]["account"] == "ml"
+
+
+class Informer:
+    """A pod informer that knows some pods."""
+
+    def __init__(self, **pods):
+        self.pods = {uid: (("ml", name), PodFact(uid, False, {"owner": f"Job/{name}"})) for name, uid in pods.items()}
+
+    def pod_of(self, uid):
+        return self.pods.get(uid)
+
+    def health(self):
+        return ()
+
+
+def test_a_pod_that_ran_before_its_claim_was_seen_has_its_name_from_the_informer():
+    node = Node()
+    node.joined = JoinedHolders((node.source,), informer=Informer(fast=U1))
+    node.source.say(1)
+    assert node.at(1, A, on(U1, U2)) == {"ml/fast.1a2b3c4d": 5, f"pod-{U2}": 5}
+    assert node.facts["ml/fast.1a2b3c4d"]["owner"] == "Job/fast"
+    assert (node.facts["ml/fast.1a2b3c4d"]["namespace"], node.facts["ml/fast.1a2b3c4d"]["pod"]) == ("ml", "fast")
+    node.source.say(2, claim(A, "fast", U1))
+    assert node.at(2, A, on(U1)) == {"ml/fast.1a2b3c4d": 1}
+
+
+def test_an_informer_that_learns_of_a_pod_later_does_not_change_its_name_and_adds_what_it_is():
+    node = Node()
+    informer = Informer()
+    node.joined = JoinedHolders((node.source,), informer=informer)
+    node.source.say(1)
+    assert node.at(1, A, on(U1)) == {f"pod-{U1}": 5}
+    informer.pods = Informer(late=U1).pods
+    assert node.at(2, A, on(U1)) == {f"pod-{U1}": 5}
+    assert node.facts[f"pod-{U1}"]["pod"] == "late"
+
+
+def test_a_pod_that_was_claimed_before_anyone_knew_its_uid_keeps_that_name():
+    node = Node()
+    informer = Informer()
+    node.joined = JoinedHolders((node.source,), informer=informer)
+    node.source.say(1, claim(A, "a"), claim(A, "b"))
+    assert node.at(1, A, on()) == {"ml/a": 0, "ml/b": 0}
+    informer.pods = Informer(a=U1, b=U2).pods
+    assert node.at(2, A, on(U1, U2)) == {"ml/a": 1, "ml/b": 1}

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from energy_agent.clock import clock_for
-from energy_agent.holders.kube_api import Api, ApiError
+from energy_agent.holders.kube_api import Api, ApiError, retry_delay_s
 from energy_agent.holders.pod_facts import PodInformer
 from energy_agent.sim.kube_api_server import ApiServer
 from energy_agent.sim.kubelet_model import Owner, Pod
@@ -160,3 +160,71 @@ def test_a_device_of_dra_is_told_by_its_resource_slice(server, tmp_path):
     assert found.device(("gpu.nvidia.com", "n1", "gpu-4")) is None
     begun_s = time.monotonic()
     assert sum("resourceslices" in path for path in server.asked) == 2, f"asked again within {time.monotonic() - begun_s} s"
+
+
+def test_a_refusal_is_asked_again_within_half_a_minute_however_often_it_came():
+    assert all(0 < retry_delay_s(failures) <= 30 for failures in range(1, 2_000))
+    assert [retry_delay_s(failures) for failures in (1, 2, 3)] == [1, 2, 4]
+
+
+def test_a_pod_is_found_by_its_uid_for_as_long_as_its_name_is_not_anothers(server, tmp_path):
+    server.show([pod(1)])
+    found = informer(tmp_path)
+    try:
+        assert found.pod_of(f"{U}1")[0] == ("ml", "p1")
+        assert found.pod_of(f"{U}2") is None
+        server.show([PodNow(Pod(name="p1", namespace="ml"), f"{U}9", "Running", (), True)])
+        eventually(lambda: found.pod_of(f"{U}9") is not None)
+        assert found.pod_of(f"{U}1") is None
+    finally:
+        found.stop()
+
+
+def claim(*results):
+    return {"status": {"allocation": {"devices": {"results": list(results)}}}}
+
+
+def result(device, **more):
+    return {"request": "gpu", "driver": "gpu.nvidia.com", "pool": "n1", "device": device, **more}
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
+def test_a_claim_with_admin_access_is_told_by_its_resource_claim(server, tmp_path, version):
+    path = f"/apis/resource.k8s.io/{version}/namespaces/monitoring/resourceclaims/all-gpus"
+    server.objects[path] = claim(result("gpu-0", adminAccess=True), result("gpu-1", adminAccess=False), result("gpu-2"))
+    found = informer(tmp_path)
+    found.stop()
+    name = ("monitoring", "all-gpus")
+    for _ in range(3):
+        devices = [("gpu.nvidia.com", "n1", f"gpu-{n}") for n in range(3)]
+        assert [found.is_admin(name, device) for device in devices] == [True, False, False]
+    assert sum(asked == path for asked in server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"status": None},
+        {"status": {"allocation": None}},
+        claim("x"),
+        claim({}),
+        claim({"adminAccess": True}),
+        {"status": []},
+    ],
+)
+def test_a_resource_claim_that_says_nothing_sensible_has_no_admin_access(server, tmp_path, answer):
+    server.objects["/apis/resource.k8s.io/v1/namespaces/a/resourceclaims/b"] = answer
+    found = informer(tmp_path)
+    found.stop()
+    assert not found.is_admin(("a", "b"), ("gpu.nvidia.com", "n1", "gpu-0"))
+
+
+def test_a_role_that_may_not_read_claims_is_named_once_and_costs_no_question_per_claim(server, tmp_path, caplog):
+    found = informer(tmp_path)
+    found.stop()
+    (server.folder / "fault").write_text("forbidden")
+    for number in range(20):
+        assert not found.is_admin(("a", f"claim-{number}"), ("gpu.nvidia.com", "n1", "gpu-0"))
+    assert sum("resourceclaims" in path for path in server.asked) == 1
+    assert "adminAccess" in caplog.text

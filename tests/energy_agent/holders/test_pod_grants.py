@@ -92,3 +92,12 @@ def test_an_answer_that_is_cut_off_or_nonsense_ends_in_an_error_or_pods(junk, cu
 def test_later_fields_are_passed_over():
     later = bytes([0x10, 0x96, 0x01]) + bytes([0x19]) + b"8 bytes!" + bytes([0x25]) + b"four" + bytes([0x2A, 3]) + b"abc"
     assert list(grants(later + answer(pod("a", A)) + later, Naming())) == [Grant("ml", "a", (A,))]
+
+
+def test_a_claim_with_admin_access_holds_nothing_and_its_pods_other_devices_stay():
+    monitor = dra("gpu-0", f"nvidia.com/gpu={A}")
+    own = dra("gpu-1", f"nvidia.com/gpu={B}")
+    own.claim_name = "own"
+    pods = [pod("dcgm", claims=[monitor]), pod("both", claims=[monitor, own]), pod("job", A)]
+    asked = found(*pods, is_admin=lambda claim, device: (claim, device[2]) == (("ml", "c"), "gpu-0"))
+    assert asked == [Grant("ml", "both", (B,)), Grant("ml", "job", (A,))]
