@@ -176,10 +176,10 @@ def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
                     time.sleep(1.2)
     with run:
         deadline_s = time.monotonic() + BOOKED_S
-        while (status := run.status()).steps < steps and time.monotonic() < deadline_s:
-            time.sleep(0.1)  # what was told last is booked, and an answer tells it
+        while ((status := run.status(wait=False)).measured_steps or 0) < steps and time.monotonic() < deadline_s:
+            time.sleep(0.1)  # the last report is in the ledger once a reply has it
     assert (status.source, status.reason) == ("agent", ""), status
-    sys.stderr.write(f"status {status.steps} {status.tokens} {status.joules_per_token}\n")
+    sys.stderr.write(f"status {status.measured_steps} {status.measured_tokens} {status.joules_per_token}\n")
     return steps, TOKENS * steps
 
 
