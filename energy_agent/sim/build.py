@@ -6,6 +6,7 @@ A GPU node never needs this, so the wheel carries no binary and no compiler is a
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from functools import cache
@@ -63,6 +64,8 @@ def _build(sources: list[Path], library: Path) -> None:
             timeout=120,
             check=False,
         )
+        if done.returncode == -signal.SIGINT:
+            raise KeyboardInterrupt  # the terminal sent Ctrl-C to the compiler too
         if done.returncode != 0:
             first = (done.stderr.strip() or "no message").splitlines()[0]
             raise WattlensError(f"{compiler} could not build the simulated NVML library: {first}")

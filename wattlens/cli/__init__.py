@@ -1,63 +1,43 @@
-"""The command line: finds the subcommand's file, parses, runs, and turns every expected error into one clear line.
+"""The command line.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted by Ctrl-C, with which commands that run until they
+are stopped end with 0. Everything is imported within `main`, so that Ctrl-C while Python still loads it is one line too.
 """
 
-import argparse
-import os
 import sys
 
-import wattlens
-from energy_agent.core import plugin
-from energy_agent.core.errors import WattlensError
-from wattlens.cli._command import Parser, sentence
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+_INTERRUPTED = 130
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: "list[str] | None" = None) -> int:
     """Run `wattlens ARGV`; returns the exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    parser = build_parser(arguments)
-    parsed = parser.parse_args(arguments)
     try:
-        code = int(parsed.run(parsed))
-        sys.stdout.flush()
-        return code
-    except WattlensError as error:
-        print(f"wattlens: {error}", file=sys.stderr)
-        return error.exit_code
+        from wattlens.cli._program import run
+
+        return run(argv)
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `wattlens ... | head`
-        _forget_output()
-        return 1
-    except OSError as error:  # a full disk, a folder without permission: the machine's fault, and no traceback helps
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"wattlens: {where}{error.strerror or error}", file=sys.stderr)
-        _forget_output()
-        return 1
+        return _interrupted()
 
 
-def _forget_output() -> None:
-    """Nobody can take what is still buffered, and Python tries again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
+def build_parser(arguments: list[str]) -> "argparse.ArgumentParser":
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
-    import wattlens.cli as package
+    from wattlens.cli import _program
 
-    parser = Parser(
-        prog="wattlens",
-        description="Energy and efficiency observability for GPU fleets: every joule accounted for once.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
-    )
-    parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    names = plugin.names(package)
-    wanted = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")] or names
-    for name in wanted:
-        command = plugin.load(package, name)
-        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
-        command.configure(sub)
-        sub.set_defaults(run=command.run)
-    return parser
+    return _program.build_parser(arguments)
+
+
+def _interrupted() -> int:
+    """End in order: whoever presses Ctrl-C twice does not want a traceback either."""
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")  # the terminal shows ^C on the line
+    sys.stderr.write("wattlens: interrupted\n")
+    return _INTERRUPTED
