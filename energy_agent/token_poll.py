@@ -14,6 +14,8 @@ from energy_agent.sources.tokens._server import TokenServer
 log = logging.getLogger("wattlens.tokens")
 
 QUIET_NS = 60 * NS_PER_S
+PATIENCE_NS = 10 * NS_PER_S
+"""How long an endpoint that has answered may be silent before that is logged. A pod that ends is known as ended much sooner."""
 NOBODY_NS = 60 * NS_PER_S
 NOBODY = (
     "no workload of this name has held a GPU here in the last 15 minutes, so no joules are beside its tokens: "
@@ -38,6 +40,7 @@ class Poll:
     lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
     told_down: bool = False
     quiet_until_boot_ns: int = 0
+    silent_since_boot_ns: int | None = None  # of the first failed reading since the last good one
     since_s: float | None = None  # monotonic start of a reading under way
     fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
     cost_s: float = 0.0  # CPU time of a reading, its state in the journal included
@@ -45,11 +48,16 @@ class Poll:
 
     def tell(self, boot_ns: int) -> None:
         """Log that it went or came back, once; of one that does so all the time, every now and then."""
-        if self.up != self.told_down or (not self.up and boot_ns < self.quiet_until_boot_ns):
-            return
         if self.up:
-            self.told_down = False
-            log.info("metrics page of %s: ok", self.key)
+            self.silent_since_boot_ns = None
+            if self.told_down:
+                self.told_down = False
+                log.info("metrics page of %s: ok", self.key)
+            return
+        if self.silent_since_boot_ns is None:
+            self.silent_since_boot_ns = boot_ns
+        patient = self.last_success_ns is not None and boot_ns - self.silent_since_boot_ns < PATIENCE_NS
+        if self.told_down or patient or self.stop.is_set() or boot_ns < self.quiet_until_boot_ns:
             return
         self.told_down, self.quiet_until_boot_ns = True, boot_ns + QUIET_NS
         said = "".join(c if c.isprintable() else "?" for c in self.reason[:300])

@@ -13,10 +13,10 @@ from energy_agent.sources.tokens import vllm
 from energy_agent.sources.tokens._endpoint import fetch
 from energy_agent.sources.tokens._reader import names_of
 from energy_agent.sources.tokens._reading import TOKEN_STATE
-from energy_agent.token_poll import NOBODY_NS
+from energy_agent.token_poll import NOBODY_NS, PATIENCE_NS
 from energy_agent.token_poller import TokenPoller
 from tests.raw_server import RawServer
-from tests.support import eventually
+from tests.support import eventually, free_port
 
 
 class Pages(http.server.ThreadingHTTPServer):
@@ -88,7 +88,7 @@ class Counted:
 
 
 def source(pages, **more):
-    return TokenSource(workload="chat", url=pages.url, period_s=0.5, **more)
+    return TokenSource(**{"workload": "chat", "url": pages.url, "period_s": 0.5} | more)
 
 
 def test_counting_begins_with_the_first_reading_and_goes_on_from_the_last_commit(server, poller):
@@ -411,8 +411,19 @@ def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, p
     assert len(poller.health()) == 1, "of a page that does not answer nothing is known"
 
 
-def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, poller, caplog):
+class MovedClock(RealClock):
+    """The machine's clock, some time later."""
+
+    moved_ns = 0
+
+    def boot_ns(self) -> int:
+        return super().boot_ns() + self.moved_ns
+
+
+def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, caplog):
     caplog.set_level("INFO", "wattlens.tokens")
+    clock = MovedClock()
+    poller = TokenPoller(clock)
     server.body = page(5)
     poller.configure([source(server)])
     eventually(lambda: poller.health()[0].up)
@@ -421,9 +432,37 @@ def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, poller, cap
     eventually(lambda: not poller.health()[0].up)
     before = len(server.asked)
     eventually(lambda: len(server.asked) > before + 2)
+    assert caplog.messages == [], "a server that restarts, or a pod that ends, is nobody's fault"
+    clock.moved_ns = PATIENCE_NS
+    eventually(lambda: caplog.messages)
+    before = len(server.asked)
+    eventually(lambda: len(server.asked) > before + 2)
     server.body = page(5)
     eventually(lambda: poller.health()[0].up)
     gone, back = caplog.messages
     assert gone.startswith(f"metrics page of chat {server.url} is not read: ")
     assert gone.isprintable()
     assert back == f"metrics page of chat {server.url}: ok"
+    poller.stop()
+
+
+def test_a_page_that_never_answered_is_logged_at_once(poller, caplog):
+    poller.configure([TokenSource(workload="chat", url=f"http://127.0.0.1:{free_port()}/metrics", server="vllm")])
+    eventually(lambda: "is not read" in "".join(caplog.messages))
+
+
+def test_the_end_of_a_pod_is_not_logged(server, caplog):
+    clock = MovedClock()
+    poller = TokenPoller(clock)
+    server.body = page(5)
+    poller.discover([source(server)])
+    eventually(lambda: poller.health()[0].up)
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    poller.discover([])
+    clock.moved_ns = 2 * PATIENCE_NS
+    poller.discover([source(server, workload="next")])
+    server.body = page(1)
+    eventually(lambda: poller.health()[0].up)
+    assert caplog.messages == []
+    poller.stop()
