@@ -8,6 +8,7 @@ NAMES = (
     "hostile.web",
     "hostile.__main__",
     "cost",
+    "serving_cost",
     "health_cost",
     "faults",
     "exactness",
