@@ -83,6 +83,8 @@ peers() {
     want victoria-metrics victoria-metrics
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
+    want containerd containerd runc containernetworking-plugins
+    want etcd etcd-server
     want shellcheck shellcheck
     want curl curl
     want iptables iptables

@@ -46,7 +46,7 @@ def need_prometheus(feature: str, version: tuple[int, int]) -> None:
 
 def need_peer(name: str) -> Path:
     """Like need_program, for a program in the folder of unpacked peers, which the variable WATTLENS_PEERS names."""
-    path = Path(os.environ.get("WATTLENS_PEERS", "/nonexistent")) / name
+    path = Path(os.environ.get("WATTLENS_PEERS") or "/nonexistent") / name
     if not os.access(path, os.X_OK):
         _missing(f"{name} (in the folder that WATTLENS_PEERS names)")
     return path

@@ -14,7 +14,7 @@ from energy_agent.holders.kube_api import Api, ApiError
 
 WAIT_S = 120.0
 EMPTY_WAIT_S = 10.0
-"""A new DaemonSet has no node until its controller has seen it."""
+"""While there is no pod: a new DaemonSet has none until its controller has seen it."""
 _PERIOD_S = 2.0
 _NO_NODE = (
     "no node fits. An agent runs on nodes with one of the labels in agent.nodeSelectorTerms; where none is set: "
@@ -65,13 +65,13 @@ def _describe_pod(pod: Mapping[str, Any]) -> str:
 
 
 def _ask(api: Api, namespace: str, name: str) -> tuple[int, list[str]]:
-    """Number of nodes, and what is missing."""
+    """Number of pods, and what is missing."""
     core = f"/api/v1/namespaces/{quote(namespace)}"
     daemonset = api.get(f"/apis/apps/v1/namespaces/{quote(namespace)}/daemonsets/{quote(name)}")
     labels = ",".join(f"{key}={value}" for key, value in daemonset["spec"]["selector"]["matchLabels"].items())
     pods = api.get(f"{core}/pods?{urlencode({'labelSelector': labels})}")["items"]
     events = api.get(f"{core}/events?{urlencode({'fieldSelector': f'involvedObject.name={name}'})}")["items"]
-    return daemonset.get("status", {}).get("desiredNumberScheduled", 0), missing_agents(daemonset, pods, events)
+    return len(pods), missing_agents(daemonset, pods, events)
 
 
 def main() -> int:
@@ -87,17 +87,17 @@ def main() -> int:
     start_s = time.monotonic()
     while True:
         try:
-            nodes, lines = _ask(api, arguments.namespace, arguments.daemonset)
+            pods, lines = _ask(api, arguments.namespace, arguments.daemonset)
         except ApiError as error:
-            nodes, lines = 0, [f"the API server: {error}"]
+            pods, lines = 0, [f"the API server: {error}"]
         waited_s = time.monotonic() - start_s
-        if not lines or waited_s > (WAIT_S if nodes else EMPTY_WAIT_S):
+        if not lines or waited_s > (WAIT_S if pods else EMPTY_WAIT_S):
             break
         time.sleep(_PERIOD_S)
     for line in lines:
         print(f"{arguments.daemonset}: {line}", file=sys.stderr)
     if not lines:
-        print(f"{arguments.daemonset}: ready on all {nodes} nodes")
+        print(f"{arguments.daemonset}: {pods} of {pods} nodes have a ready agent")
     return 1 if lines else 0
 
 

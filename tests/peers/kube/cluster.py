@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from deploy import manifests
@@ -24,7 +25,7 @@ from energy_agent.sim.plant import Plant
 from tests.certificates import Authority
 from tests.peers.kube import nvidia_container_runtime
 from tests.peers.kube.images import PAUSE
-from tests.peers.kube.init import API_IP, NODE_IP, controllers
+from tests.peers.kube.init import API_IP, NODE_IP, cgroup, controllers
 from tests.support import eventually, need_peer, need_program
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +65,8 @@ class Cluster:
 
     def shell(self, script: str, timeout: float = 180) -> str:
         """Output of a shell script, as a person would paste it."""
-        return self.run("bash", "-euo", "pipefail", "-c", script, timeout=timeout)
+        ends = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"  # what it left in the background holds the output open
+        return self.run("bash", "-euo", "pipefail", "-c", ends + script, timeout=timeout)
 
     def kubectl(self, *words: str | Path, stdin: str = "", timeout: float = 120) -> str:
         return self.run("kubectl", *words, stdin=stdin, timeout=timeout)
@@ -90,12 +92,22 @@ class Cluster:
         return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in self.folder.glob("*.log"))
 
 
+def need_cluster() -> list[Path]:
+    """Programs of Kubernetes; skips, or fails in CI, where something is missing."""
+    peers = [need_peer(name) for name in PROGRAMS]
+    for name in ("containerd", "etcd", "runc", "nsenter", "unshare", "ip", "openssl", "cc"):
+        need_program(name)
+    if os.geteuid() != 0:
+        pytest.skip("namespaces of a node need root")
+    if not controllers():
+        pytest.skip("this node is made for cgroup v1")
+    return peers
+
+
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
     """A node that is ready, without any image but what `load` brings."""
-    peers = [need_peer(name) for name in PROGRAMS]
-    for name in ("containerd", "etcd", "runc", "nsenter", "unshare", "ip"):
-        need_program(name)
+    peers = need_cluster()
     bin_folder = folder / "bin"
     bin_folder.mkdir(parents=True)
     for path in (*peers, manifests.tools()[0]):
@@ -117,7 +129,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     finally:
         process.kill()  # its child, the init of the pid namespace, dies with it, and with that every process
         process.wait(30)
-        _remove_cgroups(folder.name)
+        _remove_cgroups(cgroup(process.pid))
 
 
 def load(found: Cluster, archive: Path) -> None:
@@ -161,7 +173,7 @@ def _remove_cgroup(path: Path) -> None:
 
 def _write_keys(folder: Path) -> None:
     """Certificates, and a kubeconfig for each client."""
-    authority = Authority(folder / "keys", "kubernetes", key_usage=False)  # Go accepts such an authority, and people have them
+    authority = Authority(folder / "keys", "kubernetes", key_usage=True)  # Go accepts such an authority, and people have them
     authority.issue("kube-apiserver", f"IP:{API_IP},IP:{NODE_IP},IP:127.0.0.1,DNS:kubernetes.default.svc")
     authority.issue("admin", "DNS:admin", organisation="system:masters")
     authority.issue(f"system:node:{NODE}", f"IP:{NODE_IP},DNS:{NODE}", organisation="system:nodes")

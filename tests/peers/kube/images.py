@@ -1,5 +1,6 @@
 """The product's images for a cluster: built by its recipe without a network, in one archive that containerd imports."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.deploy.engine import engine, import_build_image, make_wheels
@@ -25,10 +26,13 @@ def names(target: str) -> list[str]:
 
 def build(folder: Path) -> Path:
     """Build every image; the archive with all of them."""
-    archive, wheels = folder / "images.tar", folder / "wheels"
-    make_wheels(wheels, "3.13", *EXTRAS)
-    with engine(folder / "docker", {}) as docker:
-        import_build_image(docker, folder, _BUILD)
+    archive, wheels, data = folder / "images.tar", folder / "wheels", folder / "docker"
+    data.mkdir()
+    with engine(data, {}) as docker:
+        with ThreadPoolExecutor() as pool:
+            parts = [pool.submit(import_build_image, docker, folder, _BUILD), pool.submit(make_wheels, wheels, "3.13", *EXTRAS)]
+            for part in parts:
+                part.result()
         for tag, recipe in _RECIPES.items():
             context = folder / "context" / tag
             context.mkdir(parents=True)

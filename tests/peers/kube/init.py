@@ -38,11 +38,16 @@ def controllers() -> dict[Path, str]:
     return found
 
 
+def cgroup(pid: int) -> str:
+    """Name of the cgroup of a cluster, by the process that entered it first."""
+    return f"wattlens-test-{pid}"
+
+
 def enter(folder: Path) -> None:
     """Continue in a cgroup and namespaces of our own."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the cluster ends with the test, however that ends
     for hierarchy in controllers():
-        own = hierarchy / folder.name
+        own = hierarchy / cgroup(os.getpid())
         own.mkdir()
         for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new cgroup, which then takes no process
             if (own / file).exists():

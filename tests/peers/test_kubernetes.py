@@ -1,0 +1,266 @@
+"""The chart and the manifests on a real Kubernetes: as the documentation has it, and what was refused or lost on the way.
+
+The images are built by the product's recipe, so that the agent runs on their Python and under the manifests' memory limit.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.certificates import Authority
+from tests.deploy.kubernetes_objects import FOLDERS, KUBERNETES
+from tests.peers.kube import images
+from tests.peers.kube.cluster import NODE, ROOT, Cluster, CommandError, cluster, load, need_cluster
+from tests.support import eventually, need_program
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
+
+CHART = "deploy/helm/wattlens"
+LABEL = "nvidia.com/gpu.present"
+GPUS = 8
+LIMIT_B = 192 << 20
+RUNTIME_CLASS = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
+VALUES = ("--set", f"image.repository={images.REGISTRY}/wattlens")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A node with GPUs that has neither the label nor the runtime class."""
+    need_cluster()
+    for program in ("dockerd", "docker", "mmdebstrap", "curl"):
+        need_program(program)
+    folder = tmp_path_factory.mktemp("kube")
+    archive = images.build(folder)
+    with cluster(folder / "node") as node:
+        load(node, archive)
+        archive.unlink()
+        yield node
+
+
+@pytest.fixture(scope="module")
+def node(bare: Cluster) -> Cluster:
+    """As the GPU Operator leaves it."""
+    bare.kubectl("label", "node", NODE, f"{LABEL}=true", "--overwrite")
+    bare.apply(RUNTIME_CLASS)
+    return bare
+
+
+def make_namespace(node: Cluster) -> None:
+    node.kubectl("apply", "-k", KUBERNETES / "namespace")
+
+
+def install(node: Cluster, *values: str) -> str:
+    return node.run("helm", "upgrade", "--install", "wattlens", CHART, "--namespace", "wattlens", *VALUES, *values)
+
+
+def uninstall(node: Cluster) -> None:
+    node.run("helm", "uninstall", "wattlens", "--namespace", "wattlens", "--wait")
+
+
+def agent(node: Cluster, name: str = "wattlens-agent") -> str:
+    """Name of the ready pod of a workload that is not being deleted."""
+
+    def ready() -> str:
+        for pod in node.objects("pods", "--namespace", "wattlens", "--selector", f"app.kubernetes.io/name={name}"):
+            conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+            if conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
+                return str(pod["metadata"]["name"])
+        return ""
+
+    try:
+        return eventually(ready, 60, 0.5)
+    except pytest.fail.Exception:
+        pytest.fail(node.run("kubectl", "-n", "wattlens", "describe", "pods") + node.logs())
+
+
+def series(node: Cluster, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+    """Values of a metric by their labels."""
+    families = text_string_to_metric_families(node.metrics(agent(node)))
+    found = (sample for family in families for sample in family.samples if sample.name == name)
+    return {tuple(sorted(sample.labels.items())): sample.value for sample in found}
+
+
+def container(node: Cluster, name: str = "agent") -> dict[str, Any]:
+    """What the kubelet measured of a container of the agent's pod."""
+    summary = json.loads(node.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/stats/summary"))
+    (pod,) = [pod for pod in summary["pods"] if pod["podRef"]["name"] == agent(node)]
+    (found,) = [c for c in pod["containers"] if c["name"] == name]
+    return dict(found)
+
+
+def restarts(node: Cluster) -> int:
+    pods = node.objects("pods", "--namespace", "wattlens")
+    return sum(status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", []))
+
+
+def existing(node: Cluster, *kinds: str) -> set[tuple[str, str]]:
+    found = node.objects(",".join(kinds), "--namespace", "wattlens")
+    return {(o["kind"], o["metadata"]["name"]) for o in found if o["metadata"]["name"] != "kube-root-ca.crt"}
+
+
+def blocks(page: str) -> list[str]:
+    """Shell commands of a page of the documentation, with the names of this cluster; images are built and there already."""
+    text = (ROOT / "docs" / page).read_text()
+    found = re.findall(r"```sh\n(.*?)```", text, re.S)
+    for word, name in {"REGISTRY": images.REGISTRY, "NAMESPACE": "serving", "NAME": "chat"}.items():
+        found = [re.sub(rf"\b{word}\b", name, block) for block in found]
+    return [re.sub(r"^docker .*\n", "", block, flags=re.M) for block in found]
+
+
+def test_a_rollout_without_agents_is_a_failure_with_its_reason(bare: Cluster) -> None:
+    make_namespace(bare)
+    install(bare)
+    with pytest.raises(CommandError, match="no node fits"):
+        bare.run("helm", "test", "wattlens", "--namespace", "wattlens", "--logs")
+    bare.kubectl("label", "node", NODE, f"{LABEL}=true")
+    with pytest.raises(CommandError, match='RuntimeClass "nvidia" not found'):
+        bare.run("helm", "test", "wattlens", "--namespace", "wattlens", "--logs")
+    uninstall(bare)
+
+
+def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
+    node.kubectl("delete", "namespace", "wattlens", "--ignore-not-found")
+    node.kubectl("apply", "--filename", ROOT / "tests/peers/kube/serving.yaml")
+    look, set_up, see, annotate, remove = blocks("quickstart/kubernetes.md")
+    assert NODE in node.shell(look)
+    assert "wattlens-agent: 1 of 1 nodes have a ready agent" in node.shell(set_up)
+    node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
+    eventually(lambda: len(series(node, "wattlens_workload_info")) >= 3, 30, 1)
+    seen = node.shell(see)
+    assert seen.count('namespace="serving"') == 3
+    assert 'owner="Deployment/chat"' in seen
+    node.shell(annotate)
+    node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
+
+    def tokens() -> dict[str, float]:
+        found = {dict(labels)["workload"]: value for labels, value in series(node, "wattlens_tokens_total").items()
+                 if ("phase", "generation") in labels}  # fmt: skip
+        return {name: value for name, value in found.items() if value > 0}
+
+    before = eventually(lambda: values if len(values := tokens()) == 3 else {}, 60, 1)
+    memory_b = container(node)["memory"]["workingSetBytes"]
+    eventually(lambda: all(tokens()[name] > value + 3000 for name, value in before.items()), 120, 2)  # 30 s of each
+    assert memory_b < LIMIT_B / 2
+    assert container(node)["memory"]["workingSetBytes"] < memory_b + (8 << 20), "it grows with every poll"
+    assert restarts(node) == 0
+    with node.plant() as plant:
+        counters = [plant.truth(gpu).sensed_uj for gpu in range(plant.count)]
+        energy_j = sum(series(node, "wattlens_gpu_energy_joules_total").values())
+        node.kubectl("create", "secret", "generic", "meters", "--namespace", "wattlens", "--from-literal=community=public")
+        node.shell(remove)
+        assert ("Secret", "meters") in existing(node, "secrets")
+        node.shell("\n".join(line for line in set_up.splitlines() if line.startswith("helm")))
+        gained_j = sum(series(node, "wattlens_gpu_energy_joules_total").values()) - energy_j
+        drawn_j = sum(plant.truth(gpu).sensed_uj - start for gpu, start in enumerate(counters)) / 1e6
+    lag_j = 3 * GPUS * 700  # seconds by which a page may be behind, at each end
+    assert abs(gained_j - drawn_j) < lag_j, "the ledger on the node goes on where it was"
+    assert gained_j > 0
+    uninstall(node)
+    node.kubectl("delete", "namespace", "serving", "--wait=false")
+
+
+def test_the_preflight_leaves_nothing_in_the_way(node: Cluster) -> None:
+    text = (ROOT / "docs/deploy.md").read_text().split("### Before the installation")[1]
+    (commands,) = re.findall(r"```\n(.*?)```", text, re.S)[:1]
+    for _ in range(2):  # before the installation, and while agents run
+        output = node.shell(commands)
+        assert '"can_run": true' in output
+        eventually(lambda: not existing(node, "daemonsets", "serviceaccounts") & {("DaemonSet", "wattlens-preflight")}, 30)
+        install(node)
+        agent(node)
+    assert ("ConfigMap", "wattlens-agent") in existing(node, "configmaps")
+    uninstall(node)
+
+
+def test_the_doctor_of_the_notes_finds_no_failure(node: Cluster) -> None:
+    for values in ([], ["--set", "simulated.enabled=true"]):
+        install(node, *values)
+        agent(node)
+        notes = node.run("helm", "get", "notes", "wattlens", "--namespace", "wattlens")
+        (command,) = re.findall(r"^ *(kubectl .* exec .*)$", notes, re.M)
+        assert "The agent can run here" in node.shell(command)
+        uninstall(node)
+
+
+def test_every_folder_of_manifests_is_accepted(node: Cluster) -> None:
+    for folder in FOLDERS:
+        if folder != "monitoring":  # kinds of the Prometheus operator
+            node.kubectl("apply", "--dry-run=server", "-k", KUBERNETES / folder)
+
+
+def test_every_overlay_runs_and_none_takes_the_ledger_with_it(node: Cluster, tmp_path: Path) -> None:
+    make_namespace(node)
+    authority = Authority(tmp_path)
+    authority.issue("tls", "DNS:wattlens-agent.wattlens.svc")
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n")
+    files = (f"web.yml={tmp_path}/web.yml", f"tls.crt={tmp_path}/tls.pem", f"tls.key={tmp_path}/tls.key")
+    node.kubectl("--namespace", "wattlens", "create", "secret", "generic", "wattlens-web", *(f"--from-file={f}" for f in files))
+    node.apply(*(volume(node, name, size) for name, size in (("report", "100Gi"), ("site", "10Gi"))))
+    node.kubectl("apply", "-k", KUBERNETES / "report/volume")
+    node.kubectl("apply", "-k", KUBERNETES / "site/volume")
+    for folder in (
+        "base",
+        "overlays/shadow",
+        "overlays/enforce",
+        "overlays/informer",
+        "overlays/cdi",
+        "overlays/tls",
+        "overlays/ship",
+    ):
+        node.kubectl("apply", "-k", KUBERNETES / folder)
+        node.kubectl("--namespace", "wattlens", "rollout", "status", "daemonset/wattlens-agent", "--timeout=90s")
+        if folder != "overlays/tls":
+            assert sum(series(node, "wattlens_gpu_up").values()) == GPUS, folder
+    for folder in ("site", "report"):
+        node.kubectl("apply", "-k", KUBERNETES / folder)
+    agent(node, "wattlens-site")
+    node.kubectl("--namespace", "wattlens", "create", "job", "try", "--from", "cronjob/wattlens-compact")
+    node.kubectl("--namespace", "wattlens", "wait", "--for=condition=complete", "job/try", "--timeout=60s")
+    assert "nothing to compact yet" in node.kubectl("--namespace", "wattlens", "logs", "job/try")
+    assert restarts(node) == 0
+    kept = {
+        ("PersistentVolumeClaim", "wattlens-report"),
+        ("PersistentVolumeClaim", "wattlens-site"),
+        ("Secret", "wattlens-web"),
+    }
+    for folder in ("report", "site", "overlays/ship", "overlays/informer", "overlays/enforce"):
+        node.kubectl("delete", "--ignore-not-found", "-k", KUBERNETES / folder)
+    assert kept <= existing(node, "persistentvolumeclaims", "secrets")
+    assert not existing(node, "daemonsets", "deployments", "cronjobs", "configmaps")
+    node.kubectl("apply", "-k", KUBERNETES / "overlays/simulated")
+    agent(node)
+    node.kubectl("delete", "-k", KUBERNETES / "overlays/simulated")
+
+
+def test_helm_creates_the_namespace_and_leaves_it_with_its_volumes(node: Cluster) -> None:
+    node.kubectl("delete", "namespace", "wattlens", "--ignore-not-found", timeout=180)
+    install(node, "--create-namespace", "--set", "namespace.create=true,site.enabled=true,report.enabled=true")
+    agent(node)
+    node.kubectl("create", "secret", "generic", "meters", "--namespace", "wattlens", "--from-literal=community=public")
+    uninstall(node)
+    kept = {("PersistentVolumeClaim", "wattlens-report"), ("PersistentVolumeClaim", "wattlens-site"), ("Secret", "meters")}
+    assert kept <= existing(node, "persistentvolumeclaims", "secrets")
+
+
+def volume(node: Cluster, name: str, size: str) -> dict[str, Any]:
+    """A volume for a claim, in a folder of the node that every user may write."""
+    folder = node.folder / f"volume-{name}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": str(folder)},
+            "claimRef": {"namespace": "wattlens", "name": f"wattlens-{name}"},
+        },
+    }
