@@ -57,7 +57,8 @@ class GridBase(Section):
         None, description="ISO 3166-1 alpha-3 code, such as DEU: whose yearly factor stands in where no source tells"
     )
     boundary: Literal["direct", "life-cycle"] = Field(
-        "life-cycle", description="which emissions count: of the chimney alone, or of the life cycle; never both in one total"
+        "direct",
+        description="which emissions count: direct, which Scope 2 is, or of the life cycle, which it is not; never both",
     )
     gases: Literal["CO2", "CO2e"] = Field("CO2e", description="which gases factors count; China's own are of CO2 alone")
     factors: Path | None = Field(

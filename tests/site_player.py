@@ -20,7 +20,7 @@ from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from tests.snapshots import STEP_S
 
 SITE, STATED_SITE = "here", "there"
-ZONE, BASIS, G_PER_KWH = "DE", "life-cycle", 360
+ZONE, BASIS, G_PER_KWH = "DE", "direct", 360
 SILENT, SILENCE = "yard", "no answer within 5 s"
 TOO_SHORT = "less than 90% of the window was metered"
 NOW_PUE = Pue("iPUE", 2, Amount(Fraction(3, 2), Fraction(11, 8), Fraction(25, 16)), coverage=Fraction(1))

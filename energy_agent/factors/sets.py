@@ -20,6 +20,10 @@ from energy_agent.factors.set_file import FactorSet
 
 FILE_MAX_B: Final = 4 << 20
 SETS_MAX: Final = 200
+SUPPLY: Final = (
+    "give its factor in a folder of your own (grid.factors), or its hours (grid.sources); docs/factors.md has their form"
+)
+"""What a user can do where no table has a factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Catalogue:
         """The factor of a zone in a year.
 
         In this order: the zone before its country; a user's own set before one of ours; the year itself, then the newest before
-        it, then the oldest after it; the better quality; the set's id. Only sets of `basis` count.
+        it, then the oldest after it; the set that was fetched last; the better quality; the id. Only sets of `basis` count.
 
         Args:
             zone: a zone's name as the sets write it, such as DEU, US-CA or SE-SE3; any case.
@@ -65,7 +69,8 @@ class Catalogue:
             country: the country that stands in where no set has the zone; "": none.
 
         Raises:
-            UsageError: no set of this basis has the zone or its country; the line names the nearest, or other bases.
+            UsageError: no set of this basis has the zone or its country; the line names other bases or the nearest zones, and
+                what to supply.
         """
         reasons: list[str] = []
         for name in dict.fromkeys(z.upper() for z in (zone, country) if z):
@@ -74,7 +79,9 @@ class Catalogue:
                 chosen, factor = min(held, key=lambda pair: _order(pair[0], pair[1], year))
                 return Found(factor, chosen.csv_sha256, (*reasons, *_why_this_year(factor, year)))
             reasons.append(self._why_none(name, basis))
-        raise UsageError("; ".join(reasons) or "no zone is named")
+        if not reasons:
+            raise UsageError("no zone is named")
+        raise UsageError("; ".join([*reasons, SUPPLY]))
 
     def by_id(self, identity: str, csv_sha256: str = "") -> Found:
         """The factor that a report named, whatever newer ones there are.
@@ -90,15 +97,16 @@ class Catalogue:
                     return Found(factor, each.csv_sha256)
         raise UsageError(f"no factor {identity[:120]!r}: the set it was taken from is not here; put its two files back")
 
-    def refuse_unknown(self, zone: str, basis: Basis) -> None:
-        """Check that some set tells of a zone, whatever of it.
+    def refuse_unknown(self, zone: str) -> None:
+        """Check that some set has a zone, of whatever basis.
 
         Raises:
-            UsageError: none does; the line names the nearest of a basis.
+            UsageError: none has; the line names the nearest.
         """
         name = zone.upper()
         if not any(z == name for s in self.sets for z in (*(z for z, _ in s.factors), *(z for z, _ in s.missing))):
-            raise UsageError(f"{zone[:40]!r} is in no table of factors; {self._nearest(zone, basis)}")
+            hint = self._nearest(zone) or "docs/factors.md lists what there is"
+            raise UsageError(f"{zone[:40]!r} is in no table of factors; {hint}")
 
     def _why_none(self, zone: str, basis: Basis) -> str:
         if any(s.basis == basis and z == zone for s in self.sets for z, _ in s.missing):
@@ -106,10 +114,17 @@ class Catalogue:
         others = sorted({str(s.basis) for s in self.sets for z, _ in s.factors if z == zone})
         if others:
             return f"{zone}: no factor that is {basis}; there is one that is {' / '.join(others)}"
-        return f"{zone[:40]}: no factor that is {basis}; {self._nearest(zone, basis)}"
+        hint = self._nearest(zone, basis)
+        return f"{zone[:40]}: no factor that is {basis}" + (f"; {hint}" if hint else "")
 
-    def _nearest(self, zone: str, basis: Basis) -> str:
-        names = {f.zone: f.zone_name for s in self.sets if s.basis == basis for f in s.factors.values()}
+    def _nearest(self, zone: str, basis: Basis | None = None) -> str:
+        """Zones of the same level whose code or name is spelled alike; "": there is none.
+
+        A part of a country is suggested to who typed a part of that country: DE is not Delaware, and IN is not Indiana.
+        """
+        within, part, _ = zone.upper().partition("-")
+        every = {f.zone: f.zone_name for s in self.sets if basis in (None, s.basis) for f in s.factors.values()}
+        names = {z: n for z, n in every.items() if (z.partition("-")[0] == within if part else "-" not in z)}
         wanted = zone.lower()
         by_name = {n.lower(): z for z, n in names.items()}
         prefixed = [z for z in sorted(names) if len(wanted) > 1 and z.lower().startswith(wanted)]
@@ -117,12 +132,12 @@ class Catalogue:
         starts = [z for n, z in sorted(by_name.items()) if len(wanted) > 1 and n.startswith(wanted)]
         codes = difflib.get_close_matches(zone.upper(), names, n=3, cutoff=0.5)
         hits = list(dict.fromkeys([*prefixed, *alike, *starts, *codes]))[:3]
-        return "nearest: " + ", ".join(f"{z} ({names[z]})" for z in hits) if hits else "docs/factors.md lists what there is"
+        return "nearest: " + ", ".join(f"{z} ({names[z]})" for z in hits) if hits else ""
 
 
-def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, str]:
+def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, int, str]:
     when = 0 if factor.year == year else 1 if factor.year < year else 2
-    return not held.own, when, abs(factor.year - year), factor.quality, held.id
+    return not held.own, when, abs(factor.year - year), -int(held.fetched.replace("-", "")), factor.quality, held.id
 
 
 def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def test_what_the_grid_says_counts_for_its_sources() -> None:
 def test_an_empty_grid_is_one_without_co2e() -> None:
     found = grid("")
     assert (found.zone, found.country, found.all_sources) == (None, None, ())
-    assert found.basis == Basis(Boundary.LIFE_CYCLE, Accounting.LOCATION, Gases.CO2E)
+    assert found.basis == Basis(Boundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
 
 
 def test_each_file_of_the_folder_is_a_key() -> None:
@@ -42,7 +42,7 @@ def test_each_file_of_the_folder_is_a_key() -> None:
     ("text", "said"),
     [
         ("sources:\n- electricity_maps: {key_file: /k}\n", "source electricity_maps has no zone"),
-        ("zone: DE\nsources:\n- electricity_maps: {key_file: /k, boundary: direct}\n", "is direct and the grid life-cycle"),
+        ("zone: DE\nsources:\n- electricity_maps: {key_file: /k, boundary: life-cycle}\n", "is life-cycle and the grid direct"),
         (f"zone: DE\nsources:\n- {CSV}, gases: CO2}}\n", "source csv_file is not of CO2e as the grid is"),
         (
             "zone: CN\ngases: CO2\nsources:\n- electricity_maps: {key_file: /k}\n",

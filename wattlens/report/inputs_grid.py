@@ -86,7 +86,7 @@ def intensities(name: str, grid: GridBase, time_zone: ZoneInfo, told: Hours, spa
         return Grid((), lacking, (), lacking)
     if grid.country is not None:
         try:
-            catalogue(grid.factors).refuse_unknown(grid.country, grid.basis)
+            catalogue(grid.factors).refuse_unknown(grid.country)
         except UsageError as error:
             raise UsageError(f"site {name!r}: grid.country: {error}") from None
     location, location_factors, location_lacking = _sources(grid, grid.basis, time_zone, told, span)

@@ -43,7 +43,11 @@ def test_the_zone_before_its_country_and_each_step_down_is_told() -> None:
     found = factor("CN-XZ", 2023, CO2, "CHN")
     assert found.factor.value == Decimal("530.6")
     assert len(found.reasons) == 1
-    assert found.reasons[0].startswith("CN-XZ: no factor that is direct, location, CO2; nearest: ")
+    assert found.reasons[0].startswith("CN-XZ: no factor that is direct, location, CO2; nearest: CN-")
+    # The table that ships has 394.769 lb of California's plants a MWh: 394.769 x 0.45359237 = 179.1 g/kWh.
+    california = factor("US-CA", 2026, DIRECT, "USA")
+    assert round(california.factor.value, 1) == Decimal("179.1")
+    assert california.reasons == ("US-CA: no factor of 2026; that of 2023 is the newest before it",)
 
 
 def test_co2_is_never_given_for_co2e_nor_life_cycle_for_direct() -> None:
@@ -70,6 +74,36 @@ def test_a_wrong_zone_names_the_nearest(typed: str, hint: str) -> None:
         factor(typed, 2024, LIFE)
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_country_is_never_a_part_of_another_country() -> None:
+    """DE is not Delaware, IN not Indiana, CA not California: a code of two or three letters is that of a country."""
+    parts = {z for s in shipped() for z, _ in s.factors if "-" in z}
+    for typed in sorted({z.rpartition("-")[2] for z in parts} | {"DE", "IN", "CA", "AL", "IND", "DEL", "CAN", "GER"}):
+        for basis in (DIRECT, LIFE, CO2, RESIDUAL):
+            try:
+                told = "; ".join(factor(typed, 2026, basis).reasons)
+            except UsageError as error:
+                told = str(error)
+            assert not [z for z in parts if f"{z} (" in told], (typed, told)
+    with pytest.raises(UsageError, match=r"US-CL: .*nearest: US-"):
+        factor("US-CL", 2026, DIRECT)
+
+
+def test_a_country_without_a_factor_of_the_basis_names_what_to_supply() -> None:
+    for zone, country in (("DE", "DEU"), ("IN", "IND"), ("SG", "SGP")):
+        with pytest.raises(UsageError) as caught:
+            factor(zone, 2026, DIRECT, country)
+        assert f"{country}: no factor that is direct, location, CO2e; there is one that is life-cycle" in str(caught.value)
+        assert "grid.factors" in str(caught.value)
+        assert "grid.sources" in str(caught.value)
+
+
+def test_of_two_publications_the_newer_is_taken_whatever_their_ids(tmp_path: Path) -> None:
+    put(tmp_path, "a", "zone,name,g_per_kwh,year\nGBR,Britain,111,2024\n", fetched="2026-01-01", quality=3)
+    put(tmp_path, "b", "zone,name,g_per_kwh,year\nGBR,Britain,222,2024\n", fetched="2026-06-01", quality=4)
+    put(tmp_path, "c", "zone,name,g_per_kwh,year\nGBR,Britain,333,2024\n", fetched="2025-06-01", quality=1)
+    assert factor("GBR", 2024, DIRECT, folder=tmp_path).factor.value == 222
 
 
 def test_no_zone_at_all_is_told() -> None:

@@ -22,20 +22,18 @@ def source(path):
 def written(path, *hours):
     head = "ts_utc,zone,g_per_kwh,kind,estimated,method,source\n"
     now = int(time.time()) // HOUR * HOUR
-    rows = (
-        f"{time.strftime('%Y-%m-%dT%H:00:00Z', time.gmtime(now + h * HOUR))},DE,{g},life-cycle,false,,P\n" for h, g in hours
-    )
+    rows = (f"{time.strftime('%Y-%m-%dT%H:00:00Z', time.gmtime(now + h * HOUR))},DE,{g},direct,false,,P\n" for h, g in hours)
     path.write_text(head + "".join(rows))
     return path
 
 
 def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
     path = written(tmp_path / "supplier.csv", (-2, 300), (-1, 250))
-    grid = poller(tmp_path, country="DEU", sources=[source(path)])
+    grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
         (shown,) = eventually(lambda: (now := grid.now()) and now[0].grams_per_kwh == "250" and now, 20)
-        assert (shown.zone, shown.basis) == ("DE", "life-cycle")
+        assert (shown.zone, shown.basis) == ("DE", "direct")
         (health, factors) = grid.health()
         assert (health.source, health.up, factors.source, factors.up) == ("grid:csv_file:DE", True, "grid:factors", True)
         assert list((tmp_path / "grid").rglob("*.jsonl"))
@@ -45,7 +43,7 @@ def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
 
 def test_what_is_old_gives_way_to_the_year_s_factor_which_says_so(tmp_path):
     path = written(tmp_path / "supplier.csv", (-30, 300))
-    grid = poller(tmp_path, country="DEU", sources=[source(path)])
+    grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
         eventually(lambda: grid.health()[0].up, 20)

@@ -498,7 +498,7 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     org, hours = tmp_path / "org.yaml", tmp_path / "hours.csv"
     sources = "[csv_file: {path: hours.csv, publisher: us, licence: ours}]"
     org.write_text(f"sites: [{{site: {{name: here}}, grid: {{zone: XA, sources: {sources}}}}}]\n")
-    rows = [f"2026-07-0{day}T{hour:02}:00:00Z,XA,400,life-cycle" for day in (1, 2) for hour in range(24)]
+    rows = [f"2026-07-0{day}T{hour:02}:00:00Z,XA,400,direct" for day in (1, 2) for hour in range(24)]
     hours.write_text("\n".join(["ts_utc,zone,g_per_kwh,kind", *rows, ""]))
     assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(org)) == 0
     verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(made / "days"), "--org", str(org)]

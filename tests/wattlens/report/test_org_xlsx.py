@@ -215,7 +215,7 @@ def test_a_site_s_own_file_beside_its_rows(tmp_path):
 
 
 def test_the_hours_of_a_grid_in_a_file(tmp_path):
-    (tmp_path / "de.csv").write_text("ts_utc,zone,g_per_kwh,kind\n2026-07-01T00:00:00Z,DE,400.5,life-cycle\n")
+    (tmp_path / "de.csv").write_text("ts_utc,zone,g_per_kwh,kind\n2026-07-01T00:00:00Z,DE,400.5,direct\n")
     head = ["name", "grid_zone", "hours_file", "hours_publisher", "hours_licence"]
     row = ["fra1", "DE", "de.csv", "the operator", "ours"]
     told = load(book(tmp_path / "org.xlsx", {"Sites": [head, row]}))
