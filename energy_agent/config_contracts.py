@@ -17,8 +17,9 @@ from energy_agent.contract_hours import parse_hours
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
+from energy_agent.factors.basis import Boundary
 from energy_agent.metering import contracts, tariffs
-from energy_agent.metering.contracts import CERTIFICATES, Kind, Lot, Technology
+from energy_agent.metering.contracts import Kind, Lot, Technology
 from energy_agent.metering.tariffs import Band, midnight_ns, quarter_span
 
 FILE_MAX_B: Final = 32 << 20
@@ -48,11 +49,20 @@ class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
     id: str = Field(pattern=NAME, description="its name, unique within the site")
-    kind: Kind = Field(description="ppa, go, rec, i-rec or other; of go, rec and i-rec only what was retired counts")
+    kind: Kind = Field(description="ppa, go, rec, i-rec or other; of any kind only what was retired counts")
     zone: str = Field(pattern=NAME, description="bidding zone or grid where it was made, named as grid.zone is")
     technology: Technology = Field(description="what made it; wind, solar, hydro, geothermal, biomass and ocean are renewable")
-    g_per_kwh: float = Field(0.0, ge=0, le=10_000, description="grams of CO2e per kWh of what was bought")
-    g_source: str = Field("", max_length=200, description="where that figure is from; needed where it is not 0")
+    g_per_kwh: float | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="grams of CO2e per kWh of what was bought; without it wind, solar, hydro, ocean and nuclear have 0 direct, "
+        "and fossil, mixed, biomass and geothermal cover nothing",
+    )
+    g_source: str = Field("", max_length=200, description="where that figure is from; needed but for 0 of what burns nothing")
+    g_boundary: Literal["direct", "life-cycle"] = Field(
+        "direct", description="which emissions that figure counts; it covers nothing in a total of the others (grid.boundary)"
+    )
     start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
     end: Day | None = Field(None, description="last day of the period, itself included (with volume_kwh)")
     volume_kwh: float | None = Field(None, gt=0, le=1e12, description="what was bought for the period")
@@ -61,7 +71,10 @@ class Contract(Section):
     )
     hourly_file: Path | None = Field(None, description="CSV of ts_utc,kwh with the delivery of each hour, instead of a volume")
     commissioned: Day | None = Field(None, description="when the plant began to run")
-    retired: Day | None = Field(None, description="when its certificates were retired for this site")
+    retired: Day | None = Field(
+        None,
+        description="when its certificates were retired for this site: not after the report, nor before the production began",
+    )
     retirement_id: str = Field("", max_length=200, description="the registry's name for that; no two contracts share one")
 
     @model_validator(mode="after")
@@ -74,13 +87,24 @@ class Contract(Section):
             raise ValueError(f"{what}: volume_kwh needs start and end")
         if self.hourly_file is not None and (self.start or self.end):
             raise ValueError(f"{what}: start and end belong to volume_kwh; the hours of an hourly_file say when they are")
-        if self.g_per_kwh and not self.g_source:
-            raise ValueError(f"{what}: g_source is missing: say where {self.g_per_kwh:g} g/kWh is from")
+        self._factor(what)
         if (self.retired is None) != (not self.retirement_id):
             raise ValueError(f"{what}: retired and retirement_id belong together")
         if self.start and self.end:
             self._period(what, self.start, self.end)
         return self
+
+    def _factor(self, what: str) -> None:
+        grams, life_cycle = self.g_per_kwh, self.g_boundary == "life-cycle"
+        if grams is None:
+            if life_cycle:
+                raise ValueError(f"{what}: g_boundary is that of g_per_kwh, which is missing")
+            return
+        if not grams and (life_cycle or self.technology in (Technology.FOSSIL, Technology.MIXED)):
+            over = " over its life cycle" if life_cycle else ""
+            raise ValueError(f"{what}: {self.technology} electricity has more than 0 g/kWh{over}; give its factor")
+        if (grams or not self.technology.burns_nothing) and not self.g_source:
+            raise ValueError(f"{what}: g_source is missing: say where {grams:g} g/kWh is from")
 
     def _period(self, what: str, start: date, end: date) -> None:
         if end < start:
@@ -92,36 +116,63 @@ class Contract(Section):
         if self.granularity == "year" and start.year != end.year:
             raise ValueError(f"{what} is matched by the year and is of several; make it one contract a year")
 
-    @property
-    def counts(self) -> bool:
-        """Whether it may be claimed: certificates must have been retired."""
-        return self.kind not in CERTIFICATES or self.retired is not None
-
     def same_zone(self, zone: str) -> bool:
         """Whether it was made where the site draws its electricity."""
         return self.zone == zone
 
-    def lots(self, time_zone: ZoneInfo) -> list[Lot]:
+    def lots(self, time_zone: ZoneInfo, as_of: date, boundary: Boundary) -> list[Lot]:
         """Its volume by the periods that it is matched with; reads its hourly_file.
+
+        Args:
+            time_zone: the site's.
+            as_of: day of the report, after which no retirement counts.
+            boundary: of the total that it is matched in.
 
         Raises:
             UsageError: that file cannot be read or is none; the line names it.
         """
+        delivered = self.deliveries_by_time(time_zone)
+        if not delivered:
+            return []
+        first = datetime.fromtimestamp(min(start for start, _, _ in delivered) // NS_PER_S, time_zone).date()
+        objection = self.objection(first, as_of, boundary)
+        grams = Decimal(repr(self.g_per_kwh or 0.0))
+        return [Lot(self.id, self.kind, self.zone, self.technology, grams, *each, objection) for each in delivered]
+
+    def objection(self, first: date, as_of: date, boundary: Boundary) -> str:
+        """Why it may not be claimed and covers nothing; "": it may be.
+
+        The Scope 2 Guidance (2015, chapter 7) lets an instrument count that was tracked and retired for the reporter and has an
+        emission rate of its own. Electricity without its attributes takes the residual mix.
+
+        Args:
+            first: day on which its production began.
+            as_of: as of `lots`.
+            boundary: as of `lots`.
+        """
+        if self.retired is None:
+            return contracts.NOT_RETIRED
+        if self.retired > as_of:
+            return f"retired on {self.retired}, after the day of the report ({as_of})"
+        if self.retired < first:
+            return f"retired on {self.retired}, before its production began ({first})"
+        if self.g_per_kwh is None and not self.technology.burns_nothing:
+            return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity needs"
+        if self.g_boundary != boundary:
+            return f"its emission factor is {self.g_boundary}, and the total {boundary}"
+        return ""
+
+    def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
+        """(UTC ns of start, of end, uJ) of each period that it is matched with; raises as `lots`."""
         if self.hourly_file is not None:
-            return [self._lot(t, t + contracts.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
+            return [(t, t + contracts.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
         assert self.start is not None
         assert self.end is not None
         assert self.volume_kwh is not None
         start_ns = midnight_ns(self.start, time_zone)
         end_ns = midnight_ns(self.end + timedelta(days=1), time_zone)
         uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
-        if self.granularity == "hour":
-            return [self._lot(*hour) for hour in contracts.hourly_lots(uj, start_ns, end_ns)]
-        return [self._lot(start_ns, end_ns, uj)]
-
-    def _lot(self, start_ns: int, end_ns: int, uj: int) -> Lot:
-        grams, retired = Decimal(repr(self.g_per_kwh)), self.retired is not None
-        return Lot(self.id, self.kind, self.zone, self.technology, grams, start_ns, end_ns, uj, retired)
+        return list(contracts.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
 
     def _hours(self, path: Path) -> dict[int, int]:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from energy_agent.config_grid import GridBase, grid_specs
 from energy_agent.config_site import SiteBase
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.facility import Position
+from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import by_year
 from energy_agent.factors.join import Joined, Source, join, of_series
 from energy_agent.factors.sets import catalogue
@@ -44,7 +46,7 @@ def with_others(said: Statement, config: SiteBase, book: FacilityBook, state: Pa
         others["WUE"], notes["WUE"] = _wue(said, at, config, zone)
         others["CUE"], notes["CUE"] = _cue(said, at, config.the_grid, cells, made, state, now_ns, zone)
     if config.contracts:
-        others["REF with contracts"], notes["REF with contracts"] = _ref(said, config, cells, bought, made, zone)
+        others["REF with contracts"], notes["REF with contracts"] = _ref(said, config, cells, made, now_ns, zone)
     if config.tariffs:
         notes["cost"] = _cost(said, config, cells, bought, zone)
     return replace(said, others=others, notes={name: note for name, note in notes.items() if note})
@@ -91,8 +93,8 @@ def _cue(
     grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
     own_kwh = sum(said.meters[m].measured_uj + said.meters[m].imputed_uj for m in made) / 3.6e12
     own = f"; {own_kwh:,.1f} kWh made here counted at 0 g" if own_kwh else ""
-    bounds = "; bounds are those of the meters, no publisher states a factor's"
-    return per_it_kwh(grams, Fraction(0), said.meters, at), _told(joined) + lacking + own + bounds
+    bounds = "; no bounds: the error of its factors is not stated"
+    return per_it_kwh(grams, None, said.meters, at), _told(joined) + lacking + own + bounds
 
 
 def _sources(
@@ -129,11 +131,12 @@ def _told(joined: Joined) -> str:
 
 
 def _ref(
-    said: Statement, config: SiteBase, cells: Mapping[int, int], bought: Terms, made: Terms, zone: ZoneInfo
+    said: Statement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Amount, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
-        lots = [lot for contract in config.contracts for lot in contract.lots(zone)]
+        today, boundary = datetime.fromtimestamp(now_ns // NS_PER_S, zone).date(), config.the_grid.basis.boundary
+        lots = [lot for contract in config.contracts for lot in contract.lots(zone, today, boundary)]
     except UsageError as error:
         return Amount(None, reason=str(error)), ""
     whole = total_terms({m: e.facts for m, e in said.meters.items()})

@@ -2,7 +2,8 @@
 
 A lot is a volume that may be matched with the consumption of its own period and of no other: an hour, a month, a year. Never
 more is covered than was consumed in that period, only within the site's own zone, and no kilowatt-hour is covered twice: lots
-of short periods go first, and what they cover is not there for the longer ones. What is left of a lot is told with the reason.
+of short periods go first, and what they cover is not there for the longer ones. What is left of a lot is told with the reason,
+and so is all of one that may not be claimed.
 """
 
 from bisect import bisect_left
@@ -17,6 +18,9 @@ from typing import Final
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
 
 HOUR_NS: Final = 3600 * NS_PER_S
+
+
+NOT_RETIRED: Final = "not retired"
 
 
 class Kind(StrEnum):
@@ -47,9 +51,14 @@ class Technology(StrEnum):
         """Whether it counts for REF; a mix that nobody takes apart does not."""
         return self not in (Technology.NUCLEAR, Technology.FOSSIL, Technology.MIXED)
 
+    @property
+    def burns_nothing(self) -> bool:
+        """Whether its direct emissions are 0 by its nature; geothermal wells and biomass have some."""
+        return self in (Technology.WIND, Technology.SOLAR, Technology.HYDRO, Technology.OCEAN, Technology.NUCLEAR)
+
 
 CERTIFICATES: Final = frozenset({Kind.GO, Kind.REC, Kind.I_REC})
-"""What counts only once it was retired."""
+"""Certificates, which a registry issues apart from the electricity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Lot:
         g_per_kwh: of the electricity that was bought.
         start_ns: UTC ns; the period ends before `end_ns`.
         uj: the volume.
-        retired: its certificates were retired for this site.
+        objection: why it may not be claimed and covers nothing; "": it may be claimed.
     """
 
     contract: str
@@ -71,7 +80,7 @@ class Lot:
     start_ns: int
     end_ns: int
     uj: int
-    retired: bool
+    objection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +176,8 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
         tally.available_uj += available
         if lot.zone != zone:
             tally.leave("another zone", available)
-        elif lot.kind in CERTIFICATES and not lot.retired:
-            tally.leave("not retired", available)
+        elif lot.objection:
+            tally.leave(lot.objection, available)
         else:
             own = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
             taken = _take(remaining, own, available)

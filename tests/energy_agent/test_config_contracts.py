@@ -14,6 +14,7 @@ from energy_agent.config_contracts import Contract, Tariff, ended, refuse_unsoun
 from energy_agent.config_section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
 from energy_agent.metering.contracts import Technology
 
 
@@ -37,6 +38,10 @@ def tariff(text: str = "", **change: object) -> Tariff:
     return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]
 
 
+OF_REPORT = (date(2026, 10, 5), Boundary.DIRECT)
+"""Day of the report, and what its total counts."""
+
+
 def utc(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
@@ -50,15 +55,15 @@ def utc(text: str) -> int:
     ],
 )
 def test_a_month_is_the_site_s_own(zone: str, start: str, end: str) -> None:
-    (lot,) = contract().lots(ZoneInfo(zone))
+    (lot,) = contract().lots(ZoneInfo(zone), *OF_REPORT)
     assert (lot.start_ns, lot.end_ns, lot.uj) == (utc(start), utc(end), 1000 * UJ_PER_KWH)
 
 
 def test_a_delivery_by_the_hour_has_as_many_as_the_month() -> None:
-    assert len(contract(granularity="hour").lots(ZoneInfo("Europe/Berlin"))) == 743
-    lots = contract(granularity="hour", start="2028-02-29", end="2028-02-29").lots(ZoneInfo("Europe/Berlin"))
+    assert len(contract(granularity="hour").lots(ZoneInfo("Europe/Berlin"), *OF_REPORT)) == 743
+    lots = contract(granularity="hour", start="2028-02-29", end="2028-02-29").lots(ZoneInfo("Europe/Berlin"), *OF_REPORT)
     assert (len(lots), sum(x.uj for x in lots)) == (24, 1000 * UJ_PER_KWH)
-    half = contract(granularity="hour", start="2026-03-01", end="2026-03-01").lots(ZoneInfo("Asia/Kolkata"))
+    half = contract(granularity="hour", start="2026-03-01", end="2026-03-01").lots(ZoneInfo("Asia/Kolkata"), *OF_REPORT)
     assert (len(half), half[0].end_ns - half[0].start_ns, sum(x.uj for x in half)) == (25, 1800 * 10**9, 1000 * UJ_PER_KWH)
 
 
@@ -66,31 +71,78 @@ def test_a_file_of_hours_is_a_contract_s_volume(tmp_path: Path) -> None:
     path = tmp_path / "ppa.csv"
     path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,2\n")
     found = contract(kind="ppa", volume_kwh=None, start=None, end=None, hourly_file=path, g_per_kwh=11, g_source="EPD")
-    (lot,) = found.lots(ZoneInfo("UTC"))
+    (lot,) = found.lots(ZoneInfo("UTC"), *OF_REPORT)
     assert (lot.start_ns, lot.uj, lot.g_per_kwh) == (utc("2026-03-01T00:00"), 2 * UJ_PER_KWH, 11)
     path.write_text("nonsense")
     with pytest.raises(UsageError, match=r"contract 'w': .*ppa\.csv, line 1"):
-        found.lots(ZoneInfo("UTC"))
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
     path.unlink()
     with pytest.raises(UsageError, match=r"contract 'w': cannot read .*ppa\.csv: No such file"):
-        found.lots(ZoneInfo("UTC"))
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
     os.mkfifo(path)
     with pytest.raises(UsageError, match="no ordinary file"):
-        found.lots(ZoneInfo("UTC"))
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
 
 
 def test_what_a_contract_says_of_itself() -> None:
-    open_, done = contract(), contract(retired="2026-05-01", retirement_id="R-1")
-    assert (open_.counts, done.counts, contract(kind="ppa").counts) == (False, True, True)
+    done = contract(retired="2026-05-01", retirement_id="R-1")
     assert (done.same_zone("DE"), done.same_zone("FR"), done.retired) == (True, False, date(2026, 5, 1))
     assert {t.value for t in Technology if t.renewable} == {"wind", "solar", "hydro", "geothermal", "biomass", "ocean"}
     for value in (t.value for t in Technology if t.renewable):
         assert value in (Contract.model_fields["technology"].description or "")
 
 
+def objection(change: dict[str, object], boundary: Boundary = Boundary.DIRECT) -> str:
+    found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | change)).lots(
+        ZoneInfo("Europe/Berlin"), date(2026, 10, 5), boundary
+    )
+    assert len({lot.objection for lot in found}) == 1
+    return found[0].objection
+
+
+@pytest.mark.parametrize("kind", ["ppa", "go", "rec", "i-rec", "other"])
+def test_only_what_was_retired_within_its_dates_counts(kind: str) -> None:
+    """Production is of March 2026 in Berlin, and the report of 5 October 2026."""
+    assert objection({"kind": kind, "retired": None, "retirement_id": None}) == "not retired"
+    for retired, counts in (
+        ("2020-01-01", False), ("2026-02-28", False), ("2026-03-01", True), ("2026-04-01", True), ("2026-10-05", True),
+        ("2026-10-06", False), ("2099-01-01", False),
+    ):  # fmt: skip
+        told = objection({"kind": kind, "retired": retired})
+        assert (told == "") == counts, retired
+        assert counts or retired in told
+    by_hour = {"kind": kind, "granularity": "hour", "retired": "2026-02-28"}
+    assert objection(by_hour) == "retired on 2026-02-28, before its production began (2026-03-01)"
+
+
+def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
+    """Fossil, mixed, biomass and geothermal electricity is not 0 g/kWh because nobody wrote a figure."""
+    for technology in Technology:
+        told = objection({"technology": technology.value})
+        burns = technology.value in ("fossil", "mixed", "biomass", "geothermal")
+        assert (told != "") == burns, technology
+        if burns:
+            assert technology.value in told
+            assert objection({"technology": technology.value, "g_per_kwh": 700, "g_source": "the supplier"}) == ""
+    assert objection({"technology": "geothermal", "g_per_kwh": 0, "g_source": "the plant's meter"}) == ""
+
+
+def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
+    """0 g of wind is what leaves its chimney; over its life cycle it has some, which only a figure of that kind tells."""
+    life_cycle = {"g_per_kwh": 11, "g_source": "EPD", "g_boundary": "life-cycle"}
+    assert objection({}, Boundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
+    assert objection(life_cycle) == "its emission factor is life-cycle, and the total direct"
+    assert objection(life_cycle, Boundary.LIFE_CYCLE) == ""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"technology": "fossil", "g_per_kwh": 0}, "fossil electricity has more than 0 g/kWh"),
+        ({"technology": "mixed", "g_per_kwh": 0, "g_source": "us"}, "mixed electricity has more than 0 g/kWh"),
+        ({"technology": "biomass", "g_per_kwh": 0}, "g_source is missing"),
+        ({"g_per_kwh": 0, "g_boundary": "life-cycle"}, "wind electricity has more than 0 g/kWh over its life cycle"),
+        ({"g_boundary": "life-cycle"}, "g_boundary is that of g_per_kwh, which is missing"),
         ({"volume_kwh": None}, "needs volume_kwh with start and end, or an hourly_file"),
         ({"hourly_file": "/x"}, "and not both"),
         ({"end": None}, "volume_kwh needs start and end"),

@@ -170,14 +170,14 @@ def constant(name: str, basis: Basis, grams: int) -> Source:
 def lots() -> tuple[Lot, ...]:
     """A wind PPA that delivers 50 kWh in each hour from 0 to 6 UTC at 10 g/kWh; guarantees of origin over the year 2026."""
     wind = [
-        Lot("wind", Kind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50), retired=False)
+        Lot("wind", Kind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50))
         for t in range(Q3, Q4, HOUR)
         if t % DAY < 6 * HOUR
     ]
     go = [
-        Lot("go", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(36_500), retired=True),
-        Lot("go-kept", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(7_300), retired=False),
-        Lot("go-abroad", Kind.GO, "XB", Technology.WIND, Decimal(0), YEAR, NEXT, uj(3_650), retired=True),
+        Lot("go", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(36_500)),
+        Lot("go-kept", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(7_300), "not retired"),
+        Lot("go-abroad", Kind.GO, "XB", Technology.WIND, Decimal(0), YEAR, NEXT, uj(3_650)),
     ]
     return tuple(sorted([*wind, *go], key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 
@@ -214,12 +214,13 @@ SITE_FILE = """
 site: {name: alfa}
 grid: {zone: XA, boundary: direct}
 contracts:
-  - {id: wind, kind: ppa, zone: XA, technology: wind, g_per_kwh: 10, g_source: the seller, hourly_file: wind.csv}
+  - {id: wind, kind: ppa, zone: XA, technology: wind, g_per_kwh: 10, g_source: the seller, hourly_file: wind.csv,
+     retired: 2026-10-01, retirement_id: "0"}
   - {id: go, kind: go, zone: XA, technology: hydro, start: 2026-01-01, end: 2026-12-31, volume_kwh: 36500,
-     retired: 2026-12-31, retirement_id: "1"}
+     retired: 2026-10-01, retirement_id: "1"}
   - {id: go-kept, kind: go, zone: XA, technology: hydro, start: 2026-01-01, end: 2026-12-31, volume_kwh: 7300}
   - {id: go-abroad, kind: go, zone: XB, technology: wind, start: 2026-01-01, end: 2026-12-31, volume_kwh: 3650,
-     retired: 2026-12-31, retirement_id: "2"}
+     retired: 2026-10-01, retirement_id: "2"}
 tariffs:
   - {id: "2026", currency: EUR, default_per_kwh: 0.10, valid_from: 2026-01-01, source: contract,
      prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.30}]}

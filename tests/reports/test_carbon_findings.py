@@ -35,7 +35,7 @@ JULY = at("2026-07-01")
 
 
 def lot(contract: str, kind: Kind, technology: Technology, kwh: str, grams: int) -> Lot:
-    return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh), retired=True)
+    return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh))
 
 
 WIND = lot("wind", Kind.PPA, Technology.WIND, "2", 10)

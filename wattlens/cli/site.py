@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> int:
 
         config = load_site(args.config)
         for contract in config.contracts:
-            contract.lots(ZoneInfo(config.site.time_zone))  # reads the files that they name
+            contract.deliveries_by_time(ZoneInfo(config.site.time_zone))  # reads the files that they name
         catalogue(config.the_grid.factors)
         for line in shown([meter.meter_facts for meter in config.all_meters]):
             print(line)

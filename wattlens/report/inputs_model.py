@@ -23,7 +23,6 @@ from energy_agent.config_site_meter import MeterConfig
 from energy_agent.config_water import Water
 from energy_agent.config_words import NAME
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.metering.contracts import Lot
 from energy_agent.sources.grid.csv_file import CsvFile
 
 DELIVERIES_MAX: Final = 200_000
@@ -100,12 +99,12 @@ class BoughtContract(Contract):
             raise ValueError(f"{what} delivered on {first}, before its plant ran ({self.commissioned})")
         return self
 
-    def lots(self, time_zone: ZoneInfo) -> list[Lot]:
+    def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
         """As of any contract, or its deliveries one by one."""
         if not self.deliveries:
-            return super().lots(time_zone)
+            return super().deliveries_by_time(time_zone)
         ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
-        return [self._lot(d.start_ns, d.end_ns, int(Decimal(repr(d.kwh)) * UJ_PER_KWH)) for d in ordered]
+        return [(d.start_ns, d.end_ns, int(Decimal(repr(d.kwh)) * UJ_PER_KWH)) for d in ordered]
 
 
 class RegisteredMeter(MeterConfig):

@@ -29,6 +29,7 @@ _BOUGHT: Final = (
 )
 _MADE: Final = (
     Column("commissioned"), Column("retired"), Column("retirement_id"), Column("g_per_kwh"), Column("g_source"),
+    Column("g_boundary"),
 )
 _PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g} is assumed"
 _BASE: Final = "needed in the row without times"
@@ -72,7 +73,7 @@ SHEETS: Final = (
         ),
         (
             {
-                "name": "fra1", "time_zone": "Europe/Berlin", "grid_zone": "DE", "country": "DEU", "boundary": "life-cycle",
+                "name": "fra1", "time_zone": "Europe/Berlin", "grid_zone": "DE", "country": "DEU", "boundary": "direct",
                 "gases": "CO2e", "pue": 1.28, "pue_uncertainty_percent": 5, "pue_source": "the operator, 2026",
                 "it_power": 800, "it_power_unit": "kW", "floor_m2": 1200,
             },
@@ -118,7 +119,7 @@ SHEETS: Final = (
         "Contracts",
         model.BoughtContract,
         "Power purchase agreements and the like. Give a volume with start and end, or rows in sheet Deliveries, or an "
-        "hourly_file.",
+        "hourly_file. Only what was retired for the site counts.",
         (
             _site(), Column("id"), Column("kind", says="what it is", choices=("ppa", "other")), *_BOUGHT,
             Column("hourly_file"), *_MADE,
@@ -127,6 +128,7 @@ SHEETS: Final = (
             {
                 "site": "fra1", "id": "wind-north", "kind": "ppa", **_WIND, "start": date(2026, 7, 1),
                 "end": date(2026, 9, 30), "volume": 1200, "volume_unit": "MWh", "g_per_kwh": 0,
+                "retired": date(2026, 10, 2), "retirement_id": "DE-000122",
             },
             {"site": "fra1", "id": "solar-east", "kind": "ppa", "zone": "DE", "technology": "solar"},
         ),

@@ -1,11 +1,14 @@
 """What was found in an organisation's inputs and what is missing, as lines for a person and as JSON. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.join import Source
+from energy_agent.factors.record import Factor
+from energy_agent.metering.contracts import Lot
 from reports.inputs import Organisation, SiteInputs
 
 
@@ -64,8 +67,10 @@ def _site(site: SiteInputs, told: Organisation) -> Iterator[Shown]:
     name = site.name
     yield Shown(name, "time zone", site.zone.key)
     yield Shown(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
-    yield Shown(name, "location-based", ", ".join(source.id for source in site.location), site.location_lacking)
-    yield Shown(name, "residual mix", ", ".join(source.id for source in site.residual), site.residual_lacking)
+    yield Shown(name, "location-based", _intensities(site, site.location), site.location_lacking)
+    yield from _why_these(site, "factor choice", site.location)
+    yield Shown(name, "residual mix", _intensities(site, site.residual), site.residual_lacking)
+    yield from _why_these(site, "mix choice", site.residual)
     stated = ""
     if site.stated is not None:
         value, bound = site.stated
@@ -74,6 +79,9 @@ def _site(site: SiteInputs, told: Organisation) -> Iterator[Shown]:
         )
     yield Shown(name, "stated PUE", stated, "only meters tell its PUE")
     yield Shown(name, "contracts", _contracts(site), _without_contracts(site))
+    for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
+        if objection:
+            yield Shown(name, f"contract {contract}", f"covers nothing: {objection}")
     yield Shown(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
     yield Shown(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
     yield Shown(name, "meters", _count(len(site.meters), "meter") if site.meters else "", "one that is missing is not named")
@@ -88,9 +96,30 @@ def _contracts(site: SiteInputs) -> str:
         told = f"{_count(site.bought, 'contract')}, none of the last twelve months: {_without_contracts(site)}"
         return told if site.bought else ""
     kwh = sum(lot.uj for lot in site.lots) // UJ_PER_KWH
-    foreign = sorted({lot.contract for lot in site.lots if lot.zone != site.grid_zone})
-    text = f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
-    return text + (f"; of another zone, so they cover nothing: {', '.join(foreign)[:200]}" if foreign else "")
+    return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
+
+
+def _objection(lot: Lot, site: SiteInputs) -> str:
+    """Why a lot covers nothing of the site; "": it may."""
+    return f"another zone ({lot.zone})" if lot.zone != site.grid_zone else lot.objection
+
+
+def _intensities(site: SiteInputs, sources: Sequence[Source]) -> str:
+    """Each factor with its value, zone, year and basis; a series of hours by its name."""
+    factors = {factor.id: factor for factor, _ in site.factors}
+    return ", ".join(_factor(factors[source.id]) if source.id in factors else source.id for source in sources)
+
+
+def _factor(factor: Factor) -> str:
+    value = f"{factor.value:.1f} {factor.unit}"
+    return f"{value}, {factor.zone_name} {factor.year}, {factor.boundary}, {factor.publisher} ({factor.id})"
+
+
+def _why_these(site: SiteInputs, what: str, sources: Sequence[Source]) -> Iterator[Shown]:
+    """Why no better factor is taken, such as one of the zone that was named."""
+    reasons = tuple(dict.fromkeys(reason for source in sources for reason in source.reasons))
+    if reasons:
+        yield Shown(site.name, what, "; ".join(reasons))
 
 
 def _without_contracts(site: SiteInputs) -> str:

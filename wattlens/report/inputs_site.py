@@ -1,6 +1,7 @@
 """One site of a report: its file and what stands beside it, its grid as it was known at a moment, what it bought."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from energy_agent.config_site import DeclaredPue, SiteBase, parse_site
 from energy_agent.config_water import Water
 from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import MeterFacts
+from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B
 from energy_agent.metering.contracts import Lot, retirement_key
 from energy_agent.metering.facility_tree import refuse_unsound
@@ -165,7 +167,9 @@ def _with_factors(grid: GridBase, files: Files, site_file: Path | None) -> GridB
 def _lots(told: _Told, span: Span) -> tuple[Lot, ...]:
     """What is delivered within the time, in the order of its start."""
     try:
-        found = [lot for contract in told.contracts for lot in contract.lots(told.zone)]
+        as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, told.zone).date()
+        basis = told.grid.basis.boundary
+        found = [lot for contract in told.contracts for lot in contract.lots(told.zone, as_of, basis)]
     except (UsageError, ValueError) as error:
         raise UsageError(f"site {told.name!r}: {error}") from None
     within = [lot for lot in found if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]

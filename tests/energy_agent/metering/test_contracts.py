@@ -27,8 +27,8 @@ DAY_NS = 24 * HOUR_NS
 
 
 def lot(uj: int, start: int = 0, end: int = DAY_NS, contract: str = "c", zone: str = "DE", kind: Kind = Kind.PPA,
-        technology: Technology = Technology.WIND, grams: str = "0", retired: bool = True) -> Lot:  # fmt: skip
-    return Lot(contract, kind, zone, technology, Decimal(grams), start, end, uj, retired)
+        technology: Technology = Technology.WIND, grams: str = "0", objection: str = "") -> Lot:  # fmt: skip
+    return Lot(contract, kind, zone, technology, Decimal(grams), start, end, uj, objection)
 
 
 def covered(cells: dict[int, int], *lots: Lot, start: int = 0, end: int = DAY_NS) -> Coverage:
@@ -57,8 +57,8 @@ def test_a_volume_of_a_year_may_cover_any_hour_of_it() -> None:
 
 def test_another_zone_and_what_was_not_retired_cover_nothing_and_say_so() -> None:
     found = covered(
-        DAY, lot(50, contract="far", zone="NO-NO1"), lot(60, contract="open", kind=Kind.GO, retired=False),
-        lot(70, contract="done", kind=Kind.GO), lot(80, contract="ppa", retired=False),
+        DAY, lot(50, contract="far", zone="NO-NO1"), lot(60, contract="open", kind=Kind.GO, objection="not retired"),
+        lot(70, contract="done", kind=Kind.GO), lot(80, contract="ppa"),
     )  # fmt: skip
     assert {c.contract: (c.covered_uj, dict(c.unused), c.same_zone) for c in found.claims} == {
         "far": (0, {"another zone": 50}, False),
@@ -95,8 +95,8 @@ def test_quarters_side_by_side_use_a_year_s_certificates_once() -> None:
 
 lots = st.lists(
     st.builds(
-        lambda begin, length, uj, contract, zone, kind, technology, retired: Lot(
-            contract, kind, zone, technology, Decimal(5), begin * CELL_NS, (begin + length) * CELL_NS, uj, retired
+        lambda begin, length, uj, contract, zone, kind, technology, objection: Lot(
+            contract, kind, zone, technology, Decimal(5), begin * CELL_NS, (begin + length) * CELL_NS, uj, objection
         ),
         st.integers(-10, 100),
         st.sampled_from([1, 4, 8, 96, 400]),
@@ -105,9 +105,11 @@ lots = st.lists(
         st.sampled_from(["DE", "DE", "FR"]),
         st.sampled_from([Kind.PPA, Kind.GO]),
         st.sampled_from([Technology.WIND, Technology.NUCLEAR]),
-        st.booleans(),
+        st.sampled_from(["", "", "not retired"]),
     ).map(
-        lambda x: Lot(f"{x.contract}-{x.zone}-{x.kind}-{x.technology}-{x.retired}", *[getattr(x, n) for n in Lot.__slots__[1:]])
+        lambda x: Lot(
+            f"{x.contract}-{x.zone}-{x.kind}-{x.technology}-{x.objection}", *[getattr(x, n) for n in Lot.__slots__[1:]]
+        )
     ),
     max_size=12,
 )

@@ -34,10 +34,11 @@ METERS = (
 KW = {"main": 130, "ups": 100, "pdu": 96, "crac": 20}
 SITE = """
 site: {name: dc1, time_zone: Europe/Berlin}
-grid: {zone: DE, country: DEU, factors: FOLDER}
+grid: {zone: GB, country: GBR, factors: FOLDER}
 water: [{start: 2026-07-01, end: 2026-07-31, liters: 148800, accuracy_percent: 2, category: 2, source: bill}]
 contracts:
-- {id: wind-1, kind: ppa, zone: DE, technology: wind, start: 2026-07-24, end: 2026-07-24, volume_kwh: 780, granularity: month}
+- {id: wind-1, kind: ppa, zone: GB, technology: wind, start: 2026-07-24, end: 2026-07-24, volume_kwh: 780, granularity: month,
+   retired: 2026-08-01, retirement_id: R-1}
 tariffs:
 - {id: t, currency: EUR, default_per_kwh: 0.1, valid_from: 2026-01-01, source: contract,
    prices: [{times: ["Mon-Fri 08:00-20:00"], per_kwh: 0.3}]}
@@ -107,17 +108,21 @@ def test_a_person_reads_the_same(ledger, capsys):
 
 def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):
     """148,800 liters in 31 days are 4,800 a day, over 2,304 kWh. 780 of 3,120 kWh are bought. 12 of 24 hours are dear."""
-    code, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json")
+    code, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-08-02T00:00Z")
     found = json.loads(out.out)
     assert code == 0
     assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
     assert found["others"]["REF with contracts"]["value"] == "0.25"
     assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
+    # 3,120 kWh at the 177 g/kWh of the United Kingdom in 2025 over 2,304 kWh of IT; nobody states that factor's error.
     cue, note = found["others"]["CUE"], found["notes"]["CUE"]
-    assert float(cue["low"]) < float(cue["value"]) < float(cue["high"])
-    assert "bounds are those of the meters, no publisher states a factor's" in note
-    assert "grid.location.DEU." in note
+    assert (Fraction(cue["value"]), cue["low"], cue["high"]) == (round(Fraction(3120 * 177, 2304), 6), None, None)
+    assert "grid.location.GBR.2025." in note
     assert "100%" in note
+    _, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
+    early = json.loads(out.out)  # before the retirement
+    assert early["others"]["REF with contracts"]["value"] == "0"
+    assert "wind-1: 780.0 kWh retired on 2026-08-01, after" in early["notes"]["REF with contracts"]
 
 
 def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_path, capsys):
@@ -126,7 +131,7 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
     path.write_text("ts_utc,zone,g_per_kwh,kind,estimated,method,source\n")
     site = tmp_path / "site.yaml"
     site.write_text(
-        f"site: {{name: dc1}}\ngrid:\n  zone: DE\n  country: DEU\n  sources:\n"
+        f"site: {{name: dc1}}\ngrid:\n  zone: GB\n  country: GBR\n  sources:\n"
         f"  - csv_file: {{path: {path}, publisher: P, licence: L}}\n"
     )
     (source,) = load_site(site).the_grid.all_sources
@@ -248,11 +253,12 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
     hours = "".join(f"{t:%Y-%m-%dT%H}:00:00Z,100\n" for t in begun)
     (tmp_path / "ppa.csv").write_text("ts_utc,kwh\n" + hours)
     (tmp_path / "site.yaml").write_text(
-        f"site: {{name: dc3}}\ngrid: {{zone: DE, country: DEU}}\n"
-        f"contracts: [{{id: sun, kind: ppa, zone: DE, technology: solar, hourly_file: {tmp_path}/ppa.csv}}]\n"
+        f"site: {{name: dc3}}\ngrid: {{zone: GB, country: GBR}}\n"
+        f"contracts: [{{id: sun, kind: ppa, zone: GB, technology: solar, hourly_file: {tmp_path}/ppa.csv,\n"
+        "  retired: 2026-08-01, retirement_id: R}]\n"
         "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
     )
-    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
+    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json", "--as-of", "2026-08-02T00:00Z")
     found = json.loads(out.out)
     assert code == 0
     assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3

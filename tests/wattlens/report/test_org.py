@@ -56,13 +56,10 @@ def test_every_value_of_a_whole_file(tmp_path):
     assert fra1.stated == (Fraction(128, 100), Fraction(5, 100))
     assert (fra1.stated_source, fra1.grid_zone, fra1.country) == ("the operator", "DE", "DEU")
     assert set(fra1.lots) == {
-        Lot("wind", Kind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, retired=False),
-        Lot("go", Kind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ, retired=True),
-        Lot(
-            "sun", Kind.PPA, "DE", Technology.SOLAR, none, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, False
-        ),
-        Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, retired=False),
-        Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, retired=False),
+        Lot("wind", Kind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, "not retired"),
+        Lot("go", Kind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ),
+        Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, "not retired"),
+        Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired"),
     }
     assert [lot.start_ns for lot in fra1.lots] == sorted(lot.start_ns for lot in fra1.lots)
     spans = (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
@@ -113,7 +110,7 @@ GRID = """
 site: {name: fra1, time_zone: Europe/Berlin}
 grid:
   zone: DE
-  country: DEU
+  country: GBR
   sources:
     - csv_file: {path: de.csv, publisher: the operator, licence: ours}
     - csv_file: {path: rest.csv, publisher: the issuer, licence: ours, accounting: residual-mix}
@@ -133,10 +130,10 @@ def site_folder(tmp_path):
     (folder / "fra1.yaml").write_text(GRID)
     (folder / "ppa.csv").write_text("ts_utc,kwh\n2026-07-01T00:00:00Z,7.5\n2026-12-01T00:00:00Z,1\n")
     store = GridStore(tmp_path / "state" / "grid")
-    grid = About("csv_file.de", "DE", Basis(Boundary.LIFE_CYCLE), "the operator", "ours", "not stated", 3)
+    grid = About("csv_file.de", "DE", Basis(Boundary.DIRECT), "the operator", "ours", "not stated", 3)
     store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(300), False, START_NS)])
     store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(310), False, END_NS - HOUR_NS)])
-    rest = About("csv_file.rest", "DE", Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL), "the issuer", "ours", "not stated", 3)
+    rest = About("csv_file.rest", "DE", Basis(Boundary.DIRECT, Accounting.RESIDUAL), "the issuer", "ours", "not stated", 3)
     store.append(rest, [Point(START_NS, END_NS, Decimal(720), False, START_NS)])
     return tmp_path
 
@@ -161,7 +158,7 @@ def test_the_grid_is_as_it_was_known(site_folder, as_of_ns, intensity):
     assert [(piece.start_ns, piece.g_per_kwh) for piece in hourly.pieces] == [(START_NS, intensity)]
     assert (yearly.pieces[0].start_ns, yearly.pieces[-1].end_ns) == (START_NS, END_NS)
     assert [factor.id for factor, _ in site.factors] == [yearly.id]
-    assert site.factors[0][0].zone == "DEU"
+    assert site.factors[0][0].zone == "GBR"
     assert [piece.g_per_kwh for source in site.residual for piece in source.pieces] == [720]
     assert {source.basis.accounting for source in site.residual} == {Accounting.RESIDUAL}
 
@@ -182,9 +179,9 @@ def test_what_a_grid_lacks_is_told(site_folder):
 
 
 HOURS = """ts_utc,zone,g_per_kwh,kind,estimated
-2026-07-01T00:00:00Z,DE,400.5,life-cycle,
-2026-07-01T01:00:00Z,DE,410,life-cycle,true
-2026-07-01T00:00:00Z,FR,50,life-cycle,
+2026-07-01T00:00:00Z,DE,400.5,direct,
+2026-07-01T01:00:00Z,DE,410,direct,true
+2026-07-01T00:00:00Z,FR,50,direct,
 """
 
 
@@ -193,7 +190,7 @@ def test_hours_of_a_file_count_as_known_at_any_time(site_folder, where):
     if where == "org.yaml":
         (site_folder / "hours.csv").write_text(HOURS)
         source = "{csv_file: {path: hours.csv, publisher: p, licence: l}}"
-        text = f"sites: [{{site: {{name: fra1}}, grid: {{zone: DE, country: DEU, sources: [{source}]}}}}]"
+        text = f"sites: [{{site: {{name: fra1}}, grid: {{zone: DE, country: GBR, sources: [{source}]}}}}]"
     else:
         (site_folder / "sites" / "de.csv").write_text(HOURS)
         text = "sites: [{file: sites/fra1.yaml}]"
@@ -215,9 +212,12 @@ def test_hours_of_a_file_count_as_known_at_any_time(site_folder, where):
         ("csv_file: {path: none.csv, publisher: p, licence: l}", "org.yaml: cannot read"),
         (
             "csv_file: {path: hours.csv, publisher: p, licence: l, zone: AT}",
-            "hours.csv has no life-cycle row of zone 'AT'; zones in it: DE, FR",
+            "hours.csv has no direct row of zone 'AT'; zones in it: DE, FR",
         ),
-        ("csv_file: {path: hours.csv, publisher: p, licence: l, boundary: direct}", "source csv_file is direct and the grid"),
+        (
+            "csv_file: {path: hours.csv, publisher: p, licence: l, boundary: life-cycle}",
+            "source csv_file is life-cycle and the grid",
+        ),
         ("csv_file: {path: hours.csv, publisher: p}", "key 'sites.0.grid.sources.0.csv_file.licence' is missing"),
         ("electricity_maps: {key_file: key}", "unknown key 'sites.0.grid.sources.0.electricity_maps'"),
     ],
@@ -361,7 +361,7 @@ def test_files_of_the_same_name_beside_two_sites_are_two_files(site_folder):
 
 OWN = {
     "id": "own-residual", "title": "A residual mix", "publisher": "the issuer", "edition": "2026", "unit": "g_per_kwh",
-    "gases": "CO2e", "gwp_set": "AR6", "boundary": "life-cycle", "basis": "consumption", "accounting": "residual-mix",
+    "gases": "CO2e", "gwp_set": "AR6", "boundary": "direct", "basis": "consumption", "accounting": "residual-mix",
     "quality": 4, "uncertainty": "not stated", "years": "2026", "source": "a letter", "source_sha256": "none: a letter",
     "fetched": "2026-11-26", "licence": "ours", "attribution": "the issuer", "update": "yearly", "note": "none", "rows": 1,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import openpyxl
@@ -109,7 +110,7 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
     """The country of `here` has a yearly factor and no residual mix; the zone of `there` has neither."""
     old = {"kind": "go", "zone": "DE", "technology": "wind", "start": "2024-01-01", "end": "2024-12-31", "volume_kwh": 5}
     sites = [
-        {"site": {"name": "here"}, "grid": {"zone": "DE", "country": "DEU"}, "contracts": [old | {"id": i} for i in "ab"]},
+        {"site": {"name": "here"}, "grid": {"zone": "DE", "country": "GBR"}, "contracts": [old | {"id": i} for i in "ab"]},
         {"site": {"name": "there"}, "grid": {"zone": "XA"}, "contracts": [old | {"id": "c"}]},
     ]
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": sites}))
@@ -154,7 +155,63 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
             "  stated PUE           none: only meters tell its PUE",
         ):
             assert line in out.splitlines()
-        assert "  location-based       grid.location.DEU." in out
+        assert "  location-based       none: DE: no factor that is direct, location, CO2e" in out
+        assert "  contract wind        covers nothing: not retired" in out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("grid", "found", "why"),
+    [
+        ({"zone": "US-CA", "country": "USA"}, ("179.1 g CO2e/kWh, California 2023, direct, ",), "US-CA: no factor of "),
+        ({"zone": "GB", "country": "GBR"}, ("g CO2e/kWh, United Kingdom 2025, direct, ",), "GB: no factor that is direct"),
+        (
+            {"zone": "CN-BJ", "country": "CHN", "gases": "CO2"},
+            ("555.4 g CO2/kWh, Beijing 2023, direct, ",),
+            "CN-BJ: no factor of ",
+        ),
+        (
+            {"zone": "DE", "country": "DEU"},
+            ("none: DE: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
+            "",
+        ),
+        (
+            {"zone": "IN", "country": "IND"},
+            ("none: IN: ", "there is one that is life-cycle", "grid.factors", "grid.sources"),
+            "",
+        ),
+        ({"country": "SGP"}, ("none: SGP: ", "there is one that is life-cycle", "grid.factors", "grid.sources"), ""),
+    ],
+)
+def test_check_tells_the_factor_with_its_value_and_why_it_is_that_one(tmp_path, capsys, grid, found, why):
+    """Of 394.769 lb a MWh (eGRID, California) are 179.1 g/kWh; the ministry's figure of Beijing is 0.5554 kg."""
+    (tmp_path / "org.yaml").write_text(json.dumps({"sites": [{"site": {"name": "a"}, "grid": grid}]}))
+    assert check(tmp_path / "org.yaml") == 0
+    lines = {line[2:22].strip(): line[23:] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert all(part in lines["location-based"] for part in found), lines["location-based"]
+    assert not any(state in lines["location-based"] for state in ("Delaware", "Indiana"))
+    assert lines.get("factor choice", "").startswith(why)
+
+
+def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys):
+    this_year = datetime.now(UTC).year
+    base = {"zone": "GB", "start": f"{this_year}-01-01", "end": f"{this_year}-12-31", "volume_kwh": 5}
+    done = {"retired": f"{this_year}-01-01"}
+    contracts = [
+        base | {"id": "fine", "kind": "ppa", "technology": "wind", "retirement_id": "1"} | done,
+        base | {"id": "open", "kind": "ppa", "technology": "wind"},
+        base | {"id": "future", "kind": "go", "technology": "wind", "retired": "2099-01-01", "retirement_id": "2"},
+        base | {"id": "old", "kind": "rec", "technology": "wind", "retired": "2020-01-01", "retirement_id": "3"},
+        base | {"id": "coal", "kind": "ppa", "technology": "fossil", "retirement_id": "4"} | done,
+        base | {"id": "far", "kind": "go", "technology": "hydro", "retirement_id": "5"} | done | {"zone": "NO-NO1"},
+    ]
+    site = {"site": {"name": "a"}, "grid": {"zone": "GB", "country": "GBR"}, "contracts": contracts}
+    (tmp_path / "org.yaml").write_text(json.dumps({"sites": [site]}))
+    assert check(tmp_path / "org.yaml") == 0
+    told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
+    assert {name: reason.removeprefix("covers nothing: ").split(",")[0].split(" (")[0] for name, reason in told} == {
+        "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another zone",
+        "coal": "no emission factor",
+    }  # fmt: skip
 
 
 def test_check_of_what_is_wrong(tmp_path, capsys):
