@@ -119,6 +119,13 @@ def plus(amounts: list[Amount]) -> Amount:
     )
 
 
+def less(whole: Amount, part: Amount) -> Amount:
+    """What is left of a whole, without bounds: the errors of the two are not independent."""
+    if whole.value is None or part.value is None:
+        return Amount(None, reason=whole.reason or part.reason)
+    return Amount(whole.value - part.value)
+
+
 def scaled(amount: Amount, factor: Fraction) -> Amount:
     """An amount times a number that is not negative."""
     return product(amount, Amount(factor, factor, factor))

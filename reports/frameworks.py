@@ -5,7 +5,7 @@ that was not found in a source says that it is not verified. What nothing here m
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -69,7 +69,9 @@ class IndexRow:
         framework: its id.
         title: the framework's, in the reader's language, as are `datapoint`, `text` and `unit`.
         answered_by: ids of the figures that have a value.
-        missing: what is not there: reasons of absent figures, or the input that none is there without.
+        missing: what is not there: reasons of absent figures, or the input that none is there without, or in whose place
+            something else stands.
+        estimated_by: of `answered_by` those in which something stands in for what is asked.
     """
 
     framework: str
@@ -80,12 +82,15 @@ class IndexRow:
     answered_by: tuple[str, ...]
     missing: tuple[str, ...]
     verified: bool
+    estimated_by: tuple[str, ...] = ()
 
     @property
-    def state(self) -> Literal["answered", "partly", "missing"]:
-        """Whether figures answer it; partly: some that would have no value."""
+    def state(self) -> Literal["answered", "estimated", "partly", "missing"]:
+        """Whether figures answer it; partly: some that would have no value; estimated: a stand-in is in those that have one."""
         if not self.answered_by:
             return "missing"
+        if self.estimated_by:
+            return "estimated"
         return "partly" if self.missing else "answered"
 
 
@@ -132,14 +137,17 @@ def parse(text: str, name: str) -> Framework:
     return found
 
 
-def index(figures: Mapping[str, str], language: str = "en") -> tuple[IndexRow, ...]:
+def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collection[str] = frozenset()) -> tuple[IndexRow, ...]:
     """Each datapoint of each framework against a report's figures.
 
     Args:
         figures: figure id -> why it is absent; "": it has a value.
         language: of the texts: en | zh.
+        stand_ins: ids of figures in which something stands in for what their name says, such as the grid's average for the
+            residual mix: they answer nothing.
     """
-    return tuple(_row(framework, point, figures, language) for framework in frameworks() for point in framework.datapoints)
+    every = ((framework, point) for framework in frameworks() for point in framework.datapoints)
+    return tuple(_row(framework, point, figures, language, stand_ins) for framework, point in every)
 
 
 def lacking(rows: Iterable[IndexRow]) -> tuple[Lacking, ...]:
@@ -151,16 +159,19 @@ def lacking(rows: Iterable[IndexRow]) -> tuple[Lacking, ...]:
     return tuple(Lacking(what, tuple(of)) for what, of in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _row(framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str) -> IndexRow:
+def _row(
+    framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, stand_ins: Collection[str]
+) -> IndexRow:
     matching = sorted(i for i in figures if any(fnmatchcase(i, pattern) for pattern in point.figures))
     answered = tuple(i for i in matching if not figures[i])
     missing = tuple(dict.fromkeys(figures[i] for i in matching if figures[i]))
-    if not matching:
-        missing = (inputs()[point.needs][language],)
+    estimated = tuple(i for i in answered if i in stand_ins)
+    if estimated or not matching:
+        missing = tuple(dict.fromkeys([*missing, inputs()[point.needs][language]]))
     told = (framework.title, point.id, point.text, point.unit)
     if language == "zh":
         told = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
-    return IndexRow(framework.id, *told, answered, missing, point.verified)
+    return IndexRow(framework.id, *told, answered, missing, point.verified, estimated)
 
 
 def _datapoint(raw: Mapping[str, Any], name: str) -> Datapoint:

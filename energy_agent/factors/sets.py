@@ -21,7 +21,7 @@ from energy_agent.factors.set_file import FactorSet
 FILE_MAX_B: Final = 4 << 20
 SETS_MAX: Final = 200
 SUPPLY: Final = (
-    "give its factor in a folder of your own (grid.factors), or its hours (grid.sources); docs/factors.md has their form"
+    "give its factor in a folder of your own (grid.factors) or its hours (grid.sources), as docs/factors.md has them"
 )
 """What a user can do where no table has a factor."""
 
@@ -77,7 +77,8 @@ class Catalogue:
             held = [(s, f) for s in self.sets if s.basis == basis for (z, _), f in s.factors.items() if z == name]
             if held:
                 chosen, factor = min(held, key=lambda pair: _order(pair[0], pair[1], year))
-                return Found(factor, chosen.csv_sha256, (*reasons, *_why_this_year(factor, year)))
+                skipped = (reason.partition("; nearest: ")[0] for reason in reasons)
+                return Found(factor, chosen.csv_sha256, (*skipped, *_why_this_year(factor, year)))
             reasons.append(self._why_none(name, basis))
         if not reasons:
             raise UsageError("no zone is named")
@@ -112,10 +113,8 @@ class Catalogue:
         if any(s.basis == basis and z == zone for s in self.sets for z, _ in s.missing):
             return f"{zone}: the publisher tells no value ({basis})"
         others = sorted({str(s.basis) for s in self.sets for z, _ in s.factors if z == zone})
-        if others:
-            return f"{zone}: no factor that is {basis}; there is one that is {' / '.join(others)}"
-        hint = self._nearest(zone, basis)
-        return f"{zone[:40]}: no factor that is {basis}" + (f"; {hint}" if hint else "")
+        hint = f"there is one that is {' / '.join(others)}" if others else self._nearest(zone, basis)
+        return "; ".join(filter(None, (f"{zone[:40]}: no factor that is {basis}", hint)))
 
     def _nearest(self, zone: str, basis: Basis | None = None) -> str:
         """Zones of the same level whose code or name is spelled alike; "": there is none.
@@ -132,7 +131,7 @@ class Catalogue:
         starts = [z for n, z in sorted(by_name.items()) if len(wanted) > 1 and n.startswith(wanted)]
         codes = difflib.get_close_matches(zone.upper(), names, n=3, cutoff=0.5)
         hits = list(dict.fromkeys([*prefixed, *alike, *starts, *codes]))[:3]
-        return "nearest: " + ", ".join(f"{z} ({names[z]})" for z in hits) if hits else ""
+        return f"nearest: {', '.join(f'{z} ({names[z]})' for z in hits)}" if hits else ""
 
 
 def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, int, int, str]:
@@ -143,8 +142,11 @@ def _order(held: FactorSet, factor: Factor, year: int) -> tuple[bool, int, int, 
 def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
     if factor.year == year:
         return ()
-    which = "newest before it" if factor.year < year else "oldest after it"
-    return (f"{factor.zone}: no factor of {year}; that of {factor.year} is the {which}",)
+    if factor.year < year:
+        which = f"that of {factor.year} is the newest before it"
+    else:
+        which = f"that of {factor.year} is the oldest after it"
+    return ("; ".join((f"{factor.zone}: no factor of {year}", which)),)
 
 
 def factor(zone: str, year: int, basis: Basis, country: str = "", folder: Path | None = None) -> Found:

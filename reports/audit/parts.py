@@ -18,9 +18,9 @@ MEAN: Final = "grid_intensity"
 """The mean factor of a place over its hours and their energy, which stands in where a figure names hourly ones."""
 PROPORTIONAL: Final = frozenset({"co2e.location", "co2e.held.location", "cue", MEAN})
 """Quantities that are energy times a location-based factor."""
-MARKET: Final = frozenset({"co2e.market", "co2e.held.market", "co2e.market.residual"})
+MARKET: Final = frozenset({"co2e.market", "co2e.held.market", "co2e.market.residual", "co2e.market.average"})
 """Quantities that are energy times a factor where no contract brings grams of its own."""
-INSTRUMENTS: Final = "co2e.market.instruments"
+INSTRUMENTS: Final = ("co2e.market.instruments", "co2e.lifecycle.market.instruments")
 RELATIVE: Final = Fraction(1, 10**7)
 ABSOLUTE: Final = Fraction(1, 10**6)
 """Figures have nine digits or more, or six places: two of them, and their factor, differ by no more where they are the same."""
@@ -74,7 +74,7 @@ def _of_factor(identity: str, stated: tuple[Stated, Stated], editions: tuple[Edi
 
     The factor is the one that the figure names, else the mean that the edition states for the same place.
     """
-    value, quantity = stated[0].value, identity.partition("/")[0]
+    value, quantity = stated[0].value, identity.partition("/")[0].replace("co2e.lifecycle.", "co2e.")
     if value is None or quantity not in PROPORTIONAL | MARKET or (quantity in MARKET and any(map(_instruments, editions))):
         return None
     rates = [[_named(each, edition) for each, edition in zip(stated, editions, strict=True)]]
@@ -101,7 +101,8 @@ def _mean(identity: str, edition: Edition) -> tuple[Fraction | None, str]:
 
 def _instruments(edition: Edition) -> bool:
     """Whether contracts bring grams of their own, which no factor of the grid moves."""
-    return any((edition.figures[name].value or 0) > 0 for name in _places(INSTRUMENTS, edition) if name in edition.figures)
+    names = [name for quantity in INSTRUMENTS for name in _places(quantity, edition)]
+    return any((edition.figures[name].value or 0) > 0 for name in names if name in edition.figures)
 
 
 def _places(quantity: str, *editions: Edition) -> list[str]:

@@ -9,7 +9,7 @@ from reports.sums import Held, Who
 
 COVERED = ("energy.", "co2e.", "j_per_token.")
 """What figures with a coverage are called."""
-HELD = ("energy.held", "co2e.held", "j_per_token.")
+HELD = ("energy.held", "co2e.held", "co2e.lifecycle.held", "j_per_token.")
 """What figures of groups of workloads are called."""
 
 

@@ -55,6 +55,7 @@ def _pue(identity: str, found: Pue | None, dims: Mapping[str, str], why: str, *,
         "category": str(found.category or "none"),
         "imputed_j": str(Fraction(found.imputed_uj, UJ_PER_J)),
     }
+    of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
     coverage = quotient_text(found.coverage) if found.category else None
     return amount_figure(identity, found.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 

@@ -5,59 +5,119 @@ the building as an estimate where a PUE is stated, else its nodes, else its GPUs
 are matched with the energy there. What contracts bring and what they leave to the residual mix are the total, exactly.
 
 Parts of the fleet take the grams of their own cells; where the boundary is the building, times the site's PUE, and times the
-share of its energy that comes from the grid. No publisher states a factor's error, so bounds are those of the energy.
+share of its energy that comes from the grid. What is left of the site's total is a figure too (`.unattributed`).
+
+No publisher states a factor's error, so no figure has bounds: those of the energy alone would pass for those of the CO2e.
+Scope 2 is of direct emissions. Figures of the life cycle have names of their own (`LIFE_CYCLE`).
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from typing import Final
 
 from energy_agent.core.facility import Position
 from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
 from energy_agent.metering.facility_ratio import Amount
 from energy_agent.metering.pue import per_it_kwh
 from reports.bounded import held_energy, whole_energy
-from reports.evidence import Evidence, Site, amount_of, plus, product, scaled
+from reports.evidence import Evidence, Site, amount_of, less, plus, product, scaled
 from reports.figures import Figure, amount_figure, quotient_text
 from reports.grid import kwh
 from reports.measures._measure import Measure, covered, groups
 from reports.sums import Held
 
 LOCATION, MARKET = "location-based", "market-based"
+CO2E: Final = "co2e."
+"""How figures of Scope 2 begin."""
+LIFE_CYCLE: Final = "co2e.lifecycle."
+"""How figures of CO2e over the life cycle begin, which answer nothing that Scope 2 asks."""
+NOT_SCOPE_2: Final = "its factors are of the life cycle, and Scope 2 counts direct emissions alone (grid.boundary)"
+AVERAGE: Final = "the grid's average, in place of the residual mix"
+REST: Final = "the total less what workloads held"
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
     """Grams."""
-    yield from covered(evidence, _figures(evidence))
+    for figure, sites in _figures(evidence):
+        yield from covered(evidence, by_basis(evidence, sites, figure))
 
 
-def _figures(evidence: Evidence) -> Iterator[Figure]:
-    located, marketed = [], []
-    for name, site in sorted(evidence.sites.items()):
-        dims = {"site": name}
-        within = boundary(evidence, name)
-        ids = factor_ids(site)
-        located.append(located_of(evidence, name))
-        marketed.append(marketed_of(evidence, name))
-        yield amount_figure(
-            f"co2e.location/site/{name}", located[-1], "g", LOCATION, within, factor_ids=ids, dims=dims | _basis(site)
-        )
-        method = (
-            f"{MARKET}, rest at the grid's average" if site.grid.residual_is_average else f"{MARKET}, rest at the residual mix"
-        )
-        yield amount_figure(f"co2e.market/site/{name}", marketed[-1], "g", method, within, factor_ids=ids, dims=dims)
-        yield amount_figure(
-            f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=dims | _basis(site)
-        )
-        yield amount_figure(f"cue/site/{name}", _cue(site), "g/kWh", LOCATION, "facility", factor_ids=ids, dims=dims)
-        yield from _contracts(evidence, site)
-    within, every = _together(evidence, evidence.sites)
-    total = _one_basis(evidence, evidence.sites, plus(located))
-    yield amount_figure("co2e.location", total, "g", LOCATION, within, factor_ids=every)
-    average = any(site.grid.residual_is_average for site in evidence.sites.values())
-    how = f"{MARKET}, rest at the grid's average" if average else f"{MARKET}, rest at the residual mix"
-    total = _one_basis(evidence, evidence.sites, plus(marketed))
-    yield amount_figure("co2e.market", total, "g", how, within, factor_ids=every)
+def by_basis(evidence: Evidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
+    """A figure of CO2e of some sites under the name of what it counts.
+
+    Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
+    """
+    joined = [evidence.sites[name].grid.location for name in sites]
+    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {Boundary.LIFE_CYCLE}:
+        yield figure
+        return
+    yield replace(figure, id=LIFE_CYCLE + figure.id.removeprefix(CO2E))
+    yield Figure(figure.id, None, figure.unit, figure.method, figure.boundary, dims=figure.dims, reason=NOT_SCOPE_2)
+
+
+def _figures(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
+    """(figure, sites that it is of)."""
+    for name in sorted(evidence.sites):
+        yield from ((figure, (name,)) for figure in _of_site(evidence, name))
+    every = sorted(evidence.sites)
+    yield from ((figure, every) for figure in _of_all(evidence))
     yield from _by_group(evidence)
+
+
+def _of_site(evidence: Evidence, name: str) -> Iterator[Figure]:
+    site, dims = evidence.sites[name], {"site": name}
+    within, ids = boundary(evidence, name), factor_ids(site)
+    of = dims | _basis(site)
+    rows = _rows(evidence, name)
+    located, marketed = located_of(evidence, name), marketed_of(evidence, name)
+    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of)
+    how, stand_in = _method(evidence, [name])
+    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=dims | stand_in)
+    for quantity, rest in (
+        ("location", less(located, group_grams(evidence, name, rows))),
+        ("market", less(marketed, _shared(evidence, name, rows))),
+    ):
+        yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
+    yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=of)
+    yield amount_figure(f"cue/site/{name}", _cue(site), "g/kWh", LOCATION, "facility", factor_ids=ids, dims=of)
+    yield from _contracts(evidence, site)
+
+
+def _of_all(evidence: Evidence) -> Iterator[Figure]:
+    every = sorted(evidence.sites)
+    within, ids = _together(evidence, every)
+    located = [located_of(evidence, name) for name in every]
+    marketed = [marketed_of(evidence, name) for name in every]
+    held = [_rows(evidence, name) for name in every]
+    how, stand_in = _method(evidence, every)
+    for quantity, method, totals, parts in (
+        ("location", LOCATION, located, [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+        ("market", how, marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+    ):
+        dims = stand_in if quantity == "market" else {}
+        total = _one_basis(evidence, every, plus(totals))
+        yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
+        rest = less(total, _one_basis(evidence, every, plus(parts)))
+        yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
+
+
+def _rows(evidence: Evidence, site: str) -> list[Held]:
+    """What workloads held at a site; a part of a host is in the host."""
+    return [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
+
+
+def _method(evidence: Evidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
+    if any(takes_average(evidence, name) for name in sites):
+        return f"{MARKET}, rest at the grid's average", {"stand_in": AVERAGE}
+    return f"{MARKET}, rest at the residual mix", {}
+
+
+def takes_average(evidence: Evidence, name: str) -> bool:
+    """Whether a part of a site's market-based grams is of the grid's average, for want of a residual mix."""
+    return evidence.sites[name].grid.residual_is_average and residual_of(evidence, name).value != 0
 
 
 def boundary(evidence: Evidence, site: str) -> str:
@@ -69,15 +129,19 @@ def boundary(evidence: Evidence, site: str) -> str:
 
 
 def located_of(evidence: Evidence, name: str) -> Amount:
-    """A site's grams, location-based: what was metered at its cells, the rest and the bounds at the mean of these."""
+    """A site's grams, location-based: what was metered at its cells, the rest at the mean of these."""
     site = evidence.sites[name]
     grams, metered_uj = site.grid.location_g, site.grid.uj
     if grams is None:
         return Amount(None, reason=site.grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not metered_uj:
-        return nothing_of(evidence, name, energy)
-    return scaled(energy, grams / metered_uj)
+        return _unbounded(nothing_of(evidence, name, energy))
+    return Amount(energy.value * grams / metered_uj)
+
+
+def _unbounded(amount: Amount) -> Amount:
+    return Amount(amount.value, reason=amount.reason)
 
 
 def nothing_of(evidence: Evidence, name: str, energy: Amount) -> Amount:
@@ -145,18 +209,14 @@ def marketed_of(evidence: Evidence, name: str) -> Amount:
         return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
     energy = base(evidence, name)
     if energy.value is None or not grid.uj:
-        return nothing_of(evidence, name, energy)
-    # Contracts cover what they cover: what is imputed, and the bounds, are of the rest, which is of the residual mix.
+        return _unbounded(nothing_of(evidence, name, energy))
+    # Contracts cover what they cover: what is imputed is of the rest, which is of the residual mix.
     market_g, covered_g, per_uj = grid.market_g, grid.coverage.grams, grid.rest_per_uj
     if per_uj is None:
         known = energy.value < grid.uj + 1  # cells are whole uJ
         return Amount(market_g) if known else Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
 
-    def at(energy_uj: Fraction, least: Fraction) -> Fraction:
-        return max(least, market_g + (energy_uj - grid.uj) * per_uj)
-
-    low = None if energy.low is None else at(energy.low, Fraction(0))
-    return Amount(at(energy.value, covered_g), low, None if energy.high is None else at(energy.high, covered_g))
+    return Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj))
 
 
 def residual_of(evidence: Evidence, name: str) -> Amount:
@@ -164,8 +224,7 @@ def residual_of(evidence: Evidence, name: str) -> Amount:
     found, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
     if found.value is None or coverage is None:
         return Amount(None, reason=found.reason)
-    low, high = (None if g is None else max(Fraction(0), g - coverage.grams) for g in (found.low, found.high))
-    return Amount(found.value - coverage.grams, low, high)
+    return Amount(found.value - coverage.grams)
 
 
 def _cue(site: Site) -> Amount:
@@ -174,7 +233,7 @@ def _cue(site: Site) -> Amount:
     grams, bought = site.grid.location_g, site.building.bought
     if at is None or grams is None or not site.grid.uj or bought.value is None:
         return Amount(None, reason=site.grid.lacking or "IT energy was not metered by a PUE's category")
-    return per_it_kwh(grams * bought.value / site.grid.uj, Fraction(0), site.building.meters, at)
+    return per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
 
 
 def _contracts(evidence: Evidence, site: Site) -> Iterator[Figure]:
@@ -212,15 +271,16 @@ def _together(evidence: Evidence, sites: Iterable[str]) -> tuple[str, tuple[str,
     return (boundaries.pop() if len(boundaries) == 1 else "mixed"), ids
 
 
-def _by_group(evidence: Evidence) -> Iterator[Figure]:
+def _by_group(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
     for suffix, dims, rows in groups(evidence):
         parts = _by_site(rows)
-        within, ids = _together(evidence, dict(parts))
-        located = _one_basis(evidence, dict(parts), plus([group_grams(evidence, site, own) for site, own in parts]))
-        marketed = _one_basis(evidence, dict(parts), plus([_shared(evidence, site, own) for site, own in parts]))
-        yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims)
+        sites = [site for site, _ in parts]
+        within, ids = _together(evidence, sites)
+        located = _one_basis(evidence, sites, plus([group_grams(evidence, site, own) for site, own in parts]))
+        marketed = _one_basis(evidence, sites, plus([_shared(evidence, site, own) for site, own in parts]))
+        yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
         method = f"{MARKET}, in proportion to location-based"
-        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=dims)
+        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=dims), sites
 
 
 def _by_site(rows: list[Held]) -> list[tuple[str, list[Held]]]:
@@ -228,7 +288,7 @@ def _by_site(rows: list[Held]) -> list[tuple[str, list[Held]]]:
 
 
 def group_grams(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
-    """Grams of the cells of some workloads, with the relative bounds of their energy."""
+    """Grams of the cells of some workloads of a site."""
     mine = {r.part for r in rows}
     of = [p for p in evidence.priced if p.site == site and p.part in mine]
     if evidence.sites[site].grid.location_g is None:
@@ -237,13 +297,13 @@ def group_grams(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
         return Amount(None, reason=_unknown(evidence.sites[site]))
     within = boundary(evidence, site)
     grams = sum((p.grams for p in of), Fraction(0)) / UJ_PER_KWH
-    uj = sum(p.gpu_uj + p.host_uj for p in of)
-    classes = ("gpu", "host") if within != "gpu" else ("gpu",)
-    energy = amount_of(held_energy(r for r in rows if r.device_class in classes))
-    if not uj:
-        return energy if not energy.value else Amount(None, reason="its energy is not known by the hour")
-    found = scaled(energy, grams / uj)
-    return scaled(product(found, evidence.pue(site)), from_grid(evidence.sites[site])) if within == "facility" else found
+    if not sum(p.gpu_uj + p.host_uj for p in of):
+        classes = ("gpu", "host") if within != "gpu" else ("gpu",)
+        held_uj = held_energy(r for r in rows if r.device_class in classes).energy_uj
+        return Amount(None, reason="its energy is not known by the hour") if held_uj else Amount(Fraction(0))
+    if within != "facility":
+        return Amount(grams)
+    return _unbounded(scaled(product(Amount(grams), evidence.pue(site)), from_grid(evidence.sites[site])))
 
 
 def from_grid(site: Site) -> Fraction:
@@ -259,6 +319,8 @@ def _shared(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
         located_of(evidence, site),
         marketed_of(evidence, site),
     )
+    if located.value == 0 and market.value is not None:
+        return located
     if market.value is None or not whole.value:
         return Amount(None, reason=market.reason or whole.reason or "the grid's grams are nothing")
     return scaled(located, market.value / whole.value)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
 from energy_agent.metering.facility_ratio import Amount
 from reports.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.coverage import coverage, together
@@ -19,19 +20,23 @@ from reports.wording import percent
 NO_EARLIER = "the ledger holds nothing of that quarter"
 RUNS = "the quarter still runs; it is compared once it is over"
 MIXED = "several models"
-TOTALS = ("energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market")
+TOTALS = (
+    "energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market", "co2e.lifecycle.location",
+    "co2e.lifecycle.market",
+)  # fmt: skip
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
     """`bridge.QUANTITY/WHEN/EFFECT`: what each factor did; the effects `from` and `to` are the two sums.
 
-    energy and co2e are of all that workloads held, by GPU hours; serving is of what generated tokens, by tokens.
+    energy and co2e (lifecycle, where grams are of the life cycle) are of all that workloads held, by GPU hours; serving is of
+    what generated tokens, by tokens.
     """
     running = any(window.open for window in evidence.sums.windows.values())
     for when, earlier in (("before", evidence.before), ("year_ago", evidence.year_ago)):
         why = RUNS if running else NO_EARLIER if earlier is None else _too_little(earlier)
         if earlier is None or why:
-            for name, unit in (("energy", "J"), ("co2e", "g"), ("serving", "J")):
+            for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
                 yield Figure(f"bridge.{name}/{when}", None, unit, "Shapley", "facility", sources=LEDGER, reason=why)
             continue
         yield from _totals(earlier, when)
@@ -40,7 +45,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         other = other or _bases(earlier, evidence)
         yield from _energy("energy", when, then, now, earlier.label, within)
         found = Bridge(None, None, (), other) if other else co2e_bridge(then, now)
-        yield from _bridge("co2e", when, found, "g", Fraction(1), earlier.label, _name(set(within.values())))
+        yield from _bridge(_grams(evidence), when, found, "g", Fraction(1), earlier.label, _name(set(within.values())))
         then, now = serving(earlier), serving(evidence)
         yield from _energy("serving", when, then, now, earlier.label, within)
         adjusted = mix_adjusted(then, now)
@@ -85,6 +90,13 @@ def _bases(then: Evidence, now: Evidence) -> str:
     joined = [site.grid.location for each in (then, now) for site in each.sites.values()]
     found = sorted({str(j.basis) for j in joined if j is not None})
     return f"grams of different emissions are not compared: {' and '.join(found)}" if len(found) > 1 else ""
+
+
+def _grams(evidence: Evidence) -> str:
+    """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
+    joined = [site.grid.location for site in evidence.sites.values()]
+    whole = {j.basis.boundary for j in joined if j is not None} == {Boundary.LIFE_CYCLE}
+    return "lifecycle" if whole else "co2e"
 
 
 def _name(boundaries: set[str]) -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from energy_agent.metering.facility_ratio import Amount
-from reports.evidence import Evidence, plus, product
+from reports.evidence import Evidence, less, plus, product
 from reports.figures import Figure, amount_figure, quotient_text
 from reports.grid import kwh
 from reports.inputs import price_of
@@ -17,6 +17,7 @@ from reports.sums import Held
 SOURCES = ("ledger", "tariffs")
 NO_TARIFF = "no input has tariffs"
 UNPRICED = "its sites have no tariffs"
+REST = "the total less what workloads held"
 UNPAID = "what its electricity cost is not known"
 
 
@@ -27,13 +28,19 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
         yield amount_figure(f"cost/site/{name}", amount, unit, "tariffs by time of use", boundary(evidence, name),
                             sources=SOURCES, dims={"site": name, **left})  # fmt: skip
+        rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
+        yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name), sources=SOURCES,
+                            dims={"site": name})  # fmt: skip
     one, why = _currency(evidence, evidence.sites)
     if one:
         total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
         within = _within(evidence, evidence.sites)
         yield amount_figure("cost", total, one, "tariffs by time of use", within, sources=SOURCES)
+        rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
+        yield amount_figure("cost.unattributed", rest, one, REST, within, sources=SOURCES)
     else:
         yield Figure("cost", None, "money", "tariffs by time of use", "facility", sources=SOURCES, reason=why)
+        yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
     for suffix, dims, rows in groups(evidence):
         if "team" in dims and evidence.organisation.prices:
             yield from _charged(evidence, suffix, dims, rows)

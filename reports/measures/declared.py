@@ -10,11 +10,14 @@ from energy_agent.metering.facility_ratio import Amount, energy
 from energy_agent.metering.facility_tree import counted
 from reports.evidence import Evidence, Site
 from reports.figures import Figure, amount_figure
+from reports.inputs import NO_RESIDUAL
 from reports.measures._measure import Measure
-from reports.measures.carbon import boundary, factor_ids, residual_of
+from reports.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, residual_of, takes_average
 
 _J = Fraction(1, UJ_PER_J)
 SOURCES = ("ledger", "meters", "contracts")
+NO_CONTRACTS = "no contracts or certificates were given"
+NOTHING_COVERED = "no contract or certificate covers any of it"
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
@@ -43,13 +46,8 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         yield amount_figure(
             f"energy.reused_heat/site/{name}", heat, "J", "metered", "facility", sources=SOURCES, dims=dims, scale=_J
         )
-        how = "the grid's average" if site.grid.residual_is_average else "the residual mix"
-        ids = factor_ids(site)
-        grams = residual_of(evidence, name)
-        yield amount_figure(f"co2e.market.residual/site/{name}", grams, "g", how, within, factor_ids=ids, dims=dims)
-        if site.grid.coverage is not None:
-            instruments = Amount(site.grid.coverage.grams)
-            yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
+        for figure in _market(evidence, name):
+            yield from by_basis(evidence, [name], figure)
         for key, unit, value in (
             ("it_kw", "kW", site.inputs and site.inputs.it_kw),
             ("floor_m2", "m2", site.inputs and site.inputs.floor_m2),
@@ -60,6 +58,26 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
             )
 
 
+def _market(evidence: Evidence, name: str) -> Iterator[Figure]:
+    """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
+    site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
+    ids, rest, coverage = factor_ids(site), residual_of(evidence, name), site.grid.coverage
+    identity = f"co2e.market.residual/site/{name}"
+    if takes_average(evidence, name):
+        yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
+        rest = Amount(None, reason=NO_RESIDUAL)
+    yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=dims)
+    if coverage is not None and coverage.covered_uj:
+        instruments = Amount(coverage.grams)
+    else:
+        instruments = Amount(None, reason=NOTHING_COVERED if _bought(site) else NO_CONTRACTS)
+    yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
+
+
+def _bought(site: Site) -> bool:
+    return site.inputs is not None and bool(site.inputs.lots)
+
+
 def _metered(site: Site, role: Role) -> Amount:
     meters = site.building.meters
     terms = {m.id: 1 for m in counted([e.facts for e in meters.values()], role)}
@@ -68,8 +86,8 @@ def _metered(site: Site, role: Role) -> Amount:
 
 def _claimed(site: Site, kinds: frozenset[Kind]) -> Amount:
     """Energy that renewable contracts of some kinds cover."""
-    if site.grid.coverage is None or site.inputs is None or not site.inputs.lots:
-        return Amount(None, reason="no contracts or certificates were given")
+    if site.grid.coverage is None or not _bought(site):
+        return Amount(None, reason=NO_CONTRACTS)
     return Amount(Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable)))
 
 

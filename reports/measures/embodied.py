@@ -16,7 +16,7 @@ from reports.measures.tokens import generated
 from reports.sci import sci_per_token
 from reports.sums import Held
 
-METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hardware in E"
+METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hardware in E; the span is that of M alone"
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
@@ -107,7 +107,8 @@ def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[He
     if len(bases) == 1 and within == {at} and grams.value is not None and energy.value:
         mean = grams.value * UJ_PER_KWH / energy.value
         intensity = Interval(mean, mean)
-    bounds = None if energy.low is None or energy.high is None else Interval(energy.low, energy.high)
+    # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
+    bounds = None if energy.value is None else Interval(energy.value, energy.value)
     basis = next(iter(bases.values())) if len(bases) == 1 else None
     sci = sci_per_token(bounds, at, intensity, basis, made, generated(evidence, {r.part for r in rows}) or None)
     of = dims | ({"note": sci.note} if sci.note else {})

@@ -9,7 +9,7 @@ from energy_agent.core.types import Method, State
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.metering.facility_ratio import Amount
 from reports.bounded import Energy, idle_energy, total, whole_energy
-from reports.evidence import Evidence, amount_of, plus, product, reach
+from reports.evidence import Evidence, amount_of, less, plus, product, reach
 from reports.figures import LEDGER, Figure, amount_figure, energy_figure, energy_text
 from reports.measures._measure import Measure, covered, groups
 from reports.sums import InState, Whole
@@ -17,6 +17,8 @@ from reports.sums import InState, Whole
 _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
 ESTIMATE = "node energy times a stated PUE (estimate)"
+STATED = "a stated PUE, in place of meters"
+REST = "the total less what workloads held"
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
@@ -33,7 +35,7 @@ def methods(evidence: Evidence, device_class: str, site: str | None = None) -> s
 
 def _whole(evidence: Evidence) -> Iterator[Figure]:
     sums = evidence.sums
-    nodes, buildings = [], []
+    nodes, buildings, rests = [], [], []
     for site in sums.sites:
         own = [w for w in sums.wholes if w.site == site]
         gap = evidence.node_gap(site)
@@ -43,9 +45,12 @@ def _whole(evidence: Evidence) -> Iterator[Figure]:
         estimate = product(node, evidence.pue(site))
         buildings.append(building.total if building.measured or (building.meters and estimate.value is None) else estimate)
         dims = {"site": site}
+        rests.append(_rests(evidence, site, node, buildings[-1]))
+        for name, rest in zip(("node", "facility"), rests[-1], strict=True):
+            yield amount_figure(f"energy.{name}.unattributed/site/{site}", rest, "J", REST, name, dims=dims, scale=_J)
         yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
         yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
-        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {})
+        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {"stand_in": STATED})
         of = dims | imputed
         yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
         how, imputed = _read(building.it_imputed_uj)
@@ -62,8 +67,24 @@ def _whole(evidence: Evidence) -> Iterator[Figure]:
     yield amount_figure("energy.node", plus(nodes), "J", _node_method(evidence), "node", scale=_J)
     every = [s.building for s in evidence.sites.values()]
     how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
-    how = how if all(b.measured for b in every) else f"{how}, or node energy times a stated PUE"
+    if not all(b.measured for b in every):
+        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
     yield amount_figure("energy.facility", plus(buildings), "J", how, "facility", dims=imputed, scale=_J)
+    for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
+        yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
+    metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
+    held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
+    hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
+    yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "time metered less time held", "gpu")
+
+
+def _rests(evidence: Evidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
+    """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
+    rows = [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
+    if not rows:
+        return less(node, Amount(Fraction(0))), less(building, Amount(Fraction(0)))
+    held = reach(evidence, rows)
+    return less(node, held.node), less(building, held.facility)
 
 
 def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:

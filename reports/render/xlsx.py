@@ -9,6 +9,7 @@ from energy_agent.core.units import J_PER_KWH
 from reports.facts import Facts
 from reports.figures import Figure
 from reports.language import Say
+from reports.partition import CO2E, LIFE_CYCLE, co2e_prefix, unallocated, whole, whole_id
 from reports.sections.headline import tiles
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
@@ -38,6 +39,10 @@ _HELD: Final[_Columns] = (
     ("CO2e market, kg", "co2e.held.market", "value", _KG),
 )
 """What workloads held of it."""
+_OF_LIFE_CYCLE: Final = {
+    "CO2e location, kg": "life-cycle CO2e location, kg",
+    "CO2e market, kg": "life-cycle CO2e market, kg",
+}
 CREATED: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a workbook's date has no zone; fixed, so that its bytes are
 
 
@@ -51,7 +56,16 @@ def xlsx(facts: Facts, say: Say) -> bytes:
         book.set_properties({"title": facts.label, "author": facts.organisation or "Wattlens", "created": CREATED})
         styles = _Styles(book)
         _summary(book, styles, facts, say)
-        _table(book, styles, say("Sites"), say("Site"), _SITE, [(name, f"/site/{name}") for name in facts.sites], facts, say)
+        _table(
+            book,
+            styles,
+            say("Sites"),
+            say("Site"),
+            _columns(facts, _SITE),
+            [(name, f"/site/{name}") for name in facts.sites],
+            facts,
+            say,
+        )
         for dimension, title in (
             ("site", "Sites"),
             ("team", "Teams"),
@@ -59,15 +73,22 @@ def xlsx(facts: Facts, say: Say) -> bytes:
             ("model", "Models"),
             ("kind", "Kinds"),
         ):
-            names = [(f.dims[dimension] or say("not told"), f"/{dimension}/{f.dims[dimension]}")
+            names = [(f.dims[dimension] or say("unassigned"), f"/{dimension}/{f.dims[dimension]}")
                      for f in facts.of("energy.held", dimension)]  # fmt: skip
             if names:
                 held = say("{title}, held by workloads", title=say(title))
-                _table(book, styles, held, say(title), _HELD, names, facts, say)
+                _table(book, styles, held, say(title), _columns(facts, _HELD), names, facts, say)
         _figures(book, styles, facts, say)
         _factors(book, styles, facts, say)
         _days(book, styles, facts, say)
     return raw.getvalue()
+
+
+def _columns(facts: Facts, columns: _Columns) -> _Columns:
+    """The columns, with CO2e under the name of what it counts."""
+    if co2e_prefix(facts) == CO2E:
+        return columns
+    return tuple((_OF_LIFE_CYCLE.get(head, head), q.replace(CO2E, LIFE_CYCLE), part, scale) for head, q, part, scale in columns)
 
 
 class _Styles:
@@ -122,34 +143,60 @@ def _table(
     facts: Facts,
     say: Say,
 ) -> None:
-    """A row for each name and the suffix of its figures' ids, with sums that the spreadsheet makes itself.
+    """A row for each name and the suffix of its figures' ids; what is in no workload; and the total of the meter.
 
-    What has no total in the facts, such as grams of different emissions, has no sum here.
+    A total is the sum of the rows, which the spreadsheet makes itself, where each of them is known; else it is the meter's
+    figure. What has no total in the facts, such as grams of different emissions, has none here.
     """
     heads = [first, *(say(title) for title, _, _, _ in columns)]
     sheet = _sheet(book, styles, sheet_name, heads)
-    totals = [facts.figures.get(quantity) for _, quantity, _, _ in columns]
-    sums = [None if whole is not None and whole.value is None else Fraction(0) for whole in totals]
-    for row, (name, suffix) in enumerate(names, 1):
+    lines: list[tuple[str, list[Fraction | None]]] = [
+        (name, [_value(facts.figures.get(quantity + suffix), part) for _, quantity, part, _ in columns])
+        for name, suffix in names
+    ]
+    of_groups = any(whole_id(quantity) for _, quantity, _, _ in columns)
+    if of_groups:
+        rest = [unallocated(facts, quantity) if part == "value" else None for _, quantity, part, _ in columns]
+        lines.append((say("unallocated"), rest))
+    for row, (name, values) in enumerate(lines, 1):
         sheet.write_string(row, 0, name)
-        for column, (_, quantity, part, scale) in enumerate(columns, 1):
-            found: Figure | None = facts.figures.get(quantity + suffix)
-            value, before = None if found is None else getattr(found, part), sums[column - 1]
+        for column, (value, (_, _, _, scale)) in enumerate(zip(values, columns, strict=True), 1):
             if value is not None:
-                sheet.write_number(row, column, float(Fraction(value) * scale), styles.number)
-                sums[column - 1] = None if before is None else before + Fraction(value) * scale
+                sheet.write_number(row, column, float(value * scale), styles.number)
             else:
                 sheet.write_string(row, column, "\u2013")
-                sums[column - 1] = None
-    last = len(names)
-    sheet.write_string(last + 1, 0, say("sum"), styles.bold)
-    for column, total in enumerate(sums, 1):
+    last = len(lines)
+    sheet.write_string(last + 1, 0, say("total"), styles.bold)
+    for column, (_, quantity, part, scale) in enumerate(columns, 1):
+        parts = [values[column - 1] for _, values in lines]
+        total = _total(facts, quantity, part, parts)
         letter = chr(ord("A") + column)
-        if total is None:  # a part of it is absent, and the rest is no sum
+        if total is None:
             sheet.write_string(last + 1, column, "\u2013", styles.sum)
+        elif part != "value" or abs(sum((v for v in parts if v is not None), -total)) > abs(total) / 10**6:
+            sheet.write_number(last + 1, column, float(total * scale), styles.sum)
         else:  # with its value, for readers that do not calculate
-            sheet.write_formula(last + 1, column, f"=SUM({letter}2:{letter}{last + 1})", styles.sum, float(total))
+            sheet.write_formula(last + 1, column, f"=SUM({letter}2:{letter}{last + 1})", styles.sum, float(total * scale))
     sheet.autofilter(0, 0, last, len(columns))
+
+
+def _value(figure: Figure | None, part: str) -> Fraction | None:
+    text: str | None = None if figure is None else getattr(figure, part)
+    return None if text is None else Fraction(text)
+
+
+def _total(facts: Facts, quantity: str, part: str, parts: list[Fraction | None]) -> Fraction | None:
+    """Of a column: the meter's where it is of groups, else the figure of all, else the sum of what is known in each row."""
+    meter = facts.figures.get(whole_id(quantity) or quantity)
+    if part != "value" or whole_id(quantity):
+        return _value(meter, part)
+    if meter is not None and meter.value is None:
+        return None
+    known = whole(facts, quantity)
+    if known is not None:
+        return known
+    found = [value for value in parts if value is not None]
+    return sum(found, Fraction(0)) if len(found) >= len(parts) - 1 else None
 
 
 def _figures(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:

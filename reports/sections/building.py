@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from reports import wording
 from reports.facts import Facts
+from reports.figures import Figure
 from reports.language import Say
 from reports.sections._section import Block, Hidden, Note, Range, Ranges, Section, Table
 
@@ -43,13 +44,13 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     for site in facts.sites:
         parts = facts.by_prefix(f"energy.part/{site}/")
         if parts:
-            named = tuple(
-                (say(f.dims["part"]), wording.energy(f.value) if f.value else say(wording.ABSENT), wording.span_energy(f, say))
-                for f in parts
-            )
-            blocks.append(
-                Table(say("Where the energy of {site} goes", site=site), (say("Part"), say("Energy"), say("bounds")), named)
-            )
+            lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
+            total = facts.figures[f"energy.facility/site/{site}"]
+            named = [_part(f, say(f.dims["part"]), say) for f in parts if f not in lost]
+            named.append(_part(total, say("total"), say))
+            named += [_part(f, say("of it lost {where}", where=say(f.dims["part"])), say) for f in lost]
+            heads = (say("Part"), say("Energy"), say("bounds"))
+            blocks.append(Table(say("Where the energy of {site} goes", site=site), heads, tuple(named)))
     blocks.append(
         Note(
             say(
@@ -59,6 +60,11 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         )
     )
     return tuple(blocks)
+
+
+def _part(figure: Figure, name: str, say: Say) -> tuple[str, str, str]:
+    value = wording.energy(figure.value) if figure.value else say(wording.ABSENT)
+    return name, value, wording.span_energy(figure, say)
 
 
 def _short(facts: Facts, identity: str, say: Say) -> str:

@@ -6,6 +6,7 @@ from reports import wording
 from reports.facts import Facts
 from reports.figures import Figure
 from reports.language import Say
+from reports.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.sections._section import Bar, Bars, Block, Heat, Hidden, Note, Section, Table
 
 _MILLI = 1000
@@ -13,24 +14,31 @@ COVERS = {"gpu": "GPU alone", "gpu+server": "GPU and its share of the server", "
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
-    """Scope 2 by site, matching, contracts, embodied."""
-    located = facts.figures["co2e.location"]
-    known = [f for f in facts.of("co2e.location", "site") if f.value]
+    """CO2e by site under the name of what it counts, matching, contracts, embodied."""
     blocks: list[Block] = []
-    if known:
-        blocks += [_scope2(facts, say), *_charts(facts, say), *_matching(facts, say), *_contracts(facts, say)]
-    blocks += _embodied(facts, say)
+    for prefix, caption in (
+        (CO2E, say("CO2e of electricity (GHG Protocol, Scope 2)")),
+        (LIFE_CYCLE, say("Life-cycle CO2e of electricity (no Scope 2 figure)")),
+    ):
+        if any(f.value for f in facts.by_prefix(f"{prefix}location/site/")):
+            blocks.append(_by_site(facts, say, prefix, caption))
+    if blocks:
+        blocks.append(Note(say("No figure has bounds: the publishers state no error of their factors.")))
+        blocks += [*_charts(facts, say), *_matching(facts, say)]
+    blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
-        return Hidden(say(located.reason or ""))
+        return Hidden(say(facts.figures["co2e.location"].reason or ""))
     return tuple(blocks)
 
 
-def _scope2(facts: Facts, say: Say) -> Table:
+def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
     rows = []
     names = [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites)
     for name in names:
         suffix = f"/site/{name}" if name else ""
-        located, marketed = facts.figures[f"co2e.location{suffix}"], facts.figures[f"co2e.market{suffix}"]
+        located, marketed = (facts.figures.get(f"{prefix}{how}{suffix}") for how in ("location", "market"))
+        if located is None or marketed is None:
+            continue  # of a site whose factors count other emissions
         mean = facts.figures.get(f"grid_intensity{suffix}")
         intensity = f"{wording.short(mean.value)} g/kWh" if mean is not None and mean.value else "\u2013"
         quality = located.dims.get("quality", "\u2013")
@@ -52,32 +60,30 @@ def _scope2(facts: Facts, say: Say) -> Table:
         say("quality (1 to 5)"),
         say("basis"),
     )
-    return Table(say("CO2e of electricity (GHG Protocol, Scope 2)"), columns, tuple(rows))
+    return Table(caption, columns, tuple(rows))
 
 
 def _mass(figure: Figure, say: Say) -> str:
-    return (
-        f"{wording.mass(figure.value)} {wording.plus_minus(figure, say)}"
-        if figure.value
-        else say(figure.reason or wording.ABSENT)
-    )
+    return wording.mass(figure.value) if figure.value else say(figure.reason or wording.ABSENT)
 
 
 def _charts(facts: Facts, say: Say) -> list[Block]:
-    teams = [f for f in facts.of("co2e.held.location", "team") if f.value and Fraction(f.value)]
+    teams = [f for f in facts.of(f"{co2e_prefix(facts)}held.location", "team") if f.value and Fraction(f.value)]
     grids = [_hours(facts, say, site) for site in facts.sites if f"intensity.hours/site/{site}" in facts.series]
     if len(teams) < 2:
         return [*grids]
     ranked = sorted(teams, key=lambda f: (-Fraction(f.value or 0), f.id))[:12]
     bars = tuple(
         Bar(
-            f.dims["team"] or say("not told"),
+            f.dims["team"] or say("unassigned"),
             wording.mass(f.value or "0"),
             (("active", round(Fraction(f.value or 0) * _MILLI)),),
         )
         for f in ranked
     )
-    return [*grids, Bars(say("CO2e by team, location-based"), {"active": say("CO2e of what their workloads held")}, bars)]
+    life_cycle = co2e_prefix(facts) == LIFE_CYCLE
+    title = say("Life-cycle CO2e by team, location-based") if life_cycle else say("CO2e by team, location-based")
+    return [*grids, Bars(title, {"active": say("CO2e of what their workloads held")}, bars)]
 
 
 def _hours(facts: Facts, say: Say, site: str) -> Heat:
@@ -106,7 +112,7 @@ def _matching(facts: Facts, say: Say) -> list[Block]:
     columns = (say("Site"), say("in its own period"), say("by the hour"), say("by the quarter of an hour"))
     text = (
         "A contract of a longer period is taken to deliver evenly where it is matched by the hour. Only "
-        "what was made in the site's own zone, and retired where it is a certificate, counts."
+        "what was made in the site's own zone and was retired, and has an emission factor of what the total counts, covers any."
     )
     return [Table(say("How much of the consumption contracts cover"), columns, tuple(rows)), Note(say(text))]
 
@@ -167,6 +173,7 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
         million = [wording.mass(str(Fraction(b) * 1_000_000)) for b in (sci.low, sci.high)]
         text = "SCI (ISO/IEC 21031): {low} to {high} a million tokens, location-based, with all hardware that was reserved."
         blocks.append(Note(say(text, low=million[0], high=million[1])))
+        blocks.append(Note(say("Its span is that of published embodied figures; no error of energy or factor is in it.")))
         if sci.dims.get("note"):
             blocks.append(Note(say(sci.dims["note"])))
     else:

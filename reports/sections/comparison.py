@@ -13,6 +13,7 @@ from reports.sections.headline import EFFECTS, effect_name
 _CHARTS = (
     ("energy", "Energy of all that workloads held", "kWh", Fraction(1, J_PER_KWH)),
     ("co2e", "CO2e of it", "kg", Fraction(1, 1000)),
+    ("lifecycle", "Life-cycle CO2e of it", "kg", Fraction(1, 1000)),
     ("serving", "Energy of what generated tokens", "kWh", Fraction(1, J_PER_KWH)),
 )
 
@@ -45,7 +46,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
 def _waterfall(
     ends: dict[str, Figure], quantity: str, title: str, unit: str, scale: Fraction, facts: Facts, say: Say
 ) -> Waterfall:
-    write = wording.mass if quantity == "co2e" else wording.energy
+    write = wording.mass if quantity in ("co2e", "lifecycle") else wording.energy
     first, last = ends["from"], ends["to"]
     steps = [Step(first.dims["period"], Fraction(first.value or 0) * scale, write(first.value or "0"), level=True)]
     for name in EFFECTS:

@@ -1,5 +1,6 @@
 """Where the energy went: from running kernels to the building, by site, team, project, model and kind."""
 
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from energy_agent.core.units import J_PER_KWH
@@ -7,6 +8,7 @@ from reports import wording
 from reports.facts import Facts
 from reports.figures import Figure, microjoules
 from reports.language import Say
+from reports.partition import LIFE_CYCLE, co2e_prefix, unallocated, whole
 from reports.period import DAY_NS, day_ns
 from reports.sections._section import Bar, Bars, Block, Lines, Section, Step, Table, Waterfall
 
@@ -31,8 +33,8 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
 
 
 def named(figure: Figure, dimension: str, say: Say) -> str:
-    """What a group is called; "" told nothing."""
-    return figure.dims[dimension] or say("not told")
+    """What a group is called; that of "" has nobody's name."""
+    return figure.dims[dimension] or say("unassigned")
 
 
 def _waterfall(facts: Facts, say: Say) -> Waterfall:
@@ -94,6 +96,8 @@ def _sites(facts: Facts, say: Say) -> Table:
                 f"{wording.energy(figure.value)} {wording.plus_minus(figure, say)}" if figure.value else say(wording.ABSENT)
             )
         rows.append((name, *cells))
+    total = [facts.figures[quantity] for quantity in ("energy.gpu", "energy.node", "energy.facility")]
+    rows.append((say("total"), *(wording.energy(f.value) if f.value else say(wording.ABSENT) for f in total)))
     return Table(say("Energy by site"), (say("Site"), say("GPUs"), say("Nodes"), say("Building")), tuple(rows))
 
 
@@ -110,30 +114,47 @@ def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
 
 
 def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Figure]) -> Table:
-    """The largest, then one row of all others, so that the column adds up to what all workloads held."""
+    """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
+    located = f"{co2e_prefix(facts)}held.location"
+    columns: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+        ("energy.held", say("GPU energy"), wording.energy),
+        ("gpu_hours", say("GPU hours"), wording.short),
+        ("energy.held.facility", say("with the building"), wording.energy),
+        (located, co2e_head(facts, say), wording.mass),
+    )
     ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
-    rows = []
-    for figure in ranked[:ROWS_MOST]:
-        name = figure.dims[dimension]
-        facility = facts.figures[f"energy.held.facility/{dimension}/{name}"]
-        located = facts.figures[f"co2e.held.location/{dimension}/{name}"]
-        hours = facts.figures[f"gpu_hours/{dimension}/{name}"]
-        rows.append(
-            (
-                named(figure, dimension, say),
-                wording.energy(figure.value or "0"),
-                wording.plus_minus(figure, say),
-                wording.short(hours.value or "0"),
-                wording.energy(facility.value) if facility.value else "\u2013",
-                wording.mass(located.value) if located.value else "\u2013",
-            )
-        )
-    others = ranked[ROWS_MOST:]
-    if others:
-        joules = sum((Fraction(f.value or 0) for f in others), Fraction(0))
-        rows.append((say("{count} others", count=len(others)), wording.energy(str(joules)), "", "", "", ""))
-    columns = (title, say("GPU energy"), say("bounds"), say("GPU hours"), say("with the building"), say("CO2e, location-based"))
-    return Table(say("{title}: what their workloads held", title=title), columns, tuple(rows))
+
+    def row(name: str, bounds: str, values: Iterable[Fraction | None]) -> tuple[str, ...]:
+        cells = [write(str(v)) if v is not None else "\u2013" for (_, _, write), v in zip(columns, values, strict=True)]
+        return name, cells[0], bounds, *cells[1:]
+
+    def of(group: Figure) -> list[Fraction | None]:
+        found = [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _, _ in columns]
+        return [None if value is None else Fraction(value) for value in found]
+
+    rows = [row(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
+    if others := ranked[ROWS_MOST:]:
+        rows.append(row(say("{count} others", count=len(others)), "", map(_all, zip(*map(of, others), strict=True))))
+    rows.append(row(say("unallocated"), "", (unallocated(facts, quantity) for quantity, _, _ in columns)))
+    total = wording.plus_minus(facts.figures["energy.gpu"], say)
+    rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _, _ in columns)))
+    heads = [head for _, head, _ in columns]
+    return Table(
+        say("{title}: energy, and what is in no workload", title=title),
+        (title, heads[0], say("bounds"), *heads[1:]),
+        tuple(rows),
+    )
+
+
+def co2e_head(facts: Facts, say: Say) -> str:
+    """What a column of location-based CO2e is called."""
+    return say("life-cycle CO2e, location-based") if co2e_prefix(facts) == LIFE_CYCLE else say("CO2e, location-based")
+
+
+def _all(values: Iterable[Fraction | None]) -> Fraction | None:
+    """The sum; None where one is not known."""
+    known = list(values)
+    return None if None in known else sum((value for value in known if value is not None), Fraction(0))
 
 
 SPEC = Section("Energy", 20, build, wide=True)

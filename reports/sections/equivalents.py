@@ -6,12 +6,13 @@ from energy_agent.factors.equivalents import equivalents
 from reports import wording
 from reports.facts import Facts
 from reports.language import Say
+from reports.partition import co2e_prefix
 from reports.sections._section import Block, Hidden, Note, Section
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """At most two sentences, each with its citation."""
-    figure = facts.figures["co2e.location"]
+    figure = facts.figures[f"{co2e_prefix(facts)}location"]
     if figure.value is None:
         return Hidden(say(figure.reason or ""))
     blocks: list[Block] = []

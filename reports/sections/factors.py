@@ -26,6 +26,8 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     blocks: list[Block] = []
     if rows:
         blocks.append(Table(say("Yearly factors"), columns, tuple(rows)))
+        why = ((f"{u.factor.zone_name} {u.factor.year}", u.why) for u in facts.factors if u.why)
+        blocks += [Note(say("Why {factor}: {reason}.", factor=factor, reason=say(text))) for factor, text in why]
     if facts.grid_series:
         named = tuple((s.zone, say(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
         heads = (say("Zone"), say("Basis"), say("Publisher"), say("Licence"), say("quality (1 to 5)"))

@@ -5,15 +5,17 @@ from reports.frameworks import frameworks, index, lacking
 from reports.language import Say
 from reports.sections._section import Block, Note, Section, Table
 
-_STATES = {"answered": "answered", "partly": "partly", "missing": "missing"}
+_STATES = {"answered": "answered", "estimated": "estimated", "partly": "partly", "missing": "missing"}
 SHOWN = 3
+STAND_IN = "stand_in"
+"""What figures have among their dims in which something stands in for what their name says."""
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     """One table a framework; then what is missing."""
     # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
     told = {i: "" if f.value is not None or f.low is not None else say(f.reason or "") for i, f in facts.figures.items()}
-    rows = index(told, say.language)
+    rows = index(told, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
     blocks: list[Block] = []
     states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}
     for framework, title in dict.fromkeys((row.framework, row.title) for row in rows):

@@ -6,6 +6,7 @@ from reports import wording
 from reports.facts import Facts
 from reports.figures import Figure, quotient_text
 from reports.language import Say
+from reports.partition import LIFE_CYCLE, co2e_prefix
 from reports.sections._section import Block, Note, Section, Tile, Tiles
 
 
@@ -21,8 +22,7 @@ def tiles(facts: Facts, say: Say) -> tuple[Tile, ...]:
         _active_share(facts, say),
         _tokens(facts, say),
         _pue(facts, say),
-        _carbon(facts, say, "co2e.location", say("CO2e, location-based")),
-        _carbon(facts, say, "co2e.market", say("CO2e, market-based")),
+        *_carbons(facts, say),
         _saving(facts, say),
         _coverage(facts, say),
     )
@@ -97,20 +97,26 @@ def _pue(facts: Facts, say: Say) -> Tile:
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
 
 
+def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
+    """CO2e both ways: of Scope 2, or where there is none, of the life cycle, by its name."""
+    prefix = co2e_prefix(facts)
+    if prefix == LIFE_CYCLE:
+        labels = say("Life-cycle CO2e, location-based"), say("Life-cycle CO2e, market-based")
+    else:
+        labels = say("CO2e, location-based"), say("CO2e, market-based")
+    return _carbon(facts, say, f"{prefix}location", labels[0]), _carbon(facts, say, f"{prefix}market", labels[1])
+
+
 def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
     if figure.value is None:
         return Tile(label, say(wording.ABSENT), say(figure.reason or ""), figure.id)
-    detail = say("bounds of the energy: {bounds}", bounds=wording.plus_minus(figure, say))
-    if "average" in figure.method:
-        detail = say("no contract covers it all; the rest at the grid's average")
-    return Tile(
-        label,
-        wording.mass(figure.value),
-        detail,
-        figure.id,
-        _trend(facts, figure, say),
-    )
+    detail = say("Scope 2, GHG Protocol")
+    if identity.startswith(LIFE_CYCLE):
+        detail = say("no Scope 2 figure: of the life cycle")
+    elif "average" in figure.method:
+        detail = say("Scope 2; what no contract covers at the grid's average")
+    return Tile(label, wording.mass(figure.value), detail, figure.id, _trend(facts, figure, say))
 
 
 def _saving(facts: Facts, say: Say) -> Tile:
@@ -154,6 +160,7 @@ def _changes(facts: Facts, say: Say) -> list[str]:
     for quantity, write, template in (
         ("energy", wording.energy, "Energy of what workloads held changed by {total} on {period}: {effects}."),
         ("co2e", wording.mass, "CO2e of it changed by {total} on {period}: {effects}."),
+        ("lifecycle", wording.mass, "Life-cycle CO2e of it changed by {total} on {period}: {effects}."),
     ):
         rows = facts.by_prefix(f"bridge.{quantity}/before/")
         ends = {f.dims["effect"]: f for f in rows if f.value is not None}

@@ -18,9 +18,10 @@ TEXTS = (
     "called an estimate then. Overhead is taken times PUE when the report is made and is in no ledger.",
     "Location-based CO2e is energy times the intensity of the grid, cell by cell where a series tells it, "
     "else by a factor of the year. "
-    "Market-based CO2e is that of what contracts and retired certificates of the same zone cover, in their "
+    "Market-based CO2e is that of what contracts and certificates of the same zone cover that were retired, in their "
     "own periods, and for the rest "
-    "of the residual mix, or of the grid's average where none is published.",
+    "of the residual mix, or of the grid's average where none is published. Scope 2 counts direct emissions; figures of the "
+    "life cycle have names of their own.",
     "Embodied emissions are a span over published figures by the share of their life span that the period "
     "is (ISO/IEC 21031); they are in "
     "no Scope 2 figure. SCI is location-based and has no certificates in it.",

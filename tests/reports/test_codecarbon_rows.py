@@ -1,6 +1,7 @@
 """Contract with CodeCarbon: its own columns, its own readers, its own arithmetic with its own data."""
 
 import csv
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.types import Entry, Method, State, WorkloadFacts
+from energy_agent.factors.basis import Boundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
 from energy_agent.ledger.book import Batch
@@ -21,6 +23,7 @@ from tests.reports import chains
 from tests.reports.chains import CELL, KWH
 from tests.reports.golden import DIRECT, at, cells, constant
 from tests.support import need_module
+from wattlens.report.build import with_country
 
 START = at("2026-07-01")
 COUNTRIES = ("DEU", "FRA", "USA", "IND", "NOR", "ZAF")
@@ -84,7 +87,7 @@ def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(day
         theirs = engine.get_private_infra_emissions(
             Energy.from_energy(3.0) * float(PUE), GeoMetadata(country_iso_code=country, country_name="")
         )
-        ours = facts.figures["co2e.location"]
+        ours = facts.figures["co2e.lifecycle.location"]
         assert ours.boundary == "facility"
         assert ours.value is not None
         assert float(ours.value) == pytest.approx(theirs * 1000, rel=1e-8)
@@ -93,6 +96,18 @@ def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(day
         of_gpus = engine.get_private_infra_emissions(Energy.from_energy(2.25), GeoMetadata(country, country_name=""))
         assert float(total["energy_consumed"]) == 2.25
         assert float(total["emissions"]) == pytest.approx(of_gpus, rel=1e-12)
+
+
+def test_a_country_takes_its_direct_factor_where_a_table_has_one() -> None:
+    """Of the United States eGRID has 770.884 lb a MWh, of the chimneys alone; of India there is what CodeCarbon has."""
+    for country, boundary in (("USA", Boundary.DIRECT), ("GBR", Boundary.DIRECT), ("IND", Boundary.LIFE_CYCLE)):
+        site = with_country(Organisation(), ["here"], country, 2026).sites["here"]
+        (source,), ((factor, _),) = site.location, site.factors
+        assert (source.basis.boundary, source.id, factor.boundary) == (boundary, factor.id, boundary.value)
+        if country == "USA":
+            assert source.pieces[0].g_per_kwh == Decimal("770.884") * Decimal("0.45359237")
+    named = SiteInputs("here", ZoneInfo("UTC"), grid_zone="DE", country="DEU")
+    assert with_country(Organisation(sites={"here": named}), ["here"], "USA", 2026).sites["here"].location == ()
 
 
 def test_water_is_theirs_times_the_overhead_twice(days: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_rea
     assert teams_table(facts) == {
         "green": ("1.400 EUR", "\u2013", "\u2013"), "blue": ("0.2000 USD", "\u2013", "\u2013"),
         "red": ("0.2000 EUR", "\u2013", "\u2013"), "mixed": ("\u2013", "\u2013", "\u2013"),
+        "unallocated": ("\u2013", "\u2013", "\u2013"), "total": ("\u2013", "\u2013", "\u2013"),
     }  # fmt: skip
     assert f"No amount in column electricity for mixed: {SEVERAL}." in notes(facts)
     assert f"There is no cost of all: {SEVERAL}." in notes(facts)
@@ -108,6 +109,14 @@ def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tm
     found = of_teams(made(tmp_path, (Price("", "", None, Decimal(1)),)), "charged")
     assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
     assert found["mixed"] == (None, "money", SEVERAL)
+
+
+def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) -> None:
+    """9 kWh at 0.20, all of them some team's: 3 in Berlin, 3 in Austin, 3 in Paris."""
+    facts = made(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
+    table = teams_table(facts)
+    assert (table["total"][0], table["unallocated"][0]) == ("1.800 EUR", "0 EUR")  # 9 kWh
+    assert [facts.figures[name].value for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
 
 
 def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:

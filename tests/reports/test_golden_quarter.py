@@ -265,19 +265,14 @@ def test_price_classes(facts: Facts) -> None:
 def test_embodied_and_sci(facts: Facts) -> None:
     """10.25 h metered and 0.25 h unseen of boards of 100 to 200 kg over 5 years of 8,760 h.
 
-    SCI of Llama fp8: (E x I + M) / R with E its facility energy between its bounds, I = 2,058 g / 12.348 kWh, M the part of the
-    boards' by the 4 hours that it held of 10.5, R 7,000,000.
+    SCI of Llama fp8: (E x I + M) / R with E its facility energy, I = 2,058 g / 12.348 kWh, so that E x I is 2,058 g, M the part
+    of the boards' by the 4 hours that it held of 10.5, R 7,000,000. Its span is that of M.
     """
     low, high = Fraction(100_000) * Fraction("10.5") / 43_800, Fraction(200_000) * Fraction("10.5") / 43_800
     assert bounds(facts, "embodied") == (nine(low, "low"), nine(high, "high"))
     figure = facts.figures["sci_per_token/model/Llama (fp8)"]
-    host = -(-golden.uj("1.96") * 134_995 // 865_005)
-    off = golden.uj("6.272") // 49 + 4_000_000 + host
-    intensity = Fraction(2058) / Fraction("12.348")
-    spans = []
-    for way, energy, made in (("low", golden.uj("8.232") - off, 100_000), ("high", golden.uj("8.232") + off, 200_000)):
-        kwh = Fraction(energy, golden.uj(1)) * Fraction(3, 2)
-        spans.append(nine((kwh * intensity + Fraction(made * 4, 43_800)) / 7_000_000, way))
+    ends = (("low", 100_000), ("high", 200_000))
+    spans = [nine((2058 + Fraction(made * 4, 43_800)) / 7_000_000, way) for way, made in ends]
     assert [figure.low, figure.high] == spans
     assert figure.boundary == "facility"
 

@@ -55,7 +55,7 @@ def rows(found: Facts, sheet: str, language: str = "en") -> list[dict[str, objec
 
 def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: Path) -> None:
     one, two, total = rows(facts(tmp_path), "Sites")
-    assert (one["Site"], two["Site"], total["Site"]) == ("one", "two", "sum")
+    assert (one["Site"], two["Site"], total["Site"]) == ("one", "two", "total")
     assert [row["GPUs, kWh"] for row in (one, two, total)] == [3, 3, 6]
     assert [row["CO2e location, kg"] for row in (one, two, total)] == [0.3, 0.3, 0.6]
     assert [row["building, kWh"] for row in (one, two, total)] == ["–", "–", "–"]
@@ -64,9 +64,15 @@ def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: P
 
 def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    (team, total) = rows(found, "Teams, held by workloads")
-    assert (team["Teams"], team["GPUs, kWh"], team["CO2e location, kg"], total["GPUs, kWh"]) == ("a", 4, 0.4, 4)
-    assert [row["GPUs, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 4]
+    team, left, total = rows(found, "Teams, held by workloads")
+    assert (team["Teams"], left["Teams"], total["Teams"]) == ("a", "unallocated", "total")
+    for column, each in (("GPUs, kWh", (4, 2, 6)), ("GPU hours", (2, 2, 4)), ("CO2e location, kg", (0.4, 0.2, 0.6))):
+        assert tuple(row[column] for row in (team, left, total)) == each
+    assert [row["GPUs, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 2, 6]
+    assert [row["at most, kWh"] for row in (left, total)] == [
+        "–",
+        float(Fraction(found.figures["energy.gpu"].high) / 3_600_000),
+    ]
 
 
 def test_grams_of_different_emissions_are_not_summed(tmp_path: Path) -> None:
