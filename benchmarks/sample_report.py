@@ -81,7 +81,7 @@ def grid_csv() -> str:
     lines = ["ts_utc,zone,g_per_kwh,kind,estimated,method,source"]
     for day, at in hours(datetime(2026, 3, 31, tzinfo=UTC), sample_fleet.DAYS):
         grams = GRID[at.hour] + (day * 37) % 61 - 30 - (25 if at.weekday() > 4 else 0)
-        lines.append(f"{at:%Y-%m-%dT%H:%M:%SZ},DE,{grams},life-cycle,false,,simulated")
+        lines.append(f"{at:%Y-%m-%dT%H:%M:%SZ},DE,{grams},direct,false,,simulated")
     return "\n".join(lines) + "\n"
 
 

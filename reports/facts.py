@@ -15,6 +15,7 @@ from energy_agent.factors.record import Factor
 from reports.days import Day
 from reports.evidence import Evidence
 from reports.figures import Figure
+from reports.inputs import Organisation
 from reports.period import local_text
 from reports.series import Series, courses
 
@@ -74,10 +75,15 @@ class DayInput:
 
 @dataclass(frozen=True, slots=True)
 class UsedFactor:
-    """A factor as published, and the hash of the table that it stands in."""
+    """A factor as published, and the hash of the table that it stands in.
+
+    Args:
+        why: why it is not a better one, such as one of the zone and year of the energy; "": it is of these.
+    """
 
     factor: Factor
     sha256: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,9 @@ def build_facts(
             f"cells {conservation.cells_uj} uJ; run `wattlens ledger verify` and compact again"
         )
     organisation = evidence.organisation
-    factors = {f.id: UsedFactor(f, digest) for s in organisation.sites.values() for f, digest in s.factors}
+    factors = {
+        f.id: UsedFactor(f, digest, _why(organisation, f.id)) for s in organisation.sites.values() for f, digest in s.factors
+    }
     made = sorted(figures, key=lambda f: f.id)
     if twice := next((a.id for a, b in pairwise(made) if a.id == b.id), None):
         raise WattlensError(f"two figures are called {twice!r}: names of the ledger or of the inputs run together; change one")
@@ -215,6 +223,12 @@ def conserved(evidence: Evidence) -> Conservation:
         device_uj=sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu"),
         cells_uj=sum(gpu for cells in evidence.sums.cells.values() for gpu, _ in cells.values()),
     )
+
+
+def _why(organisation: Organisation, factor: str) -> str:
+    """Why no better factor was taken, at any site that takes this one."""
+    sources = (source for site in organisation.sites.values() for source in (*site.location, *site.residual))
+    return "; ".join(dict.fromkeys(reason for source in sources if source.id == factor for reason in source.reasons))
 
 
 def _grid_series(evidence: Evidence, used: set[str]) -> tuple[UsedSeries, ...]:

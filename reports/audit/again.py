@@ -84,6 +84,10 @@ def drawn_again(folder: Path, manifest: Manifest, raw: bytes, program: str, font
     return checks + told
 
 
+_BESIDE: Final = ("sha256", "why")
+"""What stands in a factor's record beside what its publisher tells."""
+
+
 def facts_of(raw: bytes, file: str) -> Facts:
     """The facts of the bytes of a facts.json.
 
@@ -102,7 +106,7 @@ def facts_of(raw: bytes, file: str) -> Facts:
         told = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
         document["conservation"] = told
         document["factors"] = [
-            {"factor": {key: value for key, value in each.items() if key != "sha256"}, "sha256": each["sha256"]}
+            {"factor": {k: v for k, v in each.items() if k not in _BESIDE}} | {k: each[k] for k in _BESIDE if k in each}
             for each in document["factors"]
         ]
         facts = TypeAdapter(Facts).validate_python(document)

@@ -35,7 +35,7 @@ def test_it_is_small_whole_and_marked_as_simulated(capsys: pytest.CaptureFixture
 def test_its_inputs_are_those_of_the_example() -> None:
     manifest = json.loads((SAMPLE / "manifest.json").read_text())
     files = {row["name"]: row["sha256"] for row in manifest["inputs"]["files"]}
-    for name in ("org.yaml", "inventory.csv", "fra1.yaml", "solar-park.csv"):
+    for name in ("org.yaml", "inventory.csv", "fra1.yaml", "solar-park.csv", "factors/example_in.csv"):
         assert files[name] == sha256(sample_report.INPUTS / name), f"{name} has changed; {ANEW}"
 
 

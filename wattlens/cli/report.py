@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--country",
         metavar="ISO3",
-        help="country of the grid where no input names one, such as DEU: its factor in CodeCarbon's table; "
-        "grid.country of org.yaml takes the newest of all tables",
+        help="country of the grid where no input names one, such as GBR: its direct factor where a table has one, "
+        "else CodeCarbon's of the life cycle, which is no Scope 2 figure",
     )
     source.add_argument(
         "--savings",

@@ -1,8 +1,9 @@
 """From a command's options to the facts of a report: the one place that reads everything a report is made of."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.clock import RealClock
 from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
-from energy_agent.factors.sets import shipped
+from energy_agent.factors.sets import Found, catalogue, shipped
 from energy_agent.ledger.chain import Progress
 from reports.audit.bridge import bridge
 from reports.audit.edition import edition, read_edition
 from reports.audit.manifest import Argument, Manifest
-from reports.days import DAY_NS, Day, find_days
+from reports.days import DAY_NS, find_days
 from reports.evidence import Checked
 from reports.facts import Facts, Restated, build_facts
 from reports.gather import gather
@@ -100,7 +103,8 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
         told = organisation
         if options.country:  # of the sites that the period has, and not of one long gone
             there = windows_of(days, organisation, options.asked)
-            told = with_country(organisation, [day for day in days if day.site in there], options.country)
+            year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
+            told = with_country(organisation, there, options.country, year)
         evidence, used = gather(system, days, told, options.asked, options.savings)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
@@ -187,20 +191,30 @@ def _restatement(text: str | None) -> tuple[Restated, ...]:
     return tuple(Restated(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
 
 
-def with_country(organisation: Organisation, days: list[Day], country: str) -> Organisation:
-    """The organisation with CodeCarbon's factor of a country at every site whose inputs name no grid."""
-    factor = country_factor(country)
-    digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == factor.id), factor.source_sha256)
+def with_country(organisation: Organisation, names: Iterable[str], country: str, year: int) -> Organisation:
+    """The organisation with a country's factor at every named site whose inputs name no grid.
+
+    It is the direct one where a table has it, as Scope 2 wants; else CodeCarbon's of the life cycle, which is none of Scope 2.
+
+    Raises:
+        UsageError: no table has the country.
+    """
+    known = country_factor(country)
+    try:
+        found = catalogue().factor("", year, Basis(Boundary.DIRECT), known.zone)
+    except UsageError:
+        digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == known.id), known.source_sha256)
+        found = Found(known, digest)
     sites = dict(organisation.sites)
-    for name in sorted({day.site for day in days}):
+    for name in sorted(names):
         had = sites.get(name, SiteInputs(name, ZoneInfo("UTC")))
-        if not had.location:
+        if not (had.location or had.grid_zone or had.country):
             sites[name] = replace(
                 had,
-                location=(of_factor(factor),),
+                location=(of_factor(found.factor, found.reasons),),
                 location_lacking="",
-                factors=(*had.factors, (factor, digest)),
-                country=factor.zone,
+                factors=(*had.factors, (found.factor, found.csv_sha256)),
+                country=known.zone,
             )
     return replace(organisation, sites=sites)
 

@@ -395,17 +395,20 @@ def test_verify_makes_the_forms_again(made: Path, tmp_path: Path, capsys: pytest
         assert "figures.csv is not what facts.json gives: line " in failed[0]
 
 
-def test_a_country_is_codecarbons_from_the_command_and_the_newest_from_the_organisations_file(
-    made: Path, tmp_path: Path
-) -> None:
-    """As `--help` and docs/report.md say; the two tables are of different years, so the grams differ."""
+def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(made: Path, tmp_path: Path) -> None:
+    """As `--help` and docs/report.md say: of the life cycle from the command; a site takes no other basis than it names."""
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: DEU}}]\n")
     assert report(made / "days", tmp_path / "a", *QUARTER, "--country", "DEU") == 0
     assert report(made / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
-    used = [[f["id"] for f in json.loads((tmp_path / n / "facts.json").read_text())["factors"]] for n in ("a", "b")]
-    assert [len(ids) for ids in used] == [1, 1]
+    found = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("a", "b")]
+    used = [[f["id"] for f in facts["factors"]] for facts in found]
+    assert [len(ids) for ids in used] == [1, 0]
     assert "codecarbon" in used[0][0]
-    assert "ember" in used[1][0]
+    figures = [{f["id"]: f for f in facts["figures"]} for facts in found]
+    assert figures[0]["co2e.lifecycle.location"]["value"] is not None
+    assert [of["co2e.location"]["value"] for of in figures] == [None, None]
+    assert "grid.factors" in figures[1]["co2e.location"]["reason"]
+    assert figures[1]["energy.gpu"]["value"] == figures[0]["energy.gpu"]["value"]
 
 
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
