@@ -24,12 +24,14 @@ from wattlens.report.inputs_shown import shown
 
 def init(*arguments):
     parser = Parser()
+    parser.set_defaults(json=False)  # as `wattlens report` has it
     _report_init.configure(parser)
     return _report_init.run(parser.parse_args([str(each) for each in arguments]))
 
 
 def check(*arguments):
     parser = argparse.ArgumentParser()
+    parser.set_defaults(json=False)
     _report_init.configure_check(parser)
     return _report_init.run_check(parser.parse_args([str(each) for each in arguments]))
 
