@@ -24,7 +24,7 @@ from energy_agent.page_cache import Published
 from energy_agent.web import tls
 from energy_agent.web.access import Access, Terms
 from energy_agent.web.auth import Gate
-from energy_agent.web.limits import AddressLimits, owner_of
+from energy_agent.web.limits import AddressLimits, Newcomers, owner_of
 from energy_agent.web.listening import listen
 from energy_agent.web.pages import ALL, PROBES, Pages, Render, Source
 
@@ -84,6 +84,7 @@ class Server:
         self._share = max(1, connections // 2)
         self._access, self._gate = access, Gate()
         self._arrivals = AddressLimits(arrivals_per_s, 3 * arrivals_per_s, time.monotonic)
+        self._newcomers = Newcomers(time.monotonic)
         self._requests = AddressLimits(requests_per_s, 2 * requests_per_s, time.monotonic)
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
@@ -158,7 +159,7 @@ class Server:
                 time.sleep(0.1)
                 continue
             client = _Client(end, owner_of(str(address[0])), time.monotonic())
-            if self._arrivals.take(client.owner):
+            if self._arrivals.take(client.owner) or not self._newcomers.may_connect(client.owner):
                 with suppress(OSError):  # a reset: nothing of it stays
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 end.close()
@@ -244,6 +245,10 @@ class Server:
         if wait_s:
             return _later(wait_s)
         verdict = self._gate.judge(terms.credentials, request.headers.get("authorization", ""), owner)
+        if verdict.status != 200:
+            self._newcomers.guessed_wrong()
+        elif terms.credentials.needed:
+            self._newcomers.let_in(owner)
         if verdict.status == 429:
             return _later(verdict.wait_s)
         if verdict.status != 200:

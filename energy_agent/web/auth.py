@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -28,6 +29,7 @@ REST_RATIO = 4.0
 """After a wrong password bcrypt rests so many times as long as it took: it never takes more than a fifth of a core."""
 FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 10.0
 _BCRYPT_BYTES = 72  # bcrypt reads no more; what is longer is cut, as the toolkit's library does
+_COST = re.compile(r"^(\$2[abxy]?\$)(\d\d)\$")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
 
@@ -127,8 +129,7 @@ class Gate:
                 if rest_s > 0:
                     time.sleep(rest_s)
                 began_s = time.monotonic()
-                # A name that is not there costs as much as one that is: it is hashed like the first user's.
-                same = verify(password, hashed or next(iter(users.values()))) and bool(hashed)
+                same = _matches(users.values(), hashed, password)
                 now_s = time.monotonic()
                 if not same:
                     self._rest_until_s = now_s + REST_RATIO * (now_s - began_s)
@@ -151,6 +152,30 @@ class Gate:
     def _hash(self, *parts: str) -> bytes:
         text = b"".join(len(raw := part.encode("utf-8", "surrogateescape")).to_bytes(4, "big") + raw for part in parts)
         return hmac.digest(self._key, text, hashlib.sha256)
+
+
+def _matches(hashes: Collection[str], hashed: str, password: str) -> bool:
+    """Whether the password is that of `hashed`, "" for an unknown user.
+
+    Every wrong guess costs as much as one against the most expensive hash, so that its duration does not tell whether the user
+    exists: an unknown one is compared with that hash, and after a cheaper one the rest is made up. A cost is a power of two, so
+    one more hash at each cost from the user's own to the highest makes up exactly the difference.
+    """
+    most = max(hashes, key=_cost)
+    if not hashed:
+        verify(password, most)
+        return False
+    if verify(password, hashed):
+        return True
+    for cost in range(_cost(hashed), _cost(most)):
+        verify(password, _COST.sub(rf"\g<1>{cost:02d}$", hashed))
+    return False
+
+
+def _cost(hashed: str) -> int:
+    """log2 of bcrypt's rounds; 0 where the text is no hash."""
+    match = _COST.match(hashed)
+    return int(match[2]) if match else 0
 
 
 def verify(password: str, hashed: str) -> bool:

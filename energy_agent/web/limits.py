@@ -1,12 +1,15 @@
 """Token buckets, one for each client address, in bounded memory. Any thread may call."""
 
 import ipaddress
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
 ADDRESSES = 1024
 """So many addresses are remembered; who comes back after being forgotten starts with a full bucket."""
+GUESSES_PER_S, NEWCOMERS_PER_S, BESIEGED_S = 25.0, 100.0, 10.0
+"""More wrong guesses per second than the first make newcomers share the second number of connections for so many seconds."""
 
 
 class Bucket:
@@ -55,6 +58,42 @@ class AddressLimits:
                     self._buckets.popitem(last=False)
             self._buckets.move_to_end(address)
             return 0.0 if bucket.take(now_s) else max(bucket.wait_s(), 1e-3)
+
+
+class Newcomers:
+    """Addresses that were never let in: while many wrong guesses come, they share a bounded number of connections.
+
+    Limits per address do not bound what guessing costs: who has a network of addresses comes from another one each time.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        """`now_s` is a monotonic clock, in seconds."""
+        self._now_s, self._lock = now_s, threading.Lock()
+        self._guesses = Bucket(GUESSES_PER_S, 4 * GUESSES_PER_S, now_s())
+        self._connections = Bucket(NEWCOMERS_PER_S, NEWCOMERS_PER_S, now_s())
+        self._besieged_until_s = -math.inf
+        self._let_in: OrderedDict[str, None] = OrderedDict()
+
+    def let_in(self, address: str) -> None:
+        """Remember an address whose credentials were right."""
+        with self._lock:
+            self._let_in[address] = None
+            self._let_in.move_to_end(address)
+            if len(self._let_in) > ADDRESSES:
+                self._let_in.popitem(last=False)
+
+    def guessed_wrong(self) -> None:
+        """Count a wrong guess from any address."""
+        with self._lock:
+            now_s = self._now_s()
+            if not self._guesses.take(now_s):
+                self._besieged_until_s = now_s + BESIEGED_S
+
+    def may_connect(self, address: str) -> bool:
+        """Count a connection; False where the address is new and too many new ones came."""
+        with self._lock:
+            now_s = self._now_s()
+            return now_s >= self._besieged_until_s or address in self._let_in or self._connections.take(now_s)
 
 
 def owner_of(address: str) -> str:

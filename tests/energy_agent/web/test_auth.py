@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import UsageError
 from energy_agent.web import auth
 from energy_agent.web.auth import QUEUE, Credentials, Gate
-from energy_agent.web.limits import ADDRESSES, AddressLimits, Bucket, owner_of
+from energy_agent.web.limits import ADDRESSES, AddressLimits, Bucket, Newcomers, owner_of
 from tests.certificates import hashed
 
 SLOW = hashed("right", cost=10)
@@ -133,6 +133,25 @@ def test_what_was_wrong_once_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch
     assert gate.judge(USERS, basic("prometheus", "wrong"), "b").status == 401
 
 
+def test_every_wrong_guess_costs_as_much_as_the_most_expensive_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {"cheap": 4, "middle": 6, "dear": 7, "other": 4}
+    users = Credentials({name: hashed("right", cost) for name, cost in costs.items()})
+    work: list[int] = []
+    real = auth.verify
+
+    def counting(password: str, hashed: str) -> bool:
+        work.append(2 ** int(hashed.split("$")[2]))
+        return real(password, hashed)
+
+    monkeypatch.setattr(auth, "verify", counting)
+    for name in [*costs, "nobody", ""]:
+        work.clear()
+        assert Gate().judge(users, basic(name, "wrong"), "a").status == 401
+        assert sum(work) == 2**7, name
+    for name in costs:
+        assert Gate().judge(users, basic(name, "right"), "a").status == 200
+
+
 def test_no_password_is_kept() -> None:
     gate = Gate()
     gate.judge(USERS, basic("prometheus", "right"), "a")
@@ -174,6 +193,25 @@ def test_addresses_are_remembered_in_bounded_memory() -> None:
         limits.take(f"x{k}")
     assert len(limits._buckets) == ADDRESSES
     assert AddressLimits(0, 0, lambda: 0.0).take("a") == 0.0
+
+
+def test_guesses_from_ever_new_addresses_are_bounded_in_all_and_keep_no_known_one_out() -> None:
+    now_s = [0.0]
+    newcomers = Newcomers(lambda: now_s[0])
+    newcomers.let_in("prometheus")
+    answered = []
+    for k in range(60_000):  # 2000 per second
+        now_s[0] = k / 2000
+        if newcomers.may_connect(f"attacker-{k}"):
+            answered.append(now_s[0])
+            newcomers.guessed_wrong()
+        if k % 2000 == 0:
+            assert newcomers.may_connect("prometheus")
+    late = [at_s for at_s in answered if at_s >= 10]
+    assert len(late) <= 20 * 100 + 100
+    assert len(late) >= 20 * 50  # so that a new scraper gets in
+    now_s[0] += 11
+    assert all(newcomers.may_connect(f"scraper-{k}") for k in range(1000))  # nobody guesses any more
 
 
 @pytest.mark.parametrize(
