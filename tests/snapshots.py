@@ -140,7 +140,14 @@ class Player:
                     "train",
                     0,
                     "pod",
-                    {"namespace": "research", "pod": "train-0", "team": "science", "model": "llama-8b", "group": "pretrain"},
+                    {
+                        "namespace": "research",
+                        "pod": "train-0",
+                        "owner": "Job/train",
+                        "team": "science",
+                        "model": "llama-8b",
+                        "group": "pretrain",
+                    },
                 ),
                 WorkloadFacts(
                     "chat",
@@ -149,6 +156,7 @@ class Player:
                     {
                         "namespace": "serving",
                         "pod": "chat-0",
+                        "owner": "Deployment/chat",
                         "model": "llama-70b",
                         "precision": "fp8",
                         "group": "chat",
