@@ -189,6 +189,11 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         return None if self._end_ns is None else (self._end_ns - self._start_ns) / NS_PER_S
 
     @property
+    def opened_ns(self) -> int:
+        """When the window began, ns of the node's boot clock; 0 before."""
+        return self._start_ns
+
+    @property
     def by_device(self) -> Mapping[str, DeviceEnergy]:
         """Each visible GPU's part, by UUID; {} where nothing could be read, or the window is open."""
         if self._end_ns is None or self._connection is None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from energy_agent.client.window_tokens import Stretch, WindowTokens, window_tokens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from energy_agent.core.token_types import TokenDelta
+from energy_agent.core.token_types import TokenDelta, joined
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens._account import PageAccount
 from energy_agent.sources.tokens._endpoint import fetch
@@ -24,7 +24,7 @@ _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # 
 
 
 class TokenPages:
-    """`with TokenPages(...) as pages:` around the window; `pages.told(seconds)` after it."""
+    """`with TokenPages(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
 
     def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
         """Nothing is read yet.
@@ -37,6 +37,7 @@ class TokenPages:
                 f"measure: --tokens-from takes each page once, and at most {PAGES_LIMIT}: its tokens would count twice"
             )
         self._spec, self._server, self._clock = _server(server), server, clock
+        self._urls = urls
         self._pages = [_Page(url, self._spec, clock) for url in urls]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="tokens", daemon=True)
@@ -53,13 +54,20 @@ class TokenPages:
         self._stop.set()
         self._thread.join()
 
-    @property
-    def reason(self) -> str:
-        """Why a page cannot be read; "" where all can."""
-        return next((page.reason for page in self._pages if page.reason), "")
+    def check(self) -> str:
+        """Read each page, before the window; why one cannot be read, or "" where all can."""
+        pages = [_Page(url, self._spec, self._clock) for url in self._urls]
+        for page in pages:
+            page.read()
+        return next((page.reason for page in pages if page.reason), "")
 
-    def told(self, seconds: float) -> WindowTokens:
-        """Read each page a last time; what they counted over a window of `seconds` that has just ended."""
+    def told(self, seconds: float, opened_ns: int | None = None) -> WindowTokens:
+        """Read each page a last time; what they counted over a window of `seconds` that has just ended.
+
+        Args:
+            seconds: length of the window.
+            opened_ns: when it began, by the boot clock; where it is not given the window's edges are wider.
+        """
         self._stop.set()
         self._thread.join()
         stretches: list[Stretch] = []
@@ -68,13 +76,15 @@ class TokenPages:
             page.read()
             if page.reason:
                 return WindowTokens(source, self._server, self._spec.moves, reason=page.reason)
-            stretches.append(page.stretch(seconds))
+            stretches.append(page.stretch(seconds, opened_ns))
         return window_tokens(stretches, source, self._server, self._spec.moves)
 
     def _poll(self) -> None:
-        while not self._stop.wait(max(_SHORTEST_S, self._clock.real_seconds(_PERIOD_S))):
+        wait_s = 0.0  # the first one soon after the window opened bounds what was counted before
+        while not self._stop.wait(wait_s):
             for page in self._pages:
                 page.read(between=True)
+            wait_s = max(_SHORTEST_S, self._clock.real_seconds(_PERIOD_S))
 
 
 class _Page:
@@ -93,6 +103,7 @@ class _Page:
         self._asked_ns = self._answered_ns = 0
         self._deltas: dict[str, list[TokenDelta]] = {}
         self._running: list[tuple[int, int | None]] = []  # instants in ns, and the batch there
+        self._counted: list[tuple[int, int, int, int]] = []  # of each reading: asked, answered, tokens generated and computed
 
     def read(self, *, between: bool = False) -> None:
         """Read it. One that does not answer between the ends makes a stretch longer and nothing else."""
@@ -113,6 +124,9 @@ class _Page:
         self._last = found
         for delta in deltas:
             self._deltas.setdefault(delta.model, []).append(delta)
+        _, _, generation, computed = self._counted[-1] if self._counted else (0, 0, 0, 0)
+        generation += sum(delta.generation or 0 for delta in deltas)
+        self._counted.append((asked_ns, answered_ns, generation, computed + sum(delta.computed or 0 for delta in deltas)))
         batch = [e.gauges["running"] for reading in found for e in reading.engines if "running" in e.gauges]
         self._running.append((self._answered_ns, sum(batch) if batch else None))
         if any(delta.restarted for delta in deltas):
@@ -120,8 +134,8 @@ class _Page:
         elif not _engines(self._first) <= _engines(found) and not between:
             self.reason = f"an engine of {self.name} was gone at the end of the window: what it did is not told"
 
-    def stretch(self, seconds: float) -> Stretch:
-        """What it counted around a window of `seconds`; call it after the last reading."""
+    def stretch(self, seconds: float, opened_ns: int | None) -> Stretch:
+        """What it counted around a window of `seconds` from `opened_ns` on; call it after the last reading."""
         length_s = (self._answered_ns - self._asked_ns) / NS_PER_S
         counts = [self._counts(model) for model in self._deltas]
         counts = [each for each in counts if each]  # a gauge without the model's name is no model
@@ -134,7 +148,25 @@ class _Page:
             _mean(known),
             length_s,
             max(0.0, length_s - seconds),
+            None if opened_ns is None else self._edge_counts(opened_ns, opened_ns + round(seconds * NS_PER_S)),
+            self._shortest_step_s(),
         )
+
+    def _edge_counts(self, opened_ns: int, closed_ns: int) -> tuple[int, int] | None:
+        """Tokens counted up to the first reading within a window, and from the last one within it."""
+        inside = [each for each in self._counted if each[0] >= opened_ns and each[1] <= closed_ns]
+        if not inside:
+            return None
+        first, last, end = inside[0], inside[-1], self._counted[-1]
+        return first[2] + end[2] - last[2], first[3] + end[3] - last[3]
+
+    def _shortest_step_s(self) -> float:
+        """No time between two tokens was shorter, by the histogram; 0 where it does not tell."""
+        found = joined(delta.itl for deltas in self._deltas.values() for delta in deltas if delta.itl is not None)
+        if found is None or not found.count:
+            return 0.0
+        place = next(place for place, count in enumerate(found.counts) if count)
+        return found.edges[place - 1] if place else 0.0
 
     def _counts(self, model: str) -> dict[str, int]:
         """What the counters of a model moved by, as far as they could be read at both ends."""

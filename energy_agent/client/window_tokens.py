@@ -2,8 +2,10 @@
 
 A server's page is read shortly before the window and shortly after it, and its counters lag behind the work:
 
-- what was counted while the page was read and the window not yet open, or closed: the rate times that time, and where the batch
-  at an end is larger than the mean one, so much more: a step takes about as long with either;
+- what was counted while the page was read and the window not yet open, or closed: no more than was counted up to the first
+  reading within the window and from the last one within it. Where the page has a histogram of the times between tokens it is
+  also no more than the batch at the ends makes in that time with the shortest step of the histogram. The mean step is no bound:
+  steps may be much shorter at the ends;
 - counters that move with the engine's steps: at an end amid work what the last two steps did (an engine that schedules ahead
   publishes a step later), and of prompts two more, as a prompt is counted once all of it is there;
 - counters that move when a request ends: what those that ran had done, at most the mean request times how many ran.
@@ -68,6 +70,9 @@ class Stretch:
         mean_running: over the stretch.
         seconds: its length, from before the first reading to after the last.
         late_s: of that, outside the window.
+        edge_counts: generated and computed tokens that were counted up to the first reading within the window and from the last
+            one within it; None where there was none.
+        shortest_step_s: no step was shorter; 0 where that is not known.
     """
 
     models: tuple[str, ...]
@@ -77,6 +82,8 @@ class Stretch:
     mean_running: float | None
     seconds: float
     late_s: float
+    edge_counts: tuple[int, int] | None = None
+    shortest_step_s: float = 0.0
 
 
 def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
@@ -99,9 +106,21 @@ def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
         return (outside + told) * generation, (outside + told) * (generation + computed)
     if not steps and not known:
         return "the server tells neither its steps nor its batch: how far its counters lag is not known"
-    step = _LAG_STEPS * max([*known, stretch.engines * generation / steps if steps else 0.0])
+    per_step = max([*known, stretch.engines * generation / steps if steps else 0.0])
+    step = _LAG_STEPS * per_step
     prompt = computed * min(1.0, _LAG_PROMPTS / requests) if requests else float(computed)
-    return outside * generation + step, outside * (generation + computed) + step + prompt
+    early = _outside_tokens(stretch, per_step)
+    return early + step, early + step + min(1.0, outside) * computed + prompt
+
+
+def _outside_tokens(stretch: Stretch, per_step: float) -> float:
+    """Upper bound of the tokens that were counted outside of the window, by counters that move with steps."""
+    if stretch.late_s <= 0:
+        return 0.0
+    counted, _ = stretch.edge_counts or (stretch.counts["generation"], 0)
+    if stretch.shortest_step_s <= 0 or None in stretch.running:
+        return float(counted)
+    return min(float(counted), per_step * stretch.late_s / stretch.shortest_step_s)
 
 
 def window_tokens(stretches: Sequence[Stretch], source: str, server: str, moves: str) -> WindowTokens:

@@ -46,7 +46,7 @@ with node.plant() as plant, TokenPages([url], "vllm", clock_for(os.environ)) as 
         time.sleep(float(seconds))
         inside = counted() - inside
     joules, tokens = plant.truth(int(gpu)).true_uj - joules, counted() - tokens
-    told = pages.told(window.seconds)
+    told = pages.told(window.seconds, window.opened_ns)
 run = saved(window, tokens=told, labels={"precision": name})
 run["truth"] = {"joules": joules / 1e6, "tokens": tokens, "inside": inside}
 Path(path).write_text(json.dumps(run))

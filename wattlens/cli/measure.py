@@ -90,24 +90,24 @@ def _run(args: argparse.Namespace) -> int:
 
     labels, tokens = _labels(args.label), None
     pages = _pages(args.tokens_from, args.token_server)
-    with pages or contextlib.nullcontext():
-        if pages is not None and pages.reason:
-            raise WattlensError(f"measure: --tokens-from: {pages.reason}; the program was not started")
-        processes = open_processes(node)
-        selection = Selection()
-        if processes is not None:
-            selection = select(processes, args.gpus, args.workload, args.tokens_from)
-        elif args.gpus:
-            selection = Selection(tuple(args.gpus.split(",")))
-        window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
-        neighbours = Neighbours(processes, list(window.gpu_indices), selection)
-        with neighbours, StepReceiver() as receiver, window:
+    if pages is not None and (reason := pages.check()):
+        raise WattlensError(f"measure: --tokens-from: {reason}; the program was not started")
+    processes = open_processes(node)
+    selection = Selection()
+    if processes is not None:
+        selection = select(processes, args.gpus, args.workload, args.tokens_from)
+    elif args.gpus:
+        selection = Selection(tuple(args.gpus.split(",")))
+    window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
+    neighbours = Neighbours(processes, list(window.gpu_indices), selection)
+    with neighbours, StepReceiver() as receiver, pages or contextlib.nullcontext():
+        with window:
             code = _execute(command, receiver.environ, neighbours.add if not args.tokens_from else lambda _: None)
-        steps = receiver.total()
         if pages is not None:
-            tokens = pages.told(window.seconds or 0.0)
-        elif steps is not None and steps.tokens:
-            tokens = WindowTokens("program", processed=steps.tokens)
+            tokens = pages.told(window.seconds or 0.0, window.opened_ns)
+    steps = receiver.total()
+    if pages is None and steps is not None and steps.tokens:
+        tokens = WindowTokens("program", processed=steps.tokens)
     notes = _Notes(neighbours, window.gpu_indices, len(processes.uuids) if processes is not None else 0)
     result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared, steps=steps)
     result |= {"gpus": notes.name(result["gpus"], selection), "other_workloads": sorted(neighbours.others)}

@@ -1,6 +1,7 @@
 """What a server's counters leave open at a window's edges, against the work that engines of known speed really did in it."""
 
-from itertools import accumulate, pairwise
+from dataclasses import replace
+from itertools import accumulate, pairwise, product
 
 import pytest
 from hypothesis import given
@@ -19,24 +20,51 @@ def done(ends, batch, t):
     return work, batch * sum(1 for b in ends[1:] if b <= t)
 
 
+def held(lengths, batch, opened, closed, before, after, *, running, histogram, reads):
+    """Whether the edge of a window holds; the page is read `before` ms too early, at `reads` and `after` ms too late."""
+    ends = [0, *accumulate(lengths)]
+    (_, first), (_, last) = done(ends, batch, opened - before), done(ends, batch, closed + after)
+    counted, length_s = last - first, (closed + after - opened + before) / 1e3
+    edges = None
+    if reads:
+        (_, soon), (_, late) = done(ends, batch, min(reads)), done(ends, batch, max(reads))
+        edges = soon - first + last - late, 0
+    shortest_s = min(lengths) / 1e3 if histogram else 0.0
+    counts = {"generation": counted, "steps": counted // batch}
+    ends_run = (batch, batch) if running else (None, None)
+    edge, _ = lag(Stretch(("m",), 1, counts, ends_run, batch, length_s, (before + after) / 1e3, edges, shortest_s), live=True)
+    work = done(ends, batch, closed)[0] - done(ends, batch, opened)[0]
+    return abs(counted - work) <= edge + 1e-6
+
+
 @given(steps, st.integers(1, 256), st.data())
 def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch, data):
-    ends = [0, *accumulate(lengths)]
-    total = ends[-1]
+    total = sum(lengths)
     opened = data.draw(st.integers(1, total // 4), "opened")
     closed = data.draw(st.integers(3 * total // 4, total - 1), "closed")
     before, after = data.draw(st.integers(0, min(opened, 20))), data.draw(st.integers(0, min(total - closed, 20)))
-    (_, first), (_, last) = done(ends, batch, opened - before), done(ends, batch, closed + after)
-    counted = last - first
-    count_steps = counted // batch
-    running = data.draw(st.sampled_from([batch, None]))
-    length_s = (closed + after - opened + before) / 1e3
-    stretch = Stretch(
-        ("m",), 1, {"generation": counted, "steps": count_steps}, (running, running), batch, length_s, (before + after) / 1e3
-    )
-    edge, _ = lag(stretch, live=True)
-    work = done(ends, batch, closed)[0] - done(ends, batch, opened)[0]
-    assert abs(counted - work) <= edge + 1e-6
+    reads = data.draw(st.lists(st.integers(opened, closed), max_size=3), "reads within the window")
+    running, histogram = data.draw(st.booleans(), "batch is told"), data.draw(st.booleans(), "histogram")
+    assert held(lengths, batch, opened, closed, before, after, running=running, histogram=histogram, reads=reads)
+
+
+def test_short_steps_at_both_ends_of_a_window_of_long_ones_are_within_the_edge():
+    lengths = [5] * 12 + [60] * 60 + [5] * 12
+    for running, histogram, reads in product((True, False), (True, False), ([], [70], [55, 3600])):
+        for opened, closed in ((20, 3690), (40, 3680), (59, 3661), (60, 3660)):
+            ways = {"running": running, "histogram": histogram, "reads": reads and [opened + 5, closed - 5]}
+            assert held(lengths, 64, opened, closed, 20, 20, **ways), (opened, closed, ways)
+
+
+def test_an_edge_is_as_narrow_as_histogram_and_readings_allow():
+    """Steps of 20 ms, read 2 ms too early and too late."""
+    plain = Stretch(("m",), 1, {"generation": 32_000, "steps": 500}, (64, 64), 64.0, 10.0, 0.004)
+    widest, _ = lag(plain, live=True)
+    read, _ = lag(replace(plain, edge_counts=(640, 0)), live=True)
+    told, _ = lag(replace(plain, shortest_step_s=0.01), live=True)
+    both, _ = lag(replace(plain, edge_counts=(640, 0), shortest_step_s=0.01), live=True)
+    assert (widest, read) == (32_000 + 128, 640 + 128)
+    assert told == both == pytest.approx(64 * 0.4 + 128)
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64), st.integers(1, 200), st.integers(1, 200))
@@ -46,7 +74,7 @@ def test_what_is_counted_outside_of_the_window_goes_by_the_batch_there(first, am
     counted = before * first + window * amid + after * last
     length = before + window + after
     counts, late_s = {"generation": counted, "steps": length}, (before + after) / 1e3
-    stretch = Stretch(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s)
+    stretch = Stretch(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s, shortest_step_s=0.001)
     edge, _ = lag(stretch, live=True)
     assert counted - window * amid <= edge + 1e-6
 
