@@ -20,7 +20,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from energy_agent.client.agent import ask
+from energy_agent.runtime.agent_socket import ask
 from energy_agent.sim import roots
 from energy_agent.sim.plant import Plant
 

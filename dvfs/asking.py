@@ -12,8 +12,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from dvfs._agent_socket import agent_socket, ask
 from dvfs._asking_answers import Found, Told, found_of, spent, told
+from energy_agent.runtime.agent_socket import agent_socket, ask
 
 TTL_S = 10.0
 _RENEW_S = 2.5

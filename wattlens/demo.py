@@ -21,6 +21,7 @@ from dvfs.savings import MIN_PAIRS_WITH_LOAD
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.types import ProcessUse
 from energy_agent.holders.processes import ProcessHolders
+from energy_agent.runtime.http import HttpError
 from energy_agent.sim import scenario
 from energy_agent.sim.facility_model import Facility
 from energy_agent.sim.node import SimulatedNode
@@ -209,7 +210,7 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
                 raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
             try:
                 page: Page = read_page(stage.url, time.monotonic())
-            except OSError:
+            except (HttpError, ValueError):
                 continue  # not ready yet
             view.site = stage.site.now()
             left = "serving" if end_s is None else f"{max(0, end_s - time.monotonic()):.0f} s left"

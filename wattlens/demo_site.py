@@ -11,6 +11,7 @@ from typing import Final
 import yaml
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.http import HttpError
 from energy_agent.sim.facility_site import site_config
 from energy_agent.sim.node import SimulatedNode
 from wattlens.demo_child import child
@@ -34,7 +35,7 @@ class Site:
             return f"PUE: {self.reason}"
         try:
             page = read_page(self.url, time.monotonic())
-        except OSError:
+        except (HttpError, ValueError):
             return "PUE: the site process does not answer"
         for category in _CATEGORIES:
             key = {"category": category, "window": "15m"}

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.hostile.rig import Attack, Rig, end_process
 from benchmarks.running import cpu_s
-from energy_agent.client.agent import ask
+from energy_agent.runtime.agent_socket import ask
 
 USERS = 40
 _ATTACKER = """

@@ -315,7 +315,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         """From the sampler; where that can read nothing, from the node's agent, if one listens."""
         if not at.reason:
             return at.result(self._number)
-        from energy_agent.client.agent import agent_socket, agent_window
+        from energy_agent.client.agent import agent_window
+        from energy_agent.runtime.agent_socket import agent_socket
 
         if not agent_socket().exists():
             return {"reason": at.reason}

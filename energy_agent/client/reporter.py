@@ -134,7 +134,8 @@ class Reporter:
             self._reported.set()
 
     def _report(self) -> None:
-        from energy_agent.client.agent import agent_socket, ask, describe_silence
+        from energy_agent.client.agent import describe_silence
+        from energy_agent.runtime.agent_socket import agent_socket, ask
 
         try:
             told = self._told()
@@ -158,8 +159,8 @@ class Reporter:
 
     def _look(self, told: dict[str, Any]) -> None:
         """What steering would have saved is told at the end, by the rank that speaks for all."""
-        from energy_agent.client.agent import ask
         from energy_agent.client.promised import promised
+        from energy_agent.runtime.agent_socket import ask
 
         now_s = time.monotonic()
         if self.quiet or told.get("rank") or (now_s < self._look_s and not self._ending):

@@ -14,9 +14,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from energy_agent.client.agent import agent_socket, ask, describe_silence
+from energy_agent.client.agent import describe_silence
 from energy_agent.client.ranks import local_rank_of
 from energy_agent.client.training import hint
+from energy_agent.runtime.agent_socket import agent_socket, ask
 
 TTL_S = 15.0
 _RENEW_S = 4.0

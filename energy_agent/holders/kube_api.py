@@ -1,19 +1,21 @@
-"""Asks the API server as a service account does: stdlib HTTP over TLS, token and CA from files that rotate, bounded answers."""
+"""Asks the API server as a service account does: token and authorities from files that rotate, bounded answers."""
 
-import http.client
 import json
 import os
-import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from energy_agent.runtime.http import HttpClient, HttpError, ResponseStream, printable
+from energy_agent.runtime.tls import TlsFiles
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_ANSWER_B = 32 << 20
 MAX_EVENT_B = 4 << 20  # etcd takes no object above 1.5 MiB
 _TIMEOUT_S = 15.0
+_CPU_LIMIT_S = 5.0
 _RETRY_MAX_S = 30.0
 
 
@@ -59,16 +61,8 @@ class Api:
         Raises:
             ApiError: no answer, a status that is not 200, or no object.
         """
-        connection, answer = self._open(path, _TIMEOUT_S)
-        try:
-            raw = answer.read(MAX_ANSWER_B + 1)
-            if len(raw) > MAX_ANSWER_B:
-                raise ApiError(f"an answer of more than {MAX_ANSWER_B} bytes")
-            return _object(raw)
-        except (OSError, http.client.HTTPException) as error:
-            raise error if isinstance(error, ApiError) else ApiError(_words(error)) from None
-        finally:
-            connection.close()
+        with self._open(path) as response:
+            return _object(response.read())
 
     def events(self, path: str, silence_s: float) -> Iterator[dict[str, Any]]:
         """Events of a watch, until the server ends it, or is silent for `silence_s`.
@@ -76,41 +70,28 @@ class Api:
         Raises:
             ApiError: as `get`.
         """
-        connection, answer = self._open(path, silence_s)
-        try:
-            while line := answer.readline(MAX_EVENT_B + 1):
-                if len(line) > MAX_EVENT_B:
-                    raise ApiError(f"an event of more than {MAX_EVENT_B} bytes")
+        with self._open(path) as response:
+            for line in response.lines(MAX_EVENT_B, silence_s):
                 yield _object(line)
-        except (OSError, http.client.HTTPException) as error:
-            raise error if isinstance(error, ApiError) else ApiError(_words(error)) from None
-        finally:
-            connection.close()
 
-    def _open(self, path: str, timeout_s: float) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        where = urlsplit(self.address)
+    @contextmanager
+    def _open(self, path: str) -> Iterator[ResponseStream]:
         try:
             with (self.account / "token").open("rb") as file:  # it rotates about once an hour
                 token = file.read(16_384).decode("ascii").strip()
-            connection: http.client.HTTPConnection
-            if where.scheme == "https":
-                context = ssl.create_default_context(cafile=str(self.account / "ca.crt"))
-                connection = http.client.HTTPSConnection(where.hostname or "", where.port, timeout=timeout_s, context=context)
-            else:
-                connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout_s)
         except (OSError, ValueError) as error:
-            raise ApiError(f"service account: {_words(error)}") from None
+            reason = getattr(error, "strerror", None) or "not a token"
+            raise ApiError(f"service account: {printable(str(reason), 160)}") from None
+        tls = TlsFiles(self.account / "ca.crt")
+        client = HttpClient(self.address, _TIMEOUT_S, tls, body_limit_b=MAX_ANSWER_B, cpu_limit_s=_CPU_LIMIT_S)
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "wattlens"}
         try:
-            headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "wattlens"}
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            connection.close()
-            raise ApiError(_words(error)) from None
-        if answer.status != 200:
-            connection.close()
-            raise ApiError(f"HTTP {answer.status} for {path.partition('?')[0]}", answer.status)
-        return connection, answer
+            with client.stream("GET", path, headers) as response:
+                if response.status != 200:
+                    raise ApiError(f"HTTP {response.status} for {path.partition('?')[0]}", response.status)
+                yield response
+        except HttpError as error:
+            raise ApiError(error.reason) from None
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -121,8 +102,3 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ApiError("an answer that is no object")
     return found
-
-
-def _words(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)[:160]

@@ -60,7 +60,7 @@ class Resolver:
     def __init__(self, getaddrinfo: Callable[..., list[Any]] = socket.getaddrinfo, limit: int = LOOKUPS_MAX) -> None:
         self._getaddrinfo, self._limit = getaddrinfo, limit
         self._lock = threading.Lock()
-        self._pending: dict[tuple[str, int], _Lookup] = {}
+        self._pending: dict[tuple[str, int, int], _Lookup] = {}
 
     @property
     def pending(self) -> int:
@@ -79,7 +79,7 @@ class Resolver:
         except (OSError, ValueError):
             pass  # not an IP address
         with self._lock:
-            lookup = self._pending.get((host, port))
+            lookup = self._pending.get((host, port, kind))
             if lookup is None:
                 if len(self._pending) >= self._limit:
                     raise ConnectError(f"name resolution hangs: {self._limit} lookups have no result")
@@ -89,7 +89,7 @@ class Resolver:
                     thread.start()
                 except RuntimeError:
                     raise ConnectError("name resolution: the system starts no more threads") from None
-                self._pending[host, port] = lookup  # the thread needs the lock to take it away
+                self._pending[host, port, kind] = lookup  # the thread needs the lock to take it away
         if not lookup.done.wait(remaining_s(deadline_s)):
             raise DeadlineError("name resolution takes too long")
         if lookup.reason:
@@ -105,7 +105,7 @@ class Resolver:
             lookup.reason = "invalid host name"
         finally:
             with self._lock:
-                del self._pending[host, port]
+                del self._pending[host, port, kind]
             lookup.done.set()
 
 

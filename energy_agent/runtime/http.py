@@ -7,13 +7,12 @@ to lead a client elsewhere. Proxies of the environment are not used.
 """
 
 import base64
-import functools
 import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError, Resolver, connect, remaining_s
+from energy_agent.runtime.tls import SYSTEM_TLS, TlsFiles
 
 BODY_LIMIT_B: Final = 1 << 20
 HEAD_LIMIT_B: Final = 64 << 10
@@ -28,6 +28,7 @@ HEADERS_MAX: Final = 100
 CPU_LIMIT_S: Final = 2.0
 _RECEIVE_B: Final = 64 << 10
 _CHUNK_LINE_B: Final = 1 << 10
+_QUEUE_FULL_S: Final = 0.002
 _INTERIM_MAX: Final = 8  # responses such as "103 Early Hints" before the one that counts
 _PORTS: Final = {"http": 80, "https": 443}
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: (.*))?")
@@ -49,7 +50,11 @@ class HttpError(WattlensError):
 
 
 class HttpUnreachableError(HttpError):
-    """No connection, or one that ended before a response began."""
+    """No connection, or one that ended before a response began (`is_closed`). `errno` is the system's error, or 0."""
+
+    def __init__(self, root: str, reason: str, *, is_closed: bool = False, errno: int = 0) -> None:
+        super().__init__(root, reason)
+        self.is_closed, self.errno = is_closed, errno
 
 
 class HttpTimeoutError(HttpError):
@@ -95,56 +100,6 @@ def basic_authorization(user: str, password: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """What TLS needs beyond the defaults.
-
-    Args:
-        ca_file: PEM certificates to trust instead of the system's.
-        cert_file: PEM certificate chain of the client.
-        key_file: its key; None: it is in `cert_file`.
-        verify: whether to check the server's certificate.
-    """
-
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    verify: bool = True
-
-    def context(self) -> ssl.SSLContext:
-        """Return the TLS context. It is created once, and again when a file changes: loading authorities takes milliseconds.
-
-        Raises:
-            OSError: a file cannot be read, or (ssl.SSLError) is not PEM or does not fit the others.
-            ValueError: the key is encrypted.
-        """
-        files = (self.ca_file, self.cert_file, self.key_file)
-        return _context(self, tuple(None if file is None else _version(file) for file in files))
-
-
-def _version(file: Path) -> tuple[int, ...]:
-    status = file.stat()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=32)
-def _context(files: TlsFiles, _versions: tuple[object, ...]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if files.ca_file is None else str(files.ca_file))
-    # From 3.13 on Python refuses authorities without a key usage extension. Go, kubectl and curl accept them; EKS has them.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate authority may be the one to trust, as for Go
-    if not files.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if files.cert_file is not None:
-        context.load_cert_chain(files.cert_file, files.key_file, password=_refuse_password)
-    return context
-
-
-def _refuse_password(*_: object) -> NoReturn:
-    raise ValueError("the key is encrypted")
-
-
-@dataclass(frozen=True, slots=True)
 class HttpResponse:
     """A complete response. Header names are in lower case."""
 
@@ -176,7 +131,7 @@ class HttpClient:
 
     url: str
     timeout_s: float
-    tls: TlsFiles = TlsFiles()
+    tls: TlsFiles = SYSTEM_TLS
     ca_option: str = ""
     body_limit_b: int = BODY_LIMIT_B
     cpu_limit_s: float = CPU_LIMIT_S
@@ -226,7 +181,8 @@ class HttpClient:
             connection = self._connect(host, port, deadline_s)
             if parts.scheme == "https":
                 connection = self._secure(connection, host, deadline_s)
-            _send(connection, head + (body or b""), deadline_s)
+            with suppress(BrokenPipeError):  # a server that refused before it read everything has sent its reason
+                _send(connection, head + (body or b""), deadline_s)
             return connection, _read_head(_Wire(self, connection, deadline_s), method)
         except BaseException as error:
             if connection is not None:
@@ -252,7 +208,9 @@ class HttpClient:
             case ssl.SSLError():
                 return HttpTlsError(self.root, (error.reason or str(error)).upper())
             case OSError():
-                return HttpUnreachableError(self.root, (error.strerror or type(error).__name__).lower())
+                is_closed = isinstance(error, ConnectionResetError | BrokenPipeError)
+                reason = (error.strerror or type(error).__name__).lower()
+                return HttpUnreachableError(self.root, reason, is_closed=is_closed, errno=error.errno or 0)
         return HttpError(self.root, str(error) or type(error).__name__)
 
     def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
@@ -272,8 +230,13 @@ class HttpClient:
             return connect(host, port, deadline_s, self.resolver)
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.settimeout(remaining_s(deadline_s))
-            connection.connect(str(self.unix_socket))
+            while True:
+                connection.settimeout(remaining_s(deadline_s))
+                try:
+                    connection.connect(str(self.unix_socket))
+                    break
+                except BlockingIOError:  # its queue is full of others
+                    time.sleep(_QUEUE_FULL_S)
         except BaseException:
             connection.close()
             raise
@@ -369,7 +332,7 @@ class _Wire:
 def _read_head(wire: _Wire, method: str) -> "ResponseStream":
     for _ in range(_INTERIM_MAX):
         if not wire.buffer and not wire.receive():
-            raise HttpUnreachableError(wire.root, "the server closed the connection without a response")
+            raise HttpUnreachableError(wire.root, "the server closed the connection without a response", is_closed=True)
         if not b"HTTP/1.".startswith(bytes(wire.buffer[:7])):
             wire.refuse()
         match = _STATUS.fullmatch(wire.line(HEAD_LIMIT_B))

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sources.bounded_http import basic
+from energy_agent.runtime.http import basic_authorization
 from energy_agent.sources.node._source import read_secret
 
 
@@ -46,5 +46,5 @@ class Access:
             return {"Authorization": f"Bearer {read_secret(self.bearer_token_file, '--bearer-token-file')}"}
         if self.user_file is not None:
             user = read_secret(self.user_file, "--user-file")
-            return {"Authorization": basic(user, read_secret(self.password_file, "--password-file"))}
+            return {"Authorization": basic_authorization(user, read_secret(self.password_file, "--password-file"))}
         return {}

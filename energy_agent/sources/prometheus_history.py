@@ -16,10 +16,10 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.meter_types import MeterError
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.sources.bounded_http import ANSWER_LIMIT_B, Answer, HttpService
+from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, HttpTooLargeError
+from energy_agent.runtime.tls import TlsFiles
 from energy_agent.sources.prometheus_access import Access
 
 SAMPLES_MAX: Final = 15_000
@@ -75,10 +75,10 @@ class History:
     pause: Callable[[float], None] = time.sleep
     requests: int = 0
     _answered: bool = False
-    _http: HttpService = field(init=False)
+    _http: HttpClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self._http = HttpService(self.access.url, self.access.timeout_s, ca_file=self.access.ca_file, keys=None)
+        self._http = HttpClient(self.access.url, self.access.timeout_s, TlsFiles(self.access.ca_file), "--ca-file")
 
     def samples(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[Series]:
         """Every raw sample of [start_ns, end_ns] of metrics with these names and labels, series by series.
@@ -191,7 +191,7 @@ class History:
         reason = _short(said.get("error")) if isinstance(said, dict) else ""
         if answer.status in _TOO_MUCH:
             raise TooMuchError(f"{self._http.root}: {reason or f'answered {answer.status}'}")
-        if not answer.good or not isinstance(said, dict) or said.get("status") != "success":
+        if not answer.ok or not isinstance(said, dict) or said.get("status") != "success":
             raise WattlensError(f"{self._http.root}: {reason or f'answered {answer.status}, which is not its HTTP API'}")
         warnings = said.get("warnings")
         told = [_short(each) for each in warnings] if isinstance(warnings, list) else []
@@ -199,7 +199,7 @@ class History:
             raise WattlensError(f"{self._http.root}: its answer may lack a part: {serious}")
         return said.get("data")
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+    def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse:
         """Ask, and again after ever longer pauses where the server is busy, or answers no more after it once did."""
         form = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
         for attempt in range(_TRIES):
@@ -207,18 +207,18 @@ class History:
                 self.pause(0.5 * 2**attempt)
             self.requests += 1
             try:
-                answer = self._http.ask(method, path, {"Accept": "application/json", **form, **self.access.headers()}, body)
-            except MeterError as error:
-                if str(ANSWER_LIMIT_B) in str(error):
-                    raise TooMuchError(str(error)) from None
+                answer = self._http.request(method, path, {"Accept": "application/json", **form, **self.access.headers()}, body)
+            except HttpTooLargeError as error:
+                raise TooMuchError(str(error)) from None
+            except HttpError as error:
                 if not self._answered:
                     raise WattlensError(str(error)) from None
-                failed = error
+                failed = str(error)
                 continue
             self._answered = True
             if answer.status not in _BUSY or attempt == _TRIES - 1:
                 return answer
-            failed = MeterError(f"{self._http.root}: answered {answer.status}")
+            failed = f"{self._http.root}: answered {answer.status}"
         raise WattlensError(f"{failed}; asked {_TRIES} times") from None
 
     def _pair(self, value: object) -> Sample:

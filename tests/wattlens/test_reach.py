@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime.http import HttpError
 from energy_agent.server import Server
 from tests.certificates import Authority, hashed
 from tests.energy_agent.test_server import Still
@@ -60,7 +61,7 @@ def secret(authority: Authority) -> Iterator[str]:
 
 
 def why(access: Access) -> str:
-    with pytest.raises((OSError, ValueError)) as caught:
+    with pytest.raises(HttpError) as caught:
         access.opener()(5.0)
     return access.why_not(caught.value)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.client.agent import ask
 from energy_agent.holders.cgroup import membership
+from energy_agent.runtime.agent_socket import ask
 from energy_agent.sim import roots
 from energy_agent.sim.plant import Plant
 from tests.dvfs.real_node import RealNode, real_node

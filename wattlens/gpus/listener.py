@@ -4,15 +4,16 @@ Only processes of this network and pid namespace can be found, and of other user
 """
 
 import os
-import socket
 import struct
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.runtime.connection import ConnectError, DeadlineError, connect
 
 _LISTEN = "0A"
 _TABLE_LIMIT_B = 16 << 20
@@ -65,10 +66,10 @@ def descendants(roots: Collection[int], procfs: Path = Path("/proc")) -> set[int
 def _own_address(host: str, port: int) -> IPv4Address | IPv6Address:
     """The address of this machine at which `host` is reached."""
     try:
-        with socket.create_connection((host, port), timeout=_CONNECT_S) as connected:
+        with connect(host, port, time.monotonic() + _CONNECT_S) as connected:
             own, peer = connected.getsockname()[0], connected.getpeername()[0]
-    except OSError as error:
-        raise ListenerError(f"{host}:{port}: {error.strerror or error}") from None
+    except (ConnectError, DeadlineError, OSError) as error:
+        raise ListenerError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from None
     address, source = _plain(ip_address(peer.partition("%")[0])), _plain(ip_address(own.partition("%")[0]))
     if address != source and not (address.is_loopback and source.is_loopback):
         raise ListenerError(f"{host} ({address}) is not an address of this machine or of its network namespace")

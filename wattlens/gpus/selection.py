@@ -127,7 +127,7 @@ def _of_workload(processes: "GpuProcesses", name: str) -> Selection:
     why = f"of workload {name}"
     if used:
         return Selection(_names(used), why, workloads=frozenset({name}))
-    from energy_agent.client.agent import ask  # it knows pods and jobs by the names that their schedulers give them
+    from energy_agent.runtime.agent_socket import ask  # it knows pods and jobs by the names that their schedulers give them
 
     try:
         status, reply = ask("GET", f"/v1/workload/{quote(name, safe='')}")

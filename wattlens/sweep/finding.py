@@ -5,6 +5,7 @@ from collections import deque
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
+from energy_agent.runtime.http import HttpError
 from wattlens.page import Page, parse
 from wattlens.reach import Access
 from wattlens.sweep.board import committed_ns
@@ -33,14 +34,14 @@ class Finding:
         """Raise WattlensError where no agent answers at the address."""
         try:
             parse(self._fetch(TIMEOUT_S).decode(), 0.0)
-        except (OSError, ValueError) as error:
+        except (HttpError, ValueError) as error:
             raise WattlensError(self._why(error)) from None
 
     def read(self) -> Page | None:
         """The page; None where none comes now. Raises WattlensError where none has come for long."""
         try:
             page = parse(self._fetch(TIMEOUT_S).decode(), 0.0)
-        except (OSError, ValueError) as error:
+        except (HttpError, ValueError) as error:
             if time.monotonic() - self._read_s > GONE_S:
                 raise WattlensError(self._why(error)) from None
             return None

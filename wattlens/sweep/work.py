@@ -157,7 +157,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
 
 def _asked(workload: str) -> dict[str, Any] | None:
     """What the agent's socket tells of a workload; None where it tells nothing."""
-    from energy_agent.client.agent import ask
+    from energy_agent.runtime.agent_socket import ask
 
     try:
         status, found = ask("GET", f"/v1/workload/{quote(workload, safe='')}")

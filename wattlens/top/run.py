@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.runtime.http import HttpError, HttpUnreachableError
 from wattlens.page import Page, parse
-from wattlens.reach import Access
+from wattlens.reach import Access, AgentStatusError
 from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
 from wattlens.top.history import History
 from wattlens.top.screen import Screen, can_draw
@@ -71,10 +72,11 @@ def _first_page(fetch: Callable[[float], bytes], access: Access) -> Page:
     while True:
         try:
             return _read(fetch)
-        except (OSError, ValueError) as error:
-            if getattr(error, "code", 0) != 503 or time.monotonic() > end_s:
-                nobody = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
-                hint = "; start one with `wattlens agent` or name it with --url" * nobody
+        except (HttpError, ValueError) as error:
+            is_starting = isinstance(error, AgentStatusError) and error.response.status == 503
+            if not is_starting or time.monotonic() > end_s:
+                is_absent = isinstance(error, HttpUnreachableError) and not error.is_closed
+                hint = "; start one with `wattlens agent` or name it with --url" * is_absent
                 raise WattlensError(f"no page from an agent at {access.url}: {access.why_not(error)}{hint}") from None
         time.sleep(0.25)
 
@@ -88,7 +90,7 @@ def _print(options: TopOptions, fetch: Callable[[float], bytes], history: Histor
         time.sleep(options.interval_s if stream else max(1.5, options.interval_s))
         try:
             facts = history.add(_read(fetch) if stream else _later(fetch, first))
-        except (OSError, ValueError) as error:
+        except (HttpError, ValueError) as error:
             raise WattlensError(f"no page from an agent at {access.url}: {access.why_not(error)}") from None
         if options.as_json:
             print(json.dumps(facts.document(), indent=None if stream else 1, sort_keys=True), flush=True)
@@ -127,7 +129,7 @@ class _Reader:
         while not self.ended.wait(self.interval_s):
             try:
                 self.answers.put(_read(self.fetch))
-            except (OSError, ValueError) as error:
+            except (HttpError, ValueError) as error:
                 self.answers.put(self.access.why_not(error))
             if not self.ended.is_set():
                 self.ring()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib.util
 import socket
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from energy_agent.config_section import Section
 from energy_agent.config_words import HOST
 from energy_agent.core.errors import UsageError
 from energy_agent.core.meter_types import MeterError
+from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError
 from energy_agent.sources.node._source import read_secret
 
 TRIES: Final = 3
@@ -104,9 +106,9 @@ class Session:
             return self._run(asyncio.wait_for(self._get(oids), self._timeout_s))
         except BaseException as error:
             self._forget()
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError | DeadlineError):
                 raise self._silent() from None
-            if isinstance(error, PySnmpError | OSError):
+            if isinstance(error, PySnmpError | OSError | ConnectError):
                 raise MeterError(f"{self._where}: {_said(error)}") from None
             raise
 
@@ -155,7 +157,11 @@ class Session:
         from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher  # type: ignore[import-untyped,unused-ignore]
         from pysnmp.hlapi.v3arch import asyncio as snmp
 
-        found = await asyncio.get_running_loop().getaddrinfo(self._access.host, self._access.port, type=socket.SOCK_DGRAM)
+        # In a thread of the resolver's: one of the loop's own would have to end before the loop does.
+        until_s = time.monotonic() + self._timeout_s
+        found = RESOLVER.resolve(self._access.host, self._access.port, until_s, socket.SOCK_DGRAM)
+        if not found:
+            raise ConnectError("no address")
         family, *_, address = found[0]
         engine = snmp.SnmpEngine()
         engine.register_transport_dispatcher(AsyncioDispatcher(timeout=_TICK_S))

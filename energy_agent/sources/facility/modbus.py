@@ -17,6 +17,7 @@ from energy_agent.config_words import HOST
 from energy_agent.core.errors import UsageError
 from energy_agent.core.meter_types import MeterError, MeterReading
 from energy_agent.core.ports import Clock
+from energy_agent.runtime.connection import ConnectError, DeadlineError, connect
 from energy_agent.sources.facility._age import EdgeAge
 from energy_agent.sources.facility._registers import Type, number, range_of, resolution, words_of
 from energy_agent.sources.facility._source import FacilitySource, reading
@@ -237,11 +238,11 @@ class _Line:
         self._heard = b""
         if self._client.socket is None:
             try:
-                self._client.socket = socket.create_connection((self._host, self._port), timeout=self._left_s())
-            except TimeoutError:
+                self._client.socket = connect(self._host, self._port, self.deadline_s)
+            except DeadlineError:
                 raise MeterError(self._named("no connection in time")) from None
-            except OSError as error:
-                raise MeterError(self._named(error.strerror or str(error) or type(error).__name__)) from None
+            except ConnectError as error:
+                raise MeterError(self._named(str(error))) from None
         return True
 
     def _receive(self, _size: int | None) -> bytes:

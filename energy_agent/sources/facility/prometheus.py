@@ -22,7 +22,8 @@ from energy_agent.config_section import Section
 from energy_agent.config_site_meter import MeterConfig
 from energy_agent.core.meter_types import MeterError, MeterReading
 from energy_agent.core.ports import Clock
-from energy_agent.sources.bounded_http import HttpService, basic
+from energy_agent.runtime.http import HttpClient, HttpError, basic_authorization
+from energy_agent.runtime.tls import TlsFiles
 from energy_agent.sources.facility._age import EdgeAge
 from energy_agent.sources.facility._promql import asked, found, is_selector, looks_back_s
 from energy_agent.sources.facility._source import FacilitySource, reading
@@ -112,7 +113,7 @@ class PrometheusMeter:
 
     def __init__(self, section: Prometheus, meter: MeterConfig, clock: Clock) -> None:
         self._section, self._meter, self._clock = section, meter, clock
-        self._http = HttpService(section.url, meter.timeout_s, ca_file=section.ca_file)
+        self._http = HttpClient(section.url, meter.timeout_s, TlsFiles(section.ca_file), "ca_file")
         plain = {name: is_selector(query) for name, query in section.queries.items()}
         self._selectors = {name: query if plain[name] else section.samples or "" for name, query in section.queries.items()}
         self._series = {name: 1 if plain[name] else section.series for name in section.queries}
@@ -126,7 +127,7 @@ class PrometheusMeter:
         began_s = time.monotonic()
         try:
             sampled = found(self._ask(), self._selectors, self._series, self._section.max_age_s)
-        except MeterError as error:
+        except (MeterError, HttpError) as error:
             root = self._http.root
             raise MeterError(str(error) if str(error).startswith(root) else f"{root}: {error}") from None
         newest = {name: each.newest_s for name, each in sampled.items()}
@@ -170,10 +171,10 @@ class PrometheusMeter:
             headers["Authorization"] = f"Bearer {read_secret(section.bearer_token_file, 'bearer_token_file')}"
         elif section.password_file is not None:
             user = read_secret(section.user_file, "user_file")
-            headers["Authorization"] = basic(user, read_secret(section.password_file, "password_file"))
+            headers["Authorization"] = basic_authorization(user, read_secret(section.password_file, "password_file"))
         query = asked(section.queries, self._selectors)
         form = urlencode({"query": query, "timeout": f"{self._meter.timeout_s:g}s"})
-        answer = self._http.ask("POST", _PATH, headers, form.encode())
+        answer = self._http.request("POST", _PATH, headers, form.encode())
         return answer.status, answer.body
 
 

@@ -19,13 +19,12 @@ from pydantic import Field, model_validator
 
 from energy_agent.config_words import SERVICE
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meter_types import MeterError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point
 from energy_agent.factors.series_csv import printable
-from energy_agent.sources.bounded_http import Answer, HttpService
+from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse
 from energy_agent.sources.grid._source import GridConfig, GridError, GridSource, asked
 from energy_agent.sources.node._source import read_secret
 
@@ -106,15 +105,15 @@ class ElectricityMapsSource:
         }
         path = f"/v3/carbon-intensity/past-range?{urlencode(query)}"
         try:
-            service = HttpService(self._config.url, self._config.timeout_s, keys=None)
-            answer = service.ask("GET", path, {"Accept": "application/json", "auth-token": token})
-        except MeterError as error:
+            service = HttpClient(self._config.url, self._config.timeout_s)
+            answer = service.request("GET", path, {"Accept": "application/json", "auth-token": token})
+        except HttpError as error:
             raise GridError(str(error)) from None
         if answer.status != 200:
             raise GridError(self._refused(answer))
         return self._points(answer.body, start_ns, end_ns)
 
-    def _refused(self, answer: Answer) -> str:
+    def _refused(self, answer: HttpResponse) -> str:
         zone, url = self.about.zone, self._config.url
         match answer.status:
             case 401:
@@ -124,7 +123,7 @@ class ElectricityMapsSource:
             case 404:
                 return f"{url} knows no zone {zone!r}"
             case 429:
-                wait = answer.headers.get("Retry-After", "")
+                wait = answer.headers.get("retry-after", "")
                 when = f"; it wants to be asked again in {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
                 return f"{url} was asked too often for this key{when}; a longer period_s asks less"
             case status if 500 <= status < 600:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from energy_agent.config_node import RedfishLogin
 from energy_agent.core.meter_types import MeterError
-from energy_agent.sources.bounded_http import Answer, HttpService, basic
+from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, basic_authorization
+from energy_agent.runtime.tls import TlsFiles
 from energy_agent.sources.node._source import read_secret
 
 _SESSIONS: Final = "/redfish/v1/SessionService/Sessions"
@@ -24,7 +25,7 @@ class RedfishService:
             self._user = read_secret(config.user_file, keys + "user_file")
             self._password = read_secret(config.password_file, keys + "password_file")
         self._token = self._session = ""
-        self._http = HttpService(config.url, timeout_s, ca_file=config.ca_file, verify=config.verify, keys=keys)
+        self._http = HttpClient(config.url, timeout_s, TlsFiles(config.ca_file, verify=config.verify), f"{keys}ca_file")
 
     def get(self, path: str) -> dict[str, Any]:
         """A resource. Numbers with a point are Decimals.
@@ -71,24 +72,27 @@ class RedfishService:
             headers = self._ask("POST", _SESSIONS, body).headers
         except _LoggedOutError:
             raise MeterError(f"{self._root} refuses the user's name or password") from None
-        self._token = headers.get("X-Auth-Token") or ""
-        where = urlsplit(headers.get("Location") or "").path
+        self._token = headers.get("x-auth-token", "")
+        where = urlsplit(headers.get("location", "")).path
         self._session = where if is_path(where) else ""
         if not self._token:
             raise MeterError(f"{self._root} opened no session; set {self._keys}auth to basic or none")
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> HttpResponse:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._token:
             headers["X-Auth-Token"] = self._token
         elif self._config.auth == "basic":
-            headers["Authorization"] = basic(self._user, self._password)
-        answer = self._http.ask(method, path, headers, body)
+            headers["Authorization"] = basic_authorization(self._user, self._password)
+        try:
+            answer = self._http.request(method, path, headers, body)
+        except HttpError as error:
+            raise MeterError(str(error)) from None
         if answer.status in (401, 403):
             raise _LoggedOutError
-        if not answer.good:
+        if not answer.ok:
             raise MeterError(f"{self._root}{path} answered with status {answer.status}")
         return answer
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from energy_agent.client.agent import ask, describe_silence
+from energy_agent.client.agent import describe_silence
+from energy_agent.runtime.agent_socket import ask
 
 
 @contextmanager

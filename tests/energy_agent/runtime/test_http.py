@@ -23,9 +23,9 @@ from energy_agent.runtime.http import (
     HttpTooLargeError,
     HttpTruncatedError,
     HttpUnreachableError,
-    TlsFiles,
     basic_authorization,
 )
+from energy_agent.runtime.tls import TlsFiles
 from tests.certificates import Authority
 from tests.raw_server import OK, RawServer, forever
 from tests.support import free_port, need_program
@@ -210,6 +210,33 @@ def test_unix_socket_and_ipv6(tmp_path: Path) -> None:
         HttpClient("http://agent", 5.0, unix_socket=tmp_path / "none").request("GET", "/")
     with RawServer([OK + b"\r\nhello"], family=socket.AF_INET6) as server:
         assert HttpClient(f"http://[::1]:{server.port}", 5.0).request("GET", "/").body == b"hello"
+
+
+def test_unix_socket_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        first.connect(str(tmp_path / "s"))
+        client = HttpClient("http://agent", 0.15, unix_socket=tmp_path / "s")
+        with pytest.raises(HttpTimeoutError):
+            client.request("GET", "/")
+
+
+def test_refusal_before_the_whole_request_is_read_is_the_response(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def refuse() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        response = HttpClient("http://agent", 5.0, unix_socket=tmp_path / "s").request("POST", "/", body=b"x" * (8 << 20))
+        thread.join()
+    assert (response.status, response.body) == (403, b"no")
 
 
 def read_and_fail(server: RawServer) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import threading
 from decimal import Decimal
-from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.sources.bounded_http import ANSWER_LIMIT_B, Answer
+from energy_agent.runtime.http import BODY_LIMIT_B, HttpResponse
 from energy_agent.sources.prometheus_access import Access
 from energy_agent.sources.prometheus_history import History, TooMuchError, number, selector
 
@@ -128,7 +127,7 @@ def test_a_range_is_halved_where_the_server_refuses_it(store):
 
 
 def test_an_answer_that_is_larger_than_is_read_is_asked_for_in_parts(store):
-    padding = " " * ANSWER_LIMIT_B
+    padding = " " * BODY_LIMIT_B
 
     def say(form):
         span = int(re.search(r"\[(\d+)ms\]", form["query"])[1])
@@ -156,11 +155,11 @@ def test_nobody_there_is_one_line_at_once_and_after_some_tries_where_somebody_wa
     ask(reader)
     store.server.shutdown()
     store.server.server_close()
-    with pytest.raises(WattlensError, match=rf"^{store.url}: Connection refused; asked 5 times$"):
+    with pytest.raises(WattlensError, match=rf"^{store.url}: connection refused; asked 5 times$"):
         ask(reader)
     assert len(pauses) == 4
     reader, pauses = history(store)
-    with pytest.raises(WattlensError, match=rf"^{store.url}: Connection refused$"):
+    with pytest.raises(WattlensError, match=rf"^{store.url}: connection refused$"):
         ask(reader)
     assert pauses == []
 
@@ -220,7 +219,7 @@ nearly = st.fixed_dictionaries({"status": st.just("success"), "data": st.fixed_d
 @given(answer=anything | nearly)
 def test_whatever_a_server_says_is_samples_or_one_line(answer):
     reader = History(Access("http://127.0.0.1:1"))
-    reader._ask = lambda *_: Answer(200, HTTPMessage(), json.dumps(answer).encode())
+    reader._ask = lambda *_: HttpResponse(200, "OK", {}, json.dumps(answer).encode())
     said = []
     for look in (
         lambda: reader.instant("up", T0 * S),

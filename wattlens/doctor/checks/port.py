@@ -1,10 +1,10 @@
 """The agent's port: free, or held by an agent already."""
 
 import errno
-import http.client
 import socket
 from collections.abc import Iterator
 
+from energy_agent.runtime.http import HttpClient, HttpError
 from energy_agent.web.holding import holder
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
@@ -32,14 +32,11 @@ def _look(facts: Facts) -> Iterator[Finding]:
 
 def _taken(listen: str, address: str, port: int) -> Finding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, port, timeout=1.0)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        connection.request("GET", "/")
-        page = connection.getresponse().read(4096)
-    except (OSError, http.client.HTTPException):
+        page = HttpClient(url, 1.0).request("GET", "/").body
+    except HttpError:
         page = b""
-    finally:
-        connection.close()
     if b"attlens" in page:
         return Finding(Status.OK, "port", f"an agent already answers on {listen}")
     who = holder(port)

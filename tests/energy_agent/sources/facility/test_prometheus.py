@@ -115,7 +115,7 @@ def test_the_span_of_samples_and_what_a_query_looks_back_is_the_age(service):
     [
         (b"", "no answer of Prometheus"),
         (b"[" * 100_000, "no answer of Prometheus"),
-        (b"x" * (2 << 20), "more than 1048576 bytes"),
+        (b"x" * (2 << 20), "larger than 1048576 bytes"),
         ({"status": "error", "error": "1:5: parse\nerror"}, "status 200: 1:5: parse error"),
         ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "no vector"),
         (success([[]]), "no vector"),
@@ -160,7 +160,7 @@ def test_a_redirect_is_not_followed_and_a_dripping_header_ends_in_time(service, 
         reader.read()
     assert [(path, word) for path, _, word in service.asked] == [("/api/v1/query", "Bearer s3cret")]
     service.drip_s = 0.1
-    with pytest.raises(MeterError, match="no answer in time"):
+    with pytest.raises(MeterError, match="no response in time"):
         reader.read()
 
 

@@ -172,7 +172,7 @@ def test_no_value_lies_between_two_steps(counts, digits):
         (b"[" * 100_000, "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
         (b"", "is not JSON"),
-        (b" " * (2 << 20), "more than"),
+        (b" " * (2 << 20), "larger than"),
     ],
 )
 def test_what_cannot_be_believed_is_one_reason_and_the_meter_comes_back(service, body, reason):

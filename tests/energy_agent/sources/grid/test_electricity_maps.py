@@ -230,7 +230,7 @@ def test_an_answer_without_end_is_cut(double: Double, key: Path) -> None:
                 handler.wfile.write(b" " * 100_000)
 
     double.lie = flood
-    with pytest.raises(GridError, match="answers with more than"):
+    with pytest.raises(GridError, match="larger than"):
         source(double, key).read()
 
 
@@ -256,13 +256,15 @@ def test_an_answer_that_drips_is_over_in_time(double: Double, key: Path, where: 
             if where == "body":
                 handler.send_response(200)
                 handler.end_headers()
+            else:
+                handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
             while not over.wait(0.1):
                 handler.wfile.write(b"X")
                 handler.wfile.flush()
 
     double.lie = drip
     try:
-        with pytest.raises(GridError, match=r"no answer in time \(1 s\)"):
+        with pytest.raises(GridError, match=r"no response in time \(1 s\)"):
             source(double, key, timeout_s=1).read()
     finally:
         over.set()
@@ -281,10 +283,10 @@ def test_what_does_not_speak_http_and_nobody_are_told(key: Path) -> None:
         thread.start()
         config = {"zone": "DE", "boundary": "direct", "key_file": key, "timeout_s": 5}
         opened = SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **config), Clock())
-        with pytest.raises(GridError, match="does not speak HTTP"):
+        with pytest.raises(GridError, match="not HTTP"):
             opened.read()
         thread.join()
-    with pytest.raises(GridError, match="Connection refused"):
+    with pytest.raises(GridError, match="connection refused"):
         SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{free_port()}", **config), Clock()).read()
 
 
