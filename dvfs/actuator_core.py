@@ -61,9 +61,10 @@ class ActuatorCore:
         self._unless_killed()
         if not 1 <= ttl_s <= MAX_TTL_S:
             raise RefusedError("bad_request", f"ttl_s must be between 1 and {MAX_TTL_S:g}")
-        if any(device not in self._index for device in devices):
-            self._look()
+        unread = self._look() if any(device not in self._index for device in devices) else ""
         for device in devices:
+            if device not in self._index and unread:
+                raise RefusedError(unread, f"the driver did not list its devices ({unread}), so {device} is not known yet")
             if not self._limits(device).knobs:
                 raise RefusedError("not_allowed", f"{device} is not in the allow-list")
         now = self._boot_ns()
@@ -141,6 +142,7 @@ class ActuatorCore:
                     "left_s": round((lease.expires_ns - self._boot_ns()) / NS, 1) if lease else None,
                     "setting": self._settings.get(device, Setting()).as_json(),
                     "changed": {o.knob: self._waiting.get(o.key, "leased") for o in knobs},
+                    "original_power_limit_mw": next((o.backup for o in knobs if o.knob == "power"), None),
                 }
             )
         more = offset + 6 < len(devices)
@@ -280,11 +282,13 @@ class ActuatorCore:
         index = self._index.get(device)
         return Limits() if index is None else self._allow.limits(device, index)
 
-    def _look(self) -> None:
+    def _look(self) -> str:
+        """List the devices; the code of the error where the driver does not. Those known so far stay known then."""
         try:
             self._index.update({d.uuid: d.index for d in self._knobs.inventory()})
-        except KnobError:
-            return  # the driver is away: the devices known so far stay known, an unknown one stays refused
+        except KnobError as error:
+            return error.code
+        return ""
 
     def _unless_killed(self) -> None:
         if self._killed():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator_core import ActuatorCore
-from dvfs.client import ActuatorError, Effect
+from dvfs.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.guard import RefusedError
 from dvfs.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.lease import TTL_S, RefusedLeaseError
@@ -208,6 +208,16 @@ class DirectActuator:
     def release(self, lease: str) -> list[tuple[str, str, str]]:
         """See client.ActuatorClient."""
         return [(d, k, o) for d, k, o in self._call(lambda: self._core.release(self._connection, lease))["restored"]]
+
+    def status(self) -> ActuatorStatus:
+        """See client.ActuatorClient."""
+        rows: list[dict[str, Any]] = []
+        offset: int | None = 0
+        killed = False
+        while offset is not None:
+            page = self._core.status(offset)
+            rows, offset, killed = rows + page["devices"], page["next"], page["killed"]
+        return ActuatorStatus(killed, tuple(rows))
 
     def _call(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ from typing import ParamSpec, Protocol
 
 from dvfs.block_meter import BlockMeter
 from dvfs.blocks import Plan
-from dvfs.client import Effect
+from dvfs.client import ActuatorStatus, Effect
 from dvfs.effect import FOREIGN, ineffective
 from dvfs.governor_group import Configured, Device, Group
 from dvfs.governor_savings import account, looked, verdict
@@ -42,6 +42,7 @@ class Actuator(Protocol):
     def set(self, lease: str, device: str, setting: Setting) -> Effect: ...  # noqa: D102
     def heartbeat(self, lease: str) -> None: ...  # noqa: D102
     def release(self, lease: str) -> list[tuple[str, str, str]]: ...  # noqa: D102
+    def status(self) -> ActuatorStatus: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,8 @@ class Governor:
             self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
 
     def _decide(self, group: Group, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
+        if group.mode is Mode.ENFORCE:
+            self._learn_originals(group, observation, now)
         told = group.decide(observation, self._config.policies)
         for name, wanted in group.policies.items():
             if wanted.failed:
@@ -211,6 +214,29 @@ class Governor:
         if foreign:
             self._let_go(group, "foreign_change")
             group.retry_ns = now + int(self._config.respect_s * NS)
+
+    def _learn_originals(self, group: Group, observation: Observation, now: int) -> None:
+        """The original power limits: the actuator's record where it keeps one, else what a later reading shows."""
+        unknown = [one for one in observation.devices if one.uuid not in group.originals]
+        if not unknown or group.lease is not None:
+            return
+        if self._client is None:
+            group.originals |= {one.uuid: one.power_limit_mw for one in unknown if one.power_limit_mw is not None}
+            return
+        if group.originals_ns is None:
+            if now < group.status_ns:
+                return
+            try:
+                rows = self._client.status().devices
+            except LeaseError:  # the first setting that is wanted meets it too, and is logged
+                group.status_ns = now + int(self._config.retry_s * NS)
+                return
+            group.originals_ns = now
+            kept = {str(row.get("device")): row.get("original_power_limit_mw") for row in rows}
+            group.originals |= {one.uuid: mw for one in unknown if isinstance(mw := kept.get(one.uuid), int)}
+        for one in unknown:
+            if one.power_limit_mw is not None and one.boot_ns > group.originals_ns:
+                group.originals.setdefault(one.uuid, one.power_limit_mw)
 
     def _enforce(self, group: Group, now: int, reason: str, policy: str) -> None:
         wanted = group.wanted
@@ -258,6 +284,7 @@ class Governor:
     def _let_go(self, group: Group, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
         lease, group.lease, group.in_force = group.lease, None, {}
+        group.forget_originals()
         changed = [uuid for uuid, device in group.devices.items() if device.applied is not None]
         for uuid in changed:
             group.devices[uuid].applied = None
@@ -284,6 +311,7 @@ class Governor:
                     self._log(group, uuid, "expire", Setting(), _why(error))
                     device.applied = None
             group.lease, group.in_force = None, {}
+            group.forget_originals()
 
     def _wait(self, group: Group, now: int, error: LeaseError) -> None:
         """How long until a refused group is tried again: longer each time, and long where somebody else steers."""

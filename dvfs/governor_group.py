@@ -73,6 +73,9 @@ class Group:
     lease: str | None = None
     retry_ns: int = 0
     retry_s: float = 0.0  # how long it was waited last
+    originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
+    originals_ns: int | None = None  # when the actuator described what it keeps of them
+    status_ns: int = 0  # when it is asked again, after it did not answer
     refused: str = ""  # the last refusal that was told
     beat_ns: int = 0
     meter: BlockMeter | None = None
@@ -106,7 +109,9 @@ class Group:
         names = [name for name in observation.terms.policies if name in configured]
         for gone in self.policies.keys() - set(names):
             del self.policies[gone]
-        seen = replace(observation, enforced=observation.terms.mode is Mode.ENFORCE, in_force=self.in_force)
+        enforced = observation.terms.mode is Mode.ENFORCE
+        originals = dict(self.originals) if enforced else None
+        seen = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
         told = []
         for name in names:
             policy, config = configured[name].policy, configured[name].config
@@ -158,6 +163,11 @@ class Group:
         """The group is not there any more: policies begin anew when it comes back. Counters and blocks stay."""
         self.policies.clear()
         self.wanted = {}
+        self.forget_originals()
+
+    def forget_originals(self) -> None:
+        """Others may change the limits from now on."""
+        self.originals, self.originals_ns = {}, None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

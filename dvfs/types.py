@@ -151,6 +151,13 @@ class Observation:
     enforced: bool = True  # False: in shadow, where nothing that is decided comes to be
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
     asked: Setting | None = None  # what the workload itself asks for now
+    original_limit_mw: Mapping[str, int] | None = None  # by device; one without is not known yet. None: those of now
+
+    def original_limits_mw(self) -> list[int | None]:
+        """The power limit of each device before anything was set; None: not known."""
+        if self.original_limit_mw is None:
+            return [device.power_limit_mw for device in self.devices]
+        return [self.original_limit_mw.get(device.uuid) for device in self.devices]
 
 
 Action = Literal["hold", "set", "release"]

@@ -21,7 +21,7 @@ _NS = 1_000_000_000
 _MW = 1000  # in a W
 _CLOCK_STEP_MHZ, _POWER_STEP_W = 15, 5
 _UNKNOWN_KNEE = 0.6  # of the highest clock: lower than that no known board has its knee
-_LOWEST_POWER = 0.4  # of the limit that was found
+_LOWEST_POWER = 0.4  # of the original limit
 _SHADOW_SAMPLES = 25
 _TRAINING = ("", "training")
 
@@ -173,11 +173,11 @@ def _measured(observation: Observation, state: GroupState, config: Config) -> Gr
 def candidates(observation: Observation, config: Config) -> list[float]:
     """The settings to choose from, the highest of them for "as found": SM clocks in MHz, or power limits in W."""
     if config.knob == "power":
-        found = [d.power_limit_mw for d in observation.devices]
+        originals = observation.original_limits_mw()  # a limit of now may be what an earlier agent has set
         ranges = [d.power_range_mw for d in observation.devices]
-        if None in found or None in ranges:
+        if None in originals or None in ranges:
             return []
-        top = min(limit for limit in found if limit is not None) / _MW
+        top = min(limit for limit in originals if limit is not None) / _MW
         low = max([_LOWEST_POWER * top, *(r[0] / _MW for r in ranges if r is not None)])
         return _spread(low, top, config.grid, _POWER_STEP_W)
     highest = [d.sm_clock_max_mhz for d in observation.devices]

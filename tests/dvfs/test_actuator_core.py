@@ -15,6 +15,7 @@ from dvfs.actuator_fake import DirectKnobs, FakeBoards
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.allow_list import AllowList, Rule
 from dvfs.guard import RefusedError
+from dvfs.knobs import KnobError, Listed
 from dvfs.lease import NS, RefusedLeaseError
 from dvfs.types import Limits, Setting
 from energy_agent.core.errors import JournalError
@@ -321,3 +322,39 @@ def test_unwritable_journal_means_no_write(world: World) -> None:
     assert world.boards.state("GPU-0")["writes"] == []
     with contextlib.suppress(OSError):
         world.journal = None
+
+
+@pytest.mark.parametrize("code", ["timeout", "busy", "failed", "driver_not_loaded"])
+def test_a_driver_that_does_not_list_its_devices_is_not_taken_for_an_allow_list_that_lacks_them(
+    tmp_path: Path, code: str
+) -> None:
+    class Slow(DirectKnobs):
+        slow = True
+
+        def inventory(self) -> list[Listed]:
+            if self.slow:
+                raise KnobError(code)
+            return super().inventory()
+
+    knobs = Slow(FakeBoards.create(tmp_path / "boards"))
+    core = ActuatorCore(ALLOW, ActuatorJournal(tmp_path / "j"), knobs, lambda: Epoch("b", "d"), lambda: 0, lambda: 0)
+    with pytest.raises(RefusedError) as error:
+        core.acquire(1, "agent", ("GPU-1",), 10)
+    assert error.value.code == code
+    knobs.slow = False
+    with pytest.raises(RefusedError) as error:
+        core.acquire(1, "agent", ("GPU-1", "GPU-9"), 10)
+    assert error.value.code == "not_allowed"
+    knobs.slow = True  # what is known stays known
+    assert core.acquire(1, "agent", ("GPU-1",), 10)["devices"] == ["GPU-1"]
+
+
+def test_status_has_the_original_limit_while_another_is_in_force(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    lease = world.core.acquire(1, "agent", ("GPU-0",), 10)["lease"]
+    assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [None, None]
+    for limit_mw in (500_000, 450_000):
+        world.core.set(1, lease, "GPU-0", Setting(None, limit_mw))
+        assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [700_000, None]
+    world.start()
+    assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [None, None]

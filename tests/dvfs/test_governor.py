@@ -375,7 +375,8 @@ class TwoGroups(Bench):
         direct, bench = DirectActuator(self.core), self
 
         class Half:
-            acquire, heartbeat, release = direct.acquire, direct.heartbeat, direct.release
+            acquire, heartbeat = direct.acquire, direct.heartbeat
+            release, status = direct.release, direct.status
 
             def set(self, lease: str, device: str, setting: Setting) -> Effect:
                 effect = direct.set(lease, device, setting)
@@ -431,3 +432,42 @@ def test_a_policy_that_fails_is_named(tmp_path: Path) -> None:
     bench.step(5)
     assert bench.locked() == [False, False]
     assert bench.governor.failures == {"job": "policy static failed: ZeroDivisionError: no steps"}
+
+
+@pytest.mark.parametrize("restored_s", [0, 1, 2, 3, 9])
+def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_original_one(
+    tmp_path: Path, restored_s: int
+) -> None:
+    """The predecessor was killed with 400 of 700 W in force; its lease ends some rounds after the start of the next."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    limits = Limits(frozenset({"power"}), None, None, None)
+    bench.core = ActuatorCore(
+        AllowList((Rule("all", limits),)), ActuatorJournal(tmp_path / "power"), DirectKnobs(bench.boards),
+        lambda: Epoch("b", "d"), bench.boot_ns, bench.utc_ns, grace_s=restored_s + 0.5,
+    )  # fmt: skip
+    before = DirectActuator(bench.core, 1)
+    lease = before.acquire(DEVICES)
+    for device in DEVICES:
+        before.set(lease, device, Setting(None, 400_000))
+    bench.core.closed(1)
+    seen: list[list[int | None]] = []
+
+    def note(observation: Observation, state: object, _config: object) -> tuple[Decision, object]:
+        seen.append(observation.original_limits_mw())
+        return Decision("hold", "looking"), state
+
+    policies = {"static": Configured(replace(SPEC, decide=note), bench.config.policies["static"].config)}
+    bench.governor = Governor(replace(bench.config, policies=policies), DirectActuator(bench.core, 2), bench)
+    for _ in range(8):
+        bench.t_s += 1
+        observation = bench.observe()
+        limits_mw = [bench.boards.state(device)["limit"] for device in DEVICES]
+        late = tuple(
+            replace(one, power_limit_mw=limit, boot_ns=bench.boot_ns() - NS // 2)
+            for one, limit in zip(observation.devices, limits_mw, strict=True)
+        )
+        bench.core.tick()  # readings are older than what the actuator has done since
+        bench.governor.step([replace(observation, devices=late)])
+    known = [limits for limits in seen if None not in limits]
+    assert known
+    assert {tuple(limits) for limits in known} == {(700_000, 700_000)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.client import Effect
+from dvfs.client import ActuatorStatus, Effect
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.types import Setting
 from energy_agent.config_dvfs import Dvfs
@@ -60,6 +60,9 @@ class Actuator:
 
     def heartbeat(self, lease: str) -> None:
         pass
+
+    def status(self) -> ActuatorStatus:
+        return ActuatorStatus(killed=False)
 
     def release(self, lease: str) -> list[tuple[str, str, str]]:
         for device in lease.split("+"):

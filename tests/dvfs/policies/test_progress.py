@@ -1,5 +1,7 @@
 """Policy progress over counters read once a second: within the budget, quick to let go, and honest in shadow."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.physics import job
@@ -125,6 +127,19 @@ def test_candidates_lie_between_the_knee_and_what_was_found() -> None:
     watts.changes = {"power_range_mw": None}
     assert candidates(watts.observation(), watts.config) == []
     assert watts.second().reason == "nothing_to_choose"
+
+
+def test_the_reference_of_power_limits_is_the_original_one_whatever_is_in_force() -> None:
+    """An agent that starts over its predecessor's 250 of 400 W: the record of the actuator counts."""
+    watts = made(job("A100", "power_limit_w", 12, 3))
+    whole = candidates(watts.observation(), watts.config)
+    for now_mw in (150_000, 250_000, 399_000):
+        watts.changes = {"power_limit_mw": now_mw}
+        reduced = watts.observation()
+        originals = dict.fromkeys((device.uuid for device in reduced.devices), 400_000)
+        assert candidates(replace(reduced, original_limit_mw=originals), watts.config) == whole
+        originals.popitem()  # of one it is not known: nothing is tried until it is
+        assert candidates(replace(reduced, original_limit_mw=originals), watts.config) == []
 
 
 def test_a_job_without_a_hook_is_held_with_the_reason() -> None:
