@@ -95,7 +95,6 @@ class Loop:
         steering = {
             "mode": mode, "auto_groups": True, "actuator": str(self.folder / "a.sock"), "slowdown": SLOWDOWN,
             "workloads": {page["workload"]: slo for page in pages},
-            "options": {"slo": {"ttft_tokens": 1_000_000}},  # one limit for all prompts, as the engines' histograms have it
         }  # fmt: skip
         config = {"client": {"socket": str(self.socket)}, "tokens": pages, "dvfs": steering}
         draft = self.folder / "agent.yaml.new"

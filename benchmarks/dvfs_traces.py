@@ -67,7 +67,7 @@ def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str
     else:
         replicas, rivals = known
         made = replay.ready(Case(one, LIMITS, requests, case.knee_mhz, replicas, seed=job.seed), say)
-    config = SPEC.configure({"ttft_tokens": LIMITS.ttft_tokens}, table)
+    config = SPEC.configure({}, table)
     spent_s: list[float] = []
     rows = [replay.policy(made, "slo", timed(SPEC, spent_s), config, say), *rivals]
 

@@ -55,7 +55,7 @@ def late(interval: Interval, limits: Limits, before: Before) -> float:
     if not any(seen):
         return 0.0
     if n == 1:  # certain
-        took_s, limit_s = interval.ttft_sum_s, limits.first_s(total)
+        took_s, limit_s = interval.ttft_sum_s, limits.first_s
         by_s = before.late_s + (1.0 / before.speed - 1.0) * before.work(total)
         return float(took_s - by_s <= limit_s < took_s)
     parts = -(-n // (_REQUESTS // _RUNS_LEAST))  # of many, as many as can be played out stand for all
@@ -81,7 +81,7 @@ def late(interval: Interval, limits: Limits, before: Before) -> float:
             place = bisect_left(edges, done - at_s) - over
             if place >= 0:
                 counts[place] += 1
-            extra += top - at_s <= limits.first_s(prompt) < done - at_s
+            extra += top - at_s <= limits.first_s < done - at_s
         off += 0.5 * ((sum_s - sum_s_seen) / noise_s) ** 2
         found.append((off + _OFF * sum(abs(a - b) for a, b in zip(counts, wanted, strict=True)), extra))
     best = min(off for off, _ in found)

@@ -17,15 +17,15 @@ PERIOD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a request in s; None: there is none. The one of the first token grows above `ttft_tokens` of prompt."""
+    """The limits of a request in s, as its owner wrote them: the same for every prompt. None: there is none."""
 
     ttft_s: float | None
     itl_s: float | None
-    ttft_tokens: float
 
-    def first_s(self, prompt: float) -> float:
-        """For a prompt."""
-        return self.ttft_s * max(1.0, prompt / self.ttft_tokens) if self.ttft_s is not None else float("inf")
+    @property
+    def first_s(self) -> float:
+        """Limit of the time to first token; infinite where there is none."""
+        return float("inf") if self.ttft_s is None else self.ttft_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Candidate:
 
 def lengths(traffic: Traffic, response: Response, limits: Limits, x: Slow, batch: float, most: int) -> list[Length]:
     """Prompt lengths seen, as work at the highest clock, whose x is given."""
-    return [Length(p, response.first_s(x, p, batch), limits.first_s(p)) for p in traffic.lengths(most)]
+    return [Length(p, response.first_s(x, p, batch), limits.first_s) for p in traffic.lengths(most)]
 
 
 def mean_work_s(seen: Sequence[Length]) -> float:

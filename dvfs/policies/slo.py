@@ -48,7 +48,6 @@ class Config:
 
     knees: tuple[Knee, ...]
     levels: int
-    ttft_tokens: float
     give_ratio: float
     stale_ns: int
 
@@ -141,7 +140,7 @@ def _lock(observation: Observation, clocks: Clocks) -> int:
 def _learnt(state: GroupState, interval: Interval, observation: Observation, clocks: Clocks, config: Config) -> GroupState:
     grid_mhz, terms, now = clocks.grid_mhz, observation.terms, state.open
     lock = _lock(observation, clocks)
-    limits = Limits(terms.ttft_s, terms.itl_s, config.ttft_tokens)
+    limits = Limits(terms.ttft_s, terms.itl_s)
     clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
     limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
     response = state.response.seen(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
@@ -188,7 +187,7 @@ def _judged(
     window = judged(state.window, interval.after.at_s, observation.progress.ttft, limits.ttft_s, ratio)
     proven = window.since_s != state.window.since_s and window.verdict == "missed"
     # Where prompts are long the histogram does not tell who missed a limit of his own.
-    if proven and traffic.lengths(8)[-1] <= limits.ttft_tokens:
+    if proven:
         return window, min(_PRICE[2], state.price * 1.5)
     return window, state.price
 
@@ -199,7 +198,7 @@ def _chosen(
     terms = observation.terms
     top = len(clocks.grid_mhz) - 1
     level = top if state.level is None else min(state.level, top)
-    limits = Limits(terms.ttft_s, terms.itl_s, config.ttft_tokens)
+    limits = Limits(terms.ttft_s, terms.itl_s)
     ahead = outlook(reading, state.traffic, state.response, clocks, limits, state.open, state.steps, level)
     given = config.give_ratio * max(0.02, state.traffic.mean_rate)
     spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent(config.give_ratio)))
@@ -249,8 +248,8 @@ def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
     return "ttft" if first >= later else "itl"
 
 
-_DEFAULTS: Mapping[str, float] = {"levels": 8, "ttft_tokens": 2048.0, "give_percent": 0.25, "stale_s": 5.0}
-_RANGES: Ranges = {"levels": (4, 10), "ttft_tokens": (1.0, 1e7), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
+_DEFAULTS: Mapping[str, float] = {"levels": 8, "give_percent": 0.25, "stale_s": 5.0}
+_RANGES: Ranges = {"levels": (4, 10), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
 
 
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
@@ -261,14 +260,13 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
     """
     values = checked("slo", options, _DEFAULTS, _RANGES)
     give, stale_ns = values["give_percent"] / 100, int(values["stale_s"] * _NS)
-    return Config(tuple(knees), int(values["levels"]), values["ttft_tokens"], give, stale_ns)
+    return Config(tuple(knees), int(values["levels"]), give, stale_ns)
 
 
 SPEC = Policy(
     summary="least energy with time to first token and between tokens inside the SLO; release on missing data or trouble",
     options={
         "levels": "clocks between knee and maximum to choose from (default 8)",
-        "ttft_tokens": "prompt length up to which the limit of the first token holds; above it the limit grows (default 2048)",
         "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.25)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },

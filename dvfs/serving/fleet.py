@@ -21,19 +21,20 @@ class Slo:
     """Limits of a request: it attains them if its first token comes in time and its mean time between tokens is within.
 
     Args:
-        ttft_s: for prompts of up to `ttft_tokens`; above, the limit grows in proportion to the prompt, as its prefill does.
+        ttft_s: for every prompt.
         itl_s: of the mean over a request.
+        ttft_tokens: where given, the limit of longer prompts grows in proportion to them, as their prefill does.
         attainment_ratio: share of requests for which the default has to attain both, with as few replicas as possible.
     """
 
     ttft_s: float
     itl_s: float
-    ttft_tokens: int = 2048
+    ttft_tokens: int | None = None
     attainment_ratio: float = 0.99
 
     def ttft_limit_s(self, prompt: int) -> float:
         """The limit for a prompt."""
-        return self.ttft_s * max(1.0, prompt / self.ttft_tokens)
+        return self.ttft_s if self.ttft_tokens is None else self.ttft_s * max(1.0, prompt / self.ttft_tokens)
 
 
 @dataclass(frozen=True, slots=True)

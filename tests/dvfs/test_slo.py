@@ -282,7 +282,7 @@ def test_a_narrow_grid_has_no_clock_twice() -> None:
         ({"give_percent": 0}, "0.01"),
         ({"levels": 4.5}, "whole"),
         ({"stale_s": -1}, "from 0.1 to 3600"),
-        ({"ttft_tokens": 2e7}, r"from 1 to 1e\+07"),
+        ({"ttft_tokens": 2048}, "ttft_tokens"),
     ],
 )
 def test_wrong_options_are_refused_with_their_name(options: dict[str, object], says: str) -> None:
@@ -306,7 +306,20 @@ def test_a_window_that_proves_a_miss_raises_the_price_once(late_one_in: int, rai
 
 
 def test_the_ends_of_a_range_are_taken() -> None:
-    assert SPEC.configure({"ttft_tokens": 10**7, "stale_s": 3600, "levels": 10}, knees.load()).ttft_tokens == 10**7
+    assert SPEC.configure({"stale_s": 3600, "levels": 10}, knees.load()).levels == 10
+
+
+@pytest.mark.parametrize("prompt", [1500, 6000, 12_000])
+def test_the_limit_of_the_first_token_is_kept_as_written_whatever_the_length_of_prompts(prompt: int) -> None:
+    """The highest clock keeps the limit for most requests; at the knee a third of them miss it."""
+    one = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=(0.5, 0.0))
+    slo = fleet.Slo(2.3 * one.prompt_s(round(1.5 * prompt)) + 0.03, 10.0)
+    dealt = fleet.streams(poisson(0.25, 400.0, prompt, 20), 1, one, slo)
+    default = fleet.fixed(one, dealt, one.rates(None))
+    knee = fleet.fixed(one, dealt, one.rates(KNEE_MHZ))
+    outcome = steered.Fleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
+    assert knee.failed > default.failed + 25
+    assert outcome.failed <= default.failed + 4
 
 
 def poisson(rate: float, seconds: float, prompt: int, answer: int, seed: int = 1) -> Trace:

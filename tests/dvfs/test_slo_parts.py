@@ -15,7 +15,7 @@ from dvfs.policies._slo_late import Before, late
 from dvfs.policies._slo_open import Candidate, Length, Limits
 from energy_agent.core.token_types import Latencies
 
-LIMITS = Limits(0.5, 0.05, 2048)
+LIMITS = Limits(0.5, 0.05)
 EDGES = (0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 PER_TOKEN_S = 1e-4  # of work
 
@@ -25,7 +25,7 @@ def work(prompt: float) -> float:
 
 
 def length(prompt: float) -> Length:
-    return Length(prompt, work(prompt), LIMITS.first_s(prompt))
+    return Length(prompt, work(prompt), LIMITS.first_s)
 
 
 def interval(times: list[float], prompts: list[int], pending: int = 0, seconds: float = 1.0) -> Interval:
@@ -75,7 +75,7 @@ def queued(random: Random, speed: float) -> tuple[list[float], list[int], int]:
     for at, prompt in zip(arrive, prompts, strict=True):
         done, top = max(done, at) + work(prompt) / speed, max(top, at) + work(prompt)
         times.append(done - at)
-        ours += top - at <= LIMITS.first_s(prompt) < done - at
+        ours += top - at <= LIMITS.first_s < done - at
     return times, prompts, ours
 
 

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--from", type=float, dest="from_s", metavar="S", help="leave out the first S seconds of the trace")
     add("--seconds", type=float, metavar="S", help="only S seconds of it")
     add("--ttft-ms", type=float, metavar="MS", help="limit of the first token (default: 500)")
-    add("--ttft-tokens", type=int, metavar="N", help="for longer prompts it grows in proportion (default: 2048)")
+    add("--ttft-tokens", type=int, metavar="N", help="let it grow for longer prompts, in proportion (default: one for all)")
     add("--itl-ms", type=float, metavar="MS", help="limit of the mean time between tokens (default: 50)")
     add("--attainment", type=float, metavar="PERCENT", help="share of requests within the limits by default (default: 99)")
     add("--replicas", type=int, metavar="N", help="instead of the fewest that attain it")

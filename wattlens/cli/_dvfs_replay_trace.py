@@ -76,7 +76,7 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     slo = Slo(
         number("--ttft-ms", args.ttft_ms, 500.0, 1, 1e6) / 1e3,
         number("--itl-ms", args.itl_ms, 50.0, 0.1, 1e5) / 1e3,
-        whole("--ttft-tokens", args.ttft_tokens, 2048, 1, 10_000_000),
+        None if args.ttft_tokens is None else whole("--ttft-tokens", args.ttft_tokens, 1, 1, 10_000_000),
         number("--attainment", args.attainment, 99.0, 1, 100) / 100,
     )
     rate = number("--rate", args.rate, 1.0, 0.001, 1000)
@@ -92,8 +92,6 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
         boundness=BOUNDNESS[word],
     )
     options = pairs(args.option)
-    if "ttft_tokens" in spec.options:
-        options.setdefault("ttft_tokens", slo.ttft_tokens)
     knees = load()
     config = spec.configure(options, knees)
     knee_mhz, _ = replay.knee_of(board, knees)
@@ -141,7 +139,7 @@ def _print(made: "Fixture", rows: "list[Row]", said: list[str]) -> None:
     for line in said:
         print(textwrap.fill(line, _LINE))
     found = "as asked for" if made.case.replicas is not None else f"the fewest that keep {100 * slo.attainment_ratio:g} %"
-    longer = f" (longer prompts than {slo.ttft_tokens} in proportion)"
+    longer = f" (longer prompts than {slo.ttft_tokens} in proportion)" if slo.ttft_tokens is not None else ""
     limits = f"first token {1e3 * slo.ttft_s:g} ms{longer}, {1e3 * slo.itl_s:g} ms between tokens"
     print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
     print()

@@ -46,8 +46,10 @@ def test_each_request_is_dealt_once_and_fits(rows: list[tuple[float, int, int]],
     assert len(short) <= sum(p in short for one in dealt for p in one.prompt)
 
 
-def test_the_limit_of_the_first_token_grows_with_long_prompts_alone() -> None:
-    assert [SLO.ttft_limit_s(p) for p in (1, 2048, 4096, 20480)] == [0.5, 0.5, 1.0, 5.0]
+def test_the_limit_of_the_first_token_is_one_for_all_prompts_unless_the_user_lets_it_grow() -> None:
+    assert {SLO.ttft_limit_s(p) for p in (1, 2048, 4096, 20480)} == {0.5}
+    grows = Slo(0.5, 0.05, 2048)
+    assert [grows.ttft_limit_s(p) for p in (1, 2048, 4096, 20480)] == [0.5, 0.5, 1.0, 5.0]
 
 
 def test_the_fewest_replicas_are_enough_and_one_less_is_not() -> None:
