@@ -31,12 +31,12 @@ def expected(ledger: Ledger) -> Iterator[tuple[str, Fraction]]:
         yield f"energy.node/site/{name}", Fraction(sum(of), _J)
         for quantity, meter in (("facility", "main"), ("it", "it")):
             yield f"energy.{quantity}/site/{name}", Fraction(sum(ledger.meters[name][meter].values()), _J)
-        yield f"co2e.location/site/{name}", _grams(name, ledger.meters[name]["main"])
+        yield f"co2e.lifecycle.location/site/{name}", _grams(name, ledger.meters[name]["main"])
     yield from _energies("", every)
     yield "energy.host", Fraction(every[HOST], _J)
     yield "energy.node", Fraction(sum(every), _J)
     yield "energy.facility", Fraction(sum(sum(m["main"].values()) for m in ledger.meters.values()), _J)
-    yield "co2e.location", sum((_grams(name, m["main"]) for name, m in ledger.meters.items()), Fraction(0))
+    yield "co2e.lifecycle.location", sum((_grams(name, m["main"]) for name, m in ledger.meters.items()), Fraction(0))
     yield "gpu_hours", Fraction(truth.gpu_ns, _HOUR_NS)
     yield from _groups(ledger)
     yield from _tokens(truth)
@@ -114,7 +114,7 @@ def _groups(ledger: Ledger) -> Iterator[tuple[str, Fraction]]:
             yield f"energy.held.active{suffix}", Fraction(sums[ACTIVE], _J)
             yield f"energy.held.idle{suffix}", Fraction(sums[IDLE], _J)
             yield f"energy.held.node{suffix}", Fraction(sum(sums), _J)
-            yield f"co2e.held.location{suffix}", sum((grams[key] for key in keys), Fraction(0))
+            yield f"co2e.lifecycle.held.location{suffix}", sum((grams[key] for key in keys), Fraction(0))
 
 
 def _tokens(truth: Truth) -> Iterator[tuple[str, Fraction]]:

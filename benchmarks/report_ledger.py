@@ -264,7 +264,7 @@ def _inputs(fleet: Fleet, folder: Path) -> Path:
     for site in SITES[: min(len(SITES), fleet.blocks)]:
         zone = "zone: IN, " if site.name == HOURLY else ""
         text.append(f"  - site: {{name: {site.name}, time_zone: {site.zone}}}")
-        text.append(f"    grid: {{{zone}country: {site.country}}}")
+        text.append(f"    grid: {{{zone}country: {site.country}, boundary: life-cycle}}")
         text += ["    state: state"] * (site.name == HOURLY)
     path = folder / "org.yaml"
     path.write_text("\n".join([*text, ""]))

@@ -40,8 +40,8 @@ REST: Final = "the total less what workloads held"
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
     """Grams."""
-    for figure, sites in _figures(evidence):
-        yield from covered(evidence, by_basis(evidence, sites, figure))
+    named = (each for figure, sites in _figures(evidence) for each in by_basis(evidence, sites, figure))
+    yield from covered(evidence, named)
 
 
 def by_basis(evidence: Evidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:

@@ -42,8 +42,8 @@ def test_figures_by_hand():
     assert found["energy.held/team/team-a"] == found["energy.held/model/llama (fp8)"] == 3_600_000
     assert found["energy.held.node/project/team-a/p"] == 7_200_000
     assert found["energy.facility/site/rvk"] == 10_800_000
-    assert found["co2e.location"] == Fraction("84.990057")
-    assert found["co2e.held.location/team/team-a"] == Fraction("67.9920456")
+    assert found["co2e.lifecycle.location"] == Fraction("84.990057")
+    assert found["co2e.lifecycle.held.location/team/team-a"] == Fraction("67.9920456")
     assert found["gpu_hours"] == 2
     assert found["tokens.generation/team/team-a"] == 1_000
 
@@ -61,7 +61,11 @@ def test_a_figure_that_is_off_by_one_is_seen():
     wrong, equal, _ = differences(document, made)
     assert wrong == []
     assert equal == len(list(expected(made))) + 4
-    for key, scale in (("energy.gpu.active", Fraction(1, 10**6)), ("tokens.generation", Fraction(1)), ("co2e.location", 1)):
+    for key, scale in (
+        ("energy.gpu.active", Fraction(1, 10**6)),
+        ("tokens.generation", Fraction(1)),
+        ("co2e.lifecycle.location", 1),
+    ):
         changed = facts(made)
         figure = next(f for f in changed["figures"] if f["id"] == key)
         figure["value"] = str(Fraction(figure["value"]) + scale)
