@@ -38,8 +38,9 @@ for _ in range(20):
     time.sleep(0.02)
 {then}
 """
+    ours = {"WATTLENS_AGENT_SOCKET": str(agent.path), "WATTLENS_SUMMARY": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agent.path)} | (environ or {}),
+        [sys.executable, "-c", code], env=os.environ | ours | (environ or {}),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
