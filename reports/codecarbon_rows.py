@@ -21,11 +21,11 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
+from energy_agent.core.csv_cell import harmless
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import J_PER_KWH, NS_PER_S
 from reports.facts import Facts
 from reports.figures import Figure
-from reports.harmless import harmless
 from reports.period import utc_text
 
 FILE_NAME = "emissions.csv"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from energy_agent.core.csv_cell import harmless
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.types import Action
 from energy_agent.ledger.reading import Located
@@ -143,11 +144,12 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns
     writer = csv.DictWriter(file, list(columns), lineterminator="\n")
     if form == "csv":
         writer.writeheader()
+    names = [name for name, kind in columns.items() if kind == "string"]
     count = 0
     for row in rows:
         count += 1
         if form == "csv":
-            writer.writerow(row)
+            writer.writerow(row | {name: harmless(row[name]) for name in names if row.get(name)})
         else:
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
     return count

@@ -3,8 +3,8 @@
 import csv
 import io
 
+from energy_agent.core.csv_cell import harmless
 from reports.facts import Facts
-from reports.harmless import harmless
 
 COLUMNS = (
     "id", "value", "low", "high", "unit", "method", "boundary", "coverage", "dimensions", "factor_ids", "sources", "reason",

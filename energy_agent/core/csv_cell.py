@@ -1,4 +1,4 @@
-"""Names as cells of a CSV: they come from pods and files, and a spreadsheet must not take one for a formula. Pure."""
+"""Names as cells of a CSV file: they come from pods and files, and a spreadsheet must not take one for a formula. Pure."""
 
 import re
 from typing import Final
