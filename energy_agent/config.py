@@ -3,6 +3,7 @@
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
+import os
 import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +19,7 @@ from energy_agent.config_section import Ratio, Section
 from energy_agent.config_tokens import TokenSource
 from energy_agent.config_words import LISTEN, NAME, explain
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime.files import require_safe
 
 MAX_CONFIG_B = 1 << 20
 Name = Annotated[str, Field(pattern=NAME)]
@@ -148,16 +150,23 @@ def load(path: Path | None) -> Config:
     return parse(read(path, "configuration"), str(path))
 
 
-def read(path: Path, what: str) -> bytes:
+def read(path: Path, what: str, safe: bool = False) -> bytes:
     """The bytes of a file of at most MAX_CONFIG_B; `what` it is stands in messages.
 
+    Args:
+        path: of the file.
+        what: it is, for messages.
+        safe: refuse a file that others may change.
+
     Raises:
-        UsageError: it cannot be read, is a pipe or too large.
+        UsageError: it cannot be read, is a pipe or too large, or is not safe.
     """
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
             raise UsageError(f"{what} {path} is a pipe; name a file")
         with path.open("rb") as file:
+            if safe:
+                require_safe(path, what, os.fstat(file.fileno()))
             raw = file.read(MAX_CONFIG_B + 1)
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None

@@ -39,7 +39,7 @@ def check(path: Path) -> list[Warned]:
     config = configuration.load(path)
     check_parts(config)
     _check_sensors(config)
-    found = [*_files(config, ""), *_socket(config.client.socket), *_web(config.web)]
+    found = [*_owner(path), *_files(config, ""), *_socket(config.client.socket), *_web(config.web)]
     found += [*_listen(config), *_dvfs(config), *_slow_pages(config), *_tokens(config), *_meters(config), *_driver(config)]
     return found
 
@@ -67,6 +67,14 @@ def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
                 yield key, f"{value} is not there"
             elif not os.access(value, os.R_OK):
                 yield key, f"{value} is not readable by uid {os.geteuid()}"
+
+
+def _owner(path: Path) -> Iterator[Warned]:
+    """Who else may change the file: an agent of this user refuses it then."""
+    try:
+        require_safe(path, "configuration")
+    except UsageError as error:
+        yield "(the file itself)", f"an agent of this user refuses it: {error}"
 
 
 def _socket(path: Path | None) -> Iterator[Warned]:

@@ -34,7 +34,7 @@ class RealFiles:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write and fsync; never through a symbolic link."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             view = memoryview(data)
             while view:

@@ -156,7 +156,7 @@ def _held(path: Path, root: Path) -> Generator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(path, flags, 0o644)
+    handle = os.open(path, flags, 0o640)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if fresh:

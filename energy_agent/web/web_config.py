@@ -225,7 +225,7 @@ def load(path: Path) -> WebConfig:
     Raises:
         UsageError: one line that names the file, the key and what to do.
     """
-    return parse(config.read(path, "web configuration"), str(path), path.parent)
+    return parse(config.read(path, "web configuration", safe=True), str(path), path.parent)
 
 
 def parse(raw: bytes, name: str = "web configuration", folder: Path = Path()) -> WebConfig:

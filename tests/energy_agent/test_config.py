@@ -310,3 +310,15 @@ def test_release_where_no_agent_is_says_so(tmp_path):
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert_refused(agent("--config", tmp_path / "pipe", "--state", tmp_path / "state"), tmp_path / "pipe", "pipe")
+
+
+def test_a_file_that_others_may_change_is_refused(tmp_path):
+    file = tmp_path / "agent.yaml"
+    file.write_text("zzz: 1")  # so that the agent ends in any case
+    assert_refused(agent("--config", file, "--state", tmp_path / "state"), "'zzz'")
+    file.chmod(0o646)
+    assert_refused(agent("--config", file, "--state", tmp_path / "state"), file, "chmod o-w")
+    if os.geteuid() == 0:
+        file.chmod(0o644)
+        os.chown(file, 12345, 0)
+        assert_refused(agent("--config", file, "--state", tmp_path / "state"), file, "uid 12345")
