@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import wattlens
@@ -34,6 +35,8 @@ from energy_agent.metering.meter import gap_threshold_ns
 from energy_agent.node_account import NodeAccount, NodePlan
 from energy_agent.node_poller import node_poller
 from energy_agent.reader_process import ReaderOptions
+from energy_agent.runtime.files import hide_from_others, require_safe
+from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
 from energy_agent.sampling import Sampler
 from energy_agent.sensor_file import tick_ns_by_board
@@ -41,11 +44,13 @@ from energy_agent.server import Server
 from energy_agent.sources.tokens._reading import TOKEN_STATE
 from energy_agent.token_poller import TokenPoller
 from energy_agent.web.access import Access
+from wattlens.config_check import check_parts
 from wattlens.local_api import proc_roots, serve, training_intake
 from wattlens.reload import FileWatch, Reloader, nothing_to_reload
 from wattlens.service import Service
 
 log = logging.getLogger("wattlens")
+_OTHERS = 0o027
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -73,8 +78,12 @@ def run_agent(options: AgentOptions) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service = Service()
     watch = FileWatch(options.config) if options.config is not None else None
-    config = configuration.load(options.config)
     state = options.state or default_state_dir()
+    config, raw, wrong, last_good = Config(), b"", "", None
+    if options.config is not None:
+        last_good = LastGood(options.config, state, log)
+        read = partial(configuration.read, options.config, "configuration", safe=True)
+        config, raw, wrong = last_good.load(read, partial(_parse, options))
     with ExitStack() as stack:
         stack.enter_context(owned(state))
         address, port = split_listen(options.listen or config.web.listen)
@@ -87,13 +96,15 @@ def run_agent(options: AgentOptions) -> int:
         if config.client.socket is not None:
             listeners.add("client.socket", serve(config.client.socket, agent, proc_roots(config, options.simulate)))
         agent.on_reload = nothing_to_reload
-        if watch is not None:
+        agent.reload.ok = not wrong
+        if watch is not None and last_good is not None:
             agent.on_reload = Reloader(
                 watch,
                 lambda fresh: _reader_options(fresh, agent.sampler.options.environ),
                 _sensors,
                 lambda fresh: access.configure(_web(fresh, options)),
                 lambda: open_node_note(config.holders.kubernetes, agent.clock, agent.identity.node, options.simulate),
+                last_good.keep,
             )
         elif options.web_config is not None:
             agent.on_reload = lambda a: access.configure(_web(a.config, options))
@@ -119,8 +130,19 @@ def run_agent(options: AgentOptions) -> int:
             listeners.add("web.probe_listen", probes)
         stack.callback(listeners.stop)
         listeners.start()
+        if last_good is not None:
+            last_good.keep(raw)
         agent.run()
     return 0
+
+
+def _parse(options: AgentOptions, raw: bytes) -> Config:
+    """A configuration that an agent can start with; raises UsageError."""
+    config = configuration.parse(raw, str(options.config))
+    check_parts(config)
+    _sensors(config)
+    Access(_web(config, options))
+    return config
 
 
 def _every_turn(service: Service, watch: FileWatch | None) -> Callable[[Agent], None]:
@@ -263,15 +285,22 @@ def _web(config: Config, options: AgentOptions) -> Web:
 
 
 class owned:  # noqa: N801 - reads as a with statement
-    """A state folder, held by one process at a time; `who` names its kind. Raises UsageError."""
+    """A state folder, held by one process at a time; `who` names its kind. Raises UsageError.
+
+    What the process writes from then on is for its user and group alone.
+    """
 
     def __init__(self, state: Path, who: str = "agent") -> None:
         self._state, self._who = state, who
         self._fd = -1
 
     def __enter__(self) -> None:
+        os.umask(os.umask(_OTHERS) | _OTHERS)
         try:
             self._state.mkdir(parents=True, exist_ok=True, mode=0o750)
+            require_safe(self._state, "state folder")
+            if (self._state / "journal.db").exists() or not any(self._state.iterdir()):
+                hide_from_others(self._state)
             self._fd = os.open(self._state / f"{self._who}.lock", _LOCK_FLAGS, 0o640)
         except FileExistsError:
             raise UsageError(f"state folder {self._state} is not a folder; give another with --state") from None

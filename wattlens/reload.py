@@ -78,6 +78,7 @@ class Reloader:
     sensors: Callable[[Config], SensorFor]
     web: Callable[[Config], None]
     open_note: Callable[[], NodeNote | None]
+    keep: Callable[[bytes], None]
 
     def __call__(self, agent: Agent) -> None:
         """Read the file and take over what changed.
@@ -86,7 +87,8 @@ class Reloader:
             UsageError: the file is wrong; nothing has changed.
         """
         self.watch.taken()
-        fresh, old = configuration.load(self.watch.path), agent.config
+        raw = configuration.read(self.watch.path, "configuration", safe=True)
+        fresh, old = configuration.parse(raw, str(self.watch.path)), agent.config
         check_parts(fresh)
         sensors = self.sensors(fresh)
         note = self._node_note(agent, fresh)
@@ -103,6 +105,7 @@ class Reloader:
             before.stop()
         waiting = needs_restart(old, fresh)
         agent.config = _in_force(old, fresh)
+        self.keep(raw)
         if waiting:
             log.warning("needs a restart to take effect: %s", ", ".join(waiting))
 

@@ -13,7 +13,8 @@ from zlib import crc32
 
 import wattlens
 from energy_agent.clock import clock_for
-from energy_agent.config_site import SiteBase, SiteWeb, load_site, source_specs
+from energy_agent.config import read
+from energy_agent.config_site import SiteBase, SiteWeb, parse_site, source_specs
 from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import MeterFacts
 from energy_agent.core.ports import Clock
@@ -23,6 +24,7 @@ from energy_agent.exposition_site import render
 from energy_agent.ledger.journal import Journal
 from energy_agent.meter_poller import MeterPoller, Polled
 from energy_agent.metering.meter import gap_threshold_ns
+from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
 from energy_agent.server import Server
 from energy_agent.site.account import SiteAccount
@@ -53,7 +55,8 @@ def run_site(options: SiteOptions) -> int:
     """Run the site process until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service, watch = Service(), FileWatch(options.config)
-    config = load_site(options.config)
+    last_good = LastGood(options.config, options.state, log)
+    config, raw, wrong = last_good.load(partial(_read, options), partial(_parse, options))
     with ExitStack() as stack:
         stack.enter_context(owned(options.state, "site process"))
         site = build_site(config, options)
@@ -63,7 +66,8 @@ def run_site(options: SiteOptions) -> int:
         site.on_publish = server.published
         site.web_ok = lambda: access.ok
         site.on_turn = _every_turn(service, watch)
-        site.on_reload = lambda running: _reload(running, options, watch, access)
+        site.on_reload = lambda running: _reload(running, options, watch, access, last_good)
+        site.reload.ok = not wrong
 
         def stop(*_: object) -> None:
             service.stopping()
@@ -87,6 +91,7 @@ def run_site(options: SiteOptions) -> int:
             listeners.add("web.probe_listen", probes)
         stack.callback(listeners.stop)
         listeners.start()
+        last_good.keep(raw)
         site.run()
     return 0
 
@@ -122,14 +127,26 @@ def _meters(
     return poller, account, declared, config.pue.stated
 
 
-def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: Access) -> None:
+def _read(options: SiteOptions) -> bytes:
+    return read(options.config, "site configuration", safe=True)
+
+
+def _parse(options: SiteOptions, raw: bytes) -> SiteBase:
+    """A configuration that the site process can start with; raises UsageError."""
+    config = parse_site(raw, str(options.config))
+    Access(_web(config, options))
+    return config
+
+
+def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: Access, last_good: LastGood) -> None:
     """Take a changed file over: meters are opened anew and go on from what is booked.
 
     Raises:
         UsageError: the file is wrong, or changes what a running process cannot; then nothing is taken over.
     """
     watch.taken()
-    fresh = load_site(options.config)
+    raw = _read(options)
+    fresh = parse_site(raw, str(options.config))
     for key in ("site.name", "site.cluster", "web.listen", "web.probe_listen"):
         if attrgetter(key)(fresh) != attrgetter(key)(site.config):
             raise UsageError(f"{options.config}: {key} changes with a restart only")
@@ -143,6 +160,7 @@ def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: A
         else GridPoller(site.clock, fresh.the_grid, GridStore(options.state / GRID_FOLDER))
     )
     site.take(fresh, poller, account, declared, stated, grid)
+    last_good.keep(raw)
 
 
 def _polled(config: SiteBase, clock: Clock) -> Iterator[Polled]:

@@ -156,6 +156,48 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
         assert agent.process.poll() is None
 
 
+def test_a_wrong_file_does_not_keep_the_agent_from_starting_again(node, tmp_path):
+    file, state = tmp_path / "agent.yaml", tmp_path / "state"
+    command = [sys.executable, "-m", "wattlens", "agent", "--simulate", node.directory, "--state", state, "--config", file]
+
+    def result(agent):
+        return agent.series("wattlens_config_last_reload_successful")[()]
+
+    file.write_text("samplng: {}")
+    first = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30, check=False)
+    assert (first.returncode, "'samplng'" in first.stderr, first.stderr.count("\n")) == (2, True, 1)  # nothing to start from
+    file.write_text("node: {cluster: first}")
+    with AgentProcess(state, node.directory, "--config", file) as agent:
+        assert result(agent) == 1
+    file.write_text("samplng: {}")
+    with AgentProcess(state, node.directory, "--config", file) as agent:
+        assert result(agent) == 0
+        assert 'cluster="first"' in agent.page()
+        assert "config.last-good.yaml" in agent.log
+        file.write_text("node: {cluster: first}")
+        eventually(lambda: result(agent) == 1, seconds=15)
+    other = tmp_path / "other.yaml"
+    other.write_text("samplng: {}")  # never worked, whatever another file did
+    refused = subprocess.run(list(map(str, [*command[:-1], other])), capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 2
+
+
+def test_what_the_agent_writes_is_for_its_user_and_group_alone(node, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o755)  # as kubelet and Docker make it
+    with AgentProcess(state, node.directory) as agent:
+        eventually(lambda: agent.series("wattlens_ledger_commits_total")[()] > 2)
+    assert list(state.rglob("*.jsonl.gz"))
+    for path in (state, *state.rglob("*")):
+        assert not path.stat().st_mode & 0o007, path
+        assert path.stat().st_mode & 0o040 or path.name.endswith(".lock"), path
+    state.chmod(0o777)
+    command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node.directory), "--state", str(state)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, "state folder" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
+
+
 def test_a_state_folder_in_use_is_refused_in_one_line(agent, node):
     again = agent.cli("agent", "--simulate", node.directory, "--state", agent.folder)
     assert (again.returncode, "in use" in again.stderr, again.stderr.count("\n")) == (2, True, 1)
