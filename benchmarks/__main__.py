@@ -11,6 +11,7 @@ NAMES = (
     "serving_cost",
     "health_cost",
     "faults",
+    "churn",
     "exactness",
     "windows",
     "attribution",

@@ -167,7 +167,9 @@ CATALOGUE: tuple[Signal, ...] = (
            "A workload's share of the energy around its GPUs, by GPU time held; never part of workload_energy_joules_total.",
            (*WORKLOAD, "domain", "state"), "As workload_energy_joules_total; there while a meter of the node is booked."),
     Signal("namespace_energy_joules_total", "counter", "joules", "Energy of all workloads of a namespace, ended ones included.",
-           ("namespace",), "From the journal; stays when a workload ends, so short ones count too."),
+           ("namespace",),
+           "From the journal; stays when a workload ends, so short ones count too. Beyond 1000 namespaces, further ones are "
+           "together in namespace=\"(other)\"."),
     Signal("owner_energy_joules_total", "counter", "joules",
            "Energy of all workloads of an owner (the job, service or cluster that made a pod), ended ones included.",
            ("namespace", "owner"),

@@ -184,6 +184,23 @@ def test_when_too_many_rows_wait_the_readings_go_but_no_joule(node, committed_fi
     assert node.journal.totals().tokens == {("w", "m", "prompt"): 7 * seconds, ("w", "m", "generation"): 7 * seconds}
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_gpu_that_was_free_before_and_after_an_hour_without_readings_was_not_idle_for_it(node, restarted):
+    for _ in range(3):
+        node.sweep()
+    node.commit()
+    if restarted:
+        node.reopen()
+    node.sweep(seconds=3600)
+    node.sweep()
+    node.commit()
+    snapshot = node.snapshot()
+    for view in snapshot.devices:
+        assert view.unattributed_uj["gap"] == 3600 * 300_000_000
+        assert view.unheld_uj == 3 * 300_000_000
+    assert_conserved(snapshot)
+
+
 @pytest.mark.parametrize("holders", [(), (10,), (10, 11)])
 def test_rows_that_wait_are_joined_without_losing_a_microjoule(node, holders):
     node.start(10, "a")

@@ -115,3 +115,17 @@ def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
     assert booked.owner_uj["", OTHER_OWNERS] == 5 * 7
     assert booked.owner_uj["ml", "Job/j3"] == 8
     assert sum(booked.owner_uj.values()) == booked.namespace_uj["ml"]
+
+
+def test_namespaces_beyond_the_bound_are_together_and_no_sum_changes_when_their_workloads_are_forgotten():
+    booked = Booked()
+    for number in range(OWNERS_MAX + 5):
+        booked.learn(pod(f"w{number}", "", f"ns{number}"))
+        booked.add([used(f"w{number}", 7)], (), ())
+    assert len(booked.namespace_uj) == OWNERS_MAX + 1
+    assert booked.namespace_uj[OTHER_OWNERS] == 5 * 7
+    before = dict(booked.namespace_uj)
+    states = booked.states_without([f"w{number}" for number in range(OWNERS_MAX + 5)])
+    booked.forget([f"w{number}" for number in range(OWNERS_MAX + 5)])
+    assert booked.namespace_uj == before
+    assert Booked.of(Totals(), (), states).namespace_uj == before
