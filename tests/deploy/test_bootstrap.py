@@ -87,21 +87,21 @@ def test_a_good_python_makes_an_environment(bin_dir: Path, tmp_path: Path) -> No
 
 def test_newer_python_is_used_where_the_default_is_too_old(bin_dir: Path, tmp_path: Path) -> None:
     _program(bin_dir / "python3", "exit 1")
-    _program(bin_dir / "python3.11", f'exec {sys.executable} "$@"')
+    _program(bin_dir / "python3.11", f'[ "$1" != -m ] || echo "$*" > {tmp_path}/asked')
     done = _run(bin_dir, "venv", "python3", tmp_path / "venv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert os.access(tmp_path / "venv/bin/python", os.X_OK)
+    assert (tmp_path / "asked").read_text() == f"-m venv {tmp_path / 'venv'}\n"
 
 
 def test_newer_python_is_installed_where_the_default_is_too_old(bin_dir: Path, tmp_path: Path) -> None:
     _program(bin_dir / "id", "echo 0")
     _program(bin_dir / "python3", "exit 1")
-    new = _program(tmp_path / "new", f'exec {sys.executable} "$@"')
+    new = _program(tmp_path / "new", f'[ "$1" != -m ] || echo "$*" > {tmp_path}/asked')
     _program(bin_dir / "apt-get", f'case "$*" in *python3.11-venv*) ln -s {new} {bin_dir}/python3.11 ;; esac')
     (bin_dir / "ln").symlink_to(shutil.which("ln") or pytest.fail("ln"))
     done = _run(bin_dir, "venv", "python3", tmp_path / "venv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert os.access(tmp_path / "venv/bin/python", os.X_OK)
+    assert (tmp_path / "asked").read_text() == f"-m venv {tmp_path / 'venv'}\n"
 
 
 def test_a_missing_compiler_is_one_line(bin_dir: Path) -> None:
