@@ -16,6 +16,8 @@ TORCH ?= yes
 export WATTLENS_TORCH := $(TORCH)
 
 comma := ,
+# Compiled modules are kept whatever the caller's environment asks: tests start hundreds of processes of the same code.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-all proof check format docs constraints clean
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -246,7 +247,12 @@ def test_nobody_mocks_pickles_or_evaluates():
     assert [wrong for path in ALL for wrong in _banned(path)] == []
 
 
+BANNED_WORDS = re.compile(r"\b(pickle|marshal|shelve|mock|eval|exec|shell)\b")
+
+
 def _banned(path):
+    if not BANNED_WORDS.search(path.read_text()):  # parsing every file takes seconds
+        return
     for target, node, _ in imports(path):
         if below(target, "pickle", "marshal", "shelve", "unittest.mock"):
             yield f"{at(path, node)}: {target}"
