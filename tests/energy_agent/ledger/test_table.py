@@ -108,12 +108,12 @@ def test_any_value_in_any_field_is_taken_or_refused_alike(rows):
     told(text_of(rows))
 
 
-@pytest.mark.parametrize("value", ODD, ids=lambda v: repr(v)[:20])
 @pytest.mark.parametrize("kind", sorted(FIELDS))
-def test_each_odd_value_in_each_field(kind, value):
+def test_each_odd_value_in_each_field(kind):
     (row, *_) = (row for row in ROWS if row["kind"] == kind)
     for name in FIELDS[kind]:
-        told(text_of([row | {name: value}]))
+        for value in ODD:
+            told(text_of([row | {name: value}]))
 
 
 SPELLINGS = [
@@ -140,12 +140,12 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new"), SPELLINGS)
-def test_each_odd_spelling(old, new):
+def test_each_odd_spelling():
     data = text_of(ROWS).decode()
-    assert old in data
-    told(data.replace(old, new, 1).encode())
-    told(data.replace(old, new).encode())
+    for old, new in SPELLINGS:
+        assert old in data
+        told(data.replace(old, new, 1).encode())
+        told(data.replace(old, new).encode())
 
 
 def test_a_row_over_two_lines_and_two_rows_in_one():
