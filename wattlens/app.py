@@ -47,7 +47,7 @@ from energy_agent.web.access import Access
 from wattlens.config_check import check_parts
 from wattlens.local_api import proc_roots, serve, training_intake
 from wattlens.reload import FileWatch, Reloader, nothing_to_reload
-from wattlens.service import Service
+from wattlens.service import EndSignals, Service
 
 log = logging.getLogger("wattlens")
 _OTHERS = 0o027
@@ -111,12 +111,7 @@ def run_agent(options: AgentOptions) -> int:
         agent.on_turn = _every_turn(service, watch)
         agent.web_ok = lambda: access.ok
 
-        def stop(*_: object) -> None:
-            service.stopping()
-            agent.stop()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        signals = EndSignals(service, agent.stop)
         signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
         scheme = "http" if access.terms().context is None else "https"
 
@@ -133,6 +128,7 @@ def run_agent(options: AgentOptions) -> int:
         if last_good is not None:
             last_good.keep(raw)
         agent.run()
+        signals.report(log)
     return 0
 
 

@@ -4,10 +4,12 @@ The watchdog is fed by progress of the loop, a snapshot that was published: a lo
 is restarted by systemd, whatever threads of ours still run.
 """
 
+import logging
 import os
+import signal
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 
 
@@ -50,3 +52,23 @@ class Service:
         if self._socket is not None:
             with suppress(OSError):  # a manager that is gone is no reason to end
                 self._socket.sendto(text.replace("\0", "").encode("utf-8", "replace"), self._address)
+
+
+class EndSignals:
+    """SIGTERM and SIGINT (Ctrl-C) end a loop in order."""
+
+    def __init__(self, service: Service, end: Callable[[], None]) -> None:
+        """Call `end` when one comes, within its handler. Main thread only."""
+        self._service, self._end, self._name = service, end, ""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._came)
+
+    def report(self, log: logging.Logger) -> None:
+        """Log by what the loop ended, in one line."""
+        if self._name:
+            log.info("ended by %s", self._name)
+
+    def _came(self, number: int, _: object) -> None:
+        self._name = self._name or signal.Signals(number).name
+        self._service.stopping()
+        self._end()

@@ -36,7 +36,7 @@ from energy_agent.web.access import Access
 from wattlens.app import owned, simulated_environ, split_listen
 from wattlens.pue_carbon import GRID_FOLDER
 from wattlens.reload import FileWatch
-from wattlens.service import Service
+from wattlens.service import EndSignals, Service
 
 log = logging.getLogger("wattlens")
 
@@ -69,12 +69,7 @@ def run_site(options: SiteOptions) -> int:
         site.on_reload = lambda running: _reload(running, options, watch, access, last_good)
         site.reload.ok = not wrong
 
-        def stop(*_: object) -> None:
-            service.stopping()
-            site.stop()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        signals = EndSignals(service, site.stop)
         signal.signal(signal.SIGHUP, lambda *_: site.reload_soon())
         scheme = "http" if access.terms().context is None else "https"
 
@@ -93,6 +88,7 @@ def run_site(options: SiteOptions) -> int:
         listeners.start()
         last_good.keep(raw)
         site.run()
+        signals.report(log)
     return 0
 
 

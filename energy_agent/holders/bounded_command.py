@@ -45,7 +45,13 @@ def output_of(
         raise CommandError(f"{name}: not started, {len(unkilled)} programs before it hang and cannot be killed")
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(environ), cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environ),
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is for the agent
         )
     except OSError as error:
         raise CommandError(f"{command[0]}: {error.strerror}") from None

@@ -43,7 +43,14 @@ def ask(task: Sequence[str], environ: Mapping[str, str], hang_s: float = HANG_S)
         os.ftruncate(fd, MARK.size)
         mark = mmap.mmap(fd, MARK.size)
         command = [sys.executable, "-m", "wattlens.doctor.tasks", "--mark-fd", str(fd), *task]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(environ), pass_fds=(fd,))
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=dict(environ),
+            pass_fds=(fd,),
+            start_new_session=True,  # Ctrl-C is for the doctor, which ends its child
+        )
     finally:
         os.close(fd)
     assert child.stdout is not None
