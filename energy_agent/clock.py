@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_DAY
 
 _HEADER = struct.Struct("=8sIIqqdq")  # magic, version, manual, base_utc_ns, base_boot_ns, rate, manual_now_ns
-_NOW_OFFSET = 40
+_NOW_OFFSET, _STEP_OFFSET = 40, 160
 UTC_END_NS = (1 << 63) - 366 * NS_PER_DAY
 """A year before the end of int64: ends of cells and intervals still fit."""
 _MAGIC = b"WLPLANT1"
@@ -53,7 +53,8 @@ class RealClock:
 class SimulatedClock:
     """The time of a simulated node: base + rate x elapsed; or, of a node in manual mode, what it was told.
 
-    In manual mode `sleep` moves the node's time, so that a loop runs in lockstep without waiting.
+    In manual mode `sleep` moves the node's time, so that a loop runs in lockstep without waiting. `set_utc` sets UTC for all
+    processes of the node, as an administrator or NTP does; the boot clock goes on.
     """
 
     def __init__(self, plant: Path) -> None:
@@ -80,7 +81,12 @@ class SimulatedClock:
 
     def utc_ns(self) -> int:
         """The node's UTC in ns since 1970."""
-        return storable_ns(self._base_utc_ns + self._elapsed_ns())
+        step_ns: int = struct.unpack_from("=q", self._memory, _STEP_OFFSET)[0]
+        return storable_ns(self._base_utc_ns + self._elapsed_ns() + step_ns)
+
+    def set_utc(self, ahead_ns: int) -> None:
+        """Set UTC so far ahead of the node's time; negative: behind it."""
+        struct.pack_into("=q", self._memory, _STEP_OFFSET, ahead_ns)
 
     def boot_ns(self) -> int:
         """Like the machine's CLOCK_BOOTTIME when the node was made, and at the node's rate since."""
@@ -89,7 +95,8 @@ class SimulatedClock:
     def sleep(self, seconds: float) -> None:
         """Sleep for `seconds` of the node's time."""
         if self._manual:
-            struct.pack_into("=q", self._memory, _NOW_OFFSET, self.utc_ns() + max(0, round(seconds * 1e9)))
+            now_ns = self._base_utc_ns + self._elapsed_ns() + max(0, round(seconds * 1e9))
+            struct.pack_into("=q", self._memory, _NOW_OFFSET, now_ns)
         else:
             time.sleep(max(0.0, seconds) / self.rate)
 

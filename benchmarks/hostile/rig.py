@@ -50,6 +50,7 @@ class Rig:
         seconds: how long the attack should last.
         figures: what the attack measured itself, printed with the outcome.
         violations: promises that the attack saw broken; each one fails the run.
+        utc_offsets_ns: how far ahead of the plant's time the node's UTC has been, 0 included.
     """
 
     node: SimulatedNode
@@ -58,6 +59,11 @@ class Rig:
     seconds: float
     figures: dict[str, object] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    utc_offsets_ns: list[int] = field(default_factory=lambda: [0])
+
+    def plant_time_ns(self, utc_ns: int, near_ns: int) -> int:
+        """The plant's time at which the node's UTC was `utc_ns`: the one of its offsets that lies nearest to the run."""
+        return min((utc_ns - offset_ns for offset_ns in self.utc_offsets_ns), key=lambda ns: abs(ns - near_ns))
 
     def require(self, law: str, holds: bool) -> None:
         """Record a violation unless the law holds."""
@@ -278,11 +284,13 @@ def _judge(
     difference, recorded, unattributed, worst = 0, 0, 0, 0.0
     users = {gpu for workload in rig.node.workloads() for gpu in workload["gpus"]}
     with rig.node.plant() as plant:
+        now_ns = plant.now_ns()
         used = {plant.uuid(gpu) for gpu in users}
     for uuid in sorted({cell.device for cell in cells}):
         own = [cell for cell in cells if cell.device == uuid]
         energy = sum(cell.energy_uj for cell in own)
-        span = min(cell.run.start_ns for cell in own), max(cell.run.end_ns for cell in own)
+        starts = [rig.plant_time_ns(cell.run.start_ns, now_ns) for cell in own]
+        span = min(starts), max(rig.plant_time_ns(cell.run.end_ns, now_ns) for cell in own)
         difference += abs(counters.difference_uj(uuid, *span, energy))
         recorded += energy
         unattributed += sum(cell.energy_uj for cell in own if cell.state.unattributed_reason)
@@ -290,7 +298,7 @@ def _judge(
             by_workload: dict[str, int] = {}
             for cell in own:
                 by_workload[cell.workload] = by_workload.get(cell.workload, 0) + cell.energy_uj
-            worst = max(worst, 1 - max(amount for name, amount in by_workload.items() if name) / energy)
+            worst = max(worst, 1 - max((amount for name, amount in by_workload.items() if name), default=0) / energy)
     p95 = statistics.quantiles(scraper.took_ms, n=20)[-1] if len(scraper.took_ms) > 1 else float("inf")
     ratio = unattributed / recorded if recorded else 1.0
     rig.require(f"memory stays under {MEMORY_LIMIT_B >> 20} MiB", memory.peak_b < MEMORY_LIMIT_B and not limit.kills())

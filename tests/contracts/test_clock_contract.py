@@ -70,6 +70,21 @@ def test_manual_time_moves_when_told_and_by_sleeping(tmp_path):
         plant.advance_to(START_NS)
 
 
+@pytest.mark.parametrize("manual", [False, True])
+def test_utc_is_set_for_all_processes_of_a_node_while_its_boot_clock_goes_on(tmp_path, manual):
+    plant = node(tmp_path, manual=manual, start_utc_ns=START_NS)
+    clock, other = SimulatedClock(tmp_path / "plant"), SimulatedClock(tmp_path / "plant")
+    for ahead_s in (3600, -86_400, 0):
+        boot, plant_ns = other.boot_ns(), plant.now_ns()
+        clock.set_utc(ahead_s * 10**9)
+        assert 0 <= other.utc_ns() - plant_ns - ahead_s * 10**9 < 10 * 10**9
+        assert 0 <= other.boot_ns() - boot < 10 * 10**9
+        clock.sleep(0.01)
+        assert 10**7 <= plant.now_ns() - plant_ns < 10 * 10**9
+    clock.set_utc(-(1 << 62))
+    assert other.utc_ns() == 0, "int64 ns from 1970"
+
+
 def test_what_is_no_plant_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"^[^\n]*sim start[^\n]*$"):
         SimulatedClock(tmp_path / "none")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.clock import SimulatedClock
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
@@ -122,6 +123,35 @@ def test_killed_at_any_time_no_counter_falls_and_the_ledger_adds_up(node, plant,
         assert segments(agent.folder)
         verified = agent.cli("ledger", "verify", agent.folder)
         assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def total(counters, name):
+    return sum(value for (counter, _), value in counters.items() if counter == name)
+
+
+def rises(agent, name, above):
+    eventually(lambda: total(agent.counters(), name) > above, seconds=10)
+
+
+def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node, tmp_path):
+    clock = SimulatedClock(node.directory / "plant")
+    hour_ns = 3600 * 10**9
+    try:
+        with AgentProcess(tmp_path / "state", node.directory) as agent:
+            for ahead_ns in (hour_ns, 0, -hour_ns, 24 * hour_ns, -24 * hour_ns, 0):
+                clock.set_utc(ahead_ns)
+                before = agent.counters()
+                # Event reasons are part of full readings alone.
+                for name in ("wattlens_gpu_energy_joules_total", "wattlens_gpu_clock_event_seconds_total"):
+                    rises(agent, name, total(before, name))
+                after = agent.counters()
+                assert all(after.get(key, value) >= value for key, value in before.items())
+            agent.terminate(within_s=10)
+            verified = agent.cli("ledger", "verify", agent.folder)
+            assert verified.returncode == 0, verified.stdout + verified.stderr
+            assert len(segments(agent.folder)) >= 4
+    finally:
+        clock.set_utc(0)
 
 
 def test_a_reader_that_hangs_dies_with_its_agent(agent, plant):

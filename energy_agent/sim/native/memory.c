@@ -136,7 +136,8 @@ int visit_begin(struct visit *v, struct plant *plant, uint32_t gpu) {
     v->state = &v->gpu->state[atomic_load(&v->gpu->active) & 1];
     int64_t now_ms = plant_now_ms(plant);
     if (v->state->t_ms < now_ms)
-        state_advance(visit_edit(v), &v->gpu->board, now_ms, plant->header->base_utc_ns);
+        state_advance(visit_edit(v), &v->gpu->board, now_ms,
+            plant->header->base_utc_ns + atomic_load(&plant->header->utc_step_ns));
     if (due_for_reaping(v->gpu)) reap(v);
     return 0;
 }
