@@ -126,13 +126,13 @@ class MeterPoller:
 
     def _failed(self, poll: _Poll, reason: str) -> None:
         with self._lock:
-            if poll.up or poll.reason != reason:
+            if (poll.up or poll.reason != reason) and not self._stop.is_set():
                 self._log.warning("%s: %s", poll.what.name, reason)
             poll.up, poll.reason, poll.since_s = False, reason, None
 
     def _took(self, poll: _Poll, readings: Readings, took_s: float) -> None:
         with self._lock:
-            if not poll.up:
+            if not poll.up and not self._stop.is_set():
                 self._log.info("%s: ok", poll.what.name)
             poll.up, poll.reason, poll.since_s, poll.poll_s = True, "", None, took_s
             poll.last_success_ns = self._clock.utc_ns()

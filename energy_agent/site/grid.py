@@ -126,13 +126,13 @@ class GridPoller:
 
     def _failed(self, poll: _Poll, reason: str) -> None:
         with self._lock:
-            if poll.up or poll.reason != reason:
+            if (poll.up or poll.reason != reason) and not self._stop.is_set():
                 log.warning("%s: %s", poll.name, reason)
             poll.up, poll.reason = False, reason
 
     def _took(self, poll: _Poll, source: OpenGrid, points: tuple[Point, ...], took_s: float) -> None:
         with self._lock:
-            if not poll.up:
+            if not poll.up and not self._stop.is_set():
                 log.info("%s: ok", poll.name)
             poll.up, poll.reason, poll.poll_s, poll.points = True, "", took_s, points
             poll.zone, poll.basis = source.about.zone, str(source.about.basis.boundary)
