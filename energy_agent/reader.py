@@ -283,7 +283,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(reader, clock, args.period_ns, args.full_period_ns)
     except BrokenPipeError:
+        forget_output()
         return 0  # the agent is gone: so are we
+
+
+def forget_output() -> None:
+    """Nobody reads it any more, and Python would try to write what is buffered once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 def _die_with_parent() -> None:

@@ -42,7 +42,7 @@ def ask(task: Sequence[str], environ: Mapping[str, str], hang_s: float = HANG_S)
     try:
         os.ftruncate(fd, MARK.size)
         mark = mmap.mmap(fd, MARK.size)
-        command = [sys.executable, "-m", "wattlens.doctor.tasks", "--mark-fd", str(fd), *task]
+        command = [sys.executable, "-m", "wattlens.doctor.tasks", "--mark-fd", str(fd), "--parent", str(os.getpid()), *task]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

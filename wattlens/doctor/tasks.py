@@ -22,7 +22,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.hw.nvml_abi import NvmlError
 from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
 from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.reader import PR_SET_PDEATHSIG
+from energy_agent.reader import PR_SET_PDEATHSIG, forget_output
 from energy_agent.reader_mark import Marker
 from wattlens.doctor.watching import Watched, watch
 
@@ -189,18 +189,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="wattlens-doctor-tasks", description=__doc__)
     parser.add_argument("task", choices=("look", "watch", "edges", "capture"))
     parser.add_argument("--mark-fd", type=int)
+    parser.add_argument("--parent", type=int, help="process id of the doctor, without which this ends")
     parser.add_argument("--exclude", type=int, action="append", default=[])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--blocks", type=int, default=8)
     args = parser.parse_args(argv)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if args.parent is not None and os.getppid() != args.parent:
+        return 1  # it ended before the kernel was asked to end us with it
     task = Task(args)
     try:
-        getattr(task, args.task)()
-    except NvmlError as error:
-        task.say("fatal", reason=error.name, call=error.call, library=loaded_library())
-    task.say("done")
+        try:
+            getattr(task, args.task)()
+        except NvmlError as error:
+            task.say("fatal", reason=error.name, call=error.call, library=loaded_library())
+        task.say("done")
+    except BrokenPipeError:
+        forget_output()
+        return 1
     return 0
 
 
