@@ -173,7 +173,7 @@ def _remove_cgroup(path: Path) -> None:
 
 def _write_keys(folder: Path) -> None:
     """Certificates, and a kubeconfig for each client."""
-    authority = Authority(folder / "keys", "kubernetes", key_usage=True)  # Go accepts such an authority, and people have them
+    authority = Authority(folder / "keys", "kubernetes", key_usage=False)  # Go accepts such an authority, and people have them
     authority.issue("kube-apiserver", f"IP:{API_IP},IP:{NODE_IP},IP:127.0.0.1,DNS:kubernetes.default.svc")
     authority.issue("admin", "DNS:admin", organisation="system:masters")
     authority.issue(f"system:node:{NODE}", f"IP:{NODE_IP},DNS:{NODE}", organisation="system:nodes")
