@@ -1,9 +1,11 @@
 """A user who was given a cgroup directory names cgroups below it like another workload's, and asks the agent who it is."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -39,11 +41,15 @@ def run(rig: Rig) -> None:
     root = next((p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (p / "cgroup.procs").is_file()), None)
     victims = {str(workload["cgroup"]): str(workload["name"]) for workload in rig.node.workloads()}
     pod = "/kubepods/burstable/pod3c5e1d52-8b1f-4c1e-9a57-0f6d2b7e4a11"
-    names = []
-    for cgroup in [*victims, pod, f"{pod}/{'ab' * 32}", "/system.slice/slurmstepd.scope/job_4711/step_0"]:
-        if root is None:
-            rig.figures["skipped"] = "no cgroup v2 on this machine"
-            return
+    if root is None:
+        rig.figures["skipped"] = "no cgroup v2 on this machine"
+        return
+    names: list[str] = []
+    paths = [*victims, pod, f"{pod}/{'ab' * 32}", "/system.slice/slurmstepd.scope/job_4711/step_0"]
+    end_s = time.monotonic() + rig.seconds
+    for cgroup in itertools.cycle(paths):
+        if time.monotonic() > end_s:
+            break
         with ExitStack() as stack:
             folder = root / f"wattlens-hostile-{uuid.uuid4().hex[:8]}"
             for number, part in enumerate(["", *cgroup.strip("/").split("/")]):
@@ -67,7 +73,8 @@ def run(rig: Rig) -> None:
             me = json.loads(answer)
             names.append(me["workload"])
             rig.require(f"a name below a delegated directory is not {cgroup}", me["kind"] == "process")
-    rig.figures["workloads that the agent took the user for"] = sorted(set(names))
+    kinds = sorted({name.partition("-")[0] for name in names})
+    rig.figures["attempts, and what the agent took the user for"] = [len(names), kinds]
 
 
 SPEC = Attack(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile.rig import Attack, Rig, end_process
+from benchmarks.hostile.rig import Attack, Rig
 from benchmarks.running import cpu_s
 from energy_agent.runtime.agent_socket import ask
 
@@ -19,11 +19,17 @@ USERS = 40
 _ATTACKER = """
 import os, resource, select, socket, sys, time
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # a machine with few cores: judge the agent, not the scheduler
-path, kind, uid = sys.argv[1], sys.argv[2], int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
+path, *kinds = sys.argv[1:]
+for each in kinds:
+    if os.fork() == 0:
+        break
+else:
+    time.sleep(1e6)
+kind, _, uid = each.partition(":")
 os.setgroups([])
-os.setgid(uid)
-os.setuid(uid)
+os.setgid(int(uid))
+os.setuid(int(uid))
 held = []
 while True:
     client = socket.socket(socket.AF_UNIX)
@@ -64,11 +70,9 @@ def is_answered() -> bool:
 def run(rig: Rig) -> None:
     """Three kinds of clients at once, while a well-behaved one asks ten times per second."""
     path = rig.folder / "agent.sock"
-    kinds = [("stranger", 65534), ("flood", 65533), *(("silent", 60000 + n) for n in range(USERS))]
-    attackers = [
-        subprocess.Popen([sys.executable, "-I", "-c", _ATTACKER, str(path), kind, str(uid)], stderr=subprocess.DEVNULL)
-        for kind, uid in kinds
-    ]
+    kinds = ["stranger:65534", "flood:65533", *(f"silent:{60000 + n}" for n in range(USERS))]
+    command = [sys.executable, "-I", "-c", _ATTACKER, str(path), *kinds]
+    attackers = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     answers: list[bool] = []
     took_ms: list[float] = []
     os.environ["WATTLENS_AGENT_SOCKET"] = str(path)
@@ -83,11 +87,8 @@ def run(rig: Rig) -> None:
             time.sleep(max(0.0, began_s + 0.1 - time.monotonic()))
         cpu = (cpu_s(rig.agent.pid) - cpu_before) / (time.monotonic() - began_at_s)
     finally:
-        for attacker in attackers:
-            os.kill(attacker.pid, signal.SIGSTOP)
-        for attacker in attackers:
-            end_process(attacker.pid)
-            attacker.returncode = -signal.SIGKILL
+        os.killpg(attackers.pid, signal.SIGKILL)
+        attackers.wait()
     rig.figures["connections of strangers, silent users, flooding users"] = json.dumps([1, USERS, 1])
     rig.figures["requests of the well-behaved client answered"] = f"{sum(answers)} of {len(answers)}"
     rig.figures["its median and worst, ms"] = [round(statistics.median(took_ms), 1), round(max(took_ms), 1)]
