@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SHARE_EACH: Final = 0.02
-SHARE_ALL: Final = 0.05
+SHARE_ALL: Final = 0.03
 """Of a processor core: at most for one endpoint, and for all of them."""
 
 

@@ -1,10 +1,12 @@
 """The HTTP client against servers that do not mean well, are slow, or speak TLS with any authority that others accept."""
 
+import gc
 import os
 import socket
 import ssl
 import subprocess
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -373,3 +375,22 @@ def test_concurrent_requests_do_not_share_bounds() -> None:
         for thread in threads:
             thread.join()
     assert sizes == [100_000] * 8
+
+
+def test_requests_leave_nothing_behind() -> None:
+    """Not even for the garbage collector: an agent polls for months, and collects rarely."""
+    with RawServer([OK + b"\r\n" + b"x" * 10_000]) as server:
+        client = HttpClient(server.url, 20.0)
+        for _ in range(5):
+            client.request("GET", "/")
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        before_b = tracemalloc.get_traced_memory()[0]
+        for _ in range(200):
+            client.request("GET", "/")
+            server.requests.clear()
+        grown_b = tracemalloc.get_traced_memory()[0] - before_b
+        tracemalloc.stop()
+        gc.enable()
+    assert grown_b < 100_000
