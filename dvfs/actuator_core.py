@@ -17,6 +17,7 @@ from dvfs.guard import Permit, RefusedError, baseline_fits, permit
 from dvfs.knobs import KnobError, Reading, Write, Written
 from dvfs.lease import GRACE_S, NS, Lease, Leases
 from dvfs.types import Knob, Limits, Setting
+from dvfs.wire import first_page
 
 MAX_TTL_S = 60.0
 _RETRY_S = (1.0, 5.0)  # between tries of a restore that fails: first, and at most
@@ -54,7 +55,7 @@ class ActuatorCore:
         self._next_retry_ns = self._next_look_ns = 0
         self.last_restored: list[Restored] = []
 
-    # Requests. Each answers with a dict of at most a few hundred bytes, or raises RefusedError / RefusedLeaseError.
+    # Requests. Each answers with a dict that fits the wire, or raises RefusedError / RefusedLeaseError.
 
     def acquire(self, connection: int, holder: str, devices: tuple[str, ...], ttl_s: float) -> dict[str, Any]:
         """Grant a lease on all of `devices`, or refuse naming the first reason."""
@@ -74,7 +75,7 @@ class ActuatorCore:
         except BaseException:
             self._leases.drop(lease.token)
             raise
-        return {"lease": lease.token, "ttl_s": ttl_s, "devices": list(devices)}
+        return {"lease": lease.token, "ttl_s": ttl_s}
 
     def _claim(self, devices: tuple[str, ...]) -> None:
         self.restore([o for o in self._journal.outstanding if o.device in devices], "retry")
@@ -117,9 +118,13 @@ class ActuatorCore:
         return {"left_s": lease.ttl_ns / NS}
 
     def release(self, connection: int, token: str) -> dict[str, Any]:
-        """End a lease; its devices are restored before this answers."""
-        ended = self._end(self._leases.get(token, connection), "request")
-        return {"restored": [[r.device, r.knob, r.outcome] for r in ended]}
+        """End a lease; its devices are restored before this answers.
+
+        What is not restored yet comes first; `more` knobs did not fit the answer.
+        """
+        ended = sorted(self._end(self._leases.get(token, connection), "request"), key=lambda r: r.closed)
+        rows = first_page([[r.device, r.knob, r.outcome] for r in ended])
+        return {"restored": rows, "more": len(ended) - len(rows)}
 
     def status(self, offset: int) -> dict[str, Any]:
         """Devices from `offset` on, a page that fits the wire; `next` is the next offset or None."""
@@ -145,8 +150,9 @@ class ActuatorCore:
                     "original_power_limit_mw": next((o.backup for o in knobs if o.knob == "power"), None),
                 }
             )
-        more = offset + 6 < len(devices)
-        return {"devices": rows, "next": offset + 6 if more else None, "killed": self._killed()}
+        page = first_page(rows)
+        following = offset + len(page)
+        return {"devices": page, "next": following if following < len(devices) else None, "killed": self._killed()}
 
     # Ends of leases.
 

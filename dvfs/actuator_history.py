@@ -16,7 +16,8 @@ from typing import Any
 
 LOG = logging.getLogger("wattlens.actuator")
 MAX_BYTES = 1 << 20
-PAGE = 8  # rows of an answer, so that it fits the wire
+PAGE = 8  # rows of an answer, or fewer where they do not fit the wire
+_MAX_ROW = 1536  # characters; a longer row is not of ours and would not fit the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,11 @@ class History:
             except OSError:
                 continue
             for line in lines:
-                with contextlib.suppress(ValueError, TypeError):  # torn by a kill
-                    row = json.loads(line)
-                    if isinstance(row, dict) and isinstance(row.get("number"), int) and isinstance(row.get("name"), str):
+                with contextlib.suppress(ValueError, RecursionError):  # torn by a kill
+                    row = json.loads(line) if len(line) <= _MAX_ROW else None
+                    if isinstance(row, dict) and _is_number(row.get("number")) and isinstance(row.get("name"), str):
                         yield row
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < 1 << 62

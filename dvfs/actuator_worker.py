@@ -12,24 +12,23 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_history import History
 from dvfs.actuator_ports import Restored
+from dvfs.actuator_requests import Caller, Requests, refuse
 from dvfs.actuator_watch import Stop, Watch, restore_until
-from dvfs.guard import RefusedError
-from dvfs.lease import TTL_S, RefusedLeaseError
-from dvfs.types import Setting
-from dvfs.wire import VERSION, Decoder, WireError, encode
+from dvfs.wire import Decoder, WireError
 from energy_agent.core.errors import UsageError, WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
 TICK_S = 0.5
 _MAX_CONNECTIONS = 16
-_MAX_DEVICES = 64
 _MAX_WAITING = 4096  # messages of a peer: more than fit its socket's buffer come only from who floods
 _IDLE_S = 1.0
 _FRAME_S = 5.0  # an unfinished frame may wait that long
@@ -39,14 +38,12 @@ _RESTORE_TRIES_S = 10.0
 @dataclass(slots=True)
 class _Peer:
     socket: socket.socket
-    number: int
-    holder: str
+    caller: Caller
     decoder: Decoder = field(default_factory=Decoder)
     out: bytes = b""
     partial_since: float | None = None
     waiting: deque[dict[str, Any]] = field(default_factory=deque)  # messages that are not answered yet
     spoke: float = field(default_factory=time.monotonic)
-    leases: int = 0
 
 
 class Worker:
@@ -56,8 +53,7 @@ class Worker:
         self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: Path | None
     ) -> None:
         """Remember; nothing is bound yet."""
-        self._history = history
-        self._kill_switch = kill_switch
+        self._requests = Requests(core, history, kill_switch)
         self._core = core
         self._path = socket_path
         self._watch = watch
@@ -93,14 +89,22 @@ class Worker:
                 if key.fileobj is listener:
                     self._accept(listener)
                 elif isinstance(key.data, _Peer):
-                    self._exchange(key.data, events)
+                    self._guard(key.data, partial(self._exchange, events=events))
             # One message of each peer a round: who asks a thousand times at once waits for himself, not others for him.
             for peer in [p for p in self._peers.values() if p.waiting]:
-                self._answer_one(peer)
+                self._guard(peer, self._answer_one)
             # After the messages, so that a heartbeat that already arrived counts before its lease expires.
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 self._tick()
+
+    def _guard(self, peer: _Peer, serve: Callable[[_Peer], None]) -> None:
+        """Serve one peer; whatever goes wrong costs that peer its connection and nobody else anything."""
+        try:
+            serve(peer)
+        except Exception:
+            LOG.exception("%s: connection dropped", peer.caller.holder)
+            self._drop(peer)
 
     def _tick(self) -> None:
         for peer in list(self._peers.values()):
@@ -132,22 +136,22 @@ class Worker:
             peer.close()
             return
         peer.setblocking(False)
-        one = _Peer(peer, self._next, f"pid {pid}")
+        one = _Peer(peer, Caller(self._next, pid))
         self._next += 1
-        self._peers[one.number] = one
+        self._peers[one.caller.number] = one
         self._selector.register(peer, selectors.EVENT_READ, one)
 
     def _make_room(self) -> None:
         """End the connection that has been silent for longest, of those that hold no lease."""
-        idle = [p for p in self._peers.values() if not p.leases and time.monotonic() - p.spoke > _IDLE_S]
+        idle = [p for p in self._peers.values() if not p.caller.leases and time.monotonic() - p.spoke > _IDLE_S]
         if idle:
             self._drop(min(idle, key=lambda p: p.spoke))
 
     def _drop(self, peer: _Peer) -> None:
-        if self._peers.pop(peer.number, None) is not None:
+        if self._peers.pop(peer.caller.number, None) is not None:
             self._selector.unregister(peer.socket)
             peer.socket.close()
-            self._core.closed(peer.number)
+            self._core.closed(peer.caller.number)
 
     def _exchange(self, peer: _Peer, events: int) -> None:
         try:
@@ -162,7 +166,7 @@ class Worker:
             pass
         except WireError as error:
             with contextlib.suppress(OSError):
-                peer.socket.send(encode(_refusal(None, "bad_request", str(error))))
+                peer.socket.send(refuse(None, "bad_request", str(error)))
             self._drop(peer)
             return
         except OSError:
@@ -171,7 +175,7 @@ class Worker:
         self._send(peer)
 
     def _answer_one(self, peer: _Peer) -> None:
-        peer.out += encode(self._answer(peer, peer.waiting.popleft()))
+        peer.out += self._requests.reply(peer.caller, peer.waiting.popleft())
         self._send(peer)
 
     def _send(self, peer: _Peer) -> None:
@@ -189,76 +193,6 @@ class Worker:
         peer.partial_since = (peer.partial_since or time.monotonic()) if peer.decoder.partial else None
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
         self._selector.modify(peer.socket, wanted, peer)
-
-    def _answer(self, peer: _Peer, message: dict[str, Any]) -> dict[str, Any]:
-        number = message.get("id")
-        number = number if isinstance(number, int) and abs(number) < 1 << 53 else None
-        if message.get("v") != VERSION:
-            return _refusal(number, "version", f"this actuator speaks version {VERSION}")
-        try:
-            return {"v": VERSION, "id": number, "ok": True, **self._do(peer, message)}
-        except (RefusedError, RefusedLeaseError) as error:
-            return _refusal(number, error.code, str(error))
-        except WattlensError as error:
-            LOG.error("%s", error)
-            return _refusal(number, "journal", str(error))
-
-    def _do(self, peer: _Peer, message: dict[str, Any]) -> dict[str, Any]:
-        match message.get("op"):
-            case "hello":
-                name = "".join(c for c in _text(message, "name", 64) if c.isprintable())
-                peer.holder = f"{name} ({peer.holder})" if name and "(" not in peer.holder else peer.holder
-                return {"pid": os.getpid(), "holder": peer.holder}
-            case "acquire":
-                devices = message.get("devices")
-                if not isinstance(devices, list) or len(devices) > _MAX_DEVICES or not all(isinstance(d, str) for d in devices):
-                    raise RefusedError("bad_request", f"devices must be a list of at most {_MAX_DEVICES} UUIDs")
-                ttl = message.get("ttl_s", TTL_S)
-                if not isinstance(ttl, int | float) or isinstance(ttl, bool):
-                    raise RefusedError("bad_request", "ttl_s must be a number")
-                granted = self._core.acquire(peer.number, peer.holder, tuple(devices), float(ttl))
-                peer.leases += 1
-                return granted
-            case "set":
-                return self._core.set(peer.number, _text(message, "lease"), _text(message, "device"), _setting(message))
-            case "heartbeat":
-                return self._core.heartbeat(peer.number, _text(message, "lease"))
-            case "release":
-                ended = self._core.release(peer.number, _text(message, "lease"))
-                peer.leases = max(0, peer.leases - 1)
-                return ended
-            case "status":
-                offset = message.get("offset", 0)
-                if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-                    raise RefusedError("bad_request", "offset must be a number >= 0")
-                return self._core.status(offset) | {"kill_switch": str(self._kill_switch or "")[:256]}
-            case "history":
-                after = message.get("after", 0)
-                if not isinstance(after, int) or isinstance(after, bool) or after < 0:
-                    raise RefusedError("bad_request", "after must be a number >= 0")
-                return {"rows": self._history.after(after), "name": self._history.name}
-        raise RefusedError("bad_request", "op must be hello, acquire, set, heartbeat, release, status or history")
-
-
-def _refusal(number: int | None, code: str, reason: str) -> dict[str, Any]:
-    return {"v": VERSION, "id": number, "ok": False, "code": code, "reason": reason[:600]}
-
-
-def _text(message: dict[str, Any], key: str, longest: int = 96) -> str:
-    value = message.get(key, "")
-    if not isinstance(value, str) or len(value) > longest:
-        raise RefusedError("bad_request", f"{key} must be a text of at most {longest} characters")
-    return value
-
-
-def _setting(message: dict[str, Any]) -> Setting:
-    raw = message.get("setting")
-    if not isinstance(raw, dict) or not set(raw) <= {"sm_clock_max_mhz", "power_limit_mw"}:
-        raise RefusedError("bad_request", "setting must hold sm_clock_max_mhz and power_limit_mw, or less")
-    for value in raw.values():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31):
-            raise RefusedError("bad_request", "a setting must be a whole number above 0")
-    return Setting(raw.get("sm_clock_max_mhz"), raw.get("power_limit_mw"))
 
 
 def listen(path: Path) -> socket.socket:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -304,6 +305,43 @@ def test_garbage_and_oversize_cost_only_their_connection(make_rig: Callable) -> 
             peer.sendall(encode(message))
             assert b'"ok":false' in peer.recv(65536)
     assert rig.worker() == worker
+
+
+def test_no_peer_ends_the_worker_or_the_lease_of_another(make_rig: Callable) -> None:
+    """What five peers send at once, some of it cut anywhere; a holder named by emoji stays in the history for good."""
+    rig, draw = make_rig(), random.Random(1)
+    worker = rig.start()
+    emoji = "\N{GRINNING FACE}" * 64
+    with ActuatorClient(rig.socket, name="honest") as honest, ActuatorClient(rig.socket, name=emoji) as named:
+        lease = honest.acquire(rig.uuids[:1])
+        honest.set(lease, rig.uuids[0], Setting(1005))
+        named.set(named.acquire(rig.uuids[1:]), rig.uuids[1], Setting(1005, 500_000))
+        assert {row["device"] for row in named.status().devices} == set(rig.uuids)
+        number, pages = 0, 0
+        while page := named.history(number)[1]:
+            number, pages = page[-1]["number"], pages + 1
+        assert pages
+        bodies = [
+            f'{{"v":1,"op":"acquire","devices":["{rig.uuids[0]}"],"ttl_s":1{"0" * 400}}}',
+            json.dumps({"v": 1, "op": "acquire", "devices": [emoji + emoji * 8]}, ensure_ascii=False),
+            '{"v":1,"op":"heartbeat","lease":"\\ud800"}',
+            '{"v":1,"op":"status","offset":NaN}',
+            '{"v":1,"op":"history","after":1e999}',
+        ]
+        frames = [len(b := body.encode()).to_bytes(4, "big") + b for body in bodies]
+        for _ in range(40):
+            peers = []
+            for _ in range(5):
+                peers.append(peer := socket.socket(socket.AF_UNIX))
+                peer.connect(str(rig.socket))
+                data = draw.choice([draw.choice(frames), draw.randbytes(64), b"".join(draw.sample(frames, 3))])
+                with contextlib.suppress(BrokenPipeError):
+                    peer.sendall(data[: draw.choice([len(data), draw.randrange(1, len(data))])])
+            honest.heartbeat(lease)
+            for peer in peers:
+                peer.close()
+        honest.set(lease, rig.uuids[0], Setting(1200))
+        assert (honest.hello()["pid"], rig.shows(0)[1]) == (worker, (345, 1200))
 
 
 def test_allow_list_is_kept(make_rig: Callable) -> None:
