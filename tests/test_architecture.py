@@ -112,7 +112,6 @@ ONE_HOME = {
     "fsspec": None,
     "jinja2": None,
     "matplotlib": {"reports/render/charts.py"},
-    "niquests": {"wattlens/grafana/connection.py"},
     "typst": {"reports/render/pdf.py"},
     "grafana_client": {"wattlens/grafana/connection.py"},
     "grafana_foundation_sdk": None,

@@ -1,20 +1,33 @@
-"""The connection to a Grafana: grafana-client with bounds on what it reads, and one clear line for whatever goes wrong.
+"""The connection to a Grafana: grafana-client over the bounded HTTP client, and one clear line for whatever goes wrong.
 
-The only file that imports grafana-client, and niquests, which it sends its requests with.
+The only file that imports grafana-client.
 """
 
-import time
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.http import (
+    HttpCertificateError,
+    HttpClient,
+    HttpError,
+    HttpProtocolError,
+    HttpResponse,
+    HttpTimeoutError,
+    HttpTooLargeError,
+)
+from energy_agent.runtime.tls import TlsFiles
 from wattlens.grafana.access import Access
 from wattlens.page import printable
 
 ANSWER_LIMIT_B: Final = 32 << 20
 NO_GRAFANA: Final = "what answers there is no Grafana API; --url is Grafana's own address, with its path where it has one"
-_CHUNK_B: Final = 1 << 16
+_CPU_LIMIT_S: Final = 10.0
+_PATH_SAFE: Final = "!$%&'()*+,/:;=@~"
 _SAID: Final = 300
 
 
@@ -35,7 +48,6 @@ def said(text: object) -> str:
 @contextmanager
 def told_in_words(access: Access, what: str) -> Iterator[None]:
     """Whatever goes wrong within becomes a GrafanaError; `what` was being done."""
-    import niquests
     from grafana_client.client import GrafanaException
 
     url = access.url.rstrip("/")
@@ -43,36 +55,17 @@ def told_in_words(access: Access, what: str) -> Iterator[None]:
         yield
     except GrafanaException as error:
         raise _refused(access, what, error) from None
-    except niquests.exceptions.Timeout:
+    except HttpTimeoutError:
         raise GrafanaError(f"{url}: no answer in time ({access.timeout_s:g} s; --timeout)") from None
-    except niquests.exceptions.SSLError as error:
+    except HttpCertificateError as error:
         hint = f"--ca-file {access.ca_file} does not vouch for it" if access.ca_file else "name its issuer with --ca-file"
-        raise GrafanaError(f"{url}: its certificate is not trusted ({_reason(error)}); {hint}") from None
-    except (niquests.exceptions.JSONDecodeError, RecursionError):
+        raise GrafanaError(f"{url}: {error.reason}; {hint}") from None
+    except HttpTooLargeError:
+        raise GrafanaError(f"{url}: answers with more than {ANSWER_LIMIT_B >> 20} MiB; is it a Grafana?") from None
+    except (HttpProtocolError, ValueError):
         raise GrafanaError(f"{url}: {NO_GRAFANA}") from None
-    except (niquests.exceptions.RequestException, OSError, ValueError) as error:
-        if "timed out" in str(error).lower():
-            raise GrafanaError(f"{url}: no answer in time ({access.timeout_s:g} s; --timeout)") from None
-        raise GrafanaError(f"{url}: cannot be reached ({_reason(error)}); look at --url") from None
-
-
-def _reason(error: BaseException) -> str:
-    """What lies at the bottom: libraries wrap it many times."""
-    seen: BaseException | None = error
-    words = ""
-    for _ in range(16):
-        if seen is None:
-            break
-        words = getattr(seen, "strerror", None) or words
-        reason = getattr(seen, "reason", None)
-        first = seen.args[0] if seen.args and isinstance(seen.args[0], Exception) else None
-        seen = reason if isinstance(reason, Exception) else first or seen.__cause__ or seen.__context__
-    text = str(error)
-    if not words and ("resolve" in text.lower() or "name or service" in text.lower()):
-        return "no such host"
-    if not words and "IncompleteRead" in text:
-        return "its answer broke off"
-    return said(words or text)
+    except HttpError as error:
+        raise GrafanaError(f"{url}: cannot be reached ({error.reason}); look at --url") from None
 
 
 def _refused(access: Access, what: str, error: Any) -> GrafanaError:
@@ -103,32 +96,9 @@ def connect(access: Access) -> Any:
         UsageError: grafana-client is not installed, or a file of `access` cannot be read.
     """
     try:
-        import niquests
         from grafana_client.api import GrafanaApi
     except ModuleNotFoundError as error:
         raise UsageError(f"reaching Grafana needs {_package(error)}; install: pip install 'wattlens[grafana]'") from None
-
-    class Bounded(niquests.Session):  # type: ignore[misc, unused-ignore]
-        """One connection to one server: no redirect, no proxy, no HTTP/3 elsewhere, one deadline and one size for an answer."""
-
-        def request(self, method: str, url: str, **more: Any) -> Any:  # type: ignore[override, unused-ignore]
-            deadline_s = time.monotonic() + access.timeout_s
-            answer = super().request(method, url, **{**more, "stream": True, "allow_redirects": False})  # type: ignore[misc, unused-ignore]
-            with answer:
-                if 300 <= int(answer.status_code or 0) < 400:
-                    raise GrafanaError(
-                        f"{access.url}: answers with a redirect to {said(answer.headers.get('Location', 'nowhere'))}; "
-                        "give the address itself in --url"
-                    )
-                body = bytearray()
-                for chunk in answer.iter_content(_CHUNK_B):
-                    body += chunk
-                    if len(body) > ANSWER_LIMIT_B:
-                        raise GrafanaError(f"{access.url}: answers with more than {ANSWER_LIMIT_B >> 20} MiB; is it a Grafana?")
-                    if time.monotonic() > deadline_s:
-                        raise niquests.exceptions.ReadTimeout
-            answer._content, answer._content_consumed = bytes(body), True
-            return answer
 
     parts = access.parts()
     host = parts.hostname or ""
@@ -138,22 +108,97 @@ def connect(access: Access) -> Any:
         port=parts.port,
         url_path_prefix=f"{parts.path.strip('/')}/" if parts.path.strip("/") else "",
         protocol=parts.scheme,
-        verify=True if access.ca_file is None else _readable(access),
-        timeout=access.timeout_s,
     )
-    session = Bounded(disable_http3=True, revocation_configuration=None)
-    session.headers.update(api.client.s.headers)
-    session.trust_env = False
     api.client.s.close()
-    api.client.s = session
+    if access.ca_file is not None:
+        _check_certificates(access)
+    api.client.s = _Session(access)  # type: ignore[assignment, unused-ignore]
     return api
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A response as grafana-client reads it."""
+
+    response: HttpResponse
+
+    @property
+    def status_code(self) -> int:
+        return self.response.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": self.response.headers.get("content-type", "")}
+
+    @property
+    def text(self) -> str:
+        return self.response.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        from grafana_client.client import JSONDecodeError  # type: ignore[attr-defined, unused-ignore]
+
+        try:
+            return json.loads(self.response.body)
+        except (ValueError, RecursionError):
+            raise JSONDecodeError("not JSON", "", 0) from None
+
+
+class _Session:
+    """What grafana-client sends its requests with, in place of a session of niquests."""
+
+    def __init__(self, access: Access) -> None:
+        parts = access.parts()
+        self._access, self._headers = access, {"Authorization": f"Bearer {access.token()}", "Accept": "application/json"}
+        self._http = HttpClient(
+            f"{parts.scheme}://{parts.netloc}",
+            access.timeout_s,
+            TlsFiles(access.ca_file),
+            body_limit_b=ANSWER_LIMIT_B,
+            cpu_limit_s=_CPU_LIMIT_S,
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: object = None,
+        data: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> _Answer:
+        """Send a request; `url` is absolute, of this Grafana."""
+        parts = urlsplit(url)
+        query = [parts.query] if parts.query else []
+        query += [urlencode({k: v for k, v in (params or {}).items() if v is not None}, doseq=True)] if params else []
+        target = quote(parts.path, safe=_PATH_SAFE) + ("?" + "&".join(query) if query else "")
+        body, kind = None, {}
+        if json is not None:
+            body, kind = _encode(json), {"Content-Type": "application/json"}
+        elif data is not None:
+            body, kind = urlencode(data, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+        response = self._http.request(method.upper(), target, self._headers | kind | dict(headers or {}), body)
+        if 300 <= response.status < 400:
+            raise GrafanaError(
+                f"{self._access.url}: answers with a redirect to {said(response.headers.get('location', 'nowhere'))}; "
+                "give the address itself in --url"
+            )
+        return _Answer(response)
+
+    def close(self) -> None:
+        """Nothing is open between requests."""
+
+
+def _encode(document: object) -> bytes:
+    return json.dumps(document).encode()
 
 
 def _package(error: ModuleNotFoundError) -> str:
     return (error.name or "grafana-client").partition(".")[0]
 
 
-def _readable(access: Access) -> str:
+def _check_certificates(access: Access) -> None:
     assert access.ca_file is not None
     try:
         with access.ca_file.open("rb") as file:
@@ -161,4 +206,3 @@ def _readable(access: Access) -> str:
                 raise UsageError(f"--ca-file {access.ca_file}: holds no certificate in PEM")
     except OSError as error:
         raise UsageError(f"--ca-file {access.ca_file}: {error.strerror}") from None
-    return str(access.ca_file)
