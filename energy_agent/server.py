@@ -97,8 +97,10 @@ class Server:
         """Bind and serve in the background.
 
         Raises:
-            UsageError: the address cannot be bound: in use, not permitted, or not of this machine.
+            UsageError: the address cannot be bound (in use, not permitted, of another machine), or a file of `access` is wrong.
         """
+        if self._access is not None:
+            self._access.open()
         self._listener = listener = listen(self._address, self.port, self._key)
         self.port = int(listener.getsockname()[1])
         self._spawn(lambda: self._accept(listener), listener.close)

@@ -83,11 +83,16 @@ def run_agent(options: AgentOptions) -> int:
     if options.config is not None:
         last_good = LastGood(options.config, state, log)
         read = partial(configuration.read, options.config, "configuration", safe=True)
-        config, raw, wrong = last_good.load(read, partial(_parse, options))
+        try:
+            config, raw, wrong = last_good.load(read, partial(_parse, options))
+        except UsageError:
+            if not last_good.exists():
+                raise
+            config, raw, wrong = last_good.load(read, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
         stack.enter_context(owned(state))
         address, port = split_listen(options.listen or config.web.listen)
-        access = Access(_web(config, options))
+        access = Access(_web(config, options), may_wait=last_good is not None and last_good.exists())
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
         agent.on_publish = server.published
@@ -113,9 +118,9 @@ def run_agent(options: AgentOptions) -> int:
 
         signals = EndSignals(service, agent.stop)
         signal.signal(signal.SIGHUP, lambda *_: agent.reload_soon())
-        scheme = "http" if access.terms().context is None else "https"
 
         def announce() -> None:
+            scheme = "http" if access.terms().context is None else "https"
             log.info("wattlens %s: %s://%s:%d/metrics, state in %s", wattlens.__version__, scheme, address, server.port, state)
 
         listeners.add("web.listen", server, announce)
@@ -132,12 +137,13 @@ def run_agent(options: AgentOptions) -> int:
     return 0
 
 
-def _parse(options: AgentOptions, raw: bytes) -> Config:
-    """A configuration that an agent can start with; raises UsageError."""
+def _parse(options: AgentOptions, raw: bytes, without_web: bool = False) -> Config:
+    """A configuration that an agent can start with, or that can meter at least (`without_web`); raises UsageError."""
     config = configuration.parse(raw, str(options.config))
     check_parts(config)
     _sensors(config)
-    Access(_web(config, options))
+    if not without_web:
+        Access(_web(config, options))
     return config
 
 

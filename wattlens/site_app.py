@@ -56,12 +56,18 @@ def run_site(options: SiteOptions) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service, watch = Service(), FileWatch(options.config)
     last_good = LastGood(options.config, options.state, log)
-    config, raw, wrong = last_good.load(partial(_read, options), partial(_parse, options))
+    read_file = partial(_read, options)
+    try:
+        config, raw, wrong = last_good.load(read_file, partial(_parse, options))
+    except UsageError:
+        if not last_good.exists():
+            raise
+        config, raw, wrong = last_good.load(read_file, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
         stack.enter_context(owned(options.state, "site process"))
         site = build_site(config, options)
         address, port = split_listen(options.listen or config.web.listen)
-        access = Access(_web(config, options))
+        access = Access(_web(config, options), may_wait=last_good.exists())
         server = Server(address, port, lambda: site.snapshot, site.clock, access=access, render=render)
         site.on_publish = server.published
         site.web_ok = lambda: access.ok
@@ -71,9 +77,9 @@ def run_site(options: SiteOptions) -> int:
 
         signals = EndSignals(service, site.stop)
         signal.signal(signal.SIGHUP, lambda *_: site.reload_soon())
-        scheme = "http" if access.terms().context is None else "https"
 
         def announce() -> None:
+            scheme = "http" if access.terms().context is None else "https"
             where = f"{scheme}://{address}:{server.port}/metrics"
             log.info("wattlens %s: site %s on %s, state in %s", wattlens.__version__, config.site.name, where, options.state)
 
@@ -127,10 +133,11 @@ def _read(options: SiteOptions) -> bytes:
     return read(options.config, "site configuration", safe=True)
 
 
-def _parse(options: SiteOptions, raw: bytes) -> SiteBase:
-    """A configuration that the site process can start with; raises UsageError."""
+def _parse(options: SiteOptions, raw: bytes, without_web: bool = False) -> SiteBase:
+    """A configuration that the site process can start with, or read meters with (`without_web`); raises UsageError."""
     config = parse_site(raw, str(options.config))
-    Access(_web(config, options))
+    if not without_web:
+        Access(_web(config, options))
     return config
 
 

@@ -42,6 +42,10 @@ class LastGood:
         except OSError as error:
             self._log.warning("cannot keep a copy of the configuration in %s: %s", self.path, error.strerror)
 
+    def exists(self) -> bool:
+        """Whether the process ran with this file before."""
+        return self._read() is not None
+
     def load(self, read: Callable[[], bytes], parse: Callable[[bytes], Model]) -> tuple[Model, bytes, str]:
         """The configuration of the file, or of the copy where the file is wrong.
 

@@ -55,19 +55,40 @@ class Terms:
 class Access:
     """The terms in force. Any thread may call."""
 
-    def __init__(self, web: Web, look_s: float = LOOK_S) -> None:
-        """Reads all files; a change is looked for every `look_s` at most.
+    def __init__(self, web: Web, look_s: float = LOOK_S, *, may_wait: bool = False) -> None:
+        """Reads all files.
+
+        Args:
+            web: the section.
+            look_s: a change is looked for so often at most.
+            may_wait: where a file is missing or wrong, be closed until `open` finds it right.
 
         Raises:
-            UsageError: one of the files is missing or wrong.
+            UsageError: one of the files is missing or wrong, and `may_wait` is not set.
         """
         self._lock = threading.Lock()
         self._web, self._look_s = web, look_s
         self._seen: Seen = {}
-        self._terms = read(web, self._seen)
+        self._terms, self._closed, self.ok = Terms(), True, False
         self._look_at_s = time.monotonic() + look_s
-        self.ok = True
-        self._say()
+        try:
+            self.open()
+        except UsageError:
+            if not may_wait:
+                raise
+
+    def open(self) -> None:
+        """Read the files that were wrong so far; nobody is served before.
+
+        Raises:
+            UsageError: one of them still is.
+        """
+        with self._lock:
+            if self._closed:
+                seen: Seen = {}
+                self._terms = read(self._web, seen)
+                self._seen, self._closed, self.ok = seen, False, True
+                self._say()
 
     def terms(self) -> Terms:
         """What holds for a client that comes now."""
@@ -97,7 +118,7 @@ class Access:
             self._seen |= seen  # once for each change; a new file that was missing is looked for too
             _log.error("web configuration not reloaded, the old one stays: %s", error)
             return
-        self._web, self._terms, self._seen, self.ok = web, terms, seen, True
+        self._web, self._terms, self._seen, self.ok, self._closed = web, terms, seen, True, False
         if seen:
             _log.info("web configuration reloaded")
         self._say()

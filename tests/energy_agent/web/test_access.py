@@ -2,12 +2,16 @@
 
 import logging
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from energy_agent.clock import RealClock
 from energy_agent.config import Web
 from energy_agent.core.errors import UsageError
+from energy_agent.server import Server
 from energy_agent.web.access import Access
 from tests.certificates import hashed
 
@@ -96,6 +100,28 @@ def test_a_link_that_is_turned_as_kubernetes_does_is_a_change(tmp_path: Path) ->
     (tmp_path / "fresh").symlink_to("v2")
     (tmp_path / "fresh").rename(tmp_path / "data")
     assert access.terms().credentials.token == "b" * 20
+
+
+def test_an_access_that_waits_for_its_files_serves_nobody_before_they_are_right(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    for wrong in (None, "basic_auth_users: {a: plain}", "tls_server_config: {cert_file: no, key_file: no}"):
+        if wrong is not None:
+            file.write_text(wrong)
+        access = Access(Web(config_file=file), may_wait=True)
+        server = Server("127.0.0.1", 0, lambda: None, RealClock(), access=access)
+        assert not access.ok
+        with pytest.raises(UsageError, match=r"web\.yml"):
+            server.start()
+        assert server.port == 0
+        file.write_text(f"basic_auth_users: {{a: '{hashed('right')}'}}")
+        with server:
+            assert access.ok
+            url = f"http://127.0.0.1:{server.port}/healthz"
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, timeout=5)
+            assert refused.value.code == 401
+            refused.value.close()
+        file.unlink()
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
