@@ -16,6 +16,7 @@ from tests.certificates import Authority
 from tests.deploy.kubernetes_objects import FOLDERS, KUBERNETES
 from tests.peers.kube import images
 from tests.peers.kube.cluster import NODE, ROOT, Cluster, CommandError, cluster, load, need_cluster
+from tests.peers.kube.init import KERNEL_SETTINGS
 from tests.support import eventually, need_program
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
@@ -36,10 +37,16 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         need_program(program)
     folder = tmp_path_factory.mktemp("kube")
     archive = images.build(folder)
+    settings = kernel_settings()
     with cluster(folder / "node") as node:
         load(node, archive)
         archive.unlink()
         yield node
+    assert kernel_settings() == settings, "the kubelet's are the node's own"
+
+
+def kernel_settings() -> dict[str, str]:
+    return {name: Path("/proc/sys", name).read_text() for name in KERNEL_SETTINGS}
 
 
 @pytest.fixture(scope="module")
@@ -203,18 +210,13 @@ def test_every_overlay_runs_and_none_takes_the_ledger_with_it(node: Cluster, tmp
     node.apply(*(volume(node, name, size) for name, size in (("report", "100Gi"), ("site", "10Gi"))))
     node.kubectl("apply", "-k", KUBERNETES / "report/volume")
     node.kubectl("apply", "-k", KUBERNETES / "site/volume")
-    for folder in (
-        "base",
-        "overlays/shadow",
-        "overlays/enforce",
-        "overlays/informer",
-        "overlays/cdi",
-        "overlays/tls",
-        "overlays/ship",
-    ):
+    for name in ("base", "shadow", "enforce", "informer", "cdi", "tls", "ship", "nonroot"):
+        folder = name if name == "base" else f"overlays/{name}"
+        if name == "nonroot":
+            node.run("chown", "--recursive", "65532:65532", "/var/lib/wattlens")
         node.kubectl("apply", "-k", KUBERNETES / folder)
         node.kubectl("--namespace", "wattlens", "rollout", "status", "daemonset/wattlens-agent", "--timeout=90s")
-        if folder != "overlays/tls":
+        if name != "tls":
             assert sum(series(node, "wattlens_gpu_up").values()) == GPUS, folder
     for folder in ("site", "report"):
         node.kubectl("apply", "-k", KUBERNETES / folder)

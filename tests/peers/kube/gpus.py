@@ -113,6 +113,7 @@ def main(folder: Path) -> None:
     if not path.exists():
         path.parent.mkdir()
         Plant.create(path, [BoardSpec("H100-SXM5-80GB")] * COUNT, seed=7).close()
+        path.chmod(0o666)  # as the driver's device files
     with Plant.attach(path) as plant:
         DevicePlugin([plant.uuid(gpu) for gpu in range(plant.count)])
         driver = Driver(plant)
