@@ -33,6 +33,7 @@ class Spent:
     start_ns: int
     end_ns: int
     joules: dict[str, tuple[float, float]] | str | None = field(default=None)
+    since_s: float = field(default_factory=time.monotonic)  # since when it is asked for
 
 
 _speaker: "Asker | None" = None
@@ -255,4 +256,4 @@ class Asker:
 
 
 def _late(window: Spent) -> bool:
-    return time.time_ns() - window.end_ns > _WINDOW_S * 1e9
+    return time.monotonic() - window.since_s > _WINDOW_S
