@@ -4,9 +4,9 @@ import logging
 import threading
 from pathlib import Path
 
-from energy_agent.core.errors import WattlensError
 from energy_agent.ledger import segments
 from energy_agent.ledger.facility import FacilityBook
+from energy_agent.runtime.neighbours import reason_of
 
 log = logging.getLogger("wattlens.site")
 
@@ -51,9 +51,7 @@ class Sealed:
                 continue
             self._taken.add(path.name)
             try:
-                rows = segments.read(path).rows
-            except (WattlensError, OSError) as error:
-                log.warning("a segment is left out of the PUE: %s", error)
-                continue
-            for row in rows:
-                self._book.add(row)
+                for row in segments.read(path).rows:
+                    self._book.add(row)
+            except Exception as error:  # noqa: BLE001 - one damaged file leaves the others in
+                log.warning("a segment is left out of the PUE: %s", reason_of(error))
