@@ -221,10 +221,11 @@ def test_the_watchdog_is_fed_by_progress_alone() -> None:
         service = Service({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1"})  # due at every turn
         for sequence in (1, 1, 1, 2, 2):
             service.progressed(sequence, "well")
-        messages = [end.recv(4096) for _ in range(3)]
+        service.stopping()
+        messages = [end.recv(4096) for _ in range(4)]
         with pytest.raises(BlockingIOError):
             end.recv(4096)
-    assert [m.partition(b"\n")[0] for m in messages] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    assert [m.partition(b"\n")[0] for m in messages] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
 def test_a_manager_that_is_gone_ends_nobody(tmp_path: Path) -> None:
