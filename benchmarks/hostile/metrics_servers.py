@@ -19,7 +19,7 @@ from benchmarks.running import Series
 PERIOD_S = 0.5
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-_SIZE_B = 4 << 20
+_SIZE_B = 3_500_000
 _BEGAN_S = time.monotonic()
 
 
@@ -93,19 +93,19 @@ def honest(_request: int) -> Iterable[bytes]:
 
 
 def large(_request: int) -> Iterable[bytes]:
-    """4 MiB of valid lines that are all wanted."""
+    """3.5 MB of valid lines that are all wanted."""
     line = 'vllm:generation_tokens_total{model_name="m%d",engine="%d"} 1\n'
     text = "".join(line % (n % 64, n) for n in range(_SIZE_B // len(line)))
     return [_HEAD, text.encode()]
 
 
 def unwanted(_request: int) -> Iterable[bytes]:
-    """4 MiB of which three lines are wanted."""
+    """3.5 MB of which three lines are wanted."""
     return [_HEAD, b"a 1\n" * (_SIZE_B // 4 - 100), _counters(5)]
 
 
 def chunks(_request: int) -> Iterable[bytes]:
-    """4 MiB in chunks of one byte."""
+    """4.2 MB in chunks of one byte."""
     return [_CHUNKED, *[b"1\r\n\n\r\n" * 10_000] * 420]
 
 
@@ -121,12 +121,12 @@ def churn(request: int) -> Iterable[bytes]:
 
 def drip_head(request: int) -> Iterable[bytes]:
     """A fast response twice, then a head that never ends, now and then a fast one again."""
-    return honest(request) if request < 3 or request % 20 == 0 else [_HEAD[:17], b"X: ", *repeat(b"y", 1000)]
+    return honest(request) if request < 3 or request % 100 == 0 else [_HEAD[:17], b"X: ", *repeat(b"y", 1000)]
 
 
 def drip_body(request: int) -> Iterable[bytes]:
     """As `drip_head`, with a body that never ends."""
-    return honest(request) if request < 3 or request % 20 == 0 else [_HEAD, *repeat(b"#", 1000)]
+    return honest(request) if request < 3 or request % 100 == 0 else [_HEAD, *repeat(b"#", 1000)]
 
 
 def hang(request: int) -> Iterable[bytes]:

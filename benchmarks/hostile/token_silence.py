@@ -29,7 +29,8 @@ def run(rig: Rig) -> None:
     rig.figures |= {each: reason(page, each)[:90] or "up" for each in (*SILENT, "slow")}
     rig.figures |= {"longest time between two commits": f"{gap_s:.2f} s"}
     rig.require(f"no commit is later than {GAP_BAR_S:g} s after the one before", gap_s < GAP_BAR_S)
-    rig.require("an endpoint that hangs is down", bool(reason(page, "hang")))
+    for each in SILENT:
+        rig.require(f"the endpoint {each} is down", bool(reason(page, each)))
     rig.require("an endpoint that is down has no gauges", not stale)
     rig.require("the honest endpoint is up", reason(page, "honest") == "")
 

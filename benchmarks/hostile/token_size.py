@@ -30,7 +30,7 @@ def run(rig: Rig) -> None:
 
 SPEC = Attack(
     name="token-size",
-    summary="four metrics endpoints of 4 MiB, in one-byte chunks, with new engines in each response",
+    summary="four metrics endpoints of 4 MB, in one-byte chunks, with new engines in each response",
     run=run,
     configuration=ENDPOINTS.configuration,
 )
