@@ -36,13 +36,12 @@ def add_process(root: Path, pid: int, cgroup: str) -> None:
     try:
         for name in _FILES:
             (folder / name).write_bytes(_read(pid, name))
+        (folder / "cgroup").write_text(f"0::{cgroup}\n")
     except OSError:
         remove_process(root, pid)
         return
     if _ticks(folder / "stat") is None:  # it has ended, and nobody has waited for it
         remove_process(root, pid)
-        return
-    (folder / "cgroup").write_text(f"0::{cgroup}\n")
 
 
 def _read(pid: int, name: str) -> bytes:
