@@ -25,8 +25,10 @@ from dvfs.actuator_ports import Restored
 from dvfs.actuator_watch import Stop, Watch, restore_until
 from dvfs.actuator_worker import Worker
 from dvfs.allow_list import AllowList
+from dvfs.kill_switch import KillSwitch
 from dvfs.knobs import KnobNvml
-from energy_agent.core.errors import WattlensError
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.files import require_safe, require_safe_path
 
 LOG = logging.getLogger("wattlens.actuator")
 _STOP_S = 20.0  # for the worker to restore after SIGTERM
@@ -38,13 +40,18 @@ _END_S = 2.0  # between a worker's closed pair and its end
 
 @dataclass(frozen=True, slots=True)
 class ActuatorConfig:
-    """Everything an actuator needs. `open_nvml` is called in a child, once per child."""
+    """Everything an actuator needs.
+
+    `open_nvml` is called in a child, once per child. `simulated`: the GPUs are, so folders above those of the actuator may
+    belong to others.
+    """
 
     socket: Path
     state: Path
     open_nvml: Callable[[], KnobNvml]
     allow: AllowList = field(default_factory=AllowList)
-    kill_switch: Path | None = None
+    kill_switch: KillSwitch = field(default_factory=KillSwitch)
+    simulated: bool = False
     epoch: Callable[[], Epoch] = machine_epoch
     timeout_s: float = 3.0
 
@@ -53,9 +60,14 @@ def serve(config: ActuatorConfig) -> int:
     """Run supervisor and worker until SIGTERM or SIGINT; 0 when everything is as found at the end.
 
     Raises:
+        UsageError: others than root and the actuator's user could change its state or its socket.
         WattlensError: another actuator runs on this state folder, or the journal is damaged.
     """
-    lock = _instance_lock(config.state, _LOCK_WAIT_S)
+    _make_folder(config, config.socket.parent, "socket folder")
+    switch = config.kill_switch.path
+    if switch is not None:
+        _require_safe(config, switch.parent, "folder of the kill switch")
+    lock = _instance_lock(config, _LOCK_WAIT_S)
     stop = Stop()
     try:
         _restore(config, 0.0, lambda: None)  # what an earlier actuator left; a damaged journal ends it here, with its message
@@ -79,9 +91,10 @@ def restore(config: ActuatorConfig, seconds: float = 10.0) -> tuple[list[Restore
     """Restore what a dead actuator left (`wattlens dvfs restore`): what was done, and whether nothing waits any more.
 
     Raises:
+        UsageError: others than root and the actuator's user could change its state.
         WattlensError: an actuator is alive on this state folder.
     """
-    lock = _instance_lock(config.state, 0.0)
+    lock = _instance_lock(config, 0.0)
     results: list[Restored] = []
     try:
         return results, _restore(config, seconds, lambda: None, results)
@@ -160,7 +173,7 @@ def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, 
         epoch=config.epoch,
         boot_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         utc_ns=time.time_ns,
-        killed=lambda: config.kill_switch is not None and config.kill_switch.exists(),
+        killed=config.kill_switch.is_on,
         did=history.add,
     )
 
@@ -185,10 +198,23 @@ def _restore(config: ActuatorConfig, seconds: float, waiting: Callable[[], objec
         journal.close()
 
 
-def _instance_lock(state: Path, seconds: float) -> int:
-    path, end = state / "actuator.lock", time.monotonic() + seconds
+def _make_folder(config: ActuatorConfig, folder: Path, key: str) -> None:
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{key} {folder}: cannot create it: {error.strerror}; choose another place") from error
+    _require_safe(config, folder, key)
+
+
+def _require_safe(config: ActuatorConfig, folder: Path, key: str) -> None:
+    (require_safe if config.simulated else require_safe_path)(folder, key)
+
+
+def _instance_lock(config: ActuatorConfig, seconds: float) -> int:
+    state, end = config.state, time.monotonic() + seconds
+    path = state / "actuator.lock"
+    _make_folder(config, state, "state folder")
+    try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise WattlensError(f"{state}: cannot use this state folder: {error.strerror}; choose another --state") from error

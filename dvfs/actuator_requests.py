@@ -5,12 +5,12 @@ Whatever a message holds, the answer is one frame that fits the wire: a result, 
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 from dvfs.actuator_core import ActuatorCore
 from dvfs.actuator_history import History
 from dvfs.guard import RefusedError
+from dvfs.kill_switch import KillSwitch
 from dvfs.lease import TTL_S, RefusedLeaseError
 from dvfs.types import Setting
 from dvfs.wire import VERSION, WireError, cut, encode, first_page
@@ -44,7 +44,7 @@ class Caller:
 class Requests:
     """What peers may request of one core."""
 
-    def __init__(self, core: ActuatorCore, history: History, kill_switch: Path | None) -> None:
+    def __init__(self, core: ActuatorCore, history: History, kill_switch: KillSwitch) -> None:
         """Remember the parts."""
         self._core, self._history, self._kill_switch = core, history, kill_switch
 
@@ -90,7 +90,7 @@ class Requests:
                 caller.leases = max(0, caller.leases - 1)
                 return ended
             case "status":
-                switch = cut(str(self._kill_switch or ""), _PATH_BYTES)
+                switch = cut(str(self._kill_switch.path or ""), _PATH_BYTES)
                 return self._core.status(_count(message, "offset")) | {"kill_switch": switch}
             case "history":
                 rows = self._history.after(_count(message, "after"))

@@ -23,6 +23,7 @@ from dvfs.actuator_history import History
 from dvfs.actuator_ports import Restored
 from dvfs.actuator_requests import Caller, Requests, refuse
 from dvfs.actuator_watch import Stop, Watch, restore_until
+from dvfs.kill_switch import KillSwitch
 from dvfs.wire import Decoder, WireError
 from energy_agent.core.errors import UsageError, WattlensError
 
@@ -50,7 +51,7 @@ class Worker:
     """The loop. `run` returns the exit code."""
 
     def __init__(
-        self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: Path | None
+        self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: KillSwitch
     ) -> None:
         """Remember; nothing is bound yet."""
         self._requests = Requests(core, history, kill_switch)
@@ -196,14 +197,15 @@ class Worker:
 
 
 def listen(path: Path) -> socket.socket:
-    """Bind the socket with mode 0600; what an earlier process left there is removed (the caller holds the instance lock).
+    """Bind the socket with mode 0600 in a folder that exists; the caller holds the instance lock.
+
+    What an earlier process left there is removed.
 
     Raises:
         UsageError: the path is too long, is no socket, or cannot be bound.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_socket():
             path.unlink()
         before = os.umask(0o177)

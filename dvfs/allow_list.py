@@ -1,12 +1,14 @@
 """The owner's allow-list, from its part of the configuration file: which devices, which knobs, how far. Default: nothing."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvfs.types import KNOBS, Baseline, Limits
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime.files import require_safe
 
 _KEYS = ("devices", "knobs", "clock_mhz", "power_w", "baseline")
 _FILE_KEYS = ("allow", "kill_switch")
@@ -48,12 +50,13 @@ def load(path: Path) -> ActuatorFile:
     """Read a YAML file with the keys `allow` and `kill_switch`.
 
     Raises:
-        UsageError: names the file and the key that is wrong.
+        UsageError: names the file and the key that is wrong, or others may change the file.
     """
     import yaml
 
     try:
         with path.open("rb") as file:
+            require_safe(path, "configuration", os.fstat(file.fileno()))
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes")

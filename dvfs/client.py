@@ -42,16 +42,21 @@ class ActuatorStatus:
     kill_switch: str = ""  # the file that is the switch, "" where there is none
 
 
+_ROOTS_SOCKET = Path("/run/wattlens/actuator/actuator.sock")
+EARLIER_SOCKET = Path("/run/wattlens/actuator.sock")
+"""Where root's actuator of version 0.1 listens, and one of today under a systemd unit of that version."""
+
+
 def default_socket() -> Path:
-    """Where the actuator listens unless told otherwise."""
+    """Where the actuator listens unless another place is configured."""
     if os.geteuid() == 0:
-        return Path("/run/wattlens/actuator.sock")
+        return _ROOTS_SOCKET
     return Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/wattlens-{os.geteuid()}")) / "wattlens/actuator.sock"  # noqa: S108
 
 
-def switch_beside(socket_path: Path) -> Path:
-    """The kill switch of an actuator whose file names none: while this file is there nothing is set."""
-    return socket_path.with_name("dvfs.off")
+def present_socket(path: Path, default: Path = _ROOTS_SOCKET, earlier: Path = EARLIER_SOCKET) -> Path:
+    """`path`; for the default one, the place of earlier versions where there is a socket in that place alone."""
+    return earlier if path == default and not path.is_socket() and earlier.is_socket() else path
 
 
 class ActuatorClient:
@@ -143,7 +148,7 @@ class ActuatorClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(self._timeout_s)
         self._decoder = Decoder()
-        self._socket.connect(str(self._path))
+        self._socket.connect(str(present_socket(self._path)))
         self._exchange({"op": "hello", "name": self._name})
         for token in list(self._tokens):
             try:

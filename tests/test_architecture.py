@@ -42,7 +42,8 @@ LAYERS = [
         ),
     ),
     ("energy_agent", ("energy_agent",)),
-    ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw")),
+    ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw", "energy_agent.runtime")),
+    ("dvfs.allow_list", ("dvfs", "energy_agent.core", "energy_agent.runtime.files")),
     ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands
     ("dvfs", ("dvfs", "energy_agent.core", "energy_agent.runtime.agent_socket")),
     ("dashboards", ("dashboards", "energy_agent.core.signals", "energy_agent.core.signal_types")),

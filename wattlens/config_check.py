@@ -179,9 +179,9 @@ def _by_slo(config: Config, workload: str) -> bool:
 def _dvfs(config: Config) -> Iterator[Warned]:
     if not config.dvfs.steers or config.dvfs.mode != "enforce":
         return
-    from dvfs.client import default_socket
+    from dvfs.client import default_socket, present_socket
 
-    path = config.dvfs.actuator or default_socket()
+    path = present_socket(config.dvfs.actuator or default_socket())
     if not path.is_socket():
         yield "dvfs.actuator", f"no actuator listens on {path}; start it with: wattlens actuator"
     workloads = {source.workload for source in config.tokens}

@@ -41,6 +41,24 @@ def require_safe(path: Path, key: str, status: os.stat_result | None = None) -> 
         raise UsageError(f"{key} {path}: group {status.st_gid} may change the {what}: chmod g-w {path}")
 
 
+def require_safe_path(path: Path, key: str) -> None:
+    """Check a file or folder as `require_safe` does, and each folder above it, whose owner could put another in its place.
+
+    A folder with the sticky bit may be above it, such as /tmp: what is in there can be replaced by its owner alone.
+
+    Raises:
+        UsageError: as `require_safe`.
+    """
+    require_safe(path, key)
+    for folder in path.resolve().parents:
+        try:
+            status = folder.stat()
+        except OSError:
+            continue
+        if not (status.st_mode & stat.S_ISVTX and status.st_uid in (0, os.geteuid())):
+            require_safe(folder, key, status)
+
+
 def make_folder(path: Path, key: str, mode: int) -> None:
     """Create a folder and those above it where they are missing.
 

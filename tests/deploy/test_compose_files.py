@@ -165,7 +165,7 @@ def test_nothing_may_be_steered_until_its_owner_says_so() -> None:
     agent = config.load(HERE / "gpu/agent.yaml")
     assert agent.dvfs.mode == "observe"
     socket = next(w for w in GPU["services"]["actuator"]["command"] if w.startswith("--socket="))
-    assert socket == "--socket=/run/wattlens/actuator.sock", "where an agent of root looks for it"
+    assert socket == "--socket=/run/wattlens/actuator/actuator.sock", "where an agent of root looks for it"
 
 
 @pytest.mark.peer

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dvfs.client import default_socket
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess
@@ -78,6 +79,20 @@ def test_what_the_agent_keeps_and_gives_up() -> None:
         assert not {"PrivateDevices", "ProtectProc", "ProcSubset"} & service.keys(), "NVML and holders would see nothing"
     assert (agent["Type"], agent["NotifyAccess"]) == ("notify", "main")
     assert actuator["ExecStopPost"].endswith("dvfs restore")
+
+
+def test_no_unit_removes_the_runtime_folder_of_another() -> None:
+    """systemd removes the innermost folder of RuntimeDirectory= when a unit stops."""
+    folders = {unit.stem: section(unit).get("RuntimeDirectory") for unit in UNITS}
+    own = [Path(folder) for folder in folders.values() if folder]
+    assert len(own) >= 2
+    assert not [(a, b) for a in own for b in own if a is not b and b.is_relative_to(a)]
+    actuator = section(FOLDER / "wattlens-actuator.service")
+    socket = Path("/run") / actuator["RuntimeDirectory"] / "actuator.sock"
+    if os.geteuid() == 0:
+        assert socket == default_socket(), "where the agent looks for it"
+    assert actuator["StateDirectory"] == "wattlens/actuator", "the kill switch is there, and outlives the unit"
+    assert "--state" not in actuator["ExecStart"]
 
 
 def test_the_site_has_no_privilege_at_all() -> None:

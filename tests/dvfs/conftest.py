@@ -43,8 +43,12 @@ class Rig:
     actuator: subprocess.Popen[str] | None = None
 
     @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
     def socket(self) -> Path:
-        return self.folder / "a.sock"
+        return self.run / "a.sock"
 
     @property
     def uuids(self) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -122,11 +123,12 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     rig = make_rig()
 
     def switch(word: str, *more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "wattlens", "dvfs", word, "--socket", str(rig.socket), *more]
+        places = ["--socket", str(rig.socket), "--state", str(rig.folder / "state")]
+        command = [sys.executable, "-m", "wattlens", "dvfs", word, *places, *more]
         return subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
 
     early = switch("off")
-    assert (early.returncode, (rig.folder / "dvfs.off").exists()) == (0, True)
+    assert (early.returncode, (rig.folder / "state/dvfs.off").exists()) == (0, True)
     assert "No actuator answers" in early.stdout
     rig.start()
     with ActuatorClient(rig.socket) as client:
@@ -137,12 +139,83 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     eventually(rig.changed, 5)
     off = switch("off", "--reason", "maintenance", "--json")
     assert off.returncode == 0
-    assert json.loads(off.stdout) == {"off": True, "switch": str(rig.folder / "dvfs.off"), "actuator": True, "changed": []}
+    assert json.loads(off.stdout) == {
+        "off": True,
+        "switch": str(rig.folder / "state/dvfs.off"),
+        "actuator": True,
+        "changed": [],
+    }
     assert rig.back()
-    assert "maintenance" in (rig.folder / "dvfs.off").read_text()
+    assert "maintenance" in (rig.folder / "state/dvfs.off").read_text()
     wrong = switch("off", "--file", str(rig.folder / "other"))
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
-    assert f"looks at {rig.folder / 'dvfs.off'}" in wrong.stderr
+    assert f"looks at {rig.folder / 'state/dvfs.off'}" in wrong.stderr
+
+
+def test_the_switch_of_an_earlier_version_counts_until_it_is_turned_on(make_rig: Callable) -> None:
+    """It was next to the socket; both files keep steering off, and one command removes both."""
+    rig = make_rig()
+    files = [rig.folder / "state/dvfs.off", rig.run / "dvfs.off"]
+    rig.start()
+    for off in (files[1:], files):
+        rig.hold(*rig.uuids)
+        for file in off:
+            file.write_text("maintenance\n")
+        eventually(rig.back, 10)
+        with ActuatorClient(rig.socket) as client:
+            assert client.status().kill_switch == str(off[0])
+            with pytest.raises(ActuatorError, match="kill switch"):
+                client.acquire(rig.uuids)
+        command = [sys.executable, "-m", "wattlens", "dvfs", "on", "--socket", str(rig.socket)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+        assert (done.returncode, [file.exists() for file in files]) == (0, [False, False]), done.stderr
+
+
+def test_the_switch_survives_restarts_and_the_loss_of_everything_in_run(make_rig: Callable) -> None:
+    rig = make_rig()
+    rig.start()
+    command = [sys.executable, "-m", "wattlens", "dvfs", "off", "--socket", str(rig.socket)]
+    assert subprocess.run(command, capture_output=True, timeout=40, check=False).returncode == 0
+    for _ in range(2):
+        assert rig.actuator is not None
+        rig.actuator.terminate()
+        rig.actuator.wait(20)
+        shutil.rmtree(rig.run)  # as systemd does when the unit stops, and a reboot
+        rig.start()
+        with ActuatorClient(rig.socket) as client:
+            assert client.status().killed
+            with pytest.raises(ActuatorError, match="kill switch"):
+                client.acquire(rig.uuids)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_places_that_others_can_change_are_refused(make_rig: Callable, tmp_path: Path) -> None:
+    rig = make_rig()
+    rig.start()
+    assert rig.actuator is not None
+    rig.actuator.terminate()
+    rig.actuator.wait(20)
+    config, state, run = rig.folder / "actuator.yaml", rig.folder / "state", rig.run
+    for path, owner, mode in (
+        (config, 0, 0o666),
+        (config, 65534, 0o600),
+        (state, 0, 0o777),
+        (state, 65534, 0o700),
+        (run, 0, 0o1777),
+        (run, 65534, 0o755),
+        (tmp_path, 65534, 0o755),
+    ):
+        before = path.stat()
+        os.chown(path, owner, before.st_gid)
+        path.chmod(mode)
+        places = ["--config", str(config), "--state", str(state), "--socket", str(rig.socket)]
+        done = subprocess.run(
+            [sys.executable, "-m", "wattlens", "actuator", *places], capture_output=True, text=True, timeout=30
+        )
+        last = done.stderr.splitlines()[-1]
+        assert (done.returncode, str(path) in last) == (2, True), done.stderr
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(before.st_mode & 0o7777)
 
 
 def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
@@ -365,14 +438,14 @@ def test_other_users_are_refused(make_rig: Callable) -> None:
     rig = make_rig()
     rig.start()
     assert rig.socket.stat().st_mode & 0o777 == 0o600
-    rig.folder.chmod(0o755)
+    rig.run.chmod(0o755)
     rig.socket.chmod(0o666)  # the mode is not all that keeps others out
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             with socket.socket(socket.AF_UNIX) as peer:
-                os.chdir(rig.folder)
+                os.chdir(rig.run)
                 os.setgid(65534)
                 os.setuid(65534)
                 peer.settimeout(5)

@@ -16,6 +16,7 @@ from dvfs.actuator_history import Did, History
 from dvfs.actuator_journal import ActuatorJournal, Epoch
 from dvfs.actuator_requests import Caller, Requests
 from dvfs.allow_list import AllowList, Rule
+from dvfs.kill_switch import KillSwitch
 from dvfs.lease import NS
 from dvfs.types import Limits
 from dvfs.wire import MAX_BYTES, Decoder, WireError, encode
@@ -46,7 +47,7 @@ class Bench:
             did=history.add,
         )
         self.core.restore_all()
-        self.requests = Requests(self.core, history, Path("/\udcff/off"))
+        self.requests = Requests(self.core, history, KillSwitch([Path("/\udcff/off")]))
 
     def ask(self, caller: Caller, op: str, **fields: object) -> dict[str, Any]:
         frame = self.requests.reply(caller, {"v": 1, "id": 1, "op": op, **fields})

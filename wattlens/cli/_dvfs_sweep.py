@@ -60,7 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--work-metric", metavar="NAME", help="the counter on it")
     add("--tokens-from", metavar="URL", help="the metrics page of an LLM server")
     add("--token-server", default="vllm", metavar="NAME", help="its kind (docs/tokens.md; default: vllm)")
-    add("--actuator", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)")
+    socket = "the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)"
+    add("--actuator", type=Path, metavar="PATH", help=socket)
     add("--url", default=DEFAULT_URL, metavar="URL", help=f"the agent's page (default {DEFAULT_URL})")
     add("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
     add("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")

@@ -29,7 +29,8 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     from dvfs.actuator_epoch import machine_epoch
     from dvfs.actuator_journal import Epoch
     from dvfs.allow_list import ActuatorFile, load
-    from dvfs.client import default_socket, switch_beside
+    from dvfs.client import EARLIER_SOCKET
+    from dvfs.kill_switch import FILE, KillSwitch
     from energy_agent.hw.nvml_real import RealNvml
     from wattlens.app import default_state_dir
 
@@ -51,15 +52,28 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
 
     else:
         os.environ.pop("WATTLENS_SIM", None)
-    path = (socket or default_socket()).absolute()
+    path = (socket or _default_socket()).absolute()
+    state = (args.state or default_state_dir() / "actuator").absolute()
+    # The state folder outlives restarts and reboots. Version 0.1 had the switch next to its socket, and one left there counts.
+    switches = [state / FILE, path.with_name(FILE)]
+    if socket is None and os.geteuid() == 0:
+        switches.append(EARLIER_SOCKET.with_name(FILE))
     return ActuatorConfig(
         socket=path,
-        state=(args.state or default_state_dir() / "actuator").absolute(),
+        state=state,
         open_nvml=lambda: RealNvml(library),
         allow=rules.allow,
-        kill_switch=rules.kill_switch or switch_beside(path),
+        kill_switch=KillSwitch([*([rules.kill_switch] if rules.kill_switch else []), *switches]),
+        simulated=simulated is not None,
         epoch=epoch,
     )
+
+
+def _default_socket() -> Path:
+    from dvfs.client import default_socket
+
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # of a systemd unit, which can write no other in /run
+    return Path(folder) / "actuator.sock" if folder else default_socket()
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +81,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="YAML with the keys 'allow' and 'kill_switch' (default: nothing is allowed)"
     )
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="where it listens (default: /run/wattlens/actuator.sock as root)"
+        "--socket", type=Path, metavar="PATH", help="where it listens (default: /run/wattlens/actuator/actuator.sock as root)"
     )
     add_place_options(parser)
 

@@ -21,7 +21,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
     status = action("status", "show leases and settings, as the actuator tells them", _status)
     status.add_argument(
-        "--socket", type=Path, metavar="PATH", help="the actuator's socket (default: /run/wattlens/actuator.sock as root)"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)",
     )
     _dvfs_policy.configure(action("policy", "list the policies with their options, and the knee table", _dvfs_policy.run))
     _dvfs_switch.configure(

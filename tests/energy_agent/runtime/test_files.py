@@ -6,7 +6,7 @@ import pwd
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import hide_from_others, make_folder, require_safe
+from energy_agent.runtime.files import hide_from_others, make_folder, require_safe, require_safe_path
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
 OTHER = 65534
@@ -49,6 +49,36 @@ def test_owners_and_groups(tmp_path):
         link = tmp_path / f"link-to-{path.name}"
         link.symlink_to(path)  # what counts is what it leads to
         assert not is_safe(link)
+
+
+@as_root
+def test_a_path_is_as_safe_as_the_folders_above_it(tmp_path):
+    top, middle = tmp_path / "top", tmp_path / "top/middle"
+    middle.mkdir(parents=True)
+    (middle / "file").write_text("")
+    (tmp_path / "link").symlink_to(middle)
+
+    def is_safe_path(path):
+        try:
+            require_safe_path(path, "test")
+        except UsageError:
+            return False
+        return True
+
+    for owner, mode, expected in (
+        (0, 0o755, True),
+        (0, 0o1777, True),  # as /tmp: nobody else can rename what is ours in there
+        (0, 0o777, False),
+        (OTHER, 0o755, False),
+        (OTHER, 0o1777, False),
+    ):
+        os.chown(top, owner, 0)
+        top.chmod(mode)
+        for path in (middle, middle / "file", tmp_path / "link/file", middle / "none"):
+            assert is_safe_path(path) == expected, (path, owner, oct(mode))
+    os.chown(top, 0, 0)
+    top.chmod(0o1777)
+    assert not is_safe_path(top), "in a folder itself others could make files"
 
 
 @as_root
