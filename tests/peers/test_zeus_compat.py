@@ -62,16 +62,25 @@ def test_what_zeus_refuses_is_refused(zeus, name, arguments):
             getattr(module, name)(*arguments)
 
 
+def assert_arguments_are_zeus_s(zeus, name):
+    theirs = inspect.signature(getattr(zeus, name).__init__).parameters
+    ours = inspect.signature(getattr(zeus_compat, name).__init__).parameters
+    assert list(ours)[: len(theirs)] == list(theirs), name
+    for parameter, told in theirs.items():
+        if told.default is not inspect.Parameter.empty:
+            assert ours[parameter].default == told.default, (name, parameter)
+
+
 def test_names_and_arguments_are_zeus_s(zeus):
-    for name in ("GlobalPowerLimitOptimizer", "HFGlobalPowerLimitOptimizer", "ZeusCost", "MaxSlowdownConstraint"):
-        theirs = inspect.signature(getattr(zeus, name).__init__).parameters
-        ours = inspect.signature(getattr(zeus_compat, name).__init__).parameters
-        assert list(ours)[: len(theirs)] == list(theirs), name
-        for parameter, told in theirs.items():
-            if told.default is not inspect.Parameter.empty:
-                assert ours[parameter].default == told.default, (name, parameter)
+    for name in ("GlobalPowerLimitOptimizer", "ZeusCost", "MaxSlowdownConstraint"):
+        assert_arguments_are_zeus_s(zeus, name)
     for event in ("on_epoch_begin", "on_epoch_end", "on_step_begin", "on_step_end", "on_train_begin", "on_train_end"):
         assert callable(getattr(zeus_compat.GlobalPowerLimitOptimizer, event))
+
+
+def test_arguments_of_the_trainer_s_callback_are_zeus_s(zeus):
+    need_module("transformers")
+    assert_arguments_are_zeus_s(zeus, "HFGlobalPowerLimitOptimizer")
 
 
 def test_each_reads_the_other_s_profile(zeus, tmp_path):
