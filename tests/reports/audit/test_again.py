@@ -6,10 +6,10 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,10 +18,12 @@ from energy_agent.core.types import State, WorkloadFacts
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.rows import DeviceFacts
 from energy_agent.ledger.sites import Sites
+from reports.audit import again
 from reports.audit.again import drawn_again, facts_of
 from reports.audit.verification import Verification, verify
+from reports.facts import Facts
 from reports.inputs import Organisation
-from reports.language import say_in
+from reports.language import Say, say_in
 from reports.period import Asked
 from reports.publish import FORMS, NAMES, publish
 from reports.render.facts_json import facts_json
@@ -31,6 +33,7 @@ from tests.support import need_module
 
 START = at("2026-07-01")
 Said = dict[str, Any]
+Paper = Literal["a4", "letter"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = chains.facts(days, Organisation(), Asked("2026Q3"))
     publish(facts, folder / "report", say_in("en"), command={"quarter": "2026Q3"})
     return folder / "report"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_form_is_drawn_once() -> Iterator[None]:
+    """The same facts give the same bytes, which other tests show; those of this module change what is there beside them."""
+    drawings: dict[object, bytes] = {}
+    draw = again.make
+
+    def make(facts: Facts, out: Path, say: Say, forms: Sequence[str], paper: Paper, font_dirs: Sequence[Path]) -> list[str]:
+        assert len(forms) == 1
+        name, key = NAMES[forms[0]], (facts_json(facts), say.language, *forms, paper, *font_dirs)
+        if key not in drawings:
+            draw(facts, out, say, forms, paper, font_dirs)
+            drawings[key] = (out / name).read_bytes()
+        (out / name).write_bytes(drawings[key])
+        return [name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(again, "make", make)
+        yield
 
 
 @pytest.fixture
