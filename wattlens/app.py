@@ -48,6 +48,7 @@ from wattlens.config_check import check_parts
 from wattlens.local_api import proc_roots, serve, training_intake
 from wattlens.reload import FileWatch, Reloader, nothing_to_reload
 from wattlens.service import EndSignals, Service
+from wattlens.state_folder import default_state_dir
 
 log = logging.getLogger("wattlens")
 _OTHERS = 0o027
@@ -63,14 +64,6 @@ class AgentOptions:
     listen: str | None = None
     simulate: Path | None = None
     web_config: Path | None = None
-
-
-def default_state_dir() -> Path:
-    """/var/lib/wattlens as root, else the XDG state folder."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/wattlens")
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local/state") / "wattlens"
 
 
 def run_agent(options: AgentOptions) -> int:

@@ -32,7 +32,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     from dvfs.client import EARLIER_SOCKET
     from dvfs.kill_switch import FILE, KillSwitch
     from energy_agent.hw.nvml_real import RealNvml
-    from wattlens.app import default_state_dir
+    from wattlens.state_folder import default_state_dir
 
     rules = load(file) if file else ActuatorFile()
     library, epoch = None, machine_epoch

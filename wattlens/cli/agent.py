@@ -38,7 +38,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.app import AgentOptions, default_state_dir, run_agent
+    from wattlens.app import AgentOptions, run_agent
+    from wattlens.state_folder import default_state_dir
 
     state = args.state or default_state_dir()
     _check(args)

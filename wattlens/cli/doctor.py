@@ -76,11 +76,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
     from energy_agent.clock import clock_for
-    from wattlens.app import default_state_dir, node_name
+    from wattlens.app import node_name
     from wattlens.doctor.examine import examine
     from wattlens.doctor.facts import Facts
     from wattlens.doctor.page import page
     from wattlens.doctor.probing import probe
+    from wattlens.state_folder import default_state_dir
 
     clock = clock_for(environ)
     began = clock.utc_ns(), clock.boot_ns()
