@@ -41,7 +41,7 @@ def test_an_agent_that_is_killed_leaves_nothing_set_and_its_next_start_tells_the
     node.agent.start()
     eventually(node.steered, AGAIN_S)
     # Four sets, two of an agent that was killed before it could commit them or just after, and two that its death put back.
-    eventually(lambda: len([a for a in node.actions() if a[1] == "set" and a[2].startswith("ok")]) >= 4, 20)
+    eventually(lambda: len([a for a in node.actions() if a[1] == "set" and a[2].startswith("ok")]) >= 4, 20, every=0.5)
     time.sleep(7)  # longer than between two questions to the actuator
     done = [(action, outcome.partition(":")[0]) for _, action, outcome in node.actions()]
     assert sorted(done) == [("restore", "ok")] * 2 + [("set", "ok")] * 4, node.actions()
@@ -73,13 +73,13 @@ def test_a_job_that_dies_is_let_go_and_steered_again_when_it_is_back(node: Steer
     eventually(lambda: node.job() not in (0, was) and node.steered(), AGAIN_S)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.smoke)])
 def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(node: SteeredNode, how: int) -> None:
     was = node.worker()
     kill(was, how)
     eventually(node.free, BACK_S)
     eventually(lambda: node.worker() not in (0, was) and node.steered(), AGAIN_S)
-    eventually(lambda: [a for a in node.actions() if a[:2] == ("actuator", "restore")], 20)
+    eventually(lambda: [a for a in node.actions() if a[:2] == ("actuator", "restore")], 20, every=0.5)
 
 
 @pytest.mark.smoke

@@ -10,6 +10,8 @@ import re
 import subprocess
 import urllib.request
 from contextlib import contextmanager
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -36,11 +38,16 @@ class Board:
     """A counter in mJ that begins at `at_mj` at T0 - 1 d; the power of each five seconds is a whole number of W."""
 
     def __init__(self, seed, at_mj=123_456_789):
-        draw = random.Random(seed)
-        self._watts = [draw.randrange(70, 690) for _ in range(8 * DAY // STEP)]
-        self._sums = [at_mj]
-        for watts in self._watts:
-            self._sums.append(self._sums[-1] + watts * STEP * 1_000)
+        self._seed, self._at_mj = seed, at_mj
+
+    @cached_property
+    def _watts(self):
+        draw = random.Random(self._seed)
+        return [draw.randrange(70, 690) for _ in range(8 * DAY // STEP)]
+
+    @cached_property
+    def _sums(self):
+        return list(accumulate((watts * STEP * 1_000 for watts in self._watts), initial=self._at_mj))
 
     def mj(self, t_ms):
         """The counter at an instant, in whole mJ."""
