@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 T = TypeVar("T")
+_LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
 ON_TORCH = {"accelerate", "pytorch_lightning", "torch", "transformers"}
 
 
@@ -97,12 +98,13 @@ def free_port() -> int:
 
 
 def eventually(probe: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
-    """First truthy answer of `probe` within `seconds`; fails with the last answer otherwise."""
-    end = time.monotonic() + seconds
+    """First truthy answer of `probe`, which is asked less often after a second; fails with the last answer after `seconds`."""
+    start = time.monotonic()
+    end = start + seconds
     while True:
         answer = probe()
         if answer:
             return answer
         if time.monotonic() > end:
             pytest.fail(f"not within {seconds} s; last answer: {answer!r}")
-        time.sleep(every)
+        time.sleep(every if time.monotonic() < start + 1 else max(every, _LATER_S))

@@ -2,12 +2,9 @@
 
 import pytest
 
-from energy_agent.sim import scenario
 from energy_agent.sim.kubelet import Kubelet
-from energy_agent.sim.kubelet_model import Pod
-from energy_agent.sim.kubelet_pods import PodNow
-from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess
+from tests.energy_agent.holders.kubelet_node import BARE, by_workload, given, node_uuid, started
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -29,17 +26,6 @@ kubelet:
     - {name: infer-b, namespace: web, workload: infer-b, replica: 3, lead_s: 4}
     - {name: forgotten, namespace: lab, gpus: [2]}
 """
-
-
-def started(text, folder):
-    return SimulatedNode.start(scenario.parse(text.encode(), "test"), folder)
-
-
-def by_workload(agent, metric="wattlens_workload_energy_joules_total"):
-    sums = {}
-    for labels, value in agent.series(metric).items():
-        sums[dict(labels)["workload"]] = sums.get(dict(labels)["workload"], 0) + value
-    return sums
 
 
 def info(agent):
@@ -65,23 +51,6 @@ def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
         assert idle > 0, "GPU 3 is nobody's"
 
 
-def node_uuid(node, gpu):
-    from energy_agent.sim.plant import Plant
-
-    plant = Plant.attach(node.directory / "plant")
-    try:
-        return plant.uuid(gpu)
-    finally:
-        plant.close()
-
-
-BARE = "boards: [{count: 2, sku: H100-SXM5-80GB}]"
-
-
-def given(node, name, gpu):
-    return PodNow(Pod(name=name, namespace="ci"), f"uid-{name}", "Running", (node_uuid(node, gpu),), True)
-
-
 def unheld(agent):
     return sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
 
@@ -100,27 +69,6 @@ def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_p
             assert by_workload(agent) == first, "both pods have ended"
             spaces = agent.series("wattlens_namespace_energy_joules_total")
             assert spaces == {(("namespace", "ci"),): pytest.approx(sum(first.values()))}
-        kubelet.stop()
-
-
-@pytest.mark.parametrize("fault", ["hang", "error", "garbage"])
-def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path, fault):
-    with started(BARE, tmp_path / "node") as node:
-        kubelet = Kubelet(node.directory)
-        kubelet.show([given(node, "notebook", 1)])
-        with AgentProcess(tmp_path / "state", node.directory) as agent:
-            eventually(lambda: by_workload(agent).get("ci/notebook", 0) > 0, seconds=20)
-            (node.directory / "kubelet-fault").write_text(fault)
-            key = (("source", "holders:pod_resources"),)
-            eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=30)
-            before = by_workload(agent)["ci/notebook"]
-            eventually(lambda: by_workload(agent)["ci/notebook"] > before, seconds=10)
-            assert "\x1b" not in agent.page()
-            (node.directory / "kubelet-fault").unlink()
-            eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=30)
-            assert agent.log.count("the kubelet's PodResources: ") == 3, "there, gone and back, once each"
-            assert agent.log.count("the kubelet's PodResources: ok") == 2
-            assert "\x1b" not in agent.log
         kubelet.stop()
 
 
