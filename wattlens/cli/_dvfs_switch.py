@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Turn it and wait for what comes of it: 0 when nothing is set any more (off), or when the switch is gone (on)."""
     from dvfs.client import ActuatorClient, ActuatorError, default_socket
     from dvfs.kill_switch import FILE
-    from wattlens.app import default_state_dir
+    from wattlens.state_folder import default_state_dir
 
     socket = args.socket or default_socket()
     with ActuatorClient(socket, name="wattlens dvfs switch") as client:
