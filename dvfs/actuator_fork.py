@@ -4,6 +4,8 @@ The parent never opens NVML, so a call that hangs in the driver hangs only its c
 holds its device's lock file (flock) until it is really dead, so nobody writes a device while an older writer may still be stuck
 in the driver; it dies with its parent (PR_SET_PDEATHSIG), and the lock tells when. A child that did its work stays for a few
 seconds: a policy that sets each second need not start a process and open the driver each time. After trouble it is a new one.
+A child opens the driver before it gets its first request. While it does, callers are answered `timeout` and it goes on: where
+opening takes longer than a call may, a child that is killed and started over would never be ready.
 """
 
 import contextlib
@@ -16,7 +18,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from energy_agent.hw.nvml_abi import NvmlError
 _PR_SET_PDEATHSIG = 1
 _MAX_ANSWER = 1 << 20
 _STAY_S = 5.0  # a child waits so long for more; it keeps the driver open for as long
+_OPEN_S = 30.0  # opening may take so long: a driver without persistence initialises each GPU first
 _FINE = frozenset({"ok", "foreign", "differs"})
 
 
@@ -36,6 +39,8 @@ class _Child:
     pid: int
     channel: socket.socket
     answer: bytes = b""
+    is_open: bool = False
+    began_s: float = field(default_factory=time.monotonic)
 
 
 Request = dict[str, Any]
@@ -87,8 +92,9 @@ class ForkedKnobs:
                 result[uuid] = [_unpack_written(x) for x in _good(answer)]
             except KnobError as error:
                 result[uuid] = [Written(error.code) for _ in plan[uuid]]
-            if any(w.status not in _FINE for w in result[uuid]):
-                self._end(uuid)  # whatever is wrong with its driver, the next child opens it anew
+            child = self._children.get(uuid)
+            if child is not None and child.is_open and any(w.status not in _FINE for w in result[uuid]):
+                self._end(uuid)  # whatever is wrong with its driver, the next child opens it again
         return result
 
     def close(self) -> None:
@@ -102,9 +108,10 @@ class ForkedKnobs:
         lock_deadline = time.monotonic() + self._lock_wait_s
         answers: dict[str, dict[str, Any]] = {}
         waiting: dict[str, _Child] = {}
-        for uuid, request in requests.items():
+        lines = {uuid: json.dumps({"uuid": uuid, **request}).encode() + b"\n" for uuid, request in requests.items()}
+        for uuid in requests:
             try:
-                waiting[uuid] = self._ask(uuid, request, lock_deadline)
+                waiting[uuid] = self._ask(uuid, lines[uuid], lock_deadline)
             except TimeoutError:
                 answers[uuid] = {"error": "busy"}
         deadline = time.monotonic() + self._timeout_s
@@ -115,21 +122,32 @@ class ForkedKnobs:
                 chunk = _received(child.channel)
                 child.answer += chunk
                 if child.answer.endswith(b"\n") or not chunk or len(child.answer) > _MAX_ANSWER:
-                    answers[uuid], child.answer = _parse(child.answer), b""
+                    answer, child.answer = _parse(child.answer), b""
+                    if not child.is_open and chunk and "ok" in answer:
+                        child.is_open = True
+                        with contextlib.suppress(OSError):  # its end of the channel tells
+                            child.channel.sendall(lines[uuid])
+                        continue
+                    answers[uuid] = answer
                     del waiting[uuid]
                     if not chunk or "ok" not in answers[uuid]:
                         self._end(uuid)
             self._waiting()
-        for uuid in waiting:
-            self._end(uuid)
+        for uuid, child in waiting.items():
+            if child.is_open or time.monotonic() - child.began_s > _OPEN_S:
+                self._end(uuid)
             answers[uuid] = {"error": "timeout"}
         self._reap(until=time.monotonic() + (0.2 if waiting else 0.0))
         return answers
 
-    def _ask(self, uuid: str, request: Request, lock_deadline: float) -> _Child:
-        """Send to the device's child; one that has left meanwhile is replaced. Raises TimeoutError where the lock is held."""
-        line = json.dumps({"uuid": uuid, **request}).encode() + b"\n"
+    def _ask(self, uuid: str, line: bytes, lock_deadline: float) -> _Child:
+        """Send to the device's child, or start one, which gets the line once it has opened the driver.
+
+        One that has left meanwhile is replaced. Raises TimeoutError where the lock is held.
+        """
         child = self._children.get(uuid)
+        if child is not None and not child.is_open:
+            return child
         if child is not None and not select.select([child.channel], [], [], 0)[0]:  # it says nothing unasked but its end
             with contextlib.suppress(OSError):
                 child.channel.sendall(line)
@@ -140,8 +158,6 @@ class ForkedKnobs:
         child = self._children[uuid] = self._fork(lock)
         if lock is not None:
             os.close(lock)  # the child's copy holds the lock as long as the child lives
-        with contextlib.suppress(OSError):  # its end of the channel tells
-            child.channel.sendall(line)
         return child
 
     def _lock(self, uuid: str, deadline: float) -> int:
@@ -227,26 +243,33 @@ def _close_all_but(keep: set[int | None]) -> None:
 
 
 def _serve(channel: socket.socket, open_nvml: Callable[[], KnobNvml]) -> None:
-    """Answer requests until there was none for a while, or one failed."""
-    nvml: KnobNvml | None = None
-    data = b""
-    while select.select([channel], [], [], _STAY_S)[0]:
+    """Open the driver and say so, then answer requests until there was none for a while, or one failed."""
+    try:
+        nvml = open_nvml()
+        nvml.init()
+    except NvmlError as error:
+        _reply(channel, {"error": error.name.lower()})
+        return
+    _reply(channel, {"ok": "open"})
+    data, stay_s = b"", _OPEN_S  # the first request comes when somebody tries again
+    while select.select([channel], [], [], stay_s)[0]:
         data += channel.recv(65536)
         if not data.endswith(b"\n"):
             if not data:
                 return
             continue
-        request, data = json.loads(data), b""
+        request, data, stay_s = json.loads(data), b"", _STAY_S
         try:
-            if nvml is None:
-                nvml = open_nvml()
-                nvml.init()
             answer = {"ok": _do(nvml, request)}
         except NvmlError as error:
             answer = {"error": error.name.lower()}
-        channel.sendall(json.dumps(answer).encode() + b"\n")
+        _reply(channel, answer)
         if "ok" not in answer:
             return
+
+
+def _reply(channel: socket.socket, answer: dict[str, Any]) -> None:
+    channel.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _do(nvml: KnobNvml, request: Request) -> Any:

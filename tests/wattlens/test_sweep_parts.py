@@ -443,7 +443,7 @@ def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
     said: list[str] = []
     with Hold(Answers("timeout", "busy", "failed"), said.append) as hold:
         hold.lease(["GPU-0"])
-    assert said == ["actuator: GPU-0 could not be read (timeout); asked again for 9 s"]
+    assert said == ["actuator: GPU-0 could not be read (timeout); trying again for 30 s"]
     client = Answers("not_supported", "busy")
     with pytest.raises(RefusalError, match="not_supported"), Hold(client, said.append) as hold:
         hold.lease(["GPU-0"])
