@@ -24,6 +24,7 @@ NAMES = (
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",
+    "kills",
     "site_pue",
     "site_day",
     "site_polling",
