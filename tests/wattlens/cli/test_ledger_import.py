@@ -51,6 +51,6 @@ def test_nobody_at_the_address_is_one_line_and_exit_1(tmp_path, capsys):
     words = BASE | {"--prometheus": f"http://127.0.0.1:{free_port()}", "--output": str(tmp_path / "out")}
     assert main(["ledger", "import", *[word for pair in words.items() for word in pair]]) == 1
     said = capsys.readouterr().err
-    assert "Connection refused" in said
+    assert "connection refused" in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually, free_port
+from wattlens.gpus import listener
 from wattlens.gpus.listener import ListenerError, descendants, listening_processes
 
 LISTEN = """
@@ -112,6 +113,6 @@ def test_an_address_of_another_machine_is_not_looked_for_here(monkeypatch):
         def getpeername(self):
             return ("192.0.2.9", 8000)
 
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: Connected())
+    monkeypatch.setattr(listener, "connect", lambda *_, **__: Connected())
     with pytest.raises(ListenerError, match="not an address of this machine"):
         listening_processes("far", 8000)
