@@ -92,6 +92,7 @@ class TrainingIntake:
         self._counted: dict[Identity, Counted] = {}
         self._models: dict[str, set[str]] = {}
         self._labels: dict[str, tuple[int, dict[str, str]]] = {}
+        self._holders: Collection[str] = ()
         self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
         self._dirty = True
@@ -154,16 +155,18 @@ class TrainingIntake:
         return left_out if possible else report.tokens - booked
 
     def _make_room(self, place: str) -> None:
+        """Evict a report of a workload that holds no device, if needed; raises ReportError where there is no room."""
         places = Counter(each.place for each in self._shown.values())
         if places[place] >= OF_PLACE_MAX:
             raise ReportError(f"{OF_PLACE_MAX} processes of {place} report already")
-        if len(self._shown) >= PROCESSES_MAX:
-            evictable = [identity for identity in self._shown if identity not in self._counted]
-            if not evictable:
-                raise ReportError(f"{PROCESSES_MAX} processes report already")
-            first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
-            del self._shown[first]  # it holds no device; its counts are cumulative, so nothing is lost
-            self._latest.pop(first, None)
+        if len(self._shown) < PROCESSES_MAX:
+            return
+        evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._holders]
+        if not evictable:
+            raise ReportError(f"{PROCESSES_MAX} processes report already")
+        first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
+        del self._shown[first]  # counts are cumulative: a later report of it brings them again
+        self._latest.pop(first, None)
 
     def ranks(self, workload: str) -> list[Latest]:
         """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
@@ -182,6 +185,7 @@ class TrainingIntake:
         """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
         now_ns = self._clock.utc_ns()
         with self._lock:
+            self._holders = frozenset(holders)
             taken = {i: each for i, each in self._latest.items() if each.workload in holders}
             for identity in taken:
                 del self._latest[identity]

@@ -209,6 +209,28 @@ def test_hostile_clients_are_bounded():
     assert len([m for w, m in world.tokens if w == "w"]) <= MODELS_MAX + 1
 
 
+def test_many_places_of_one_process_each_never_displace_the_ranks_of_a_workload_with_a_device():
+    for attackers in (1, 10, PROCESSES_MAX):  # new places per second
+        for ranks in (1, 8, OF_PLACE_MAX):
+            world = World()
+            world.commit(("victim",))  # it has its device before its first step
+            for pid in range(PROCESSES_MAX):
+                world.intake.report((10_000 + pid, 1), f"process-{pid}", report(1, 1, 1), f"uid {pid}")
+            for second in range(1, 5):
+                world.clock.now_s = float(second)
+                for rank in range(ranks):
+                    world.intake.report(
+                        (1 + rank, 1), "victim", report(second, second, second, rank=rank, world=ranks, group="g"), "victim"
+                    )
+                for n in range(attackers):
+                    pid = 20_000 + second * PROCESSES_MAX + n
+                    world.intake.report((pid, 1), f"process-{pid}", report(1, 1, 1), f"uid {pid}")
+                assert [each.report.rank for each in world.intake.ranks("victim")] == list(range(ranks))
+                world.commit(("victim",))
+            assert world.steps == {"training": 4}
+            assert sum(world.tokens.values()) == 4 * ranks
+
+
 def test_models_of_a_workload_that_has_ended_do_not_count_for_its_next_life():
     world = World()
     world.commit()
