@@ -4,6 +4,7 @@ Expected values are products of the energies in golden's table, written out as i
 a quotient is rounded once to nine significant digits, half to even, its bounds outwards (`nine`).
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.facts import Facts
+from reports.days import Day
+from reports.evidence import Evidence
+from reports.facts import Facts, build_facts
+from reports.measures import all_figures
 from reports.measures.comparison import side
 from reports.period import Asked
 from tests.reports import chains, golden
@@ -31,8 +35,14 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def facts(days: Path) -> Facts:
-    return chains.facts(days, golden.organisation(), Asked("2026Q3"))
+def gathered(days: Path) -> tuple[Evidence, Sequence[Day]]:
+    return chains.evidence(days, golden.organisation(), Asked("2026Q3"))
+
+
+@pytest.fixture(scope="module")
+def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
+    found, used = gathered
+    return build_facts(found, all_figures(found), used, "0.1.0")
 
 
 def nine(exact: Fraction | int, way: str = "") -> str:
@@ -319,13 +329,12 @@ def test_bridge_from_the_quarter_before(facts: Facts) -> None:
     assert value(facts, "j_per_token.same_mix/before/now") == nine(Fraction("8.232") * J / 7_000_000)
 
 
-def test_what_the_bridge_of_grams_is_made_of(days: Path) -> None:
+def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[Evidence, Sequence[Day]]) -> None:
     """Energy of nodes times PUE times grams are the grams of what was held, as co2e.held.location has them.
 
     PUE by what was held: alfa 13.328 kWh at 1.5, beta 3.136 of GPUs alone. Grams over 13.328 x 1.5 + 3.136 = 23.128 kWh.
     """
-    found, _ = chains.evidence(days, golden.organisation(), Asked("2026Q3"))
-    now = side(found)
+    now = side(gathered[0])
     assert now.pue == (Fraction("13.328") * Fraction(3, 2) + Fraction("3.136")) / Fraction("16.464")
     assert now.g_per_kwh == (2058 + 1274 + 1372 + Fraction("823.2")) / Fraction("23.128")  # test_grams_of_workloads
     assert now.volumes == {"pod": 7, "slurm": 2}

@@ -58,11 +58,18 @@ def within(estimate, value):
     return estimate.value is not None and estimate.low <= value <= estimate.high
 
 
-def test_the_bounds_hold_the_truth_and_are_narrow(tmp_path, monkeypatch):
-    found = []
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Profiles of boards of every kind under several loads."""
+    profiles = []
     for seed in (31, 47, 63, 79):
-        runs = changes(tmp_path / str(seed), monkeypatch, SPECS, seed, 30.0)
-        found += [(spec, profile(run)) for spec, run in zip(SPECS, runs, strict=True)]
+        with pytest.MonkeyPatch.context() as patch:
+            runs = changes(tmp_path_factory.mktemp(str(seed)), patch, SPECS, seed, 30.0)
+        profiles += [(spec, profile(run)) for spec, run in zip(SPECS, runs, strict=True)]
+    return profiles
+
+
+def test_the_bounds_hold_the_truth_and_are_narrow(found):
     n = len(found)
     for name in ("tick_ms", "tick_jitter_ms"):
         good = sum(within(getattr(p, name), truth(spec, name)) for spec, p in found)
@@ -84,14 +91,13 @@ def test_the_bounds_hold_the_truth_and_are_narrow(tmp_path, monkeypatch):
     assert sum(widths) / len(widths) < 0.15
 
 
-def test_the_kind_of_counter_is_told_right_or_not_at_all(tmp_path, monkeypatch):
+def test_the_kind_of_counter_is_told_right_or_not_at_all(found):
     kinds = []
-    for seed in (37, 53):
-        for spec, run in zip(SPECS, changes(tmp_path / str(seed), monkeypatch, SPECS, seed, 30.0), strict=True):
-            whole = truth(spec, "window_ms") == truth(spec, "tick_ms")  # then samples leave nothing out
-            kinds.append((profile(run).counter_model, "full" if whole else spec.counter_model))
-    assert all(found in (true, "undecided") for found, true in kinds), kinds
-    assert sum(found == true for found, true in kinds) >= 0.8 * len(kinds)
+    for spec, p in found:
+        whole = truth(spec, "window_ms") == truth(spec, "tick_ms")  # then samples leave nothing out
+        kinds.append((p.counter_model, "full" if whole else spec.counter_model))
+    assert all(kind in (true, "undecided") for kind, true in kinds), kinds
+    assert sum(kind == true for kind, true in kinds) >= 0.8 * len(kinds)
 
 
 def test_a_gain_cancels_in_counter_over_power(tmp_path, monkeypatch):
