@@ -45,13 +45,21 @@ def run(rig: Rig) -> None:
         rig.figures["skipped"] = "no cgroup v2 on this machine"
         return
     names: list[str] = []
-    paths = [*victims, pod, f"{pod}/{'ab' * 32}", "/system.slice/slurmstepd.scope/job_4711/step_0"]
+    paths = [
+        *victims,
+        pod,
+        f"{pod}/{'ab' * 32}",
+        "/system.slice/slurmstepd.scope/job_4711/step_0",
+        "/user@1.service/train.service",
+        "/user.slice/user-1.slice/user@1.service/app.slice/train.service",
+        f"/user@0.service/libpod-{'ab' * 32}.scope",
+    ]
     end_s = time.monotonic() + rig.seconds
     for cgroup in itertools.cycle(paths):
         if time.monotonic() > end_s:
             break
         with ExitStack() as stack:
-            folder = root / f"wattlens-hostile-{uuid.uuid4().hex[:8]}"
+            folder = root / f"wattlens-hostile-{uuid.uuid4().hex[:8]}.slice"
             for number, part in enumerate(["", *cgroup.strip("/").split("/")]):
                 folder = folder / part if part else folder
                 try:

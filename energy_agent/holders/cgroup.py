@@ -46,7 +46,9 @@ _CONTAINERS = (
 _LXC = re.compile(r"/lxc(?:\.payload[./]|/)([^/]+)")
 _POD_CONTAINER = re.compile(rf"[/:]{_CONTAINER_NAME}(?:\.scope)?{_END}")
 _UNIT = re.compile(rf"{_SLICES}([^/]+)\.(service|scope){_END}")
-_USER = re.compile(rf"{_SLICES}user@(\d{{1,10}})\.service(/.*)?$")
+_UID = "(0|[1-9][0-9]{0,9})"
+_MANAGER = re.compile(rf"{_SLICES}user@{_UID}\.service{_END}")
+_SYSTEMD_MANAGER = re.compile(rf"/user\.slice/user-{_UID}\.slice/user@\1\.service{_END}")
 _USER_UNIT = re.compile(rf"/([^/]+)\.(service|scope){_END}")
 _USER_CONTAINER = re.compile(rf"/{_CONTAINER_NAME}(?:\.scope)?{_END}")
 _SESSION = re.compile(r"^(session-.*|user@\d+|init|app-.*|vte-spawn-.*|run-.*)$")
@@ -72,11 +74,13 @@ class TrustedPath:
         path: ends with the first directory that somebody other than root may change, where that is known.
         checked: the owners of all its directories but the last are root. False: they could not be checked.
         below_ours: the path below the last directory that it has in common with the agent's own; "" where there is none.
+        owner: uid that alone may change the last directory, besides root; None where others may too, or it is unknown.
     """
 
     path: str
     checked: bool = False
     below_ours: str = ""
+    owner: int | None = None
 
 
 def unchecked(_controllers: str, path: str) -> TrustedPath:
@@ -95,11 +99,11 @@ def membership(text: str, trust: Callable[[str, str], TrustedPath] = unchecked) 
     places: list[tuple[str, bool]] = []
     users: list[Membership] = []
     for _, controllers, path in (line for line in lines if len(line) == 3):
-        user = _USER.match(_UPWARDS.sub("", path))
-        if user is not None:
-            users += _of_user(user[1], user[2] or "")
-            continue
         trusted = trust(controllers, path)
+        manager = _users_manager(path, trusted)
+        if manager is not None:
+            users += _of_user(*manager)
+            continue
         places.append((_UPWARDS.sub("", trusted.path), trusted.checked))
         if trusted.below_ours:
             places.append((trusted.below_ours, False))
@@ -152,6 +156,21 @@ def _unit(path: str, _checked: bool) -> Membership | None:
     # A user's own unit is NAME@UID: an instance of the system's template that ends so keeps its type in its name.
     workload = f"{name}.{unit_type}" if _LIKE_A_USERS.search(name) else name
     return Membership("unit", workload, {"unit": f"{match[1]}.{unit_type}"})
+
+
+def _users_manager(path: str, trusted: TrustedPath) -> tuple[str, str] | None:
+    """The uid of a user's own manager, and the path below it; None where the path has none that can be trusted.
+
+    Its directory is one that root made and gave to that user alone, or, where owners are unknown, the one that systemd makes.
+    """
+    if trusted.checked:
+        manager = _MANAGER.match(trusted.path)
+        owner = trusted.owner if manager and manager.end() == len(trusted.path) else 0  # only the last may be another's
+    else:
+        path = _UPWARDS.sub("", path)
+        manager = _SYSTEMD_MANAGER.match(path)
+        owner = int(manager[1]) if manager else None
+    return (manager[1], path[manager.end() :]) if manager is not None and owner == int(manager[1]) else None
 
 
 def _of_user(uid: str, below: str) -> list[Membership]:

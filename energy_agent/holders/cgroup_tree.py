@@ -34,7 +34,7 @@ class CgroupTree:
     def of_process(cls, proc: Path = Path("/proc/self")) -> "CgroupTree":
         """The hierarchies as the process of that folder of /proc sees them."""
         try:
-            texts = [(proc / name).read_text("utf-8", "replace") for name in ("mountinfo", "uid_map", "cgroup")]
+            texts = [_read(proc / name) for name in ("mountinfo", "uid_map", "cgroup")]
         except OSError as error:
             return cls({}, {}, f"{error.filename}: {error.strerror}")
         mountinfo, id_range, own = texts
@@ -71,26 +71,32 @@ class CgroupTree:
                 status = os.lstat(folder)
             except OSError:  # the process has moved on, or the path is of a simulated node
                 return unchecked
-            if _others_write(status):
-                return TrustedPath("/" + "/".join(names[:count]), checked=True)
-        return TrustedPath(path, checked=True)
+            if _sole_owner(status) != 0:
+                return TrustedPath("/" + "/".join(names[:count]), checked=True, owner=_sole_owner(status))
+        return TrustedPath(path, checked=True, owner=0)
+
+
+def _read(path: Path) -> str:
+    """The text of a file of /proc with every line end as it is: in text mode a carriage return in a name would end a line."""
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def _seen_from_below(cgroup_of_init: Path) -> bool:
     try:
-        return any(":/.." in line for line in cgroup_of_init.read_text("utf-8", "replace").split("\n"))
+        return any(":/.." in line for line in _read(cgroup_of_init).split("\n"))
     except OSError:
         return False
 
 
-def _others_write(status: os.stat_result) -> bool:
+def _sole_owner(status: os.stat_result) -> int | None:
+    """The uid that alone may change a directory, besides root; None where a group or every user may."""
     by_group = status.st_mode & stat.S_IWGRP and status.st_gid != 0
-    return bool(status.st_uid != 0 or by_group or status.st_mode & stat.S_IWOTH)
+    return None if by_group or status.st_mode & stat.S_IWOTH else status.st_uid
 
 
 def _is_roots(folder: str) -> bool:
     try:
-        return not _others_write(os.lstat(folder))
+        return _sole_owner(os.lstat(folder)) == 0
     except OSError:
         return False
 
@@ -105,9 +111,9 @@ def _below_common(path: str, own: str) -> str:
 def _mounts(mountinfo: str) -> dict[str, str]:
     """Folders by controller; of a hierarchy that is mounted in part, or whose root lies above, nothing can be looked up."""
     mounts: dict[str, str] = {}
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # the kernel escapes space, tab, newline and backslash alone
         left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
+        fields, kind = left.split(" "), right.split(" ")
         if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
             continue
         folder = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4])

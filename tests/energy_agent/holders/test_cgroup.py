@@ -262,6 +262,50 @@ def test_a_character_that_other_programs_take_for_a_line_end_starts_no_path():
         assert membership(text).labels["uid"] == "1000"
 
 
+def test_only_a_manager_that_root_made_and_its_user_owns_has_units_of_that_user():
+    unit = "app.slice/train.service"
+
+    def name(path, cut, owner):
+        workload = membership(f"0::{path}", lambda *_: TrustedPath(cut, checked=True, owner=owner))
+        return None if workload is None else workload.name
+
+    for manager, uid in (
+        ("/user.slice/user-1000.slice/user@1000.service", 1000),
+        ("/tenants.slice/user@1000.service", 1000),
+        ("/user.slice/user-0.slice/user@0.service", 0),
+    ):
+        assert name(f"{manager}/{unit}", manager, uid) == f"train@{uid}"
+        for owner in (65534, 1, None, *({0} - {uid})):
+            assert name(f"{manager}/{unit}", manager, owner) is None, (manager, owner)
+        for above in ("/x.slice", "/x.slice/y.slice", "/user@65534.slice"):
+            for owner in (65534, uid, None):
+                assert name(f"{above}{manager}/{unit}", above, owner) is None, (above, owner)
+    root = "/user.slice/user-0.slice/user@0.service"
+    assert name(f"{root}/{unit}", f"{root}/{unit}", 0) == "train@0"
+    assert name(f"{root}/app.slice/x.service/{unit}", f"{root}/app.slice/x.service", 65534) == "train@0"  # below root's unit
+    users = "/user.slice/user-65534.slice/user@65534.service"
+    assert name(f"{users}/user@1.service/{unit}", users, 65534) == "train@65534"
+    assert name(f"/system.slice/evil.service/user@1.service/{unit}", "/system.slice/evil.service", 65534) == "evil"
+
+
+def test_without_owners_a_users_manager_is_where_systemd_puts_it():
+    for path in (
+        "/x.slice/user@1.service/train.service",
+        "/user.slice/user@1.service/train.service",
+        "/user.slice/user-2.slice/user@1.service/train.service",
+        "/user.slice/user-01.slice/user@01.service/train.service",
+        "/user.slice/user-\u0661.slice/user@\u0661.service/train.service",
+        "/x.slice/user.slice/user-1.slice/user@1.service/train.service",
+        "/user.slice/user-1.slice/x.slice/user@1.service/train.service",
+        "/user@1.service/train.service",
+    ):
+        for up in ("", "/..", "/../.."):
+            assert membership(f"0::{up}{path}") is None, path
+    for hierarchies in ("0::{}", "1:name=systemd:{}\n0::/", "9:memory:/x.slice/user@1.service/y.service\n1:name=systemd:{}"):
+        text = hierarchies.format("/user.slice/user-1000.slice/user@1000.service/train.service")
+        assert membership(text).name == "train@1000"
+
+
 def test_an_instance_of_the_systems_template_is_not_a_users_unit():
     users = membership("0::/user.slice/user-8000.slice/user@8000.service/app.slice/vllm.service")
     for name in ("vllm", "vllm" + "x" * 111):  # as long as a name is kept

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.types import ProcessUse
+from energy_agent.holders.cgroup import membership
 from energy_agent.holders.cgroup_tree import CgroupTree
 from energy_agent.holders.processes import ProcessHolders
 
@@ -72,6 +73,17 @@ def test_each_hierarchy_of_v1_is_looked_up_in_its_own_mount(tmp_path):
 
 
 @as_root
+def test_a_mount_with_a_line_end_in_its_name_is_one_mount(tmp_path):
+    tree, forged = directories(tmp_path / "cg", "a/b"), directories(tmp_path / "forged", "a/b")
+    os.chown(tree / "a", 65534, 65534)
+    for end in ("\r", "\v", "\f", "\x1c", "\x85", "\u2028"):
+        mount = f"30 23 0:27 /volume{end}29 23 0:1 / {forged} rw - cgroup2 cgroup2 rw{end} /mnt rw - ext4 /dev/sda rw\n"
+        proc = proc_of(tmp_path, tree)
+        (proc / "mountinfo").write_bytes((mount + (proc / "mountinfo").read_text()).encode())
+        assert CgroupTree.of_process(proc).trust("", "/a/b").path == "/a", repr(end)
+
+
+@as_root
 def test_what_cannot_be_seen_is_not_checked_and_the_reason_says_why(tmp_path):
     tree = directories(tmp_path / "cg", "a/b")
     os.chown(tree / "a", 1000, 1000)
@@ -116,6 +128,34 @@ def kernel_cgroup(stack, *parts, owner):
         if number == 0:
             os.chown(folder, owner, owner)
     return folder
+
+
+@as_root
+def test_nobody_makes_a_users_manager_in_a_directory_of_his_own(tmp_path):
+    tree = directories(tmp_path / "cg", "x.slice/user@1.service/train.service", "x.slice/y.slice/user@1.service/train.service")
+    v1 = "".join(
+        f"4{n} 23 0:{n} / {tree} rw - cgroup cgroup rw,{name}\n" for n, name in enumerate(("memory", "xattr,name=systemd"))
+    )
+    cgroups = CgroupTree.of_process(proc_of(tmp_path, tree, v1=v1))
+    for path in ("x.slice/user@1.service/train.service", "x.slice/y.slice/user@1.service/train.service"):
+        for hierarchy in ("0:", "4:memory", "1:name=systemd"):
+            for owner, mode in ((65534, 0o755), (1, 0o755), (0, 0o775), (0, 0o757), (0, 0o777)):
+                os.chown(tree / "x.slice", owner, 65534 if mode & 0o020 else 0)
+                (tree / "x.slice").chmod(mode)
+                assert membership(f"{hierarchy}:/{path}", cgroups.trust) is None, (hierarchy, owner, oct(mode))
+            os.chown(tree / "x.slice", 0, 0)
+            (tree / "x.slice").chmod(0o755)
+            manager = (tree / path).parent
+            for owner, mode, name in (
+                (1, 0o755, "train@1"),
+                (1, 0o775, None),  # its group may name units below it too
+                (1, 0o757, None),
+                (65534, 0o755, None),
+            ):
+                os.chown(manager, owner, owner)
+                manager.chmod(mode)
+                workload = membership(f"{hierarchy}:/{path}", cgroups.trust)
+                assert (workload and workload.name) == name, (hierarchy, owner, oct(mode))
 
 
 @as_root
