@@ -152,8 +152,7 @@ def imports(path):
 
 
 def _imports(path):
-    tree = tree_of(path)
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    inside = _in_functions(nodes(path))
     package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
     for node in nodes(path):
         if isinstance(node, ast.Import):
@@ -166,6 +165,15 @@ def _imports(path):
                 base = ".".join([*above, base] if base else above)
             for alias in node.names:
                 yield f"{base}.{alias.name}", node, id(node) not in inside
+
+
+def _in_functions(walked):
+    """Ids of what is inside functions, of nodes that come after their parents."""
+    inside = set()
+    for node in walked:
+        if id(node) in inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside.update(map(id, ast.iter_child_nodes(node)))
+    return inside
 
 
 def below(module, *prefixes):
