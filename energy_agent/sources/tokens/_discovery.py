@@ -13,6 +13,7 @@ asked at the ports that it declares, which the scheduler gives to one pod of a n
 
 import ipaddress
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -64,9 +65,8 @@ def sources(
         nameless: of them, those whose pages name no model.
         simulated: pods of a simulated node are at this host's loopback.
     """
-    found: list[TokenSource] = []
+    candidates: dict[str, list[TokenSource]] = {}  # by namespace
     refused: dict[str, str] = {}
-    pages = 0
     for pod in sorted(pods, key=lambda pod: pod.workload):
         if PORT not in pod.annotations:
             continue
@@ -74,14 +74,28 @@ def sources(
             source = _source(pod, servers, nameless, simulated)
         except ValueError as error:
             refused[pod.workload] = str(error)
-            continue
-        pages += len(source.pages)
-        if pages > PAGES_LIMIT:
-            refused[pod.workload] = f"more than {PAGES_LIMIT} metrics pages on this node"
-            pages -= len(source.pages)
-            continue
-        found.append(source)
-    return found, refused
+        else:
+            candidates.setdefault(pod.workload.partition("/")[0], []).append(source)
+    found = _share(candidates)
+    for source in (source for sources in candidates.values() for source in sources if source not in found):
+        refused[source.workload] = f"more than {PAGES_LIMIT} metrics pages on this node; namespaces have equal shares"
+    return sorted(found, key=lambda source: source.workload), refused
+
+
+def _share(candidates: Mapping[str, list[TokenSource]]) -> list[TokenSource]:
+    """The sources that are followed: the next one is always of the namespace with the fewest pages so far (max-min)."""
+    queues = {namespace: deque(sources) for namespace, sources in candidates.items()}
+    pages = dict.fromkeys(queues, 0)
+    found: list[TokenSource] = []
+    while queues:
+        namespace = min(queues, key=lambda each: (pages[each] + len(queues[each][0].pages), each))
+        source = queues[namespace].popleft()
+        if sum(pages.values()) + len(source.pages) <= PAGES_LIMIT:
+            pages[namespace] += len(source.pages)
+            found.append(source)
+        if not queues[namespace]:
+            del queues[namespace]
+    return found
 
 
 def group(pod: PodFacts) -> str | None:

@@ -101,6 +101,27 @@ def test_there_are_not_more_pages_than_a_node_can_have():
     assert len(refused) == 20 - PAGES_LIMIT // 16
 
 
+@given(st.lists(st.tuples(st.sampled_from(["aaa", "b", "prod", "zz"]), st.integers(1, 16)), max_size=80))
+def test_namespaces_have_equal_shares_of_the_pages_whatever_their_names_and_pods(wanted):
+    pods = [pod(f"{space}/p{n:03}", port=",".join(map(str, range(1, ports + 1)))) for n, (space, ports) in enumerate(wanted)]
+    found, refused = sources(pods, KNOWN)
+    pages = {space: sum(len(s.pages) for s in found if s.workload.startswith(f"{space}/")) for space, _ in wanted}
+    assert sum(pages.values()) <= PAGES_LIMIT
+    assert {s.workload for s in found} | set(refused) == {each.workload for each in pods}
+    for workload in refused:  # a namespace with a refused pod has as many pages as any other, up to the ports of a pod
+        assert pages[workload.partition("/")[0]] + 16 >= max(pages.values())
+        assert sum(pages.values()) + 16 > PAGES_LIMIT
+    assert sources(list(reversed(pods)), KNOWN)[0] == found
+
+
+def test_a_namespace_full_of_ports_takes_no_page_of_another():
+    for hostile, honest in (("aaa", "prod"), ("prod", "aaa")):
+        pods = [pod(f"{hostile}/p{n}", port=",".join(map(str, range(8000, 8016)))) for n in range(40)]
+        found, refused = sources([*pods, pod(f"{honest}/vllm.1", port="8000")], KNOWN)
+        assert f"{honest}/vllm.1" in {source.workload for source in found}
+        assert f"{honest}/vllm.1" not in refused
+
+
 @given(st.dictionaries(st.sampled_from([PORT, PATH, SERVER, GROUP]), st.text(max_size=40)), st.text(max_size=40))
 def test_only_the_pods_own_address_is_ever_asked(said, address):
     for where in ("10.1.2.3", address):
