@@ -17,6 +17,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import ProcessUse, WorkloadFacts
 from energy_agent.holders.cgroup import TrustedPath, unchecked
+from energy_agent.holders.process_status import count_pid_namespaces
 from energy_agent.holders.processes import MAX_PROC_B, Holder, ProcessHolders
 
 _CREDENTIALS = struct.Struct("=iII")
@@ -104,7 +105,9 @@ class Peers:
             identity = found.processes[0]
             holder = self._known(identity) or Holder(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
-            everything = uid in (0, os.geteuid()) and not confined and _pid_namespaces(root, pid) == 1
+            everything = (
+                uid in (0, os.geteuid()) and not confined and count_pid_namespaces(_read(root / str(pid) / "status")) == 1
+            )
             # A user may have as many units and containers as it likes: they share the user's places.
             user = facts[0].labels.get("uid", str(uid) if facts[0].kind == "process" else "")
             return Peer(identity, holder, everything, f"uid {user}" if user else facts[0].workload)
@@ -121,14 +124,6 @@ def _pidfd(client: socket.socket) -> int | None:
     with suppress(OSError):
         return struct.unpack("=i", client.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4))[0]  # type: ignore[no-any-return]
     return None
-
-
-def _pid_namespaces(root: Path, pid: int) -> int:
-    """How many pid namespaces a process is in, as seen from that /proc: 1 on the host; 0 where it is not told."""
-    for line in _read(root / str(pid) / "status").splitlines():
-        if line.startswith("NSpid:"):
-            return len(line.split()) - 1
-    return 0
 
 
 def _beside_us(root: Path, pid: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership, unchecked
 from energy_agent.holders.lone_processes import MANY_USERS, OF_NODE, OF_USER, LoneProcesses
+from energy_agent.holders.process_status import count_pid_namespaces, status_field
 from energy_agent.metering.attribute import Holding
 
 MAX_PROC_B = 64 * 1024
@@ -209,9 +210,8 @@ def _user(status: str) -> tuple[int | None, bool]:
 
     A process in a pid namespace of its own is in a container of some kind, whose users are others.
     """
-    fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("Uid:", "NSpid:")))
-    uids, pids = fields.get("Uid", "").split(), fields.get("NSpid", "").split()
-    return int(uids[0]) if uids and uids[0].isdecimal() else None, len(pids) <= 1
+    uids = status_field(status, "Uid")
+    return int(uids[0]) if uids and uids[0].isdecimal() else None, count_pid_namespaces(status) == 1
 
 
 def _plain(text: str) -> str:

@@ -148,6 +148,21 @@ def test_an_unprivileged_process_in_user_and_pid_namespaces_is_itself_and_not_ro
         assert [each.report.tokens for each in intake.ranks(me["workload"])] == [30]
 
 
+@as_root
+def test_no_name_of_a_process_makes_root_of_a_container_root_of_the_host(folder):
+    """In a pid namespace of its own, which no cgroup path shows."""
+    unshare = need_program("unshare")
+    name = "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv.pop(1).encode(), 0, 0, 0)\n"
+    with serving(folder / "s", snapshot=Player().at(5)):
+        for end in ("", "\r", "\v", "\f", "\n", "\x1e"):
+            client = [sys.executable, "-I", "-c", name + CLIENT, f"{end}NSpid: 1", str(folder / "s"), "GET /v1/me", "", "", ""]
+            command = [unshare, "--pid", "--fork", "--kill-child", *client]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            if not done.stdout:
+                pytest.skip(f"no pid namespace can be made here: {done.stderr.strip()[-200:]}")
+            assert json.loads(done.stdout.partition(" ")[2])["everything"] is False, repr(end)
+
+
 def raw(path, data, wait_s=10.0):
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(wait_s)

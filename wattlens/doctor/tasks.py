@@ -174,10 +174,10 @@ class Task:
 def loaded_library() -> str:
     """The file behind libnvidia-ml.so.1 in this process; "" where the kernel does not tell."""
     try:
-        maps = Path("/proc/self/maps").read_text(errors="replace")
+        maps = Path("/proc/self/maps").read_bytes().decode(errors="replace")
     except OSError:
         return ""
-    return next((line.split(maxsplit=5)[5] for line in maps.splitlines() if "/libnvidia-ml.so" in line), "")
+    return next((line.split(maxsplit=5)[5] for line in maps.split("\n") if "/libnvidia-ml.so" in line), "")
 
 
 def _text(value: Any) -> str:

@@ -20,7 +20,7 @@ def proc(root, pid, *, started=100, comm="python", cgroup="0::/user.slice/user-0
     (folder / "stat").write_bytes(b"%d (%s) %s\n" % (pid, os.fsencode(comm), " ".join(fields).encode()))
     (folder / "comm").write_bytes(os.fsencode(comm) + b"\n")
     (folder / "cgroup").write_text(cgroup)
-    (folder / "status").write_text(status)
+    (folder / "status").write_bytes(status.encode())
 
 
 def end(root, pid):
@@ -52,8 +52,18 @@ def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_pat
         proc(tmp_path, pid, status=status)
         return ProcessHolders(tmp_path).resolve([ProcessUse(pid)], NOW)[1][0].labels
 
+    assert labels(12, "Name:\t\x0cUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\n")["uid"] == "1000"
     assert labels(10, "Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\n")["uid"] == "1000"  # a setuid program
-    for status in ("Uid:\t1000\t0\t0\t0\nNSpid:\t10\t1\n", "Uid:\n", "Uid:\tx\t0\n", ""):
+    many = "Groups:\t" + "0 " * 40_000 + "\n"  # more than is read, so that the pid namespaces are unknown
+    for status in (
+        "Uid:\t1000\t0\t0\t0\nNSpid:\t10\t1\n",
+        "Name:\t\rNSpid: 1\nUid:\t1000\t0\t0\t0\nNSpid:\t10\t1\n",
+        "Name:\t\x0bUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\t1\n",
+        f"Uid:\t1000\t0\t0\t0\n{many}NSpid:\t10\t1\n",
+        "Uid:\n",
+        "Uid:\tx\t0\n",
+        "",
+    ):
         assert "uid" not in labels(11, status)
 
 

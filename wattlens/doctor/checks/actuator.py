@@ -1,10 +1,10 @@
 """What steering would need. Nothing is tried: a setter is never called here."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from energy_agent.holders.process_status import status_field
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 
@@ -13,8 +13,8 @@ _SYS_ADMIN = 1 << 21
 
 def _look(facts: Facts) -> Iterator[Finding]:
     wanted = facts.config.dvfs.mode == "enforce"
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", _status(), re.MULTILINE)
-    able = match is not None and bool(int(match[1], 16) & _SYS_ADMIN) and os.geteuid() == 0
+    capabilities = "".join(status_field(_status(), "CapEff")) or "0"
+    able = bool(int(capabilities, 16) & _SYS_ADMIN) and os.geteuid() == 0
     if able:
         yield Finding(
             Status.OK, "to steer", "uid 0 with CAP_SYS_ADMIN, which an actuator needs; the agent itself needs neither"
@@ -32,7 +32,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
 
 def _status() -> str:
     try:
-        return Path("/proc/self/status").read_text()
+        return Path("/proc/self/status").read_bytes().decode(errors="replace")
     except OSError:
         return ""
 
