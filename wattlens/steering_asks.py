@@ -77,8 +77,8 @@ def _parsed(body: object) -> tuple[Setting | None, bool, float]:
         raise UsageError("the body is not a JSON object")
     if unknown := set(body) - _FIELDS:
         raise UsageError(f"unknown field {min(map(str, unknown))[:40]!r}; there are: {', '.join(sorted(_FIELDS))}")
-    ttl_s = _number(body, "ttl_s", TTL_MAX_S) or 10.0
-    clock, power_w = _number(body, "sm_clock_max_mhz", 10_000), _number(body, "power_limit_w", 10_000)
+    ttl_s = _number(body, "ttl_s", 0.001, TTL_MAX_S) or 10.0
+    clock, power_w = _number(body, "sm_clock_max_mhz", 1, 10_000), _number(body, "power_limit_w", 1, 10_000)
     lead = body.get("lead", False)
     if not isinstance(lead, bool):
         raise UsageError("lead must be true or false")
@@ -86,10 +86,10 @@ def _parsed(body: object) -> tuple[Setting | None, bool, float]:
     return (None if setting == Setting() else setting), lead, ttl_s
 
 
-def _number(body: Mapping[Any, Any], key: str, most: float) -> float | None:
+def _number(body: Mapping[Any, Any], key: str, least: float, most: float) -> float | None:
     value = body.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-        raise UsageError(f"{key} must be a number above 0 and at most {most:g}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise UsageError(f"{key} must be a number from {least:g} to {most:g}")
     return float(value)

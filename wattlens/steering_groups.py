@@ -158,7 +158,7 @@ class _Names:
         self._reserved = {*reserved, OTHERS}
 
     def of_workload(self, workload: str) -> str:
-        if workload in self._reserved or "+" in workload or workload.startswith("job:"):
+        if workload in self._reserved or "+" in workload or workload.startswith(("job:", "~")):
             return shorten(f"~{workload}")
         return shorten(workload)
 

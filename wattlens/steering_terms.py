@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from dvfs.terms import Said, merged
@@ -13,6 +14,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.week import parse_span
 from energy_agent.holders.node_note import ANNOTATION
 
+_ANNOTATIONS_MAX = 1024
 _HOW_FAR = (Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE)
 _WORDS = {"off": Mode.OBSERVE, "observe": Mode.OBSERVE, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 
@@ -39,12 +41,24 @@ def annotated(text: str) -> Said:
     Raises:
         UsageError: it is neither; says what is wrong, in one line.
     """
+    terms = _parse_annotation(text)
+    if isinstance(terms, str):
+        raise UsageError(terms)
+    return terms
+
+
+@lru_cache(_ANNOTATIONS_MAX)  # each workload's annotation is needed each round, and YAML takes up to 20 ms
+def _parse_annotation(text: str) -> Said | str:
+    """The terms of an annotation, or what is wrong with it."""
     word = _WORDS.get(text.strip())
     if word is not None:
         return Said(mode=word)
     if text.endswith("…"):  # it was cut where it came in
-        raise UsageError(f"annotation {ANNOTATION} is too long")
-    return said(parse_as(DvfsTerms, text.encode(errors="replace"), f"annotation {ANNOTATION}"))
+        return f"annotation {ANNOTATION} is too long"
+    try:
+        return said(parse_as(DvfsTerms, text.encode(errors="replace"), f"annotation {ANNOTATION}"))
+    except UsageError as error:
+        return str(error)
 
 
 def terms_of(config: Dvfs, others: list[Said], facts: Mapping[str, str], workload: str, utc_ns: int) -> tuple[Terms, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -390,3 +391,21 @@ def test_a_uid_cannot_take_the_places_of_others() -> None:
     asks.take("process-9000", {"lead": True}, "uid 1")
     assert len(training.ranks("process-9000")) == 1
     assert asks.of("process-9000") is not None
+
+
+def test_a_request_outside_its_bounds_is_refused_and_changes_no_setting() -> None:
+    asks = Asks(Clock())  # type: ignore[arg-type]
+    wrong = (0, -1, 1e-9, 0.999, 10_001, 1e308, 10**400, float("inf"), float("nan"), True, "1", [1])
+    for key in ("sm_clock_max_mhz", "power_limit_w"):
+        for value in wrong:
+            with pytest.raises(UsageError, match=key):
+                asks.take("w", {key: value})
+        assert asks.of("w") is None
+    for value in (0, -1, 61, float("nan"), float("inf"), "1"):
+        with pytest.raises(UsageError, match="ttl_s"):
+            asks.take("w", {"lead": True, "ttl_s": value})
+    for clock, power in ((1, 1), (1.5, 1.0001), (10_000, 10_000)):
+        asks.take("w", {"sm_clock_max_mhz": clock, "power_limit_w": power})
+        ask = asks.of("w")
+        assert ask is not None
+        assert ask.setting == Setting(int(clock), round(power * 1000))

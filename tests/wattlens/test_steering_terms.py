@@ -60,6 +60,18 @@ def test_an_annotation_that_is_wrong_stops_the_steering_and_is_named(text: str, 
     assert wrong == str(error.value)
 
 
+def test_an_annotation_is_parsed_once_however_often_it_is_read() -> None:
+    for text in ("enforce", "{slowdown: 0.1}"):
+        assert annotated(text) is annotated(text)
+    for text in ("[" * 512, "{a: " * 100, "no: yes"):
+        reasons = []
+        for _ in range(2):
+            with pytest.raises(UsageError) as error:
+                annotated(text)
+            reasons.append(str(error.value))
+        assert reasons[0] == reasons[1]
+
+
 def test_schedules_are_in_the_nodes_time() -> None:
     dvfs = config(schedule=["Mon-Fri 21:00-22:00"], time_zone="Asia/Tokyo")
     assert terms(dvfs)[0].mode is Mode.ENFORCE
@@ -145,7 +157,9 @@ def test_a_named_group_tells_who_else_is_on_its_gpus() -> None:
 def test_no_two_groups_have_the_same_name(workloads: set[str], long: bool) -> None:
     """A workload may be called like a group of the file, like two that share a GPU, or like a job."""
     base = "team-foundation-models-production/" + 180 * "x" if long else ""
-    names = sorted(base + w for w in workloads | {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"})
+    known = {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"}
+    known |= {f"~{name}" for name in known} | {f"~~{name}" for name in known}
+    names = sorted(base + w for w in workloads | known)
     holders = {f"GPU-{n}": (name,) for n, name in enumerate(names)} | {"GPU-s": (base + "a", base + "b")}
     ranks = {base + "b": Ranks("a", 1, frozenset({0}))}
     infos = [DeviceInfo(uuid, n, "H100", "Hopper", "", "") for n, uuid in enumerate(holders)]
