@@ -19,6 +19,7 @@ from energy_agent.core.types import ProcessUse, WorkloadFacts
 from energy_agent.holders.cgroup import TrustedPath, unchecked
 from energy_agent.holders.process_status import count_pid_namespaces
 from energy_agent.holders.processes import MAX_PROC_B, Holder, ProcessHolders
+from energy_agent.holders.subordinate_uids import SubordinateUids
 
 _CREDENTIALS = struct.Struct("=iII")
 _SO_PEERPIDFD = 77  # since Linux 6.5; not named in the socket module
@@ -66,6 +67,7 @@ class Peers:
             trust: cuts the path of a cgroup to what root named.
         """
         self._roots, self._clock, self._known, self._trust = roots, clock, known, trust
+        self._subordinate = {root: SubordinateUids(root) for root in roots}
 
     def who(self, client: socket.socket) -> Peer:
         """The process that connected; raises StrangerError."""
@@ -99,7 +101,8 @@ class Peers:
 
     def _look_up(self, pid: int, uid: int) -> Peer:
         for root in self._roots:
-            found, facts = ProcessHolders(root, self._trust).resolve([ProcessUse(pid)], self._clock.utc_ns())
+            holders = ProcessHolders(root, self._trust, self._subordinate[root])
+            found, facts = holders.resolve([ProcessUse(pid)], self._clock.utc_ns())
             if not found.processes or not facts:
                 continue
             identity = found.processes[0]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from energy_agent.holders.cgroup import TrustedPath
 
-_WHOLE_RANGE = "0 0 4294967295"
+WHOLE_RANGE = "0 0 4294967295"
+"""Of the user namespace of the host in /proc/PID/uid_map, without its alignment."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -44,7 +45,7 @@ class CgroupTree:
             for controller in controllers.split(",")
         }
         mounts = _mounts(mountinfo)
-        if " ".join(id_range.split()) != _WHOLE_RANGE:
+        if " ".join(id_range.split()) != WHOLE_RANGE:
             reason = "the agent runs in a user namespace, where owners have other ids"
         elif _seen_from_below(proc.parent / "1/cgroup"):
             reason = "the agent runs in a cgroup namespace of its own (Docker: start it with --cgroupns=host)"

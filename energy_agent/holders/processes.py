@@ -12,8 +12,10 @@ from pathlib import Path
 
 from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership, unchecked
-from energy_agent.holders.lone_processes import MANY_USERS, OF_NODE, OF_USER, LoneProcesses
+from energy_agent.holders.cgroup_tree import WHOLE_RANGE
+from energy_agent.holders.lone_processes import NOBODY, OF_NODE, OF_USER, LoneProcesses, is_shared
 from energy_agent.holders.process_status import count_pid_namespaces, status_field
+from energy_agent.holders.subordinate_uids import SubordinateUids
 from energy_agent.metering.attribute import Holding
 
 MAX_PROC_B = 64 * 1024
@@ -46,12 +48,14 @@ class DeviceHolders:
 class ProcessHolders:
     """Resolves process lists; remembers each process, so that /proc is read once a process.
 
-    `trust` cuts the path of a process's cgroup to what root named (`CgroupTree.trust`).
+    `trust` cuts the path of a process's cgroup to what root named (`CgroupTree.trust`). `subordinate` are uids that others own.
     """
 
     procfs: Path
     trust: Callable[[str, str], TrustedPath] = unchecked
+    subordinate: SubordinateUids | None = None  # None: those of the machine whose /proc it is
     _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
     _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
 
@@ -90,6 +94,7 @@ class ProcessHolders:
             if holder is None:
                 holder = self._look_up(process.pid, started, now_ns)
                 self._known[identity] = holder
+                self._names.add(holder.workload)
                 fresh.append(holder.facts)
             identities.append(identity)
             weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_us or 0)
@@ -124,10 +129,10 @@ class ProcessHolders:
     def known(self, identity: tuple[int, int]) -> Holder | None:
         """Who a process was resolved to that held a device; may be asked from any thread.
 
-        A workload that is of many users is nobody's.
+        The workload of processes beyond a limit is none of theirs.
         """
         holder = self._known.get(identity)
-        return None if holder is not None and holder.workload == MANY_USERS else holder
+        return None if holder is not None and is_shared(holder.workload) else holder
 
     def gone(self, pid: int) -> bool:
         """Whether no process has this pid: asked every second, so without a look at its start time."""
@@ -137,6 +142,7 @@ class ProcessHolders:
         """Drop what has ended, so that a long-lived agent stays small."""
         for identity in [i for i in self._known if not self.alive(i)]:
             del self._known[identity]
+        self._names = self.workloads()
         self._before = frozenset()
 
     def workloads(self) -> set[str]:
@@ -173,18 +179,51 @@ class ProcessHolders:
         member = membership(self._read(pid, "cgroup") or "", self.trust)
         if member is not None:
             name, labels = _plain(member.name), {k: _plain(v) for k, v in member.labels.items()}
-            return Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
+            uid = labels.get("uid")  # of whom has chosen the name
+            owner = None if uid is None else self._owner(int(uid), now_ns)
+            own = Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
+            return own if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
         command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
-        uid, on_host = _user(self._read(pid, "status") or "")
-        labels = {"command": command, "pid": str(pid)} | ({"uid": str(uid)} if uid is not None and on_host else {})
-        if name in self._before or self._lone.is_own(uid, now_ns):
-            return Holder(name, WorkloadFacts(name, now_ns, "process", labels))
-        shared = self._lone.shared_name(uid)
-        labels = {"reason": f"more than {OF_USER} processes of a user, or {OF_NODE} of all, in an hour"}
-        return Holder(shared, WorkloadFacts(shared, now_ns, "process", labels))
+        owner, labels = self._user(pid, now_ns)
+        if not self._may_have(name, owner, now_ns):
+            return self._shared(owner, now_ns)
+        return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)} | labels))
 
-    def _read(self, pid: int, name: str) -> str | None:
+    def _may_have(self, name: str, owner: int | None, now_ns: int) -> bool:
+        """Whether a name that its user has chosen is a workload; one that lives keeps it."""
+        return name in self._before or name in self._names or self._lone.is_own(name, owner, now_ns)
+
+    def _shared(self, owner: int | None, now_ns: int) -> Holder:
+        name = self._lone.shared_name(owner)
+        labels = {"reason": f"more than {OF_USER} workloads of a user, or its share of {OF_NODE} of all, in an hour"}
+        return Holder(name, WorkloadFacts(name, now_ns, "process", labels))
+
+    def _user(self, pid: int, now_ns: int) -> tuple[int | None, dict[str, str]]:
+        """The owner of a process, None where its uid identifies none, and the label that names its user.
+
+        The users of a process in a pid namespace of its own are those of a container, and others than the host's of the same
+        number. In a user namespace of its own a process may have any uid that its owner has been given.
+        """
+        uid, on_host = _real_uid(self._read(pid, "status") or "")
+        if uid is None or not on_host:
+            return None, {}
+        owner = self._owner(uid, now_ns)
+        if owner == uid and not self._is_in_our_user_namespace(pid):
+            return None, {}
+        return owner, {"uid": str(uid if owner is None else owner)}
+
+    def _is_in_our_user_namespace(self, pid: int) -> bool:
+        uid_map = self._read(pid, "uid_map")
+        return uid_map == self._read("self", "uid_map") or (uid_map or "").split() == WHOLE_RANGE.split()
+
+    def _owner(self, uid: int, now_ns: int) -> int | None:
+        self.subordinate = self.subordinate or SubordinateUids(self.procfs)
+        owner, subordinate = self.subordinate.owner_of(uid, now_ns)
+        owner = owner if subordinate else uid
+        return None if owner == NOBODY else owner
+
+    def _read(self, pid: int | str, name: str) -> str | None:
         # Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
         try:
             fd = os.open(f"{self.procfs}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -205,11 +244,8 @@ def _start(fields: list[str]) -> int | None:
         return None
 
 
-def _user(status: str) -> tuple[int | None, bool]:
-    """The real uid of a process, which no setuid program changes, None where it is not told; and whether it is one of the host.
-
-    A process in a pid namespace of its own is in a container of some kind, whose users are others.
-    """
+def _real_uid(status: str) -> tuple[int | None, bool]:
+    """The real uid of a process, which no setuid program changes, None where it is unknown; and whether it is of the host."""
     uids = status_field(status, "Uid")
     return int(uids[0]) if uids and uids[0].isdecimal() else None, count_pid_namespaces(status) == 1
 
