@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from energy_agent.config_dvfs import DvfsGroup
 from energy_agent.core.job_identity import job_identity, owner_of, shorten
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from energy_agent.holders.lone_processes import MANY_USERS
+from energy_agent.holders.lone_processes import is_shared
 
 OTHERS = "(others)"
 """The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
@@ -180,7 +180,7 @@ def _in_mig_mode(views: Iterable[DeviceView]) -> str:
 
 
 def _of_unknown_users(workloads: Iterable[str]) -> str:
-    return "not steered: processes of several users use it, too many to distinguish" if MANY_USERS in workloads else ""
+    return "not steered: processes use it that are too many to distinguish" if any(map(is_shared, workloads)) else ""
 
 
 def _far(jobs: Sequence[Ranks]) -> str:

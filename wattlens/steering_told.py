@@ -6,7 +6,7 @@ from dataclasses import replace
 from dvfs.types import Mode
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ, UJ_PER_J
-from energy_agent.holders.lone_processes import MANY_USERS
+from energy_agent.holders.lone_processes import is_shared
 from wattlens.steering_asks import Ask
 from wattlens.steering_groups import OTHERS, Steered
 
@@ -35,7 +35,7 @@ def told(
     `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is in force under the actuator's
     lease, `wanted` is what the policy wants: in mode shadow it is all there is. `slowdown` is the share that the terms allow.
     """
-    devices = {uuid for uuid, workloads in users.items() if workload not in ("", MANY_USERS) and workload in workloads}
+    devices = {uuid for uuid, workloads in users.items() if workload and not is_shared(workload) and workload in workloads}
     own = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]
     status: dict[str, object] = {"workload": workload}
     reasons = (group.reason for group in groups if any(view.info.uuid in devices for view in group.devices))

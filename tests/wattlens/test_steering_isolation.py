@@ -363,12 +363,14 @@ def test_owners_who_share_a_gpu_have_to_agree_and_to_request_alike() -> None:
     assert limit_w(capped, Acts(None, None, '{"shared": true, "cap_w": 300}')) == 300_000
 
 
-def test_processes_of_many_users_in_one_workload_are_not_steered_and_read_nothing() -> None:
-    facts = WorkloadFacts(MANY_USERS, 0, "process", {})
-    for more in ({}, {"groups": [{"name": "g", "devices": ["0"], "workload": MANY_USERS}]}):
-        outcome = play([Workload(facts, frozenset({0}), Acts(request={"power_limit_w": 300}))], "asked", **more)
-        assert [bool(group.exempt) for group in outcome.groups] == [True]
-        assert "devices" not in outcome.told[MANY_USERS]
+def test_a_shared_workload_of_processes_is_not_steered_and_reads_nothing() -> None:
+    for name in (MANY_USERS, "processes-of-uid-1000", "processes-of-uid-0"):
+        facts = WorkloadFacts(name, 0, "process", {})
+        for more in ({}, {"groups": [{"name": "g", "devices": ["0"], "workload": name}]}):
+            outcome = play([Workload(facts, frozenset({0}), Acts(request={"power_limit_w": 300}))], "asked", **more)
+            assert [bool(group.exempt) for group in outcome.groups] == [True]
+            assert not [view for view, _ in outcome.views.values() if view.setting or view.wanted]
+            assert "devices" not in outcome.told[name]
 
 
 def test_a_uid_cannot_take_the_places_of_others() -> None:
