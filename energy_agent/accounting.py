@@ -308,8 +308,9 @@ class Accountant:
             self._holders.forget_dead()
             self.joined.forget(self._holders.workloads())
         self._now_ns = now_ns
-        self._present.shown(now_ns)
-        shown = self._last_held.shown(now_ns, {w for account in self._accounts.values() for w in account.held_by})
+        self._present.shown(now_ns, owner=self._owner)
+        holding = {w for account in self._accounts.values() for w in account.held_by}
+        shown = self._last_held.shown(now_ns, holding, self._owner)
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked
         snapshot = Snapshot(
@@ -347,6 +348,15 @@ class Accountant:
         if self._node is None:
             return snapshot
         return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+
+    def _owner(self, workload: str) -> str:
+        """Who has chosen its name, as far as the kernel or a scheduler says it."""
+        fact = self._facts.get(workload)
+        if fact is None:
+            return ""
+        uid = fact.labels.get("uid")
+        user = fact.labels.get("namespace") or fact.labels.get("user", "")
+        return f"uid {uid}" if uid else f"{fact.kind} {user}"
 
     def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
         account = self._accounts.get(uuid)

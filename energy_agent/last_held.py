@@ -3,8 +3,10 @@
 Ends are kept in the journal, a state per workload, written once: a commit costs the same however many have ended.
 """
 
+import heapq
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from energy_agent.core.units import NS_PER_S
 
@@ -12,7 +14,7 @@ HELD_STATE = "held/"
 """Begins the keys among the journal's states; the workload follows. Alone it is the key of version 0.1: JSON of all of them."""
 RETENTION_NS = 15 * 60 * NS_PER_S
 ENDED_MAX = 1_000
-"""How many workloads that have ended are kept; of more, those that ended first leave before their time."""
+"""How many workloads that have ended are kept; of more, the first of the owner with the most leave before their time."""
 
 
 class LastHeld:
@@ -30,13 +32,17 @@ class LastHeld:
         """Workloads that were seen within the retention, as of the last call of `shown`."""
         return set(self._seen_ns)
 
-    def shown(self, now_ns: int, holding: Collection[str] = ()) -> Collection[str]:
-        """The same, after others were removed; those that are `holding` a device do not count as ended."""
+    def shown(self, now_ns: int, holding: Collection[str] = (), owner: Callable[[str], str] = lambda _: "") -> Collection[str]:
+        """The same, after others were removed; those that are `holding` a device do not count as ended.
+
+        `owner` names who pays with earlier ends of its own where too many have ended.
+        """
         # After a step back of the clock the retention begins again.
         seen = {w: min(seen_ns, now_ns) for w, seen_ns in self._seen_ns.items() if now_ns - seen_ns <= self.retention_ns}
         ended = [w for w in seen if w not in holding] if len(seen) > ENDED_MAX else []
-        for workload in sorted(ended, key=seen.__getitem__)[: max(0, len(ended) - ENDED_MAX)]:
-            del seen[workload]
+        if len(ended) > ENDED_MAX:
+            for workload in _first_of_largest(sorted(ended, key=seen.__getitem__), owner, len(ended) - ENDED_MAX):
+                del seen[workload]
         self._seen_ns = seen
         return seen
 
@@ -55,6 +61,22 @@ class LastHeld:
             raise ValueError("not the workloads that have ended")
         ended |= {key.removeprefix(HELD_STATE): int(text) for key, text in states.items() if _is_ended(key)}
         self._seen_ns = {w: min(seen_ns, now_ns) for w, seen_ns in ended.items()} | self._seen_ns
+
+
+def _first_of_largest(ended: Iterable[str], owner: Callable[[str], str], count: int) -> list[str]:
+    """So many workloads, each the first of the owner that has the most left; `ended` is in the order of their ends."""
+    by_owner: dict[str, deque[tuple[int, str]]] = {}
+    for place, workload in enumerate(ended):
+        by_owner.setdefault(owner(workload), deque()).append((place, workload))
+    largest = [(-len(own), own[0][0], name) for name, own in by_owner.items()]
+    heapq.heapify(largest)
+    leaving = []
+    for _ in range(count):
+        name = largest[0][2]
+        own = by_owner[name]
+        leaving.append(own.popleft()[1])
+        heapq.heapreplace(largest, (-len(own), own[0][0] if own else 0, name))
+    return leaving
 
 
 def _is_ended(key: str) -> bool:

@@ -15,10 +15,11 @@ from energy_agent.core.errors import JournalError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, ProcessUse, Tokens, WorkloadFacts
+from energy_agent.core.units import NS_PER_S
 from energy_agent.device_account import SensorFor
 from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.processes import ProcessHolders
-from energy_agent.last_held import ENDED_MAX, HELD_STATE
+from energy_agent.last_held import ENDED_MAX, HELD_STATE, LastHeld
 from energy_agent.ledger import chain, log
 from energy_agent.ledger.files import FailingFiles
 from energy_agent.ledger.journal import Batch, Journal
@@ -233,6 +234,24 @@ def test_of_too_many_that_ended_the_first_leave_before_their_time_and_holders_ne
         node.end(10 + pid)
     shown = {w.workload for w in node.second().workloads}
     assert shown == {f"job-{pid:05}" for pid in range(20, ENDED_MAX + 50)}
+
+
+def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
+    last = LastHeld(900 * NS_PER_S)
+    honest = [f"pod-{i}" for i in range(20)]
+    last.see(honest, 0)
+    for t in range(1, 900):
+        last.see([f"x{t}-{k}.scope@1000" for k in range(20)], t * NS_PER_S)
+        shown = last.shown(t * NS_PER_S, (), lambda workload: workload.partition("@")[2])
+        assert set(honest) <= set(shown)
+        assert len(shown) == min(20 * (t + 1), ENDED_MAX)
+    assert {w for w in shown if w.startswith("x899-")} == {f"x899-{k}.scope@1000" for k in range(20)}
+    # Two with as many: each pays with its first.
+    last = LastHeld(900 * NS_PER_S)
+    for t in range(ENDED_MAX):
+        last.see([f"a-{t:05}", f"b-{t:05}"], t)
+    shown = last.shown(ENDED_MAX, (), lambda workload: workload[0])
+    assert set(shown) == {f"{owner}-{t:05}" for owner in "ab" for t in range(ENDED_MAX // 2, ENDED_MAX)}
 
 
 def test_the_clock_set_back_makes_an_ended_workload_stay_for_one_retention(node):
