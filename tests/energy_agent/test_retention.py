@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_agent import last_held
 from energy_agent.accounting import FORGET_EVERY, Accountant
 from energy_agent.core.claims import Claim, Claims
 from energy_agent.core.errors import JournalError
@@ -234,6 +235,26 @@ def test_of_too_many_that_ended_the_first_leave_before_their_time_and_holders_ne
         node.end(10 + pid)
     shown = {w.workload for w in node.second().workloads}
     assert shown == {f"job-{pid:05}" for pid in range(20, ENDED_MAX + 50)}
+
+
+def test_many_containers_that_end_do_not_end_the_workloads_of_units_early(node, monkeypatch):
+    monkeypatch.setattr(last_held, "ENDED_MAX", 40)
+    units = [f"job-{number}" for number in range(5)]
+    for pid, unit in enumerate(units, 10):
+        node.start(pid, unit)
+    node.second()
+    for pid in list(node.started):
+        node.end(pid)
+    node.second()
+    for pid in range(100, 150):
+        node.start(pid, "")
+        (node.procfs / f"{pid}/cgroup").write_text(f"0::/system.slice/docker-{f'{pid:012x}'.ljust(64, '0')}.scope\n")
+    node.second()
+    for pid in list(node.started):
+        node.end(pid)
+    shown = {w.workload for w in node.second().workloads}
+    assert set(units) <= shown
+    assert len(shown) == 40
 
 
 def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
