@@ -28,7 +28,7 @@ from dvfs.wire import Decoder, WireError
 from energy_agent.core.errors import UsageError, WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
-TICK_S = 0.5
+TICK_S = 0.25  # settings of a client that died are back within 6 s: its grace of 5 s, a tick, and the writes
 _MAX_CONNECTIONS = 16
 _MAX_WAITING = 4096  # messages of a peer: more than fit its socket's buffer come only from who floods
 _IDLE_S = 1.0
