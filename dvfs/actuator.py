@@ -28,7 +28,7 @@ from dvfs.allow_list import AllowList
 from dvfs.kill_switch import KillSwitch
 from dvfs.knobs import KnobNvml
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.runtime.files import require_safe, require_safe_path
+from energy_agent.runtime.files import require_safe
 
 LOG = logging.getLogger("wattlens.actuator")
 _STOP_S = 20.0  # for the worker to restore after SIGTERM
@@ -207,7 +207,7 @@ def _make_folder(config: ActuatorConfig, folder: Path, key: str) -> None:
 
 
 def _require_safe(config: ActuatorConfig, folder: Path, key: str) -> None:
-    (require_safe if config.simulated else require_safe_path)(folder, key)
+    require_safe(folder, key, folders_above=not config.simulated)
 
 
 def _instance_lock(config: ActuatorConfig, seconds: float) -> int:

@@ -46,7 +46,7 @@ class ActuatorFile:
     kill_switch: Path | None = None
 
 
-def load(path: Path) -> ActuatorFile:
+def load(path: Path, *, simulated: bool = False) -> ActuatorFile:
     """Read a YAML file with the keys `allow` and `kill_switch`.
 
     Raises:
@@ -56,7 +56,7 @@ def load(path: Path) -> ActuatorFile:
 
     try:
         with path.open("rb") as file:
-            require_safe(path, "configuration", os.fstat(file.fileno()))
+            require_safe(path, "configuration", os.fstat(file.fileno()), folders_above=not simulated)
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes")

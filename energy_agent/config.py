@@ -150,13 +150,14 @@ def load(path: Path | None) -> Config:
     return parse(read(path, "configuration"), str(path))
 
 
-def read(path: Path, what: str, safe: bool = False) -> bytes:
+def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) -> bytes:
     """The bytes of a file of at most MAX_CONFIG_B; `what` it is stands in messages.
 
     Args:
         path: of the file.
         what: it is, for messages.
         safe: refuse a file that others may change.
+        folders_above: refuse one that others may replace, too.
 
     Raises:
         UsageError: it cannot be read, is a pipe or too large, or is not safe.
@@ -166,7 +167,7 @@ def read(path: Path, what: str, safe: bool = False) -> bytes:
             raise UsageError(f"{what} {path} is a pipe; name a file")
         with path.open("rb") as file:
             if safe:
-                require_safe(path, what, os.fstat(file.fileno()))
+                require_safe(path, what, os.fstat(file.fileno()), folders_above=folders_above)
             raw = file.read(MAX_CONFIG_B + 1)
     except OSError as error:
         raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None

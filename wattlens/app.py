@@ -75,7 +75,8 @@ def run_agent(options: AgentOptions) -> int:
     config, raw, wrong, last_good = Config(), b"", "", None
     if options.config is not None:
         last_good = LastGood(options.config, state, log)
-        read = partial(configuration.read, options.config, "configuration", safe=True)
+        real = options.simulate is None
+        read = partial(configuration.read, options.config, "configuration", safe=True, folders_above=real)
         try:
             config, raw, wrong = last_good.load(read, partial(_parse, options))
         except UsageError:
@@ -83,7 +84,7 @@ def run_agent(options: AgentOptions) -> int:
                 raise
             config, raw, wrong = last_good.load(read, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
-        stack.enter_context(owned(state))
+        stack.enter_context(owned(state, simulated=options.simulate is not None))
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options), may_wait=last_good is not None and last_good.exists())
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
@@ -285,15 +286,15 @@ class owned:  # noqa: N801 - reads as a with statement
     What the process writes from then on is for its user and group alone.
     """
 
-    def __init__(self, state: Path, who: str = "agent") -> None:
-        self._state, self._who = state, who
+    def __init__(self, state: Path, who: str = "agent", *, simulated: bool = False) -> None:
+        self._state, self._who, self._simulated = state, who, simulated
         self._fd = -1
 
     def __enter__(self) -> None:
         os.umask(os.umask(_OTHERS) | _OTHERS)
         try:
             self._state.mkdir(parents=True, exist_ok=True, mode=0o750)
-            require_safe(self._state, "state folder")
+            require_safe(self._state, "state folder", folders_above=not self._simulated)
             if (self._state / "journal.db").exists() or not any(self._state.iterdir()):
                 hide_from_others(self._state)
             self._fd = os.open(self._state / f"{self._who}.lock", _LOCK_FLAGS, 0o640)

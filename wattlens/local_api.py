@@ -45,4 +45,4 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
         history.add(snapshot)
 
     agent.on_publish = both
-    return ClientApi(path, routes, peers)
+    return ClientApi(path, routes, peers, simulated=agent.identity.simulated)

@@ -87,7 +87,7 @@ class Reloader:
             UsageError: the file is wrong; nothing has changed.
         """
         self.watch.taken()
-        raw = configuration.read(self.watch.path, "configuration", safe=True)
+        raw = configuration.read(self.watch.path, "configuration", safe=True, folders_above=not agent.identity.simulated)
         fresh, old = configuration.parse(raw, str(self.watch.path)), agent.config
         check_parts(fresh)
         sensors = self.sensors(fresh)

@@ -64,7 +64,7 @@ def run_site(options: SiteOptions) -> int:
             raise
         config, raw, wrong = last_good.load(read_file, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
-        stack.enter_context(owned(options.state, "site process"))
+        stack.enter_context(owned(options.state, "site process", simulated=options.simulate is not None))
         site = build_site(config, options)
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options), may_wait=last_good.exists())
@@ -130,7 +130,7 @@ def _meters(
 
 
 def _read(options: SiteOptions) -> bytes:
-    return read(options.config, "site configuration", safe=True)
+    return read(options.config, "site configuration", safe=True, folders_above=options.simulate is None)
 
 
 def _parse(options: SiteOptions, raw: bytes, without_web: bool = False) -> SiteBase:

@@ -8,17 +8,24 @@ from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 
+_MAX_LINKS = 40  # as the kernel's own
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
-def require_safe(path: Path, key: str, status: os.stat_result | None = None) -> None:
-    """Check that nobody but root and the user of this process may change a file or folder.
 
-    A volume that was mounted at this very path may have any owner, and one of root's any mode: only root mounts, and what a
+def require_safe(path: Path, key: str, status: os.stat_result | None = None, *, folders_above: bool = True) -> None:
+    """Check that nobody but root and the user of this process may change a file or folder, or put another in its place.
+
+    Each folder and link on the way to it is checked as well. A folder above it may have the sticky bit, such as /tmp: what
+    is in there can be replaced by its owner alone.
+
+    A volume that was mounted at a path of these may have any owner, and one of root's any mode: only root mounts, and what a
     container is given belongs to somebody of the host.
 
     Args:
         path: what to check; a link is followed.
         key: what it is, for messages.
         status: of the file that was opened, where one was.
+        folders_above: False: check the file or folder alone, as for simulated hardware, which root may run in a user's home.
 
     Raises:
         UsageError: others may change it; names the path and what to do. Nothing is raised where it does not exist.
@@ -26,40 +33,68 @@ def require_safe(path: Path, key: str, status: os.stat_result | None = None) -> 
     try:
         status = status or path.stat()
     except OSError:
-        return
+        status = None
+    if status is not None:
+        _require_own(path, key, status)
+    if folders_above:
+        _require_safe_way(path, key)
+
+
+def _require_own(path: Path, key: str, status: os.stat_result, advice: str = "") -> None:
     mounted = os.path.ismount(path)
     what = "folder" if stat.S_ISDIR(status.st_mode) else "file"
     user = os.geteuid()
     if status.st_uid not in (0, user) and not mounted:
         raise UsageError(
             f"{key} {path}: the {what} belongs to uid {status.st_uid}, who could change it; "
-            f"expected root or uid {user}: chown {user} {path}"
+            f"expected root or uid {user}: {advice}chown {user} {path}"
         )
     if status.st_mode & stat.S_IWOTH and not (mounted and status.st_uid == 0 and what == "folder"):
-        raise UsageError(f"{key} {path}: every user may change the {what}: chmod o-w {path}")
+        raise UsageError(f"{key} {path}: every user may change the {what}: {advice}chmod o-w {path}")
     if status.st_mode & stat.S_IWGRP and not _has_no_other_member(status.st_gid, user):
-        raise UsageError(f"{key} {path}: group {status.st_gid} may change the {what}: chmod g-w {path}")
+        raise UsageError(f"{key} {path}: group {status.st_gid} may change the {what}: {advice}chmod g-w {path}")
 
 
-def require_safe_path(path: Path, key: str) -> None:
-    """Check a file or folder as `require_safe` does, and each folder above it, whose owner could put another in its place.
-
-    A folder with the sticky bit may be above it, such as /tmp: what is in there can be replaced by its owner alone.
-
-    Raises:
-        UsageError: as `require_safe`.
-    """
-    require_safe(path, key)
-    for folder in path.resolve().parents:
+def _require_safe_way(path: Path, key: str) -> None:
+    """Check the folders from the root to a path, and those that links on the way lead through."""
+    user, unmapped = os.geteuid(), _unmapped_uid()
+    folder, left, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
+    while left and links < _MAX_LINKS:
         try:
             status = folder.stat()
         except OSError:
+            return  # it is missing from here on, or hidden from this user, who can then not open it
+        sticky = bool(status.st_mode & stat.S_ISVTX) and status.st_uid in (0, user)
+        if not sticky and (status.st_uid != unmapped or status.st_mode & _WRITABLE):
+            _require_own(folder, key, status, "choose a place elsewhere, or ")
+        name = left.pop()
+        step = folder.parent if name == ".." else folder / name
+        try:
+            link, owner = step.readlink(), step.lstat().st_uid
+        except OSError:
+            folder = step  # no link
             continue
-        if not (status.st_mode & stat.S_ISVTX and status.st_uid in (0, os.geteuid())):
-            require_safe(folder, key, status)
+        if sticky and status.st_mode & _WRITABLE and owner not in (0, user):
+            raise UsageError(f"{key} {step}: the link belongs to uid {owner}, who could change it: choose a place elsewhere")
+        links += 1
+        folder = Path("/") if link.is_absolute() else folder
+        left += reversed(link.parts[1:] if link.is_absolute() else link.parts)
 
 
-def make_folder(path: Path, key: str, mode: int) -> None:
+def _unmapped_uid() -> int | None:
+    """The uid that stands for all users outside this process's user namespace, the host's root among them; None without one.
+
+    None as well where a user of the namespace has that uid, as `nobody` of most containers.
+    """
+    try:
+        uid = int(Path("/proc/sys/fs/overflowuid").read_text())
+        ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        return None if any(int(first) <= uid < int(first) + int(count) for first, _, count in ranges) else uid
+    except (OSError, ValueError):
+        return None
+
+
+def make_folder(path: Path, key: str, mode: int, *, folders_above: bool = True) -> None:
     """Create a folder and those above it where they are missing.
 
     Raises:
@@ -68,8 +103,8 @@ def make_folder(path: Path, key: str, mode: int) -> None:
     if path.is_dir():
         return
     if path.parent != path:
-        make_folder(path.parent, key, mode)
-    require_safe(path.parent, key)
+        make_folder(path.parent, key, mode, folders_above=folders_above)
+    require_safe(path.parent, key, folders_above=folders_above)
     try:
         path.mkdir(mode)
     except FileExistsError:

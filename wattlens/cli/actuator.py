@@ -34,7 +34,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     from energy_agent.hw.nvml_real import RealNvml
     from wattlens.state_folder import default_state_dir
 
-    rules = load(file) if file else ActuatorFile()
+    rules = load(file, simulated=args.simulate is not None) if file else ActuatorFile()
     library, epoch = None, machine_epoch
     simulated = simulated_node(args.simulate)
     if simulated is not None:

@@ -2,11 +2,14 @@
 
 import os
 import pwd
+import subprocess
+import sys
 
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import hide_from_others, make_folder, require_safe, require_safe_path
+from energy_agent.runtime.files import hide_from_others, make_folder, require_safe
+from tests.support import need_program
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
 OTHER = 65534
@@ -57,28 +60,98 @@ def test_a_path_is_as_safe_as_the_folders_above_it(tmp_path):
     middle.mkdir(parents=True)
     (middle / "file").write_text("")
     (tmp_path / "link").symlink_to(middle)
-
-    def is_safe_path(path):
-        try:
-            require_safe_path(path, "test")
-        except UsageError:
-            return False
-        return True
-
-    for owner, mode, expected in (
-        (0, 0o755, True),
-        (0, 0o1777, True),  # as /tmp: nobody else can rename what is ours in there
-        (0, 0o777, False),
-        (OTHER, 0o755, False),
-        (OTHER, 0o1777, False),
+    (tmp_path / "relative").symlink_to("top/../top/middle/file")
+    for owner, group, mode, expected in (
+        (0, 0, 0o755, True),
+        (0, 0, 0o775, True),
+        (0, 0, 0o1777, True),  # as /tmp: nobody else can rename what is ours in there
+        (0, OTHER, 0o775, False),
+        (0, 0, 0o777, False),
+        (OTHER, 0, 0o755, False),
+        (OTHER, 0, 0o1777, False),
     ):
-        os.chown(top, owner, 0)
+        os.chown(top, owner, group)
         top.chmod(mode)
-        for path in (middle, middle / "file", tmp_path / "link/file", middle / "none"):
-            assert is_safe_path(path) == expected, (path, owner, oct(mode))
+        for path in (middle, middle / "file", tmp_path / "link/file", tmp_path / "relative", middle / "none", top / "none/x"):
+            assert is_safe(path) == expected, (path, owner, oct(mode))
+            require_safe(path, "test", folders_above=False)
     os.chown(top, 0, 0)
     top.chmod(0o1777)
-    assert not is_safe_path(top), "in a folder itself others could make files"
+    assert not is_safe(top), "in a folder itself others could make files"
+
+
+@as_root
+def test_a_link_of_somebody_else_leads_to_nothing_safe(tmp_path):
+    """Though it leads to a file of root: its owner may have it lead to another one next."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/file").write_text("")
+    for folder, owner, expected in (
+        ("theirs", OTHER, False),
+        ("theirs", 0, False),
+        ("shared", OTHER, False),
+        ("shared", 0, True),
+    ):
+        link = tmp_path / folder / "link"
+        link.symlink_to(tmp_path / "ours")
+        os.chown(tmp_path / "theirs", OTHER, OTHER)
+        os.lchown(link, owner, owner)
+        (tmp_path / "chain").symlink_to(f"{folder}/link")
+        for path in (link / "file", link, tmp_path / "chain/file"):
+            assert is_safe(path) == expected, (path, owner)
+        link.unlink()
+        (tmp_path / "chain").unlink()
+    (tmp_path / "loop").symlink_to("loop")
+    assert is_safe(tmp_path / "loop/file")  # nothing can be opened there
+
+
+@as_root
+def test_a_mounted_configuration_of_kubernetes_is_safe(tmp_path):
+    """A volume of root with mode 0777, and links to a folder that the kubelet replaces."""
+    mount, umount = need_program("mount"), need_program("umount")
+    volume = tmp_path / "etc/wattlens"
+    volume.mkdir(parents=True)
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "mode=0777", "none", str(volume)], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("this machine lets us mount nothing")
+    try:
+        (volume / "..2026").mkdir()
+        (volume / "..2026/agent.yaml").write_text("")
+        (volume / "..data").symlink_to("..2026")
+        (volume / "agent.yaml").symlink_to("..data/agent.yaml")
+        for owner in (0, OTHER):
+            os.chown(volume, owner, owner)
+            volume.chmod(0o777 if owner == 0 else 0o755)
+            assert is_safe(volume / "agent.yaml")
+            assert is_safe(volume)
+        os.chown(volume / "..2026", OTHER, OTHER)
+        assert not is_safe(volume / "agent.yaml")
+    finally:
+        subprocess.run([umount, str(volume)], check=True)
+
+
+@as_root
+def test_folders_of_the_hosts_root_are_safe_in_a_user_namespace(tmp_path):
+    """Where they seem to belong to nobody; a folder that all may write to stays unsafe."""
+    unshare = need_program("unshare")
+    (tmp_path / "host/ours").mkdir(parents=True)
+    (tmp_path / "host/ours/file").write_text("")
+    os.chown(tmp_path / "host", 4242, 4242)
+    code = f"""
+from pathlib import Path
+from energy_agent.runtime.files import require_safe
+require_safe(Path({str(tmp_path / "host/ours/file")!r}), "test")
+"""
+    for mode, expected in ((0o755, True), (0o777, False)):
+        (tmp_path / "host").chmod(mode)
+        command = [unshare, "--user", "--map-root-user", sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.stderr.startswith("unshare"):
+            pytest.skip(f"no user namespace can be made here: {done.stderr}")
+        assert (done.returncode == 0) == expected, done.stderr
 
 
 @as_root
