@@ -24,6 +24,7 @@ from energy_agent.holders.subordinate_uids import SubordinateUids
 _CREDENTIALS = struct.Struct("=iII")
 _SO_PEERPIDFD = 77  # since Linux 6.5; not named in the socket module
 _CONFINED = ("pod", "container")
+_IN_NAMESPACES = "processes in user namespaces"
 
 
 class StrangerError(WattlensError):
@@ -113,7 +114,10 @@ class Peers:
             )
             # A user may have as many units and containers as it likes: they share the user's places.
             user = facts[0].labels.get("uid", str(uid) if facts[0].kind == "process" else "")
-            return Peer(identity, holder, everything, f"uid {user}" if user else facts[0].workload)
+            place = f"uid {user}" if user else facts[0].workload
+            if facts[0].kind == "process" and _in_user_namespace(root, pid):
+                place = _IN_NAMESPACES  # a user may have thousands of subordinate uids there
+            return Peer(identity, holder, everything, place)
         raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
 
 
@@ -127,6 +131,11 @@ def _pidfd(client: socket.socket) -> int | None:
     with suppress(OSError):
         return struct.unpack("=i", client.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4))[0]  # type: ignore[no-any-return]
     return None
+
+
+def _in_user_namespace(root: Path, pid: int) -> bool:
+    """Whether a process is in another user namespace than the agent."""
+    return _read(root / str(pid) / "uid_map") != _read(Path("/proc/self/uid_map"))
 
 
 def _beside_us(root: Path, pid: int) -> bool:

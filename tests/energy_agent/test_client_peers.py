@@ -299,3 +299,18 @@ def test_a_stranger_that_has_ended_is_nobody(folder):
         client, _ = listener.accept()
         with client, pytest.raises(StrangerError):
             Peers([Path("/proc")], RealClock()).who(client)
+
+
+@as_root
+def test_subordinate_uids_share_the_places_of_one_user(folder):
+    with serving(folder / "s") as intake:
+        places = {}
+        for uid, namespaces in ((60001, "1"), (60002, "1"), (60001, ""), (60002, "")):
+            status, reply = asked(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=uid, namespaces=namespaces)
+            assert status == 202
+            (latest,) = intake.ranks(reply["workload"])
+            if "process" not in reply["workload"]:
+                pytest.skip("processes are in a unit here")
+            places[uid, namespaces] = latest.place
+        assert places[60001, "1"] == places[60002, "1"]
+        assert len(set(places.values())) == 3
