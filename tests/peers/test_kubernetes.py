@@ -82,7 +82,10 @@ def agent(node: Cluster, name: str = "wattlens-agent") -> str:
     try:
         return eventually(ready, 60, 0.5)
     except pytest.fail.Exception:
-        pytest.fail(node.run("kubectl", "-n", "wattlens", "describe", "pods") + node.logs())
+        selector = ("--namespace", "wattlens", "--selector", f"app.kubernetes.io/name={name}")
+        pytest.fail(
+            node.kubectl("describe", "pods", *selector) + node.kubectl("logs", *selector, "--all-containers") + node.logs()
+        )
 
 
 def series(node: Cluster, name: str) -> dict[tuple[tuple[str, str], ...], float]:
@@ -221,6 +224,7 @@ def test_every_overlay_runs_and_none_takes_the_ledger_with_it(node: Cluster, tmp
         node.kubectl("--namespace", "wattlens", "rollout", "status", "daemonset/wattlens-agent", "--timeout=90s")
         if name != "tls":
             assert sum(series(node, "wattlens_gpu_up").values()) == GPUS, folder
+    node.run("chown", "--recursive", "root:root", "/var/lib/wattlens")  # which root's agents require
     for folder in ("site", "report"):
         node.kubectl("apply", "-k", KUBERNETES / folder)
     agent(node, "wattlens-site")
