@@ -24,6 +24,7 @@ VARIABLE = "WATTLENS_MEASURE"
 _REPORT_LIMIT_B = 8 * 1024
 _RUNS_LIMIT = 1 << 16
 _SEND_S = 0.3
+_END_S = 2.0  # for the queue of at most some ten reports; a sender that never stops is not waited for
 
 
 @record(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class StepReceiver:
             if self._thread is not None:
                 self._ending = True
                 with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                    sender.settimeout(1.0)
-                    sender.sendto(b"", self.environ[VARIABLE])  # behind all that was sent before
-                self._thread.join(1.0)
+                    sender.settimeout(_END_S)
+                    sender.sendto(b"", self.environ[VARIABLE])  # wakes the thread, which then takes what is queued
+                self._thread.join(_END_S)
             self._socket.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -104,8 +105,9 @@ class StepReceiver:
         return Steps(steps, tokens, max(len(ranks) for ranks in by_job.values()), world)
 
     def _receive(self, listener: socket.socket) -> None:
-        with suppress(OSError):  # closed
-            while (data := listener.recv(_REPORT_LIMIT_B)) or not self._ending:
+        with suppress(OSError):  # closed, or nothing is queued at the end
+            while True:
+                data = listener.recv(_REPORT_LIMIT_B, socket.MSG_DONTWAIT if self._ending else 0)
                 with suppress(ValueError, RecursionError, ReportError):
                     self._take(parse(json.loads(data)))
 
