@@ -149,9 +149,10 @@ scenes = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(scenes, st.integers(0, 10**12))
-def test_a_slower_clock_never_misses_less(scene: Scene, start: int) -> None:
+def test_a_slower_clock_never_misses_less_than_the_highest(scene: Scene, start: int) -> None:
+    """Between slower clocks no order holds: of a prompt that outlasts the second, a slower one does a smaller share."""
     found = misses(scene, (0.4, 0.7, 1.0), start)
-    assert found[0] >= found[1] - 1e-9 >= found[2] - 2e-9 >= -2e-9
+    assert min(found[:2]) >= found[2] - 1e-9 >= -1e-9
     assert found == misses(scene, (0.4, 0.7, 1.0), start)
 
 
