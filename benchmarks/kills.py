@@ -51,7 +51,7 @@ class Round:
     back_s: float | None
 
     @property
-    def late(self) -> bool:
+    def is_late(self) -> bool:
         """Whether settings were owed and not back in time."""
         return self.limit_s is not None and (self.back_s is None or self.back_s > self.limit_s)
 
@@ -76,7 +76,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """Every law was kept."""
-        broken = self.counter_difference_uj or self.wrong_settings or self.unsteered or any(r.late for r in self.rounds)
+        broken = self.counter_difference_uj or self.wrong_settings or self.unsteered or any(r.is_late for r in self.rounds)
         return not broken and self.original_settings_at_end and self.ledger_verifies and self.recorded_uj > 0
 
 
@@ -220,7 +220,7 @@ def run(kills: int, seed: int, number: int = 0) -> Outcome:
             done = " ".join(f"{name} {sent}" for name, sent in this.signals.items())
             back = "-" if this.back_s is None else f"{this.back_s:.2f} s"
             print(
-                f"node {number}: {outcome.kills} of {kills}: {done}: back {back}{' LATE' * this.late}",
+                f"node {number}: {outcome.kills} of {kills}: {done}: back {back}{' LATE' * this.is_late}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -257,7 +257,7 @@ def describe(outcomes: list[Outcome]) -> str:
         figures = f"{statistics.median(times):10.2f}{max(times):10.2f}" if times else f"{'-':>10}{'-':>10}"
         limit = f"{own[0].limit_s:g}" if own[0].limit_s is not None else "-"
         count = sum(len(r.signals) for r in own)
-        lines.append(f"{kind:<24}{len(own):8}{count:8}{figures}{limit:>10}{sum(r.late for r in own):6}")
+        lines.append(f"{kind:<24}{len(own):8}{count:8}{figures}{limit:>10}{sum(r.is_late for r in own):6}")
     lines += [
         f"{sum(o.kills for o in outcomes)} processes killed or frozen",
         f"recorded {sum(o.recorded_uj for o in outcomes)} µJ, "

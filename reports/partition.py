@@ -49,10 +49,10 @@ def whole_id(quantity: str) -> str:
 def co2e_prefix(facts: Facts) -> str:
     """How the ids of CO2e begin that have values: those of Scope 2, or where there are none those of the life cycle."""
 
-    def known(begins: str) -> bool:
+    def is_present(begins: str) -> bool:
         return any(f.value is not None for f in facts.by_prefix(f"{begins}location"))
 
-    return LIFE_CYCLE if known(LIFE_CYCLE) and not known(CO2E) else CO2E
+    return LIFE_CYCLE if is_present(LIFE_CYCLE) and not is_present(CO2E) else CO2E
 
 
 def _sum(facts: Facts, identities: tuple[str, ...]) -> Fraction | None:

@@ -31,7 +31,7 @@ def build_parser(arguments: list[str]) -> "argparse.ArgumentParser":
 
 
 def _interrupted() -> int:
-    """End in order: whoever presses Ctrl-C twice does not want a traceback either."""
+    """End in order: a second Ctrl-C prints no traceback either."""
     import signal
     import threading
 
