@@ -13,6 +13,8 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SECONDS ?= 60
 # no: `make test-all` without torch and what is built on it; its tests are skipped with that reason.
 TORCH ?= yes
+# Further arguments of pytest.
+ARGS ?=
 export WATTLENS_TORCH := $(TORCH)
 
 comma := ,
@@ -32,7 +34,7 @@ test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (mi
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu" $(ARGS)
 
 proof: $(VENV)/.peers | prometheus ## The long runs (an hour and more) and random examples of every law; figures go to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
