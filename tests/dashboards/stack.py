@@ -169,7 +169,7 @@ def _actuator(node: SimulatedNode, folder: Path) -> Iterator[None]:
 def _site(node: SimulatedNode, folder: Path) -> Iterator[str]:
     """`wattlens site` on the building's meters; its address without a path."""
     config = facility_site.site_config(node, name=SITE, period_s=1)
-    config |= {"grid": {"zone": ZONE, "country": "DEU"}, "web": {"listen": "127.0.0.1:0"}}
+    config |= {"grid": {"zone": ZONE, "country": "DEU", "boundary": "life-cycle"}, "web": {"listen": "127.0.0.1:0"}}
     config["site"]["cluster"] = CLUSTER
     (folder / "site.yaml").write_text(json.dumps(config))
     log = folder / "site.log"
