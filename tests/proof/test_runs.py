@@ -159,11 +159,14 @@ def test_progress_stays_within_its_budget_on_tables_that_it_never_saw():
 @pytest.mark.smoke
 @pytest.mark.timeout(180)
 def test_ten_minutes_of_a_trace_are_served_with_less_energy_and_hardly_later():
-    """The bars are those of the long run: of ten minutes chance takes its share."""
+    """The bars are those of the long run: of ten minutes chance takes its share.
+
+    The limit of the first token is kept for prompts of every length, which costs savings on traces with long prompts.
+    """
     need_file(dvfs_traces.DATA / dvfs_traces.TRACES["azure"], "github.com/Azure/AzurePublicDataset")
     found = dvfs_traces.played(dvfs_traces.Job(dvfs_traces.DATA, "azure", 2.0, "mid", dvfs_traces.QUICK_S, 0, None))
     assert found["rules"]["slo"]["difference_ratio"] > -0.01
-    assert found["of_hindsight_ratio"] > 0.6
+    assert found["of_hindsight_ratio"] > 0.45
 
 
 @pytest.mark.smoke
