@@ -17,7 +17,7 @@ import pytest
 from energy_agent.core import plugin
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually, free_port
+from tests.support import free_port
 from wattlens import cli
 
 LAUNCH = """
@@ -182,17 +182,8 @@ def test_what_waits_for_the_actuator_ends_at_once_with_one_line(tmp_path):
 def test_a_file_that_is_still_written_can_be_given_up(tmp_path):
     for name in ("a", "b"):
         os.mkfifo(tmp_path / name)
-
-    def is_open():
-        try:
-            os.close(os.open(tmp_path / "a", os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:
-            return False
-        return True
-
     with Terminal(["compare", "a", "b"], tmp_path) as terminal:
-        os.close(os.open(tmp_path / "b", os.O_RDWR))
-        held = eventually(lambda: os.open(tmp_path / "a", os.O_WRONLY | os.O_NONBLOCK) if is_open() else None)
+        held = os.open(tmp_path / "a", os.O_WRONLY)  # once the command has opened it
         code, text = terminal.press()
         os.close(held)
     assert clean(text)
