@@ -47,7 +47,7 @@ class Naming:
     minors: Mapping[int, str] = field(default_factory=dict)
     dra: Callable[[DraDevice], str | None] = lambda _: None
     is_admin: Callable[[ClaimName, DraDevice], bool] = lambda _claim, _device: False
-    """Whether a claim has only administrative access: its pod monitors the device, and whoever uses it pays."""
+    """Whether a claim has only administrative access: its pod monitors the device, and the pods that use it pay."""
 
 
 def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
