@@ -111,8 +111,7 @@ class SteeredNode:
 
     def reader(self) -> int:
         """Pid of the agent's reader, 0 while there is none."""
-        found = (p for p in self.agent.children() if b"reader" in Path(f"/proc/{p}/cmdline").read_bytes())
-        return next(found, 0)
+        return next((pid for pid, words in self.agent.commands().items() if any("reader" in word for word in words)), 0)
 
     def job(self) -> int:
         """Pid of the job's process, 0 while it is dead."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,6 +73,14 @@ class AgentProcess:
 
     def children(self):
         return [int(p) for p in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def commands(self):
+        """Pid to command line of its children; those that end meanwhile are left out."""
+        found = {}
+        for pid in self.children():
+            with suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return found
 
     def kill(self):
         self.process.kill()

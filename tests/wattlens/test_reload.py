@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,11 +52,7 @@ def reloaded(agent: AgentProcess, file: Path, text: str) -> None:
 
 def commands(agent: AgentProcess) -> dict[int, list[str]]:
     """Of its readers; a prober or another child may come and go."""
-    found = {}
-    for pid in agent.children():
-        with suppress(OSError):
-            found[pid] = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return {pid: words for pid, words in found.items() if "--period-ns" in words}
+    return {pid: words for pid, words in agent.commands().items() if "--period-ns" in words}
 
 
 def readers_of(agent: AgentProcess) -> set[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.energy_agent.agents import alive
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import eventually
 from wattlens import measure
@@ -203,7 +204,7 @@ def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(no
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text(), 5.0)
+    eventually(lambda: not alive(child), 5.0)
 
 
 @pytest.mark.parametrize(
