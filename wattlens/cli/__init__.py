@@ -9,6 +9,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 _INTERRUPTED = 130
 
@@ -16,10 +17,22 @@ _INTERRUPTED = 130
 def main(argv: "list[str] | None" = None) -> int:
     """Run `wattlens ARGV`; returns the exit code."""
     try:
-        from wattlens.cli._program import run
+        import signal
 
-        return run(argv)
-    except KeyboardInterrupt:
+        at_once = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if at_once:  # an import wraps the KeyboardInterrupt in its own error, or loses it
+            at_once = _handle(_end_at_once)
+        try:
+            from wattlens.cli import _program
+
+            parsed = _program.parse(sys.argv[1:] if argv is None else argv)
+        finally:
+            if at_once:
+                _handle(signal.default_int_handler)
+        return _program.run(parsed)
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
         return _interrupted()
 
 
@@ -30,13 +43,36 @@ def build_parser(arguments: list[str]) -> "argparse.ArgumentParser":
     return _program.build_parser(arguments)
 
 
+def _handle(handler: "Callable[..., object] | int") -> bool:
+    """Set what Ctrl-C does; False in a thread, which may not."""
+    import signal
+
+    try:
+        signal.signal(signal.SIGINT, handler)
+    except ValueError:
+        return False
+    return True
+
+
+def _end_at_once(*_: object) -> None:
+    """End while nothing but imports has been done."""
+    import os
+
+    os._exit(_interrupted())
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what ended it, be it through the import of a module that a command needs later."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
+
+
 def _interrupted() -> int:
     """End in order: a second Ctrl-C prints no traceback either."""
     import signal
-    import threading
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _handle(signal.SIG_IGN)
     if sys.stderr.isatty():
         sys.stderr.write("\n")  # the terminal shows ^C on the line
     sys.stderr.write("wattlens: interrupted\n")

@@ -10,11 +10,13 @@ from energy_agent.core.errors import WattlensError
 from wattlens.cli._command import Parser, sentence
 
 
-def run(argv: list[str] | None) -> int:
-    """Run `wattlens ARGV`; returns the exit code."""
-    arguments = sys.argv[1:] if argv is None else argv
-    parser = build_parser(arguments)
-    parsed = parser.parse_args(arguments)
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What `wattlens ARGUMENTS` asks for."""
+    return build_parser(arguments).parse_args(arguments)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run what was parsed; returns the exit code."""
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()

@@ -27,6 +27,23 @@ from wattlens.cli import main
 sys.addaudithook(lambda event, told: event == "import" and told[0] == "wattlens.cli._program" and print("up", flush=True))
 sys.exit(main())
 """
+PRESSED_WITHIN = """
+import os, signal, sys
+from wattlens.cli import main
+
+function, count = sys.argv.pop(1), int(sys.argv.pop(1))
+
+def press(frame, event, _):
+    global count
+    if event == "call" and frame.f_code.co_name == function:
+        count -= 1
+        if not count:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.setprofile(press)
+sys.exit(main())
+"""
 CTRL_C = b"\x03"
 LIMIT_S = 60.0
 
@@ -116,6 +133,16 @@ def test_at_its_start_a_command_ends_with_one_line_or_as_usual(name, tmp_path):
     assert code in (0, 130, -2)
     if code == 130:
         assert lines(text)[-1] == "wattlens: interrupted"
+
+
+@pytest.mark.parametrize(
+    "function", ["<module>", "cb", "__set_name__"]
+)  # cb drops the lock of a module: exceptions are lost in it
+def test_within_an_import_it_ends_with_one_line(function, tmp_path):
+    for count in (1, 3, 10):
+        command = [sys.executable, "-c", PRESSED_WITHIN, function, str(count), "agent", "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT_S)
+        assert (done.returncode, done.stderr) == (130, "wattlens: interrupted\n"), count
 
 
 def services(node, folder):
