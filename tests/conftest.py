@@ -1,5 +1,6 @@
 """Settings of every test: the same Hypothesis examples each time, the order of files, the number of workers, and Ctrl-C."""
 
+import gc
 import importlib
 import os
 import signal
@@ -21,6 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 
 def pytest_collection(session: pytest.Session) -> None:
     """Workers import the test modules, each from another one on: it compiles its share of a fresh clone and reads the rest."""
+    gc.disable()  # a million objects that all stay are made, and looking for cycles among them takes as long as making them
     tests, worker = Path(__file__).parent, getattr(session.config, "workerinput", None)
     if worker is None or [Path(each).resolve() for each in session.config.args] != [tests]:
         return
@@ -29,6 +31,11 @@ def pytest_collection(session: pytest.Session) -> None:
     for name in names[first:] + names[:first]:
         with suppress(Exception, pytest.skip.Exception):  # which is for the collection to report
             importlib.import_module(name)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,7 +38,7 @@ def committed(folder: str) -> list[Object]:
 def _read(folder: str) -> list[Object]:
     others = ("values.yaml", "kustomization.yaml", "prometheusrule.yaml")
     files = [p for p in sorted((KUBERNETES / folder).glob("*.yaml")) if p.name not in others]
-    return [document for path in files for document in yaml.safe_load_all(path.read_text()) if document]
+    return [document for path in files for document in yaml.load_all(path.read_text(), yaml.CSafeLoader) if document]
 
 
 def of_kind(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
