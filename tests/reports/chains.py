@@ -58,5 +58,9 @@ def evidence(days: Path, organisation: Organisation, asked: Asked) -> tuple[Evid
 
 def facts(days: Path, organisation: Organisation, asked: Asked) -> Facts:
     """The facts of a period."""
-    found, used = evidence(days, organisation, asked)
+    return facts_of(*evidence(days, organisation, asked))
+
+
+def facts_of(found: Evidence, used: Sequence[Day]) -> Facts:
+    """The facts of what was gathered."""
     return build_facts(found, all_figures(found), used, "0.1.0")

@@ -4,7 +4,7 @@ Energies of the golden quarter are worked out in `golden`. At alfa 13.328 kWh of
 3.92 + 1.176 on a2. Its building had 48 kWh in each of 2,208 hours, 8 of them from its own roof, and 32 of IT: a PUE of 1.5.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +17,7 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.metering.contracts import Kind, Lot, Technology
 from reports.compose import compose
+from reports.days import Day
 from reports.evidence import Evidence, plus
 from reports.facts import Facts
 from reports.frameworks import IndexRow, index
@@ -42,13 +43,18 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evidence(days: Path) -> Evidence:
-    return chains.evidence(days, golden.organisation(), Asked("2026Q3"))[0]
+def gathered(days: Path) -> tuple[Evidence, Sequence[Day]]:
+    return chains.evidence(days, golden.organisation(), Asked("2026Q3"))
 
 
 @pytest.fixture(scope="module")
-def facts(days: Path) -> Facts:
-    return chains.facts(days, golden.organisation(), Asked("2026Q3"))
+def evidence(gathered: tuple[Evidence, Sequence[Day]]) -> Evidence:
+    return gathered[0]
+
+
+@pytest.fixture(scope="module")
+def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
+    return chains.facts_of(*gathered)
 
 
 def of(days: Path, **change: object) -> Facts:
@@ -58,6 +64,12 @@ def of(days: Path, **change: object) -> Facts:
     sites = {name: SiteInputs(name, ZoneInfo(zone), **told) for name, zone in zones.items()}
     organisation = Organisation(sites=sites, expected=golden.organisation().expected, least_coverage=Fraction(0))
     return chains.facts(days, organisation, Asked("2026Q3"))
+
+
+@pytest.fixture(scope="module")
+def usual(days: Path) -> Facts:
+    """The facts that `of` makes without a change."""
+    return of(days)
 
 
 def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
@@ -74,8 +86,8 @@ SCOPE_2 = [
 ]  # fmt: skip
 
 
-def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path) -> None:
-    direct, whole_life = (of(days, location=(constant("grid", basis, 400),)) for basis in (DIRECT, LIFE_CYCLE))
+def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path, usual: Facts) -> None:
+    direct, whole_life = usual, of(days, location=(constant("grid", LIFE_CYCLE, 400),))
     for name in ("location/site/alfa", "market/site/alfa", "location", "market", "held.location/team/nlp"):
         assert whole_life.figures[f"co2e.lifecycle.{name}"].value == direct.figures[f"co2e.{name}"].value is not None
         absent = whole_life.figures[f"co2e.{name}"]
@@ -102,18 +114,16 @@ def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(d
     assert "no factor that is direct" in text
 
 
-def test_nothing_is_0_g_where_no_contract_was_given(days: Path) -> None:
+def test_nothing_is_0_g_where_no_contract_was_given(days: Path, usual: Facts) -> None:
     """Neither with a grid nor without: what no contract covers is not known to be covered by 0 g."""
-    for location in ((), (constant("grid", DIRECT, 400),)):
-        found = of(days, location=location)
+    for found in (of(days, location=()), usual):
         assert not [i for i, f in found.figures.items() if i.startswith("co2e.market.instruments") and f.value is not None]
         row = states(found)["ghg-protocol", "Scope 2, instruments"]
         assert (row.state, row.answered_by) == ("missing", ())
 
 
-def test_the_grids_average_is_no_residual_mix(days: Path) -> None:
-    average = of(days)
-    found = states(average)
+def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
+    found = states(usual)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol-scope-2-revision", "unmatched load")):
         assert (found[key].state, found[key].answered_by) == ("missing", ())
     for key in (("ghg-protocol", "Scope 2, market-based"), ("esrs-e1-set-1", "E1-6, Scope 2 market-based")):
@@ -121,7 +131,7 @@ def test_the_grids_average_is_no_residual_mix(days: Path) -> None:
         assert "the residual mix of the zone, as a factor file of your own" in found[key].missing
     assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
     # 40 kWh in each of 2,208 hours come from the grid: at 400 g.
-    assert average.figures["co2e.market.average/site/alfa"].value == str(40 * 2208 * 400)
+    assert usual.figures["co2e.market.average/site/alfa"].value == str(40 * 2208 * 400)
     mix = of(days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
     found = states(mix)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol", "Scope 2, market-based")):
@@ -129,7 +139,7 @@ def test_the_grids_average_is_no_residual_mix(days: Path) -> None:
     assert mix.figures["co2e.market.residual/site/alfa"].value == str(40 * 2208 * 600)
 
 
-def test_a_contract_that_may_not_be_claimed_covers_nothing_and_stands_in_the_report_with_the_reason(days: Path) -> None:
+def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(days: Path, usual: Facts) -> None:
     refused = ("not retired", "retired on 2099-01-01, after the day of the report (2026-10-05)",
                "no emission factor (g_per_kwh) is given, which fossil electricity needs",
                "its emission factor is life-cycle, and the total direct")  # fmt: skip
@@ -137,9 +147,9 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_stands_in_the_rep
         Lot(f"c{n}", Kind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
         for n, why in enumerate(refused)
     )
-    found, without = of(days, lots=lots), of(days)
+    found = of(days, lots=lots)
     for name in ("co2e.market", "co2e.market/site/alfa", "co2e.location"):
-        assert found.figures[name].value == without.figures[name].value
+        assert found.figures[name].value == usual.figures[name].value
     assert found.figures["co2e.market.instruments/site/alfa"].value is None
     assert states(found)["ghg-protocol", "Scope 2, instruments"].state == "missing"
     document = compose(found, say_in("en"))
