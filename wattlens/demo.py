@@ -3,6 +3,7 @@
 Everything is started here and ended here, the settings of the simulated GPUs are as found at the end, and every file is named.
 """
 
+import errno
 import json
 import signal
 import subprocess
@@ -27,9 +28,8 @@ from energy_agent.sim.facility_model import Facility
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import Host
 from wattlens import demo_result, demo_site, summary
-from wattlens.app import split_listen
 from wattlens.demo_child import START_S, child
-from wattlens.demo_places import make_folder, taken
+from wattlens.demo_places import listen_error, make_folder
 from wattlens.live import Screen, View
 from wattlens.page import Page
 from wattlens.reach import read_page
@@ -72,7 +72,7 @@ class _Stage:
 
 def run_demo(options: DemoOptions) -> int:
     """Run it; 0 when everything added up and every setting is back."""
-    split_listen(options.listen)
+    listen = _listen(options)
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: stopping.append(n))
@@ -92,7 +92,7 @@ def run_demo(options: DemoOptions) -> int:
             _write_config(stage, sockets / "actuator.sock")
             running.enter_context(_actuator(stage, sockets / "actuator.sock"))
             stage.site = running.enter_context(demo_site.running(node, stage.out))
-            agent = running.enter_context(_agent(stage))
+            agent = running.enter_context(_agent(stage, listen))
             _watch(stage, agent, stopping)
         restored = _settings(node) == found
     if options.seconds is None:
@@ -167,22 +167,24 @@ def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
         yield
 
 
+def _listen(options: DemoOptions) -> str:
+    """Where the agent listens: another port than was asked for where that is taken and the demo ends by itself.
+
+    The agent itself would meter on without its page, and try again.
+    """
+    error = listen_error(options.listen)
+    if error is None:
+        return options.listen
+    if error.errno != errno.EADDRINUSE or options.seconds is None:
+        raise WattlensError(f"--listen {options.listen}: {error.strerror}; name another")
+    _say(options, f"{options.listen} is taken; the agent listens on another port")
+    return options.listen.rpartition(":")[0] + ":0"
+
+
 @contextmanager
-def _agent(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
-    wanted = stage.options.listen
+def _agent(stage: _Stage, listen: str) -> Iterator[subprocess.Popen[bytes]]:
     command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
-
-    def start(listen: str) -> subprocess.Popen[bytes]:
-        return running.enter_context(child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)))
-
-    with ExitStack() as running:
-        try:
-            process = start(wanted)
-        except WattlensError:
-            if stage.options.seconds is None or not taken(wanted):
-                raise
-            _say(stage.options, f"{wanted} is taken; the agent listens on another port")
-            process = start(wanted.rpartition(":")[0] + ":0")
+    with child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)) as process:
         yield process
 
 

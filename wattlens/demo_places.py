@@ -8,16 +8,16 @@ from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.app import split_listen
 
 
-def taken(listen: str) -> bool:
-    """Whether somebody listens there already."""
+def listen_error(listen: str) -> OSError | None:
+    """Why nobody can listen there now; None where one can."""
     address, port = split_listen(listen)
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            return error
+    return None
 
 
 def make_folder(parent: Path) -> Path:

@@ -122,6 +122,18 @@ def test_a_node_that_dies_ends_it_in_one_line(demo: Demo) -> None:
     assert main(["ledger", "verify", str(demo.run / "state")]) == 0
 
 
+def test_where_nobody_can_listen_it_ends_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        here = f"127.0.0.1:{holder.getsockname()[1]}"
+        for arguments, where in (["--serve"], here), ([], "192.0.2.1:9479"), ([], "no-such-host.invalid:9479"):
+            assert main(["demo", "--out", str(tmp_path / "out"), "--listen", where, *arguments]) == 1
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith(f"wattlens: --listen {where}: ")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
