@@ -49,5 +49,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
 def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `-n auto`: two a core, as most tests wait for real processes; at most 16, as each collects all tests."""
-    return min(2 * len(os.sched_getaffinity(0)), 16)
+    """Workers of `-n auto`: three a core, as most tests wait for real processes; at most 16, as each collects all tests."""
+    return min(3 * len(os.sched_getaffinity(0)), 16)

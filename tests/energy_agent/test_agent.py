@@ -16,6 +16,8 @@ from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
 from tests.support import eventually
 
+pytestmark = pytest.mark.timeout(180)
+
 SCENARIO = """
 description: four boards, a training job on one
 boards: [{count: 4, sku: H100-SXM5-80GB}]

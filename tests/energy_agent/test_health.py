@@ -2,11 +2,15 @@
 
 import time
 
+import pytest
+
 from energy_agent.clock import clock_for
 from energy_agent.core.health import GPM, GROUPS
 from energy_agent.health_hangs import HealthHangs
 from tests.energy_agent.nodes import environ_of, make_plant, poll_until, sampling
 from tests.energy_agent.test_sampling import missed_periods, up
+
+pytestmark = pytest.mark.timeout(180)
 
 HEALTH = {"health_period_ns": 10 * 10**9, "health_groups": (GPM,)}
 RATE = 5.0  # ten seconds of the plant are two of ours

@@ -15,8 +15,7 @@ import pytest
 
 from reports.days import Day
 from reports.evidence import Evidence
-from reports.facts import Facts, build_facts
-from reports.measures import all_figures
+from reports.facts import Facts
 from reports.measures.comparison import side
 from reports.period import Asked
 from tests.reports import chains, golden
@@ -30,19 +29,13 @@ ROUND = {"": ROUND_HALF_EVEN, "low": ROUND_FLOOR, "high": ROUND_CEILING}
 
 
 @pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.days(tmp_path_factory.mktemp("golden"))
-
-
-@pytest.fixture(scope="module")
-def gathered(days: Path) -> tuple[Evidence, Sequence[Day]]:
-    return chains.evidence(days, golden.organisation(), Asked("2026Q3"))
+def gathered(golden_days: Path) -> tuple[Evidence, Sequence[Day]]:
+    return chains.evidence(golden_days, golden.organisation(), Asked("2026Q3"))
 
 
 @pytest.fixture(scope="module")
 def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
-    found, used = gathered
-    return build_facts(found, all_figures(found), used, "0.1.0")
+    return chains.facts_of(*gathered)
 
 
 def nine(exact: Fraction | int, way: str = "") -> str:
@@ -340,10 +333,10 @@ def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[Evidence, Sequence[
     assert now.volumes == {"pod": 7, "slurm": 2}
 
 
-def test_a_users_files_give_the_same(facts: Facts, days: Path, tmp_path: Path) -> None:
+def test_a_users_files_give_the_same(facts: Facts, golden_days: Path, tmp_path: Path) -> None:
     """Through org.yaml and all that it names; but for the bill's error, which is 1 % there, each number is the same."""
     asked, ends = Asked("2026Q3"), (golden.YEAR - 366 * chains.DAY, golden.NEXT)
-    told = chains.facts(days, load_organisation(golden.files(tmp_path), *ends, golden.NEXT), asked)
+    told = chains.facts(golden_days, load_organisation(golden.files(tmp_path), *ends, golden.NEXT), asked)
     for identity, figure in facts.figures.items():
         other = told.figures[identity]
         assert (other.value, other.unit, other.boundary) == (figure.value, figure.unit, figure.boundary), identity

@@ -171,12 +171,12 @@ def test_all_that_a_report_says_is_known(language: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Facts]:
+def whole(golden_days: Path) -> list[Facts]:
     """The golden quarter, which has of everything; and it with a node that was never seen, and too little coverage."""
-    days, told = golden.days(tmp_path_factory.mktemp("golden")), golden.organisation()
+    told = golden.organisation()
     unseen = Expected("lab", "a9", "", "", "alfa", 0, INT64_MAX)
     lacking = replace(told, least_coverage=Fraction(1, 2), expected=(*told.expected, unseen))
-    return [chains.facts(days, each, Asked("2026Q3")) for each in (told, lacking)]
+    return [chains.facts(golden_days, each, Asked("2026Q3")) for each in (told, lacking)]
 
 
 USERS = ("site", "team", "project", "model", "workload", "node", "device", "contract", "sku", "run", "boundary", "reason")

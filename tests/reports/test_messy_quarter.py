@@ -137,19 +137,6 @@ def test_a_silent_meter_is_imputed_and_the_truth_is_within(made: tuple[messy.Mes
     assert value != main_uj / 1_000_000
 
 
-def test_below_the_threshold_no_report_is_made_unless_it_is_accepted(
-    made: tuple[messy.Messy, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = made[1]
-    assert report(folder, folder / "days", tmp_path / "o") == 1
-    said = capsys.readouterr()
-    assert "95.0 % is asked for: no report was made" in said.err
-    assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
-    assert report(folder, folder / "days", tmp_path / "o", "--accept-coverage", "70") == 0
-    page = (tmp_path / "o" / "report.html").read_text()
-    assert "below the 95.0 % that was asked for; this was accepted" in page[: page.index("<section")]
-
-
 def test_late_data_is_a_restatement_that_says_what_changed(
     made: tuple[messy.Messy, Path], again: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,13 +38,8 @@ KWH_J = 3_600_000
 
 
 @pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return golden.days(tmp_path_factory.mktemp("scope2"))
-
-
-@pytest.fixture(scope="module")
-def gathered(days: Path) -> tuple[Evidence, Sequence[Day]]:
-    return chains.evidence(days, golden.organisation(), Asked("2026Q3"))
+def gathered(golden_days: Path) -> tuple[Evidence, Sequence[Day]]:
+    return chains.evidence(golden_days, golden.organisation(), Asked("2026Q3"))
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +52,24 @@ def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
     return chains.facts_of(*gathered)
 
 
-def of(days: Path, **change: object) -> Facts:
+def of(golden_days: Path, **change: object) -> Facts:
     """The golden quarter with both sites in one place whose grid has 400 g/kWh, and what else a test changes of alfa."""
     told = {"location": (constant("grid", DIRECT, 400),), "location_lacking": "", "grid_zone": "XA"} | change
     zones = {"alfa": "UTC", "beta": "Asia/Kolkata"}
     sites = {name: SiteInputs(name, ZoneInfo(zone), **told) for name, zone in zones.items()}
     organisation = Organisation(sites=sites, expected=golden.organisation().expected, least_coverage=Fraction(0))
-    return chains.facts(days, organisation, Asked("2026Q3"))
+    return chains.facts(golden_days, organisation, Asked("2026Q3"))
 
 
 @pytest.fixture(scope="module")
-def usual(days: Path) -> Facts:
+def usual(golden_days: Path) -> Facts:
     """The facts that `of` makes without a change."""
-    return of(days)
+    return of(golden_days)
+
+
+@pytest.fixture(scope="module")
+def without_factor(golden_days: Path) -> Facts:
+    return of(golden_days, location=(), location_lacking="XA: no factor that is direct; give it")
 
 
 def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
@@ -86,8 +86,8 @@ SCOPE_2 = [
 ]  # fmt: skip
 
 
-def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path, usual: Facts) -> None:
-    direct, whole_life = usual, of(days, location=(constant("grid", LIFE_CYCLE, 400),))
+def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(golden_days: Path, usual: Facts) -> None:
+    direct, whole_life = usual, of(golden_days, location=(constant("grid", LIFE_CYCLE, 400),))
     for name in ("location/site/alfa", "market/site/alfa", "location", "market", "held.location/team/nlp"):
         assert whole_life.figures[f"co2e.lifecycle.{name}"].value == direct.figures[f"co2e.{name}"].value is not None
         absent = whole_life.figures[f"co2e.{name}"]
@@ -104,8 +104,8 @@ def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapo
         assert say("Life-cycle CO2e of electricity (no Scope 2 figure)") in tables
 
 
-def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(days: Path) -> None:
-    found = of(days, location=(), location_lacking="XA: no factor that is direct; give it")
+def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(without_factor: Facts) -> None:
+    found = without_factor
     co2e = {i: f for i, f in found.figures.items() if i.startswith(("co2e.", "cue/", "grid_intensity/"))}
     assert {f.value for f in co2e.values()} == {None}
     assert "no factor that is direct" in (co2e["co2e.location"].reason or "")
@@ -114,15 +114,15 @@ def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(d
     assert "no factor that is direct" in text
 
 
-def test_nothing_is_0_g_where_no_contract_was_given(days: Path, usual: Facts) -> None:
+def test_nothing_is_0_g_where_no_contract_was_given(without_factor: Facts, usual: Facts) -> None:
     """Neither with a grid nor without: what no contract covers is not known to be covered by 0 g."""
-    for found in (of(days, location=()), usual):
+    for found in (without_factor, usual):
         assert not [i for i, f in found.figures.items() if i.startswith("co2e.market.instruments") and f.value is not None]
         row = states(found)["ghg-protocol", "Scope 2, instruments"]
         assert (row.state, row.answered_by) == ("missing", ())
 
 
-def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
+def test_the_grids_average_is_no_residual_mix(golden_days: Path, usual: Facts) -> None:
     found = states(usual)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol-scope-2-revision", "unmatched load")):
         assert (found[key].state, found[key].answered_by) == ("missing", ())
@@ -132,14 +132,14 @@ def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
     assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
     # 40 kWh in each of 2,208 hours come from the grid: at 400 g.
     assert usual.figures["co2e.market.average/site/alfa"].value == str(40 * 2208 * 400)
-    mix = of(days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
+    mix = of(golden_days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
     found = states(mix)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol", "Scope 2, market-based")):
         assert found[key].state == "answered"
     assert mix.figures["co2e.market.residual/site/alfa"].value == str(40 * 2208 * 600)
 
 
-def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(days: Path, usual: Facts) -> None:
+def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(golden_days: Path, usual: Facts) -> None:
     refused = ("not retired", "retired on 2099-01-01, after the day of the report (2026-10-05)",
                "no emission factor (g_per_kwh) is given, which fossil electricity needs",
                "its emission factor is life-cycle, and the total direct")  # fmt: skip
@@ -147,7 +147,7 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
         Lot(f"c{n}", Kind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
         for n, why in enumerate(refused)
     )
-    found = of(days, lots=lots)
+    found = of(golden_days, lots=lots)
     for name in ("co2e.market", "co2e.market/site/alfa", "co2e.location"):
         assert found.figures[name].value == usual.figures[name].value
     assert found.figures["co2e.market.instruments/site/alfa"].value is None
@@ -247,8 +247,8 @@ def added(texts: Iterable[str | None]) -> Fraction:
     return sum((Fraction(text or 0) for text in texts), Fraction(0))
 
 
-def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter(days: Path) -> None:
-    found = of(days, stated=(Fraction("1.5"), Fraction(0)), tariffs=tariff("0.20"))
+def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter(golden_days: Path) -> None:
+    found = of(golden_days, stated=(Fraction("1.5"), Fraction(0)), tariffs=tariff("0.20"))
     for language in LANGUAGES:
         say = say_in(language)
         captions = {
@@ -263,12 +263,12 @@ def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter
             assert all(len(row) == len(table.columns) for row in table.rows)
 
 
-def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(days: Path) -> None:
+def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(golden_days: Path) -> None:
     from energy_agent.factors.sets import factor
 
     chosen = factor("GB", 2026, DIRECT, "GBR")
     source = replace(constant(chosen.factor.id, DIRECT, 177), reasons=chosen.reasons)
-    found = of(days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
+    found = of(golden_days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
     (used,) = found.factors
     which = "GBR: no factor of 2026; that of 2025 is the newest before it"
     assert used.why == f"GB: no factor that is direct, location, CO2e; {which}"
@@ -276,9 +276,9 @@ def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named
     assert f"Why United Kingdom 2025: {used.why}." in notes
 
 
-def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:
+def test_a_residual_mix_of_the_life_cycle_is_named_so(golden_days: Path) -> None:
     residual = Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL)
-    found = of(days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
+    found = of(golden_days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
     assert found.figures["co2e.lifecycle.market.residual/site/alfa"].value == str(40 * 2208 * 600)
     assert found.figures["co2e.market.residual/site/alfa"].value is None
     assert UJ_PER_KWH == KWH_J * 10**6

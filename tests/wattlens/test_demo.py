@@ -20,6 +20,8 @@ from wattlens import demo_result
 from wattlens.cli import main
 from wattlens.summary import Summary, TokenCost
 
+pytestmark = pytest.mark.timeout(180)
+
 
 def _processes(folder: Path) -> list[int]:
     """Processes that name the folder in their command line, the demo itself left out."""

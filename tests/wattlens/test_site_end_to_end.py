@@ -18,6 +18,8 @@ from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, need_module
 from wattlens.page import parse
 
+pytestmark = pytest.mark.timeout(180)
+
 NODE = b"""
 boards: [{count: 2, sku: H100-SXM5-80GB}]
 rate: 10

@@ -14,6 +14,8 @@ import pytest
 
 from tests.energy_agent.nodes import environ_of, make_plant
 
+pytestmark = pytest.mark.timeout(180)
+
 WATTLENS = [sys.executable, "-m", "wattlens"]
 
 
