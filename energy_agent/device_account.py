@@ -83,6 +83,7 @@ class DeviceAccount:
             self.held_before, self._shape_before = self.holders.holding, self._shape
         if step.interval is None:
             return [], step.gap
+        self._see_rest(step.interval)
         after, listed = self.holders.holding, sample.processes is not None
         if listed and after is not None and self.holders.departed:
             after = Holding(dict(self.holders.departed) | dict(after.weights), after.measured, after.slices)
@@ -132,7 +133,7 @@ class DeviceAccount:
 
     def _see_rest(self, interval: Interval) -> None:
         lasted_ns = interval.end_ns - interval.start_ns
-        if interval.method is Method.COUNTER and lasted_ns >= RESTING_LEAST_NS:
+        if self._shape.mig and interval.method is Method.COUNTER and lasted_ns >= RESTING_LEAST_NS:
             self._resting.learn(interval.energy_uj, lasted_ns)
 
     def _last_percent(self) -> int | None:

@@ -224,6 +224,18 @@ def test_mig_is_shared_by_activity_where_that_is_measured_and_survives_other_ins
     assert a.policy == "exclusive"
 
 
+def test_the_resting_power_of_a_gpu_in_mig_mode_is_the_least_that_it_drew():
+    a = account()
+    a.holders = held_by_slices("a", "b", sizes=(3, 4))
+    feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
+    for second, energy_mj in (1, 370_000), (2, 405_000), (2.5, 405_001):  # 35 W for a second; half a second says nothing
+        feed(a, second, energy_mj, mig=mig_use((0, 0), 3, 4))
+    feed(a, 3, 450_000, processes=(), mig=mig_use((0, 0), 3, 4))
+    entries, _ = feed(a, 4, 820_000, mig=mig_use((1_000_000, 0), 3, 4))
+    # 35 W by slices, four sevenths of it to the idle instance; a ninth of the limit would be 77.8 W.
+    assert by_workload(entries) == {"a": pytest.approx(350_000_000, abs=1_000), "b": pytest.approx(20_000_000, abs=1_000)}
+
+
 def test_a_gpu_in_mig_mode_that_nobody_holds_is_unheld():
     a = account()
     a.holders = held_by_slices("", "", sizes=(3, 4))
