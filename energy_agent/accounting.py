@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.booked import ENDED_STATE, Booked, DeviceEnergy
+from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.state import UNREADABLE
@@ -352,11 +353,7 @@ class Accountant:
     def _owner(self, workload: str) -> str:
         """Who has chosen its name, as far as the kernel or a scheduler says it."""
         fact = self._facts.get(workload)
-        if fact is None:
-            return ""
-        uid = fact.labels.get("uid")
-        user = fact.labels.get("namespace") or fact.labels.get("user", "")
-        return f"uid {uid}" if uid else f"{fact.kind} {user}"
+        return "" if fact is None else tenant_of(fact.kind, fact.labels)
 
     def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
         account = self._accounts.get(uuid)

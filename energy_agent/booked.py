@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import is_gpu
+from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
 from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.totals import ENDED, Totals
+from energy_agent.owner_energy import OTHER_OWNERS, OwnerEnergy
 
-OWNERS_MAX = 1_000
-OTHER_OWNERS = "(other)"
-"""Where the energy of further owners and namespaces goes, so that a node of many short jobs keeps a bounded page."""
+NAMESPACES_MAX = 1_000
 ENDED_STATE = "ended/"
 """Begins the keys of energy of ended workloads among the journal's states; a list of namespace, and owner, follows."""
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
@@ -44,7 +44,6 @@ class _Workload:
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)  # by model and phase
     steps: dict[str, int] = field(default_factory=dict)  # by phase
     namespace: str = ""
-    owner: tuple[str, str] | None = None  # its namespace and name
 
     @property
     def gpus_uj(self) -> int:
@@ -62,10 +61,10 @@ class Booked:
     devices: dict[str, DeviceEnergy] = field(default_factory=dict)
     gap_uj: dict[str, int] = field(default_factory=dict)
     namespace_uj: dict[str, int] = field(default_factory=dict)
-    owner_uj: dict[tuple[str, str], int] = field(default_factory=dict)  # by namespace and owner
+    _owners: OwnerEnergy = field(default_factory=OwnerEnergy)
     _workloads: dict[str, _Workload] = field(default_factory=dict)
     _serving: dict[str, None] = field(default_factory=dict)  # those with tokens
-    _forgotten_uj: dict[tuple[str, ...], int] = field(default_factory=dict)  # by namespace, and by namespace and owner
+    _forgotten_uj: dict[str, int] = field(default_factory=dict)  # by namespace
 
     @classmethod
     def of(cls, totals: Totals, facts: Iterable[WorkloadFacts], states: Mapping[str, str]) -> "Booked":
@@ -95,28 +94,31 @@ class Booked:
                 booked._add_steps(workload, phase, steps)
         return booked
 
+    @property
+    def owner_uj(self) -> Mapping[tuple[str, str], int]:
+        """Energy by namespace and owner."""
+        return self._owners.uj
+
     def _restore_forgotten(self, key: object, uj: int) -> None:
         match key:
             case [str(namespace)]:
-                self.namespace_uj[namespace] = self._forgotten_uj[namespace,] = uj
+                self.namespace_uj[namespace] = self._forgotten_uj[namespace] = uj
             case [str(namespace), str(owner)]:
-                self.owner_uj[namespace, owner] = self._forgotten_uj[namespace, owner] = uj
+                self._owners.restore((namespace, owner), uj)
             case _:
                 raise ValueError("not a namespace and an owner")
 
     def learn(self, fact: WorkloadFacts) -> None:
         """What a workload has used belongs to the namespace that it is known to be in."""
         workload, namespace = self._workload(fact.workload), fact.labels.get("namespace", "")
-        known = namespace in self.namespace_uj or len(self.namespace_uj) < OWNERS_MAX
+        known = namespace in self.namespace_uj or len(self.namespace_uj) < NAMESPACES_MAX
         shown = namespace if known or not namespace else OTHER_OWNERS
         if shown != workload.namespace:
             self._in_namespace(workload.namespace, -workload.gpus_uj)
             self._in_namespace(shown, workload.gpus_uj)
             workload.namespace = shown
-        if workload.owner is None and (owner := fact.labels.get("owner", "")):  # the first that is known stays: no sum may fall
-            key = (namespace, owner)
-            workload.owner = key if key in self.owner_uj or len(self.owner_uj) < OWNERS_MAX else ("", OTHER_OWNERS)
-            self.owner_uj[workload.owner] = self.owner_uj.get(workload.owner, 0) + workload.gpus_uj
+        if owner := fact.labels.get("owner", ""):
+            self._owners.join(fact.workload, (shown, owner), tenant_of(fact.kind, fact.labels), workload.gpus_uj)
 
     def see(self, device: str, workload: str) -> None:
         """A workload holds a device; its counters are there, at 0, before its first joule."""
@@ -145,23 +147,28 @@ class Booked:
 
     def states_without(self, workloads: Iterable[str]) -> dict[str, str]:
         """States of the journal that change when these workloads are forgotten."""
-        return {ENDED_STATE + json.dumps(key): str(uj) for key, uj in self._forgotten_with(workloads).items()}
+        gone = self._energies(workloads)
+        states = {ENDED_STATE + json.dumps([key]): str(uj) for key, uj in self._forgotten_with(gone).items()}
+        of_owners = self._owners.states_without(gone).items()
+        return states | {ENDED_STATE + json.dumps(key): "" if uj is None else str(uj) for key, uj in of_owners}
 
     def forget(self, workloads: Collection[str]) -> None:
         """Remove workloads; what they used stays in all sums. One that returns begins at 0."""
-        self._forgotten_uj |= self._forgotten_with(workloads)
-        for name in workloads:
+        gone = self._energies(workloads)
+        self._forgotten_uj |= self._forgotten_with(gone)
+        self._owners.leave(gone)
+        for name in gone:
             self._workloads.pop(name, None)
             self._serving.pop(name, None)
 
-    def _forgotten_with(self, workloads: Iterable[str]) -> dict[tuple[str, ...], int]:
-        sums: dict[tuple[str, ...], int] = {}
-        for name in workloads:
-            workload = self._workload(name)
-            namespace = (workload.namespace,) if workload.namespace else None
-            for key in (namespace, workload.owner):
-                if key is not None:
-                    sums[key] = sums.get(key, self._forgotten_uj.get(key, 0)) + workload.gpus_uj
+    def _energies(self, workloads: Iterable[str]) -> dict[str, int]:
+        return {name: self._workload(name).gpus_uj for name in workloads}
+
+    def _forgotten_with(self, gone: Mapping[str, int]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for name, uj in gone.items():
+            if key := self._workload(name).namespace:
+                sums[key] = sums.get(key, self._forgotten_uj.get(key, 0)) + uj
         return sums
 
     def energy(self, workloads: Iterable[str], devices: Collection[str]) -> Iterator[WorkloadEnergy]:
@@ -200,8 +207,7 @@ class Booked:
             held.energy_uj[key] = held.energy_uj.get(key, 0) + uj
             if is_gpu(device):
                 self._in_namespace(held.namespace, uj)
-                if held.owner is not None:
-                    self.owner_uj[held.owner] += uj
+                self._owners.add(workload, uj)
 
     def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> None:
         self._serving[workload] = None

@@ -29,6 +29,12 @@ def owner_of(kind: str, labels: Mapping[str, str]) -> str:
     return f"uid-{uid}" if uid and uid != _NOBODY else ""
 
 
+def tenant_of(kind: str, labels: Mapping[str, str]) -> str:
+    """Whoever may choose names of workloads and owners like these: a uid, a namespace or a scheduler's user."""
+    uid = labels.get("uid", "")
+    return f"uid {uid}" if uid else f"{kind} {labels.get('namespace') or labels.get('user', '')}"
+
+
 def job_identity(owner: str, name: str) -> str:
     """Identity of the job that workloads of `owner` call `name`.
 

@@ -173,7 +173,8 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("owner_energy_joules_total", "counter", "joules",
            "Energy of all workloads of an owner (the job, service or cluster that made a pod), ended ones included.",
            ("namespace", "owner"),
-           "From the journal; stays when a workload ends. Beyond 1000 owners, further ones are together in owner=\"(other)\"."),
+           "From the journal; stays when a workload ends. Of more than 1000 owners, the namespace or Slurm user with the most "
+           "gives up its own: their energy goes on in owner=\"(other)\" of their namespace, which rises by it at once."),
     Signal("tokens_total", "counter", "",
            "Tokens that a workload processed: prompt (computed), cached (reused), generation or training.",
            (*WORKLOAD, "model", "phase"), "Starts at 0 at first sight; stays holders.retention_s (15 minutes) after its end."),

@@ -5,11 +5,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.booked import OTHER_OWNERS, OWNERS_MAX, Booked
+from energy_agent.booked import NAMESPACES_MAX, Booked
 from energy_agent.core.types import Entry, Method, State, Tokens, WorkloadFacts
 from energy_agent.ledger import book as books
 from energy_agent.ledger.book import Book
 from energy_agent.ledger.totals import Totals
+from energy_agent.owner_energy import OTHER_OWNERS, OWNERS_MAX
 from tests.energy_agent.ledger.cases import T0, batches
 
 WORKLOADS = ("w1", "w2", "éà\n")
@@ -112,20 +113,37 @@ def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
     booked.learn(pod("again", "Job/j3"))
     booked.add([used("again", 1)], (), ())
     assert len(booked.owner_uj) == OWNERS_MAX + 1
-    assert booked.owner_uj["", OTHER_OWNERS] == 5 * 7
+    assert booked.owner_uj["ml", OTHER_OWNERS] == 5 * 7
     assert booked.owner_uj["ml", "Job/j3"] == 8
     assert sum(booked.owner_uj.values()) == booked.namespace_uj["ml"]
 
 
 def test_namespaces_beyond_the_bound_are_together_and_no_sum_changes_when_their_workloads_are_forgotten():
     booked = Booked()
-    for number in range(OWNERS_MAX + 5):
+    for number in range(NAMESPACES_MAX + 5):
         booked.learn(pod(f"w{number}", "", f"ns{number}"))
         booked.add([used(f"w{number}", 7)], (), ())
-    assert len(booked.namespace_uj) == OWNERS_MAX + 1
+    assert len(booked.namespace_uj) == NAMESPACES_MAX + 1
     assert booked.namespace_uj[OTHER_OWNERS] == 5 * 7
     before = dict(booked.namespace_uj)
-    states = booked.states_without([f"w{number}" for number in range(OWNERS_MAX + 5)])
-    booked.forget([f"w{number}" for number in range(OWNERS_MAX + 5)])
+    states = booked.states_without([f"w{number}" for number in range(NAMESPACES_MAX + 5)])
+    booked.forget([f"w{number}" for number in range(NAMESPACES_MAX + 5)])
     assert booked.namespace_uj == before
     assert Booked.of(Totals(), (), states).namespace_uj == before
+
+
+def test_the_owners_of_one_namespace_take_no_place_of_another_and_no_joule_is_lost():
+    booked = Booked()
+    booked.learn(pod("early", "Job/early", "small"))
+    booked.add([used("early", 5)], (), ())
+    for number in range(2 * OWNERS_MAX):
+        booked.learn(pod(f"w{number}", f"Job/j{number}", "large"))
+        booked.add([used(f"w{number}", 1)], (), ())
+        booked.forget([f"w{number}"])
+    booked.learn(pod("late", "Job/late", "small"))
+    booked.add([used("late", 7), used("early", 1)], (), ())
+    assert booked.owner_uj["small", "Job/early"] == 6
+    assert booked.owner_uj["small", "Job/late"] == 7
+    assert sum(uj for (namespace, _), uj in booked.owner_uj.items() if namespace == "large") == 2 * OWNERS_MAX
+    assert ("large", f"Job/j{2 * OWNERS_MAX - 1}") in booked.owner_uj  # those that ended first made room
+    assert ("large", "Job/j0") not in booked.owner_uj
