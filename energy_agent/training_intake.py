@@ -10,7 +10,9 @@ Only workloads that hold a device are booked, since a step without joules tells 
 """
 
 import json
+import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +34,7 @@ MODELS_MAX = 8
 FACTS_NS = 60 * NS_PER_S
 EARLIER_BOOT_NS = -(1 << 62)
 LOOK_EVERY = 16  # commits between looking for processes that have ended
+_TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 
 Identity = tuple[int, int]
 
@@ -83,9 +86,20 @@ class Latest:
 class TrainingIntake:
     """Reports come in from any thread; the agent's loop drains them."""
 
-    def __init__(self, clock: Clock, alive: Callable[[Identity], bool]) -> None:
-        """`alive` says whether that very process still lives."""
-        self._clock, self._alive = clock, alive
+    def __init__(
+        self,
+        clock: Clock,
+        alive: Callable[[Identity], bool],
+        machine_boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+    ) -> None:
+        """Begin without counts.
+
+        Args:
+            clock: of the node.
+            alive: whether that very process still lives.
+            machine_boot_ns: the clock that start times of processes are on, which a simulated node's is not.
+        """
+        self._clock, self._alive, self._machine_boot_ns = clock, alive, machine_boot_ns
         self._lock = threading.Lock()
         self._latest: dict[Identity, Latest] = {}
         self._shown: dict[Identity, Latest] = {}
@@ -124,9 +138,12 @@ class TrainingIntake:
     def report(self, identity: Identity, workload: str, report: Report, place: str = "") -> None:
         """Take a report of a live process; raises ReportError with the reason for which it is not taken.
 
-        `place` names who shares its places, a uid or a workload, so that nobody takes those of others.
+        No count is older than its process: the kernel has when that started. `place` names who shares its places, a uid or a
+        workload, so that nobody takes those of others.
         """
         place = place or workload
+        process_age_s = (self._machine_boot_ns() - identity[1] * _TICK_NS) / NS_PER_S
+        report = replace(report, age_s=min(report.age_s, max(0.0, process_age_s)))
         now_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
         second_s = self._clock.real_seconds(1.0) or 1.0
         age_ns = round(report.age_s / second_s * NS_PER_S)
@@ -140,7 +157,8 @@ class TrainingIntake:
                 self._make_room(place)
             left_out = self._left_out(identity, report, before)
             report = replace(report, tokens=max(0, report.tokens - left_out))
-            latest = Latest(workload, report, now_ns, now_ns - age_ns, left_out, boot_ns, boot_ns - age_ns, place)
+            since_ns = max(0, now_ns - age_ns)  # UTC may be wrong
+            latest = Latest(workload, report, now_ns, since_ns, left_out, boot_ns, boot_ns - age_ns, place)
             self._latest[identity] = self._shown[identity] = latest
 
     def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:

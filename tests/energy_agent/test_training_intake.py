@@ -1,6 +1,7 @@
 """Counts of training become rows: whatever is lost, repeated or killed, each step and token once. Truth is plain arithmetic."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
 from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
-from energy_agent.training_report import COUNT_MAX, Report, ReportError, parse
+from energy_agent.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
 
 RUN = "0123456789abcdef"
 T0 = 1_700_000_000 * NS_PER_S
@@ -42,7 +43,7 @@ class World:
         self.intake = self.make()
 
     def make(self):
-        made = TrainingIntake(self.clock, lambda identity: identity not in self.dead)
+        made = TrainingIntake(self.clock, lambda identity: identity not in self.dead, self.clock.boot_ns)
         assert made.restore(self.states, [(w, m, "training") for w, m in self.tokens])
         return made
 
@@ -108,6 +109,35 @@ def test_what_was_counted_before_the_journal_listened_is_left_out_and_what_while
     world.commit()
     assert (world.steps, world.tokens) == ({"training": 430}, {("job", ""): 4_300})
     assert [(r.start_ns - T0) // NS_PER_S for r in world.rows[-3:]] == [110, 10, 110]
+
+
+ages = st.floats(0, 1e9) | st.integers(0, 1_100).map(float)
+
+
+@given(ages, st.floats(0, 1_100), st.integers(0, COUNT_MAX), st.integers(0, COUNT_MAX), st.booleans())
+def test_no_count_is_older_than_its_process(claimed_s, started_s, tokens, steps, rebooted):
+    """Whatever a process claims, after a reboot too, when the journal has listened since before any process of this boot."""
+    world = World()
+    world.commit()
+    if rebooted:
+        world.intake.report((9, 1), "job", report(0, 0, 0))
+        world.commit()
+        world.clock.boot = "boot-2"
+        world.kill()
+    world.clock.now_s = 100.0  # the boot clock stands at 1100 s
+    start = round(started_s * os.sysconf("SC_CLK_TCK"))
+    age_s = 1_100 - started_s + 0.01  # the kernel counts ticks
+    taken = True
+    try:
+        world.intake.report((1, start), "job", report(steps, tokens, claimed_s))
+    except ReportError:
+        taken = False
+    booked = world.commit()
+    assert taken or steps > RATE_MAX * (min(age_s, claimed_s) + 0.98)
+    assert sum(row.tokens for row in booked.tokens) <= RATE_MAX * (age_s + 1)
+    assert sum(row.steps for row in booked.steps) <= RATE_MAX * (age_s + 1)
+    for row in (*booked.tokens, *booked.steps):
+        assert row.end_ns - row.start_ns <= age_s * NS_PER_S
 
 
 def test_only_who_holds_a_device_is_booked_and_nothing_of_before_is_lost():
