@@ -273,7 +273,8 @@ class Accountant:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
-        self._booked.add(p.entries, p.gaps, p.tokens, p.steps)
+        for workload in self._booked.add(p.entries, p.gaps, p.tokens, p.steps):
+            log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
         self._served.committed()
         self._stored = {key: text for key, text in (self._stored | self._changed).items() if text}
         self._forget(self._leaving)

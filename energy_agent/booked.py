@@ -6,17 +6,20 @@ Sums are kept as they grow: what a second costs does not depend on how many work
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
 from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.ledger.rows import INT64_MAX
 from energy_agent.ledger.totals import ENDED, Totals
 from energy_agent.owner_energy import OTHER_OWNERS, OwnerEnergy
 
 NAMESPACES_MAX = 1_000
 ENDED_STATE = "ended/"
 """Begins the keys of energy of ended workloads among the journal's states; a list of namespace, and owner, follows."""
+Key = TypeVar("Key")
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 
 
@@ -127,8 +130,10 @@ class Booked:
             held.energy_uj.setdefault((device, state, Method.COUNTER), 0)
             held.gpu_ns.setdefault(state, 0)
 
-    def add(self, entries: Iterable[Entry], gaps: Iterable[Gap], tokens: Iterable[Tokens], steps: Iterable[Steps] = ()) -> None:
-        """Add what was committed."""
+    def add(
+        self, entries: Iterable[Entry], gaps: Iterable[Gap], tokens: Iterable[Tokens], steps: Iterable[Steps] = ()
+    ) -> set[str]:
+        """Add what was committed; return workloads of which a count has just stopped at the largest that the ledger stores."""
         for entry in entries:
             self._add(entry.device, entry.workload, entry.state, entry.method, entry.energy_uj)
             if entry.workload:
@@ -136,10 +141,8 @@ class Booked:
                 gpu_ns[entry.state] = gpu_ns.get(entry.state, 0) + entry.gpu_ns
         for gap in gaps:
             self.gap_uj[gap.device] = self.gap_uj.get(gap.device, 0) + gap.bound_uj
-        for row in tokens:
-            self._add_tokens(row.workload, row.model, row.phase, row.tokens)
-        for count in steps:
-            self._add_steps(count.workload, count.phase, count.steps)
+        full = {row.workload for row in tokens if self._add_tokens(row.workload, row.model, row.phase, row.tokens)}
+        return full | {count.workload for count in steps if self._add_steps(count.workload, count.phase, count.steps)}
 
     def workloads(self) -> Collection[str]:
         """All workloads that are not forgotten."""
@@ -209,14 +212,12 @@ class Booked:
                 self._in_namespace(held.namespace, uj)
                 self._owners.add(workload, uj)
 
-    def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> None:
+    def _add_tokens(self, workload: str, model: str, phase: str, tokens: int) -> bool:
         self._serving[workload] = None
-        counts = self._workload(workload).tokens
-        counts[model, phase] = counts.get((model, phase), 0) + tokens
+        return _add_count(self._workload(workload).tokens, (model, phase), tokens)
 
-    def _add_steps(self, workload: str, phase: str, steps: int) -> None:
-        counts = self._workload(workload).steps
-        counts[phase] = counts.get(phase, 0) + steps
+    def _add_steps(self, workload: str, phase: str, steps: int) -> bool:
+        return _add_count(self._workload(workload).steps, phase, steps)
 
     def _in_namespace(self, namespace: str, uj: int) -> None:
         if namespace:
@@ -227,3 +228,10 @@ class Booked:
         if found is None:
             found = self._workloads[name] = _Workload()
         return found
+
+
+def _add_count(counts: dict[Key, int], key: Key, amount: int) -> bool:
+    """Add to a count, which stops at int64 as the journal's does; return whether it has just done so."""
+    before = counts.get(key, 0)
+    counts[key] = min(before + amount, INT64_MAX)
+    return before < INT64_MAX <= before + amount

@@ -9,7 +9,6 @@ import sqlite3
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from energy_agent.core.errors import JournalError
@@ -87,13 +86,13 @@ class Book:
     def largest(self) -> int:
         """The largest number that has to fit int64: how near that is.
 
-        Energy of all time has not: what feeds a building of 10 MW is past int64 in eleven days.
+        Energy of all time has not: what feeds a building of 10 MW is past int64 in eleven days. Tokens and steps stop at int64:
+        what a program reports of itself is no reason to refuse energy.
         """
         energies = (row.energy_uj for row in self.cells.values())
         unseen = (row.bound_uj for row in self.gaps.values())
         bounds = (row.run.bound_uj for part in (self.cells, self.spans) for row in part.values())
-        totals = (part.values() for part in (self.totals.gpu_ns, self.totals.tokens, self.totals.steps))
-        return max([0, *energies, *unseen, *bounds, *chain.from_iterable(totals)])  # a row's time and counts are within totals
+        return max([0, *energies, *unseen, *bounds, *self.totals.gpu_ns.values()])  # a row's time is within the totals
 
     def copy(self) -> "Book":
         """One that can be changed apart from this one."""
@@ -118,7 +117,7 @@ def change_of(book: Book, *batches: Batch) -> Book:
     """The rows that batches change, as they are after the last of them. Pure.
 
     Raises:
-        JournalError: an entry that runs backwards or is negative, or a row or count past int64: a broken meter, not booked.
+        JournalError: an entry that runs backwards or is negative, or energy or time past int64: a broken meter, not booked.
     """
     added, pieces, spans = Tally(), list[cells.Piece](), dict[SpanKey, Span]()
     for batch in batches:
@@ -178,9 +177,9 @@ def _plus(totals: Tally, added: Tally) -> Tally:
     return Tally(
         {k: totals.energy.get(k, 0) + v for k, v in added.energy.items()},
         {k: totals.gpu_ns.get(k, 0) + v for k, v in added.gpu_ns.items()},
-        {k: totals.tokens.get(k, 0) + v for k, v in added.tokens.items()},
+        {k: min(totals.tokens.get(k, 0) + v, INT64_MAX) for k, v in added.tokens.items()},
         {k: totals.gap_bound_uj.get(k, 0) + v for k, v in added.gap_bound_uj.items()},
-        {k: totals.steps.get(k, 0) + v for k, v in added.steps.items()},
+        {k: min(totals.steps.get(k, 0) + v, INT64_MAX) for k, v in added.steps.items()},
     )
 
 

@@ -14,6 +14,7 @@ from energy_agent.core.types import Entry, Gap, Method, Steps, Tokens
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.rows import (
     CELL_NS,
+    INT64_MAX,
     PPM,
     Cell,
     CellKey,
@@ -32,7 +33,12 @@ from energy_agent.ledger.uncertainty import Run, follow
 _TELESCOPING: Final = frozenset({Method.COUNTER, Method.BRIDGED})
 
 CUTS_MAX: Final = 10_000
-"""Cells one entry is cut into at most (104 days). A longer one comes from a wrong clock: it is booked whole at its end."""
+"""Maximum of cells that one entry is cut into (104 days). A longer one comes from a wrong clock: it is booked whole at its end.
+Its row starts 104 days before that, so that a segment never spans years."""
+COUNT_ROWS_MAX: Final = 8
+"""Maximum of rows that one count of tokens or steps becomes: any process on a GPU may report counts over a long time."""
+_WIDTHS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96)
+"""Cells per row of a count: whole fractions of a day, so that no row crosses midnight UTC."""
 
 
 @record(frozen=True, slots=True)
@@ -51,17 +57,23 @@ def cell_start(t_ns: int) -> int:
     return t_ns - t_ns % CELL_NS
 
 
-def _parts(start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+def _parts(start_ns: int, end_ns: int, edges: Sequence[int]) -> list[tuple[int, int]]:
     """[start, end) of each part; an empty or over-long stretch is one part."""
-    return list(itertools.pairwise([start_ns, *cuts(start_ns, end_ns), end_ns]))
+    return list(itertools.pairwise([max(start_ns, end_ns - CUTS_MAX * CELL_NS), *edges, end_ns]))
 
 
-def cuts(start_ns: int, end_ns: int) -> list[int]:
+def cuts(start_ns: int, end_ns: int, width_ns: int = CELL_NS) -> list[int]:
     """The edges of cells within a stretch; none in an over-long one, which comes from a wrong clock."""
     last = cell_start(max(start_ns, end_ns - 1))
     if (last - cell_start(start_ns)) // CELL_NS >= CUTS_MAX:
         return []
-    return list(range(cell_start(start_ns) + CELL_NS, last + 1, CELL_NS))
+    return list(range(start_ns - start_ns % width_ns + width_ns, last + 1, width_ns))
+
+
+def _count_parts(start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """[start, end) of each row of a count: one per cell, or of as many cells as keep them few; beyond a week one."""
+    widths = (cuts(start_ns, end_ns, width * CELL_NS) for width in _WIDTHS)
+    return _parts(start_ns, end_ns, next((edges for edges in widths if len(edges) < COUNT_ROWS_MAX), []))
 
 
 def _cell_of(start_ns: int, end_ns: int) -> int:
@@ -89,9 +101,9 @@ def cut(entry: Entry, share_ppm: int = PPM) -> list[Piece]:
     Where within an interval its energy fell is not known: what lies before a cut at c of E is anything from 0 to E, so the
     cut is an edge with the bound max(c, E - c), the same on both sides; it cancels when both sides are summed.
     """
-    parts = _parts(entry.start_ns, entry.end_ns)
+    parts = _parts(entry.start_ns, entry.end_ns, cuts(entry.start_ns, entry.end_ns))
     if len(parts) == 1:  # nearly always, and every second for every device
-        return [_whole(entry, share_ppm)]
+        return [_whole(entry, parts[0][0], share_ppm)]
     weights = [end - start for start, end in parts]
     telescoping = entry.method in _TELESCOPING
     outer = entry.edge_uj if telescoping else 0
@@ -107,13 +119,13 @@ def cut(entry: Entry, share_ppm: int = PPM) -> list[Piece]:
     return parted
 
 
-def _whole(entry: Entry, share_ppm: int) -> Piece:
+def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Piece:
     """An entry within one cell; refused like any other split where something of it is negative."""
     if min(entry.energy_uj, entry.edge_uj, entry.gpu_ns) < 0:
         raise ValueError("energy, edge or device time is negative")
     telescoping = entry.method in _TELESCOPING
     outer, inner = (entry.edge_uj, 0) if telescoping else (0, 2 * entry.edge_uj)
-    run = Run(entry.start_ns, entry.end_ns, outer, inner, outer, share_ppm)
+    run = Run(start_ns, entry.end_ns, outer, inner, outer, share_ppm)
     return Piece(_cell_of(entry.start_ns, entry.end_ns), entry, entry.energy_uj, entry.gpu_ns, run)
 
 
@@ -171,7 +183,7 @@ def fold_gaps(current: Mapping[GapKey, GapRow], gaps: Iterable[Gap]) -> dict[Gap
     """The gap rows that gaps change; a gap over several cells is split by time, its bound with it."""
     changed: dict[GapKey, GapRow] = {}
     for gap in gaps:
-        parts = _parts(gap.start_ns, gap.end_ns)
+        parts = _parts(gap.start_ns, gap.end_ns, cuts(gap.start_ns, gap.end_ns))
         bounds = split_integer(gap.bound_uj, [end - start for start, end in parts])
         for (start, end), bound in zip(parts, bounds, strict=True):
             key = (_cell_of(start, end), gap.device, gap.reason)
@@ -182,28 +194,28 @@ def fold_gaps(current: Mapping[GapKey, GapRow], gaps: Iterable[Gap]) -> dict[Gap
 
 
 def fold_tokens(current: Mapping[TokenKey, TokenRow], tokens: Iterable[Tokens]) -> dict[TokenKey, TokenRow]:
-    """The token rows that counts change; a count over several cells is split by time."""
+    """The token rows that counts change; a count over several cells is split by time. A row stops at int64."""
     changed: dict[TokenKey, TokenRow] = {}
     for count in tokens:
-        parts = _parts(count.start_ns, count.end_ns)
+        parts = _count_parts(count.start_ns, count.end_ns)
         numbers = split_integer(count.tokens, [end - start for start, end in parts])
         for (start, end), number in zip(parts, numbers, strict=True):
             key = (_cell_of(start, end), count.workload, count.model, count.phase)
             row = changed.get(key) or current.get(key) or TokenRow(*key, start, end, 0)
             start, end = min(row.start_ns, start), max(row.end_ns, end)
-            changed[key] = TokenRow(*key, start, end, row.tokens + number)
+            changed[key] = TokenRow(*key, start, end, min(row.tokens + number, INT64_MAX))
     return changed
 
 
 def fold_steps(current: Mapping[StepKey, StepRow], steps: Iterable[Steps]) -> dict[StepKey, StepRow]:
-    """The step rows that counts change; a count over several cells is split by time."""
+    """The step rows that counts change; a count over several cells is split by time. A row stops at int64."""
     changed: dict[StepKey, StepRow] = {}
     for count in steps:
-        parts = _parts(count.start_ns, count.end_ns)
+        parts = _count_parts(count.start_ns, count.end_ns)
         numbers = split_integer(count.steps, [end - start for start, end in parts])
         for (start, end), number in zip(parts, numbers, strict=True):
             key = (_cell_of(start, end), count.workload, count.phase)
             row = changed.get(key) or current.get(key) or StepRow(*key, start, end, 0)
             start, end = min(row.start_ns, start), max(row.end_ns, end)
-            changed[key] = StepRow(*key, start, end, row.steps + number)
+            changed[key] = StepRow(*key, start, end, min(row.steps + number, INT64_MAX))
     return changed

@@ -7,11 +7,14 @@ noted elsewhere, shows that.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import segments, table
+from energy_agent.ledger.segments import Header
 from energy_agent.ledger.table import Table
 from energy_agent.ledger.totals import WORKLOAD_PARTS, Tally, ended_key
 from energy_agent.ledger.view import JournalView
@@ -22,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `kind`: corrupted | missing | duplicate | previous | alien | journal."""
+    """One thing that is wrong. `kind`: corrupted | missing | duplicate | previous | alien | span | journal."""
 
     kind: str
     line: str  # one line for a person, naming the file
@@ -106,6 +109,8 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
         chain = chains.setdefault(prefix, Chain("", ""))
         content = add_file(chain, path, sequence)
         mine = content is not None and journal is not None and (chain.cluster, chain.node) == (who.cluster, who.node)
+        if content is not None:
+            chain.faults += check_span(path, content.header)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
             chain.tally.add_rows(content.rows())
     if journal is not None:
@@ -164,6 +169,16 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
     chain.first = sequence if chain.first is None else chain.first
     chain.last, chain.head, chain.count = sequence, digest, chain.count + 1
     chain.seen[sequence] = digest
+
+
+def check_span(path: Path, header: Header) -> list[Fault]:
+    """The fault of a segment over a longer time than any should have: days before its last year have no entry in an index."""
+    if header.to_ns - header.from_ns <= segments.SPAN_MAX_NS:
+        return []
+    first, last = (datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date() for t_ns in (header.from_ns, header.to_ns))
+    days = segments.SPAN_MAX_NS // NS_PER_DAY
+    text = f"{path}: spans {first} to {last}, as of a wrong clock; only its last {days} days are compacted"
+    return [Fault("span", text)]
 
 
 def wrong_previous(path: Path, named: str, sequence: int, head: str) -> Fault:

@@ -21,7 +21,6 @@ from energy_agent.ledger.chain import Chain, Fault, Progress
 from energy_agent.ledger.segments import Header
 
 DAY_NS: Final = NS_PER_DAY
-_DAYS_MAX: Final = 366  # of one segment
 
 
 class Entry(NamedTuple):
@@ -90,9 +89,11 @@ class Index:
         self._from_ns.append(header.from_ns)
         self._to_ns.append(header.to_ns)
         self._previous += bytes.fromhex(header.previous)
-        first, last = header.from_ns // DAY_NS, max(header.from_ns, header.to_ns - 1) // DAY_NS
-        for number in range(first, min(last, first + _DAYS_MAX) + 1):
+        last_ns = max(header.from_ns, header.to_ns - 1)
+        first_ns = max(header.from_ns, last_ns - segments.SPAN_MAX_NS)
+        for number in range(first_ns // DAY_NS, last_ns // DAY_NS + 1):
             self._of_day.setdefault(number, array("l")).append(i)
+        self.faults += chain.check_span(Path(self._path(i)), header)
 
 
 def start_ns(day: date) -> int:

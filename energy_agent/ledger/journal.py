@@ -27,7 +27,7 @@ from energy_agent.ledger.book import Batch, Book
 from energy_agent.ledger.files import Files, RealFiles, hold
 from energy_agent.ledger.log import Room
 from energy_agent.ledger.rows import INT64_MAX, DeviceFacts, Row
-from energy_agent.ledger.sealing import Taken, find_obsolete, take
+from energy_agent.ledger.sealing import Sealed, Taken, find_obsolete, take
 from energy_agent.ledger.segments import Segment
 from energy_agent.ledger.totals import Totals
 
@@ -274,12 +274,12 @@ class Journal:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
 
     def _fix(self, up_to_ns: int | None) -> None:
-        """First step: rows out, finished segment in, in one transaction that is on the disk before any file is written."""
+        """First step: rows out, finished segments in, each by a transaction that is on the disk before its file is written."""
         self._fold()
-        sealed = take(self._book, up_to_ns, self._identity, self._sequence, self._previous)
-        if sealed is None:
-            return
+        while (sealed := take(self._book, up_to_ns, self._identity, self._sequence, self._previous)) is not None:
+            self._fix_one(sealed)
 
+    def _fix_one(self, sealed: Sealed) -> None:
         obsolete = find_obsolete(self._book, sealed)
 
         def write() -> None:

@@ -83,10 +83,16 @@ def _start_ns(row: Row) -> int:
 
 
 def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
-    """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name."""
+    """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name.
+
+    Rows that end too late for a segment with the earliest one are left to the segment after it.
+    """
     rows = [row for row in book.open_rows() if up_to_ns is None or _end_ns(row) <= up_to_ns]
     if not rows:
         return None
+    earliest = min(rows, key=_start_ns)
+    last_ns = max(_end_ns(earliest), _start_ns(earliest) + segments.SPAN_MAX_NS)
+    rows = [row for row in rows if _end_ns(row) <= last_ns]
     from_ns, to_ns = min(map(_start_ns, rows)), max(map(_end_ns, rows))
     facts: list[Row] = [
         *_in_force(book.workloads, _workloads(rows) | _devices(rows) | _gone(book), from_ns, to_ns),

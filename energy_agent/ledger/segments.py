@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from energy_agent.core.errors import ChainError, JournalError
+from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.files import Files, read_bounded
 from energy_agent.ledger.row_text import canonical, from_json, to_json
 from energy_agent.ledger.rows import Row, StepRow
@@ -28,6 +29,8 @@ SUFFIX: Final = ".jsonl.gz"
 _PEEK: Final = (2_048, 65_536)
 _FILE_MAX: Final = 32 << 20
 _TEXT_MAX: Final = 256 << 20
+SPAN_MAX_NS: Final = 366 * NS_PER_DAY
+"""Maximum time from a segment's first row to its last: a clock that was years off gives more than one segment."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 

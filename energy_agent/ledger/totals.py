@@ -66,12 +66,12 @@ class Tally:
             self.gpu_ns[held] = self.gpu_ns.get(held, 0) + gpu_ns
 
     def add_tokens(self, key: TokenTotalKey, tokens: int) -> None:
-        """Add tokens."""
-        self.tokens[key] = self.tokens.get(key, 0) + tokens
+        """Add tokens; a count stops at int64."""
+        self.tokens[key] = min(self.tokens.get(key, 0) + tokens, INT64_MAX)
 
     def add_steps(self, key: StepTotalKey, steps: int) -> None:
-        """Add steps."""
-        self.steps[key] = self.steps.get(key, 0) + steps
+        """Add steps; a count stops at int64."""
+        self.steps[key] = min(self.steps.get(key, 0) + steps, INT64_MAX)
 
     def add_gap(self, device: str, bound_uj: int) -> None:
         """Add the bound of a gap."""

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.booked import NAMESPACES_MAX, Booked
-from energy_agent.core.types import Entry, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.types import Entry, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger import book as books
 from energy_agent.ledger.book import Book
+from energy_agent.ledger.rows import INT64_MAX
 from energy_agent.ledger.totals import Totals
 from energy_agent.owner_energy import OTHER_OWNERS, OWNERS_MAX
 from tests.energy_agent.ledger.cases import T0, batches
@@ -147,3 +148,14 @@ def test_the_owners_of_one_namespace_take_no_place_of_another_and_no_joule_is_lo
     assert sum(uj for (namespace, _), uj in booked.owner_uj.items() if namespace == "large") == 2 * OWNERS_MAX
     assert ("large", f"Job/j{2 * OWNERS_MAX - 1}") in booked.owner_uj  # those that ended first made room
     assert ("large", "Job/j0") not in booked.owner_uj
+
+
+@given(st.lists(st.sampled_from([1, 1 << 53, INT64_MAX]), max_size=6))
+def test_a_count_stops_at_the_largest_that_the_ledger_stores_and_is_named_once(amounts):
+    booked, named = Booked(), []
+    for amount in amounts:
+        named += booked.add([], [], [Tokens(T0, T0, "w1", "m", "training", amount)], [Steps(T0, T0, "w2", "training", amount)])
+    expected = min(sum(amounts), INT64_MAX)
+    assert [count.tokens for count in booked.tokens(["w1"])] == [expected][: len(amounts)]
+    assert [count.steps for count in booked.steps(["w2"])] == [expected][: len(amounts)]
+    assert sorted(named) == (["w1", "w2"] if sum(amounts) >= INT64_MAX else [])

@@ -4,9 +4,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Entry, Gap, Method, State, Tokens
+from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.ledger import cells
-from energy_agent.ledger.rows import CELL_NS
+from energy_agent.ledger.rows import CELL_NS, INT64_MAX
 from energy_agent.ledger.uncertainty import bound_of
 from tests.energy_agent.ledger.cases import T0, S, entries, gaps, steps, tokens
 
@@ -63,6 +63,43 @@ def test_an_entry_from_a_wrong_clock_is_booked_whole_at_its_end():
     entry = Entry(0, T0, "GPU-a", "", State.GAP, Method.BRIDGED, 7, 1)
     (piece,) = cells.cut(entry)
     assert (piece.energy_uj, piece.cell_start_ns) == (7, T0 - CELL_NS)
+    assert (piece.run.end_ns, T0 - piece.run.start_ns) == (T0, cells.CUTS_MAX * CELL_NS)
+
+
+WEEK_NS = 7 * 86_400 * S
+
+
+@given(
+    st.integers(0, 40 * 365 * 86_400) | st.integers(0, WEEK_NS // S),
+    st.integers(0, 90_000),
+    st.integers(0, INT64_MAX),
+)
+def test_a_count_is_a_few_rows_however_long_it_took_and_of_its_own_days(long_s, at_s, amount):
+    start, end = T0 + (at_s - long_s) * S, T0 + at_s * S
+    folds = (
+        cells.fold_tokens({}, [Tokens(start, end, "w", "m", "training", amount)]),
+        cells.fold_steps({}, [Steps(start, end, "w", "training", amount)]),
+    )
+    for rows in folds:
+        found = sorted(rows.values(), key=lambda row: row.start_ns)
+        assert len(found) <= cells.COUNT_ROWS_MAX
+        assert sum(getattr(row, "tokens", 0) + getattr(row, "steps", 0) for row in found) == amount
+        assert found[-1].end_ns == end
+        assert [row.start_ns for row in found[1:]] == [row.end_ns for row in found[:-1]]
+        assert end - found[0].start_ns == min(end - start, cells.CUTS_MAX * CELL_NS)
+        for row in found:
+            assert row.cell_start_ns == cells.cell_start(max(row.start_ns, row.end_ns - 1))
+            if end - start < WEEK_NS - 86_400 * S:
+                assert row.start_ns // (86_400 * S) == max(row.start_ns, row.end_ns - 1) // (86_400 * S)
+            if end - start <= 6 * CELL_NS:
+                assert row.cell_start_ns <= row.start_ns
+
+
+def test_a_row_of_counts_stops_at_int64():
+    two = [INT64_MAX, 5]
+    (tokens_row,) = cells.fold_tokens({}, [Tokens(T0, T0, "w", "m", "training", n) for n in two]).values()
+    (steps_row,) = cells.fold_steps({}, [Steps(T0, T0, "w", "training", n) for n in two]).values()
+    assert (tokens_row.tokens, steps_row.steps) == (INT64_MAX, INT64_MAX)
 
 
 def test_a_gap_and_tokens_of_no_duration_keep_their_amount():

@@ -13,6 +13,7 @@ from energy_agent.ledger import chain, index, segments
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.compact import compact_days
 from energy_agent.ledger.journal import DeviceFacts, Journal
+from energy_agent.ledger.rows import TokenRow
 from energy_agent.ledger.sites import Sites
 from tests.energy_agent.ledger.cases import T0, S
 
@@ -168,3 +169,21 @@ def test_a_file_that_changes_meanwhile_is_refused(fleet):
     with pytest.raises(ChainError, match=r"_00000006\.jsonl\.gz: changed while it was read"):
         list(compact_days(found, fleet / "days", DAYS[:1], HERE))
     assert not list((fleet / "days").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("years", [2, 30, 56])
+def test_a_segment_over_years_is_a_fault_and_its_last_day_is_there(tmp_path, years):
+    """As earlier versions wrote it where a process claimed to be years old, or a clock stood at 1970."""
+    from_ns = T0 - years * 365 * 24 * H
+    count = TokenRow(T0, "w", "m", "training", from_ns, T0 + H // 4, 1)
+    header = segments.Header(2, "lab", "a", "b", 0, segments.FIRST_PREVIOUS, "0", True, from_ns, T0 + H // 4, 1)
+    path = tmp_path / segments.file_name("lab", "a", 0)
+    path.write_bytes(segments.compress(segments.encode(header, [count])))
+    found = index.build([path])
+    assert DAYS[0] in found.days
+    assert len(found.days) <= 368
+    assert [fault.kind for fault in found.faults] == [fault.kind for fault in chain.verify([path]).faults] == ["span"]
+    with pytest.raises(ChainError, match=path.name):
+        list(compact_days(found, tmp_path / "days", DAYS[:1], HERE))
+    (result,) = compact_days(found, tmp_path / "days", DAYS[:1], HERE, accept_faults=True)
+    assert sum(statement.inputs for statement in result.statements) == 1

@@ -5,16 +5,22 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from datetime import date
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from energy_agent.core.errors import JournalError, UsageError
-from energy_agent.core.types import Entry, Gap, Method, State
-from energy_agent.ledger import chain, segments
+from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens
+from energy_agent.ledger import chain, index, segments
 from energy_agent.ledger.files import FailingFiles
 from energy_agent.ledger.journal import Batch, Journal
+from energy_agent.ledger.rows import INT64_MAX
 from energy_agent.ledger.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled, second
 
@@ -304,6 +310,56 @@ def test_a_row_at_the_end_of_int64_is_exact(tmp_path):
     journal = opened(tmp_path)
     assert energy(journal) == largest
     journal.close()
+
+
+counts = st.lists(st.sampled_from([0, 1, 1 << 53, 1 << 62, INT64_MAX, 1 << 70]), max_size=5)
+
+
+@settings(max_examples=20)
+@given(counts, counts, st.booleans(), st.booleans())
+def test_no_count_of_tokens_or_steps_refuses_energy(told, done, seal, lose):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        journal = opened(folder)
+        for i, (tokens, steps) in enumerate(zip_longest(told, done, fillvalue=0)):
+            batch, at = second(i), (T0 + i * S, T0 + (i + 1) * S)
+            counts = [Tokens(*at, "job", "llama", "training", tokens)], [Steps(*at, "job", "training", steps)]
+            journal.commit(replace(batch, tokens=counts[0], steps=counts[1]))
+        if seal or lose:
+            journal.seal(None)
+        journal.close()
+        if lose:  # the journal alone: another begins from the segments
+            (folder / "journal.db").unlink()
+        journal = opened(folder)
+        journal.commit(replace(second(9), steps=()))
+        totals = journal.totals()
+        assert energy(journal) == truth([*range(max(len(told), len(done))), 9])
+        assert totals.tokens.get(("job", "llama", "training"), 0) == min(sum(told), INT64_MAX)
+        assert totals.steps.get(("job", "training"), 0) == min(sum(done), INT64_MAX)
+        journal.close()
+        assert check(folder)
+
+
+@pytest.mark.parametrize("years", [1, 2, 20, 56])
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_clock_that_was_years_off_gives_a_segment_for_each_time(tmp_path, years, crash):
+    journal = opened(tmp_path)
+    wrong_ns = T0 - years * 365 * 86_400 * S
+    right = second(0)
+    wrong = [replace(e, start_ns=e.start_ns - T0 + wrong_ns, end_ns=e.end_ns - T0 + wrong_ns) for e in right.entries]
+    bridged = [replace(e, start_ns=wrong_ns + S, end_ns=T0, method=Method.BRIDGED, gpu_ns=0) for e in right.entries]
+    for entries in (wrong, bridged, right.entries):
+        journal.commit(Batch(entries))
+    if not crash:  # else the next boot seals what the last one left
+        journal.seal(None)
+    journal.close()
+    opened(tmp_path, identity=replace(IDENTITY, boot_id="boot-b")).close()
+    headers = [segments.read(path).header for path in segments.list_files(tmp_path / "segments")]
+    assert len(headers) == (2 if years > 1 else 1)
+    assert all(header.to_ns - header.from_ns <= segments.SPAN_MAX_NS for header in headers)
+    check(tmp_path)
+    found = index.build([tmp_path / "segments"])
+    assert (found.faults, found.count([date(2026, 1, 1)])) == ([], 1)
 
 
 def test_copies_of_sealed_segments_go_after_their_time(tmp_path):
