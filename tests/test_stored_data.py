@@ -34,7 +34,8 @@ MEASURED_J = 17_826.74322091194
 def state(tmp_path):
     """State folder of the agent that was killed."""
     with tarfile.open(STORED / "journal.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2, as in Debian 12, has none
+        archive.extractall(tmp_path)
     return tmp_path / "killed"
 
 

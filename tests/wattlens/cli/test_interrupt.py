@@ -55,7 +55,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, *map(str, arguments)],
-            stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True,
+            stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True, env=os.environ | {"TERM": "xterm"},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(slave)
