@@ -380,6 +380,8 @@ class Accountant:
                 fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)
             fact = self._shares.told(fact, known)
+            if known is not None and (namespace := known.labels.get("namespace")):  # the first stays, as its energy does
+                fact = replace(fact, labels={**fact.labels, "namespace": namespace})
             if known is None or known.labels != fact.labels:
                 self._facts[fact.workload] = fact
                 self._booked.learn(fact)

@@ -112,16 +112,15 @@ class Booked:
                 raise ValueError("not a namespace and an owner")
 
     def learn(self, fact: WorkloadFacts) -> None:
-        """What a workload has used belongs to the namespace that it is known to be in."""
+        """What a workload has used belongs to its namespace and owner. The first that are known stay: no sum may fall."""
         workload, namespace = self._workload(fact.workload), fact.labels.get("namespace", "")
         known = namespace in self.namespace_uj or len(self.namespace_uj) < NAMESPACES_MAX
         shown = namespace if known or not namespace else OTHER_OWNERS
-        if shown != workload.namespace:
-            self._in_namespace(workload.namespace, -workload.gpus_uj)
+        if not workload.namespace:
             self._in_namespace(shown, workload.gpus_uj)
             workload.namespace = shown
         if owner := fact.labels.get("owner", ""):
-            self._owners.join(fact.workload, (shown, owner), tenant_of(fact.kind, fact.labels), workload.gpus_uj)
+            self._owners.join(fact.workload, (workload.namespace, owner), tenant_of(fact.kind, fact.labels), workload.gpus_uj)
 
     def see(self, device: str, workload: str) -> None:
         """A workload holds a device; its counters are there, at 0, before its first joule."""

@@ -13,11 +13,14 @@ from energy_agent.core.errors import JournalError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.device_account import SensorFor
+from energy_agent.holders.joined import JoinedHolders
+from energy_agent.holders.pod_resources import PodFact
 from energy_agent.holders.processes import ProcessHolders
 from energy_agent.last_held import HELD_STATE, RETENTION_NS
 from energy_agent.ledger.journal import Journal
 from energy_agent.pending import PENDING_MAX
 from energy_agent.sampling import DeviceHealth
+from tests.energy_agent.holders.test_joined import U1, Informer, Said
 
 SECOND = 10**9
 T0 = 1_790_000_000 * SECOND
@@ -143,6 +146,28 @@ def test_totals_are_those_of_the_journal_also_after_it_was_reopened(node):
     for w in before.workloads:
         assert shown[w.workload, w.device, w.state, w.method] >= w.energy_uj
     assert sum(node.journal.totals().energy.values()) == sum(shown_uj(later).values())
+
+
+@pytest.mark.parametrize("later", [{}, {U1: (("other", "a"), PodFact(U1))}], ids=["forgotten", "another namespace"])
+def test_booked_joules_stay_in_their_namespace_whatever_is_learnt_later(node, later):
+    source, informer = Said(), Informer(a=U1)
+    source.say(1)
+    node.start(10, "x")
+    (node.procfs / "10/cgroup").write_text(f"0::/kubepods/besteffort/pod{U1}/{'a' * 64}\n")
+    node.accountant.joined = JoinedHolders((source,), 10**12, informer)
+    sums = []
+    for pods in (informer.pods, later):
+        informer.pods = pods
+        for _ in range(3):
+            source.say(10**12 + node.now_s * SECOND)
+            node.sweep(pids=(10,))
+            node.commit()
+            sums.append(node.snapshot().namespace_uj)
+    assert set(sums[-1]) == {"ml"}
+    assert [s["ml"] for s in sums if s] == sorted(s["ml"] for s in sums if s)
+    assert {fact.labels["namespace"] for fact in node.snapshot().facts} == {"ml"}
+    node.reopen()
+    assert node.snapshot().namespace_uj == sums[-1], "also after a restart"
 
 
 def test_rows_wait_while_the_disk_is_full_and_are_committed_whole(node):

@@ -29,11 +29,16 @@ steps = st.lists(
 
 @given(steps)
 def test_sums_are_those_of_all_that_was_committed(sequence):
-    booked, book, latest, entries, tokens, done = Booked(), Book(), {}, [], [], []
+    booked, book, first, entries, tokens, done = Booked(), Book(), {}, [], [], []
     for step in sequence:
         if isinstance(step, WorkloadFacts):
+            before = dict(booked.namespace_uj)
             booked.learn(step)
-            latest[step.workload] = step
+            assert all(booked.namespace_uj[namespace] >= uj for namespace, uj in before.items()), (
+                "joules move between namespaces"
+            )
+            if step.labels:
+                first.setdefault(step.workload, step)
         elif isinstance(step, tuple):
             booked.see(*step)
         else:
@@ -49,11 +54,10 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
         if e.workload:
             by_workload[e.workload, e.device, e.state, e.method] += e.energy_uj
             gpu_ns[e.workload, e.state] += e.gpu_ns
-            namespace = latest[e.workload].labels.get("namespace") if e.workload in latest else None
-            if namespace:
-                by_namespace[namespace] += e.energy_uj
+            if e.workload in first:
+                by_namespace[first[e.workload].labels["namespace"]] += e.energy_uj
     t = book.totals
-    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), latest.values(), {})
+    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), first.values(), {})
     for found in (booked, again):
         held = Counter()
         for device, own in found.devices.items():
