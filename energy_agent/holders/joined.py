@@ -15,6 +15,7 @@ from energy_agent.holders.processes import DeviceHolders, ProcessHolders
 
 if TYPE_CHECKING:
     from energy_agent.holders.pod_facts import PodInformer
+    from energy_agent.holders.pod_logs import PodLogs
     from energy_agent.holders.pod_resources import PodFact
 
 _WORST = list(Answer)
@@ -24,9 +25,13 @@ class JoinedHolders:
     """Who holds each device, by claims and processes together."""
 
     def __init__(
-        self, sources: Sequence[ClaimSource] = (), started_boot_ns: int = 0, informer: "PodInformer | None" = None
+        self,
+        sources: Sequence[ClaimSource] = (),
+        started_boot_ns: int = 0,
+        informer: "PodInformer | None" = None,
+        logs: "PodLogs | None" = None,
     ) -> None:
-        self._sources = sources
+        self._sources, self._logs = sources, logs
         self._informer = informer
         self._started_ns = started_boot_ns
         self._names = PodNames()
@@ -37,6 +42,8 @@ class JoinedHolders:
         self._ended: dict[PodKey, str] = {}  # pods that are claimed still and have ended, with their uid
         self._served: set[str] = set()  # uids of pods with a metrics page that held a device
         self._uids: dict[str, str] = {}  # uid of the pod, by the name that its processes give it
+        self._pods: dict[str, PodKey] = {}  # of uids that the kubelet's log folders have
+        self._worked: set[str] = set()  # uids of pods of which a process held a device
         self._labels: dict[str, Mapping[str, str]] = {}
         self._version = 0  # another one when the same processes may mean another holding
         self._by_process: dict[str, DeviceHolders] = {}
@@ -73,7 +80,10 @@ class JoinedHolders:
         claimed = {claim.workload for claims in self._told for claim in claims}
         for fact in facts:
             if fact.kind == "pod" and (uid := fact.labels.get("pod_uid")):
+                if fact.workload not in self._uids and self._logs is not None and (pod := self._logs.pod_of(uid)) is not None:
+                    self._pods[uid] = pod
                 self._uids[fact.workload] = uid
+                self._worked.add(uid)
                 self._labels[fact.workload] = fact.labels
             elif fact.workload not in claimed:  # of which its scheduler says more
                 others.append(fact)
@@ -116,6 +126,8 @@ class JoinedHolders:
         self._uids = {name: uid for name, uid in self._uids.items() if name in living}
         self._labels = {name: labels for name, labels in self._labels.items() if name in living}
         self._names.forget(self._uids.values())
+        self._pods = {uid: self._pods[uid] for uid in self._uids.values() if uid in self._pods}
+        self._worked &= {*self._uids.values(), *self._names.claimed_uids()}
 
     def serving(self) -> "list[tuple[str, PodFact]] | None":
         """Pods that run, hold or held a device and have a metrics page, by workload; None: not known yet.
@@ -186,16 +198,19 @@ class JoinedHolders:
         uid = self._uids.get(workload)
         if not uid:
             return workload
-        informed = self._informer.pod_of(uid) if self._informer is not None else None
-        return self._names.of_process(uid, None if informed is None else informed[0])
+        key, _ = self._pod_of(uid)
+        return self._names.of_process(uid, key)
 
-    def _informed(self, workload: str) -> dict[str, str]:
-        """What the informer knows of a process's pod."""
-        informed = self._informer.pod_of(self._uids.get(workload, "")) if self._informer is not None else None
-        if informed is None:
-            return {}
-        (namespace, pod), fact = informed
-        return {"namespace": namespace, "pod": pod, **fact.labels}
+    def _pod_of(self, uid: str) -> tuple[PodKey | None, Mapping[str, str]]:
+        """The pod that a uid is proven to be, and what the informer knows of it; None: nothing proves it."""
+        informed = self._informer.pod_of(uid) if self._informer is not None else None
+        return (self._pods.get(uid), {}) if informed is None else (informed[0], informed[1].labels)
+
+    def _labels_of(self, workload: str) -> dict[str, str]:
+        """What is known of a process's pod."""
+        key, labels = self._pod_of(self._uids.get(workload, ""))
+        named = {} if key is None else {"namespace": key[0], "pod": key[1]}
+        return {**self._labels[workload], **named, **labels}
 
     def _seen(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
         """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
@@ -205,7 +220,7 @@ class JoinedHolders:
             named[name] = named.get(name, 0) + sm
             if workload in self._labels:
                 known = facts.get(name)
-                labels = {**self._labels[workload], **self._informed(workload), **(known.labels if known is not None else {})}
+                labels = self._labels_of(workload) | (dict(known.labels) if known is not None else {})
                 facts[name] = WorkloadFacts(name, now_ns, "pod", labels)
         return named
 
@@ -213,14 +228,13 @@ class JoinedHolders:
         self, device: str, slices: Iterable[str], seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
     ) -> list[str]:
         """Workloads that claim a device or one of these slices of it."""
-        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ()) if not self._over(claim, seen)]
-        found = self._found({_key(c): c.pod_uid for c in claims if c.facts.kind == "pod"}, seen)
+        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ()) if not self._over(claim)]
         names: list[str] = []
         for claim in claims:
             fact = claim.facts
             name, labels = fact.workload, dict(fact.labels)
             if fact.kind == "pod":
-                name = self._names.of_claim(_key(claim), claim.pod_uid or found.get(_key(claim), ""))
+                name = self._names.of_claim(_key(claim), claim.pod_uid)
                 if uid := self._names.uid_of(_key(claim)):
                     labels["pod_uid"] = uid
             facts[name] = WorkloadFacts(name, now_ns, fact.kind, labels)
@@ -228,36 +242,35 @@ class JoinedHolders:
         return list(dict.fromkeys(names))
 
     def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders) -> None:
-        """Kubelets may list pods that have ended. One whose process was seen here, and of whom none is left, is over."""
+        """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
+
+        Of a pod that the informer knows, it tells.
+        """
         for claim in (claim for each in (gpu, *self._mig.get(gpu, ())) for claim in self._claims.get(each, ())):
-            key, workloads = _key(claim), by_process.seen
-            uid = "" if claim.pod_uid or claim.facts.kind != "pod" else self._names.uid_of(key)
-            if uid and all(self._uids.get(workload) != uid for workload in workloads) and not processes.pod_lives(uid):
+            key = _key(claim)
+            uid = self._names.uid_of(key) if claim.facts.kind == "pod" else ""
+            if uid not in self._worked or (self._informer is not None and self._informer.pod_of(uid) is not None):
+                continue
+            if any(self._uids.get(workload) == uid for workload in by_process.seen):
+                self._ended.pop(key, None)
+            elif self._ended.get(key) != uid and not processes.pod_lives(uid):
                 self._ended[key] = uid
 
-    def _over(self, claim: Claim, seen: Mapping[str, int]) -> bool:
-        """Whether its pod has ended; a process of another pod on the device may be the next life of the same name."""
+    def _over(self, claim: Claim) -> bool:
+        """Whether its pod has ended; the next pod of the same name has another uid."""
         uid = self._ended.get(_key(claim))
-        return bool(uid) and not claim.pod_uid and all(self._uids.get(workload, uid) == uid for workload in seen)
-
-    def _found(self, pods: Mapping[PodKey, str], seen: Mapping[str, int]) -> dict[PodKey, str]:
-        """Uids that no scheduler told, found by the processes: one pod is left without a uid, and one uid without a pod."""
-        uids = {uid for workload in seen if (uid := self._uids.get(workload))}
-        if len(pods) == 1 and len(uids) == 1:  # also another life of the pod than the one that was known
-            return {key: next(iter(uids)) for key, told in pods.items() if not told}
-        known = {key: told or self._names.uid_of(key) for key, told in pods.items()}
-        left = uids - set(known.values()) - self._names.claimed_uids()
-        nameless = [key for key, uid in known.items() if not uid]
-        return {nameless[0]: left.pop()} if len(nameless) == len(left) == 1 else {}
+        return bool(uid) and claim.pod_uid in ("", uid)
 
     def _index(self) -> None:
         self._claims = {}
         for claim in (claim for claims in self._told for claim in claims):
             device = claim.device if claim.device.startswith("MIG-") and "/" not in claim.device else gpu_of(claim.device)
             self._claims.setdefault(device, []).append(claim)
-        keys = {_key(claim) for claims in self._told for claim in claims if claim.facts.kind == "pod"}
-        self._names.claimed(keys)
-        self._ended = {key: uid for key, uid in self._ended.items() if key in keys and self._names.uid_of(key) == uid}
+        pods = {_key(claim): claim.pod_uid for claims in self._told for claim in claims if claim.facts.kind == "pod"}
+        self._names.claimed(pods)
+        for key, uid in pods.items():  # before any of its processes is seen, wherever that works
+            self._names.of_claim(key, uid)
+        self._ended = {key: uid for key, uid in self._ended.items() if key in pods and self._names.uid_of(key) == uid}
         self._version += 1
 
 

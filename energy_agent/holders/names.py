@@ -2,8 +2,11 @@
 
 `namespace/pod` with the first eight digits of the uid where that is known when the pod first holds a device, else
 `namespace/pod`; a pod that is first known by its cgroup is `pod-UID`, unless an informer knows it. A name under which joules
-were booked stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Only where nothing tells two
-lives of one name apart (no uid, neither from an informer nor from a process) do both book under `namespace/pod`.
+were booked stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Two lives of one name whose
+uids are not known both book under `namespace/pod`.
+
+A uid gets the name of a pod only from whoever knows the uids of pods: the kubelet or the API server. Which GPU a process is on
+proves nothing, as a container may use GPUs that it was not given.
 """
 
 from collections.abc import Collection, Iterable

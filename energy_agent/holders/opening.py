@@ -11,6 +11,7 @@ from energy_agent.holders.joined import JoinedHolders
 from energy_agent.holders.kube_api import Api
 from energy_agent.holders.node_note import NodeNote
 from energy_agent.holders.pod_facts import PodInformer
+from energy_agent.holders.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.holders.pod_resources import DEFAULT_SOCKET, PodResources
 from energy_agent.holders.slurm import open_slurm
 
@@ -35,15 +36,16 @@ def open_holders(
     """
     sources: list[ClaimSource] = []
     informer = _informer(config, clock, node, simulated)
+    logs = PodLogs(DEFAULT_FOLDER if simulated is None else simulated / "pod-logs")
     if config.pod_resources != "off":
         default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
         socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
         wanted = config.pod_resources != "auto"
-        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer)
+        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer, logs=logs)
         source.start(START_WAIT_S)
         sources.append(source)
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
-    return JoinedHolders(sources, clock.boot_ns(), informer)
+    return JoinedHolders(sources, clock.boot_ns(), informer, logs if config.pod_resources != "off" else None)
 
 
 def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:

@@ -5,7 +5,7 @@ milliseconds. Whatever the socket does (nobody listens, no answer, no gRPC, an a
 deadline and a bounded size. The claims of the last good answer stay; how long they count, `join` decides.
 
 The API has no uid and lists, in some versions, pods that have ended (kubernetes#119423, #132020): `PodFacts` tells both where a
-pod informer is allowed.
+pod informer is allowed. Else the uid comes from the kubelet's folders of logs (`pod_logs.py`).
 """
 
 import logging
@@ -21,6 +21,7 @@ from energy_agent.core.types import WorkloadFacts
 from energy_agent.holders.asking import Asking
 from energy_agent.holders.gpu_minors import gpu_minors
 from energy_agent.holders.pod_grants import AnswerError, ClaimName, DraDevice, Naming, grants
+from energy_agent.holders.pod_logs import PodLogs
 
 log = logging.getLogger("wattlens.holders")
 
@@ -150,12 +151,14 @@ class PodResources(Asking):
         resources: tuple[str, ...] = (),
         wanted: bool = False,
         facts: PodFacts | None = None,
+        logs: PodLogs | None = None,
         lister: Callable[[], bytes] | None = None,
     ) -> None:
         """`wanted`: the configuration names the socket, so that its absence is a failure; else only once it has been there."""
         super().__init__(clock, wanted=wanted)
         self._socket, self._procfs, self._resources = socket, procfs, resources
         self._facts: PodFacts = facts or NoFacts()
+        self._logs = logs or PodLogs()
         self._own = SocketLister(socket)
         self._lister = lister or self._own
 
@@ -181,8 +184,11 @@ class PodResources(Asking):
         naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device, self._facts.is_admin)
         claims: list[Claim] = []
         unknown: dict[str, str] = {}
-        for grant in grants(self._lister(), naming):
-            fact = self._facts.pod(grant.namespace, grant.pod) or PodFact()
+        granted = list(grants(self._lister(), naming))
+        if granted:
+            self._logs.read()
+        for grant in granted:
+            fact = self._facts.pod(grant.namespace, grant.pod) or PodFact(self._logs.uid(grant.namespace, grant.pod))
             if fact.ended:
                 continue
             unknown |= {_plain(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}

@@ -1,10 +1,11 @@
-"""The kubelet of a simulated node: its PodResources API, v1, over a unix socket, spoken by grpcio's server.
+"""The kubelet of a simulated node: its PodResources API, v1, over a unix socket by grpcio's server, and its folders of logs.
 
 It lists pods in another order each time, as a real one does, and can be told to misbehave while it runs: the file
 `kubelet-fault` in the node's folder holds one of FAULTS.
 """
 
 import random
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FAULTS: Final = ("hang", "slow", "error", "garbage", "empty")
 SOCKET: Final = "kubelet.sock"
+LOGS: Final = "pod-logs"
 _SLOW_S: Final = 3.0
 _HANG_S: Final = 60.0
 
@@ -36,6 +38,8 @@ class Kubelet:
         self.socket.unlink(missing_ok=True)
         self._fault_file = directory / "kubelet-fault"
         self._pods: tuple[PodNow, ...] = ()
+        self._logs = directory / LOGS
+        self._logs.mkdir(mode=0o755, exist_ok=True)
         self._random = random.Random(seed)
         self._others = _others(other_pods)
         self._stopping = threading.Event()
@@ -51,6 +55,12 @@ class Kubelet:
 
     def show(self, pods: list[PodNow]) -> None:
         """From now on these are the node's pods."""
+        folders = {f"{now.pod.namespace}_{now.pod.name}_{now.uid}" for now in pods}
+        present = {folder.name for folder in self._logs.iterdir()}
+        for name in folders - present:
+            (self._logs / name).mkdir()
+        for name in present - folders:
+            shutil.rmtree(self._logs / name, ignore_errors=True)
         self._pods = tuple(pods)
 
     def stop(self) -> None:

@@ -39,7 +39,7 @@ _LOADS = struct.Struct("=q")
 _MARKER = ".wattlens-sim"  # what makes a folder a node's, so that nothing else is ever emptied
 _OURS = ("plant", "node.json", "scenario.yaml", "faults.jsonl", "daemon.log", "proc", "sys", "lib", "bin", "workloads",
          "redfish-user", "redfish-password", "redfish-fault", "kubelet.sock", "kubelet-fault", "kube-api", "facility.json",
-         "meter-faults.jsonl")  # fmt: skip
+         "meter-faults.jsonl", "pod-logs")  # fmt: skip
 
 
 def default_directory() -> Path:

@@ -58,6 +58,7 @@ EVERYTHING = {
         "podAnnotations": {"example.com/owner": "sre"},
         "maxUnavailable": 2,
         "kubeletPath": "/var/lib/k0s/kubelet",
+        "podLogsPath": "/data/pod-logs",
     },
     "actuator": {
         "allow": [{"devices": [0, "GPU-1"], "knobs": ["clock", "power"], "baseline": "unlocked", "clock_mhz": [1005, 1980]}],
@@ -186,8 +187,10 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
     keys = keyed(found)
     template = keys["DaemonSet", "wattlens-agent"]["spec"]["template"]
     pod, notes = template["spec"], template["metadata"]["annotations"]
-    taken = {(what.replace("/var/lib/k0s/kubelet", "/var/lib/kubelet"), container) for what, container in exceptions(pod)}
-    assert ("hostPath /var/lib/k0s/kubelet/pod-resources, read-only", "") in exceptions(pod)
+    places = {"/var/lib/k0s/kubelet/pod-resources": "/var/lib/kubelet/pod-resources", "/data/pod-logs": "/var/log/pods"}
+    assert {(f"hostPath {place}, read-only", "") for place in places} <= exceptions(pod)
+    usual = {f"hostPath {place}, read-only": f"hostPath {default}, read-only" for place, default in places.items()}
+    taken = {(usual.get(what, what), container) for what, container in exceptions(pod)}
     rows = {(what, c) for what, c, where in listed() if where in ("enforce", "clientSocket.enabled")}
     assert taken == rows | {("uid 0", "ship")}
     assert not {key for key in notes if key.startswith("prometheus.io/")}, "who has monitors needs no annotations"

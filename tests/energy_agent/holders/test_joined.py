@@ -1,6 +1,7 @@
 """Names and facts of pods over their lives: by claim, by process, by both, and after a restart."""
 
 import shutil
+from itertools import count
 
 from energy_agent.core.claims import Claim, Claims
 from energy_agent.core.types import DeviceSample, ProcessUse, State, WorkloadFacts
@@ -69,7 +70,7 @@ def test_nothing_is_said_before_the_first_answer():
     node = Node()
     assert node.at(1, A, on(U1)) is None
     assert node.joined.holders(A, on(U1), 1)[0].reason is State.STARTING
-    node.source.say(2, claim(A, "a"))
+    node.source.say(2, claim(A, "a", U1))
     assert list(node.at(3, A, None)) == [f"ml/a.{U1[:8]}"], "so that the pod needs no other name later"
     assert node.facts[f"ml/a.{U1[:8]}"] == {"namespace": "ml", "pod": "a", "pod_uid": U1, "container_id": "abc"}
 
@@ -78,18 +79,16 @@ def test_a_name_under_which_joules_were_booked_stays():
     node = Node()
     node.source.say(1, claim(A, "a"))
     assert list(node.at(1, A, on())) == ["ml/a"]
+    node.source.say(2, claim(A, "a", U1, team="nlp"))  # its uid is known later
     assert list(node.at(2, A, on(U1))) == ["ml/a"]
-    assert node.facts["ml/a"]["pod_uid"] == U1
-    node.source.say(3, claim(A, "a", U1, team="nlp"))  # an informer says the same later
-    assert list(node.at(3, A, None)) == ["ml/a"]
-    assert node.facts["ml/a"]["team"] == "nlp"
+    assert (node.facts["ml/a"]["pod_uid"], node.facts["ml/a"]["team"]) == (U1, "nlp")
 
 
 def test_a_pod_that_was_known_by_its_cgroup_gets_its_facts_and_keeps_its_name():
     node = Node()
     node.source.say(1)
     assert list(node.at(1, A, on(U1))) == [f"pod-{U1}"]
-    node.source.say(2, claim(A, "a"))
+    node.source.say(2, claim(A, "a", U1))
     assert list(node.at(2, A, None)) == [f"pod-{U1}"]
     assert node.facts[f"pod-{U1}"]["namespace"] == "ml"
 
@@ -102,23 +101,29 @@ def test_the_next_pod_of_a_stateful_set_is_another_workload():
     assert list(node.at(2, A, on(U2))) == [f"ml/a.{U2[:8]}"]
 
 
-def test_another_life_is_told_by_its_process_where_nobody_tells_uids():
+def test_the_process_of_a_pod_whose_uid_is_not_known_holds_beside_the_only_claim():
     node = Node()
     node.source.say(1, claim(A, "a"))
-    first = list(node.at(1, A, on(U1)))
-    assert list(node.at(2, A, on(U2))) == [f"ml/a.{U2[:8]}"] != first
+    assert node.at(1, A, on(U1)) == {"ml/a": 0, f"pod-{U1}": 1}, "it may be of a pod that was not given this GPU"
+    assert "pod_uid" not in node.facts["ml/a"]
 
 
-def test_sharers_are_told_apart_as_they_come_and_stay_their_cgroups_where_they_cannot_be():
+def test_sharers_are_named_by_their_uids():
     node = Node()
-    node.source.say(1, claim(A, "a"))
-    assert list(node.at(1, A, on(U1))) == [f"ml/a.{U1[:8]}"]
-    node.source.say(2, claim(A, "b"), claim(A, "a"))
-    assert set(node.at(2, A, on(U1, U2))) == {f"ml/a.{U1[:8]}", f"ml/b.{U2[:8]}"}, "who is left is the one that is left"
+    node.source.say(1, claim(A, "a", U1), claim(A, "b", U2))
+    assert set(node.at(1, A, on(U1, U2))) == {f"ml/a.{U1[:8]}", f"ml/b.{U2[:8]}"}
     fresh = Node()
     fresh.source.say(1, claim(A, "a"), claim(A, "b"))
     weights = fresh.at(1, A, on(U1, U2))
     assert weights == {"ml/a": 0, "ml/b": 0, f"pod-{U1}": 1, f"pod-{U2}": 1}, "either may be either"
+
+
+def test_a_pod_on_a_gpu_that_it_was_not_given_has_its_own_name_there_whichever_gpu_is_read_first():
+    for order in ((A, B), (B, A)):
+        node = Node()
+        node.source.say(1, claim(A, "idle"), claim(B, "own", U2, namespace="other"))
+        names = {gpu: node.at(1, gpu, on(U2)) for gpu in order}
+        assert names == {A: {"ml/idle": 0, f"other/own.{U2[:8]}": 1}, B: {f"other/own.{U2[:8]}": 1}}
 
 
 def test_a_process_of_another_workload_holds_beside_the_claim():
@@ -130,7 +135,7 @@ def test_a_process_of_another_workload_holds_beside_the_claim():
 def test_a_name_survives_a_restart_of_the_agent():
     node = Node()
     node.joined.restore([WorkloadFacts("ml/a", 0, "pod", {"namespace": "ml", "pod": "a", "pod_uid": U1})])
-    node.source.say(1, claim(A, "a"))
+    node.source.say(1, claim(A, "a", U1))
     assert list(node.at(1, A, on(U1))) == ["ml/a"]
 
 
@@ -187,13 +192,15 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
         (tmp_path / str(pid) / "cgroup").write_text(f"0::/kubepods/besteffort/pod{uid}/{'a' * 64}\n")
         (tmp_path / str(pid) / "stat").write_text(f"{pid} (python) S " + " ".join(["1"] * 18) + f" {pid}\n")
 
+    times = count(5 * 10**9, 10**9)
+
     def read(*pids):
         node.joined.look(5)
-        sample = DeviceSample(A, 5, 5, processes=tuple(ProcessUse(pid) for pid in pids))
+        sample = DeviceSample(A, next(times), 5, processes=tuple(ProcessUse(pid) for pid in pids))
         found, _ = node.joined.of_sample(sample, processes)
         return list(found.holding.weights)
 
-    node.source.say(5, claim(A, "a"))
+    node.source.say(5, claim(A, "a", U1))
     run(10, U1)  # its sandbox
     run(11, U1)
     assert read(11) == [f"ml/a.{U1[:8]}"]
@@ -201,6 +208,7 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
     assert read() == [f"ml/a.{U1[:8]}"], "it lives, and holds its device idle"
     shutil.rmtree(tmp_path / "10")
     assert read() == [], "listed still, and over"
+    node.source.say(5, claim(A, "a", U2))
     run(12, U2)
     assert read(12) == [f"ml/a.{U2[:8]}"]
     assert read(12) == [f"ml/a.{U2[:8]}"]

@@ -205,6 +205,8 @@ def test_the_kubelets_socket(short_path):
         assert look("pod_resources", facts)[0].status is Status.WARN  # it says nothing
     pytest.importorskip("grpc")
     kubelet = Kubelet(path.parent, other_pods=3)
+    logs = short_path / "var/log/pods"
+    logs.mkdir(parents=True)
     try:
         gpus = ("GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455",)
         kubelet.show([PodNow(Pod(name="a"), "uid", "Running", gpus, True)])
@@ -214,6 +216,8 @@ def test_the_kubelets_socket(short_path):
         (found,) = look("pod_resources", facts)
         assert found.status is Status.WARN
         assert "gpu.nvidia.com/node/gpu-0" in found.means
+        logs.rmdir()
+        assert [finding.status for finding in look("pod_resources", facts)] == [Status.WARN, Status.WARN]
     finally:
         kubelet.stop()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from energy_agent.holders.pod_grants import AnswerError, Naming, grants
+from energy_agent.holders.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.holders.pod_resources import SocketLister
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
@@ -46,6 +47,10 @@ def _look(facts: Facts) -> Iterator[Finding]:
             yield Finding(Status.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
             return
     yield _asked(path, without)
+    logs = facts.root / DEFAULT_FOLDER.relative_to("/")
+    if facts.config.holders.kubernetes.informer == "off" and (reason := PodLogs(logs).read()):
+        fix = f"mount {DEFAULT_FOLDER} read-only, as deploy/kubernetes/base does, or enable the informer"
+        yield Finding(Status.WARN, "uids of pods", f"{logs}: {reason}: processes of pods are pod-UID beside their claims", fix)
 
 
 def _asked(path: Path, without: str) -> Finding:

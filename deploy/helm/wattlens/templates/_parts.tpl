@@ -132,6 +132,7 @@ tolerations:
 - {name: ledger, mountPath: /var/lib/wattlens}
 {{- if not (or .Values.runAsNonRoot .Values.simulated.enabled) }}
 - {name: pod-resources, mountPath: /var/lib/kubelet/pod-resources, readOnly: true}
+- {name: pod-logs, mountPath: /var/log/pods, readOnly: true} # the names of its folders prove which uid a pod has
 {{- end }}
 {{- if .Values.tls.enabled }}
 - {name: web, mountPath: /etc/wattlens-web, readOnly: true} # a directory likewise: renewed certificates come without a restart
@@ -155,6 +156,8 @@ tolerations:
 {{- if not (or .Values.runAsNonRoot .Values.simulated.enabled) }}
 - name: pod-resources
   hostPath: {path: {{ .Values.agent.kubeletPath }}/pod-resources, type: Directory}
+- name: pod-logs
+  hostPath: {path: {{ .Values.agent.podLogsPath }}, type: DirectoryOrCreate}
 {{- end }}
 {{- if .Values.tls.enabled }}
 - name: web
