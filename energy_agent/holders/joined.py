@@ -96,7 +96,7 @@ class JoinedHolders:
         if sample.processes is not None:
             by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
             facts = self.learn(fresh)
-            self._look_for_ends(sample.uuid, by_process, processes)
+            self._look_for_ends(sample.uuid, by_process, processes, sample.t_ns)
         elif "processes" in sample.absent:
             by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
         holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
@@ -241,7 +241,7 @@ class JoinedHolders:
             names.append(name)
         return list(dict.fromkeys(names))
 
-    def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders) -> None:
+    def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders, now_ns: int) -> None:
         """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
 
         Of a pod that the informer knows, it tells.
@@ -253,7 +253,7 @@ class JoinedHolders:
                 continue
             if any(self._uids.get(workload) == uid for workload in by_process.seen):
                 self._ended.pop(key, None)
-            elif self._ended.get(key) != uid and not processes.pod_lives(uid):
+            elif self._ended.get(key) != uid and not processes.pod_lives(uid, now_ns):
                 self._ended[key] = uid
 
     def _over(self, claim: Claim) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from energy_agent.core.types import MigUse, ProcessUse, State, WorkloadFacts
 from energy_agent.holders.cgroup import MAX_NAME, TrustedPath, membership, unchecked
 from energy_agent.holders.cgroup_tree import WHOLE_RANGE
+from energy_agent.holders.living_pods import LivingPods
 from energy_agent.holders.lone_processes import NOBODY, OF_NODE, OF_USER, LoneProcesses, is_shared
 from energy_agent.holders.process_status import count_pid_namespaces, status_field
 from energy_agent.holders.subordinate_uids import SubordinateUids
@@ -58,6 +59,11 @@ class ProcessHolders:
     _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
     _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
+    _living: LivingPods = field(init=False)
+
+    def __post_init__(self) -> None:
+        """All pods share one look at the processes of the node."""
+        self._living = LivingPods(self._pids, lambda pid: self._read(pid, "cgroup") or "", self.trust)
 
     def restore(self, workloads: Iterable[str]) -> None:
         """Workloads that were there when the agent last ran: their processes keep their names."""
@@ -149,16 +155,12 @@ class ProcessHolders:
         """Workloads of the processes that are remembered."""
         return {holder.workload for holder in self._known.values()}
 
-    def pod_lives(self, uid: str) -> bool:
-        """Whether any process of the node is in this pod; a pod that lives has its sandbox's at least."""
-        spellings = (uid, uid.replace("-", "_"))
-        try:
-            pids = [pid for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
-        except OSError:
-            return True
-        cgroups = (self._read(int(pid), "cgroup") or "" for pid in pids)
-        candidates = (cgroup for cgroup in cgroups if any(spelling in cgroup for spelling in spellings))
-        return any((found := membership(c, self.trust)) is not None and found.labels.get("pod_uid") == uid for c in candidates)
+    def pod_lives(self, uid: str, now_ns: int) -> bool:
+        """Whether any process of the node is in this pod; on a node of many processes it takes several calls to find none."""
+        return self._living.lives(uid, now_ns)
+
+    def _pids(self) -> list[int]:
+        return [int(pid) for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""

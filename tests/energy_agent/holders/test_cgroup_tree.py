@@ -172,7 +172,7 @@ def test_a_process_in_a_real_delegated_cgroup_is_no_pod_that_it_names(tmp_path):
                 holders = ProcessHolders(Path("/proc"), cgroups.trust)
                 _, (facts,) = holders.resolve([ProcessUse(child.pid)], 0)
                 assert (facts.kind == "pod") is is_pod
-                assert holders.pod_lives(UID) is is_pod
+                assert holders.pod_lives(UID, 0) is is_pod
                 assert ProcessHolders(Path("/proc")).resolve([ProcessUse(child.pid)], 0)[1][0].kind == "process"
             finally:
                 child.communicate(b"\n")

@@ -77,7 +77,7 @@ class Plant:
         """As `PodLogs` does."""
         return next((PODS[p][:2] for p in self.known if PODS[p][2] == uid), None)
 
-    def pod_lives(self, uid):
+    def pod_lives(self, uid, _now_ns):
         return any(PODS[p][2] == uid for p, _ in self.running)
 
     def look(self, gpu):
