@@ -28,7 +28,8 @@ from energy_agent.sampling import DeviceHealth
 from energy_agent.served import SERVED_STATE, Served
 from energy_agent.share_facts import ShareFacts
 from energy_agent.sources.tokens._reading import TOKEN_STATE
-from energy_agent.training_intake import TOLD, TRAINING_STATE, Booking
+from energy_agent.training_counts import TRAINING_STATE
+from energy_agent.training_intake import TOLD, Booking
 
 log = logging.getLogger("wattlens.accounting")
 INFO_STATE = "info "

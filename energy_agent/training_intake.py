@@ -1,9 +1,9 @@
 """Cumulative counts that training processes report become rows of steps and tokens: each once, whatever is killed.
 
-A process is known by (pid, start time), as the kernel tells them. Where its counts stood when they were last booked is a state
-of the journal, committed with the rows that came of it: so a report that comes twice, or again after the agent was killed,
-adds only what is new. What a process counted before this journal first listened is left out, as the joules of that time are not
-known; what it counted while the agent was away is booked, over that time.
+A process is known by (pid, start time), as the kernel tells them. Where its counts stood when they were last booked are states
+of the journal (training_counts), committed with the rows that came of it: so a report that comes twice, or again after the
+agent was killed, adds only what is new. What a process counted before this journal first listened is left out, as the joules of
+that time are not known; what it counted while the agent was away is booked, over that time.
 
 The ranks of a group on this node take a step together: one of them, its lead, is counted; tokens are those of all of them.
 Only workloads that hold a device are booked, since a step without joules tells nothing and anyone may claim one.
@@ -15,18 +15,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
-from energy_agent.core.state import UNREADABLE, read_fields
+from energy_agent.core.state import UNREADABLE
 from energy_agent.core.types import Steps, Tokens
 from energy_agent.core.units import NS_PER_S
+from energy_agent.training_counts import TRAINING_STATE, Counted, Identity, by_identity, dump, is_of_process, load
 from energy_agent.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
 
-TRAINING_STATE: Final = "training"
-"""Key of the counts among the journal's states."""
 TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""
 PROCESSES_MAX, OF_PLACE_MAX = 512, 128
@@ -35,8 +34,6 @@ FACTS_NS = 60 * NS_PER_S
 EARLIER_BOOT_NS = -(1 << 62)
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
-
-Identity = tuple[int, int]
 
 
 @record(frozen=True, slots=True)
@@ -48,25 +45,6 @@ class Booking:
     tokens: tuple[Tokens, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, dict[str, str]] = field(default_factory=dict)  # by workload
-
-
-@dataclass(slots=True)
-class Counted:
-    """A process's counts as they are booked."""
-
-    pid: int
-    start: int
-    workload: str
-    run: str
-    at_ns: int
-    steps: dict[str, int]
-    tokens: int
-    rank: int = 0
-    world: int = 1
-    group: str = ""
-    model: str = ""
-    precision: str = ""
-    lead: bool = False
 
 
 @dataclass(slots=True)
@@ -109,25 +87,35 @@ class TrainingIntake:
         self._holders: Collection[str] = ()
         self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
-        self._dirty = True
+        self._touched: set[Identity] = set()  # whose states go into the next commit
+        self._states: dict[str, str] = {}  # further states of the next commit
+        self._describe()
 
     def restore(self, states: Mapping[str, str], tokens: Iterable[tuple[str, str, str]]) -> bool:
         """Take up where the last commit ended; `tokens` are (workload, model, phase) with a total. False: not readable."""
         for workload, model, phase in tokens:
             if phase == TRAINING:
                 self._models.setdefault(workload, set()).add(model)
+        self._states |= {key: "" for key in states if is_of_process(key)}  # except those that are written again
         text = states.get(TRAINING_STATE)
         if text is None:
             return True
         try:
             value = json.loads(text)
-            counted = [Counted(**read_fields(Counted, each)) for each in value["processes"]]
-            began_boot_ns = self._began(value)
+            old = value.get("processes")  # in version 0.1 one state had all processes
+            self._counted = load(states) if old is None else by_identity(old)
+            self._began_boot_ns = self._began(value)
         except UNREADABLE:
+            self._counted = {}
             return False
-        self._counted = {(c.pid, c.start): c for c in counted}
-        self._began_boot_ns, self._dirty = began_boot_ns, False
+        self._touched = set(self._counted)
+        self._describe()
         return True
+
+    def _describe(self) -> None:
+        """Write with the next commit when this journal first listened."""
+        began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
+        self._states[TRAINING_STATE] = json.dumps(began)
 
     def _began(self, value: Mapping[str, Any]) -> int:
         """When this journal first listened, on the clock of this boot."""
@@ -215,11 +203,12 @@ class TrainingIntake:
         if self._drains % LOOK_EVERY == 0:
             self._forget_dead()
             self._forget_ended({*holders, *(counted.workload for counted in self._counted.values())})
-        if not (steps or tokens or self._dirty):
-            return Booking(now_ns)
-        self._dirty = False
         labels = dict(self._facts({each.workload for each in taken.values()}, self._clock.boot_ns()))
-        return Booking(now_ns, tuple(steps), tuple(tokens), {TRAINING_STATE: self._dump()}, labels)
+        states, self._states = self._states, {}
+        for identity in self._touched:
+            states |= dump(identity, self._counted.get(identity))
+        self._touched.clear()
+        return Booking(now_ns, tuple(steps), tuple(tokens), states, labels)
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
         report, before, first = latest.report, self._counted.get(identity), False
@@ -243,7 +232,7 @@ class TrainingIntake:
         trained = report.tokens - before.tokens
         if trained > 0 or (first and report.tokens > 0 and trained == 0):
             tokens.append(Tokens(start_ns, end_ns, workload, counted.model, TRAINING, trained))
-        self._dirty = self._dirty or first or counted != before
+        self._touched.add(identity)
 
     def _model(self, workload: str, model: str) -> str:
         known = self._models.setdefault(workload, set())
@@ -263,6 +252,7 @@ class TrainingIntake:
             if self._alive(other):
                 return False
             each.lead = False
+            self._touched.add(other)
         return True
 
     def _forget_dead(self) -> None:
@@ -277,7 +267,7 @@ class TrainingIntake:
                 self._latest.pop(identity, None)
         for identity in gone & self._counted.keys():
             del self._counted[identity]
-            self._dirty = True
+            self._touched.add(identity)
 
     def _forget_ended(self, kept: Collection[str]) -> None:
         """What is known of workloads goes with their series."""
@@ -299,13 +289,6 @@ class TrainingIntake:
             if known is None or (known[1] != labels and boot_ns - known[0] >= FACTS_NS):
                 self._labels[workload] = boot_ns, labels
                 yield workload, labels
-
-    def _dump(self) -> str:
-        began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
-        # `began_ns` is for version 0.1, should it read this again.
-        began_ns = self._clock.utc_ns() - (self._clock.boot_ns() - self._began_boot_ns)
-        counted = [asdict(c) for c in self._counted.values()]
-        return json.dumps({**began, "began_ns": max(0, began_ns), "processes": counted})
 
 
 def _agreed(values: Iterable[str]) -> str:

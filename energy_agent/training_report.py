@@ -22,6 +22,7 @@ RATE_MAX: Final = 10_000_000
 """Steps or tokens a second and rank that are believed: more is no training, and years of it would fill an int64."""
 WAITS_MAX: Final = 8
 TEXT_MAX: Final = 120
+"""Characters of a text that are taken, and bytes of it that are kept."""
 _RUN: Final = re.compile(r"[0-9a-f]{16}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FIELDS: Final = frozenset(
@@ -154,4 +155,4 @@ def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name, "")
     if not isinstance(text, str) or len(text) > TEXT_MAX or not text.isprintable():
         raise ReportError(f"{name} is not a printable text of at most {TEXT_MAX} characters")
-    return text
+    return text.encode()[:TEXT_MAX].decode(errors="ignore")

@@ -36,6 +36,8 @@ __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
 FOLD_EVERY: Final = 60
+FOLD_CHARACTERS: Final = 2 << 20
+"""Text of the log that is folded before the minute is over: it is held in memory, too."""
 LOG_MAX: Final = 10 * FOLD_EVERY
 """A log that cannot be folded (full disk) is not let grow further; the rows wait with whoever commits."""
 
@@ -52,6 +54,7 @@ class Journal:
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
         self._book = Book()
         self._log: list[Batch] = []  # committed, not folded into the book and its tables yet
+        self._log_characters = 0
         self._view: tuple[Book, int] | None = None  # the book with that many batches of the log folded in
         self._room = Room(INT64_MAX)  # none, until the log is folded
         self._sequence, self._previous = 0, segments.FIRST_PREVIOUS
@@ -102,7 +105,7 @@ class Journal:
                 self._connection.close()
                 self.notice = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
                 self._connection, new, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
-                self._book, self._log, self._view = Book(), [], None
+                self._book, self._log, self._log_characters, self._view = Book(), [], 0, None
         try:
             if new:
                 self._begin()
@@ -116,6 +119,7 @@ class Journal:
     def _read(self) -> Identity:
         """What the database holds; returns who wrote it."""
         self._book, self._log = books.read(self._connection), log.read(self._connection)
+        self._log_characters = log.size(self._connection)
         self._now()  # a log that cannot be folded is torn
         meta = dict(database.all_rows(self._connection, "meta"))
         entries = int(meta["entries"]) + sum(len(batch.entries) for batch in self._log)
@@ -202,10 +206,11 @@ class Journal:
             commits_total=self._counts.commits_total + 1,
         )
         try:
-            if len(self._log) < LOG_MAX and self._room.take(batch):
+            if self._may_grow() and self._room.take(batch):
+                parts = self._log_characters // FOLD_CHARACTERS
                 self._append(batch)
                 self._counts = counts
-                if len(self._log) % FOLD_EVERY == 0:
+                if len(self._log) % FOLD_EVERY == 0 or self._log_characters // FOLD_CHARACTERS > parts:
                     # Whatever fails here, the rows are in the log: raised, it would have the batch committed a second time.
                     with contextlib.suppress(Exception):
                         self._fold()
@@ -219,14 +224,15 @@ class Journal:
             raise
         self._counts = replace(self._counts, last_commit_ns=self._utc_ns(), writable=True, reason="")
 
+    def _may_grow(self) -> bool:
+        return len(self._log) < LOG_MAX and self._log_characters < LOG_MAX // FOLD_EVERY * FOLD_CHARACTERS
+
     def _append(self, batch: Batch) -> None:
         """One row more in the log: one statement, so one transaction."""
-
-        def insert() -> None:
-            self._connection.execute("INSERT INTO log (batch) VALUES (?)", (log.encode(batch),))
-
-        self._with_room(insert)
+        text = log.encode(batch)
+        self._with_room(lambda: self._connection.execute("INSERT INTO log (batch) VALUES (?)", (text,)))
         self._log.append(batch)
+        self._log_characters += len(text)
 
     def _fold(self) -> None:
         """Fold the log into the tables of the book."""
@@ -245,10 +251,11 @@ class Journal:
         self._with_room(write)
         self._book.take(change)
         self._log.clear()
+        self._log_characters = 0
         self._view = None
         self._room = Room(self._book.largest())
 
-    def _with_room(self, write: Callable[[], None]) -> None:
+    def _with_room(self, write: Callable[[], object]) -> None:
         """Write; where the disk is full, first copies of written segments go."""
         while True:
             try:

@@ -75,6 +75,12 @@ def read(connection: sqlite3.Connection) -> list[Batch]:
     return [decode(text) for (text,) in connection.execute("SELECT batch FROM log ORDER BY sequence")]
 
 
+def size(connection: sqlite3.Connection) -> int:
+    """Characters of the database's log. Raises sqlite3.Error: it cannot be read."""
+    (characters,) = connection.execute("SELECT coalesce(sum(length(batch)), 0) FROM log").fetchone()
+    return int(characters)
+
+
 @dataclass(slots=True)
 class Room:
     """How far the largest number of the book can have grown. While that surely fits int64, a batch can be folded later.

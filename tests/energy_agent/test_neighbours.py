@@ -19,7 +19,8 @@ from energy_agent.ledger.totals import Totals
 from energy_agent.node_account import NODE_STATE, NodeAccount, NodePlan
 from energy_agent.runtime.neighbours import REASON_MAX, Neighbours
 from energy_agent.site.account import SiteAccount
-from energy_agent.training_intake import TRAINING_STATE, TrainingIntake
+from energy_agent.training_counts import TRAINING_STATE
+from energy_agent.training_intake import TrainingIntake
 from tests.energy_agent.site.test_process import MAIN, UPS
 from tests.energy_agent.test_clock_steps import IDENTITY, INFO, UJ_PER_S, Boot, run_agent
 
@@ -256,6 +257,21 @@ def test_a_damaged_state_of_training_is_refused_or_goes_on(text):
     intake.restore({TRAINING_STATE: text}, [])
     for _ in range(40):
         intake.drain({"w"})
+
+
+@given(damaged('{"pid": 1, "start": 2, "workload": "w", "run": "0123456789abcdef"}'),
+       damaged('{"at_ns": 5, "steps": {"training": 1}, "tokens": 3}'), st.sampled_from(["1-2", "", "x"]))  # fmt: skip
+def test_a_damaged_state_of_a_training_process_is_refused_or_goes_on_and_is_removed(labels, numbers, name):
+    intake = TrainingIntake(Boot(), lambda identity: False)
+    states = {
+        TRAINING_STATE: '{"boot_id": "boot-1", "began_boot_ns": 5}',
+        f"training/process/{name}": labels,
+        f"training/counts/{name}": numbers,
+    }
+    intake.restore(states, [])
+    for _ in range(40):
+        states |= intake.drain({"w"}).states
+    assert [key for key, text in states.items() if text] == [TRAINING_STATE]
 
 
 @pytest.mark.parametrize("key", ["GPU-0", INFO_STATE + "GPU-0", NODE_STATE, "held/", "held/x", "served/"])

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TRAINING_STATE, TrainingIntake
+from energy_agent.training_counts import TRAINING_STATE
+from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TrainingIntake
 from energy_agent.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
 
 RUN = "0123456789abcdef"
@@ -49,7 +50,8 @@ class World:
 
     def commit(self, holders=("job",)):
         booked = self.intake.drain(set(holders))
-        self.states |= booked.states
+        self.written = {key: text for key, text in booked.states.items() if self.states.get(key, "") != text}
+        self.states = {key: text for key, text in (self.states | self.written).items() if text}
         for row in booked.steps:
             assert 0 <= row.start_ns <= row.end_ns <= self.clock.utc_ns()
             self.steps[row.phase] = self.steps.get(row.phase, 0) + row.steps
@@ -185,12 +187,57 @@ def test_processes_that_ended_are_forgotten():
     world.clock.now_s = 1
     world.intake.report((1, 1), "job", report(1, 1, 0.5))
     world.commit()
-    assert len(json.loads(world.states[TRAINING_STATE])["processes"]) == 1
+    assert world.states.keys() > {TRAINING_STATE}
     world.dead.add((1, 1))
     for _ in range(40):
         world.commit()
-    assert json.loads(world.states[TRAINING_STATE])["processes"] == []
+    assert world.states.keys() == {TRAINING_STATE}
     assert world.intake.ranks("job") == []
+
+
+wide = st.sampled_from(["m", "\U0001f600", "\u00e9", '"', "\\"])
+
+
+@given(wide, st.integers(1, PROCESSES_MAX))
+def test_a_commit_writes_the_numbers_that_changed_and_no_text_again(letter, moved):
+    world = World()
+    world.commit()
+    said = {"rank": 1, "world": 2, **dict.fromkeys(("group", "model", "precision"), letter * 120)}
+    for second in (1, 2):
+        world.clock.now_s = second
+        for pid in range(PROCESSES_MAX if second == 1 else moved):
+            body = {"run": RUN, "age_s": second, "steps": {"training": second}, "tokens": 10**6 * second} | said
+            world.intake.report((pid, 1), f"w{pid}", parse(body))
+        world.commit({f"w{pid}" for pid in range(PROCESSES_MAX)})
+        if second == 1:
+            assert sum(len(text.encode()) for text in world.states.values()) < PROCESSES_MAX * 1_500
+    assert sum(len(key + text) for key, text in world.written.items()) <= moved * 120
+    world.kill()
+    world.commit()
+    assert world.written == {}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_counts_of_version_0_1_go_on(later):
+    """Its one state had all processes; `later`: beside it are states of a newer version that it did not know."""
+    world = World()
+    process = {"pid": 1, "start": 5, "workload": "job", "run": RUN, "at_ns": T0, "steps": {"training": 10}, "tokens": 100}
+    if later:
+        world.intake.report((1, 5), "job", report(3, 30, 1))
+        world.intake.report((2, 5), "job", report(3, 30, 1))
+        world.commit()
+    world.states[TRAINING_STATE] = json.dumps({"boot_id": "boot-1", "began_boot_ns": 0, "began_ns": 1, "processes": [process]})
+    world.steps, world.tokens = {}, {}
+    world.clock.now_s = 20.0
+    world.kill()
+    world.intake.report((1, 5), "job", report(14, 140, 20))
+    world.commit()
+    assert (world.steps, world.tokens) == ({"training": 4}, {("job", ""): 40})
+    states = dict(world.states)
+    world.kill()
+    world.commit()
+    assert world.states == states
+    assert len(states) == 3
 
 
 def three_ranks():
@@ -367,7 +414,7 @@ def test_any_body_is_a_report_of_bounded_numbers_and_labels_or_refused(value):
         return
     assert all(0 <= n <= COUNT_MAX for n in (*found.steps.values(), found.tokens))
     assert set(found.steps) <= {"training", "evaluation", "checkpoint", "data_wait", "other"}
-    assert all(len(text) <= 120 and text.isprintable() for text in (found.group, found.model, found.precision))
+    assert all(len(text.encode()) <= 120 and text.isprintable() for text in (found.group, found.model, found.precision))
     json.dumps([found.loss, dict(found.waits), found.age_s], allow_nan=False)
 
 

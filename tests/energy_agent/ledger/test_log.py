@@ -3,7 +3,9 @@
 import contextlib
 import json
 import sqlite3
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -221,3 +223,37 @@ def test_a_reader_beside_sees_every_commit_at_once(tmp_path_factory, parts):
         for i, batch in enumerate(parts, 1):
             writer.commit(batch)
             assert read_journal(folder / "journal.db").book == folded(parts[:i])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from([1, 1_000, 300_000, 3_000_000]), max_size=15))
+def test_the_text_of_the_log_is_bounded_and_nothing_depends_on_it(sizes):
+    with tempfile.TemporaryDirectory() as name:
+        folder, expected = Path(name), Book()
+        with contextlib.closing(filled(folder, 0)) as writer:
+            for i, size in enumerate(sizes):
+                batch = replace(second(i), states={"GPU-0": str(i) * size})
+                writer.commit(batch)
+                expected.take(books.change_of(expected, batch))
+                with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
+                    (held,) = connection.execute("SELECT coalesce(sum(length(batch)), 0) FROM log").fetchone()
+                assert held < journal.FOLD_CHARACTERS
+            assert read_journal(folder / "journal.db").book == expected
+        with contextlib.closing(filled(folder, 0)) as again:
+            assert again.states() == expected.states
+
+
+def test_a_log_of_large_texts_that_cannot_be_folded_is_not_let_grow(tmp_path):
+    with contextlib.closing(filled(tmp_path, 0)) as writer:
+        writer._connection.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON cell BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        most = 10 * journal.FOLD_CHARACTERS
+        text, done = "x" * (journal.FOLD_CHARACTERS // 2), 0
+        with contextlib.suppress(JournalError):
+            while done * len(text) <= 2 * most:
+                writer.commit(replace(second(done), states={"GPU-0": text}))
+                done += 1
+        assert 1 < done * len(text) <= most
+        writer._connection.execute("DROP TRIGGER full")
+        writer.commit(second(done))
+    assert rows(tmp_path, "log") == 0
+    assert chain.verify([], read_journal(tmp_path / "journal.db")).faults == ()
