@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -22,7 +22,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
 from energy_agent.core.state import UNREADABLE
 from energy_agent.core.types import Steps, Tokens
-from energy_agent.core.units import NS_PER_S
+from energy_agent.core.units import NS_PER_H, NS_PER_S
 from energy_agent.training_counts import TRAINING_STATE, Counted, Identity, by_identity, dump, is_of_process, load
 from energy_agent.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
 
@@ -31,6 +31,8 @@ TOLD: Final = ("group", "model", "precision", "ranks")
 PROCESSES_MAX, OF_PLACE_MAX = 512, 128
 MODELS_MAX = 8
 FACTS_NS = 60 * NS_PER_S
+FACTS_OF_HOUR = 6
+"""Maximum of changes of a workload's facts in any hour: each is a row of the hour's segment."""
 EARLIER_BOOT_NS = -(1 << 62)
 LOOK_EVERY = 16  # commits between looking for processes that have ended
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
@@ -83,7 +85,7 @@ class TrainingIntake:
         self._shown: dict[Identity, Latest] = {}
         self._counted: dict[Identity, Counted] = {}
         self._models: dict[str, set[str]] = {}
-        self._labels: dict[str, tuple[int, dict[str, str]]] = {}
+        self._labels: dict[str, tuple[deque[int], dict[str, str]]] = {}  # with when they last changed, on the boot clock
         self._holders: Collection[str] = ()
         self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
@@ -285,10 +287,16 @@ class TrainingIntake:
             said = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
             labels = dict(zip(TOLD[:3], map(_agreed, zip(*said, strict=True)), strict=True))
             labels["ranks"] = str(max((c.world for c in ranks), default=1))
-            known = self._labels.get(workload)
-            if known is None or (known[1] != labels and boot_ns - known[0] >= FACTS_NS):
-                self._labels[workload] = boot_ns, labels
+            changes, known = self._labels.get(workload, (deque[int](maxlen=FACTS_OF_HOUR), {}))
+            if labels != known and _may_change(changes, boot_ns):
+                changes.append(boot_ns)
+                self._labels[workload] = changes, labels
                 yield workload, labels
+
+
+def _may_change(changes: deque[int], boot_ns: int) -> bool:
+    soon = bool(changes) and boot_ns - changes[-1] < FACTS_NS
+    return not soon and (len(changes) < FACTS_OF_HOUR or boot_ns - changes[0] >= NS_PER_H)
 
 
 def _agreed(values: Iterable[str]) -> str:

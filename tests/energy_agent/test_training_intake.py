@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S
 from energy_agent.training_counts import TRAINING_STATE
-from energy_agent.training_intake import LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TrainingIntake
+from energy_agent.training_intake import FACTS_OF_HOUR, LOOK_EVERY, MODELS_MAX, OF_PLACE_MAX, PROCESSES_MAX, TrainingIntake
 from energy_agent.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
 
 RUN = "0123456789abcdef"
@@ -352,6 +352,21 @@ def test_what_a_workload_says_of_itself_is_told_once_and_changes_seldom():
         world.intake.report((1, 1), "job", report(k, k, k, world=8, group=f"g{k}"))
         changed = world.commit().labels
         assert bool(changed) == (k == 61)
+
+
+@given(st.lists(st.sampled_from([1, 30, 61, 600, 3_600]), max_size=120))
+def test_facts_of_a_workload_change_a_few_times_in_any_hour_and_the_last_ones_come(waits):
+    world, changes, labels = World(), [], {}
+    for k, wait_s in enumerate([*waits, 3_600]):
+        world.clock.now_s += wait_s
+        world.intake.report((1, 1), "job", report(k, k, 1, group=f"g{k}"))
+        changed = world.commit().labels
+        changes += [world.clock.now_s] if changed else []
+        labels |= changed
+    assert labels["job"]["group"] == f"g{k}"
+    for at_s in changes:
+        assert sum(at_s <= other < at_s + 3_600 for other in changes) <= FACTS_OF_HOUR
+        assert sum(at_s <= other < at_s + 60 for other in changes) == 1
 
 
 @pytest.mark.parametrize(
