@@ -15,12 +15,13 @@ from dvfs.blocks import Plan
 from dvfs.client import ActuatorStatus, Effect
 from dvfs.effect import FOREIGN, ineffective
 from dvfs.governor_group import Configured, Device, Group
-from dvfs.governor_savings import account, looked, verdict
+from dvfs.governor_savings import ENDED_GROUPS, account, join_savings, looked, saving_of
 from dvfs.governor_view import shown
 from dvfs.lease import HEARTBEAT_S, NS, TTL_S
 from dvfs.savings import Saving
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.errors import LeaseError
+from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.types import Action
@@ -31,6 +32,8 @@ BUDGET = "(budget)"
 """Under which name a failure of the node's budget is reported."""
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 _FORGET_NS = 3600 * NS  # so long after it was seen last, a group that measured nothing is its devices' counters alone
+_GONE_MAX = 128
+"""How many groups are kept when they are gone; of more, the owner with the most loses its own first."""
 _EDGE_NS = NS // 4
 """Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
 
@@ -69,6 +72,7 @@ class Governor:
         self._clock = clock
         self._groups: dict[str, Group] = {}
         self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
+        self._past_saving: Saving | None = None  # of these groups
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
         self._caps_mw: Mapping[str, int] = {}
@@ -91,6 +95,7 @@ class Governor:
         # What anybody has lost is given back before anybody takes a device.
         for name in sorted(self._groups.keys() - groups.keys()):
             self._guard(name, self._gone, name, self._groups[name], now)
+        self._drop_excess()
         for name, observation in groups.items():
             self._guard(name, self._seen, observation, now)
         for name, observation in groups.items():
@@ -152,15 +157,17 @@ class Governor:
         return counted
 
     def savings(self) -> dict[str, Saving]:
-        """The verdict on each group that has paired blocks: that of the last look, before the first one what it would be."""
-        found = {name: group.verdict or verdict(group) for name, group in self._groups.items()}
+        """The saving of each group that has paired blocks; it changes when a pair is over. Those of groups that are not kept
+        any more are one.
+        """
+        found = {ENDED_GROUPS: self._past_saving} | {name: saving_of(group) for name, group in self._groups.items()}
         return {name: saving for name, saving in found.items() if saving is not None}
 
     # One group.
 
     def _seen(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, Group())
-        group.workload, terms = observation.workload, observation.terms
+        group.workload, group.owner, terms = observation.workload, observation.owner, observation.terms
         group.here, group.seen_ns = True, now
         group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
         if group.devices.keys() != {one.uuid for one in observation.devices}:
@@ -177,12 +184,25 @@ class Governor:
         group.here = False
         self._let_go(group, "gone")
         group.forget()
-        if group.meter is None:
-            if now - group.seen_ns > _FORGET_NS:
-                for uuid, device in self._groups.pop(name).all_devices.items():
-                    self._past.setdefault(uuid, Device()).add(device)
-        elif not group.meter.done and group.meter.feed({}, now, on=False):
+        if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
             looked(group)
+        if now - group.seen_ns > _FORGET_NS and not _is_measured(group):
+            self._drop(name)
+
+    def _drop_excess(self) -> None:
+        """Keep a bounded number of groups that are gone: those with measured pairs and the last ones longest."""
+        gone = [name for name, group in self._groups.items() if not group.here]
+        if len(gone) > _GONE_MAX:
+            gone.sort(key=lambda name: (_is_measured(self._groups[name]), self._groups[name].seen_ns))
+            for name in first_of_largest(gone, lambda name: self._groups[name].owner, len(gone) - _GONE_MAX):
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Keep of a group its devices' counters and what it saved."""
+        group = self._groups.pop(name)
+        self._past_saving = join_savings(self._past_saving, saving_of(group))
+        for uuid, device in group.all_devices.items():
+            self._past.setdefault(uuid, Device()).add(device)
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """What the node's budget leaves to each device; where the budget fails, the last caps stay."""
@@ -337,6 +357,12 @@ class Governor:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
         by = policy or "+".join(group.policies) or "governor"
         self._actions.append(Action(self._clock.utc_ns(), device, by, action, text, outcome, group.workload))
+
+
+def _is_measured(group: Group) -> bool:
+    """Whether a pair of its blocks was measured."""
+    saving = saving_of(group)
+    return saving is not None and saving.pairs + saving.unmatched > 0
 
 
 def _why(error: LeaseError) -> str:

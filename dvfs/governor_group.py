@@ -66,6 +66,7 @@ class Group:
     here: bool = True  # whether it was observed in the last round
     seen_ns: int = 0  # when it was observed last
     workload: str = ""
+    owner: str = ""
     policies: dict[str, Wanted] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
@@ -80,6 +81,7 @@ class Group:
     beat_ns: int = 0
     meter: BlockMeter | None = None
     verdict: Saving | None = None
+    estimated: tuple[int, Saving | None] = (-1, None)  # before the first interim analysis: after how many pairs, and the saving
     devices: dict[str, Device] = field(default_factory=dict)
     left: dict[str, Device] = field(default_factory=dict)  # those that it had: what was proven with them stays its own
 

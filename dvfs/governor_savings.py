@@ -1,12 +1,16 @@
 """What steering a group saved, from its counters: paired blocks as they pass, the verdict, and what is booked of it."""
 
+import math
 from dataclasses import replace
 
 from dvfs.block_meter import progress_readings
 from dvfs.governor_group import Device, Group
-from dvfs.savings import Reading, Saving, estimate
+from dvfs.savings import Ratio, Reading, Saving, estimate
 from dvfs.types import Observation
 from energy_agent.core.units import split_integer
+
+ENDED_GROUPS = "(ended groups)"
+"""Name of the saving of all groups that are not kept any more."""
 
 
 def account(group: Group, observation: Observation) -> None:
@@ -48,6 +52,36 @@ def looked(group: Group) -> None:
     saved, extra = split_integer(found.claimable_uj, enforced), split_integer(found.extra_uj, enforced)
     for device, saved_uj, extra_uj in zip(devices, saved, extra, strict=True):
         device.saved_uj, device.extra_uj = max(device.saved_uj or 0, saved_uj), max(device.extra_uj or 0, extra_uj)
+
+
+def saving_of(group: Group) -> Saving | None:
+    """The verdict of the last interim analysis; before the first one, what the pairs so far show. None without a plan."""
+    if group.verdict is not None or group.meter is None:
+        return group.verdict
+    if group.estimated[0] != group.meter.passed:
+        group.estimated = group.meter.passed, verdict(group)
+    return group.estimated[1]
+
+
+def join_savings(one: Saving | None, other: Saving | None) -> Saving | None:
+    """The savings of two groups in one: energies add up, bounds linearly; the slowdown is the larger one."""
+    if one is None or one.saved_uj is None:
+        return other if other is not None and other.saved_uj is not None else None
+    if other is None or other.saved_uj is None:
+        return one
+    slower = max((one, other), key=lambda saving: saving.slowdown_ratio.value if saving.slowdown_ratio else -math.inf)
+    saved, added = one.saved_uj, other.saved_uj
+    return Saving(
+        one.pairs + other.pairs,
+        one.unmatched + other.unmatched,
+        None,
+        slower.slowdown_ratio,
+        slower.slowdown_of,
+        Ratio(saved.value + added.value, saved.low + added.low, saved.high + added.high),
+        one.claimable_uj + other.claimable_uj,
+        one.extra_uj + other.extra_uj,
+        spoiled=one.spoiled + other.spoiled,
+    )
 
 
 def verdict(group: Group, chance: float = 0.025) -> Saving | None:

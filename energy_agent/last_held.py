@@ -3,11 +3,10 @@
 Ends are kept in the journal, a state per workload, written once: a commit costs the same however many have ended.
 """
 
-import heapq
 import json
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.units import NS_PER_S
 
 HELD_STATE = "held/"
@@ -41,7 +40,7 @@ class LastHeld:
         seen = {w: min(seen_ns, now_ns) for w, seen_ns in self._seen_ns.items() if now_ns - seen_ns <= self.retention_ns}
         ended = [w for w in seen if w not in holding] if len(seen) > ENDED_MAX else []
         if len(ended) > ENDED_MAX:
-            for workload in _first_of_largest(sorted(ended, key=seen.__getitem__), owner, len(ended) - ENDED_MAX):
+            for workload in first_of_largest(sorted(ended, key=seen.__getitem__), owner, len(ended) - ENDED_MAX):
                 del seen[workload]
         self._seen_ns = seen
         return seen
@@ -61,22 +60,6 @@ class LastHeld:
             raise ValueError("not the workloads that have ended")
         ended |= {key.removeprefix(HELD_STATE): int(text) for key, text in states.items() if _is_ended(key)}
         self._seen_ns = {w: min(seen_ns, now_ns) for w, seen_ns in ended.items()} | self._seen_ns
-
-
-def _first_of_largest(ended: Iterable[str], owner: Callable[[str], str], count: int) -> list[str]:
-    """So many workloads, each the first of the owner that has the most left; `ended` is in the order of their ends."""
-    by_owner: dict[str, deque[tuple[int, str]]] = {}
-    for place, workload in enumerate(ended):
-        by_owner.setdefault(owner(workload), deque()).append((place, workload))
-    largest = [(-len(own), own[0][0], name) for name, own in by_owner.items()]
-    heapq.heapify(largest)
-    leaving = []
-    for _ in range(count):
-        name = largest[0][2]
-        own = by_owner[name]
-        leaving.append(own.popleft()[1])
-        heapq.heapreplace(largest, (-len(own), own[0][0] if own else 0, name))
-    return leaving
 
 
 def _is_ended(key: str) -> bool:

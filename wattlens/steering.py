@@ -11,6 +11,7 @@ from typing import TypeVar
 from dvfs.client import default_socket
 from dvfs.governor import Governor
 from dvfs.lease import NS, TTL_S
+from dvfs.savings import Saving
 from dvfs.types import Mode
 from energy_agent.config_dvfs import Dvfs
 from energy_agent.core.ports import Clock
@@ -50,7 +51,7 @@ class Steering:
         self.asks = Asks(clock)
         self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
         self._savings_file = state / "savings.json"
-        self._savings_text = ""
+        self._saved: Mapping[str, Saving] = {}  # as the file has them
         self._governor: Governor = make_governor(config, clock)
         socket = config.actuator or default_socket()
         self._rows = ActuatorRows(socket, state) if config.mode == "enforce" else None
@@ -190,9 +191,9 @@ class Steering:
     def _write_savings(self) -> None:
         """The verdict so far beside the journal, for reports, whenever it changes."""
         found = self._governor.savings()
-        text = json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True)
-        if not found or text == self._savings_text:
+        if not found or found == self._saved:
             return
+        text = json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True)
         draft = self._savings_file.with_suffix(".new")
         try:
             draft.write_text(text)
@@ -200,4 +201,4 @@ class Steering:
         except OSError as error:
             log.warning("%s: cannot write the savings: %s", self._savings_file, error.strerror)
             return  # a full disk must not end the steering; tried again with the next round
-        self._savings_text = text
+        self._saved = found

@@ -9,7 +9,9 @@ jobs share are a group of their own, which needs the consent of all: nobody's ot
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dvfs.governor_savings import ENDED_GROUPS
 from energy_agent.config_dvfs import DvfsGroup
+from energy_agent.core.change_limit import CHANGES_MAX
 from energy_agent.core.job_identity import job_identity, owner_of, shorten
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.holders.lone_processes import is_shared
@@ -18,13 +20,26 @@ OTHERS = "(others)"
 """The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
 
 
+_UNSETTLED = f"not steered: its training job changes name or size more than once a minute or {CHANGES_MAX} times an hour"
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """A training job's ranks as one workload's processes tell them: how many there are in all, which are here, and its name."""
+    """A training job's ranks as one workload's processes report them.
+
+    Args:
+        group: name of the job.
+        world: how many ranks there are in all.
+        here: those of this workload.
+        led: whether its other nodes follow what is decided here.
+        settled: whether name and size change seldom enough to steer by them.
+    """
 
     group: str
     world: int
     here: frozenset[int]
+    led: bool = False
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Steered:
         sharers: workloads that all have to agree, since they share its devices.
         askers: workloads that all have to request a setting before one is applied.
         same_owner: whether all workloads are one owner's.
+        owner: who shares the limit of groups that are kept when they are gone.
     """
 
     name: str
@@ -54,6 +70,7 @@ class Steered:
     sharers: tuple[str, ...] = ()
     askers: tuple[str, ...] = ()
     same_owner: bool = True
+    owner: str = ""
 
     @property
     def reason(self) -> str:
@@ -133,7 +150,8 @@ def automatic(
         name = names.of_workload(key) if isinstance(key, str) else job_identity(*key)
         workloads = (key,) if isinstance(key, str) else tuple(sorted(w for w, job in jobs.items() if job == key))
         exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or _far([ranks[w] for w in workloads if w in ranks])
-        found.append(Steered(name, tuple(views), "", exempt, workloads, workloads[0], askers=workloads))
+        owner = _owner_of_all(workloads, owners)
+        found.append(Steered(name, tuple(views), "", exempt, workloads, workloads[0], askers=workloads, owner=owner))
     for users, views in shared.items():
         workloads = tuple(sorted(users))
         far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
@@ -141,7 +159,8 @@ def automatic(
         same = _of_one_owner(workloads, owners)
         measured = workloads[0] if same else ""
         name = names.of_sharers(workloads)
-        found.append(Steered(name, tuple(views), "", exempt, workloads, measured, None, workloads, workloads, same))
+        owner = _owner_of_all(workloads, owners)
+        found.append(Steered(name, tuple(views), "", exempt, workloads, measured, None, workloads, workloads, same, owner))
     return sorted(found, key=lambda group: group.name)
 
 
@@ -155,7 +174,7 @@ class _Names:
     """Names of groups: each depends on its own workloads alone, and no two groups have the same."""
 
     def __init__(self, reserved: Iterable[str]) -> None:
-        self._reserved = {*reserved, OTHERS}
+        self._reserved = {*reserved, OTHERS, ENDED_GROUPS}
 
     def of_workload(self, workload: str) -> str:
         if workload in self._reserved or "+" in workload or workload.startswith(("job:", "~")):
@@ -164,6 +183,10 @@ class _Names:
 
     def of_sharers(self, workloads: Iterable[str]) -> str:
         return shorten("+".join(map(self.of_workload, workloads)))
+
+
+def _owner_of_all(workloads: Iterable[str], owners: Mapping[str, str]) -> str:
+    return "+".join(sorted({owners.get(w, w) for w in workloads}))
 
 
 def _of_one_owner(workloads: Sequence[str], owners: Mapping[str, str]) -> bool:
@@ -185,7 +208,9 @@ def _of_unknown_users(workloads: Iterable[str]) -> str:
 
 def _far(jobs: Sequence[Ranks]) -> str:
     """A job whose other ranks are on other nodes: steering these alone would slow all."""
-    world = max((job.world for job in jobs), default=1)
+    if not all(job.settled for job in jobs):
+        return _UNSETTLED
+    world = max((job.world for job in jobs if not job.led), default=1)
     here = frozenset().union(*(job.here for job in jobs)) if jobs else frozenset()
     if world <= max(1, len(here)):
         return ""

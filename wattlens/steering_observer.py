@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dvfs.types import Mode, Observation, Terms
 from energy_agent.config_dvfs import Dvfs
+from energy_agent.core.change_limit import MINUTE_NS, ChangeLimit
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import Snapshot
@@ -13,7 +14,7 @@ from energy_agent.holders.node_note import NodeNote
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from wattlens.steering_asks import Asks
-from wattlens.steering_groups import OTHERS, Steered, automatic, named
+from wattlens.steering_groups import OTHERS, Ranks, Steered, automatic, named
 from wattlens.steering_terms import annotated, merge_for_owner, merge_for_sharers, said, terms_of
 from wattlens.steering_view import device_observation, progress_of, ranks_of
 
@@ -35,6 +36,8 @@ class Observer:
         self._config, self._clock, self._asks = config, clock, asks
         self._tokens, self._training, self._node_note = tokens, training, node_note
         self._wrong_note = ""
+        self._jobs = ChangeLimit[tuple[str, int]]()
+        self._logged: dict[str, tuple[int, str]] = {}  # when which reason was logged, by what it is of
         self.groups: tuple[Steered, ...] = ()
         """All groups of the last snapshot that has any GPU of theirs."""
         self.notes: Mapping[str, str] = {}
@@ -49,7 +52,7 @@ class Observer:
         if self._config.auto_groups:
             taken = frozenset(v.info.uuid for group in groups for v in group.devices)
             users = {w for workloads in snapshot.holders.values() for w in workloads}
-            ranks = {w: job for w in users if (job := ranks_of(self._training, w, self._leads(w))) is not None}
+            ranks = {w: job for w in users if (job := self._ranks(w)) is not None}
             groups += automatic(snapshot, taken, ranks, [group.name for group in self._config.groups])
         facts = {fact.workload: dict(fact.labels) for fact in snapshot.facts}
         wrong: dict[str, str] = {}
@@ -99,6 +102,7 @@ class Observer:
                 open_arrivals=configured is not None and configured.arrivals == "open",
                 terms=terms,
                 asked=asked,
+                owner=group.owner or group.name,
             ),
             "",
         )
@@ -122,6 +126,17 @@ class Observer:
         rest = (view for view in snapshot.devices if view.info.uuid not in steered)
         return Observation(OTHERS, now_ns, tuple(device_observation(view, now_ns) for view in rest))
 
+    def _ranks(self, workload: str) -> Ranks | None:
+        """The training job of a workload, which is on its own while it names other jobs too often."""
+        ranks = ranks_of(self._training, workload, self._leads(workload))
+        if ranks is None:
+            return None
+        now_ns = self._clock.boot_ns()
+        job = (ranks.group, ranks.world)
+        if self._jobs.settle(workload, job, now_ns) == job and self._jobs.is_settled(workload, now_ns):
+            return ranks
+        return replace(ranks, group="", settled=False)
+
     def _leads(self, workload: str) -> bool:
         ask = self._asks.of(workload)
         return ask is not None and (ask.lead or ask.setting is not None)
@@ -141,18 +156,24 @@ class Observer:
         return text
 
     def _tell(self, groups: Sequence[Steered], wrong: Mapping[str, str]) -> None:
-        """Remember why groups are not steered, and log each change once."""
-        before = {group.name: group.reason for group in self.groups}
-        self.groups = tuple(groups)
+        """Remember why groups are not steered, and log what changed: a line a minute for each at most."""
+        self.groups, self.notes = tuple(groups), dict(wrong)
         for group in groups:
-            if group.reason and group.reason != before.get(group.name):
-                log.log(logging.WARNING if group.fault else logging.INFO, "group %s: %s", group.name, group.reason)
-            elif not group.reason and before.get(group.name):
-                log.info("group %s: ok", group.name)
-        noted, self.notes = self.notes, dict(wrong)
+            self._log(f"group {group.name}", group.reason, logging.WARNING if group.fault else logging.INFO)
         for name, problem in wrong.items():
-            if noted.get(name) != problem:
-                log.warning("%s: %s", name, problem)
+            self._log(name, problem, logging.WARNING)
+        present = {*(f"group {group.name}" for group in groups), *wrong}
+        now_ns = self._clock.boot_ns()
+        self._logged = {
+            name: logged for name, logged in self._logged.items() if name in present or now_ns - logged[0] < MINUTE_NS
+        }
+
+    def _log(self, name: str, reason: str, level: int) -> None:
+        now_ns = self._clock.boot_ns()
+        logged_ns, logged = self._logged.get(name, (None, ""))
+        if reason != logged and (logged_ns is None or now_ns - logged_ns >= MINUTE_NS):
+            self._logged[name] = now_ns, reason
+            log.log(level, "%s: %s", name, reason or "ok")
 
 
 def describe(error: BaseException) -> str:

@@ -69,8 +69,7 @@ def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks
         return None
     here = frozenset(each.report.rank for each in found)
     group = found[0].report.group
-    world = len(here) if led else max(each.report.world for each in found)
-    return Ranks("" if is_local(group) else group, world, here)
+    return Ranks("" if is_local(group) else group, max(each.report.world for each in found), here, led)
 
 
 def _lead(training: TrainingIntake | None, workload: str) -> Latest | None:

@@ -1,0 +1,21 @@
+"""Who gives up places where too many are taken: the owner that has the most. Pure."""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+
+
+def first_of_largest(names: Iterable[str], owner: Callable[[str], str], count: int) -> list[str]:
+    """Return `count` names, each the first of the owner that has the most left; an owner's names leave in their order."""
+    by_owner: dict[str, deque[tuple[int, str]]] = {}
+    for place, name in enumerate(names):
+        by_owner.setdefault(owner(name), deque()).append((place, name))
+    largest = [(-len(own), own[0][0], name) for name, own in by_owner.items()]
+    heapq.heapify(largest)
+    leaving = []
+    for _ in range(count):
+        largest_owner = largest[0][2]
+        own = by_owner[largest_owner]
+        leaving.append(own.popleft()[1])
+        heapq.heapreplace(largest, (-len(own), own[0][0] if own else 0, largest_owner))
+    return leaving
