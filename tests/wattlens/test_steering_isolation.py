@@ -41,6 +41,9 @@ class Clock:
 
     utc_ns = boot_ns
 
+    def boot_id(self) -> str:
+        return "boot"
+
     def real_seconds(self, seconds: float) -> float:
         return seconds
 
