@@ -13,7 +13,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.nvml_abi import Nvml, NvmlError
 from energy_agent.hw.nvml_health_abi import GpmSampler
 from energy_agent.hw.nvml_sharing_abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape, SharingNvml
-from energy_agent.hw.process_time import SmTime, sm_time
+from energy_agent.hw.process_time import PERIOD_MAX_US, SmTime, sm_time
 
 FIRST_LOOK_US = 5_000_000  # how far back the first question for SM time reaches
 GPM_LEAST_NS = NS_PER_S // 2
@@ -57,7 +57,11 @@ class UseReader:
         self._instances.close()
 
     def _by_time(self, listed: list[InstanceProcess]) -> tuple[ProcessUse, ...]:
-        used = self._sm_time() if len({p.pid for p in listed}) > 1 else None
+        used: Mapping[int, int] | None = None
+        if len({p.pid for p in listed}) > 1:
+            used = self._sm_time()
+        else:  # whoever shares the GPU later shares it from this listing on
+            self._since_us = max(self._since_us, self._clock.utc_ns() // 1000 - PERIOD_MAX_US)
         if used is None:
             return tuple(ProcessUse(p.pid, p.memory_b) for p in listed)
         here = {p.pid for p in listed}

@@ -189,3 +189,20 @@ def test_a_process_that_used_nothing_that_is_told_is_not_measured(node):
     node.process()
     node.process()
     assert {p.sm_us for p in listed(reader)[0].values()} == {None}
+
+
+def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(node):
+    """What ran before that was the one holder's, and is no part of what they share."""
+    reader, (alone, a), (_, gone) = node.reader(), node.process(), node.process()
+    listed(reader)
+    node.plant.detach_process(0, gone)
+    node.work(0, a, 3)
+    for _ in range(4):
+        node.step(5)
+        listed(reader)
+    came, b = node.process()
+    node.work(0, b, 2)
+    node.step(5)
+    found, _ = listed(reader)
+    assert found[came.pid].sm_us == pytest.approx(2_000_000, abs=500_000)
+    assert found[alone.pid].sm_us == 0
