@@ -86,7 +86,7 @@ class DeviceAccount:
         self._see_rest(step.interval)
         after, listed = self.holders.holding, sample.processes is not None
         if listed and after is not None and self.holders.departed:
-            after = Holding(dict(self.holders.departed) | dict(after.weights), after.measured, after.slices)
+            after = replace(after, weights=dict(self.holders.departed) | dict(after.weights))
         if self._shape is not shape and (self._shape.same_devices(shape) or _same(before, after)):
             shape = self._shape
         entries = shares(

@@ -4,6 +4,7 @@ No clock and no I/O of its own; sources answer from memory. Whoever asks passes 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from energy_agent.core.claims import Claim, ClaimSource
@@ -190,6 +191,8 @@ class JoinedHolders:
                 claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
                 slices[uuid] = Evidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
             holding = join(Evidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
+        if holding is not None and holding.measured and processes is not None:
+            holding = replace(holding, unseen=processes.unseen)
         departed = {self._named(name): sm for name, sm in by_process.departed.items()}
         joined = DeviceHolders(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
         return joined, list(facts.values())

@@ -6,7 +6,7 @@ process that was seen before and is not there any more has ended.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class ProcessHolders:
     trust: Callable[[str, str], TrustedPath] = unchecked
     subordinate: SubordinateUids | None = None  # None: those of the machine whose /proc it is
     _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+    _ended: set[tuple[int, int]] = field(default_factory=set)  # of these, when that was last looked for
     _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
     _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
@@ -102,6 +103,7 @@ class ProcessHolders:
                 self._known[identity] = holder
                 self._names.add(holder.workload)
                 fresh.append(holder.facts)
+            self._ended.discard(identity)
             identities.append(identity)
             weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_us or 0)
             if slices:
@@ -111,21 +113,26 @@ class ProcessHolders:
                     of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
         if unknown:
             return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
-        departed = self._departed(left, weights)
-        holding = Holding(weights, measured, slices)
+        departed, unseen = self._departed(left, weights)
+        holding = Holding(weights, measured, slices, unseen)
         return DeviceHolders(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
 
-    def _departed(self, left: Iterable[ProcessUse], weights: dict[str, int]) -> dict[str, int]:
-        """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight."""
+    def _departed(self, left: Collection[ProcessUse], weights: dict[str, int]) -> tuple[dict[str, int], int]:
+        """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight.
+
+        Returns that of other workloads, and that of processes which came and went between two listings: nobody saw whose.
+        """
         departed: dict[str, int] = {}
+        unseen = 0
+        latest = dict(sorted(self._known)) if left else {}  # start times by pid
         for process in left:
-            identity = max((known for known in self._known if known[0] == process.pid), default=None)
-            if identity is None:
-                continue  # it came and went between two listings: whose it was nobody saw
-            workload = self._known[identity].workload
+            if process.pid not in latest:
+                unseen += process.sm_us or 0
+                continue
+            workload = self._known[process.pid, latest[process.pid]].workload
             into = weights if workload in weights else departed
             into[workload] = into.get(workload, 0) + (process.sm_us or 0)
-        return departed
+        return departed, unseen
 
     def alive(self, identity: tuple[int, int]) -> bool:
         """Whether that very process still lives; one that was killed and that its parent has not waited for does not."""
@@ -145,15 +152,19 @@ class ProcessHolders:
         return not os.access(f"{self.procfs}/{pid}", os.F_OK)
 
     def forget_dead(self) -> None:
-        """Drop what has ended, so that a long-lived agent stays small."""
-        for identity in [i for i in self._known if not self.alive(i)]:
+        """Drop what had ended by the last call, so that a long-lived agent stays small.
+
+        What has ended since is kept once more: the next process list tells what it used until its end.
+        """
+        for identity in self._ended:
             del self._known[identity]
+        self._ended = {identity for identity in self._known if not self.alive(identity)}
         self._names = self.workloads()
         self._before = frozenset()
 
     def workloads(self) -> set[str]:
-        """Workloads of the processes that are remembered."""
-        return {holder.workload for holder in self._known.values()}
+        """Workloads of the processes that had not ended when that was last looked for."""
+        return {holder.workload for identity, holder in self._known.items() if identity not in self._ended}
 
     def pod_lives(self, uid: str, now_ns: int) -> bool:
         """Whether any process of the node is in this pod; on a node of many processes it takes several calls to find none."""

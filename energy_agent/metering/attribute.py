@@ -26,11 +26,13 @@ class Holding:
         weights: workload -> SM time since the last listing in us; all 0: equal shares. Empty: nobody holds it.
         measured: whether SM time was measured; else a weight of 0 among others only says that this one does not count.
         slices: on a GPU in MIG mode, UUID of each MIG device -> its holders, who are in `weights` too; None: not known.
+        unseen: measured SM time in us of processes that came and went between two listings, whose workload nobody saw.
     """
 
     weights: Mapping[str, int]
     measured: bool = False
     slices: Mapping[str, Mapping[str, int] | None] = field(default_factory=dict)
+    unseen: int = 0
 
 
 @record(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def policy_for(known: Known) -> Policy | None:
 def known_of(holding: Holding, shape: Shape = WHOLE) -> Known:
     """What the policies are told."""
     if not (holding.slices and shape.mig):
-        return Known(holding.weights, holding.measured)
+        return Known(holding.weights, holding.measured, unseen=holding.unseen)
     slices = tuple(Slice(m.slices, m.sms, m.active_ppm, holding.slices.get(m.uuid, {})) for m in shape.mig)
     return Known(holding.weights, holding.measured, slices, max(m.slices_total for m in shape.mig), shape.base_mw)
 
@@ -105,7 +107,8 @@ def shares(
     holding = before if before is not None else after
     if holding is None:
         return [_unowned(interval, reason)]
-    if len(holding.weights) == 1 and not holding.slices:  # nearly always
+    unseen = holding.unseen if after is None else after.unseen
+    if len(holding.weights) == 1 and not holding.slices and not unseen:  # nearly always
         if settlement is not None:
             settlement.forget()
         (workload,) = holding.weights
@@ -127,7 +130,7 @@ def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Ho
     if after.slices and set(before.weights) == set(after.weights):
         return after
     if not before.slices and set(after.weights) >= set(before.weights):
-        return Holding({name: after.weights[name] for name in before.weights}, after.measured)
+        return Holding({name: after.weights[name] for name in before.weights}, after.measured, unseen=after.unseen)
     return before
 
 

@@ -38,6 +38,7 @@ class Known:
         slices: the MIG devices; empty: MIG is off.
         slices_total: compute slices of the GPU.
         base_mw: what the board draws while nothing runs.
+        unseen: measured SM time of processes whose workload is not known.
     """
 
     holders: Mapping[str, int]
@@ -45,6 +46,7 @@ class Known:
     slices: tuple[Slice, ...] = ()
     slices_total: int = 0
     base_mw: int = 0
+    unseen: int = 0
 
 
 @record(frozen=True, slots=True)
@@ -96,14 +98,18 @@ class Policy:
     name: str = field(default="")
 
 
-def by_weight(stretch: Stretch, weights: Mapping[str, int]) -> list[Part]:
-    """Every workload's part in proportion to its weight; equal parts where all are 0."""
+def by_weight(stretch: Stretch, weights: Mapping[str, int], unseen: int = 0) -> list[Part]:
+    """Every workload's part in proportion to its weight; equal parts where all are 0.
+
+    What goes with the weight `unseen` is unattributed energy; the device's time is that of its holders.
+    """
     names = sorted(weights)
     values = [weights[name] for name in names]
-    energies = split_integer(stretch.energy_uj, values)
     times = values if any(values) else [1] * len(values)
+    *energies, unseen_uj = split_integer(stretch.energy_uj, [*(values if unseen else times), unseen])
     state = stretch.held_state
-    return [Part(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
+    parts = [Part(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
+    return [*parts, Part("", State.UNKNOWN_HOLDER, unseen_uj, 0)] if unseen else parts
 
 
 def equally(stretch: Stretch, workloads: Iterable[str]) -> list[Part]:

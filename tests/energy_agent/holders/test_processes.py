@@ -122,6 +122,7 @@ def test_what_has_ended_is_forgotten(tmp_path):
     holders.resolve([ProcessUse(10), ProcessUse(11)], NOW)
     end(tmp_path, 10)
     holders.forget_dead()
+    holders.forget_dead()
     _, facts = holders.resolve([ProcessUse(11)], NOW)
     assert facts == []
     proc(tmp_path, 10)
@@ -190,8 +191,26 @@ def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_no
     ]
     found, _ = holders.resolve([ProcessUse(10, sm_us=2), *left], NOW)
     assert (found.holding.weights, found.holding.measured, found.departed) == ({"vllm": 42}, True, {"train": 5})
+    assert found.holding.unseen == 7
     still_listed, _ = holders.resolve([ProcessUse(10, sm_us=2), ProcessUse(12, sm_us=5)], NOW)  # the driver has yet to notice
     assert (still_listed.holding.weights, still_listed.departed) == ({"vllm": 2}, {"train": 5})
+
+
+@pytest.mark.parametrize("listings", [1, 5])
+def test_what_used_the_gpu_until_its_end_is_named_whenever_the_dead_are_forgotten(tmp_path, listings):
+    """Every listing tells of processes of the one before it that have ended since."""
+    holders = ProcessHolders(tmp_path)
+    for number in range(listings):
+        proc(tmp_path, 10 + number, cgroup=f"0::/system.slice/u{number}.service\n")
+        holders.resolve([ProcessUse(10 + number)], NOW)
+        end(tmp_path, 10 + number)
+        holders.forget_dead()
+        found, _ = holders.resolve([ProcessUse(10 + number, sm_us=5, listed=False)], NOW)
+        assert (found.departed, found.holding.unseen) == ({f"u{number}": 5}, 0)
+    assert holders.workloads() == set()
+    holders.forget_dead()
+    found, _ = holders.resolve([ProcessUse(10, sm_us=5, listed=False)], NOW)
+    assert found.holding.unseen == 5, "long gone: anybody may have its pid"
 
 
 def test_each_mig_device_has_holders_of_its_own(tmp_path):

@@ -11,7 +11,12 @@ from energy_agent.metering.attribute import Holding, Shape, shares
 
 law = settings(deadline=None, max_examples=200)
 names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8)
-holdings = st.none() | st.dictionaries(names, st.integers(0, 10**6), max_size=6).map(Holding)
+holdings = st.none() | st.builds(
+    Holding,
+    st.dictionaries(names, st.integers(0, 10**6), max_size=6),
+    st.just(True),
+    unseen=st.just(0) | st.integers(0, 10**7),
+)
 intervals = st.builds(
     Interval,
     device=st.just("GPU-a"),
@@ -45,7 +50,22 @@ def test_every_holder_has_a_row_of_its_own(interval, before, after):
     entries = shares(interval, before, after)
     assert len({e.workload for e in entries}) == len(entries)
     if before is not None and before.weights and interval.method is not Method.BRIDGED:
-        assert {e.workload for e in entries} == set(before.weights)
+        assert {e.workload for e in entries if e.workload} == set(before.weights)
+
+
+@law
+@given(intervals, holdings, holdings)
+def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before, after):
+    """Whatever others do, no holder pays more than its part of all SM time that was measured."""
+    interval = replace(interval, method=Method.COUNTER, active=True)
+    measured = before if after is None or before is None or not set(after.weights) >= set(before.weights) else after
+    holding = before or after
+    if holding is None or not holding.weights:
+        return
+    measured = measured or after
+    total = sum(measured.weights[name] for name in holding.weights) + measured.unseen
+    unseen = [e.energy_uj for e in shares(interval, before, after) if e.state is State.UNKNOWN_HOLDER]
+    assert unseen == ([pytest.approx(interval.energy_uj * measured.unseen / total, abs=1)] if measured.unseen else [])
 
 
 def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):

@@ -17,7 +17,9 @@ slices = st.lists(
     ),
     max_size=7,
 )
-knowns = st.builds(Known, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000))
+knowns = st.builds(
+    Known, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000), st.sampled_from([0, 1, 10**6])
+)
 stretches = st.builds(Stretch, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
 
 
@@ -44,6 +46,7 @@ def test_a_policy_that_applies_divides_all_of_it(known, stretch):
         (Known({"a": 0}), "exclusive"),
         (Known({"a": 0, "b": 0}), "equal"),
         (Known({"a": 0, "b": 0}, measured=True), "sm_time"),
+        (Known({"a": 5}, measured=True, unseen=1), "sm_time"),
         (Known({"a": 0}, slices=(Slice(1, 16, None, {"a": 0}),), slices_total=7), "mig_slice"),
         (Known({"a": 0}, slices=(Slice(1, 16, 0, {"a": 0}),), slices_total=7), "mig_activity"),
     ],
