@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.beat import Follower
 from energy_agent.config_tokens import TokenSource
+from energy_agent.core.printable import printable
 from energy_agent.core.token_types import TokenTotals
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sources.tokens._account import PageAccount
@@ -60,7 +61,7 @@ class Poll:
         if self.told_down or patient or self.stop.is_set() or boot_ns < self.quiet_until_boot_ns:
             return
         self.told_down, self.quiet_until_boot_ns = True, boot_ns + QUIET_NS
-        said = "".join(c if c.isprintable() else "?" for c in self.reason[:300])
+        said = printable(self.reason[:300])
         log.warning("metrics page of %s is not read: %s", self.key, said)
 
     @property

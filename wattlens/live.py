@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wattlens.page import Page, celsius, grown, joules, megahertz, percent, printable, watts
+from energy_agent.core.printable import printable
+from wattlens.page import Page, celsius, grown, joules, megahertz, percent, watts
 
 NARROW = 76  # inside the frame of a terminal of 80 columns
 NAME, LONGEST_NAME = 12, 36

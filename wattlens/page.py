@@ -39,11 +39,6 @@ def parse(text: str, t_s: float) -> Page:
     return page
 
 
-def printable(text: str) -> str:
-    """Text of other people's processes: nothing in it may reach the terminal as a command."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def grown(first: Page, last: Page, name: str, **labels: str) -> float | None:
     """By how much a counter has grown; None where it has not, or was not there."""
     before, after = first.one(name, **labels), last.one(name, **labels)

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.printable import printable
 from energy_agent.runtime.http import (
     HttpCertificateError,
     HttpClient,
@@ -21,7 +22,7 @@ from energy_agent.runtime.http import (
     basic_authorization,
 )
 from energy_agent.runtime.tls import TlsFiles
-from wattlens.page import Page, parse, printable
+from wattlens.page import Page, parse
 
 MAX_PAGE_B = 16 << 20
 MAX_SECRET_B = 4096

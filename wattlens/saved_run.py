@@ -10,6 +10,7 @@ from typing import Any
 from energy_agent.client.measurement import GAIN_UNCERTAINTY_RATIO
 from energy_agent.client.saved import SCHEMA, checked_labels
 from energy_agent.core.errors import UsageError
+from energy_agent.core.printable import printable
 
 PER = ("generated", "processed")
 """What joules are told per token of: generated alone, or computed prompt tokens with them."""
@@ -120,7 +121,7 @@ def _tokens(told: Mapping[str, Any], what: str) -> Tokens:
 
 def _text(value: object) -> str:
     """A text as a terminal may show it: short, without what would steer it."""
-    return "".join(c if c.isprintable() else "?" for c in str(value or "")[:_TEXT])
+    return printable(str(value or "")[:_TEXT])
 
 
 def _number(value: object) -> float | None:

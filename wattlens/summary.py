@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary, domain, is_gpu
+from energy_agent.core.printable import printable
 from energy_agent.core.types import State
 from energy_agent.core.units import NS_PER_S, joules
 from energy_agent.ledger import chain, summary
@@ -171,7 +172,7 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
         f"  {same + ' energy of the devices':35} {found.counters_uj:>22,} uJ",
         f"  chain: {found.segments} segment{'s' * (found.segments != 1)}, {chain_text}",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 _WITHIN = {

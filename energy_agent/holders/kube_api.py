@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energy_agent.runtime.http import HttpClient, HttpError, ResponseStream, printable
+from energy_agent.core.printable import printable
+from energy_agent.runtime.http import HttpClient, HttpError, ResponseStream
 from energy_agent.runtime.tls import TlsFiles
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -81,7 +82,7 @@ class Api:
                 token = file.read(16_384).decode("ascii").strip()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a token"
-            raise ApiError(f"service account: {printable(str(reason), 160)}") from None
+            raise ApiError(f"service account: {printable(str(reason)[:160])}") from None
         tls = TlsFiles(self.account / "ca.crt")
         client = HttpClient(self.address, _TIMEOUT_S, tls, body_limit_b=MAX_ANSWER_B, cpu_limit_s=_CPU_LIMIT_S)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "wattlens"}

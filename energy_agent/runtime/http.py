@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.printable import printable
 from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError, Resolver, connect, remaining_s
 from energy_agent.runtime.tls import SYSTEM_TLS, TlsFiles
 
@@ -29,6 +30,7 @@ CPU_LIMIT_S: Final = 2.0
 _RECEIVE_B: Final = 64 << 10
 _CHUNK_LINE_B: Final = 1 << 10
 _QUEUE_FULL_S: Final = 0.002
+_TEXT_MAX: Final = 300  # of a reason, of an address
 _INTERIM_MAX: Final = 8  # responses such as "103 Early Hints" before the one that counts
 _PORTS: Final = {"http": 80, "https": 443}
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: (.*))?")
@@ -45,8 +47,8 @@ class HttpError(WattlensError):
     """
 
     def __init__(self, root: str, reason: str) -> None:
-        self.reason = printable(reason)
-        super().__init__(f"{printable(root)}: {self.reason}")
+        self.reason = printable(reason[:_TEXT_MAX])
+        super().__init__(f"{printable(root[:_TEXT_MAX])}: {self.reason}")
 
 
 class HttpUnreachableError(HttpError):
@@ -87,11 +89,6 @@ class HttpTooLargeError(HttpError):
 
 class HttpCostError(HttpError):
     """Reading the response took more CPU time than its bound."""
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Return text of a server as one line that cannot control a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
 
 def basic_authorization(user: str, password: str) -> str:
@@ -350,7 +347,7 @@ def _read_head(wire: _Wire, method: str) -> "ResponseStream":
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         status = int(match[1])
         if status >= 200:
-            return ResponseStream(wire, method, status, printable((match[2] or b"").decode("latin-1")), headers)
+            return ResponseStream(wire, method, status, printable((match[2] or b"").decode("latin-1")[:_TEXT_MAX]), headers)
     raise HttpProtocolError(wire.root, "the response does not begin")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.printable import printable
 from energy_agent.core.types import SourceHealth
 
 T = TypeVar("T")
@@ -15,7 +16,7 @@ def reason_of(error: Exception) -> str:
     """Return one bounded, printable line; of an error that is not expected with its type, since its text alone says little."""
     expected = isinstance(error, WattlensError | OSError) and str(error)
     text = str(error) if expected else f"{type(error).__name__}: {error}"
-    return "".join(c if c.isprintable() else "?" for c in text[:REASON_MAX])
+    return printable(text[:REASON_MAX])
 
 
 class Neighbours:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from energy_agent.core.printable import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -49,4 +51,4 @@ def table(rows: list[tuple[str, ...]]) -> None:
     """Print rows in columns, the first as their heads."""
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))

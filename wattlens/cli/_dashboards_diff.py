@@ -22,9 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare: 0 where all is as built, 1 where not."""
+    from energy_agent.core.printable import printable
     from wattlens.grafana.client import Grafana
     from wattlens.grafana.survey import survey
-    from wattlens.page import printable
 
     wanted, access = common.wanted(arguments), common.access(arguments)
     with Grafana(access) as grafana:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.printable import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._moments import day_or_time
 from wattlens.cli._progress import Progress
@@ -96,12 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
     request = _request(arguments, history)
     result = do(request, history, arguments.output, dry=arguments.dry_run, progress=_progress())
     for note in result.notes:
-        print(f"wattlens: {note}", file=sys.stderr)
+        print(printable(f"wattlens: {note}"), file=sys.stderr)
     if arguments.json:
         print(json.dumps(_json(request, result, arguments)))
         return 0
     for node in result.nodes:
-        print(f"{node.cluster}/{node.node}: {_told(node)}")
+        print(printable(f"{node.cluster}/{node.node}: {_told(node)}"))
     total = sum(node.energy_uj for node in result.nodes)
     done = "would be imported into" if arguments.dry_run else "imported into"
     count = sum(node.segments for node in result.nodes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Fault, Progress
@@ -74,7 +75,7 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
 
 def _tell(faults: Iterable["Fault"]) -> None:
     for fault in faults:
-        print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
 
 
 def _minutes(text: str) -> float:

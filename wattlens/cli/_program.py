@@ -7,6 +7,7 @@ import sys
 import wattlens
 from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.printable import printable_lines
 from wattlens.cli._command import Parser, sentence
 
 
@@ -22,14 +23,14 @@ def run(parsed: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except WattlensError as error:
-        print(f"wattlens: {error}", file=sys.stderr)
+        print(printable_lines(f"wattlens: {error}"), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # `wattlens ... | head`
         _forget_output()
         return 1
     except OSError as error:  # a full disk, a folder without permission: the machine's fault, and no traceback helps
         where = f"{error.filename}: " if error.filename else ""
-        print(f"wattlens: {where}{error.strerror or error}", file=sys.stderr)
+        print(printable_lines(f"wattlens: {where}{error.strerror or error}"), file=sys.stderr)
         _forget_output()
         return 1
 

@@ -28,11 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and explain: 0 where everything is explained, 1 where a figure differs without a cause."""
+    from energy_agent.core.printable import printable
     from reports.audit.causes import input_changes
     from reports.audit.difference import difference, elsewhere, restatement_due, same_period
     from reports.audit.edition import read_edition
     from reports.audit.shown import change_json, change_lines, input_lines, inputs_json
-    from wattlens.page import printable
 
     threshold = _share(args.threshold)
     old, new = read_edition(args.old), read_edition(args.new)

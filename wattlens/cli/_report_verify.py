@@ -55,9 +55,9 @@ def run(
 ) -> int:
     """Check and say what was found: 0 where everything holds, 1 where something does not."""
     from energy_agent.core.errors import UsageError
+    from energy_agent.core.printable import printable
     from reports.audit.verification import verify
     from wattlens import __version__
-    from wattlens.page import printable
 
     if args.org is not None and args.ledger is None:
         raise UsageError("--org is read when the facts are made again; give --ledger as well")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli import _ledger_import, _ledger_ship
 from wattlens.cli._command import Command, sentence
@@ -114,7 +115,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         for c in report.chains:
             what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
-            print(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}")
+            print(printable(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}"))
         _tell(report.faults)
         if view is not None and report.ok:
             total = sum(view.book.totals.energy.values())
@@ -132,7 +133,7 @@ def _numbers(found: "Chain") -> str:
 
 def _tell(faults: Iterable["Fault"]) -> None:
     for fault in faults:
-        print(f"wattlens: {fault.kind}: {fault.line}", file=sys.stderr)
+        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
     rows += [*_step_rows(result), *_token_rows(result)]
     if result["method"]:
         rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
-    print("\n" + "\n".join([*rows, *notes]), file=sys.stderr)
+    print("\n" + "\n".join(map(printable, [*rows, *notes])), file=sys.stderr)
 
 
 def _step_rows(result: dict[str, Any]) -> list[str]:

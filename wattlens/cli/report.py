@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from energy_agent.core.printable import printable
 from wattlens.cli import _report_diff, _report_init, _report_verify
 from wattlens.cli._command import Command, sentence
 from wattlens.cli._progress import Progress
@@ -168,7 +169,7 @@ def _make(parsed: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
         return 0
     for line in headline.values():
-        print(line["text"])
+        print(printable(line["text"] or ""))
     for path in paths.values():
         print(path)
     return 0

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
 from energy_agent.runtime.http import (
     HttpCertificateError,
     HttpClient,
@@ -22,7 +23,6 @@ from energy_agent.runtime.http import (
 )
 from energy_agent.runtime.tls import TlsFiles
 from wattlens.grafana.access import Access
-from wattlens.page import printable
 
 ANSWER_LIMIT_B: Final = 32 << 20
 NO_GRAFANA: Final = "what answers there is no Grafana API; --url is Grafana's own address, with its path where it has one"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from energy_agent.core.printable import printable
+
 TAG: Final = "wattlens"
 ID: Final = "wattlens-id"
 """Key of the tag that holds an event's id."""
@@ -100,7 +102,7 @@ def _knob(key: str, value: Any) -> str:
 
 
 def _tag(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:_TAG_LIMIT]
+    return printable(text)[:_TAG_LIMIT]
 
 
 def _id(*parts: str) -> str:

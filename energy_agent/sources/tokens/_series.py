@@ -1,6 +1,7 @@
 """Series of a metrics endpoint in Prometheus text format, read line by line. Pure; the text is not trusted.
 
 Source: Prometheus, Exposition formats; OpenMetrics 1.0. Timestamps and exemplars are skipped, escapes of label values resolved.
+Control characters in these are replaced: models go into series, rows and terminals.
 """
 
 import math
@@ -8,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from energy_agent.core.printable import printable
 from energy_agent.core.token_types import Latencies
 from energy_agent.sources.tokens._reading import TokenPageError
 
@@ -61,7 +63,7 @@ def _labels(name: str, text: str) -> dict[str, str]:
                 break
             raise TokenPageError(f"metrics page is not in Prometheus text format: labels of {name[:80]}")
         value = label[2] if "\\" not in label[2] else _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], label[2])
-        labels[label[1]] = value[:LABEL_LIMIT]
+        labels[label[1]] = printable(value[:LABEL_LIMIT])
         at = label.end()
     return labels
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from energy_agent.core.printable import printable
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 
@@ -34,7 +35,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
         elif folder.name in holders:
             continue  # who computes loads NVML as well (NCCL does), and hardly reads it
         elif "/libnvidia-ml.so" in _read(folder / "maps") and not _ours(_read(folder / "cmdline")):
-            plain = "".join(c if c.isprintable() else "?" for c in command)
+            plain = printable(command)
             other.append(f"{plain} (pid {folder.name})")
     more = [f"and {len(other) - _SHOWN} more"] if len(other) > _SHOWN else []
     readers = sorted(found.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
