@@ -171,6 +171,8 @@ def test_a_limit_that_does_not_stay_in_force_is_measured_again_once(agent: Agent
             dropped.append(True)
             agent.drop()
             agent.asked.pop("power_limit_w")  # so that the same word, said again, counts
+            before = len(agent.paths)
+            eventually(lambda before=before: len(agent.paths) > before + 2)  # it has looked once more, and read the answer
         if made.done:
             break
         time.sleep(agent.step_s())

@@ -128,7 +128,8 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
     assert booked >= first * 1e6
     told = facility_site.truth(node).facility.energy_uj.total
     assert booked <= told * 1.01 + 3.6e9  # its class, and a step of its register
-    command = [sys.executable, "-m", "wattlens", "pue", "--ledger", site.state, "--json"]
+    # How long two kills took of these seconds depends on the machine.
+    command = [sys.executable, "-m", "wattlens", "pue", "--ledger", site.state, "--coverage", "0.1", "--json"]
     said = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True).stdout)
     assert said["simulated"] is True
     assert said["site"] == "dc1"

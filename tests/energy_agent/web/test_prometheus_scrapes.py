@@ -114,4 +114,5 @@ def _watched(port: int, probe_port: int, authority: Authority, folder: Path, age
     eventually(lambda: set(ask(reloaded).values()) == {1.0}, 15)
     assert ask("up") == up
     assert ask(f"min_over_time(up{{job='whole'}}[{math.ceil(time.time() - all_up_s)}s])") == {"whole": 1.0}
-    assert agent.log().count("web configuration not reloaded, the old one stays") == 1
+    # Once, and once more where it looks between the writing of the certificate and of its key.
+    assert agent.log().count("web configuration not reloaded, the old one stays") in (1, 2)
