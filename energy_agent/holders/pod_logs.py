@@ -24,6 +24,7 @@ class PodLogs:
     def __init__(self, folder: Path = DEFAULT_FOLDER) -> None:
         self._folder = folder
         self._pods: dict[str, tuple[str, str]] = {}  # namespace and name, by uid
+        self._uids: dict[tuple[str, str], list[str]] = {}  # the other way round
         self._reason = ""
 
     def read(self) -> str:
@@ -32,6 +33,10 @@ class PodLogs:
             self._pods, reason = self._list(), ""
         except OSError as error:
             self._pods, reason = {}, error.strerror or str(error)
+        uids: dict[tuple[str, str], list[str]] = {}
+        for uid, key in self._pods.items():
+            uids.setdefault(key, []).append(uid)
+        self._uids = uids
         if reason and reason != self._reason:
             log.warning("pods' uids: %s: %s; processes of pods are named pod-UID; see docs/holders.md", self._folder, reason)
         self._reason = reason
@@ -39,7 +44,7 @@ class PodLogs:
 
     def uid(self, namespace: str, pod: str) -> str:
         """The uid of a pod; "" where it has no folder. Where several pods had the name one after the other, the last one's."""
-        uids = [uid for uid, key in self._pods.items() if key == (namespace, pod)]
+        uids = self._uids.get((namespace, pod), [])
         return uids[0] if len(uids) == 1 else max(uids, key=lambda uid: self._made_ns(namespace, pod, uid), default="")
 
     def pod_of(self, uid: str) -> tuple[str, str] | None:

@@ -1,7 +1,13 @@
 """The real agent on a simulated node of Kubernetes: a real kubelet API over its socket, real processes, real ends of pods."""
 
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+
 import pytest
 
+from energy_agent.sim import roots
 from energy_agent.sim.kubelet import Kubelet
 from tests.energy_agent.agents import AgentProcess
 from tests.energy_agent.holders.kubelet_node import BARE, by_workload, given, node_uuid, started
@@ -148,3 +154,59 @@ def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_t
         eventually(lambda: node.workload("batch")["phase"] == "ended", seconds=30)
         eventually(lambda: sum(agent.series("wattlens_gpu_idle_energy_joules_total").values()) > 200, seconds=20)
         assert set(by_workload(agent)) == {name}
+
+
+STRANGER = """
+import json, socket, sys
+for _ in sys.stdin:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(sys.argv[1])
+        client.sendall(b"GET /v1/me HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        print(b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\\r\\n\\r\\n")[2].decode().strip(), flush=True)
+"""
+IDLE = """
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+kubelet: {pods: [{name: notebook, namespace: victim, gpus: [0]}, {name: own, namespace: other, gpus: [1]}]}
+"""
+
+
+@pytest.mark.parametrize("logs", [True, False], ids=["uids known", "uids not known"])
+def test_a_stranger_on_the_idle_gpu_of_a_pod_gets_neither_its_name_nor_its_figures(tmp_path, logs):
+    """A container reaches every GPU by NVIDIA_VISIBLE_DEVICES=all, whatever its pod was given."""
+    uid, socket_path = "99998888-0000-4000-8000-000000000002", tmp_path / "s"
+    (tmp_path / "agent.yaml").write_text(f"holders: {{period_s: 1}}\nclient: {{socket: {socket_path}}}\n")
+    with ExitStack() as stack:
+        node = stack.enter_context(started(IDLE, tmp_path / "node"))
+        if not logs:
+            (node.directory / "pod-logs").chmod(0o777)
+        plant = stack.enter_context(node.plant())
+        agent = stack.enter_context(AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml"))
+        command = [sys.executable, "-I", "-c", STRANGER, str(socket_path)]
+        stranger = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        roots.add_process(node.directory, stranger.pid, f"/kubepods/besteffort/pod{uid}/{'a' * 64}")
+
+        def me():
+            stranger.stdin.write("\n")
+            stranger.stdin.flush()
+            told = json.loads(stranger.stdout.readline())
+            return told["workload"], {device["gpu"] for device in told["devices"]}
+
+        victim = "victim/notebook"
+        eventually(lambda: any(w.startswith(victim) and j > 100 for w, j in by_workload(agent).items()), seconds=30)
+        assert me() == (f"pod-{uid}", set())
+        before_j = by_namespace(agent)
+        for gpu in (0, 1):
+            slot = plant.attach_process(gpu, stranger.pid, memory_b=1 << 30)
+            eventually(lambda gpu=gpu: gpu in me()[1], seconds=30)
+            plant.detach_process(gpu, slot)
+        assert me() == (f"pod-{uid}", {0, 1})
+        assert by_workload(agent)[f"pod-{uid}"] > 0
+        after_j = by_namespace(agent)
+        assert all(after_j[namespace] >= joules > 0 for namespace, joules in before_j.items())
+        assert set(after_j) == {"victim", "other"}
+        stranger.stdin.close()
+
+
+def by_namespace(agent):
+    return {dict(labels)["namespace"]: j for labels, j in agent.series("wattlens_namespace_energy_joules_total").items()}
