@@ -91,7 +91,7 @@ class TrainingIntake:
         self._drains = 0
         self._touched: set[Identity] = set()  # whose states go into the next commit
         self._states: dict[str, str] = {}  # further states of the next commit
-        self._describe()
+        self._is_begin_stored = False
 
     def restore(self, states: Mapping[str, str], tokens: Iterable[tuple[str, str, str]]) -> bool:
         """Take up where the last commit ended; `tokens` are (workload, model, phase) with a total. False: not readable."""
@@ -111,13 +111,7 @@ class TrainingIntake:
             self._counted = {}
             return False
         self._touched = set(self._counted)
-        self._describe()
         return True
-
-    def _describe(self) -> None:
-        """Write with the next commit when this journal first listened."""
-        began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
-        self._states[TRAINING_STATE] = json.dumps(began)
 
     def _began(self, value: Mapping[str, Any]) -> int:
         """When this journal first listened, on the clock of this boot."""
@@ -210,6 +204,9 @@ class TrainingIntake:
         for identity in self._touched:
             states |= dump(identity, self._counted.get(identity))
         self._touched.clear()
+        if not self._is_begin_stored:
+            began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
+            states[TRAINING_STATE], self._is_begin_stored = json.dumps(began), True
         return Booking(now_ns, tuple(steps), tuple(tokens), states, labels)
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
