@@ -70,12 +70,14 @@ make_venv() {
     fi
 }
 
+# A command, or a file by its path, and the packages that bring it.
 want() {
-    command=$1
+    wanted=$1
     shift
-    have "$command" && return 0
+    have "$wanted" && return 0
+    [ "${wanted#/}" = "$wanted" ] || [ ! -e "$wanted" ] || return 0
     apt_install "$@" && return 0
-    say "'$command' is not installed (apt-get install $*); tests that need it are skipped"
+    say "'$wanted' is not installed (apt-get install $*); tests that need it are skipped"
 }
 
 peers() {
@@ -83,7 +85,8 @@ peers() {
     want victoria-metrics victoria-metrics
     want dockerd docker.io docker-cli docker-compose docker-buildx mmdebstrap
     want kustomize kustomize
-    want containerd containerd runc containernetworking-plugins
+    want containerd containerd runc
+    want /usr/lib/cni/loopback containernetworking-plugins # which docker.io does not bring, as it brings containerd
     want etcd etcd-server
     want shellcheck shellcheck
     want curl curl
@@ -97,8 +100,7 @@ peers() {
     want chromium chromium
     want npm nodejs npm
     want pdftotext poppler-utils
-    [ -e /usr/share/fonts/opentype/noto ] || apt_install fonts-noto-cjk \
-        || say "Chinese fonts are not installed (apt-get install fonts-noto-cjk); tests that need them are skipped"
+    want /usr/share/fonts/opentype/noto fonts-noto-cjk
 }
 
 action=${1:-}

@@ -86,18 +86,19 @@ def supervise(folder: Path) -> None:
     """Start every component, and start those again that end; wait for processes that have lost their parent."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     components: dict[str, list[str]] = json.loads((folder / "components.json").read_text())
-    running = {start(folder, name, command): name for name, command in components.items()}
+    # The objects are kept: of one that is dropped, subprocess itself waits for the process when it starts the next.
+    running = {name: start(folder, name, command) for name, command in components.items()}
     while True:
         pid, _ = os.wait()
-        if name := running.pop(pid, ""):
+        for name in [name for name, process in running.items() if process.pid == pid]:
             time.sleep(RESTART_DELAY_S)
-            running[start(folder, name, components[name])] = name
+            running[name] = start(folder, name, components[name])
 
 
-def start(folder: Path, name: str, command: list[str]) -> int:
-    """Start a component, with its output in FOLDER/NAME.log; its pid."""
+def start(folder: Path, name: str, command: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a component, with its output in FOLDER/NAME.log."""
     with (folder / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True).pid
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 if __name__ == "__main__":
