@@ -74,7 +74,7 @@ def test_ranks_meet_at_the_same_steps_and_the_other_node_follows(tmp_path: Path,
         children = [
             subprocess.Popen(
                 [sys.executable, "-c", HEAD + loop + TAIL, str(rank), str(tmp_path / "store")],
-                env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agents[rank].path), "LOCAL_RANK": "0"},
+                env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agents[rank].path), "LOCAL_RANK": "0", "WATTLENS_SUMMARY": "0"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
