@@ -107,8 +107,8 @@ def shares(
     holding = before if before is not None else after
     if holding is None:
         return [_unowned(interval, reason)]
-    unseen = holding.unseen if after is None else after.unseen
-    if len(holding.weights) == 1 and not holding.slices and not unseen:  # nearly always
+    over = _over(holding, before, after)
+    if len(holding.weights) == 1 and not holding.slices and not over.unseen:  # nearly always
         if settlement is not None:
             settlement.forget()
         (workload,) = holding.weights
@@ -116,7 +116,7 @@ def shares(
         state = State.IDLE if interval.active is False else State.ACTIVE
         whole = (workload, state, interval.method, interval.energy_uj, interval.edge_uj, interval.end_ns - interval.start_ns)
         return [Entry(interval.start_ns, interval.end_ns, interval.device, *whole)]
-    known = known_of(_over(holding, before, after), shape)
+    known = known_of(over, shape)
     policy = policy_for(known)
     if policy is None:
         return [_unowned(interval, State.UNHELD)]

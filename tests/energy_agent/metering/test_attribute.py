@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.types import Interval, Method, MigUse, State
@@ -55,6 +55,9 @@ def test_every_holder_has_a_row_of_its_own(interval, before, after):
 
 @law
 @given(intervals, holdings, holdings)
+@example(
+    Interval("GPU-a", 10**18, 10**18 + 10**9, 7, Method.COUNTER, 0, True), Holding({"a": 0}, True, unseen=1), Holding({}, True)
+)
 def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before, after):
     """Whatever others do, no holder pays more than its part of all SM time that was measured."""
     interval = replace(interval, method=Method.COUNTER, active=True)
