@@ -461,8 +461,8 @@ def test_the_end_of_a_pod_is_not_logged(server, caplog):
     eventually(lambda: not poller.health()[0].up)
     poller.discover([])
     clock.moved_ns = 2 * PATIENCE_NS
-    poller.discover([source(server, workload="next")])
     server.body = page(1)
+    poller.discover([source(server, workload="next")])
     eventually(lambda: poller.health()[0].up)
     assert caplog.messages == []
     poller.stop()
