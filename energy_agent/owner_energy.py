@@ -1,6 +1,6 @@
 """Energy by owner, of a bounded number of owners. Pure.
 
-A pod's labels name its owner, so whoever may create pods may name any number of owners. Tenants therefore share OWNERS_MAX
+A pod's labels name its owner, so a user who may create pods can name any number of owners. Tenants therefore share OWNERS_MAX
 by max-min fairness: where there are more, the tenant with the most gives up one of its own, the one that ended first, else
 the newest. The energy of that owner goes on in `(other)` of its namespace, so that the sum over owners stays the same.
 """
@@ -53,7 +53,7 @@ class OwnerEnergy:
         Args:
             workload: a workload that has none yet.
             owner: its namespace, one of a bounded number, and its name.
-            tenant: whoever may name such owners; they share the limit.
+            tenant: the namespace, Slurm user or uid that names such owners; its owners share the limit.
             uj: energy of the workload so far.
         """
         if workload in self._of_workload:

@@ -1,6 +1,6 @@
 """How often a value may change that a workload chooses freely, such as the name of its training job. Pure.
 
-Each new value becomes series, rows and log lines, and costs whoever sends it nothing.
+Each new value becomes series, rows and log lines, and costs its sender nothing.
 """
 
 from collections import deque

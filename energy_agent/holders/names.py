@@ -5,7 +5,7 @@
 were booked stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Two lives of one name whose
 uids are not known both book under `namespace/pod`.
 
-A uid gets the name of a pod only from whoever knows the uids of pods: the kubelet or the API server. Which GPU a process is on
+A uid gets the name of a pod only from the kubelet or the API server, which know the uids of pods. Which GPU a process is on
 proves nothing, as a container may use GPUs that it was not given.
 """
 

@@ -60,7 +60,7 @@ class UseReader:
         used: Mapping[int, int] | None = None
         if len({p.pid for p in listed}) > 1:
             used = self._sm_time()
-        else:  # whoever shares the GPU later shares it from this listing on
+        else:  # a process that joins later shares the GPU from this list on
             self._since_us = max(self._since_us, self._clock.utc_ns() // 1000 - PERIOD_MAX_US)
         if used is None:
             return tuple(ProcessUse(p.pid, p.memory_b) for p in listed)

@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from dvfs import knees
 from dvfs.blocks import Plan
-from dvfs.client import ActuatorStatus, Effect
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.governor_group import Configured
 from dvfs.policies.static import SPEC
 from dvfs.savings import Saving
 from dvfs.types import DeviceObservation, Mode, Observation, Progress, Setting, Terms
+from tests.dvfs.actuator_double import ActuatorDouble
 
 NS = 1_000_000_000
 GPUS = 4
@@ -20,37 +19,17 @@ ROUNDS = 55
 """As long as a group is there: the plan and a while."""
 
 
-@dataclass
-class World:
+class World(ActuatorDouble):
     """Boards that draw less at a setting, in a time that is counted."""
 
-    t_s: int = 1000
-    settings: dict[str, Setting] = field(default_factory=dict)
-    energy_uj: Counter[str] = field(default_factory=Counter)
-    work: int = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.t_s, self.work, self.energy_uj = 1000, 0, Counter[str]()
 
     def boot_ns(self) -> int:
         return self.t_s * NS
 
     utc_ns = boot_ns
-
-    def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
-        return "+".join(devices)
-
-    def set(self, lease: str, device: str, setting: Setting) -> Effect:
-        self.settings[device] = setting
-        return Effect(setting, setting.sm_clock_max_mhz, ())
-
-    def heartbeat(self, lease: str) -> None:
-        pass
-
-    def status(self) -> ActuatorStatus:
-        return ActuatorStatus(killed=False)
-
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
-        for device in lease.split("+"):
-            self.settings.pop(device, None)
-        return []
 
     def second(self) -> None:
         self.t_s, self.work = self.t_s + 1, self.work + 1000

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.client import ActuatorStatus, Effect
 from dvfs.governor import Governor, GovernorConfig
 from dvfs.types import Setting
 from energy_agent.config_dvfs import Dvfs
@@ -21,6 +20,7 @@ from energy_agent.holders.lone_processes import MANY_USERS
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from energy_agent.training_report import ReportError, parse
+from tests.dvfs.actuator_double import ActuatorDouble
 from wattlens.steering_asks import Asks
 from wattlens.steering_groups import Steered
 from wattlens.steering_observer import Observer
@@ -46,32 +46,6 @@ class Clock:
 
     def real_seconds(self, seconds: float) -> float:
         return seconds
-
-
-class Actuator:
-    """Keeps the settings of devices, as boards would."""
-
-    def __init__(self) -> None:
-        self.settings: dict[str, Setting] = {}
-
-    def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
-        return "+".join(devices)
-
-    def set(self, lease: str, device: str, setting: Setting) -> Effect:
-        assert device in lease.split("+")
-        self.settings[device] = setting
-        return Effect(setting, setting.sm_clock_max_mhz, ())
-
-    def heartbeat(self, lease: str) -> None:
-        pass
-
-    def status(self) -> ActuatorStatus:
-        return ActuatorStatus(killed=False)
-
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
-        for device in lease.split("+"):
-            self.settings.pop(device, None)
-        return []
 
 
 @dataclass(frozen=True)
@@ -135,7 +109,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     asks = Asks(clock)  # type: ignore[arg-type]
     training = TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
-    actuator = Actuator()
+    actuator = ActuatorDouble()
     governor = Governor(GovernorConfig(configured(config)), actuator, clock)  # type: ignore[arg-type]
     outcome = Outcome()
     for second in range(6):

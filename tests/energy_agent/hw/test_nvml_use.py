@@ -192,7 +192,7 @@ def test_a_process_that_used_nothing_that_is_told_is_not_measured(node):
 
 
 def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(node):
-    """What ran before that was the one holder's, and is no part of what they share."""
+    """What ran before that is the first holder's alone."""
     reader, (alone, a), (_, gone) = node.reader(), node.process(), node.process()
     listed(reader)
     node.plant.detach_process(0, gone)
