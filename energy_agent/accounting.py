@@ -311,9 +311,9 @@ class Accountant:
             self._holders.forget_dead()
             self.joined.forget(self._holders.workloads())
         self._now_ns = now_ns
-        self._present.shown(now_ns, owner=self._owner)
+        self._present.forget_ended(now_ns, owner=self._owner)
         holding = {w for account in self._accounts.values() for w in account.held_by}
-        shown = self._last_held.shown(now_ns, holding, self._owner)
+        shown = self._last_held.forget_ended(now_ns, holding, self._owner)
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked
         snapshot = Snapshot(

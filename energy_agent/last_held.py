@@ -28,11 +28,13 @@ class LastHeld:
         self._seen_ns |= dict.fromkeys(workloads, t_ns)
 
     def names(self) -> set[str]:
-        """Workloads that were seen within the retention, as of the last call of `shown`."""
+        """Workloads that were seen within the retention, as of the last call of `forget_ended`."""
         return set(self._seen_ns)
 
-    def shown(self, now_ns: int, holding: Collection[str] = (), owner: Callable[[str], str] = lambda _: "") -> Collection[str]:
-        """The same, after others were removed; those that are `holding` a device do not count as ended.
+    def forget_ended(
+        self, now_ns: int, holding: Collection[str] = (), owner: Callable[[str], str] = lambda _: ""
+    ) -> Collection[str]:
+        """Remove workloads whose retention is over, and return the others; those that are `holding` a device have not ended.
 
         `owner` names who pays with earlier ends of its own where too many have ended.
         """

@@ -142,7 +142,7 @@ class ProcessHolders:
     def known(self, identity: tuple[int, int]) -> Holder | None:
         """Who a process was resolved to that held a device; may be asked from any thread.
 
-        The shared workload of processes beyond a limit is not among them.
+        None as well for a process beyond its user's limit, which counts in a shared workload.
         """
         holder = self._known.get(identity)
         return None if holder is not None and is_shared(holder.workload) else holder

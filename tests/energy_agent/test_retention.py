@@ -263,7 +263,7 @@ def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
     last.see(honest, 0)
     for t in range(1, 900):
         last.see([f"x{t}-{k}.scope@1000" for k in range(20)], t * NS_PER_S)
-        shown = last.shown(t * NS_PER_S, (), lambda workload: workload.partition("@")[2])
+        shown = last.forget_ended(t * NS_PER_S, (), lambda workload: workload.partition("@")[2])
         assert set(honest) <= set(shown)
         assert len(shown) == min(20 * (t + 1), ENDED_MAX)
     assert {w for w in shown if w.startswith("x899-")} == {f"x899-{k}.scope@1000" for k in range(20)}
@@ -271,7 +271,7 @@ def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
     last = LastHeld(900 * NS_PER_S)
     for t in range(ENDED_MAX):
         last.see([f"a-{t:05}", f"b-{t:05}"], t)
-    shown = last.shown(ENDED_MAX, (), lambda workload: workload[0])
+    shown = last.forget_ended(ENDED_MAX, (), lambda workload: workload[0])
     assert set(shown) == {f"{owner}-{t:05}" for owner in "ab" for t in range(ENDED_MAX // 2, ENDED_MAX)}
 
 
