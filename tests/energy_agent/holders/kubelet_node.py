@@ -28,5 +28,5 @@ def node_uuid(node, gpu):
         plant.close()
 
 
-def given(node, name, gpu):
+def make_pod(node, name, gpu):
     return PodNow(Pod(name=name, namespace="ci"), f"uid-{name}", "Running", (node_uuid(node, gpu),), True)

@@ -4,7 +4,7 @@ import pytest
 
 from energy_agent.sim.kubelet import Kubelet
 from tests.energy_agent.agents import AgentProcess
-from tests.energy_agent.holders.kubelet_node import BARE, by_workload, given, started
+from tests.energy_agent.holders.kubelet_node import BARE, by_workload, make_pod, started
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -16,7 +16,7 @@ pytest.importorskip("grpc")
 def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path, fault):
     with started(BARE, tmp_path / "node") as node:
         kubelet = Kubelet(node.directory)
-        kubelet.show([given(node, "notebook", 1)])
+        kubelet.show([make_pod(node, "notebook", 1)])
         with AgentProcess(tmp_path / "state", node.directory) as agent:
             eventually(lambda: by_workload(agent).get("ci/notebook", 0) > 0, seconds=20)
             (node.directory / "kubelet-fault").write_text(fault)

@@ -10,7 +10,7 @@ import pytest
 from energy_agent.sim import roots
 from energy_agent.sim.kubelet import Kubelet
 from tests.energy_agent.agents import AgentProcess
-from tests.energy_agent.holders.kubelet_node import BARE, by_workload, given, node_uuid, started
+from tests.energy_agent.holders.kubelet_node import BARE, by_workload, make_pod, node_uuid, started
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -70,7 +70,7 @@ def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_p
     with started(BARE, tmp_path / "node") as node:
         kubelet = Kubelet(node.directory)
         with AgentProcess(tmp_path / "state", node.directory) as agent:
-            kubelet.show([given(node, "quick", 0), given(node, "ended", 1)])
+            kubelet.show([make_pod(node, "quick", 0), make_pod(node, "ended", 1)])
             eventually(lambda: min(by_workload(agent).get(f"ci/{n}", 0) for n in ("quick", "ended")) > 0, seconds=30)
             kubelet.show([])
             begin_j = unheld(agent)

@@ -59,27 +59,27 @@ def within(estimate, value):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def profiles(tmp_path_factory):
     """Profiles of boards of every kind under several loads."""
-    profiles = []
+    made = []
     for seed in (31, 47, 63, 79):
         with pytest.MonkeyPatch.context() as patch:
             runs = changes(tmp_path_factory.mktemp(str(seed)), patch, SPECS, seed, 30.0)
-        profiles += [(spec, profile(run)) for spec, run in zip(SPECS, runs, strict=True)]
-    return profiles
+        made += [(spec, profile(run)) for spec, run in zip(SPECS, runs, strict=True)]
+    return made
 
 
-def test_the_bounds_hold_the_truth_and_are_narrow(found):
-    n = len(found)
+def test_the_bounds_hold_the_truth_and_are_narrow(profiles):
+    n = len(profiles)
     for name in ("tick_ms", "tick_jitter_ms"):
-        good = sum(within(getattr(p, name), truth(spec, name)) for spec, p in found)
+        good = sum(within(getattr(p, name), truth(spec, name)) for spec, p in profiles)
         assert good >= 0.9 * n, (name, good, n)
-    for spec, p in found:
+    for spec, p in profiles:
         tick, jitter = truth(spec, "tick_ms"), truth(spec, "tick_jitter_ms")
         assert p.tick_ms.high - p.tick_ms.low < 0.02 * tick
         assert tick + jitter <= p.tick_max_ms.high <= tick + jitter + 0.1 * tick
         assert p.counter_step_mj.value == 1
-    told = [(spec, p) for spec, p in found if p.power_window_ms.value is not None]
+    told = [(spec, p) for spec, p in profiles if p.power_window_ms.value is not None]
     assert len(told) >= 0.9 * n
     good = sum(within(p.power_window_ms, truth(spec, "window_ms")) for spec, p in told)
     assert good >= 0.9 * len(told), (good, len(told))
@@ -91,9 +91,9 @@ def test_the_bounds_hold_the_truth_and_are_narrow(found):
     assert sum(widths) / len(widths) < 0.15
 
 
-def test_the_kind_of_counter_is_told_right_or_not_at_all(found):
+def test_the_kind_of_counter_is_told_right_or_not_at_all(profiles):
     kinds = []
-    for spec, p in found:
+    for spec, p in profiles:
         whole = truth(spec, "window_ms") == truth(spec, "tick_ms")  # then samples leave nothing out
         kinds.append((p.counter_model, "full" if whole else spec.counter_model))
     assert all(kind in (true, "undecided") for kind, true in kinds), kinds
