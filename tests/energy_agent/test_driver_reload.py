@@ -52,7 +52,8 @@ def judge(agent, truth):
     verified = agent.cli("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     rows = [located.row for located in read_rows(agent.folder)]
-    reloads = [r for r in rows if isinstance(r, GapRow) and r.reason == "driver reload"]  # a cell's border splits a gap into two
+    # a cell's border splits a gap into two
+    reloads = [r for r in rows if isinstance(r, GapRow) and r.reason == "driver reload"]
     assert {r.device for r in reloads} == set(truth.points)
     for device, bounds in summarise(agent.folder).devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
