@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from dvfs._asking_answers import Found, Told, found_of, spent, told
 from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.threads import start_thread
 
 TTL_S = 10.0
 _RENEW_S = 2.5
@@ -114,7 +115,7 @@ class Asker:
                 _speaker.hush()
             _speaker = self
             self._thread = threading.Thread(target=self._run, name="wattlens-asking", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
             atexit.register(self.stop)
 
     def want(self, limit_w: float | None) -> None:

@@ -22,6 +22,7 @@ from energy_agent.client_routes import BODY_MAX_B, Routes, reply
 from energy_agent.core.errors import UsageError
 from energy_agent.http1 import BadRequestError, Reader, send, serialize
 from energy_agent.runtime.files import make_folder, require_safe
+from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.agent")
 _WAIT_S = 5.0
@@ -58,7 +59,7 @@ class ClientApi:
             self._path.chmod(0o666)
             listener.listen(_QUEUE)
             self._listener = listener
-            threading.Thread(target=self._accept, args=(listener,), name="client-api", daemon=True).start()
+            start_thread(threading.Thread(target=self._accept, args=(listener,), name="client-api", daemon=True))
         except UsageError:
             listener.close()
             raise
@@ -140,7 +141,9 @@ class ClientApi:
                 )
                 continue
             try:
-                threading.Thread(target=self._serve, args=(client, peer, connection), name="client-api", daemon=True).start()
+                start_thread(
+                    threading.Thread(target=self._serve, args=(client, peer, connection), name="client-api", daemon=True)
+                )
             except RuntimeError:  # no thread to be had
                 self._places.leave(connection)
                 client.close()

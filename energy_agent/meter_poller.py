@@ -10,6 +10,7 @@ from energy_agent.core.meter_types import MeterReading
 from energy_agent.core.ports import Clock, PolledMeter
 from energy_agent.core.types import SourceHealth
 from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
 
 BACK_OFF_MAX_S = 60.0
 HANGS_S = 65.0  # no source may be configured to wait longer for an answer
@@ -69,7 +70,7 @@ class MeterPoller:
     def start(self) -> None:
         """Begin to poll."""
         for poll in self._polls:
-            threading.Thread(target=self._run, args=(poll,), name=f"{self._kind}-{poll.what.name}", daemon=True).start()
+            start_thread(threading.Thread(target=self._run, args=(poll,), name=f"{self._kind}-{poll.what.name}", daemon=True))
 
     def drain(self) -> list[tuple[str, Readings]]:
         """Readings since the last call, by meter, in the order of time."""

@@ -21,6 +21,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.exposition import render
 from energy_agent.http1 import PLAIN, BadRequestError, Reader, Request, Response, send, serialize
 from energy_agent.page_cache import Published
+from energy_agent.runtime.threads import start_thread
 from energy_agent.web import tls
 from energy_agent.web.access import Access, Terms
 from energy_agent.web.auth import Gate
@@ -144,7 +145,7 @@ class Server:
         thread = threading.Thread(target=run, name="web", daemon=True)
         try:
             with self._lock:  # `stop` joins what is listed, and only a thread that has started can be joined
-                thread.start()
+                start_thread(thread)
                 self._threads.add(thread)
         except RuntimeError as error:  # no thread to be had: this client is lost, the server is not
             self._seldom("cannot serve a client: %s", error)

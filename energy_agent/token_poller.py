@@ -16,6 +16,7 @@ from energy_agent.core.token_types import Latencies, TokenDelta, TokenTotals, jo
 from energy_agent.core.types import SourceHealth, Tokens
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sources.tokens import mapping
 from energy_agent.sources.tokens._account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
 from energy_agent.sources.tokens._endpoint import LINES_LIMIT, TIMEOUT_S, fetch
@@ -202,7 +203,7 @@ class TokenPoller:
                     poll.totals = poll.account.totals(up=False)
                     self._ended.append(poll)
         for poll in fresh:
-            threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True).start()
+            start_thread(threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True))
 
     def _poll(self, source: TokenSource, url: str) -> Poll:
         server = server_of(source)

@@ -45,7 +45,7 @@ LAYERS = [
     ("dvfs.actuator", ("dvfs", "energy_agent.core", "energy_agent.hw", "energy_agent.runtime")),
     ("dvfs.allow_list", ("dvfs", "energy_agent.core", "energy_agent.runtime.files")),
     ("dvfs.knobs", ("dvfs", "energy_agent.core", "energy_agent.hw")),  # the actuator's hands
-    ("dvfs", ("dvfs", "energy_agent.core", "energy_agent.runtime.agent_socket")),
+    ("dvfs", ("dvfs", "energy_agent.core", "energy_agent.runtime.agent_socket", "energy_agent.runtime.threads")),
     ("dashboards", ("dashboards", "energy_agent.core.signals", "energy_agent.core.signal_types")),
     (
         "reports",
@@ -273,6 +273,17 @@ def _banned(path):
             yield f"{at(path, node)}: shell=True"
 
 
+def test_a_thread_is_started_with_ctrl_c_postponed():
+    assert [wrong for path in PRODUCT for wrong in _starts_a_thread_by_itself(path)] == []
+
+
+def _starts_a_thread_by_itself(path):
+    if "Thread(" in path.read_text() and not any(below(target, "energy_agent.runtime.threads") for target, *_ in imports(path)):
+        for node in nodes(path):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Thread", "threading.Thread"}:
+                yield f"{at(path, node)}: a thread that start_thread does not start"
+
+
 def test_a_file_is_short_named_for_what_it_is_and_says_why_it_exists():
     assert [wrong for path in PRODUCT for wrong in _badly_kept(path)] == []
 
@@ -292,11 +303,12 @@ def test_each_rule_finds_its_breach(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     bad = tmp_path / "dvfs/fan_utils.py"
     bad.parent.mkdir()
-    calls = "eval('1')\nopen('x')\nrun('x', shell=True)\n"
+    calls = "eval('1')\nopen('x')\nrun('x', shell=True)\nthreading.Thread()\n"
     bad.write_text("import time, pickle\nfrom energy_agent.hw import sysfs\n" + calls + "\n" * MAX_LINES)
     assert len(list(_beyond_its_layer(bad))) == 2
     assert len(list(_impure(bad))) == 2
     assert len(list(_banned(bad))) == 3
+    assert len(list(_starts_a_thread_by_itself(bad))) == 1
     assert len(list(_badly_kept(bad))) == 3
 
 

@@ -18,6 +18,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.core.types import Action, SourceHealth
 from energy_agent.holders.node_note import NodeNote
+from energy_agent.runtime.threads import start_thread
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
 from wattlens.steering_asks import Asks
@@ -68,7 +69,7 @@ class Steering:
         self._failing: set[str] = set()  # what has failed and was logged
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]:
         """Hand over a snapshot; what came of the earlier ones."""

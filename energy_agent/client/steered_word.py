@@ -18,6 +18,7 @@ from energy_agent.client.agent import describe_silence
 from energy_agent.client.ranks import local_rank_of
 from energy_agent.client.training import hint
 from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.threads import start_thread
 
 TTL_S = 15.0
 _RENEW_S = 4.0
@@ -50,7 +51,7 @@ class Speaker:
     def start(self) -> None:
         """Begin to speak."""
         self._thread = threading.Thread(target=self._run, name="wattlens-steered", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
         atexit.register(self.stop)
 
     def message(self, steps: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from energy_agent.core.record import record
+from energy_agent.runtime.threads import start_thread
 from energy_agent.training_report import RATE_MAX, TRAINING, Report, ReportError, parse
 
 VARIABLE = "WATTLENS_MEASURE"
@@ -74,7 +75,7 @@ class StepReceiver:
             return self
         self.environ = {VARIABLE: path}
         self._thread = threading.Thread(target=self._receive, args=(self._socket,), name="steps", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.token_types import TokenDelta, joined
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sources.tokens._account import PageAccount
 from energy_agent.sources.tokens._endpoint import fetch
 from energy_agent.sources.tokens._reader import names_of, read
@@ -46,7 +47,7 @@ class TokenPages:
         """Read each page; the window should open at once."""
         for page in self._pages:
             page.read()
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_agent.client.stretch import Status
+from energy_agent.runtime.threads import start_thread
 
 PERIOD_S = 1.0
 _KEPT = 240
@@ -98,5 +99,5 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
 
     view = View()
     view.refresh()
-    threading.Thread(target=view.follow, name="wattlens-view", daemon=True).start()
+    start_thread(threading.Thread(target=view.follow, name="wattlens-view", daemon=True))
     return view

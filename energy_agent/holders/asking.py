@@ -13,6 +13,7 @@ from energy_agent.core.claims import Claim, Claims
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
 from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.holders")
 
@@ -55,7 +56,7 @@ class Asking:
 
     def start(self, wait_s: float = 0.0) -> None:
         """Begin to ask, and wait for the first answer for at most `wait_s`."""
-        threading.Thread(target=self._run, name=self.source, daemon=True).start()
+        start_thread(threading.Thread(target=self._run, name=self.source, daemon=True))
         self._answered.wait(wait_s)
 
     def claims(self) -> Claims | None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from energy_agent.core.ports import Clock
 from energy_agent.core.types import SourceHealth
 from energy_agent.holders.kube_api import Api, ApiError
+from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.holders")
 
@@ -35,7 +36,7 @@ class NodeNote:
 
     def start(self) -> None:
         """Begin to ask."""
-        threading.Thread(target=self._run, name="node-note", daemon=True).start()
+        start_thread(threading.Thread(target=self._run, name="node-note", daemon=True))
 
     def stop(self) -> None:
         """End the thread with its next wait."""

@@ -18,6 +18,7 @@ from energy_agent.holders.node_note import ANNOTATION
 from energy_agent.holders.owners import controller, facts_of_owner, plural, text_map
 from energy_agent.holders.pod_grants import ClaimName, DraDevice
 from energy_agent.holders.pod_resources import PodFact, PodPage
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sources.tokens import _discovery as pages
 
 log = logging.getLogger("wattlens.holders")
@@ -61,7 +62,7 @@ class PodInformer:
 
     def start(self, wait_s: float = 0.0) -> None:
         """Begin to list and watch, and wait for the first list for at most `wait_s`."""
-        threading.Thread(target=self._run, name="pod-informer", daemon=True).start()
+        start_thread(threading.Thread(target=self._run, name="pod-informer", daemon=True))
         self._listed.wait(wait_s)
 
     def pod(self, namespace: str, name: str) -> PodFact | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.runtime.threads import start_thread
 
 LOOKUPS_MAX: Final = 16
 ADDRESSES_MAX: Final = 8
@@ -86,7 +87,7 @@ class Resolver:
                 lookup = _Lookup()
                 thread = threading.Thread(target=self._run, args=(lookup, host, port, kind), name="lookup", daemon=True)
                 try:
-                    thread.start()
+                    start_thread(thread)
                 except RuntimeError:
                     raise ConnectError("name resolution: the system starts no more threads") from None
                 self._pending[host, port, kind] = lookup  # the thread needs the lock to take it away

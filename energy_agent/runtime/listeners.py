@@ -12,6 +12,7 @@ from typing import Protocol
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.types import SourceHealth
+from energy_agent.runtime.threads import start_thread
 
 LOOK_S = 1.0
 RETRY_S, RETRY_MAX_S = 1.0, 60.0
@@ -60,7 +61,7 @@ class Listeners:
     def start(self) -> None:
         """Open all that can be opened; then keep trying in the background."""
         self.look()
-        self._thread.start()
+        start_thread(self._thread)
 
     def stop(self) -> None:
         """Close all of them."""

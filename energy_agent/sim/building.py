@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim import host_power
 from energy_agent.sim.boards import boards
 from energy_agent.sim.facility_faults import MeterFault, MeterFaultLog
@@ -48,7 +49,7 @@ class Building:
         self._write()
         self._modbus = ModbusMeters([point.id for point in self.params.points], self._shown, self.params.modbus_port)
         self._thread = threading.Thread(target=self._run, name="building", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def describe(self) -> dict[str, object]:
         """For node.json: where the meters are read, and what each one is."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim import grafana_service_api as api
 from energy_agent.sim.grafana_service_alerts import AlertRules
 from energy_agent.sim.grafana_service_annotations import Annotations
@@ -64,7 +65,9 @@ class GrafanaService:
             context.load_cert_chain(*tls)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}{prefix}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="grafana", daemon=True).start()
+        start_thread(
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="grafana", daemon=True)
+        )
 
     def token(self, role: Role) -> str:
         """A new token of a service account with this basic role."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim import host_files, host_power
 from energy_agent.sim.host_power import HostTruth
 from energy_agent.sim.plant import Plant
@@ -28,7 +29,7 @@ class HostMeters:
         self._update()
         self.service = RedfishService(directory, host.redfish_port, self.read)
         self._thread = threading.Thread(target=self._run, name="host-meters", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def describe(self) -> dict[str, object]:
         """For node.json: where the service is, and from when and what its energies count."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.kubelet_pods import PodNow
 
 FAULTS: Final = ("forbidden", "error", "garbage", "gone", "hang")
@@ -54,7 +55,7 @@ class ApiServer:
             (self.folder / "ca.crt").write_bytes(tls[2].read_bytes())
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}"
         (self.folder / "address").write_text(self.url + "\n")
-        threading.Thread(target=self._server.serve_forever, name="kube-api", daemon=True).start()
+        start_thread(threading.Thread(target=self._server.serve_forever, name="kube-api", daemon=True))
 
     def rotate(self) -> None:
         """Another token, as the kubelet writes one into the pod once an hour; the old one is worth nothing."""

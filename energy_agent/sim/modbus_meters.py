@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.facility_meters import Shown
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ModbusMeters:
         self.port, self._failure = 0, ""
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="modbus-meters", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
         self._up.wait(_START_S)
         if not self.port:
             raise WattlensError(f"the meters cannot be served on {HOST}:{port}: {self._failure or 'no answer'}")

@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from energy_agent.runtime.threads import start_thread
+
 FAULTS: Final = ("slow", "error", "negative", "absurd", "stuck", "backwards", "huge", "broken")
 USER: Final = "monitor"
 _BODY_LIMIT: Final = 4096
@@ -46,7 +48,7 @@ class RedfishService:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, name="redfish", daemon=True).start()
+        start_thread(threading.Thread(target=self._server.serve_forever, name="redfish", daemon=True))
 
     def stop(self) -> None:
         """Answer no more."""

@@ -18,6 +18,7 @@ from energy_agent.core.types import SourceHealth
 from energy_agent.factors.series import Point, decimal_text
 from energy_agent.factors.sets import catalogue
 from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
 from energy_agent.site.grid_store import GridStore
 from energy_agent.site.snapshot import Intensity
 from energy_agent.sources.grid._source import OpenGrid
@@ -61,7 +62,7 @@ class GridPoller:
         for source in self.config.all_sources:
             poll = _Poll(f"{source.kind}:{source.config.zone}", source.kind, source.config, source.config.period_s)
             self._polls.append(poll)
-            threading.Thread(target=self._run, args=(poll,), name=f"grid-{poll.name}", daemon=True).start()
+            start_thread(threading.Thread(target=self._run, args=(poll,), name=f"grid-{poll.name}", daemon=True))
 
     def now(self) -> tuple[Intensity, ...]:
         """What is known for this instant, the best source's; else the yearly factor."""

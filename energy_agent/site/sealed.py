@@ -7,6 +7,7 @@ from pathlib import Path
 from energy_agent.ledger import segments
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.site")
 
@@ -27,7 +28,7 @@ class Sealed:
 
     def start(self) -> None:
         """Begin to read what is there."""
-        threading.Thread(target=self._first, name="sealed", daemon=True).start()
+        start_thread(threading.Thread(target=self._first, name="sealed", daemon=True))
 
     def look(self) -> None:
         """Read the segments that are new."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.threads import start_thread
 
 if TYPE_CHECKING:
     from wattlens.gpus.processes import GpuProcess, GpuProcesses
@@ -173,7 +174,7 @@ class Neighbours:
             self.others[name] = set(self.uuids)
         if self.processes is not None:
             self._thread = threading.Thread(target=self._look_on, name="neighbours", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -240,7 +241,7 @@ def _within(seconds: float, function: Callable[[], T]) -> T | None:
             errors.append(error)
 
     thread = threading.Thread(target=call, daemon=True)
-    thread.start()
+    start_thread(thread)
     thread.join(seconds)
     if errors:
         raise errors[0]

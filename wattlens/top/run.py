@@ -18,6 +18,7 @@ from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.http import HttpError, HttpUnreachableError
+from energy_agent.runtime.threads import start_thread
 from wattlens.page import Page, parse
 from wattlens.reach import Access, AgentStatusError
 from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
@@ -139,7 +140,7 @@ def _live(options: TopOptions, fetch: Callable[[float], bytes], access: Access, 
     facts, look, shown_s, fresh = history.add(first), Look(), first.t_s, None
     with Screen() as screen:
         reader = _Reader(fetch, access, options.interval_s, screen.ring)
-        threading.Thread(target=reader.run, name="pages", daemon=True).start()
+        start_thread(threading.Thread(target=reader.run, name="pages", daemon=True))
         try:
             while not screen.stopping:
                 columns, lines = screen.size()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.workloads import arrivals, models
 from energy_agent.sim.workloads.engine import Engine, Request
 from energy_agent.sim.workloads.metrics_page import render
@@ -116,7 +117,7 @@ def _serve(page: Any, port: int) -> ThreadingHTTPServer:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+    start_thread(threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True))
     return server
 
 
