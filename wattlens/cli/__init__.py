@@ -29,7 +29,10 @@ def main(argv: "list[str] | None" = None) -> int:
         finally:
             if at_once:
                 _handle(signal.default_int_handler)
-        return _program.run(parsed)
+        code = _program.run(parsed)
+        if argv is None:  # the process ends now, and a Ctrl-C would break off what Python still has to do
+            _handle(signal.SIG_IGN)
+        return code
     except BaseException as error:
         if not _is_interrupt(error):
             raise

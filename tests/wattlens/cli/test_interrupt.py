@@ -254,3 +254,10 @@ def test_a_measurement_that_has_not_begun_ends_with_one_line(node, tmp_path):
         assert clean(text), text
         assert (code, "joules" in text) in ((130, True), (130, False), (0, True)), text
         assert "joules" in text or lines(text) == ["wattlens: interrupted"]
+
+
+def test_once_a_measurement_is_shown_it_ends_as_it_would_have(node, tmp_path):
+    """Ctrl-C while Python ends: the sampler is waited for then."""
+    command = [sys.executable, "-c", PRESSED_WITHIN, "_ended", "1", "measure", "--simulate", node, "--", "sh", "-c", "exit 7"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT_S)
+    assert (done.returncode, "joules" in done.stderr, clean(done.stderr)) == (7, True, True), done.stderr
