@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ import pytest
 
 T = TypeVar("T")
 _LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
+_TEST_S = 40.0  # a test of one day takes a tenth of it on an idle machine
 ON_TORCH = {"accelerate", "pytorch_lightning", "torch", "transformers"}
 
 
@@ -95,6 +97,14 @@ def free_port() -> int:
         with socket.socket() as s, suppress(OSError):
             s.bind(("127.0.0.1", port))
             return port
+
+
+def stay_within_a_day(ends: timedelta = timedelta(0)) -> None:
+    """Wait until the next day has begun where that is less than a test's time away; days end at `ends` after midnight UTC."""
+    day_s = timedelta(days=1).total_seconds()
+    left_s = day_s - (time.time() - ends.total_seconds()) % day_s
+    if left_s < _TEST_S:
+        time.sleep(left_s)
 
 
 def eventually(probe: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import stat
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from energy_agent.core.units import NS_PER_S
 from reports.audit.folder import is_private
 from reports.period import Asked
 from tests.reports import ledgers
-from tests.support import need_module
+from tests.support import need_module, stay_within_a_day
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +37,14 @@ def moved(words: list[str], folder: Path) -> list[str]:
     return [w.replace("/data/", f"{folder}/data/").replace("/etc/wattlens/", f"{etc}/") for w in words]
 
 
+def quarter_of(day: date) -> str:
+    return f"{day.year}Q{(day.month + 2) // 3}"
+
+
 @pytest.fixture
 def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Segments of yesterday."""
+    stay_within_a_day()
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     monkeypatch.setattr(ledgers, "START_NS", int((midnight - timedelta(days=1)).timestamp()) * NS_PER_S)
     ledgers.write(tmp_path / "state")
@@ -54,19 +59,20 @@ def test_a_night_is_compacted_and_reported(volume: Path, capsys: pytest.CaptureF
     assert day.name == yesterday.isoformat()
     assert main(moved(words_of("compact"), volume)) == 0
     assert "unchanged (statement 0)" in capsys.readouterr().out
-    interim = moved(words_of("weekly"), volume)
-    quarter = f"{yesterday.year}Q{(yesterday.month + 2) // 3}"
-    asked = [
-        w if w != "--quarter=current" else f"--quarter={quarter}" for w in interim
-    ]  # on the first day it is the one before
-    assert main([*asked, "--formats", "csv", "--accept-coverage", "0"]) == 0
+    quarter = quarter_of(yesterday)
+    words = moved(words_of("weekly"), volume)
+    words[words.index("--quarter=current")] = f"--quarter={quarter}"  # on the first day the running quarter has no day yet
+    assert main([*words, "--formats", "csv", "--accept-coverage", "0"]) == 0
     facts = json.loads((volume / f"data/reports/{quarter}-interim/facts.json").read_text())
-    assert (facts["status"], facts["label"]) == ("interim", quarter)
+    # The days reach the end of the quarter, which makes the report final, where yesterday was its last day.
+    status = "interim" if quarter_of(yesterday + timedelta(days=1)) == quarter else "final"
+    assert (facts["status"], facts["label"]) == (status, quarter)
 
 
 def test_on_the_first_day_there_is_nothing_to_compact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    stay_within_a_day()
     segments = tmp_path / "data/segments"
     segments.mkdir(parents=True)
     assert main(moved(words_of("compact"), tmp_path)) == 0, "no node has shipped a segment"
@@ -100,6 +106,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    stay_within_a_day(timedelta(hours=12))  # a quarter is over once it is over in UTC-12
     last = Asked("last").resolved(int(datetime.now(UTC).timestamp()) * NS_PER_S)
     start_ns = last.period(UTC).start_ns
     assert start_ns is not None
