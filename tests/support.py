@@ -107,7 +107,7 @@ def stay_within_a_day(ends: timedelta = timedelta(0)) -> None:
         time.sleep(left_s)
 
 
-def eventually(probe: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
+def eventually(probe: Callable[[], T], seconds: float = 30.0, every: float = 0.05) -> T:
     """First truthy answer of `probe`, which is asked less often after a second; fails with the last answer after `seconds`."""
     start = time.monotonic()
     end = start + seconds

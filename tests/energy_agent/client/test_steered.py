@@ -20,7 +20,8 @@ from energy_agent.client.steered_word import in_force
 from tests.dvfs.agent_double import Agent, serving
 from tests.support import eventually
 
-# A rank of a job without PyTorch: its user's own broadcast is a pipe, and it tells at which steps it was called.
+# A rank of a job without PyTorch: its user's own broadcast is a pipe, by which all ranks learn of the last step too. It tells at
+# which steps it broadcast, and how many it made.
 RANK = """
 import json, os, sys, time
 from energy_agent.client import steered_word
@@ -28,32 +29,44 @@ steered_word._TURN_S, steered_word._RENEW_S, steered_word._OTHERS_S, steered_wor
 import wattlens
 rank, ends, called = int(sys.argv[1]), [int(fd) for fd in sys.argv[2].split(",")], []
 pipe = os.fdopen(ends[0]) if rank else None
+step, over = 0, False
 def broadcast(message):
+    global over
     called.append(step)
+    with open(f"{sys.argv[3]}-broadcasts-{rank}", "a") as file:
+        file.write(".")
     if rank:
-        return json.loads(pipe.readline())
+        line = pipe.readline()
+        over = line.startswith("over")
+        return json.loads(line.removeprefix("over"))
+    over = os.path.exists(sys.argv[3])
     for end in ends:
-        os.write(end, json.dumps(message).encode() + b"\\n")
+        os.write(end, b"over" * over + json.dumps(message).encode() + b"\\n")
     return message
 steer = wattlens.steered(broadcast, every_s=0.2, rank=rank)
-for step in range(int(sys.argv[3])):
+while not over and not (rank and os.path.exists(sys.argv[3] + "-alone")):
     time.sleep(0.005)
     steer.step()
-print(json.dumps(called))
+    step += 1
+print(json.dumps([called, step]))
 """
 
 
-class Job:
-    """Ranks as processes; each has the socket of its node's agent."""
+LIMIT_S = 60.0
 
-    def __init__(self, agents: list[Agent], local_ranks: list[int], steps: int = 600) -> None:
+
+class Job:
+    """Ranks as processes; each has the socket of its node's agent. They train until they are to end."""
+
+    def __init__(self, folder: Path, agents: list[Agent], local_ranks: list[int]) -> None:
+        self._over = folder / "over"
         pipes = [os.pipe() for _ in agents[1:]]
         self.ranks = []
         for rank, (agent, local) in enumerate(zip(agents, local_ranks, strict=True)):
             ends = [end for _, end in pipes] if rank == 0 else [pipes[rank - 1][0]]
             self.ranks.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(steps)],
+                    [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(self._over)],
                     env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local)},
                     pass_fds=ends,
                     stdout=subprocess.PIPE,
@@ -65,14 +78,28 @@ class Job:
             for end in pipe:
                 os.close(end)
 
-    def ended(self) -> list[tuple[list[int], str]]:
-        """At which steps each rank broadcast, and what it said."""
+    def ended(self) -> list[tuple[tuple[list[int], int], str]]:
+        """End it: at which steps each rank broadcast and how many it made, and what it said."""
+        self._over.touch()
         found = []
         for child in self.ranks:
             out, errors = child.communicate(timeout=60)
             assert child.returncode == 0, errors
-            found.append((json.loads(out), errors))
+            called, steps = json.loads(out)
+            found.append(((called, steps), errors))
         return found
+
+    def meet(self, times: int) -> None:
+        """Wait for so many broadcasts more."""
+        for rank in range(len(self.ranks)):
+            path = self._over.with_name(f"over-broadcasts-{rank}")
+            eventually(path.exists, LIMIT_S)
+            wanted = path.stat().st_size + times
+            eventually(lambda path=path, wanted=wanted: path.stat().st_size >= wanted, LIMIT_S)  # type: ignore[misc]
+
+    def end_without_the_first(self) -> None:
+        """Let the other ranks end, which nobody broadcasts to any more."""
+        self._over.with_name("over-alone").touch()
 
 
 @pytest.fixture
@@ -94,26 +121,30 @@ def words(agent: Agent) -> list[dict[str, object]]:
     return found
 
 
-def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(nodes: list[Agent]) -> None:
+def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_path: Path, nodes: list[Agent]) -> None:
     lead, other = nodes
     lead.clock_mhz = 1200
-    job = Job([lead, other], [0, 0])
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, 20)
+    job = Job(tmp_path, [lead, other], [0, 0])
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
     lead.clock_mhz = 1005
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1005)
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1005, LIMIT_S)
     lead.clock_mhz = None  # as found again
-    eventually(lambda: other.posts[-1] == {"ttl_s": 1})
+    eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
     (first, said), (second, told) = job.ended()
     assert first == second
-    assert 5 < len(first) < 60  # of 600 steps
+    broadcasts, steps = first
+    assert len(broadcasts) < steps
     assert said == told == ""
     assert words(lead) == [{"lead": True}, {}]
     assert words(other) == [{"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005}, {}]
 
 
-def test_in_shadow_the_first_node_has_nothing_in_force_and_nobody_is_asked(nodes: list[Agent]) -> None:
+def test_in_shadow_the_first_node_has_nothing_in_force_and_nobody_is_asked(tmp_path: Path, nodes: list[Agent]) -> None:
     nodes[0].mode, nodes[0].clock_mhz = "shadow", 1200
-    Job(nodes, [0, 0], steps=200).ended()
+    job = Job(tmp_path, nodes, [0, 0])
+    eventually(lambda: nodes[0].posts and nodes[1].paths, LIMIT_S)
+    job.meet(times=4)
+    job.ended()
     assert nodes[1].posts == []
 
 
@@ -124,50 +155,59 @@ def test_a_second_rank_of_a_node_speaks_only_where_it_is_a_workload_of_its_own(t
     alone = Agent(tmp_path / "s3", "GPU-3")
     alone.node = other.node
     with serving(alone):
-        job = Job([lead, other, other, alone], [0, 0, 1, 2])
-        eventually(lambda: alone.asked.get("sm_clock_max_mhz") == 1200, 20)
-        said = [len(agent.posts) for agent in (other, alone)]
+        job = Job(tmp_path, [lead, other, other, alone], [0, 0, 1, 2])
+        for agent in (other, alone):
+            eventually(lambda agent=agent: agent.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)  # type: ignore[misc]
         job.ended()
     assert words(other)[0] == {"sm_clock_max_mhz": 1200}
-    assert all(count > 0 for count in said)
 
 
-def test_ranks_beside_the_first_do_not_ask_for_what_its_agent_decides(nodes: list[Agent]) -> None:
+def test_ranks_beside_the_first_do_not_ask_for_what_its_agent_decides(tmp_path: Path, nodes: list[Agent]) -> None:
     lead, other = nodes
     lead.clock_mhz, other.node = 1200, lead.node  # another workload of the same node
-    Job([lead, other], [0, 1], steps=300).ended()
+    job = Job(tmp_path, [lead, other], [0, 1])
+    eventually(lambda: other.posts, LIMIT_S)
+    job.meet(times=2)
+    job.ended()
     assert words(other) in ([{"lead": True}, {}], [{"lead": True}])
 
 
-def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(nodes: list[Agent]) -> None:
+def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(tmp_path: Path, nodes: list[Agent]) -> None:
     lead, other = nodes
     lead.clock_mhz = 1200
-    job = Job([lead, other], [0, 0], steps=1500)
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, 20)
+    job = Job(tmp_path, [lead, other], [0, 0])
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
     os.kill(job.ranks[0].pid, signal.SIGKILL)
     job.ranks[0].communicate()
-    eventually(lambda: other.posts[-1] == {"ttl_s": 1})
+    eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
+    job.end_without_the_first()
     _, errors = job.ranks[1].communicate(timeout=60)
     assert job.ranks[1].returncode == 0
     assert errors.count("\n") == 1
     assert errors.startswith("wattlens: this job is not steered over its nodes any more: ")
 
 
-def test_a_node_that_does_not_follow_is_named_once(nodes: list[Agent]) -> None:
+def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[Agent]) -> None:
     lead, other = nodes
     lead.clock_mhz, other.mode = 1200, "observe"
-    (_, said), (_, told) = Job(nodes, [0, 0]).ended()
-    assert said == ""
-    assert told == (
+    job = Job(tmp_path, nodes, [0, 0])
+    assert job.ranks[1].stderr is not None
+    assert job.ranks[1].stderr.readline() == (
         "wattlens: a node of a steered job does not follow: node-1: it is in mode observe; the agent's log says more\n"
     )
+    posts = len(other.posts)
+    eventually(lambda: len(other.posts) > posts + 1, LIMIT_S)  # it is asked again, and does not follow either
+    assert [said for _, said in job.ended()] == ["", ""]
 
 
 def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
     nowhere = [Agent(tmp_path / f"none{n}") for n in range(2)]
-    for _, said in Job(nowhere, [0, 0], steps=200).ended():
-        assert said.count("\n") == 1
-        assert "no agent answers" in said
+    job = Job(tmp_path, nowhere, [0, 0])
+    for child in job.ranks:
+        assert child.stderr is not None
+        assert "no agent answers" in child.stderr.readline()
+    job.meet(times=2)
+    assert [said for _, said in job.ended()] == ["", ""]
 
 
 @pytest.mark.parametrize("broadcast", [
