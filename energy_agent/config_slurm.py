@@ -9,7 +9,7 @@ from energy_agent.config_section import Section
 from energy_agent.config_words import HOST, JOB_WORD
 
 FACTS = ("team", "project", "model", "precision", "class", "group")
-JobWord = Annotated[str, Field(pattern=JOB_WORD)]
+JobWord = Annotated[str, Field(pattern=JOB_WORD, max_length=50)]
 
 
 class Slurm(Section):

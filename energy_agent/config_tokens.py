@@ -10,10 +10,10 @@ from energy_agent.config_section import Section
 from energy_agent.config_words import GROUP, HTTP, METRIC
 
 Label = Annotated[str, Field(max_length=128)]
-Metric = Annotated[str, Field(pattern=METRIC)]
+Metric = Annotated[str, Field(pattern=METRIC, max_length=1024)]
 Fact = Annotated[str, Field(max_length=256)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-_WHERE = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]{0,256})"')
+_WHERE = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
 
 
 class TokenMapping(Section):

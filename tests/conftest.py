@@ -16,6 +16,9 @@ settings.register_profile("wattlens", deadline=None, derandomize=True, suppress_
 settings.register_profile("random", settings.get_profile("wattlens"), derandomize=False, print_blob=True)
 settings.load_profile("wattlens")
 
+# Each of the hundreds of processes that tests start would look for plugins in the metadata of every installed package.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; what tests interrupt would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -15,19 +15,22 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.sim import faults, roots, scenario
 from energy_agent.sim.boards import BoardSpec
 from energy_agent.sim.build import SONAME, library_path
-from energy_agent.sim.building import Building
 from energy_agent.sim.fault_log import FaultLog
-from energy_agent.sim.host_meters import HostMeters
 from energy_agent.sim.kubelet_pods import Pods
-from energy_agent.sim.kubernetes import Kubernetes
 from energy_agent.sim.plant import Plant
 from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
+
+if TYPE_CHECKING:
+    from energy_agent.sim.building import Building
+    from energy_agent.sim.host_meters import HostMeters
+    from energy_agent.sim.kubernetes import Kubernetes
 
 _PR_SET_PDEATHSIG = 1
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
@@ -62,9 +65,9 @@ class Daemon:
         self.supervisor = Supervisor(self.scenario, directory)
         self.fault_log = FaultLog(directory / "faults.jsonl")
         self._stop = False
-        self.meters = HostMeters(directory, self.plant, self.scenario.host) if self.scenario.host is not None else None
+        self.meters = self._start_host_meters()
         self.pods = Pods(self.scenario, self.supervisor.jobs, self.plant.uuid)
-        self.kubernetes = Kubernetes.of(directory, self.scenario)
+        self.kubernetes = self._start_kubernetes()
         self.building, self.no_building = self._build()
 
     def run(self) -> None:
@@ -100,10 +103,27 @@ class Daemon:
                 self.kubernetes.stop()
             self.plant.close()
 
-    def _build(self) -> tuple[Building | None, str]:
+    # A node has few of these parts, and each brings servers that take longer to import than the rest of the daemon.
+    def _start_host_meters(self) -> "HostMeters | None":
+        if self.scenario.host is None:
+            return None
+        from energy_agent.sim.host_meters import HostMeters
+
+        return HostMeters(self.directory, self.plant, self.scenario.host)
+
+    def _start_kubernetes(self) -> "Kubernetes | None":
+        if self.scenario.kubelet is None:
+            return None
+        from energy_agent.sim.kubernetes import Kubernetes
+
+        return Kubernetes.start(self.directory, self.scenario.kubelet, self.scenario.seed)
+
+    def _build(self) -> "tuple[Building | None, str]":
         """The building that the scenario wants, and why there is none where it cannot be had."""
         if self.scenario.facility is None:
             return None, ""
+        from energy_agent.sim.building import Building
+
         try:
             return Building(self.directory, self.plant, self.scenario, self.started_ns), ""
         except ImportError:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from energy_agent.core.errors import UsageError
+from energy_agent.sim import kubelet_model as model
 from energy_agent.sim.kube_api_server import ApiServer
 from energy_agent.sim.kubelet import Kubelet
 from energy_agent.sim.kubelet_pods import PodNow
-from energy_agent.sim.scenario import Scenario
 
 
 @dataclass(slots=True)
@@ -18,19 +19,17 @@ class Kubernetes:
     api: ApiServer | None
 
     @classmethod
-    def of(cls, directory: Path, scenario: Scenario) -> "Kubernetes | None":
-        """Started; None: this is no node of Kubernetes.
+    def start(cls, directory: Path, wanted: model.Kubelet, seed: int) -> Self:
+        """Start what the scenario asks for.
 
         Raises:
             UsageError: grpcio is not installed.
         """
-        if scenario.kubelet is None:
-            return None
         try:
-            kubelet = Kubelet(directory, scenario.kubelet.other_pods, scenario.seed)
+            kubelet = Kubelet(directory, wanted.other_pods, seed)
         except ImportError:
             raise UsageError("the scenario has a kubelet, which needs grpcio: pip install 'wattlens[kubernetes]'") from None
-        return cls(kubelet, ApiServer(directory) if scenario.kubelet.api_server else None)
+        return cls(kubelet, ApiServer(directory) if wanted.api_server else None)
 
     def show(self, pods: list[PodNow]) -> None:
         """From now on these are the node's pods."""

@@ -22,17 +22,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.hw.driver_epoch import LOADS_OFFSET
-from energy_agent.sim import roots, scenario, supervisor
+from energy_agent.sim import roots, supervisor
 from energy_agent.sim.build import library_path
 from energy_agent.sim.fault_log import FaultLog
 from energy_agent.sim.faults import FaultEvent
 from energy_agent.sim.plant import Plant
-from energy_agent.sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from energy_agent.sim.scenario import Scenario
 
 _STATE_LIMIT_B = 1024 * 1024
 _LOADS = struct.Struct("=q")
@@ -61,7 +63,7 @@ class SimulatedNode:
     @classmethod
     def start(
         cls,
-        what: Scenario | str,
+        what: "Scenario | str",
         directory: Path | None = None,
         *,
         seed: int | None = None,
@@ -77,6 +79,8 @@ class SimulatedNode:
             UsageError: wrong scenario, a node already runs there, or the folder holds something else.
             WattlensError: the node did not come up; nothing of it is left running.
         """
+        from energy_agent.sim import scenario  # whoever attaches to a node never reads one
+
         wanted = scenario.load(what) if isinstance(what, str) else what
         wanted = scenario.override(wanted, seed=seed, rate=rate)
         library_path()  # built here, so that a missing compiler is told here

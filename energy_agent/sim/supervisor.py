@@ -9,14 +9,16 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import energy_agent
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim import roots
-from energy_agent.sim.scenario import Scenario
-from energy_agent.sim.scenario_model import Workload
 from energy_agent.sim.workloads.worker import Spec, write_json
+
+if TYPE_CHECKING:
+    from energy_agent.sim.scenario import Scenario
+    from energy_agent.sim.scenario_model import Workload
 
 _RESTART_S = 3.0  # real time between a failure and the next try
 _STOP_S = 3.0  # real time a workload has between SIGTERM and SIGKILL
@@ -27,7 +29,7 @@ _STATE_LIMIT_B = 64 * 1024
 class Job:
     """One workload of the scenario and its process, if any."""
 
-    workload: Workload
+    workload: "Workload"
     cgroup: str
     process: subprocess.Popen[bytes] | None = None
     ticks: int | None = None
@@ -62,7 +64,7 @@ def read_state(directory: Path, name: str) -> dict[str, Any]:
 class Supervisor:
     """All workloads of one node."""
 
-    def __init__(self, scenario: Scenario, directory: Path) -> None:
+    def __init__(self, scenario: "Scenario", directory: Path) -> None:
         self.directory = directory
         self.scenario = scenario
         self.jobs = [Job(w, roots.cgroup_path(w.name, w.cgroup, scenario.seed)) for w in scenario.workloads]

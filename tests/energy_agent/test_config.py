@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import tracemalloc
 
 import pytest
@@ -86,6 +84,12 @@ WRONG = {
     "dvfs: {groups: [{name: a, devices: ['0', '0']}]}": ["device '0'", "twice"],
     "dvfs: {groups: [{name: a, devices: ['0']}, {name: a, devices: ['1']}]}": ["two groups have the name 'a'"],
     "dvfs: {groups: [{name: a, devices: [0]}]}": ["'dvfs.groups.0.devices.0'", "put it in quotes", "got 0"],
+    "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=}'}}]": ["my_total{kind="],
+    "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=\"" + "x" * 1024 + "\"}'}}]": [
+        "'tokens.0.mapping.generation'", "1024",
+    ],
+    "holders: {slurm: {labels: {model: comment.1}}}": ["'holders.slurm.labels.model'", "comment.KEY"],
+    "holders: {slurm: {labels: {model: comment." + "x" * 43 + "}}}": ["'holders.slurm.labels.model'", "50"],
     "sampling: [": ["not valid YAML", "line 1"],
     "sampling:\n\tperiod_s: 1": ["not valid YAML", "line 2"],
     "sampling: {period_s: 'x": ["not valid YAML"],
@@ -256,8 +260,7 @@ def assert_refused(done, *words):
 def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, text, words):
     path = tmp_path / "agent.yaml"
     path.write_text(text)
-    command = [sys.executable, "-m", "wattlens", "agent", "--config", path, "--state", tmp_path / "state"]
-    assert_refused(subprocess.run(command, capture_output=True, text=True, timeout=60, check=False), *words)
+    assert_refused(agent("--config", path, "--state", tmp_path / "state"), *words)
 
 
 def test_the_command_line_names_a_file_that_is_not_there(tmp_path):

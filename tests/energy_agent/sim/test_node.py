@@ -254,3 +254,9 @@ def test_a_signal_reaches_only_the_process_that_was_meant():
     finally:
         child.kill()
         child.wait()
+
+
+def test_attaching_to_a_node_loads_no_scenarios():
+    """An agent on a simulated node, and most `wattlens sim` commands, start in half the time without their models."""
+    code = "import sys, energy_agent.sim.node; sys.exit('pydantic' in sys.modules or 'yaml' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
