@@ -20,8 +20,8 @@ from energy_agent.client.steered_word import in_force
 from tests.dvfs.agent_double import Agent, serving
 from tests.support import eventually
 
-# A rank of a job without PyTorch: its user's own broadcast is a pipe, by which all ranks learn of the last step too. It tells at
-# which steps it broadcast, and how many it made.
+# A rank of a job without PyTorch: its user's own broadcast is a pipe, by which all ranks learn of the last step too. It tells
+# at which steps it broadcast, and how many it made.
 RANK = """
 import json, os, sys, time
 from energy_agent.client import steered_word
