@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.types import WorkloadFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.holders.processes import Holder
+from tests.support import eventually
 
 T0 = 1_700_000_000 * NS_PER_S
 
@@ -208,6 +208,21 @@ def test_silent_clients_do_not_keep_others_out_for_long(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+def window(path, clock):
+    """Devices of which an agent knows the joules of the second before this one."""
+    now_ns = clock.utc_ns()
+    try:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(str(path))
+            connection = http.client.HTTPConnection("agent")
+            connection.sock = end
+            connection.request("GET", f"/v1/window/{now_ns - 2 * NS_PER_S}/{now_ns - NS_PER_S}")
+            devices = json.loads(connection.getresponse().read()).get("devices", {})
+    except OSError:
+        return []
+    return [uuid for uuid, device in devices.items() if device.get("joules") is not None]
+
+
 def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
     node = tmp_path / "node"
     config = tmp_path / "agent.yaml"
@@ -219,7 +234,7 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
         agent = AgentProcess(node, tmp_path / "state", config)
         agent.start()
         try:
-            time.sleep(1.5)
+            eventually(lambda: len(window(tmp_path / "agent.sock", RealClock())) == 2, 60)
             environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
             done = subprocess.run(
                 [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],

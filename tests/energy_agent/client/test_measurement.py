@@ -77,7 +77,7 @@ print(json.dumps([*said, repr(m)]))
     assert is_open == "measure('step'): the window is still open"
     number = r"[\d.]+"
     assert re.fullmatch(
-        rf"measure\('step'\): 1{number} ms, {number} J \({number} to {number}\), all 2 GPUs, simulated, counter\+power", ended
+        rf"measure\('step'\): {number} ms, {number} J \({number} to {number}\), all 2 GPUs, simulated, counter\+power", ended
     )
     hidden = run(node[0], "with measure() as m: pass\nprint(json.dumps(repr(m)))", CUDA_VISIBLE_DEVICES="")
     assert re.fullmatch(rf"measure\(\): {number} ms, not measured: CUDA_VISIBLE_DEVICES hides every GPU", hidden)
@@ -188,6 +188,17 @@ print(json.dumps([a.windows[0].name, a.windows[0].joules, b.windows[0].name, b.w
     assert said[3] > 0
 
 
+def rests(pid, seconds):
+    """Whether it does nothing for so long: a process that runs, however shortly, waits again and so switches."""
+
+    def switches():
+        return [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "ctxt_switches" in line]
+
+    before = switches()
+    time.sleep(seconds)
+    return switches() == before
+
+
 def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(node):
     process = subprocess.Popen(
         [sys.executable, "-c", PRELUDE + "with measure(): time.sleep(0.1)\nprint(1, flush=True)\ntime.sleep(60)"],
@@ -197,14 +208,11 @@ def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(no
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-        time.sleep(5.5)  # it has fallen asleep
-        before = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
-        time.sleep(1.0)
-        assert Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13] == before
+        eventually(lambda: rests(child, 1.0), 60)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    eventually(lambda: not alive(child), 5.0)
+    eventually(lambda: not alive(child))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +245,7 @@ def test_a_window_is_entered_once_at_a_time(node):
     found = run(
         node[0],
         """
-m, said = measure("w"), []
+m, said, began_s = measure("w"), [], time.monotonic()
 try:
     m.__exit__(None, None, None)
 except RuntimeError as error:
@@ -251,12 +259,16 @@ with m:
 once = told(m)
 with m:
     time.sleep(0.1)
-print(json.dumps({"said": said, "once": once, "again": told(m)}))
+in_all_s = time.monotonic() - began_s
+print(json.dumps({"said": said, "once": once, "again": told(m), "in_all_s": in_all_s}))
 """,
     )
     assert ["is not open" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
-    assert found["once"]["seconds"] >= 0.2 > found["again"]["seconds"] >= 0.1
-    assert found["once"]["joules"] > found["again"]["joules"] > 0
+    assert found["once"]["seconds"] >= 0.2
+    assert found["again"]["seconds"] >= 0.1
+    assert found["once"]["seconds"] + found["again"]["seconds"] <= found["in_all_s"]
+    for window in (found["once"], found["again"]):
+        assert window["low"] < idle_w(node[1]) * window["seconds"] < window["high"]
 
 
 def test_importing_wattlens_is_cheap():

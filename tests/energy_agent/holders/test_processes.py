@@ -9,6 +9,7 @@ import pytest
 
 from energy_agent.core.types import MigUse, ProcessUse, State
 from energy_agent.holders.processes import ProcessHolders
+from tests.support import eventually
 
 NOW = 10**18
 
@@ -152,13 +153,13 @@ def test_a_killed_process_that_nobody_waited_for_lives_no_more():
 def test_a_process_lives_while_any_of_its_threads_does():
     program = """
 import ctypes, threading, time
-threading.Thread(target=lambda: (time.sleep(0.2), print("up", flush=True), time.sleep(60))).start()
+threading.Thread(target=lambda: (print("up", flush=True), time.sleep(60))).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
     holders = ProcessHolders(Path("/proc"))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "up\n"
-        assert Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        eventually(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
         assert holders.alive((child.pid, holders.start_time(child.pid)))
         child.kill()
 

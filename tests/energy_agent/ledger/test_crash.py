@@ -43,17 +43,18 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
     root = Path(__file__).parents[3]
     rng = random.Random(20260101)
     seen = -1
-    for _ in range(12):
+    for commits in rng.choices(range(12), k=12):
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
         try:
             assert writer.stdout.readline() == "open\n"
-            time.sleep(rng.uniform(0.0, 0.12))
+            told = [int(writer.stdout.readline()) for _ in range(commits)]
+            time.sleep(rng.uniform(0.0, 0.02))  # at any instant of what it does next
         finally:
             writer.send_signal(signal.SIGKILL)
             writer.wait(timeout=10)
-        told = [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+        told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
         writer.stdout.close()
         view = read_journal(tmp_path / "journal.db")
         booked = int(view.book.states["GPU-0"].split(":")[1][:-1]) if view.book.states else -1

@@ -16,7 +16,6 @@ ENERGY, POWER = "1.3.6.1.4.1.318.1.1.26.4.3.1.9.1", "1.3.6.1.4.1.318.1.1.26.4.3.
 # However busy the machine is, it answers within that.
 METER = MeterConfig(id="pdu-1", role="it", position="pdu_output", accuracy_percent=1, timeout_s=60, max_power_w=20_000)
 HASTY = METER.model_copy(update={"timeout_s": 0.3})
-SECOND = METER.model_copy(update={"timeout_s": 1.0})
 
 
 class Device:
