@@ -43,7 +43,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         for name, metrics in fleet_budget.profiles().items():
             fleet_capture.show(folder, metrics)
             hides = {"lean": "wattlens_gpu_mig_enabled{", "rules": "wattlens_gpu_utilization_ratio{"}[name]
-            eventually(lambda hides=hides: hides not in fleet_capture.page(agent.url).text, 20, every=0.2)
+            eventually(lambda hides=hides: hides not in fleet_capture.page(agent.url).text, every=0.2)
             cut[name] = fleet_capture.page(agent.url).text
         yield Pages(Capture((first[0], second[0]), (first[1], second[1])), cut)
 

@@ -166,5 +166,5 @@ def scraping(
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(home / "data", ignore_errors=True)

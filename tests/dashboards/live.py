@@ -37,7 +37,7 @@ class Live:
             last = [s.last for store in self.stores for s in store.instant("timestamp(up)", time.time())]
             return len(last) == 2 * TARGETS and min(last) > at + UNORDERED_S
 
-        eventually(there, 20)
+        eventually(there)
         return Scene(at, self.stores, choices).ask(queries(boards()))
 
     def page(self) -> str:

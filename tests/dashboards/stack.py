@@ -200,11 +200,11 @@ def _victoria(folder: Path) -> Iterator[str]:
             return False
 
     try:
-        eventually(ready, 20)
+        eventually(ready)
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(folder / "victoria", ignore_errors=True)
 
 

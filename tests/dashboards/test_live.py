@@ -154,7 +154,7 @@ def test_what_shadow_wants_is_shown_as_not_set(bench: Bench) -> None:
         assert states("Lease, ") == {"chat": 0, "train": 1}
     finally:
         bench.player.shadow = set()
-    eventually(lambda: states("What is in force") == {"chat": 2, "train": 2}, 10)
+    eventually(lambda: states("What is in force") == {"chat": 2, "train": 2})
 
 
 def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) -> None:
@@ -164,15 +164,15 @@ def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) ->
     bench.player.lost = {LOST}
     there = f'group by (__name__) ({{__name__=~"wattlens_.+",{lost}}})'
     facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
-    eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts, 10)
+    eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts)
     assert bench.values("wattlens_gpu_up")["", "", "", "", str(LOST)] == 0
     (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("What is absent")]
     (reading,) = [s for q in panel.queries if q.legend == "reading" for s in bench.query(q.expr)]
     assert (reading["metric"]["field"], reading["metric"]["reason"]) == ("device", "GPU_IS_LOST")
     # `train` ran on it, so its energy is not known; `chat` did not
-    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat"}, 10)
+    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat"})
     assert bench.query(joules_per_token("model"))
     bench.player.lost = set()
-    after = eventually(lambda: bench.query(f'wattlens_gpu_energy_joules_total{{{lost},method="counter"}}'), 10)
+    after = eventually(lambda: bench.query(f'wattlens_gpu_energy_joules_total{{{lost},method="counter"}}'))
     assert float(after[0]["value"][1]) > before
-    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat", "train"}, 10)
+    eventually(lambda: {k[0] for k in bench.values(WORKLOAD_POWER)} == {"chat", "train"})

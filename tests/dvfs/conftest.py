@@ -82,7 +82,7 @@ class Rig:
         process = self.python("-c", _HOLD, str(self.socket), str(ttl_s), *devices)
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line == "set\n", process.communicate(timeout=5)
+        assert line == "set\n", process.communicate(timeout=60)
         return process
 
     def restore(self) -> subprocess.CompletedProcess[str]:
@@ -117,5 +117,5 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         for process in rig.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
         rig.plant.close()

@@ -64,10 +64,10 @@ def real_node(folder: Path, allow: str, dvfs: str, name: str = "n1") -> Iterator
         agent = AgentProcess(running.directory, folder / "state", folder / "agent.yaml")
         try:
             agent.start()
-            eventually((folder / "a.sock").exists, 20)
+            eventually((folder / "a.sock").exists)
             yield RealNode(folder, running, agent)
             print((folder / "actuator.log").read_text(), agent.log(), sep="\n")
         finally:
             agent.stop()
             actuator.terminate()
-            actuator.wait(20)
+            actuator.wait(60)

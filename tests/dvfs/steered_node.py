@@ -69,8 +69,8 @@ class SteeredNode:
         assert self.agent.process is not None
         for pid in (self.supervisor, self.worker(), *self.agent.children(), self.agent.process.pid):
             os.kill(pid, signal.SIGKILL)
-        self.actuator.wait(10)
-        self.agent.process.wait(10)
+        self.actuator.wait(60)
+        self.agent.process.wait(60)
         self.plant.close()
         self.node.stop()
         self.boot()
@@ -80,12 +80,12 @@ class SteeredNode:
         command = [sys.executable, "-m", "wattlens", "actuator", "--config", self.folder / "actuator.yaml", *places]
         with (self.folder / "actuator.log").open("ab") as log:
             self.actuator = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        eventually(self.worker, 20)
+        eventually(self.worker)
 
     def end_actuator(self) -> int:
         if self.actuator.poll() is None:
             self.actuator.terminate()
-        return self.actuator.wait(30)
+        return self.actuator.wait(60)
 
     def start_agent(self) -> None:
         self.agent.start()

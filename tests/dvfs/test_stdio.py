@@ -48,7 +48,7 @@ def test_runs_one_after_another_by_the_command() -> None:
         assert sum(first[1]) == 1000
         assert other != first
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def talked(*lines: object) -> list[dict]:

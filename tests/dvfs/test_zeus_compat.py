@@ -327,7 +327,7 @@ def test_at_its_end_a_process_takes_back_its_word(agent: Agent, ending: str, las
         eventually(lambda: agent.in_force_w is not None)
         if "60" in ending:
             os.kill(child.pid, signal.SIGKILL)
-        child.wait(20)
+        child.wait(60)
     if last is not None:
         assert agent.posts[-1] == last
         eventually(lambda: agent.in_force_w is None, 5)

@@ -79,7 +79,7 @@ def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_bo
         perhaps = {w for w, s in slow.items() if abs(s - zeus_worker.FACTOR) < 0.01}
         assert result["kept_w"] in {surely, *perhaps}
         assert result["kept_w"] < FOUND_W
-        eventually(lambda: plant.truth(0).power_limit_mw == result["kept_w"] * 1000, 10)
+        eventually(lambda: plant.truth(0).power_limit_mw == result["kept_w"] * 1000)
 
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()

@@ -26,7 +26,7 @@ class AgentProcess:
     def start(self):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(list(map(str, self.command)), stderr=log, stdout=log, stdin=subprocess.DEVNULL)
-        eventually(lambda: self.ready() or self.process.poll() is not None, seconds=20)
+        eventually(lambda: self.ready() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
         return self
 
@@ -37,7 +37,7 @@ class AgentProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
-            self.process.wait(15)
+            self.process.wait(60)
 
     @property
     def log(self):
@@ -84,7 +84,7 @@ class AgentProcess:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def terminate(self, within_s):
         """SIGTERM; the exit code, None if it took longer."""

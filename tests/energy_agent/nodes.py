@@ -27,8 +27,8 @@ def environ_of(folder):
 
 
 @contextmanager
-def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0, **health):
-    options = ReaderOptions(period_ns, max(period_ns, PERIOD_NS), 5 * PERIOD_NS, environ_of(folder), **health)
+def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0, list_ns=5 * PERIOD_NS, **health):
+    options = ReaderOptions(period_ns, max(period_ns, PERIOD_NS), list_ns, environ_of(folder), **health)
     sampler = Sampler(options, hang_s)
     try:
         yield sampler

@@ -63,10 +63,10 @@ def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant)
     plant.fault(1, "lost")
     plant.fault(2, "hang")
     plant.fault(3, "stuck_sensor")
-    eventually(lambda: [ups(agent)[u] for u in uuids] == [1, 0, 0, 0], seconds=20)
-    eventually(lambda: "GPU_IS_LOST" in reasons(agent, uuids[1]), seconds=5)
-    eventually(lambda: "hangs" in reasons(agent, uuids[2]), seconds=5)
-    eventually(lambda: "stuck" in reasons(agent, uuids[3]), seconds=5)
+    eventually(lambda: [ups(agent)[u] for u in uuids] == [1, 0, 0, 0])
+    eventually(lambda: "GPU_IS_LOST" in reasons(agent, uuids[1]))
+    eventually(lambda: "hangs" in reasons(agent, uuids[2]))
+    eventually(lambda: "stuck" in reasons(agent, uuids[3]))
     up = {dict(k)["device"]: v for k, v in agent.series("wattlens_source_up").items() if dict(k).get("device")}
     assert up == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0}
     energy = agent.series("wattlens_gpu_energy_joules_total")
@@ -87,9 +87,9 @@ def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, p
     plant.fault(1, "no_permission", call="nvmlDeviceGetComputeRunningProcesses_v3")
     plant.fault(1, "mig", value=2)
     plant.fault(1, "xid", value=48)
-    eventually(lambda: "NOT_SUPPORTED" in reasons(agent, uuid), seconds=10)
+    eventually(lambda: "NOT_SUPPORTED" in reasons(agent, uuid))
     xids = "wattlens_gpu_xid_errors_total"
-    eventually(lambda: any(("xid", "48") in labels for labels in of_device(agent.series(xids), uuid)), seconds=5)
+    eventually(lambda: any(("xid", "48") in labels for labels in of_device(agent.series(xids), uuid)))
     assert ups(agent)[uuid] == 1
     assert of_device(agent.series("wattlens_gpu_power_watts"), uuid)
     energy = "wattlens_gpu_energy_joules_total"  # power closes the stretch of the reset
@@ -98,7 +98,7 @@ def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, p
         plant.fault(1, "counter_reset")  # again and again: a young counter may pass what was read before it
         return _by_method(agent.series(energy), uuid)["integrated"] > 0
 
-    eventually(integrated, seconds=20, every=1.2)
+    eventually(integrated, every=1.2)
 
 
 def _by_method(energy, uuid):
@@ -116,14 +116,14 @@ def test_killed_at_any_time_no_counter_falls_and_the_ledger_adds_up(node, plant,
             else:
                 children = agent.children()
                 agent.kill()
-                eventually(lambda pids=children: not any(map(alive, pids)), seconds=5)
+                eventually(lambda pids=children: not any(map(alive, pids)))
                 agent.start()
-            eventually(lambda: sum(ups(agent).values()) == 4, seconds=15)
+            eventually(lambda: sum(ups(agent).values()) == 4)
             now = agent.counters()
             for key, value in highest.items():
                 assert now.get(key, value) >= value, key
             highest |= now
-        code, children = agent.terminate(within_s=10)
+        code, children = agent.terminate(within_s=60)
         assert code == 0
         assert not any(map(alive, children))
         assert segments(agent.folder)
@@ -136,7 +136,7 @@ def total(counters, name):
 
 
 def rises(agent, name, above):
-    eventually(lambda: total(agent.counters(), name) > above, seconds=10)
+    eventually(lambda: total(agent.counters(), name) > above)
 
 
 def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node, tmp_path):
@@ -152,7 +152,7 @@ def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node,
                     rises(agent, name, total(before, name))
                 after = agent.counters()
                 assert all(after.get(key, value) >= value for key, value in before.items())
-            agent.terminate(within_s=10)
+            agent.terminate(within_s=60)
             verified = agent.cli("ledger", "verify", agent.folder)
             assert verified.returncode == 0, verified.stdout + verified.stderr
             assert len(segments(agent.folder)) >= 4
@@ -162,20 +162,20 @@ def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node,
 
 def test_a_reader_that_hangs_dies_with_its_agent(agent, plant):
     plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
-    eventually(lambda: ups(agent)[plant.uuid(1)] == 0, seconds=15)
+    eventually(lambda: ups(agent)[plant.uuid(1)] == 0)
     children = eventually(agent.children)
     agent.kill()
-    eventually(lambda: not any(map(alive, children)), seconds=5)
+    eventually(lambda: not any(map(alive, children)))
 
 
 def test_release_and_return(agent, node):
     eventually(lambda: sum(ups(agent).values()) == 4)
     assert agent.cli("agent", "release", "--for", "10m", "--state", agent.folder).returncode == 0
-    eventually(lambda: agent.children() == [], seconds=5)
-    eventually(lambda: sum(ups(agent).values()) == 0, seconds=5)
+    eventually(lambda: agent.children() == [])
+    eventually(lambda: sum(ups(agent).values()) == 0)
     assert "released on request" in agent.page()
     assert agent.cli("agent", "return", "--state", agent.folder).returncode == 0
-    eventually(lambda: sum(ups(agent).values()) == 4, seconds=15)
+    eventually(lambda: sum(ups(agent).values()) == 4)
 
 
 def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
@@ -184,11 +184,11 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
     with AgentProcess(tmp_path / "state", node.directory, "--config", file) as agent:
         file.write_text("samplng: {}")
         agent.process.send_signal(signal.SIGHUP)
-        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0, seconds=5)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0)
         assert "'samplng'" in agent.log
         file.write_text("sampling: {period_s: 1}")
         agent.process.send_signal(signal.SIGHUP)
-        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1, seconds=5)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1)
         assert agent.process.poll() is None
 
 
@@ -211,7 +211,7 @@ def test_a_wrong_file_does_not_keep_the_agent_from_starting_again(node, tmp_path
         assert 'cluster="first"' in agent.page()
         assert "config.last-good.yaml" in agent.log
         file.write_text("node: {cluster: first}")
-        eventually(lambda: result(agent) == 1, seconds=15)
+        eventually(lambda: result(agent) == 1)
     other = tmp_path / "other.yaml"
     other.write_text("samplng: {}")  # never worked, whatever another file did
     refused = subprocess.run(list(map(str, [*command[:-1], other])), capture_output=True, text=True, timeout=30, check=False)
@@ -259,21 +259,21 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stderr=log)
     try:
-        eventually(path.is_socket, seconds=20)
+        eventually(path.is_socket)
         code = "from energy_agent.runtime.agent_socket import ask; print(ask('GET', '/v1/me')[0])"
         environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=True)
         assert done.stdout == "200\n"
         assert "metering goes on" in (tmp_path / "log").read_text()
         taken.close()
-        eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page(), seconds=20)
+        eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page())
         path.unlink()
-        eventually(path.is_socket, seconds=10)
+        eventually(path.is_socket)
         assert process.poll() is None
     finally:
         taken.close()
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")

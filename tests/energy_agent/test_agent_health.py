@@ -49,12 +49,12 @@ def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, ag
         plant.fault(1, "recovery_action", value=1)
         plant.fault(1, "nvlink_down", value=4)
         wanted = {"severity": "uncorrected", "counter": "volatile"}
-        eventually(lambda: values(agent, "gpu_ecc_errors_total", other, **wanted) == [2], seconds=15)
-        eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1], seconds=15)
-        eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1], seconds=15)
-        eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1], seconds=15)
-        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True], seconds=15)
-        eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0], seconds=15)
+        eventually(lambda: values(agent, "gpu_ecc_errors_total", other, **wanted) == [2])
+        eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1])
+        eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1])
+        eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1])
+        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True])
+        eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0])
         assert values(agent, "gpu_ecc_errors_total", held, **wanted) == [0]
         assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
         plant.fault(1, "lost")
@@ -73,14 +73,14 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
 
     with node.plant() as plant:
         uuid = plant.uuid(1)
-        eventually(lambda: mig(uuid) == ("false", 0), seconds=15)
+        eventually(lambda: mig(uuid) == ("false", 0))
         seen = energy(uuid)
         for instances in (2, 7, 0):
             if instances:
                 plant.fault(1, "mig", value=instances)
             else:
                 plant.clear(1, "mig")
-            eventually(lambda n=instances: mig(uuid) == ("true" if n else "false", n), seconds=20)
+            eventually(lambda n=instances: mig(uuid) == ("true" if n else "false", n))
             assert values(agent, "gpu_up", uuid) == [1]
             before, seen = seen, energy(uuid)
             assert seen > before
@@ -95,13 +95,13 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
 def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node, agent):
     with node.plant() as plant:
         uuid = plant.uuid(1)
-        eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0], seconds=15)
+        eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0])
         done = agent.cli("agent", "release", "--for", "5m", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
-        eventually(lambda: not agent.children(), seconds=10)  # no process of ours holds the driver
+        eventually(lambda: not agent.children())  # no process of ours holds the driver
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [])
         plant.fault(1, "mig", value=3)
         done = agent.cli("agent", "return", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
-        eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3, seconds=20)
+        eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3)
         assert [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"]

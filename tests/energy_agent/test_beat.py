@@ -34,11 +34,11 @@ def test_a_prompt_reader_has_read_when_the_beat_returns() -> None:
     beat = Beat()
     reader = Reader(beat, 60.0)  # its first reading comes at once, the next by the beat alone
     reader.start()
-    eventually(lambda: reader.beats, 10)
+    eventually(lambda: reader.beats)
     reader.follower.began_s -= 60 * 0.8
     reader.follower.took_s = 0.0
     beat.strike([reader.follower])
-    eventually(lambda: reader.beats[-1] == 1, 10)
+    eventually(lambda: reader.beats[-1] == 1)
     reader.end()
 
 
@@ -53,7 +53,7 @@ def test_hung_reader_is_waited_for_once() -> None:
     beat = Beat()
     reader = Reader(beat, 60.0)
     reader.start()
-    eventually(lambda: reader.beats, 10)
+    eventually(lambda: reader.beats)
     reader.gate.clear()
     reader.follower.began_s -= 60 * 0.8
     reader.follower.took_s = 0.0
@@ -78,11 +78,11 @@ def test_a_beat_too_early_is_not_followed_and_one_that_never_comes_is_not_waited
     beat = Beat()
     reader = Reader(beat, 0.2)
     reader.start()
-    eventually(lambda: len(reader.beats) >= 3, 10)  # without any beat
+    eventually(lambda: len(reader.beats) >= 3)  # without any beat
     reader.end()
     early = Reader(beat, 60.0)
     early.start()
-    eventually(lambda: early.beats, 10)
+    eventually(lambda: early.beats)
     for _ in range(20):
         beat.strike([early.follower])
     assert len(early.beats) == 1

@@ -70,13 +70,13 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
         shown_j = eventually(lambda: booked(agent))
         children = agent.children()
         agent.kill()
-        eventually(lambda: not any(map(alive, children)), seconds=5)
+        eventually(lambda: not any(map(alive, children)))
         last = counters(plant)  # no less than what the agent read
         node.fault(0, "driver_reload")
         eventually(lambda: all(now > then for now, then in zip(counters(plant), last, strict=True)), seconds=30)
         agent.start()
         eventually(lambda: booked(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
-        assert agent.terminate(within_s=15)[0] == 0
+        assert agent.terminate(within_s=60)[0] == 0
     for device, bounds, start, end, gaps in judge(agent, truth):
         # Were the two readings' difference booked, all that the counter had shown before would be missing.
         missing_uj = end.sensed_uj - start.sensed_uj - bounds.energy_uj
@@ -89,10 +89,10 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
         eventually(lambda: booked(agent) > 0)
         node.fault(0, "driver_reload")
         eventually(lambda: "UNINITIALIZED" in agent.log)
-        eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1], seconds=20)
+        eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
         before = booked(agent)
         eventually(lambda: booked(agent) > before)
-        assert agent.terminate(within_s=15)[0] == 0
+        assert agent.terminate(within_s=60)[0] == 0
     assert len(list(judge(agent, truth))) == 2
 
 
@@ -104,12 +104,12 @@ def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_
         first.stop()
         with SimulatedNode.start(wanted, tmp_path / "node") as node, node.plant() as plant:
             eventually(lambda: "UNINITIALIZED" in agent.log)
-            eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1], seconds=20)
-            eventually(lambda: plant.truth(0).busy_ns, seconds=20)
+            eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
+            eventually(lambda: plant.truth(0).busy_ns)
             start_j, start_mj = booked(agent), sum(counters(plant))
             eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000, seconds=60)
             true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
-        assert agent.terminate(within_s=15)[0] == 0
+        assert agent.terminate(within_s=60)[0] == 0
     # A page is a second old at most. The first node's boards, without the job that was on them, draw a fifth of this.
     assert 0.7 * true_j < booked_j < 1.3 * true_j
     verified = agent.cli("ledger", "verify", agent.folder)

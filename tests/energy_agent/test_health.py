@@ -40,7 +40,7 @@ def test_a_call_for_health_that_hangs_costs_its_device_the_health_and_nobody_a_r
         sweeps = poll_until(sampler, up(sampler, 4))
         bad = plant.uuid(1)
         plant.fault(1, "hang", call="nvmlDeviceGetEccMode")
-        sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs, seconds=25)
+        sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs)
         sweeps += poll_until(sampler, lambda s: sum(len(x) for x in s) >= 12)
         assert all(d.up for d in sampler.devices.values())
         found = records(sampler, tmp_path)
@@ -62,7 +62,7 @@ def test_health_that_hung_comes_back_by_itself_when_the_device_answers_again(tmp
 
         sweeps = poll_until(sampler, up(sampler, 4))
         plant.fault(1, "hang", call="nvmlDeviceGetEccMode")
-        sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs, seconds=25)
+        sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs)
         restarts = sampler.node.restarts_total
         sweeps += poll_until(sampler, tried, seconds=30)  # in vain, and the reader is not asked
         assert bad in sampler.health_hangs
@@ -100,7 +100,7 @@ def test_a_lost_device_has_no_health_and_a_returned_one_has_it_again(tmp_path):
         poll_until(sampler, lambda _: not sampler.devices[uuid].up)
         assert not [key for key in records(sampler, tmp_path) if key[0] == uuid]
         plant.clear(3)
-        poll_until(sampler, lambda _: (uuid, "ecc") in records(sampler, tmp_path), seconds=25)
+        poll_until(sampler, lambda _: (uuid, "ecc") in records(sampler, tmp_path))
 
 
 def test_health_that_is_not_read_any_more_goes(tmp_path):

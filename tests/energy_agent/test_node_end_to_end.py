@@ -43,7 +43,7 @@ def run(node, tmp_path, sources, done):
             env=dict(os.environ),
         )
     try:
-        url = eventually(lambda: next((w.rstrip(",") for w in log.read_text().split() if w.endswith("/metrics,")), None), 20)
+        url = eventually(lambda: next((w.rstrip(",") for w in log.read_text().split() if w.endswith("/metrics,")), None))
 
         def page():
             try:
@@ -55,7 +55,7 @@ def run(node, tmp_path, sources, done):
         text = eventually(page, 40, every=0.5)
     finally:
         agent.send_signal(signal.SIGTERM)
-        agent.wait(20)
+        agent.wait(60)
     return text, summarise(state)
 
 

@@ -156,18 +156,18 @@ def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent
     # The annotation is taken away, and comes back with another model: the pages are let go, and followed anew.
     gone = node.pod("dead", "deadbeef-0000", (2,))
     node.show(node.chat(), gone)
-    eventually(lambda: up(agent) == {}, seconds=10)
+    eventually(lambda: up(agent) == {})
     still = tokens(agent)
     begin = node.generated()
-    eventually(lambda: node.generated() > begin + 200, seconds=20)
+    eventually(lambda: node.generated() > begin + 200)
     assert tokens(agent) == still
     node.show(node.chat(**{PORT: node.ports, MODEL: "mine"}), gone)
-    eventually(lambda: tokens(agent, model="mine") > 200, seconds=20)
+    eventually(lambda: tokens(agent, model="mine") > 200)
     assert tokens(agent, model="mine") <= node.generated() - begin
 
     # The pod ends.
     node.show(replace(node.chat(**{PORT: node.ports}), phase="Succeeded", listed=False), gone)
-    eventually(lambda: up(agent) == {}, seconds=10)
+    eventually(lambda: up(agent) == {})
     agent.terminate(10)
     states = read_journal(tmp_path / "state/journal.db").book.states
     assert [key for key in states if key.startswith("tokens/")] == []
@@ -185,7 +185,7 @@ def test_what_an_annotated_pod_generates_while_the_agent_is_down_is_not_lost(nod
         lambda: tokens(agent) > 0 and all(up(agent).get(f"tokens:{CHAT} {u}") == 1 for u in node.urls) and tokens(agent)
     )
     assert counted > 200
-    eventually(lambda: tokens(agent) >= before - down, seconds=20)
+    eventually(lambda: tokens(agent) >= before - down)
 
 
 def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
@@ -201,17 +201,17 @@ def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
         pods += [node.pod("path", "77777777-0000", (2,), **{PORT: port, PATH: "@evil.example/"})]
         pods += [node.pod("odd", "88888888-0000", (2,), **{PORT: f"{port}@evil.example"})]
         node.show(node.chat(**{PORT: node.ports}), *pods[-3:])
-        eventually(lambda: trap.asked > 1, seconds=20)
+        eventually(lambda: trap.asked > 1)
         eventually(lambda: "302" in reasons(agent).get("tokens:ml/zz-trap.55555555", ""))
         assert tokens(agent, "ml/zz-trap.55555555") == 0
         assert "metrics-path" in reasons(agent)["annotations:ml/path.77777777"]
         assert "metrics-port" in reasons(agent)["annotations:ml/odd.88888888"]
         node.show(node.chat(**{PORT: node.ports}), *pods)
-        eventually(lambda: any("more than 256" in why for why in reasons(agent).values()), seconds=20)
+        eventually(lambda: any("more than 256" in why for why in reasons(agent).values()))
         served(agent)
         assert len(up(agent)) <= 256 + 16
         node.show(node.chat(**{PORT: node.ports}))
-        eventually(lambda: all(CHAT in source for source in up(agent)), seconds=20)
+        eventually(lambda: all(CHAT in source for source in up(agent)))
         served(agent)  # by then a request that was on its way has come
         asked = trap.asked
         served(agent)

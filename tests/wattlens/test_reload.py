@@ -47,7 +47,7 @@ def reloaded(agent: AgentProcess, file: Path, text: str) -> None:
     count = agent.log.count("configuration reloaded")
     file.write_text(text)
     agent.process.send_signal(signal.SIGHUP)
-    eventually(lambda: agent.log.count("configuration reloaded") > count, seconds=10)
+    eventually(lambda: agent.log.count("configuration reloaded") > count)
 
 
 def commands(agent: AgentProcess) -> dict[int, list[str]]:
@@ -71,23 +71,23 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     before = agent.counters()
     pid, readers = agent.process.pid, readers_of(agent)
     reloaded(agent, file, "sources: {nvml: {gain_uncertainty_ratio: 0.02}}")
-    eventually(lambda: gain(agent) == {0.02}, seconds=5)
+    eventually(lambda: gain(agent) == {0.02})
     assert readers_of(agent) == readers, "the reader does nothing else than before"
     reloaded(agent, file, "sampling: {period_s: 0.25}\nholders: {period_s: 2}\nsources: {nvml: {gain_uncertainty_ratio: 0.02}}")
-    eventually(lambda: option(agent, "--period-ns") == {"250000000"}, seconds=5)
+    eventually(lambda: option(agent, "--period-ns") == {"250000000"})
     assert option(agent, "--process-period-ns") == {"2000000000"}
     assert not readers_of(agent) & readers
     reloaded(agent, file, "tokens: [{workload: chat, url: 'http://127.0.0.1:1'}]")
-    eventually(lambda: "tokens:chat" in agent.page(), seconds=5)
-    eventually(lambda: option(agent, "--period-ns") == {"1000000000"}, seconds=5)
+    eventually(lambda: "tokens:chat" in agent.page())
+    eventually(lambda: option(agent, "--period-ns") == {"1000000000"})
     reloaded(agent, file, "sampling: {period_s: 7}\nledger: {segment_s: 900, disk_budget_mib: 64}")
-    eventually(lambda: "tokens:chat" not in agent.page(), seconds=5)
+    eventually(lambda: "tokens:chat" not in agent.page())
     assert agent.process.pid == pid
     after = agent.counters()
     for key, value in before.items():
         assert after.get(key, value) >= value, key
     assert agent.series("wattlens_reader_restarts_total")[()] == 0  # no call had failed to come back
-    code, _ = agent.terminate(within_s=10)
+    code, _ = agent.terminate(within_s=60)
     assert code == 0
     assert segments(agent.folder)
     assert agent.cli("ledger", "verify", agent.folder).returncode == 0
@@ -126,16 +126,16 @@ def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path,
 def test_steering_begins_and_ends_with_the_file(agent: AgentProcess, file: Path) -> None:
     reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}]}")
     modes = "wattlens_dvfs_mode"
-    eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"0"}, seconds=10)
+    eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"0"})
     reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['1']}]}")
-    eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"1"}, seconds=10)
+    eventually(lambda: {dict(k)["gpu"] for k in agent.series(modes)} == {"1"})
     reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['0', '99']}]}")
-    eventually(lambda: "no GPU '99'" in agent.page(), seconds=5)
+    eventually(lambda: "no GPU '99'" in agent.page())
     assert {v for k, v in agent.series("wattlens_source_up").items() if ("source", "dvfs:g") in k} == {0}
     assert "group g: not steered: this node has no GPU '99'" in agent.log
     reloaded(agent, file, "")
-    eventually(lambda: not agent.series(modes), seconds=5)
-    eventually(lambda: "dvfs:g" not in agent.page(), seconds=5)
+    eventually(lambda: not agent.series(modes))
+    eventually(lambda: "dvfs:g" not in agent.page())
 
 
 def test_a_configmap_that_changes_is_read_without_a_signal(node: SimulatedNode, tmp_path: Path) -> None:
@@ -153,13 +153,13 @@ def test_a_configmap_that_changes_is_read_without_a_signal(node: SimulatedNode, 
 
     with AgentProcess(tmp_path / "state", node.directory, "--config", mount / "agent.yaml") as agent:
         swap("..2")
-        eventually(lambda: gain(agent) == {0.03}, seconds=15)
+        eventually(lambda: gain(agent) == {0.03})
         swap("..3")
-        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0, seconds=15)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0)
         assert "did you mean 'sampling'" in agent.log
         assert gain(agent) == {0.03}
         swap("..2")
-        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1, seconds=15)
+        eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1)
 
 
 @pytest.mark.parametrize("text", [
@@ -168,11 +168,11 @@ def test_a_configmap_that_changes_is_read_without_a_signal(node: SimulatedNode, 
 ])  # fmt: skip
 def test_a_bad_file_changes_nothing_at_all(agent: AgentProcess, file: Path, text: str) -> None:
     reloaded(agent, file, "sources: {nvml: {gain_uncertainty_ratio: 0.02}}\ntokens: [{workload: b, url: 'http://127.0.0.1:1'}]")
-    eventually(lambda: gain(agent) == {0.02} and "tokens:b" in agent.page(), seconds=5)
+    eventually(lambda: gain(agent) == {0.02} and "tokens:b" in agent.page())
     readers = readers_of(agent)
     file.write_text(f"sampling: {{period_s: 0.5}}\n{text}" if "samplng" not in text else text)
     agent.process.send_signal(signal.SIGHUP)
-    eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0, seconds=5)
+    eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0)
     assert "configuration not reloaded, the old one stays" in agent.log
     assert (gain(agent), readers_of(agent)) == ({0.02}, readers)
     assert "tokens:b" in agent.page()
@@ -189,7 +189,7 @@ def test_what_needs_a_restart_is_named_each_time(agent: AgentProcess, file: Path
 def test_without_a_file_a_signal_says_so(node: SimulatedNode, tmp_path: Path) -> None:
     with AgentProcess(tmp_path / "state", node.directory) as agent:
         agent.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "without --config" in agent.log, seconds=5)
+        eventually(lambda: "without --config" in agent.log)
         assert agent.process.poll() is None
 
 

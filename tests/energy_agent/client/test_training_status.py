@@ -143,7 +143,7 @@ finally:
         process.stdin.write("\n")
         process.stdin.flush()
         again = json.loads(process.stdout.readline())
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()

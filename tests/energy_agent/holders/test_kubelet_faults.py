@@ -18,12 +18,12 @@ def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path,
         kubelet = Kubelet(node.directory)
         kubelet.show([make_pod(node, "notebook", 1)])
         with AgentProcess(tmp_path / "state", node.directory) as agent:
-            eventually(lambda: by_workload(agent).get("ci/notebook", 0) > 0, seconds=20)
+            eventually(lambda: by_workload(agent).get("ci/notebook", 0) > 0)
             (node.directory / "kubelet-fault").write_text(fault)
             key = (("source", "holders:pod_resources"),)
             eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=30)
             before = by_workload(agent)["ci/notebook"]
-            eventually(lambda: by_workload(agent)["ci/notebook"] > before, seconds=10)
+            eventually(lambda: by_workload(agent)["ci/notebook"] > before)
             assert "\x1b" not in agent.page()
             (node.directory / "kubelet-fault").unlink()
             eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=30)

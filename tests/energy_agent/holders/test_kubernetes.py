@@ -114,7 +114,7 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
     ):
         uid = node.workload("worker")["cgroup"].partition("-pod")[2][:8]
         name = f"ml/llm-w-0-0-x7x9d.{uid}"
-        eventually(lambda: by_workload(agent).get(name, 0) > 500, seconds=25)
+        eventually(lambda: by_workload(agent).get(name, 0) > 500)
         assert {k: info(agent)[name][k] for k in ("owner", "group", "team", "namespace")} == {
             "owner": "JobSet/llm", "group": "JobSet/llm", "team": "nlp", "namespace": "ml",
         }  # fmt: skip
@@ -150,9 +150,9 @@ def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_t
         AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml") as agent,
     ):
         name = f"ml/batch-0.{node.workload('batch')['cgroup'].partition('-pod')[2][:8]}"
-        eventually(lambda: by_workload(agent).get(name, 0) > 300, seconds=20)
+        eventually(lambda: by_workload(agent).get(name, 0) > 300)
         eventually(lambda: node.workload("batch")["phase"] == "ended", seconds=30)
-        eventually(lambda: sum(agent.series("wattlens_gpu_idle_energy_joules_total").values()) > 200, seconds=20)
+        eventually(lambda: sum(agent.series("wattlens_gpu_idle_energy_joules_total").values()) > 200)
         assert set(by_workload(agent)) == {name}
 
 

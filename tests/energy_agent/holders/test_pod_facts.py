@@ -79,10 +79,10 @@ def test_a_history_that_is_gone_is_listed_anew(server, tmp_path):
     try:
         (server.folder / "fault").write_text("gone")
         server.show([pod(1), pod(2)])
-        eventually(lambda: found.pod("ml", "p2") is not None, seconds=15)
+        eventually(lambda: found.pod("ml", "p2") is not None)
         (server.folder / "fault").unlink()
         server.show([pod(3)])
-        eventually(lambda: found.pod("ml", "p3") is not None and found.pod("ml", "p1").ended, seconds=15)
+        eventually(lambda: found.pod("ml", "p3") is not None and found.pod("ml", "p1").ended)
     finally:
         found.stop()
 
@@ -94,7 +94,7 @@ def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_bac
     found = informer(tmp_path)
     try:
         (server.folder / "fault").write_text(fault)
-        eventually(lambda: not found.health()[0].up, seconds=15)
+        eventually(lambda: not found.health()[0].up)
         reason = found.health()[0].reason
         assert ("overlays/informer" in reason) == (fault == "forbidden"), reason
         assert found.pod("ml", "p1").uid == f"{U}1"

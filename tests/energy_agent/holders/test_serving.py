@@ -138,7 +138,7 @@ def test_while_the_api_server_is_silent_only_who_holds_now_is_followed(server, i
     node = Node(informer)
     assert node.hold(1, claim(A, "chat", U1)) == [f"ml/chat.{U1[:8]}"]
     (server.folder / "fault").write_text("error")
-    eventually(lambda: not informer.answers(), seconds=15)
+    eventually(lambda: not informer.answers())
     assert node.hold(2, claim(A, "chat", U1)) == [f"ml/chat.{U1[:8]}"]
     assert node.hold(3) == []
 

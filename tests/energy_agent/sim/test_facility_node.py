@@ -273,7 +273,7 @@ def test_the_timeline_of_faults(tmp_path):
         eventually(lambda: [(f.meter, f.kind) for f in facility_site.faults(running)] == [("ups", "stuck")])
         first = ask(running, "ups")
         assert ask(running, "ups") == first
-        eventually(lambda: facility_site.faults(running) == [], 20)
+        eventually(lambda: facility_site.faults(running) == [])
         eventually(lambda: ask(running, "ups") != first)
     last = facility_site.truth(running)  # files stay for a look
     assert last.facility.energy_uj.total > 0

@@ -32,7 +32,7 @@ def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
-        (shown,) = eventually(lambda: (now := grid.now()) and now[0].grams_per_kwh == "250" and now, 20)
+        (shown,) = eventually(lambda: (now := grid.now()) and now[0].grams_per_kwh == "250" and now)
         assert (shown.zone, shown.basis) == ("DE", "direct")
         (health, factors) = grid.health()
         assert (health.source, health.up, factors.source, factors.up) == ("grid:csv_file:DE", True, "grid:factors", True)
@@ -46,7 +46,7 @@ def test_what_is_old_gives_way_to_the_year_s_factor_which_says_so(tmp_path):
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
-        eventually(lambda: grid.health()[0].up, 20)
+        eventually(lambda: grid.health()[0].up)
         (shown,) = grid.now()
         assert "yearly factor of 20" in shown.basis
     finally:
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_or_is_not_known_has_its_reason(tmp_path):
     grid = poller(tmp_path, zone="XX-NOWHERE", sources=[source(tmp_path / "none.csv") | {}])
     grid.start()
     try:
-        down = eventually(lambda: (h := grid.health()) and "cannot read" in h[0].reason and h, 20)
+        down = eventually(lambda: (h := grid.health()) and "cannot read" in h[0].reason and h)
         assert not down[0].up
         assert not down[1].up
         assert "XX-NOWHERE" in down[1].reason

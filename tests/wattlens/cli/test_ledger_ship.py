@@ -43,7 +43,7 @@ def test_what_comes_is_copied_until_sigterm(companion: "subprocess.Popen[str]", 
         shutil.copy(path, tmp_path / "source")
     eventually(lambda: names(tmp_path / "store") == [first.name, second.name, third.name])
     companion.send_signal(signal.SIGTERM)
-    out, err = companion.communicate(timeout=20)
+    out, err = companion.communicate(timeout=60)
     assert companion.returncode == 0
     assert err == ""
     assert "1 segments copied" in out

@@ -114,7 +114,7 @@ def test_in_the_foreground_until_it_is_interrupted(tmp_path):
             assert process.stdout.readline().startswith("simulated node: idle")
             assert process.stdout.readline() == "Ctrl-C stops it\n"
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert sim("status", "--dir", str(tmp_path / "node")).returncode == 2

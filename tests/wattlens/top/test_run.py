@@ -55,14 +55,14 @@ class Terminal:
         return self.seen
 
     def until(self, text: str) -> None:
-        eventually(lambda: text in self.read(), seconds=15)
+        eventually(lambda: text in self.read())
 
     def press(self, keys: str) -> None:
         self.seen = ""
         os.write(self.ours, keys.encode())
 
     def ended(self) -> int:
-        eventually(lambda: self.read() is not None and self.process.poll() is not None, seconds=10)
+        eventually(lambda: self.read() is not None and self.process.poll() is not None)
         self.read()
         return int(self.process.returncode)
 
@@ -159,7 +159,7 @@ def test_it_gives_the_terminal_back_when_it_breaks(url: str) -> None:
             seen += os.read(ours, 1 << 16)
         return seen
 
-    eventually(lambda: b"WHY SLOWER" in look(), seconds=15)
+    eventually(lambda: b"WHY SLOWER" in look())
     os.write(ours, b"s")
     _, error = process.communicate(timeout=15)
     assert b"ZeroDivisionError" in error
@@ -207,7 +207,7 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
     assert process.stdout is not None
     lines = [json.loads(process.stdout.readline()) for _ in range(3)]
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
     assert {line["node"]["gpus"] for line in lines} == {16}
 
@@ -247,16 +247,16 @@ def test_on_tmux_it_looks_as_drawn(url: str) -> None:
         f"echo before; TERM=screen {command}; echo after; sleep 60",
     )
     try:
-        eventually(lambda: "DOWN: GPU_IS_LOST" in ask("capture-pane", "-p"), seconds=15)
+        eventually(lambda: "DOWN: GPU_IS_LOST" in ask("capture-pane", "-p"))
         screen = ask("capture-pane", "-p").rstrip("\n").split("\n")
         assert screen[0].startswith("wattlens top")
         assert screen[-1].startswith("q quit")
         assert len(screen) == 24
         ask("resize-window", "-x", "200", "-y", "50")
-        eventually(lambda: ask("capture-pane", "-p").rstrip("\n").count("\n") == 49, seconds=10)
-        eventually(lambda: "H100 80GB HBM3" in ask("capture-pane", "-p"), seconds=10)
+        eventually(lambda: ask("capture-pane", "-p").rstrip("\n").count("\n") == 49)
+        eventually(lambda: "H100 80GB HBM3" in ask("capture-pane", "-p"))
         ask("send-keys", "q")
-        eventually(lambda: "after" in ask("capture-pane", "-p"), seconds=10)
+        eventually(lambda: "after" in ask("capture-pane", "-p"))
         screen = ask("capture-pane", "-p")
         assert "before" in screen
         assert "wattlens top" not in screen

@@ -334,7 +334,7 @@ def test_no_thread_is_left_behind(double: Double, key: Path) -> None:
     double.lie = lambda handler: say(handler, 500, {})
     with pytest.raises(GridError):
         source(double, key).read()
-    eventually(lambda: not any(isinstance(t, threading.Timer) for t in threading.enumerate()), 5)
+    eventually(lambda: not any(isinstance(t, threading.Timer) for t in threading.enumerate()))
 
 
 def test_the_key_goes_over_the_network_encrypted_alone(key: Path) -> None:
