@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,7 @@ from energy_agent.sampling import Sampler
 from energy_agent.serving_pods import ServingPods
 from energy_agent.token_poller import TokenPoller
 from energy_agent.training_intake import TrainingIntake
-from energy_agent.wake import Wake
+from energy_agent.wake import Flag, Wake
 
 log = logging.getLogger("wattlens.agent")
 
@@ -78,8 +77,8 @@ class Agent:
     holders: ProcessHolders | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
-    stopping: threading.Event = field(default_factory=threading.Event)
-    reload_wanted: threading.Event = field(default_factory=threading.Event)
+    stopping: Flag = field(default_factory=Flag)
+    reload_wanted: Flag = field(default_factory=Flag)
     _wake: Wake = field(default_factory=Wake)
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["Agent"], None] | None = None
@@ -164,7 +163,7 @@ class Agent:
         """Completed sweeps of the reader; a failure of its supervisor costs a turn and is no reason to end."""
         sweeps = self._neighbours.contain("reader", partial(self.sampler.poll, timeout_s), None)
         if sweeps is None:
-            self.stopping.wait(min(timeout_s, 0.1))
+            self._wake.wait(min(timeout_s, 0.1))
         self._wake.drain()
         return sweeps or []
 

@@ -1,7 +1,26 @@
-"""Ends the wait of a loop from a signal handler or another thread."""
+"""Ends the wait of a loop from a signal handler or another thread, and leaves word of why."""
 
 import os
 import select
+
+
+class Flag:
+    """A word that a signal handler may leave. An Event takes a lock for it, which the code that was interrupted may hold."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        """Leave the word."""
+        self._is_set = True
+
+    def clear(self) -> None:
+        """Take it away."""
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it was left."""
+        return self._is_set
 
 
 class Wake:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +26,7 @@ from energy_agent.site.account import SiteAccount
 from energy_agent.site.sealed import Sealed
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from energy_agent.site.windows import Stated, live
-from energy_agent.wake import Wake
+from energy_agent.wake import Flag, Wake
 
 log = logging.getLogger("wattlens.site")
 
@@ -58,8 +57,8 @@ class SiteProcess:
     declared: Sequence[MeterFacts]
     stated: Stated | None = None
     grid: Grid | None = None
-    stopping: threading.Event = field(default_factory=threading.Event)
-    reload_wanted: threading.Event = field(default_factory=threading.Event)
+    stopping: Flag = field(default_factory=Flag)
+    reload_wanted: Flag = field(default_factory=Flag)
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["SiteProcess"], None] | None = None
     on_turn: Callable[["SiteProcess"], None] | None = None

@@ -4,7 +4,6 @@ import argparse
 import json
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.printable import printable
+from energy_agent.wake import Flag, Wake
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Fault, Progress
@@ -54,9 +54,14 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
     """Rounds until SIGTERM or SIGINT. A failure is told and is no end: the next round tries again."""
     from energy_agent.ledger.ship import ship
 
-    stopped = threading.Event()
+    stopped, wake = Flag(), Wake()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        wake.ring()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stop)
     shipped: set[Path] = set()
     while True:
         try:
@@ -69,7 +74,8 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
             raise  # it will not be otherwise the next time
         except WattlensError as error:
             print(f"wattlens: {error}", file=sys.stderr, flush=True)
-        if stopped.wait(arguments.every * 60):
+        wake.wait(arguments.every * 60)
+        if stopped.is_set():
             return 0
 
 

@@ -13,6 +13,32 @@ from tests.reports import ledgers
 from tests.support import eventually
 from wattlens.cli import main
 
+# SIGTERM at each moment of the wait between two rounds, up to the call that blocks.
+STOP = """
+import os, signal, sys
+from wattlens.cli import main
+
+moment = 0
+last = False
+while not last:
+    moment += 1
+    left = None
+
+    def stop(frame, event, argument):
+        global last, left
+        if left is None and event == "call" and frame.f_code.co_name == "wait":
+            left = moment
+        if left is not None:
+            left -= 1
+            last = event == "c_call" and argument.__name__ == "select"
+            if last or not left:
+                sys.setprofile(None)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    sys.setprofile(stop)
+    print(main(["ledger", "ship", *sys.argv[1:], "--every", "1440"]))
+"""
+
 
 @pytest.fixture
 def segments(tmp_path: Path) -> Path:
@@ -48,6 +74,15 @@ def test_what_comes_is_copied_until_sigterm(companion: "subprocess.Popen[str]", 
     assert err == ""
     assert "1 segments copied" in out
     assert main(["ledger", "verify", str(tmp_path / "store")]) == 0
+
+
+def test_it_ends_at_whatever_moment_of_its_wait_sigterm_comes(segments: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STOP, str(segments), f"file://{tmp_path}/store"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    codes = [line for line in done.stdout.splitlines() if "copied" not in line]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(codes) > 1
+    assert set(codes) == {"0"}
 
 
 def test_a_failure_is_told_and_tried_again(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
