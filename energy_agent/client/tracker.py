@@ -41,6 +41,7 @@ class Tracker:
             self._share = 1.0
         self._has_average = has_average
         self._lengths: deque[float] = deque(maxlen=64)
+        self._rhythm: tuple[float, float] | None = None  # period and jitter by these lengths: each read asks for them again
         self._hints = 0
         self._integrates: bool | None = None
         self._last: tuple[float, float, float | None] | None = None  # when it was asked, counter, power
@@ -54,14 +55,12 @@ class Tracker:
     @property
     def tick_s(self) -> float:
         """The period, as far as it is known."""
-        return sum(self._lengths) / len(self._lengths) if self._lengths else _START_S
+        return self._learned_rhythm()[0]
 
     @property
     def sensor(self) -> Sensor:
         """What is known of the sensor."""
-        tick_s = self.tick_s
-        spread = max((abs(x - tick_s) for x in self._lengths), default=0.0)
-        jitter_s = max(0.05 * tick_s, min(spread, 0.2 * tick_s))
+        tick_s, jitter_s = self._learned_rhythm()
         average = round(1.0 / tick_s) if self._has_average else 0
         low_w = _LOWEST * self._low_w if self._shown >= _SHOWN else 0.0
         high_w = _HIGHEST * max(self._high_w, self._limit_w or 0.0)
@@ -117,6 +116,7 @@ class Tracker:
         if not self._two_clocks:
             self._two_clocks = True
             self._lengths.clear()
+            self._rhythm = None
             self.ticks = deque(tick for tick in self.ticks if tick.counter_lo_s is not None)
 
     def due_s(self, now_s: float, fine: bool) -> float:
@@ -127,8 +127,15 @@ class Tracker:
             return now_s + 0.1
         if len(self._lengths) < 3 or not self.ticks:
             return now_s + max(step, 0.002)
-        sensor = self.sensor
-        return max(now_s + step, self.ticks[-1].lo_s + tick_s - sensor.jitter_s)
+        return max(now_s + step, self.ticks[-1].lo_s + tick_s - self._learned_rhythm()[1])
+
+    def _learned_rhythm(self) -> tuple[float, float]:
+        """Period and jitter, as far as they are known."""
+        if self._rhythm is None:
+            tick_s = sum(self._lengths) / len(self._lengths) if self._lengths else _START_S
+            spread_s = max((abs(length - tick_s) for length in self._lengths), default=0.0)
+            self._rhythm = tick_s, max(0.05 * tick_s, min(spread_s, 0.2 * tick_s))
+        return self._rhythm
 
     def _append(self, tick: Tick) -> None:
         ticks, tick_s = self.ticks, self.tick_s
@@ -139,6 +146,7 @@ class Tracker:
             sharp = max(tick.hi_s - tick.lo_s, before.hi_s - before.lo_s) < 0.15 * max(length, 1e-3)
             if followed and sharp:
                 self._lengths.append(length)
+                self._rhythm = None
                 told = tells(before, tick)
                 self._judge(told)
                 self._unmoved.append(bool(told) and tick.power_w == before.power_w)

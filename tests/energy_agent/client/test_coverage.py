@@ -23,13 +23,13 @@ def test_windows_of_many_boards_under_bursts(tmp_path, monkeypatch, sku, model):
 def test_a_sampling_board_that_was_not_read_before_is_harder(tmp_path, monkeypatch):
     cold = measured(tmp_path, monkeypatch, "H100-SXM5-80GB", "sampled", reads_between=False)
     for length, bar in BARS["H100-SXM5-80GB"].items():
-        assert cold[length] <= bar * 1.25, length  # 30 windows: the median itself is uncertain
+        assert cold[length] <= bar * 1.25, length  # 18 windows: the median itself is uncertain
 
 
 def measured(tmp_path, monkeypatch, sku, model, reads_between):
     """Median error of the sum by length; what must hold of each board's interval is asserted."""
     errors, halves, relative = [], [], {length: [] for length in BARS[sku]}
-    for seed in range(5):  # 40 boards
+    for seed in range(3):  # 24 boards
         folder = tmp_path / str(seed)
         folder.mkdir()
         bench = Bench(folder, sku, model, 100 + seed, GPUS, monkeypatch)
@@ -46,7 +46,7 @@ def measured(tmp_path, monkeypatch, sku, model, reads_between):
             relative[length].append(abs(sum(e.joules for e, _ in found) - total) / total)
         assert {t.sensor.integrates for t in bench.trackers} == {model == "full"}
         bench.close()
-    assert len(errors) == 720
+    assert len(errors) == 432
     held = fmean(e <= h for e, h in zip(errors, halves, strict=True))
     assert held >= 0.95
     assert fmean(halves) <= 2 * sorted(errors)[math.floor(0.95 * len(errors))]
