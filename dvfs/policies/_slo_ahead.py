@@ -57,23 +57,28 @@ def misses(scene: Scene, speeds: Sequence[float], start: int) -> list[float]:
     stands = sorted(one.limit_s - one.work_s - scene.start_s for one in seen)
     stands_slow = [sorted(one.limit_s - one.work_s / v - scene.start_s for one in seen) for v in speeds]
     missed = [0.0] * len(speeds)
+    slowest = min(speeds)
     random = drawn(start)
-    for run in range(_RUNS):
+    for run in range(_RUNS):  # `_when` and `_until` are written out: calls would take half of the time
         queue = _queue(scene, (run + 0.5) / _RUNS, random)
-        coming = _coming(scene, sum(work_s for work_s, _ in queue), min(speeds), random)
+        coming = _coming(scene, sum([work_s for work_s, _ in queue]), slowest, random)
         for level, v in enumerate(speeds):
-            done, extra = 0.0, 0.0  # work done when the last one ends
+            done, extra, first_s = 0.0, 0.0, v * PERIOD_S  # work done when the last one ends, misses, work done in the period
             for work_s, left_s in queue:
                 done += work_s
-                extra += _when(done, v) > left_s
+                extra += (done / v if done <= first_s else PERIOD_S + done - first_s) > left_s
             for at_s, work_s in coming:
-                done = max(done, _until(at_s, v))
-                begin_s = _when(done, v)
-                slow = min(1.0, max(0.0, PERIOD_S - begin_s) * v / mean_s)  # share of its work that is done at this speed
-                if slow:
+                free = v * at_s if at_s <= PERIOD_S else (v - 1.0) * PERIOD_S + at_s
+                done = free if free > done else done
+                begin_s = done / v if done <= first_s else PERIOD_S + done - first_s
+                slow = (PERIOD_S - begin_s) * v / mean_s  # share of its work that is done at this speed
+                if slow > 0.0:
+                    slow = slow if slow < 1.0 else 1.0
                     extra += slow * bisect_right(stands_slow[level], begin_s - at_s) / n
-                if slow < 1.0:
-                    extra += (1.0 - slow) * bisect_right(stands, begin_s - at_s) / n
+                    if slow < 1.0:
+                        extra += (1.0 - slow) * bisect_right(stands, begin_s - at_s) / n
+                else:
+                    extra += bisect_right(stands, begin_s - at_s) / n
                 done += work_s
             missed[level] += extra
     return [one / _RUNS for one in missed]

@@ -124,20 +124,27 @@ def _later_misses(
     rate = max(1e-6, traffic.rate)
     some = -expm1(-rate * PERIOD_S) if not work_s else 1.0
     prompt_steps = (work_s + traffic.open_rate * mean_s / 2) / fastest if work_s else rate * mean_s / some / fastest
-    kinds = ((some, prompt_steps), (1.0 - some, 0.0))
+    kinds = [kind for kind in ((some, prompt_steps), (1.0 - some, 0.0)) if kind[0]]
+    most_slow, least, root, arriving = PERIOD_S / mixed, (limit_s * _SPREAD) ** 2, sqrt(2.0), traffic.rate
     missed = 0.0
-    for n, weight, past, counted in held:
+    for (
+        n,
+        weight,
+        past,
+        counted,
+    ) in held:  # some hundred times for each clock and second: comparisons, as min() takes thrice as long
         left = n - counted
         for chance, in_prompt in kinds:
-            if chance:
-                slow = min(left, in_prompt, PERIOD_S / mixed)
-                calm_now = min(left - slow, max(0.0, PERIOD_S - slow * mixed) / pure)
-                after = left - slow - calm_now
-                rest = min(after, max(0.0, in_prompt - slow))
-                total = past + slow * mixed + calm_now * pure + rest * fastest + (after - rest) * usual
-                coming = traffic.rate * (after - rest) * usual * squares / (n * n)
-                spread = sqrt((limit_s * _SPREAD) ** 2 + coming)
-                missed += chance * weight * 0.5 * erfc((limit_s - total / n) / (spread * sqrt(2.0)))
+            slow = in_prompt if in_prompt < most_slow else most_slow
+            slow = left if left < slow else slow
+            calm_now, remaining = (PERIOD_S - slow * mixed) / pure, left - slow
+            calm_now = 0.0 if calm_now < 0.0 else remaining if remaining < calm_now else calm_now
+            after, rest = remaining - calm_now, in_prompt - slow
+            rest = 0.0 if rest < 0.0 else after if after < rest else rest
+            free = (after - rest) * usual
+            total = past + slow * mixed + calm_now * pure + rest * fastest + free
+            spread = sqrt(least + arriving * free * squares / (n * n))
+            missed += chance * weight * 0.5 * erfc((limit_s - total / n) / (spread * root))
     return missed * batch
 
 

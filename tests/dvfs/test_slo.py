@@ -1,6 +1,8 @@
 """Policy slo: laws that hold whatever a server tells, and what it does with a fleet that is simulated."""
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from math import isfinite
 from random import Random
@@ -22,9 +24,11 @@ from tests.dvfs.slo_page import KNEE_MHZ, NS, TOP_MHZ, TTFT_EDGES, Page, calm
 CONFIG = SPEC.configure({}, knees.load())
 
 
-def run(observations: list[Observation], state: GroupState | None = None) -> tuple[list[Decision], GroupState]:
+def run(
+    observations: list[Observation], state: GroupState | None = None, in_force: dict[str, Setting] | None = None
+) -> tuple[list[Decision], GroupState]:
     """As the governor does it: what was decided is in force in the next round, unless it is shadow."""
-    state, told, in_force = state or SPEC.start(), [], {}
+    state, told, in_force = state or SPEC.start(), [], in_force or {}
     for observation in observations:
         decision, state = SPEC.decide(replace(observation, in_force=in_force), state, CONFIG)
         if decision.action != "hold" and observation.enforced:
@@ -35,11 +39,25 @@ def run(observations: list[Observation], state: GroupState | None = None) -> tup
 
 def settled() -> tuple[Page, GroupState]:
     """At work: light load has been seen for a minute, and the clock is low."""
+    return deepcopy(_settled())
+
+
+@cache
+def _settled() -> tuple[Page, GroupState]:
     page = Page()
     told, state = run(calm(page, 60))
     assert any(d.action == "set" for d in told)
     assert state.level == 0
     return page, state
+
+
+@cache
+def begun() -> tuple[Observation, GroupState, dict[str, Setting]]:
+    """The last of twenty seconds of light load, what is learnt by then, and what is in force."""
+    observations = calm(Page(), 20)
+    told, state = run(observations)
+    assert told[-1].action == "set"
+    return observations[-1], state, told[-1].settings
 
 
 count = st.one_of(st.integers(0, 50), st.sampled_from([-5, -1, 10**6, 10**14, 10**16, 10**40]))
@@ -58,10 +76,10 @@ moves = st.lists(
 
 
 def told_by(steps: list[tuple]) -> list[Observation]:
-    """Counters that grow, stop, jump and fall back as the steps say."""
-    page, found = Page(), calm(Page(), 20)
-    page.at_s = found[-1].boot_ns / NS
-    last = found[-1].progress
+    """Counters that grow, stop, jump and fall back as the steps say, after those of `begun`."""
+    page, found = Page(), []
+    page.at_s = begun()[0].boot_ns / NS
+    last = begun()[0].progress
     page.tokens, page.prompt_tokens, page.requests = last.tokens, last.prompt_tokens, last.requests
     page.ttft, page.ttft_sum_s = [*last.ttft.counts], last.ttft.sum_s
     page.gaps, page.gap_sum_s = last.latency_count, last.latency_sum_s
@@ -88,7 +106,7 @@ def told_by(steps: list[tuple]) -> list[Observation]:
 @settings(max_examples=60, deadline=None)
 @given(moves)
 def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: list[tuple]) -> None:
-    state = SPEC.start()
+    state = begun()[1]
     for observation in told_by(steps):
         decision, state = SPEC.decide(observation, state, CONFIG)
         assert decision.action in ("hold", "set", "release")
@@ -103,17 +121,17 @@ def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: l
 @settings(max_examples=20, deadline=None)
 @given(moves)
 def test_the_same_observations_get_the_same_decisions(steps: list[tuple]) -> None:
-    observations = told_by(steps)
-    assert run(observations)[0] == run(observations)[0]
+    observations, (_, *learnt) = told_by(steps), begun()
+    assert run(observations, *learnt)[0] == run(observations, *learnt)[0]
 
 
 @settings(max_examples=20, deadline=None)
 @given(moves)
 def test_after_trouble_it_learns_again_whatever_was_before(steps: list[tuple]) -> None:
-    observations = told_by(steps)
-    last = observations[-1]
+    observations, (calm_end, *learnt) = told_by(steps), begun()
+    last = [calm_end, *observations][-1]
     hot = replace(last, devices=(replace(last.devices[0], event_reasons=0x40),))
-    _, state = run([*observations, hot])
+    _, state = run([*observations, hot], *learnt)
     assert state.level is None
     decision, state = SPEC.decide(last, state, CONFIG)
     assert decision.action == "hold"

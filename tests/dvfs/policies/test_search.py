@@ -18,12 +18,12 @@ TRIALS = SPEC.trials
 KNOBS = ("power_limit_w", "sm_clock_mhz")
 
 
-def scores(weather: Weather, count: int = 8, budget: float = 0.05, *, change: bool = False) -> list[Score]:
-    """Two boards, both knobs, ten jobs each."""
+def scores(weather: Weather, count: int = 8, budget: float = 0.05, *, jobs: int = 10, change: bool = False) -> list[Score]:
+    """Two boards, both knobs, so many jobs each."""
     found = []
     for board in ("A100", "H100"):
         for knob in KNOBS:
-            for seed in range(10):
+            for seed in range(jobs):
                 table = job(board, knob, count, seed)
                 then = job(board, knob, count, seed + 100) if change else None
                 found.append(play(TRIALS, table, budget, 3000, seed, weather, then))
@@ -32,7 +32,7 @@ def scores(weather: Weather, count: int = 8, budget: float = 0.05, *, change: bo
 
 LONG = pytest.mark.smoke  # forty jobs each: seconds
 WEATHERS = [
-    pytest.param(Weather(), False, id="noise"),
+    pytest.param(Weather(), False, id="noise", marks=LONG),
     pytest.param(Weather(noise=0.05), False, id="much noise", marks=LONG),
     pytest.param(Weather(ar=0.9), False, id="slow noise", marks=LONG),
     pytest.param(Weather(drift=rising), False, id="drift", marks=LONG),
@@ -50,6 +50,12 @@ def test_within_the_budget_and_close_to_the_best(weather: Weather, change: bool)
     assert sum(s.far_over_ratio for s in found) / len(found) <= 0.02
     saved, possible = sum(s.saving_ratio for s in found), sum(s.oracle_ratio for s in found)
     assert saved >= (0.85 if weather.noise > 0.02 or weather.ar else 0.93) * possible
+
+
+def test_of_few_jobs_none_is_over_the_budget_and_all_are_close_to_the_best() -> None:
+    found = scores(Weather(), jobs=4)
+    assert [s for s in found if s.slowdown_ratio > 0.05 or s.chosen_slowdown_ratio > 0.05 * 1.0001] == []
+    assert sum(s.saving_ratio for s in found) >= 0.93 * sum(s.oracle_ratio for s in found)
 
 
 def test_without_turns_it_holds_one_setting_for_long() -> None:
