@@ -121,7 +121,7 @@ def _site(name: str, sums: Sums, books: Mapping[str, FacilityBook], organisation
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = found.pue.amount.value if found.pue is not None and hosts else None
     drawn = found.bought_cells if found.measured else own if pue is None else times(own, pue)
-    return Site(name, window, inputs, found, grid(inputs, drawn, window))
+    return Site(name, window, inputs, found, grid(inputs, drawn, window, cells, matched=not compared))
 
 
 def _year(windows: Mapping[str, Window], *, until_start: bool = False) -> dict[str, Window]:

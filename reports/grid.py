@@ -8,8 +8,9 @@ All of it is of the energy at the site's boundary (measures/carbon): what a buil
 the nodes' energy times a stated PUE (`times`), or that of nodes or GPUs alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
@@ -19,7 +20,7 @@ from energy_agent.core.units import UJ_PER_KWH, split_integer
 from energy_agent.factors.join import Joined, intensities, join
 from energy_agent.ledger.rows import CELL_NS
 from energy_agent.metering.contracts import HOUR_NS, Coverage, Lot, cover
-from energy_agent.metering.tariffs import Cost, cost, price, tariff_at
+from energy_agent.metering.tariffs import Cost, cost, price_at
 from reports.inputs import NO_GRID, SiteInputs
 from reports.sums import Window, Worth
 
@@ -35,14 +36,14 @@ class Grid:
         location: grams of the energy from the grid, by source; None: no source.
         lacking: what sources there are not; "": all is there.
         coverage: what contracts cover, as they were bought: each lot in its own period.
-        hourly: the same with every lot spread evenly over its hours and matched by the hour.
+        hourly: the same with every lot spread evenly over its hours and matched by the hour; None: it was not wanted.
         quarterly: the same by the quarter of an hour.
         residual: grams of what no contract covers, by source; None: no source.
         residual_is_average: it is the grid's average, since no residual mix was given.
         rest: `residual`; where contracts cover all that was metered by cell, all of its cells at the same sources: what is
             imputed beside them is of its mean.
         spent: what the energy cost.
-        worth: grams and money of a kWh in each cell.
+        worth: grams and money of a kWh in each cell that is metered.
         uj: the energy from the grid that all of this is of.
     """
 
@@ -79,31 +80,34 @@ class Grid:
         return self.coverage.grams + self.residual.grams
 
 
-def grid(inputs: SiteInputs | None, cells: Mapping[int, int], window: Window) -> Grid:
+def grid(
+    inputs: SiteInputs | None, cells: Mapping[int, int], window: Window, metered: Iterable[int] = (), *, matched: bool = True
+) -> Grid:
     """The grid of a site.
 
     Args:
         inputs: what its files tell; None: nothing.
         cells: energy from the grid at the site's boundary, in uJ by cell.
         window: the report's period there.
+        metered: cells of which `worth` is wanted: those in which the ledger has energy of workloads.
+        matched: also match contracts by the hour and the quarter of an hour.
     """
     uj = sum(cells.values())
     if inputs is None:
         return Grid(uj=uj)
-    every = range(window.start_ns - window.start_ns % CELL_NS, window.end_ns, CELL_NS)
-    grams = intensities(every, inputs.location) if inputs.location else {}
-    money, currency = _prices(inputs, every)
+    grams = intensities(metered, inputs.location) if inputs.location else {}
+    money, currency = _prices(inputs, metered)
     location = join(cells, inputs.location) if inputs.location else None
     # Cells that the window cuts are in the energy whole, as the ledger has them.
-    within = (inputs.grid_zone, every.start, window.end_ns)
+    within = (inputs.grid_zone, window.start_ns - window.start_ns % CELL_NS, window.end_ns)
     coverage = cover(cells, inputs.lots, *within)
     residual, is_average, lacking = _residual(inputs, coverage)
     return Grid(
         location=location,
         lacking=inputs.location_lacking,
         coverage=coverage,
-        hourly=cover(cells, spread(inputs.lots, HOUR_NS, window), *within) if inputs.lots else None,
-        quarterly=cover(cells, spread(inputs.lots, CELL_NS, window), *within) if inputs.lots else None,
+        hourly=cover(cells, spread(inputs.lots, HOUR_NS, window), *within) if inputs.lots and matched else None,
+        quarterly=cover(cells, spread(inputs.lots, CELL_NS, window), *within) if inputs.lots and matched else None,
         residual=residual,
         residual_is_average=is_average,
         rest=residual if residual is None or coverage.remaining_uj else join(cells, inputs.residual or inputs.location),
@@ -119,11 +123,16 @@ def spread(lots: Iterable[Lot], step_ns: int, window: Window) -> list[Lot]:
     """Lots of at most `step_ns` as far as they lie in a window: a longer one delivers evenly, cut at multiples of the step."""
     found = []
     for lot in lots:
+        if lot.end_ns <= (lot.start_ns // step_ns + 1) * step_ns:
+            if lot.start_ns < window.end_ns and lot.end_ns > window.start_ns:
+                found.append(lot)
+            continue
+        what = (lot.contract, lot.kind, lot.zone, lot.technology, lot.g_per_kwh)
         edges = [lot.start_ns, *range((lot.start_ns // step_ns + 1) * step_ns, lot.end_ns, step_ns), lot.end_ns]
         lengths = [b - a for a, b in pairwise(edges)]
         for start_ns, length, uj in zip(edges, lengths, split_integer(lot.uj, lengths), strict=False):
             if start_ns < window.end_ns and start_ns + length > window.start_ns:
-                found.append(replace(lot, start_ns=start_ns, end_ns=start_ns + length, uj=uj))
+                found.append(Lot(*what, start_ns, start_ns + length, uj, lot.objection))
     return found
 
 
@@ -147,28 +156,31 @@ def times(cells: Mapping[int, int], factor: Fraction) -> dict[int, int]:
     return dict(zip(cells, split_integer(whole, list(cells.values())), strict=True))
 
 
-def _prices(inputs: SiteInputs, cells: Sequence[int] | range) -> tuple[dict[int, Fraction], str]:
+def _prices(inputs: SiteInputs, cells: Iterable[int]) -> tuple[dict[int, Fraction], str]:
     """The price of a kWh in each cell, in the currency of the tariffs; none where they are of several."""
     currencies = {t.currency for t in inputs.tariffs}
     if len(currencies) != 1:
         return {}, ""
+    exact: dict[Decimal, Fraction] = {}
     found = {}
     for start_ns in cells:
-        tariff = tariff_at(inputs.tariffs, start_ns, inputs.zone)
-        if tariff is not None:
-            found[start_ns] = Fraction(price(tariff, start_ns, inputs.zone))
+        priced = price_at(inputs.tariffs, start_ns, inputs.zone)
+        if priced is not None:
+            per_kwh = priced[1]
+            if per_kwh not in exact:
+                exact[per_kwh] = Fraction(per_kwh)
+            found[start_ns] = exact[per_kwh]
     return found, currencies.pop()
 
 
 def _whole(values: Mapping[int, Fraction]) -> tuple[dict[int, int], int]:
     """Values over their common denominator."""
     over = 1
-    for value in set(values.values()):
-        over = lcm(over, value.denominator)
+    for denominator in {value.denominator for value in values.values()}:
+        over = lcm(over, denominator)
         if over > _FINEST:
-            over = _FINEST
-            break
-    return {key: round(value * over) for key, value in values.items()}, over
+            return {key: round(value * _FINEST) for key, value in values.items()}, _FINEST
+    return {key: value.numerator * (over // value.denominator) for key, value in values.items()}, over
 
 
 def kwh(uj: int) -> Fraction:

@@ -144,7 +144,7 @@ def read_priced(store: Store, worth: Mapping[str, Worth], sums: Sums) -> tuple[P
     """Energy of every part times what its cells are worth, exactly: with its hosts where `sums` knows the nodes whole."""
     columns: dict[str, list[object]] = {"site": [], "cell_start_ns": [], "grams": [], "money": []}
     for site, each in sorted(worth.items()):
-        for start_ns in sorted(each.grams.keys() | each.money.keys()):
+        for start_ns in sorted(sums.cells[site]):
             for name, value in zip(columns, (site, start_ns, each.grams.get(start_ns), each.money.get(start_ns)), strict=True):
                 columns[name].append(value)
     store.table("price", {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}, columns)

@@ -58,7 +58,8 @@ def split_integer(total: int, weights: list[int]) -> list[int]:
     if base == 0:
         weights, base = [1] * len(weights), len(weights)
     parts = [total * w // base for w in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % base), i))
-    for i in by_remainder[: total - sum(parts)]:
-        parts[i] += 1
+    left = total - sum(parts)
+    if left:
+        for i in sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % base), i))[:left]:
+            parts[i] += 1
     return parts

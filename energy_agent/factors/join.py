@@ -6,7 +6,7 @@ statements is the energy that came in, to the last microjoule.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -127,14 +127,12 @@ def join(cells: Mapping[int, int], sources: Sequence[Source], cell_ns: int = CEL
         ValueError: a negative energy.
     """
     basis = _one_basis(sources)
-    found: dict[int, _Sum] = {}
-    searches = [_Search(source.pieces) for source in sources]
-    for start_ns in sorted(cells):
-        parts = list(_parts(start_ns, start_ns + cell_ns, searches))
-        for (index, piece, length_ns), uj in zip(
-            parts, split_integer(cells[start_ns], [length for _, _, length in parts]), strict=True
-        ):
-            found.setdefault(index, _Sum()).take(piece, uj, length_ns)
+    sums = [_Sum() for _ in range(len(sources) + 1)]
+    for start_ns, parts in _by_cell(cells, sources, cell_ns):
+        shares = split_integer(cells[start_ns], [length for _, _, length in parts])
+        for (index, piece, length_ns), uj in zip(parts, shares, strict=True):
+            sums[index].take(piece, uj, length_ns)
+    found = {index: each for index, each in enumerate(sums) if each.ns}
     statements = []
     lacking: list[str] = []
     for index, source in enumerate(sources):
@@ -160,20 +158,17 @@ def intensities(cells: Iterable[int], sources: Sequence[Source], cell_ns: int = 
         UsageError: as `join`.
     """
     _one_basis(sources)
-    searches = [_Search(source.pieces) for source in sources]
     found: dict[int, Fraction] = {}
-    last: tuple[Piece | None, int] = (None, 0)  # most cells lie in the piece of the one before
-    for start_ns in sorted(cells):
-        if last[0] is not None and start_ns + cell_ns <= last[1]:
-            found[start_ns] = Fraction(last[0].g_per_kwh)
-            continue
-        parts = list(_parts(start_ns, start_ns + cell_ns, searches))
-        if all(piece is not None for _, piece, _ in parts):
-            grams = sum((Fraction(piece.g_per_kwh) * ns for _, piece, ns in parts if piece is not None), Fraction(0))
-            found[start_ns] = grams / cell_ns
-        index, piece, _ = parts[-1]
-        # A better source may begin anywhere; only the best one's piece is sure to hold until its end.
-        last = (piece, piece.end_ns) if piece is not None and index == 0 else (None, 0)
+    exact: dict[Decimal, Fraction] = {}
+    for start_ns, parts in _by_cell(cells, sources, cell_ns):
+        values = [(piece.g_per_kwh, ns) for _, piece, ns in parts if piece is not None]
+        for value, _ in values:
+            if value not in exact:
+                exact[value] = Fraction(value)
+        if len(parts) == 1 and values:
+            found[start_ns] = exact[values[0][0]]
+        elif len(values) == len(parts):
+            found[start_ns] = sum((exact[value] * ns for value, ns in values), Fraction(0)) / cell_ns
     return found
 
 
@@ -251,8 +246,26 @@ class _Search:
         return None, min(end_ns, following)
 
 
-def _parts(start_ns: int, end_ns: int, searches: Sequence[_Search]) -> Iterable[tuple[int, Piece | None, int]]:
-    """(index of the source, what it tells, ns) of each part of a cell; the index of none is one past the last."""
+_Part = tuple[int, Piece | None, int]
+"""(index of the source, what it tells, ns); the index of none is one past the last."""
+
+
+def _by_cell(cells: Iterable[int], sources: Sequence[Source], cell_ns: int) -> Iterator[tuple[int, list[_Part]]]:
+    """Each cell, in order, with its parts."""
+    searches = [_Search(source.pieces) for source in sources]
+    last: Piece | None = None  # most cells lie in the piece of the one before
+    for start_ns in sorted(cells):
+        if last is not None and last.start_ns <= start_ns and start_ns + cell_ns <= last.end_ns:
+            yield start_ns, [(0, last, cell_ns)]
+            continue
+        parts = list(_parts(start_ns, start_ns + cell_ns, searches))
+        yield start_ns, parts
+        # A better source may begin anywhere; only the best one's piece is sure to hold until its end.
+        last = parts[-1][1] if parts[-1][0] == 0 else None
+
+
+def _parts(start_ns: int, end_ns: int, searches: Sequence[_Search]) -> Iterable[_Part]:
+    """The parts of a cell."""
     t_ns = start_ns
     while t_ns < end_ns:
         until_ns = end_ns

@@ -156,37 +156,26 @@ def from_json(value: object) -> Row:
     """
     if not isinstance(value, dict):
         raise ChainError("not a JSON object")
-    left = dict(value)
-    kind = _take(left, "kind", Form.TEXT)
-    fields = FIELDS.get(kind)
-    if fields is None:
-        raise ChainError(f"unknown kind {kind[:40]!r}")
-    taken = {name: _take(left, name, form) for name, form in fields.items()}
-    if left:
-        raise ChainError(f"unknown field {min(left)[:40]!r}")
+    try:
+        kind = _text("kind", value["kind"])
+        checks = _CHECKS_OF.get(kind)
+        if checks is None:
+            raise ChainError(f"unknown kind {kind[:40]!r}")
+        taken = {name: check(name, value[name]) for name, check in checks}
+    except KeyError as error:
+        raise ChainError(f"{error.args[0]} is missing") from None
+    if len(value) > len(taken) + 1:
+        raise ChainError(f"unknown field {min(value.keys() - taken.keys() - {'kind'})[:40]!r}")
     if kind in RUNS and taken["end_ns"] < taken["start_ns"]:
         raise ChainError("end_ns is before start_ns")
     return _MAKERS[kind](**taken)
 
 
-def _take(left: dict[str, Any], name: str, form: Form) -> Any:
-    """Take a field of a hostile object, checked."""
-    try:
-        value = left.pop(name)
-    except KeyError:
-        raise ChainError(f"{name} is missing") from None
-    return _CHECKS[form](name, value)
-
-
-def is_text(value: object) -> bool:
-    """A text of bounded length without lone surrogates, which no other format could store."""
-    return type(value) is str and len(value) <= TEXT_MAX and not _SURROGATES.search(value)
-
-
 def _text(name: str, value: object) -> str:
-    if not is_text(value):
-        raise ChainError(f"{name} is not a short text")
-    return str(value)
+    """A text of bounded length without lone surrogates, which no other format could store."""
+    if type(value) is str and len(value) <= TEXT_MAX and (value.isascii() or not _SURROGATES.search(value)):
+        return value
+    raise ChainError(f"{name} is not a short text")
 
 
 def _count(name: str, value: object) -> int:
@@ -226,7 +215,7 @@ def _method(name: str, value: object) -> Method:
 def _labels(name: str, value: object) -> dict[str, str]:
     if type(value) is not dict or len(value) > _KEYS_MAX:
         raise ChainError(f"{name} is not a small object")
-    if not all(is_text(k) and is_text(v) for k, v in value.items()):
+    if not all(check(Form.TEXT, k) and check(Form.TEXT, v) for k, v in value.items()):
         raise ChainError(f"{name} has a value that is not a short text")
     return dict(value)
 
@@ -240,6 +229,7 @@ _CHECKS: Final[dict[Form, Callable[[str, object], Any]]] = {
     Form.METHOD: _method,
     Form.LABELS: _labels,
 }
+_CHECKS_OF: Final = {kind: [(name, _CHECKS[form]) for name, form in fields.items()] for kind, fields in FIELDS.items()}
 
 
 def check(form: Form, value: object) -> bool:

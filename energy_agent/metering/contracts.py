@@ -8,7 +8,7 @@ and so is all of one that may not be claimed.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -169,7 +169,8 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
     for lot in sorted(lots, key=lambda x: (x.end_ns - x.start_ns, x.start_ns, x.contract, x.uj)):
         if lot.uj < 0:
             raise ValueError(f"contract {lot.contract!r}: a volume is negative")
-        available = _until(lot, end_ns) - _until(lot, start_ns)
+        whole = start_ns <= lot.start_ns and lot.end_ns <= end_ns
+        available = lot.uj if whole else _until(lot, end_ns) - _until(lot, start_ns)
         if not available:
             continue
         tally = found.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
@@ -181,8 +182,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
         else:
             own = starts[bisect_left(starts, lot.start_ns) : bisect_left(starts, lot.end_ns)]
             taken = _take(remaining, own, available)
-            tally.covered_uj += taken
-            tally.grams += Fraction(lot.g_per_kwh) * taken / UJ_PER_KWH
+            tally.covered_uj[lot.g_per_kwh] = tally.covered_uj.get(lot.g_per_kwh, 0) + taken
             tally.leave("more than was consumed in its period", available - taken)
     claims = tuple(tally.claim() for _, tally in sorted(found.items()))
     return Coverage(consumed, remaining, claims)
@@ -235,20 +235,18 @@ class _Tally:
     lot: Lot
     same_zone: bool
     available_uj: int = 0
-    covered_uj: int = 0
-    grams: Fraction = Fraction(0)
-    unused: tuple[tuple[str, int], ...] = ()
+    covered_uj: dict[Decimal, int] = field(default_factory=dict)  # by grams per kWh
+    unused: dict[str, int] = field(default_factory=dict)
 
     def leave(self, reason: str, uj: int) -> None:
         if uj:
-            left = dict(self.unused)
-            left[reason] = left.get(reason, 0) + uj
-            self.unused = tuple(sorted(left.items()))
+            self.unused[reason] = self.unused.get(reason, 0) + uj
 
     def claim(self) -> Claim:
         lot = self.lot
         what = (lot.contract, lot.kind, lot.technology, self.same_zone)
-        return Claim(*what, self.available_uj, self.covered_uj, dict(self.unused), self.grams)
+        grams = sum((Fraction(g) * uj for g, uj in self.covered_uj.items()), Fraction(0)) / UJ_PER_KWH
+        return Claim(*what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams)
 
 
 def _until(lot: Lot, t_ns: int) -> int:

@@ -6,7 +6,7 @@ the hour that comes twice has the same price twice. Spans begin and end on quart
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -79,20 +79,21 @@ def quarter_span(text: str) -> Span:
     return found
 
 
-def price(tariff: Tariff, start_ns: int, zone: ZoneInfo) -> Decimal:
-    """The price per kWh of a cell that starts then, whether the tariff is valid or not."""
-    local = datetime.fromtimestamp(start_ns // NS_PER_S, UTC).astimezone(zone)
-    minute = local.hour * 60 + local.minute
+def price_at(tariffs: Iterable[Tariff], start_ns: int, zone: ZoneInfo) -> tuple[Tariff, Decimal] | None:
+    """The tariff that is valid at the start of a cell, and its price per kWh then; None: no tariff is valid."""
+    local = datetime.fromtimestamp(start_ns // NS_PER_S, zone)
+    day, weekday, minute = local.date(), local.weekday(), local.hour * 60 + local.minute
+    for tariff in tariffs:
+        if tariff.valid_from <= day and (tariff.valid_to is None or day <= tariff.valid_to):
+            return tariff, _price(tariff, weekday, minute)
+    return None
+
+
+def _price(tariff: Tariff, weekday: int, minute: int) -> Decimal:
     for band in tariff.bands:
-        if any(span.holds(local.weekday(), minute) for span in band.spans):
+        if any(span.holds(weekday, minute) for span in band.spans):
             return band.per_kwh
     return tariff.default
-
-
-def tariff_at(tariffs: Iterable[Tariff], start_ns: int, zone: ZoneInfo) -> Tariff | None:
-    """The tariff that is valid at the start of a cell; None: there is none."""
-    day = datetime.fromtimestamp(start_ns // NS_PER_S, UTC).astimezone(zone).date()
-    return next((t for t in tariffs if t.valid_from <= day and (t.valid_to is None or day <= t.valid_to)), None)
 
 
 def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) -> Cost:
@@ -103,17 +104,20 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) ->
         tariffs: of which at most one is valid at a time (`refuse_overlap`).
         zone: the site's.
     """
-    money: dict[str, Fraction] = {}
+    uj_by_price: dict[tuple[str, Decimal], int] = {}
     used: dict[str, int] = {}
     unpriced = 0
     for start_ns, uj in cells.items():
-        tariff = tariff_at(tariffs, start_ns, zone)
-        if tariff is None:
+        found = price_at(tariffs, start_ns, zone)
+        if found is None:
             unpriced += uj
             continue
-        paid = Fraction(price(tariff, start_ns, zone)) * uj / UJ_PER_KWH
-        money[tariff.currency] = money.get(tariff.currency, Fraction(0)) + paid
+        tariff, per_kwh = found
+        uj_by_price[tariff.currency, per_kwh] = uj_by_price.get((tariff.currency, per_kwh), 0) + uj
         used[tariff.id] = used.get(tariff.id, 0) + uj
+    money: dict[str, Fraction] = {}
+    for (currency, per_kwh), uj in uj_by_price.items():
+        money[currency] = money.get(currency, Fraction(0)) + Fraction(per_kwh) * uj / UJ_PER_KWH
     return Cost(money, used, unpriced)
 
 

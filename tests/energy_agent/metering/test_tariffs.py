@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.metering.tariffs import Band, Tariff, cost, midnight_ns, price, quarter_span, refuse_overlap, tariff_at
+from energy_agent.metering.tariffs import Band, Tariff, cost, midnight_ns, price_at, quarter_span, refuse_overlap
 
 BERLIN, KOLKATA, ANGELES = (ZoneInfo(n) for n in ("Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"))
 CELL_NS = 900 * 10**9
@@ -27,6 +27,13 @@ def tariff(*bands: tuple[str, str], default: str = "0.10", **more: object) -> Ta
     held = tuple(Band(tuple(map(quarter_span, spans.split(";"))), Decimal(amount)) for spans, amount in bands)
     fields = {"valid_from": date(2024, 1, 1), "valid_to": None, "id": "t", "currency": "EUR"} | more
     return Tariff(default=Decimal(default), bands=held, source="s", **fields)  # type: ignore[arg-type]
+
+
+def price(told: Tariff, start_ns: int, zone: ZoneInfo) -> Decimal:
+    priced = price_at([told], start_ns, zone)
+    assert priced is not None
+    assert priced[0] is told
+    return priced[1]
 
 
 WORK = tariff(("Mon-Fri 08:00-20:00", "0.30"))
@@ -91,7 +98,7 @@ def test_a_span_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:
 
 def test_the_leap_day_is_a_day_with_a_price() -> None:
     leap = tariff(valid_from=date(2028, 2, 29), valid_to=date(2028, 2, 29), default="1")
-    inside = [t for t in hours("2028-02-28T00:00", 72) if tariff_at([leap], t, BERLIN)]
+    inside = [t for t in hours("2028-02-28T00:00", 72) if price_at([leap], t, BERLIN)]
     assert (len(inside), inside[0], inside[-1] + CELL_NS) == (96, utc("2028-02-28T23:00"), utc("2028-02-29T23:00"))
     assert datetime(2028, 2, 29, tzinfo=BERLIN).weekday() == 1
     tuesday = tariff(("Tue 00:00-24:00", "3"))
