@@ -7,7 +7,6 @@ from energy_agent.core.types import Identity
 from energy_agent.ledger import index, segments
 from energy_agent.ledger.book import Batch, Book, change_of
 from energy_agent.ledger.compact import compact_days
-from energy_agent.ledger.rows import Row
 from energy_agent.ledger.sealing import take
 from energy_agent.ledger.sites import Sites
 from reports.days import Day, System, find_days
@@ -25,21 +24,20 @@ DAY = 96 * CELL
 KWH = 3_600_000_000_000
 
 
-def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[tuple[Row, ...]]:
-    """A node's chain, one segment a batch; returns the rows of each segment. Batches without rows leave none."""
+def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[Path]:
+    """A node's chain, one segment a batch. Batches without rows leave none."""
     folder.mkdir(parents=True, exist_ok=True)
-    book, previous, rows = Book(), segments.FIRST_PREVIOUS, list[tuple[Row, ...]]()
+    book, previous, paths = Book(), segments.FIRST_PREVIOUS, list[Path]()
     for batch in batches:
         book.take(change_of(book, batch))
-        item = take(book, None, Identity(cluster, node, "boot", "0.1.0", simulated), len(rows), previous)
+        item = take(book, None, Identity(cluster, node, "boot", "0.1.0", simulated), len(paths), previous)
         if item is None:
             continue
-        path = folder / segments.file_name(cluster, node, len(rows))
-        path.write_bytes(item.body)
-        rows.append(segments.read(path).rows)
+        paths.append(folder / segments.file_name(cluster, node, len(paths)))
+        paths[-1].write_bytes(item.body)
         item.forget(book)
         previous = item.sha256
-    return rows
+    return paths
 
 
 def compacted(source: Path, out: Path, sites: Sites, **options: str) -> Path:

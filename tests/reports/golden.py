@@ -140,14 +140,14 @@ METERS = {
 """What each meter counts in the four cells of every hour."""
 
 
-def building() -> list[Batch]:
-    """The site's own ledger: four meters over all of the quarter, one segment a day."""
+def building(start: int = Q3, end: int = Q4) -> list[Batch]:
+    """The site's own ledger: four meters over whole days, one segment a day."""
     told = Batch(
-        facts=[WorkloadFacts(m.device("alfa"), Q3, METER_KIND, m.labels) for m in METERS],
-        devices=[DeviceFacts(m.device("alfa"), "meter modbus", 0, Q3) for m in METERS],
+        facts=[WorkloadFacts(m.device("alfa"), start, METER_KIND, m.labels) for m in METERS],
+        devices=[DeviceFacts(m.device("alfa"), "meter modbus", 0, start) for m in METERS],
     )
     found = [told]
-    for first, last in pairwise(range(Q3, Q4 + 1, DAY)):
+    for first, last in pairwise(range(start, end + 1, DAY)):
         entries = []
         for meter, kwh in METERS.items():
             for n, start in enumerate(range(first, last, CELL)):
@@ -265,8 +265,8 @@ def files(folder: Path) -> Path:
     return folder / "org.yaml"
 
 
-def days(folder: Path) -> Path:
-    """The compacted days."""
-    for node, batches in (("a1", a1()), ("a2", a2()), ("b1", b1()), ("alfa", building())):
+def days(folder: Path, start: int = Q3, end: int = Q4) -> Path:
+    """The compacted days, with the building's meters from `start` to `end`."""
+    for node, batches in (("a1", a1()), ("a2", a2()), ("b1", b1()), ("alfa", building(start, end))):
         chains.write(folder / "segments", "lab", node, batches)
     return chains.compacted(folder / "segments", folder / "days", organisation().stays())

@@ -13,7 +13,7 @@ from random import Random
 from energy_agent.core.boundary import UNBOUNDED, host, part
 from energy_agent.core.types import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import DeviceFacts, Row
+from energy_agent.ledger.rows import DeviceFacts
 from tests.reports.chains import CELL, DAY, S, write
 
 FIRST = int(datetime(2026, 9, 29, tzinfo=UTC).timestamp()) * S
@@ -26,9 +26,9 @@ Event = Entry | Gap | Tokens | Steps | Action
 
 @dataclass
 class Fleet:
-    """What was written: rows of each segment, by node."""
+    """What was written: the segments of each node."""
 
-    segments: dict[tuple[str, str], list[tuple[Row, ...]]] = field(default_factory=dict)
+    segments: dict[tuple[str, str], list[Path]] = field(default_factory=dict)
     orderly: bool = True
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
 from energy_agent.core.types import Entry, Gap, Method, State, WorkloadFacts
+from energy_agent.ledger import segments
 from energy_agent.ledger.book import Batch
 from energy_agent.ledger.facility import FacilityBook
-from energy_agent.ledger.rows import CELL_NS, DeviceFacts, Row
+from energy_agent.ledger.rows import CELL_NS, DeviceFacts
 from energy_agent.ledger.sites import Sites
 from energy_agent.metering.pue import YEAR_NS
 from reports.days import System, find_days
@@ -93,12 +94,10 @@ def batches(events: Sequence[tuple[str, int, int]], change: tuple[str, int, int]
 def test_the_days_of_a_meter_tell_what_its_rows_tell(events, change, start, end):
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        rows: list[Row] = [
-            row for of in chains.write(folder / "segments", "lab", "site", batches(events, change)) for row in of
-        ]
+        paths = chains.write(folder / "segments", "lab", "site", batches(events, change))
         system = System(str(chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))))
         by_rows = FacilityBook("here")
-        for row in rows:
+        for row in (row for path in paths for row in segments.read(path).rows):
             by_rows.add(row)
         days, windows = find_days(system), {"here": Window(start, end)}
         opened: list[tuple[str, int]] = []

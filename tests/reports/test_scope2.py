@@ -2,6 +2,8 @@
 
 Energies of the golden quarter are worked out in `golden`. At alfa 13.328 kWh of nodes were held: 3.92 + 2.352 + 1.96 on a1 and
 3.92 + 1.176 on a2. Its building had 48 kWh in each of 2,208 hours, 8 of them from its own roof, and 32 of IT: a PUE of 1.5.
+
+What a test changes of the site's files is seen on the first days of that quarter, which have all of its workloads (`of`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,24 +54,34 @@ def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
     return chains.facts_of(*gathered)
 
 
-def of(golden_days: Path, **change: object) -> Facts:
-    """The golden quarter with both sites in one place whose grid has 400 g/kWh, and what else a test changes of alfa."""
+FIRST_DAYS = Asked(None, "2026-06-30T18:30", "2026-07-05T00:00")
+"""From the first instant of beta's quarter on: the second half of an hour, and 101 hours."""
+BOUGHT_KWH = 2 * 8 + 101 * 40
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden.days(tmp_path_factory.mktemp("days"), golden.at("2026-06-30"), golden.at("2026-07-05"))
+
+
+def of(days: Path, **change: object) -> Facts:
+    """Both sites in one place whose grid has 400 g/kWh, and what else a test changes of them."""
     told = {"location": (constant("grid", DIRECT, 400),), "location_lacking": "", "grid_zone": "XA"} | change
     zones = {"alfa": "UTC", "beta": "Asia/Kolkata"}
     sites = {name: SiteInputs(name, ZoneInfo(zone), **told) for name, zone in zones.items()}
     organisation = Organisation(sites=sites, expected=golden.organisation().expected, least_coverage=Fraction(0))
-    return chains.facts(golden_days, organisation, Asked("2026Q3"))
+    return chains.facts(days, organisation, FIRST_DAYS)
 
 
 @pytest.fixture(scope="module")
-def usual(golden_days: Path) -> Facts:
+def usual(days: Path) -> Facts:
     """The facts that `of` makes without a change."""
-    return of(golden_days)
+    return of(days)
 
 
 @pytest.fixture(scope="module")
-def without_factor(golden_days: Path) -> Facts:
-    return of(golden_days, location=(), location_lacking="XA: no factor that is direct; give it")
+def without_factor(days: Path) -> Facts:
+    return of(days, location=(), location_lacking="XA: no factor that is direct; give it")
 
 
 def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
@@ -86,8 +98,8 @@ SCOPE_2 = [
 ]  # fmt: skip
 
 
-def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(golden_days: Path, usual: Facts) -> None:
-    direct, whole_life = usual, of(golden_days, location=(constant("grid", LIFE_CYCLE, 400),))
+def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path, usual: Facts) -> None:
+    direct, whole_life = usual, of(days, location=(constant("grid", LIFE_CYCLE, 400),))
     for name in ("location/site/alfa", "market/site/alfa", "location", "market", "held.location/team/nlp"):
         assert whole_life.figures[f"co2e.lifecycle.{name}"].value == direct.figures[f"co2e.{name}"].value is not None
         absent = whole_life.figures[f"co2e.{name}"]
@@ -122,7 +134,7 @@ def test_nothing_is_0_g_where_no_contract_was_given(without_factor: Facts, usual
         assert (row.state, row.answered_by) == ("missing", ())
 
 
-def test_the_grids_average_is_no_residual_mix(golden_days: Path, usual: Facts) -> None:
+def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
     found = states(usual)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol-scope-2-revision", "unmatched load")):
         assert (found[key].state, found[key].answered_by) == ("missing", ())
@@ -130,16 +142,15 @@ def test_the_grids_average_is_no_residual_mix(golden_days: Path, usual: Facts) -
         assert found[key].state == "estimated"
         assert "the residual mix of the zone, as a factor file of your own" in found[key].missing
     assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
-    # 40 kWh in each of 2,208 hours come from the grid: at 400 g.
-    assert usual.figures["co2e.market.average/site/alfa"].value == str(40 * 2208 * 400)
-    mix = of(golden_days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
+    assert usual.figures["co2e.market.average/site/alfa"].value == str(BOUGHT_KWH * 400)
+    mix = of(days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
     found = states(mix)
     for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol", "Scope 2, market-based")):
         assert found[key].state == "answered"
-    assert mix.figures["co2e.market.residual/site/alfa"].value == str(40 * 2208 * 600)
+    assert mix.figures["co2e.market.residual/site/alfa"].value == str(BOUGHT_KWH * 600)
 
 
-def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(golden_days: Path, usual: Facts) -> None:
+def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(days: Path, usual: Facts) -> None:
     refused = ("not retired", "retired on 2099-01-01, after the day of the report (2026-10-05)",
                "no emission factor (g_per_kwh) is given, which fossil electricity needs",
                "its emission factor is life-cycle, and the total direct")  # fmt: skip
@@ -147,7 +158,7 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
         Lot(f"c{n}", Kind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
         for n, why in enumerate(refused)
     )
-    found = of(golden_days, lots=lots)
+    found = of(days, lots=lots)
     for name in ("co2e.market", "co2e.market/site/alfa", "co2e.location"):
         assert found.figures[name].value == usual.figures[name].value
     assert found.figures["co2e.market.instruments/site/alfa"].value is None
@@ -247,8 +258,8 @@ def added(texts: Iterable[str | None]) -> Fraction:
     return sum((Fraction(text or 0) for text in texts), Fraction(0))
 
 
-def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter(golden_days: Path) -> None:
-    found = of(golden_days, stated=(Fraction("1.5"), Fraction(0)), tariffs=tariff("0.20"))
+def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter(days: Path) -> None:
+    found = of(days, stated=(Fraction("1.5"), Fraction(0)), tariffs=tariff("0.20"))
     for language in LANGUAGES:
         say = say_in(language)
         captions = {
@@ -263,12 +274,12 @@ def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter
             assert all(len(row) == len(table.columns) for row in table.rows)
 
 
-def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(golden_days: Path) -> None:
+def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(days: Path) -> None:
     from energy_agent.factors.sets import factor
 
     chosen = factor("GB", 2026, DIRECT, "GBR")
     source = replace(constant(chosen.factor.id, DIRECT, 177), reasons=chosen.reasons)
-    found = of(golden_days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
+    found = of(days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
     (used,) = found.factors
     which = "GBR: no factor of 2026; that of 2025 is the newest before it"
     assert used.why == f"GB: no factor that is direct, location, CO2e; {which}"
@@ -276,9 +287,9 @@ def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named
     assert f"Why United Kingdom 2025: {used.why}." in notes
 
 
-def test_a_residual_mix_of_the_life_cycle_is_named_so(golden_days: Path) -> None:
+def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:
     residual = Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL)
-    found = of(golden_days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
-    assert found.figures["co2e.lifecycle.market.residual/site/alfa"].value == str(40 * 2208 * 600)
+    found = of(days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
+    assert found.figures["co2e.lifecycle.market.residual/site/alfa"].value == str(BOUGHT_KWH * 600)
     assert found.figures["co2e.market.residual/site/alfa"].value is None
     assert UJ_PER_KWH == KWH_J * 10**6

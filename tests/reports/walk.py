@@ -16,6 +16,7 @@ from energy_agent.core.types import WorkloadFacts
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import Piece
+from energy_agent.ledger import segments
 from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
 from energy_agent.metering.tariffs import Band, Tariff, quarter_span
 from reports.evidence import Evidence
@@ -63,10 +64,11 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
     served: dict[Name, set[str]] = defaultdict(set)
     told: dict[Name, dict[int, list[WorkloadFacts]]] = defaultdict(lambda: defaultdict(list))
     inside: list[tuple[str, str, str, Row]] = []
-    for (cluster, node), parts in made.segments.items():
+    for (cluster, node), paths in made.segments.items():
         site = SITE_OF[cluster, node]
         start, end = windows[site]
-        for rows in parts:
+        for path in paths:
+            rows = segments.read(path).rows
             facts = [row for row in rows if isinstance(row, WorkloadFacts)]
             for row in rows:
                 at = getattr(row, "cell_start_ns", getattr(row, "t_ns", None))
