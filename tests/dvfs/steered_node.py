@@ -13,7 +13,7 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.plant import Plant
 from tests.energy_agent.agents import AgentProcess
-from tests.support import eventually
+from tests.support import eventually, said_here
 
 SCENARIO = """
 boards: [{count: 3, sku: H100-SXM5-80GB}]
@@ -117,9 +117,6 @@ class SteeredNode:
         """Pid of the job's process, 0 while it is dead."""
         return int(self.node.workload("train")["pid"] or 0)
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True, timeout=60)
-
     def locks(self) -> list[tuple[int, int]]:
         return [self.plant.truth(i).locked_mhz for i in range(self.plant.count)]
 
@@ -134,7 +131,7 @@ class SteeredNode:
 
     def actions(self) -> list[tuple[str, str, str]]:
         """Policy, action and outcome of every row of the ledger, by its own command."""
-        done = self.cli("ledger", "export", "--actions", "--json", str(self.folder / "state"))
+        done = said_here("ledger", "export", "--actions", "--json", self.folder / "state")
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         return [(r["policy"], r["action"], r["outcome"]) for r in rows]

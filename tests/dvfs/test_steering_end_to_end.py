@@ -13,7 +13,7 @@ import pytest
 from dvfs.client import ActuatorClient, ActuatorError
 from tests.dvfs.steered_node import FREE, KNEE, STATIC, SteeredNode
 from tests.energy_agent.agents import AgentProcess
-from tests.support import eventually
+from tests.support import eventually, said_here
 
 BACK_S = 17.0  # the design allows 15 s; and a look
 AGAIN_S = 40.0
@@ -156,7 +156,7 @@ def test_a_second_agent_gets_nothing(node: SteeredNode, tmp_path: Path) -> None:
 
 
 def test_the_kill_switch_puts_all_back_until_it_is_taken_back(node: SteeredNode) -> None:
-    switch: Callable[..., int] = lambda word: node.cli("dvfs", word, "--socket", str(node.folder / "a.sock")).returncode  # noqa: E731
+    switch: Callable[..., int] = lambda word: said_here("dvfs", word, "--socket", node.folder / "a.sock").returncode  # noqa: E731
     assert switch("off") == 0
     eventually(node.free, 5)
     assert switch("on") == 0

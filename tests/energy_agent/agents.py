@@ -96,11 +96,6 @@ class AgentProcess:
             return None, children
         return code, children
 
-    def cli(self, *arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "wattlens", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
-        )
-
 
 def alive(pid):
     try:

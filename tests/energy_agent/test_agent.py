@@ -14,7 +14,7 @@ from energy_agent.clock import SimulatedClock
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
-from tests.support import eventually
+from tests.support import eventually, said_here
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -42,10 +42,18 @@ def plant(node):
             attached.clear(gpu)
 
 
-@pytest.fixture
-def agent(node, tmp_path):
-    with AgentProcess(tmp_path / "state", node.directory) as running:
+@pytest.fixture(scope="module")
+def shared_agent(node, tmp_path_factory):
+    """For tests after which it runs as before."""
+    with AgentProcess(tmp_path_factory.mktemp("shared") / "state", node.directory) as running:
         yield running
+
+
+@pytest.fixture
+def agent(node, shared_agent):
+    assert shared_agent.process.poll() is None
+    eventually(lambda: sum(ups(shared_agent).values()) == 4, seconds=40)
+    return shared_agent
 
 
 def ups(agent):
@@ -59,7 +67,6 @@ def reasons(agent, uuid):
 
 def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant):
     uuids = [plant.uuid(g) for g in range(4)]
-    eventually(lambda: sum(ups(agent).values()) == 4)
     plant.fault(1, "lost")
     plant.fault(2, "hang")
     plant.fault(3, "stuck_sensor")
@@ -127,7 +134,7 @@ def test_killed_at_any_time_no_counter_falls_and_the_ledger_adds_up(node, plant,
         assert code == 0
         assert not any(map(alive, children))
         assert segments(agent.folder)
-        verified = agent.cli("ledger", "verify", agent.folder)
+        verified = said_here("ledger", "verify", agent.folder)
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
@@ -153,28 +160,28 @@ def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node,
                 after = agent.counters()
                 assert all(after.get(key, value) >= value for key, value in before.items())
             agent.terminate(within_s=60)
-            verified = agent.cli("ledger", "verify", agent.folder)
+            verified = said_here("ledger", "verify", agent.folder)
             assert verified.returncode == 0, verified.stdout + verified.stderr
             assert len(segments(agent.folder)) >= 4
     finally:
         clock.set_utc(0)
 
 
-def test_a_reader_that_hangs_dies_with_its_agent(agent, plant):
-    plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
-    eventually(lambda: ups(agent)[plant.uuid(1)] == 0)
-    children = eventually(agent.children)
-    agent.kill()
-    eventually(lambda: not any(map(alive, children)))
+def test_a_reader_that_hangs_dies_with_its_agent(node, plant, tmp_path):
+    with AgentProcess(tmp_path / "state", node.directory) as agent:
+        plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
+        eventually(lambda: ups(agent)[plant.uuid(1)] == 0)
+        children = eventually(agent.children)
+        agent.kill()
+        eventually(lambda: not any(map(alive, children)))
 
 
-def test_release_and_return(agent, node):
-    eventually(lambda: sum(ups(agent).values()) == 4)
-    assert agent.cli("agent", "release", "--for", "10m", "--state", agent.folder).returncode == 0
+def test_release_and_return(agent):
+    assert said_here("agent", "release", "--for", "10m", "--state", agent.folder).returncode == 0
     eventually(lambda: agent.children() == [])
     eventually(lambda: sum(ups(agent).values()) == 0)
     assert "released on request" in agent.page()
-    assert agent.cli("agent", "return", "--state", agent.folder).returncode == 0
+    assert said_here("agent", "return", "--state", agent.folder).returncode == 0
     eventually(lambda: sum(ups(agent).values()) == 4)
 
 
@@ -194,13 +201,13 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
 
 def test_a_wrong_file_does_not_keep_the_agent_from_starting_again(node, tmp_path):
     file, state = tmp_path / "agent.yaml", tmp_path / "state"
-    command = [sys.executable, "-m", "wattlens", "agent", "--simulate", node.directory, "--state", state, "--config", file]
+    started = ("agent", "--simulate", node.directory, "--state", state, "--config")
 
     def result(agent):
         return agent.series("wattlens_config_last_reload_successful")[()]
 
     file.write_text("samplng: {}")
-    first = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30, check=False)
+    first = said_here(*started, file)
     assert (first.returncode, "'samplng'" in first.stderr, first.stderr.count("\n")) == (2, True, 1)  # nothing to start from
     file.write_text("node: {cluster: first}")
     with AgentProcess(state, node.directory, "--config", file) as agent:
@@ -214,8 +221,7 @@ def test_a_wrong_file_does_not_keep_the_agent_from_starting_again(node, tmp_path
         eventually(lambda: result(agent) == 1)
     other = tmp_path / "other.yaml"
     other.write_text("samplng: {}")  # never worked, whatever another file did
-    refused = subprocess.run(list(map(str, [*command[:-1], other])), capture_output=True, text=True, timeout=30, check=False)
-    assert refused.returncode == 2
+    assert said_here(*started, other).returncode == 2
 
 
 def test_what_the_agent_writes_is_for_its_user_and_group_alone(node, tmp_path):
@@ -229,13 +235,12 @@ def test_what_the_agent_writes_is_for_its_user_and_group_alone(node, tmp_path):
         assert not path.stat().st_mode & 0o007, path
         assert path.stat().st_mode & 0o040 or path.name.endswith(".lock"), path
     state.chmod(0o777)
-    command = [sys.executable, "-m", "wattlens", "agent", "--simulate", str(node.directory), "--state", str(state)]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    refused = said_here("agent", "--simulate", node.directory, "--state", state)
     assert (refused.returncode, "state folder" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
 
 
 def test_a_state_folder_in_use_is_refused_in_one_line(agent, node):
-    again = agent.cli("agent", "--simulate", node.directory, "--state", agent.folder)
+    again = said_here("agent", "--simulate", node.directory, "--state", agent.folder)
     assert (again.returncode, "in use" in again.stderr, again.stderr.count("\n")) == (2, True, 1)
 
 

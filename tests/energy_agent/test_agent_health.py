@@ -6,7 +6,7 @@ import yaml
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, of_device
-from tests.support import eventually
+from tests.support import eventually, said_here
 
 SCENARIO = """
 description: two boards, a training job on one
@@ -22,17 +22,18 @@ CONFIG = {
 }
 
 
-@pytest.fixture
-def node(tmp_path):
-    (tmp_path / "scenario.yaml").write_text(SCENARIO)
-    with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as running:
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("node")
+    with SimulatedNode.start(scenario.parse(SCENARIO.encode(), "test"), folder / "node") as running:
         yield running
 
 
-@pytest.fixture
-def agent(node, tmp_path):
-    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(CONFIG))
-    with AgentProcess(tmp_path / "state", node.directory, "--config", tmp_path / "agent.yaml") as running:
+@pytest.fixture(scope="module")
+def agent(node, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agent")
+    (folder / "agent.yaml").write_text(yaml.safe_dump(CONFIG))
+    with AgentProcess(folder / "state", node.directory, "--config", folder / "agent.yaml") as running:
         yield running
 
 
@@ -40,27 +41,6 @@ def values(agent, name, uuid, **labels):
     """Values of the series of a GPU whose labels hold `labels`."""
     found = of_device(agent.series(f"wattlens_{name}"), uuid)
     return [value for key, value in found.items() if set(labels.items()) <= set(key)]
-
-
-def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, agent):
-    with node.plant() as plant:
-        held, other = plant.uuid(0), plant.uuid(1)
-        plant.fault(1, "ecc_uncorrected", value=2)
-        plant.fault(1, "recovery_action", value=1)
-        plant.fault(1, "nvlink_down", value=4)
-        wanted = {"severity": "uncorrected", "counter": "volatile"}
-        eventually(lambda: values(agent, "gpu_ecc_errors_total", other, **wanted) == [2])
-        eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1])
-        eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1])
-        eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1])
-        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True])
-        eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0])
-        assert values(agent, "gpu_ecc_errors_total", held, **wanted) == [0]
-        assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
-        plant.fault(1, "lost")
-        eventually(lambda: values(agent, "gpu_up", other) == [0])
-        for name in ("gpu_ecc_errors_total", "gpu_recovery_action", "gpu_nvlink_down_info", "gpu_activity_ratio"):
-            assert values(agent, name, other) == []
 
 
 def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, agent):
@@ -96,12 +76,35 @@ def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node,
     with node.plant() as plant:
         uuid = plant.uuid(1)
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0])
-        done = agent.cli("agent", "release", "--for", "5m", "--state", agent.folder)
+        done = said_here("agent", "release", "--for", "5m", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: not agent.children())  # no process of ours holds the driver
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [])
         plant.fault(1, "mig", value=3)
-        done = agent.cli("agent", "return", "--state", agent.folder)
+        done = said_here("agent", "return", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3)
         assert [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"]
+        plant.clear(1, "mig")
+
+
+def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, agent):
+    with node.plant() as plant:
+        held, other = plant.uuid(0), plant.uuid(1)
+        eventually(lambda: values(agent, "gpu_mig_enabled", other, kind="current") == [0])
+        plant.fault(1, "ecc_uncorrected", value=2)
+        plant.fault(1, "recovery_action", value=1)
+        plant.fault(1, "nvlink_down", value=4)
+        wanted = {"severity": "uncorrected", "counter": "volatile"}
+        eventually(lambda: values(agent, "gpu_ecc_errors_total", other, **wanted) == [2])
+        eventually(lambda: values(agent, "gpu_recovery_action", other, action="gpu_reset") == [1])
+        eventually(lambda: values(agent, "gpu_nvlink_down_info", other, link="4") == [1])
+        eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1])
+        eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True])
+        eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0])
+        assert values(agent, "gpu_ecc_errors_total", held, **wanted) == [0]
+        assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
+        plant.fault(1, "lost")
+        eventually(lambda: values(agent, "gpu_up", other) == [0])
+        for name in ("gpu_ecc_errors_total", "gpu_recovery_action", "gpu_nvlink_down_info", "gpu_activity_ratio"):
+            assert values(agent, name, other) == []

@@ -10,7 +10,7 @@ from energy_agent.ledger.rows import Cell, GapRow
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive
-from tests.support import eventually
+from tests.support import eventually, said_here
 from wattlens.summary import summarise
 
 SCENARIO = """
@@ -49,7 +49,7 @@ def booked(agent):
 
 def judge(agent, truth):
     """The ledger holds the truth, has not a joule too much, and names the reload in a gap of every device."""
-    verified = agent.cli("ledger", "verify", agent.folder)
+    verified = said_here("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     rows = [located.row for located in read_rows(agent.folder)]
     # a cell's border splits a gap into two
@@ -112,5 +112,5 @@ def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_
         assert agent.terminate(within_s=60)[0] == 0
     # A page is a second old at most. The first node's boards, without the job that was on them, draw a fifth of this.
     assert 0.7 * true_j < booked_j < 1.3 * true_j
-    verified = agent.cli("ledger", "verify", agent.folder)
+    verified = said_here("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr

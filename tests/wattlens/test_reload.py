@@ -15,7 +15,7 @@ from energy_agent.ledger.view import read_journal
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, segments
-from tests.support import eventually
+from tests.support import eventually, said_here
 from wattlens.reload import FileWatch, needs_restart
 
 pytestmark = pytest.mark.timeout(180)
@@ -90,7 +90,7 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     code, _ = agent.terminate(within_s=60)
     assert code == 0
     assert segments(agent.folder)
-    assert agent.cli("ledger", "verify", agent.folder).returncode == 0
+    assert said_here("ledger", "verify", agent.folder).returncode == 0
 
 
 def sealed(folder: Path) -> list[Row]:
