@@ -122,7 +122,11 @@ def clean(text):
     return "Traceback" not in text and "Exception ignored" not in text
 
 
-@pytest.mark.parametrize("name", plugin.names(cli))
+# All commands have the same beginning; each third one is pressed at another time of it, and the others in the long run.
+STARTS = [pytest.param(name, marks=[pytest.mark.smoke] if k % 3 else []) for k, name in enumerate(plugin.names(cli))]
+
+
+@pytest.mark.parametrize("name", STARTS)
 def test_at_its_start_a_command_ends_with_one_line_or_as_usual(name, tmp_path):
     early_s = 0.004 * (plugin.names(cli).index(name) % 15)
     with Terminal([name.replace("_", "-"), "--help"], tmp_path) as terminal:

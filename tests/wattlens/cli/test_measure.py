@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.energy_agent.nodes import environ_of, make_plant
+from tests.support import said_here
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -249,14 +250,20 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
 
 
 @pytest.mark.parametrize(
+    ("gpus", "words"), [("2", "names no GPU of this machine"), ("0-9", "names no GPU of this machine"), ("0,0", "named twice")]
+)
+def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
+    done = run(environ_of(node), "measure", "--gpus", gpus, "--", "true")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["measure"], "name a program after --"),
         (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "label 'no'"),
-        (["measure", "--gpus", "2", "--", "true"], "names no GPU of this machine"),
-        (["measure", "--gpus", "0-9", "--", "true"], "names no GPU of this machine"),
-        (["measure", "--gpus", "0,0", "--", "true"], "named twice"),
         (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "not allowed with"),
         (["measure", "--label", "a=1", "--label", "a=2", "--", "true"], "stands twice"),
         (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
@@ -264,8 +271,8 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
         (["compare", "/no/a", "/no/b"], "/no/a"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_2(node, arguments, words):
-    done = run(environ_of(node), *arguments)
+def test_wrong_usage_is_one_line_and_exit_2(arguments, words):
+    done = said_here(*arguments)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
@@ -306,19 +313,19 @@ def saved(folder, *joules, simulated=False):
 
 def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
     a, b, c = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79), saved(tmp_path / "c", 70, 130, 100)
-    done = run(dict(os.environ), "compare", a, b)
+    done = said_here("compare", a, b)
     assert done.returncode == 0
     assert "B takes less joules" in done.stdout
     assert "no difference shown in seconds" in done.stdout
-    assert "no difference shown in joules" in run(dict(os.environ), "compare", a, c).stdout
-    found = json.loads(run(dict(os.environ), "compare", "--json", a, b).stdout)
+    assert "no difference shown in joules" in said_here("compare", a, c).stdout
+    found = json.loads(said_here("compare", "--json", a, b).stdout)
     assert found["joules"]["low"] < 0.8 < found["joules"]["high"] < 1
 
 
 def test_compare_needs_two_runs_of_one_kind(tmp_path):
     a, one, simulated = saved(tmp_path / "a", 1, 2), saved(tmp_path / "one", 1), saved(tmp_path / "s", 1, 2, simulated=True)
     for other, words in ((one, "two or more are needed"), (simulated, "cannot be compared")):
-        done = run(dict(os.environ), "compare", a, other)
+        done = said_here("compare", a, other)
         assert (done.returncode, words in done.stderr) == (2, True)
 
 
@@ -326,5 +333,5 @@ def test_compare_counts_a_run_once(tmp_path):
     a, b = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79)
     first = next((tmp_path / "b").glob("*.json"))
     for sides in ((f"{first},{first}", a), (a, a), (b, f"{first},{first.parent}/../b/{first.name}")):
-        done = run(dict(os.environ), "compare", *map(str, sides))
+        done = said_here("compare", *sides)
         assert (done.returncode, "is named twice" in done.stderr) == (2, True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support import eventually
+from tests.support import Said, eventually, said_here
 
 NODE = """
 boards: [{count: 2, sku: A40}]
@@ -16,10 +16,13 @@ workloads: [{name: load, kind: burst, gpus: [0], memory_gb: 1, on_s: 0.5, off_s:
 """
 
 
-def sim(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wattlens", "sim", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+def sim(*arguments: str) -> Said:
+    """In a process of its own only what starts or ends one, or becomes another program."""
+    if arguments[0] not in ("start", "stop", "run"):
+        return said_here("sim", *arguments)
+    command = [sys.executable, "-m", "wattlens", "sim", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def ok(*arguments: str) -> str:
@@ -84,7 +87,7 @@ def test_a_session(folder):
     ],
 )
 def test_wrong_usage_on_a_running_node(folder, arguments, says):
-    done = sim(arguments[0], "--dir", folder, *arguments[1:])
+    done = said_here("sim", arguments[0], "--dir", folder, *arguments[1:])
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stderr.startswith("wattlens: ")
@@ -95,7 +98,7 @@ def test_wrong_usage_on_a_running_node(folder, arguments, says):
     "action", [["status"], ["stop"], ["env"], ["run", "--", "true"], ["fault", "gpu0", "lost"], ["clear", "gpu0"]]
 )
 def test_without_a_node(tmp_path, action):
-    done = sim(action[0], "--dir", str(tmp_path / "none"), *action[1:])
+    done = said_here("sim", action[0], "--dir", str(tmp_path / "none"), *action[1:])
     assert done.returncode == 2
     assert done.stderr == f"wattlens: no simulated node runs in {tmp_path / 'none'}; start one with 'wattlens sim start'\n"
 
@@ -103,7 +106,9 @@ def test_without_a_node(tmp_path, action):
 def test_help_and_list():
     assert "the GPU has fallen off the bus" in ok("fault", "--help")
     assert "h100-node" in json.loads(ok("list", "--json"))
-    assert sim("start", "h100-nod").stderr.startswith("wattlens: unknown scenario 'h100-nod'; the nearest is 'h100-node'")
+    assert said_here("sim", "start", "h100-nod").stderr.startswith(
+        "wattlens: unknown scenario 'h100-nod'; the nearest is 'h100-node'"
+    )
 
 
 def test_in_the_foreground_until_it_is_interrupted(tmp_path):
