@@ -30,6 +30,19 @@ def node(tmp_path: Path) -> Iterator[SteeredNode]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteeredNode]:
+    with SteeredNode(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@pytest.fixture
+def steady_node(shared_node: SteeredNode) -> SteeredNode:
+    """For tests that end with a steered node again."""
+    eventually(shared_node.steered, AGAIN_S)
+    return shared_node
+
+
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     assert pid > 0
     os.kill(pid, number)
@@ -61,7 +74,8 @@ def test_an_agent_that_ends_or_freezes_leaves_nothing_set(node: SteeredNode, how
         eventually(node.steered, AGAIN_S)
 
 
-def test_without_readings_nothing_stays_set(node: SteeredNode) -> None:
+def test_without_readings_nothing_stays_set(steady_node: SteeredNode) -> None:
+    node = steady_node
     kill(node.reader(), signal.SIGSTOP)
     eventually(node.free, BACK_S)
     eventually(node.steered, AGAIN_S)  # a reader that does not answer is replaced
@@ -78,12 +92,16 @@ def test_a_job_that_dies_is_let_go_and_steered_again_when_it_is_back(node: Steer
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.smoke)])
-def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(node: SteeredNode, how: int) -> None:
-    was = node.worker()
+def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(steady_node: SteeredNode, how: int) -> None:
+    def restored() -> int:
+        return sum(action[:2] == ("actuator", "restore") for action in node.actions())
+
+    node = steady_node
+    was, before = node.worker(), restored()
     kill(was, how)
     eventually(node.free, BACK_S)
     eventually(lambda: node.worker() not in (0, was) and node.steered(), AGAIN_S)
-    eventually(lambda: [a for a in node.actions() if a[:2] == ("actuator", "restore")], every=0.5)
+    eventually(lambda: restored() > before, every=0.5)
 
 
 @pytest.mark.smoke
@@ -155,7 +173,8 @@ def test_a_second_agent_gets_nothing(node: SteeredNode, tmp_path: Path) -> None:
     assert node.steered()
 
 
-def test_the_kill_switch_puts_all_back_until_it_is_taken_back(node: SteeredNode) -> None:
+def test_the_kill_switch_puts_all_back_until_it_is_taken_back(steady_node: SteeredNode) -> None:
+    node = steady_node
     switch: Callable[..., int] = lambda word: said_here("dvfs", word, "--socket", node.folder / "a.sock").returncode  # noqa: E731
     assert switch("off") == 0
     eventually(node.free, 5)

@@ -25,9 +25,9 @@ workloads:
 """
 
 
-@pytest.fixture
-def node(tmp_path):
-    with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path / "node") as running:
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path_factory.mktemp("meters") / "node") as running:
         yield running
 
 

@@ -55,14 +55,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return
 
 
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    with SimulatedNode.start(scenario.parse(SCENARIO.encode(), "test"), tmp_path_factory.mktemp("pods") / "node") as running:
+        yield running
+
+
 @pytest.fixture
-def node(tmp_path):
-    with SimulatedNode.start(scenario.parse(SCENARIO.encode(), "test"), tmp_path / "node") as node:
-        yield Cluster(node)
+def node(engines):
+    return Cluster(engines)
 
 
 class Cluster:
-    """A node whose pods the test makes; both doubles tell the same."""
+    """A node whose pods the test makes; both doubles tell the same, and are new ones in each test."""
 
     def __init__(self, node):
         self.node, self.folder = node, node.directory

@@ -36,6 +36,18 @@ def node(folder: Path, text: str) -> SimulatedNode:
     return SimulatedNode.start(scenario.parse(text.encode(), "test"), folder)
 
 
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    with node(tmp_path_factory.mktemp("busy") / "node", NODE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    with node(tmp_path_factory.mktemp("small") / "node", BURST % "") as running:
+        yield running
+
+
 def take(account: PageAccount, url: str):
     """Read an engine's page; what each model did since the first reading, in which no engine may have started again."""
     t_ns = time.time_ns()
@@ -53,56 +65,54 @@ def holders(running: SimulatedNode, gpu: int) -> list[int]:
         return [s.pid for s in plant.truth(gpu).slots if s.live]
 
 
-def test_workloads_run_and_are_seen_as_on_a_real_node(tmp_path):
-    with node(tmp_path / "node", NODE) as running:
-        work = {w["name"]: w for w in running.workloads()}
-        assert [holders(running, gpu) for gpu in range(4)] == [
-            [work["train"]["pid"]],
-            [work["train"]["pid"]],
-            [work["chat"]["pid"]],
-            [work["lab"]["pid"]],
-        ]
-        for name, pattern in (("train", "train-llama.service"), ("chat", "docker-"), ("lab", "cri-containerd-")):
-            proc = running.directory / "proc" / str(work[name]["pid"])
-            assert (proc / "cgroup").read_text() == f"0::{work[name]['cgroup']}\n"
-            assert pattern in work[name]["cgroup"]
-            injected, real = ((root / "stat").read_text().split()[21] for root in (proc, Path(f"/proc/{work[name]['pid']}")))
-            assert injected == real
-            assert name in (proc / "cmdline").read_text()
-        assert {p.name for p in (running.directory / "proc").iterdir()} == {str(w["pid"]) for w in work.values()}
+def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
+    work = {w["name"]: w for w in busy.workloads()}
+    assert [holders(busy, gpu) for gpu in range(4)] == [
+        [work["train"]["pid"]],
+        [work["train"]["pid"]],
+        [work["chat"]["pid"]],
+        [work["lab"]["pid"]],
+    ]
+    for name, pattern in (("train", "train-llama.service"), ("chat", "docker-"), ("lab", "cri-containerd-")):
+        proc = busy.directory / "proc" / str(work[name]["pid"])
+        assert (proc / "cgroup").read_text() == f"0::{work[name]['cgroup']}\n"
+        assert pattern in work[name]["cgroup"]
+        injected, real = ((root / "stat").read_text().split()[21] for root in (proc, Path(f"/proc/{work[name]['pid']}")))
+        assert injected == real
+        assert name in (proc / "cmdline").read_text()
+    assert {p.name for p in (busy.directory / "proc").iterdir()} == {str(w["pid"]) for w in work.values()}
 
-        # Steps are made, tokens flow, and the plant knows of the work.
-        eventually(lambda: running.workload("train")["counters"]["steps"] > 5)
-        eventually(lambda: running.workload("lab")["counters"]["steps"] > 0)
-        account = PageAccount("chat", "page", live=True)
+    # Steps are made, tokens flow, and the plant knows of the work.
+    eventually(lambda: busy.workload("train")["counters"]["steps"] > 5)
+    eventually(lambda: busy.workload("lab")["counters"]["steps"] > 0)
+    account = PageAccount("chat", "page", live=True)
 
-        def later():
-            [total] = take(account, work["chat"]["metrics_url"])
-            counts = total.counts
-            return counts["generation"] > 200 and counts["prompt"] > 1000 and total.itl.count > 100 and total
+    def later():
+        [total] = take(account, work["chat"]["metrics_url"])
+        counts = total.counts
+        return counts["generation"] > 200 and counts["prompt"] > 1000 and total.itl.count > 100 and total
 
-        take(account, work["chat"]["metrics_url"])
-        total = eventually(later)
-        assert total.model == "meta-llama/Llama-3.1-8B-Instruct"
-        assert 0.005 < total.itl.sum_s / total.itl.count < 0.2
-        with running.plant() as plant:
-            truth = plant.truth(2)
-            assert truth.busy_ns > 0
-            assert truth.true_uj > 0
-            assert truth.slots[0].active_uj <= truth.true_uj
+    take(account, work["chat"]["metrics_url"])
+    total = eventually(later)
+    assert total.model == "meta-llama/Llama-3.1-8B-Instruct"
+    assert 0.005 < total.itl.sum_s / total.itl.count < 0.2
+    with busy.plant() as plant:
+        truth = plant.truth(2)
+        assert truth.busy_ns > 0
+        assert truth.true_uj > 0
+        assert truth.slots[0].active_uj <= truth.true_uj
 
 
-def test_kill_of_a_workload_frees_its_gpus_and_nothing_else(tmp_path):
-    with node(tmp_path / "node", NODE) as running:
-        before = {w["name"]: w["pid"] for w in running.workloads()}
-        os.kill(before["train"], signal.SIGKILL)
-        eventually(lambda: not holders(running, 0) and not holders(running, 1))
-        failed = eventually(lambda: (w := running.workload("train"))["phase"] == "failed" and w)
-        assert failed["pid"] is None
-        assert failed["exit_code"] == -signal.SIGKILL
-        assert not (running.directory / "proc" / str(before["train"])).exists()
-        assert holders(running, 2) == [before["chat"]]
-        assert running.workload("chat")["phase"] == "running"
+def test_kill_of_a_workload_frees_its_gpus_and_nothing_else(busy):
+    before = {w["name"]: w["pid"] for w in busy.workloads()}
+    os.kill(before["train"], signal.SIGKILL)
+    eventually(lambda: not holders(busy, 0) and not holders(busy, 1))
+    failed = eventually(lambda: (w := busy.workload("train"))["phase"] == "failed" and w)
+    assert failed["pid"] is None
+    assert failed["exit_code"] == -signal.SIGKILL
+    assert not (busy.directory / "proc" / str(before["train"])).exists()
+    assert holders(busy, 2) == [before["chat"]]
+    assert busy.workload("chat")["phase"] == "running"
 
 
 def test_a_lost_gpu_ends_its_workload_which_comes_back_with_it(tmp_path):
@@ -162,18 +172,17 @@ def test_when_the_daemon_is_killed_its_workloads_end_and_a_new_node_can_start(tm
         assert [w["name"] for w in again.workloads()] == ["b"]
 
 
-def test_a_client_of_nvml_sees_the_node(tmp_path):
+def test_a_client_of_nvml_sees_the_node(small):
     code = (
         "import pynvml as p; p.nvmlInit(); print(p.nvmlDeviceGetCount(), p.nvmlDeviceGetUUID(p.nvmlDeviceGetHandleByIndex(1)))"
     )
-    with node(tmp_path / "node", "boards: [{count: 2, sku: A40}]") as running:
-        said = running.run([sys.executable, "-c", code], timeout_s=20)
-        with running.plant() as plant:
-            assert said.stdout.split() == ["2", plant.uuid(1)]
-        with pytest.raises(UsageError, match="no program"):
-            running.run(["/nonexistent/program"])
-        with pytest.raises(WattlensError, match="did not end"):
-            running.run(["sleep", "60"], timeout_s=0.2)
+    said = small.run([sys.executable, "-c", code], timeout_s=20)
+    with small.plant() as plant:
+        assert said.stdout.split() == ["2", plant.uuid(1)]
+    with pytest.raises(UsageError, match="no program"):
+        small.run(["/nonexistent/program"])
+    with pytest.raises(WattlensError, match="did not end"):
+        small.run(["sleep", "60"], timeout_s=0.2)
 
 
 def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
@@ -182,8 +191,9 @@ def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
         with SimulatedNode.start(made, tmp_path / folder, seed=seed) as running, running.plant() as plant:
             return plant.uuid(0), plant.truth(0).gain, running.workload("b")["cgroup"]
 
-    assert about(4, "a") == about(4, "b")
-    assert all(x != y for x, y in zip(about(4, "a"), about(5, "b"), strict=True))
+    first = about(4, "a")
+    assert first == about(4, "b")
+    assert all(x != y for x, y in zip(first, about(5, "b"), strict=True))
 
 
 def test_it_refuses_what_is_not_its_folder(tmp_path):
@@ -209,14 +219,13 @@ def test_it_refuses_what_is_not_its_folder(tmp_path):
         SimulatedNode.attach(tmp_path / "none")
 
 
-def test_one_node_a_folder(tmp_path):
-    with node(tmp_path / "node", BURST % "") as running:
-        assert stat.S_IMODE(running.directory.stat().st_mode) == 0o700
-        with pytest.raises(UsageError, match="already runs"):
-            node(tmp_path / "node", BURST % "")
-        assert SimulatedNode.attach(running.directory).workload("b")["phase"] == "running"
-        with pytest.raises(UsageError, match="no workload 'c' on this node; there are: b"):
-            running.workload("c")
+def test_one_node_a_folder(small):
+    assert stat.S_IMODE(small.directory.stat().st_mode) == 0o700
+    with pytest.raises(UsageError, match="already runs"):
+        node(small.directory, BURST % "")
+    assert SimulatedNode.attach(small.directory).workload("b")["phase"] == "running"
+    with pytest.raises(UsageError, match="no workload 'c' on this node; there are: b"):
+        small.workload("c")
 
 
 def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
@@ -227,17 +236,17 @@ def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
         assert "trace /none cannot be read" in (running.directory / "workloads" / "s.log").read_text()
 
 
-def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(tmp_path):
-    with node(tmp_path / "node", BURST % "") as running, subprocess.Popen(["sleep", "60"]) as child:
-        entry = running.directory / "proc" / str(child.pid)
-        roots.add_process(running.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
-        roots.forget_ended(running.directory)
+def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(small):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        entry = small.directory / "proc" / str(child.pid)
+        roots.add_process(small.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
+        roots.forget_ended(small.directory)
         assert (entry / "stat").exists()
         child.kill()
         eventually(lambda: not entry.exists())
-        roots.add_process(running.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
+        roots.add_process(small.directory, child.pid, roots.cgroup_path("mine", "docker", 1))
         assert not entry.exists()  # it has ended, though nobody has waited for it
-        for pid in set(pids(running)) - {running.state()["pid"]}:
+        for pid in set(pids(small)) - {small.state()["pid"]}:
             assert (entry.parent / str(pid)).exists()  # who lives stays
 
 
