@@ -1,14 +1,9 @@
 """Every chart is well-formed, stays in its frame, tells its data in words, and has the same bytes each time."""
 
 import itertools
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
-from pathlib import Path as File
 from xml.etree import ElementTree
 
 import pytest
@@ -32,8 +27,8 @@ CHARTS = (
     sample.bars(), sample.ONE_BAR, sample.NO_BARS, sample.BRIDGE, sample.BELOW, sample.LAYERS, sample.MANY_STEPS, sample.RANGES,
     sample.EMBODIED, sample.DAILY, sample.PUE, sample.FLAT, sample.HOURS, sample.CALENDAR,
 )  # fmt: skip
-VALUES = st.none() | st.fractions(-(10**9), 10**9, max_denominator=1000)
-NUMBERS = st.fractions(-(10**9), 10**9, max_denominator=1000)
+NUMBERS = st.builds(Fraction, st.integers(-(10**9), 10**9), st.integers(1, 1000))
+VALUES = st.none() | NUMBERS
 
 
 def charts(names: st.SearchStrategy[str]) -> st.SearchStrategy[Chart]:
@@ -116,11 +111,11 @@ def test_nothing_leaves_the_sheet(chart: Chart, size: int) -> None:
 @given(charts(st.text(st.characters(codec="utf-8"), max_size=60)), st.sampled_from([WIDE, NARROW]))
 @settings(max_examples=60)
 def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, size: int) -> None:
-    root = ElementTree.fromstring(svg(chart, {}, "c1", size))
+    text = svg(chart, {}, "c1", size)
+    root = ElementTree.fromstring(text)
     ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
     assert len(set(ids)) == len(ids)
     assert all(one.startswith("c1-") for one in ids)
-    text = svg(chart, {}, "c1", size)
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
     assert {e.attrib["href"] for e in root.iter() if "href" in e.attrib} <= {f"#{one}" for one in ids}
     assert not [e for e in root.iter() if e.tag in (f"{SVG}style", f"{SVG}script", f"{SVG}image", f"{SVG}a")]
@@ -278,29 +273,3 @@ def test_a_reader_s_own_settings_of_matplotlib_change_nothing() -> None:
     ):
         assert svg(sample.RANGES, {}, "a") == plain
         assert matplotlib.rcParams["font.size"] == 30
-
-
-def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone_and_no_global_figures() -> None:
-    program = (
-        "import sys; from tests.reports.render import sample; from reports.render.charts import svg;"
-        "s = sample; some = (s.bars(), s.HOURS, s.BRIDGE, s.DAILY, s.RANGES);"
-        "sys.stdout.write(''.join(svg(c, {}, 'a') for c in some)); assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    made = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "PYTHONUTF8": "1"},
-            cwd=_root(),
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=60,
-        ).stdout
-        for seed, zone in (("1", "UTC"), ("2", "Asia/Kolkata"))
-    }
-    assert len(made) == 1
-    assert len(made.pop()) > 10_000
-
-
-@cache
-def _root() -> File:
-    return File(sys.modules["reports.render.charts"].__file__ or "").parents[2]

