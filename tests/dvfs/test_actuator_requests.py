@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ class Bench:
 
     def start(self) -> None:
         history = History(self.folder / "history")
+        self.journal = ActuatorJournal(self.folder / "journal")
         self.core = ActuatorCore(
             AllowList((Rule("all", LIMITS),)),
-            ActuatorJournal(self.folder / "journal"),
+            self.journal,
             DirectKnobs(self.boards),
             lambda: Epoch("boot", "driver"),
             lambda: int(self.now_s * NS),
@@ -48,6 +50,10 @@ class Bench:
         )
         self.core.restore_all()
         self.requests = Requests(self.core, history, KillSwitch([Path("/\udcff/off")]))
+
+    def close(self) -> None:
+        """Close its file: one for each example is more than a process may have open."""
+        self.journal.close()
 
     def ask(self, caller: Caller, op: str, **fields: object) -> dict[str, Any]:
         frame = self.requests.reply(caller, {"v": 1, "id": 1, "op": op, **fields})
@@ -162,8 +168,8 @@ MESSAGES = st.fixed_dictionaries(
     ]
 )
 def test_no_message_of_any_peer_ends_the_lease_of_another(messages: list[tuple[int, dict[str, Any]]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        bench, honest = Bench(Path(folder)), Caller(1, 10)
+    with tempfile.TemporaryDirectory() as folder, closing(Bench(Path(folder))) as bench:
+        honest = Caller(1, 10)
         strangers = {number: Caller(number, number) for number in range(2, 6)}
         lease = bench.ask(honest, "acquire", devices=["GPU-0"])["lease"]
         for number, message in messages:

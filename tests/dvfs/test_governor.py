@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -40,8 +41,9 @@ class Bench:
         self.t_s = 100.0
         self.boards = FakeBoards.create(folder / "boards")
         limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+        self.journal = ActuatorJournal(folder / "journal")
         self.core = ActuatorCore(
-            AllowList((Rule("all", limits),)), ActuatorJournal(folder / "journal"), DirectKnobs(self.boards),
+            AllowList((Rule("all", limits),)), self.journal, DirectKnobs(self.boards),
             lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
         )  # fmt: skip
         static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
@@ -49,6 +51,10 @@ class Bench:
         self.terms = Terms(mode, ("static",))
         self.governor = Governor(self.config, DirectActuator(self.core), self)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
+
+    def close(self) -> None:
+        """Close its file: one for each example is more than a process may have open."""
+        self.journal.close()
 
     def boot_ns(self) -> int:
         return int(self.t_s * NS)
@@ -179,8 +185,7 @@ def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(["", "a", "b", "a/b"]), min_size=1, max_size=12), st.sampled_from([1, 4000]))
 def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(names: list[str], gap_s: int) -> None:
     """A workload that holds a GPU before its first report is one group; as a job that tells its name it is another."""
-    with TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), Mode.SHADOW)
+    with TemporaryDirectory() as folder, closing(Bench(Path(folder), Mode.SHADOW)) as bench:
         counted: Counter[tuple[str, str, str]] = Counter()
         rounds = 0
         for name in names:
@@ -412,8 +417,7 @@ def test_a_group_that_fails_is_released_and_named_and_the_others_go_on(tmp_path:
 
 @given(st.lists(st.sampled_from(["same", "a", "b"]), min_size=2, max_size=2), st.integers(1, 4))
 def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> None:
-    with TemporaryDirectory() as folder:
-        bench = TwoGroups(Path(folder))
+    with TemporaryDirectory() as folder, closing(TwoGroups(Path(folder))) as bench:
         for _ in range(rounds):
             bench.round(names)
             assert bench.governor.failures.keys() == (set(names) if len(set(names)) == 1 else set())
