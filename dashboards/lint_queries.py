@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 Json = dict[str, Any]
@@ -40,13 +41,19 @@ def parsed(expr: str, values: Mapping[str, str]) -> Any:
     Raises:
         ValueError: it is no PromQL.
     """
-    import promql_parser
 
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         return f"{int(_NAMES[name].total_seconds())}s" if name in _NAMES else values.get(name, ".*")
 
-    return promql_parser.parse(re.sub(r"\$(?:\{(\w+)[^}]*\}|(\w+))", value, expr))
+    return _tree(re.sub(r"\$(?:\{(\w+)[^}]*\}|(\w+))", value, expr))
+
+
+@lru_cache(4_096)  # each rule of the linter parses every query
+def _tree(query: str) -> Any:
+    import promql_parser
+
+    return promql_parser.parse(query)
 
 
 def nodes(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:

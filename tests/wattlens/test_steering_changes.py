@@ -44,7 +44,7 @@ reports = st.builds(Report, st.integers(0, 1 << 30).map("h{}:1".format), st.inte
 
 
 @given(history=st.lists(st.tuples(st.sampled_from([1, 2, 59, 61, 200]), st.none() | reports), min_size=20, max_size=40))
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_one_workload_makes_few_groups_reasons_and_lines(
     history: list[tuple[int, Report | None]], caplog: pytest.LogCaptureFixture
 ) -> None:
