@@ -225,7 +225,7 @@ def test_a_reader_beside_sees_every_commit_at_once(tmp_path_factory, parts):
             assert read_journal(folder / "journal.db").book == folded(parts[:i])
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(st.sampled_from([1, 1_000, 300_000, 3_000_000]), max_size=15))
 def test_the_text_of_the_log_is_bounded_and_nothing_depends_on_it(sizes):
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import is_gpu, is_meter, meter, site_and_meter
@@ -52,6 +52,7 @@ def commit(journal, account, now_s):
     account.committed()
 
 
+@settings(max_examples=40)  # each opens a journal on the disk for each life
 @given(st.lists(st.lists(st.integers(0, 5 * KWH), min_size=1, max_size=20), min_size=1, max_size=4))
 def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     """Each life reads the register for a while, commits some of it and is killed; the register counts on meanwhile."""
