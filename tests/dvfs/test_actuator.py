@@ -19,7 +19,7 @@ from dvfs.client import ActuatorClient, ActuatorError
 from dvfs.types import Setting
 from dvfs.wire import MAX_BYTES, encode
 from energy_agent.core.errors import LeaseError
-from tests.support import eventually
+from tests.support import Said, eventually, said_here
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -124,10 +124,8 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     names one."""
     rig = make_rig()
 
-    def switch(word: str, *more: str) -> subprocess.CompletedProcess[str]:
-        places = ["--socket", str(rig.socket), "--state", str(rig.folder / "state")]
-        command = [sys.executable, "-m", "wattlens", "dvfs", word, *places, *more]
-        return subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    def switch(word: str, *more: object) -> Said:
+        return said_here("dvfs", word, "--socket", rig.socket, "--state", rig.folder / "state", *more)
 
     early = switch("off")
     assert (early.returncode, (rig.folder / "state/dvfs.off").exists()) == (0, True)
@@ -149,7 +147,7 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     }
     eventually(rig.back, 1)  # a limit takes a moment to come into effect on the board
     assert "maintenance" in (rig.folder / "state/dvfs.off").read_text()
-    wrong = switch("off", "--file", str(rig.folder / "other"))
+    wrong = switch("off", "--file", rig.folder / "other")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
     assert f"looks at {rig.folder / 'state/dvfs.off'}" in wrong.stderr
 
@@ -168,16 +166,14 @@ def test_the_switch_of_an_earlier_version_counts_until_it_is_turned_on(make_rig:
             assert client.status().kill_switch == str(off[0])
             with pytest.raises(ActuatorError, match="kill switch"):
                 client.acquire(rig.uuids)
-        command = [sys.executable, "-m", "wattlens", "dvfs", "on", "--socket", str(rig.socket)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+        done = said_here("dvfs", "on", "--socket", rig.socket)
         assert (done.returncode, [file.exists() for file in files]) == (0, [False, False]), done.stderr
 
 
 def test_the_switch_survives_restarts_and_the_loss_of_everything_in_run(make_rig: Callable) -> None:
     rig = make_rig()
     rig.start()
-    command = [sys.executable, "-m", "wattlens", "dvfs", "off", "--socket", str(rig.socket)]
-    assert subprocess.run(command, capture_output=True, timeout=40, check=False).returncode == 0
+    assert said_here("dvfs", "off", "--socket", rig.socket).returncode == 0
     for _ in range(2):
         assert rig.actuator is not None
         rig.actuator.terminate()

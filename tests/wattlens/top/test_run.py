@@ -18,7 +18,7 @@ import pytest
 from energy_agent.server import Server
 from tests.energy_agent.test_server import Still
 from tests.snapshots import Player
-from tests.support import eventually, free_port, need_program
+from tests.support import eventually, free_port, need_program, said_here
 
 COMMAND = [sys.executable, "-m", "wattlens", "top"]
 
@@ -200,7 +200,7 @@ def test_a_dumb_terminal_gets_one_page(url: str) -> None:
 
 
 def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
-    document = json.loads(run("--url", url, "--once", "--json").stdout)
+    document = json.loads(said_here("top", "--url", url, "--once", "--json").stdout)
     assert [gpu["up"] for gpu in document["gpus"]] == [n != 3 for n in range(16)]
     assert document["gpus"][3]["power_w"] is None
     process = subprocess.Popen([*COMMAND, "--url", url, "--json", "--interval", "0.2"], stdout=subprocess.PIPE, text=True)
@@ -221,7 +221,7 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
     (["--user-file", "/nonexistent"], 2, "--user-file"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(arguments: list[str], code: int, said: str) -> None:
-    done = run(*arguments)
+    done = said_here("top", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
     assert said in done.stderr
 
