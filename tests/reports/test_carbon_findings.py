@@ -62,6 +62,15 @@ def evidence(days: Path, *lots: Lot, pue: str | None = "1.5") -> Evidence:
     return chains.evidence(days, told, Asked("2026Q3"))[0]
 
 
+def with_lots(found: Evidence, lots: tuple[Lot, ...], pue: Fraction) -> Evidence:
+    """What would have been found with these lots, which nothing but the grid depends on."""
+    site = found.sites["here"]
+    assert site.inputs is not None
+    inputs = replace(site.inputs, lots=lots)
+    drawn = times({t: gpu + rest for t, (gpu, rest) in found.sums.cells["here"].items()}, pue)
+    return replace(found, sites={"here": replace(site, inputs=inputs, grid=grid(inputs, drawn, site.window))})
+
+
 def figures(found: Evidence) -> dict[str, Figure]:
     return {f.id: f for f in all_figures(found)}
 
@@ -105,8 +114,9 @@ def test_without_a_pue_contracts_match_the_node(days: Path) -> None:
 
 @pytest.mark.parametrize("pue", ["1.52", "1.3333333", "1.0000001", None])
 def test_what_contracts_bring_and_the_rest_are_the_total_exactly(days: Path, pue: str | None) -> None:
+    without = evidence(days, pue=pue)
     for lots in ((), (WIND,), (replace(WIND, uj=uj("1")),), (replace(WIND, uj=uj("9")),)):
-        found = evidence(days, *lots, pue=pue)
+        found = with_lots(without, lots, Fraction(pue or 1))
         market, rest = carbon.marketed_of(found, "here"), carbon.residual_of(found, "here")
         coverage = found.sites["here"].grid.coverage
         assert coverage is not None

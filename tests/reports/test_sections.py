@@ -21,10 +21,11 @@ from tests.reports.chains import DAY, HOUR
 from tests.reports.golden import at, cells
 
 JULY = at("2026-07-01")
+QUARTER = Asked("2026Q3")
 TEAM = {"team": "nlp", "name": "chat"}
 
 
-def facts(folder: Path, sites: dict[str, list[Batch]]) -> Facts:
+def facts(folder: Path, sites: dict[str, list[Batch]], asked: Asked = QUARTER) -> Facts:
     """A node with one GPU at each site."""
     stands = []
     for name, batches in sites.items():
@@ -33,7 +34,7 @@ def facts(folder: Path, sites: dict[str, list[Batch]]) -> Facts:
         stands.append(Expected("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
     organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
-    return chains.facts(days, organisation, Asked("2026Q3"))
+    return chains.facts(days, organisation, asked)
 
 
 def held(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
@@ -78,7 +79,8 @@ def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int]
 
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
-    found = compose(facts(tmp_path, {"one": [held("one", "0.5", day) for day in range(92)]}), Say())
+    batches = [held("one", "0.5", day) for day in range(21)]
+    found = compose(facts(tmp_path, {"one": batches}, Asked(None, "2026-07-01", "2026-07-22")), Say())
     grid = next(b for s in found.sections for b in s.blocks if isinstance(b, Heat) and "metered each day" in b.title)
     assert {value for row in grid.values for value in row} == {Fraction(100)}
     assert grid.most == Fraction(100)
