@@ -115,7 +115,7 @@ def test_what_the_owner_does_not_allow_is_measured_at_what_he_does(agent: Agent)
     made = optimizer(optimum_selector=Energy())
     train(made, agent)
     assert [m.power_limit for m in made.measurements] == [580, 500, 400, 330]
-    assert made.optimal_power_limit_w in (330, 400)
+    assert made.optimal_power_limit_w == Energy().select(made.measurements)  # which one costs least depends on the load
 
 
 def test_above_what_was_found_nothing_is_asked(agent: Agent) -> None:
