@@ -78,7 +78,9 @@ class Store:
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The answer to a query."""
-        found: list[Row] = self._execute(query, parameters).fetchall()
+        cursor = self._execute(query, parameters)
+        with _failures_named():
+            found: list[Row] = cursor.fetchall()
         return found
 
     def answer(self, name: str) -> list[Row]:
@@ -92,7 +94,7 @@ class Store:
     def stream(self, query: str, size: int = 50_000) -> Iterator[Row]:
         """The answer row by row, by a cursor of its own: memory stays that of a few rows."""
         cursor = self._execute(query, cursor=self._db.cursor())
-        while found := cursor.fetchmany(size):
+        while found := _fetch(cursor, size):
             yield from found
 
     def table(self, name: str, columns: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> None:
@@ -106,19 +108,38 @@ class Store:
             self._execute(f"CREATE OR REPLACE TABLE {name} ({typed})")
 
     def _execute(self, query: str, parameters: Any = (), cursor: Any = None) -> Any:
-        import duckdb
-
         on = cursor or self._db
-        try:
+        with _failures_named():
             return on.execute(query, parameters) if parameters else on.execute(query)
-        except duckdb.IOException as error:
-            raise ChainError(f"the ledger cannot be read: {_first_line(error)}") from None
-        except duckdb.OutOfMemoryException as error:
-            raise WattlensError(f"the report does not fit in memory: {_first_line(error)}") from None
-        except duckdb.Error as error:
-            raise ChainError(
-                f"a file of the ledger is corrupted, or is not as `wattlens ledger compact` writes it: {_first_line(error)}"
-            ) from None
+
+
+def _fetch(cursor: Any, size: int) -> list[Row]:
+    with _failures_named():
+        rows: list[Row] = cursor.fetchmany(size)
+    return rows
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    """Raise DuckDB's errors as ours, and what it makes of Ctrl-C as the KeyboardInterrupt that it was."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except duckdb.IOException as error:
+        raise ChainError(f"the ledger cannot be read: {_first_line(error)}") from None
+    except duckdb.OutOfMemoryException as error:
+        raise WattlensError(f"the report does not fit in memory: {_first_line(error)}") from None
+    except duckdb.Error as error:
+        raise ChainError(
+            f"a file of the ledger is corrupted, or is not as `wattlens ledger compact` writes it: {_first_line(error)}"
+        ) from None
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
 
 
 @contextmanager
