@@ -12,7 +12,7 @@ from benchmarks.fleet_capture import GPUS, Capture
 from benchmarks.fleet_template import keys_of
 from tests.support import eventually, need_program
 
-pytestmark = [pytest.mark.smoke, pytest.mark.peer, pytest.mark.prometheus, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.smoke, pytest.mark.peer, pytest.mark.prometheus, pytest.mark.timeout(480)]
 DOCS = (Path(__file__).parents[2] / "docs/fleet.md").read_text()
 LATE = ("wattlens_ttft_seconds_bucket", "wattlens_steps_total", "wattlens_host_energy_joules_total", "wattlens_dvfs_setting",
         "wattlens_gpu_ecc_errors_total", "wattlens_workload_host_energy_joules_total")  # fmt: skip

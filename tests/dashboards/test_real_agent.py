@@ -33,7 +33,7 @@ from tests.dashboards.plant_truth import watching
 from tests.dashboards.stores import RANGE_S, Scene, Store, queries
 from tests.support import eventually, need_module
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.peer, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.peer, pytest.mark.timeout(600)]
 
 LOST = of.NOTEBOOK_GPU
 BOARDS = [pytest.param(board, id=board.uid) for board in boards()]

@@ -130,7 +130,7 @@ def wrong() -> dict[str, Json]:
 
 
 @pytest.mark.peer
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_grafanas_schema_has_nothing_against_them_and_sees_what_is_wrong() -> None:
     """In one run of the compiler, which takes most of its time to read the schema."""
     faults = wrong()

@@ -14,7 +14,7 @@ import pytest
 from deploy.container import bundle
 from tests.support import need_module
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 ARCH = {machine: arch for arch, machine in bundle.MACHINES.items()}.get(platform.machine(), "amd64")

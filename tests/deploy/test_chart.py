@@ -32,7 +32,7 @@ from tests.deploy.kubernetes_objects import (
 from tests.support import need_file, need_module, need_program
 from wattlens.config_check import check
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(400)]  # the first one may fetch Helm
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(800)]  # the first one may fetch Helm
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 """The last four of Kubernetes."""

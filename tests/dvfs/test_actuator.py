@@ -21,7 +21,7 @@ from dvfs.wire import MAX_BYTES, encode
 from energy_agent.core.errors import LeaseError
 from tests.support import Said, eventually, said_here
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 # 10 s of lease or 5 s of grace, a tick, and the time limit of a child.
 BACK_S = 15.0

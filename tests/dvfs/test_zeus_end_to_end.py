@@ -53,7 +53,7 @@ def by_limit(marks: list[tuple[int, int, int]]) -> dict[int, tuple[float, float]
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_board_as_found(node: RealNode) -> None:
     with node.simulated.plant() as plant:
         child = worker(node, 600)

@@ -16,7 +16,7 @@ from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess, alive, of_device, segments
 from tests.support import eventually, said_here
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 SCENARIO = """
 description: four boards, a training job on one

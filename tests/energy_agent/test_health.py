@@ -10,7 +10,7 @@ from energy_agent.health_hangs import HealthHangs
 from tests.energy_agent.nodes import environ_of, make_plant, poll_until, sampling
 from tests.energy_agent.test_sampling import missed_periods, up
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 HEALTH = {"health_period_ns": 10 * 10**9, "health_groups": (GPM,)}
 RATE = 5.0  # ten seconds of the plant are two of ours

@@ -9,7 +9,7 @@ import pytest
 
 from tests.energy_agent.nodes import instants, make_plant, poll_for, poll_until, sampling
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 PERIODS_NS = 1_000_000_000
 

@@ -8,7 +8,7 @@ from benchmarks.training_worker import PLAIN, TOKENS
 STEPS = 450
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(360)
 def test_an_agent_that_is_killed_loses_and_doubles_nothing():
     found = training.run(PLAIN, STEPS, kill=True)
     assert found["killed"] == training.KILLS

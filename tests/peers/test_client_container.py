@@ -14,7 +14,7 @@ from tests.energy_agent.test_client_peers import CLIENT, REPORT, serving
 from tests.snapshots import Player
 from tests.support import need_program
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(360)]
 HOST_FOLDERS = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
 

@@ -25,7 +25,7 @@ from energy_agent.ledger.summary import bounds
 from tests.support import eventually, free_port, need_program
 from wattlens.cli import main
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(360)]
 
 T0 = 1_767_225_600  # 2026-01-01T00:00Z
 HOUR, DAY, S = 3_600, 86_400, 10**9

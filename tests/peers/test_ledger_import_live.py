@@ -27,7 +27,7 @@ from tests.support import eventually, free_port, need_program
 from wattlens.demo import _identity
 from wattlens.importing import Request, run
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
 NODE = b"""
 boards: [{count: 2, sku: H100-SXM5-80GB, gain: 1.0}]

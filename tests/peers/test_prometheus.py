@@ -19,7 +19,7 @@ from energy_agent.metering.node_meter import advance
 from energy_agent.sources.facility.prometheus import SPEC, Prometheus
 from tests.support import eventually, free_port, need_program
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
 WH_UJ = 3_600_000_000
 METER = {"id": "main", "role": "total", "accuracy_percent": 1, "timeout_s": 1, "max_power_w": 1e9}

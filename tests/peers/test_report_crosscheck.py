@@ -10,7 +10,7 @@ from tests.peers.test_ledger_import import Text, prometheus
 from tests.reports import ledgers
 from wattlens.cli import main
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(360)]
 
 START_S = ledgers.START_NS // 10**9
 FAMILY = "wattlens_gpu_energy_joules_total"

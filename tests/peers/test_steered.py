@@ -10,7 +10,7 @@ import pytest
 from tests.dvfs.agent_double import Agent, serving
 from tests.support import need_module
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(480)]
 
 HEAD = """
 import json, sys, tempfile, time

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import training
 from tests.support import need_module
 
-pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("training"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("training"), pytest.mark.timeout(360)]
 STEPS = 60
 
 

@@ -17,7 +17,7 @@ from tests.dashboards.bench import ROOT, RULES_S, playing_fleet, scraping
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_peer
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(360)]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dvfs.zeus_compat import PowerLimitMeasurement
 from tests.dvfs.agent_double import Agent, serving
 from tests.support import eventually, need_module
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from reports.period import Asked
 from tests.reports import chains, golden
 from wattlens.report.org import load_organisation
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 J = 3_600_000
 """In a kWh."""

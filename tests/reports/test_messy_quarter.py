@@ -14,7 +14,7 @@ from reports.facts import Facts
 from tests.reports import chains, messy
 from wattlens.cli import main
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 INVENTORY = ["cluster,node,uuid,sku,site,from,to"]
 ORG = """

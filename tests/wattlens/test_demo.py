@@ -20,7 +20,7 @@ from wattlens import demo_result
 from wattlens.cli import main
 from wattlens.summary import Summary, TokenCost
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 
 def _processes(folder: Path) -> list[int]:

@@ -18,7 +18,7 @@ from tests.energy_agent.agents import AgentProcess, segments
 from tests.support import eventually, said_here
 from wattlens.reload import FileWatch, needs_restart
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 SCENARIO = "description: two boards\nboards: [{count: 2, sku: H100-SXM5-80GB}]\nseed: 5\n"
 

@@ -18,7 +18,7 @@ from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, need_module
 from wattlens.page import parse
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 NODE = b"""
 boards: [{count: 2, sku: H100-SXM5-80GB}]

@@ -70,7 +70,7 @@ def end(ranks: list[subprocess.Popen[str]]) -> None:
         child.communicate()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(
     nodes: list[RealNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

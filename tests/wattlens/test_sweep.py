@@ -158,7 +158,7 @@ def compare(profile: Profile, point: Point, truth: Truth, rig: Rig, *, within: f
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     out = rig.folder / "train.json"
     options = ("--gpus", 0, "--clocks", "1200", "--repeats", 3, "--seconds", SECONDS, "--settle", SETTLE_S, "--out", out)
@@ -190,7 +190,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: Rig) -> None:
     out, port = rig.folder / "job.json", free_port()
     program = ("--", sys.executable, "-m", "tests.wattlens.sweep_worker", port, 1)

@@ -101,7 +101,7 @@ with wattlens.training() as run:
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_when_the_agent_goes_away_all_three_begin_anew(node, tmp_path):
     config = tmp_path / "agent.yaml"
     config.write_text(f"client: {{socket: {tmp_path}/agent.sock}}\n")

@@ -7,7 +7,7 @@ from tests.energy_agent.agents import AgentProcess
 from tests.energy_agent.holders.kubelet_node import BARE, by_workload, make_pod, started
 from tests.support import eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 pytest.importorskip("grpc")
 

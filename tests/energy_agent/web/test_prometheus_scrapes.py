@@ -17,7 +17,7 @@ from energy_agent.sim.node import SimulatedNode
 from tests.certificates import Authority, hashed
 from tests.support import eventually, free_port, need_program
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(240)]
 TOKEN = "0123456789-abcdefghij"
 
 

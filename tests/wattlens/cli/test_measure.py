@@ -15,7 +15,7 @@ import pytest
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import said_here
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(360)
 
 WATTLENS = [sys.executable, "-m", "wattlens"]
 
