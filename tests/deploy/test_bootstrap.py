@@ -79,6 +79,7 @@ def test_a_failed_environment_is_not_left_half_made(bin_dir: Path, tmp_path: Pat
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.smoke  # seconds of ensurepip, which `make test` itself runs first on a fresh machine
 def test_a_good_python_makes_an_environment(bin_dir: Path, tmp_path: Path) -> None:
     done = _run(bin_dir, "venv", sys.executable, tmp_path / "venv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
