@@ -14,6 +14,7 @@ from typing import Protocol
 from energy_agent import reader_wire as wire
 from energy_agent.core.health import GPM
 from energy_agent.reader_mark import MARK
+from energy_agent.runtime.threads import without_interrupts
 
 MAX_LINE_B = 1 << 20
 KILL_S = 1.0
@@ -73,15 +74,16 @@ class ReaderProcess:
                 command.append("--gpm")
             if not xid_events:
                 command.append("--no-xid-events")
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=dict(options.environ),
-                pass_fds=(fd,),
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is for the agent, which ends its children
-            )
+            with without_interrupts():  # Ctrl-C is for the agent, which ends its children
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env=dict(options.environ),
+                    pass_fds=(fd,),
+                    bufsize=0,
+                    start_new_session=True,
+                )
         finally:
             os.close(fd)
         assert self._process.stdout is not None
@@ -190,14 +192,15 @@ class Probe:
         command = [sys.executable, "-m", "energy_agent.reader", "--probe", device]
         if health_groups is not None:
             command += ["--probe-health", *(part for name in health_groups for part in ("--health-group", name))]
-        self._process = subprocess.Popen(
-            command,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with without_interrupts():  # Ctrl-C is for the agent, which ends its children
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def answer(self) -> bool | None:
         """True: the device answers; False: it does not, or the process `hangs`; None: not known yet."""

@@ -8,20 +8,18 @@ import itertools
 import json
 import mmap
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import energy_agent
 from energy_agent.client.wire import ANSWER_B, ASK, CLOSE, OPEN, RING_B, WAKE, Ring
 from energy_agent.clock import clock_for
+from energy_agent.runtime.threads import without_interrupts
 
 START_S = 5.0
 ANSWER_S = 0.5
@@ -55,7 +53,7 @@ class Connection:
         paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         command = [sys.executable, "-P", "-m", "energy_agent.client.sampler", "--fd", str(theirs.fileno())]
         command += ["--memory", str(memory), "--gpus", gpus]
-        with theirs, _without_interrupts():
+        with theirs, without_interrupts():  # Ctrl-C is for the program
             self._process = subprocess.Popen(
                 [*command, "--parent", str(self.pid)],
                 stdin=subprocess.DEVNULL,
@@ -152,16 +150,6 @@ class Connection:
 _current: dict[str, Connection] = {}
 _starting = threading.Lock()
 _registered = False
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """What is started within has no SIGINT: Ctrl-C is for the program, also while the sampler is still starting."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def connection(gpus: str = "") -> Connection:

@@ -1,7 +1,9 @@
-"""Starts threads, with Ctrl-C postponed until they run."""
+"""Starts threads, with Ctrl-C postponed until they run, and lets processes start without Ctrl-C."""
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -24,3 +26,16 @@ def start_thread(thread: threading.Thread) -> None:
         signal.signal(signal.SIGINT, handler)
     if frames:
         handler(signal.SIGINT, frames[0])
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Start processes within it that SIGINT does not reach.
+
+    A session of its own is not enough: a process enters it a moment after it was forked, and a Ctrl-C before that ends it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

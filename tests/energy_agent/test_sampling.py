@@ -203,6 +203,15 @@ def test_orders_reach_a_reader_that_is_late(tmp_path):
         poll_until(sampler, listed)
 
 
+def test_ctrl_c_is_not_for_a_reader(tmp_path):
+    with make_plant(tmp_path, count=1), sampling(tmp_path) as sampler:
+        poll_until(sampler, up(sampler, 1))
+        pid = sampler.reader_pid
+        os.kill(pid, signal.SIGINT)
+        poll_until(sampler, lambda sweeps: len(sweeps) >= 3)
+        assert (sampler.reader_pid, sampler.node.restarts_total) == (pid, 0)
+
+
 @pytest.mark.proof
 def test_a_call_that_hangs_for_a_minute(tmp_path):
     with make_plant(tmp_path) as plant, sampling(tmp_path) as sampler:

@@ -169,8 +169,7 @@ def test_what_runs_until_it_is_stopped_ends_in_order(node, tmp_path, name):
     with Terminal(arguments, tmp_path) as terminal:
         terminal.shows(marker)
         code, text = terminal.press()
-    assert code == 0
-    assert clean(text), text
+    assert (code, clean(text)) == (0, True), text
 
 
 def test_what_waits_for_a_server_ends_at_once_with_one_line(node, tmp_path):
