@@ -13,9 +13,20 @@ QUERY = "SELECT count(*) FROM range(100000000) WHERE range % 7 = 3"
 
 
 def interrupted(ask, store):
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    while True:  # DuckDB looks for signals now and then: one that it misses is raised between two queries
-        ask(store, QUERY)
+    raised = threading.Event()
+
+    def press():
+        while not raised.wait(2):  # again, as DuckDB may lose one that comes while it ends a query
+            os.kill(os.getpid(), signal.SIGINT)
+
+    presses = threading.Thread(target=press)
+    presses.start()
+    try:
+        while True:
+            ask(store, QUERY)
+    finally:
+        raised.set()
+        presses.join()
 
 
 @pytest.mark.parametrize("ask", [Store.rows, lambda store, query: list(store.stream(query))])
