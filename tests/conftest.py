@@ -23,6 +23,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_as_before():
+    """A command that ran in the test's own process and was interrupted ignores Ctrl-C from then on, as its process ends."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+
+
 def pytest_collection(session: pytest.Session) -> None:
     """Workers import the test modules, each from another one on: it compiles its share of a fresh clone and reads the rest."""
     gc.disable()  # a million objects that all stay are made, and looking for cycles among them takes as long as making them

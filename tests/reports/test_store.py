@@ -22,7 +22,7 @@ def interrupted(ask, store):
     presses = threading.Thread(target=press)
     presses.start()
     try:
-        while True:
+        for _ in range(1000):  # some minutes
             ask(store, QUERY)
     finally:
         raised.set()
