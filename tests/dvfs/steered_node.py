@@ -135,3 +135,6 @@ class SteeredNode:
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         return [(r["policy"], r["action"], r["outcome"]) for r in rows]
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True, timeout=60)
