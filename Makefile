@@ -54,13 +54,13 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages, sample report
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python deploy/manifests.py build
-	$(BIN)/python -m energy_agent.config_docs docs/agent.md
-	$(BIN)/python -m energy_agent.config_docs docs/site.md
-	$(BIN)/python -m energy_agent.factor_docs docs/factors.md
-	$(BIN)/python -m energy_agent.token_docs docs/tokens.md
-	$(BIN)/python -m wattlens.report.inputs_docs docs/report-inputs.md
+	$(BIN)/python -m tools.config_docs docs/agent.md
+	$(BIN)/python -m tools.config_docs docs/site.md
+	$(BIN)/python -m tools.factor_docs docs/factors.md
+	$(BIN)/python -m tools.token_docs docs/tokens.md
+	$(BIN)/python -m tools.report_input_docs docs/report-inputs.md
 	$(BIN)/python -m tests.wattlens.cli.test_help
-	$(BIN)/python -m wattlens.cli_docs docs/cli.md
+	$(BIN)/python -m tools.cli_docs docs/cli.md
 	$(BIN)/python -m benchmarks.sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt

@@ -26,16 +26,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from energy_agent.accounting import Accountant
-from energy_agent.clock import SimulatedClock
-from energy_agent.core.types import DeviceInfo, Entry, Identity, State
-from energy_agent.device_account import SensorFor
-from energy_agent.holders.processes import ProcessHolders
-from energy_agent.hw.nvml_device import DeviceReader
-from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.device import SensorFor
+from energy_agent.core.energy import DeviceInfo, Entry, Identity, State
+from energy_agent.devices.nvml.device import DeviceReader
+from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.owners.processes import ProcessHolders
+from energy_agent.runtime.clock import SimulatedClock
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 
 SECOND = 10**9
 STEP_NS = 50_000_000

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from energy_agent.core.types import DeviceInfo, DeviceSample, Entry, MigUse, State
-from energy_agent.device_account import DeviceAccount, SensorFor
-from energy_agent.holders.processes import DeviceHolders
-from energy_agent.metering.attribute import Holding
+from energy_agent.accounting.device import DeviceAccount, SensorFor
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, MigUse, State
+from energy_agent.metering.attribution import Holding
+from energy_agent.owners.processes import DeviceHolders
 
 _INFO = DeviceInfo("GPU-a", 0, "H100", "Hopper", "00:01.0", "1", power_limit_max_mw=700_000, power_limit_default_mw=700_000)
 _SENSOR_FOR = SensorFor(2_500_000_000)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from energy_agent.core.types import Identity
-from energy_agent.ledger import segments
-from energy_agent.ledger.book import Batch, Book, change_of
-from energy_agent.ledger.files import RealFiles
-from energy_agent.ledger.sealing import take
+from energy_agent.core.energy import Identity
+from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.segments import segment
+from energy_agent.ledger.segments.files import RealFiles
 
 
 class Chain:
@@ -14,7 +14,7 @@ class Chain:
 
     def __init__(self, folder: Path, who: Identity) -> None:
         self._folder, self._who = folder, who
-        self._book, self._number, self._previous = Book(), 0, segments.FIRST_PREVIOUS
+        self._book, self._number, self._previous = Book(), 0, segment.FIRST_PREVIOUS
 
     def add(self, booked: Batch) -> None:
         """Book and seal; facts alone wait for the rows after them."""
@@ -22,8 +22,8 @@ class Chain:
         sealed = take(self._book, None, self._who, self._number, self._previous)
         if sealed is None:
             return
-        name = segments.file_name(self._who.cluster, self._who.node, self._number)
-        segments.store(_Unsynced(), self._folder, name, sealed.body, sealed.sha256)
+        name = segment.file_name(self._who.cluster, self._who.node, self._number)
+        segment.store(_Unsynced(), self._folder, name, sealed.body, sealed.sha256)
         sealed.forget(self._book)
         self._number, self._previous = self._number + 1, sealed.sha256
 

@@ -29,10 +29,10 @@ import yaml
 
 from benchmarks.running import AgentProcess, family
 from energy_agent.ledger import chain
-from energy_agent.ledger.view import read_journal
+from energy_agent.ledger.journal.view import read_journal
 from energy_agent.sim import roots
+from energy_agent.sim.gpu.plant_abi import DeviceLostError, PlantError
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant_abi import DeviceLostError, PlantError
 
 GPU = 7
 LIFE_S = 1.4  # the simulated driver has room for 32 processes per GPU

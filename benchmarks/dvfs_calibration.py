@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvfs.serving import boards, models
-from dvfs.serving.server import BOUNDNESS, Server, server
+from dvfs.replay.serving import boards, models
+from dvfs.replay.serving.server import BOUNDNESS, Server, server
 from energy_agent.core.errors import UsageError
 
 FILE = Path("ml-energy-v2/llm_text_generation_flat.csv")

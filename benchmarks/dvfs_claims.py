@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from dvfs.block_meter import BlockMeter
-from dvfs.blocks import Plan
-from dvfs.savings import Reading, Saving, estimate
+from dvfs.proof.block_meter import BlockMeter
+from dvfs.proof.blocks import Plan
+from dvfs.proof.estimate import Reading, Saving, estimate
 
 NS = 1_000_000_000
 HOUR_S = 3600

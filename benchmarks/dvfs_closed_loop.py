@@ -21,11 +21,11 @@ from typing import Any
 import yaml
 
 from benchmarks.running import AgentProcess, cpu_s, family
-from energy_agent.core.types import ProcessUse
-from energy_agent.holders.processes import ProcessHolders
+from energy_agent.core.energy import ProcessUse
+from energy_agent.owners.processes import ProcessHolders
 from energy_agent.sim import scenario
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 
 GPUS = 8
 SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 100.0

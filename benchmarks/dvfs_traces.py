@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks import dvfs_calibration, dvfs_traces_cache
 from dvfs import knees
 from dvfs.policies.slo import SPEC
-from dvfs.serving import boards, models, replay, trace
-from dvfs.serving.fleet import Slo
-from dvfs.serving.replay import Case, Row
-from dvfs.serving.server import BOUNDNESS, server
+from dvfs.replay.serving import boards, models, replay, trace
+from dvfs.replay.serving.fleet import Slo
+from dvfs.replay.serving.replay import Case, Row
+from dvfs.replay.serving.server import BOUNDNESS, server
 from dvfs.types import Decision, Observation, Policy
 from energy_agent.core.errors import UsageError
 from wattlens.terminal_line import Line

@@ -6,14 +6,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from dvfs.serving import replay
-from dvfs.serving.replay import Case, Row
+from dvfs.replay.serving import replay
+from dvfs.replay.serving.replay import Case, Row
 
 _SOURCES = sorted(p for p in Path(replay.__file__).parent.glob("*.py") if p.name != "__init__.py")
 
 
 def key(case: Case) -> str:
-    """A hash of requests, server, limits, grid and seed, and of the program (dvfs/serving) that computes the rest."""
+    """A hash of requests, server, limits, grid and seed, and of the program (dvfs/replay/serving) that computes the rest."""
     found = hashlib.sha256()
     for path in _SOURCES:
         found.update(ast.dump(ast.parse(path.read_text())).encode())  # layout and comments change nothing

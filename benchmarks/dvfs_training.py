@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.physics import tables as physics_tables
 from dvfs.policies.progress import SPEC
-from dvfs.rivals import ZEUS
-from dvfs.table_files import load
+from dvfs.replay.rivals import ZEUS
+from dvfs.replay.table_files import load
+from dvfs.replay.training import Score, Summary, Weather, play, summary
 from dvfs.tables import Table
-from dvfs.training_replay import Score, Summary, Weather, play, summary
 from dvfs.types import Trials
 
 DATA = Path(__file__).parent / "data" / "zeus"

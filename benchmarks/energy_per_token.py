@@ -28,8 +28,8 @@ import yaml
 from benchmarks.running import AgentProcess, Series
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.sim import scenario
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 BOARDS = [

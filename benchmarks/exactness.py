@@ -29,12 +29,12 @@ from pathlib import Path
 import yaml
 
 from benchmarks.running import AgentProcess, children
-from energy_agent.core.types import Method
+from energy_agent.core.energy import Method
 from energy_agent.core.units import joules
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows import Cell
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 from wattlens.summary import Summary, summarise
 
 SCENARIO = {
@@ -210,7 +210,7 @@ def _under_fire(base: Path, node: SimulatedNode, plant: Plant, seconds: float, k
 
 
 def _agent(base: Path, node: SimulatedNode) -> AgentProcess:
-    from energy_agent.holders.cgroup import membership
+    from energy_agent.owners.cgroup import membership
 
     chat = node.workload("chat")
     member = membership(f"0::{chat['cgroup']}")

@@ -19,10 +19,10 @@ import yaml
 
 from benchmarks.fleet_capture import GPUS, take
 from benchmarks.fleet_template import Key, keys_of
-from dashboards.rules import STEP_S
-from energy_agent.config_page import Metrics
-from energy_agent.core.selection import PREFIX, Selection
-from energy_agent.core.signals import BY_NAME
+from dashboards.rules.rules import STEP_S
+from energy_agent.config.metrics_page import Metrics
+from energy_agent.core.catalogue.node import BY_NAME
+from energy_agent.core.catalogue.selection import PREFIX, Selection
 
 PAGE = Path(__file__).parents[1] / "docs/fleet.md"
 Part = Literal["node", "gpu", "steered", "workload", "engine"]

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.running import AgentProcess
 from energy_agent.sim import scenario
-from energy_agent.sim.facility_site import site_config
+from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
 
 GPUS = 8

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from benchmarks.fleet_model import Fleet, Target
 from benchmarks.fleet_queries import seconds
 from benchmarks.fleet_template import Key
-from dashboards import rules
-from dashboards.build import expressions
+from dashboards.build.build import expressions
+from dashboards.rules import rules
 
 STEPS_A_REQUEST = 20
 _SERIES_A_REQUEST = 1000

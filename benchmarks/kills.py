@@ -30,7 +30,7 @@ from pathlib import Path
 
 from benchmarks.hostile.rig import CounterRecorder
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows import Cell
+from energy_agent.ledger.rows.kinds import Cell
 from tests.dvfs.steered_node import FREE, KNEE, SteeredNode
 
 KILLED_S, FROZEN_S = 6.0, 15.0

@@ -16,13 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.chain import Chain
-from energy_agent.core.types import Entry, Identity, Method, State, Tokens, WorkloadFacts
-from energy_agent.ledger import chain, index
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.compact import compact_days
-from energy_agent.ledger.day_sums import DAY_COLUMNS
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sites import Sites
+from energy_agent.core.energy import Entry, Identity, Method, State, Tokens, WorkloadFacts
+from energy_agent.ledger import chain
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
 
 T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
 CELL = 900_000_000_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.serving_lockstep import Load, serve
-from energy_agent.metering.prefill_decode import Window, split
+from energy_agent.tokens.prefill_decode import Window, split
 
 BOARDS = {"H100-SXM5-80GB": 1.0, "A100-SXM4-80GB": 0.5, "H200-SXM": 1.2, "L40S": 0.3, "H100-PCIE-80GB": 0.6}
 """SKU -> about how fast it serves."""

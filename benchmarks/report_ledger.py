@@ -31,15 +31,15 @@ from benchmarks.report_fleet import (
 )
 from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, node_lines, write
 from benchmarks.report_truth import Truth, of_json
+from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point
-from energy_agent.ledger import segments
-from energy_agent.ledger.book import Batch, Book, change_of
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sealing import take
-from energy_agent.site.grid_store import GridStore
+from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.ledger.segments import segment as segments
+from energy_agent.site.grid.store import GridStore
 
 BATCH: Final = 4
 """Days whose segments are there at a time."""

@@ -18,13 +18,13 @@ from typing import Final
 
 from benchmarks.chain import Chain
 from benchmarks.report_scale import PEAK_MAX_B, SECONDS_MAX, report
+from energy_agent.core.energy import Entry, Gap, Identity, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Entry, Gap, Identity, Method, State, WorkloadFacts
-from energy_agent.ledger import index
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.compact import compact_days
-from energy_agent.ledger.rows import CELL_NS, DeviceFacts
-from energy_agent.ledger.sites import Sites
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 
 SITE: Final = "dc"
 END_NS: Final = 1_790_812_800 * 10**9  # 2026-10-01T00:00Z

@@ -31,8 +31,8 @@ from benchmarks.report_fleet import (
     start_ns,
 )
 from energy_agent.core.units import split_integer
-from energy_agent.ledger import segments
-from energy_agent.ledger.row_text import canonical
+from energy_agent.ledger.rows.text import canonical
+from energy_agent.ledger.segments import segment
 
 CLUSTER: Final = "fleet"
 SKU, HOST_SKU = "NVIDIA H100 80GB HBM3", "node meter"
@@ -44,7 +44,7 @@ class Head(NamedTuple):
     """Where a node's chain stands: number of the next segment, hash of the last."""
 
     sequence: int = 0
-    sha256: str = segments.FIRST_PREVIOUS
+    sha256: str = segment.FIRST_PREVIOUS
 
 
 def host_name(node: int) -> str:
@@ -196,7 +196,7 @@ def encode(node: str, head: Head, span: tuple[int, int], lines: list[str]) -> by
     """A segment of these rows."""
     header = {
         "boot_id": BOOT, "cluster": CLUSTER, "from_ns": span[0], "kind": "segment", "node": node, "previous": head.sha256,
-        "rows": len(lines), "schema": segments.SCHEMA, "sequence": head.sequence, "simulated": True, "to_ns": span[1],
+        "rows": len(lines), "schema": segment.SCHEMA, "sequence": head.sequence, "simulated": True, "to_ns": span[1],
         "version": VERSION,
     }  # fmt: skip
     return "\n".join([canonical(header), *lines, ""]).encode("ascii")
@@ -205,6 +205,6 @@ def encode(node: str, head: Head, span: tuple[int, int], lines: list[str]) -> by
 def write(folder: Path, node: str, head: Head, span: tuple[int, int], lines: list[str]) -> tuple[Head, int]:
     """Put a segment into a folder; (where the chain stands then, bytes of the file)."""
     data = encode(node, head, span, lines)
-    packed = segments.compress(data)
-    (folder / segments.file_name(CLUSTER, node, head.sequence)).write_bytes(packed)
+    packed = segment.compress(data)
+    (folder / segment.file_name(CLUSTER, node, head.sequence)).write_bytes(packed)
     return Head(head.sequence + 1, hashlib.sha256(data).hexdigest()), len(packed)

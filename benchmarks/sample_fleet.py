@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from benchmarks.chain import Chain
 from energy_agent.core import boundary
+from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S, split_integer
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import CELL_NS, DeviceFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 
 CLUSTER: Final = "prod"
 DAY_NS: Final = 96 * CELL_NS

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import sample_fleet
-from energy_agent.config_site import parse_site
 from energy_agent.core.units import NS_PER_S
-from energy_agent.site.grid_store import GridStore
-from energy_agent.sources.grid.csv_file import CsvFile, CsvFileSource
+from energy_agent.site.config.site import parse_site
+from energy_agent.site.grid.sources.csv_file import CsvFile, CsvFileSource
+from energy_agent.site.grid.store import GridStore
 from wattlens.cli import main as wattlens
 
 INPUTS: Final = Path(__file__).parents[1] / "deploy/examples/report"

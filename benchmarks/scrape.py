@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-from energy_agent.clock import RealClock
-from energy_agent.core.signals import BY_NAME
+from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition import Format, render
-from energy_agent.server import Server
+from energy_agent.exposition.openmetrics import Format, render
+from energy_agent.runtime.clock import RealClock
+from energy_agent.web.server import Server
 from tests.snapshots import Player
 
 EXTRA = 93  # with `train` and `chat`: 200 series of workload_energy_joules_total
@@ -94,7 +94,7 @@ class Peer:
         """The families of the snapshot, as prometheus-client calls for them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-        from energy_agent.exposition import families
+        from energy_agent.exposition.openmetrics import families
 
         for name, samples in families(self.snapshot).items():
             signal = BY_NAME[name]

@@ -9,11 +9,11 @@ from pathlib import Path
 from random import Random
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.metering.prefill_decode import Window
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.workloads import arrivals, models
 from energy_agent.sim.workloads.engine import Engine, Request
+from energy_agent.tokens.prefill_decode import Window
 
 WINDOW_S = 10.0
 READ_ERROR_J = 5.0  # standard deviation of what the two edges of a reading of the ledger can be off by

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from energy_agent.config_site_meter import MeterConfig
 from energy_agent.core.facility import MeterEnergy
-from energy_agent.ledger.book import Book, change_of
 from energy_agent.ledger.facility import FacilityBook, book_of
-from energy_agent.ledger.rows import CELL_NS
-from energy_agent.metering.meter import gap_threshold_ns
-from energy_agent.sim.facility import Flows
-from energy_agent.sim.facility_meters import COUNTS, MeteredFacility
-from energy_agent.sim.facility_model import Facility, Meter
+from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.metering.gpu import gap_threshold_ns
+from energy_agent.sim.building.meters import COUNTS, MeteredFacility
+from energy_agent.sim.building.model import Facility, Meter
+from energy_agent.sim.building.truth import Flows
 from energy_agent.site.account import SiteAccount
-from energy_agent.sources.facility._source import reading
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters._source import reading
 
 S = 10**9
 BEGIN_NS = 1_782_907_200 * S  # 2026-07-01 12:00 UTC, a cell's start

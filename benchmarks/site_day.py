@@ -14,9 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
 from benchmarks.site_building import AIR, BEGIN_NS, Event, Played, S
-from energy_agent.ledger.rows import CELL_NS
-from energy_agent.metering.facility_ratio import energy
-from wattlens.pue_statement import gaps
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.ratio import energy
+from wattlens.site.pue.statement import gaps
 
 DAY_S = 86_400
 H = 3600

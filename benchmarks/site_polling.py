@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from energy_agent.sim.facility_site import site_config
+from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario import load
 

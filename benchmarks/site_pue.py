@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.site_building import AIR, LIQUID, Played
 from energy_agent.core.facility import Position
-from energy_agent.metering.pue import pue
+from energy_agent.site.building.pue import pue
 
 DAY_S = 86_400
 WINDOWS = ((7200, 3600), (28_800, 14_400), (0, DAY_S))

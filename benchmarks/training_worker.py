@@ -22,7 +22,7 @@ from typing import Any
 
 from energy_agent.runtime.agent_socket import ask
 from energy_agent.sim import roots
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.plant import Plant
 
 HOOKS = ("loop", "torch", "hf", "lightning")
 PLAIN = "plain"  # without PyTorch: what the tests that need Python alone run
@@ -163,7 +163,7 @@ def train_loop(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]
 def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
     """A loop that trains nothing."""
     import wattlens
-    from energy_agent.client import reporter
+    from energy_agent.sdk.training import reporter
 
     reporter._PATIENCE_S = 60.0  # a busy machine starts an agent slowly; reading without one is not asked here
     step = timed(wattlens.step, into)
@@ -185,7 +185,7 @@ def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
 
 def train_torch(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
     """A loop whose optimizer is hooked."""
-    from energy_agent.client.hook_torch import attach
+    from energy_agent.sdk.hooks.torch import attach
 
     model = model_of(torch, gpu)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -209,7 +209,7 @@ def train_hf(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
     """Hugging Face's Trainer, two batches a step, with evaluations and checkpoints."""
     import transformers
 
-    from energy_agent.client.hook_hf import WattlensCallback
+    from energy_agent.sdk.hooks.hf import WattlensCallback
 
     callback = timed_callback(WattlensCallback(tokens=2 * TOKENS), into)
     with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +231,7 @@ def train_lightning(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int,
     from importlib import import_module
     from importlib.util import find_spec
 
-    from energy_agent.client.hook_lightning import WattlensCallback
+    from energy_agent.sdk.hooks.lightning import WattlensCallback
 
     pl = import_module("lightning.pytorch" if find_spec("lightning") else "pytorch_lightning")
     callback = timed_callback(WattlensCallback(model="tiny"), into)

@@ -20,9 +20,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 
 CASES = {
     "h100-full": ("H100-SXM5-80GB", "full", (3.0, 1.5, 0.5)),

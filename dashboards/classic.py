@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboards.board import Annotation, Board, Link, Panel, Variable
-from dashboards.rules import STEP
+from dashboards.dashboard import Annotation, Board, Link, Panel, Variable
+from dashboards.rules.rules import STEP
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping

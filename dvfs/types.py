@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from energy_agent.core.token_types import Latencies
+from energy_agent.core.tokens import Latencies
 
 KNOBS = ("power", "clock")
 Knob = Literal["power", "clock"]
@@ -113,7 +113,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the owners of node, namespace and workload agreed to for a group (dvfs/terms.py).
+    """What the owners of node, namespace and workload agreed to for a group (dvfs/governor/terms.py).
 
     Args:
         mode: how far the governor goes.
@@ -163,7 +163,7 @@ class Observation:
 
 Action = Literal["hold", "set", "release"]
 Kind = Literal["efficiency", "slo"]
-"""What a policy is for: of two that want different things of a device, the arbiter goes by it (dvfs/arbiter.py)."""
+"""What a policy is for: of two that want different things of a device, the arbiter goes by it (dvfs/governor/arbiter.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,15 @@ import hashlib
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-import reports.sections
+import reports.page.sections
 from energy_agent.core import plugin
-from reports import wording
-from reports.document import Document, Shown
-from reports.facts import Facts
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
 from reports.language import Say
-from reports.render.facts_json import facts_json
+from reports.page.document import Document, Shown
+from reports.page.section import Hidden, Section
 from reports.render.words import words_in
-from reports.sections._section import Hidden, Section
 
 
 def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
@@ -70,7 +70,7 @@ def _last_day(end: str) -> str:
 
 def sections() -> list[Section]:
     """Every section, in order."""
-    found: dict[str, Section] = plugin.discover(reports.sections)
+    found: dict[str, Section] = plugin.discover(reports.page.sections)
     return sorted(found.values(), key=lambda section: (section.order, section.title))
 
 

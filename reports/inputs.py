@@ -16,10 +16,10 @@ from energy_agent.core.facility import MeterFacts
 from energy_agent.factors.join import Source
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
-from energy_agent.ledger.sites import Sites, Stay
-from energy_agent.metering.contracts import Lot
-from energy_agent.metering.tariffs import Tariff
-from energy_agent.metering.water import WaterUse
+from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.site.building.contracts import Lot
+from energy_agent.site.building.tariffs import Tariff
+from energy_agent.site.building.water import WaterUse
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
 NO_GRID: Final = "no input names the grid's zone or country"

@@ -14,12 +14,12 @@ from reports.audit.manifest import Argument, write_manifest
 from reports.audit.placing import OWN_NAMES, prefix, put, refuse_folders, writing
 from reports.audit.signing import sign_manifest
 from reports.audit.typefaces import fonts_told
-from reports.codecarbon_rows import write_emissions
 from reports.compose import compose, too_little
-from reports.facts import Facts
+from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
 from reports.language import Say
-from reports.render.facts_json import facts_json
-from reports.scratch import is_compacted
+from reports.ledger.scratch import is_compacted
+from reports.render.codecarbon import write_emissions
 
 FORMS: Final = ("html", "pdf", "xlsx", "csv", "emissions")
 """What can be written beside facts.json, which always is."""
@@ -131,7 +131,7 @@ def make(
 ) -> list[str]:
     """Make facts.json and forms in a folder; returns their names.
 
-    The same facts, language, paper, program and libraries give the same forms: `reports.audit.again` makes them anew.
+    The same facts, language, paper, program and libraries give the same forms: `reports.reproduce` makes them anew.
 
     Args:
         facts: what they say; coverage below what was asked for has been accepted, or there is no report.

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.facility import MeterFacts, Position, Role
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
-from energy_agent.core.types import Identity, SourceHealth
-from energy_agent.metering.facility_ratio import Amount
-from energy_agent.metering.pue import Pue
 from energy_agent.site import windows
+from energy_agent.site.building.pue import Pue
+from energy_agent.site.building.ratio import Amount
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from tests.snapshots import STEP_S
 

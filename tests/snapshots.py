@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from energy_agent.core.boundary import Boundary, host
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord, Reading
 from energy_agent.core.serving import Band, BatchUse, Serving, Split
 from energy_agent.core.snapshot import (
@@ -25,8 +26,7 @@ from energy_agent.core.snapshot import (
     TokenCount,
     WorkloadEnergy,
 )
-from energy_agent.core.token_types import Latencies, TokenTotals
-from energy_agent.core.types import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
+from energy_agent.core.tokens import Latencies, TokenTotals
 
 STEP_S = 0.1
 HOST = host("lab", "node-1")

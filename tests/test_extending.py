@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 KINDS = {
     "policy.md": ("dvfs.policies",),
-    "token-server.md": ("energy_agent.sources.tokens",),
-    "node-meter.md": ("energy_agent.sources.node",),
-    "facility-meter.md": ("energy_agent.sources.facility",),
-    "grid-source.md": ("energy_agent.sources.grid",),
-    "sharing-rule.md": ("energy_agent.metering.sharing",),
-    "report.md": ("reports.measures", "reports.sections"),
+    "token-server.md": ("energy_agent.tokens.servers",),
+    "node-meter.md": ("energy_agent.node.meters",),
+    "facility-meter.md": ("energy_agent.site.meters",),
+    "grid-source.md": ("energy_agent.site.grid.sources",),
+    "sharing-rule.md": ("energy_agent.metering.sharing.policies",),
+    "report.md": ("reports.figures.measures", "reports.page.sections"),
     "doctor-check.md": ("wattlens.doctor.checks",),
     "subcommand.md": ("wattlens.cli",),
 }

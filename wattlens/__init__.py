@@ -3,14 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from energy_agent.client.measurement import measure
-    from energy_agent.client.steered import steered
-    from energy_agent.client.training import phase, step, training
+    from energy_agent.sdk.measure.measurement import measure
+    from energy_agent.sdk.steering.steered import steered
+    from energy_agent.sdk.training.run import phase, step, training
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "measure", "phase", "steered", "step", "training"]
 
-_HOMES = {"measure": "measurement", "phase": "training", "steered": "steered", "step": "training", "training": "training"}
+_HOMES = {
+    "measure": "measure.measurement",
+    "phase": "training.run",
+    "steered": "steering.steered",
+    "step": "training.run",
+    "training": "training.run",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +24,6 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        found = globals()[name] = getattr(import_module(f"energy_agent.client.{_HOMES[name]}"), name)
+        found = globals()[name] = getattr(import_module(f"energy_agent.sdk.{_HOMES[name]}"), name)
         return found
     raise AttributeError(f"module 'wattlens' has no attribute {name!r}")

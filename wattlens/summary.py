@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary, domain, is_gpu
+from energy_agent.core.energy import State
 from energy_agent.core.printable import printable
-from energy_agent.core.types import State
 from energy_agent.core.units import NS_PER_S, joules
 from energy_agent.ledger import chain, summary
+from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import JOURNAL_NAME, read_rows
-from energy_agent.ledger.rows import Cell, GapRow, Row, Span, TokenRow
-from energy_agent.ledger.uncertainty import Bounds
-from energy_agent.ledger.view import read_journal
+from energy_agent.ledger.rows.kinds import Cell, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows.uncertainty import Bounds
 
 
 @dataclass(frozen=True, slots=True)

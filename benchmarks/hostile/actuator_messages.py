@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile.rig import Attack, Rig
-from dvfs.client import ActuatorClient, ActuatorError
-from energy_agent.sim.plant import Plant
+from dvfs.actuator.client import ActuatorClient, ActuatorError
+from energy_agent.sim.gpu.plant import Plant
 
 _STEERED = range(4)
 _FREE = 7

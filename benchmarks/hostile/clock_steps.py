@@ -3,8 +3,8 @@
 import time
 
 from benchmarks.hostile.rig import Attack, Rig
-from energy_agent.clock import SimulatedClock
 from energy_agent.ledger import chain
+from energy_agent.runtime.clock import SimulatedClock
 
 HOUR_NS = 3600 * 10**9
 OFFSETS_NS = (HOUR_NS, 0, -HOUR_NS, 24 * HOUR_NS, -24 * HOUR_NS, 0)

@@ -36,10 +36,10 @@ def run(rig: Rig) -> None:
                 frozen: set[int] = set()
                 began_s = time.monotonic()
                 while time.monotonic() - began_s < LONGEST_S and not _says(rig, "cannot be killed"):
-                    frozen |= _freeze_all(rig, freeze, lambda words: "energy_agent.reader" in words)
+                    frozen |= _freeze_all(rig, freeze, lambda words: "energy_agent.reader.main" in words)
                     time.sleep(0.02)
                 time.sleep(5.0)
-                frozen |= _freeze_all(rig, freeze, lambda words: "energy_agent.reader" in words)
+                frozen |= _freeze_all(rig, freeze, lambda words: "energy_agent.reader.main" in words)
                 rig.figures["readers frozen"] = len(frozen)
                 rig.require("two readers that cannot be killed are the most", len(frozen) == 2)
             rig.require("GPUs are read again once they have ended", _until(rig, lambda: _is_up(rig, hung)))

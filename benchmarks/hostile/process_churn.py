@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.churn import ProcessChurn
 from benchmarks.hostile.rig import Attack, Rig
-from energy_agent.holders.lone_processes import OF_USER
+from energy_agent.owners.lone_processes import OF_USER
 
 STARTS_PER_S = 20.0
 

@@ -26,9 +26,9 @@ import yaml
 
 from benchmarks.running import AgentProcess, children, family, pss_b
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows import Cell
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 
 MEMORY_LIMIT_B = 192 << 20
 SCRAPE_BAR_MS = 10.0

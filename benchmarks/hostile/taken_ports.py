@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile.rig import Attack, Rig
-from energy_agent.client.agent import ask
+from energy_agent.sdk.agent import ask
 
 _RETURN_S = 3.0
 _taken: list[socket.socket] = []

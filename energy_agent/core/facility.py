@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from energy_agent.core.boundary import meter
+from energy_agent.core.energy import Gap, Method
 from energy_agent.core.record import record
-from energy_agent.core.types import Gap, Method
 
 METER_KIND: Final = "meter"
 """`kind` of the facts that a site's ledger holds of a meter."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from energy_agent.core.meter_types import MeterReading
+from energy_agent.core.meters import MeterReading
 
 
 class Clock(Protocol):

@@ -8,20 +8,12 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from energy_agent.core.boundary import Boundary
+from energy_agent.core.catalogue.selection import ALL, Selection
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.record import record
-from energy_agent.core.selection import ALL, Selection
 from energy_agent.core.serving import Serving
-from energy_agent.core.token_types import TokenTotals
-from energy_agent.core.types import (
-    DeviceInfo,
-    DeviceSample,
-    Identity,
-    Method,
-    SourceHealth,
-    State,
-    WorkloadFacts,
-)
+from energy_agent.core.tokens import TokenTotals
 
 
 @record(frozen=True, slots=True)

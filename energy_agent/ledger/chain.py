@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
-from energy_agent.ledger import segments, table
-from energy_agent.ledger.segments import Header
-from energy_agent.ledger.table import Table
-from energy_agent.ledger.totals import WORKLOAD_PARTS, Tally, ended_key
-from energy_agent.ledger.view import JournalView
+from energy_agent.ledger.journal.view import JournalView
+from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
+from energy_agent.ledger.segments import segment, table
+from energy_agent.ledger.segments.segment import Header
+from energy_agent.ledger.segments.table import Table
 
-_NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segments.SUFFIX))
+_NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segment.SUFFIX))
 Progress = Callable[[int, int], None]
 
 
@@ -80,7 +80,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found.update(p for p in path.rglob(f"*{segments.SUFFIX}") if not p.name.startswith("."))
+            found.update(p for p in path.rglob(f"*{segment.SUFFIX}") if not p.name.startswith("."))
         elif path.exists():
             found.add(path)
         else:
@@ -120,7 +120,7 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
 
 def prefix_of(cluster: str, node: str) -> str:
     """What the file names of a node's segments begin with."""
-    return segments.file_name(cluster, node, 0).removesuffix(f"_00000000{segments.SUFFIX}")
+    return segment.file_name(cluster, node, 0).removesuffix(f"_00000000{segment.SUFFIX}")
 
 
 def split_name(path: Path) -> tuple[str, int | None]:
@@ -141,7 +141,7 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
             extend(chain, sequence, "", None, path)
         return None
     header = content.header
-    if path.name != segments.file_name(header.cluster, header.node, header.sequence):
+    if path.name != segment.file_name(header.cluster, header.node, header.sequence):
         text = f"{path}: holds segment {header.sequence} of {header.cluster}/{header.node}; rename or move it"
         chain.faults.append(Fault("alien", text))
         return None
@@ -159,7 +159,7 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
 def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path: Path) -> None:
     """Take up the next segment. Files come in order of their names: a number that is not the next means a hole."""
     if chain.last is None:
-        if sequence == 0 and previous not in (None, segments.FIRST_PREVIOUS):
+        if sequence == 0 and previous not in (None, segment.FIRST_PREVIOUS):
             chain.faults.append(Fault("previous", f"{path}: is the first segment, but names a previous one"))
     elif sequence > chain.last + 1:
         missing = f"{chain.last + 1}" if sequence == chain.last + 2 else f"{chain.last + 1} to {sequence - 1}"
@@ -173,10 +173,10 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
 
 def check_span(path: Path, header: Header) -> list[Fault]:
     """The fault of a segment over a longer time than any should have: days before its last year have no entry in an index."""
-    if header.to_ns - header.from_ns <= segments.SPAN_MAX_NS:
+    if header.to_ns - header.from_ns <= segment.SPAN_MAX_NS:
         return []
     first, last = (datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date() for t_ns in (header.from_ns, header.to_ns))
-    days = segments.SPAN_MAX_NS // NS_PER_DAY
+    days = segment.SPAN_MAX_NS // NS_PER_DAY
     text = f"{path}: spans {first} to {last}, as of a wrong clock; only its last {days} days are compacted"
     return [Fault("span", text)]
 
@@ -193,7 +193,7 @@ def _against(chain: Chain, journal: JournalView) -> None:
     for known in journal.segments:
         digest = chain.seen.get(known.sequence)
         if digest is None and known.body is not None:  # fixed in the journal, its file is still to be written
-            content = segments.decode(segments.expand(known.body, str(journal.path)), f"{journal.path}:{known.name}")
+            content = segment.decode(segment.expand(known.body, str(journal.path)), f"{journal.path}:{known.name}")
             total.add_rows(content.rows)
         elif digest is None:
             complete = False

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from energy_agent.core.csv_cell import harmless
+from energy_agent.core.energy import Action
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.types import Action
 from energy_agent.ledger.reading import Located
-from energy_agent.ledger.rows import Cell, DeviceFacts
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts
 from energy_agent.ledger.summary import cell_bounds
 
 COLUMNS: Final = {
@@ -156,7 +156,7 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns
 
 
 def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str]) -> int:
-    from energy_agent.ledger.parquet import Writer
+    from energy_agent.ledger.fleet.parquet import Writer
 
     if target is None:
         raise UsageError("Parquet goes to a file: name it with --output")

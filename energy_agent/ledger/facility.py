@@ -9,12 +9,12 @@ from itertools import groupby, pairwise
 from typing import Final
 
 from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.core.energy import Gap, Method, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterEnergy, MeterFacts, Position, Role, facts_of
-from energy_agent.core.types import Gap, Method, WorkloadFacts
 from energy_agent.core.units import NS_PER_DAY
-from energy_agent.ledger.rows import CELL_NS, Cell, GapRow, Row
-from energy_agent.ledger.rows import Span as SpanRow
-from energy_agent.ledger.uncertainty import Run, bound_of, follow
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row
+from energy_agent.ledger.rows.kinds import Span as SpanRow
+from energy_agent.ledger.rows.uncertainty import Run, bound_of, follow
 
 DAY_NS: Final = NS_PER_DAY
 FOREVER_NS: Final = 1 << 63

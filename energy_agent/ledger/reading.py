@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from energy_agent.ledger import chain, segments
-from energy_agent.ledger.rows import Cell, Row, Span
-from energy_agent.ledger.uncertainty import SHARE_UNKNOWN
-from energy_agent.ledger.view import JournalView, read_journal
+from energy_agent.ledger import chain
+from energy_agent.ledger.journal.view import JournalView, read_journal
+from energy_agent.ledger.rows.kinds import Cell, Row, Span
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
+from energy_agent.ledger.segments import segment
 
 JOURNAL_NAME = "journal.db"
 
@@ -35,7 +36,7 @@ def read_rows(source: Path) -> Iterator[Located]:
     if (source / JOURNAL_NAME).exists():
         yield from _state_folder(source)
     elif is_compacted(source):
-        from energy_agent.ledger.parquet import read_days
+        from energy_agent.ledger.fleet.parquet import read_days
 
         yield from read_days(source)
     else:
@@ -43,7 +44,7 @@ def read_rows(source: Path) -> Iterator[Located]:
         if not files:
             raise UsageError(f"{source}: has neither a journal nor segments nor compacted days")
         for path in files:
-            yield from _segment(segments.read(path))
+            yield from _segment(segment.read(path))
 
 
 def is_compacted(source: Path) -> bool:
@@ -58,12 +59,12 @@ def _state_folder(source: Path) -> Iterator[Located]:
     view = read_journal(source / JOURNAL_NAME)
     for known in view.segments:
         path = source / "segments" / known.name
-        data = segments.expand(known.body, known.name) if known.body is not None else segments.load(path)
-        yield from _segment(segments.decode(data, str(path)))
+        data = segment.expand(known.body, known.name) if known.body is not None else segment.load(path)
+        yield from _segment(segment.decode(data, str(path)))
     yield from _open_rows(view)
 
 
-def _segment(content: segments.Content) -> Iterator[Located]:
+def _segment(content: segment.Content) -> Iterator[Located]:
     header = content.header
     for row in content.rows:
         yield Located(header.cluster, header.node, header.simulated, header.sequence, row)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from energy_agent.core.boundary import is_gpu, is_host, is_meter
-from energy_agent.ledger.rows import PPM, Cell, DeviceFacts, GapRow, Row, Span
-from energy_agent.ledger.uncertainty import Bounds, Run, combine, systematic_uj
+from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span
+from energy_agent.ledger.rows.uncertainty import Bounds, Run, combine, systematic_uj
 
 
 def gains(rows: Iterable[Row]) -> dict[str, int]:

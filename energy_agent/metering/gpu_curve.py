@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from energy_agent.core.types import Entry, State
+from energy_agent.core.energy import Entry, State
 
 SEGMENTS_MAX: Final = 512
 """Segments kept while nobody asks for them; beyond, the two oldest become one: energy stays exact, instants get coarser."""

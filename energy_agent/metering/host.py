@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
+from energy_agent.core.energy import Entry, Gap, Method, State
 from energy_agent.core.record import record
-from energy_agent.core.types import Entry, Gap, Method, State
 from energy_agent.core.units import split_integer
 from energy_agent.metering.gpu_curve import GpuCurve, Segment, Weights, weights_of
-from energy_agent.metering.node_meter import Stretch, energy_uj
+from energy_agent.metering.node import Stretch, energy_uj
 
 NOT_KNOWN: Final = "energy of a GPU is not known"
 BELOW_GPUS: Final = "the node's meter shows less than its GPUs"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import UsageError
-from energy_agent.core.types import SourceHealth
 from energy_agent.runtime.threads import start_thread
 
 LOOK_S = 1.0

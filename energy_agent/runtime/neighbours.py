@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.printable import printable
-from energy_agent.core.types import SourceHealth
 
 T = TypeVar("T")
 REASON_MAX: Final = 200

@@ -18,19 +18,20 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.sim import faults, roots, scenario
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import SONAME, library_path
-from energy_agent.sim.fault_log import FaultLog
-from energy_agent.sim.kubelet_pods import Pods
-from energy_agent.sim.plant import Plant
+from energy_agent.sim import roots, scenario
+from energy_agent.sim.cluster.pods import Pods
+from energy_agent.sim.gpu import faults
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import SONAME, library_path
+from energy_agent.sim.gpu.fault_log import FaultLog
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.supervisor import Supervisor, python_command, python_environ
 from energy_agent.sim.workloads.worker import write_json
 
 if TYPE_CHECKING:
-    from energy_agent.sim.building import Building
-    from energy_agent.sim.host_meters import HostMeters
-    from energy_agent.sim.kubernetes import Kubernetes
+    from energy_agent.sim.building.building import Building
+    from energy_agent.sim.cluster.cluster import Kubernetes
+    from energy_agent.sim.host.meters import HostMeters
 
 _PR_SET_PDEATHSIG = 1
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
@@ -107,14 +108,14 @@ class Daemon:
     def _start_host_meters(self) -> "HostMeters | None":
         if self.scenario.host is None:
             return None
-        from energy_agent.sim.host_meters import HostMeters
+        from energy_agent.sim.host.meters import HostMeters
 
         return HostMeters(self.directory, self.plant, self.scenario.host)
 
     def _start_kubernetes(self) -> "Kubernetes | None":
         if self.scenario.kubelet is None:
             return None
-        from energy_agent.sim.kubernetes import Kubernetes
+        from energy_agent.sim.cluster.cluster import Kubernetes
 
         return Kubernetes.start(self.directory, self.scenario.kubelet, self.scenario.seed)
 
@@ -122,7 +123,7 @@ class Daemon:
         """The building that the scenario wants, and why there is none where it cannot be had."""
         if self.scenario.facility is None:
             return None, ""
-        from energy_agent.sim.building import Building
+        from energy_agent.sim.building.building import Building
 
         try:
             return Building(self.directory, self.plant, self.scenario, self.started_ns), ""
@@ -162,7 +163,7 @@ def _install(directory: Path) -> None:
     library.unlink(missing_ok=True)
     shutil.copyfile(library_path(), library)  # not a link: clients in another container share this folder, not the cache
     source = shlex.quote(python_environ()["PYTHONPATH"])
-    command = shlex.join(python_command("energy_agent.sim.nvidia_smi"))
+    command = shlex.join(python_command("energy_agent.sim.gpu.nvidia_smi"))
     tool = directory / "bin" / "nvidia-smi"
     tool.write_text(f'#!/bin/sh\nPYTHONPATH={source} exec {command} "$@"\n')
     tool.chmod(0o700)

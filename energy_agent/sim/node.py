@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.hw.driver_epoch import LOADS_OFFSET
+from energy_agent.devices.nvml.driver_epoch import LOADS_OFFSET
 from energy_agent.sim import roots, supervisor
-from energy_agent.sim.build import library_path
-from energy_agent.sim.fault_log import FaultLog
-from energy_agent.sim.faults import FaultEvent
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.fault_log import FaultLog
+from energy_agent.sim.gpu.faults import FaultEvent
+from energy_agent.sim.gpu.plant import Plant
 
 if TYPE_CHECKING:
     from energy_agent.sim.scenario import Scenario

@@ -9,10 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.sim.boards import boards as known_boards
-from energy_agent.sim.facility_model import Facility
-from energy_agent.sim.faults import FaultEvent
-from energy_agent.sim.kubelet_model import Kubelet
+from energy_agent.sim.building.model import Facility
+from energy_agent.sim.cluster.model import Kubelet
+from energy_agent.sim.gpu.boards import boards as known_boards
+from energy_agent.sim.gpu.faults import FaultEvent
 from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
 
 SIZE_LIMIT_B = 256 * 1024

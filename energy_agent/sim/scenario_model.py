@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from energy_agent.config_section import checked_numbers
+from energy_agent.config.section import checked_numbers
 from energy_agent.core.errors import UsageError
-from energy_agent.sim.boards import boards as known_boards
-from energy_agent.sim.faults import KINDS, check_fault
+from energy_agent.sim.gpu.boards import boards as known_boards
+from energy_agent.sim.gpu.faults import KINDS, check_fault
 from energy_agent.sim.workloads.models import MODELS
 
 GPUS_MAX = 64

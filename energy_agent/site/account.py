@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
-from energy_agent.core.meter_types import MeterReading
-from energy_agent.core.state import UNREADABLE, read_fields
-from energy_agent.core.types import Entry, Gap, Method, State, WorkloadFacts
+from energy_agent.core.meters import MeterReading
+from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.cells import cuts
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.metering.facility_meter import FacilityState, follow
-from energy_agent.metering.node_meter import NodeState, Stretch, energy_uj
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.cells import cuts
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.metering.node import NodeState, Stretch, energy_uj
+from energy_agent.site.building.meter import FacilityState, follow
 
 STATED: Final = "declared"
 """The source whose power nobody measures."""

@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from energy_agent.config_site import SiteBase
 from energy_agent.core.boundary import is_meter
+from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.errors import JournalError
 from energy_agent.core.facility import MeterFacts
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import Identity, SourceHealth
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.facility import book_of
-from energy_agent.ledger.journal import Journal
-from energy_agent.meter_poller import MeterPoller
-from energy_agent.metering.pue import DAY_NS, YEAR_NS, Pue
-from energy_agent.own_cost import cost_of
-from energy_agent.reload import Reload
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.neighbours import Neighbours
+from energy_agent.runtime.process_cost import cost_of
+from energy_agent.runtime.reload import Reload
 from energy_agent.runtime.timing import UtcOrder
+from energy_agent.runtime.wake import Flag, Wake
 from energy_agent.site.account import SiteAccount
+from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue
+from energy_agent.site.config.site import SiteBase
 from energy_agent.site.sealed import Sealed
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from energy_agent.site.windows import Stated, live
-from energy_agent.wake import Flag, Wake
 
 log = logging.getLogger("wattlens.site")
 

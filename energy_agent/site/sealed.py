@@ -4,8 +4,8 @@ import logging
 import threading
 from pathlib import Path
 
-from energy_agent.ledger import segments
 from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.segments import segment
 from energy_agent.runtime.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
 
@@ -47,12 +47,12 @@ class Sealed:
         self._read.set()
 
     def _take(self) -> None:
-        for path in segments.list_files(self._folder) if self._folder.is_dir() else []:
+        for path in segment.list_files(self._folder) if self._folder.is_dir() else []:
             if path.name in self._taken:
                 continue
             self._taken.add(path.name)
             try:
-                for row in segments.read(path).rows:
+                for row in segment.read(path).rows:
                     self._book.add(row)
             except Exception as error:  # noqa: BLE001 - one damaged file leaves the others in
                 log.warning("a segment is left out of the PUE: %s", reason_of(error))

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import field
 
+from energy_agent.core.catalogue.selection import ALL, Selection
+from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.facility import MeterFacts
 from energy_agent.core.record import record
-from energy_agent.core.selection import ALL, Selection
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
-from energy_agent.core.types import Identity, SourceHealth
-from energy_agent.metering.pue import Pue
+from energy_agent.site.building.pue import Pue
 
 
 @record(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Final
 from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.core.record import record
 from energy_agent.ledger.facility import FacilityBook
-from energy_agent.ledger.rows import CELL_NS
-from energy_agent.metering.facility_ratio import Amount
-from energy_agent.metering.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue
+from energy_agent.site.building.ratio import Amount
 
 WINDOWS: Final = {"15m": CELL_NS, "1h": 4 * CELL_NS, "24h": DAY_NS, "30d": 30 * DAY_NS, "365d": YEAR_NS}
 NOW: Final = "15m"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from energy_agent.config import Web
+from energy_agent.config.agent import Web
 from energy_agent.core.errors import UsageError
 from energy_agent.web import auth, tls, web_config
 from energy_agent.web.limits import Bucket

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from energy_agent.core.errors import UsageError
-from energy_agent.web.holding import holder
+from energy_agent.web.port_owner import holder
 
 
 def listen(address: str, port: int, key: str) -> socket.socket:

@@ -6,9 +6,9 @@ from typing import Any
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.exposition import Format, negotiate
-from energy_agent.http1 import PLAIN, Request, Response
-from energy_agent.page_cache import PageCache, Published
+from energy_agent.exposition.openmetrics import Format, negotiate
+from energy_agent.web.http1 import PLAIN, Request, Response
+from energy_agent.web.page_cache import PageCache, Published
 
 Source = Callable[[], Published | None]
 """Gives the newest published snapshot, None before the first; must not wait."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from energy_agent import config
+from energy_agent.config import agent
 
 MAX_BCRYPT_COST = 16  # 4 s of a core; each step doubles it
 _BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -225,12 +225,12 @@ def load(path: Path) -> WebConfig:
     Raises:
         UsageError: one line that names the file, the key and what to do.
     """
-    return parse(config.read(path, "web configuration", safe=True), str(path), path.parent)
+    return parse(agent.read(path, "web configuration", safe=True), str(path), path.parent)
 
 
 def parse(raw: bytes, name: str = "web configuration", folder: Path = Path()) -> WebConfig:
     """Check the text of a web-config file whose paths are relative to `folder`; raises as `load` does."""
-    web = config.parse_as(WebConfig, raw, name)
+    web = agent.parse_as(WebConfig, raw, name)
     tls = web.tls_server_config
     paths = {key: folder / path for key in ("cert_file", "key_file", "client_ca_file") if (path := getattr(tls, key))}
     return web.model_copy(update={"tls_server_config": tls.model_copy(update=paths)})

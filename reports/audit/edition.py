@@ -11,7 +11,7 @@ from reports.audit import folder as files
 from reports.audit.canonical import Found, canonical, exact, parse
 from reports.audit.inputs import Inputs, read_inputs
 from reports.audit.manifest import Argument, read_manifest, sha256
-from reports.figures import Figure
+from reports.figures.figure import Figure
 
 SCHEMA: Final = "wattlens.report.facts/2"
 _KNOWN: Final = (

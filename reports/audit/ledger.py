@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from energy_agent.core.errors import ChainError
 from reports.audit.inputs import LedgerDay
-from reports.days import System
+from reports.ledger.days import System
 
 _READERS = 4
 

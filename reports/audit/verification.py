@@ -40,7 +40,7 @@ class Changed(Protocol):
 
 
 class Draw(Protocol):
-    """Makes the forms of a report again from its facts: `reports.audit.again.drawn_again`."""
+    """Makes the forms of a report again from its facts: `reports.reproduce.drawn_again`."""
 
     def __call__(self, folder: Path, manifest: Manifest, raw: bytes) -> "list[Check]":
         """Whether the forms in a folder are those that the bytes of its facts give."""

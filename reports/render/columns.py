@@ -2,7 +2,7 @@
 
 import re
 
-from reports.sections._section import Table
+from reports.page.section import Table
 
 _NUMBER = re.compile(r"^[<>~\u2264\u2265\u2248\u00b1+\u2212-]?\s?[\d.,\u202f]*\d")
 _SHORT = 36

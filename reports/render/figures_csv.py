@@ -4,7 +4,7 @@ import csv
 import io
 
 from energy_agent.core.csv_cell import harmless
-from reports.facts import Facts
+from reports.figures.facts import Facts
 
 COLUMNS = (
     "id", "value", "low", "high", "unit", "method", "boundary", "coverage", "dimensions", "factor_ids", "sources", "reason",

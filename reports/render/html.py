@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from reports.document import Document
-from reports.render.charts import svg
+from reports.page.document import Document
+from reports.page.section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
+from reports.render.charts.chart import svg
+from reports.render.charts.legible import legible, over_texts
+from reports.render.charts.marks import NARROW, WIDE
 from reports.render.columns import numbers
-from reports.render.legible import legible, over_texts
-from reports.render.marks import NARROW, WIDE
 from reports.render.words import CONTENTS, FAILS, HOLDS, LEFT_OUT, NOT_IN, SKIP, WHY, word
-from reports.sections._section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
 
 TEMPLATE = "report.html.j2"
 

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from energy_agent.core.errors import WattlensError
-from reports.document import Document
-from reports.render.charts import svg
+from reports.page.document import Document
+from reports.page.section import Bars, Block, Heat, Lines, Ranges, Table, Waterfall
+from reports.render.charts.chart import svg
+from reports.render.charts.fitting import ems, pieces
+from reports.render.charts.legible import legible, over_texts, spelled
+from reports.render.charts.spoken import spoken
 from reports.render.columns import numbers
-from reports.render.fitting import ems, pieces
 from reports.render.fonts import BASE, Chosen, choose, folders
 from reports.render.html import kind_of
-from reports.render.legible import legible, over_texts, spelled
-from reports.render.spoken import spoken
 from reports.render.words import LEFT_OUT, WHY, WORDS, word
-from reports.sections._section import Bars, Block, Heat, Lines, Ranges, Table, Waterfall
 
 Paper = Literal["a4", "letter"]
 PAPERS: tuple[Paper, ...] = ("a4", "letter")

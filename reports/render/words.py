@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from reports.render.spoken import MESSAGES
+from reports.render.charts.spoken import MESSAGES
 
 SKIP = "Skip to the report"
 CONTENTS = "Contents"

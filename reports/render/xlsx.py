@@ -6,11 +6,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from energy_agent.core.units import J_PER_KWH
-from reports.facts import Facts
-from reports.figures import Figure
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
 from reports.language import Say
-from reports.partition import CO2E, LIFE_CYCLE, co2e_prefix, unallocated, whole, whole_id
-from reports.sections.headline import tiles
+from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix, unallocated, whole, whole_id
+from reports.page.sections.headline import tiles
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
 _KWH: Final = Fraction(1, J_PER_KWH)

@@ -1,5 +1,5 @@
 -- Energy of each holder of a device over the period, and the edge errors that are left of it. Neighbouring pieces share a reading:
--- its error cancels, of a holder as far as both sides state the same bound (energy_agent/ledger/uncertainty.py). A piece that
+-- its error cancels, of a holder as far as both sides state the same bound (energy_agent/ledger/rows/uncertainty.py). A piece that
 -- begins before another has ended (late data, a clock that was set back) shares none for certain, on either side.
 --
 -- Pieces are told apart by numbers: a fleet's quarter has millions, and their names are long. `stray` is the name of a workload

@@ -16,8 +16,8 @@ from benchmarks.fleet_history import Receiver, times, times_since
 from benchmarks.fleet_model import PERIOD_S, Activity, Fleet
 from benchmarks.fleet_queries import Answer
 from benchmarks.fleet_result import Result
-from dashboards import alerts, rules
-from energy_agent.config_page import DETAILS
+from dashboards.rules import alerts, rules
+from energy_agent.config.metrics_page import DETAILS
 from tests.support import need_program, need_prometheus
 
 ROOT = Path(__file__).parents[2]

@@ -20,12 +20,12 @@ from benchmarks.report_fleet import (
     start_ns,
 )
 from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, host_name, host_shares, labels, node_lines, write
-from energy_agent.core.types import Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.energy import Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.units import split_integer
-from energy_agent.ledger import segments
-from energy_agent.ledger.book import Batch, Book, change_of
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sealing import take
+from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.ledger.segments import segment
 
 S = 10**9
 
@@ -99,7 +99,7 @@ def booked(fleet, node, days):
                 book.take(change_of(book, Batch(entries, gaps, tokens, facts=facts, devices=devices, steps=steps)))
             item = take(book, None, identity, head.sequence, head.sha256)
             item.forget(book)
-            yield segments.file_name(CLUSTER, node_name(node), head.sequence), item.body, item.sha256
+            yield segment.file_name(CLUSTER, node_name(node), head.sequence), item.body, item.sha256
             head = Head(head.sequence + 1, item.sha256)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import sample_fleet, sample_report
-from energy_agent.ledger import segments
-from energy_agent.ledger.rows import CELL_NS, Cell, GapRow
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow
+from energy_agent.ledger.segments import segment
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def test_what_a_node_books_is_what_was_drawn(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(sample_fleet, "_OUTAGE", (1, 16, 26))
     (tmp_path / "segments").mkdir()
     drawn = sample_fleet.write_node(tmp_path / "segments", "gpu-a2")
-    rows = [row for path in segments.list_files(tmp_path / "segments") for row in segments.read(path).rows]
+    rows = [row for path in segment.list_files(tmp_path / "segments") for row in segment.read(path).rows]
     booked = [0] * (2 * 96)
     for row in rows:
         if isinstance(row, Cell):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from energy_agent.clock import RealClock, SimulatedClock
 from energy_agent.core.errors import UsageError
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.plant import Plant
+from energy_agent.runtime.clock import RealClock, SimulatedClock
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.plant import Plant
 
 START_NS = 1_700_000_000_000_000_000
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
 from energy_agent.core.health import GPM, GROUPS, PCIE_THROUGHPUT
-from energy_agent.hw import nvml_health_abi as ids
-from energy_agent.hw.nvml_abi import SUCCESS, NvmlError
-from energy_agent.hw.nvml_health import HealthReader
-from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.devices.nvml import health_abi as ids
+from energy_agent.devices.nvml.abi import SUCCESS, NvmlError
+from energy_agent.devices.nvml.health import HealthReader
+from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.runtime.clock import RealClock
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.gpu)])

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.hw import nvml_abi as abi
-from energy_agent.hw.nvml_abi import Nvml, NvmlError
-from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.hw.nvml_replay import replay
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.devices.nvml import abi
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
+from tests.doubles.nvml_replay import replay
 
 CAPTURES = sorted((Path(__file__).parent / "captures").glob("*.json"))
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from dashboards import rules
-from dashboards.build import substituted
-from energy_agent.clock import RealClock
+from dashboards.build.build import substituted
+from dashboards.rules import rules
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition_site import render
-from energy_agent.server import Server
+from energy_agent.exposition.site import render
+from energy_agent.runtime.clock import RealClock
+from energy_agent.web.server import Server
 from tests.site_player import SITE, STATED_SITE, SitePlayer
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dashboards import classic
-from dashboards.board import Board, Panel, Query
+from dashboards.dashboard import Board, Panel, Query
 from tests.dashboards.stores import Scene, templates
 
 LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from dashboards.build import boards
+from dashboards.build.build import boards
 from tests.dashboards.plant_truth import PlantTruth
 from tests.dashboards.stack import WINDOW_S, Stack
 from tests.dashboards.stores import RATE_S, Scene, Series, Store, queries

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dashboards import rules
-from dashboards.build import boards, substituted
+from dashboards.build.build import boards, substituted
+from dashboards.rules import rules
 from tests.support import need_program
 
 DURATIONS = {"$__rate_interval": "1m", "$__range": "10m"}

@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from energy_agent.sim import facility_site, scenario
+from energy_agent.sim import scenario
+from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
 from tests.dashboards.bench import Target, scraping
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, free_port, need_program
-from wattlens.demo_child import child
+from wattlens.demo.child import child
 
 CLUSTER, NODE, SITE, ZONE = "north", "gpu-node-1", "hall-1", "DE"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -168,7 +169,7 @@ def _actuator(node: SimulatedNode, folder: Path) -> Iterator[None]:
 @contextmanager
 def _site(node: SimulatedNode, folder: Path) -> Iterator[str]:
     """`wattlens site` on the building's meters; its address without a path."""
-    config = facility_site.site_config(node, name=SITE, period_s=1)
+    config = site.site_config(node, name=SITE, period_s=1)
     config |= {"grid": {"zone": ZONE, "country": "DEU", "boundary": "life-cycle"}, "web": {"listen": "127.0.0.1:0"}}
     config["site"]["cluster"] = CLUSTER
     (folder / "site.yaml").write_text(json.dumps(config))

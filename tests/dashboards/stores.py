@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboards import rules
-from dashboards.board import Board, Panel, Query
-from dashboards.build import substituted
+from dashboards.build.build import substituted
+from dashboards.dashboard import Board, Panel, Query
+from dashboards.rules import rules
 from tests.dashboards.bench import RULES_S
 
 RATE_S, RANGE_S, STEP_S = 8, 20, 2

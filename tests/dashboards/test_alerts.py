@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards import alerts, rule_files, rules
-from dashboards.build import syntax_error
-from energy_agent.core.signals import CATALOGUE
+from dashboards.build.build import syntax_error
+from dashboards.rules import alerts, files, rules
+from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program
 from wattlens.cli import main
 
@@ -132,7 +132,7 @@ def run(case: Case, folder: Path, **changed: str) -> subprocess.CompletedProcess
             for minute, alerts_ in times
         ],
     }
-    groups = yaml.safe_load((ROOT / rule_files.ALERTS).read_text())["groups"]
+    groups = yaml.safe_load((ROOT / files.ALERTS).read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"] if rule["alert"] == case.alert]
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "alerts", "rules": rules}]}))  # others take time
     content = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}
@@ -189,14 +189,14 @@ def test_no_runbook_is_left_over() -> None:
 
 @pytest.mark.prometheus
 def test_promtool_accepts_the_alerts_without_a_lint() -> None:
-    command = [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(ROOT / rule_files.ALERTS)]
+    command = [need_program("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(ROOT / files.ALERTS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_operators_object_has_the_same_groups() -> None:
     """As they were written: what one way of loading them has, the other has."""
-    of_file = [yaml.safe_load((ROOT / path).read_text())["groups"] for path in (rule_files.RULES, rule_files.ALERTS)]
-    whole = yaml.safe_load((ROOT / rule_files.OBJECT).read_text())
+    of_file = [yaml.safe_load((ROOT / path).read_text())["groups"] for path in (files.RULES, files.ALERTS)]
+    whole = yaml.safe_load((ROOT / files.OBJECT).read_text())
     assert (whole["apiVersion"], whole["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
     assert whole["spec"]["groups"] == of_file[0] + of_file[1]

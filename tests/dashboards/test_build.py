@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards import alerts, rules_fleet, rules_pue, rules_runs, rules_steering
-from dashboards.board import Panel, recorded, series
-from dashboards.build import artefacts, boards, build, check, expressions, substituted, syntax_error
-from dashboards.rules import joules_per_token
+from dashboards.build.build import artefacts, boards, build, check, expressions, substituted, syntax_error
+from dashboards.dashboard import Panel, recorded, series
+from dashboards.rules import alerts, fleet, pue, runs, steering
+from dashboards.rules.rules import joules_per_token
+from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.facility import Position
-from energy_agent.core.signals import CATALOGUE
 from energy_agent.site import windows
 from tests.support import need_module, need_program
 from wattlens.cli import main
@@ -48,7 +48,7 @@ def test_committed_files_are_fresh_and_known() -> None:
 
 
 def test_building_in_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from dashboards.build import build; build(Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path; from dashboards.build.build import build; build(Path({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60, env={"PYTHONHASHSEED": "7"})
     for name, content in artefacts().items():
         assert (tmp_path / name).read_text() == content
@@ -132,8 +132,8 @@ def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> N
              "wattlens_dvfs_ineffective_total"}  # fmt: skip
     counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
     kept = (  # counters as they are, at fewer instants or with facts of theirs
-        rules_fleet.GPU_ENERGY, rules_fleet.GPU_UNSEEN, rules_steering.SAVED, rules_steering.EXTRA, rules_steering.UNDONE,
-        rules_runs.ENERGY, rules_runs.GPU_TIME,
+        fleet.GPU_ENERGY, fleet.GPU_UNSEEN, steering.SAVED, steering.EXTRA, steering.UNDONE,
+        runs.ENERGY, runs.GPU_TIME,
     )  # fmt: skip
     for where, expr in expressions():
         if where.endswith(kept):
@@ -205,10 +205,10 @@ def test_reference_has_every_name() -> None:
 
 
 def test_the_pue_of_the_rules_is_one_that_a_site_exports() -> None:
-    chosen = [re.compile(category) for category in rules_pue.CATEGORIES]
+    chosen = [re.compile(category) for category in pue.CATEGORIES]
     for category in (*(str(p.category) for p in Position), f"2{windows.PARTLY}", windows.STATED):
         assert sum(bool(each.fullmatch(category)) for each in chosen) == 1, category
-    named = re.compile(rules_pue.WINDOWS)
+    named = re.compile(pue.WINDOWS)
     assert [name for name in (*windows.WINDOWS, "") if named.fullmatch(name)] == [windows.NOW, ""]
 
 

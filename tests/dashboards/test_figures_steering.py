@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.build import boards
+from dashboards.build.build import boards
 from tests.dashboards.promtool import AT, Asked, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dashboards.classic import units
-from dashboards.lint import RULES, Exclusion, lint, problems
-from dashboards.lint_exclusions import EXCLUSIONS
+from dashboards.lint.exclusions import EXCLUSIONS
+from dashboards.lint.lint import RULES, Exclusion, lint, problems
 from tests.dashboards.render.committed import committed
 from tests.support import need_module
 
@@ -213,7 +213,7 @@ def test_exclusions_say_why_and_one_that_excludes_nothing_is_told() -> None:
     here, there = (Exclusion("dashboard-refresh", "a wall is read every second", uid) for uid in ("wattlens-x", "wattlens-y"))
     assert list(problems([board], [here])) == []
     left = list(problems([board], [there]))
-    assert [line.split(":")[0] for line in left] == ["dashboards/grafana/wattlens-x.json", "dashboards/lint_exclusions.py"]
+    assert [line.split(":")[0] for line in left] == ["dashboards/grafana/wattlens-x.json", "dashboards/lint/exclusions.py"]
     panel = Exclusion("panel-no-value", "its queries always have an answer", "wattlens-x", "Other")
     panel_of(board)["fieldConfig"]["defaults"]["noValue"] = ""
     assert len(list(problems([board], [here, panel]))) == 2

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboards.board import Panel, Query
-from dashboards.build import boards
-from dashboards.rules import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, groups, joules_per_token
+from dashboards.build.build import boards
+from dashboards.dashboard import Panel, Query
+from dashboards.rules.rules import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, groups, joules_per_token
 from tests.dashboards.bench import GONE, Bench, playing_fleet, scraping
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually

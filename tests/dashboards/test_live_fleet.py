@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dashboards.board import Panel
-from dashboards.build import boards
+from dashboards.build.build import boards
+from dashboards.dashboard import Panel
 from energy_agent.core.snapshot import Snapshot
 from tests.dashboards.bench import GONE, NODE, Bench, playing_fleet, scraping
 from tests.site_player import BASIS, SILENCE, SILENT, TOO_SHORT, ZONE

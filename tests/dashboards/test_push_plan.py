@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dashboards.alerts import alerts
-from dashboards.push_content import Mark, content, digest, message, read_mark, text
-from dashboards.push_difference import differences
-from dashboards.push_plan import FoundBoard, plan_board, plan_rule, plan_source
-from dashboards.push_rules import STAMP, as_pushed, for_review, rule, same
+from dashboards.push.alert_rules import STAMP, as_pushed, for_review, rule, same
+from dashboards.push.content import Mark, content, digest, message, read_mark, text
+from dashboards.push.difference import differences
+from dashboards.push.plan import FoundBoard, plan_board, plan_rule, plan_source
+from dashboards.rules.alerts import alerts
 
 BOARD = {"uid": "b", "title": "Board", "panels": [{"title": "P", "w": 4.0}]}
 ALERT = alerts()[0]
@@ -60,7 +60,7 @@ def test_a_mark_is_read_back_and_nothing_else_is():
 
 
 def test_the_text_of_a_dashboard_is_that_of_the_built_file():
-    from dashboards.shipped import FOLDER, boards
+    from dashboards.build.shipped import FOLDER, boards
 
     path = FOLDER / "wattlens-gpu.json"
     assert text(content(boards()[path.stem])) == path.read_text()

@@ -13,9 +13,9 @@ from statistics import fmean
 
 import pytest
 
-from dashboards.board import Board, Query
-from dashboards.build import boards
-from dashboards.rules import joules_per_token
+from dashboards.build.build import boards
+from dashboards.dashboard import Board, Query
+from dashboards.rules.rules import joules_per_token
 from tests.dashboards import stack as of
 from tests.dashboards.expectations import (
     EARLY,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.rules_latency import LIMITS, TTFT, at_most, percentile
+from dashboards.rules.latency import LIMITS, TTFT, at_most, percentile
 
 limits = st.sampled_from([*{each for family in LIMITS.values() for each in family}, "0.25", "0.75", "2.5", "7.5"])
 edges = st.one_of(

@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from deploy import manifests
-from dvfs import allow_list
-from energy_agent import config
-from energy_agent.config_site import load_site
-from energy_agent.holders import rbac
+from dvfs.actuator import allow_list
+from energy_agent.config import agent
+from energy_agent.site.config.site import load_site
 from tests.deploy.kubernetes_objects import (
     CHART,
     FOLDERS,
@@ -30,7 +29,8 @@ from tests.deploy.kubernetes_objects import (
     pods,
 )
 from tests.support import need_file, need_module, need_program
-from wattlens.config_check import check
+from tools import rbac
+from wattlens.agent.config_check import check
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(800)]  # the first one may fetch Helm
 
@@ -205,7 +205,7 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
     agent_yaml = tmp_path / "agent.yaml"
     agent_yaml.write_text(keys["ConfigMap", "wattlens-agent"]["data"]["agent.yaml"])
     check(agent_yaml)
-    whole = config.load(agent_yaml)
+    whole = agent.load(agent_yaml)
     assert (whole.dvfs.mode, whole.dvfs.slowdown, whole.node.cluster) == ("enforce", 0.05, "fra1-a")
     role, binding = rbac.documents(whole.holders.kubernetes, node=True)
     assert keys["ClusterRole", "wattlens-agent"]["rules"] == role["rules"]

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from energy_agent import config
-from energy_agent.config_site import load_site
-from energy_agent.sim import facility_site, scenario
-from energy_agent.sim.building import node_max_w
-from energy_agent.sim.modbus_meters import ADDRESSES, HOST
+from energy_agent.config import agent as config
+from energy_agent.sim import scenario
+from energy_agent.sim.building import site as facility_site
+from energy_agent.sim.building.building import node_max_w
+from energy_agent.sim.building.modbus_meters import ADDRESSES, HOST
+from energy_agent.site.config.site import load_site
 from tests.support import need_program
 from wattlens.cli import main
 
@@ -157,7 +158,7 @@ def test_measured_and_simulated_energy_lie_apart() -> None:
 
 
 def test_nothing_may_be_steered_until_its_owner_says_so() -> None:
-    from dvfs.allow_list import load
+    from dvfs.actuator.allow_list import load
 
     assert load(HERE / "gpu/actuator.yaml").allow.rules == ()
     assert GPU["services"]["actuator"]["profiles"] == ["enforce"]

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dvfs import allow_list
-from energy_agent import config
-from energy_agent.config_site import load_site
-from energy_agent.holders import rbac
+from dvfs.actuator import allow_list
+from energy_agent.config import agent as config
+from energy_agent.site.config.site import load_site
 from tests.deploy.kubernetes_objects import (
     FOLDERS,
     JOBS,
@@ -28,8 +27,9 @@ from tests.deploy.kubernetes_objects import (
 )
 from tests.support import need_program
 from tests.test_readme import _check
+from tools import rbac
+from wattlens.agent.config_check import check
 from wattlens.cli import build_parser, main
-from wattlens.config_check import check
 
 WORKLOADS = [(folder, name) for folder in FOLDERS for name in pods(committed(folder))]
 
@@ -376,7 +376,7 @@ def test_the_preflight_is_the_agents_pod_with_the_doctor_in_it() -> None:
 
 
 def test_a_configuration_that_is_not_there_is_named_in_one_line() -> None:
-    command = [sys.executable, "-m", "energy_agent.holders.rbac", "/nowhere/agent.yaml"]
+    command = [sys.executable, "-m", "tools.rbac", "/nowhere/agent.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "/nowhere/agent.yaml" in done.stderr

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dvfs.client import ActuatorClient, ActuatorError
+from dvfs.actuator.client import ActuatorClient, ActuatorError
 from dvfs.types import Setting
 from energy_agent.sim import scenario
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 from tests.deploy.kubernetes_objects import Object, committed, containers, of_kind, pods
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually

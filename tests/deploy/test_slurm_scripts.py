@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import pytest
 
-from dvfs.client import ActuatorClient, ActuatorError
+from dvfs.actuator.client import ActuatorClient, ActuatorError
 from energy_agent.sim import scenario
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 from tests.deploy.test_pod_life import FOUND_MW, NODE, WANTED_MW, steer
 from tests.support import eventually, need_program
 

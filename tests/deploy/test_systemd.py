@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from dvfs.client import default_socket
+from dvfs.actuator.client import default_socket
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, need_program
 from tests.test_readme import _check
-from wattlens.service import Service
+from wattlens.agent.systemd import Service
 
 FOLDER = Path(__file__).parents[2] / "deploy/systemd"
 UNITS = sorted(FOLDER.glob("*.service"))

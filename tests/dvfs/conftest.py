@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dvfs.client import ActuatorClient, ActuatorError
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.plant import Plant
+from dvfs.actuator.client import ActuatorClient, ActuatorError
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.plant import Plant
 from tests.support import eventually
 
 ALLOW = "allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n"
@@ -20,7 +20,7 @@ ALLOW = "allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n"
 _HOLD = """
 import sys, time
 from pathlib import Path
-from dvfs.client import ActuatorClient
+from dvfs.actuator.client import ActuatorClient
 from dvfs.types import Setting
 client = ActuatorClient(Path(sys.argv[1]), name="holder")
 devices = sys.argv[3:]

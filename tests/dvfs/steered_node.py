@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dvfs.client import ActuatorClient, ActuatorError
+from dvfs.actuator.client import ActuatorClient, ActuatorError
 from energy_agent.sim import scenario
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant import Plant
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, said_here
 

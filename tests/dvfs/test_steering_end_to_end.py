@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dvfs.client import ActuatorClient, ActuatorError
+from dvfs.actuator.client import ActuatorClient, ActuatorError
 from tests.dvfs.steered_node import FREE, KNEE, STATIC, SteeredNode
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, said_here

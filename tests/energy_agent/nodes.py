@@ -4,11 +4,11 @@ import os
 import time
 from contextlib import contextmanager
 
-from energy_agent.reader_process import ReaderOptions
-from energy_agent.sampling import Sampler
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.reader.child import ReaderOptions
+from energy_agent.reader.supervisor import Sampler
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 
 SKU = "H100-SXM5-80GB"
 PERIOD_NS = 1_000_000_000

@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent import config
+from energy_agent.config import agent
 from energy_agent.core.errors import UsageError
 
 law = settings(deadline=None, max_examples=250)
@@ -41,7 +41,7 @@ TOKENS = [
 
 def read(raw):
     try:
-        assert isinstance(config.parse(raw, "file"), config.Config)
+        assert isinstance(agent.parse(raw, "file"), agent.Config)
         return
     except UsageError as error:
         line = str(error)

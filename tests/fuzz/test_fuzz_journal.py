@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import JournalError, UsageError
-from energy_agent.ledger.journal import Journal
-from energy_agent.ledger.view import read_journal
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY, filled, second
 
 SECONDS = 8

@@ -6,16 +6,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger import segments, table
-from energy_agent.ledger.book import Book, change_of
-from energy_agent.ledger.sealing import take
+from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.segments import segment, table
 from tests.energy_agent.ledger.cases import IDENTITY, second
 
 
 def seed():
     book = Book()
     book.take(change_of(book, second(0)))
-    item = take(book, None, IDENTITY, 0, segments.FIRST_PREVIOUS)
+    item = take(book, None, IDENTITY, 0, segment.FIRST_PREVIOUS)
     assert item is not None
     return item.body
 
@@ -44,15 +44,15 @@ def answer(call):
 
 
 def holds(data):
-    content, line = answer(lambda: segments.decode(data, "f"))
+    content, line = answer(lambda: segment.decode(data, "f"))
     read, other = answer(lambda: table.decode(data, "f"))
     assert line == other  # at once as row by row
     if content is None:
         assert line.startswith("f:")
         assert "\n" not in line
     else:
-        assert segments.encode(content.header, content.rows) == data
-        assert segments.encode(read.header, read.rows()) == data
+        assert segment.encode(content.header, content.rows) == data
+        assert segment.encode(read.header, read.rows()) == data
 
 
 @given(st.binary(max_size=300))
@@ -79,5 +79,5 @@ def test_strange_json_within(at, cut, bits):
 @settings(max_examples=300, derandomize=True)
 def test_edited_gzip(at, cut, put):
     data = edited(BODY, [(at, cut, put)])
-    text, line = answer(lambda: segments.expand(data, "f"))
+    text, line = answer(lambda: segment.expand(data, "f"))
     assert text == TEXT or line.startswith("f: is corrupted")

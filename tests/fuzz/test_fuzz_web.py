@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from energy_agent.http1 import BadRequestError, Reader, Request, parse
 from energy_agent.web import web_config
 from energy_agent.web.auth import Credentials, Gate
+from energy_agent.web.http1 import BadRequestError, Reader, Request, parse
 
 law = settings(deadline=None, max_examples=250)
 PIECES = [

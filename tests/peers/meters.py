@@ -3,11 +3,11 @@
 import contextlib
 import itertools
 
-from energy_agent.clock import RealClock
-from energy_agent.config_node import NodeMeters
-from energy_agent.core.types import Identity
-from energy_agent.node_account import NodeAccount, NodePlan
-from energy_agent.node_poller import node_poller
+from energy_agent.accounting.node import NodeAccount, NodePlan
+from energy_agent.config.node_meters import NodeMeters
+from energy_agent.core.energy import Identity
+from energy_agent.node.meter_list import node_poller
+from energy_agent.runtime.clock import RealClock
 from tests.support import eventually
 
 S = 10**9

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.engine import engine
-from tests.energy_agent.test_client_peers import CLIENT, REPORT, serving
+from tests.energy_agent.local_api.test_peers import CLIENT, REPORT, serving
 from tests.snapshots import Player
 from tests.support import need_program
 

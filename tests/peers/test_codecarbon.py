@@ -19,7 +19,7 @@ workloads: [{name: train, kind: training, gpus: [0, 1, 2], host_every_steps: 0, 
 TRACK = """
 import json, os, pathlib, time
 from codecarbon import OfflineEmissionsTracker
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.plant import Plant
 plant = Plant.attach(pathlib.Path(os.environ["WATTLENS_SIM"]) / "plant")
 def seen_j():
     return sum(t.true_uj * t.gain for gpu in range(8) for t in [plant.truth(gpu)]) / 1e6

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from energy_agent.config_node import Ipmi, NodeMeters
+from energy_agent.config.node_meters import Ipmi, NodeMeters
 from tests.peers.meters import check_constant_power, polling, up
 from tests.support import eventually, need_program
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.core.types import Method, State, WorkloadFacts
-from energy_agent.ledger import chain, segments
-from energy_agent.ledger.imported_segments import MARK
-from energy_agent.ledger.rows import Cell, DeviceFacts, GapRow, TokenRow
+from energy_agent.core.energy import Method, State, WorkloadFacts
+from energy_agent.ledger import chain
+from energy_agent.ledger.history_import.segments import MARK
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, TokenRow
+from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds
 from tests.support import eventually, free_port, need_program
 from wattlens.cli import main
@@ -247,7 +248,7 @@ def imported(url, out, *more, start="2026-01-01", end="2026-01-04"):
 
 
 def rows_of(out):
-    return [row for path in segments.list_files(out) for row in segments.read(path).rows]
+    return [row for path in segment.list_files(out) for row in segment.read(path).rows]
 
 
 def energy(rows):
@@ -372,7 +373,7 @@ def test_power_alone_is_integrated_and_its_hole_is_a_gap(url, tmp_path):
 def test_segments_say_that_they_were_imported_and_so_do_compacted_days(url, tmp_path, capsys):
     out = tmp_path / "out"
     rows = imported(url, out, "--node", "outages")
-    headers = [segments.read(path).header for path in segments.list_files(out)]
+    headers = [segment.read(path).header for path in segment.list_files(out)]
     assert {header.boot_id for header in headers} == {"import:prometheus:dcgm"}
     assert all(header.boot_id.startswith(MARK) for header in headers)
     assert {(header.cluster, header.node, header.simulated) for header in headers} == {("imported", "outages", False)}
@@ -489,7 +490,7 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
     assert main([*command, "--node-label", "instance", "--match", "UUID=GPU-l"]) == 2
     said = capsys.readouterr().err
     assert "imported/beside9401: GPU-l from 2026-01-01T00:00Z to 2026-01-01T06:00Z is in imported/beside9400" in said
-    assert segments.list_files(out) == []
+    assert segment.list_files(out) == []
     assert imported(url, out, "--node-label", "instance", "--match", "instance=beside9400:9400", end=SIX)
 
 
@@ -552,7 +553,7 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
     assert facts["GPU-w"] == ("import", {"from": "wattlens", "agent": "lab/n1"})
     devices = {(row.uuid, row.sku, row.gain_ppm) for row in rows if isinstance(row, DeviceFacts)}
     assert devices == {("GPU-w", H100, 40_000), ("host:lab-imported:n1", "host", 20_000)}
-    assert segments.read(segments.list_files(out)[0]).header.simulated is False
+    assert segment.read(segment.list_files(out)[0]).header.simulated is False
     said = capsys.readouterr().err
     assert "several series of one page" in said
     assert "J that totals and parts of a page do not agree on" in said

@@ -14,18 +14,19 @@ import yaml
 
 from benchmarks.running import AgentProcess
 from energy_agent.core.boundary import is_gpu
-from energy_agent.core.types import Method, WorkloadFacts
-from energy_agent.ledger import chain, segments
+from energy_agent.core.energy import Method, WorkloadFacts
+from energy_agent.ledger import chain
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows import Cell, DeviceFacts, TokenRow
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, TokenRow
+from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sources.prometheus_access import Access
-from energy_agent.sources.prometheus_history import History
 from tests.support import eventually, free_port, need_program
-from wattlens.demo import _identity
-from wattlens.importing import Request, run
+from wattlens.demo.run import _identity
+from wattlens.history_import.run import Request, run
+from wattlens.prometheus.access import Access
+from wattlens.prometheus.history import History
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
@@ -104,7 +105,7 @@ def imported(past, tmp_path_factory):
     request = Request("wattlens", start, (now // CELL_NS + 1) * CELL_NS, now)
     out = tmp_path_factory.mktemp("imported") / "out"
     result = run(request, History(Access(url)), out)
-    return out, result, [row for path in segments.list_files(out) for row in segments.read(path).rows]
+    return out, result, [row for path in segment.list_files(out) for row in segment.read(path).rows]
 
 
 def test_what_is_booked_is_the_difference_of_the_first_and_the_last_sample(past, imported):
@@ -162,8 +163,8 @@ def test_workloads_states_and_tokens_are_those_of_the_agent(past, imported):
 
 def test_the_segments_say_whose_they_are(imported):
     out, _, rows = imported
-    for path in segments.list_files(out):
-        header = segments.read(path).header
+    for path in segment.list_files(out):
+        header = segment.read(path).header
         assert (header.boot_id, header.cluster, header.node, header.simulated) == (
             "import:prometheus:wattlens", "lab-imported", "node-1", True,
         )  # fmt: skip

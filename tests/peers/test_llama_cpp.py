@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_tokens import TokenSource
-from energy_agent.token_poller import TokenPoller
+from energy_agent.config.tokens import TokenSource
+from energy_agent.runtime.clock import RealClock
+from energy_agent.tokens.poller import TokenPoller
 from tests.peers import tiny_gguf
 from tests.support import eventually, free_port, need_module
 

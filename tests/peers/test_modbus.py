@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_site_meter import MeterConfig
-from energy_agent.core.meter_types import MeterError
-from energy_agent.core.types import Method
-from energy_agent.meter_poller import MeterPoller, Polled
-from energy_agent.metering.node_meter import advance
-from energy_agent.sources.facility.modbus import SPEC, Modbus
+from energy_agent.core.energy import Method
+from energy_agent.core.meters import MeterError
+from energy_agent.metering.node import advance
+from energy_agent.runtime.clock import RealClock
+from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters.modbus import SPEC, Modbus
 from tests.support import eventually, free_port, need_module
 
 pytestmark = pytest.mark.peer

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_site_meter import MeterConfig
-from energy_agent.core.meter_types import MeterError
-from energy_agent.meter_poller import MeterPoller, Polled
-from energy_agent.metering.node_meter import advance
-from energy_agent.sources.facility.prometheus import SPEC, Prometheus
+from energy_agent.core.meters import MeterError
+from energy_agent.metering.node import advance
+from energy_agent.runtime.clock import RealClock
+from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters.prometheus import SPEC, Prometheus
 from tests.support import eventually, free_port, need_program
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_node import NodeMeters, Redfish
-from energy_agent.core.meter_types import MeterError
-from energy_agent.sources.node.redfish import SPEC
+from energy_agent.config.node_meters import NodeMeters, Redfish
+from energy_agent.core.meters import MeterError
+from energy_agent.node.meters.redfish import SPEC
+from energy_agent.runtime.clock import RealClock
 from tests.peers.meters import check_constant_power, polling, up
 from tests.support import eventually, free_port, need_module, need_program
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_site_meter import MeterConfig
-from energy_agent.core.meter_types import MeterError
+from energy_agent.core.meters import MeterError
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.meter_poller import MeterPoller, Polled
-from energy_agent.sources.facility.redfish import SPEC, Redfish
+from energy_agent.runtime.clock import RealClock
+from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters.redfish import SPEC, Redfish
 from tests.peers.meters import up
 from tests.support import eventually, free_port, need_module, need_program
 

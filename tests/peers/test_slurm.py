@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_slurm import Slurm
-from energy_agent.holders.slurm import SlurmJobs
-from energy_agent.holders.slurm_commands import SlurmCommands
-from tests.energy_agent.holders.slurm_replay import UUIDS, driver
+from energy_agent.config.slurm import Slurm
+from energy_agent.owners.slurm.commands import SlurmCommands
+from energy_agent.owners.slurm.source import SlurmJobs
+from energy_agent.runtime.clock import RealClock
+from tests.energy_agent.owners.slurm.replay import UUIDS, driver
 from tests.support import eventually, free_port, need_program
 
 pytestmark = pytest.mark.peer

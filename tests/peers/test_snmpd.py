@@ -12,14 +12,14 @@ import time
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_site_meter import MeterConfig
-from energy_agent.core.meter_types import MeterError
-from energy_agent.core.types import Method
+from energy_agent.core.energy import Method
+from energy_agent.core.meters import MeterError
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.meter_poller import MeterPoller, Polled
-from energy_agent.metering.node_meter import advance
-from energy_agent.sources.facility.snmp import SPEC, Snmp
+from energy_agent.metering.node import advance
+from energy_agent.runtime.clock import RealClock
+from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters.snmp import SPEC, Snmp
 from tests.peers.meters import up
 from tests.support import eventually, free_port, need_module, need_program
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from reports.days import System, find_days
+from reports.ledger.days import System, find_days
+from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
+from reports.ledger.store import open_store, sql, statements
+from reports.ledger.sums import Worth
 from reports.period import Asked
-from reports.reading import days_in, read_priced, read_sums, windows_of
-from reports.store import open_store, sql, statements
-from reports.sums import Worth
 from tests.peers import spark_answers
-from tests.reports import sql_days
-from wattlens.report.org import load_organisation
+from tests.reports.ledger import sql_days
+from wattlens.report.inputs.org import load_organisation
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
 FILES = ("holder_day", "span_day", "workload_cell", "edge_cell", "edge_span", "edge_gap", "all_tokens", "all_steps", "all_gap",

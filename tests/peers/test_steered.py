@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dvfs.agent_double import Agent, serving
+from tests.doubles.agent import Agent, serving
 from tests.support import need_module
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(480)]
@@ -17,8 +17,8 @@ import json, sys, tempfile, time
 import torch
 import torch.distributed as dist
 torch.set_num_threads(1)
-from energy_agent.client import steered_word
-steered_word._TURN_S, steered_word._RENEW_S = 0.02, 0.1
+from energy_agent.sdk.steering import request
+request._TURN_S, request._RENEW_S = 0.02, 0.1
 import wattlens
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
@@ -28,7 +28,7 @@ steer._meet = lambda: (called.append(steps), meet())
 steps = 0
 """
 TORCH = """
-from energy_agent.client.hook_torch import attach
+from energy_agent.sdk.hooks.torch import attach
 model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
 optimizer = torch.optim.SGD(model.parameters(), 0.1)
 attach(optimizer, model=model, tokens=8, steered=steer)
@@ -38,7 +38,7 @@ for steps in range(400):
     optimizer.step()
 """
 LIGHTNING_OR_HF = """
-from energy_agent.client.{module} import WattlensCallback
+from energy_agent.sdk.hooks.{module} import WattlensCallback
 callback = WattlensCallback(tokens=8, steered=steer)
 class State:
     global_step = 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.rules import groups
+from dashboards.rules.rules import groups
 from tests.dashboards.bench import ROOT, RULES_S, playing_fleet, scraping
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_peer

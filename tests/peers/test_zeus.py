@@ -20,7 +20,7 @@ workloads:
 
 PRELUDE = """
 import json, os, pathlib, time
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.plant import Plant
 plant = Plant.attach(pathlib.Path(os.environ["WATTLENS_SIM"]) / "plant")
 """
 

@@ -1,4 +1,4 @@
-"""dvfs.zeus_compat beside Zeus itself, in Hugging Face's Trainer, and under PyTorch's data parallelism over two nodes."""
+"""energy_agent.sdk.zeus.optimizer beside Zeus itself, in Hugging Face's Trainer, and under PyTorch's data parallelism over two nodes."""
 
 import inspect
 import json
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs import _zeus_profile, zeus_compat
-from dvfs.asking import TTL_S
-from dvfs.zeus_compat import PowerLimitMeasurement
-from tests.dvfs.agent_double import Agent, serving
+from energy_agent.sdk.zeus import optimizer, profile
+from energy_agent.sdk.zeus.optimizer import PowerLimitMeasurement
+from energy_agent.sdk.zeus.power_limit import TTL_S
+from tests.doubles.agent import Agent, serving
 from tests.support import eventually, need_module
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(480)]
@@ -47,7 +47,7 @@ def test_selectors_pick_what_zeus_picks(zeus, table, selector):
     theirs = [zeus.PowerLimitMeasurement(power_limit=w, energy=j, time=s) for w, j, s in table]
     ours = [PowerLimitMeasurement(w, j, s) for w, j, s in table]
     picked = getattr(zeus, name)(*arguments).select(theirs)
-    mine = getattr(zeus_compat, name)(*arguments)
+    mine = getattr(optimizer, name)(*arguments)
     assert mine.select(ours) == picked
     assert mine.select(theirs) == picked  # a table of Zeus
     assert getattr(zeus, name)(*arguments).select(ours) == picked  # a selector of Zeus
@@ -57,14 +57,14 @@ def test_selectors_pick_what_zeus_picks(zeus, table, selector):
     ("ZeusCost", (-0.1,)), ("ZeusCost", (1.1,)), ("ZeusCost", (0.5, 0)), ("MaxSlowdownConstraint", (0.9,)),
 ])  # fmt: skip
 def test_what_zeus_refuses_is_refused(zeus, name, arguments):
-    for module in (zeus, zeus_compat):
+    for module in (zeus, optimizer):
         with pytest.raises(ValueError):
             getattr(module, name)(*arguments)
 
 
 def assert_arguments_are_zeus_s(zeus, name):
     theirs = inspect.signature(getattr(zeus, name).__init__).parameters
-    ours = inspect.signature(getattr(zeus_compat, name).__init__).parameters
+    ours = inspect.signature(getattr(optimizer, name).__init__).parameters
     assert list(ours)[: len(theirs)] == list(theirs), name
     for parameter, told in theirs.items():
         if told.default is not inspect.Parameter.empty:
@@ -75,7 +75,7 @@ def test_names_and_arguments_are_zeus_s(zeus):
     for name in ("GlobalPowerLimitOptimizer", "ZeusCost", "MaxSlowdownConstraint"):
         assert_arguments_are_zeus_s(zeus, name)
     for event in ("on_epoch_begin", "on_epoch_end", "on_step_begin", "on_step_end", "on_train_begin", "on_train_end"):
-        assert callable(getattr(zeus_compat.GlobalPowerLimitOptimizer, event))
+        assert callable(getattr(optimizer.GlobalPowerLimitOptimizer, event))
 
 
 def test_arguments_of_the_trainer_s_callback_are_zeus_s(zeus):
@@ -85,20 +85,20 @@ def test_arguments_of_the_trainer_s_callback_are_zeus_s(zeus):
 
 def test_each_reads_the_other_s_profile(zeus, tmp_path):
     ours = [PowerLimitMeasurement(300, 5210.5, 12.25, 40.0), PowerLimitMeasurement(275, 5000.0, 12.5)]
-    _zeus_profile.write(tmp_path / "ours.json", ours)
+    profile.write(tmp_path / "ours.json", ours)
     theirs = zeus._PowerLimitMeasurementList.parse_file(tmp_path / "ours.json").measurements
     assert [(m.power_limit, m.energy, m.time) for m in theirs] == [(m.power_limit, m.energy, m.time) for m in ours]
     (tmp_path / "theirs.json").write_text(zeus._PowerLimitMeasurementList(measurements=theirs).json(indent=4))
-    read = _zeus_profile.read(tmp_path / "theirs.json")
+    read = profile.read(tmp_path / "theirs.json")
     assert read == [PowerLimitMeasurement(m.power_limit, m.energy, m.time) for m in ours]
 
 
 TRAINER = """
 import sys, tempfile, time
 import torch, transformers
-from dvfs import asking
-asking._POLL_S = 0.01
-from dvfs.zeus_compat import Energy, HFGlobalPowerLimitOptimizer
+from energy_agent.sdk.zeus import power_limit
+power_limit._POLL_S = 0.01
+from energy_agent.sdk.zeus.optimizer import Energy, HFGlobalPowerLimitOptimizer
 torch.set_num_threads(1)
 
 class Tiny(torch.nn.Module):
@@ -143,9 +143,9 @@ def test_hugging_face_s_trainer_sweeps_and_lets_go_at_its_end(tmp_path):
 RANK = """
 import json, sys, time
 import torch.distributed as dist
-from dvfs import asking
-asking._POLL_S = 0.01
-from dvfs.zeus_compat import GlobalPowerLimitOptimizer, MaxSlowdownConstraint
+from energy_agent.sdk.zeus import power_limit
+power_limit._POLL_S = 0.01
+from energy_agent.sdk.zeus.optimizer import GlobalPowerLimitOptimizer, MaxSlowdownConstraint
 rank, step_s = int(sys.argv[1]), float(sys.argv[3])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 made = GlobalPowerLimitOptimizer(
@@ -193,7 +193,7 @@ def test_ranks_measure_and_choose_as_one(tmp_path, shared):
     _, kept_w, rows = told[0]
     assert [row[0] for row in rows] == [700, 450, 200]
     # 200 W on an idle machine, as the steps of this job do not become longer.
-    assert kept_w == zeus_compat.MaxSlowdownConstraint(1.2).select([PowerLimitMeasurement(*row) for row in rows])
+    assert kept_w == optimizer.MaxSlowdownConstraint(1.2).select([PowerLimitMeasurement(*row) for row in rows])
     for limit, joules, seconds in rows:
         assert seconds > 20 * 0.008  # of the slowest
         assert joules == pytest.approx(len(agents) * 0.9 * limit * seconds, rel=0.15)

@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from energy_agent.core.types import Identity
-from energy_agent.ledger import index, segments
-from energy_agent.ledger.book import Batch, Book, change_of
-from energy_agent.ledger.compact import compact_days
-from energy_agent.ledger.sealing import take
-from energy_agent.ledger.sites import Sites
-from reports.days import Day, System, find_days
-from reports.evidence import Evidence
-from reports.facts import Facts, build_facts
-from reports.gather import gather
+from energy_agent.core.energy import Identity
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.segments import segment
+from reports.figures.evidence import Evidence
+from reports.figures.facts import Facts, build_facts
+from reports.figures.gather import gather
+from reports.figures.measures import all_figures
 from reports.inputs import Organisation
-from reports.measures import all_figures
+from reports.ledger.days import Day, System, find_days
 from reports.period import Asked
 
 S = 10**9
@@ -27,13 +28,13 @@ KWH = 3_600_000_000_000
 def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[Path]:
     """A node's chain, one segment a batch. Batches without rows leave none."""
     folder.mkdir(parents=True, exist_ok=True)
-    book, previous, paths = Book(), segments.FIRST_PREVIOUS, list[Path]()
+    book, previous, paths = Book(), segment.FIRST_PREVIOUS, list[Path]()
     for batch in batches:
         book.take(change_of(book, batch))
         item = take(book, None, Identity(cluster, node, "boot", "0.1.0", simulated), len(paths), previous)
         if item is None:
             continue
-        paths.append(folder / segments.file_name(cluster, node, len(paths)))
+        paths.append(folder / segment.file_name(cluster, node, len(paths)))
         paths[-1].write_bytes(item.body)
         item.forget(book)
         previous = item.sha256

@@ -27,16 +27,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import host
+from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import About, Piece, Point
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
-from energy_agent.metering.contracts import Kind, Lot, Technology
-from energy_agent.metering.tariffs import Band, Tariff, quarter_span
-from energy_agent.site.grid_store import GridStore
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
+from energy_agent.site.grid.store import GridStore
 from reports.inputs import Embodied, Expected, ModelName, Organisation, Price, SiteInputs, WaterUse
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH, S

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
+from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Tokens, WorkloadFacts
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.journal import Journal
-from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.rows.kinds import DeviceFacts
 
 START_NS = 1_782_864_000 * NS_PER_S  # 2026-07-01T00:00:00Z
 TRAIN, CHAT = "cgroup:/train", "cgroup:/chat"

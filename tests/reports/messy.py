@@ -16,11 +16,11 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+from energy_agent.core.energy import Entry, Gap, Method, State, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Entry, Gap, Method, State, Tokens, WorkloadFacts
-from energy_agent.ledger import segments
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from energy_agent.ledger.segments import segment as segments
 from reports.inputs import Expected, Organisation, SiteInputs
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR, S

@@ -11,9 +11,9 @@ from pathlib import Path
 from random import Random
 
 from energy_agent.core.boundary import UNBOUNDED, host, part
-from energy_agent.core.types import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import DeviceFacts
+from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
 from tests.reports.chains import CELL, DAY, S, write
 
 FIRST = int(datetime(2026, 9, 29, tzinfo=UTC).timestamp()) * S

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from reports.days import Day
-from reports.evidence import Evidence
-from reports.facts import Facts
-from reports.measures.comparison import side
+from reports.figures.evidence import Evidence
+from reports.figures.facts import Facts
+from reports.figures.measures.comparison import side
+from reports.ledger.days import Day
 from reports.period import Asked
 from tests.reports import chains, golden
-from wattlens.report.org import load_organisation
+from wattlens.report.inputs.org import load_organisation
 
 pytestmark = pytest.mark.timeout(360)
 

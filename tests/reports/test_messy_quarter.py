@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.ledger import index
-from energy_agent.ledger.compact import compact_days
-from reports.audit.again import facts_of
-from reports.facts import Facts
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from reports.figures.facts import Facts
+from reports.reproduce import facts_of
 from tests.reports import chains, messy
 from wattlens.cli import main
 

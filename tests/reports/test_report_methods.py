@@ -5,8 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from energy_agent.factors.embodied import amortised, embodied_range
-from reports.bridge import EFFICIENCY, VOLUME, Side, node_bridge
-from reports.frameworks import frameworks
+from reports.figures.bridge import EFFICIENCY, VOLUME, Side, node_bridge
+from reports.frameworks.datapoints import frameworks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "report-methods.md").read_text(encoding="utf-8")

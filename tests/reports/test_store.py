@@ -7,7 +7,7 @@ import threading
 import duckdb
 import pytest
 
-from reports.store import Store
+from reports.ledger.store import Store
 
 QUERY = "SELECT count(*) FROM range(100000000) WHERE range % 7 = 3"
 

@@ -11,18 +11,18 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import is_gpu
+from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.types import WorkloadFacts
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import Piece
-from energy_agent.ledger import segments
-from energy_agent.ledger.rows import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
-from energy_agent.metering.tariffs import Band, Tariff, quarter_span
-from reports.evidence import Evidence
-from reports.facts import Facts, build_facts
+from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.segments import segment
+from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
+from reports.figures.evidence import Evidence
+from reports.figures.facts import Facts, build_facts
+from reports.figures.measures import all_figures
 from reports.inputs import Expected, ModelName, Organisation, SiteInputs
-from reports.measures import all_figures
 from reports.period import Asked, from_quarter
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
@@ -68,7 +68,7 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
         site = SITE_OF[cluster, node]
         start, end = windows[site]
         for path in paths:
-            rows = segments.read(path).rows
+            rows = segment.read(path).rows
             facts = [row for row in rows if isinstance(row, WorkloadFacts)]
             for row in rows:
                 at = getattr(row, "cell_start_ns", getattr(row, "t_ns", None))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.sim import facility_site, scenario
+from energy_agent.sim import scenario
+from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.agents import alive
 from tests.support import eventually, need_module
@@ -107,7 +108,7 @@ def test_ctrl_c_ends_the_agent_and_its_reader(run, node, tmp_path):
 
 
 def test_ctrl_c_ends_the_site_process(run, node, tmp_path):
-    (tmp_path / "site.yaml").write_text(json.dumps(facility_site.site_config(node, name="dc1", period_s=5.0)))
+    (tmp_path / "site.yaml").write_text(json.dumps(site.site_config(node, name="dc1", period_s=5.0)))
     terminal = run(
         "site", "--config", tmp_path / "site.yaml", "--state", tmp_path / "site", "--listen", "127.0.0.1:0",
         "--simulate", node.directory,

@@ -26,10 +26,10 @@ ENGINES = [  # name, GPU, from, to; the second one takes other steps: another pr
 PROGRAM = """
 import json, os, sys, time, urllib.request
 from pathlib import Path
-from energy_agent.client.measurement import measure
-from energy_agent.client.saved import saved
-from energy_agent.client.token_pages import TokenPages
-from energy_agent.clock import clock_for
+from energy_agent.sdk.measure.measurement import measure
+from energy_agent.sdk.measure.saved import saved
+from energy_agent.sdk.measure.token_endpoints import TokenPages
+from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.serving import QUANTUM_S
 url, gpu, name, path, seconds = sys.argv[1:]

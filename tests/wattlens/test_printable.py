@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.boundary import Boundary
 from energy_agent.core.printable import printable, printable_lines
-from energy_agent.ledger.uncertainty import Bounds
+from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 from wattlens.cli import main
 from wattlens.cli._command import table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
-    from dvfs.actuator import ActuatorConfig
+    from dvfs.actuator.supervisor import ActuatorConfig
 
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:
@@ -25,22 +25,22 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     Raises:
         UsageError: the file is wrong, or no simulated node runs where one is asked for.
     """
-    from dvfs.actuator import ActuatorConfig
-    from dvfs.actuator_epoch import machine_epoch
-    from dvfs.actuator_journal import Epoch
-    from dvfs.allow_list import ActuatorFile, load
-    from dvfs.client import EARLIER_SOCKET
-    from dvfs.kill_switch import FILE, KillSwitch
-    from energy_agent.hw.nvml_real import RealNvml
+    from dvfs.actuator.allow_list import ActuatorFile, load
+    from dvfs.actuator.client import EARLIER_SOCKET
+    from dvfs.actuator.epoch import machine_epoch
+    from dvfs.actuator.journal import Epoch
+    from dvfs.actuator.kill_switch import FILE, KillSwitch
+    from dvfs.actuator.supervisor import ActuatorConfig
+    from energy_agent.devices.nvml.library import RealNvml
     from wattlens.state_folder import default_state_dir
 
     rules = load(file, simulated=args.simulate is not None) if file else ActuatorFile()
     library, epoch = None, machine_epoch
     simulated = simulated_node(args.simulate)
     if simulated is not None:
-        from energy_agent.clock import SimulatedClock
-        from energy_agent.hw.driver_epoch import simulated_driver_epoch
-        from energy_agent.sim.build import SONAME, library_path
+        from energy_agent.devices.nvml.driver_epoch import simulated_driver_epoch
+        from energy_agent.runtime.clock import SimulatedClock
+        from energy_agent.sim.gpu.build import SONAME, library_path
 
         node = simulated.absolute()
         boot_id = SimulatedClock(node / "plant").boot_id()
@@ -70,7 +70,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
 
 
 def _default_socket() -> Path:
-    from dvfs.client import default_socket
+    from dvfs.actuator.client import default_socket
 
     folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # of a systemd unit, which can write no other in /run
     return Path(folder) / "actuator.sock" if folder else default_socket()
@@ -90,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     import logging
     import sys
 
-    from dvfs.actuator import serve
+    from dvfs.actuator.supervisor import serve
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = actuator_config(args, args.socket, args.config)

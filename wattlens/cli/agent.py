@@ -38,7 +38,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.app import AgentOptions, run_agent
+    from wattlens.agent.run import AgentOptions, run_agent
     from wattlens.state_folder import default_state_dir
 
     state = args.state or default_state_dir()
@@ -46,8 +46,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.action == "run":
         simulate = simulated_node(args.simulate)
         return run_agent(AgentOptions(args.config, args.state, args.listen, simulate, args.web_config))
-    from energy_agent.clock import RealClock
-    from energy_agent.release import RELEASE_FILE, request
+    from energy_agent.node.release import RELEASE_FILE, request
+    from energy_agent.runtime.clock import RealClock
 
     duration = "10m" if args.duration is None else args.duration
     seconds = _seconds(duration) if args.action == "release" else 0

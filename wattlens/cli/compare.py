@@ -11,8 +11,8 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
 
 if TYPE_CHECKING:
-    from wattlens.comparison import Comparison, Measured
-    from wattlens.saved_run import Run
+    from wattlens.comparison.saved_run import Run
+    from wattlens.comparison.statistics import Comparison, Measured
 
     Sides = Sequence[list[Run]]
 
@@ -26,8 +26,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.comparison_load import warnings
-    from wattlens.saved_run import PER
+    from wattlens.comparison.load import warnings
+    from wattlens.comparison.saved_run import PER
 
     sides = _sides((args.a, args.b))
     factors = _gains(sides)
@@ -54,7 +54,7 @@ def _paths(text: str) -> list[Path]:
 
 
 def _sides(texts: tuple[str, str]) -> "Sides":
-    from wattlens.saved_run import load
+    from wattlens.comparison.saved_run import load
 
     paths = [_paths(text) for text in texts]
     named = Counter(path.resolve() for side in paths for path in side)
@@ -74,7 +74,7 @@ def _sides(texts: tuple[str, str]) -> "Sides":
 
 def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Comparison":
     """Of joules, or, where `what` says of which tokens, of joules per token."""
-    from wattlens.comparison import compare, compare_measured, relative_error, widened
+    from wattlens.comparison.statistics import compare, compare_measured, relative_error, widened
 
     try:
         if len(sides[0]) > 1:
@@ -90,7 +90,7 @@ def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Compa
 
 
 def _measured(run: "Run", what: str) -> "Measured":
-    from wattlens.comparison import Measured
+    from wattlens.comparison.statistics import Measured
 
     tokens = run.tokens.get(what)
     count, edge = ((tokens.count or 1.0), tokens.edge) if tokens else (1.0, 0.0)
@@ -98,7 +98,7 @@ def _measured(run: "Run", what: str) -> "Measured":
 
 
 def _seconds(sides: "Sides") -> "Comparison":
-    from wattlens.comparison import Measured, compare, compare_measured
+    from wattlens.comparison.statistics import Measured, compare, compare_measured
 
     each = [[run.seconds for run in side] for side in sides]
     try:
@@ -131,7 +131,7 @@ def _boards(runs: "list[Run]") -> set[str]:
 
 def _gains(sides: "Sides") -> tuple[float, float]:
     """What of gain errors does not cancel; where files do not tell each board's part, by whether the boards are the same."""
-    from wattlens.comparison import gain_range
+    from wattlens.comparison.statistics import gain_range
 
     gains: dict[str, float] = {}
     for side in sides:
@@ -161,7 +161,7 @@ def _as_json(
     said: list[str],
     same: bool,
 ) -> dict[str, Any]:
-    from wattlens.comparison_load import batch, labels
+    from wattlens.comparison.load import batch, labels
 
     rows: dict[str, Any] = {
         what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low or None, "high": c.high, "shown": c.shown}
@@ -224,7 +224,7 @@ def _lines(
 
 def _told(side: "list[Run]") -> str:
     """What a side was, in words."""
-    from wattlens.comparison_load import batch, labels
+    from wattlens.comparison.load import batch, labels
 
     parts = [", ".join(sorted({m for run in side for m in run.models}))]
     parts += [f"{key}={value}" for key, value in labels(side).items()]

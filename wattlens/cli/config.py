@@ -17,7 +17,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.config_check import check
+    from wattlens.agent.config_check import check
 
     try:
         warnings = check(args.file)

@@ -28,7 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.demo import DemoOptions, run_demo
+    from wattlens.demo.run import DemoOptions, run_demo
 
     if not 10 <= args.seconds <= 86400:
         raise UsageError(f"--seconds {args.seconds:g} is not from 10 to 86400")

@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
-    from energy_agent.config import Config
+    from energy_agent.config.agent import Config
 
 _MAX_SECONDS = 3600.0
 
@@ -39,8 +39,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from energy_agent import config as configuration
-    from wattlens.app import simulated_environ
+    from energy_agent.config import agent as configuration
+    from wattlens.agent.run import simulated_environ
 
     if args.seconds is not None and not 0.5 <= args.seconds <= _MAX_SECONDS:
         raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and {_MAX_SECONDS:g}")
@@ -75,8 +75,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
-    from energy_agent.clock import clock_for
-    from wattlens.app import node_name
+    from energy_agent.runtime.clock import clock_for
+    from wattlens.agent.run import node_name
     from wattlens.doctor.examine import examine
     from wattlens.doctor.facts import Facts
     from wattlens.doctor.page import page

@@ -16,8 +16,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from energy_agent.config_template import template
-    from wattlens.config_check import about_this_machine
+    from energy_agent.config.template import template
+    from wattlens.agent.config_check import about_this_machine
 
     text = template(about_this_machine())
     if args.out == "-":

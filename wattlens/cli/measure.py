@@ -19,8 +19,8 @@ from energy_agent.core.printable import printable
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:
-    from energy_agent.client.step_reports import Steps
-    from energy_agent.client.token_pages import TokenPages
+    from energy_agent.sdk.measure.token_endpoints import TokenPages
+    from energy_agent.sdk.training.step_reports import Steps
     from wattlens.gpus.selection import Neighbours, Selection
 
 _NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
@@ -83,10 +83,10 @@ def _run(args: argparse.Namespace) -> int:
         os.environ.update(SimulatedNode.attach(node).environ())
     if args.save is not None and not args.save.absolute().parent.is_dir():
         raise UsageError(f"measure: --save {args.save}: no such folder")
-    from energy_agent.client.measurement import measure
-    from energy_agent.client.saved import saved
-    from energy_agent.client.step_reports import StepReceiver
-    from energy_agent.client.window_tokens import WindowTokens
+    from energy_agent.sdk.measure.measurement import measure
+    from energy_agent.sdk.measure.saved import saved
+    from energy_agent.sdk.measure.window_tokens import WindowTokens
+    from energy_agent.sdk.training.step_reports import StepReceiver
     from wattlens.gpus.selection import Neighbours, Selection, open_processes, select
 
     labels, tokens = _labels(args.label), None
@@ -165,7 +165,7 @@ class _Notes:
         return lines
 
     def _words(self, uuids: set[str]) -> str:
-        from energy_agent.client.visible import describe_gpus
+        from energy_agent.sdk.measure.visible import describe_gpus
 
         return describe_gpus((self._indices[uuid] for uuid in uuids if uuid in self._indices), self._count)
 
@@ -210,7 +210,7 @@ def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
-    from energy_agent.client.saved import checked_labels
+    from energy_agent.sdk.measure.saved import checked_labels
 
     pairs = [text.partition("=")[::2] for text in texts]
     if len(dict(pairs)) < len(pairs):
@@ -224,8 +224,8 @@ def _labels(texts: list[str]) -> dict[str, str]:
 def _pages(urls: list[str], server: str) -> "TokenPages | None":
     if not urls:
         return None
-    from energy_agent.client.token_pages import TokenPages
-    from energy_agent.clock import clock_for
+    from energy_agent.runtime.clock import clock_for
+    from energy_agent.sdk.measure.token_endpoints import TokenPages
 
     return TokenPages(urls, server, clock_for(os.environ))
 

@@ -13,8 +13,8 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
 
 if TYPE_CHECKING:
-    from wattlens.pue_inputs import Inputs
-    from wattlens.pue_statement import Statement
+    from wattlens.site.pue.inputs import Inputs
+    from wattlens.site.pue.statement import Statement
 
 YEAR_DAYS = 365
 
@@ -56,9 +56,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.pue_inputs import read_inputs
-    from wattlens.pue_shown import shown
-    from wattlens.pue_statement import as_json
+    from wattlens.site.pue.inputs import read_inputs
+    from wattlens.site.pue.statement import as_json
+    from wattlens.site.pue.text import shown
 
     given = read_inputs(args.ledger, args.site, args.config, args.nodes)
     zone = _zone(args.time_zone or given.time_zone)
@@ -73,9 +73,9 @@ def _run(args: argparse.Namespace) -> int:
 
 def _statement(args: argparse.Namespace, given: "Inputs", zone: tzinfo) -> "Statement":
     from energy_agent.core.facility import Position
-    from energy_agent.metering.facility_tree import refuse_unsound
+    from energy_agent.site.building.tree import refuse_unsound
     from reports.period import from_instants
-    from wattlens.pue_statement import statement
+    from wattlens.site.pue.statement import statement
 
     start_ns, end_ns = _window(args, given.span_ns, zone)
     named = args.quarter or args.trailing
@@ -98,7 +98,7 @@ def _statement(args: argparse.Namespace, given: "Inputs", zone: tzinfo) -> "Stat
 
 
 def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo) -> tuple[int, int]:
-    from energy_agent.metering.pue import DAY_NS
+    from energy_agent.site.building.pue import DAY_NS
     from reports.period import from_instants, from_quarter, utc_text
 
     if sum(bool(each) for each in (args.quarter, args.start or args.end, args.trailing)) > 1:

@@ -26,9 +26,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.check:
         from zoneinfo import ZoneInfo
 
-        from energy_agent.config_site import load_site
         from energy_agent.factors.sets import catalogue
-        from wattlens.meter_tree import shown
+        from energy_agent.site.config.site import load_site
+        from wattlens.site.meter_tree import shown
 
         config = load_site(args.config)
         for contract in config.contracts:
@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
             print(line)
         print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
         return 0
-    from wattlens.site_app import SiteOptions, run_site
+    from wattlens.site.run import SiteOptions, run_site
 
     return run_site(SiteOptions(args.config, args.state or default_state(), args.listen, simulated_node(args.simulate)))
 

@@ -23,7 +23,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.reach import Access
+    from wattlens.scrape.access import Access
     from wattlens.top.run import TopOptions, run_top
 
     if not 0.2 <= args.interval <= 60:

@@ -9,7 +9,7 @@ from typing import Any
 
 import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.hw import nvml_capture
+from energy_agent.devices.nvml import capture as nvml_capture
 from wattlens.doctor import child
 from wattlens.doctor.progress import Progress
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.reader_mark import MARK
+from energy_agent.reader.mark import MARK
 
 HANG_S = 2.0
 Message = dict[str, Any]

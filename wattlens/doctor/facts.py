@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from energy_agent.config import Config
+from energy_agent.config.agent import Config
+from energy_agent.core.energy import DeviceInfo, DeviceSample
 from energy_agent.core.ports import Clock
-from energy_agent.core.types import DeviceInfo, DeviceSample
 
 
 @dataclass(frozen=True, slots=True)

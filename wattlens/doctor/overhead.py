@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import wattlens
-from dvfs.savings import t_quantile_975
+from dvfs.proof.estimate import t_quantile_975
 from energy_agent.core.errors import WattlensError
-from energy_agent.reader_process import ReaderOptions, ReaderProcess
+from energy_agent.reader.child import ReaderOptions, ReaderProcess
 from wattlens.doctor import child
 from wattlens.doctor.progress import Progress
 

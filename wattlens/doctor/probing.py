@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from energy_agent.core.types import DeviceInfo, DeviceSample, MigUse, ProcessUse
+from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, ProcessUse
 from wattlens.doctor import child
 from wattlens.doctor.facts import DeviceAnswers, Probe, Trouble
 

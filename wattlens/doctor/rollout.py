@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from energy_agent.holders.kube_api import Api, ApiError
+from energy_agent.owners.kubernetes.api_client import Api, ApiError
 
 WAIT_S = 120.0
 EMPTY_WAIT_S = 10.0

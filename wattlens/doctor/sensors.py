@@ -6,7 +6,7 @@ from typing import Any
 import wattlens
 from energy_agent.core.errors import WattlensError
 from energy_agent.metering.sensor_profile import Change, absent, profile
-from energy_agent.sensor_file import SCHEMA
+from energy_agent.node.sensor_file import SCHEMA
 from wattlens.doctor import child
 from wattlens.doctor.progress import Progress
 

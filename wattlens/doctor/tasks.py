@@ -17,13 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from energy_agent.clock import clock_for
 from energy_agent.core.ports import Clock
-from energy_agent.hw.nvml_abi import NvmlError
-from energy_agent.hw.nvml_device import DeviceGone, DeviceReader
-from energy_agent.hw.nvml_real import RealNvml
-from energy_agent.reader import PR_SET_PDEATHSIG, forget_output
-from energy_agent.reader_mark import Marker
+from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.device import DeviceGone, DeviceReader
+from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.reader.main import PR_SET_PDEATHSIG, forget_output
+from energy_agent.reader.mark import Marker
+from energy_agent.runtime.clock import clock_for
 from wattlens.doctor.watching import Watched, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
@@ -163,7 +163,7 @@ class Task:
 
     def capture(self) -> None:
         """Every answer."""
-        from energy_agent.hw.nvml_capture import take
+        from energy_agent.devices.nvml.capture import take
 
         devices = self.open()
         taken = take(self.nvml, self.clock, devices, self.mark, self._at, self.args.seconds)

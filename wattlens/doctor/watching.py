@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.hw import nvml_abi as abi
-from energy_agent.hw.nvml_abi import Nvml, NvmlError
+from energy_agent.devices.nvml import abi
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
 from energy_agent.metering.sensor_profile import Change
 
 PAUSE_S = 0.0005

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from energy_agent.core.energy import ProcessUse
 from energy_agent.core.record import record
-from energy_agent.core.types import ProcessUse
-from energy_agent.holders.processes import ProcessHolders
-from energy_agent.hw.nvml_abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.owners.processes import ProcessHolders
 
 SHARED_KINDS = ("pod", "container", "slurm", "unit")
 """Kinds of workload whose processes belong together; a process of a login session stands for itself."""
@@ -57,7 +57,7 @@ class GpuProcesses:
         Raises:
             NvmlError: there is no driver, or it does not answer.
         """
-        from energy_agent.hw.nvml_real import RealNvml
+        from energy_agent.devices.nvml.library import RealNvml
 
         nvml = RealNvml()
         nvml.init()

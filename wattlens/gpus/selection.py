@@ -44,7 +44,7 @@ class Selection:
 
 def open_processes(simulated: Path | None) -> "GpuProcesses | None":
     """The process lists of the GPUs; None where NVML does not answer in time, for which the window has its own reason."""
-    from energy_agent.hw.nvml_abi import NvmlError
+    from energy_agent.devices.nvml.abi import NvmlError
     from wattlens.gpus.processes import GpuProcesses
 
     try:
@@ -62,7 +62,7 @@ def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, ur
     if workload is not None:
         return _of_workload(processes, workload)
     if gpus is not None:
-        from energy_agent.client.visible import named_devices
+        from energy_agent.sdk.measure.visible import named_devices
 
         try:
             named = tuple(named_devices(gpus, processes.uuids))

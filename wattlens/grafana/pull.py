@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dashboards.push_content import content, text
-from dashboards.push_rules import for_review
+from dashboards.push.alert_rules import for_review
+from dashboards.push.content import content, text
 from energy_agent.core.errors import UsageError
 from wattlens.grafana.survey import Survey
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import wattlens
-from dashboards.push_content import content, digest, message
-from dashboards.push_difference import differences
-from dashboards.push_plan import Change
-from dashboards.push_rules import normal, same
+from dashboards.push.alert_rules import normal, same
+from dashboards.push.content import content, digest, message
+from dashboards.push.difference import differences
+from dashboards.push.plan import Change
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
 from wattlens.grafana.survey import Progress, Survey, Wanted, survey

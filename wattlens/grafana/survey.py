@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dashboards.alerts import Alert
-from dashboards.push_content import read_mark
-from dashboards.push_plan import Change, FoundBoard, plan_board, plan_rule, plan_source
-from dashboards.push_rules import STAMP, rule
+from dashboards.push.alert_rules import STAMP, rule
+from dashboards.push.content import read_mark
+from dashboards.push.plan import Change, FoundBoard, plan_board, plan_rule, plan_source
+from dashboards.rules.alerts import Alert
 from energy_agent.core.errors import WattlensError
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError, said

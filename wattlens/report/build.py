@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from energy_agent.clock import RealClock
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, Boundary
@@ -17,23 +16,24 @@ from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
 from energy_agent.factors.sets import Found, catalogue, shipped
 from energy_agent.ledger.chain import Progress
+from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
 from reports.audit.edition import edition, read_edition
 from reports.audit.manifest import Argument, Manifest
-from reports.days import DAY_NS, find_days
-from reports.evidence import Checked
-from reports.facts import Facts, Restated, build_facts
-from reports.gather import gather
+from reports.figures.evidence import Checked
+from reports.figures.facts import Facts, Restated, build_facts
+from reports.figures.facts_json import facts_json
+from reports.figures.gather import gather
+from reports.figures.measures import all_figures
 from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
-from reports.measures import all_figures
+from reports.ledger.days import DAY_NS, find_days
+from reports.ledger.reading import windows_of
+from reports.ledger.savings import Saved, Savings
+from reports.ledger.scratch import SITE, compacted
+from reports.ledger.sums import Window
 from reports.period import Asked, from_instants
-from reports.reading import windows_of
-from reports.render.facts_json import facts_json
-from reports.savings import Saved, Savings
-from reports.scratch import SITE, compacted
-from reports.sums import Window
 from wattlens import __version__
-from wattlens.report.org import load_organisation
+from wattlens.report.inputs.org import load_organisation
 
 YEAR_NS = 366 * DAY_NS
 

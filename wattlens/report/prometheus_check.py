@@ -6,10 +6,10 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_H, NS_PER_S
-from energy_agent.sources.prometheus_access import Access
-from energy_agent.sources.prometheus_history import History
-from reports.evidence import Checked
-from reports.sums import Window
+from reports.figures.evidence import Checked
+from reports.ledger.sums import Window
+from wattlens.prometheus.access import Access
+from wattlens.prometheus.history import History
 
 SLICE_NS: Final = 6 * NS_PER_H
 QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"

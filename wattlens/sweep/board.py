@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dvfs.sweep_stretch import Sample, Shown
-from wattlens.page import Page
+from dvfs.sweep.reading import Sample, Shown
+from wattlens.scrape.response import Page
 
 _NS, _MHZ = 1e9, 1e6
 

@@ -6,8 +6,8 @@ from collections import deque
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.http import HttpError
-from wattlens.page import Page, parse
-from wattlens.reach import Access
+from wattlens.scrape.access import Access
+from wattlens.scrape.response import Page, parse
 from wattlens.sweep.board import committed_ns
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.target import Target, Wanted, target

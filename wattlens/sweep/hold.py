@@ -2,7 +2,7 @@
 
 Everything that waits goes through `Hold.pause`, which looks ten times a second for a signal, renews the lease every two seconds
 and never waits longer than asked. So a sweep that is told to end does so within moments, and one that is killed or hangs is
-undone by the actuator (dvfs/lease.py).
+undone by the actuator (dvfs/actuator/lease.py).
 """
 
 import os
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TypeVar
 
-from dvfs.client import ActuatorClient, ActuatorError
-from dvfs.lease import GRACE_S, HEARTBEAT_S
-from dvfs.profile import REFERENCE, Key
+from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.actuator.lease import GRACE_S, HEARTBEAT_S
+from dvfs.sweep.profile import REFERENCE, Key
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError, WattlensError
 

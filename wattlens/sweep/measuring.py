@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dvfs.profile import Key, Plan, Stretch
-from dvfs.sweep_stretch import Pace, Sample, Shown, bindings, pace, power_w
+from dvfs.sweep.profile import Key, Plan, Stretch
+from dvfs.sweep.reading import Pace, Sample, Shown, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.ports import Clock
-from wattlens.page import Page
+from wattlens.scrape.response import Page
 from wattlens.sweep.board import energy, shown, temperature_c
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.work import Work

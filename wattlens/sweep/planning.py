@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dvfs.profile import Key, Plan, Profile, load
+from dvfs.sweep.profile import Key, Plan, Profile, load
 from energy_agent.core.errors import UsageError
 from wattlens.sweep.target import Target
 

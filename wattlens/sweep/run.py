@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dvfs.client import ActuatorClient
+from dvfs.actuator.client import ActuatorClient
 from dvfs.knees import load as load_knees
-from dvfs.profile import REFERENCE, Key, Profile, Stretch, dump
-from dvfs.sweep import following, stretches_left
-from dvfs.sweep_estimate import points
+from dvfs.sweep.estimate import points
+from dvfs.sweep.next_setting import following, stretches_left
+from dvfs.sweep.profile import REFERENCE, Key, Profile, Stretch, dump
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.reach import Access
+from wattlens.scrape.access import Access
 from wattlens.sweep.finding import Finding
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.measuring import Measuring, SpoiledError

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from dvfs.profile import Key, Point, Profile
-from dvfs.savings import Ratio
+from dvfs.proof.estimate import Ratio
+from dvfs.sweep.profile import Key, Point, Profile
 from wattlens.terminal_line import Line
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dvfs.knees import Knee, find
-from dvfs.profile import Key
-from dvfs.sweep import clocks, grid, limits
+from dvfs.sweep.next_setting import clocks, grid, limits
+from dvfs.sweep.profile import Key
 from energy_agent.core.errors import UsageError
-from wattlens.page import Page
+from wattlens.scrape.response import Page
 from wattlens.sweep.board import Board, boards, on_boards
 
 POINTS, POINTS_OF_BOTH = 5, 3

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from dvfs.sweep_stretch import Sample
+from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.page import Page
+from wattlens.scrape.response import Page
 from wattlens.sweep.board import committed_ns
 
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
@@ -94,8 +94,8 @@ class MetricPage:
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.sources.tokens._endpoint import fetch
-        from energy_agent.sources.tokens._series import series
+        from energy_agent.tokens.endpoint import fetch
+        from energy_agent.tokens.series import series
 
         asked_ns = self._clock.utc_ns()
         names = (self._metric,)
@@ -117,7 +117,7 @@ class ServerPage:
         Raises:
             UsageError: the address is none, or no such server is known.
         """
-        import energy_agent.sources.tokens as package
+        import energy_agent.tokens.servers as package
         from energy_agent.core import plugin
 
         known = [each for each in plugin.names(package) if each != "mapping"]
@@ -128,8 +128,8 @@ class ServerPage:
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.sources.tokens._endpoint import fetch
-        from energy_agent.sources.tokens._reader import names_of, read
+        from energy_agent.tokens.endpoint import fetch
+        from energy_agent.tokens.response_parser import names_of, read
 
         asked_ns = self._clock.utc_ns()
         try:

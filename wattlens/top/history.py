@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from energy_agent.core.printable import printable
-from wattlens.page import Labels, Page
+from wattlens.scrape.response import Labels, Page
 from wattlens.top.facts import Facts, Gpu, Node, Workload
 
 RATE_PAGES = 6  # five seconds at one page a second: a counter moves once a second, so two pages may show no change

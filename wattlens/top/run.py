@@ -19,8 +19,8 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.http import HttpError, HttpUnreachableError
 from energy_agent.runtime.threads import start_thread
-from wattlens.page import Page, parse
-from wattlens.reach import Access, AgentStatusError
+from wattlens.scrape.access import Access, AgentStatusError
+from wattlens.scrape.response import Page, parse
 from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
 from wattlens.top.history import History
 from wattlens.top.screen import Screen, can_draw

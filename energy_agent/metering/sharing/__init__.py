@@ -1,1 +1,1 @@
-"""Policies by which a device's energy is shared among its holders: one file = one policy = one `SPEC`. All pure."""
+"""Sharing of one device between workloads: policies, and settling what they divide."""

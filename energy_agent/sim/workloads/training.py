@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from energy_agent.client import training
+from energy_agent.sdk.training import run as training
 from energy_agent.sim.workloads.worker import Worker, main
 
 # Shares of a step's reference time [assumed]: the exchange and the optimizer are bound by links and memory and draw less.

@@ -20,8 +20,8 @@ from typing import Any
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.sim.plant import Plant
-from energy_agent.sim.plant_abi import DeviceLostError, PlantError
+from energy_agent.sim.gpu.plant import Plant
+from energy_agent.sim.gpu.plant_abi import DeviceLostError, PlantError
 
 GPU_LOST = 3  # exit code
 _SLICE_S = 0.1  # real time between two looks at whether to end

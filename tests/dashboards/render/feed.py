@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dashboards import rules
+from dashboards.rules import rules
 from tests.dashboards.bench import CLUSTER, RULES_S, Target, playing, playing_fleet, scraping
 from tests.dashboards.render.nodes import EIGHT_GPUS, MANY_GPUS, ONE_GPU
 from tests.energy_agent.agents import AgentProcess

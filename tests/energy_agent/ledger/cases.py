@@ -4,8 +4,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.ledger.journal import Batch, DeviceFacts, Journal
+from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Journal
 
 T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
 S = 1_000_000_000

@@ -3,11 +3,12 @@ import shutil
 
 import pytest
 
+from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
-from energy_agent.core.types import Identity
-from energy_agent.ledger import chain, segments
-from energy_agent.ledger.journal import Journal
-from energy_agent.ledger.view import read_journal
+from energy_agent.ledger import chain
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, filled, second
 
 
@@ -19,7 +20,7 @@ def ledger(tmp_path):
 
 
 def files(folder):
-    return segments.list_files(folder / "segments")
+    return segment.list_files(folder / "segments")
 
 
 def faults(folder, journal=False):
@@ -28,7 +29,7 @@ def faults(folder, journal=False):
 
 
 def rewrite(path, change):
-    path.write_bytes(segments.compress(change(gzip.decompress(path.read_bytes()))))
+    path.write_bytes(segment.compress(change(gzip.decompress(path.read_bytes()))))
 
 
 def test_a_whole_chain_is_ok(ledger):
@@ -36,7 +37,7 @@ def test_a_whole_chain_is_ok(ledger):
     (found,) = report.chains
     assert report.ok
     assert (found.cluster, found.node, found.count, found.first, found.last) == ("lab", "node-1", 4, 0, 3)
-    assert found.head == segments.read(files(ledger)[3]).sha256
+    assert found.head == segment.read(files(ledger)[3]).sha256
 
 
 def test_a_changed_joule_breaks_the_next_link_and_the_journal(ledger):
@@ -96,7 +97,7 @@ def test_a_first_segment_that_names_a_previous_one(ledger):
 
 def test_rows_that_cannot_be(ledger):
     path = files(ledger)[0]
-    content = segments.read(path)
+    content = segment.read(path)
     header = content.header
     twice = gzip.decompress(path.read_bytes()).decode().splitlines()
     row = next(line for line in twice[1:] if '"kind":"cell"' in line)
@@ -104,7 +105,7 @@ def test_rows_that_cannot_be(ledger):
     late = row.replace('"end_ns":1', '"end_ns":2').replace('"workload":"job"', '"workload":"x"')
     lines = sorted([*twice[1:], again, late])
     head = twice[0].replace(f'"rows":{header.rows}', f'"rows":{header.rows + 2}')
-    path.write_bytes(segments.compress("\n".join([head, *lines, ""]).encode()))
+    path.write_bytes(segment.compress("\n".join([head, *lines, ""]).encode()))
     found = [f.line for f in faults(ledger) if f.kind == "alien"]
     assert any("the key is there twice" in line for line in found)
     assert any("outside of the segment's time" in line for line in found)

@@ -6,9 +6,9 @@ from operator import attrgetter
 import duckdb
 import pytest
 
-from energy_agent.core.types import Action
-from energy_agent.ledger import segments
-from energy_agent.ledger.journal import Batch, Journal
+from energy_agent.core.energy import Action
+from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, T0, filled, second
 from wattlens.cli import main
 
@@ -41,7 +41,7 @@ def test_verify_a_state_folder(state, capsys):
 
 
 def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
-    path = segments.list_files(state / "segments")[0]
+    path = segment.list_files(state / "segments")[0]
     path.write_bytes(path.read_bytes()[:-9])
     code, out, err = run(capsys, "verify", state)
     assert (code, err.count("\n")) == (1, 1)
@@ -52,8 +52,8 @@ def test_verify_tells_each_fault_in_a_line_and_exits_1(state, capsys):
 
 @pytest.mark.parametrize("data", [None, b"not a segment"])
 def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
-    path = segments.list_files(state / "segments")[1]
-    strange = path.with_name(f"mine{segments.SUFFIX}")
+    path = segment.list_files(state / "segments")[1]
+    strange = path.with_name(f"mine{segment.SUFFIX}")
     path.rename(strange)
     if data is not None:
         strange.write_bytes(data)
@@ -61,7 +61,7 @@ def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
     assert (code, err.count("\n"), str(strange) in err) == (1, 1, True)
     assert f"{strange}: not readable under its name: 1 fault\n" in out
     names = {c["file"]: c["node"] for c in json.loads(run(capsys, "verify", state / "segments", "--json")[1])["chains"]}
-    assert names == {str(segments.list_files(state / "segments")[0]): "node-1", str(strange): ""}
+    assert names == {str(segment.list_files(state / "segments")[0]): "node-1", str(strange): ""}
 
 
 def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys):
@@ -197,13 +197,13 @@ def test_days_are_shared_by_processes(tmp_path, capsys):
 
 def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
     filled(tmp_path / "state", 10, seals=(2, 4, 6)).close()
-    first, second, third = segments.list_files(tmp_path / "state" / "segments")
+    first, second, third = segment.list_files(tmp_path / "state" / "segments")
     second.unlink()
     for copied in (2, 0):  # also when there is nothing left to copy
         code, out, err = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped")
         assert (code, f"{copied} segments copied" in out, err.count("\n")) == (1, True, 1)
         assert err.startswith(f"wattlens: missing: {third}: segment 1 before it is missing")
-    assert [p.name for p in segments.list_files(tmp_path / "shipped")] == [first.name, third.name]
+    assert [p.name for p in segment.list_files(tmp_path / "shipped")] == [first.name, third.name]
     code, out, _ = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped", "--json")
     assert (code, [f["kind"] for f in json.loads(out)["faults"]]) == (1, ["missing"])
 

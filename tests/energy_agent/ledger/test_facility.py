@@ -1,11 +1,11 @@
 """The book of a site's meters: who was there when, and that nothing is counted twice when meters come, go and are renamed."""
 
+from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
-from energy_agent.core.types import Entry, Gap, Method, State, WorkloadFacts
-from energy_agent.ledger import cells
 from energy_agent.ledger.facility import book_of
-from energy_agent.ledger.rows import CELL_NS
-from energy_agent.metering.pue import DAY_NS, pue
+from energy_agent.ledger.rows import cells
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.pue import DAY_NS, pue
 
 S, KWH = 10**9, 3_600_000_000_000
 HOUR = 4 * CELL_NS

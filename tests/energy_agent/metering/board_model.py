@@ -8,8 +8,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from energy_agent.core.types import DeviceSample, Gap, Interval, Method
-from energy_agent.metering.meter import MeterState, Sensor, advance
+from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
+from energy_agent.metering.gpu import MeterState, Sensor, advance
 
 TICK_MS = 150
 POWER_MAX_MW = 800_000

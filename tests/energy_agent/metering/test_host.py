@@ -5,10 +5,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Entry, Method, State
+from energy_agent.core.energy import Entry, Method, State
 from energy_agent.metering.gpu_curve import SEGMENTS_MAX, GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, NOT_KNOWN, HostBook
-from energy_agent.metering.node_meter import Stretch
+from energy_agent.metering.node import Stretch
 
 S = 10**9
 

@@ -10,12 +10,12 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Entry, Method, State
-from energy_agent.ledger.cells import fold_cells, fold_spans, pieces
-from energy_agent.ledger.uncertainty import bound_of
+from energy_agent.core.energy import Entry, Method, State
+from energy_agent.ledger.rows.cells import fold_cells, fold_spans, pieces
+from energy_agent.ledger.rows.uncertainty import bound_of
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import HostBook
-from energy_agent.metering.node_meter import Stretch
+from energy_agent.metering.node import Stretch
 from tests.energy_agent.ledger.cases import T0
 
 law = settings(deadline=None, max_examples=150)

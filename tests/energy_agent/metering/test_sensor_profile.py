@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from energy_agent.clock import SimulatedClock
-from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.metering.sensor_profile import MIN_TICKS, STEADY, Change, profile
-from energy_agent.sim.boards import BoardSpec, board
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.runtime.clock import SimulatedClock
+from energy_agent.sim.gpu.boards import BoardSpec, board
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 from wattlens.doctor.watching import Watched, watch
 
 SKUS = ("H100-SXM5-80GB", "H200-SXM", "A100-SXM4-80GB", "V100-SXM2-16GB", "L40S")

@@ -12,13 +12,13 @@ import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.sim import roots, scenario
+from energy_agent.sim.gpu.plant_abi import DeviceLostError
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.plant_abi import DeviceLostError
 from energy_agent.sim.workloads.worker import GPU_LOST
-from energy_agent.sources.tokens import vllm
-from energy_agent.sources.tokens._account import PageAccount
-from energy_agent.sources.tokens._endpoint import fetch
-from energy_agent.sources.tokens._reader import names_of, read
+from energy_agent.tokens.account import PageAccount
+from energy_agent.tokens.endpoint import fetch
+from energy_agent.tokens.response_parser import names_of, read
+from energy_agent.tokens.servers import vllm
 from tests.support import eventually
 
 NODE = """

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.sim import facility_faults, facility_model, kubelet_model, scenario, scenario_model
+from energy_agent.sim import scenario, scenario_model
+from energy_agent.sim.building import faults, model
+from energy_agent.sim.cluster import model as kubelet_model
 from energy_agent.sim.workloads.models import MODELS
 
 DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
@@ -16,7 +18,7 @@ PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
 
 
 KUBELET = (kubelet_model.Kubelet, kubelet_model.Pod, kubelet_model.Owner)
-FACILITY = (facility_model.Facility, facility_model.Meter, facility_model.TimedMeterFault)
+FACILITY = (model.Facility, model.Meter, model.TimedMeterFault)
 
 
 @pytest.mark.parametrize("part", [scenario.Scenario, *KUBELET, *FACILITY, *(getattr(scenario_model, name) for name in PARTS)])
@@ -36,5 +38,5 @@ def test_its_example_is_a_scenario():
 
 
 def test_the_meters_and_their_faults_are_there():
-    every = facility_model.Facility(pv_peak_w=1, reused_heat_ratio=0.1).all_points
-    assert {name for name in (*(p.id for p in every), *facility_faults.KINDS) if f"`{name}`" not in DOC} == set()
+    every = model.Facility(pv_peak_w=1, reused_heat_ratio=0.1).all_points
+    assert {name for name in (*(p.id for p in every), *faults.KINDS) if f"`{name}`" not in DOC} == set()

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from energy_agent.hw.nvml_real import RealNvml
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.sim import scenario_model
-from energy_agent.sim.boards import BoardSpec, boards
-from energy_agent.sim.build import library_path
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.boards import BoardSpec, boards
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.workloads import arrivals, models, training
 from energy_agent.sim.workloads.engine import Engine, Request
 from energy_agent.sim.workloads.worker import Spec, Worker

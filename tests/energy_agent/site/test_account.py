@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import is_gpu, is_meter, meter, site_and_meter
+from energy_agent.core.energy import Identity, Method
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meter_types import MeterReading, Scope
-from energy_agent.core.types import Identity, Method
-from energy_agent.ledger import segments
-from energy_agent.ledger.compact import compact
+from energy_agent.core.meters import MeterReading, Scope
 from energy_agent.ledger.facility import FacilityBook, book_of
-from energy_agent.ledger.journal import Journal
+from energy_agent.ledger.fleet.compact import compact
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows import CELL_NS
-from energy_agent.ledger.sites import Sites
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds
-from energy_agent.metering.pue import DAY_NS, pue
 from energy_agent.site.account import SiteAccount
+from energy_agent.site.building.pue import DAY_NS, pue
 from energy_agent.site.windows import WINDOWS, Stated, live
 from reports.period import Asked
 from wattlens.report.build import Options, build
@@ -75,7 +75,7 @@ def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     total = sum(journal.totals().energy.values())
     rows = journal.open_rows()
     sealed = (
-        [row for path in segments.list_files(journal.segments_folder) for row in segments.read(path).rows]
+        [row for path in segment.list_files(journal.segments_folder) for row in segment.read(path).rows]
         if journal.segments_folder.is_dir()
         else []
     )
@@ -100,8 +100,8 @@ def test_a_day_of_two_meters_gives_the_pue_that_they_were_fed(tmp_path):
     commit(journal, account, 0)
     journal.seal(START + 48 * 3600 * S)
     book = FacilityBook("dc1")
-    for path in segments.list_files(journal.segments_folder):
-        for row in segments.read(path).rows:
+    for path in segment.list_files(journal.segments_folder):
+        for row in segment.read(path).rows:
             book.add(row)
     open_rows = book_of("dc1", [*journal.facts(), *journal.open_rows()])
     assert book.meters == ("main", "ups")
@@ -185,8 +185,8 @@ def test_a_meter_that_is_taken_out_of_the_file_is_out_of_the_books_from_then_on(
     again.restore(journal.states(), journal.facts())
     assert not again.batch(START + 9 * S).facts
     journal.seal(START + 86_400 * S)
-    (path,) = segments.list_files(journal.segments_folder)
-    book = book_of("dc1", segments.read(path).rows)  # the segment alone says it too
+    (path,) = segment.list_files(journal.segments_folder)
+    book = book_of("dc1", segment.read(path).rows)  # the segment alone says it too
     journal.close()
     assert set(book.window(START, START + 4 * CELL_NS)) == {"main", "ups"}
     assert set(book.window(START + 8 * CELL_NS, START + 12 * CELL_NS)) == {"ups"}
@@ -218,8 +218,8 @@ def test_a_building_is_in_no_sum_of_what_it_contains_and_stands_at_its_own_site(
     account.feed("main", [reading("main", 3700, 131 * KWH)])
     commit(journal, account, 0)
     journal.seal(None)
-    (path,) = segments.list_files(journal.segments_folder)
-    rows = segments.read(path).rows
+    (path,) = segment.list_files(journal.segments_folder)
+    rows = segment.read(path).rows
     journal.close()
     assert bounds(rows).energy_uj == 0
     assert bounds(rows, device=MAIN.device("dc1")).energy_uj == 131 * KWH

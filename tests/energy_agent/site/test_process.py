@@ -5,19 +5,20 @@ import logging
 
 import pytest
 
-from energy_agent.config_site import parse_site
+from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.errors import JournalError
 from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meter_types import MeterReading, Scope
-from energy_agent.core.types import Identity, SourceHealth
+from energy_agent.core.meters import MeterReading, Scope
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger import chain, segments
-from energy_agent.ledger.journal import Journal
-from energy_agent.ledger.rows import Cell
+from energy_agent.ledger import chain
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.ledger.segments import segment
 from energy_agent.site.account import SiteAccount
+from energy_agent.site.config.site import parse_site
 from energy_agent.site.process import SiteProcess
+from tests.energy_agent.node.test_clock_steps import Boot
 from tests.energy_agent.runtime.test_timing import DAY, HOUR
-from tests.energy_agent.test_clock_steps import Boot
 
 KWH_UJ = 3_600_000_000_000
 MAIN = MeterFacts("main", Role.TOTAL, None, "", "", 5_000, "modbus", 400_000_000, "modbus")
@@ -70,7 +71,7 @@ def run_site(folder, turns, seconds, journal=None):
 
 
 def booked(folder):
-    rows = [row for path in segments.list_files(folder / "segments") for row in segments.read(path).rows]
+    rows = [row for path in segment.list_files(folder / "segments") for row in segment.read(path).rows]
     return {
         name: sum(r.energy_uj for r in rows if isinstance(r, Cell) and r.device == f"meter:dc1:{name}") for name in UJ_PER_S
     }

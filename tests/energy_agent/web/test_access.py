@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config import Web
+from energy_agent.config.agent import Web
 from energy_agent.core.errors import UsageError
-from energy_agent.server import Server
+from energy_agent.runtime.clock import RealClock
 from energy_agent.web.access import Access
+from energy_agent.web.server import Server
 from tests.certificates import hashed
 
 HASH, OTHER = hashed("a"), hashed("b")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from energy_agent.config import Web
-from energy_agent.server import Server
+from energy_agent.config.agent import Web
 from energy_agent.web.access import Access
+from energy_agent.web.server import Server
 from tests.certificates import Authority, hashed
-from tests.energy_agent.test_server import Stage, Still
+from tests.energy_agent.web.test_server import Stage, Still
 from tests.snapshots import Player
 
 PASSWORD = "right"

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from deploy import manifests
-from energy_agent.sim.build import FLAGS
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.build import FLAGS
+from energy_agent.sim.gpu.plant import Plant
 from tests.certificates import Authority
 from tests.peers.kube import nvidia_container_runtime
 from tests.peers.kube.images import PAUSE
@@ -197,7 +197,7 @@ def _write_keys(folder: Path) -> None:
 def _write_driver(folder: Path) -> None:
     """The simulated library with a fixed place of its plant, a loaded module, and the runtime that brings both in."""
     source = folder / "library"
-    shutil.copytree(str(files("energy_agent.sim") / "native"), source)
+    shutil.copytree(str(files("energy_agent.sim.gpu") / "native"), source)
     core = source / "nvml_core.c"
     text = core.read_text()
     place = f'"{nvidia_container_runtime.PLANT}"'

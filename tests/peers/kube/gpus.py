@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.plant import Plant
 
 COUNT = 8
 KUBELET = Path("/var/lib/kubelet/device-plugins")

@@ -13,20 +13,20 @@ from typing import Any, Literal
 
 import pytest
 
+from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.types import State, WorkloadFacts
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sites import Sites
-from reports.audit import again
-from reports.audit.again import drawn_again, facts_of
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from reports import reproduce
 from reports.audit.verification import Verification, verify
-from reports.facts import Facts
+from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
 from reports.inputs import Organisation
 from reports.language import Say, say_in
 from reports.period import Asked
 from reports.publish import FORMS, NAMES, publish
-from reports.render.facts_json import facts_json
+from reports.reproduce import drawn_again, facts_of
 from tests.reports import chains
 from tests.reports.golden import at, cells
 from tests.support import need_module
@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _each_form_is_drawn_once() -> Iterator[None]:
     """The same facts give the same bytes, which other tests show; those of this module change what is there beside them."""
     drawings: dict[object, bytes] = {}
-    draw = again.make
+    draw = reproduce.make
 
     def make(facts: Facts, out: Path, say: Say, forms: Sequence[str], paper: Paper, font_dirs: Sequence[Path]) -> list[str]:
         assert len(forms) == 1
@@ -66,7 +66,7 @@ def _each_form_is_drawn_once() -> Iterator[None]:
         return [name]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(again, "make", make)
+        patch.setattr(reproduce, "make", make)
         yield
 
 

@@ -3,23 +3,8 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from reports.document import Document, Shown
-from reports.sections._section import (
-    Bar,
-    Bars,
-    Block,
-    Check,
-    Heat,
-    Lines,
-    Note,
-    Range,
-    Ranges,
-    Step,
-    Table,
-    Tile,
-    Tiles,
-    Waterfall,
-)
+from reports.page.document import Document, Shown
+from reports.page.section import Bar, Bars, Block, Check, Heat, Lines, Note, Range, Ranges, Step, Table, Tile, Tiles, Waterfall
 
 LONG = "platform-engineering-and-shared-inference-services-emea/retrieval-augmented-generation-evaluation-nightly"
 F = Fraction

@@ -1,7 +1,7 @@
 """Columns of numbers are found, so that their digits stand below one another."""
 
+from reports.page.section import Table
 from reports.render.columns import numbers
-from reports.sections._section import Table
 
 
 def test_numbers_with_signs_units_and_gaps_are_numbers() -> None:

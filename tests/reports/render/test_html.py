@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from reports.page.section import Bars, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
+from reports.render.charts.legible import legible
 from reports.render.html import html
-from reports.render.legible import legible
 from reports.render.words import WORDS, words_in
-from reports.sections._section import Bars, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
 from tests.reports.render import sample
 
 VOID = {"meta", "br"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from reports.page.section import Check, Note, Table, Tiles
+from reports.render.charts.legible import legible
 from reports.render.fonts import DEBIAN
 from reports.render.html import html
-from reports.render.legible import legible
 from reports.render.pdf import pdf
-from reports.sections._section import Check, Note, Table, Tiles
 from tests.reports.render import sample
 from tests.reports.render.browser import Pages, laid_out, pages, printed, squeezed
 from tests.support import need_file, need_program

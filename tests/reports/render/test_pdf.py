@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
+from reports.page.section import Bar, Bars, Note, Table, Tile, Tiles
 from reports.render.pdf import PAPERS, pdf
-from reports.sections._section import Bar, Bars, Note, Table, Tile, Tiles
 from tests.reports.render import sample
 
 pytest.importorskip("typst")

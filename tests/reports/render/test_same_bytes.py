@@ -7,7 +7,7 @@ from pathlib import Path
 
 DRAW = """
 import datetime, hashlib, sys
-from reports.render.charts import svg
+from reports.render.charts.chart import svg
 from reports.render.html import html
 from reports.render.pdf import pdf
 from tests.reports.render import sample

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 
-from energy_agent.core.types import State, WorkloadFacts
+from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import Piece
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import INT64_MAX, DeviceFacts
-from reports.facts import Facts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from reports.figures.facts import Facts
 from reports.inputs import Expected, Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.period import Asked

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.config import Config, load
+from energy_agent.config.agent import Config, load
 from tests.certificates import Authority, hashed
+from wattlens.agent.config_check import about_this_machine
 from wattlens.cli import main
-from wattlens.config_check import about_this_machine
 
 
 def test_what_init_writes_passes_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.hw.nvml_replay import replay
-from energy_agent.sensor_file import tick_ns_by_board
+from energy_agent.node.sensor_file import tick_ns_by_board
+from tests.doubles.nvml_replay import replay
 from tests.energy_agent.nodes import environ_of, make_plant
 from wattlens.cli import main
 from wattlens.doctor import capturing, sensors

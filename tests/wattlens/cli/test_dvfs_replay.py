@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from dvfs import profile
+from dvfs.sweep import profile
 from energy_agent.core.errors import WattlensError
-from wattlens.cli import _dvfs_replay
 from wattlens.cli._command import Parser
-from wattlens.cli._dvfs_replay_shown import Bar, bars
+from wattlens.cli.dvfs import replay as _dvfs_replay
+from wattlens.cli.dvfs.replay_text import Bar, bars
 
 ROOT = Path(__file__).parents[3]
 V100 = ROOT / "benchmarks/data/zeus/summary_power_v100.csv"
-AZURE = ROOT / "tests/dvfs/serving/traces/azure-2023.csv"
+AZURE = ROOT / "tests/dvfs/replay/serving/traces/azure-2023.csv"
 RULES = ["default", "slo", "best fixed clock", "EcoFreq", "GEOPM", "static knee", "hindsight"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wattlens import cli_docs
+from tools import cli_docs
+from tools.cli_docs import WIDTH, parsers
 from wattlens.cli import build_parser, main
-from wattlens.cli_docs import WIDTH, parsers
 
 GOLDEN = Path(__file__).parents[2] / "golden/help"
 

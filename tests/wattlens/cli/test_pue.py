@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config_grid import grid_specs
-from energy_agent.config_site import load_site, parse_site
+from energy_agent.core.energy import Identity
 from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meter_types import MeterReading, Scope
-from energy_agent.core.types import Identity
+from energy_agent.core.meters import MeterReading, Scope
 from energy_agent.factors.series import Point
-from energy_agent.ledger.journal import Journal
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.runtime.clock import RealClock
 from energy_agent.site.account import SiteAccount
-from energy_agent.site.grid_store import GridStore
+from energy_agent.site.config.grid import grid_specs
+from energy_agent.site.config.site import load_site, parse_site
+from energy_agent.site.grid.store import GridStore
 from wattlens.cli import main
-from wattlens.pue_carbon import GRID_FOLDER
+from wattlens.site.pue.carbon import GRID_FOLDER
 
 S, KWH, H = 10**9, 3_600_000_000_000, 3600
 START_S = 1_784_844_000  # 2026-07-24T00:00 in Europe/Berlin

@@ -15,10 +15,10 @@ import pyarrow.compute
 import pyarrow.parquet
 import pytest
 
-from energy_agent.core.types import State, Tokens, WorkloadFacts
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sites import Sites
+from energy_agent.core.energy import State, Tokens, WorkloadFacts
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
 from tests.reports import chains, ledgers
 from tests.reports.chains import DAY, HOUR
 from tests.reports.golden import at, cells

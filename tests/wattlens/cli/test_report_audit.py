@@ -15,7 +15,9 @@ from tests.reports import ledgers
 from tests.reports.audit import editions
 from tests.reports.audit.editions import document, figure, stated
 from tests.support import need_module, need_program
-from wattlens.cli import _report_diff, _report_verify, build_parser, main
+from wattlens.cli import build_parser, main
+from wattlens.cli.report import diff as _report_diff
+from wattlens.cli.report import verify as _report_verify
 
 PAGE = Path(__file__).parents[3] / "docs" / "report-audit.md"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock
-from energy_agent.config import Config
+from energy_agent.config.agent import Config
+from energy_agent.runtime.clock import RealClock
 from wattlens.doctor.checks.device_access import SPEC
 from wattlens.doctor.facts import Facts, Probe, Trouble
 from wattlens.doctor.finding import Finding, Status

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.clock import RealClock, clock_for
-from energy_agent.config import Config, Ledger
+from energy_agent.config.agent import Config, Ledger
 from energy_agent.core import plugin
-from energy_agent.server import Server
-from energy_agent.sim.build import library_path
-from energy_agent.sim.kubelet import Kubelet
-from energy_agent.sim.kubelet_model import Pod
-from energy_agent.sim.kubelet_pods import PodNow
+from energy_agent.runtime.clock import RealClock, clock_for
+from energy_agent.sim.cluster.kubelet import Kubelet
+from energy_agent.sim.cluster.model import Pod
+from energy_agent.sim.cluster.pods import PodNow
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.web.server import Server
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port
 from wattlens.doctor import checks

@@ -8,8 +8,8 @@ from statistics import fmean
 
 import pytest
 
-from energy_agent.sim.boards import BoardSpec
-from energy_agent.sim.plant import Plant
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.plant import Plant
 from tests.energy_agent.nodes import environ_of, make_plant
 from wattlens.doctor.overhead import Block, added, conclusion, measure, order, run_blocks
 

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from energy_agent.sim.grafana_service import GrafanaService
+from tests.doubles.grafana.service import GrafanaService
 
 
 class Person:

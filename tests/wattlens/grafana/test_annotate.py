@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from dashboards.build import artefacts
-from energy_agent.core.types import Action
-from energy_agent.ledger.journal import Batch, Journal
-from energy_agent.sim.grafana_service import GrafanaService
+from dashboards.build.build import artefacts
+from energy_agent.core.energy import Action
+from energy_agent.ledger.journal.journal import Batch, Journal
+from tests.doubles.grafana.service import GrafanaService
 from tests.energy_agent.ledger.cases import IDENTITY, T0, second
 from tests.support import need_module
 from tests.wattlens.grafana.people import Person
@@ -113,7 +113,7 @@ def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch
     assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith("1 would be ")
     assert grafana.writes == 0
     assert run("--ledger", state)[1] == "0 annotated, 0 were there before\n", "the last day has nothing"
-    monkeypatch.setattr("wattlens.cli._dashboards_annotate.MOST", 1)
+    monkeypatch.setattr("wattlens.cli.dashboards.annotate.MOST", 1)
     code, out, err = run("--ledger", state, *FROM)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "--from" in err

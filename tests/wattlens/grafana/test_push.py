@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from dashboards import alerts as alert_module
-from dashboards import shipped
-from energy_agent.sim.grafana_service import GrafanaService
+from dashboards.build import shipped
+from dashboards.rules import alerts as alert_module
+from tests.doubles.grafana.service import GrafanaService
 from tests.support import need_module
 from tests.wattlens.grafana.people import Person
 from wattlens.cli import main

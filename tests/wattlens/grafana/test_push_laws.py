@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dashboards.alerts import Alert
-from energy_agent.sim.grafana_service import GrafanaService
+from dashboards.rules.alerts import Alert
+from tests.doubles.grafana.service import GrafanaService
 from tests.support import need_module
 from tests.wattlens.grafana.people import Person
 from wattlens.grafana.access import Access

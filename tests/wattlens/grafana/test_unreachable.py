@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from energy_agent.sim.grafana_service import FAULTS, GrafanaService
 from tests.certificates import Authority
+from tests.doubles.grafana.service import FAULTS, GrafanaService
 from tests.support import free_port, need_module
 from wattlens.cli import main
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlens.report.inputs_cells import BadCellError, nested
-from wattlens.report.inputs_columns import Row
-from wattlens.report.inputs_sheets import BY_TITLE
+from wattlens.report.inputs.cells import BadCellError, nested
+from wattlens.report.inputs.columns import Row
+from wattlens.report.inputs.sheets import BY_TITLE
 
 LETTERS = {"volume": "H", "volume_unit": "I", "price": "D", "price_unit": "E", "max_power": "G", "max_power_unit": "H"}
 NUMBERS = st.decimals(0, 10**9, places=5).map(lambda d: Context(prec=15).create_decimal(d))

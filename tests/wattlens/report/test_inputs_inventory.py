@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from energy_agent.ledger.rows import INT64_MAX
-from energy_agent.ledger.sites import read_inventory
+from energy_agent.ledger.fleet.sites import read_inventory
+from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.inputs import Organisation
 from tests.wattlens.report.books import CSV
-from wattlens.report.inputs_files import Files
-from wattlens.report.inputs_inventory import csv_lines, expected
-from wattlens.report.inputs_model import Device
+from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.inventory import csv_lines, expected
+from wattlens.report.inputs.model import Device
 
 DAY_NS = 86_400 * 10**9
 JULY_2 = 1_782_950_400 * 10**9  # 2026-07-02T00:00:00Z
@@ -27,7 +27,7 @@ def read(tmp_path, text, sites=()):
 
 
 def test_it_places_devices_as_the_ledger_s_own_reader_does(tmp_path):
-    """The peer is energy_agent.ledger.sites, which compaction uses."""
+    """The peer is energy_agent.ledger.fleet.sites, which compaction uses."""
     ours = Organisation(expected=read(tmp_path, CSV)).stays()
     theirs = read_inventory(tmp_path / "inventory.csv")
     assert ours.stays.keys() == theirs.stays.keys()

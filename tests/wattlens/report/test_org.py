@@ -14,13 +14,13 @@ from energy_agent.core.facility import MeterFacts, Position, Role
 from energy_agent.core.week import parse_span
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.factors.series import About, Point
-from energy_agent.ledger.rows import INT64_MAX
-from energy_agent.metering.contracts import Kind, Lot, Technology
-from energy_agent.metering.tariffs import Band, Tariff
-from energy_agent.site.grid_store import GridStore
+from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.tariffs import Band, Tariff
+from energy_agent.site.grid.store import GridStore
 from reports.inputs import Embodied, Expected, ModelName, Organisation, Price, TeamRule, WaterUse
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, yaml_files
-from wattlens.report.org import load_organisation
+from wattlens.report.inputs.org import load_organisation
 
 HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS

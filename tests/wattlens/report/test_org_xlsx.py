@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, NINE, START_NS, book, part, whole, with_part, yaml_files
-from wattlens.report import inputs_archive, org_xlsx
-from wattlens.report.org import load_organisation, parse
+from wattlens.report.inputs import archive as inputs_archive
+from wattlens.report.inputs import workbook as org_xlsx
+from wattlens.report.inputs.org import load_organisation, parse
 
 
 def load(path):

@@ -8,18 +8,18 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 
+from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
-from energy_agent.core.types import State
-from energy_agent.ledger.book import Batch
-from energy_agent.ledger.rows import DeviceFacts
-from energy_agent.ledger.sites import read_inventory
+from energy_agent.ledger.fleet.sites import read_inventory
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.inputs import Organisation, SiteInputs
 from tests.reports import chains, ledgers
 from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant
 from tests.wattlens.report.books import CSV, book, whole, yaml_files
-from wattlens.cli import _report_init
 from wattlens.cli._command import Parser
-from wattlens.report.inputs_shown import shown
+from wattlens.cli.report import init as _report_init
+from wattlens.report.inputs.text import shown
 
 
 def init(*arguments):

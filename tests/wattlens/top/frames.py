@@ -1,9 +1,9 @@
 """Frames of the player, whose every joule and token is known: what `wattlens top` shows of it."""
 
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.exposition import Format, render
+from energy_agent.exposition.openmetrics import Format, render
 from tests.snapshots import STEP_S, Player
-from wattlens.page import Page, parse
+from wattlens.scrape.response import Page, parse
 from wattlens.top.facts import Facts
 from wattlens.top.history import History
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from energy_agent.core.energy import SourceHealth
 from energy_agent.core.snapshot import DvfsDevice
-from energy_agent.core.types import SourceHealth
 from tests.snapshots import CHAT_TOKENS, POWER_W, STEP_S, Player, uuid
 from tests.wattlens.top.frames import T0_NS, page_at, page_of, played
 from wattlens.top.history import GRAVE, WORDS, History
@@ -102,7 +102,7 @@ def test_a_reason_is_named_by_how_long_it_held(reason: str, share: float, named:
 
 
 def test_every_reason_of_the_driver_has_its_word() -> None:
-    from energy_agent.hw.nvml_abi import EVENT_REASONS
+    from energy_agent.devices.nvml.abi import EVENT_REASONS
 
     assert set(WORDS) == set(EVENT_REASONS.values())
     assert set(GRAVE) <= set(WORDS)

@@ -15,8 +15,8 @@ from contextlib import suppress
 
 import pytest
 
-from energy_agent.server import Server
-from tests.energy_agent.test_server import Still
+from energy_agent.web.server import Server
+from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program, said_here
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from energy_agent.holders.process_status import status_field
+from energy_agent.owners.process_status import status_field
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 

@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from energy_agent.holders.pod_grants import AnswerError, Naming, grants
-from energy_agent.holders.pod_logs import DEFAULT_FOLDER, PodLogs
-from energy_agent.holders.pod_resources import SocketLister
+from energy_agent.owners.kubernetes.grants import AnswerError, Naming, grants
+from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
+from energy_agent.owners.kubernetes.pod_resources import SocketLister
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 

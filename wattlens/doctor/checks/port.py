@@ -5,13 +5,13 @@ import socket
 from collections.abc import Iterator
 
 from energy_agent.runtime.http import HttpClient, HttpError
-from energy_agent.web.holding import holder
+from energy_agent.web.port_owner import holder
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 
 
 def _look(facts: Facts) -> Iterator[Finding]:
-    from wattlens.app import split_listen
+    from wattlens.agent.run import split_listen
 
     address, port = split_listen(facts.listen)
     try:

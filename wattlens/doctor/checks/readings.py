@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from energy_agent.core.types import DeviceSample
+from energy_agent.core.energy import DeviceSample
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 

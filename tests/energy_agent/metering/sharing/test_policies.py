@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.types import Interval, Method, MigUse, State
-from energy_agent.metering.attribute import Holding, Shape, known_of, policies, policy_for, shares
-from energy_agent.metering.sharing._policy import Known, Slice, Stretch
+from energy_agent.core.energy import Interval, Method, MigUse, State
+from energy_agent.metering.attribution import Holding, Shape, known_of, policies, policy_for, shares
+from energy_agent.metering.sharing.policy import Known, Slice, Stretch
 
 law = settings(deadline=None, max_examples=200)
 names = st.sampled_from("abcdef")

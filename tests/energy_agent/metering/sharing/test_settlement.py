@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.metering.attribute import policies
-from energy_agent.metering.sharing._policy import Known, Stretch
-from energy_agent.metering.sharing._resting import Resting
-from energy_agent.metering.sharing._settlement import Settlement
+from energy_agent.metering.attribution import policies
+from energy_agent.metering.sharing.policy import Known, Stretch
+from energy_agent.metering.sharing.resting import Resting
+from energy_agent.metering.sharing.settlement import Settlement
 
 SM_TIME = next(p for p in policies() if p.name == "sm_time")
 S = 10**9

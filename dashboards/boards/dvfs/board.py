@@ -1,0 +1,35 @@
+"""The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
+
+from dashboards.boards.dvfs.rows.savings import cost, saved
+from dashboards.boards.dvfs.rows.steering import decisions, now, settings, states, trouble
+from dashboards.dashboard import BLUE, RATE, Annotation, Board, Variable, gpu_choices, node_choices, recorded, series
+from dashboards.rules.steering import DECISIONS
+
+_MARKS = 5
+
+
+def board() -> Board:
+    """The dashboard."""
+    changes = recorded(DECISIONS, 'action!="hold"', scope="node")
+    made, made_before = (f"max_over_time({changes}[{RATE}]{offset})" for offset in ("", f" offset {RATE}"))
+    return Board(
+        uid="wattlens-dvfs",
+        title="Wattlens / DVFS",
+        description="Steering of clocks and power limits, by the groups that are steered as one: what it may do, what it wants "
+        "against what is set and what the boards do, why it changed, what it saved and what that cost.",
+        variables=(
+            *node_choices("dvfs_lease_active"),
+            *gpu_choices(),
+            Variable("group", "Group", series("dvfs_group_info")),
+        ),
+        rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),
+        annotations=(
+            Annotation(
+                "Changes by steering",  # where they begin: what goes on in every round would shade the whole graph
+                f"topk({_MARKS}, {made} > 0 unless {made_before} > 0)",
+                "{{policy}}: {{action}}",
+                "{{reason}}, on {{instance}}",
+            ),
+            Annotation("Written by annotate", tags=("wattlens", "dvfs"), colour=BLUE),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Rows of the DVFS dashboard: one file each, with a SPEC."""

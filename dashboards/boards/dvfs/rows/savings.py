@@ -1,0 +1,132 @@
+"""Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
+
+from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
+from dashboards.dashboard import Link, Panel, Query, Row, figure, series, third
+from dashboards.promql.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
+from dashboards.promql.latency import mean, quantile
+from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.steering import EXTRA, SAVED, of_group
+
+_ROWS = 20
+_SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
+_ANY = 'model!=""'
+_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and a look at them; or no agent is scraped"
+
+
+def _percent(signal: str) -> str:
+    return f"100 * {largest_groups(of_group(signal, 'max'))}"
+
+
+def saved() -> Row:
+    """Expected, and proven."""
+    watts = series("gpu_power_watts", 'kind="instant"')
+
+    def expected(end: str) -> str:
+        ratio = series(f"dvfs_predicted_saving_ratio{end}")
+        join = f"on ({AT}, uuid) group_left () {watts}"
+        return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
+
+    return Row(
+        "Savings",
+        (
+            figure(
+                "Expected saving, not proven",
+                "What the policies expect to save of the power that these GPUs draw now, by what they measured without "
+                "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
+                "is. It is never proven and never claimed.",
+                "percent",
+                tuple(Query(expected(end), text.strip(", ") or "estimate") for end, text in _SIDES),
+                width=12,
+                minimum=None,
+                decimals=1,
+                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+            ),
+            figure(
+                "Proven in the chosen time",
+                "Energy that may be claimed: the lower 95 % bound over all enforced time (saved); the estimate where steering "
+                "lost (lost); and both together (net). Booked when the plan of paired blocks is looked at, for the time since "
+                "the look before (dvfs_saved_joules_total, dvfs_extra_joules_total).",
+                "joule",
+                (
+                    Query(proven(SAVED), "saved, at least"),
+                    Query(proven(EXTRA), "lost"),
+                    Query(proven(SAVED, less=EXTRA), "net"),
+                ),
+                width=12,
+                minimum=None,
+                no_value=_NO_PROOF,
+            ),
+            Panel(
+                f"Proven by group, the {_ROWS} highest",
+                "As above, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
+                "never set off against it, net is only shown.",
+                "joule",
+                (
+                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
+                    Query(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
+                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP, less=EXTRA)})", "net"),
+                ),
+                kind="table",
+                width=24,
+                height=6,
+                no_value=_NO_PROOF,
+                links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
+            ),
+            Panel(
+                f"Expected saving, not proven{OF_MOST}",
+                "What a group's policies expect to save of its energy per work, with its 95 % interval "
+                "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
+                "percent",
+                tuple(Query(_percent(f"dvfs_predicted_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
+                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+            ),
+            Panel(
+                f"Measured saving{OF_MOST}",
+                "Energy per work that a group saves, by paired blocks with and without steering at the last look, with its 95 "
+                "% interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
+                "percent",
+                tuple(Query(_percent(f"dvfs_proven_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
+                no_value=_NO_PROOF,
+            ),
+        ),
+    )
+
+
+def cost() -> Row:
+    """What it costs in speed, beside the savings."""
+    info = steered_workloads()
+    slowdown = tuple(Query(_percent(f"dvfs_slowdown_ratio{end}"), NAME + text) for end, text in _SIDES)
+    budget = _percent("dvfs_slowdown_budget_ratio")
+    return Row(
+        "What it costs",
+        (
+            third(
+                f"Slowdown and budget{OF_MOST}",
+                "How much longer a group's work takes under steering, by paired blocks at the last look, with its 95 % "
+                "interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the owners "
+                "allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
+                "percent",
+                (*slowdown, Query(budget, NAME + " limit")),
+                minimum=None,
+                no_value=_NO_PROOF,
+            ),
+            *(
+                third(
+                    f"{title} while steered",
+                    f"The 95th percentile and the mean of workloads that are steered, the {MOST} slowest ({family}); the marks "
+                    "are the changes that steering made. The board of inference has them against their limits.",
+                    "s",
+                    (
+                        Query(
+                            f"topk({MOST}, {quantile(family, '0.95', of=_ANY)} and on ({AT}, workload) {info})",
+                            "{{workload}} 95th",
+                        ),
+                        Query(f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})", "{{workload}} mean"),
+                    ),
+                    no_value="no workload that is steered serves, or none answers now",
+                    links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),
+                )
+                for family, title in ((TTFT, "Time to first token"), (ITL, "Time between tokens"))
+            ),
+        ),
+    )

@@ -1,0 +1,258 @@
+"""Rows of steering at work: modes, leases, what is wanted, set and done, decisions, and what goes wrong."""
+
+from dashboards.dashboard import BLUE, GREY, ORANGE, PURPLE, Link, Panel, Query, Row, figure, lights, recorded, series, third
+from dashboards.promql.joins import AT, MOST, booked, largest_groups
+from dashboards.rules.alerts import RUNBOOKS
+from dashboards.rules.steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
+
+OFF = "DVFS is not configured here, or no group has a GPU"
+OF_MOST = f", {MOST} largest groups"
+NAME = "{{instance}} {{group}}"
+TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
+_ROWS = 20
+_LIMITS = ("wanted", "set", "in force")
+
+
+def _orphans() -> tuple[str, str]:
+    """As the alert WattlensLeaseOrphaned has it: a setting without a lease, and a lease whose agent went away."""
+    lease = series("dvfs_lease_active")
+    unheld = f"{series('dvfs_setting')} unless on ({AT}, uuid) ({lease} == 1)"
+    before = f"max by ({AT}) (max_over_time({lease}[15m])) == 1"
+    return unheld, f"{recorded('up', scope='node')} == 0 and on ({AT}) ({before})"
+
+
+def _mode(name: str) -> str:
+    return series("dvfs_mode", f'mode="{name}"')
+
+
+def now() -> Row:
+    """How many GPUs are steered, and how."""
+    lease, known = series("dvfs_lease_active"), f"sum({series('dvfs_lease_active')} * 0)"
+    unheld, gone = _orphans()
+    return Row(
+        "Now",
+        (
+            figure(
+                "GPUs by mode",
+                "GPUs on which steering acts (enforce), decides without acting (shadow) or only watches (observe) (dvfs_mode).",
+                "none",
+                tuple(Query(f"sum({_mode(name)})", name) for name in ("enforce", "shadow", "observe")),
+                width=8,
+                no_value=OFF,
+            ),
+            figure(
+                "Leased",
+                "GPUs whose settings are held by a lease, without which nothing is set (dvfs_lease_active), and those with a "
+                "setting in force (dvfs_setting).",
+                "none",
+                (
+                    Query(f"sum({lease})", "leased"),
+                    Query(f"count(count by ({AT}, uuid) ({series('dvfs_setting')})) or {known}", "set"),
+                ),
+                no_value=OFF,
+            ),
+            figure(
+                "Orphaned leases",
+                "GPUs with a setting but no lease, and agents that went away while they held one: they may run on settings "
+                f"that nobody holds. As the alert of the same name: [what to do]({RUNBOOKS}/WattlensLeaseOrphaned).",
+                "none",
+                (
+                    Query(f"count({unheld}) or {known}", "settings"),
+                    Query(f"count({gone}) or {known}", "agents"),
+                ),
+                states={"0": ("none", BLUE), "1+": ("ORPHANED, see the table below", ORANGE)},
+                minimum=None,
+                width=6,
+                no_value=OFF,
+            ),
+            figure(
+                "Without effect",
+                "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
+                f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
+                "short",
+                (Query(f"{booked(UNDONE)} or {known}", "rounds"),),
+                decimals=0,
+                width=6,
+                no_value=OFF,
+            ),
+        ),
+    )
+
+
+def states() -> Row:
+    """Of each group over time."""
+    return Row(
+        "Groups over time",
+        (
+            lights(
+                f"Mode{OF_MOST}",
+                "What steering may do with each group: observe, shadow (decide without acting) or enforce (dvfs_mode). All "
+                "GPUs of a group are steered, or none.",
+                "none",
+                (Query(largest_groups(MODE), NAME),),
+                states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+            lights(
+                f"Lease{OF_MOST}",
+                "Whether all GPUs of a group are leased, or any is not; without a lease nothing is set (dvfs_lease_active).",
+                "none",
+                (Query(largest_groups(of_group("dvfs_lease_active", "min")), NAME),),
+                states={"0": ("not held", GREY), "1": ("held", BLUE)},
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+            lights(
+                f"What is in force{OF_MOST}",
+                "Whether the policies want a setting of any GPU of a group (dvfs_wanted_setting), and whether one is in force "
+                "(dvfs_setting). In shadow a wish is never made so.",
+                "none",
+                (Query(largest_groups(IN_FORCE), NAME),),
+                states={"0": ("as found", GREY), "1": ("wanted, not set", PURPLE), "2": ("set", BLUE)},
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+        ),
+    )
+
+
+def settings() -> Row:
+    """Wanted, set, done."""
+
+    def lines(setting: str, *done: tuple[str, str, str]) -> tuple[Query, ...]:
+        limits = (("dvfs_wanted_setting", "wanted"), ("dvfs_setting", "set"))
+        return (
+            *(Query(largest_groups(of_group(s, "min"), f'setting="{setting}"'), f"{NAME} {text}") for s, text in limits),
+            *(Query(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in done),
+        )
+
+    return Row(
+        "Wanted, set, done",
+        (
+            Panel(
+                f"SM clock{OF_MOST}",
+                "The lowest clock limit that is wanted for any GPU of a group (dvfs_wanted_setting) and that is set "
+                "(dvfs_setting), and the highest and lowest clock among its GPUs (gpu_clock_hertz). A clock above what is set "
+                "is a setting without effect.",
+                "hertz",
+                lines(
+                    "sm_clock_max_hertz",
+                    ("gpu_clock_hertz", "max", "highest"),
+                    ("gpu_clock_hertz", "min", "lowest"),
+                ),
+                minimum=0,
+                dashed=_LIMITS,
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+            Panel(
+                f"Power{OF_MOST}",
+                "The lowest power limit that is wanted for any GPU of a group and that is set, the lowest that the boards "
+                "report (gpu_power_limit_watts), and the highest draw among its GPUs (gpu_power_watts).",
+                "watt",
+                lines(
+                    "power_limit_watts",
+                    ("gpu_power_limit_watts", "min", "in force"),
+                    ("gpu_power_watts", "max", "highest draw"),
+                ),
+                minimum=0,
+                dashed=_LIMITS,
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+        ),
+    )
+
+
+def decisions() -> Row:
+    """What the policies decided, and why."""
+
+    def made(matcher: str) -> str:
+        return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"
+
+    return Row(
+        "Decisions and their reasons",
+        (
+            third(
+                f"Changes, {MOST} most frequent",
+                "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
+                "(dvfs_decisions_total). They are the marks on all graphs of this board.",
+                "short",
+                (Query(made('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
+                no_value="no setting was changed, or DVFS is not configured here",
+            ),
+            third(
+                f"Why it held, {MOST} most frequent",
+                "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
+                "(dvfs_decisions_total). They count on in every round of the governor.",
+                "short",
+                (Query(made('action="hold"'), "{{policy}}: {{reason}}"),),
+                no_value=OFF,
+            ),
+            third(
+                "Settings without effect",
+                "Rounds in which a GPU did not do what was set, by what was seen instead, in the last minute "
+                "(dvfs_ineffective_total). Such time saves nothing.",
+                "short",
+                (Query(f"sum by (reason) ({recorded(INEFFECTIVE, scope='node')})", "{{reason}}"),),
+                no_value="every setting took effect, or DVFS is not configured here",
+            ),
+        ),
+    )
+
+
+def trouble() -> Row:
+    """Heat and power while something is in force, and what has to be looked at."""
+    leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
+    share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
+    unheld, gone = _orphans()
+    by_gpu = f"{AT}, gpu"
+    loses = booked(EXTRA, by_gpu, less=SAVED)
+
+    def told(alert: str, what: str, expr: str) -> str:
+        named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
+        return f'label_replace({named}, "alertname", "Wattlens{alert}", "", "")'
+
+    looked_at = (
+        told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
+        told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
+        told("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
+        told("SteeringLoses", "costs more than it saves", f"{loses} > 0"),
+    )
+    return Row(
+        "Heat, power and trouble",
+        (
+            Panel(
+                "Why clocks are low while leased",
+                "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs under a lease "
+                "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
+                "a power limit is for. Reasons overlap.",
+                "percentunit",
+                (Query(f"clamp_max({share}, 1)", "{{reason}}"),),
+                minimum=0,
+                maximum=1,
+                no_value="no GPU is under a lease",
+            ),
+            Panel(
+                f"Hottest GPU{OF_MOST}",
+                "The highest temperature among the GPUs of a group (gpu_temperature_celsius).",
+                "celsius",
+                (Query(largest_groups(of_group("gpu_temperature_celsius", "max")), NAME),),
+                no_value=OFF,
+                links=(TO_GPU,),
+            ),
+            Panel(
+                f"What to look at, the first {_ROWS} of each kind",
+                "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
+                "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
+                "none",
+                (Query(" or ".join(looked_at), "rounds or J", unit="short"),),
+                kind="table",
+                width=24,
+                height=6,
+                no_value="nothing to look at, or DVFS is not configured here",
+                links=(TO_GPU, Link("What to do", page=f"{RUNBOOKS}/", choices={"page": "alertname"})),
+            ),
+        ),
+    )

@@ -1,0 +1,69 @@
+"""Where the energy of a site goes, by its tree of meters, without counting a joule twice.
+
+What hangs below a meter flowed through it before, so each meter keeps what it shows less what the meters right below it show.
+The meters of IT then add up to the IT energy at the topmost position that is metered, less what is not IT below it; those of
+overhead to the overhead; and what the site takes and makes, less both, is what no meter explains: the same sums as those of a
+report. Heat that is handed over is no part of it, and what the site makes is a supply, not a use. What a silent meter would
+show is in the meter above it.
+"""
+
+from collections.abc import Callable
+
+from dashboards.dashboard import RANGE, series
+
+AT = "site"
+"""Of all meters: the name of a site is its own over all clusters, as PUE and the ledger have it."""
+Flow = Callable[..., str]
+"""Matchers -> what meters show: power, or energy over the chosen time."""
+
+_TOTAL, _MADE, _IT, _OVERHEAD = 'role="total"', 'role="renewable"', 'role="it"', 'role=~"cooling|ups_loss|lighting"'
+_USED = 'role=~"it|cooling|ups_loss|lighting"'
+_ROOT, _NOT_ROOT = 'parent=""', 'parent!=""'
+
+
+def info(*matchers: str) -> str:
+    """The meters as they are declared."""
+    return series("facility_meter_info", *matchers, scope="site")
+
+
+def power(*matchers: str) -> str:
+    """Power at meters."""
+    return f"max by ({AT}, meter, role) ({series('facility_power_watts', *matchers, scope='site')})"
+
+
+def energy(*matchers: str) -> str:
+    """Energy that meters counted over the chosen time."""
+    return f"max by ({AT}, meter, role) (increase({series('facility_energy_joules_total', *matchers, scope='site')}[{RANGE}]))"
+
+
+def parts(flow: Flow) -> str:
+    """The parts of what a site uses, told apart by the label `part`; their sum is what it takes and makes."""
+    placed = f"{_own(flow, _IT)} * on ({AT}, meter) group_left (position) {info()}"
+    it = f'label_replace(sum by ({AT}, position) ({placed}), "part", "IT at $1", "position", "(.+)")'
+    roles = f"sum by ({AT}, role) ({_own(flow, _OVERHEAD)})"
+    overhead = f'label_replace({roles}, "part", "$1", "role", "(.+)")'
+    rest = f"{supply(flow)} - on ({AT}) sum by ({AT}) ({_own(flow, _USED)})"
+    unexplained = f'label_replace({rest}, "part", "not explained by a meter", "", "")'
+    return f"sum by ({AT}, part) ({it} or {overhead} or {unexplained})"
+
+
+def supply(flow: Flow) -> str:
+    """What a site takes from outside, and what it makes beside its feeds."""
+    feeds = f"sum by ({AT}) ({flow(_TOTAL)})"
+    made = f"{flow(_MADE)} and on ({AT}, meter) {info(_ROOT)}"
+    return f"({feeds} + (sum by ({AT}) ({made}) or 0 * {feeds}))"
+
+
+def it(flow: Flow) -> str:
+    """IT energy at the topmost position that is metered, less what is not IT below it."""
+    return f"sum by ({AT}) ({_own(flow, _IT)})"
+
+
+def _own(flow: Flow, *matchers: str) -> str:
+    """What meters show less what those right below them show."""
+    mine, used = flow(*matchers), flow('role!~"renewable|reused_heat"')
+    under = f"{used} * on ({AT}, meter) group_left (parent) {info(_NOT_ROOT)}"
+    # Two of one role may hang below the same meter: they stay apart by a label of their own.
+    apart = f'label_replace({under}, "child", "$1", "meter", "(.+)")'
+    below = f'sum by ({AT}, meter) (label_replace({apart}, "meter", "$1", "parent", "(.+)"))'
+    return f"(({mine} - on ({AT}, meter) group_left () {below}) or {mine})"

@@ -1,0 +1,1 @@
+"""Rows of the facility dashboard: one file each, with a SPEC."""

@@ -1,0 +1,194 @@
+"""The fleet dashboard: what the whole fleet draws, costs, emits, wastes and saves, who uses it, and what is missing.
+
+Everything that is summed over a fleet is drawn from recorded series (`rules_fleet`), so that a query costs little at thousands
+of GPUs; GPUs one by one are on the board to which the tables lead.
+"""
+
+from dashboards.boards.fleet.rows.waste import missing, tops, waste
+from dashboards.boards.sites import at_sites
+from dashboards.dashboard import BLUE, ORANGE, Annotation, Board, Link, Panel, Query, Row, Variable, figure, recorded, series
+from dashboards.promql.joins import proven
+from dashboards.promql.sums import BANDS, GPUS, bucket, gpu_energy, over_fleet, over_sites
+from dashboards.rules.fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
+from dashboards.rules.steering import EXTRA, SAVED
+from energy_agent.core.catalogue.node import metric
+
+GPU_BOUNDARY = 'boundary="gpu"'
+PRICES = {f"{price:.2f}": f"{price:.2f}" for price in (0.20, 0.05, 0.08, 0.10, 0.12, 0.15, 0.25, 0.30, 0.40, 1.00)}
+_J_PER_KWH = 3_600_000
+_NO_SITE = "not known: needs the agents' label site, that site's PUE and its grid (docs/site.md), and the recording rules"
+_NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded"
+
+
+def _now() -> Row:
+    up, instant = series("gpu_up", scope="fleet"), series("gpu_power_watts", 'kind="instant"', scope="fleet")
+    simulated, known = (series("node_info", *of, scope="fleet") for of in (('simulated="true"',), ()))
+    return Row(
+        "Now",
+        (
+            figure(
+                "GPUs",
+                "GPUs that answered the last poll, and all that the agents know (gpu_up). Those that do not answer are in "
+                "the tables at the end, with the reason.",
+                "none",
+                (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
+            ),
+            figure(
+                "Hardware",
+                "How many of the nodes run on simulated hardware (node_info). Figures with simulated nodes in them are no "
+                "measurements.",
+                "none",
+                (Query(f"count({simulated}) or 0 * count({known})", "simulated nodes"),),
+                width=3,
+                states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
+                minimum=None,
+            ),
+            figure(
+                "Power",
+                "Instant power of all GPUs that answer (gpu_power_watts), and the mean of five minutes of what the nodes' "
+                "meters saw around them (host_energy_joules_total), where nodes have one.",
+                "watt",
+                (
+                    Query(f"sum({instant})", "GPUs"),
+                    Query(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
+                ),
+                width=5,
+                links=(Link("Stack health", "wattlens-stack"),),
+            ),
+            figure(
+                "With overhead (estimate)",
+                "Power of the nodes, as far as they are metered, times the PUE of their site over the last quarter of an "
+                "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
+                "An estimate: the meters of the building are on the board Facility and carbon.",
+                "watt",
+                tuple(Query(f"sum({recorded(facility_power(band), scope='site')})", text) for band, text in BANDS),
+                width=6,
+                no_value=_NO_SITE,
+                links=(Link("Facility and carbon", "wattlens-facility"),),
+            ),
+            figure(
+                "Carbon an hour (estimate)",
+                "That power times the intensity of each site's grid (grid_carbon_intensity_grams_per_kilowatt_hour): "
+                "location-based, with no contracts. The band has the error of sensors and PUE, not the grid's. Zone and "
+                "basis are in the table of sites below. The book of record is the report.",
+                "massg",
+                tuple(Query(f"3600 * sum({recorded(carbon(band), scope='site')})", text) for band, text in BANDS),
+                width=6,
+                no_value=_NO_SITE,
+                links=(Link("Facility and carbon", "wattlens-facility"),),
+            ),
+        ),
+    )
+
+
+def _chosen() -> Row:
+    tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
+    saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
+    net = proven(SAVED, scope="fleet", less=EXTRA)
+    return Row(
+        "In the chosen time",
+        (
+            figure(
+                "Energy of GPUs",
+                "From the energy counters of all GPUs, at an instant of every two minutes (gpu_energy_joules_total), with "
+                "the ends of its band: the systematic error of a node's GPUs, which adds up and for which the largest "
+                "among them stands, and twice the edge error of each.",
+                "joule",
+                (
+                    Query(gpu_energy(), "estimate"),
+                    Query(f"clamp_min({gpu_energy('-')}, 0)", "at least"),
+                    Query(gpu_energy("+"), "at most"),
+                ),
+                width=8,
+                no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
+            ),
+            figure(
+                "Joules a generated token",
+                "Energy of the GPUs of all workloads that generated tokens, idle included, over the generated tokens: one "
+                "sum over the other (workload_energy_joules_total, tokens_total). GPU boundary: no host, no cooling. A mix "
+                "of models: compare one model with itself, in the tables below.",
+                "suffix:J/token",
+                tuple(Query(f"sum({over_fleet(token_power(band), GPU_BOUNDARY)}) / {tokens}", text) for band, text in BANDS),
+                width=8,
+                no_value="not measurable: no workload generated tokens, or the recording rules are not loaded",
+                links=(Link("Inference", "wattlens-inference"),),
+            ),
+            figure(
+                "Carbon (estimate)",
+                "The estimate of above, added up over the chosen time with the PUE and the intensity of each minute: "
+                "location-based. The band leaves out the grid's own error. The book of record is the report.",
+                "massg",
+                tuple(Query(f"sum({over_sites(carbon(band))})", text) for band, text in BANDS),
+                width=8,
+                no_value=_NO_SITE,
+                links=(Link("Facility and carbon", "wattlens-facility"),),
+            ),
+            figure(
+                "Cost at the chosen price",
+                "Energy of the nodes, as far as they are metered, in kWh times the price that is chosen above, in whatever "
+                "currency it is meant; and with the sites' overhead, where there is a PUE. One price for all hours: the "
+                "report uses the tariffs of each site by time of use.",
+                "none",
+                (
+                    Query(f"sum({over_fleet(POWER)}) / {_J_PER_KWH} * $price", "nodes"),
+                    Query(f"sum({over_sites(facility_power())}) / {_J_PER_KWH} * $price", "with overhead"),
+                ),
+                width=8,
+                decimals=2,
+                no_value=_NO_RULES,
+            ),
+            figure(
+                "Saved by DVFS",
+                "Estimates from paired blocks at matched load (dvfs_saved_joules_total, dvfs_extra_joules_total): what was "
+                "saved, what steering cost where it lost, and the difference. What is claimed is on the board DVFS, with its "
+                "interval.",
+                "joule",
+                (Query(saved, "saved"), Query(extra, "lost"), Query(net, "net")),
+                width=8,
+                minimum=None,
+                no_value="no estimate yet: DVFS is not configured, or has no paired blocks at matched load",
+                links=(Link("DVFS", "wattlens-dvfs"),),
+            ),
+            _idle_share(),
+        ),
+    )
+
+
+def _idle_share() -> Panel:
+    gpus = f"sum({over_fleet(POWER, GPUS)})"
+    return figure(
+        "Idle share",
+        "Share of the GPUs' energy that went into GPUs which nobody held, and into GPUs that were held while no kernel ran. "
+        "By time: a GPU on which a kernel ran counts as used, however little of it worked.",
+        "percentunit",
+        tuple(
+            Query(f"sum({over_fleet(POWER, bucket(name))}) / ({gpus} > 0)", text)
+            for name, text in (("unheld", "held by nobody"), ("idle", "held, no kernel"))
+        ),
+        width=8,
+        maximum=1,
+        no_value=_NO_RULES,
+    )
+
+
+def variables() -> tuple[Variable, ...]:
+    """cluster, job, site, each narrowed by those before it, and the price of energy."""
+    build = metric("build_info")
+    return (
+        Variable("cluster", "Cluster", build),
+        Variable("job", "Job", f'{build}{{cluster=~"$cluster"}}'),
+        Variable("site", "Site", f'{build}{{cluster=~"$cluster",job=~"$job"}}'),
+        Variable("price", "Price of a kWh", values=PRICES),
+    )
+
+
+def board() -> Board:
+    """The dashboard."""
+    return Board(
+        uid="wattlens-fleet",
+        title="Wattlens / Fleet",
+        description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
+        variables=variables(),
+        rows=(_now(), _chosen(), at_sites(), waste(), *tops(), missing()),
+        annotations=(Annotation("Reports", tags=("wattlens", "report")),),
+    )

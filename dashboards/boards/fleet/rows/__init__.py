@@ -1,0 +1,1 @@
+"""Rows of the fleet dashboard: one file each, with a SPEC."""

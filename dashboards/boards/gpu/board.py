@@ -1,0 +1,240 @@
+"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, who holds them, steering, health.
+
+It begins with one node. Where a graph has a line for each GPU, it has those with the highest means alone, so that it can be
+read with hundreds of them chosen too.
+"""
+
+from dashboards.boards.gpu.rows.agent import dvfs, health
+from dashboards.boards.gpu.rows.health import boards
+from dashboards.boards.gpu.rows.node import node
+from dashboards.boards.gpu.rows.workload import workloads
+from dashboards.dashboard import (
+    BLUE,
+    GPU,
+    ORANGE,
+    RANGE,
+    RATE,
+    Board,
+    Link,
+    Panel,
+    Query,
+    Row,
+    busiest,
+    figure,
+    gpu_choices,
+    increase,
+    node_choices,
+    series,
+    third,
+)
+
+MOST, _TABLE = 16, 64
+_SM = 'domain="sm"'
+_THESE = "and on (cluster, job, instance, uuid)"
+_TO_GPU = (Link("This GPU alone", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),)
+_QUANTILES = ((0, "least"), (0.5, "middle"), (1, "most"))
+
+
+def _energy(band: str = "") -> str:
+    """Energy of each GPU over the range; "-" and "+" are the ends of its band: gain, and an edge at both ends of the range."""
+    energy = f"sum without (method) ({increase('gpu_energy_joules_total')})"
+    if not band:
+        return energy
+    gain = f"last_over_time({series('gpu_energy_gain_uncertainty_ratio')}[{RANGE}])"
+    edge = f"last_over_time({series('gpu_energy_edge_uncertainty_joules')}[{RANGE}])"
+    return f"clamp_min({energy} * (1 {band} {gain}) {band} 2 * {edge}, 0)"
+
+
+def _now() -> Row:
+    up, instant = series("gpu_up"), series("gpu_power_watts", 'kind="instant"')
+    simulated = series("node_info", 'simulated="true"', scope="node")
+    return Row(
+        "Now",
+        (
+            figure(
+                "GPUs",
+                "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
+                "is in the table of absent readings below.",
+                "none",
+                (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
+            ),
+            figure(
+                "Hardware",
+                "Whether any of the chosen nodes runs on simulated hardware (node_info). Figures of simulated nodes are no "
+                "measurements.",
+                "none",
+                (Query(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
+                states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
+                minimum=None,
+            ),
+            figure(
+                "Power",
+                "Instant power of all chosen GPUs that answer (gpu_power_watts).",
+                "watt",
+                (Query(f"sum({instant})", "power"),),
+            ),
+            figure(
+                "Energy in the chosen time",
+                "Energy of all chosen GPUs over the chosen time, from their energy counters, with the ends of its band: each "
+                "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
+                "joule",
+                (
+                    Query(f"sum({_energy()})", "estimate"),
+                    Query(f"sum({_energy('-')})", "at least"),
+                    Query(f"sum({_energy('+')})", "at most"),
+                ),
+                width=8,
+            ),
+            figure(
+                "Idle share",
+                "Share of the energy of the chosen time that went into GPUs which nobody held (gpu_idle_energy_joules_total).",
+                "percentunit",
+                (Query(f"sum({increase('gpu_idle_energy_joules_total')}) / sum({_energy()})", "idle share"),),
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def _power() -> Row:
+    instant, limit = series("gpu_power_watts", 'kind="instant"'), series("gpu_power_limit_watts", 'kind="current"')
+    held = series("workload_energy_joules_total", scope="workload")
+    most = f"topk({_TABLE}, {_energy()})"
+    return Row(
+        "Power and energy",
+        (
+            Panel(
+                f"Power and limit, the {MOST} highest",
+                "Instant power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
+                "time (gpu_power_watts, gpu_power_limit_watts).",
+                "watt",
+                (Query(busiest(instant, MOST), GPU), Query(f"{limit} {_THESE} {busiest(instant, MOST)}", f"{GPU} limit")),
+                minimum=0,
+                links=_TO_GPU,
+            ),
+            Panel(
+                "Power over all chosen GPUs",
+                "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
+                "them, lines for each say nothing.",
+                "watt",
+                tuple(Query(f"quantile({q}, {instant})", text) for q, text in _QUANTILES),
+                minimum=0,
+            ),
+            Panel(
+                "Where the energy goes",
+                "Energy a second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
+                "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of "
+                "the GPUs.",
+                "watt",
+                (
+                    Query(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
+                    Query(f"sum(rate({series('gpu_idle_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
+                    Query(
+                        f"sum by (reason) (rate({series('gpu_unattributed_energy_joules_total')}[{RATE}]))",
+                        "not attributed: {{reason}}",
+                    ),
+                ),
+                minimum=0,
+                stacked=True,
+            ),
+            Panel(
+                f"Energy of each GPU in the chosen time, with its band, the {_TABLE} highest",
+                "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
+                "board and the error of the two edges of the chosen time.",
+                "joule",
+                (
+                    Query(most, "estimate"),
+                    *(Query(f"{_energy(sign)} {_THESE} {most}", text) for sign, text in (("-", "at least"), ("+", "at most"))),
+                ),
+                kind="table",
+                links=_TO_GPU,
+            ),
+            Panel(
+                "How the energy was measured",
+                "Energy a second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
+                "model. Unseen is the upper bound of what no sensor saw and is in none of the others "
+                "(gpu_energy_gap_bound_joules_total).",
+                "watt",
+                (
+                    Query(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
+                    Query(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
+                ),
+                width=24,
+                minimum=0,
+            ),
+        ),
+    )
+
+
+def _clocks() -> Row:
+    reasons = f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))"
+    clock, set_ = busiest(series("gpu_clock_hertz", _SM), MOST), series("dvfs_setting", 'setting="sm_clock_max_hertz"')
+    return Row(
+        "Clocks",
+        (
+            Panel(
+                f"SM clock, its maximum and the DVFS limit, the {MOST} highest",
+                "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
+                "of the GPUs with the highest mean clocks of the chosen time (gpu_clock_hertz, gpu_clock_max_hertz, "
+                "dvfs_setting).",
+                "hertz",
+                (
+                    Query(clock, GPU),
+                    Query(f"{series('gpu_clock_max_hertz', _SM)} {_THESE} {clock}", f"{GPU} maximum"),
+                    Query(f"{set_} {_THESE} {clock}", f"{GPU} DVFS limit"),
+                ),
+                minimum=0,
+                links=_TO_GPU,
+            ),
+            Panel(
+                "Why clocks are lowered",
+                "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
+                "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
+                "percentunit",
+                (Query(f"clamp_max({reasons}, 1)", "{{reason}}"),),
+                minimum=0,
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def _load() -> Row:
+    used, total = series("gpu_memory_used_bytes"), series("gpu_memory_total_bytes")
+    return Row(
+        "Load",
+        (
+            third(
+                f"Utilisation, the {MOST} highest",
+                "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
+                "percentunit",
+                (Query(busiest(series("gpu_utilization_ratio", 'engine="gpu"'), MOST), GPU),),
+                maximum=1,
+            ),
+            Panel(
+                f"Temperature, the {MOST} highest",
+                "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius).",
+                "celsius",
+                (Query(busiest(series("gpu_temperature_celsius"), MOST), GPU + " {{sensor}}"),),
+                width=8,
+            ),
+            third(
+                f"Memory in use, the {MOST} highest",
+                "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
+                "percentunit",
+                (Query(f"{busiest(used, MOST)} / {total}", GPU),),
+                maximum=1,
+            ),
+        ),
+    )
+
+
+def board() -> Board:
+    """The dashboard."""
+    return Board(
+        uid="wattlens-gpu",
+        title="Wattlens / Node and GPUs",
+        description="A node and its GPUs: every joule accounted for once, no number without its error.",
+        variables=(*node_choices("gpu_up", one=True), *gpu_choices()),  # a site process is no node
+        rows=(_now(), _power(), node(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
+    )

@@ -1,0 +1,1 @@
+"""Rows of the GPU dashboard: one file each, with a SPEC."""

@@ -1,0 +1,141 @@
+"""The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
+
+from dashboards.dashboard import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Link, Panel, Query, Row, lights, series, third
+
+
+def dvfs() -> Row:
+    """How each GPU is steered; what steering wants, why, and what it saved is on its own board."""
+    shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
+    off = "DVFS is not configured here"
+    its_board = (Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),)
+    return Row(
+        "DVFS",
+        (
+            lights(
+                "Mode",
+                "What DVFS may do on each GPU: observe, shadow (decide without acting) or enforce (dvfs_mode).",
+                "none",
+                (Query(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
+                states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
+                no_value=off,
+                links=its_board,
+            ),
+            lights(
+                "Lease",
+                "Whether a lease on the GPU's settings is held; without one nothing is set (dvfs_lease_active).",
+                "none",
+                (Query(series("dvfs_lease_active"), GPU),),
+                states={"0": ("none", GREY), "1": ("held", BLUE)},
+                no_value=off,
+                links=its_board,
+            ),
+            third(
+                "Power limit set by DVFS",
+                "Power limit in force under the lease (dvfs_setting); the clock that is set stands beside the clocks above.",
+                "watt",
+                (Query(series("dvfs_setting", 'setting="power_limit_watts"'), GPU),),
+                no_value="no power limit is set by DVFS",
+                links=its_board,
+            ),
+        ),
+    )
+
+
+def health() -> Row:
+    """What does not work, and what the agent costs."""
+
+    def node(name: str, *matchers: str) -> str:
+        return series(name, *matchers, scope="node")
+
+    def named(expr: str) -> str:
+        """With source and device in one label: Grafana writes the name of a label that a series does not have."""
+        return f'label_join({expr}, "what", " ", "source", "device")'
+
+    return Row(
+        "Health of GPUs and agent",
+        (
+            Panel(
+                "Sources",
+                "Whether each source answered its last poll (source_up).",
+                "none",
+                (Query(named(node("source_up")), "{{instance}} {{what}}"),),
+                kind="states",
+                width=24,
+                states={"0": ("down", ORANGE), "1": ("up", BLUE)},
+            ),
+            Panel(
+                "What is absent, and why",
+                "Readings that a GPU does not give and sources that do not answer, with the reason (gpu_absent_info, "
+                "source_down_info). Not supported is a property of the board; all else is a failure.",
+                "none",
+                (Query(series("gpu_absent_info"), "reading"), Query(node("source_down_info"), "source")),
+                kind="table",
+                width=24,
+                no_value="every source answers and no reading is absent, or the agent is not scraped",
+            ),
+            third(
+                "XID errors",
+                "XID errors that the driver reported, by code (gpu_xid_errors_total).",
+                "short",
+                (Query(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
+                no_value="no XID error was reported, or the agent is not scraped",
+            ),
+            third(
+                "Duration of polls",
+                "How long the last poll of each source took (source_poll_seconds).",
+                "s",
+                (Query(named(node("source_poll_seconds")), "{{instance}} {{what}}"),),
+            ),
+            lights(
+                "Configuration",
+                "Whether the last reading of the configuration succeeded; after a failure the agent keeps the old one "
+                "(config_last_reload_successful).",
+                "none",
+                (Query(node("config_last_reload_successful"), "{{instance}}"),),
+                states={"0": ("rejected, the old one is in force", ORANGE), "1": ("in force", BLUE)},
+            ),
+            lights(
+                "Ledger",
+                "Whether the journal can be written (ledger_writable).",
+                "none",
+                (Query(node("ledger_writable"), "{{instance}}"),),
+                states={"0": ("not writable", ORANGE), "1": ("writable", BLUE)},
+            ),
+            third(
+                "Age of the last commit",
+                "Time since the journal was last committed; the agent publishes only what is committed "
+                "(ledger_last_commit_timestamp_seconds).",
+                "s",
+                (Query(f"time() - {node('ledger_last_commit_timestamp_seconds')}", "{{instance}}"),),
+            ),
+            third(
+                "Commits that failed, readers ended",
+                "Failed commits to the journal, and readers ended because a call did not come back, since the agent started "
+                "(ledger_commit_failures_total, reader_restarts_total).",
+                "short",
+                (
+                    Query(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
+                    Query(node("reader_restarts_total"), "{{instance}} readers ended"),
+                ),
+            ),
+            third(
+                "Size of the journal",
+                "Bytes of the journal on disk (ledger_journal_bytes).",
+                "bytes",
+                (Query(node("ledger_journal_bytes"), "{{instance}}"),),
+            ),
+            third(
+                "Processor time of the agent",
+                "Cores that each process of the agent takes (process_cpu_seconds_total).",
+                "short",
+                (Query(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
+                decimals=4,
+            ),
+            third(
+                "Memory of the agent",
+                "Resident memory of each process of the agent (process_resident_memory_bytes).",
+                "bytes",
+                (Query(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),
+            ),
+        ),
+    )

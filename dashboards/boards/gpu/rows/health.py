@@ -1,0 +1,81 @@
+"""The row of what wears out or goes wrong on boards and links."""
+
+from dashboards.dashboard import GPU, RATE, Panel, Query, Row, series, third
+
+_ASKED = 'action!="none"'
+
+
+def _rate(name: str, *matchers: str) -> str:
+    return f"increase({series(name, *matchers)}[{RATE}])"
+
+
+def _told(text: str, expr: str) -> str:
+    """What calls for a repair, in words, for each GPU."""
+    by = f"max by (cluster, job, instance, gpu, uuid, action, link) ({expr})"
+    return f'max by (cluster, job, instance, gpu, uuid, what, link) (label_replace({by}, "what", "{text}", "action", "(.*)"))'
+
+
+def boards() -> Row:
+    """Errors of memory and links, and what they call for."""
+    now, most = series("gpu_pcie_link_lanes", 'kind="current"'), series("gpu_pcie_link_lanes", 'kind="max"')
+    calls = (
+        ("the driver asks for $1", f"{series('gpu_recovery_action', _ASKED)} == 1"),
+        ("a row of memory waits for a reset", f"{series('gpu_row_remap_pending')} == 1"),
+        ("a row of memory cannot be remapped: replace the board", f"{series('gpu_row_remap_failed')} == 1"),
+        ("a page of memory waits for a reset", f"{series('gpu_page_retirement_pending')} == 1"),
+        ("the PCIe link has fewer lanes than it could", f"{now} < ignoring (kind) {most}"),
+        ("an NVLink is down or in no use", series("gpu_nvlink_down_info")),
+    )
+    return Row(
+        "Boards and links",
+        (
+            Panel(
+                "What calls for a repair",
+                "What the driver asks for (gpu_recovery_action), memory that waits for a reset or cannot be repaired "
+                "(gpu_row_remap_pending, gpu_row_remap_failed, gpu_page_retirement_pending), PCIe links with fewer lanes than "
+                "they could have (gpu_pcie_link_lanes) and NVLinks that are down or in no use (gpu_nvlink_down_info).",
+                "none",
+                (Query(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
+                kind="table",
+                width=24,
+                no_value="nothing calls for a repair, or health is not read",
+            ),
+            Panel(
+                "Activity",
+                "Share of their peak at which parts of each GPU worked (gpu_activity_ratio): means of a health period, on "
+                "Hopper and later, where sources.nvml.gpm is on.",
+                "percentunit",
+                (Query(series("gpu_activity_ratio", 'part=~"sm|tensor|dram"'), f"{GPU} {{{{part}}}}"),),
+                width=24,
+                minimum=0,
+                maximum=1,
+                no_value="GPM is off (sources.nvml.gpm), or no board has it",
+            ),
+            third(
+                "ECC errors",
+                "ECC errors in each step of the graph, by severity (gpu_ecc_errors_total, aggregate). Corrected ones cost "
+                "nothing; an uncorrected one ends what ran.",
+                "short",
+                (Query(_rate("gpu_ecc_errors_total", 'counter="aggregate"'), f"{GPU} {{{{severity}}}}"),),
+            ),
+            third(
+                "Errors of links",
+                "PCIe packets sent again and NVLink errors in each step of the graph (gpu_pcie_replays_total, "
+                "gpu_nvlink_errors_total).",
+                "short",
+                (
+                    Query(_rate("gpu_pcie_replays_total"), f"{GPU} PCIe replays"),
+                    Query(f"sum without (kind) ({_rate('gpu_nvlink_errors_total')})", f"{GPU} NVLink"),
+                ),
+            ),
+            third(
+                "Traffic",
+                "Bytes a second over PCIe and NVLink, both directions (gpu_pcie_bytes_total, gpu_nvlink_bytes_total).",
+                "Bps",
+                (
+                    Query(f"sum without (direction) (rate({series('gpu_pcie_bytes_total')}[{RATE}]))", f"{GPU} PCIe"),
+                    Query(f"sum without (direction) (rate({series('gpu_nvlink_bytes_total')}[{RATE}]))", f"{GPU} NVLink"),
+                ),
+            ),
+        ),
+    )

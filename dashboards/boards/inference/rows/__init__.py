@@ -1,0 +1,1 @@
+"""Rows of the inference dashboard: one file each, with a SPEC."""

@@ -1,0 +1,113 @@
+"""Rows of the GPUs that serve: clocks, limits and power by workload, and a table of all workloads."""
+
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, recorded
+from dashboards.promql.joins import AT, MOST
+from dashboards.promql.latency import attainment_in_range, counted_at, worst_quantile
+from dashboards.rules.latency import BY, ITL, TTFT
+from dashboards.rules.rules import TOKEN_RATE, joules_per_token
+from dashboards.rules.steering import of_workload
+
+_BY_WORKLOAD = f"{AT}, workload"
+_ROWS = 20
+_TO_GPUS = Link("Its GPUs", "wattlens-gpu", {"instance": "instance"})
+_NO_GPU = "no workload that serves holds a GPU that answers, or the recording rules are not loaded"
+
+
+def gpus() -> Row:
+    """Clocks, limits and draw of the GPUs that each workload holds."""
+    serves = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
+    most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) (sum_over_time({serves}[{RANGE}] @ end())))"
+
+    def ends(*of: tuple[str, str, str]) -> tuple[Query, ...]:
+        found = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
+        return tuple(Query(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in found)
+
+    return Row(
+        "GPUs of the workloads",
+        (
+            Panel(
+                f"SM clock, the {MOST} workloads with most tokens",
+                "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
+                "the highest that the boards can run (gpu_clock_hertz, dvfs_setting, gpu_clock_max_hertz). One slow GPU slows "
+                "all of an engine.",
+                "hertz",
+                ends(
+                    ("gpu_clock_hertz", "max", "highest"),
+                    ("gpu_clock_hertz", "min", "lowest"),
+                    ("dvfs_setting", "min", "DVFS limit"),
+                    ("gpu_clock_max_hertz", "min", "maximum"),
+                ),
+                minimum=0,
+                no_value=_NO_GPU,
+                links=(_TO_GPUS,),
+            ),
+            Panel(
+                f"Power and limit, the {MOST} workloads with most tokens",
+                "Instant power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
+                "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the board of the GPUs.",
+                "watt",
+                ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),
+                minimum=0,
+                no_value=_NO_GPU,
+                links=(_TO_GPUS,),
+            ),
+        ),
+    )
+
+
+def by_workload() -> Row:
+    """All workloads in one table."""
+    chosen = 'boundary="gpu",energy="active_idle",tokens="generation",model=~"$model"'
+    rates = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
+
+    def plain(expr: str) -> str:
+        """One series a row: what tells a row, and nothing else."""
+        return f"sum by ({BY}) ({expr}) and on ({BY}) topk({_ROWS}, sum by ({BY}) ({rates}))"
+
+    return Row(
+        "Workloads",
+        (
+            Panel(
+                f"The {_ROWS} workloads that generate most tokens",
+                "Joules a generated token with the ends of its band and tokens a second over five minutes; the worst five "
+                "minutes of the chosen time by the percentile chosen above, and the shares of the chosen time within the "
+                "limits. A row leads to the workload's own figures, its GPUs and its steering.",
+                "s",
+                (
+                    *(
+                        Query(
+                            plain(recorded(joules_per_token("instance_workload_model", band), chosen)),
+                            text,
+                            unit="suffix:J/token",
+                        )
+                        for band, text in (("", "J/token"), ("_low", "at least"), ("_high", "at most"))
+                    ),
+                    Query(plain(rates), "tokens/s", unit="short"),
+                    Query(plain(worst_quantile(TTFT)), "TTFT, worst"),
+                    Query(plain(worst_quantile(ITL)), "ITL, worst"),
+                    Query(plain(attainment_in_range(TTFT)), "TTFT within", unit="percentunit"),
+                    Query(plain(attainment_in_range(ITL)), "ITL within", unit="percentunit"),
+                ),
+                kind="table",
+                width=24,
+                height=9,
+                no_value="not measurable now: no workload generates tokens, or the recording rules are not loaded",
+                links=(
+                    Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),
+                    _TO_GPUS,
+                    Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),
+                ),
+            ),
+            Panel(
+                f"Where the limits are counted, of {_ROWS} workloads",
+                "The largest edge of each workload's histograms that is not above the limit chosen above (ttft_seconds, "
+                "itl_seconds). The nearer it is to the limit, the nearer is the share that is shown to the true one.",
+                "s",
+                (Query(plain(counted_at(TTFT)), "edge of TTFT"), Query(plain(counted_at(ITL)), "edge of ITL")),
+                kind="table",
+                width=24,
+                height=6,
+                no_value="no edge is within the limit, no token server tells its latencies, or the rules are not loaded",
+            ),
+        ),
+    )

@@ -1,0 +1,95 @@
+"""Rows of how fast serving is: first tokens and times between tokens against their limits, and the load that they met."""
+
+from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
+from dashboards.dashboard import RATE, Panel, Query, Row, series, third
+from dashboards.promql.joins import MOST
+from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
+from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.rules import STEP
+
+_WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
+
+
+def latency() -> Row:
+    """Percentiles, means, limits and attainment."""
+    return Row("Latency against its limits", (*(_times(f) for f in _WHAT), *(_attained(f) for f in _WHAT)))
+
+
+def load() -> Row:
+    """What runs, waits and comes."""
+
+    def rate(name: str, by: str, *matchers: str) -> str:
+        return f"sum by ({by}) (rate({series(name, MODEL, *matchers, scope='workload')}[{RATE}]))"
+
+    running, waiting = (series(f"requests_{which}", MODEL, scope="workload") for which in ("running", "waiting"))
+    steps, generated = rate("engine_steps_total", "model"), rate("tokens_total", "model", 'phase="generation"')
+    return Row(
+        "Load",
+        (
+            third(
+                "Requests running and waiting",
+                "Requests that the token servers of each model work on at once, and that wait for them (requests_running, "
+                "requests_waiting). What waits shows in the time to first token.",
+                "short",
+                (
+                    Query(f"sum by (model) ({running})", "{{model}} running"),
+                    Query(f"sum by (model) ({waiting})", "{{model}} waiting"),
+                ),
+                no_value="no token server tells its requests, or none answers",
+            ),
+            third(
+                "Tokens a second",
+                "Tokens by model and phase (tokens_total): generated, computed from prompts, or reused from a cache.",
+                "short",
+                (Query(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
+                no_value="no workload reports tokens",
+                step=STEP,
+            ),
+            third(
+                "Requests a second, and tokens a step",
+                "Requests that ended (requests_total), and tokens that a step of the engine generated, which is the batch that "
+                "it decoded (tokens_total by engine_steps_total).",
+                "short",
+                (
+                    Query(rate("requests_total", "model"), "{{model}} requests/s"),
+                    Query(f"{generated} / ({steps} > 0)", "{{model}} tokens a step"),
+                ),
+                no_value="no token server counts its requests or steps",
+                step=STEP,
+            ),
+        ),
+    )
+
+
+def _times(family: str) -> Panel:
+    title, what = _WHAT[family]
+    return Panel(
+        f"{title}, {MOST} slowest",
+        f"The percentile of {what} chosen above, over five minutes, interpolated within a bucket of the histogram ({family}), "
+        "their mean (sum by count), and the limit chosen above, dashed. No metric tells a limit: it is a choice to compare "
+        "with.",
+        "s",
+        (
+            Query(f"topk({MOST}, {quantile(family)})", NAME + " percentile"),
+            Query(f"topk({MOST}, {mean(family)})", NAME + " mean"),
+            Query(limit(family), "limit", linked=False),
+        ),
+        minimum=0,
+        no_value="no answers now, no token server tells its latencies, or the recording rules are not loaded",
+        links=TO_TRACE,
+    )
+
+
+def _attained(family: str) -> Panel:
+    title, what = _WHAT[family]
+    return Panel(
+        f"{title}: share within the limit, {MOST} lowest",
+        f"Share of {what} of five minutes within the limit chosen above, counted at the largest edge of the histogram that is "
+        "not above it: the true share is this or more. The table of workloads below has the edge.",
+        "percentunit",
+        (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
+        minimum=0,
+        maximum=1,
+        no_value="no answers now, no edge of the histogram is within the limit, or the recording rules are not loaded",
+        links=TO_TRACE,
+    )

@@ -1,0 +1,218 @@
+"""Rows of what serving costs: joules a token by model, boundary, state and batch, and of prefill and decode."""
+
+from dashboards.dashboard import RATE, Link, Panel, Query, Row, figure, lights, recorded, series, third
+from dashboards.promql.joins import AT, MOST
+from dashboards.promql.latency import attainment_of_all
+from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.models import KNOWN_TOKENS, joules_of_tokens
+from dashboards.rules.rules import STEP, TOKEN_RATE, WORKLOAD_POWER
+
+NAME = "{{workload}} {{model}}"
+TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
+_MODEL = 'model=~"$model"'
+_GENERATED = 'phase="generation"'
+_BANDS = (("", ""), ("_low", ", at least"), ("_high", ", at most"))
+_ROWS = 20
+_UNIT = "suffix:J/token"
+_NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, or the recording rules not loaded"
+
+
+def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "active_idle") -> str:
+    """Joules a generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
+    of = f'boundary=~"{boundary}"'
+    joules = recorded(joules_of_tokens(band), _MODEL, of, f'energy="{energy}"')
+    known = recorded(KNOWN_TOKENS, _MODEL, of)
+    group = f"sum by ({by})" if by else "sum"
+    return f"{group} ({joules}) / {group} ({known})"
+
+
+def now() -> Row:
+    """What stands now, of all that is chosen."""
+    tokens = {which: recorded(TOKEN_RATE, _MODEL, f'tokens="{which}"') for which in ("generation", "processed")}
+    serves = f"group by ({AT}, workload) ({tokens['generation']} > 0)"
+    power = recorded(WORKLOAD_POWER, 'boundary="gpu",energy="active_idle"')
+    waiting = series("requests_waiting", _MODEL, scope="workload")
+    running = series("requests_running", _MODEL, scope="workload")
+    return Row(
+        "Now",
+        (
+            figure(
+                "Joules a generated token",
+                "Energy of the GPUs of all chosen workloads, idle included, by the tokens that they generated, over five "
+                "minutes; at least and at most are the ends of the band from the sensors' systematic error. GPUs alone: no "
+                "host, no cooling. Compare only at equal load.",
+                _UNIT,
+                tuple(Query(of_tokens("", band), text.strip(", ") or "estimate") for band, text in _BANDS),
+                width=8,
+                decimals=3,
+                no_value=_NOT_NOW,
+            ),
+            figure(
+                "Tokens/s",
+                "Tokens that all chosen workloads generated, and generated and computed from prompts together (processed), "
+                "over five minutes (tokens_total). Cached prompt tokens are in neither.",
+                "short",
+                tuple(Query(f"sum({rate})", which) for which, rate in tokens.items()),
+                no_value="no workload reports tokens, or the recording rules are not loaded",
+            ),
+            figure(
+                "Requests",
+                "Requests that the token servers work on, and that wait for them, at their last readings (requests_running, "
+                "requests_waiting).",
+                "none",
+                (Query(f"sum({running})", "running"), Query(f"sum({waiting})", "waiting")),
+                no_value="no token server tells its requests, or none answers",
+            ),
+            figure(
+                "In the limits",
+                "Share of first tokens, and of times between tokens, of five minutes within the limits chosen above. Counted "
+                "at the largest edge of the histogram that is not above the limit, so it can only be too low (ttft_seconds, "
+                "itl_seconds).",
+                "percentunit",
+                (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
+                maximum=1,
+                decimals=1,
+                no_value="no answers now, no edge of the histograms is within the limit, or the rules are not loaded",
+            ),
+            figure(
+                "Power",
+                "Power of the GPUs of workloads that generated tokens in the last five minutes, idle included "
+                "(workload_energy_joules_total).",
+                "watt",
+                (Query(f"sum({power} and on ({AT}, workload) ({serves}))", "power"),),
+                no_value=_NOT_NOW,
+            ),
+        ),
+    )
+
+
+def tokens_energy() -> Row:
+    """Joules a token: whose, within which boundary, how wrong, busy or not, at which batch."""
+    batch = ("workload", "model", "running")
+
+    def by_batch(counter: str, *matchers: str) -> str:
+        return f"sum by ({', '.join(batch[1:])}) (rate({series(counter, _MODEL, *matchers, scope='workload')}[{RATE}]))"
+
+    return Row(
+        "Joules a token",
+        (
+            Panel(
+                "Joules a generated token by model, with its band",
+                "Energy of the GPUs, idle included, by the tokens generated over five minutes, for each model over all its "
+                "chosen workloads; at least and at most are the ends of the band from the sensors' systematic error, which "
+                "adds up. Empty without tokens: there is no ratio then, neither 0 nor infinity.",
+                _UNIT,
+                tuple(Query(of_tokens("model", band), "{{model}}" + text) for band, text in _BANDS),
+                minimum=0,
+                no_value=_NOT_NOW,
+                links=(Link("This model alone", "wattlens-inference", {"model": "model"}),),
+            ),
+            Panel(
+                "Joules a generated token by boundary",
+                "The same for what is inside: the GPUs (gpu), the node with the workload's share of what is around them "
+                "(node), and that times the site's PUE (facility). A boundary is there only where it is metered, and its "
+                "figure is of the workloads that have it.",
+                _UNIT,
+                (Query(of_tokens("model, boundary", boundary=".+"), "{{model}}, {{boundary}}"),),
+                minimum=0,
+                no_value=_NOT_NOW,
+            ),
+            third(
+                "Busy, and idle included (J/token)",
+                "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
+                "tokens generated over five minutes. What lies between the two is paid for waiting.",
+                "short",
+                tuple(
+                    Query(of_tokens("model", energy=energy), "{{model}}, " + text)
+                    for energy, text in (("active", "busy"), ("active_idle", "idle included"))
+                ),
+                no_value=_NOT_NOW,
+            ),
+            third(
+                "By batch (J/token)",
+                "Energy of the stretches in which so many requests ran, divided by their generated tokens "
+                "(serving_energy_joules_total, serving_tokens_total). Batch decides over it more than clock or board: compare "
+                "within one.",
+                "short",
+                (
+                    Query(
+                        f"{by_batch('serving_energy_joules_total')} / ({by_batch('serving_tokens_total', _GENERATED)} > 0)",
+                        "{{model}}, {{running}} running",
+                    ),
+                ),
+                no_value="not measurable now: no engine tells its batch, or none ran",
+                step=STEP,
+            ),
+            lights(
+                f"Steady load, {MOST} workloads",
+                "Whether power, answers and running requests varied by less than a tenth in the last minute (serving_steady). "
+                "Only then is a figure to be compared with another. Of more workloads, choose above.",
+                "none",
+                (Query(f"bottomk({MOST}, {series('serving_steady', _MODEL, scope='workload')})", NAME),),
+                states={"1": ("steady", "green"), "0": ("varying", "blue")},
+                no_value="a minute has not been seen yet, or no engine is read",
+            ),
+            Panel(
+                "By model and boundary, now",
+                "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
+                "that of the PUE too.",
+                _UNIT,
+                tuple(Query(of_tokens("model, boundary", band, ".+"), text.strip(", ") or "estimate") for band, text in _BANDS),
+                kind="table",
+                width=24,
+                height=6,
+                decimals=3,
+                no_value=_NOT_NOW,
+            ),
+        ),
+    )
+
+
+def split() -> Row:
+    """Prefill and decode apart, or why not."""
+    silent = series("source_down_info", 'source=~"tokens.*"', scope="node")
+    unsplit = series("serving_split_absent_info", _MODEL, scope="workload")
+    return Row(
+        "Prefill and decode",
+        (
+            *(_part(part, what) for part, what in (("prefill", "a computed prompt token"), ("decode", "a generated token"))),
+            Panel(
+                "Why they are not told apart",
+                "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
+                "not count its steps, the first five minutes are not over, or the load varies too little.",
+                "none",
+                (Query(f"topk({_ROWS}, max by ({AT}, workload, model, reason) ({unsplit}))", "absent"),),
+                kind="table",
+                width=14,
+                height=6,
+                no_value="all that is served is told apart, or no engine is read",
+            ),
+            Panel(
+                "Token servers that do not answer",
+                "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
+                "did since is not known, and their counters stand still until they answer.",
+                "none",
+                (Query(f"topk({_ROWS}, max by ({AT}, source, reason) ({silent}))", "down"),),
+                kind="table",
+                width=10,
+                height=6,
+                no_value="every token server answers, or no agent is scraped",
+            ),
+        ),
+    )
+
+
+def _part(part: str, what: str) -> Panel:
+    family = f"{part}_joules_per_token"
+    of_all = series(family, _MODEL, scope="workload")
+    most = f"and on ({AT}, workload, model) topk({MOST}, {of_all})"
+    ends = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
+    return Panel(
+        f"Joules of {part}, {MOST} highest",
+        f"Energy of {what}, estimated from how energy moved with prompts, answers, steps and idle time over the last hour "
+        f"({family}); at least and at most are its 95 % interval.",
+        _UNIT,
+        tuple(Query(f"{series(family + end, _MODEL, scope='workload')} {most}", NAME + text) for end, text in ends),
+        minimum=0,
+        no_value="not told apart: the table below has the reason, or no engine is read",
+    )

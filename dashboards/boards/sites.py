@@ -1,0 +1,57 @@
+"""The row of a fleet's sites: their PUE and what it is, and the intensity of their grids with its basis."""
+
+from dashboards.dashboard import Link, Panel, Query, Row, recorded, series
+from dashboards.rules.fleet import carbon
+
+NOW = 'window=~"15m|"'
+"""Matcher of the shortest window, and of what is stated, which has none."""
+WHAT = (("measured", "[123]"), ("partly stated", "[123].+"), ("stated", "stated"))
+"""What a PUE is, in words, by the label `category`."""
+
+
+def in_words(expr: str) -> str:
+    """A PUE with a label `basis` that says whether it was measured."""
+    for text, category in WHAT:
+        expr = f'label_replace({expr}, "basis", "{text}", "category", "{category}")'
+    return expr
+
+
+def pue(end: str = "", *matchers: str, by: str = "site, category, window, basis") -> str:
+    """PUE of sites, by category and window, or an end of its band."""
+    return f"max by ({by}) ({in_words(series(f'pue_ratio{end}', *matchers, scope='site'))})"
+
+
+def at_sites() -> Row:
+    """The row."""
+    ends = (("", "PUE"), ("_lower", "at least"), ("_upper", "at most"))
+    per_site = "sum by (site, zone, basis)"
+    facility = Link("Facility and carbon", "wattlens-facility", {"site": "site"})
+    return Row(
+        "Sites",
+        (
+            Panel(
+                "PUE of each site now, measured or stated",
+                "Energy of the site over that of its IT, since the last but one quarter of an hour, with its 95 % interval "
+                "(pue_ratio). Category: where IT is metered, at the output of the UPS (1), of the PDUs (2) or at the "
+                "equipment (3). The basis says whether it was measured; a stated one is what the operator says.",
+                "none",
+                tuple(Query(pue(end, NOW, by="site, category, basis"), text, "short") for end, text in ends),
+                kind="table",
+                width=14,
+                decimals=3,
+                no_value="no site process is scraped, or no site has a PUE: the board Facility and carbon has the reason",
+                links=(facility,),
+            ),
+            Panel(
+                "Carbon of each site an hour (estimate)",
+                "Power of the nodes times the site's PUE times the intensity of its grid now: location-based, with the zone "
+                "of the grid and the basis of its figure, which says where a yearly factor stands in.",
+                "massg",
+                (Query(f"3600 * {per_site} ({recorded(carbon(), scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
+                width=10,
+                minimum=0,
+                no_value="not known: needs the agents' label site, that site's PUE and its grid (docs/site.md)",
+                links=(facility,),
+            ),
+        ),
+    )

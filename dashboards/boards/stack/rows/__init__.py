@@ -1,0 +1,1 @@
+"""Rows of the stack dashboard: one file each, with a SPEC."""

@@ -1,0 +1,21 @@
+"""The training dashboard: joules a step and a token, progress, phases, GPUs over time, slowdown against its budget."""
+
+from dashboards.boards.training.rows.gpus import held, steering
+from dashboards.boards.training.rows.steps import now, progress, work
+from dashboards.dashboard import Board, Variable, node_choices, recorded
+from energy_agent.core.catalogue.node import metric
+
+
+def board() -> Board:
+    """The dashboard."""
+    return Board(
+        uid="wattlens-training",
+        title="Wattlens / Training",
+        description="What a training run costs over all its nodes, joule by step and token with their error, what it does, how "
+        "many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one workload.",
+        variables=(
+            *node_choices("steps_total"),
+            Variable("workload", "Workload", recorded(metric("steps_total"), scope="node")),
+        ),
+        rows=(now(), work(), progress(), held(), steering()),
+    )

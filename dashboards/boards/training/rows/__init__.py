@@ -1,0 +1,1 @@
+"""Rows of the training dashboard: one file each, with a SPEC."""

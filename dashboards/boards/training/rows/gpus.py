@@ -1,0 +1,103 @@
+"""Rows of the GPUs of training runs: how many over time, their power and what is around them; and what steering takes."""
+
+from dashboards.boards.training.rows.steps import NONE, OF_MOST
+from dashboards.boards.training.runs import RUN, chosen, gpus, largest, lost, of_runs, power
+from dashboards.dashboard import Link, Panel, Query, Row, recorded, third
+from dashboards.rules.runs import RUN_NODES, of_run
+
+_TO_GPU = Link("This GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"})
+_TO_STEERING = (Link("Steering of these GPUs", "wattlens-dvfs"),)
+_NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
+
+
+def held() -> Row:
+    """How many GPUs, what they draw, what is lost."""
+    around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
+    active = power(energy="active")
+    # Two rules one after the other: a scrape that arrives between them is in the second alone.
+    idle = f"clamp_min({power()} - {active}, 0)"
+    return Row(
+        "GPUs of the runs",
+        (
+            third(
+                f"GPUs and nodes{OF_MOST}",
+                "GPUs that a run holds (GPU time a second, workload_gpu_seconds_total), lost ones too, and the nodes on which "
+                "it holds any: its size as an elastic run grows and shrinks.",
+                "short",
+                (Query(largest(gpus()), "{{run}} GPUs"), Query(largest(recorded(RUN_NODES, scope="job")), "{{run}} nodes")),
+                no_value=NONE,
+            ),
+            third(
+                f"Power{OF_MOST}",
+                "Power of a run's GPUs over five minutes, while a kernel ran and while they were only held "
+                "(workload_energy_joules_total). None while the energy of any of its workloads is not known.",
+                "watt",
+                (Query(largest(active), "{{run}} active"), Query(largest(idle), "{{run}} idle")),
+                stacked=True,
+                no_value=NONE,
+            ),
+            third(
+                f"Host share{OF_MOST}",
+                "A run's share of the energy around its GPUs (workload_host_energy_joules_total), by that and the energy of "
+                "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
+                "percentunit",
+                (Query(largest(around), "{{run}}"),),
+                maximum=1,
+                no_value="no meter of the node is booked (sources.node.ledger)",
+            ),
+            Panel(
+                "GPUs lost under a run",
+                "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
+                "energy since is a gap with a bound, and the run has no joules a step. The GPU's own board has the reason.",
+                "none",
+                (Query(chosen(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"), "lost under a run"),),
+                kind="table",
+                width=24,
+                height=4,
+                no_value="every GPU of these runs answers, or no training run is known",
+                links=(_TO_GPU,),
+            ),
+        ),
+    )
+
+
+def steering() -> Row:
+    """What steering takes of a run's speed."""
+
+    def steered(signal: str, *, operation: str = "max", scale: str = "") -> str:
+        return largest(f"{scale}{recorded(of_run(signal, operation), scope='job')}")
+
+    sides = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
+    return Row(
+        "Steering of the runs",
+        (
+            Panel(
+                f"Slowdown against its budget{OF_MOST}",
+                "How much longer a run's work takes under steering, by paired blocks with and without it, with its 95 % "
+                "interval (dvfs_slowdown_ratio), and how much longer its owners let the whole run take, dashed "
+                "(dvfs_slowdown_budget_ratio).",
+                "percent",
+                (
+                    *(Query(steered(f"dvfs_slowdown_ratio{end}", scale="100 * "), "{{run}}" + text) for end, text in sides),
+                    Query(steered("dvfs_slowdown_budget_ratio", scale="100 * "), "{{run}} limit"),
+                ),
+                decimals=1,
+                no_value=_NOT_STEERED,
+                links=_TO_STEERING,
+            ),
+            Panel(
+                f"SM clock and what steering allows{OF_MOST}",
+                "Highest and lowest clock among the GPUs of a run that are steered (gpu_clock_hertz), and the lowest clock "
+                "that steering allows, where it is in force (dvfs_setting). One slow rank slows all.",
+                "hertz",
+                (
+                    Query(steered("gpu_clock_hertz"), "{{run}} highest"),
+                    Query(steered("gpu_clock_hertz", operation="min"), "{{run}} lowest"),
+                    Query(steered("dvfs_setting", operation="min"), "{{run}} limit"),
+                ),
+                minimum=0,
+                no_value=_NOT_STEERED,
+                links=_TO_STEERING,
+            ),
+        ),
+    )

@@ -1,0 +1,197 @@
+"""Rows of what training runs cost and do: joules a step and a token, steps, phases."""
+
+from dashboards.boards.training.runs import (
+    BANDS,
+    RUN,
+    TRAINING,
+    chosen,
+    energy_in,
+    gpu_time_in,
+    gpus,
+    largest,
+    lost,
+    members,
+    of_runs,
+    power,
+    steps,
+    steps_in,
+    tokens,
+    tokens_in,
+)
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, figure, recorded, third
+from dashboards.promql.joins import MOST
+from dashboards.rules.runs import RUN_STEPS
+from dashboards.rules.steps import joules_per_step
+
+NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
+OF_MOST = f", {MOST} largest runs"
+_NOT_NOW = "not measurable now: no steps in the last five minutes, a GPU lost, or the recording rules not loaded"
+_ROWS = 20
+
+
+def now() -> Row:
+    """All chosen runs together."""
+    known, held = chosen(members()), chosen(gpus())
+    under = f"group by ({RUN}, instance, uuid) {of_runs(lost())}"
+    return Row(
+        "Now",
+        (
+            figure(
+                "Runs",
+                "Training runs that took a step in the last five minutes, and all that are known (steps_total). A run that "
+                "ended stays known for 15 minutes.",
+                "none",
+                (
+                    Query(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
+                    Query(f"count({known})", "known"),
+                ),
+                no_value=NONE,
+            ),
+            figure(
+                "GPUs",
+                "GPUs that the runs hold now (GPU time a second, workload_gpu_seconds_total), lost ones too, and how many do "
+                "not answer (gpu_up) though a workload of a run held them in the last quarter of an hour.",
+                "none",
+                (
+                    Query(f"sum({held})", "held"),
+                    Query(f"count({chosen(under)}) or 0 * count({known})", "lost"),
+                ),
+                decimals=0,
+                no_value=NONE,
+            ),
+            figure(
+                "Power",
+                "Power of the GPUs of all runs, idle included, over five minutes (workload_energy_joules_total). Runs with a "
+                "lost GPU are left out, as their power is not known.",
+                "watt",
+                (Query(f"sum({chosen(power())})", "power"),),
+                no_value=NONE,
+            ),
+            figure(
+                "Energy in the chosen time",
+                "Energy of the GPUs of all runs over the chosen time, idle, evaluation and checkpoints included, with the ends "
+                "of its band from the sensors' systematic error (workload_energy_joules_total).",
+                "joule",
+                tuple(Query(f"sum({chosen(energy_in(RANGE, b))})", text.strip(", ") or "estimate") for b, text in BANDS),
+                width=8,
+                no_value=NONE,
+            ),
+            figure(
+                "Tokens/s",
+                "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
+                "short",
+                (Query(f"sum({chosen(tokens())})", "tokens"),),
+                no_value="no run tells its tokens, or the recording rules are not loaded",
+            ),
+        ),
+    )
+
+
+def work() -> Row:
+    """Joules by what was done for them."""
+
+    def banded(by: str) -> tuple[Query, ...]:
+        return tuple(Query(largest(f"{power(band)} / ({by} > 0)"), "{{run}}" + text) for band, text in BANDS)
+
+    node = recorded(joules_per_step(), 'energy="active_idle"')
+    return Row(
+        "Joules by work",
+        (
+            Panel(
+                f"Joules a step{OF_MOST}",
+                "Of the runs that held most GPU time: energy of all GPUs of a run on all its nodes, idle, evaluation and "
+                "checkpoints included, by its steps of training over five minutes; at least and at most are the ends of the "
+                "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
+                "not known.",
+                "suffix:J/step",
+                banded(steps(TRAINING)),
+                minimum=0,
+                no_value=_NOT_NOW,
+                links=(Link("Its steering", "wattlens-dvfs"),),
+            ),
+            Panel(
+                f"Joules a token{OF_MOST}",
+                "The same energy by the tokens that all ranks trained on (tokens_total, phase training). GPUs alone: no host, "
+                "no cooling.",
+                "suffix:J/token",
+                banded(tokens()),
+                minimum=0,
+                no_value="not measurable now: no tokens told in the last five minutes, a GPU lost, or the rules not loaded",
+            ),
+            third(
+                f"Steps a second{OF_MOST}",
+                "Steps of training by the node that counts most, over five minutes (steps_total).",
+                "suffix:steps/s",
+                (Query(largest(steps(TRAINING)), "{{run}}"),),
+                no_value=NONE,
+            ),
+            third(
+                f"Tokens a second{OF_MOST}",
+                "Tokens that all ranks of a run train on, over five minutes (tokens_total, phase training).",
+                "short",
+                (Query(largest(tokens()), "{{run}}"),),
+                no_value="no run tells its tokens, or the recording rules are not loaded",
+            ),
+            third(
+                f"Joules a step by node, {MOST} highest",
+                "What each node takes for a step, idle included (workload_energy_joules_total by steps_total, over five "
+                "minutes). All nodes of a run take the same steps, so one that takes more than the others is worth a look.",
+                "suffix:J/step",
+                (Query(f"topk({MOST}, {node})", "{{instance}} {{workload}}"),),
+                no_value=_NOT_NOW,
+                links=(Link("GPUs of the node", "wattlens-gpu", {"instance": "instance"}),),
+            ),
+        ),
+    )
+
+
+def progress() -> Row:
+    """What was done in the chosen time, and in which phases."""
+
+    def column(expr: str, legend: str, unit: str = "") -> Query:
+        return Query(f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})", legend, unit=unit)
+
+    busy = gpus('state="active"')
+    done = f"({steps_in(RANGE)} > 0)"
+    return Row(
+        "Progress",
+        (
+            Panel(
+                f"In the chosen time, the {_ROWS} runs with most GPU time",
+                "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
+                "the GPU time held, all of the chosen time (steps_total, tokens_total, workload_energy_joules_total, "
+                "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
+                "joule",
+                (
+                    column(steps_in(RANGE), "steps", "short"),
+                    *(column(energy_in(RANGE, band), "energy" + text) for band, text in BANDS),
+                    column(f"{energy_in(RANGE)} / {done}", "J/step", "suffix:J/step"),
+                    column(f"{energy_in(RANGE)} / ({tokens_in(RANGE)} > 0)", "J/token", "suffix:J/token"),
+                    column(gpu_time_in(RANGE), "GPU time", "s"),
+                ),
+                kind="table",
+                width=24,
+                height=6,
+                no_value=NONE,
+            ),
+            Panel(
+                f"Steps by phase{OF_MOST}",
+                "Steps a second by what they were: training, evaluation and others that the run tells (steps_total), over five "
+                "minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
+                "suffix:steps/s",
+                (Query(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
+                minimum=0,
+                no_value=NONE,
+            ),
+            Panel(
+                f"GPU time in which a kernel ran{OF_MOST}",
+                "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
+                "active). The rest is paid for waiting: data, checkpoints, other ranks.",
+                "percentunit",
+                (Query(largest(f"clamp_max({busy} / ({gpus()} > 0), 1)"), "{{run}}"),),
+                minimum=0,
+                maximum=1,
+                no_value=NONE,
+            ),
+        ),
+    )

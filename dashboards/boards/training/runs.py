@@ -1,0 +1,103 @@
+"""Figures of training runs over all their nodes, as PromQL: what `dashboards.rules.runs` records of them, and sums of counters.
+
+Choosing a node or a workload chooses the runs that have one there, and these are shown whole.
+"""
+
+from dashboards.dashboard import RANGE, recorded, series
+from dashboards.promql.joins import AT, MOST
+from dashboards.rules.runs import ENERGY, GPU_TIME, MEMBER, RUN_GPUS, RUN_POWER, RUN_POWER_ERROR, RUN_STEPS, RUN_TOKENS
+
+RUN = "cluster, job, run"
+"""Labels that tell a run."""
+BANDS = (("", ""), ("-", ", at least"), ("+", ", at most"))
+TRAINING = 'phase="training"'
+
+
+def of_runs(expr: str) -> str:
+    """A series of workloads with the run that each belongs to."""
+    return f"({expr} * on ({AT}, workload) group_left (run) {recorded(MEMBER, scope='node')})"
+
+
+def by_run(operation: str, expr: str) -> str:
+    """An aggregate over the workloads of each run."""
+    return f"{operation} by ({RUN}) {of_runs(expr)}"
+
+
+def members() -> str:
+    """How many workloads a run has."""
+    return f"count by ({RUN}) ({recorded(MEMBER, scope='node')})"
+
+
+def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle") -> str:
+    """Power of a run's GPUs, idle included unless said; "-" and "+" are the ends of its band."""
+    chosen = f'boundary="{boundary}",energy="{energy}"'
+    watts = recorded(RUN_POWER, chosen, scope="job")
+    if band:
+        watts = f"({watts} {band} {recorded(RUN_POWER_ERROR, chosen, scope='job')})"
+    return f"max by ({RUN}) ({watts})"
+
+
+def steps(*matchers: str) -> str:
+    """Steps a second of a run, of those phases that the matchers leave."""
+    return f"sum by ({RUN}) ({recorded(RUN_STEPS, *matchers, scope='job')})"
+
+
+def steps_in(window: str) -> str:
+    """Steps of training that a run took."""
+    taken = f"increase({series('steps_total', TRAINING, scope='node')}[{window}])"
+    return f"max by ({RUN}) (sum by ({AT}, run) {of_runs(taken)})"
+
+
+def tokens() -> str:
+    """Tokens a second that a run trains on, those of all its ranks."""
+    return recorded(RUN_TOKENS, scope="job")
+
+
+def tokens_in(window: str) -> str:
+    """Tokens that a run trained on."""
+    return by_run("sum", f"increase({series('tokens_total', TRAINING, scope='node')}[{window}])")
+
+
+def energy_in(window: str, band: str = "") -> str:
+    """Energy of a run's GPUs; the ends of its band are from the sensors' systematic error, which adds up over GPUs.
+
+    That error is a share of the energy, taken from the power and its error as recorded over the window.
+    """
+    energy = by_run("sum", f"increase({recorded(ENERGY, scope='node')}[{window}])")
+    if not band:
+        return energy
+    of_gpus = 'boundary="gpu",energy="active_idle"'
+    error, watts = (
+        f"sum by ({RUN}) (sum_over_time({recorded(name, of_gpus, scope='job')}[{window}]))"
+        for name in (RUN_POWER_ERROR, RUN_POWER)
+    )
+    return f"{energy} * (1 {band} {error} / ({watts} > 0))"
+
+
+def gpus(*matchers: str) -> str:
+    """How many GPUs a run holds: its GPU time a second, which counts lost GPUs too."""
+    return f"sum by ({RUN}) ({recorded(RUN_GPUS, *matchers, scope='job')})"
+
+
+def gpu_time_in(window: str) -> str:
+    """GPU time that a run held."""
+    return by_run("sum", f"increase({recorded(GPU_TIME, scope='node')}[{window}])")
+
+
+def lost() -> str:
+    """GPUs that do not answer and that a workload held in the last quarter of an hour."""
+    held = series("workload_energy_joules_total", 'state="active"', scope="node")
+    seen = f"group by ({AT}, workload, uuid) (present_over_time({held}[15m]))"
+    return f"({seen} * on ({AT}, uuid) group_left (gpu) ({series('gpu_up', scope='node')} == 0))"
+
+
+def chosen(expr: str) -> str:
+    """Of a series of runs those that have a chosen workload."""
+    return f"({expr} and on ({RUN}) group by ({RUN}) ({recorded(MEMBER, scope='workload')}))"
+
+
+def largest(expr: str) -> str:
+    """Of those the ones that held most GPU time in the chosen time: the same ones all along a graph."""
+    held = f"sum by ({RUN}) (sum_over_time({recorded(RUN_GPUS, scope='job')}[{RANGE}] @ end()))"
+    known = f"group by ({RUN}) (last_over_time({recorded(MEMBER, scope='workload')}[{RANGE}] @ end()))"
+    return f"{expr} and on ({RUN}) topk({MOST}, {held} and on ({RUN}) {known})"

@@ -1,0 +1,23 @@
+"""The built dashboards as they ship: JSON files beside this one, so that nothing is built where they are used."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parents[1] / "grafana"
+
+
+def boards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Every dashboard by its uid, as `wattlens dashboards build` has written it.
+
+    Raises:
+        OSError: they cannot be read.
+        ValueError: a file is no dashboard.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        board = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(board, dict) or board.get("uid") != path.stem or not isinstance(board.get("title"), str):
+            raise ValueError(f"{path}: is no dashboard with the uid {path.stem!r} and a title")
+        found[path.stem] = board
+    return found

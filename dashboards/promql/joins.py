@@ -1,0 +1,48 @@
+"""What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
+
+from dashboards.dashboard import RANGE, Scope, recorded, series
+from dashboards.rules.steering import GPUS, PROVEN
+
+AT = "cluster, job, instance"
+"""Labels that tell a node."""
+GROUP = f"{AT}, group"
+"""Labels that tell a group that is steered as one."""
+MOST = 10
+"""How many series a graph by workload, run or group has at most."""
+_CHOSEN = 'group=~"$group"'
+
+
+def booked(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
+    """What a counter of steering gained in the chosen time, `less` what another one did, summed over GPUs.
+
+    `by` group, it is the one that has the GPUs now.
+    """
+    return _summed(_gained(name, scope, less), by)
+
+
+def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
+    """Joules saved or lost of the chosen time, as `booked`, of GPUs on which anything was ever proven."""
+    ever = f"last_over_time({recorded(PROVEN, scope=scope)}[{RANGE}])"
+    return _summed(f"({_gained(name, scope, less)} and on ({AT}, uuid) {ever})", by)
+
+
+def _gained(name: str, scope: Scope, less: str) -> str:
+    gained = " - ".join(f"increase({recorded(each, scope=scope)}[{RANGE}])" for each in (name, less) if each)
+    return f"({gained})" if less else gained
+
+
+def _summed(expr: str, by: str) -> str:
+    if by == GROUP:
+        expr = f"{expr} * on ({AT}, uuid) group_left (group) {series('dvfs_group_info', _CHOSEN)}"
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def largest_groups(record: str, *matchers: str) -> str:
+    """What is recorded of groups, of those that had most GPUs in the chosen time: the same ones all along a graph."""
+    most = f"topk({MOST}, max by ({GROUP}) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end())))"
+    return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)} and on ({GROUP}) {most})"
+
+
+def steered_workloads() -> str:
+    """The workloads whose GPUs a chosen group had in the chosen time."""
+    return f"group by ({AT}, workload) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end()))"

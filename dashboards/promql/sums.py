@@ -1,0 +1,44 @@
+"""Sums over a fleet and the chosen time: of recorded rates, and of the energy counters of GPUs with their error."""
+
+from typing import Final
+
+from dashboards.dashboard import RANGE, recorded
+from dashboards.promql.joins import AT
+from dashboards.rules.fleet import GPU_ENERGY, HOST, NODE_EDGES, NODE_GAIN, integral
+
+BANDS: Final = (("", "estimate"), ("_low", "at least"), ("_high", "at most"))
+"""Suffix of a recorded band -> what it is called."""
+
+
+GPUS: Final = f'bucket!="{HOST}"'
+"""Matcher of all buckets of GPUs."""
+
+
+def bucket(name: str) -> str:
+    """Matcher of one of the ledger's buckets."""
+    return f'bucket="{name}"'
+
+
+def over_fleet(name: str, *matchers: str) -> str:
+    """What a recorded rate adds up to over the chosen time, each series for itself."""
+    return integral(recorded(name, *matchers, scope="fleet"), RANGE)
+
+
+def over_sites(name: str, *matchers: str) -> str:
+    """The same of what has a site, and no scrape job any more."""
+    return integral(recorded(name, *matchers, scope="site"), RANGE)
+
+
+def gpu_energy(sign: str = "") -> str:
+    """Energy of GPUs over the chosen time, from their counters; "-" and "+" are the ends of its band.
+
+    Its error is each GPU's gain, of which the largest that a node had stands for all of its GPUs, and an edge of each at both
+    ends. A node of which neither is known is in the energy alone.
+    """
+    gained = f"increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}])"
+    if not sign:
+        return f"sum({gained})"
+    gain, edges = (
+        f"max by ({AT}) (max_over_time({recorded(name, scope='fleet')}[{RANGE}]))" for name in (NODE_GAIN, NODE_EDGES)
+    )
+    return f"sum({gained}) {sign} (sum(sum by ({AT}) ({gained}) * on ({AT}) {gain}) + 2 * sum({edges}))"

@@ -1,0 +1,1 @@
+"""What a push to a Grafana server changes. Pure."""

@@ -1,0 +1,183 @@
+"""Alerts for Prometheus: what somebody has to look at, each with its runbook in docs/runbooks.
+
+An alert compares what is known. What is absent (a board that does not answer, a meter that was never read) raises those that
+say so, and no other. Where a figure has a band, its ends are compared: no alert stands on less than its error.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dashboards.rules.rules import joules_per_token
+from energy_agent.core.catalogue.node import metric
+
+JOB: Final = 'job=~"wattlens.*"'
+"""The scrape jobs of agents and site processes."""
+RUNBOOKS: Final = "https://wattlens.io/runbooks"
+"""Where docs/runbooks is published; its pages are in the repository too."""
+UNSEEN_SHARE, IDLE_SHARE, THROTTLED_SHARE, COVERED_SHARE = 0.05, 0.5, 0.1, 0.95
+WORKLOAD_IDLE_SHARE = 0.9
+RISE: Final = 1.1
+"""Joules per token against the day before, end of band against end of band."""
+PUE_RISE: Final = 1.05
+CPU_CORES, MEMORY_B = 0.1, 256 << 20
+
+_LONG: Final = re.compile(r"\[\d+[hd]\]")
+"""Windows of hours: what they have does not change within minutes, and asking for it costs as much as all else together."""
+
+Severity = Literal["critical", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert.
+
+    Args:
+        name: also that of its runbook.
+        expr: PromQL; every series that it gives is an alert.
+        pending: for how long it has to hold.
+        severity: critical where somebody has to act now.
+        summary: one line; may have templates such as {{ $labels.instance }}.
+        description: what it means and what to do first.
+    """
+
+    name: str
+    expr: str
+    pending: str
+    severity: Severity
+    summary: str
+    description: str
+
+    def rule(self) -> dict[str, object]:
+        """As it stands in a rules file."""
+        notes = {"summary": self.summary, "description": self.description, "runbook_url": f"{RUNBOOKS}/{self.name}"}
+        labels = {"severity": self.severity}
+        return {"alert": self.name, "expr": self.expr, "for": self.pending, "labels": labels, "annotations": notes}
+
+
+def alerts() -> tuple[Alert, ...]:
+    """All alerts."""
+    return (*_of_the_stack(), *_of_the_ledger(), *_of_waste(), *_of_steering(), *_of_the_site())
+
+
+def content() -> dict[str, object]:
+    """The alerts, as a rules file of Prometheus and the spec of a PrometheusRule have them."""
+    quick = [alert.rule() for alert in alerts() if not _LONG.search(alert.expr)]
+    slow = [alert.rule() for alert in alerts() if _LONG.search(alert.expr)]
+    return {
+        "groups": [
+            {"name": "wattlens-alerts", "interval": "1m", "rules": quick},
+            {"name": "wattlens-alerts-slow", "interval": "5m", "rules": slow},
+        ]
+    }
+
+
+def _of_the_stack() -> Iterator[Alert]:
+    lost = metric("gpu_up")
+    cpu = f"sum without (process) (rate({metric('process_cpu_seconds_total')}[15m])) > {CPU_CORES}"
+    memory = f"sum without (process) ({metric('process_resident_memory_bytes')}) > {MEMORY_B}"
+    yield Alert(
+        "WattlensAgentDown", f"up{{{JOB}}} == 0", "5m", "warning", "{{ $labels.instance }} is not scraped.",
+        "Prometheus gets no page from it, so nothing of its GPUs is known now. The ledger goes on where the agent runs.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensGpuLost", f"{lost} == 0", "2m", "critical", "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not answer.",
+        "The driver gives no readings of it. Its energy since is a gap with a bound; workloads on it have no joules per token.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensSourceDown", f"{metric('source_up')} == 0", "15m", "warning",
+        "Source {{ $labels.source }} of {{ $labels.instance }} is down.",
+        "What it tells is absent, or a group is not steered by fault; wattlens_source_down_info has the reason.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensConfigRejected", f"{metric('config_last_reload_successful')} == 0", "5m", "warning",
+        "{{ $labels.instance }} keeps an old configuration.",
+        "Its file was read and is wrong, so that the one before stays in force; the log names the key.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensOverhead", f"{cpu} or {memory}", "30m", "warning", "{{ $labels.instance }}: the agent costs more than it may.",
+        f"More than {CPU_CORES} of a core, or {MEMORY_B >> 20} MiB, for half an hour: the value is cores or bytes.",
+    )  # fmt: skip
+
+
+def _of_the_ledger() -> Iterator[Alert]:
+    bound, energy = (metric(name) for name in ("gpu_energy_gap_bound_joules_total", "gpu_energy_joules_total"))
+    unseen = f"sum without (gpu, uuid) (increase({bound}[6h]))"
+    seen = f"sum without (gpu, uuid, method) (increase({energy}[6h]))"
+    late = f"time() - {metric('ledger_last_commit_timestamp_seconds')} > 120"
+    yield Alert(
+        "WattlensLedgerStuck", f"{metric('ledger_writable')} == 0 or {late}", "5m", "critical",
+        "{{ $labels.instance }} books nothing.",
+        "Its journal is not written: the disk is full or broken. Energy waits in memory, and is lost with the process.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * {seen}", "15m", "warning",
+        "{{ $labels.instance }} saw less of its GPUs' energy than a report needs.",
+        f"The bound of its gaps in six hours is more than {UNSEEN_SHARE:.0%} of what was metered.",
+    )  # fmt: skip
+
+
+def _of_waste() -> Iterator[Alert]:
+    unheld = f"sum without (gpu, uuid) (increase({metric('gpu_idle_energy_joules_total')}[6h]))"
+    all_of_it = f"sum without (gpu, uuid, method) (increase({metric('gpu_energy_joules_total')}[6h]))"
+    held = metric("workload_energy_joules_total")
+    idle, used = (f"sum without (uuid, state, method) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
+    waste = f"{unheld} / {all_of_it} > {IDLE_SHARE} or {idle} / {used} > {WORKLOAD_IDLE_SHARE}"
+    chosen = '{boundary="gpu",energy="active_idle",tokens="generation"}'
+    now = f"avg_over_time({joules_per_token('model', '_low')}{chosen}[1h])"
+    before = f"avg_over_time({joules_per_token('model', '_high')}{chosen}[1h] offset 1d)"
+    slow = '{reason=~"hw_slowdown|hw_thermal_slowdown|sw_thermal_slowdown|hw_power_brake"}'
+    events = metric("gpu_clock_event_seconds_total")
+    yield Alert(
+        "WattlensIdleWaste", waste, "1h", "info",
+        "GPUs of {{ $labels.instance }} draw energy for {{ with $labels.workload }}{{ . }}, which does not use them"
+        "{{ else }}nobody{{ end }}.",
+        f"Of six hours' energy more than {IDLE_SHARE:.0%} went into GPUs that nobody held, or more than "
+        f"{WORKLOAD_IDLE_SHARE:.0%} of a workload's own into GPUs that it held while no kernel ran.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensJoulesPerTokenRose", f"{now} > {RISE} * {before}", "30m", "warning",
+        "{{ $labels.model }} takes more joules per token than a day ago.",
+        f"The low end of its band over an hour is {RISE} times the high end of the same hour a day before.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensThrottled", f"max without (reason) (rate({events}{slow}[10m])) > {THROTTLED_SHARE}", "15m", "warning",
+        "GPU {{ $labels.gpu }} of {{ $labels.instance }} is slowed down by heat or its power supply.",
+        f"The driver named such a reason for more than {THROTTLED_SHARE:.0%} of the time.",
+    )  # fmt: skip
+
+
+def _of_steering() -> Iterator[Alert]:
+    lease, setting, without = (metric(f"dvfs_{name}") for name in ("lease_active", "setting", "ineffective_total"))
+    gone = f"up{{{JOB}}} == 0 and on (instance, job) (max by (instance, job) (max_over_time({lease}[15m])) == 1)"
+    saved, extra = (f"increase({metric(f'dvfs_{name}_joules_total')}[1d])" for name in ("saved", "extra"))
+    yield Alert(
+        "WattlensLeaseOrphaned", f"({setting} unless on (instance, uuid) ({lease} == 1)) or ({gone})", "2m", "critical",
+        "{{ $labels.instance }} may run on settings that nobody holds.",
+        "A clock or power limit is set without a lease, or the agent went away while it held one.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensSettingIneffective", f"increase({without}[30m]) > 0 or {without} unless {without} offset 30m", "0s", "warning",
+        "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not do what the driver accepted.",
+        "A setting was read back and had no effect; the group lets go of it.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensSteeringLoses", f"{extra} > {saved}", "1h", "warning",
+        "Steering GPU {{ $labels.gpu }} of {{ $labels.instance }} costs more than it saves.",
+        "By paired blocks of a day. It says so itself and goes on: stop it or widen its budget.",
+    )  # fmt: skip
+
+
+def _of_the_site() -> Iterator[Alert]:
+    low, high = (metric(f"pue_ratio_{end}") for end in ("lower", "upper"))
+    drift = f'{low}{{window="24h"}} > ignoring (window) ({PUE_RISE} * {high}{{window="30d"}})'
+    yield Alert(
+        "WattlensPueDrifted", drift, "1h", "warning", "The PUE of {{ $labels.site }} rose.",
+        f"Over a day it is at least {PUE_RISE} times the most that it can have been over thirty.",
+    )  # fmt: skip
+    yield Alert(
+        "WattlensMeterUnread", f'{metric("pue_coverage_ratio")}{{window="24h"}} < {COVERED_SHARE}', "1h", "warning",
+        "A meter of {{ $labels.site }} was not read for a part of the day.",
+        f"Its least covered meter has less than {COVERED_SHARE:.0%} of the last day; the rest is put in at its mean power.",
+    )  # fmt: skip

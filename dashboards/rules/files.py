@@ -1,0 +1,64 @@
+"""Recording rules and alerts as files: two for Prometheus itself, and one object for the Prometheus operator, of one source."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dashboards.rules import alerts, rules
+
+RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
+ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
+PAGE: Final = "docs/alerts.md"
+OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
+
+
+def artefacts() -> dict[str, str]:
+    """Path from the repository's root -> content."""
+    groups = [*_groups(rules.content()), *_groups(alerts.content())]
+    whole = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "wattlens", "labels": {"app.kubernetes.io/name": "wattlens"}},
+        "spec": {"groups": groups},
+    }
+    return {
+        RULES: _yaml(rules.content(), "dashboards/rules/rules.py"),
+        ALERTS: _yaml(alerts.content(), "dashboards/rules/alerts.py"),
+        OBJECT: _yaml(whole, "dashboards/rules/rules.py and dashboards/rules/alerts.py"),
+        PAGE: _page(),
+    }
+
+
+def _page() -> str:
+    rows = [f"| [{a.name}](runbooks/{a.name}.md) | {a.severity} | {a.pending} | {a.description} |" for a in alerts.alerts()]
+    return "\n".join([_PAGE, "| alert | severity | for | when |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+_PAGE: Final = f"""# Alerts
+
+Built by `wattlens dashboards build` from `dashboards/rules/alerts.py`; do not edit.
+
+`{ALERTS}` is loaded beside `{RULES}` (`rule_files` of Prometheus); the same alerts and rules are a PrometheusRule for the
+Prometheus operator in `{OBJECT}`. Scrape jobs of agents and site processes have names that begin with `wattlens`.
+
+Each alert has its runbook; `runbook_url` points to where these pages are published. What is not known raises no alert but those
+that say so, and figures with a band are compared by its ends.
+"""
+
+
+def _groups(content: Mapping[str, object]) -> list[object]:
+    found = content["groups"]
+    assert isinstance(found, list)
+    return found
+
+
+def _yaml(content: Mapping[str, object], source: str) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes a value that occurs twice out twice: anchors are hard to read, and some tools for rules refuse them."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text: str = yaml.dump(dict(content), Dumper=Dumper, sort_keys=False, width=10_000)
+    return f"# Built by `wattlens dashboards build` from {source}; do not edit.\n{text}"

@@ -1,0 +1,154 @@
+"""Recording rules for Prometheus: what boards of a whole fleet draw, so that eight thousand GPUs cost a query what eight do.
+
+Three levels. `instance_bucket`: power of a node by whose it was; the buckets are disjoint, as in the ledger, and `host` is what
+its meters saw around the GPUs. `facts`: power of workloads, and of the tokens that they generated, by what is known of them.
+`cluster_site`: what goes through a site's PUE and grid. Energy over a time is their sum over it times the rules' interval; it
+has what the five-minute rate has, so not what a counter made up for after a longer silence. Energy in figures with a band comes
+from the counters themselves, kept once in two minutes for each GPU (`uuid`), which lose nothing.
+
+The facility's power and carbon are estimates: power of the nodes as far as they are metered, times the site's PUE of the last
+quarter of an hour, times the intensity of its grid now. They are there where the agents' targets carry a label `site` of the
+site's name. The report, from cells of the ledger and the factors of each cell, is the book of record.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dashboards.rules.rules import BANDS, PUE, PUE_ERROR, SIGNS, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
+from energy_agent.core.catalogue.node import metric
+
+COUNTER_STEP_S: Final = 120
+BUCKETS: Final = ("active", "idle", "unheld", "unattributed")
+"""Of a GPU's energy: held while a kernel ran, only held, held by nobody, holder not known."""
+HOST: Final = "host"
+FACTS: Final = ("namespace", "team", "project", "owner")
+
+NODE_POWER: Final = f"instance_bucket:wattlens_energy_joules:rate{WINDOW}"
+NODE_POWER_ERROR: Final = f"instance_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
+NODE_ANSWERED: Final = "instance:wattlens_gpu_up:sum"
+NODE_KNOWN: Final = "instance:wattlens_gpu_up:count"
+"""GPUs of a node that answered, and all that it knows."""
+METHOD_POWER: Final = f"cluster_site_method:wattlens_gpu_energy_joules:rate{WINDOW}"
+POWER: Final = f"cluster_site_bucket:wattlens_energy_joules:rate{WINDOW}"
+POWER_ERROR: Final = f"cluster_site_bucket:wattlens_energy_uncertainty_joules:rate{WINDOW}"
+FACT_POWER: Final = f"facts_state:wattlens_workload_energy_joules:rate{WINDOW}"
+FACT_POWER_ERROR: Final = f"facts_state:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+FACT_TOKENS: Final = f"facts_model:wattlens_generated_tokens:rate{WINDOW}"
+METER_CARBON: Final = f"cluster_site:wattlens_meter_carbon_grams:rate{WINDOW}"
+"""Grams a second: what the feeds of a site take, times the intensity of its grid."""
+GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules:sum"
+NODE_GAIN: Final = "instance:wattlens_gpu_energy_gain_uncertainty_ratio:max"
+NODE_EDGES: Final = "instance:wattlens_gpu_energy_edge_uncertainty_joules:sum"
+GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules:sum"
+
+_FLEET: Final = ("cluster", "job", "site")
+_HELD_ON: Final = "on (cluster, job, instance, workload)"
+_J_PER_KWH: Final = 3_600_000
+
+
+def token_power(band: str = "") -> str:
+    """Name of the rule: power of the workloads that generated tokens, by facts, model and boundary."""
+    return _banded("facts_model:wattlens_token_energy_joules", band, f"rate{WINDOW}")
+
+
+def facility_power(band: str = "") -> str:
+    """Name of the rule: power of a site's nodes times its PUE."""
+    return _banded("cluster_site:wattlens_facility_energy_joules", band, f"estimate{WINDOW}")
+
+
+def carbon(band: str = "") -> str:
+    """Name of the rule: that times the grid's intensity, in grams a second; its band leaves out the grid's own error."""
+    return _banded("cluster_site:wattlens_carbon_grams", band, f"estimate{WINDOW}")
+
+
+def integral(selector: str, window: str) -> str:
+    """What a recorded rate adds up to over a window; what was not recorded adds nothing."""
+    return f"(sum_over_time({selector}[{window}]) * {STEP_S})"
+
+
+def fleet_groups() -> tuple[Group, ...]:
+    """The groups, after that of joules per token."""
+    return (
+        Group("wattlens-fleet", STEP, (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
+        Group("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
+    )
+
+
+def _of_nodes() -> Iterator[Rule]:
+    for operation, name in (("sum", NODE_ANSWERED), ("count", NODE_KNOWN)):
+        yield Rule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
+    held = metric("workload_energy_joules_total")
+    for state in BUCKETS[:2]:
+        rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
+        yield Rule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
+    for bucket, name in zip(BUCKETS[2:], ("gpu_idle_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True):
+        yield Rule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
+    around = metric("host_energy_joules_total")
+    # Energy that no meter saw stands still in the counters: then there is no power, not 0 W.
+    seen = f"unless sum without (domain) (rate({metric('host_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
+    yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
+    gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
+    gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
+    yield Rule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
+    # A meter of the whole node errs in what it read, the GPUs in it too; one of a part in that part.
+    of_meter = metric("host_energy_gain_uncertainty_ratio")
+    inner = f"sum without (gpu, uuid, method) ({gpus})"
+    outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'
+    whole = f'({inner} + {outer}) * sum without (domain) ({of_meter}{{domain="host"}})'
+    of_parts = f'rate({around}{{domain!="host"}}[{WINDOW}]) * ignoring (method) group_left () {of_meter}'
+    yield Rule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
+
+
+def _of_fleets() -> Iterator[Rule]:
+    for rolled, of_nodes in ((POWER, NODE_POWER), (POWER_ERROR, NODE_POWER_ERROR)):
+        yield Rule(rolled, f"sum by ({', '.join(_FLEET)}, bucket, reason) ({of_nodes})")
+    gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
+    yield Rule(METHOD_POWER, f"sum by ({', '.join(_FLEET)}, method) ({gpus})")
+
+
+def _of_facts() -> Iterator[Rule]:
+    info, facts = metric("workload_info"), ", ".join(FACTS)
+    per_gpu = f"sum without (method) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
+    by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
+    known = f"{_HELD_ON} group_left ({facts}, model) {info}"
+    gain = f"on (cluster, job, instance, uuid) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
+    yield Rule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {known})")
+    yield Rule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {known})")
+    chosen = '{energy="active_idle",tokens="generation"}'
+    tokens = f'ignoring (energy, boundary) group_left () {TOKEN_RATE}{{tokens="generation"}}'
+    join, by = f"{_HELD_ON} group_left ({facts}) {info}", f"sum by ({', '.join((*_FLEET, *FACTS))}, model, boundary)"
+    for band in BANDS:
+        ratio = f"{joules_per_token('instance_workload_model', band)}{chosen}"
+        yield Rule(token_power(band), f"{by} ({ratio} * {tokens} * {join})")
+    served = f"clamp({joules_per_token('instance_workload_model')}{chosen}, 1, 1) * {tokens}"
+    yield Rule(FACT_TOKENS, f"{by} ({served} * {join})")
+
+
+def _of_sites() -> Iterator[Rule]:
+    watts, error = (f'sum by (cluster, site) ({name}{{site!=""}})' for name in (POWER, POWER_ERROR))
+    told = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
+    whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({told})"
+    grid = f"max by (site, zone, basis) ({metric('grid_carbon_intensity_grams_per_kilowatt_hour')} * {whose})"
+    per_j = f"on (site) group_left (zone, basis) {grid} / {_J_PER_KWH}"
+    feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'
+    yield Rule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
+    for band in BANDS:
+        sign = SIGNS.get(band)
+        it = f"({watts} {sign} {error})" if sign else watts
+        it = f"clamp_min({it}, 0)" if sign == "-" else it  # a meter's error can be more than what little was drawn
+        pue = f"({PUE} {sign} {PUE_ERROR})" if sign else PUE
+        yield Rule(facility_power(band), f"{it} * on (site) group_left (category) {pue}")
+        yield Rule(carbon(band), f"{facility_power(band)} * {per_j}")
+
+
+def _of_counters() -> Iterator[Rule]:
+    yield Rule(GPU_ENERGY, f"sum without (method) ({metric('gpu_energy_joules_total')})")
+    yield Rule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
+    yield Rule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")
+    yield Rule(GPU_UNSEEN, metric("gpu_energy_gap_bound_joules_total"))
+
+
+def _banded(what: str, band: str, operation: str) -> str:
+    if band not in BANDS:
+        raise LookupError(f"no {what} with band {band!r}")
+    return f"{what}{band}:{operation}"

@@ -1,0 +1,34 @@
+"""Recording rules for Prometheus: what a board sums over workloads for joules a generated token by model.
+
+A ratio cannot be averaged, so the board divides a sum of joules by one of tokens. Both are recorded for each workload and
+model, as the product of two selections of a whole fleet at every step of a graph takes seconds.
+"""
+
+from collections.abc import Iterator
+
+from dashboards.rules.rules import BANDS, TOKEN_RATE, WINDOW, Rule, joules_per_token
+
+KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
+"""Generated tokens a second of workloads whose joules are known, by boundary."""
+
+
+def joules_of_tokens(band: str = "") -> str:
+    """Name of the rule of joules a second that went into generated tokens; `band` is "", "_low" or "_high".
+
+    Raises:
+        LookupError: there is no such band.
+    """
+    if band not in BANDS:
+        raise LookupError(f"no joules of tokens with band {band!r}")
+    return f"instance_workload_model:wattlens_joules_of_tokens{band}:rate{WINDOW}"
+
+
+def model_rules() -> Iterator[Rule]:
+    """The rules, after those of joules per token of workloads."""
+    rate = f"ignoring (boundary, energy) group_left () {TOKEN_RATE}"
+    whole = 'tokens="generation",energy="active_idle"'
+    for band in BANDS:
+        ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
+        yield Rule(joules_of_tokens(band), f"{ratio}{{{shown}}} * {rate}")
+    known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
+    yield Rule(KNOWN_TOKENS, f"sum without (energy) ({known})")

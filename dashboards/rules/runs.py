@@ -1,0 +1,83 @@
+"""Recording rules for Prometheus: training runs over all their nodes.
+
+A run is the job that its workloads name, joined for one owner only (label `run` of workload_info), or a workload without such a
+job, of which at least one counts steps. Recorded, as to
+name the run of every workload of a fleet at every step of a graph takes seconds. A run has power only while that of each of its
+workloads is known; its error adds up over them, as the systematic part of the sensors' does. All nodes of a run take the same
+steps and each counts them, so its steps are those of the node that counts most.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dashboards.rules.rules import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules.steering import of_group
+from dashboards.rules.steps import STEP_RATE
+from energy_agent.core.catalogue.node import metric
+
+MEMBER: Final = "instance_workload_run:wattlens_training:info"
+"""1 for each workload of a run, with the run's name."""
+RUN_POWER: Final = f"run:wattlens_workload_energy_joules:rate{WINDOW}"
+RUN_POWER_ERROR: Final = f"run:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+RUN_STEPS: Final = f"run_phase:wattlens_steps:rate{WINDOW}"
+RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
+RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
+"""GPU time a second: how many GPUs the run holds, lost ones too."""
+RUN_NODES: Final = "run:wattlens_nodes:count1m"
+ENERGY: Final = "uuid_workload:wattlens_workload_energy_joules:sum"
+GPU_TIME: Final = "instance_workload:wattlens_workload_gpu_seconds:sum"
+"""Counters of any workload, also before its first step; each GPU or workload for itself, as a sum would fall when one ends."""
+_STEERED: Final = (
+    *((f"dvfs_slowdown_ratio{end}", "max") for end in ("", "_lower", "_upper")),
+    ("dvfs_slowdown_budget_ratio", "max"),
+    ("gpu_clock_hertz", "max"),
+    ("gpu_clock_hertz", "min"),
+    ("dvfs_setting", "min"),
+)
+"""Signal, operation over the steered groups of a run; of settings that of the SM clock."""
+
+_AT: Final = "cluster, job, instance"
+_RUN: Final = "cluster, job, run"
+
+
+def of_run(signal: str, operation: str) -> str:
+    """Name of the rule of what steering does to a run.
+
+    Raises:
+        LookupError: there is no such rule.
+    """
+    if (signal, operation) not in _STEERED:
+        raise LookupError(f"no rule of runs for {operation} of {signal!r}")
+    return f"run:{metric(signal)}:{operation}"
+
+
+def run_groups() -> tuple[Group, ...]:
+    """The group, which goes by what the group of joules per token recorded last."""
+    return (Group("wattlens-runs", STEP, tuple(_rules())),)
+
+
+def _rules() -> Iterator[Rule]:
+    info = metric("workload_info")
+    own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
+    named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'
+    stepping = f"group by ({_AT}, workload) (present_over_time({metric('steps_total')}[1m]))"
+    yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
+    for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
+        members = _joined(of_workload)
+        known = f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
+        yield Rule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
+    yield Rule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
+    training = f'{TOKEN_RATE}{{tokens="training"}}'
+    yield Rule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
+    held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
+    yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
+    yield Rule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
+    yield Rule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
+    for signal, operation in _STEERED:
+        known = of_group(signal, operation) + ('{setting="sm_clock_max_hertz"}' if signal == "dvfs_setting" else "")
+        yield Rule(of_run(signal, operation), f"{operation} by ({_RUN}) ({_joined(known)})")
+    yield Rule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
+
+
+def _joined(expr: str) -> str:
+    return f"{expr} * on ({_AT}, workload) group_left (run) {MEMBER}"

@@ -1,0 +1,143 @@
+"""Recording rules for Prometheus: steering by group and node, and the GPUs of each workload.
+
+All GPUs of a group are steered as one, and those of an engine are as fast as the slowest, so boards draw the ends among them.
+Recorded, as eight thousand GPUs joined to their groups at every step of a graph would take seconds. Decisions are of all GPUs
+of a group at once and counted once.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dashboards.rules.rules import STEP, WINDOW, Group, Rule
+from energy_agent.core.catalogue.node import metric
+
+GPUS: Final = "instance_group:wattlens_gpus:count"
+MODE: Final = "instance_group:wattlens_dvfs_mode:state"
+"""0 observe, 1 shadow, 2 enforce."""
+IN_FORCE: Final = "instance_group:wattlens_dvfs_setting:state"
+"""0 as found, 1 a setting is wanted, 2 one is in force."""
+DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
+INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
+EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
+LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
+HELD: Final = "uuid_workload:wattlens_held:info"
+"""1 for each GPU that gained energy for a workload in two minutes: what ended stays on the page, but gains none."""
+SAVED: Final = "uuid:wattlens_dvfs_saved_joules:sum"
+EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
+UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
+"""The counters of a GPU, kept once a minute. They begin at 0 where steering may act: the agent
+shows them from their first event on alone, and `increase` leaves out a series' first value."""
+PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
+"""1 for each GPU on which anything was ever proven saved or lost."""
+
+_AT: Final = "cluster, job, instance"
+_HELD_WINDOW: Final = "2m"
+_SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
+_ENDS: Final = ("", "_lower", "_upper")
+_OF_GROUP: Final = (
+    ("dvfs_lease_active", "min", ""),
+    ("dvfs_wanted_setting", "min", ""),
+    ("dvfs_setting", "min", ""),
+    ("gpu_clock_hertz", "max", _SM),
+    ("gpu_clock_hertz", "min", _SM),
+    ("gpu_power_watts", "max", _DRAWN),
+    ("gpu_power_limit_watts", "min", _NOW),
+    ("gpu_temperature_celsius", "max", '{sensor="gpu"}'),
+    ("dvfs_slowdown_budget_ratio", "max", ""),
+    *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in _ENDS),
+)
+"""Signal, operation over the GPUs of a group, matchers."""
+_OF_WORKLOAD: Final = (
+    ("gpu_clock_hertz", "max", _SM),
+    ("gpu_clock_hertz", "min", _SM),
+    ("gpu_clock_max_hertz", "min", _SM),
+    ("dvfs_setting", "min", '{setting="sm_clock_max_hertz"}'),
+    ("gpu_power_watts", "sum", _DRAWN),
+    ("gpu_power_limit_watts", "sum", _NOW),
+)
+"""The same over the GPUs that a workload holds."""
+
+
+def of_group(signal: str, operation: str) -> str:
+    """Name of the rule of a group.
+
+    Raises:
+        LookupError: there is no such rule.
+    """
+    return _known("instance_group", signal, operation, _OF_GROUP)
+
+
+def of_workload(signal: str, operation: str) -> str:
+    """Name of the rule of a workload, as `of_group`."""
+    return _known("instance_workload", signal, operation, _OF_WORKLOAD)
+
+
+def steering_groups() -> tuple[Group, ...]:
+    """The groups."""
+    return (
+        Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
+        Group("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
+        Group("wattlens-steering-counters", "1m", tuple(_counters())),
+    )
+
+
+def _groups() -> Iterator[Rule]:
+    info = metric("dvfs_group_info")
+    yield Rule(GPUS, f"count by ({_AT}, group, workload) ({info})")
+    shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
+    yield Rule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
+    wanted, made = (f"(count without (setting) ({metric(name)}) > bool 0)" for name in ("dvfs_wanted_setting", "dvfs_setting"))
+    yield Rule(IN_FORCE, _joined("max", f"(2 * {made} or {wanted} or 0 * {metric('dvfs_lease_active')})"))
+    for signal, operation, matchers in _OF_GROUP:
+        yield Rule(of_group(signal, operation), _joined(operation, f"{metric(signal)}{matchers}"))
+
+
+def _joined(operation: str, expr: str) -> str:
+    joined = f"{expr} * on ({_AT}, uuid) group_left (group, workload) {metric('dvfs_group_info')}"
+    return f"{operation} without (gpu, uuid, domain, kind, sensor) ({joined})"
+
+
+def _events() -> Iterator[Rule]:
+    made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
+    yield Rule(DECISIONS, made)
+    yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
+
+
+def _nodes() -> Iterator[Rule]:
+    lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
+    yield Rule(LEASED, f"sum without (gpu, uuid) ({lease})")
+    yield Rule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
+
+
+def _gained(counter: str) -> str:
+    """Increase over a minute of a counter that appears with its first event, which `increase` alone leaves out.
+
+    Prometheus takes the first sample of a series for where it begins. One that was not there a minute ago counts in full, if
+    its GPU was scraped since while it was not there yet: a Prometheus that is younger than the counter tells nothing.
+    """
+    of_gpu = f"on ({_AT}, uuid) group_left () count_over_time({metric('dvfs_lease_active')}[1m])"
+    began = f"{counter} unless {counter} offset 1m and (count_over_time({counter}[1m]) < {of_gpu})"
+    return f"({began} or increase({counter}[1m]))"
+
+
+def _workloads() -> Iterator[Rule]:
+    energy = f"rate({metric('workload_energy_joules_total')}[{_HELD_WINDOW}])"
+    yield Rule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
+    for signal, operation, matchers in _OF_WORKLOAD:
+        joined = f"{HELD} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
+        yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
+
+
+def _counters() -> Iterator[Rule]:
+    begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
+    undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
+    saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
+    for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
+        yield Rule(name, f"{counter} or {begun}")
+    yield Rule(PROVEN, f"clamp({SAVED} > 0 or {EXTRA} > 0, 1, 1)")
+
+
+def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:
+    if (signal, operation) not in {rule[:2] for rule in rules}:
+        raise LookupError(f"no rule of {level} for {operation} of {signal!r}")
+    return f"{level}:{metric(signal)}:{operation}"

@@ -1,0 +1,1 @@
+"""The actuator: the only process that changes a setting."""

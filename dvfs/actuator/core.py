@@ -1,0 +1,301 @@
+"""The actuator's core: requests under a lease become writes; every end of a lease becomes a restore.
+
+No sockets, processes or NVML here: devices are behind the `Knobs` port, disk behind the journal, time is a function. The order
+of a set is: lease, kill switch, reading, guard, journal (fsync), write, read back, journal. Restore is compare-and-restore, in
+reverse order of the first writes, and is tried again until it succeeds.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from dvfs.actuator.allow_list import AllowList
+from dvfs.actuator.guard import Permit, RefusedError, baseline_fits, permit
+from dvfs.actuator.history import Did
+from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding, Value
+from dvfs.actuator.knobs import KnobError, Reading, Write, Written
+from dvfs.actuator.lease import GRACE_S, NS, Lease, Leases
+from dvfs.actuator.ports import Knobs, Restored
+from dvfs.actuator.wire import first_page
+from dvfs.types import Knob, Limits, Setting
+
+MAX_TTL_S = 60.0
+_RETRY_S = (1.0, 5.0)  # between tries of a restore that fails: first, and at most
+
+
+class ActuatorCore:
+    """See the module. One thread calls it."""
+
+    def __init__(
+        self,
+        allow: AllowList,
+        journal: ActuatorJournal,
+        knobs: Knobs,
+        epoch: Callable[[], Epoch],
+        boot_ns: Callable[[], int],
+        utc_ns: Callable[[], int],
+        killed: Callable[[], bool] = lambda: False,
+        grace_s: float = GRACE_S,
+        did: Callable[[Did], object] = lambda _: None,
+    ) -> None:
+        """Remember the parts; nothing is read or written yet. `killed`: whether the kill switch is on; `did` is told all."""
+        self._allow = allow
+        self._journal = journal
+        self._knobs = knobs
+        self._epoch = epoch
+        self._boot_ns = boot_ns
+        self._utc_ns = utc_ns
+        self._killed = killed
+        self._did = did
+        self._leases = Leases(int(grace_s * NS))
+        self._index: dict[str, int] = {}
+        self._settings: dict[str, Setting] = {}
+        self._waiting: dict[tuple[str, Knob], str] = {}  # knob -> why its restore waits
+        self._retry_s = _RETRY_S[0]
+        self._next_retry_ns = self._next_look_ns = 0
+        self.last_restored: list[Restored] = []
+
+    # Requests. Each answers with a dict that fits the wire, or raises RefusedError / RefusedLeaseError.
+
+    def acquire(self, connection: int, holder: str, devices: tuple[str, ...], ttl_s: float) -> dict[str, Any]:
+        """Grant a lease on all of `devices`, or refuse naming the first reason."""
+        self._unless_killed()
+        if not 1 <= ttl_s <= MAX_TTL_S:
+            raise RefusedError("bad_request", f"ttl_s must be between 1 and {MAX_TTL_S:g}")
+        unread = self._look() if any(device not in self._index for device in devices) else ""
+        for device in devices:
+            if device not in self._index and unread:
+                raise RefusedError(unread, f"the driver did not list its devices ({unread}), so {device} is not known yet")
+            if not self._limits(device).knobs:
+                raise RefusedError("not_allowed", f"{device} is not in the allow-list")
+        now = self._boot_ns()
+        lease = self._leases.acquire(secrets.token_hex(16), holder, devices, connection, int(ttl_s * NS), now)
+        try:
+            self._claim(devices)
+        except BaseException:
+            self._leases.drop(lease.token)
+            raise
+        return {"lease": lease.token, "ttl_s": ttl_s}
+
+    def _claim(self, devices: tuple[str, ...]) -> None:
+        self.restore([o for o in self._journal.outstanding if o.device in devices], "retry")
+        for device in devices:
+            left = [o for o in self._journal.outstanding if o.device == device]
+            if left:
+                why = self._waiting.get(left[0].key, "unknown")
+                raise RefusedError(
+                    "restore_pending", f"{device}: an earlier {left[0].knob} setting is not restored yet ({why})"
+                )
+            if self._read(device).mig:
+                raise RefusedError("mig", f"{device} is in MIG mode: its instances may serve other tenants")
+
+    def set(self, connection: int, token: str, device: str, setting: Setting) -> dict[str, Any]:
+        """Make `device` run at `setting`; a knob that is None there goes back to what was found."""
+        lease = self._leases.get(token, connection)
+        if device not in lease.devices:
+            raise RefusedError("not_leased", f"{device} is not part of this lease")
+        self._unless_killed()
+        reading = self._read(device)
+        limits = self._limits(device)
+        before = self._journal.get(device, "power")
+        found = before.backup if before is not None else reading.power_limit_mw
+        allowed = permit(setting, limits, reading.constraints, found if isinstance(found, int) else None)
+        writes = self._plan(device, allowed, limits, reading)
+        self._give_back(device, allowed)
+        answers = self._write(lease, device, writes)
+        self._settings[device] = allowed.setting
+        clock = next((a for a in answers if a.sm_clock_mhz is not None), None)
+        return {
+            "setting": allowed.setting.as_json(),
+            "sm_clock_mhz": clock.sm_clock_mhz if clock else None,
+            "reasons": sorted({reason for a in answers for reason in a.reasons}),
+        }
+
+    def heartbeat(self, connection: int, token: str) -> dict[str, Any]:
+        """Renew a lease."""
+        self._unless_killed()
+        lease = self._leases.heartbeat(token, connection, self._boot_ns())
+        return {"left_s": lease.ttl_ns / NS}
+
+    def release(self, connection: int, token: str) -> dict[str, Any]:
+        """End a lease; its devices are restored before this answers.
+
+        What is not restored yet comes first; `more` knobs did not fit the answer.
+        """
+        ended = sorted(self._end(self._leases.get(token, connection), "request"), key=lambda r: r.closed)
+        rows = first_page([[r.device, r.knob, r.outcome] for r in ended])
+        return {"restored": rows, "more": len(ended) - len(rows)}
+
+    def status(self, offset: int) -> dict[str, Any]:
+        """Devices from `offset` on, a page that fits the wire; `next` is the next offset or None."""
+        now = self._boot_ns()
+        if now >= self._next_look_ns:  # a look takes a child and the driver's lock, and anyone may ask for the status
+            self._next_look_ns = now + NS
+            self._look()
+        rows = []
+        devices = sorted(self._index, key=lambda u: (self._index[u], u))
+        devices += sorted({o.device for o in self._journal.outstanding} - set(devices))
+        for device in devices[offset : offset + 6]:
+            lease = self._leases.holder(device)
+            knobs = [o for o in self._journal.outstanding if o.device == device]
+            rows.append(
+                {
+                    "device": device,
+                    "index": self._index.get(device),
+                    "knobs": sorted(self._limits(device).knobs),
+                    "holder": lease.holder if lease else "",
+                    "left_s": round((lease.expires_ns - self._boot_ns()) / NS, 1) if lease else None,
+                    "setting": self._settings.get(device, Setting()).as_json(),
+                    "changed": {o.knob: self._waiting.get(o.key, "leased") for o in knobs},
+                    "original_power_limit_mw": next((o.backup for o in knobs if o.knob == "power"), None),
+                }
+            )
+        page = first_page(rows)
+        following = offset + len(page)
+        return {"devices": page, "next": following if following < len(devices) else None, "killed": self._killed()}
+
+    # Ends of leases.
+
+    def closed(self, connection: int) -> None:
+        """The peer is gone: the grace begins."""
+        self._leases.closed(connection, self._boot_ns())
+
+    def tick(self) -> None:
+        """Expire leases, obey the kill switch, and try waiting restores again. To be called about twice a second."""
+        if self._killed():
+            for lease in self._leases:
+                self._end(lease, "killed")
+        for lease in self._leases.expired(self._boot_ns()):
+            self._end(lease, "expired")
+        if self._boot_ns() >= self._next_retry_ns:
+            open_knobs = self._journal.outstanding
+            waiting = [o for o in open_knobs if o.key in self._waiting or self._leases.holder(o.device) is None]
+            self.restore(waiting, "retry")
+
+    def restore_all(self) -> list[Restored]:
+        """End every lease and restore everything outstanding, of earlier processes too."""
+        for lease in self._leases:
+            self._leases.drop(lease.token)
+        return self.restore(self._journal.outstanding, "start")
+
+    def restore(self, outstanding: list[Outstanding], cause: str) -> list[Restored]:
+        """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again.
+
+        `cause` is told with what was done.
+        """
+        if not outstanding:
+            return []
+        epoch, results = self._epoch(), []
+        plan: dict[str, list[Outstanding]] = {}
+        for one in reversed(outstanding):
+            if one.epoch != epoch:
+                results.append(self._close(one, "new_epoch", None, cause))
+            else:
+                plan.setdefault(one.device, []).append(one)
+        answers = self._knobs.write({d: [Write(o.knob, o.backup, o.ours) for o in os] for d, os in plan.items()})
+        for device, knobs in plan.items():
+            for one, answer in zip(knobs, answers[device], strict=True):
+                if answer.status in ("ok", "foreign"):
+                    outcome = {"ok": "restored"}.get(answer.status, answer.status)
+                    results.append(self._close(one, outcome, answer.read_back, cause))
+                    continue
+                if answer.status == "differs" and answer.read_back is not None:
+                    self._journal.settled(device, one.knob, answer.read_back)
+                self._waiting[one.key] = answer.status
+                results.append(Restored(device, one.knob, answer.status, answer.read_back))
+        self._retry_s = _RETRY_S[0] if all(r.closed for r in results) else min(self._retry_s * 2, _RETRY_S[1])
+        self._next_retry_ns = self._boot_ns() + int(self._retry_s * NS)
+        self.last_restored = results
+        return results
+
+    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str) -> Restored:
+        now = self._utc_ns()
+        self._journal.closed(one.device, one.knob, outcome, now)
+        told = "ok" if outcome == "restored" else outcome
+        self._did(Did(now, one.device, one.knob, "restore", value, told, one.holder, cause))
+        self._waiting.pop(one.key, None)
+        if not any(o.device == one.device for o in self._journal.outstanding):
+            self._settings.pop(one.device, None)
+        return Restored(one.device, one.knob, outcome, value)
+
+    def _end(self, lease: Lease, cause: str) -> list[Restored]:
+        # The lease goes last: until its devices are back, nobody else gets them.
+        results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause)
+        self._leases.drop(lease.token)
+        return results
+
+    # Parts of a set.
+
+    def _read(self, device: str) -> Reading:
+        try:
+            return self._knobs.read(device)
+        except KnobError as error:
+            raise RefusedError(error.code, f"{device} could not be read ({error.code}); nothing was written") from error
+
+    def _plan(self, device: str, allowed: Permit, limits: Limits, reading: Reading) -> list[Write]:
+        writes: list[Write] = []
+        if allowed.power_mw is not None:
+            before = self._journal.get(device, "power")
+            now = reading.power_limit_mw
+            if now is None:
+                raise RefusedError("not_supported", f"{device} does not tell its power limit")
+            if reading.out_of_band:
+                raise RefusedError("out_of_band", f"{device}: a BMC or another manager holds the power limit")
+            mine = (now,) if before is None else (before.backup, *before.ours)
+            if now not in mine:
+                raise RefusedError("foreign_change", f"{device}: somebody else set its limit to {now} mW; it is left alone")
+            writes.append(Write("power", allowed.power_mw, mine))
+        if allowed.clock_mhz is not None:
+            if limits.baseline is None or not baseline_fits(limits.baseline, reading.constraints):
+                raise RefusedError("no_baseline", f"{device}: the declared baseline {limits.baseline} is none of its clocks")
+            writes.append(Write("clock", allowed.clock_mhz))
+        return writes
+
+    def _give_back(self, device: str, allowed: Permit) -> None:
+        kept = {k for k, v in (("power", allowed.power_mw), ("clock", allowed.clock_mhz)) if v is not None}
+        results = self.restore([o for o in self._journal.outstanding if o.device == device and o.knob not in kept], "request")
+        stuck = next((r for r in results if not r.closed), None)
+        if stuck:
+            raise RefusedError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
+
+    def _write(self, lease: Lease, device: str, writes: list[Write]) -> list[Written]:
+        if not writes:
+            return []
+        baseline = self._limits(device).baseline
+        found: dict[str, Value | None] = {"power": next((w.expected[0] for w in writes if w.expected), None), "clock": baseline}
+        intents = [(device, w.knob, f, w.value) for w in writes if (f := found[w.knob]) is not None]
+        self._journal.intend(self._epoch(), lease.holder, self._utc_ns(), intents)
+        answers = self._knobs.write({device: writes})[device]
+        bad: Written | None = None
+        for one, answer in zip(writes, answers, strict=True):
+            if answer.status in ("ok", "differs") and answer.read_back is not None:
+                self._journal.settled(device, one.knob, answer.read_back)
+            self._did(Did(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request"))
+            if answer.status != "ok":
+                bad = bad or answer
+        if bad is not None:
+            # All or nothing: a device half set is nobody's wish. Behind a stuck writer the restore waits for a tick.
+            half = [o for o in self._journal.outstanding if o.device == device]
+            if bad.status in ("timeout", "busy"):
+                self._waiting.update({o.key: bad.status for o in half})
+            else:
+                self.restore(half, "refused")
+            code = "foreign_change" if bad.status == "foreign" else bad.status
+            raise RefusedError(code, f"{device}: the write did not come out ({bad.status}); what was written is taken back")
+        return answers
+
+    def _limits(self, device: str) -> Limits:
+        index = self._index.get(device)
+        return Limits() if index is None else self._allow.limits(device, index)
+
+    def _look(self) -> str:
+        """List the devices; the code of the error where the driver does not. Those known so far stay known then."""
+        try:
+            self._index.update({d.uuid: d.index for d in self._knobs.inventory()})
+        except KnobError as error:
+            return error.code
+        return ""
+
+    def _unless_killed(self) -> None:
+        if self._killed():
+            raise RefusedError("killed", "the kill switch is on; remove its file to allow settings again")

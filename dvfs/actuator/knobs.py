@@ -1,0 +1,183 @@
+"""The knobs on NVML: read a device, and write one knob by compare, write, read back. Runs only in a disposable child.
+
+A setter's SUCCESS is no proof: the limit is read back, and the SM clock and event reasons are reported after a settle time.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dvfs.actuator.journal import Value
+from dvfs.types import BINDING_REASONS, Constraints, Knob
+from energy_agent.devices.nvml.abi import (
+    FIELD_CURRENT_POWER_LIMIT,
+    FIELD_REQUESTED_POWER_LIMIT,
+    NO_DATA,
+    NOT_SUPPORTED,
+    SUCCESS,
+    FieldValue,
+    NvmlError,
+)
+
+SETTLE_S = 0.05
+"""A lock settles within 48 ms at most in the public measurements (V100 class)."""
+
+
+class KnobNvml(Protocol):  # names are those of hw.nvml_abi
+    """The part of hw.nvml_abi.Nvml that is used here."""
+
+    def init(self) -> None: ...  # noqa: D102
+    def device_count(self) -> int: ...  # noqa: D102
+    def device_by_index(self, index: int) -> object: ...  # noqa: D102
+    def device_by_uuid(self, uuid: str) -> object: ...  # noqa: D102
+    def uuid(self, device: object) -> str: ...  # noqa: D102
+    def name(self, device: object) -> str: ...  # noqa: D102
+    def mig_enabled(self, device: object) -> bool: ...  # noqa: D102
+    def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]: ...  # noqa: D102
+    def power_limit_mw(self, device: object) -> int: ...  # noqa: D102
+    def power_limit_range_mw(self, device: object) -> tuple[int, int]: ...  # noqa: D102
+    def sm_clock_mhz(self, device: object) -> int: ...  # noqa: D102
+    def supported_sm_clocks_mhz(self, device: object) -> list[int]: ...  # noqa: D102
+    def event_reasons(self, device: object) -> int: ...  # noqa: D102
+    def set_power_limit_mw(self, device: object, limit_mw: int) -> None: ...  # noqa: D102
+    def set_locked_sm_clocks_mhz(self, device: object, low_mhz: int, high_mhz: int) -> None: ...  # noqa: D102
+    def reset_locked_sm_clocks(self, device: object) -> None: ...  # noqa: D102
+
+
+class KnobError(Exception):
+    """The device could not be asked: `code` is the NVML error in lower case, or timeout | busy | failed."""
+
+    def __init__(self, code: str) -> None:
+        """Keep the code."""
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A device as the driver lists it."""
+
+    index: int
+    uuid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What must be known before a write. `out_of_band`: somebody outside the driver (BMC, DCGM) holds the power limit."""
+
+    power_limit_mw: int | None
+    constraints: Constraints
+    mig: bool
+    out_of_band: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One knob to one value. `expected`: power limits under which we may write; another one is a foreign change."""
+
+    knob: Knob
+    value: Value
+    expected: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a write. `status`: ok | foreign | differs (read back otherwise) | the NVML error's name in lower case."""
+
+    status: str
+    read_back: Value | None = None
+    sm_clock_mhz: int | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def inventory(nvml: KnobNvml) -> list[Listed]:
+    """The devices that answer; one that is lost is left out, not an error."""
+    found = []
+    for index in range(nvml.device_count()):
+        try:
+            device = nvml.device_by_index(index)
+            found.append(Listed(index, nvml.uuid(device), nvml.name(device)))
+        except NvmlError:
+            continue
+    return found
+
+
+def read(nvml: KnobNvml, uuid: str) -> Reading:
+    """Read a device. What it does not support is None or empty.
+
+    Raises:
+        NvmlError: any other trouble: then nothing may be written.
+    """
+    device = nvml.device_by_uuid(uuid)
+    limit: int | None = None
+    power_range: tuple[int, int] | None = None
+    clocks: tuple[int, ...] = ()
+    try:
+        limit, power_range = nvml.power_limit_mw(device), nvml.power_limit_range_mw(device)
+    except NvmlError as error:
+        _unless(error, NOT_SUPPORTED)
+    try:
+        clocks = tuple(sorted(nvml.supported_sm_clocks_mhz(device)))
+    except NvmlError as error:
+        _unless(error, NOT_SUPPORTED)
+    try:
+        mig = nvml.mig_enabled(device)
+    except NvmlError as error:
+        _unless(error, NOT_SUPPORTED)
+        mig = False
+    return Reading(limit, Constraints(clocks, power_range), mig, _out_of_band(nvml, device))
+
+
+def _unless(error: NvmlError, code: int) -> None:
+    if error.code != code:
+        raise error
+
+
+def _out_of_band(nvml: KnobNvml, device: object) -> bool:
+    values = {v.field_id: v for v in nvml.field_values(device, [FIELD_CURRENT_POWER_LIMIT, FIELD_REQUESTED_POWER_LIMIT])}
+    current, requested = values.get(FIELD_CURRENT_POWER_LIMIT), values.get(FIELD_REQUESTED_POWER_LIMIT)
+    if current is None or requested is None or current.code != SUCCESS or requested.code != SUCCESS:
+        return False
+    return current.value != requested.value
+
+
+def write(nvml: KnobNvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
+    """Write knobs in order, one answer each; one that fails does not keep the next from being tried (a restore needs that)."""
+    done: list[Written] = []
+    for one in writes:
+        try:
+            device = nvml.device_by_uuid(uuid)
+            done.append(_power(nvml, device, one) if one.knob == "power" else _clock(nvml, device, one, settle_s))
+        except NvmlError as error:
+            done.append(Written(error.name.lower()))
+    return done
+
+
+def _power(nvml: KnobNvml, device: object, one: Write) -> Written:
+    if not isinstance(one.value, int):
+        raise ValueError(f"power limit {one.value!r}")
+    now = nvml.power_limit_mw(device)
+    if now != one.value:
+        if now not in one.expected:
+            return Written("foreign", now)
+        nvml.set_power_limit_mw(device, one.value)
+        now = nvml.power_limit_mw(device)
+    return Written("ok" if now == one.value else "differs", now)
+
+
+def _clock(nvml: KnobNvml, device: object, one: Write, settle_s: float) -> Written:
+    if one.value == "unlocked":
+        nvml.reset_locked_sm_clocks(device)
+    elif isinstance(one.value, tuple):
+        nvml.set_locked_sm_clocks_mhz(device, *one.value)
+    else:
+        raise ValueError(f"clock lock {one.value!r}")
+    time.sleep(settle_s)
+    try:
+        clock, bits = nvml.sm_clock_mhz(device), nvml.event_reasons(device)
+    except NvmlError as error:
+        _unless(error, NOT_SUPPORTED)
+        return Written("ok", one.value, None, (NvmlError(NO_DATA, "clock").name.lower(),))
+    return Written("ok", one.value, clock, tuple(name for bit, name in BINDING_REASONS.items() if bits & bit))

@@ -1,0 +1,40 @@
+"""The actuator core's seam to the devices, and what it tells of a restore."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dvfs.actuator.journal import Value
+from dvfs.actuator.knobs import Listed, Reading, Write, Written
+from dvfs.types import Knob
+
+
+class Knobs(Protocol):
+    """The devices, as the core sees them."""
+
+    def inventory(self) -> list[Listed]:
+        """Devices that answer. Raises KnobError."""
+        ...
+
+    def read(self, uuid: str) -> Reading:
+        """Read a device. Raises KnobError."""
+        ...
+
+    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
+        """Write; one answer per write, never raises for a device."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of one outstanding knob: restored | foreign | new_epoch, or why it still waits."""
+
+    device: str
+    knob: Knob
+    outcome: str
+    value: Value | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the knob is off our hands."""
+        return self.outcome in ("restored", "foreign", "new_epoch")

@@ -1,0 +1,87 @@
+"""How supervisor and worker watch each other and end: heartbeat over a socket pair, signals as a flag, patient restore."""
+
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from dvfs.actuator.ports import Restored
+from energy_agent.core.errors import WattlensError
+
+LOG = logging.getLogger("wattlens.actuator")
+SILENCE_S = 6.0  # of the other process, after which it counts as dead
+
+
+class Watch:
+    """Each side of a socket pair sends a byte a second; end of file or silence means that the other is dead."""
+
+    def __init__(self, pair: socket.socket) -> None:
+        """Take over one end."""
+        pair.setblocking(False)
+        self.pair = pair
+        self.gone = False
+        self._heard = self._sent = time.monotonic()
+
+    def service(self) -> bool:
+        """Send and receive what is due, never waits; False when the other is dead."""
+        now = time.monotonic()
+        try:
+            while data := self.pair.recv(64):
+                self._heard = now
+                if len(data) < 64:
+                    break
+            else:
+                self.gone = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.gone = True
+        if now - self._sent >= 1.0:
+            self._sent = now
+            with contextlib.suppress(OSError):  # full or closed: the other side's end or silence tells
+                self.pair.send(b".")
+        return not self.gone and now - self._heard < SILENCE_S
+
+
+class Stop:
+    """SIGTERM and SIGINT as a flag that also wakes a selector."""
+
+    def __init__(self) -> None:
+        """Install the handlers in this process."""
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
+        self.asked = False
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self.asked = True
+
+    def close(self) -> None:
+        """Give the wake-up back."""
+        signal.set_wakeup_fd(-1)
+        self.reader.close()
+        self._writer.close()
+
+
+def restore_until(restore: Callable[[], list[Restored]], seconds: float, waiting: Callable[[], object]) -> bool:
+    """Call `restore` until nothing waits any more, for at most `seconds`; False when something still does."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            waits = [r for r in restore() if not r.closed]
+        except WattlensError as error:
+            LOG.error("%s", error)
+        else:
+            if not waits:
+                return True
+            for one in waits:
+                LOG.warning("%s %s: not restored yet: %s", one.device, one.knob, one.outcome)
+        if time.monotonic() > end:
+            return False
+        waiting()
+        time.sleep(0.5)

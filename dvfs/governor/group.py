@@ -1,0 +1,177 @@
+"""What the governor knows of a group: what each policy wants, what is in force, and what came of it."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
+from dvfs.proof.block_meter import BlockMeter
+from dvfs.proof.estimate import Saving
+from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
+
+log = logging.getLogger(__name__)
+
+_FAILED = Decision("release", "policy_failed", steering=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A policy with what its `configure` made of the user's options."""
+
+    policy: Policy
+    config: Any = None
+
+
+@dataclass(slots=True)
+class Device:
+    """One device of a group: what is in force on it, and its counters."""
+
+    applied: Setting | None = None  # in force under the lease, after the guard
+    applied_ns: int = 0
+    foreign_ns: int | None = None  # since when it shows another setting than this
+    energy_uj: int | None = None
+    enforced_uj: int = 0
+    saved_uj: int | None = None
+    extra_uj: int | None = None
+    decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    ineffective: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Device") -> None:
+        """Add the counters of another group that had it."""
+        self.decisions += other.decisions
+        self.ineffective += other.ineffective
+        self.saved_uj, self.extra_uj = _sum(self.saved_uj, other.saved_uj), _sum(self.extra_uj, other.extra_uj)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What one policy wants since its last decision that was no hold."""
+
+    kind: Kind
+    state: Any
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    steering: bool = False
+    promise: Prediction | None = None
+    failed: str = ""  # why, where it did in its last round
+
+
+@dataclass(slots=True)
+class Group:
+    """All devices of a job or engine."""
+
+    mode: Mode = Mode.OBSERVE
+    slowdown_ratio: float | None = None  # what its terms allow
+    here: bool = True  # whether it was observed in the last round
+    seen_ns: int = 0  # when it was observed last
+    workload: str = ""
+    owner: str = ""
+    policies: dict[str, Wanted] = field(default_factory=dict)
+    wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
+    in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
+    paused: bool = False  # a block of a pair that is off
+    lease: str | None = None
+    retry_ns: int = 0
+    retry_s: float = 0.0  # how long it was waited last
+    originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
+    originals_ns: int | None = None  # when the actuator described what it keeps of them
+    status_ns: int = 0  # when it is asked again, after it did not answer
+    refused: str = ""  # the last refusal that was told
+    beat_ns: int = 0
+    meter: BlockMeter | None = None
+    verdict: Saving | None = None
+    estimated: tuple[int, Saving | None] = (-1, None)  # before the first interim analysis: after how many pairs, and the saving
+    devices: dict[str, Device] = field(default_factory=dict)
+    left: dict[str, Device] = field(default_factory=dict)  # those that it had: what was proven with them stays its own
+
+    @property
+    def all_devices(self) -> Mapping[str, Device]:
+        """Those that it has and those that it had."""
+        return self.left | self.devices
+
+    def regroup(self, uuids: Iterable[str]) -> None:
+        """It has these devices from now on."""
+        known = self.all_devices
+        self.devices = {uuid: known.get(uuid, Device()) for uuid in uuids}
+        self.left = {uuid: device for uuid, device in known.items() if uuid not in self.devices}
+
+    @property
+    def steered(self) -> bool:
+        """Whether a policy is at work and what it wants is in force: what a block of a pair needs that is on."""
+        return not self.paused and self.wanted == self.in_force and any(w.steering for w in self.policies.values())
+
+    @property
+    def wants(self) -> bool:
+        """Whether any policy wants something."""
+        return any(w.settings for w in self.policies.values())
+
+    def decide(self, observation: Observation, configured: Mapping[str, Configured]) -> list[tuple[str, Decision]]:
+        """Ask the policies of the group's terms, those that exist; what each decided."""
+        names = [name for name in observation.terms.policies if name in configured]
+        for gone in self.policies.keys() - set(names):
+            del self.policies[gone]
+        enforced = observation.terms.mode is Mode.ENFORCE
+        originals = dict(self.originals) if enforced else None
+        seen = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
+        told = []
+        for name in names:
+            policy, config = configured[name].policy, configured[name].config
+            wanted = self.policies.setdefault(name, Wanted(policy.kind, policy.start()))
+            try:
+                decision, wanted.state = policy.decide(seen, wanted.state, config)
+                wanted.promise = policy.predict(wanted.state, config)
+                wanted.failed = ""
+            except Exception as error:  # an error in one policy must not end the steering of every other group
+                if not wanted.failed:
+                    log.exception("policy %s of group %s failed: it is released and starts over", name, observation.group)
+                decision, wanted.state, wanted.promise = _FAILED, policy.start(), None
+                wanted.failed = f"{type(error).__name__}: {error}"[:200]
+            if decision.action != "hold":
+                wanted.settings = decision.settings
+            wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
+            told.append((name, decision))
+        return told
+
+    def arbitrate(self, observation: Observation, caps_mw: Mapping[str, int], *, paused: bool) -> None:
+        """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""
+        hot = any((d.event_reasons or 0) & bit for d in observation.devices for bit in THERMAL_REASONS)
+        self.paused = paused
+        found = {}
+        for one in observation.devices:
+            wishes = self._wishes(one, caps_mw.get(one.uuid), observation.terms.cap_mw, hot=hot, paused=paused)
+            setting = settle(wishes)
+            if setting != Setting():
+                found[one.uuid] = setting
+        self.wanted = found
+
+    def _wishes(
+        self, one: DeviceObservation, budget: int | None, cap: int | None, *, hot: bool, paused: bool
+    ) -> Sequence[Wish]:
+        wishes = [at_most(Priority.BUDGET, Setting(power_limit_mw=limit)) for limit in (budget, cap) if limit is not None]
+        if hot:
+            wishes.append(Wish(Priority.THERMAL, clock_mhz=AS_FOUND))
+        if paused:
+            return wishes
+        for wanted in self.policies.values():
+            setting = wanted.settings.get(one.uuid)
+            if wanted.kind == "slo":
+                wishes.append(exactly(Priority.SLO, setting))
+            elif setting is not None:
+                wishes.append(at_most(Priority.EFFICIENCY, setting))
+        return wishes
+
+    def forget(self) -> None:
+        """The group is not there any more: policies begin anew when it comes back. Counters and blocks stay."""
+        self.policies.clear()
+        self.wanted = {}
+        self.forget_originals()
+
+    def forget_originals(self) -> None:
+        """Others may change the limits from now on."""
+        self.originals, self.originals_ns = {}, None
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """Of what is known; None where neither is."""
+    return other if one is None else one if other is None else one + other

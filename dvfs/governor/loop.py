@@ -1,0 +1,370 @@
+"""The governor: asks the policies of each group and makes what the arbiter settles so, as far as the group's mode goes.
+
+The group is the unit of control: all its devices are set, or none. What is wanted and what is in force are kept apart, so a
+refused write is tried again after a while, and a release never waits. A group that is not observed is released.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ParamSpec, Protocol
+
+from dvfs.actuator.client import ActuatorStatus, Effect
+from dvfs.actuator.lease import HEARTBEAT_S, NS, TTL_S
+from dvfs.governor.effect import FOREIGN, ineffective
+from dvfs.governor.group import Configured, Device, Group
+from dvfs.governor.savings import ENDED_GROUPS, account, join_savings, looked, saving_of
+from dvfs.governor.view import shown
+from dvfs.proof.block_meter import BlockMeter
+from dvfs.proof.blocks import Plan
+from dvfs.proof.estimate import Saving
+from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
+from energy_agent.core.energy import Action
+from energy_agent.core.errors import LeaseError
+from energy_agent.core.fair_shares import first_of_largest
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import DvfsDevice
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+BUDGET = "(budget)"
+"""Under which name a failure of the node's budget is reported."""
+_FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
+_FORGET_NS = 3600 * NS  # so long after it was seen last, a group that measured nothing is its devices' counters alone
+_GONE_MAX = 128
+"""How many groups are kept when they are gone; of more, the owner with the most loses its own first."""
+_EDGE_NS = NS // 4
+"""Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
+
+
+class Actuator(Protocol):
+    """What the governor needs of dvfs.actuator.client.ActuatorClient; every call may raise LeaseError."""
+
+    def acquire(self, devices: Sequence[str], ttl_s: float = TTL_S) -> str: ...  # noqa: D102
+    def set(self, lease: str, device: str, setting: Setting) -> Effect: ...  # noqa: D102
+    def heartbeat(self, lease: str) -> None: ...  # noqa: D102
+    def release(self, lease: str) -> list[tuple[str, str, str]]: ...  # noqa: D102
+    def status(self) -> ActuatorStatus: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorConfig:
+    """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for none."""
+
+    policies: Mapping[str, Configured] = field(default_factory=dict)
+    budget: NodeBudget | None = None
+    plan: Plan | None = None
+    retry_s: float = 5.0  # after a refusal, then twice as long, at most `patience_s`
+    patience_s: float = 60.0
+    respect_s: float = 900.0  # devices that somebody else has set are left alone for so long
+    foreign_s: float = 3.0  # a device shows another setting for so long: somebody else has set it
+    effect_s: float = 2.0  # a setting is judged from then on
+
+
+class Governor:
+    """See the module. One thread calls it; the calls to the actuator block for as long as its client lets them."""
+
+    def __init__(self, config: GovernorConfig, client: Actuator | None, clock: Clock) -> None:
+        """Remember the parts; without a `client` nothing is enforced, whatever the terms say."""
+        self._config = config
+        self._client = client
+        self._clock = clock
+        self._groups: dict[str, Group] = {}
+        self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
+        self._past_saving: Saving | None = None  # of these groups
+        self._budget_state = config.budget.start() if config.budget is not None else None
+        self._actions: list[Action] = []
+        self._caps_mw: Mapping[str, int] = {}
+        self._failing: dict[str, str] = {}  # in the round before
+        self.failures: dict[str, str] = {}
+        """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
+
+    def step(self, observations: Sequence[Observation]) -> list[Action]:
+        """One round over all groups; the changes of settings that came of it, for the ledger.
+
+        An error in one group releases that group and is among `failures`; the others go on.
+        """
+        now = self._clock.boot_ns()
+        self._failing, self.failures = self.failures, {}
+        self._guard(BUDGET, self._cap, observations)
+        groups: dict[str, Observation] = {}
+        for observation in observations:
+            if groups.setdefault(observation.group, observation) is not observation:
+                self.failures[observation.group] = "two groups have this name: only the first one is steered"
+        # What anybody has lost is given back before anybody takes a device.
+        for name in sorted(self._groups.keys() - groups.keys()):
+            self._guard(name, self._gone, name, self._groups[name], now)
+        self._drop_excess()
+        for name, observation in groups.items():
+            self._guard(name, self._seen, observation, now)
+        for name, observation in groups.items():
+            if name not in self.failures or self._groups[name].here:
+                self._guard(name, self._steer, observation, now)
+        for name, group in self._groups.items():
+            self._guard(name, self._beat, group, now)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def close(self) -> list[Action]:
+        """Release every lease; what the actuator could not be told it finds out by the lease's end."""
+        for name, group in self._groups.items():
+            self._guard(name, self._let_go, group, "closing")
+        actions, self._actions = self._actions, []
+        return actions
+
+    def _guard(self, name: str, call: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:
+        """Call; an error ends what the group `name` has under way, and nothing else."""
+        try:
+            call(*arguments, **keywords)
+        except Exception as error:
+            text = f"failed: {type(error).__name__}: {error}"[:200]
+            if name not in self._failing:
+                log.exception("group %s failed: it is released", name)
+            self.failures[name] = text
+            if (group := self._groups.get(name)) is not None:
+                self._abandon(group)
+
+    def _abandon(self, group: Group) -> None:
+        """Release a group of which nothing is certain any more; it is tried again after a while."""
+        group.retry_ns = self._clock.boot_ns() + int(self._config.patience_s * NS)
+        try:
+            self._let_go(group, "failed")
+        except Exception:
+            log.exception("a lease is left to its end")
+        group.forget()
+
+    def _steer(self, observation: Observation, now: int) -> None:
+        group = self._groups[observation.group]
+        if group.mode is Mode.OBSERVE:
+            self._let_go(group, "observe")
+            group.forget()
+        else:
+            self._decide(group, observation, self._caps_mw, now)
+
+    def views(self) -> tuple[DvfsDevice, ...]:
+        """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
+        had = {*self._past, *(uuid for group in self._groups.values() for uuid in group.left)}
+        latest = dict.fromkeys(had, ("", Group(here=False)))
+        for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
+            latest |= dict.fromkeys(group.devices, (name, group))
+        return tuple(shown(uuid, name, group, self._counted(uuid)) for uuid, (name, group) in sorted(latest.items()))
+
+    def _counted(self, uuid: str) -> Device:
+        counted = Device()
+        for devices in (self._past, *(group.all_devices for group in self._groups.values())):
+            counted.add(devices.get(uuid, Device()))
+        return counted
+
+    def savings(self) -> dict[str, Saving]:
+        """The saving of each group that has paired blocks; it changes when a pair is over. Those of groups that are not kept
+        any more are one.
+        """
+        found = {ENDED_GROUPS: self._past_saving} | {name: saving_of(group) for name, group in self._groups.items()}
+        return {name: saving for name, saving in found.items() if saving is not None}
+
+    # One group.
+
+    def _seen(self, observation: Observation, now: int) -> None:
+        group = self._groups.setdefault(observation.group, Group())
+        group.workload, group.owner, terms = observation.workload, observation.owner, observation.terms
+        group.here, group.seen_ns = True, now
+        group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
+        if group.devices.keys() != {one.uuid for one in observation.devices}:
+            # Other devices than in the round before: all are given back, and policies and blocks begin anew.
+            self._let_go(group, "regrouped")
+            group.forget()
+            group.regroup(one.uuid for one in observation.devices)
+            if group.meter is not None:
+                group.meter.cut(now)
+        account(group, observation)
+
+    def _gone(self, name: str, group: Group, now: int) -> None:
+        """Its counters and blocks stay: a hole of a second is no end. What was measured in pairs stays for reports."""
+        group.here = False
+        self._let_go(group, "gone")
+        group.forget()
+        if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
+            looked(group)
+        if now - group.seen_ns > _FORGET_NS and not _is_measured(group):
+            self._drop(name)
+
+    def _drop_excess(self) -> None:
+        """Keep a bounded number of groups that are gone: those with measured pairs and the last ones longest."""
+        gone = [name for name, group in self._groups.items() if not group.here]
+        if len(gone) > _GONE_MAX:
+            gone.sort(key=lambda name: (_is_measured(self._groups[name]), self._groups[name].seen_ns))
+            for name in first_of_largest(gone, lambda name: self._groups[name].owner, len(gone) - _GONE_MAX):
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Keep of a group its devices' counters and what it saved."""
+        group = self._groups.pop(name)
+        self._past_saving = join_savings(self._past_saving, saving_of(group))
+        for uuid, device in group.all_devices.items():
+            self._past.setdefault(uuid, Device()).add(device)
+
+    def _cap(self, observations: Sequence[Observation]) -> None:
+        """What the node's budget leaves to each device; where the budget fails, the last caps stay."""
+        if self._config.budget is not None:
+            self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
+
+    def _decide(self, group: Group, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
+        if group.mode is Mode.ENFORCE:
+            self._learn_originals(group, observation, now)
+        told = group.decide(observation, self._config.policies)
+        for name, wanted in group.policies.items():
+            if wanted.failed:
+                self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
+        if group.meter is None and group.wants and self._config.plan is not None:
+            group.meter = BlockMeter(self._config.plan, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
+        slot = group.meter.slot(now) if group.meter else None
+        paused = slot is not None and not slot.on
+        for name, decision in told:
+            action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
+            for device in group.devices.values():
+                device.decisions[name, action, reason] += 1
+        group.arbitrate(observation, caps_mw, paused=paused)
+        if group.mode is Mode.ENFORCE:
+            reason = "block_off" if paused else next((d.reason for _, d in told if d.action != "hold"), "arbiter")
+            self._enforce(group, now, reason, "+".join(name for name, _ in told))
+        elif group.lease is not None:
+            self._let_go(group, group.mode.value)
+        foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]
+        if foreign:
+            self._let_go(group, "foreign_change")
+            group.retry_ns = now + int(self._config.respect_s * NS)
+
+    def _learn_originals(self, group: Group, observation: Observation, now: int) -> None:
+        """The original power limits: the actuator's record where it keeps one, else what a later reading shows."""
+        unknown = [one for one in observation.devices if one.uuid not in group.originals]
+        if not unknown or group.lease is not None:
+            return
+        if self._client is None:
+            group.originals |= {one.uuid: one.power_limit_mw for one in unknown if one.power_limit_mw is not None}
+            return
+        if group.originals_ns is None:
+            if now < group.status_ns:
+                return
+            try:
+                rows = self._client.status().devices
+            except LeaseError:  # the first setting that is wanted meets it too, and is logged
+                group.status_ns = now + int(self._config.retry_s * NS)
+                return
+            group.originals_ns = now
+            kept = {str(row.get("device")): row.get("original_power_limit_mw") for row in rows}
+            group.originals |= {one.uuid: mw for one in unknown if isinstance(mw := kept.get(one.uuid), int)}
+        for one in unknown:
+            if one.power_limit_mw is not None and one.boot_ns > group.originals_ns:
+                group.originals.setdefault(one.uuid, one.power_limit_mw)
+
+    def _enforce(self, group: Group, now: int, reason: str, policy: str) -> None:
+        wanted = group.wanted
+        if wanted == group.in_force:
+            return
+        if not wanted:
+            self._undo(group, reason, policy)
+            return
+        if now < group.retry_ns or self._client is None:
+            return
+        device = ""
+        try:
+            if group.lease is None:
+                group.lease, group.beat_ns = self._client.acquire(sorted(group.devices)), now
+            for device in sorted(set(wanted) | set(group.in_force)):
+                setting = wanted.get(device, Setting())
+                if setting == group.in_force.get(device, Setting()):
+                    continue
+                effect = self._client.set(group.lease, device, setting)
+                known = group.devices[device]
+                known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
+                self._log(group, device, "set" if device in wanted else "restore", setting, f"ok: {reason}", policy)
+        except LeaseError as error:
+            self._wait(group, now, error)
+            if group.refused != (why := _why(error)):
+                group.refused, where = why, device or "+".join(sorted(group.devices))
+                self._log(group, where, "refuse", wanted.get(device, Setting()), why, policy)
+            self._let_go(group, "refused")
+            return
+        group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
+
+    def _undo(self, group: Group, reason: str, policy: str) -> None:
+        """Back to what was found, under the same lease."""
+        try:
+            for uuid, device in group.devices.items():
+                if device.applied is not None and group.lease is not None and self._client is not None:
+                    self._client.set(group.lease, uuid, Setting())
+                    self._log(group, uuid, "restore", Setting(), f"ok: {reason}", policy)
+                    device.applied = None
+            group.in_force = {}
+        except LeaseError as error:
+            self._log(group, "+".join(sorted(group.devices)), "refuse", Setting(), _why(error), policy)
+            self._let_go(group, "undo_failed")
+
+    def _let_go(self, group: Group, reason: str) -> None:
+        """End the lease: the actuator restores, now or when it expires."""
+        lease, group.lease, group.in_force = group.lease, None, {}
+        group.forget_originals()
+        changed = [uuid for uuid, device in group.devices.items() if device.applied is not None]
+        for uuid in changed:
+            group.devices[uuid].applied = None
+        if lease is None or self._client is None:
+            return
+        outcome = f"ok: {reason}"
+        try:
+            self._client.release(lease)
+        except LeaseError as error:
+            outcome = f"left to the lease's end: {_why(error)}"
+        for uuid in changed:
+            self._log(group, uuid, "restore", Setting(), outcome)
+
+    def _beat(self, group: Group, now: int) -> None:
+        if group.lease is None or self._client is None or now - group.beat_ns < HEARTBEAT_S * NS:
+            return
+        try:
+            self._client.heartbeat(group.lease)
+            group.beat_ns = now
+        except LeaseError as error:
+            self._wait(group, now, error)
+            for uuid, device in group.devices.items():
+                if device.applied is not None:
+                    self._log(group, uuid, "expire", Setting(), _why(error))
+                    device.applied = None
+            group.lease, group.in_force = None, {}
+            group.forget_originals()
+
+    def _wait(self, group: Group, now: int, error: LeaseError) -> None:
+        """How long until a refused group is tried again: longer each time, and long where somebody else steers."""
+        code, config = getattr(error, "code", ""), self._config
+        group.retry_s = (
+            config.retry_s if code == "unreachable" else min(config.patience_s, max(config.retry_s, 2 * group.retry_s))
+        )
+        group.retry_ns = now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS)
+
+    def _is_foreign(self, device: Device, seen: DeviceObservation) -> bool:
+        """Count time in which a setting does nothing; whether it is not ours any more."""
+        old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
+        why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
+        if why:
+            device.ineffective[why] += 1
+        if why not in FOREIGN:
+            device.foreign_ns = None
+        elif device.foreign_ns is None:
+            device.foreign_ns = seen.boot_ns
+        return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
+
+    def _log(self, group: Group, device: str, action: str, setting: Setting, outcome: str, policy: str = "") -> None:
+        text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
+        by = policy or "+".join(group.policies) or "governor"
+        self._actions.append(Action(self._clock.utc_ns(), device, by, action, text, outcome, group.workload))
+
+
+def _is_measured(group: Group) -> bool:
+    """Whether a pair of its blocks was measured."""
+    saving = saving_of(group)
+    return saving is not None and saving.pairs + saving.unmatched > 0
+
+
+def _why(error: LeaseError) -> str:
+    code = getattr(error, "code", "")
+    return f"{code}: {error}" if code else str(error)

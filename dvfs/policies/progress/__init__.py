@@ -1,0 +1,256 @@
+"""Policy `progress`: the least energy of a training job within a slowdown budget, found by trying settings and timing steps.
+
+It never looks at utilisation. It measures the job at the reference (everything as found) and at a few settings that are
+unlikely to slow it too much, keeps an account of the whole run's slowdown, and keeps measuring (dvfs/policies/progress/_search.py).
+While nothing may be written, in shadow, it measures the reference alone and tells what the physics lets it expect.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dvfs.knees import Knee, find
+from dvfs.policies._options import checked
+from dvfs.policies._trouble import trouble
+from dvfs.policies.progress import _knowledge, _learning, _search
+from dvfs.policies.progress._knowledge import Search, Trial
+from dvfs.policies.progress._response import CLOCK, POWER
+from dvfs.types import Decision, Observation, Policy, Prediction, Setting, Trials
+from energy_agent.core.errors import UsageError
+
+_NS = 1_000_000_000
+_MW = 1000  # in a W
+_CLOCK_STEP_MHZ, _POWER_STEP_W = 15, 5
+_UNKNOWN_KNEE = 0.6  # of the highest clock: lower than that no known board has its knee
+_LOWEST_POWER = 0.4  # of the original limit
+_SHADOW_SAMPLES = 25
+_TRAINING = ("", "training")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Options, with durations in ns."""
+
+    knees: tuple[Knee, ...]
+    knob: str  # clock | power
+    grid: int  # how many settings to choose from
+    sample_ns: int  # a sample is a step, or as many as fit into this
+    settle_ns: int  # left out after a change
+    stale_ns: int
+    turns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the counters stood at the end of a step."""
+
+    steps: int
+    end_ns: int
+    energy_uj: int
+    energy_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """`asked` is what was decided last, None for the reference; `since_ns` from when on it is in force."""
+
+    search: Search | None = None
+    devices: tuple[str, ...] = ()
+    trial: Trial | None = None
+    asked: Setting | None = None
+    since_ns: int | None = None
+    mark: Mark | None = None
+    step_s: tuple[float, ...] = ()
+    power_w: tuple[float, ...] = ()
+    steps: int = field(default=0)  # the last count that was seen
+
+
+def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+    """One round: let go on trouble, else go on with the trial, or begin the next."""
+    reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
+    if reason:
+        idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
+        return Decision("release" if state.asked is not None else "hold", reason), idle
+    progress = observation.progress
+    assert progress is not None  # _unmeasured has looked
+    assert progress.steps is not None
+    names = tuple(d.uuid for d in observation.devices)
+    if state.search is None or progress.steps < state.steps or names != state.devices:
+        settings = candidates(observation, config)
+        if len(settings) < 2:
+            return Decision("hold", "nothing_to_choose"), state
+        knob = CLOCK if config.knob == "clock" else POWER
+        search = _knowledge.begun(knob, settings, observation.terms.slowdown_ratio, None, in_turns=config.turns)
+        state = GroupState(search, names)
+    state = replace(state, steps=progress.steps)
+    trial = state.trial
+    if trial is None:
+        return _next(observation, state, config)
+    if not _in_force(observation, state, config):
+        return Decision("hold", "not_in_force", steering=False), replace(state, since_ns=None, mark=None)
+    state = _measured(observation, state, config)
+    if len(state.step_s) < trial.samples:
+        return Decision("hold", trial.reason, steering=True), state
+    assert state.search is not None
+    search = _learning.learned(state.search, trial.setting, state.step_s, state.power_w)
+    return _next(observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
+
+
+def _next(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+    assert state.search is not None
+    if observation.enforced:
+        trial, search = _search.proposed(state.search)
+    else:
+        trial, search = Trial(state.search.reference, _SHADOW_SAMPLES, "shadow"), state.search
+        promise = predict(state, config)
+        if promise is not None:
+            state = replace(state, trial=trial, mark=None)
+            return Decision("set", "predicted", promise.settings), state
+    setting = _setting(search, trial.setting)
+    changed = setting != state.asked
+    state = replace(state, search=search, trial=trial, asked=setting)
+    if changed:
+        state = replace(state, since_ns=None, mark=None)
+    if setting is None:
+        return Decision("release" if changed else "hold", trial.reason, steering=True), state
+    wanted = dict.fromkeys(state.devices, setting)
+    return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}, steering=True), state
+
+
+def _setting(search: Search, value: float) -> Setting | None:
+    if value == search.reference:
+        return None
+    return Setting(sm_clock_max_mhz=int(value)) if search.knob == CLOCK else Setting(power_limit_mw=round(value * _MW))
+
+
+def _in_force(observation: Observation, state: GroupState, config: Config) -> bool:
+    """Whether what was asked of the knob is in force on every device; a higher wish may hold it elsewhere."""
+    if not observation.enforced:
+        return True
+    asked = state.asked or Setting()
+    found = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
+    if config.knob == "clock":
+        return all(one.sm_clock_max_mhz == asked.sm_clock_max_mhz for one in found)
+    return all(one.power_limit_mw == asked.power_limit_mw for one in found)
+
+
+def _unmeasured(observation: Observation) -> str:
+    """Why the job's progress cannot be measured now."""
+    progress = observation.progress
+    if progress is None or progress.steps is None:
+        return "no_steps"
+    if any(d.energy_uj is None for d in observation.devices):
+        return "no_energy"
+    return ""
+
+
+def _measured(observation: Observation, state: GroupState, config: Config) -> GroupState:
+    """With a sample, where steps have ended since the last one."""
+    progress = observation.progress
+    assert progress is not None
+    assert progress.steps is not None
+    if state.since_ns is None:
+        state = replace(state, since_ns=observation.boot_ns)
+    end_ns = progress.step_end_ns if progress.step_end_ns is not None else progress.boot_ns
+    energy_uj = sum(d.energy_uj or 0 for d in observation.devices)
+    energy_ns = sum(d.boot_ns for d in observation.devices) // len(observation.devices)
+    assert state.since_ns is not None
+    if progress.doing not in _TRAINING:
+        return replace(state, mark=None)
+    if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
+        return state
+    here, before = Mark(progress.steps, end_ns, energy_uj, energy_ns), state.mark
+    if before is None or energy_uj < before.energy_uj:
+        return replace(state, mark=here)
+    if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
+        return state
+    step_s = (here.end_ns - before.end_ns) / _NS / (here.steps - before.steps)
+    power_w = (here.energy_uj - before.energy_uj) * 1000 / (here.energy_ns - before.energy_ns)
+    if not power_w:
+        return replace(state, mark=here)
+    return replace(state, mark=here, step_s=(*state.step_s, step_s), power_w=(*state.power_w, power_w))
+
+
+def candidates(observation: Observation, config: Config) -> list[float]:
+    """The settings to choose from, the highest of them for "as found": SM clocks in MHz, or power limits in W."""
+    if config.knob == "power":
+        originals = observation.original_limits_mw()  # a limit of now may be what an earlier agent has set
+        ranges = [d.power_range_mw for d in observation.devices]
+        if None in originals or None in ranges:
+            return []
+        top = min(limit for limit in originals if limit is not None) / _MW
+        low = max([_LOWEST_POWER * top, *(r[0] / _MW for r in ranges if r is not None)])
+        return _spread(low, top, config.grid, _POWER_STEP_W)
+    highest = [d.sm_clock_max_mhz for d in observation.devices]
+    if None in highest:
+        return []
+    top = min(clock for clock in highest if clock is not None)
+    knees = [find(config.knees, d.sku) for d in observation.devices]
+    low = max(_UNKNOWN_KNEE * top if knee is None else knee.knee_mhz for knee in knees)
+    return _spread(low, top, config.grid, _CLOCK_STEP_MHZ)
+
+
+def _spread(low: float, top: float, count: int, step: int) -> list[float]:
+    if low >= top:
+        return []
+    inner = (low + (top - low) * i / (count - 1) for i in range(count - 1))
+    return sorted({*(float(round(x / step) * step) for x in inner if round(x / step) * step < top), float(top)})
+
+
+def predict(state: GroupState, _config: Config) -> Prediction | None:
+    """What the physics lets expect of a job of which only the reference was measured; None before that."""
+    search = state.search
+    if search is None or search.response is None:
+        return None
+    found = sorted(search.response.savings(search.limit), key=lambda one: one[2])
+    mean = sum(weight * saving for weight, _, saving in found)
+    by_setting: dict[float, float] = {}
+    for weight, setting, saving in found:
+        by_setting[setting] = by_setting.get(setting, 0.0) + weight * saving
+    best = _setting(search, max(by_setting, key=lambda setting: by_setting[setting]))
+    settings = {} if best is None else dict.fromkeys(state.devices, best)
+    return Prediction(settings, mean, _quantile(found, 0.025), _quantile(found, 0.975))
+
+
+def _quantile(found: Sequence[tuple[float, float, float]], share: float) -> float:
+    passed = 0.0
+    for weight, _, saving in found:
+        passed += weight
+        if passed >= share:
+            return saving
+    return found[-1][2]
+
+
+_DEFAULTS = {"knob": "clock", "grid": 12, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0, "turns": True}
+
+
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+    """Config from the user's options.
+
+    Raises:
+        UsageError: an unknown option, or a value that cannot be.
+    """
+    values = checked("progress", options, _DEFAULTS)
+    if values["knob"] not in ("clock", "power"):
+        raise UsageError(f"dvfs policy progress: knob must be clock or power, got {values['knob']!r}")
+    if not 2 <= values["grid"] <= 64:
+        raise UsageError(f"dvfs policy progress: grid must be 2 to 64, got {values['grid']!r}")
+    sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
+    return Config(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, values["turns"])
+
+
+SPEC = Policy(
+    summary="training: the least energy within the slowdown budget, by trying settings and measuring steps",
+    options={
+        "knob": "clock or power: what is steered (default clock)",
+        "grid": "how many settings to choose from, 2 to 64 (default 12)",
+        "sample_s": "seconds of steps that make one sample, at least a step (default 1)",
+        "settle_s": "seconds left out after a change (default 2)",
+        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+        "turns": "take two settings in turns where the budget lies between them (default true)",
+    },
+    configure=configure,
+    start=GroupState,
+    decide=decide,
+    predict=predict,
+    trials=Trials(_knowledge.begun, _search.proposed, _learning.learned, _knowledge.choice),
+)

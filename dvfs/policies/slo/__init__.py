@@ -1,0 +1,278 @@
+"""Policy `slo`: serve with the least energy while time to first token and time between tokens stay within their limits.
+
+Each round it learns how the server answers to its clock (`_slo_response`) and what comes to it (`_slo_traffic`), reckons for
+each clock between knee and maximum how many requests of the next second would miss a limit (`_slo_risk`), and takes the clock
+with the least power plus price times misses more than at the highest clock. The price is what keeps these to a given share of
+requests: it rises when more are expected than may be and falls when fewer are, and misses are the dearer the more have come
+(`_slo_account`). Up is taken at once; missing or stale metrics, thermal trouble, a server that starts anew and an unknown board
+release.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp
+
+from dvfs.knees import Knee, find
+from dvfs.policies._options import Ranges, checked
+from dvfs.policies._trouble import trouble
+from dvfs.policies.slo._account import Account, Steps, later_extra, steps_of
+from dvfs.policies.slo._attainment import Window, judged
+from dvfs.policies.slo._interval import Interval, Reading, between, read
+from dvfs.policies.slo._late import Before, late
+from dvfs.policies.slo._open import Limits, Open, followed, met
+from dvfs.policies.slo._promise import Promise
+from dvfs.policies.slo._response import Clocks, Response
+from dvfs.policies.slo._risk import Outlook, outlook
+from dvfs.policies.slo._traffic import Traffic
+from dvfs.types import Action, Decision, Observation, Policy, Prediction, Setting
+
+_NS = 1_000_000_000
+
+_POWER_CAP = 0x4
+_STEP_MHZ = 15
+_STEPS_KEPT = 90
+_PRICE = (0.0005, 0.015, 0.5)  # of all misses that may be, as share of the power limit: least, first, most
+_PRICE_TAU_S = 300.0
+_SPENT_MOST, _SPENT_POWER = 4.0, 2.0  # how much dearer misses are where more came than may
+
+_SHORTEST_S = 0.05  # of an interval; what is read sooner is the same reading
+_LEAST_LIMIT_W = 10.0
+_QUEUE_GROWTH = 2  # requests more that wait than a reading before: the highest clock at once
+_LEARN_REQUESTS, _LEARN_S = 5, 10.0
+_PROMISE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The knee table and the options."""
+
+    knees: tuple[Knee, ...]
+    levels: int
+    give_ratio: float
+    stale_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """What is known of a group. `level`: place in the grid of what is in force, None: not set by us."""
+
+    reading: Reading | None = None
+    level: int | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    response: Response = field(default_factory=Response)
+    open: Open = field(default_factory=Open)
+    steps: tuple[Steps, ...] = ()
+    account: Account = field(default_factory=Account)
+    price: float = _PRICE[1]
+    window: Window = field(default_factory=Window)
+    promise: Promise = field(default_factory=Promise)
+    wanted: Mapping[str, Setting] = field(default_factory=dict)
+
+
+def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+    """One round, see the module."""
+    reason = _trouble(observation, config)
+    progress = observation.progress
+    reading = read(observation, progress, state.reading) if progress is not None and not reason else None
+    if reason or reading is None or progress is None:
+        return _release(state, reason or "missing_counters", None)
+    before = state.reading
+    if before is None:
+        return _release(state, "learning", reading)
+    if 0.0 <= reading.at_s - before.at_s < _SHORTEST_S:
+        return Decision("hold", "same_reading"), state
+    if reading.at_s - before.at_s > config.stale_ns / _NS:
+        return _release(state, "gap", reading)
+    interval = between(before, reading)
+    if interval is None:
+        return _release(GroupState(level=state.level), "restarted", reading)
+    clocks = _clocks(observation, config)
+    state = _learnt(state, interval, observation, clocks, config)
+    if state.traffic.requests < _LEARN_REQUESTS or state.traffic.seconds < _LEARN_S:
+        return _release(state, "learning", reading)
+    return _chosen(observation, replace(state, reading=reading), reading, interval, clocks, config)
+
+
+def _trouble(observation: Observation, config: Config) -> str:
+    found = trouble(observation, config.stale_ns)
+    if found:
+        return found
+    knees = [find(config.knees, device.sku) for device in observation.devices]
+    tops = [device.sm_clock_max_mhz for device in observation.devices]
+    if any(top is None for top in tops):
+        return "missing"
+    if any(knee is None for knee in knees):
+        return "unknown_sku"
+    if max(knee.knee_mhz for knee in knees if knee) >= min(top for top in tops if top is not None):
+        return "no_room"
+    if observation.terms.ttft_s is None and observation.terms.itl_s is None:
+        return "no_slo"
+    return "" if observation.progress is not None else "no_progress"
+
+
+def _release(state: GroupState, reason: str, reading: Reading | None) -> tuple[Decision, GroupState]:
+    action: Action = "hold" if state.level is None else "release"
+    return Decision(action, reason), replace(state, level=None, reading=reading, open=Open(), steps=())
+
+
+def _clocks(observation: Observation, config: Config) -> Clocks:
+    """The grid of the group: from the highest knee to the lowest maximum of its devices."""
+    low = max(k.knee_mhz for d in observation.devices if (k := find(config.knees, d.sku)))
+    high = min(d.sm_clock_max_mhz or 0 for d in observation.devices)
+    limits = [d.power_limit_mw or (d.power_range_mw[1] if d.power_range_mw else 400_000) for d in observation.devices]
+    return Clocks(grid(low, high, config.levels), max(_LEAST_LIMIT_W, sum(limits) / 1e3))
+
+
+def grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
+    """Clocks from the knee to the highest one, at equal distance, on steps of 15 MHz."""
+    wide = highest_mhz - knee_mhz
+    found = {round((knee_mhz + wide * i / (levels - 1)) / _STEP_MHZ) * _STEP_MHZ for i in range(1, levels - 1)}
+    return (knee_mhz, *sorted(f for f in found if knee_mhz < f < highest_mhz), highest_mhz)
+
+
+def _lock(observation: Observation, clocks: Clocks) -> int:
+    """The lowest clock lock that was in force, whoever wanted it; a device without one had the highest clock."""
+    top, low = clocks.grid_mhz[-1], clocks.grid_mhz[0]
+    found = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
+    return max(low // 2, min(top, *found))
+
+
+def _learnt(state: GroupState, interval: Interval, observation: Observation, clocks: Clocks, config: Config) -> GroupState:
+    grid_mhz, terms, now = clocks.grid_mhz, observation.terms, state.open
+    lock = _lock(observation, clocks)
+    limits = Limits(terms.ttft_s, terms.itl_s)
+    clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
+    limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
+    response = state.response.seen(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
+    traffic, batch = state.traffic.seen(interval), interval.decoding
+    x, top = response.slow(clocks, lock), response.slow(clocks, grid_mhz[-1])
+    steps = state.steps
+    if interval.gap_s:
+        steps = (*steps[-_STEPS_KEPT + 1 :], steps_of(interval, interval.gap_s, response, x, top, now.done_s))
+    later = 0.0
+    typical = traffic.typical
+    before = Before(
+        state.traffic.ages(interval.before.at_s),
+        now.late_s,
+        response.speed(x, top, typical, batch),
+        response.start_s,
+        lambda prompt: response.first_s(top, prompt, batch),
+        traffic.ordered or (typical,),
+        traffic.clustering,
+    )
+    first = late(interval, limits, before)
+    if terms.itl_s is not None and interval.requests:
+        later = later_extra(steps, traffic.answer, terms.itl_s, interval.requests, now.quiet)
+    traffic = traffic.meeting(interval.seconds, *met(interval, traffic, response, (x, top), now.fresh, batch))
+    window, price = _judged(state, interval, observation, traffic, limits)
+    return replace(
+        state,
+        window=window,
+        price=price,
+        account=state.account.came(interval.seconds, interval.before.pending, interval.first_tokens, first, later),
+        response=response,
+        traffic=traffic,
+        steps=steps,
+        open=followed(now, interval, response, traffic, x, top),
+    )
+
+
+def _judged(
+    state: GroupState, interval: Interval, observation: Observation, traffic: Traffic, limits: Limits
+) -> tuple[Window, float]:
+    """The window of judgement, and the price, which rises where the window proves that the SLO is missed."""
+    if observation.progress is None or observation.progress.ttft is None or limits.ttft_s is None:
+        return state.window, state.price
+    ratio = observation.terms.attainment_ratio
+    window = judged(state.window, interval.after.at_s, observation.progress.ttft, limits.ttft_s, ratio)
+    proven = window.since_s != state.window.since_s and window.verdict == "missed"
+    # Where prompts are long the histogram does not tell who missed a limit of his own.
+    if proven:
+        return window, min(_PRICE[2], state.price * 1.5)
+    return window, state.price
+
+
+def _chosen(
+    observation: Observation, state: GroupState, reading: Reading, interval: Interval, clocks: Clocks, config: Config
+) -> tuple[Decision, GroupState]:
+    terms = observation.terms
+    top = len(clocks.grid_mhz) - 1
+    level = top if state.level is None else min(state.level, top)
+    limits = Limits(terms.ttft_s, terms.itl_s)
+    ahead = outlook(reading, state.traffic, state.response, clocks, limits, state.open, state.steps, level)
+    given = config.give_ratio * max(0.02, state.traffic.mean_rate)
+    spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent(config.give_ratio)))
+    price_j = state.price * clocks.limit_w / given * spent**_SPENT_POWER
+    best = ahead[top]
+    first_bias, later_bias = state.account.bias(reading.pending)
+
+    def extra(one: Outlook) -> float:
+        return first_bias * max(0.0, one.first - best.first) + later_bias * max(0.0, one.later - best.later)
+
+    lowest = level if interval.before.pending and reading.pending else 0  # not down while a prompt is being computed
+    crowded = reading.queue - interval.before.queue >= _QUEUE_GROWTH
+    allowed = [i for i, one in enumerate(ahead) if i == top or (i >= lowest and not one.late and not crowded)]
+    new = min(allowed, key=lambda i: ahead[i].watts + price_j * extra(ahead[i]))
+    step = (extra(ahead[new]) - given) / given * interval.seconds / _PRICE_TAU_S
+    price = min(_PRICE[2], max(_PRICE[0], state.price * exp(max(-0.05, min(0.2, step)))))
+    account = state.account.reckoned(
+        reading.pending, max(0.0, ahead[new].first - best.first), max(0.0, ahead[new].later - best.later)
+    )
+    promise = state.promise if observation.enforced else state.promise.seen(interval, state.response, clocks, top, new)
+    state = replace(state, price=price, account=account, promise=promise)
+    reason = "queue" if crowded else _reason(ahead, new, top)
+    if new == top:
+        return Decision("hold" if state.level is None else "release", reason), replace(state, level=None, wanted={})
+    if new == state.level:
+        return Decision("hold", reason), state
+    settings = {d.uuid: Setting(sm_clock_max_mhz=clocks.grid_mhz[new]) for d in observation.devices}
+    return Decision("set", reason, settings), replace(state, level=new, wanted=settings)
+
+
+def predict(state: GroupState, _config: Config) -> Prediction | None:
+    """What its decisions in shadow would save, of which the server has not shown how it answers; None in the first minute."""
+    if state.promise.seconds < _PROMISE_S:
+        return None
+    mean, std = state.promise.saving_ratio
+    return Prediction(state.wanted, mean, mean - 1.96 * std, min(1.0, mean + 1.96 * std))
+
+
+def _reason(ahead: Sequence[Outlook], new: int, top: int) -> str:
+    """What keeps the clock from going lower."""
+    if new == 0:
+        return "knee"
+    lower = ahead[new - 1]
+    if lower.late:
+        return "queue"
+    first, later = lower.first - ahead[top].first, lower.later - ahead[top].later
+    return "ttft" if first >= later else "itl"
+
+
+_DEFAULTS: Mapping[str, float] = {"levels": 8, "give_percent": 0.25, "stale_s": 5.0}
+_RANGES: Ranges = {"levels": (4, 10), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
+
+
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+    """Config from the user's options.
+
+    Raises:
+        UsageError: an unknown option or a value out of its range.
+    """
+    values = checked("slo", options, _DEFAULTS, _RANGES)
+    give, stale_ns = values["give_percent"] / 100, int(values["stale_s"] * _NS)
+    return Config(tuple(knees), int(values["levels"]), give, stale_ns)
+
+
+SPEC = Policy(
+    summary="least energy with time to first token and between tokens inside the SLO; release on missing data or trouble",
+    options={
+        "levels": "clocks between knee and maximum to choose from (default 8)",
+        "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.25)",
+        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+    },
+    configure=configure,
+    start=GroupState,
+    decide=decide,
+    kind="slo",
+    predict=predict,
+)

@@ -1,0 +1,65 @@
+"""What histograms prove about an SLO. Pure.
+
+A bucket edge at or below the limit can prove that it is kept, one at or above that it is missed.
+
+Judged over a window of 200 requests or 60 s, whichever is reached first, by the Wilson interval of the share within an edge.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+from energy_agent.core.tokens import Latencies
+
+REQUESTS = 200
+WINDOW_S = 60.0
+Z = 1.96
+
+Verdict = Literal["kept", "missed", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where the present window began, and what the last whole one proved."""
+
+    since_s: float | None = None
+    ttft: Latencies | None = None
+    verdict: Verdict = "open"
+
+
+def wilson(hits: int, count: int, z: float = Z) -> tuple[float, float]:
+    """Bounds of a share of which `hits` of `count` are seen (Wilson, 1927); (0, 1) of nothing."""
+    if count <= 0:
+        return 0.0, 1.0
+    share = hits / count
+    middle = share + z * z / (2 * count)
+    half = z * sqrt(share * (1.0 - share) / count + z * z / (4.0 * count * count))
+    scale = 1.0 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def proven(histogram: Latencies, limit_s: float, share: float) -> Verdict:
+    """Whether at least `share` of the observations are within the limit."""
+    count = histogram.count
+    below = bisect_right(histogram.edges, limit_s)  # buckets whose edge is at or below the limit
+    if wilson(sum(histogram.counts[:below]), count)[0] >= share:
+        return "kept"
+    above = below if below and histogram.edges[below - 1] == limit_s else below + 1
+    if above <= len(histogram.edges) and wilson(sum(histogram.counts[:above]), count)[1] < share:
+        return "missed"
+    return "open"
+
+
+def judged(window: Window, now_s: float, ttft: Latencies, limit_s: float, share: float) -> Window:
+    """Go on with a window; when it is full, judge it and begin the next."""
+    if window.since_s is None or window.ttft is None or window.ttft.edges != ttft.edges:
+        return Window(now_s, ttft)
+    try:
+        seen = ttft.less(window.ttft)
+    except ValueError:  # the server has started anew
+        return Window(now_s, ttft)
+    if seen.count < REQUESTS and now_s - window.since_s < WINDOW_S:
+        return window
+    verdict = proven(seen, limit_s, share) if seen.count else "open"
+    return Window(now_s, ttft, verdict)

@@ -1,0 +1,44 @@
+"""What decisions would save in shadow, where none of them is in force. Pure."""
+
+from dataclasses import dataclass
+from math import exp
+
+from dvfs.policies.slo._interval import Interval
+from dvfs.policies.slo._response import Clocks, Response
+
+_TAU_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Energy of work with the highest clock, and what of it the clocks that were chosen would save, in J; old ones fade.
+
+    `doubt_j` is a standard deviation of the saving: how the server answers is one and the same unknown all the time.
+    """
+
+    seconds: float = 0.0
+    top_j: float = 0.0
+    saved_j: float = 0.0
+    doubt_j: float = 0.0
+
+    @property
+    def saving_ratio(self) -> tuple[float, float]:
+        """Share of the energy that is saved, and its standard deviation."""
+        top_j = max(1e-9, self.top_j)
+        return self.saved_j / top_j, self.doubt_j / top_j
+
+    def seen(self, interval: Interval, response: Response, clocks: Clocks, top: int, chosen: int) -> "Promise":
+        """With the next interval, which is taken to be like this one: decode all the time, and prompts for their share."""
+        dt, batch = interval.seconds, interval.decoding
+        high, low = clocks.grid_mhz[top], clocks.grid_mhz[chosen]
+        work_s = response.first_s(response.slow(clocks, high), interval.prompt_tokens, batch) if interval.prompt_tokens else 0.0
+        share = min(1.0, work_s / dt)
+        top_w, top_doubt_w = response.step_w(clocks, high, batch, share)
+        low_w, low_doubt_w = response.step_w(clocks, low, batch, share)
+        fade = exp(-dt / _TAU_S)
+        return Promise(
+            self.seconds + dt,
+            self.top_j * fade + top_w * dt,
+            self.saved_j * fade + (top_w - low_w) * dt,
+            self.doubt_j * fade + abs(top_doubt_w - low_doubt_w) * dt,
+        )

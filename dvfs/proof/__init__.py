@@ -1,0 +1,1 @@
+"""What steering saved, from paired blocks."""

@@ -1,0 +1,1 @@
+"""Policies replayed on measured tables and traces."""

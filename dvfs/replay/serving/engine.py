@@ -1,0 +1,264 @@
+"""One replica with continuous batching and chunked prefill, as a pure machine of events: requests in, time and joules out.
+
+Scheduling follows vLLM's V1 engine in outline: running sequences first, then waiting requests in order of arrival, within a
+budget of tokens a step, a number of sequences and the room for keys and values; when these no longer fit, the request that came
+last is preempted and computed again. Equal decode steps between two events are joined, which changes no result: how far one is
+asked to go at a time does not matter.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from math import ceil, sqrt
+
+from dvfs.replay.serving.server import Rates, Server
+
+# vLLM's buckets in s.
+TTFT_EDGES = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
+    640.0, 2560.0,
+)  # fmt: skip
+ITL_EDGES = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The requests of one replica, in order of arrival; limits in s. They fit its memory."""
+
+    arrive_s: tuple[float, ...]
+    prompt: tuple[int, ...]
+    output: tuple[int, ...]
+    ttft_limit_s: tuple[float, ...]
+    itl_limit_s: float
+
+    def __len__(self) -> int:
+        return len(self.arrive_s)
+
+
+class Counters:
+    """What a page of metrics shows, cumulative; only kept where somebody looks."""
+
+    __slots__ = ("busy_s", "itl_counts", "itl_sum_s", "prompt_tokens", "tokens", "ttft_counts", "ttft_sum_s")
+
+    def __init__(self) -> None:
+        self.tokens = self.prompt_tokens = 0
+        self.ttft_counts = [0] * (len(TTFT_EDGES) + 1)
+        self.itl_counts = [0] * (len(ITL_EDGES) + 1)
+        self.ttft_sum_s = self.itl_sum_s = self.busy_s = 0.0
+
+
+class Replica:
+    """State of one replica at `now_s`, which is always the end of a step. `copy` is cheap."""
+
+    __slots__ = (
+        "_batch", "_computed", "_heap", "_held", "_kept", "_next", "_part", "_resumed", "_round", "_since", "_total",
+        "_waiting", "ended", "energy_j", "failed", "mhz", "now_s", "server", "stream",
+    )  # fmt: skip
+
+    def __init__(self, server: Server, stream: Stream) -> None:
+        self.server, self.stream = server, stream
+        self.now_s = self.energy_j = 0.0
+        self.ended = self.failed = 0  # requests that ended, and those of them that missed a limit
+        self.mhz = 0.0  # of the last kernel
+        self._next = 0  # request that arrives next
+        self._waiting: deque[int] = deque()
+        self._part, self._computed, self._total = -1, 0, 0  # the request whose prompt is computed in part; -1: none
+        self._batch = self._kept = 0  # sequences that decode, and the tokens that they keep
+        self._held = 0  # tokens whose room is taken
+        self._round = 0  # decode steps so far
+        self._heap: list[tuple[int, int]] = []  # (round in which it ends, request)
+        self._since: dict[int, float] = {}  # first token of those that decode, in order of admission
+        self._resumed: dict[int, tuple[int, float, float]] = {}  # preempted: tokens it had, its first token, when it lost them
+
+    def copy(self) -> "Replica":
+        """Another one in the same state."""
+        other = Replica.__new__(Replica)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._waiting, other._heap = self._waiting.copy(), self._heap.copy()
+        other._since, other._resumed = self._since.copy(), self._resumed.copy()
+        return other
+
+    @property
+    def running(self) -> int:
+        """Requests in the batch, those whose prompt is being computed included."""
+        return self._batch + (self._part >= 0)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        arrived, n = self._next, len(self.stream)
+        while arrived < n and self.stream.arrive_s[arrived] <= self.now_s:
+            arrived += 1
+        return len(self._waiting) + arrived - self._next
+
+    @property
+    def done(self) -> bool:
+        """Every request has ended."""
+        return self.ended == len(self.stream)
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens whose keys and values have their room taken."""
+        return self._held
+
+    def wait(self, until_s: float, rates: Rates) -> None:
+        """Let time pass after the last request."""
+        self.energy_j += max(0.0, until_s - self.now_s) * rates.held_w
+        self.now_s = max(self.now_s, until_s)
+
+    def run(self, until_s: float, rates: Rates, counters: Counters | None = None) -> None:
+        """Start every step that begins before `until_s`; the last one may end after it. Stops when every request has ended."""
+        server, stream = self.server, self.stream
+        arrive, n = stream.arrive_s, len(stream)
+        stretch, watts, held_w = rates.decode_stretch, rates.decode_w, rates.held_w
+        host_step, host_sequence = server.host_step_s, server.host_sequence_s
+        weights, sequence, kv = server.weights_s, server.sequence_s, server.kv_s
+        capacity, waiting, heap = server.kv_tokens, self._waiting, self._heap
+        now = self.now_s
+        while now < until_s and self.ended < n:
+            while self._next < n and arrive[self._next] <= now:
+                waiting.append(self._next)
+                self._next += 1
+            batch = self._batch
+            if batch and self._held + batch + (self._part >= 0) > capacity:
+                self._make_room(now)
+                batch = self._batch
+            chunks = self._chunks() if self._part >= 0 or waiting else None
+            if chunks is not None:
+                first, prefill_s, count = chunks
+                host = host_step + host_sequence * (batch + count)
+                decode = (weights + sequence * batch + kv * self._kept) * stretch[batch]
+                prefill = prefill_s * rates.prefill_stretch
+                took, repeats = host + decode + prefill, 1
+                self.energy_j += host * held_w + decode * watts[batch] + prefill * rates.prefill_w
+                self.mhz = rates.prefill_mhz if prefill > decode else rates.decode_mhz[batch]
+            elif batch:
+                first = ()
+                factor = stretch[batch]
+                host = host_step + host_sequence * batch
+                # The j-th of the steps takes base + grow * j, since each adds `batch` tokens that are kept.
+                grow = kv * batch * factor
+                base = host + (weights + sequence * batch + kv * self._kept) * factor
+                horizon = (min(until_s, arrive[self._next]) if self._next < n else until_s) - now
+                repeats = min(heap[0][0] - self._round, (capacity - self._held) // batch)
+                if repeats > 1 and repeats * base > horizon:
+                    linear = base - grow / 2
+                    repeats = max(
+                        1, min(repeats, ceil(2 * horizon / (linear + sqrt(linear * linear + 2 * grow * horizon)) - 1e-9))
+                    )
+                took = repeats * (base + grow * (repeats - 1) / 2)
+                host *= repeats
+                self.energy_j += host * held_w + (took - host) * watts[batch]
+                self.mhz = rates.decode_mhz[batch]
+            else:
+                end = min(until_s, arrive[self._next])
+                self.energy_j += (end - now) * held_w
+                now = end
+                continue
+            now += took
+            if counters is not None:
+                counters.busy_s += took - host
+            if batch:
+                self._round += repeats
+                self._kept += batch * repeats
+                self._held += batch * repeats
+                if counters is not None:
+                    counters.tokens += batch * repeats
+                    counters.itl_counts[bisect_left(ITL_EDGES, took / repeats)] += batch * repeats
+                    counters.itl_sum_s += took * batch
+                while heap and heap[0][0] <= self._round:
+                    self._end(heappop(heap)[1], now)
+            for request in first:
+                self._first_token(request, now, counters)
+        self.now_s = now
+
+    def _chunks(self) -> tuple[Sequence[int], float, int] | None:
+        """Prompts of the next step: those that it completes, time at the highest clock, how many take part; None: no prompt."""
+        server, stream = self.server, self.stream
+        budget = server.max_batched_tokens - self._batch
+        room = server.max_num_seqs - self._batch
+        first: list[int] = []
+        seconds, count = 0.0, 0
+        while budget > 0:
+            if self._part < 0:
+                if not self._waiting or count >= room:
+                    break
+                request = self._waiting[0]
+                resumed = self._resumed.get(request)
+                total = stream.prompt[request] + (resumed[0] if resumed else 0)
+                if self._held + total + self._batch + count + 1 > server.kv_tokens:
+                    break
+                self._waiting.popleft()
+                self._held += total
+                self._part, self._computed, self._total = request, 0, total
+            tokens = min(self._total - self._computed, budget)
+            seconds += tokens * (server.prefill_s + server.attention_s * (self._computed + tokens / 2))
+            budget -= tokens
+            self._computed += tokens
+            count += 1
+            if self._computed == self._total:
+                first.append(self._part)
+                self._part = -1
+        return (first, seconds, count) if count else None
+
+    def _first_token(self, request: int, now: float, counters: Counters | None) -> None:
+        stream = self.stream
+        resumed = self._resumed.pop(request, None)
+        prompt, output = stream.prompt[request], stream.output[request]
+        generated = (resumed[0] if resumed else 0) + 1
+        self._since[request] = resumed[1] if resumed else now
+        self._held += 1
+        self._batch += 1
+        self._kept += prompt + generated
+        if counters is not None:
+            counters.tokens += 1
+            if resumed:
+                gap = now - resumed[2]
+                counters.itl_counts[bisect_left(ITL_EDGES, gap)] += 1
+                counters.itl_sum_s += gap
+            else:
+                took = now - stream.arrive_s[request]
+                counters.prompt_tokens += prompt
+                counters.ttft_counts[bisect_left(TTFT_EDGES, took)] += 1
+                counters.ttft_sum_s += took
+        if generated >= output:
+            self._end(request, now)
+        else:
+            heappush(self._heap, (self._round + output - generated, request))
+
+    def _end(self, request: int, now: float) -> None:
+        stream = self.stream
+        began = self._since.pop(request)
+        output = stream.output[request]
+        self._batch -= 1
+        self._kept -= stream.prompt[request] + output
+        self._held -= stream.prompt[request] + output
+        self.ended += 1
+        late = began - stream.arrive_s[request] > stream.ttft_limit_s[request]
+        if late or now - began > stream.itl_limit_s * (output - 1) + 1e-12:
+            self.failed += 1
+
+    def _make_room(self, now: float) -> None:
+        """Preempt from the end until every sequence, and a prompt that is computed in part, can grow by one token."""
+        while self._batch and self._held + self._batch + (self._part >= 0) > self.server.kv_tokens:
+            if self._part >= 0:
+                self._waiting.appendleft(self._part)
+                self._held -= self._total
+                self._part = -1
+                continue
+            request = next(reversed(self._since))
+            began = self._since.pop(request)
+            ends = next(at for at, one in self._heap if one == request)
+            self._heap[:] = [pair for pair in self._heap if pair[1] != request]
+            heapify(self._heap)
+            generated = self.stream.output[request] - (ends - self._round)
+            self._resumed[request] = (generated, began, now)
+            self._waiting.appendleft(request)
+            self._batch -= 1
+            self._kept -= self.stream.prompt[request] + generated
+            self._held -= self.stream.prompt[request] + generated

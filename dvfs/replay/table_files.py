@@ -1,0 +1,113 @@
+"""Tables of a workload out of files of three forms.
+
+- a profile of `wattlens dvfs sweep` (dvfs/sweep/profile.py),
+- a CSV with a column `power_limit` (W) or `sm_clock` (MHz), a time (`time_per_epoch`, `time_per_step` or `time`, s) and a power
+  (`average_power` or `power`, W); rows that agree in all other columns are one workload, as in Zeus's summaries,
+- a CSV as Zeus's profiler writes it: `window_name` that ends in the limit, `elapsed_time`, and `gpuN_energy` of each GPU.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dvfs.sweep.profile import tables
+from dvfs.tables import Row, Table
+from energy_agent.core.errors import UsageError
+
+MAX_BYTES = 16 << 20
+_LEAST, _MOST = 1e-9, 1e12  # of any value in a table
+_KNOBS = {
+    "power_limit": "power_limit_w",
+    "power_limit_w": "power_limit_w",
+    "sm_clock": "sm_clock_mhz",
+    "sm_clock_mhz": "sm_clock_mhz",
+}
+_TIMES = ("time_per_epoch", "time_per_step", "time", "step_s")
+_POWERS = ("average_power", "power", "power_w")
+
+
+def load(path: Path) -> list[Table]:
+    """The tables of a file, those with at least two settings.
+
+    Raises:
+        UsageError: it cannot be read or is of none of the forms; names file and line.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read: {error.strerror}") from error
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a table is small")
+    try:
+        text = raw.decode("utf-8-sig")
+        tables = _profile(text, path) if text.lstrip().startswith("{") else _csv(text, path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: neither a profile nor a CSV: {error}") from error
+    found = [table for table in tables if len(table.rows) > 1]
+    if not found:
+        raise UsageError(f"{path}: no workload in it was measured at two settings")
+    return found
+
+
+def _profile(text: str, path: Path) -> Iterable[Table]:
+    try:
+        return tables(json.loads(text), path.stem)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _csv(text: str, path: Path) -> Iterable[Table]:
+    reader = csv.DictReader(text.splitlines())
+    columns = reader.fieldnames or ()
+    knob = next((name for name in _KNOBS if name in columns), None)
+    if knob is not None:
+        return _summary(reader, path, knob, columns)
+    if "window_name" in columns and "elapsed_time" in columns:
+        return _windows(reader, path, [name for name in columns if name.startswith("gpu") and name.endswith("_energy")])
+    raise UsageError(f"{path}: needs a column out of {', '.join(_KNOBS)}, or the columns window_name and elapsed_time")
+
+
+def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequence[str]) -> Iterable[Table]:
+    time = next((name for name in _TIMES if name in columns), None)
+    power = next((name for name in _POWERS if name in columns), None)
+    if time is None or power is None:
+        raise UsageError(f"{path}: needs a time ({', '.join(_TIMES)}) and a power ({', '.join(_POWERS)})")
+    named = [name for name in columns if name not in (knob, time, power)]
+    groups: dict[str, dict[float, Row]] = {}
+    for line, row in enumerate(reader, 2):
+        made = Row(*(_number(row, name, path, line) for name in (knob, time, power)))
+        rows = groups.setdefault(" ".join(str(row[name]) for name in named) or path.stem, {})
+        if made.setting in rows:
+            raise UsageError(f"{path}:{line}: {knob} {made.setting:g} stands twice for one workload")
+        rows[made.setting] = made
+    return [_table(name, _KNOBS[knob], rows) for name, rows in groups.items()]
+
+
+def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str]) -> Iterable[Table]:
+    rows: dict[float, Row] = {}
+    for line, row in enumerate(reader, 2):
+        limit = str(row["window_name"]).rpartition("_")[2]
+        if not limit.isdigit() or not energies:
+            raise UsageError(f"{path}:{line}: window_name must end in _LIMIT, and there must be a column gpu0_energy")
+        if float(limit) in rows:
+            raise UsageError(f"{path}:{line}: limit {limit} stands twice")
+        time_s = _number(row, "elapsed_time", path, line)
+        rows[float(limit)] = Row(float(limit), time_s, sum(_number(row, name, path, line) for name in energies) / time_s)
+    return [_table(path.stem, "power_limit_w", rows)]
+
+
+def _table(name: str, knob: str, rows: Mapping[float, Row]) -> Table:
+    return Table(name, knob, tuple(rows[setting] for setting in sorted(rows)))
+
+
+def _number(row: Mapping[str, str | None], column: str, path: Path, line: int) -> float:
+    try:
+        value = float(row[column] or "")
+    except ValueError:
+        value = math.nan
+    if not _LEAST <= value <= _MOST:
+        raise UsageError(f"{path}:{line}: {column} must be a number from {_LEAST:g} to {_MOST:g}, not {row[column]!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Sweeps: which setting to measure next, and the profile they measure."""

@@ -1,0 +1,155 @@
+"""What the stretches of a sweep tell: per setting time, power, slowdown and saving with 95 % intervals. Pure.
+
+With T the time per work and P the power of a stretch, and primes for the reference at that instant (the line between the
+references before and after it in its session; the one before alone where none came after)
+    t = ln(T / T')        p = ln(P / P')        e = ln(T P / (T' P'))
+are taken as draws of a normal distribution for each setting: errors are multiplicative, and a drift that is slow against the
+time between two references cancels. Slowdown is exp(mean t) - 1, saving 1 - exp(mean e).
+
+Few stretches of one setting hardly tell how much they scatter, and to stop where they happen to agree would stop too early. All
+settings scatter by the same causes, so the standard deviation is that of all of them about their own means, s; where a
+setting's own, s_i, is larger, that one:
+    mean -+ t(0.975, sum(n_i - 1)) max(s, s_i) / sqrt(n_i)
+The time itself, in s, is exp(mean t) times the references' mean, and adds the error of that: half-widths in squares.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dvfs.proof.estimate import Ratio, t_quantile_975
+from dvfs.sweep.profile import REFERENCE, Key, Point, Stretch
+
+MIN_STRETCHES = 3
+"""Before it has so many, no setting is known well enough."""
+MIN_FREEDOM = 6
+"""Nor before the scatter is: a standard deviation of fewer degrees of freedom is small by chance too often to stop by it."""
+
+_quantile = lru_cache(maxsize=4096)(t_quantile_975)
+Measure = Callable[[Stretch], float]
+MEASURES: tuple[Measure, ...] = (
+    lambda stretch: math.log(stretch.time_s),
+    lambda stretch: math.log(stretch.power_w),
+    lambda stretch: math.log(stretch.time_s * stretch.power_w),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean of logarithms with the half-width of its 95 % interval."""
+
+    value: float
+    half: float
+
+
+def known(stretches: Sequence[Stretch], precision_ratio: float) -> frozenset[Key]:
+    """The settings whose time and power are told within `precision_ratio`, each against the reference."""
+    counts = _counts(stretches)
+    means = _paired(stretches)
+    if sum(counts[key] - 1 for key in means) < MIN_FREEDOM:
+        return frozenset()
+    return frozenset(
+        key
+        for key, (time, power, _) in means.items()
+        if counts[key] >= MIN_STRETCHES and max(time.half, power.half) <= precision_ratio
+    )
+
+
+def points(stretches: Sequence[Stretch]) -> tuple[Point, ...]:
+    """A point for each setting that has its intervals, the reference first; none before there are two references."""
+    references = [stretch for stretch in stretches if stretch.key == REFERENCE]
+    if len(references) < 2:
+        return ()
+    time, power = (_mean([measure(each) for each in references]) for measure in MEASURES[:2])
+    found = [_point(REFERENCE, references, time, power)]
+    for key, (slower, stronger, dearer) in sorted(_paired(stretches).items(), key=_in_order):
+        own = [stretch for stretch in stretches if stretch.key == key]
+        told = (_sum(time, slower), _sum(power, stronger))
+        slowdown = Ratio(*(math.expm1(x) for x in _ends(slower)))
+        value, low, high = _ends(dearer)
+        found.append(_point(key, own, *told, slowdown, Ratio(-math.expm1(value), -math.expm1(high), -math.expm1(low))))
+    return tuple(found)
+
+
+def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
+    clock, limit = item[0]
+    return clock is None, clock or 0, limit is None, limit or 0
+
+
+def _counts(stretches: Sequence[Stretch]) -> Mapping[Key, int]:
+    found: dict[Key, int] = {}
+    for stretch in stretches:
+        found[stretch.key] = found.get(stretch.key, 0) + 1
+    return found
+
+
+def _paired(stretches: Sequence[Stretch]) -> dict[Key, tuple[Mean, Mean, Mean]]:
+    """Means of t, p and e by setting; empty before any setting has two stretches."""
+    draws: dict[Key, list[tuple[float, ...]]] = {}
+    for i, stretch in enumerate(stretches):
+        against = _reference(stretches, i) if stretch.key != REFERENCE else None
+        if against is not None:
+            found = tuple(measure(stretch) - expected for measure, expected in zip(MEASURES, against, strict=True))
+            draws.setdefault(stretch.key, []).append(found)
+    freedom = sum(len(own) - 1 for own in draws.values())
+    if not freedom:
+        return {}
+    columns = {key: [list(column) for column in zip(*own, strict=True)] for key, own in draws.items()}
+    pooled = [math.sqrt(sum(_squares(own[k]) for own in columns.values()) / freedom) for k in range(len(MEASURES))]
+    means = {
+        key: [_pooled_mean(column, s, freedom) for column, s in zip(own, pooled, strict=True)] for key, own in columns.items()
+    }
+    return {key: (time, power, energy) for key, (time, power, energy) in means.items()}
+
+
+def _reference(stretches: Sequence[Stretch], i: int) -> list[float] | None:
+    """The measures of the reference at the instant of stretch `i`; None where its session has none before it."""
+    here = stretches[i]
+    of_session = [(n, s) for n, s in enumerate(stretches) if s.session == here.session and s.key == REFERENCE]
+    before = next((s for n, s in reversed(of_session) if n < i), None)
+    after = next((s for n, s in of_session if n > i), None)
+    if before is None:
+        return None
+    if after is None or after.utc_s <= before.utc_s:
+        return [measure(before) for measure in MEASURES]
+    share = min(1.0, max(0.0, (here.utc_s - before.utc_s) / (after.utc_s - before.utc_s)))
+    return [(1 - share) * measure(before) + share * measure(after) for measure in MEASURES]
+
+
+def _squares(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values)
+
+
+def _pooled_mean(values: Sequence[float], pooled: float, freedom: int) -> Mean:
+    n = len(values)
+    own = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
+    return Mean(math.fsum(values) / n, _quantile(freedom) * max(pooled, own) / math.sqrt(n))
+
+
+def _mean(values: Sequence[float]) -> Mean:
+    n = len(values)
+    return Mean(math.fsum(values) / n, _quantile(n - 1) * math.sqrt(_squares(values) / (n - 1) / n))
+
+
+def _sum(one: Mean, other: Mean) -> Mean:
+    return Mean(one.value + other.value, math.hypot(one.half, other.half))
+
+
+def _ends(mean: Mean) -> tuple[float, float, float]:
+    return mean.value, mean.value - mean.half, mean.value + mean.half
+
+
+def _point(
+    key: Key, own: Sequence[Stretch], time: Mean, power: Mean, slowdown: Ratio | None = None, saving: Ratio | None = None
+) -> Point:
+    warm = [stretch.temperature_c for stretch in own if stretch.temperature_c is not None]
+    time_s, time_low_s, time_high_s = map(math.exp, _ends(time))
+    power_w, power_low_w, power_high_w = map(math.exp, _ends(power))
+    temperature_c = math.fsum(warm) / len(warm) if warm else None
+    binding = tuple(sorted({reason for stretch in own for reason in stretch.binding}))
+    return Point(
+        *key, len(own), time_s, time_low_s, time_high_s, power_w, power_low_w, power_high_w,
+        temperature_c, binding, slowdown, saving,
+    )  # fmt: skip

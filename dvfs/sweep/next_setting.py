@@ -1,0 +1,89 @@
+"""Which setting a sweep measures next. Pure: told what is measured so far, so that a sweep goes on exactly where it was ended.
+
+A run of the sweep is a session. It begins with the reference (everything as found) and comes back to it after every two
+settings, so that each stretch has a reference shortly before it and shortly after it, and what drifts meanwhile (temperature,
+the workload itself) cancels. A turn visits every setting that is not known yet once, in an order drawn from the plan's seed, so
+that no setting always follows the same other one.
+"""
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from dvfs.sweep.estimate import known
+from dvfs.sweep.profile import REFERENCE, Key, Plan, Stretch
+
+PAIRED = 2
+"""So many settings at most between two references."""
+STEP_MHZ = 15
+STEP_W = 5
+
+
+def following(plan: Plan, done: Sequence[Stretch], session: int) -> Key | None:
+    """What to measure next in `session`, after `done`; None: the sweep is complete."""
+    left, since = unfinished(plan, done), since_reference(done, session)
+    if since is None:
+        return REFERENCE if left else None
+    if not left:
+        return REFERENCE if since else None
+    if since >= PAIRED:
+        return REFERENCE
+    turn = min(left.values())
+    return min((key for key, n in left.items() if n == turn), key=lambda key: _drawn(plan.seed, turn, key))
+
+
+def unfinished(plan: Plan, done: Sequence[Stretch]) -> Mapping[Key, int]:
+    """The settings that want more stretches, each with how many it has."""
+    counts = Counter(stretch.key for stretch in done)
+    enough = known(done, plan.precision_ratio)
+    return {key: counts[key] for key in plan.settings if counts[key] < plan.repeats and key not in enough}
+
+
+def stretches_left(plan: Plan, done: Sequence[Stretch], session: int) -> int:
+    """How many stretches are left at most, references included."""
+    more = sum(plan.repeats - n for n in unfinished(plan, done).values())
+    since = since_reference(done, session)
+    if since is None:
+        return 0 if not more else 1 + more + -(-more // PAIRED)
+    return more + -(-(since + more) // PAIRED)
+
+
+def since_reference(done: Sequence[Stretch], session: int) -> int | None:
+    """Stretches since the session's last reference; None where it has none yet."""
+    mine = [stretch.key for stretch in done if stretch.session == session]
+    return mine[::-1].index(REFERENCE) if REFERENCE in mine else None
+
+
+def _drawn(seed: int, turn: int, key: Key) -> bytes:
+    return hashlib.sha256(f"{seed}:{turn}:{key}".encode()).digest()
+
+
+def clocks(knee_mhz: int, highest_mhz: int, points: int) -> tuple[int, ...]:
+    """SM clocks from the knee to below the highest, evenly, in steps of 15 MHz; the highest is what the reference runs at.
+
+    Raises:
+        ValueError: there is nothing between them.
+    """
+    return _between(knee_mhz, highest_mhz, points, STEP_MHZ)
+
+
+def limits(lowest_w: float, found_w: float, points: int) -> tuple[float, ...]:
+    """Power limits from the lowest that the board takes to below the one that was found, evenly, in steps of 5 W.
+
+    Raises:
+        ValueError: there is nothing between them.
+    """
+    return tuple(float(w) for w in _between(int(-(-lowest_w // 1)), int(found_w), points, STEP_W))
+
+
+def grid(some_clocks: Sequence[int], some_limits: Sequence[float]) -> tuple[Key, ...]:
+    """Every clock with every limit, and each of both alone; without the reference."""
+    pairs = itertools.product((None, *some_clocks), (None, *some_limits))
+    return tuple(pair for pair in pairs if pair != REFERENCE)
+
+
+def _between(low: int, high: int, points: int, step: int) -> tuple[int, ...]:
+    if not 0 < low < high or points < 1:
+        raise ValueError(f"no {points} settings between {low} and {high}")
+    return tuple(dict.fromkeys(low + (high - low) * i // points // step * step for i in range(points)))

@@ -1,0 +1,111 @@
+"""From readings of counters within a stretch of time to time per work, power and what bound the clock. Pure.
+
+Counters are read at instants that are not ours to choose, and work is counted in whole steps. So nothing is cut at the
+stretch's own edges: each rate is taken between two readings within it. Work is counted between the first and the last reading
+that show one more: what a reading is late by is the same at both ends on average, and a step that has begun and not ended
+counts at neither.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dvfs.governor.effect import ineffective
+from dvfs.types import BINDING_REASONS, DeviceObservation, Setting
+
+BOUND_RATIO = 0.05
+"""A reason for a lower clock binds a stretch if it held for so much of it."""
+_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A cumulative count at an instant, in UTC ns. `doing`: what else than the measured work its workload did there."""
+
+    t_ns: int
+    count: float
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Work between two readings: `count` of it within `seconds`, seen to go on at `changes` readings."""
+
+    count: float
+    seconds: float
+    changes: int
+
+    @property
+    def time_s(self) -> float:
+        """Time per work."""
+        return self.seconds / self.count
+
+
+def pace(samples: Sequence[Sample], from_ns: int) -> Pace | None:
+    """How fast work went from `from_ns` on, as far as `samples` tell; None before two readings show that it goes on.
+
+    Raises:
+        ValueError: the count fell, so what was done is not known.
+    """
+    seen: list[Sample] = []
+    for before, after in pairwise(samples):
+        if after.count < before.count:
+            raise ValueError("its count fell: it began anew")
+        if after.count > before.count and after.t_ns > max(before.t_ns, from_ns):
+            seen.append(after)
+    if len(seen) < 2:
+        return None
+    first, last = seen[0], seen[-1]
+    return Pace(last.count - first.count, (last.t_ns - first.t_ns) / _NS, len(seen))
+
+
+def power_w(energy: Sequence[Sample], from_ns: int) -> float | None:
+    """Mean power from an energy counter in J; None where it has no two readings from `from_ns` on.
+
+    Raises:
+        ValueError: the counter fell.
+    """
+    within = [sample for sample in energy if sample.t_ns >= from_ns]
+    if len(within) < 2 or within[-1].t_ns <= within[0].t_ns:
+        return None
+    joules = within[-1].count - within[0].count
+    if joules < 0:
+        raise ValueError("the energy counter fell")
+    return joules / (within[-1].t_ns - within[0].t_ns) * _NS
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a device showed at a reading: `event_s` is how long each clock event reason has held so far."""
+
+    t_ns: int
+    sm_clock_mhz: int | None
+    power_limit_mw: int | None
+    busy_percent: int | None
+    event_s: Mapping[str, float]
+
+
+def bindings(shown: Sequence[Shown], setting: Setting, from_ns: int) -> tuple[str, ...]:
+    """Why a device did not run at the clock asked for: reasons that held for a part of the stretch, and signs of no effect."""
+    within = [each for each in shown if each.t_ns >= from_ns]
+    if len(within) < 2:
+        return ()
+    first, last = within[0], within[-1]
+    seconds = (last.t_ns - first.t_ns) / _NS
+    named = {name: bit for bit, name in BINDING_REASONS.items()}
+    found = {
+        reason
+        for reason, lasted in last.event_s.items()
+        if reason in named and lasted - first.event_s.get(reason, 0.0) > BOUND_RATIO * seconds
+    }
+    vain: dict[str, int] = {}
+    for before, after in pairwise(within):
+        bits = sum(named[r] for r, s in after.event_s.items() if r in named and s > before.event_s.get(r, 0.0))
+        why = ineffective(_observed(after, bits), setting)
+        vain[why] = vain.get(why, 0) + 1
+    found |= {why for why, times in vain.items() if why and times > BOUND_RATIO * (len(within) - 1)}
+    return tuple(sorted(found))
+
+
+def _observed(shown: Shown, bits: int) -> DeviceObservation:
+    return DeviceObservation("", "", 0, shown.sm_clock_mhz, None, shown.power_limit_mw, bits, shown.busy_percent)

@@ -1,0 +1,1 @@
+"""From samples to what is committed and published: the accounts of devices, node and workloads."""

@@ -1,0 +1,399 @@
+"""Accounting: sweeps become a batch for the journal, and, once that is committed, a snapshot.
+
+Publish only after commit: what is on /metrics is in the journal, so a counter never falls whatever is killed. While the journal
+cannot be written the rows wait, and are committed whole as soon as that is possible again.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import replace
+
+from energy_agent.accounting.device import DeviceAccount, SensorFor
+from energy_agent.accounting.device_view import STUCK, device_view
+from energy_agent.accounting.node import NODE_STATE, NodeAccount
+from energy_agent.accounting.node_view import with_host
+from energy_agent.accounting.pending import Pending
+from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS, LastHeld
+from energy_agent.accounting.share_policies import ShareFacts
+from energy_agent.accounting.token_totals import SERVED_STATE, Served
+from energy_agent.accounting.totals import ENDED_STATE, Booked, DeviceEnergy
+from energy_agent.accounting.training_counts import TRAINING_STATE
+from energy_agent.accounting.training_intake import TOLD, Booking
+from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
+from energy_agent.core.job_identity import tenant_of
+from energy_agent.core.meters import MeterReading
+from energy_agent.core.saved_state import UNREADABLE
+from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.tokens import TokenTotals
+from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
+from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.reader.supervisor import DeviceHealth
+from energy_agent.tokens.reading import TOKEN_STATE
+
+log = logging.getLogger("wattlens.accounting")
+INFO_STATE = "info "
+"""Begins the key of what a device is among the journal's states; its UUID follows."""
+FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
+FORGET_MAX = 5_000
+"""Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
+_LOOSE_STATES = (HELD_STATE, SERVED_STATE)
+"""Begin keys of states that go when what they are of is gone."""
+
+
+class Accountant:
+    """Keeps every device's account and the totals that /metrics shows."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        holders: ProcessHolders,
+        sensor_for: SensorFor,
+        gain_uncertainty: Mapping[str, float],
+        default_gain_uncertainty: float,
+        node: NodeAccount | None = None,
+        joined: JoinedHolders | None = None,
+        retention_ns: int = RETENTION_NS,
+    ) -> None:
+        self._node = node
+        self.joined = joined or JoinedHolders()
+        self._identity = identity
+        self._holders = holders
+        self._sensor_for = sensor_for
+        self._gain = gain_uncertainty
+        self._default_gain = default_gain_uncertainty
+        self._accounts: dict[str, DeviceAccount] = {}
+        self._pending = Pending()
+        self._booked = Booked()
+        self._served = Served()
+        self._last_held = LastHeld(retention_ns)
+        self._present = LastHeld(retention_ns)  # workloads that somebody has told something of
+        self._leaving: list[str] = []
+        self._facts: dict[str, WorkloadFacts] = {}
+        self._shares = ShareFacts()
+        self._sequence = 0
+        self._now_ns = 0
+        self._token_states: dict[str, str] = {}
+        self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
+        self._states: dict[str, str] = {}
+        self._changed: dict[str, str] = {}  # states of the batch that waits
+        self._stored: dict[str, str] = {}  # states as the journal has them
+        self._committed_states: dict[str, str] = {}
+        self._booked_infos: dict[str, DeviceInfo] = {}
+        self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
+        self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
+
+    def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
+        """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
+
+        Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells. Who had
+        ended by then stays for the rest of its retention.
+        """
+        unreadable = []
+        history = sorted(facts, key=lambda fact: fact.since_ns)
+        self._facts = {fact.workload: fact for fact in history}
+        self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
+        for uuid, text in states.items():
+            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, *_LOOSE_STATES)):
+                continue
+            try:
+                info = states.get(INFO_STATE + uuid, "")
+                account = self._accounts[uuid] = DeviceAccount.restore(text, info, self._sensor_for)
+                self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
+                self._last_held.see(account.booked_to, now_ns)
+            except ValueError:
+                unreadable.append(uuid)
+        # What cannot be read is nothing to go back to: the next reading is.
+        self._committed_states = {key: text for key, text in states.items() if key not in unreadable}
+        self._stored = dict(states)
+        for what, restore in (("the node", self._restore_node), ("what has ended", lambda: self._restore_ended(now_ns))):
+            try:
+                restore()
+            except UNREADABLE:
+                unreadable.append(what)
+                self._committed_states.pop(NODE_STATE if what == "the node" else "", None)
+        try:
+            self._booked = Booked.of(totals, history, states)
+        except UNREADABLE:
+            unreadable.append("energy of ended workloads by namespace and owner")
+            self._booked = Booked.of(totals, history, {})
+        self.joined.restore(self._facts.values())
+        self._holders.restore(self._facts)
+        return unreadable
+
+    def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
+        """Assume something else of the boards' sensors from the next reading on; what is booked stays as it was booked."""
+        self._sensor_for, self._gain, self._default_gain = sensor_for, gain_uncertainty, default_gain
+        if self._node is not None:
+            self._node.set_gpu_gain(max([default_gain, *gain_uncertainty.values()]))
+        for account in self._accounts.values():
+            account.sensor = sensor_for(account.info)
+            self._describe(account.info)
+
+    def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
+        """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
+        held: set[tuple[int, int]] = set()
+        samples = tuple(samples)
+        self.joined.look(max((sample.boot_ns for sample in samples), default=0))
+        for sample in samples:
+            account = self._account(sample.uuid, infos)
+            if account is None:
+                continue
+            anchor = account.anchor
+            try:
+                self._feed(account, sample)
+            except Exception as error:  # one device's defect costs no other its energy
+                account.go_back(anchor)  # so that its next reading closes this time too
+                if sample.uuid not in self._faults:
+                    log.exception("a reading of %s cannot be booked", sample.uuid)
+                self._faults[sample.uuid] = f"its reading cannot be booked: {type(error).__name__}"
+                continue
+            self._faults.pop(sample.uuid, None)
+            if not sample.fast:  # once per second, whatever the period
+                held.update(account.holders.processes)
+        return any(self._holders.gone(pid) for pid, _ in held)
+
+    def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
+        """Book one reading."""
+        holders, facts = self.joined.of_sample(sample, self._holders)
+        account.holders = account.holders if holders is None else holders
+        self._learn(facts)
+        self._last_held.see(account.held_by, sample.t_ns)
+        for workload in account.held_by:
+            self._booked.see(sample.uuid, workload)
+        entries, gap = account.feed(sample, self._identity.boot_id)
+        if holders is not None:
+            changed = self._shares.update(sample.uuid, account.policy, account.held_by)
+            self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
+        if sample.uuid not in self._committed_states:
+            self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
+        if self._node is not None:
+            self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
+        for entry in entries:
+            self._pending.add(entry)
+        if gap is not None:
+            self._pending.gaps.append(gap)
+
+    def add_node(
+        self,
+        readings: Iterable[tuple[str, tuple[MeterReading, ...]]],
+        infos: Mapping[str, DeviceInfo],
+        now_ns: int,
+        now_boot_ns: int,
+        gpus: Set[str],
+    ) -> dict[str, str]:
+        """Book what the meters of the node read, as far as these GPUs are booked; returns the meters that are not believed."""
+        if self._node is None:
+            return {}
+        for source, rows in readings:
+            self._pending.devices += self._node.feed(source, rows, infos)
+        entries, gaps = self._node.settle(now_boot_ns, gpus)
+        self._pending.entries += entries
+        self._pending.gaps += gaps + self._node.unseen(now_ns, now_boot_ns)
+        return self._node.faults
+
+    def _restore_node(self) -> None:
+        if self._node is not None:
+            meters = {u: a.meter for u, a in self._accounts.items() if a.meter is not None}
+            booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
+            self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
+
+    def _restore_ended(self, now_ns: int) -> None:
+        self._last_held.restore(self._committed_states, now_ns)
+        self._served.restore(self._committed_states)
+
+    def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
+        """Book tokens, where the counters stood that they came from, and what all pages that are read did so far."""
+        self._pending.tokens.extend(tokens)
+        changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
+        self._present.see(self._served.polled(), max(self._now_ns, self._served.said_ns))
+        self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
+        self._token_states |= states
+
+    def add_training(self, booked: Booking) -> None:
+        """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
+        self._pending.steps.extend(booked.steps)
+        self._pending.tokens.extend(booked.tokens)
+        self._token_states |= booked.states
+        for workload, labels in booked.labels.items():
+            self._told[workload] = {name: value for name, value in labels.items() if value}
+            if workload in self._facts:
+                self._learn([replace(self._facts[workload], since_ns=booked.t_ns)])
+
+    def held(self) -> set[str]:
+        """Workloads that hold a device, or did so within the retention."""
+        return self._last_held.names()
+
+    def add_actions(self, actions: Iterable[Action]) -> None:
+        """Book what the governor did."""
+        self._pending.actions.extend(actions)
+
+    def batch(self) -> Batch:
+        """Everything since the last commit, with the states to go on from."""
+        p = self._pending
+        self._leaving = self._find_leaving()
+        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
+        self._states |= self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
+        self._states |= self._served.dump()
+        if self._node is not None:
+            self._states[NODE_STATE] = self._node.dump()
+        infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
+        states = self._states | infos | self._booked.states_without(self._leaving)
+        gone = (key for key in self._stored if key.startswith(_LOOSE_STATES) and key not in states)
+        self._changed = {k: text for k, text in states.items() if self._stored.get(k, "") != text} | dict.fromkeys(gone, "")
+        ended = dict.fromkeys(self._leaving, self._now_ns)
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended)
+
+    def _find_leaving(self) -> list[str]:
+        """Workloads that are not there any more and have nothing that waits for a commit: looked for every now and then."""
+        if self._sequence % FORGET_EVERY != FORGET_EVERY - 1:
+            return []
+        p = self._pending
+        kept = self._last_held.names() | self._present.names() | self._holders.workloads()
+        kept |= {row.workload for rows in (p.entries, p.tokens, p.steps, p.facts) for row in rows}
+        return [workload for workload in self._booked.workloads() if workload not in kept][:FORGET_MAX]
+
+    def not_committed(self) -> None:
+        """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
+
+        From the last committed reading the counter bridges to the next one, so that no joule is lost and memory stays bounded.
+        """
+        if not self._pending.let_go():
+            return
+        for uuid, account in self._accounts.items():
+            if uuid in self._committed_states:
+                account.step_back(self._committed_states[uuid])
+        self._restore_node()
+
+    def committed(self) -> list[Entry]:
+        """The batch is in the journal: now it counts. Returns its entries."""
+        p, self._pending = self._pending, Pending()
+        self._committed_states = self._states
+        self._token_states = {key: text for key, text in self._token_states.items() if text}  # the empty ones are let go
+        if self._node is not None:
+            self._node.committed()
+        self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
+        self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
+        for workload in self._booked.add(p.entries, p.gaps, p.tokens, p.steps):
+            log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
+        self._served.committed()
+        self._stored = {key: text for key, text in (self._stored | self._changed).items() if text}
+        self._forget(self._leaving)
+        return p.entries
+
+    def _forget(self, workloads: Collection[str]) -> None:
+        self._booked.forget(workloads)
+        self._served.forget(workloads)
+        for workload in workloads:
+            self._facts.pop(workload, None)
+            self._told.pop(workload, None)
+
+    def set_retention(self, retention_ns: int) -> None:
+        """Keep workloads that have ended for another time from now on."""
+        self._last_held.retention_ns = self._present.retention_ns = retention_ns
+
+    def snapshot(
+        self,
+        now_ns: int,
+        health: Mapping[str, DeviceHealth],
+        sources: tuple[SourceHealth, ...],
+        ledger: LedgerStats,
+        *,
+        dvfs: tuple[DvfsDevice, ...] = (),
+        config_reload_ok: bool = True,
+        config_reload_success_ns: int | None = None,
+        reader_restarts_total: int = 0,
+        processes: tuple[ProcessCost, ...] = (),
+    ) -> Snapshot:
+        """What is published: the committed totals and the latest readings of devices that answer."""
+        self._sequence += 1
+        if self._sequence % FORGET_EVERY == 0:
+            self._holders.forget_dead()
+            self.joined.forget(self._holders.workloads())
+        self._now_ns = now_ns
+        self._present.forget_ended(now_ns, owner=self._owner)
+        holding = {w for account in self._accounts.values() for w in account.held_by}
+        shown = self._last_held.forget_ended(now_ns, holding, self._owner)
+        up = {uuid for uuid, h in health.items() if h.up}
+        booked = self._booked
+        snapshot = Snapshot(
+            sequence=self._sequence,
+            t_ns=now_ns,
+            identity=self._identity,
+            devices=tuple(
+                device_view(
+                    a,
+                    health.get(u),
+                    booked.devices.get(u) or DeviceEnergy(),
+                    self._shown,
+                    self._gain.get(u, self._default_gain),
+                    booked.gap_uj.get(u, 0),
+                )
+                for u, a in sorted(self._accounts.items(), key=_by_index)
+            ),
+            workloads=tuple(booked.energy(shown, up)),
+            workload_gpu_ns=booked.gpu_ns(shown),
+            namespace_uj=dict(booked.namespace_uj),
+            owner_uj=dict(booked.owner_uj),
+            tokens=(tokens := tuple(booked.tokens(shown))),
+            served=self._served.totals({count.workload for count in tokens}),
+            steps=tuple(booked.steps(shown)),
+            holders={u: tuple(a.holders.holding.weights) for u, a in self._accounts.items() if a.holders.holding is not None},
+            facts=tuple(self._facts[w] for w in shown if w in self._facts),
+            health=tuple(self._with_sensor(source) for source in sources),
+            ledger=ledger,
+            dvfs=dvfs,
+            config_reload_ok=config_reload_ok,
+            config_reload_success_ns=config_reload_success_ns,
+            reader_restarts_total=reader_restarts_total,
+            processes=processes,
+        )
+        if self._node is None:
+            return snapshot
+        return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+
+    def _owner(self, workload: str) -> str:
+        """Who has chosen its name, as far as the kernel or a scheduler says it."""
+        fact = self._facts.get(workload)
+        return "" if fact is None else tenant_of(fact.kind, fact.labels)
+
+    def _account(self, uuid: str, infos: Mapping[str, DeviceInfo]) -> DeviceAccount | None:
+        account = self._accounts.get(uuid)
+        info = infos.get(uuid)
+        if account is None:
+            if info is None:
+                return None  # not described yet: the next hello brings it
+            account = self._accounts[uuid] = DeviceAccount(info, self._sensor_for(info))
+            self._describe(info)
+        elif info is not None and info != account.info:
+            account.info, account.sensor = info, self._sensor_for(info)
+            self._describe(info)
+        return account
+
+    def _describe(self, info: DeviceInfo) -> None:
+        gain = self._gain.get(info.uuid, self._default_gain)
+        self._pending.devices.append(DeviceFacts(info.uuid, info.name, gain, 0))
+
+    def _learn(self, facts: Iterable[WorkloadFacts]) -> None:
+        for fact in self._served.labelled(facts):
+            self._present.see((fact.workload,), fact.since_ns)
+            if fact.workload in self._told:
+                fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
+            known = self._facts.get(fact.workload)
+            fact = self._shares.told(fact, known)
+            if known is not None and (namespace := known.labels.get("namespace")):  # the first stays, as its energy does
+                fact = replace(fact, labels={**fact.labels, "namespace": namespace})
+            if known is None or known.labels != fact.labels:
+                self._facts[fact.workload] = fact
+                self._booked.learn(fact)
+                self._pending.facts.append(fact)
+
+    def _with_sensor(self, source: SourceHealth) -> SourceHealth:
+        """A device is no source of energy while its sensor stands still or its readings cannot be booked."""
+        account = self._accounts.get(source.device)
+        fault = self._faults.get(source.device, STUCK if account is not None and account.blind else "")
+        return replace(source, up=False, reason=fault) if source.up and fault else source
+
+
+def _by_index(item: tuple[str, DeviceAccount]) -> tuple[int, str]:
+    return item[1].info.index, item[0]

@@ -1,0 +1,280 @@
+"""The account of the node around its GPUs: readings of its meters, and what its GPUs were booked, become entries. Pure.
+
+Which meter is booked is decided once, from the configuration (docs/decisions/0005): the meter of record of the whole node, less
+its GPUs, as `host`; without one, processor packages and memory as devices of their own. All else is a metric.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+from energy_agent.core.boundary import host, is_host, part
+from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
+from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.record import record
+from energy_agent.core.saved_state import UNREADABLE, read_fields
+from energy_agent.core.snapshot import MeterView
+from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.metering.gpu_curve import GpuCurve
+from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
+from energy_agent.metering.node import NodeState, Stretch, advance, gap_of
+
+NODE_STATE: Final = "node/"
+"""The key of this account among the journal's states."""
+PATIENCE_NS: Final = 30 * NS_PER_S
+NEVER: Final = "the node's meter has not answered yet"
+"""Of a gap before the first answer of the meter of record; why it does not answer is with its source, in words of its own."""
+_MODULES: Final = ("GH200", "GB200", "GB300")
+_PPM: Final = 1_000_000
+
+
+@record(frozen=True, slots=True)
+class NodePlan:
+    """What is booked. `sources` has, for each meter, the longest time between two readings and its gain uncertainty;
+    `record_max_mw` is the most that the node can draw, None where nobody said.
+    """
+
+    record: str | None  # the meter of record of the whole node
+    module: str  # auto | yes | no: whether a GPU's counter contains its processor
+    sources: Mapping[str, tuple[int, float]]
+    gpu_gain: float
+    record_max_mw: int | None = None
+
+
+@dataclass(slots=True)
+class _Meter:
+    """One domain of one meter. `settled` is the state that is safe to go on from: what is before it is booked."""
+
+    domain: str
+    scope: Scope
+    state: NodeState | None = None
+    settled: NodeState | None = None
+    power_mw: int | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    meter: _Meter
+    state: NodeState
+    stretch: Stretch | None
+    gap: Gap | None
+
+
+@dataclass(slots=True)
+class NodeAccount:
+    """Fed by the accountant: GPUs as they are booked, readings as they come; `settle` gives what can be booked by now."""
+
+    identity: Identity
+    plan: NodePlan
+    faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last stretch was not believed
+    _meters: dict[tuple[str, str], _Meter] = field(default_factory=dict)
+    _books: dict[str, HostBook] = field(default_factory=dict)
+    _curves: dict[str, GpuCurve] = field(default_factory=dict)
+    _waiting: dict[str, deque[_Waiting]] = field(default_factory=dict)
+    _described: dict[str, float] = field(default_factory=dict)  # device of the host -> its gain uncertainty
+    _shown: tuple[MeterView, ...] = ()
+    _unseen: tuple[int, int, bool] | None = (
+        None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is booked
+    )
+
+    def set_gpu_gain(self, gpu_gain: float) -> None:
+        """Another gain uncertainty of the GPUs from the next stretch on."""
+        self.plan = replace(self.plan, gpu_gain=gpu_gain)
+        for book in self._books.values():
+            book.gpu_gain_ppm = round(gpu_gain * _PPM)
+
+    def gpu(self, uuid: str, boot_ns: int, entries: Iterable[Entry], gap: Gap | None) -> None:
+        """A GPU was booked up to `boot_ns`."""
+        curve = self._curves.get(uuid)
+        if curve is None:
+            self._curves[uuid] = GpuCurve(boot_ns)
+        elif entries or gap is not None:
+            curve.extend(boot_ns, entries, 0 if gap is None else gap.bound_uj)
+
+    def feed(self, source: str, readings: Iterable[MeterReading], infos: Mapping[str, DeviceInfo]) -> list[DeviceFacts]:
+        """Readings of one meter; returns facts of devices that are booked from now on."""
+        gap_ns, gain = self.plan.sources[source]
+        facts = []
+        for reading in readings:
+            meter = self._meters.setdefault((source, reading.domain), _Meter(reading.domain, reading.scope))
+            first = self._first_answer(source, reading)
+            step = advance(meter.state, reading, self.identity.boot_id, gap_ns)
+            meter.state, meter.power_mw = step.state, _power_mw(reading, step.stretch)
+            device = self._device(source, reading, infos)
+            if device is None:
+                meter.settled = step.state
+                continue
+            if device not in self._described:
+                self._described[device] = gain
+                facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
+            self._books.setdefault(
+                device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
+            )
+            self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.stretch, first or step.gap))
+        return facts
+
+    def unseen(self, now_ns: int, now_boot_ns: int) -> list[Gap]:
+        """The time in which the meter of record has never answered, as it passes: nothing will ever tell what was drawn in it.
+
+        One that answers within the longest time between two readings leaves none: the account begins with its first reading.
+        """
+        record = self.plan.record
+        if record is None or self._answered(record):
+            return []
+        if self._unseen is None or now_boot_ns < self._unseen[1]:
+            self._unseen = (now_ns, now_boot_ns, False)
+        duration_ns = now_boot_ns - self._unseen[1]
+        if duration_ns <= self.plan.sources[record][0]:
+            return []
+        self._unseen = (now_ns, now_boot_ns, True)
+        gap = gap_of(max(0, now_ns - duration_ns), now_ns, duration_ns, self.plan.record_max_mw, NEVER)
+        return [replace(gap, device=self._host)]
+
+    def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
+        """What can be booked: every GPU in `required` is known, or was waited for long enough."""
+        entries: list[Entry] = []
+        gaps: list[Gap] = []
+        for device, waiting in self._waiting.items():
+            book = self._books[device]
+            while waiting:
+                item = waiting[0]
+                stretch = item.stretch
+                if stretch is not None:
+                    late = now_boot_ns - stretch.end_boot_ns > PATIENCE_NS
+                    if not late and not book.covered(stretch, self._curves, required):
+                        break
+                    booked = book.take(stretch, self._curves, required)
+                    entries += booked.entries
+                    gaps += [booked.gap] if booked.gap is not None else []
+                    self._judge(device, booked.gap)
+                elif item.gap is not None:
+                    book.skip()
+                    gap = item.gap
+                    gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
+                item.meter.settled = item.state
+                waiting.popleft()
+        needed = [m.settled.boot_ns for m in self._meters.values() if m.settled is not None]
+        if needed and entries:
+            for curve in self._curves.values():
+                curve.forget(min(needed))
+        return entries, gaps
+
+    def committed(self) -> None:
+        """What was settled is in the journal: now it is shown."""
+        self._shown = tuple(
+            MeterView(source, meter.domain, meter.settled.total_uj, meter.power_mw)
+            for (source, _), meter in sorted(self._meters.items())
+            if meter.settled is not None
+        )
+
+    @property
+    def gains(self) -> Mapping[str, float]:
+        """Gain uncertainty of each device of the host, as a ratio, once its meter has answered."""
+        return self._described
+
+    def views(self, up: Set[str]) -> tuple[MeterView, ...]:
+        """The meters that answer, with the energy that is in the journal."""
+        return tuple(view for view in self._shown if f"node:{view.source}" in up)
+
+    def dump(self) -> str:
+        """What survives: each meter's settled reading, and each GPU's energy since."""
+        meters = {f"{s}|{d}": [m.scope, _plain(m.settled)] for (s, d), m in self._meters.items() if m.settled is not None}
+        books = {
+            device: {
+                "carried": book.carried_uj,
+                "at_ns": book.at_ns,
+                "cut": book.at_cut_uj,
+                "since": {u: self._curves[u].energy_uj - uj for u, uj in book.at_uj.items() if u in self._curves},
+            }
+            for device, book in self._books.items()
+            if book.subtract
+        }
+        body = {"meters": meters, "books": books, "unseen": [self.identity.boot_id, *(self._unseen or ())]}
+        return json.dumps(body, separators=(",", ":"))
+
+    def restore(self, text: str, booked_ns: Mapping[str, int]) -> None:
+        """Go on from `dump`; `booked_ns` has, for each GPU read in this boot, the boot-clock instant up to which it is booked.
+
+        Raises:
+            ValueError: the text is not one of ours.
+        """
+        self._meters, self._books, self._waiting, self._unseen = {}, {}, {}, None
+        self._curves = {uuid: GpuCurve(boot_ns) for uuid, boot_ns in booked_ns.items()}
+        if not text:
+            return
+        try:
+            body = json.loads(text)
+            for key, (scope, state) in body["meters"].items():
+                source, _, domain = key.partition("|")
+                settled = NodeState(**read_fields(NodeState, state))
+                self._meters[source, domain] = _Meter(domain, Scope(scope), settled, settled)
+            for device, kept in body["books"].items():
+                gain = self.plan.sources.get(self.plan.record or "", (0, 0.0))[1]
+                book = HostBook(device, True, round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
+                book.carried_uj = int(kept["carried"])
+                book.at_ns = None if kept["at_ns"] is None else int(kept["at_ns"])
+                book.at_cut_uj = int(kept.get("cut", 0))
+                book.started = True
+                book.at_uj = {u: -int(uj) for u, uj in kept["since"].items() if u in self._curves}
+                self._books[device] = book
+            boot_id, *unseen = body.get("unseen", [""])
+            if unseen and boot_id == self.identity.boot_id:
+                self._unseen = (int(unseen[0]), int(unseen[1]), bool(unseen[2]))
+        except UNREADABLE as error:
+            self._meters, self._books = {}, {}
+            raise ValueError(f"not a state of the node: {error!r}") from error
+        self.committed()
+
+    def _answered(self, source: str) -> bool:
+        return any(name == source and meter.state is not None for (name, _), meter in self._meters.items())
+
+    def _first_answer(self, source: str, reading: MeterReading) -> Gap | None:
+        """The rest of the time before the first answer of the meter of record."""
+        unseen = self._unseen
+        if source != self.plan.record or unseen is None or self._answered(source):
+            return None
+        self._unseen = None
+        duration_ns = reading.boot_ns - unseen[1]
+        if duration_ns <= (0 if unseen[2] else self.plan.sources[source][0]):
+            return None
+        return gap_of(
+            max(0, reading.t_ns - duration_ns), reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER
+        )
+
+    def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
+        """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""
+        if reading.scope is Scope.NODE:
+            return self._host if source == self.plan.record else None
+        if reading.scope is Scope.MODULE or self.plan.record is not None or self._module(infos):
+            return None
+        return part(self._host, reading.domain)
+
+    @property
+    def _host(self) -> str:
+        return host(self.identity.cluster, self.identity.node)
+
+    def _module(self, infos: Mapping[str, DeviceInfo]) -> bool:
+        """A superchip's GPU counts its processor and memory too (Zeus, pull request 172)."""
+        if self.plan.module != "auto":
+            return self.plan.module == "yes"
+        return any(name in info.name for info in infos.values() for name in _MODULES)
+
+    def _judge(self, device: str, gap: Gap | None) -> None:
+        if is_host(device) and self.plan.record is not None:
+            self.faults.pop(self.plan.record, None)
+            if gap is not None and gap.reason in (BELOW_GPUS, STUCK):
+                self.faults[self.plan.record] = gap.reason
+
+
+def _power_mw(reading: MeterReading, stretch: Stretch | None) -> int | None:
+    """As read; of a counter, the mean since the reading before."""
+    if reading.power_mw is not None or stretch is None:
+        return reading.power_mw
+    return stretch.energy_uj * _PPM // max(1, stretch.end_boot_ns - stretch.start_boot_ns)
+
+
+def _plain(state: NodeState) -> dict[str, Any]:
+    return {f.name: getattr(state, f.name) for f in fields(state)}

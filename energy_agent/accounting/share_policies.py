@@ -1,0 +1,43 @@
+"""The fact `share` of a workload: by which policies it shares the devices that it holds. Pure.
+
+It stands among the workload's other facts, so that the ledger has it effective-dated: a share of a report's joules can be told
+by how it came about.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from energy_agent.core.energy import WorkloadFacts
+
+SHARE = "share"
+
+
+@dataclass(slots=True)
+class ShareFacts:
+    """Of the workloads that hold a device now."""
+
+    _by_device: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # policy and holders
+    _policies: dict[str, dict[str, str]] = field(default_factory=dict)  # workload -> device -> policy
+
+    def update(self, device: str, policy: str, workloads: Collection[str]) -> list[str]:
+        """Take note of who holds a device by which policy; returns those of them whose fact may have changed."""
+        now = (policy, frozenset(workloads) if policy else frozenset())
+        before = self._by_device.get(device, ("", frozenset()))
+        if now == before:
+            return []
+        self._by_device[device] = now
+        for workload in before[1] - now[1]:
+            del self._policies[workload][device]
+            if not self._policies[workload]:
+                del self._policies[workload]
+        for workload in now[1]:
+            self._policies.setdefault(workload, {})[device] = policy
+        return sorted(now[1])
+
+    def told(self, fact: WorkloadFacts, known: WorkloadFacts | None) -> WorkloadFacts:
+        """The fact with the share in force: that of now, else what was known of it; several policies are joined by `+`."""
+        policies = self._policies.get(fact.workload)
+        share = "+".join(sorted(set(policies.values()))) if policies else known.labels.get(SHARE) if known is not None else None
+        if share is None or fact.labels.get(SHARE) == share:
+            return fact
+        return replace(fact, labels={**fact.labels, SHARE: share})

@@ -1,0 +1,139 @@
+"""What token servers did, kept between commits: shown once it is committed, and what they say of their workloads. Pure.
+
+A page that is not read any more keeps its counts for as long as its workload is shown, over a restart too, as tokens do; of
+requests that run and wait it tells no more.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.tokens import TokenTotals, joined
+from energy_agent.tokens.account import PageAccount
+from energy_agent.tokens.counter_state import Model, Standing, encode
+from energy_agent.tokens.reading import TOKEN_STATE
+
+SERVED_STATE = "served/"
+"""Begins the keys among the journal's states of pages that are not read any more; the page follows.
+
+Alone it is the key of version 0.1: JSON of all of them.
+"""
+
+
+class Served:
+    """Totals by page, as of the last commit, and those that wait for the next one."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[str, str], TokenTotals] = {}  # by page and model
+        self._waiting: dict[tuple[str, str], TokenTotals] = {}
+        self._read: set[tuple[str, str]] = set()  # pages that are read now, and models on them
+        self._labels: dict[str, dict[str, str]] = {}
+        self.said_ns = 0  # UTC ns of the last reading
+
+    def add(self, totals: Iterable[TokenTotals]) -> list[str]:
+        """Take what all pages that are read did so far; the workloads of which they now say something else."""
+        now = {(each.source, each.model): each for each in totals}
+        self._waiting |= now
+        self._read = set(now)
+        self.said_ns = max([self.said_ns, *(each.t_ns for each in now.values())])
+        for kept in (self._shown, self._waiting):
+            for key, each in kept.items():
+                if key not in now and (each.running is not None or each.waiting is not None):
+                    kept[key] = replace(each, running=None, waiting=None)
+        changed = []
+        for workload in {each.workload for each in now.values()}:
+            labels = _labels([each for each in now.values() if each.workload == workload])
+            if self._labels.get(workload, {}) != labels:
+                self._labels[workload] = labels
+                changed.append(workload)
+        return changed
+
+    def committed(self) -> None:
+        """What waited is in the journal: now it counts."""
+        self._shown |= self._waiting
+        self._waiting = {}
+
+    def dump(self) -> dict[str, str]:
+        """States of pages that are not read any more; where the others stand is told with their counters."""
+        pages: dict[str, Standing] = {}
+        for key, each in (self._shown | self._waiting).items():
+            if key not in self._read:
+                latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
+                model = Model(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
+                pages.setdefault(each.source, Standing(each.t_ns)).models[each.model] = model
+        return {SERVED_STATE + source: encode(standing) for source, standing in pages.items()}
+
+    def polled(self) -> set[str]:
+        """Workloads of the pages that are read now."""
+        return {each.workload for key, each in (self._shown | self._waiting).items() if key in self._read}
+
+    def forget(self, workloads: Iterable[str]) -> None:
+        """Drop what pages said of these workloads."""
+        for workload in workloads:
+            self._labels.pop(workload, None)
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Go on from the states of the last commit: what all pages had done by then is shown. An unreadable page is left out.
+
+        Raises:
+            ValueError: the pages that are not read any more are not what `dump` writes; the others are there.
+        """
+        read = {key.removeprefix(TOKEN_STATE): text for key, text in states.items() if key.startswith(TOKEN_STATE) and text}
+        self._take(read)
+        gone = json.loads(states.get(SERVED_STATE) or "{}")
+        if not isinstance(gone, dict) or not all(isinstance(text, str) for text in gone.values()):
+            raise ValueError("not pages of token servers")
+        gone |= {key.removeprefix(SERVED_STATE): text for key, text in states.items() if key.startswith(SERVED_STATE)}
+        self._take({source: text for source, text in gone.items() if source and source not in read})
+
+    def _take(self, pages: Mapping[str, str]) -> None:
+        for source, text in pages.items():
+            page = PageAccount(source.rpartition(" ")[0], source, live=False)
+            with suppress(ValueError):
+                page.restore(text)
+                self._shown |= {(source, each.model): each for each in page.totals(up=False)}
+
+    def labelled(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
+        """The facts with what token servers say beside them; what a workload says of itself stays."""
+        return [
+            replace(fact, labels={**more, **fact.labels}) if (more := self._labels.get(fact.workload)) else fact
+            for fact in facts
+        ]
+
+    def totals(self, workloads: Collection[str]) -> tuple[TokenTotals, ...]:
+        """A workload's totals with a model over all its pages; those of other workloads are forgotten."""
+        self._shown = {key: each for key, each in self._shown.items() if each.workload in workloads}
+        groups: dict[tuple[str, str], list[TokenTotals]] = {}
+        for each in self._shown.values():
+            groups.setdefault((each.workload, each.model), []).append(each)
+        return tuple(pages[0] if len(pages) == 1 else _sum(pages) for pages in groups.values())
+
+
+def _labels(pages: Iterable[TokenTotals]) -> dict[str, str]:
+    """Facts on which all of a workload's pages agree."""
+    said: Mapping[str, set[str]] = {"model": set(), "precision": set(), "group": set()}
+    for page in pages:
+        for label, values in said.items():
+            values.add(getattr(page, label))
+    return {label: value for label, values in said.items() if len(values) == 1 and (value := next(iter(values)))}
+
+
+def _sum(pages: list[TokenTotals]) -> TokenTotals:
+    counts: dict[str, int] = {}
+    for page in pages:
+        for key, n in page.counts.items():
+            counts[key] = counts.get(key, 0) + n
+    running = [page.running for page in pages if page.running is not None]
+    waiting = [page.waiting for page in pages if page.waiting is not None]
+    return replace(
+        pages[0],
+        t_ns=max(page.t_ns for page in pages),
+        source="",
+        counts=counts,
+        running=sum(running) if running else None,
+        waiting=sum(waiting) if waiting else None,
+        ttft=joined(page.ttft for page in pages if page.ttft is not None),
+        itl=joined(page.itl for page in pages if page.itl is not None),
+    )

@@ -1,0 +1,302 @@
+"""Cumulative counts that training processes report become rows of steps and tokens: each once, whatever is killed.
+
+A process is known by (pid, start time), as the kernel tells them. Where its counts stood when they were last booked are states
+of the journal (training_counts), committed with the rows that came of it: so a report that comes twice, or again after the
+agent was killed, adds only what is new. What a process counted before this journal first listened is left out, as the joules of
+that time are not known; what it counted while the agent was away is booked, over that time.
+
+The ranks of a group on this node take a step together: one of them, its lead, is counted; tokens are those of all of them.
+Only workloads that hold a device are booked, since a step without joules tells nothing and anyone may claim one.
+"""
+
+import json
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from energy_agent.accounting.training_counts import TRAINING_STATE, Counted, Identity, by_identity, dump, is_of_process, load
+from energy_agent.core.energy import Steps, Tokens
+from energy_agent.core.ports import Clock
+from energy_agent.core.record import record
+from energy_agent.core.saved_state import UNREADABLE
+from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
+from energy_agent.core.units import NS_PER_H, NS_PER_S
+
+TOLD: Final = ("group", "model", "precision", "ranks")
+"""Facts that a workload says of itself."""
+PROCESSES_MAX, OF_PLACE_MAX = 512, 128
+MODELS_MAX = 8
+FACTS_NS = 60 * NS_PER_S
+FACTS_OF_HOUR = 6
+"""Maximum of changes of a workload's facts in any hour: each is a row of the hour's segment."""
+EARLIER_BOOT_NS = -(1 << 62)
+LOOK_EVERY = 16  # commits between looking for processes that have ended
+_TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
+
+
+@record(frozen=True, slots=True)
+class Booking:
+    """What one commit takes over, all or nothing."""
+
+    t_ns: int
+    steps: tuple[Steps, ...] = ()
+    tokens: tuple[Tokens, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, dict[str, str]] = field(default_factory=dict)  # by workload
+
+
+@dataclass(slots=True)
+class Latest:
+    """The last report of a process."""
+
+    workload: str
+    report: Report
+    at_ns: int
+    since_ns: int  # when its counting began
+    left_out: int = 0  # tokens that were more than a training can do; its report is without them
+    at_boot_ns: int = 0  # `at_ns` and `since_ns` on the boot clock
+    since_boot_ns: int = 0
+    place: str = ""  # who shares its places
+
+
+class TrainingIntake:
+    """Reports come in from any thread; the agent's loop drains them."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        alive: Callable[[Identity], bool],
+        machine_boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+    ) -> None:
+        """Begin without counts.
+
+        Args:
+            clock: of the node.
+            alive: whether that very process still lives.
+            machine_boot_ns: the clock that start times of processes are on, which a simulated node's is not.
+        """
+        self._clock, self._alive, self._machine_boot_ns = clock, alive, machine_boot_ns
+        self._lock = threading.Lock()
+        self._latest: dict[Identity, Latest] = {}
+        self._shown: dict[Identity, Latest] = {}
+        self._counted: dict[Identity, Counted] = {}
+        self._models: dict[str, set[str]] = {}
+        self._labels: dict[str, tuple[deque[int], dict[str, str]]] = {}  # with when they last changed, on the boot clock
+        self._holders: Collection[str] = ()
+        self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
+        self._drains = 0
+        self._touched: set[Identity] = set()  # whose states go into the next commit
+        self._states: dict[str, str] = {}  # further states of the next commit
+        self._is_begin_stored = False
+
+    def restore(self, states: Mapping[str, str], tokens: Iterable[tuple[str, str, str]]) -> bool:
+        """Take up where the last commit ended; `tokens` are (workload, model, phase) with a total. False: not readable."""
+        for workload, model, phase in tokens:
+            if phase == TRAINING:
+                self._models.setdefault(workload, set()).add(model)
+        self._states |= {key: "" for key in states if is_of_process(key)}  # except those that are written again
+        text = states.get(TRAINING_STATE)
+        if text is None:
+            return True
+        try:
+            value = json.loads(text)
+            old = value.get("processes")  # in version 0.1 one state had all processes
+            self._counted = load(states) if old is None else by_identity(old)
+            self._began_boot_ns = self._began(value)
+        except UNREADABLE:
+            self._counted = {}
+            return False
+        self._touched = set(self._counted)
+        return True
+
+    def _began(self, value: Mapping[str, Any]) -> int:
+        """When this journal first listened, on the clock of this boot."""
+        if "boot_id" not in value:  # of version 0.1, which kept UTC alone
+            return self._clock.boot_ns() - (self._clock.utc_ns() - int(value["began_ns"]))
+        return int(value["began_boot_ns"]) if value["boot_id"] == self._clock.boot_id() else EARLIER_BOOT_NS
+
+    def report(self, identity: Identity, workload: str, report: Report, place: str = "") -> None:
+        """Take a report of a live process; raises ReportError with the reason for which it is not taken.
+
+        No count is older than its process: the kernel has when that started. `place` names who shares its places, a uid or a
+        workload, so that nobody takes those of others.
+        """
+        place = place or workload
+        process_age_s = (self._machine_boot_ns() - identity[1] * _TICK_NS) / NS_PER_S
+        report = replace(report, age_s=min(report.age_s, max(0.0, process_age_s)))
+        now_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
+        second_s = self._clock.real_seconds(1.0) or 1.0
+        age_ns = round(report.age_s / second_s * NS_PER_S)
+        if max(0, 0, *report.steps.values()) > RATE_MAX * (report.age_s + 1):
+            raise ReportError(f"more than {RATE_MAX} steps a second since it began to count")
+        with self._lock:
+            before = self._latest.get(identity) or self._shown.get(identity)
+            if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
+                raise ReportError("another count of this process is not over yet")
+            if identity not in self._latest and identity not in self._shown:
+                self._make_room(place)
+            left_out = self._left_out(identity, report, before)
+            report = replace(report, tokens=max(0, report.tokens - left_out))
+            since_ns = max(0, now_ns - age_ns)  # UTC may be wrong
+            latest = Latest(workload, report, now_ns, since_ns, left_out, boot_ns, boot_ns - age_ns, place)
+            self._latest[identity] = self._shown[identity] = latest
+
+    def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:
+        """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
+        left_out = booked = 0
+        counted = self._counted.get(identity)
+        if before is not None and before.report.run == report.run:
+            left_out, booked = before.left_out, before.report.tokens
+        elif counted is not None and counted.run == report.run:
+            booked = counted.tokens
+        possible = report.tokens - left_out <= RATE_MAX * (report.age_s + 1)
+        return left_out if possible else report.tokens - booked
+
+    def _make_room(self, place: str) -> None:
+        """Evict a report of a workload that holds no device, if needed; raises ReportError where there is no room."""
+        places = Counter(each.place for each in self._shown.values())
+        if places[place] >= OF_PLACE_MAX:
+            raise ReportError(f"{OF_PLACE_MAX} processes of {place} report already")
+        if len(self._shown) < PROCESSES_MAX:
+            return
+        evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._holders]
+        if not evictable:
+            raise ReportError(f"{PROCESSES_MAX} processes report already")
+        first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
+        del self._shown[first]  # counts are cumulative: a later report of it brings them again
+        self._latest.pop(first, None)
+
+    def ranks(self, workload: str) -> list[Latest]:
+        """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
+        with self._lock:
+            found = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
+        newest_ns = max((each.since_boot_ns for identity, each in found if self._alive(identity)), default=0)
+        told = [each for identity, each in found if each.at_boot_ns >= newest_ns or self._alive(identity)]
+        return sorted(told, key=lambda each: each.report.rank)
+
+    def ended_ns(self, latest: Latest) -> int | None:
+        """When the last step of training of a report ended, UTC ns; None where it does not tell."""
+        age_s, second_s = latest.report.step_age_s, self._clock.real_seconds(1.0) or 1.0  # ages are of the machine's time
+        return None if age_s is None else latest.at_ns - round(age_s / second_s * NS_PER_S)
+
+    def drain(self, holders: Collection[str]) -> Booking:
+        """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
+        now_ns = self._clock.utc_ns()
+        with self._lock:
+            self._holders = frozenset(holders)
+            taken = {i: each for i, each in self._latest.items() if each.workload in holders}
+            for identity in taken:
+                del self._latest[identity]
+        steps: list[Steps] = []
+        tokens: list[Tokens] = []
+        for identity, latest in sorted(taken.items(), key=lambda item: item[1].report.rank):
+            self._book(identity, latest, steps, tokens)
+        self._drains += 1
+        if self._drains % LOOK_EVERY == 0:
+            self._forget_dead()
+            self._forget_ended({*holders, *(counted.workload for counted in self._counted.values())})
+        labels = dict(self._facts({each.workload for each in taken.values()}, self._clock.boot_ns()))
+        states, self._states = self._states, {}
+        for identity in self._touched:
+            states |= dump(identity, self._counted.get(identity))
+        self._touched.clear()
+        if not self._is_begin_stored:
+            began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
+            states[TRAINING_STATE], self._is_begin_stored = json.dumps(began), True
+        return Booking(now_ns, tuple(steps), tuple(tokens), states, labels)
+
+    def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
+        report, before, first = latest.report, self._counted.get(identity), False
+        if before is None or before.run != report.run:
+            known = latest.since_boot_ns >= self._began_boot_ns
+            zero = (dict.fromkeys(report.steps, 0), 0) if known else (dict(report.steps), report.tokens)
+            start_ns = latest.since_ns if known else latest.at_ns
+            before, first = Counted(*identity, latest.workload, report.run, start_ns, *zero), True
+        counted = Counted(
+            *identity, latest.workload, report.run, latest.at_ns, dict(report.steps), report.tokens,
+            report.rank, report.world, report.group, self._model(latest.workload, report.model), report.precision,
+        )  # fmt: skip
+        self._counted[identity] = counted
+        counted.lead = self._leads(identity, counted)
+        start_ns, end_ns, workload = min(before.at_ns, latest.at_ns), latest.at_ns, latest.workload
+        if counted.lead:
+            for phase, count in report.steps.items():
+                done = count - before.steps.get(phase, 0)
+                if done > 0 or (first and done == 0):  # counters appear at 0 when they are first seen
+                    steps.append(Steps(start_ns, end_ns, workload, phase, done))
+        trained = report.tokens - before.tokens
+        if trained > 0 or (first and report.tokens > 0 and trained == 0):
+            tokens.append(Tokens(start_ns, end_ns, workload, counted.model, TRAINING, trained))
+        self._touched.add(identity)
+
+    def _model(self, workload: str, model: str) -> str:
+        known = self._models.setdefault(workload, set())
+        if model in known or len(known) < MODELS_MAX:
+            known.add(model)
+            return model
+        return OTHER
+
+    def _leads(self, identity: Identity, counted: Counted) -> bool:
+        """Whether this process is the one of its group that is counted: the first that came, while it lives."""
+        if not counted.group and counted.world <= 1:
+            return True
+        for other, each in list(self._counted.items()):
+            same = (each.workload, each.group, each.world) == (counted.workload, counted.group, counted.world)
+            if other == identity or not same or not each.lead:
+                continue
+            if self._alive(other):
+                return False
+            each.lead = False
+            self._touched.add(other)
+        return True
+
+    def _forget_dead(self) -> None:
+        """A process that has ended reports no more; all it said is booked."""
+        with self._lock:
+            waiting, shown = set(self._latest), list(self._shown)
+        gone = {i for i in {*shown, *self._counted} if i not in waiting and not self._alive(i)}
+        gone |= {i for i in waiting if not self._alive(i) and self._stale(i)}
+        with self._lock:
+            for identity in gone:
+                self._shown.pop(identity, None)
+                self._latest.pop(identity, None)
+        for identity in gone & self._counted.keys():
+            del self._counted[identity]
+            self._touched.add(identity)
+
+    def _forget_ended(self, kept: Collection[str]) -> None:
+        """What is known of workloads goes with their series."""
+        self._models = {workload: models for workload, models in self._models.items() if workload in kept}
+        self._labels = {workload: labels for workload, labels in self._labels.items() if workload in kept}
+
+    def _stale(self, identity: Identity) -> bool:
+        """It ended a while ago and never was seen to hold a device."""
+        latest = self._latest.get(identity)
+        return latest is None or self._clock.boot_ns() - latest.at_boot_ns > FACTS_NS
+
+    def _facts(self, workloads: Iterable[str], boot_ns: int) -> Iterable[tuple[str, dict[str, str]]]:
+        for workload in workloads:
+            ranks = [c for c in self._counted.values() if c.workload == workload]
+            said = ((("" if is_local(c.group) else c.group), c.model, c.precision) for c in ranks)
+            labels = dict(zip(TOLD[:3], map(_agreed, zip(*said, strict=True)), strict=True))
+            labels["ranks"] = str(max((c.world for c in ranks), default=1))
+            changes, known = self._labels.get(workload, (deque[int](maxlen=FACTS_OF_HOUR), {}))
+            if labels != known and _may_change(changes, boot_ns):
+                changes.append(boot_ns)
+                self._labels[workload] = changes, labels
+                yield workload, labels
+
+
+def _may_change(changes: deque[int], boot_ns: int) -> bool:
+    soon = bool(changes) and boot_ns - changes[-1] < FACTS_NS
+    return not soon and (len(changes) < FACTS_OF_HOUR or boot_ns - changes[0] >= NS_PER_H)
+
+
+def _agreed(values: Iterable[str]) -> str:
+    """What all say; "" where they differ, as a workload can be of one model only where it is of one."""
+    said = set(values)
+    return said.pop() if len(said) == 1 else ""

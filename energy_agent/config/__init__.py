@@ -1,0 +1,1 @@
+"""The agent's configuration file as a typed model, one section per file."""

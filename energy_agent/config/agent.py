@@ -1,0 +1,218 @@
+"""The agent's YAML file as a typed model. No file is needed: every default is safe and useful.
+
+An unknown key is an error that names the nearest known one; a wrong value names its key.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from energy_agent.config.dvfs import Dvfs
+from energy_agent.config.messages import LISTEN, NAME, explain
+from energy_agent.config.metrics_page import Metrics
+from energy_agent.config.node_meters import NodeMeters
+from energy_agent.config.owners import Holders
+from energy_agent.config.section import Ratio, Section
+from energy_agent.config.tokens import TokenSource
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.files import require_safe
+
+MAX_CONFIG_B = 1 << 20
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without what a configuration does not need: repeated keys, and aliases, of which a few fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As in the base class, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"alias '*{event.anchor}' is not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in the base class, but a key that stands there twice is an error."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+class Node(Section):
+    """Who this node is, and where its kernel shows itself."""
+
+    cluster: Name = Field("default", description="cluster name on every metric target and segment")
+    name: Name | None = Field(None, description="node name; else $NODE_NAME, else the host name")
+    procfs: Path = Field(Path("/proc"), description="root of the proc file system")
+
+
+class Sampling(Section):
+    """How often devices are read."""
+
+    period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
+    health_period_s: float = Field(
+        60.0, ge=0, le=300, description="seconds between readings of ECC, links, MIG and the like, at least 10; 0: never"
+    )
+
+    @field_validator("health_period_s")
+    @classmethod
+    def _slow(cls, seconds: float) -> float:
+        if 0 < seconds < 10:
+            raise ValueError(f"{seconds:g} s is too often for what changes seldom: at least 10, or 0 for never")
+        return seconds
+
+
+class NvmlSource(Section):
+    """The GPUs of this node."""
+
+    on_start_failure: Literal["fail", "skip", "retry"] = Field(
+        "fail", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
+    )
+    gain_uncertainty_ratio: Ratio = Field(
+        0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
+    )
+    gpm: bool = Field(
+        False, description="read tensor, memory and pipe activity by GPM (Hopper and later); contends with profilers"
+    )
+    pcie_throughput: bool = Field(False, description="sample PCIe throughput; each reading blocks the driver for 40 ms a GPU")
+    calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
+    sensor_profile: Path | None = Field(
+        None, description="what `wattlens doctor --sensors --json` measured, in place of what is assumed of a board's counter"
+    )
+
+
+class Sources(Section):
+    """Where numbers come from."""
+
+    nvml: NvmlSource = NvmlSource()
+    node: NodeMeters = NodeMeters()
+
+
+class Ledger(Section):
+    """The book of record."""
+
+    disk_budget_mib: int = Field(
+        512, ge=16, le=1 << 20, description="the journal's size limit; sealed rows go first, unsealed never"
+    )
+    keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
+    segment_s: int = Field(
+        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment: whole quarters of an hour (900)"
+    )
+
+
+class Web(Section):
+    """/metrics, /healthz, /readyz."""
+
+    listen: str = Field("127.0.0.1:9479", pattern=LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    metrics: Metrics = Metrics()
+    config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
+    bearer_token_file: Path | None = Field(None, description="file with a token that lets in; not for everyone to read")
+    probe_listen: str | None = Field(
+        None, pattern=LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
+    )
+
+
+class Client(Section):
+    """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
+
+    socket: Path | None = Field(None, description="unix socket that every user may connect to; a missing folder is created")
+
+
+class Config(Section):
+    """The whole file."""
+
+    node: Node = Node()
+    sampling: Sampling = Sampling()
+    sources: Sources = Sources()
+    holders: Holders = Holders()
+    tokens: tuple[TokenSource, ...] = ()
+    ledger: Ledger = Ledger()
+    web: Web = Web()
+    client: Client = Client()
+    dvfs: Dvfs = Dvfs()
+
+
+def load(path: Path | None) -> Config:
+    """Read and check a configuration file; None: the defaults.
+
+    Raises:
+        UsageError: one line that names the file, the key and what to do.
+    """
+    if path is None:
+        return Config()
+    return parse(read(path, "configuration"), str(path))
+
+
+def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) -> bytes:
+    """The bytes of a file of at most MAX_CONFIG_B; `what` it is stands in messages.
+
+    Args:
+        path: of the file.
+        what: it is, for messages.
+        safe: refuse a file that others may change.
+        folders_above: refuse one that others may replace, too.
+
+    Raises:
+        UsageError: it cannot be read, is a pipe or too large, or is not safe.
+    """
+    try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
+            raise UsageError(f"{what} {path} is a pipe; name a file")
+        with path.open("rb") as file:
+            if safe:
+                require_safe(path, what, os.fstat(file.fileno()), folders_above=folders_above)
+            raw = file.read(MAX_CONFIG_B + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
+    if len(raw) > MAX_CONFIG_B:
+        raise UsageError(f"{what} {path} is larger than {MAX_CONFIG_B} bytes")
+    return raw
+
+
+def parse(raw: bytes, name: str = "configuration") -> Config:
+    """Check the text of a configuration; `name` stands in messages.
+
+    Raises:
+        UsageError: not UTF-8, not YAML, an unknown key or a wrong value.
+    """
+    return parse_as(Config, raw, name)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+_WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
+
+
+def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
+    """A YAML text as `model`, an empty one as its defaults; raises as `parse` does."""
+    try:
+        data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not UTF-8 text") from None
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        # All but the first: an impossible date, number or tag, which PyYAML passes on as it comes.
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
+    if data is None:
+        return model()
+    if not isinstance(data, dict):
+        sections = ", ".join(f"'{key}:'" for key in list(model.model_fields)[1:3])
+        raise UsageError(
+            f"{name} must be a mapping of sections such as {sections}, not {_WHAT.get(type(data), 'a single value')}"
+        )
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{name}: {explain(error, model)}") from None
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None

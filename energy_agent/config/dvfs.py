@@ -1,0 +1,160 @@
+"""The configuration of steering. Nothing is steered unless this says so and the actuator allows it."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.config.messages import NAME, PATTERN_OF_NAMES, POLICIES, SPAN
+from energy_agent.config.section import Section
+
+Name = Annotated[str, Field(pattern=NAME)]
+Glob = Annotated[str, Field(pattern=PATTERN_OF_NAMES)]
+Slowdown = Annotated[float, Field(gt=0, le=0.5)]
+Watts = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Slo(Section):
+    """The limits that a serving workload has to keep, measured on its own token pages."""
+
+    ttft_ms: float | None = Field(None, gt=0, le=3.6e6, description="time to first token")
+    itl_ms: float | None = Field(None, gt=0, le=3.6e6, description="time between two tokens")
+    attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within both (0.99 unless said)")
+
+
+class DvfsTerms(Section):
+    """What may be said of steering: by a namespace, a workload, a group, and by a pod in its annotation wattlens.io/dvfs."""
+
+    mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="how far; the least that anyone says counts")
+    policy: str | None = Field(
+        None, pattern=POLICIES, description="a file of dvfs/policies, or several joined by +, such as progress+phase"
+    )
+    slowdown: Slowdown | None = Field(None, description="how much longer a training run may take, as a ratio")
+    slo: Slo | None = Field(None, description="limits of a serving workload")
+    cap_w: Watts | None = Field(None, description="the most that each GPU may draw; the lowest that anyone says counts")
+    schedule: tuple[Annotated[str, Field(pattern=SPAN)], ...] | None = Field(
+        None, description="when steering is allowed, such as Mon-Fri 08:00-18:00; at other times: observe"
+    )
+    shared: bool | None = Field(None, description="true: may be steered on a GPU that it shares with others who say so too")
+
+
+class DvfsGroup(DvfsTerms):
+    """Devices that are steered as one."""
+
+    name: Name = Field(description="what it is called in metrics and savings")
+    devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
+    workload: str = Field("", description="the workload whose tokens or steps measure progress")
+    arrivals: Literal["open", "closed"] = Field(
+        "closed", description="open: requests come whatever the server's speed; closed: clients wait for answers (claims less)"
+    )
+
+
+class DvfsBlocks(Section):
+    """Paired blocks: the policy is on and off in random order, and the two are compared."""
+
+    pairs: int | None = Field(None, ge=2, le=1000, description="how many pairs; without end unless said")
+    seconds: float = Field(30.0, ge=2, description="length of a block")
+    settle_s: float = Field(4.0, ge=0.5, description="left out at the start of each block")
+    every_s: float | None = Field(
+        None,
+        ge=4,
+        description="a pair begins so often, at first: 270 s unless said, and with a number of pairs at once after the last",
+    )
+    seed: int = Field(0, description="draws the order within the pairs")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.every_s is not None and self.every_s < 2 * self.seconds:
+            raise ValueError(f"every_s is {self.every_s:g}, but a pair takes {2 * self.seconds:g} s")
+        if self.settle_s >= self.seconds:
+            raise ValueError(f"settle_s is {self.settle_s:g}, which leaves nothing of a block of {self.seconds:g} s")
+        return self
+
+    @property
+    def period_s(self) -> float | None:
+        """From the begin of a pair to that of the next; None: they follow each other."""
+        if self.every_s is None and self.pairs is None:
+            return max(270.0, 2 * self.seconds)
+        return self.every_s
+
+
+def _again(names: Sequence[str]) -> str | None:
+    return next((name for n, name in enumerate(names) if name in names[:n]), None)
+
+
+class Dvfs(DvfsTerms):
+    """Steering of clocks and limits: what the node's owner allows, and what is steered."""
+
+    mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="how far the governor may go on this node")
+    policy: str = Field(
+        "auto",
+        pattern=POLICIES,
+        description="a file of dvfs/policies, or several joined by +; auto: slo where an SLO is said, else progress",
+    )
+    slowdown: Slowdown = Field(0.03, description="how much longer a training run may take, as a ratio")
+    slowdown_most: Slowdown = Field(0.10, description="the most that namespaces and workloads may ask for")
+    options: dict[str, dict[str, float | int | str | bool]] = Field(default_factory=dict, description="policy -> its options")
+    actuator: Path | None = Field(None, description="socket of `wattlens actuator`, where it is not its default one")
+    auto_groups: bool = Field(
+        False, description="steer every workload that holds GPUs of its own, beside the groups named here"
+    )
+    groups: tuple[DvfsGroup, ...] = Field((), description="what is steered by name")
+    namespaces: dict[Glob, DvfsTerms] = Field(
+        default_factory=dict,
+        description="namespace, or a pattern such as dev-*, -> terms as of a group: mode, policy, slowdown, slo, ...",
+    )
+    workloads: dict[Glob, DvfsTerms] = Field(default_factory=dict, description="workload, or a pattern, -> terms likewise")
+    annotations: bool = Field(True, description="heed the annotation wattlens.io/dvfs of pods (with the pod informer)")
+    time_zone: str = Field("UTC", description="of schedules, such as Europe/Berlin")
+    budget_w: Watts | None = Field(None, description="the most that all GPUs of the node may draw together")
+    blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, LookupError):
+            raise ValueError(f"no time zone {name[:40]!r}; say UTC or one such as Europe/Berlin") from None
+        return name
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _by_policy(cls, value: object) -> object:
+        if isinstance(value, dict) and any(not isinstance(each, dict) for each in value.values()):
+            raise ValueError("options are said for each policy, such as options: {progress: {knob: power}}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.mode != "observe" and not self.groups and not self.auto_groups:
+            raise ValueError(
+                f"mode is {self.mode!r}, but neither groups nor auto_groups names a device: nothing would be steered"
+            )
+        names = [group.name for group in self.groups]
+        if again := _again(names):
+            raise ValueError(f"two groups have the name {again!r}")
+        if again := _again([device for group in self.groups for device in group.devices]):
+            where = " and ".join(dict.fromkeys(g.name for g in self.groups if again in g.devices))
+            raise ValueError(f"device {again!r} stands twice in groups ({where}): one device has one group")
+        return self
+
+    @property
+    def steers(self) -> bool:
+        """Whether there is anything to steer."""
+        return bool(self.groups) or self.auto_groups
+
+    @property
+    def policies(self) -> set[str]:
+        """Every policy that the file names, `auto` as what it may become."""
+        said: list[DvfsTerms] = [self, *self.groups, *self.namespaces.values(), *self.workloads.values()]
+        named = {name for terms in said if terms.policy is not None for name in terms.policy.split("+")}
+        return (named - {"auto"}) | ({"progress", "slo"} if "auto" in named else set())
+
+
+def matching(patterns: dict[str, DvfsTerms], name: str) -> Iterable[DvfsTerms]:
+    """The terms of the patterns that fit a name, in the order of the file."""
+    return (terms for pattern, terms in patterns.items() if fnmatchcase(name, pattern))

@@ -1,0 +1,34 @@
+"""The configuration of what the page shows: include and exclude lists of metric families and GPUs."""
+
+from pydantic import Field, field_validator
+
+from energy_agent.config.section import Section
+from energy_agent.core.catalogue.selection import Selection, checked_family, checked_gpu
+
+DETAILS = ("gpu_ecc_location_errors_total", "gpu_pcie_errors_total")
+"""Series by location and by kind, whose sums are shown: a fifth of a page, wanted when a board is looked into."""
+_GPUS = "GPUs by the driver's index, UUID or glob"
+
+
+class Metrics(Section):
+    """What `/metrics` shows. What is left out is still read and booked."""
+
+    include: tuple[str, ...] = Field((), description="metric families to show, by name or glob; none: all")
+    exclude: tuple[str, ...] = Field(DETAILS, description="metric families to leave out, by name or glob; wins over include")
+    include_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to show; none: all")
+    exclude_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to leave out; wins over include_gpus")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _families(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(checked_family, patterns))
+
+    @field_validator("include_gpus", "exclude_gpus")
+    @classmethod
+    def _gpus(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(checked_gpu, patterns))
+
+    @property
+    def selection(self) -> Selection:
+        """The same for the page."""
+        return Selection(self.include, self.exclude, self.include_gpus, self.exclude_gpus)

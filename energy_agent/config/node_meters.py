@@ -1,0 +1,147 @@
+"""The configuration of the node's own meters: RAPL, Redfish, IPMI, power supplies."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from energy_agent.config.messages import HOST, MEMBER, SERVICE
+from energy_agent.config.section import Ratio, Section
+
+IN_THE_CLEAR = "the password crosses the network in the clear: everyone on its way can read it; use https:// in url"
+Watts = Annotated[float, Field(gt=0, le=1e6)]
+Period = Annotated[float, Field(ge=1, le=300)]
+
+
+class Rapl(Section):
+    """Processor packages and memory, by the kernel's RAPL counters."""
+
+    enabled: bool = Field(True, description="read RAPL where the kernel shows it; its files are readable by root alone")
+    period_s: Period = Field(10.0, description="seconds between readings")
+    gain_uncertainty_ratio: Ratio = Field(0.05, description="systematic error of the counters, as a ratio")
+
+
+class _NodeSource(Section):
+    period_s: Period = Field(10.0, description="seconds between readings")
+    timeout_s: float = Field(5.0, ge=0.5, le=60, description="how long an answer may take")
+    max_power_w: Watts | None = Field(
+        None, description="the most that the node can draw: bounds its gaps, and what is above is not believed"
+    )
+    gain_uncertainty_ratio: Ratio = Field(0.05, description="systematic error of the meter, as a ratio")
+    scope: Literal["node", "module"] = Field(
+        "node", description="what the meter contains: the whole node, or one board with its GPU (a metric only)"
+    )
+
+
+class RedfishLogin(Section):
+    """A Redfish service, and how to log in to it."""
+
+    url: str = Field(pattern=SERVICE, description="the service's address, such as https://bmc.example")
+    ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
+    verify: bool = Field(True, description="check the service's certificate")
+    auth: Literal["basic", "session", "none"] = Field("session", description="how to log in")
+    user_file: Path | None = Field(None, description="file with the user's name")
+    password_file: Path | None = Field(None, description="file with the password")
+    insecure: bool = Field(False, description="send the password over http:// although everyone on its way can read it")
+
+    @property
+    def in_the_clear(self) -> bool:
+        """The password crosses a network unencrypted."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        near = host in ("localhost", "::1") or host.startswith("127.")
+        return self.auth != "none" and parts.scheme == "http" and not near
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        if self.in_the_clear and not self.insecure:
+            raise ValueError(
+                "the password would cross the network in the clear: use https:// in url, "
+                "or say insecure: true if everyone on that network may know it"
+            )
+        missing = [key for key in ("user_file", "password_file") if getattr(self, key) is None]
+        if self.auth != "none" and missing:
+            raise ValueError(
+                f"{' and '.join(missing)} missing: auth is {self.auth!r}; say auth: none for a service without login"
+            )
+        return self
+
+
+class Redfish(RedfishLogin, _NodeSource):
+    """The node's power by the Redfish service of its management controller."""
+
+    chassis: str | None = Field(
+        None,
+        pattern=MEMBER,
+        description="Id of the chassis; needed where the service has more than one with power",
+    )
+
+
+class Ipmi(_NodeSource):
+    """The node's power by IPMI DCMI, through `ipmitool`."""
+
+    interface: Literal["open", "lanplus"] = Field("open", description="open: this node's own driver; lanplus: over the network")
+    host: str | None = Field(None, pattern=HOST, description="the management controller's address (lanplus)")
+    port: int = Field(623, ge=1, le=65535, description="its UDP port (lanplus)")
+    user_file: Path | None = Field(None, description="file with the user's name (lanplus)")
+    password_file: Path | None = Field(None, description="file with the password (lanplus)")
+    cipher_suite: int = Field(17, ge=0, le=17, description="its cipher suite (lanplus)")
+    privilege: Literal["USER", "OPERATOR", "ADMINISTRATOR"] = Field(
+        "USER", description="privilege to ask for (lanplus); some controllers want more than DCMI says"
+    )
+    ipmitool: Path = Field(Path("ipmitool"), description="the program")
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        missing = [key for key in ("host", "user_file", "password_file") if getattr(self, key) is None]
+        if self.interface == "lanplus" and missing:
+            raise ValueError(f"{', '.join(missing)} missing: interface lanplus asks over the network")
+        return self
+
+
+class Psu(_NodeSource):
+    """The node's power as the sum of its power supplies' inputs, where the kernel shows them (hwmon)."""
+
+    supplies: int | None = Field(
+        None, ge=1, le=16, description="how many there are: with fewer in sight the reading is not of the whole node"
+    )
+
+
+class NodeMeters(Section):
+    """Meters of the node around the GPUs."""
+
+    sysfs: Path = Field(Path("/sys"), description="root of the sys file system")
+    ledger: Literal["auto", "redfish", "ipmi", "psu", "none"] = Field(
+        "auto", description="the meter of record of the whole node; auto: the first configured of redfish, psu, ipmi"
+    )
+    module: Literal["auto", "yes", "no"] = Field(
+        "auto", description="whether a GPU's counter contains its processor (GH200, GB200): then RAPL is a metric only"
+    )
+    rapl: Rapl = Rapl()
+    redfish: Redfish | None = Field(None, description="off without")
+    ipmi: Ipmi | None = Field(None, description="off without")
+    psu: Psu | None = Field(None, description="off without")
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        if self.ledger in ("auto", "none"):
+            return self
+        section = getattr(self, self.ledger)
+        if section is None:
+            raise ValueError(f"ledger is {self.ledger!r}, but there is no section {self.ledger!r}: nothing would be booked")
+        if section.scope != "node":
+            raise ValueError(f"ledger is {self.ledger!r}, but its scope is {section.scope!r}: it is not the whole node's meter")
+        return self
+
+    @property
+    def record(self) -> str | None:
+        """The source of record of the whole node; None where there is none."""
+        if self.ledger == "none":
+            return None
+        order = ("redfish", "psu", "ipmi") if self.ledger == "auto" else (self.ledger,)
+        for name in order:
+            section = getattr(self, name)
+            if section is not None and section.scope == "node":
+                return name
+        return None

@@ -1,0 +1,69 @@
+"""The configuration of who holds a device: process lists, and what Kubernetes says of pods."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from energy_agent.config.messages import LABEL_KEY, OWNER_KIND, RESOURCE
+from energy_agent.config.section import Section
+from energy_agent.config.slurm import Slurm
+
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY)]
+Resource = Annotated[str, Field(pattern=RESOURCE)]
+OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
+FACT_KEYS = ("team", "project", "model", "precision", "class", "group")
+"""Facts that labels and annotations of a pod may fill."""
+
+
+class Kubernetes(Section):
+    """What the kubelet and the API server say of the pods of this node (docs/holders.md)."""
+
+    pod_resources: Literal["auto", "off"] | Path = Field(
+        "auto", description="the kubelet's PodResources socket; auto: where there is one at its usual place"
+    )
+    resources: tuple[Resource, ...] = Field((), description="extended resources that are GPUs, beside nvidia.com/gpu and mig-*")
+    informer: Literal["off", "auto"] = Field(
+        "off",
+        description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)",
+    )
+    labels: dict[str, LabelKey] = Field(
+        default_factory=dict,
+        description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, that tells it",
+    )
+    owner_kinds: tuple[OwnerKind, ...] = Field(
+        (),
+        description="further kinds that own pods by way of others, as Kind.group/version, such as TrainingJob.ai.example/v1",
+    )
+
+    @field_validator("pod_resources", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
+    @field_validator("informer", mode="before")
+    @classmethod
+    def _informer_off(cls, value: object) -> object:
+        return "off" if value is False else value
+
+    @field_validator("labels")
+    @classmethod
+    def _known_facts(cls, labels: dict[str, str]) -> dict[str, str]:
+        for fact in labels:
+            if fact not in FACT_KEYS:
+                raise ValueError(f"{fact!r} is no fact; there are: {', '.join(FACT_KEYS)}")
+        return labels
+
+
+class Holders(Section):
+    """Who holds a device."""
+
+    period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
+    retention_s: int = Field(
+        900,
+        ge=60,
+        le=7 * 86400,
+        description="seconds that a workload stays on /metrics after its end: longer than Prometheus may be away",
+    )
+    kubernetes: Kubernetes = Kubernetes()
+    slurm: Slurm = Slurm()

@@ -1,0 +1,113 @@
+"""The configuration of token servers: whose page is where, and what an unknown server's counters are called."""
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.config.messages import GROUP, HTTP, METRIC
+from energy_agent.config.section import Section
+
+Label = Annotated[str, Field(max_length=128)]
+Metric = Annotated[str, Field(pattern=METRIC, max_length=1024)]
+Fact = Annotated[str, Field(max_length=256)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+_WHERE = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
+
+
+class TokenMapping(Section):
+    """Names on the page of a server that is none of those that are known, as in PromQL: `name` or `name{label="value"}`."""
+
+    prompt: Metric | None = Field(None, description="counter of prompt tokens, those from a cache included")
+    cached: Metric | None = Field(None, description="counter of prompt tokens found in a cache")
+    computed: Metric | None = Field(None, description="counter of prompt tokens that were computed; else prompt less cached")
+    generation: Metric = Field(description="counter of generated tokens")
+    requests: Metric | None = Field(None, description="counter of requests that ended")
+    steps: Metric | None = Field(None, description="counter of engine steps")
+    running: Metric | None = Field(None, description="gauge of requests in the batch")
+    waiting: Metric | None = Field(None, description="gauge of requests that wait")
+    ttft: Metric | None = Field(None, description="histogram of times to first token, without _bucket")
+    itl: Metric | None = Field(None, description="histogram of times between two tokens, without _bucket")
+    unit: Literal["s", "ms"] = Field("s", description="unit of the two histograms")
+    moves: Literal["step", "request"] = Field(
+        "request", description="whether token counters move with every engine step, or when a request ends"
+    )
+    model_label: Label = Field("", description="label that names the model")
+    engine_label: Label = Field("", description="label that tells engines on the page apart")
+
+    @field_validator("ttft", "itl")
+    @classmethod
+    def _histogram(cls, text: str | None) -> str | None:
+        name = selector(text)[0] if text is not None else ""
+        for suffix in ("_bucket", "_sum", "_count"):
+            if name.endswith(suffix):
+                raise ValueError(f"the name of a histogram is wanted without {suffix}: {name.removesuffix(suffix)}")
+        return text
+
+
+class TokenSource(Section):
+    """One inference server's page."""
+
+    workload: str = Field(description="the workload whose tokens these are, as wattlens_workload_info names it")
+    url: str = Field(pattern=HTTP, description="its /metrics page")
+    ports: tuple[Port, ...] = Field((), description="ports of more engines of it on the same host, each with such a page")
+    server: str = Field("vllm", description="which server's names to read (docs/tokens.md)")
+    mapping: TokenMapping | None = Field(None, description="for server: mapping, what its counters are called")
+    model: Fact = Field("", description="name of the model, in place of the page's")
+    precision: Fact = Field("", description="precision of its weights, such as fp8: a fact of the workload")
+    group: Annotated[str, Field(pattern=GROUP)] | None = Field(
+        None, description="name of an engine whose devices are in several workloads or nodes; give its page once"
+    )
+    period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
+
+    @field_validator("workload")
+    @classmethod
+    def _named(cls, workload: str) -> str:
+        if not workload.strip() or not workload.isprintable() or len(workload) > WORKLOAD_LIMIT:
+            raise ValueError(f"the name of a workload is wanted, of at most {WORKLOAD_LIMIT} characters")
+        return workload
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _nobody(cls, url: object) -> object:
+        # Before anything else looks at it: a password in a wrong address is not printed either.
+        if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
+            raise ValueError("an address without user and password is wanted: neither is used, and addresses are published")
+        return url
+
+    @field_validator("ports")
+    @classmethod
+    def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
+        if len(ports) > PAGES_LIMIT:
+            raise ValueError(f"at most {PAGES_LIMIT} ports are wanted")
+        return ports
+
+    @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if (self.mapping is None) == (self.server == "mapping"):
+            raise ValueError("server: mapping and a section mapping go together")
+        try:
+            port = urlsplit(self.url).port
+        except ValueError:
+            raise ValueError("url has a port that is none") from None
+        if len({port, *self.ports}) <= len(self.ports):
+            raise ValueError("a port stands twice: its tokens would count twice")
+        return self
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """Addresses of all its pages."""
+        parts = urlsplit(self.url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return (self.url, *(parts._replace(netloc=f"{host}:{port}").geturl() for port in self.ports))
+
+
+PAGES_LIMIT = 64
+WORKLOAD_LIMIT = 1024
+
+
+def selector(text: str) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """A name as in PromQL, taken apart: the metric, and the labels that a series must carry."""
+    name, _, rest = text.partition("{")
+    return name, {label: (value,) for label, value in _WHERE.findall(rest)}

@@ -1,0 +1,1 @@
+"""Every metric of Wattlens: its name, type, unit, labels and help."""

@@ -1,0 +1,64 @@
+"""Which metric families and devices the page shows. What is left out is still read and booked: only the page is shorter."""
+
+import difflib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from energy_agent.core.catalogue.node import BY_NAME
+from energy_agent.core.record import record
+
+PREFIX = "wattlens_"
+
+
+@record(frozen=True, slots=True)
+class Selection:
+    """Names, UUIDs, indices or globs of them. Empty `include`: all; `exclude` wins."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    include_gpus: tuple[str, ...] = ()
+    exclude_gpus: tuple[str, ...] = ()
+
+    def shows_family(self, name: str) -> bool:
+        """Whether a family is shown; `name` is a signal's, without the prefix."""
+        return _chosen((name,), self.include, self.exclude)
+
+    def shows_gpu(self, uuid: str, index: int) -> bool:
+        """Whether a GPU is shown."""
+        return _chosen((uuid, str(index)), self.include_gpus, self.exclude_gpus)
+
+
+ALL = Selection()
+
+
+def checked_family(pattern: str) -> str:
+    """The pattern of a family without the prefix, where it names at least one.
+
+    Raises:
+        ValueError: it names none; the message has the nearest.
+    """
+    name = pattern.removeprefix(PREFIX)
+    exported = [signal.name for signal in BY_NAME.values() if not signal.reserved]
+    if any(fnmatchcase(known, name) for known in exported):
+        return name
+    near = difflib.get_close_matches(name.strip("*?"), exported, 1, 0.4)
+    hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
+    raise ValueError(f"no metric is named {pattern!r}; {hint}")
+
+
+def checked_gpu(pattern: str) -> str:
+    """The pattern of a GPU, where it can be one.
+
+    Raises:
+        ValueError: neither an index, nor a UUID, nor a glob.
+    """
+    if pattern.isascii() and (pattern.isdigit() or pattern.startswith("GPU-") or any(c in pattern for c in "*?[")):
+        return pattern
+    raise ValueError(f"{pattern!r} is no GPU: give the driver's index, a UUID (GPU-...), or a glob of one of them")
+
+
+def _chosen(names: Iterable[str], include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
+    def named(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    return not named(exclude) and (not include or named(include))

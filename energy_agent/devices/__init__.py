@@ -1,0 +1,1 @@
+"""Devices that have a power sensor: one package per vendor's interface."""

@@ -1,0 +1,188 @@
+"""One device read once: which calls, in which order, and what becomes of each that fails.
+
+A call that answers NOT_SUPPORTED or NO_PERMISSION is off for this device and asked again only now and then; its field is absent
+with that reason. A call that says the device itself is gone ends the reading with DeviceGone. Nothing is ever guessed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from energy_agent.core.energy import DeviceInfo, DeviceSample
+from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
+from energy_agent.devices.nvml import abi
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.sharing_abi import SharingNvml
+from energy_agent.devices.nvml.use import UseReader
+
+GONE = frozenset({abi.GPU_IS_LOST, abi.RESET_REQUIRED, abi.GPU_NOT_FOUND, abi.INVALID_STATE, abi.UNINITIALIZED, abi.UNKNOWN})
+OFF = frozenset({abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND, 25, 26})
+RETRY_OFF_NS = 10 * NS_PER_S
+NEW_PROCESS_MEMORY_B = 8 << 20  # a CUDA context takes far more: a change of this size means somebody came or went
+
+_FIELDS = {
+    abi.FIELD_TOTAL_ENERGY: "energy_mj",
+    abi.FIELD_POWER_INSTANT: "power_mw",
+    abi.FIELD_POWER_AVERAGE: "power_average_mw",
+    abi.FIELD_CURRENT_POWER_LIMIT: "power_limit_mw",
+    abi.FIELD_REQUESTED_POWER_LIMIT: "power_limit_requested_mw",
+    abi.FIELD_MEMORY_TEMPERATURE: "memory_temperature_c",
+}
+_FAST_FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
+_ALL_FIELDS = tuple(_FIELDS)
+
+Mark = Callable[[str], None]
+"""Called with the name of each NVML call before it is made, so that a hang is known by name."""
+
+
+class DeviceGone(Exception):  # noqa: N818 - a finding about the device, not a fault of ours
+    """The device itself does not answer any more; `reason` is the NVML code's name, `call` what was asked."""
+
+    def __init__(self, reason: str, call: str) -> None:
+        super().__init__(f"{call}: {reason}")
+        self.reason = reason
+        self.call = call
+
+
+@dataclass(slots=True)
+class _Off:
+    reason: str
+    retry_ns: int
+
+
+class DeviceReader:
+    """Reads one device through NVML, remembering what it does not support."""
+
+    def __init__(
+        self, nvml: Nvml, handle: object, clock: Clock, mark: Mark, sharing: SharingNvml | None = None, *, gpm: bool = False
+    ) -> None:
+        """`sharing` and `gpm`: whether MIG devices, and their activity, may be asked for."""
+        self.uuid = nvml.uuid(handle)
+        self._nvml = nvml
+        self.handle = handle
+        self._clock = clock
+        self._mark = mark
+        self._off: dict[str, _Off] = {}
+        self._memory_at_list_b: int | None = None
+        self._use = UseReader(nvml, sharing, clock, self._call, gpm=gpm)
+        self.info = self._describe()
+
+    def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
+        """Read the device: energy and power always, the rest when `full`, holders when asked or when memory use says so.
+
+        `xid_counts` are the XID events seen so far, which come by another way, and go into a full sample as they are.
+
+        Raises:
+            DeviceGone: the device is lost; nothing of this reading counts.
+        """
+        absent: dict[str, str] = {}
+        values: dict[str, Any] = {}
+        self._read_fields(_ALL_FIELDS if full else _FAST_FIELDS, values, absent)
+        t_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
+        if full:
+            self._read_rest(values, absent)
+            used = values.get("memory_used_b")
+            moved = used is not None and (
+                self._memory_at_list_b is None or abs(used - self._memory_at_list_b) >= NEW_PROCESS_MEMORY_B
+            )
+            values["xid_counts"] = xid_counts
+            if list_processes or moved:
+                values["processes"], values["mig"] = self._use.read(absent, mig=self.info.mig_enabled)
+                self._memory_at_list_b = used
+            else:
+                values["mig"] = self._use.activity()
+        return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, fast=not full, **values)
+
+    def close(self) -> None:
+        """Let go of what is held in the driver for this device."""
+        self._use.close()
+
+    def _read_fields(self, ids: tuple[int, ...], values: dict[str, Any], absent: dict[str, str]) -> None:
+        self._mark("GetFieldValues")
+        try:
+            answers = self._nvml.field_values(self.handle, ids)
+        except NvmlError as error:
+            if error.code not in OFF:
+                raise DeviceGone(error.name, error.call) from None
+            answers = [abi.FieldValue(i, error.code, 0) for i in ids]
+        for answer in answers:
+            name = _FIELDS[answer.field_id]
+            if answer.code == abi.SUCCESS:
+                values[name] = answer.value
+            elif answer.code in GONE:
+                raise DeviceGone(abi.CODE_NAMES.get(answer.code, str(answer.code)), f"field {answer.field_id}")
+            else:
+                absent[name] = abi.CODE_NAMES.get(answer.code, str(answer.code))
+        if "energy_mj" not in values:
+            self._call("energy_mj", "GetTotalEnergyConsumption", self._nvml.total_energy_mj, values, absent)
+        if "power_mw" not in values:
+            # PowerUsage is a 1 s average from Ampere on; better than nothing, and the only one on some boards.
+            self._call("power_mw", "GetPowerUsage", self._nvml.power_usage_mw, values, absent)
+
+    def _read_rest(self, values: dict[str, Any], absent: dict[str, str]) -> None:
+        nvml = self._nvml
+        if "power_limit_mw" not in values:
+            self._call("power_limit_mw", "GetPowerManagementLimit", nvml.power_limit_mw, values, absent)
+        self._call("sm_clock_mhz", "GetClockInfo(SM)", nvml.sm_clock_mhz, values, absent)
+        self._call("memory_clock_mhz", "GetClockInfo(MEM)", nvml.memory_clock_mhz, values, absent)
+        self._call("temperature_c", "GetTemperatureV", nvml.temperature_c, values, absent)
+        self._call("event_reasons", "GetCurrentClocksEventReasons", nvml.event_reasons, values, absent)
+        pair: dict[str, Any] = {}
+        self._call("gpu_percent", "GetUtilizationRates", nvml.utilization_percent, pair, absent)
+        if pair:
+            values["gpu_percent"], values["memory_percent"] = (min(100, v) for v in pair["gpu_percent"])
+        pair = {}
+        self._call("memory_used_b", "GetMemoryInfo", nvml.memory_b, pair, absent)
+        if pair:
+            values["memory_used_b"], values["memory_total_b"] = pair["memory_used_b"]
+
+    def _call(self, name: str, call: str, ask: Callable[[object], Any], values: dict[str, Any], absent: dict[str, str]) -> None:
+        off = self._off.get(call) if self._off else None
+        if off is not None and self._clock.boot_ns() < off.retry_ns:
+            absent[name] = off.reason
+            return
+        self._mark(call)
+        try:
+            values[name] = ask(self.handle)
+        except NvmlError as error:
+            self._gone(error)
+            absent[name] = error.name
+            if error.code in OFF:
+                self._off[call] = _Off(error.name, self._clock.boot_ns() + RETRY_OFF_NS)
+            return
+        if off is not None:
+            del self._off[call]
+        if absent:
+            absent.pop(name, None)
+
+    def _gone(self, error: NvmlError) -> None:
+        """A side call that says UNKNOWN costs its own field alone: the fields, read first, tell whether the device is there."""
+        if error.code in GONE and error.code != abi.UNKNOWN:
+            raise DeviceGone(error.name, error.call) from None
+
+    def _describe(self) -> DeviceInfo:
+        nvml = self._nvml
+        values: dict[str, Any] = {}
+        unsaid: dict[str, str] = {}
+        self._call("range", "GetPowerManagementLimitConstraints", nvml.power_limit_range_mw, values, unsaid)
+        self._call("default", "GetPowerManagementDefaultLimit", nvml.power_limit_default_mw, values, unsaid)
+        self._call("clock", "GetMaxClockInfo", nvml.sm_clock_max_mhz, values, unsaid)
+        self._call("name", "GetName", nvml.name, values, unsaid)
+        self._call("arch", "GetArchitecture", nvml.architecture, values, unsaid)
+        self._call("pci", "GetPciInfo", nvml.pci_bus_id, values, unsaid)
+        self._call("mig", "GetMigMode", nvml.mig_enabled, values, unsaid)
+        low, high = values.get("range", (None, None))
+        return DeviceInfo(
+            uuid=self.uuid,
+            index=-1,
+            name=values.get("name", "unknown"),
+            architecture=values.get("arch", "unknown"),
+            pci_bus_id=values.get("pci", ""),
+            driver="",
+            power_limit_min_mw=low,
+            power_limit_max_mw=high,
+            power_limit_default_mw=values.get("default"),
+            sm_clock_max_mhz=values.get("clock"),
+            mig_enabled=values.get("mig", False),
+        )

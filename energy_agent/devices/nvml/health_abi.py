@@ -1,0 +1,114 @@
+"""What the health of a device is asked with: NVML's field ids and the calls, as a protocol. Numbers are those of nvml.h.
+
+All field ids are <= 250: later ones were renumbered between driver branches and would be misread without any error.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from energy_agent.core.record import record
+from energy_agent.devices.nvml.abi import FieldValue
+
+CORRECTED, UNCORRECTED = "corrected", "uncorrected"
+VOLATILE, AGGREGATE = "volatile", "aggregate"
+
+ECC_TOTAL_FIELDS: Mapping[int, tuple[str, str]] = {
+    3: (CORRECTED, VOLATILE), 4: (UNCORRECTED, VOLATILE), 5: (CORRECTED, AGGREGATE), 6: (UNCORRECTED, AGGREGATE),
+}  # fmt: skip
+"""Severity, and whether it counts since the driver was loaded or over the life of the board."""
+
+ECC_LOCATION_FIELDS: Mapping[int, tuple[str, str, str]] = {
+    7: (CORRECTED, VOLATILE, "l1_cache"), 8: (UNCORRECTED, VOLATILE, "l1_cache"),
+    9: (CORRECTED, VOLATILE, "l2_cache"), 10: (UNCORRECTED, VOLATILE, "l2_cache"),
+    11: (CORRECTED, VOLATILE, "dram"), 12: (UNCORRECTED, VOLATILE, "dram"),
+    13: (CORRECTED, VOLATILE, "register_file"), 14: (UNCORRECTED, VOLATILE, "register_file"),
+    15: (CORRECTED, VOLATILE, "texture"), 16: (UNCORRECTED, VOLATILE, "texture"), 17: (UNCORRECTED, VOLATILE, "cbu"),
+    18: (CORRECTED, AGGREGATE, "l1_cache"), 19: (UNCORRECTED, AGGREGATE, "l1_cache"),
+    20: (CORRECTED, AGGREGATE, "l2_cache"), 21: (UNCORRECTED, AGGREGATE, "l2_cache"),
+    22: (CORRECTED, AGGREGATE, "dram"), 23: (UNCORRECTED, AGGREGATE, "dram"),
+    24: (CORRECTED, AGGREGATE, "register_file"), 25: (UNCORRECTED, AGGREGATE, "register_file"),
+    26: (CORRECTED, AGGREGATE, "texture"), 27: (UNCORRECTED, AGGREGATE, "texture"), 28: (UNCORRECTED, AGGREGATE, "cbu"),
+}  # fmt: skip
+LOCATION_SRAM = 7
+"""Caches and registers together, which is what boards from Ampere on tell; there is no field for it, only a call."""
+
+MEMORY_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    29: ("retired_pages", ("single_bit",)), 30: ("retired_pages", ("double_bit",)), 31: ("page_retirement_pending", ()),
+    142: ("remapped_rows", (CORRECTED,)), 143: ("remapped_rows", (UNCORRECTED,)),
+    144: ("row_remap_pending", ()), 145: ("row_remap_failed", ()),
+}  # fmt: skip
+
+FIELD_PCIE_REPLAYS = 94
+PCIE_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    FIELD_PCIE_REPLAYS: ("pcie_replays", ()), 197: ("pcie_b", ("transmit",)), 198: ("pcie_b", ("receive",)),
+    169: ("pcie_errors", ("l0_to_recovery",)), 173: ("pcie_errors", ("correctable",)),
+    179: ("pcie_errors", ("non_fatal",)), 180: ("pcie_errors", ("fatal",)), 181: ("pcie_errors", ("unsupported_request",)),
+}  # fmt: skip
+"""174 to 178, 182 and 183 tell the correctable ones apart: left out, so that nothing is counted twice."""
+
+FIELD_NVLINK_COUNT = 91
+FIELD_NVLINK_STATE = 165
+"""Of the link that is its scope; not in drivers before R520, where a call for each link has to do."""
+NVLINK_TOTAL_FIELDS: Mapping[int, str] = {38: "crc_flit", 45: "crc_data", 52: "replay", 59: "recovery", 160: "ecc_data"}
+"""Sums over all links; not on Blackwell."""
+NVLINK_LINK_FIELDS: Mapping[int, tuple[str, str]] = {
+    138: ("nvlink_kib", "transmit"), 139: ("nvlink_kib", "receive"),
+    161: ("nvlink_errors", "replay"), 162: ("nvlink_errors", "recovery"), 163: ("nvlink_errors", "crc"),
+    202: ("nvlink_b", "transmit"), 204: ("nvlink_b", "receive"),
+    206: ("nvlink_errors", "malformed_packet"), 207: ("nvlink_errors", "buffer_overrun"), 208: ("nvlink_errors", "receive"),
+    209: ("nvlink_errors", "receive_remote"), 210: ("nvlink_errors", "receive_general"),
+    211: ("nvlink_errors", "link_integrity"), 212: ("nvlink_errors", "transmit_discard"),
+    213: ("nvlink_errors", "recovery_succeeded"), 214: ("nvlink_errors", "recovery_failed"),
+    219: ("nvlink_errors", "effective"), 221: ("nvlink_errors", "symbol"),
+}  # fmt: skip
+"""Of the link that is the field's scope; those of 138 and 161 to 163 up to Hopper, those above 200 from Blackwell on."""
+
+FIELD_RECOVERY_ACTION = 230
+RECOVERY_ACTIONS = (
+    "none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset", "recover_imex_domain", "bus_reset", "system_reboot",
+)  # fmt: skip
+
+GPM_ACTIVITIES: Mapping[int, str] = {
+    1: "graphics", 2: "sm", 3: "sm_occupancy", 4: "integer", 5: "tensor", 10: "dram", 11: "fp64", 12: "fp32", 13: "fp16",
+}  # fmt: skip
+GPM_TRAFFIC: Mapping[int, tuple[str, str]] = {
+    20: ("pcie", "transmit"), 21: ("pcie", "receive"), 60: ("nvlink", "receive"), 61: ("nvlink", "transmit"),
+}  # fmt: skip
+
+
+@record(frozen=True, slots=True)
+class MigDevice:
+    """A MIG device as it is now."""
+
+    uuid: str
+    profile: str  # for example 1g.10gb
+    gpu_instance: int
+    compute_instance: int
+
+
+class HealthNvml(Protocol):
+    """The calls. `device` is a handle from `Nvml`. Every call may raise NvmlError."""
+
+    def scoped_field_values(self, device: object, fields: Sequence[tuple[int, int]]) -> list[FieldValue]: ...
+    def ecc_errors(self, device: object, uncorrected: int, aggregate: int, location: int) -> int: ...
+    def ecc_mode(self, device: object) -> tuple[int, int]: ...
+    def pcie_replays(self, device: object) -> int: ...
+    def pcie_link(self, device: object) -> tuple[int, int, int, int]: ...
+    def pcie_throughput_kib_s(self, device: object, receive: int) -> int: ...
+    def nvlink_up(self, device: object, link: int) -> bool: ...
+    def persistence_mode(self, device: object) -> bool: ...
+    def encoder_percent(self, device: object) -> int: ...
+    def decoder_percent(self, device: object) -> int: ...
+    def fans_percent(self, device: object) -> list[int]: ...
+    def bar1_b(self, device: object) -> tuple[int, int]: ...
+    def memory_reserved_b(self, device: object) -> int: ...
+    def mig_mode(self, device: object) -> tuple[int, int]: ...
+    def mig_devices(self, device: object) -> list[MigDevice]: ...
+    def gpm(self, device: object) -> "GpmSampler": ...
+
+
+class GpmSampler(Protocol):
+    """GPM samples of one device. Each `read` measures from the one before."""
+
+    def read(self, ids: Sequence[int]) -> Mapping[int, float]: ...
+    def close(self) -> None: ...

@@ -1,0 +1,55 @@
+"""SM time of processes from what nvmlDeviceGetProcessUtilization answers. Pure.
+
+Drivers answer with one sample a process, the mean since the time that was asked for, or with one for each of their sampling
+periods. They also answer with samples from before that time, with processes that have ended, and now and then with garbage
+(a utilisation of 808,334,905 %). Time stamps are in us since 1970, on the driver's own clock: one sample's is compared with
+another's, and with ours only to know garbage.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from energy_agent.core.record import record
+from energy_agent.devices.nvml.abi import Utilization
+
+PERIOD_MAX_US: Final = 1_000_000
+"""The longest sampling period of a driver (nvml.h: 1/6 s to 1 s)."""
+WINDOW_MAX_US: Final = 60_000_000
+STRAY_US: Final = 24 * 3600 * 1_000_000
+"""A stamp further than this from our clock is garbage."""
+
+
+@record(frozen=True, slots=True)
+class SmTime:
+    """SM time in us by pid since the last answer, and the stamp to ask from next time. `believed`: not all was garbage."""
+
+    by_pid: Mapping[int, int]
+    last_us: int
+    believed: bool
+
+
+def sm_time(samples: Iterable[Utilization], since_us: int, now_us: int) -> SmTime:
+    """What processes used after `since_us`; an answer without samples says that nothing ran."""
+    found = list(samples)
+    sane = [s for s in found if s.pid > 0 and 0 <= s.sm_percent <= 100 and abs(s.timestamp_us - now_us) < STRAY_US]
+    fresh: dict[tuple[int, int], int] = {}
+    for s in sane:
+        if s.timestamp_us > since_us:
+            key = (s.timestamp_us, s.pid)
+            fresh[key] = max(fresh.get(key, 0), s.sm_percent)
+    stamps = sorted({stamp for stamp, _ in fresh})
+    if not stamps:
+        believed = not found or bool(sane)
+        return SmTime({}, max(since_us, now_us - PERIOD_MAX_US) if believed else since_us, believed)  # nothing ran until then
+    lasted_us = _lasted_us(stamps, since_us, one_each=len({pid for _, pid in fresh}) == len(fresh))
+    by_pid: dict[int, int] = {}
+    for (stamp, pid), percent in fresh.items():
+        by_pid[pid] = by_pid.get(pid, 0) + percent * lasted_us[stamp] // 100
+    return SmTime(by_pid, stamps[-1], believed=True)
+
+
+def _lasted_us(stamps: list[int], since_us: int, *, one_each: bool) -> dict[int, int]:
+    """How long the time is that each stamp's samples stand for."""
+    if one_each:  # means of the whole window
+        return dict.fromkeys(stamps, min(stamps[-1] - since_us, WINDOW_MAX_US))
+    return {stamp: min(stamp - before, PERIOD_MAX_US) for before, stamp in zip([since_us, *stamps], stamps, strict=False)}

@@ -1,0 +1,160 @@
+"""Who uses one device and how much, read every few seconds: processes, their SM time, and on a GPU in MIG mode its instances.
+
+SM time is asked only where several processes are, and instances only where there are any: a device with one holder costs one
+call.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from energy_agent.core.energy import MigUse, ProcessUse
+from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.health_abi import GpmSampler
+from energy_agent.devices.nvml.process_time import PERIOD_MAX_US, SmTime, sm_time
+from energy_agent.devices.nvml.sharing_abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape, SharingNvml
+
+FIRST_LOOK_US = 5_000_000  # how far back the first question for SM time reaches
+GPM_LEAST_NS = NS_PER_S // 2
+_PPM_PER_PERCENT = 10_000
+
+Call = Callable[[str, str, Callable[[object], Any], dict[str, Any], dict[str, str]], None]
+"""`DeviceReader`'s way to make a call: its field, its name, the call, where the answer goes, where the reason goes."""
+
+
+class UseReader:
+    """Of one device. `sharing` is None where MIG is not to be asked; `gpm`: whether activity may be."""
+
+    def __init__(self, nvml: Nvml, sharing: SharingNvml | None, clock: Clock, call: Call, *, gpm: bool) -> None:
+        self._nvml, self._sharing, self._clock, self._call, self._want_gpm = nvml, sharing, clock, call, gpm
+        self._since_us = 0
+        self._instances = _Activity(sharing, clock)
+        self._shapes: list[MigShape] = []
+        self._total = 0
+
+    def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
+        """Processes, and MIG devices where there are any; None where they were not told. `mig`: the GPU was in MIG mode."""
+        found: dict[str, Any] = {}
+        sharing = self._sharing
+        listed: list[InstanceProcess]
+        if mig and sharing is not None:
+            self._call("processes", "GetComputeRunningProcesses", sharing.instance_processes, found, absent)
+            listed = found.get("processes", [])
+        else:
+            self._call("processes", "GetComputeRunningProcesses", self._nvml.compute_processes, found, absent)
+            listed = [InstanceProcess(pid, memory, None, None) for pid, memory in found.get("processes", [])]
+        if not found:
+            return None, None
+        if mig and sharing is not None:
+            return self._by_instance(sharing, listed)
+        self.close()
+        return self._by_time(listed), None
+
+    def close(self) -> None:
+        """Let go of what GPM holds."""
+        self._shapes = []
+        self._instances.close()
+
+    def _by_time(self, listed: list[InstanceProcess]) -> tuple[ProcessUse, ...]:
+        used: Mapping[int, int] | None = None
+        if len({p.pid for p in listed}) > 1:
+            used = self._sm_time()
+        else:  # a process that joins later shares the GPU from this list on
+            self._since_us = max(self._since_us, self._clock.utc_ns() // 1000 - PERIOD_MAX_US)
+        if used is None:
+            return tuple(ProcessUse(p.pid, p.memory_b) for p in listed)
+        here = {p.pid for p in listed}
+        gone = (ProcessUse(pid, sm_us=us, listed=False) for pid, us in sorted(used.items()) if pid not in here and us)
+        return (*(ProcessUse(p.pid, p.memory_b, used.get(p.pid, 0)) for p in listed), *gone)
+
+    def _sm_time(self) -> Mapping[int, int] | None:
+        """SM time in us by pid since the last time; None where it is not told."""
+        now_us = self._clock.utc_ns() // 1000
+        # The driver stamps samples with UTC: once that was set back, none is later than the last one that was read.
+        since_us = self._since_us if 0 < self._since_us <= now_us else now_us - FIRST_LOOK_US
+        answer: dict[str, Any] = {}
+        self._call(
+            "sm", "GetProcessUtilization", lambda h: self._nvml.process_utilization(h, since_us), answer, {}
+        )  # its absence is no field's
+        if not answer:
+            return None
+        found: SmTime = sm_time(answer["sm"], since_us, now_us)
+        self._since_us = found.last_us
+        return found.by_pid if found.believed else None
+
+    def _by_instance(
+        self, sharing: SharingNvml, listed: list[InstanceProcess]
+    ) -> tuple[tuple[ProcessUse, ...], tuple[MigUse, ...] | None]:
+        asked: dict[str, Any] = {}
+        self._call("mig", "GetMigDeviceHandleByIndex", sharing.mig_shapes, asked, {})
+        self._call("slices", "GetMaxMigDeviceCount", sharing.mig_slices, asked, {})
+        if "mig" not in asked or "slices" not in asked:
+            return tuple(ProcessUse(p.pid, p.memory_b) for p in listed), None
+        shapes: list[MigShape] = asked["mig"]
+        self._shapes, self._total = shapes, max(asked["slices"], sum(s.slices for s in shapes))
+        if not shapes and not any(p.gpu_instance is not None for p in listed):
+            return tuple(ProcessUse(p.pid, p.memory_b) for p in listed), None
+        names = {(s.gpu_instance, s.compute_instance): s.uuid for s in shapes}
+        processes = tuple(
+            ProcessUse(p.pid, p.memory_b, mig=names.get((p.gpu_instance, p.compute_instance), ""))  # type: ignore[arg-type]
+            for p in listed
+        )
+        activity = self._measure() if self._want_gpm else {}
+        return processes, self._uses(activity)
+
+    def activity(self) -> tuple[MigUse, ...] | None:
+        """The MIG devices of the last listing, and how busy they were since the last look; None where that is not measured."""
+        activity = self._measure() if self._want_gpm and self._shapes else {}
+        return self._uses(activity) if activity else None
+
+    def _measure(self) -> Mapping[int, int]:
+        answer: dict[str, Any] = {}
+        self._call("activity", "GpmMigSampleGet", lambda h: self._instances.read(h, self._shapes), answer, {})
+        found: Mapping[int, int] = answer.get("activity", {})
+        return found
+
+    def _uses(self, activity: Mapping[int, int]) -> tuple[MigUse, ...]:
+        shapes = self._shapes
+        return tuple(MigUse(s.uuid, s.slices, self._total, s.sms, activity.get(s.gpu_instance)) for s in shapes)
+
+
+class _Activity:
+    """GPM of each GPU instance, measured from one listing to the next."""
+
+    def __init__(self, nvml: SharingNvml | None, clock: Clock) -> None:
+        self._nvml, self._clock = nvml, clock
+        self._samplers: dict[int, GpmSampler] = {}
+        self._uuids: frozenset[str] = frozenset()
+        self._read_ns = 0
+
+    def read(self, handle: object, shapes: list[MigShape]) -> dict[int, int]:
+        """Share of each instance's SMs that worked since the last time, in ppm; empty the first time and after a change.
+
+        Raises:
+            NvmlError: GPM is not supported, or failed; then it begins anew.
+        """
+        assert self._nvml is not None
+        now_ns, uuids = self._clock.boot_ns(), frozenset(s.uuid for s in shapes)
+        try:
+            if uuids != self._uuids:
+                self.close()
+                for instance in sorted({s.gpu_instance for s in shapes}):
+                    self._samplers[instance] = self._nvml.gpm_instance(handle, instance)
+                self._uuids, self._read_ns = uuids, now_ns
+                return {}
+            if now_ns - self._read_ns < GPM_LEAST_NS:
+                return {}
+            self._read_ns = now_ns
+            found = {instance: sampler.read([GPM_SM_UTILIZATION]) for instance, sampler in self._samplers.items()}
+        except NvmlError:
+            self.close()
+            raise
+        percents = {instance: answer.get(GPM_SM_UTILIZATION, -1.0) for instance, answer in found.items()}
+        return {i: round(min(p, 100.0) * _PPM_PER_PERCENT) for i, p in percents.items() if 0.0 <= p < 200.0}
+
+    def close(self) -> None:
+        """Free the samples."""
+        for sampler in self._samplers.values():
+            sampler.close()
+        self._samplers, self._uuids = {}, frozenset()

@@ -1,0 +1,127 @@
+"""One GPU -> its samples on /metrics. Pure; most of the page, every second, so in plain loops over tables."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from math import isfinite
+from operator import attrgetter
+
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Method
+from energy_agent.core.snapshot import DeviceView
+from energy_agent.core.units import HZ_PER_MHZ, NS_PER_S, UJ_PER_J, decimal
+
+Sample = tuple[tuple[str, ...], str]
+"""Label values in the order of the signal's labels, and the value as text."""
+
+Found = Mapping[str, list[Sample]]
+"""Samples by the name of their signal; a missing name has an empty list."""
+
+_REASONS = ("unknown_holder", "gap", "starting")
+
+
+@lru_cache(maxsize=4_096)
+def _milli(value: int) -> str:
+    return decimal(value, 1_000)
+
+
+@lru_cache(maxsize=4_096)
+def _hertz(value_mhz: int) -> str:
+    return str(value_mhz * HZ_PER_MHZ)
+
+
+@lru_cache(maxsize=4_096)
+def _seconds(lasted_ns: int) -> str:
+    """Of event times, most of which stand still."""
+    return decimal(lasted_ns, NS_PER_S)
+
+
+@lru_cache(maxsize=256)
+def _percent(value: int) -> str:
+    return decimal(value, 100)
+
+
+_READINGS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
+    # family, its last label ("" where it has none), field of the sample, text of a value; readings repeat, so texts are kept
+    ("gpu_power_watts", "instant", "power_mw", _milli),
+    ("gpu_power_watts", "average", "power_average_mw", _milli),
+    ("gpu_power_limit_watts", "current", "power_limit_mw", _milli),
+    ("gpu_power_limit_watts", "requested", "power_limit_requested_mw", _milli),
+    ("gpu_clock_hertz", "sm", "sm_clock_mhz", _hertz),
+    ("gpu_clock_hertz", "memory", "memory_clock_mhz", _hertz),
+    ("gpu_utilization_ratio", "gpu", "gpu_percent", _percent),
+    ("gpu_utilization_ratio", "memory", "memory_percent", _percent),
+    ("gpu_temperature_celsius", "gpu", "temperature_c", str),
+    ("gpu_temperature_celsius", "memory", "memory_temperature_c", str),
+    ("gpu_memory_used_bytes", "", "memory_used_b", str),
+    ("gpu_memory_total_bytes", "", "memory_total_b", str),
+)
+_FACTS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
+    ("gpu_power_limit_watts", "default", "power_limit_default_mw", _milli),
+    ("gpu_power_limit_watts", "min", "power_limit_min_mw", _milli),
+    ("gpu_power_limit_watts", "max", "power_limit_max_mw", _milli),
+    ("gpu_clock_max_hertz", "sm", "sm_clock_max_mhz", _hertz),
+)
+_readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[2] for row in _READINGS))
+
+
+def put(view: DeviceView, simulated: bool, found: Found) -> None:
+    """Add the samples of a device."""
+    info, sample = view.info, view.sample
+    ids = (str(info.index), info.uuid)
+    found["gpu_info"].append(_info(ids, info, simulated))
+    found["gpu_up"].append((ids, "1" if view.up else "0"))
+    if not view.up or sample is None:
+        found["gpu_absent_info"].append(((*ids, "device", view.reason), "1"))
+        return
+    for name, reason in sample.absent.items():
+        found["gpu_absent_info"].append(((*ids, name, reason), "1"))
+    energy = found["gpu_energy_joules_total"]
+    for method in Method:
+        energy.append(((*ids, method), decimal(view.energy_uj.get(method, 0), UJ_PER_J)))
+    if isfinite(view.gain_uncertainty_ratio):
+        found["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
+    found["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
+    found["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
+    found["gpu_idle_energy_joules_total"].append((ids, decimal(view.unheld_uj, UJ_PER_J)))
+    found["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
+    if view.sharing:
+        found["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
+    for (name, _, _, text), labels, value in zip(_READINGS, _labels(ids), _readings(sample), strict=True):
+        if value is not None:
+            found[name].append((labels, text(value)))
+    for name, fact in _facts(ids, info):
+        found[name].append(fact)
+    held = found["gpu_clock_event_seconds_total"]
+    for reason, lasted_ns in view.event_ns.items():
+        held.append(((*ids, reason), _seconds(lasted_ns)))
+    for xid, events in (sample.xid_counts or {}).items():
+        found["gpu_xid_errors_total"].append(((*ids, str(xid)), str(events)))
+
+
+# What stands still from one second to the next is made once; a node has at most a few dozen devices.
+
+
+@lru_cache(maxsize=64)
+def _info(ids: tuple[str, str], info: DeviceInfo, simulated: bool) -> Sample:
+    facts = (info.name, info.architecture, info.pci_bus_id, info.driver, _word(info.mig_enabled), _word(simulated))
+    return ids + facts, "1"
+
+
+@lru_cache(maxsize=64)
+def _labels(ids: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
+    return tuple((*ids, label) if label else ids for _, label, _, _ in _READINGS)
+
+
+@lru_cache(maxsize=64)
+def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], ...]:
+    values = ((name, label, getattr(info, field), text) for name, label, field, text in _FACTS)
+    return tuple((name, ((*ids, label), text(value))) for name, label, value, text in values if value is not None)
+
+
+@lru_cache(maxsize=64)
+def _unattributed(ids: tuple[str, str], energy_uj: tuple[tuple[str, int], ...]) -> tuple[Sample, ...]:
+    booked = dict.fromkeys(_REASONS, 0) | dict(energy_uj)
+    return tuple(((*ids, reason), decimal(uj, UJ_PER_J)) for reason, uj in booked.items())
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,30 @@
+"""The node around its GPUs -> its samples on /metrics. Pure."""
+
+from energy_agent.core.boundary import domain
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.units import UJ_PER_J, decimal
+from energy_agent.exposition.gpu import Found
+
+_MILLI = 1_000
+
+
+def put(snapshot: Snapshot, found: Found) -> None:
+    """Add the samples of the meters, the host and the workloads' shares of it."""
+    found["energy_boundary_info"].append(((snapshot.boundary,), "1"))
+    for meter in snapshot.meters:
+        found["node_energy_joules_total"].append(((meter.source, meter.domain), decimal(meter.energy_uj, UJ_PER_J)))
+        if meter.power_mw is not None:
+            found["node_power_watts"].append(((meter.source, meter.domain), decimal(meter.power_mw, _MILLI)))
+    for host in snapshot.hosts:
+        name = domain(host.device)
+        for method, uj in host.energy_uj.items():
+            found["host_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
+        if host.gain_uncertainty_ratio is not None:
+            found["host_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
+        found["host_idle_energy_joules_total"].append(((name,), decimal(host.unheld_uj, UJ_PER_J)))
+        for reason, uj in host.unattributed_uj.items():
+            found["host_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
+        found["host_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
+    for share in snapshot.host_workloads:
+        labels = (share.workload, domain(share.device), share.state)
+        found["workload_host_energy_joules_total"].append((labels, decimal(share.energy_uj, UJ_PER_J)))

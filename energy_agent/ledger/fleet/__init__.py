@@ -1,0 +1,1 @@
+"""A fleet's ledger: shipping segments, compacting them into Parquet, and indexing."""

@@ -1,0 +1,89 @@
+"""A segment's rows are parted by day and by the site where their device stood, each site's with the facts of what they name."""
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.ledger.fleet.index import DAY_NS
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.ledger.segments.table import Columns, Table
+
+_FACTS = ("device", "workload")
+
+
+class Places:
+    """Where things stood on one day. Asked once for each thing, if nothing moves within a day, as in an inventory of days."""
+
+    def __init__(self, sites: Sites, start_ns: int) -> None:
+        self._sites, self.start_ns, self.end_ns = sites, start_ns, start_ns + DAY_NS
+        edges = (t for stays in sites.stays.values() for stay in stays for t in (stay.from_ns, stay.to_ns))
+        self._by_day = all(t % DAY_NS == 0 or t == INT64_MAX for t in edges)
+        self._whose: tuple[str, str] | None = None
+        self._known: dict[tuple[str, int], str] = {}
+
+    def sites_of(self, cluster: str, node: str, devices: Sequence[str], times: Sequence[int]) -> list[str]:
+        """The site of each device at each time of the day; one alone where all of them stand there.
+
+        Raises:
+            UsageError: nobody says where one stood.
+        """
+        if self._whose != (cluster, node):
+            self._whose, self._known = (cluster, node), {}
+        if not self._by_day:
+            return [self._site_of(device, t_ns) for device, t_ns in zip(devices, times, strict=True)]
+        by_device = {device: self._site_of(device, self.start_ns) for device in dict.fromkeys(devices)}
+        found = list(dict.fromkeys(by_device.values()))
+        return found if len(found) == 1 else [by_device[device] for device in devices]
+
+    def _site_of(self, device: str, t_ns: int) -> str:
+        assert self._whose is not None
+        site = self._known.get((device, t_ns))
+        if site is None:
+            site = self._known[device, t_ns] = self._sites.site_of(*self._whose, device, t_ns)
+        return site
+
+
+def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
+    """The day's rows by site and kind.
+
+    Raises:
+        UsageError: nobody says where a device stood.
+    """
+    parted: dict[str, dict[str, Columns]] = {}
+    who = table.header
+    for kind, columns in table.columns.items():
+        if kind in _FACTS:
+            continue
+        times = columns["t_ns" if kind == "action" else "cell_start_ns"]
+        if min(times) < places.start_ns or max(times) >= places.end_ns:
+            columns = _chosen(columns, [places.start_ns <= t < places.end_ns for t in times])
+            times = columns["t_ns" if kind == "action" else "cell_start_ns"]
+        if not times:
+            continue
+        sites = places.sites_of(who.cluster, who.node, columns.get("device") or [""] * len(times), times)
+        found = list(dict.fromkeys(sites))
+        for site in found:
+            mine = columns if len(found) == 1 else _chosen(columns, [one == site for one in sites])
+            parted.setdefault(site, {})[kind] = mine
+    for site, kinds in parted.items():
+        kinds.update(_facts(table.columns, site, kinds))
+    return parted
+
+
+def _facts(table: Mapping[str, Columns], site: str, kinds: Mapping[str, Columns]) -> dict[str, Columns]:
+    """The facts of what a site's rows name, and of every meter of the site."""
+    devices = {device for columns in kinds.values() for device in columns.get("device", ())}
+    named = {"device": devices, "workload": devices | {w for columns in kinds.values() for w in columns.get("workload", ())}}
+    facts = {}
+    for kind in _FACTS:
+        columns = table.get(kind, {})
+        wanted = [n in named[kind] or (is_meter(n) and site_and_meter(n)[0] == site) for n in columns.get(kind, ())]
+        if any(wanted):
+            facts[kind] = columns if all(wanted) else _chosen(columns, wanted)
+    return facts
+
+
+def _chosen(columns: Columns, flags: list[Any]) -> Columns:
+    return {name: list(compress(values, flags)) for name, values in columns.items()}

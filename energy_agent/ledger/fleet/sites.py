@@ -1,0 +1,101 @@
+"""The inventory: which device stood at which site from when to when. A CSV file with one header line:
+
+`cluster,node,uuid,sku,site,from,to` - `from` and `to` are UTC days (`to` is the first day it was gone; empty: open). A
+line with an empty uuid is for the whole node. The same file is the denominator of coverage.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.boundary import is_gpu, is_meter, site_and_meter
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.rows.kinds import INT64_MAX
+
+COLUMNS: Final = ("cluster", "node", "uuid", "sku", "site", "from", "to")
+_LINES_MAX: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A device (or a node, uuid "") at a site over [from_ns, to_ns)."""
+
+    site: str
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Answers where something stood. `default` is for what the inventory does not know, None: that is an error."""
+
+    stays: Mapping[tuple[str, str, str], tuple[Stay, ...]]
+    default: str | None = None
+    _of_node: dict[tuple[str, str], list[Stay]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for (cluster, node, _), stays in self.stays.items():
+            self._of_node.setdefault((cluster, node), []).extend(stays)
+
+    def site_of(self, cluster: str, node: str, device: str, t_ns: int) -> str:
+        """The site at an instant, UTC ns.
+
+        Raises:
+            UsageError: the inventory does not say, and there is no default.
+        """
+        if is_meter(device):  # a meter of a building never moves
+            return site_and_meter(device)[0]
+        for key in ((cluster, node, device), (cluster, node, "")):
+            for stay in self.stays.get(key, ()):
+                if stay.from_ns <= t_ns < stay.to_ns:
+                    return stay.site
+        if not device or not is_gpu(device):  # what belongs to a node, and its host, stand where its GPUs stand
+            stays = self._of_node.get((cluster, node), ())
+            found = {s.site for s in stays if s.from_ns <= t_ns < s.to_ns} or {s.site for s in stays}
+            if len(found) == 1:
+                return found.pop()
+        if self.default is None:
+            day = datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date()
+            what = f"{cluster}/{node}" + (f"/{device}" if device else "")
+            raise UsageError(f"no site for {what} on {day}: add it to the inventory, or name a default with --site")
+        return self.default
+
+
+def read_inventory(path: Path, default: str | None = None) -> Sites:
+    """Read an inventory file.
+
+    Raises:
+        UsageError: not readable, or a line that does not make sense; the message names file and line.
+    """
+    stays: dict[tuple[str, str, str], list[Stay]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if set(reader.fieldnames or ()) != set(COLUMNS):
+                raise UsageError(f"{path}:1: the columns must be {','.join(COLUMNS)}")
+            for row in reader:
+                if reader.line_num > _LINES_MAX:
+                    raise UsageError(f"{path}: has more than {_LINES_MAX} lines")
+                where = f"{path}:{reader.line_num}"
+                if None in row or None in row.values() or not row["site"]:
+                    raise UsageError(f"{where}: a line must have {len(COLUMNS)} fields, and a site")
+                stay = Stay(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
+                stays.setdefault((row["cluster"], row["node"], row["uuid"]), []).append(stay)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
+    return Sites({key: tuple(value) for key, value in stays.items()}, default)
+
+
+def _day(text: str, otherwise: int, where: str) -> int:
+    if not text:
+        return otherwise
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * NS_PER_S
+    except ValueError:
+        raise UsageError(f"{where}: {text!r} is not a day like 2026-01-31") from None

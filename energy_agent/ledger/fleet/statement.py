@@ -1,0 +1,177 @@
+"""One site's day as it is written: files of rows, day sums and a manifest in a folder that appears whole or not at all.
+
+`OUT/<site>/<day>/r0000/{cell,span,...}.parquet`, `{holder_day,span_day,workload_cell}.parquet` and `manifest.json`. Never
+overwritten: other input for a day that is already written becomes the next statement (r0001, ...) with the reason.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Container, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.ledger.chain import Fault
+from energy_agent.ledger.fleet import day_sums
+from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
+from energy_agent.ledger.segments import segment
+from energy_agent.ledger.segments.segment import Header
+from energy_agent.ledger.segments.table import Columns
+
+MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One site's day as written, or as it already was."""
+
+    site: str
+    day: date
+    folder: Path
+    number: int
+    written: bool
+    reason: str
+    inputs: int
+    rows: int
+    energy_uj: int
+    gap_bound_uj: int
+
+
+class Draft:
+    """A statement in the making. Nodes come one after the other, each in the order of its chain."""
+
+    def __init__(self, out: Path, site: str, day: date) -> None:
+        """Make the folder that it is written into.
+
+        Raises:
+            UsageError: the site's name cannot be a folder.
+            OSError: it cannot be written.
+        """
+        if "/" in site or site.startswith("."):
+            raise UsageError(f"site {site!r}: a site's name becomes a folder; it cannot have a slash or begin with a dot")
+        self._site, self._day, self._home = site, day, out / site / day.isoformat()
+        self._folder = out / site / f".{day}.tmp"
+        self.discard()  # left over from a run that was killed
+        self._folder.mkdir(parents=True)
+        self._writers = {kind: self._writer(kind, columns) for kind, columns in day_sums.DAY_COLUMNS.items()}
+        self._inputs: dict[str, str] = {}
+        self._node: day_sums.Node | None = None
+        self._rows = self._energy_uj = self._gap_bound_uj = 0
+        self._simulated = False
+
+    def _writer(self, kind: str, columns: Mapping[str, str]) -> Writer:
+        return Writer(self._folder / f"{kind}.parquet", columns)
+
+    def discard(self) -> None:
+        """Leave nothing behind of what is not published."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, who: Header, kinds: Mapping[str, Columns], name: str, digest: str) -> None:
+        """Add what a segment holds of this day and site."""
+        self._inputs[name] = digest
+        self._simulated |= who.simulated
+        if self._node is None:
+            self._node = day_sums.Node(who.cluster, who.node)
+        self._node.add(kinds)
+        for kind, columns in kinds.items():
+            if kind not in self._writers:
+                self._writers[kind] = Writer(self._folder / file_name(kind), columns_of(kind))
+            rows = len(next(iter(columns.values())))
+            whose = {"cluster": who.cluster, "node": who.node, "simulated": who.simulated, "sequence": who.sequence}
+            self._writers[kind].add(columns, whose)
+            self._rows += rows
+        if "cell" in kinds:
+            self._energy_uj += sum(kinds["cell"]["energy_uj"])
+        if "gap" in kinds:
+            self._gap_bound_uj += sum(kinds["gap"]["bound_uj"])
+
+    def end_node(self) -> None:
+        """No more segments of this node; raises ChainError where the sums are not those of its rows."""
+        if self._node is not None:
+            for kind, columns in self._node.columns().items():
+                self._writers[kind].add(columns)
+        self._node = None
+
+    def publish(self, reason: str, faults: Sequence[Fault]) -> Statement:
+        """Rename the finished folder into its place, unless the newest statement was made of the same input."""
+        inputs = sorted(self._inputs.items())
+        digest = segment.sha256(json.dumps(inputs).encode())
+        numbers = [int(p.name[1:]) for p in self._home.glob("r[0-9]*") if (p / MANIFEST).exists()]
+        number = max(numbers, default=-1) + 1
+        sums = (len(inputs), self._rows, self._energy_uj, self._gap_bound_uj)
+        if numbers:
+            folder = self._home / f"r{number - 1:04d}"
+            before = read_manifest(folder / MANIFEST)
+            same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
+            if same and before.get("day_sums") == day_sums.VERSION:
+                return Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums)
+            changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
+            reason = reason or changed
+        facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
+        for kind, writer in self._writers.items():
+            writer.close({f"wattlens.{key}": value for key, value in ({"kind": kind} | facts).items()})
+        manifest = {
+            "site": self._site,
+            "day": self._day.isoformat(),
+            "statement": number,
+            "reason": reason,
+            "simulated": self._simulated,
+            "inputs_sha256": digest,
+            "rows": self._rows,
+            "energy_uj": str(self._energy_uj),
+            "gap_bound_uj": str(self._gap_bound_uj),
+            "day_sums": day_sums.VERSION,
+            "files": {path.name: _digest(path) for path in sorted(self._folder.iterdir())},
+            "faults": [fault.line for fault in faults],
+            "inputs": inputs,
+        }
+        (self._folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=0) + "\n", encoding="ascii")
+        self._home.mkdir(parents=True, exist_ok=True)
+        folder = self._home / f"r{number:04d}"
+        self._folder.rename(folder)
+        return Statement(self._site, self._day, folder, number, True, reason, *sums)
+
+
+def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> list[str]:
+    """Sites that lost all of their day: what it was made of is among `inputs`, whose rows all stand elsewhere now.
+
+    Args:
+        out: the folder of compacted days.
+        day: which day.
+        stated: the sites that have rows of it.
+        inputs: names of the segments that were read.
+    """
+    found = []
+    for home in sorted(out.glob(f"[!.]*/{day.isoformat()}")):
+        newest = max(home.glob(f"r[0-9]*/{MANIFEST}"), key=lambda path: int(path.parent.name[1:]), default=None)
+        if home.parent.name in stated or newest is None:
+            continue
+        made_of = dict(read_manifest(newest)["inputs"])
+        if made_of and made_of.keys() <= inputs:
+            found.append(home.parent.name)
+    return found
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A statement's manifest; raises ChainError where it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="ascii"))
+        if isinstance(value, dict) and {"inputs", "inputs_sha256", "energy_uj", "rows", "reason"} <= value.keys():
+            return value
+    except (ValueError, RecursionError):
+        pass  # told below
+    raise ChainError(f"{path}: is corrupted; restore it, or move its folder away to state the day anew")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _difference(before: dict[str, str], now: dict[str, str]) -> str:
+    added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+    changed = sum(now[name] != before[name] for name in now.keys() & before.keys())
+    return f"input changed: {added} segments more, {gone} fewer, {changed} other, or devices moved between sites"

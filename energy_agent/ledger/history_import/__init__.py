@@ -1,0 +1,1 @@
+"""Ledger rows from metrics that a Prometheus has kept."""

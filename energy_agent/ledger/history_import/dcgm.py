@@ -1,0 +1,109 @@
+"""What the series of dcgm-exporter tell: which board, on which node, for which pod, read by whom. Pure.
+
+Its labels: `UUID`, `gpu`, `device`, `modelName`, `Hostname` (`hostname` in later versions), of a MIG device `GPU_I_ID` and
+`GPU_I_PROFILE`, and of a pod that was granted the board `pod`, `namespace`, `container`, in later versions `pod_uid`. A board
+in MIG mode, or shared by copies, has several series, and each has the energy of the whole board.
+
+Prometheus gives its target's own labels to every series. Where they have the same names as the exporter's, the latter become
+`exported_pod` and so on (`honor_labels: false`), or stand (`true`), but where the exporter names no pod the target's own stays:
+the exporter's pod, which holds no GPU. What `up` has are the target's labels alone, so a pod that `up` names is no holder.
+Sources: dcgm-exporter (transformation/kubernetes.go), Prometheus documentation (scrape_config).
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.ledger.history_import.samples import LIFE, Reading
+
+ENERGY: Final = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+"""mJ since the driver was loaded."""
+POWER: Final = "DCGM_FI_DEV_POWER_USAGE"
+"""W."""
+LIMITS: Final = ("DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX", "DCGM_FI_DEV_POWER_MGMT_LIMIT", "DCGM_FI_DEV_ENFORCED_POWER_LIMIT")
+"""W: what the board may be set to at most, and what it was set to; few export them."""
+NODE_LABELS: Final = ("Hostname", "hostname", "node", "instance")
+"""Labels that name the node, the first that is there."""
+SCALES: Final = {ENERGY: 1_000, POWER: 1_000}
+"""From the exporter's units to uJ and mW."""
+PREFIX: Final = "import:"
+"""Begins the name of a workload that labels tell of: the agent's own names have no `:`."""
+_UUID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_EXPORTER: Final = "dcgm-exporter"
+
+Labels = Mapping[str, str]
+Pod = tuple[str, str]
+"""Namespace and name."""
+
+
+def told(labels: Labels, name: str) -> str:
+    """What the exporter called `name`, whatever Prometheus made of it."""
+    return labels.get(f"exported_{name}") or labels.get(name, "")
+
+
+def board_of(labels: Labels) -> str:
+    """The board's UUID; "" where the series has none that can be one."""
+    return uuid(labels.get("UUID", ""))
+
+
+def uuid(text: str) -> str:
+    """The text, if it can name a GPU; else "". No name of a host or of a building's meter can."""
+    return text if _UUID.fullmatch(text) else ""
+
+
+def source_of(labels: Labels, dedup_label: str) -> str:
+    """Names who scraped whom: series of one board and different sources tell the same thing twice."""
+    return " ".join(labels.get(name, "") for name in (dedup_label, "job", "instance") if labels.get(name))
+
+
+def own_pods(up: Iterable[Labels]) -> set[Pod]:
+    """The exporter's own pods, by the labels of its target's `up`."""
+    return {(labels.get("namespace", ""), labels["pod"]) for labels in up if labels.get("pod")}
+
+
+def holder_of(labels: Labels, own: Collection[Pod]) -> str:
+    """The workload of the pod that a series names; "" where it names none."""
+    if labels.get("exported_pod"):
+        pod = (labels.get("exported_namespace", ""), labels["exported_pod"])
+    else:
+        pod = (labels.get("namespace", ""), labels.get("pod", ""))
+        if not pod[1] or pod in own or _EXPORTER in labels.get("container", ""):
+            return ""
+    uid = told(labels, "pod_uid")[:8]
+    return f"{PREFIX}{pod[0]}/{pod[1]}" + (f"{LIFE}{uid}" if uid else "")
+
+
+def facts_of(workload: str, since_ns: int) -> WorkloadFacts:
+    """What a name tells of its workload: more is not known."""
+    namespace, _, pod = workload.removeprefix(PREFIX).partition("/")
+    return WorkloadFacts(workload, since_ns, "pod", {"namespace": namespace, "pod": pod.partition(LIFE)[0], "imported": "dcgm"})
+
+
+def readings(
+    series: Iterable[tuple[Labels, Sequence[tuple[int, Decimal]]]], scale: int, own: Collection[Pod], dedup_label: str
+) -> dict[str, dict[str, list[Reading]]]:
+    """Readings by board and source.
+
+    Series of one scrape that tell of one board (MIG devices, copies of a shared one) become one reading: each has the energy of
+    the whole board, read one after the other, so the largest is the newest.
+    """
+    found: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
+    for labels, samples in series:
+        board, holder = board_of(labels), holder_of(labels, own)
+        if not board:
+            continue
+        at = found.setdefault(board, {}).setdefault(source_of(labels, dedup_label), {})
+        for t_ns, value in samples:
+            at.setdefault(t_ns, []).append((value, holder))
+    return {
+        board: {source: [_reading(source, scale, *each) for each in sorted(at.items())] for source, at in of_board.items()}
+        for board, of_board in found.items()
+    }
+
+
+def _reading(source: str, scale: int, t_ns: int, told: Sequence[tuple[Decimal, str]]) -> Reading:
+    value = round(max(value for value, _ in told) * scale)
+    holders = frozenset(holder for _, holder in told)
+    return Reading(t_ns, value, holders if any(holders) else frozenset(), source)

@@ -1,0 +1,200 @@
+"""The counter of one board, or its power, reading by reading -> entries and gaps; see `imported` for the laws. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median_low
+from typing import Final
+
+from energy_agent.core.energy import Entry, Gap, Method
+from energy_agent.ledger.history_import.samples import (
+    BOARD_MOST_MW,
+    RESET,
+    TICK_NS,
+    Reading,
+    Terms,
+    energy_uj,
+    entry,
+    gap,
+    whose,
+)
+
+JUMP: Final = "impossible counter difference"
+STUCK: Final = "sensor stuck"
+UNREAD: Final = "no energy counter and no power readings"
+_UJ_SCALE: Final = 1_000_000  # mW x ns
+_LONG: Final = (5, 2)  # samples further apart than two and a half periods are a hole
+
+
+def period_ns(readings: Sequence[Reading]) -> int | None:
+    """The usual time between two readings that differ; None of fewer than three of them."""
+    moved = [b for a, b in pairwise(readings) if b.value != a.value]
+    steps = [b.t_ns - a.t_ns for a, b in pairwise(moved)]
+    return median_low(steps) if len(steps) > 1 else None
+
+
+@dataclass
+class _Board:
+    """What is known of one board, and what was made of its readings; readings further apart than `hole_ns` leave a hole."""
+
+    device: str
+    terms: Terms
+    hole_ns: int = 150_000_000_000
+    entries: list[Entry] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class CounterAccount(_Board):
+    """The counter of one board, reading by reading."""
+
+    _last: Reading | None = None  # where the counter last moved
+    _still: Reading | None = None  # the newest reading with the same value
+    _named: set[frozenset[str]] = field(default_factory=set)
+    _suspect: Reading | None = None
+    _power_mw: int = 0  # the largest mean between two readings: of a board of which nothing is known
+
+    def take(self, readings: Sequence[Reading]) -> None:
+        """Book what readings tell, in order of time."""
+        usual = period_ns(readings)
+        if usual is not None:
+            self.hole_ns = usual * _LONG[0] // _LONG[1]
+        for reading in readings:
+            self._one(reading)
+
+    def end(self) -> None:
+        """No reading follows: what the last ones leave open is settled."""
+        if self._suspect is not None:
+            self._confirm(self._suspect)
+        if self._last is not None and self._still is not None and self._stood(self._still) > self._long_ns():
+            self._gap(self._last.t_ns, self._still.t_ns, 0, STUCK)
+        self._last = self._still = self._suspect = None
+
+    def _one(self, reading: Reading) -> None:
+        last, still = self._last, self._still
+        if last is None or still is None:
+            self._anchor(reading)
+            return
+        if reading.t_ns <= (self._suspect or still).t_ns:
+            return
+        if reading.source != still.source and 0 < last.value - reading.value <= self._ceiling_uj(self.terms.age_ns):
+            self.seen["older readings of another series, passed over"] += 1
+            return
+        if self._suspect is not None:
+            suspect, self._suspect = self._suspect, None
+            if self._taken_back(last, suspect, reading):
+                self.seen["single readings that cannot be, passed over"] += 1
+            else:
+                self._confirm(suspect)
+                self._one(reading)
+                return
+        if self._plausible(last, reading):
+            self._book(last, still, reading, reading.value - last.value)
+        else:
+            self._suspect = reading
+
+    def _taken_back(self, last: Reading, suspect: Reading, reading: Reading) -> bool:
+        """Whether a reading shows that the one before it was none; one that fell may have begun anew and be on its way up."""
+        rises = suspect.value < last.value and self._plausible(suspect, reading)
+        return not rises and self._plausible(last, reading)
+
+    def _plausible(self, last: Reading, reading: Reading) -> bool:
+        return 0 <= reading.value - last.value <= self._ceiling_uj(reading.t_ns - last.t_ns + self.terms.age_ns)
+
+    def _confirm(self, reading: Reading) -> None:
+        """A fall, or more than the board can have drawn, that the next reading did not take back.
+
+        NVML and DCGM count in 64 bits, so a fall is never taken for a wrap at 32: that would book energy that nothing proves.
+        """
+        last, still = self._last, self._still
+        assert last is not None
+        assert still is not None
+        duration_ns = reading.t_ns - last.t_ns
+        ceiling_uj = self._ceiling_uj(duration_ns + self.terms.age_ns)
+        if reading.value > last.value:
+            self._gap(last.t_ns, reading.t_ns, 0, JUMP)
+            self._anchor(reading)
+        elif reading.value > ceiling_uj:  # it counted before: only a part of it can be new, and nobody knows which
+            self._gap(last.t_ns, reading.t_ns, 0, RESET)
+            self._anchor(reading)
+        else:  # it began at 0 after `last`: all that it shows is new
+            self.seen["times that the counter began anew"] += 1
+            self._gap(last.t_ns, reading.t_ns, reading.value, RESET)
+            self._book(last, still, reading, reading.value)
+
+    def _book(self, last: Reading, still: Reading, reading: Reading, delta_uj: int) -> None:
+        self._named.add(reading.holders)
+        if reading.value == last.value:
+            self._still = reading
+            return
+        duration_ns = reading.t_ns - last.t_ns
+        if self._stood(still) > self._long_ns() and delta_uj <= self._ceiling_uj(reading.t_ns - still.t_ns + self.terms.age_ns):
+            # It may have frozen and gone on from there: the last stretch alone can hold what it shows.
+            self._gap(last.t_ns, still.t_ns, 0, STUCK)
+        if delta_uj == 0:  # it began anew and shows nothing yet
+            self._anchor(reading)
+            return
+        method = Method.COUNTER if duration_ns <= self.hole_ns else Method.BRIDGED
+        self._power_mw = max(self._power_mw, delta_uj * _UJ_SCALE // duration_ns)
+        edge_uj = energy_uj(self.terms.power_max_mw or self._power_mw, self.terms.age_ns + 2 * TICK_NS)
+        self.entries.append(self._entry(last, reading, method, delta_uj, edge_uj))
+        self._anchor(reading)
+
+    def _entry(self, last: Reading, reading: Reading, method: Method, uj: int, edge_uj: int) -> Entry:
+        return entry(self.device, last, reading, method, (uj, edge_uj), whose(self._named, method))
+
+    def _anchor(self, reading: Reading) -> None:
+        self._last = self._still = reading
+        self._named = {reading.holders}
+
+    def _stood(self, still: Reading) -> int:
+        return still.t_ns - self._last.t_ns if self._last is not None else 0
+
+    def _long_ns(self) -> int:
+        return max(self.hole_ns, 3 * self.terms.age_ns)
+
+    def _ceiling_uj(self, duration_ns: int) -> int:
+        return energy_uj(self.terms.power_max_mw or BOARD_MOST_MW, duration_ns + 2 * TICK_NS)
+
+    def _gap(self, start_ns: int, end_ns: int, seen_uj: int, reason: str) -> None:
+        self.gaps.append(gap(self.device, start_ns, end_ns, seen_uj, reason, self.terms))
+
+
+@dataclass
+class PowerAccount(_Board):
+    """A board that tells its power alone: trapezoids between readings that are near each other."""
+
+    _last: Reading | None = None
+
+    def take(self, readings: Sequence[Reading]) -> None:
+        """Book what readings tell, in order of time."""
+        steps = [b.t_ns - a.t_ns for a, b in pairwise(readings)]
+        if len(steps) > 1:
+            self.hole_ns = median_low(steps) * _LONG[0] // _LONG[1]
+        for reading in readings:
+            if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):
+                self.seen["single readings that cannot be, passed over"] += 1
+            elif self._last is None or reading.t_ns > self._last.t_ns:
+                if self._last is not None:
+                    self._book(self._last, reading)
+                self._last = reading
+
+    def end(self) -> None:
+        """No reading follows."""
+        self._last = None
+
+    def _book(self, last: Reading, reading: Reading) -> None:
+        duration_ns = reading.t_ns - last.t_ns
+        if duration_ns > self.hole_ns:
+            self.gaps.append(gap(self.device, last.t_ns, reading.t_ns, 0, UNREAD, self.terms))
+            return
+        uj = energy_uj(last.value + reading.value, duration_ns) // 2
+        # What power did between the two is not known; that it stayed between their values is what is assumed, as by the meter.
+        edge_uj = energy_uj(abs(reading.value - last.value), duration_ns) // 2
+        holder = whose({last.holders, reading.holders}, Method.INTEGRATED)
+        self.entries.append(entry(self.device, last, reading, Method.INTEGRATED, (uj, edge_uj), holder))
+
+
+Account = CounterAccount | PowerAccount

@@ -1,0 +1,1 @@
+"""The journal: the open hour in SQLite, and sealing it into segments."""

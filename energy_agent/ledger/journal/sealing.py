@@ -1,0 +1,223 @@
+"""What goes into the next segment, and where a new journal takes up the chain. Decides; the journal writes."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from energy_agent.core.boundary import is_meter
+from energy_agent.core.energy import Action, Identity, WorkloadFacts
+from energy_agent.core.errors import ChainError
+from energy_agent.core.facility import METER_GONE
+from energy_agent.ledger.journal import database
+from energy_agent.ledger.journal.book import Book
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
+from energy_agent.ledger.rows.totals import Tally
+from energy_agent.ledger.segments import segment
+from energy_agent.ledger.segments.segment import Header
+
+Fact = TypeVar("Fact", WorkloadFacts, DeviceFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A finished segment and the open rows it takes."""
+
+    header: Header
+    body: bytes  # compressed
+    sha256: str
+    rows: tuple[Row, ...]
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Take the rows out of the database, within the caller's transaction."""
+        for row in self.rows:
+            if isinstance(row, Action):
+                where = "action WHERE t_ns=? AND device=? AND policy=? AND action=? AND setting=? AND outcome=? AND workload=?"
+                key: tuple[Any, ...] = (row.t_ns, row.device, row.policy, row.action, row.setting, row.outcome, row.workload)
+            elif isinstance(row, Cell):
+                where = "cell WHERE cell_start_ns=? AND device=? AND workload=? AND state=? AND method=?"
+                key = row.key
+            elif isinstance(row, Span):
+                where, key = "span WHERE cell_start_ns=? AND device=? AND workload=?", row.key
+            elif isinstance(row, GapRow):
+                where, key = "gap WHERE cell_start_ns=? AND device=? AND reason=?", row.key
+            elif isinstance(row, TokenRow):
+                where, key = "tokens WHERE cell_start_ns=? AND workload=? AND model=? AND phase=?", row.key
+            elif isinstance(row, StepRow):
+                where, key = "steps WHERE cell_start_ns=? AND workload=? AND phase=?", row.key
+            else:
+                continue  # facts stay
+            connection.execute(f"DELETE FROM {where}", key)  # noqa: S608
+
+    def forget(self, book: Book) -> None:
+        """Take the rows out of the book."""
+        for row in self.rows:
+            if isinstance(row, Action):
+                del book.actions[row]
+            elif isinstance(row, Cell):
+                del book.cells[row.key]
+            elif isinstance(row, Span):
+                del book.spans[row.key]
+            elif isinstance(row, GapRow):
+                del book.gaps[row.key]
+            elif isinstance(row, TokenRow):
+                del book.tokens[row.key]
+            elif isinstance(row, StepRow):
+                del book.steps[row.key]
+
+
+def _end_ns(row: Row) -> int:
+    if isinstance(row, Action):
+        return row.t_ns
+    if isinstance(row, Cell | Span):
+        return row.run.end_ns
+    return row.end_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
+
+
+def _start_ns(row: Row) -> int:
+    if isinstance(row, Action):
+        return row.t_ns
+    if isinstance(row, Cell | Span):
+        return row.run.start_ns
+    return row.start_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
+
+
+def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
+    """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name.
+
+    Rows that end too late for a segment with the earliest one are left to the segment after it.
+    """
+    rows = [row for row in book.open_rows() if up_to_ns is None or _end_ns(row) <= up_to_ns]
+    if not rows:
+        return None
+    earliest = min(rows, key=_start_ns)
+    last_ns = max(_end_ns(earliest), _start_ns(earliest) + segment.SPAN_MAX_NS)
+    rows = [row for row in rows if _end_ns(row) <= last_ns]
+    from_ns, to_ns = min(map(_start_ns, rows)), max(map(_end_ns, rows))
+    facts: list[Row] = [
+        *_in_force(book.workloads, _workloads(rows) | _devices(rows) | _gone(book), from_ns, to_ns),
+        *_in_force(book.devices, _devices(rows), from_ns, to_ns),
+    ]
+    header = Header(
+        schema=segment.SCHEMA,
+        cluster=identity.cluster,
+        node=identity.node,
+        boot_id=identity.boot_id,
+        sequence=sequence,
+        previous=previous,
+        version=identity.version,
+        simulated=identity.simulated,
+        from_ns=from_ns,
+        to_ns=to_ns,
+        rows=len(rows) + len(facts),
+    )
+    data = segment.encode(header, [*rows, *facts])
+    return Sealed(header, segment.compress(data), segment.sha256(data), tuple(rows))
+
+
+def _workloads(rows: Iterable[Row]) -> set[str]:
+    return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | StepRow | Action)}
+
+
+def _gone(book: Book) -> set[str]:
+    """Meters that are no more have no rows that could carry it."""
+    return {fact.workload for fact in book.workloads.values() if fact.kind == METER_GONE}
+
+
+def _devices(rows: Iterable[Row]) -> set[str]:
+    return {row.device for row in rows if isinstance(row, Cell | Span | GapRow | Action)}
+
+
+def _in_force(facts: dict[tuple[str, int], Fact], names: set[str], from_ns: int, to_ns: int) -> Iterator[Fact]:
+    """For each name the facts that begin within the segment, and the last that began before it."""
+    by_name: dict[str, list[int]] = {}
+    for name, since_ns in facts:
+        if name in names:
+            by_name.setdefault(name, []).append(since_ns)
+    for name, instants in by_name.items():
+        before = max((t for t in instants if t <= from_ns), default=None)
+        # What was learnt only after the rows is still the best that is known of them.
+        first = min(instants) if before is None else before
+        for t in instants:
+            if t == first or from_ns < t <= to_ns:
+                yield facts[name, t]
+
+
+@dataclass(frozen=True, slots=True)
+class Obsolete:
+    """Facts that no segment after this one needs, by key, and ended workloads of which nothing is left."""
+
+    facts: tuple[tuple[str, int], ...]
+    ended: tuple[str, ...]
+
+    def delete(self, connection: sqlite3.Connection) -> None:
+        """Take them out of the database, within the caller's transaction."""
+        database.remove(connection, "workload_fact", self.facts)
+        database.remove(connection, "ended", [(workload,) for workload in self.ended])
+
+    def forget(self, book: Book) -> None:
+        """Take them out of the book."""
+        for key in self.facts:
+            del book.workloads[key]
+        for workload in self.ended:
+            del book.ended[workload]
+
+
+def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
+    """Facts of workloads that have ended and have no open row, and facts that later ones replaced before all open rows.
+
+    Of a workload whose owner changed both facts are kept: its energy stays with the first owner.
+    """
+    taken = set(sealed.rows)
+    rows = [row for row in book.open_rows() if row not in taken]
+    ended = book.ended.keys() - _workloads(rows)
+    settled_ns = min([sealed.header.to_ns, *map(_start_ns, rows)]) - CELL_NS
+    facts = []
+    later: dict[str, WorkloadFacts] = {}
+    for key, fact in sorted(book.workloads.items(), key=lambda item: item[0][1], reverse=True):
+        next_fact = later.get(fact.workload)
+        is_replaced = (
+            next_fact is not None
+            and next_fact.since_ns <= settled_ns
+            and next_fact.labels.get("owner") == fact.labels.get("owner")
+        )
+        if fact.workload in ended or (is_replaced and not is_meter(fact.workload)):
+            facts.append(key)
+        later[fact.workload] = fact
+    return Obsolete(tuple(facts), tuple(ended))
+
+
+@dataclass(slots=True)
+class Taken:
+    """Where a new database takes up the chain of the segments that are on disk."""
+
+    sequence: int = 0
+    previous: str = segment.FIRST_PREVIOUS
+    first: int = 0
+    totals: Tally = field(default_factory=Tally)
+    known: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @classmethod
+    def of_folder(cls, folder: Path, identity: Identity) -> "Taken":
+        """Read this node's segments; a damaged one is skipped, `ledger verify` names it; its number is not used again."""
+        taken, numbers = cls(), []
+        prefix = segment.file_name(identity.cluster, identity.node, 0).removesuffix(f"00000000{segment.SUFFIX}")
+        for path in segment.list_files(folder) if folder.is_dir() else []:
+            digits = path.name.removeprefix(prefix).removesuffix(segment.SUFFIX)
+            if not path.name.startswith(prefix) or not digits.isdecimal():
+                continue
+            numbers.append(int(digits))
+            try:
+                content = segment.read(path)
+            except ChainError:
+                continue
+            header = content.header
+            if (header.cluster, header.node, header.sequence) != (identity.cluster, identity.node, int(digits)):
+                continue
+            taken.totals.add_rows(content.rows)
+            taken.previous = content.sha256
+            row = (header.sequence, path.name, content.sha256, header.previous, header.from_ns, header.to_ns, header.rows)
+            taken.known.append((*row, "sealed", 0, None))
+        taken.sequence, taken.first = max(numbers, default=-1) + 1, min(numbers, default=0)
+        return taken

@@ -1,0 +1,1 @@
+"""The ledger's rows: kinds, text form, folding into cells, uncertainty and totals."""

@@ -1,0 +1,229 @@
+"""A segment: one file of the ledger, whose bytes depend on nothing but its content.
+
+Uncompressed it is ASCII JSON lines: the header, then the rows sorted as text. `gunzip -c FILE | sha256sum` is its hash, which
+the next segment's header names as `previous`. Written to a temporary file, flushed, renamed, and the folder flushed, so that
+a file with a segment's name is always whole.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import ChainError, JournalError
+from energy_agent.core.units import NS_PER_DAY
+from energy_agent.ledger.rows.kinds import Row, StepRow
+from energy_agent.ledger.rows.text import canonical, from_json, to_json
+from energy_agent.ledger.segments.files import Files, read_bounded
+
+SCHEMA: Final = 2
+"""2 has rows of steps; segments of schema 1 are read as they are."""
+FIRST_PREVIOUS: Final = "0" * 64
+SUFFIX: Final = ".jsonl.gz"
+_PEEK: Final = (2_048, 65_536)
+_FILE_MAX: Final = 32 << 20
+_TEXT_MAX: Final = 256 << 20
+SPAN_MAX_NS: Final = 366 * NS_PER_DAY
+"""Maximum time from a segment's first row to its last: a clock that was years off gives more than one segment."""
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """First line of a segment. `previous` is the SHA-256 of the uncompressed segment before it, 64 zeros for the first."""
+
+    schema: int
+    cluster: str
+    node: str
+    boot_id: str
+    sequence: int
+    previous: str
+    version: str
+    simulated: bool
+    from_ns: int
+    to_ns: int
+    rows: int
+
+
+_FIELDS: Final = {field.name: field.type for field in fields(Header)}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment that was written."""
+
+    path: Path
+    sequence: int
+    sha256: str
+    previous: str
+    from_ns: int
+    to_ns: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A segment that was read: `rows` in the order of the file, the first of them on line 2."""
+
+    header: Header
+    rows: tuple[Row, ...]
+    sha256: str
+
+
+def file_name(cluster: str, node: str, sequence: int) -> str:
+    """`<cluster>_<node>_<sequence>.jsonl.gz`; a name that had to be changed to fit gets a mark of what it was."""
+    return f"{_safe(cluster)}_{_safe(node)}_{sequence:08d}{SUFFIX}"
+
+
+@lru_cache(4_096)
+def _safe(name: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:80].lstrip(".-") or "x"
+    return safe if safe == name else f"{safe}~{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def encode(header: Header, rows: Iterable[Row]) -> bytes:
+    """The canonical bytes of a segment."""
+    lines = sorted(canonical(to_json(row)) for row in rows)
+    head = canonical({"kind": "segment"} | asdict(header))
+    return "\n".join([head, *lines, ""]).encode("ascii")
+
+
+def sha256(data: bytes) -> str:
+    """The hash of a segment's uncompressed bytes, as hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def compress(data: bytes) -> bytes:
+    """Gzip without a time stamp and without a name."""
+    return gzip.compress(data, 6, mtime=0)
+
+
+def expand(data: bytes, where: str) -> bytes:
+    """The uncompressed bytes of one gzip member.
+
+    Raises:
+        ChainError: not gzip, cut off, followed by something else, or larger than any segment.
+    """
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacker.decompress(data, _TEXT_MAX)
+    except zlib.error:
+        raise ChainError(f"{where}: is corrupted (not gzip data)") from None
+    if not unpacker.eof:
+        raise ChainError(f"{where}: is corrupted (cut off or too large)")
+    if unpacker.unused_data:
+        raise ChainError(f"{where}: is corrupted (has bytes after its end)")
+    return text
+
+
+def load(path: Path) -> bytes:
+    """Uncompressed bytes of a segment file. Raises ChainError with a line that names the file."""
+    return expand(read_bounded(path, _FILE_MAX), str(path))
+
+
+def read(path: Path) -> Content:
+    """Read and check a segment file; raises ChainError naming file and line."""
+    return decode(load(path), str(path))
+
+
+def decode(data: bytes, where: str) -> Content:
+    """Read uncompressed bytes back.
+
+    Raises:
+        ChainError: not a canonical segment; the message starts with `where:line`.
+    """
+    try:
+        lines = data.decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        raise ChainError(f"{where}: is corrupted (not ASCII)") from None
+    if lines.pop() != "":
+        raise ChainError(f"{where}:{len(lines) + 1}: is corrupted (the last line is cut off)")
+    if not lines:
+        raise ChainError(f"{where}: is empty")
+    header = header_of(lines[0], where)
+    rows, before = [], ""
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            row = from_json(json.loads(line))
+        except (ValueError, RecursionError):
+            raise ChainError(f"{where}:{number}: is corrupted (not JSON)") from None
+        except ChainError as error:
+            raise ChainError(f"{where}:{number}: alien row: {error}") from None
+        if line <= before or canonical(to_json(row)) != line:
+            raise ChainError(f"{where}:{number}: is corrupted (not canonical: order, repetition or spelling)")
+        if header.schema < 2 and isinstance(row, StepRow):
+            raise ChainError(f"{where}:{number}: alien row: schema {header.schema} has no steps")
+        before = line
+        rows.append(row)
+    if len(rows) != header.rows:
+        raise ChainError(f"{where}: has {len(rows)} rows, its header says {header.rows}")
+    return Content(header, tuple(rows), sha256(data))
+
+
+def header_of(line: str, where: str) -> Header:
+    """The header of a segment's first line; raises ChainError naming `where`."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ChainError(f"{where}:1: is corrupted (not JSON)") from None
+    if not isinstance(value, dict) or value.pop("kind", None) != "segment":
+        raise ChainError(f"{where}:1: is not a segment header")
+    if type(value.get("schema")) is int and value["schema"] > SCHEMA:
+        raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SCHEMA}; update Wattlens")
+    if value.keys() != _FIELDS.keys() or any(type(value[name]) is not kind for name, kind in _FIELDS.items()):
+        raise ChainError(f"{where}:1: is corrupted (header fields)")
+    header = Header(**value)
+    sane = 1 <= header.schema <= SCHEMA and header.sequence >= 0 and header.rows >= 0 and 0 <= header.from_ns <= header.to_ns
+    if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:
+        raise ChainError(f"{where}:1: is corrupted (header values)")
+    return header
+
+
+def store(files: Files, folder: Path, name: str, packed: bytes, digest: str) -> Path:
+    """Put a segment file in its place; one that is already there with the same content is adopted.
+
+    Raises:
+        OSError: the file system failed; nothing with the segment's name is there, or it is whole.
+        JournalError: the name is taken by something else.
+    """
+    path = folder / name
+    if path.is_symlink() or path.exists():
+        try:
+            there = sha256(load(path))
+        except ChainError:
+            there = ""
+        if there != digest:
+            raise JournalError(f"{path}: is there with other content than the journal's; move it out of the folder")
+    else:
+        temporary = folder / f".{name}.tmp"
+        files.write(temporary, packed)
+        files.rename(temporary, path)
+    files.sync_folder(folder)
+    return path
+
+
+def peek(path: Path) -> Header:
+    """The header alone, without reading the rows. Raises ChainError naming the file."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(_PEEK[-1])
+        for most in _PEEK:
+            line, newline, _ = zlib.decompressobj(wbits=31).decompress(packed, most).partition(b"\n")
+            if newline:
+                break
+    except (OSError, zlib.error):
+        raise ChainError(f"{path}: is corrupted or cannot be read") from None
+    if not newline or not line.isascii():
+        raise ChainError(f"{path}:1: is corrupted (no header)")
+    return header_of(line.decode("ascii"), str(path))
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Segment files of a folder, sorted by name, which sorts by node and sequence."""
+    return sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith("."))

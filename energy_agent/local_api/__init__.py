@@ -1,0 +1,1 @@
+"""The agent's Unix socket for programs on its node."""

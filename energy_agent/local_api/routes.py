@@ -1,0 +1,193 @@
+"""What programs on the node may ask the agent, and what it answers: one function a path. JSON in, JSON out."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from energy_agent.accounting.training_intake import Latest, TrainingIntake
+from energy_agent.core.energy import State
+from energy_agent.core.errors import UsageError
+from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.core.training_report import TRAINING, ReportError, parse
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.local_api.history import History
+from energy_agent.local_api.peers import Peer
+from energy_agent.web.http1 import Response
+
+BODY_MAX_B = 16 * 1024
+TAKES = ("step_age_s",)
+"""Fields of a report that an agent of the first version refuses."""
+_WINDOW = re.compile(r"/v1/window/(\d{1,19})/(\d{1,19})")
+_WORKLOAD = re.compile(r"/v1/workload/([^/?#]{1,1000})")
+_PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "POST")}
+
+
+class Steerable(Protocol):
+    """The governor, as a workload may speak with it."""
+
+    def told(self, workload: str) -> dict[str, object]:
+        """How the workload's devices are steered, and what is expected of it."""
+        ...
+
+    def asked(self, workload: str, body: object, place: str = "") -> None:
+        """Take what a workload asks for its own devices; raises UsageError with the reason for which it is not taken.
+
+        `place` names who shares its places on the socket.
+        """
+        ...
+
+
+class Routes:
+    """Answers requests of a known process from the agent's history and its counts of training.
+
+    `steering` is asked for at each request, since a reload may put another in its place.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        training: TrainingIntake | None = None,
+        steering: Callable[[], Steerable | None] = lambda: None,
+    ) -> None:
+        self._history, self._training, self._steering = history, training, steering
+
+    def answer(self, peer: Peer, method: str, path: str, body: bytes = b"") -> Response:
+        """The response to a request."""
+        match, about = _WINDOW.fullmatch(path), _WORKLOAD.fullmatch(path)
+        wanted = ("GET",) if match or about else _PATHS.get(path)
+        if wanted is None:
+            there = "GET /v1/window/START/END (UTC ns), /v1/me and /v1/workload/NAME, POST /v1/training, GET and POST /v1/dvfs"
+            return reply(404, {"reason": f"there is: {there}"})
+        if method not in wanted:
+            return reply(405, {"reason": " or ".join(wanted)})
+        if match:
+            workload = None if peer.everything else self._workload(peer)
+            found = self._history.window(int(match[1]), int(match[2]), workload)
+            return reply(503 if found.get("later") else 200, found)
+        if about:
+            return self._of(peer, unquote(about[1]))
+        if path == "/v1/dvfs":
+            return self._dvfs(peer, method, body)
+        return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
+
+    def _dvfs(self, peer: Peer, method: str, body: bytes) -> Response:
+        steering, workload = self._steering(), self._workload(peer)
+        if steering is None:
+            return reply(404, {"reason": "this agent steers nothing: its configuration has no dvfs.groups and no auto_groups"})
+        if method == "GET":
+            return reply(200, steering.told(workload))
+        try:
+            steering.asked(workload, json.loads(body), peer.place)
+        except UsageError as error:
+            return reply(400, {"reason": str(error)})
+        except (ValueError, RecursionError):
+            return reply(400, {"reason": "the body is not JSON"})
+        return reply(202, steering.told(workload))
+
+    def _report(self, peer: Peer, body: bytes) -> Response:
+        if self._training is None:
+            return reply(404, {"reason": "this agent counts no training"})
+        workload = self._workload(peer)
+        try:
+            self._training.report(peer.identity, workload, parse(json.loads(body)), peer.place)
+        except (ValueError, RecursionError):
+            return reply(400, {"reason": "the body is not JSON"})
+        except ReportError as error:
+            return reply(400, {"reason": str(error)})
+        return reply(202, self.me(peer))
+
+    def _workload(self, peer: Peer) -> str:
+        """The workload as the ledger has it: a pod that its scheduler names is known to its cgroup by uid alone."""
+        snapshot, uid = self._history.snapshot, peer.facts.labels.get("pod_uid")
+        if snapshot is not None and uid:
+            named = {f.workload for f in snapshot.facts if f.labels.get("pod_uid") == uid}
+            if len(named) == 1:
+                return named.pop()
+        return peer.holder.workload
+
+    def me(self, peer: Peer) -> dict[str, object]:
+        """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
+        workload = self._workload(peer)
+        said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0], "takes": TAKES}
+        return said | self._about(workload) | {"everything": peer.everything}
+
+    def _of(self, peer: Peer, workload: str) -> Response:
+        """Any workload, for whom it is no secret."""
+        if not peer.everything:
+            return reply(403, {"reason": "of other workloads read root on the host and the agent's own user alone"})
+        return reply(200, {"workload": workload} | self._about(workload))
+
+    def _about(self, workload: str) -> dict[str, object]:
+        snapshot, training = self._history.snapshot, self._training
+        if snapshot is None:
+            return {"reason": "no snapshot has been taken yet"}
+        said: dict[str, object] = {"node": snapshot.identity.node, "simulated": snapshot.identity.simulated}
+        said |= _energy(snapshot, workload)
+        ranks = training.ranks(workload) if training is not None else []
+        if training is not None and ranks:
+            said["ranks"] = [_rank(each, snapshot.t_ns, training.ended_ns(each)) for each in ranks]
+        return said
+
+
+def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
+    held = [uuid for uuid, names in snapshot.holders.items() if workload in names]
+    rows = [entry for entry in snapshot.workloads if entry.workload == workload]
+    if not rows and not held:
+        return {"devices": [], "reason": f"the agent has not seen {workload} on a GPU of this node"}
+    views = {view.info.uuid: view for view in snapshot.devices}
+    devices = []
+    for uuid in sorted(views, key=lambda u: views[u].info.index):
+        own = [entry for entry in rows if entry.device == uuid]
+        if not own and uuid not in held:
+            continue
+        sample = views[uuid].sample
+        power = sample.power_mw if sample is not None and uuid in held else None
+        device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in held}
+        device |= {
+            "joules": sum(entry.energy_uj for entry in own) / UJ_PER_J,
+            "shared": len(snapshot.holders.get(uuid, ())) > 1,
+        }
+        device |= _limits(views[uuid]) if uuid in held else {}
+        devices.append(device | ({"power_w": power / 1000} if power is not None else {}))
+    total = sum(entry.energy_uj for entry in rows)
+    active = sum(entry.energy_uj for entry in rows if entry.state is State.ACTIVE)
+    gain = max((views[entry.device].gain_uncertainty_ratio for entry in rows if entry.device in views), default=0.0)
+    edge = 2 * sum(views[uuid].edge_uj for uuid in {entry.device for entry in rows} if uuid in views)
+    low, high = max(0, total - edge) / (1 + gain) / UJ_PER_J, (total + edge) / (1 - gain) / UJ_PER_J
+    tokens = sum(t.tokens for t in snapshot.tokens if t.workload == workload and t.phase == TRAINING)
+    steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
+    said: dict[str, object] = {
+        "t_ns": snapshot.t_ns, "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
+        "low": low, "high": high, "edge_joules": edge / UJ_PER_J, "gain_uncertainty_ratio": gain,
+        "tokens": tokens, "steps": steps,
+    }  # fmt: skip
+    for name, count in (("joules_per_token", tokens), ("joules_per_step", steps.get(TRAINING, 0))):
+        if count:
+            said[name] = total / UJ_PER_J / count
+    return said
+
+
+def _limits(view: DeviceView) -> dict[str, object]:
+    """The power limit of a device now, and between what it may lie, in W; what the board does not tell is left out."""
+    now_mw = None if view.sample is None else view.sample.power_limit_mw
+    low_mw, high_mw = view.info.power_limit_min_mw, view.info.power_limit_max_mw
+    said: dict[str, object] = {} if now_mw is None else {"power_limit_w": now_mw / 1000}
+    return said if low_mw is None or high_mw is None else said | {"power_limit_range_w": [low_mw / 1000, high_mw / 1000]}
+
+
+def _rank(latest: Latest, now_ns: int, ended_ns: int | None) -> dict[str, Any]:
+    report = latest.report
+    said: dict[str, Any] = {
+        "rank": report.rank, "world": report.world, "group": report.group, "model": report.model,
+        "precision": report.precision, "steps": dict(report.steps), "tokens": report.tokens,
+        "waits": dict(report.waits), "doing": report.doing, "age_s": max(0, now_ns - latest.at_ns) / NS_PER_S,
+    }  # fmt: skip
+    said |= {"step_ended_ns": ended_ns} if ended_ns is not None else {}
+    return said | ({"loss": report.loss} if report.loss is not None else {})
+
+
+def reply(status: int, body: Mapping[str, object]) -> Response:
+    """A response of JSON."""
+    return Response(status, "application/json", json.dumps(body).encode() + b"\n")

@@ -1,0 +1,299 @@
+"""The meter: two readings of one device become an interval of energy, or a gap with its bound. Pure.
+
+Laws (tests/energy_agent/metering/test_gpu.py):
+
+- Telescoping: while the counter neither resets nor stands still, the intervals between any two readings sum to exactly the
+  difference of the counter, however many readings lie between them; so a lost reading or a dead agent loses nothing.
+- Once: energy booked by integration while the counter stood still is subtracted again unless the counter is known not to have
+  gone on behind its face; the doubt is a Gap.
+- Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
+  readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
+  counter is known to have begun anew, whatever it shows. A reset that nobody can see is the one exception: while nobody read,
+  the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter grew past its old value.
+
+The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
+a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
+"""
+
+from dataclasses import replace
+
+from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
+from energy_agent.core.record import record
+from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
+
+_UJ_SCALE = 1_000_000  # mW x ns = 1e-12 J = 1e-6 uJ
+_WRAPS_MJ = (1 << 32, 1 << 64)
+RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
+"""Why a counter began anew, as the gap tells it."""
+_SLEW_NS = 50_000_000  # UTC and the boot clock are read one after the other, and UTC is slewed: not yet a step
+
+
+@record(frozen=True, slots=True)
+class Sensor:
+    """What the meter may assume of a device's sensor.
+
+    Args:
+        tick_ns: the longest time between two ticks of the energy counter, jitter included.
+        power_max_mw: what the device can draw at most, transients included; bounds every gap and unmasks impossible readings.
+        gap_ns: readings further apart than this are a gap in our own readings: the counter bridges it, integration cannot.
+    """
+
+    tick_ns: int
+    power_max_mw: int
+    gap_ns: int
+
+
+@record(frozen=True, slots=True)
+class MeterState:
+    """The last reading that was booked, and what is owed. Goes into the journal with every commit.
+
+    Args:
+        still_since_ns: boot-clock instant at which the counter last moved.
+        integrated_uj: booked by integration since the counter stood still.
+        blind_ns: time since the counter stood still in which power stood still too, so that nothing could be booked.
+        surplus_uj: booked too much by integration; later counter differences pay it back before they are booked.
+        slack_uj: what the last counter difference can lack, should the counter have frozen within that stretch.
+        driver_epoch: names the load of the driver whose counter was read; "" where it is not known.
+    """
+
+    boot_id: str
+    t_ns: int
+    boot_ns: int
+    energy_mj: int | None
+    power_mw: int | None
+    still_since_ns: int
+    integrated_uj: int = 0
+    blind_ns: int = 0
+    surplus_uj: int = 0
+    slack_uj: int = 0
+    driver_epoch: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """The counter stands still although a powered device always draws something."""
+        return self.integrated_uj > 0 or self.blind_ns > 0
+
+    @property
+    def still_ns(self) -> int:
+        """How long the counter had stood still at the last reading."""
+        return self.boot_ns - self.still_since_ns
+
+
+@record(frozen=True, slots=True)
+class Step:
+    """What one reading adds."""
+
+    state: MeterState
+    interval: Interval | None = None
+    gap: Gap | None = None
+
+
+def energy_uj(power_mw: int, duration_ns: int) -> int:
+    """Energy in uJ of a constant power in mW over a duration in ns."""
+    return power_mw * duration_ns // _UJ_SCALE
+
+
+def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot_id: str, driver_epoch: str = "") -> Step:
+    """Book the time between the last booked reading and `sample`, which was read in this boot from this load of the driver.
+
+    An epoch "" is not known and equals any: it neither tells a reload nor hides a counter that fell.
+
+    Returns a Step without interval or gap where there is nothing to book yet: the first reading ever, or a counter that has not
+    ticked since the last reading.
+    """
+    if state is None:
+        return Step(_anchor(sample, boot_id, driver_epoch))
+    if boot_id != state.boot_id:
+        # UTC that stepped back over the reboot says nothing; the time since the boot then does.
+        elapsed_ns = sample.t_ns - state.t_ns
+        since = replace(state, boot_id=boot_id, driver_epoch=driver_epoch)
+        return _restarted(since, sample, sensor, elapsed_ns if elapsed_ns > 0 else sample.boot_ns, REBOOT)
+    duration_ns = sample.boot_ns - state.boot_ns
+    if duration_ns <= 0:
+        return Step(state)
+    if driver_epoch != state.driver_epoch:
+        before, state = state.driver_epoch, replace(state, driver_epoch=driver_epoch)
+        if before and driver_epoch:
+            return _restarted(state, sample, sensor, duration_ns, RELOAD)
+    if sample.energy_mj is not None and state.energy_mj is not None:
+        return _by_counter(state, sample, sensor, duration_ns, sample.energy_mj - state.energy_mj)
+    return _by_power(state, sample, sensor, duration_ns)
+
+
+def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
+    return MeterState(
+        boot_id,
+        sample.t_ns,
+        sample.boot_ns,
+        sample.energy_mj,
+        sample.power_mw,
+        sample.boot_ns,
+        surplus_uj=surplus_uj,
+        slack_uj=slack_uj,
+        driver_epoch=driver_epoch,
+    )
+
+
+def _by_counter(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_mj: int) -> Step:
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
+    most_uj = _ceiling_uj(sensor, duration_ns + state.still_ns)
+    if delta_mj < 0:
+        wrapped = next((delta_mj + w for w in _WRAPS_MJ if 0 <= (delta_mj + w) * UJ_PER_MJ <= most_uj), None)
+        if wrapped is None:
+            return _restarted(state, sample, sensor, duration_ns, RESET)
+        delta_mj = wrapped
+    if delta_mj == 0:
+        return _still(state, sample, sensor, duration_ns)
+    delta_uj = delta_mj * UJ_PER_MJ
+    if delta_uj > most_uj + state.slack_uj:
+        return _unseen(state, sample, sensor, duration_ns, "impossible counter difference")
+    if state.stuck:
+        return _released(state, sample, sensor, duration_ns, delta_uj)
+    method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
+    booked, surplus = _pay_back(delta_uj, state.surplus_uj)
+    interval = _interval(state, sample, sensor, duration_ns, booked, method)
+    anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, ceiling_uj - delta_uj))
+    return Step(anchor, interval)
+
+
+def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
+    """No tick: normal for less than a few ticks; a stuck sensor beyond, since a powered device always draws something."""
+    if sample.boot_ns - state.still_since_ns <= 3 * sensor.tick_ns:
+        return Step(state)
+    moved = sample.power_mw is not None and state.power_mw is not None and sample.power_mw != state.power_mw
+    if not moved or duration_ns > sensor.gap_ns:  # power stands still as well: neither can be believed
+        waiting = replace(
+            state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw, blind_ns=state.blind_ns + duration_ns
+        )
+        return Step(waiting)
+    interval = _trapezoid(state, sample, sensor, duration_ns)
+    going_on = replace(
+        state,
+        t_ns=sample.t_ns,
+        boot_ns=sample.boot_ns,
+        power_mw=sample.power_mw,
+        integrated_uj=state.integrated_uj + interval.energy_uj,
+    )
+    return Step(going_on, interval)
+
+
+def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_uj: int) -> Step:
+    """A stuck counter moves again: did it go on behind its face, or resume where it froze?
+
+    It went on for certain if the difference is more than the last stretch alone can hold. It resumed if the difference is far
+    less than what was integrated meanwhile. In between nothing is booked twice, and the doubt is in the bound of the gap.
+    """
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
+    went_on = delta_uj > ceiling_uj
+    resumed = not went_on and 4 * delta_uj < state.integrated_uj
+    owed_uj = 0 if resumed else state.integrated_uj
+    booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
+    interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
+    gap = None if went_on else _gap(state, sample, sensor, duration_ns, ceiling_uj - delta_uj + owed_uj, "sensor stuck")
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
+
+
+def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
+    """The counter began anew: what it shows was never seen before; what was drawn before it began is a gap.
+
+    The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
+    may have begun anew while we integrated: that part is not booked twice. `state` has the boot and the epoch of `sample`.
+    """
+    seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
+    ceiling_uj = _ceiling_uj(sensor, duration_ns)
+    if seen_uj > ceiling_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
+        return _unseen(state, sample, sensor, duration_ns, reason)
+    powered = state.power_mw is not None and sample.power_mw is not None
+    if reason == RESET and powered and duration_ns <= sensor.gap_ns and not state.stuck:
+        return _over_reset(state, sample, sensor, duration_ns, seen_uj, ceiling_uj)
+    booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
+    gap = _gap(state, sample, sensor, duration_ns, ceiling_uj - seen_uj + state.integrated_uj, reason)
+    method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
+    interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
+
+
+def _over_reset(
+    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, seen_uj: int, ceiling_uj: int
+) -> Step:
+    """A reset between two readings that follow each other: the counter lost a part of it, instant power saw both ends.
+
+    Its energy is at least what the counter shows and at most what the device can draw; the bound reaches to both.
+    """
+    estimate = _trapezoid(state, sample, sensor, duration_ns)
+    total_uj = max(estimate.energy_uj, seen_uj)
+    doubt_uj = max(total_uj - seen_uj, ceiling_uj - total_uj)
+    booked, surplus = _pay_back(total_uj, state.surplus_uj)
+    interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
+
+
+def _unseen(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
+    gap = _gap(state, sample, sensor, duration_ns, _ceiling_uj(sensor, duration_ns), reason)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), None, gap)
+
+
+def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
+    """Without a counter at one of the two readings: power, where both have it and lie close enough."""
+    if sample.power_mw is None and sample.energy_mj is None:
+        return Step(state)  # nothing to measure with; the next reading that has something closes the gap
+    if sample.power_mw is None or state.power_mw is None or duration_ns > sensor.gap_ns:
+        return _unseen(state, sample, sensor, duration_ns, "no energy counter and no power readings")
+    gap = _gap(state, sample, sensor, 0, 0, "sensor stuck") if state.blind_ns else None
+    interval = _trapezoid(state, sample, sensor, duration_ns)
+    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
+
+
+def _ceiling_uj(sensor: Sensor, duration_ns: int) -> int:
+    """The most that a counter difference over a duration can be; each of its two readings may be one tick old."""
+    return energy_uj(sensor.power_max_mw, duration_ns + 2 * sensor.tick_ns)
+
+
+def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, bound_uj: int, reason: str) -> Gap:
+    """What nobody saw over the last `duration_ns`, and, had the sensor been stuck, since the last stretch that it saw whole."""
+    start_ns, end_ns = _start_ns(state, sample, duration_ns), sample.t_ns
+    if not duration_ns:
+        start_ns = end_ns = state.t_ns
+    if state.stuck:
+        bound_uj += energy_uj(sensor.power_max_mw, state.blind_ns) + state.slack_uj
+        start_ns = max(0, start_ns - state.still_ns)
+    return Gap(sample.uuid, start_ns, end_ns, bound_uj, reason)
+
+
+def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Interval:
+    """Trapezoid of instant power; its error bound is what the power may have done between the two readings."""
+    before, after = state.power_mw or 0, sample.power_mw or 0
+    uj = energy_uj(before + after, duration_ns) // 2
+    edge = energy_uj(abs(after - before), duration_ns) // 2 + energy_uj(max(before, after), sensor.tick_ns)
+    start_ns = _start_ns(state, sample, duration_ns)
+    return Interval(sample.uuid, start_ns, sample.t_ns, uj, Method.INTEGRATED, edge, _active(sample))
+
+
+def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, uj: int, method: Method) -> Interval:
+    peak_mw = max(state.power_mw or 0, sample.power_mw or 0) or sensor.power_max_mw
+    # One tick for the age of a reading, one for what a counter that samples 25 ms in 100 may miss or make up at an edge:
+    # whether boards of this kind do so is not published, so both are assumed.
+    start_ns, edge_uj = _start_ns(state, sample, duration_ns), energy_uj(peak_mw, 2 * sensor.tick_ns)
+    return Interval(sample.uuid, start_ns, sample.t_ns, uj, method, edge_uj, _active(sample))
+
+
+def _start_ns(state: MeterState, sample: DeviceSample, duration_ns: int) -> int:
+    """UTC start of the stretch. Where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
+    elapsed_ns = sample.t_ns - state.t_ns
+    stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)
+    return max(0, sample.t_ns - duration_ns) if stepped or elapsed_ns <= 0 else state.t_ns
+
+
+def _active(sample: DeviceSample) -> bool | None:
+    return None if sample.gpu_percent is None else sample.gpu_percent > 0
+
+
+def _pay_back(amount_uj: int, owed_uj: int) -> tuple[int, int]:
+    """(what is booked, what is still owed)."""
+    paid = min(amount_uj, owed_uj)
+    return amount_uj - paid, owed_uj - paid
+
+
+def gap_threshold_ns(period_ns: int) -> int:
+    """Readings further apart than this are a gap: two and a half periods, and at least 2.5 s."""
+    return max(5 * period_ns // 2, 5 * NS_PER_S // 2)

@@ -1,0 +1,10 @@
+"""One workload holds the device: all of it is its own. Pure."""
+
+from energy_agent.metering.sharing.policy import Policy, equally
+
+SPEC = Policy(
+    help="one workload holds the whole GPU",
+    rank=10,
+    applies=lambda known: len(known.holders) == 1 and not known.slices and not known.unseen,
+    divide=lambda stretch, known: equally(stretch, known.holders),
+)

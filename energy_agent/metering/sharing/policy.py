@@ -1,0 +1,117 @@
+"""What a sharing policy is, what it is told, and what it answers. Pure.
+
+The law of every policy: the parts of an energy sum to it exactly, and none is negative.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
+
+from energy_agent.core.energy import State
+from energy_agent.core.record import record
+from energy_agent.core.units import split_integer
+
+
+@record(frozen=True, slots=True)
+class Slice:
+    """A MIG device. `holders` is empty where nobody holds it, None where that is not known.
+
+    Args:
+        slices: its compute slices.
+        sms: its multiprocessors.
+        active_ppm: mean share of its SMs that worked; None where that was not measured.
+        holders: workload -> weight within it; all 0: equal.
+    """
+
+    slices: int
+    sms: int
+    active_ppm: int | None
+    holders: Mapping[str, int] | None
+
+
+@record(frozen=True, slots=True)
+class Known:
+    """What is known of who used a device over a stretch.
+
+    Args:
+        holders: workload -> SM time in any unit.
+        measured: the SM time was measured; else the weights say nothing.
+        slices: the MIG devices; empty: MIG is off.
+        slices_total: compute slices of the GPU.
+        base_mw: what the board draws while nothing runs.
+        unseen: measured SM time of processes whose workload is not known.
+    """
+
+    holders: Mapping[str, int]
+    measured: bool = False
+    slices: tuple[Slice, ...] = ()
+    slices_total: int = 0
+    base_mw: int = 0
+    unseen: int = 0
+
+
+@record(frozen=True, slots=True)
+class Stretch:
+    """Energy to be shared. `active` is False where no kernel ran; None: not known."""
+
+    energy_uj: int
+    duration_ns: int
+    active: bool | None = None
+
+    @property
+    def held_state(self) -> State:
+        """Idle has to be proven."""
+        return State.IDLE if self.active is False else State.ACTIVE
+
+
+@record(frozen=True, slots=True)
+class Part:
+    """What a workload gets, or with workload "" one of the states that nobody owns. `time` is its share of device time."""
+
+    workload: str
+    state: State
+    energy_uj: int
+    time: int
+
+    @property
+    def owner(self) -> str:
+        """Names who gets it: a workload, or a state."""
+        return self.workload or str(self.state)
+
+
+@record(frozen=True, slots=True)
+class Policy:
+    """A way to share.
+
+    Args:
+        help: one line for people.
+        rank: of the policies that apply, the one of the lowest rank is in force.
+        applies: whether enough is known for it.
+        divide: the parts of a stretch's energy.
+        settles: whether what it divides by is measured, so that later measurements correct it.
+    """
+
+    help: str
+    rank: int
+    applies: Callable[[Known], bool]
+    divide: Callable[[Stretch, Known], list[Part]]
+    settles: bool = False
+    name: str = field(default="")
+
+
+def by_weight(stretch: Stretch, weights: Mapping[str, int], unseen: int = 0) -> list[Part]:
+    """Every workload's part in proportion to its weight; equal parts where all are 0.
+
+    What goes with the weight `unseen` is unattributed energy; the device's time is that of its holders.
+    """
+    names = sorted(weights)
+    values = [weights[name] for name in names]
+    times = values if any(values) else [1] * len(values)
+    *energies, unseen_uj = split_integer(stretch.energy_uj, [*(values if unseen else times), unseen])
+    state = stretch.held_state
+    parts = [Part(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
+    return [*parts, Part("", State.UNKNOWN_HOLDER, unseen_uj, 0)] if unseen else parts
+
+
+def equally(stretch: Stretch, workloads: Iterable[str]) -> list[Part]:
+    """The same part for every workload."""
+    return by_weight(stretch, dict.fromkeys(workloads, 1))

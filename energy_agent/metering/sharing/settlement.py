@@ -1,0 +1,105 @@
+"""Booking now by what was last measured, and settling once the measurement that covers it is there. Pure.
+
+Energy is booked every second, but who used a shared device is measured every few seconds, after the fact. Until then a stretch
+is shared by the last measurement. When the next one comes, the energy of the whole window is shared by it, and what a holder
+got too little or too much is owed: it is paid out of the stretches that follow, never by taking back what was booked.
+
+Laws: every stretch is booked whole, at once, and sums exactly; debts sum to 0; nothing booked is ever negative. What a holder
+that leaves is owed, or owes, is settled in the stretch in which it leaves as far as that goes, and is then let go.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from energy_agent.core.units import split_integer
+from energy_agent.metering.sharing.policy import Known, Part, Policy, Stretch
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Of one device. `owed_uj` has what each owner got too little (or, below 0, too much) so far."""
+
+    owed_uj: dict[str, int] = field(default_factory=dict)
+    _by_last_uj: dict[str, int] = field(default_factory=dict)  # what the last measurement gives each since then
+    _energy_uj: int = 0
+    _duration_ns: int = 0
+
+    def divide(self, policy: Policy, stretch: Stretch, known: Known, *, closes: bool) -> list[Part]:
+        """The parts of a stretch by what is known, with debts paid.
+
+        `closes`: what is known was measured over the time since the last stretch that closed, this one included; so this one
+        pays what the whole window should have had.
+        """
+        parts = policy.divide(stretch, known)
+        if not policy.settles or stretch.active is False:
+            if closes:
+                self.settle(policy, known)
+            return parts
+        due = _by_owner(parts)
+        self._energy_uj += stretch.energy_uj
+        self._duration_ns += stretch.duration_ns
+        if closes:
+            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), due)
+        else:
+            for owner, uj in due.items():
+                self._by_last_uj[owner] = self._by_last_uj.get(owner, 0) + uj
+        if not any(self.owed_uj.values()):
+            return parts
+        self._keep(due)
+        wanted = [uj + self.owed_uj.get(owner, 0) for owner, uj in due.items()]
+        given = split_integer(stretch.energy_uj, [max(0, uj) for uj in wanted])
+        self.owed_uj = {owner: want - got for owner, want, got in zip(due, wanted, given, strict=True)}
+        return _paid(parts, due, dict(zip(due, given, strict=True)))
+
+    def settle(self, policy: Policy, known: Known) -> None:
+        """A measurement has come, and no stretch that it closes: what was booked since the last one becomes debts."""
+        if self._energy_uj and policy.settles:
+            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), {})
+        self._begin()
+
+    def window(self) -> tuple[int, int]:
+        """Energy in uJ and time in ns since the last measurement."""
+        return self._energy_uj, self._duration_ns
+
+    def _due(self, right: dict[str, int], now: dict[str, int]) -> None:
+        """Owe each what it should have had of the window, less what it was and, with `now`, is about to be given."""
+        for owner in right.keys() | self._by_last_uj.keys():
+            debt = right.get(owner, 0) - self._by_last_uj.get(owner, 0) - now.get(owner, 0)
+            self.owed_uj[owner] = self.owed_uj.get(owner, 0) + debt
+        self._begin()
+
+    def _begin(self) -> None:
+        self._by_last_uj, self._energy_uj, self._duration_ns = {}, 0, 0
+
+    def forget(self) -> None:
+        """Nobody shares any more."""
+        if self.owed_uj or self._energy_uj:
+            self.owed_uj = {}
+            self._begin()
+
+    def _keep(self, owners: Iterable[str]) -> None:
+        """Let go of the debts of others, so that what is left sums to 0 again."""
+        kept = {owner: self.owed_uj.get(owner, 0) for owner in owners}
+        over = sum(kept.values())
+        if over:
+            sign = 1 if over > 0 else -1
+            cuts = split_integer(abs(over), [max(0, sign * uj) for uj in kept.values()])
+            kept = {owner: uj - sign * cut for (owner, uj), cut in zip(kept.items(), cuts, strict=True)}
+        self.owed_uj = kept
+
+
+def _by_owner(parts: Iterable[Part]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in parts:
+        found[part.owner] = found.get(part.owner, 0) + part.energy_uj
+    return found
+
+
+def _paid(parts: list[Part], due: dict[str, int], given: dict[str, int]) -> list[Part]:
+    """The parts with what each owner is given, which its parts share as they shared what was due."""
+    paid = []
+    for owner, uj in given.items():
+        own = [part for part in parts if part.owner == owner]
+        shares = split_integer(uj, [part.energy_uj for part in own]) if due[owner] else split_integer(uj, [1] * len(own))
+        paid += [Part(p.workload, p.state, share, p.time) for p, share in zip(own, shares, strict=True)]
+    return paid

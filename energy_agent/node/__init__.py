@@ -1,0 +1,1 @@
+"""The node process: its loop, and the meters of the host around the GPUs."""

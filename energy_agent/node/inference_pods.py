@@ -1,0 +1,64 @@
+"""Follows the pods that say of themselves where their metrics page is: what the informer knows becomes pages that are polled.
+
+Asked by the agent's loop; what has not changed costs a comparison, so that thousands of annotated pods cost no more.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import energy_agent.tokens.servers as servers
+from energy_agent.core import plugin
+from energy_agent.core.energy import SourceHealth
+from energy_agent.owners.kubernetes.pod_resources import PodFact
+from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.tokens.discovery import PodFacts, sources
+from energy_agent.tokens.poller import TokenPoller
+from energy_agent.tokens.server_spec import TokenServer
+
+log = logging.getLogger("wattlens.tokens")
+
+EVERY_S = 0.8  # the loop turns once a second, and at once when a GPU stops answering
+NAMED_REFUSED = 16
+
+
+@dataclass(slots=True)
+class ServingPods:
+    """The pods as they were last, and which of them could not be followed."""
+
+    _last: list[tuple[str, PodFact]] | None = None
+    _refused: Mapping[str, str] = field(default_factory=dict)
+    _servers: tuple[str, ...] = ()
+    _nameless: tuple[str, ...] = ()
+    _next_s: float = 0.0
+
+    def follow(self, joined: JoinedHolders, tokens: TokenPoller, *, simulated: bool) -> None:
+        """Poll the pages of the pods that are there now; pods of a simulated node are at this host's loopback."""
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + EVERY_S
+        pods = joined.serving()
+        if pods is None or pods == self._last:
+            return
+        self._last = pods
+        if pods and not self._servers:
+            known: dict[str, TokenServer] = plugin.discover(servers)
+            self._servers = tuple(known)
+            self._nameless = tuple(name for name, server in known.items() if not server.model_label)
+        asked = [
+            PodFacts(name, fact.page.address, fact.page.annotations, fact.page.ports, fact.labels)
+            for name, fact in pods
+            if fact.page is not None
+        ]
+        found, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
+        named = dict(list(refused.items())[:NAMED_REFUSED])
+        for workload, reason in named.items():
+            if self._refused.get(workload) != reason:
+                log.warning("annotations of %s are not followed: %s", workload, reason)
+        self._refused = named
+        tokens.discover(found)
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """The first pods whose annotations are not followed, with the reason; beside them the workload may have an entry."""
+        return tuple(SourceHealth(f"annotations:{workload}", False, "", reason) for workload, reason in self._refused.items())

@@ -1,0 +1,86 @@
+"""What the node's meters share: what a SPEC is, small files read with a bound, and numbers that are not believed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.config.node_meters import NodeMeters
+from energy_agent.core.errors import UsageError
+from energy_agent.core.meters import MeterError
+from energy_agent.core.ports import Clock, PolledMeter
+
+NODE_MAX_MW = 200_000_000
+"""More than any single node of 2026 draws: a reading above is absurd, whatever was configured."""
+
+_SECRET_LIMIT_B = 4096
+_SMALL_LIMIT_B = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSource:
+    """One kind of meter.
+
+    `period_s` is None where the configuration does not have it. `open` raises MeterError where it is not there now (a file
+    that only root can read, a program that is not installed) and is tried again later.
+    """
+
+    summary: str
+    period_s: Callable[[NodeMeters], float | None]
+    open: Callable[[NodeMeters, Clock], PolledMeter]
+
+
+def read_number(path: Path) -> int:
+    """The whole number in a small file of the kernel's.
+
+    Raises:
+        OSError: it cannot be read.
+        MeterError: it holds no whole number.
+    """
+    with path.open("rb") as file:
+        text = file.read(_SMALL_LIMIT_B).strip()
+    try:
+        return int(text)
+    except ValueError:
+        raise MeterError(f"{path} holds no number") from None
+
+
+def read_text(path: Path) -> str:
+    """The line in a small file of the kernel's; '' where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_SMALL_LIMIT_B).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def read_secret(path: Path | None, key: str) -> str:
+    """A user's name or a password.
+
+    Raises:
+        UsageError: no file is named, or it cannot be read or is empty; the message never has its content.
+    """
+    if path is None:
+        raise UsageError(f"key {key!r} is missing")
+    try:
+        with path.open("rb") as file:
+            text = file.read(_SECRET_LIMIT_B + 1).decode("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"key {key!r}: {path}: {reason}") from None
+    if not text or len(text) > _SECRET_LIMIT_B or any(ord(c) < 32 for c in text):
+        raise UsageError(f"key {key!r}: {path} must hold one line of at most {_SECRET_LIMIT_B} bytes")
+    return text
+
+
+def believable_mw(power_mw: int, max_power_w: float | None) -> int:
+    """The power of a whole node.
+
+    Raises:
+        MeterError: negative, none at all (whoever reads it is powered), or more than there can be.
+    """
+    most_mw = NODE_MAX_MW if max_power_w is None else min(NODE_MAX_MW, round(max_power_w * 1000))
+    if power_mw <= 0:
+        raise MeterError(f"absurd reading: {power_mw / 1000:g} W of a node that runs")
+    if power_mw > most_mw:
+        raise MeterError(f"absurd reading: {power_mw / 1000:g} W, and the most is {most_mw / 1000:g} W")
+    return power_mw

@@ -1,0 +1,90 @@
+"""Power supplies that the kernel shows: the sum of their inputs is what the node draws.
+
+PMBus supplies are hwmon devices with `powerN_input` in uW and the label `pin` (or `pinN`) for what they take from the wall
+(kernel documentation, hwmon/pmbus.rst). `acpi_power_meter` shows a module's sensors on Grace boards by `powerN_oem_info`
+("Module Power Socket 0"): a module contains its GPU, so it is told as one. Source: NVIDIA Grace performance tuning guide.
+"""
+
+import re
+from pathlib import Path
+
+from energy_agent.config.node_meters import NodeMeters
+from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.ports import Clock
+from energy_agent.node.meter_source import NodeSource, believable_mw, read_number, read_text
+
+AGE_NS = 1_000_000_000
+_MODULE = re.compile(r"Module Power Socket (\d+)")
+
+
+class PsuMeter:
+    """The inputs and modules that are there."""
+
+    def __init__(self, inputs: list[Path], modules: list[tuple[str, Path]], config: NodeMeters, clock: Clock) -> None:
+        assert config.psu is not None
+        self._inputs, self._modules, self._psu, self._clock = inputs, modules, config.psu, clock
+
+    def read(self) -> tuple[MeterReading, ...]:
+        """The node as the sum of its supplies, and each module."""
+        readings = []
+        most_w = self._psu.max_power_w
+        max_mw = None if most_w is None else round(most_w * 1000)
+        scope = Scope(self._psu.scope)
+        if self._inputs:
+            powers = [_power_mw(path) for path in self._inputs]
+            if min(powers) < 0:
+                raise MeterError(f"absurd reading: {min(powers) / 1000:g} W of a supply")
+            power_mw = believable_mw(sum(powers), most_w)
+            readings.append(self._reading("node" if scope is Scope.NODE else "module", scope, power_mw, max_mw))
+        for domain, path in self._modules:
+            readings.append(self._reading(domain, Scope.MODULE, believable_mw(_power_mw(path), None), None))
+        return tuple(readings)
+
+    def _reading(self, domain: str, scope: Scope, power_mw: int, max_mw: int | None) -> MeterReading:
+        t_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
+        return MeterReading(domain, scope, t_ns, boot_ns, power_mw=power_mw, max_mw=max_mw, step_mw=1000, age_ns=AGE_NS)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_psu(config: NodeMeters, clock: Clock) -> PsuMeter:
+    """Find the supplies.
+
+    Raises:
+        MeterError: none is there, or fewer than the configuration says: then their sum is not the node.
+    """
+    assert config.psu is not None
+    inputs, modules = find(config.sysfs)
+    if config.psu.supplies is not None and len(inputs) != config.psu.supplies:
+        raise MeterError(f"{len(inputs)} power supplies show their input, not {config.psu.supplies}")
+    if not inputs and not modules:
+        raise MeterError(f"no power supply shows its input in {config.sysfs / 'class/hwmon'}")
+    meter = PsuMeter(inputs, modules, config, clock)
+    meter.read()
+    return meter
+
+
+def find(sysfs: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
+    """Files of inputs, and of modules by name."""
+    inputs, modules = [], []
+    for folder in sorted((sysfs / "class/hwmon").glob("hwmon*")):
+        for label in sorted(folder.glob("power*_label")):
+            if re.fullmatch(r"pin\d*", read_text(label)):
+                inputs.append(folder / label.name.replace("_label", "_input"))
+        for info in sorted(folder.glob("power*_oem_info")):
+            if found := _MODULE.search(read_text(info)):
+                modules.append((f"module-{found[1]}", folder / info.name.replace("_oem_info", "_average")))
+    return inputs, modules
+
+
+def _power_mw(path: Path) -> int:
+    try:
+        return read_number(path) // 1000
+    except OSError as error:
+        raise MeterError(f"{path}: {error.strerror}") from None
+
+
+SPEC = NodeSource(
+    "power supplies by the kernel's hwmon", lambda config: None if config.psu is None else config.psu.period_s, open_psu
+)

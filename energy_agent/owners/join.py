@@ -1,0 +1,98 @@
+"""One holding of two kinds of evidence: what schedulers say of a device, and the processes on it. Pure.
+
+The four laws are those of docs/decisions/0006-who-used-the-joules.md. What a weight means, `metering/attribute.py` says.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import Enum
+
+from energy_agent.core.energy import State
+from energy_agent.core.record import record
+from energy_agent.core.units import NS_PER_S
+from energy_agent.metering.attribution import Holding
+
+PATIENCE_NS = 30 * NS_PER_S
+"""How long the last answer of a scheduler counts once it does not answer any more: a kubelet that restarts is back by then."""
+
+
+class Answer(Enum):
+    """How far the schedulers of this node can be believed, the best first."""
+
+    NONE = "no scheduler is asked"
+    FRESH = "all devices that were given away are known"
+    PARTIAL = "some of the devices that were given away are not known"
+    STARTING = "no answer yet"
+    LOST = "no answer for longer than the patience"
+
+
+@record(frozen=True, slots=True)
+class Evidence:
+    """What is known of who holds a device, or a MIG device of it.
+
+    Args:
+        claimed: workloads that were given it; of no answer, or one that counts no more: nobody.
+        seen: SM time of the workloads whose processes are on it, in any unit.
+        unseen: there are processes on it that cannot be told, or their list is not known.
+        measured: whether the SM time was measured; else it says nothing.
+    """
+
+    claimed: Collection[str]
+    seen: Mapping[str, int]
+    unseen: bool = False
+    measured: bool = False
+
+
+def weights(evidence: Evidence, answer: Answer) -> Mapping[str, int] | None:
+    """Who holds it, with what each counts beside the others; None: not known."""
+    claimed, seen, unseen = evidence.claimed, evidence.seen, evidence.unseen
+    if answer is Answer.STARTING:
+        return None
+    if answer is Answer.LOST or not claimed:
+        if unseen or (not seen and answer not in (Answer.NONE, Answer.FRESH)):
+            return None  # somebody may hold it
+        return dict(seen)
+    if unseen:  # a claimant's, as far as anyone can say: nothing tells them apart by their work
+        return dict.fromkeys((*claimed, *seen), 1)
+    return dict.fromkeys(claimed, 0) | {name: sm if evidence.measured else 1 for name, sm in seen.items()}
+
+
+def join(whole: Evidence, slices: Mapping[str, Evidence], answer: Answer) -> Holding | None:
+    """Who holds a device; None: not known.
+
+    Args:
+        whole: evidence for the GPU as such. Of a GPU in MIG mode: its claims and processes whose MIG device is not known.
+        slices: evidence for each of its MIG devices, by UUID; empty: MIG is off.
+        answer: of the schedulers.
+    """
+    if not slices:
+        found = weights(whole, answer)
+        return None if found is None else Holding(found, whole.measured and not whole.unseen)
+    if answer is Answer.STARTING or whole.seen or whole.unseen:
+        return None  # which of them works where, nobody knows
+    parts = {uuid: weights(_placed(evidence, whole), answer) for uuid, evidence in slices.items()}
+    together: dict[str, int] = {}
+    for part in parts.values():
+        for name, weight in (part or {}).items():
+            together[name] = together.get(name, 0) + weight
+    return Holding(together, any(evidence.measured for evidence in slices.values()), parts)
+
+
+def reason(answer: Answer, listed: bool) -> State:
+    """Why it is not known who holds a device. `listed`: its processes have been asked for, with or without success."""
+    return State.STARTING if answer is Answer.STARTING or not listed else State.UNKNOWN_HOLDER
+
+
+def believed(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> Answer:
+    """How far one scheduler can be believed; `asked_boot_ns` is when it was asked for its last answer, None: it gave none."""
+    if asked_boot_ns is None:
+        return Answer.STARTING if now_boot_ns - started_boot_ns <= PATIENCE_NS else Answer.LOST
+    if now_boot_ns - asked_boot_ns > PATIENCE_NS:
+        return Answer.LOST
+    return Answer.PARTIAL if unknown else Answer.FRESH
+
+
+def _placed(evidence: Evidence, whole: Evidence) -> Evidence:
+    """A slice that nobody claims and that no process is on may be the one of a claim whose MIG device is not known."""
+    if not whole.claimed or evidence.claimed or evidence.seen:
+        return evidence
+    return Evidence((), {}, True)

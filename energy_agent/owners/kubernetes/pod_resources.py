@@ -1,0 +1,203 @@
+"""Claims by the kubelet's PodResources API, v1: which pod was given which GPU, MIG device or share of one.
+
+Asked once a second in a thread of its own, as a claim has to be there before the pod's first process; a kubelet answers in
+milliseconds. Whatever the socket does (nobody listens, no answer, no gRPC, an answer without end) is a reason, within a
+deadline and a bounded size. The claims of the last good answer stay; how long they count, `join` decides.
+
+The API has no uid and lists, in some versions, pods that have ended (kubernetes#119423, #132020): `PodFacts` tells both where a
+pod informer is allowed. Else the uid comes from the kubelet's folders of logs (`pod_logs.py`).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.ports import Clock
+from energy_agent.owners.claims import Claim
+from energy_agent.owners.gpu_minors import gpu_minors
+from energy_agent.owners.kubernetes.grants import AnswerError, ClaimName, DraDevice, Naming, grants
+from energy_agent.owners.kubernetes.pod_logs import PodLogs
+from energy_agent.owners.polled_source import Asking
+
+log = logging.getLogger("wattlens.holders")
+
+SOURCE = "holders:pod_resources"
+DEFAULT_SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
+PERIOD_S = 1.0
+DEADLINE_S = 10.0
+BACK_OFF_MAX_S = 10.0
+COST_MAX = 20.0  # of the time at most one part in as many goes into answers
+MAX_ANSWER_B = 32 << 20  # 100,000 pods are half of it
+_METHOD = "/v1.PodResourcesLister/List"
+
+
+@dataclass(frozen=True, slots=True)
+class PodPage:
+    """How a pod that runs can be asked.
+
+    Args:
+        address: its own; of a pod on the host's network that of the node.
+        annotations: those of ours.
+        ports: None: all ports at the address are its own; else those that it declares, which no other pod of the node has.
+    """
+
+    address: str
+    annotations: Mapping[str, str]
+    ports: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFact:
+    """What the API server says of a pod.
+
+    Args:
+        uid: of this life of the pod.
+        ended: it runs no more.
+        labels: facts of its workload, as workload_info has them.
+        page: where it runs and says that it has a metrics page, what is needed to find it.
+    """
+
+    uid: str = ""
+    ended: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    page: PodPage | None = None
+
+
+class PodFacts(Protocol):
+    """Whoever knows more of pods than the kubelet's answer."""
+
+    def pod(self, namespace: str, name: str) -> PodFact | None:
+        """What is known of a pod, from memory; None: nothing."""
+        ...
+
+    def device(self, key: DraDevice) -> str | None:
+        """UUID of a device of dynamic resource allocation, from memory; None: not known."""
+        ...
+
+    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
+        """Whether a claim has only administrative access to a device; where that is not known, no."""
+        ...
+
+
+class NoFacts:
+    """Nobody does."""
+
+    def pod(self, namespace: str, name: str) -> PodFact | None:
+        """Nothing."""
+        return None
+
+    def device(self, key: DraDevice) -> str | None:
+        """Nothing."""
+        return None
+
+    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
+        """Not known."""
+        return False
+
+
+class SocketLister:
+    """One connection to the kubelet, made anew after each failure."""
+
+    def __init__(self, socket: Path, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._target = "unix:" + quote(str(socket.absolute()))
+        self._channel: Any = None
+
+    def __call__(self) -> bytes:
+        """The answer to `List`, as it came.
+
+        Raises:
+            OSError: none came; one line.
+        """
+        try:
+            import grpc
+        except ImportError:
+            raise OSError("grpcio is not installed: pip install 'wattlens[kubernetes]'") from None
+        if self._channel is None:
+            options = (("grpc.max_receive_message_length", MAX_ANSWER_B), ("grpc.enable_http_proxy", 0))
+            self._channel = grpc.insecure_channel(self._target, options=options)
+        try:
+            answer: bytes = self._channel.unary_unary(_METHOD)(b"", timeout=self._deadline_s)
+        except grpc.RpcError as error:
+            self.close()
+            details = " ".join(str(error.details()).split())
+            raise OSError(f"{error.code().name.lower().replace('_', ' ')}: {_plain(details)[:160]}") from None
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+class PodResources(Asking):
+    """The source. Without a socket it says that nobody was given anything: this is no Kubernetes node."""
+
+    source = SOURCE
+    called = "the kubelet's PodResources"
+    errors = (OSError, AnswerError, ImportError)
+
+    def __init__(
+        self,
+        socket: Path,
+        clock: Clock,
+        procfs: Path,
+        *,
+        resources: tuple[str, ...] = (),
+        wanted: bool = False,
+        facts: PodFacts | None = None,
+        logs: PodLogs | None = None,
+        lister: Callable[[], bytes] | None = None,
+    ) -> None:
+        """`wanted`: the configuration names the socket, so that its absence is a failure; else only once it has been there."""
+        super().__init__(clock, wanted=wanted)
+        self._socket, self._procfs, self._resources = socket, procfs, resources
+        self._facts: PodFacts = facts or NoFacts()
+        self._logs = logs or PodLogs()
+        self._own = SocketLister(socket)
+        self._lister = lister or self._own
+
+    def here(self) -> bool:
+        """There is a socket, or that is not for us to see: then the next call says so."""
+        try:
+            return self._socket.is_socket()
+        except OSError:
+            return True
+
+    def pause_s(self, failures: int, took_s: float) -> float:
+        """About a second; an answer that takes long, for its size or a busy kubelet, is asked for less often."""
+        if failures:
+            return min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
+        return max(self._clock.real_seconds(PERIOD_S), min(COST_MAX * took_s, BACK_OFF_MAX_S))
+
+    def ended(self) -> None:
+        """Close the connection."""
+        self._own.close()
+
+    def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+        """The pods that have not ended, with their devices."""
+        naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device, self._facts.is_admin)
+        claims: list[Claim] = []
+        unknown: dict[str, str] = {}
+        granted = list(grants(self._lister(), naming))
+        if granted:
+            self._logs.read()
+        for grant in granted:
+            fact = self._facts.pod(grant.namespace, grant.pod) or PodFact(self._logs.uid(grant.namespace, grant.pod))
+            if fact.ended:
+                continue
+            unknown |= {_plain(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}
+            name = f"{grant.namespace}/{grant.pod}" + (f".{fact.uid[:8]}" if fact.uid else "")
+            labels = {"namespace": grant.namespace, "pod": grant.pod, **fact.labels}
+            facts = WorkloadFacts(name, self.since(name, now_ns), "pod", labels)
+            claims += [Claim(device, facts, fact.uid) for device in grant.devices]
+        return claims, unknown
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,268 @@
+"""Holders by NVML's process list and /proc: which workload each process on a device belongs to.
+
+A process is known by (pid, start time), so that a reused pid is somebody else. /proc is an injected root. A pid that the agent
+cannot see (another pid namespace; hidden by hidepid) is an unknown holder: its energy is unattributed, never guessed. Only a
+process that was seen before and is not there any more has ended.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_agent.core.energy import MigUse, ProcessUse, State, WorkloadFacts
+from energy_agent.metering.attribution import Holding
+from energy_agent.owners.cgroup import MAX_NAME, TrustedPath, membership, unchecked
+from energy_agent.owners.cgroup_tree import WHOLE_RANGE
+from energy_agent.owners.kubernetes.living_pods import LivingPods
+from energy_agent.owners.lone_processes import NOBODY, OF_NODE, OF_USER, LoneProcesses, is_shared
+from energy_agent.owners.process_status import count_pid_namespaces, status_field
+from energy_agent.owners.subordinate_uids import SubordinateUids
+
+MAX_PROC_B = 64 * 1024
+_ENDED = ("Z", "X", "x")  # states of a process that nobody has waited for yet
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process resolved to its workload."""
+
+    workload: str
+    facts: WorkloadFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHolders:
+    """Who holds one device. `holding` is None when that is not known, and then `reason` says why.
+
+    `departed` has the SM time since the last listing, in us, of workloads that hold the device no more.
+    """
+
+    holding: Holding | None
+    reason: State = State.STARTING
+    processes: tuple[tuple[int, int], ...] = ()  # (pid, start time)
+    seen: Mapping[str, int] = field(default_factory=dict)  # weights of the processes that could be resolved
+    departed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ProcessHolders:
+    """Resolves process lists; remembers each process, so that /proc is read once a process.
+
+    `trust` cuts the path of a process's cgroup to what root named (`CgroupTree.trust`). `subordinate` are uids that others own.
+    """
+
+    procfs: Path
+    trust: Callable[[str, str], TrustedPath] = unchecked
+    subordinate: SubordinateUids | None = None  # None: those of the machine whose /proc it is
+    _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+    _ended: set[tuple[int, int]] = field(default_factory=set)  # of these, when that was last looked for
+    _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
+    _lone: LoneProcesses = field(default_factory=LoneProcesses)
+    _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
+    _living: LivingPods = field(init=False)
+
+    def __post_init__(self) -> None:
+        """All pods share one look at the processes of the node."""
+        self._living = LivingPods(self._pids, lambda pid: self._read(pid, "cgroup") or "", self.trust)
+
+    def restore(self, workloads: Iterable[str]) -> None:
+        """Workloads that were there when the agent last ran: their processes keep their names."""
+        self._before = frozenset(workloads)
+
+    def resolve(
+        self, processes: Iterable[ProcessUse], now_ns: int, mig: Iterable[MigUse] = ()
+    ) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+        """Holders of one device by its process list, and the facts of workloads seen for the first time.
+
+        On a GPU in MIG mode, `mig` are its MIG devices: each has holders of its own, and a process that cannot be seen makes
+        unknown only who holds the one it is on.
+        """
+        weights: dict[str, int] = {}
+        slices: dict[str, dict[str, int] | None] = {device.uuid: {} for device in mig}
+        identities: list[tuple[int, int]] = []
+        fresh: list[WorkloadFacts] = []
+        left: list[ProcessUse] = []
+        unknown = measured = False
+        for process in processes:
+            measured = measured or process.sm_us is not None
+            if not process.listed:
+                left.append(process)
+                continue
+            started = self.start_time(process.pid)
+            if started is None:
+                if not any(pid == process.pid for pid, _ in self._known):
+                    unknown = unknown or process.mig not in slices
+                    slices |= {process.mig: None} if process.mig in slices else {}
+                left.append(process)
+                continue
+            identity = (process.pid, started)
+            holder = self._known.get(identity)
+            if holder is None:
+                holder = self._look_up(process.pid, started, now_ns)
+                self._known[identity] = holder
+                self._names.add(holder.workload)
+                fresh.append(holder.facts)
+            self._ended.discard(identity)
+            identities.append(identity)
+            weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_us or 0)
+            if slices:
+                of_slice = slices.get(process.mig, {})
+                unknown = unknown or process.mig not in slices  # which MIG device it is on was not told
+                if of_slice is not None:
+                    of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
+        if unknown:
+            return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
+        departed, unseen = self._departed(left, weights)
+        holding = Holding(weights, measured, slices, unseen)
+        return DeviceHolders(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
+
+    def _departed(self, left: Collection[ProcessUse], weights: dict[str, int]) -> tuple[dict[str, int], int]:
+        """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight.
+
+        Returns that of other workloads, and that of processes which came and went between two listings: nobody saw whose.
+        """
+        departed: dict[str, int] = {}
+        unseen = 0
+        latest = dict(sorted(self._known)) if left else {}  # start times by pid
+        for process in left:
+            if process.pid not in latest:
+                unseen += process.sm_us or 0
+                continue
+            workload = self._known[process.pid, latest[process.pid]].workload
+            into = weights if workload in weights else departed
+            into[workload] = into.get(workload, 0) + (process.sm_us or 0)
+        return departed, unseen
+
+    def alive(self, identity: tuple[int, int]) -> bool:
+        """Whether that very process still lives; one that was killed and that its parent has not waited for does not."""
+        fields = self._stat(identity[0])
+        return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
+
+    def known(self, identity: tuple[int, int]) -> Holder | None:
+        """Who a process was resolved to that held a device; may be asked from any thread.
+
+        None as well for a process beyond its user's limit, which counts in a shared workload.
+        """
+        holder = self._known.get(identity)
+        return None if holder is not None and is_shared(holder.workload) else holder
+
+    def gone(self, pid: int) -> bool:
+        """Whether no process has this pid: asked every second, so without a look at its start time."""
+        return not os.access(f"{self.procfs}/{pid}", os.F_OK)
+
+    def forget_dead(self) -> None:
+        """Drop what had ended by the last call, so that a long-lived agent stays small.
+
+        What has ended since is kept once more: the next process list tells what it used until its end.
+        """
+        for identity in self._ended:
+            del self._known[identity]
+        self._ended = {identity for identity in self._known if not self.alive(identity)}
+        self._names = self.workloads()
+        self._before = frozenset()
+
+    def workloads(self) -> set[str]:
+        """Workloads of the processes that had not ended when that was last looked for."""
+        return {holder.workload for identity, holder in self._known.items() if identity not in self._ended}
+
+    def pod_lives(self, uid: str, now_ns: int) -> bool:
+        """Whether any process of the node is in this pod; on a node of many processes it takes several calls to find none."""
+        return self._living.lives(uid, now_ns)
+
+    def _pids(self) -> list[int]:
+        return [int(pid) for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
+
+    def start_time(self, pid: int) -> int | None:
+        """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
+        return _start(self._stat(pid))
+
+    def _has_threads(self, pid: int) -> bool:
+        """Whether others go on of a process whose first thread has ended, which looks like one that nobody has waited for."""
+        try:
+            return len(os.listdir(f"{self.procfs}/{pid}/task")) > 1  # noqa: PTH208 - names alone
+        except OSError:
+            return False
+
+    def _stat(self, pid: int) -> list[str]:
+        # The command (field 2) may hold anything, brackets and spaces included: fields are counted from its last bracket on.
+        return (self._read(pid, "stat") or "").rpartition(")")[2].split()
+
+    def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
+        member = membership(self._read(pid, "cgroup") or "", self.trust)
+        if member is not None:
+            name, labels = _plain(member.name), {k: _plain(v) for k, v in member.labels.items()}
+            uid = labels.get("uid")  # of whom has chosen the name
+            owner = None if uid is None else self._owner(int(uid), now_ns)
+            own = Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
+            return own if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
+        command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
+        name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
+        owner, labels = self._user(pid, now_ns)
+        if not self._may_have(name, owner, now_ns):
+            return self._shared(owner, now_ns)
+        return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)} | labels))
+
+    def _may_have(self, name: str, owner: int | None, now_ns: int) -> bool:
+        """Whether a name that its user has chosen is a workload; one that lives keeps it."""
+        return name in self._before or name in self._names or self._lone.is_own(name, owner, now_ns)
+
+    def _shared(self, owner: int | None, now_ns: int) -> Holder:
+        name = self._lone.shared_name(owner)
+        labels = {"reason": f"more than {OF_USER} workloads of a user, or its share of {OF_NODE} of all, in an hour"}
+        return Holder(name, WorkloadFacts(name, now_ns, "process", labels))
+
+    def _user(self, pid: int, now_ns: int) -> tuple[int | None, dict[str, str]]:
+        """The owner of a process, None where its uid identifies none, and the label that names its user.
+
+        The users of a process in a pid namespace of its own are those of a container, and others than the host's of the same
+        number. In a user namespace of its own a process may have any uid that its owner has been given.
+        """
+        uid, on_host = _real_uid(self._read(pid, "status") or "")
+        if uid is None or not on_host:
+            return None, {}
+        owner = self._owner(uid, now_ns)
+        if owner == uid and not self._is_in_our_user_namespace(pid):
+            return None, {}
+        return owner, {"uid": str(uid if owner is None else owner)}
+
+    def _is_in_our_user_namespace(self, pid: int) -> bool:
+        uid_map = self._read(pid, "uid_map")
+        return uid_map == self._read("self", "uid_map") or (uid_map or "").split() == WHOLE_RANGE.split()
+
+    def _owner(self, uid: int, now_ns: int) -> int | None:
+        self.subordinate = self.subordinate or SubordinateUids(self.procfs)
+        owner, subordinate = self.subordinate.owner_of(uid, now_ns)
+        owner = owner if subordinate else uid
+        return None if owner == NOBODY else owner
+
+    def _read(self, pid: int | str, name: str) -> str | None:
+        # Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
+        try:
+            fd = os.open(f"{self.procfs}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return os.read(fd, MAX_PROC_B).decode(errors="replace")
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+
+def _start(fields: list[str]) -> int | None:
+    try:
+        return int(fields[19])
+    except (IndexError, ValueError):
+        return None
+
+
+def _real_uid(status: str) -> tuple[int | None, bool]:
+    """The real uid of a process, which no setuid program changes, None where it is unknown; and whether it is of the host."""
+    uids = status_field(status, "Uid")
+    return int(uids[0]) if uids and uids[0].isdecimal() else None, count_pid_namespaces(status) == 1
+
+
+def _plain(text: str) -> str:
+    """A process and a user's cgroup may be called anything; what goes into labels, tables and terminals is printable."""
+    return "".join(c if c.isprintable() else "?" for c in text)

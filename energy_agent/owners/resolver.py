@@ -1,0 +1,281 @@
+"""Keeps what `join` is made of: the schedulers' last answers, the names of pods, and the facts of the workloads they name.
+
+No clock and no I/O of its own; sources answer from memory. Whoever asks passes the time.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from energy_agent.core.energy import DeviceSample, SourceHealth, State, WorkloadFacts
+from energy_agent.owners.claims import Claim, ClaimSource
+from energy_agent.owners.join import Answer, Evidence, believed, join, reason
+from energy_agent.owners.kubernetes.device_ids import gpu_of
+from energy_agent.owners.names import PodKey, PodNames
+from energy_agent.owners.processes import DeviceHolders, ProcessHolders
+
+if TYPE_CHECKING:
+    from energy_agent.owners.kubernetes.informer import PodInformer
+    from energy_agent.owners.kubernetes.pod_logs import PodLogs
+    from energy_agent.owners.kubernetes.pod_resources import PodFact
+
+_WORST = list(Answer)
+
+
+class JoinedHolders:
+    """Who holds each device, by claims and processes together."""
+
+    def __init__(
+        self,
+        sources: Sequence[ClaimSource] = (),
+        started_boot_ns: int = 0,
+        informer: "PodInformer | None" = None,
+        logs: "PodLogs | None" = None,
+    ) -> None:
+        self._sources, self._logs = sources, logs
+        self._informer = informer
+        self._started_ns = started_boot_ns
+        self._names = PodNames()
+        self._answer = Answer.STARTING if sources else Answer.NONE
+        self._told: list[tuple[Claim, ...]] = []
+        self._claims: dict[str, list[Claim]] = {}  # by device
+        self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
+        self._ended: dict[PodKey, str] = {}  # pods that are claimed still and have ended, with their uid
+        self._served: set[str] = set()  # uids of pods with a metrics page that held a device
+        self._uids: dict[str, str] = {}  # uid of the pod, by the name that its processes give it
+        self._pods: dict[str, PodKey] = {}  # of uids that the kubelet's log folders have
+        self._worked: set[str] = set()  # uids of pods of which a process held a device
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._version = 0  # another one when the same processes may mean another holding
+        self._by_process: dict[str, DeviceHolders] = {}
+        self._joined_at: dict[str, int] = {}  # version
+
+    def restore(self, facts: Iterable[WorkloadFacts]) -> None:
+        """Names as they were when the agent last ran."""
+        self._names = PodNames.of(facts)
+
+    def look(self, now_boot_ns: int) -> None:
+        """Take up what the schedulers say now."""
+        if not self._sources:
+            return
+        told: list[tuple[Claim, ...]] = []
+        answer = Answer.NONE
+        for source in self._sources:
+            claims = source.claims()
+            asked_ns, unknown = (None, 0) if claims is None else (claims.boot_ns, claims.unknown)
+            one = believed(now_boot_ns, asked_ns, self._started_ns, unknown)
+            told.append(claims.claims if claims is not None and one is not Answer.LOST else ())
+            answer = max(answer, one, key=_WORST.index)
+        if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
+            self._told = told
+            self._index()
+        if answer is not self._answer:
+            self._answer = answer
+            self._version += 1
+
+    def learn(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
+        """Facts of workloads whose processes are seen for the first time; returns those that need no scheduler's word."""
+        if self._answer is Answer.NONE:
+            return list(facts)
+        others = []
+        claimed = {claim.workload for claims in self._told for claim in claims}
+        for fact in facts:
+            if fact.kind == "pod" and (uid := fact.labels.get("pod_uid")):
+                if fact.workload not in self._uids and self._logs is not None and (pod := self._logs.pod_of(uid)) is not None:
+                    self._pods[uid] = pod
+                self._uids[fact.workload] = uid
+                self._worked.add(uid)
+                self._labels[fact.workload] = fact.labels
+            elif fact.workload not in claimed:  # of which its scheduler says more
+                others.append(fact)
+        return others
+
+    def of_sample(self, sample: DeviceSample, processes: ProcessHolders) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+        """Who holds a GPU by a reading of it, None: as before; and the facts of workloads that are new or known better."""
+        by_process: DeviceHolders | None = None
+        facts: list[WorkloadFacts] = []
+        if sample.processes is not None:
+            by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
+            facts = self.learn(fresh)
+            self._look_for_ends(sample.uuid, by_process, processes, sample.t_ns)
+        elif "processes" in sample.absent:
+            by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
+        holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
+        return holders, facts + named
+
+    def holders(
+        self, gpu: str, by_process: DeviceHolders | None, now_ns: int
+    ) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+        """Who holds a GPU, None: as before; and the facts of its pods.
+
+        Args:
+            gpu: its UUID.
+            by_process: what the processes on it say; None: they were not asked, and are as before.
+            now_ns: since when facts count.
+        """
+        if self._answer is Answer.NONE:
+            return by_process, []
+        if by_process is not None:
+            self._by_process[gpu] = by_process
+        elif self._joined_at.get(gpu) == self._version:
+            return None, []
+        self._joined_at[gpu] = self._version
+        return self._join(gpu, self._by_process.get(gpu) or DeviceHolders(None), now_ns)
+
+    def forget(self, living: Collection[str]) -> None:
+        """Keep of the processes' workloads those that are `living`, so that a long-lived agent stays small."""
+        self._uids = {name: uid for name, uid in self._uids.items() if name in living}
+        self._labels = {name: labels for name, labels in self._labels.items() if name in living}
+        self._names.forget(self._uids.values())
+        self._pods = {uid: self._pods[uid] for uid in self._uids.values() if uid in self._pods}
+        self._worked &= {*self._uids.values(), *self._names.claimed_uids()}
+
+    def serving(self) -> "list[tuple[str, PodFact]] | None":
+        """Pods that run, hold or held a device and have a metrics page, by workload; None: not known yet.
+
+        While the API server does not answer, only those that hold one now: the address of a pod that is gone may be another's.
+        """
+        if self._informer is None:
+            return []
+        pods = self._informer.serving()
+        if pods is None or self._answer is Answer.STARTING:
+            return None
+        claimed = {_key(c): c.pod_uid for claims in self._told for c in claims if c.facts.kind == "pod"}
+        seen, held = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
+        found = []
+        for key, fact in pods.items():
+            if claimed.get(key) in ("", fact.uid):
+                found.append((self._names.of_pod(key, claimed[key]), fact))
+            elif fact.uid in seen or fact.uid in held:
+                found.append((self._names.of_pod(key, fact.uid), fact))
+        self._served = {fact.uid for _, fact in found}
+        return found
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Whether the schedulers answer."""
+        told = tuple(row for source in self._sources for row in source.health())
+        return told if self._informer is None else (*told, *self._informer.health())
+
+    def stop(self) -> None:
+        """End their threads."""
+        for source in self._sources:
+            source.stop()
+        if self._informer is not None:
+            self._informer.stop()
+
+    def _join(self, gpu: str, by_process: DeviceHolders, now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+        processes = by_process.holding
+        if processes is not None:
+            self._mig[gpu] = tuple(processes.slices)
+        mig = self._mig.get(gpu, ())
+        known = {device for devices in self._mig.values() for device in devices}
+        answer = self._answer
+        if answer is Answer.FRESH and any(d.startswith("MIG-") and d not in known for d in self._claims):
+            answer = Answer.PARTIAL
+        facts: dict[str, WorkloadFacts] = {}
+        listed = processes is not None or by_process.reason is not State.STARTING
+        if answer is Answer.STARTING or not listed:
+            holding = None
+        elif processes is None or not mig:
+            whole = Evidence(
+                self._claimed(gpu, mig, by_process.seen, facts, now_ns),
+                self._seen(by_process.seen, facts, now_ns),
+                processes is None,
+                processes is not None and processes.measured,
+            )
+            holding = join(whole, {}, answer)
+        else:
+            slices = {}
+            for uuid in mig:
+                seen = processes.slices.get(uuid)
+                claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
+                slices[uuid] = Evidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
+            holding = join(Evidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
+        if holding is not None and holding.measured and processes is not None:
+            holding = replace(holding, unseen=processes.unseen)
+        departed = {self._named(name): sm for name, sm in by_process.departed.items()}
+        joined = DeviceHolders(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
+        return joined, list(facts.values())
+
+    def _named(self, workload: str) -> str:
+        uid = self._uids.get(workload)
+        if not uid:
+            return workload
+        key, _ = self._pod_of(uid)
+        return self._names.of_process(uid, key)
+
+    def _pod_of(self, uid: str) -> tuple[PodKey | None, Mapping[str, str]]:
+        """The pod that a uid is proven to be, and what the informer knows of it; None: nothing proves it."""
+        informed = self._informer.pod_of(uid) if self._informer is not None else None
+        return (self._pods.get(uid), {}) if informed is None else (informed[0], informed[1].labels)
+
+    def _labels_of(self, workload: str) -> dict[str, str]:
+        """What is known of a process's pod."""
+        key, labels = self._pod_of(self._uids.get(workload, ""))
+        named = {} if key is None else {"namespace": key[0], "pod": key[1]}
+        return {**self._labels[workload], **named, **labels}
+
+    def _seen(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
+        """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
+        named: dict[str, int] = {}
+        for workload, sm in seen.items():
+            name = self._named(workload)
+            named[name] = named.get(name, 0) + sm
+            if workload in self._labels:
+                known = facts.get(name)
+                labels = self._labels_of(workload) | (dict(known.labels) if known is not None else {})
+                facts[name] = WorkloadFacts(name, now_ns, "pod", labels)
+        return named
+
+    def _claimed(
+        self, device: str, slices: Iterable[str], seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int
+    ) -> list[str]:
+        """Workloads that claim a device or one of these slices of it."""
+        claims = [claim for each in (device, *slices) for claim in self._claims.get(each, ()) if not self._over(claim)]
+        names: list[str] = []
+        for claim in claims:
+            fact = claim.facts
+            name, labels = fact.workload, dict(fact.labels)
+            if fact.kind == "pod":
+                name = self._names.of_claim(_key(claim), claim.pod_uid)
+                if uid := self._names.uid_of(_key(claim)):
+                    labels["pod_uid"] = uid
+            facts[name] = WorkloadFacts(name, now_ns, fact.kind, labels)
+            names.append(name)
+        return list(dict.fromkeys(names))
+
+    def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders, now_ns: int) -> None:
+        """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
+
+        Of a pod that the informer knows, it tells.
+        """
+        for claim in (claim for each in (gpu, *self._mig.get(gpu, ())) for claim in self._claims.get(each, ())):
+            key = _key(claim)
+            uid = self._names.uid_of(key) if claim.facts.kind == "pod" else ""
+            if uid not in self._worked or (self._informer is not None and self._informer.pod_of(uid) is not None):
+                continue
+            if any(self._uids.get(workload) == uid for workload in by_process.seen):
+                self._ended.pop(key, None)
+            elif self._ended.get(key) != uid and not processes.pod_lives(uid, now_ns):
+                self._ended[key] = uid
+
+    def _over(self, claim: Claim) -> bool:
+        """Whether its pod has ended; the next pod of the same name has another uid."""
+        uid = self._ended.get(_key(claim))
+        return bool(uid) and claim.pod_uid in ("", uid)
+
+    def _index(self) -> None:
+        self._claims = {}
+        for claim in (claim for claims in self._told for claim in claims):
+            device = claim.device if claim.device.startswith("MIG-") and "/" not in claim.device else gpu_of(claim.device)
+            self._claims.setdefault(device, []).append(claim)
+        pods = {_key(claim): claim.pod_uid for claims in self._told for claim in claims if claim.facts.kind == "pod"}
+        self._names.claimed(pods)
+        for key, uid in pods.items():  # before any of its processes is seen, wherever that works
+            self._names.of_claim(key, uid)
+        self._ended = {key: uid for key, uid in self._ended.items() if key in pods and self._names.uid_of(key) == uid}
+        self._version += 1
+
+
+def _key(claim: Claim) -> PodKey:
+    return claim.facts.labels.get("namespace", ""), claim.facts.labels.get("pod", "")

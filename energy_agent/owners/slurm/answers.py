@@ -1,0 +1,209 @@
+"""What scontrol and squeue say of this node and its jobs. Pure; every text is hostile: a job is called what its user likes.
+
+JSON (Slurm 22.05 and later, where it was built with it) is read by its keys. As text, a name with line breaks can look like any
+field, so that an answer in which a field stands twice is refused as a whole.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from energy_agent.owners.slurm.gres import Amounts, amounts, hosts
+
+MAX_JOBS = 1_024
+MAX_TEXT = 120
+ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PENDING",
+    "PREEMPTED", "REVOKED", "TIMEOUT",
+}  # fmt: skip
+"""States in which a job has no devices, unless it is still COMPLETING."""
+_FIELD = re.compile(r"(?:^|(?<=[ \n]))([A-Za-z][\w/:]*)=", re.MULTILINE)
+_ONCE = ("JobId", "JobName", "UserId", "Account", "JobState", "Partition", "NodeList", "NumNodes")
+_IN_TEXT = re.compile(r"^     Nodes=(\S+) .*?GRES=(\S*)$", re.MULTILINE)
+_ROW = re.compile(r"(\d{1,10})\|(\d{1,10}(?:[_+]\d{1,10})?)\|[A-Z_]{1,30}")
+
+
+class AnswerError(ValueError):
+    """An answer that is not what was asked for; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This node: its `gres` and how much of it is given away."""
+
+    gres: str
+    used: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job on this node: what it `holds` here, the `labels` of its workload, and `words` that more may be made of."""
+
+    holds: Amounts
+    labels: Mapping[str, str]
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+def node_of_json(answer: bytes, name: str) -> Node:
+    """The node, of `scontrol show node NAME -d --json`.
+
+    Raises:
+        AnswerError: it is not in there.
+    """
+    for node in _list(_parsed(answer), "nodes"):
+        if node.get("name") == name:
+            return _node(_text(node.get("gres")), _text(node.get("gres_used")))
+    raise AnswerError(f"no node {name!r} in the answer")
+
+
+def node_of_text(answer: bytes, name: str) -> Node:
+    """The node, of `scontrol show node NAME -d`.
+
+    Raises:
+        AnswerError: it is not in there.
+    """
+    text = answer.decode(errors="replace")
+    gres, used = (re.findall(rf"^   {key}=(.*)$", text, re.MULTILINE) for key in ("Gres", "GresUsed"))
+    if not text.startswith(f"NodeName={name} ") or len(gres) != 1 or len(used) != 1:
+        raise AnswerError(f"no node {name!r} in the answer")
+    return _node(gres[0].strip(), used[0].strip())
+
+
+def _node(gres: str, used: str) -> Node:
+    try:
+        return Node(gres, amounts(used, of_node=True))
+    except ValueError as error:
+        raise AnswerError(str(error)) from None
+
+
+def jobs_of_list(answer: bytes) -> dict[str, str]:
+    """Number and name (`12`, `12_3`, `12+1`) of each job, of `squeue --format %A|%i|%t`.
+
+    Raises:
+        AnswerError: it is no such list.
+    """
+    found: dict[str, str] = {}
+    for line in answer.decode(errors="replace").splitlines():
+        row = _ROW.fullmatch(line.strip())
+        if row is None:
+            raise AnswerError("a list of jobs that is none")
+        found[row[1]] = row[2]
+        if len(found) > MAX_JOBS:
+            raise AnswerError(f"more than {MAX_JOBS} jobs on this node")
+    return found
+
+
+def job_of_json(answer: bytes, number: str, node: str) -> Job | None:
+    """The job of that number, of `scontrol show job NUMBER -d --json`; None: it has nothing here.
+
+    Raises:
+        AnswerError: the answer does not tell.
+    """
+    for job in _list(_parsed(answer), "jobs"):
+        if str(job.get("job_id")) == number:
+            return _job(job, number, node)
+    return None
+
+
+def _job(job: Mapping[str, Any], number: str, node: str) -> Job | None:
+    told = job.get("job_state")
+    states = {str(state) for state in told} if isinstance(told, list) else {str(told)}
+    if states & ENDED and "COMPLETING" not in states:
+        return None
+    gres = job.get("gres_detail")
+    if not isinstance(gres, list):
+        raise AnswerError("no gres_detail in the JSON of a job")
+    holds = _at([_text(each) for each in gres], _text(job.get("nodes")), node)
+    array, task, het = (_number(job.get(key)) for key in ("array_job_id", "array_task_id", "het_job_id"))
+    labels = {
+        "job": number,
+        "user": _text(job.get("user_name")) or str(job.get("user_id", "")),
+        "account": _text(job.get("account")),
+        "partition": _text(job.get("partition")),
+        "job_name": _text(job.get("name")),
+        **({"array_task": str(task)} if array and task is not None else {}),
+    }
+    words = {key: _text(job.get(key), 1_000) for key in ("comment", "qos", "wckey")}
+    return Job(holds, _owned(labels, str(array or ""), str(het or "")), words)
+
+
+def _at(gres: list[str], nodes: str, node: str) -> dict[tuple[str, int], int]:
+    try:
+        names = hosts(nodes)
+        if node not in names or not any(gres):
+            return {}
+        if len(gres) != len(names):
+            raise ValueError(f"gres of {len(gres)} nodes for {len(names)}")
+        return amounts(gres[names.index(node)])
+    except ValueError as error:
+        raise AnswerError(str(error)) from None
+
+
+def job_of_text(answer: bytes, number: str, node: str) -> Job | None:
+    """The job of that number, of `scontrol show job NAME -d`; None: it has nothing here.
+
+    Raises:
+        AnswerError: the answer does not tell, or says a thing twice.
+    """
+    text = answer.decode(errors="replace")
+    for key in _ONCE:
+        if len(re.findall(rf"(?:^|(?<=\s)){key}=", text)) != 1:
+            raise AnswerError(f"{key} stands not once in what scontrol says of a job")
+    found = {match[1]: text[match.end() :].splitlines()[0] for match in _FIELD.finditer(text) if text[match.end() :]}
+    values = {key: value if key in ("JobName", "Comment") else value.split(" ")[0] for key, value in found.items()}
+    if not text.startswith("JobId=") or values["JobId"] != number:
+        raise AnswerError("what scontrol says is of another job")
+    if values["JobState"] in ENDED:
+        return None
+    try:
+        here = [amounts(gres) for nodes, gres in _IN_TEXT.findall(text) if node in hosts(nodes)]
+    except ValueError as error:
+        raise AnswerError(str(error)) from None
+    if len(here) > 1:
+        raise AnswerError("a job that is twice on this node")
+    values |= {key: "" for key, value in values.items() if value in ("(null)", "N/A")}
+    labels = {
+        "job": number,
+        "user": values["UserId"].partition("(")[0][:MAX_TEXT],
+        "account": values["Account"][:MAX_TEXT],
+        "partition": values["Partition"][:MAX_TEXT],
+        "job_name": _text(values["JobName"]),
+        **({"array_task": values["ArrayTaskId"][:20]} if "ArrayTaskId" in values else {}),
+    }
+    words = {"comment": _text(values.get("Comment"), 1_000), "qos": values.get("QOS", ""), "wckey": values.get("WCKey", "")}
+    array, het = (values.get(key, "") if values.get(key, "").isdigit() else "" for key in ("ArrayJobId", "HetJobId"))
+    return Job(here[0] if here else {}, _owned(labels, array, het), words)
+
+
+def _owned(labels: Mapping[str, str], array: str, het: str) -> dict[str, str]:
+    """A job with its owner: the array or the heterogeneous job that it is part of, else itself."""
+    group = {"group": f"slurm-{het}"} if het else {}
+    return {key: value for key, value in labels.items() if value} | {"owner": f"Job/{het or array or labels['job']}", **group}
+
+
+def _parsed(answer: bytes) -> Any:
+    try:
+        return json.loads(answer.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        raise AnswerError("no JSON") from None
+
+
+def _list(parsed: Any, key: str) -> list[dict[str, Any]]:
+    found = parsed.get(key) if isinstance(parsed, dict) else None
+    if not isinstance(found, list):
+        raise AnswerError(f"no {key} in the JSON")
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _number(value: Any) -> int | None:
+    """A number that may be missing: plain, or as {"set", "infinite", "number"} of newer versions."""
+    if isinstance(value, dict):
+        value = value.get("number") if value.get("set") else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _text(value: Any, most: int = MAX_TEXT) -> str:
+    """What goes into labels, tables and terminals: printable, and short."""
+    return "".join(c if c.isprintable() else "?" for c in value[:most]).strip() if isinstance(value, str) else ""

@@ -1,0 +1,189 @@
+"""Claims by Slurm: which job was given which GPU of this node, used or not.
+
+slurmctld is asked as any user may, and little: each period for the node alone (3 KB), and for each job that was known to hold a
+GPU here. Only where these do not hold all that is given away, squeue lists the node's jobs, and the new ones are asked for.
+Whatever the programs do (hang, fail, write without end) is a reason. The last good answer stays; how long it counts, `join`
+decides.
+
+A workload is called as the cgroup of its processes says, `slurm-JOB`; of an array each task is a job of its own.
+"""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from energy_agent.config.slurm import Slurm
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.ports import Clock
+from energy_agent.owners.claims import Claim, ClaimSource
+from energy_agent.owners.gpu_minors import gpu_minors
+from energy_agent.owners.polled_source import Asking
+from energy_agent.owners.slurm.answers import AnswerError, Job, Node
+from energy_agent.owners.slurm.commands import SlurmCommands, installed
+from energy_agent.owners.slurm.gres import NOT_TOLD, GresFile, devices, gres_files
+
+log = logging.getLogger("wattlens.holders")
+
+SOURCE = "holders:slurm"
+BACK_OFF_MAX_S = 60.0
+_MAX_FILE_B = 1 << 20
+_PAIR = re.compile(r"([A-Za-z_][\w.-]{0,40})=([^\s,;]{1,120})")
+
+
+class SlurmJobs(Asking):
+    """The source. With `wanted` False it says that nobody was given anything until a slurmd runs here."""
+
+    source = SOURCE
+    called = "Slurm"
+    errors = (OSError, AnswerError)
+
+    def __init__(self, config: Slurm, commands: SlurmCommands, clock: Clock, procfs: Path, *, wanted: bool) -> None:
+        super().__init__(clock, wanted=wanted)
+        self._config, self._commands, self._procfs = config, commands, procfs
+        self._jobs: dict[str, Job] = {}  # that hold a GPU here
+        self._without: set[str] = set()  # jobs that hold none
+
+    def here(self) -> bool:
+        """A slurmd runs."""
+        return _slurmd_runs(self._procfs)
+
+    def pause_s(self, failures: int, took_s: float) -> float:
+        """The period of the configuration; longer after failures."""
+        back_off_s = min(2.0 ** min(failures, 6), BACK_OFF_MAX_S) if failures else 0.0
+        return max(self._clock.real_seconds(self._config.period_s), back_off_s)
+
+    def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+        """The node, and the jobs on it."""
+        for _ in range(2):  # a job may end between two questions
+            node = self._commands.node()
+            left = self._ask(node)
+            if not left:
+                break
+        return self._told(node, left, now_ns)
+
+    def _ask(self, node: Node) -> Counter[tuple[str, int]]:
+        """Ask for the jobs; what is given away and no job is known to hold."""
+        self._jobs = {number: job for number in self._jobs if (job := self._job(number)) is not None and job.holds}
+        left = _left(node, self._jobs)
+        if not left:
+            return left
+        listed = self._commands.jobs()
+        self._without &= listed.keys()
+        for number in listed.keys() - self._jobs.keys() - self._without:
+            job = self._job(number, listed[number])
+            if job is not None and job.holds:
+                self._jobs[number] = job
+            elif job is not None:
+                self._without.add(number)
+        return _left(node, self._jobs)
+
+    def _job(self, number: str, name: str = "") -> Job | None:
+        try:
+            return self._commands.job(number, name)
+        except AnswerError as error:  # of one job, whose user may have meant it: the others are known all the same
+            log.debug("job %s: %s", number, error)
+            return None
+
+    def _told(self, node: Node, left: Counter[tuple[str, int]], now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+        order = devices(
+            node.gres,
+            self._files(),
+            gpu_minors(self._procfs),
+            self._text(Path(f"{self._procfs}/driver/nvidia-caps/mig-minors")),
+        )
+        claims: list[Claim] = []
+        unknown = {f"{name} {_place(index)}": "a job that is not known" for name, index in left}
+        for number, job in self._jobs.items():
+            workload = f"slurm-{number}"
+            facts = WorkloadFacts(workload, self.since(workload, now_ns), "slurm", self._labels(job))
+            found: dict[str, None] = {}
+            for name, index in job.holds:
+                device = order[index] if 0 <= index < len(order) else None
+                if device is None:
+                    unknown[f"{name} {_place(index)}"] = workload
+                else:
+                    found[device] = None
+            claims += [Claim(device, facts) for device in found]
+        return claims, unknown
+
+    def _labels(self, job: Job) -> dict[str, str]:
+        told = {fact: value for fact, word in self._config.labels.items() if (value := _word(job, word))}
+        return {**job.labels, **self._config.accounts.get(job.labels.get("account", ""), {}), **told}
+
+    def _files(self) -> list[GresFile]:
+        """The GPUs of gres.conf, read anew each time: it is small, and may change under a slurmd that runs."""
+        path = self._config.gres_conf or self._commands.folder() / "gres.conf"
+        try:
+            found = gres_files(self._text(path), self._commands.name)
+        except ValueError as error:
+            raise AnswerError(f"{path}: {error}") from None
+        if found is None:
+            raise AnswerError(f"{path} includes another file: name that one with holders.slurm.gres_conf")
+        return found
+
+    @staticmethod
+    def _text(path: Path) -> str:
+        """A small file; "" where it is not there.
+
+        Raises:
+            OSError: it may not be read.
+        """
+        try:
+            with path.open("rb") as file:
+                return file.read(_MAX_FILE_B).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+def open_slurm(config: Slurm, clock: Clock, procfs: Path, wait_s: float, simulated: bool) -> list[ClaimSource]:
+    """The source of this node, already asking; none where there is no Slurm.
+
+    Args:
+        config: its section of the configuration.
+        clock: the agent's.
+        procfs: root of the proc file system.
+        wait_s: how long to wait for the first answer.
+        simulated: this machine's own Slurm knows nothing of the simulated GPUs, and is not asked unless it is named.
+    """
+    if config.scontrol == "off" or (config.scontrol == "auto" and simulated):
+        return []
+    scontrol = installed() if config.scontrol == "auto" else Path(config.scontrol)
+    if scontrol is None:
+        return []
+    source = SlurmJobs(config, SlurmCommands(config, scontrol), clock, procfs, wanted=config.scontrol != "auto")
+    source.start(wait_s)
+    return [source]
+
+
+def _left(node: Node, jobs: Mapping[str, Job]) -> Counter[tuple[str, int]]:
+    held: Counter[tuple[str, int]] = Counter()
+    for job in jobs.values():
+        held.update(job.holds)
+    return Counter(node.used) - held
+
+
+def _place(index: int) -> str:
+    return "of no index" if index == NOT_TOLD else f"IDX {index}"
+
+
+def _word(job: Job, word: str) -> str:
+    name, _, key = word.partition(".")
+    text = job.words.get(name) or job.labels.get(name, "")
+    return dict(_PAIR.findall(text)).get(key, "") if key else text[:120]
+
+
+def _slurmd_runs(procfs: Path) -> bool:
+    try:
+        pids = [pid for pid in os.listdir(procfs) if pid.isdigit()]  # noqa: PTH208 - names alone
+    except OSError:
+        return False
+    for pid in pids:
+        try:
+            if (procfs / pid / "comm").read_bytes()[:16] == b"slurmd\n":
+                return True
+        except OSError:
+            continue
+    return False

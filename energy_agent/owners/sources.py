@@ -1,0 +1,70 @@
+"""Opens the schedulers that the configuration asks for; what they say is joined with the processes."""
+
+import logging
+from pathlib import Path
+
+from energy_agent.config.owners import Kubernetes
+from energy_agent.config.slurm import Slurm
+from energy_agent.core.ports import Clock
+from energy_agent.owners.claims import ClaimSource
+from energy_agent.owners.kubernetes.api_client import Api
+from energy_agent.owners.kubernetes.informer import PodInformer
+from energy_agent.owners.kubernetes.node_annotation import NodeNote
+from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
+from energy_agent.owners.kubernetes.pod_resources import DEFAULT_SOCKET, PodResources
+from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.slurm.source import open_slurm
+
+log = logging.getLogger("wattlens.holders")
+
+START_WAIT_S = 2.0
+"""How long the start waits for the kubelet, so that what was held before the agent restarted is proven at both ends."""
+
+
+def open_holders(
+    config: Kubernetes, slurm: Slurm, clock: Clock, procfs: Path, node: str, simulated: Path | None = None
+) -> JoinedHolders:
+    """The joined holders of this node, whose sources already ask.
+
+    Args:
+        config: the section of Kubernetes.
+        slurm: the section of Slurm.
+        clock: the agent's.
+        procfs: root of the proc file system.
+        node: the node's name, as the API server has it.
+        simulated: folder of a simulated node, whose kubelet is asked instead of this machine's.
+    """
+    sources: list[ClaimSource] = []
+    informer = _informer(config, clock, node, simulated)
+    logs = PodLogs(DEFAULT_FOLDER if simulated is None else simulated / "pod-logs")
+    if config.pod_resources != "off":
+        default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
+        socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
+        wanted = config.pod_resources != "auto"
+        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer, logs=logs)
+        source.start(START_WAIT_S)
+        sources.append(source)
+    sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
+    return JoinedHolders(sources, clock.boot_ns(), informer, logs if config.pod_resources != "off" else None)
+
+
+def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:
+    """Who reads the node's own annotation, already at it; None where no API server may be asked."""
+    api = None if config.informer == "off" else Api.in_cluster() if simulated is None else Api.simulated(simulated)
+    if api is None:
+        return None
+    note = NodeNote(api, node, clock)
+    note.start()
+    return note
+
+
+def _informer(config: Kubernetes, clock: Clock, node: str, simulated: Path | None) -> PodInformer | None:
+    if config.informer == "off" or config.pod_resources == "off":
+        return None
+    api = Api.in_cluster() if simulated is None else Api.simulated(simulated)
+    if api is None:
+        log.warning("no pod informer: this is no pod with a service account's token (overlay informer)")
+        return None
+    informer = PodInformer(api, node, clock, config.labels, config.owner_kinds)
+    informer.start(START_WAIT_S)
+    return informer

@@ -1,0 +1,301 @@
+"""The reader: an exec'ed child with one thread, the only scheduled NVML reader of the node.
+
+It may hang in the driver or die with it; the agent never does. Before each NVML call it marks (device, call, since) in shared
+memory, so that the agent can name what hangs, kill this process and go on without that device. One line of JSON a message on
+standard output; standard input takes one JSON line a command: {"include": DEVICE}, {"list_processes": true},
+{"health": UUID}.
+
+A device is named by its UUID, or `index N` until the agent knows that: no call may be made to one that hangs, not even for
+its UUID.
+`--probe DEVICE` reads that device once, with `--probe-health` its health too, and ends: whether a device answers again is found
+out by a process that may hang.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from energy_agent.core.energy import DeviceSample
+from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
+from energy_agent.devices.nvml.abi import NvmlError, XidEvents
+from energy_agent.devices.nvml.device import DeviceGone, DeviceReader
+from energy_agent.devices.nvml.driver_epoch import driver_epoch_for
+from energy_agent.devices.nvml.sharing_abi import SharingNvml
+from energy_agent.reader import wire
+from energy_agent.reader.health_rounds import HealthVisits, read_all
+from energy_agent.reader.mark import Marker
+from energy_agent.runtime.clock import clock_for
+from energy_agent.runtime.timing import Schedule
+
+PR_SET_PDEATHSIG = 1
+
+
+class Reader:
+    """Opens NVML and sweeps over its devices."""
+
+    def __init__(
+        self,
+        nvml: SharingNvml,
+        clock: Clock,
+        marker: Marker,
+        excluded: dict[str, int],
+        process_period_ns: int,
+        *,
+        xid_events: bool = True,
+        gpm: bool = False,
+        driver_epoch: Callable[[], str] = str,
+        health: HealthVisits | None = None,
+    ) -> None:
+        self._nvml = nvml
+        self._clock = clock
+        self._marker = marker
+        self._excluded = excluded  # device -> index
+        self._process_period_ns = process_period_ns
+        self._want_xids, self._gpm = xid_events, gpm
+        self._driver = self._epoch = ""
+        self._driver_epoch = driver_epoch
+        self._health = health
+        self._count = 0
+        self._readers: dict[int, DeviceReader] = {}
+        self._uuids: dict[int, str] = {}
+        self._opened = False  # a device was opened since the last hello
+        self._xids: dict[str, Counter[int]] = {}
+        self._events: XidEvents | None = None
+        self._next_list_ns = 0
+
+    def open(self) -> wire.Hello:
+        """Initialise NVML and describe its devices; a device that does not answer is told by the first sweep.
+
+        Raises:
+            NvmlError: NVML as a whole does not answer.
+        """
+        self._marker.device = ""
+        self._marker("Init")
+        self._nvml.init()
+        self._epoch = self._driver_epoch()  # only now: the driver is held, so it is that of every reading to come
+        self._driver = self._nvml.driver_version()
+        self._count = self._nvml.device_count()
+        for index in range(self._count):
+            with suppress(DeviceGone, NvmlError):
+                self._reader(index)
+        self._watch_xids()
+        self._marker.clear()
+        return self._hello()
+
+    def _hello(self) -> wire.Hello:
+        self._opened = False
+        known = sorted(self._readers.items())
+        infos = (replace(r.info, index=i, driver=self._driver, driver_epoch=self._epoch) for i, r in known)
+        return wire.Hello(self._driver, tuple(infos))
+
+    def sweep(self, *, full: bool) -> list[wire.Message]:
+        """Read every device that is not excluded; each is read whatever became of the others."""
+        list_processes = full and self._clock.boot_ns() >= self._next_list_ns
+        if list_processes:
+            self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
+        began = time.perf_counter()
+        if full:
+            self._poll_xids()
+        samples: list[DeviceSample] = []
+        gone: list[wire.Gone] = []
+        for index in range(self._count):
+            try:
+                reader = self._reader(index)
+                if reader is None:
+                    continue
+                xids = self._xids.get(reader.uuid)
+                samples.append(
+                    reader.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
+                )
+            except DeviceGone as lost:
+                self._drop(index)
+                gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
+            except NvmlError as error:
+                self._drop(index)
+                gone.append(wire.Gone(self._name(index), error.name, error.call))
+        messages: list[wire.Message] = [wire.Sweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
+        if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
+            messages.insert(0, self._hello())
+            self._watch_xids()
+        self._marker.clear()
+        return messages
+
+    def visit_health(self) -> list[wire.Message]:
+        """Read what is due of the devices' health. A device that turned MIG on or off is opened and described anew."""
+        if self._health is None:
+            return []
+        records = self._health.visit(self._readers)
+        for index in self._health.changed:
+            self._drop(index)
+        self._marker.clear()
+        return [wire.Health(tuple(records))] if records else []
+
+    def command(self, line: bytes) -> None:
+        """Obey one command of the agent; an unknown one is ignored, since agent and reader are of one version."""
+        order = json.loads(line)
+        if "include" in order:
+            self._excluded.pop(order["include"], None)
+        if order.get("list_processes"):
+            self._next_list_ns = 0
+        if "health" in order and self._health is not None:
+            self._health.include(order["health"])
+
+    def _reader(self, index: int) -> DeviceReader | None:
+        """The reader of a device, (re)opened where needed; None while it is excluded."""
+        if index in self._excluded.values():
+            return None
+        self._marker.device = self._name(index)
+        reader = self._readers.get(index)
+        if reader is None:
+            self._marker("GetHandleByIndex")
+            handle = self._nvml.device_by_index(index)
+            self._marker("GetUUID")
+            self._uuids[index] = self._nvml.uuid(handle)
+            reader = DeviceReader(self._nvml, handle, self._clock, self._marker, self._nvml, gpm=self._gpm)
+            self._readers[index] = reader
+            self._opened = True
+        return reader
+
+    def _drop(self, index: int) -> None:
+        """It is opened anew at the next sweep."""
+        reader = self._readers.pop(index, None)
+        if reader is not None:
+            reader.close()
+
+    def _name(self, index: int) -> str:
+        return self._uuids.get(index, f"index {index}")
+
+    def _watch_xids(self) -> None:
+        if not self._want_xids:
+            return
+        if self._events is not None:
+            self._events.close()
+        handles = [r.handle for r in self._readers.values()]
+        self._marker.device = ""
+        try:
+            self._marker("RegisterEvents")
+            self._events = self._nvml.xid_events(handles)
+        except NvmlError:
+            self._events = None  # not on this platform: gpu_xid_errors_total is absent
+
+    def _poll_xids(self) -> None:
+        if self._events is None:
+            return
+        for uuid in self._uuids.values():
+            self._xids.setdefault(uuid, Counter())
+        self._marker.device = ""
+        self._marker("EventSetWait")
+        try:
+            for uuid, xid in self._events.poll():
+                self._xids.setdefault(uuid, Counter())[xid] += 1
+        except NvmlError:
+            self._watch_xids()
+
+
+def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
+    """Sweep at whole periods of UTC until standard output or input closes."""
+    out = sys.stdout.buffer
+    try:
+        out.write(wire.encode(reader.open()))
+        out.flush()
+    except NvmlError as error:
+        out.write(wire.encode(wire.Fatal(error.name, error.call)))
+        out.flush()
+        return 1
+    schedule, orders = Schedule(clock, period_ns, full_period_ns), b""
+    late: list[wire.Message] = []  # sent with the next sweep: nobody is woken for it alone
+    while True:
+        full = schedule.begin()
+        out.write(b"".join(map(wire.encode, [*reader.sweep(full=full), *late])))
+        out.flush()
+        late = reader.visit_health() if full else []
+        schedule.end()
+        while True:  # at least one look at the input, however late we are
+            if not select.select([0], [], [], clock.real_seconds(schedule.left_s()))[0]:
+                break
+            chunk = os.read(0, 4096)
+            if not chunk:
+                return 0  # the agent is gone: so are we
+            *lines, orders = (orders + chunk).split(b"\n")
+            for line in lines:
+                reader.command(line)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The child's command line; the agent is its only user."""
+    parser = argparse.ArgumentParser(prog="wattlens-reader", description=__doc__)
+    parser.add_argument("--period-ns", type=int, default=NS_PER_S)
+    parser.add_argument("--full-period-ns", type=int, default=NS_PER_S)
+    parser.add_argument("--process-period-ns", type=int, default=5 * NS_PER_S)
+    parser.add_argument("--exclude", action="append", default=[], metavar="DEVICE@INDEX")
+    parser.add_argument("--no-xid-events", action="store_true")
+    parser.add_argument("--health-period-ns", type=int, default=0, help="0: never")
+    parser.add_argument("--health-group", action="append", default=[], metavar="GROUP")
+    parser.add_argument("--gpm", action="store_true", help="share MIG devices by their activity")
+    parser.add_argument("--no-health", action="append", default=[], metavar="UUID")
+    parser.add_argument("--mark-fd", type=int)
+    parser.add_argument("--probe", metavar="DEVICE")
+    parser.add_argument("--probe-health", action="store_true")
+    args = parser.parse_args(argv)
+    _die_with_parent()
+    from energy_agent.devices.nvml.library import RealNvml
+
+    clock = clock_for(os.environ)
+    marker = Marker(args.mark_fd)
+    nvml = RealNvml()
+    if args.probe:
+        try:
+            nvml.init()
+            index = args.probe.removeprefix("index ")
+            handle = nvml.device_by_index(int(index)) if index.isdigit() else nvml.device_by_uuid(args.probe)
+            device = DeviceReader(nvml, handle, clock, marker)
+            device.read(full=True)
+            if args.probe_health:
+                read_all(nvml, device, clock, marker, args.health_group)
+        except (NvmlError, DeviceGone) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        return 0
+    excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
+    period_ns = args.health_period_ns
+    health = HealthVisits(nvml, clock, marker, args.health_group, period_ns, args.no_health) if period_ns else None
+    reader = Reader(
+        nvml,
+        clock,
+        marker,
+        excluded,
+        args.process_period_ns,
+        xid_events=not args.no_xid_events,
+        gpm=args.gpm,
+        driver_epoch=lambda: driver_epoch_for(os.environ),
+        health=health,
+    )
+    try:
+        return run(reader, clock, args.period_ns, args.full_period_ns)
+    except BrokenPipeError:
+        forget_output()
+        return 0  # the agent is gone: so are we
+
+
+def forget_output() -> None:
+    """Nobody reads it any more, and Python would try to write what is buffered once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+
+
+def _die_with_parent() -> None:
+    """A reader that hangs in the driver cannot see that the agent has died; the kernel ends it. Linux only, best effort."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

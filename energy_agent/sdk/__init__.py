@@ -1,0 +1,1 @@
+"""Measuring and counting inside a user's own program; published as `wattlens`."""

@@ -1,0 +1,1 @@
+"""Hooks for PyTorch, Hugging Face's Trainer and Lightning."""

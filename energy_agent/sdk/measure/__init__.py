@@ -1,0 +1,1 @@
+"""`measure`: the energy of a block of code."""

@@ -1,0 +1,206 @@
+"""Reads token servers' counters at both ends of a window, and once a second between for restarts and the running batch."""
+
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Self
+from urllib.parse import urlsplit
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.ports import Clock
+from energy_agent.core.tokens import TokenDelta, joined
+from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
+from energy_agent.sdk.measure.window_tokens import Stretch, WindowTokens, window_tokens
+from energy_agent.tokens.account import PageAccount
+from energy_agent.tokens.endpoint import fetch
+from energy_agent.tokens.reading import ModelReading
+from energy_agent.tokens.response_parser import names_of, read
+from energy_agent.tokens.server_spec import COUNTS, TokenServer
+
+PAGES_LIMIT = 64
+_PERIOD_S = 1.0
+_SHORTEST_S = 0.1  # of real time, on a node whose time runs fast
+_BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does to us is a reason
+
+
+class TokenPages:
+    """`with TokenPages(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
+
+    def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
+        """Nothing is read yet.
+
+        Raises:
+            UsageError: an address is not http:// or there twice, there are too many, or no such server is known.
+        """
+        if len(urls) > PAGES_LIMIT or len(set(urls)) < len(urls):
+            raise UsageError(
+                f"measure: --tokens-from takes each page once, and at most {PAGES_LIMIT}: its tokens would count twice"
+            )
+        self._spec, self._server, self._clock = _server(server), server, clock
+        self._urls = urls
+        self._pages = [_Page(url, self._spec, clock) for url in urls]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="tokens", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Read each page; the window should open at once."""
+        for page in self._pages:
+            page.read()
+        start_thread(self._thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Poll no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> str:
+        """Read each page, before the window; why one cannot be read, or "" where all can."""
+        pages = [_Page(url, self._spec, self._clock) for url in self._urls]
+        for page in pages:
+            page.read()
+        return next((page.reason for page in pages if page.reason), "")
+
+    def told(self, seconds: float, opened_ns: int | None = None) -> WindowTokens:
+        """Read each page a last time; what they counted over a window of `seconds` that has just ended.
+
+        Args:
+            seconds: length of the window.
+            opened_ns: when it began, by the boot clock; where it is not given the window's edges are wider.
+        """
+        self._stop.set()
+        self._thread.join()
+        stretches: list[Stretch] = []
+        source = " ".join(page.name for page in self._pages)
+        for page in self._pages:
+            page.read()
+            if page.reason:
+                return WindowTokens(source, self._server, self._spec.moves, reason=page.reason)
+            stretches.append(page.stretch(seconds, opened_ns))
+        return window_tokens(stretches, source, self._server, self._spec.moves)
+
+    def _poll(self) -> None:
+        wait_s = 0.0  # the first one soon after the window opened bounds what was counted before
+        while not self._stop.wait(wait_s):
+            for page in self._pages:
+                page.read(between=True)
+            wait_s = max(_SHORTEST_S, self._clock.real_seconds(_PERIOD_S))
+
+
+class _Page:
+    """One page's readings; `reason` says why they tell no tokens."""
+
+    def __init__(self, url: str, spec: TokenServer, clock: Clock) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
+            raise UsageError("measure: --tokens-from: a page is not an http:// address without a password")
+        self._url, self._spec, self._clock = url, spec, clock
+        self.name = parts._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
+        self.reason = ""
+        self._account = PageAccount("", self.name, live=spec.moves == "step")
+        self._first: list[ModelReading] = []
+        self._last: list[ModelReading] = []
+        self._asked_ns = self._answered_ns = 0
+        self._deltas: dict[str, list[TokenDelta]] = {}
+        self._running: list[tuple[int, int | None]] = []  # instants in ns, and the batch there
+        self._counted: list[tuple[int, int, int, int]] = []  # of each reading: asked, answered, tokens generated and computed
+
+    def read(self, *, between: bool = False) -> None:
+        """Read it. One that does not answer between the ends makes a stretch longer and nothing else."""
+        if self.reason:
+            return
+        asked_ns = self._clock.boot_ns()
+        try:
+            page = fetch(self._url, names_of(self._spec))
+            answered_ns = self._clock.boot_ns()
+            found = read(self._spec, page, self._clock.utc_ns())
+            deltas = self._account.feed(found, self._clock.utc_ns())
+        except _BROKEN as error:
+            self.reason = "" if between else (str(error) or type(error).__name__).replace(self._url, self.name)
+            return
+        self._answered_ns = answered_ns
+        if not self._first:
+            self._first, self._asked_ns = found, asked_ns
+        self._last = found
+        for delta in deltas:
+            self._deltas.setdefault(delta.model, []).append(delta)
+        _, _, generation, computed = self._counted[-1] if self._counted else (0, 0, 0, 0)
+        generation += sum(delta.generation or 0 for delta in deltas)
+        self._counted.append((asked_ns, answered_ns, generation, computed + sum(delta.computed or 0 for delta in deltas)))
+        batch = [e.gauges["running"] for reading in found for e in reading.engines if "running" in e.gauges]
+        self._running.append((self._answered_ns, sum(batch) if batch else None))
+        if any(delta.restarted for delta in deltas):
+            self.reason = f"an engine of {self.name} started again within the window: what it did before is not told"
+        elif not _engines(self._first) <= _engines(found) and not between:
+            self.reason = f"an engine of {self.name} was gone at the end of the window: what it did is not told"
+
+    def stretch(self, seconds: float, opened_ns: int | None) -> Stretch:
+        """What it counted around a window of `seconds` from `opened_ns` on; call it after the last reading."""
+        length_s = (self._answered_ns - self._asked_ns) / NS_PER_S
+        counts = [self._counts(model) for model in self._deltas]
+        counts = [each for each in counts if each]  # a gauge without the model's name is no model
+        known = [(t_ns, n) for t_ns, n in self._running if n is not None]
+        return Stretch(
+            tuple(self._deltas),
+            len(_engines(self._first)),
+            {key: sum(each[key] for each in counts) for key in COUNTS if counts and all(key in each for each in counts)},
+            (self._running[0][1], self._running[-1][1]),
+            _mean(known),
+            length_s,
+            max(0.0, length_s - seconds),
+            None if opened_ns is None else self._edge_counts(opened_ns, opened_ns + round(seconds * NS_PER_S)),
+            self._shortest_step_s(),
+        )
+
+    def _edge_counts(self, opened_ns: int, closed_ns: int) -> tuple[int, int] | None:
+        """Tokens counted up to the first reading within a window, and from the last one within it."""
+        inside = [each for each in self._counted if each[0] >= opened_ns and each[1] <= closed_ns]
+        if not inside:
+            return None
+        first, last, end = inside[0], inside[-1], self._counted[-1]
+        return first[2] + end[2] - last[2], first[3] + end[3] - last[3]
+
+    def _shortest_step_s(self) -> float:
+        """No time between two tokens was shorter, by the histogram; 0 where it does not tell."""
+        found = joined(delta.itl for deltas in self._deltas.values() for delta in deltas if delta.itl is not None)
+        if found is None or not found.count:
+            return 0.0
+        place = next(place for place, count in enumerate(found.counts) if count)
+        return found.edges[place - 1] if place else 0.0
+
+    def _counts(self, model: str) -> dict[str, int]:
+        """What the counters of a model moved by, as far as they could be read at both ends."""
+        ends = [reading for reading in (*self._first, *self._last) if reading.model == model]
+        unread = {key for reading in ends for engine in reading.engines for key in engine.unreadable}
+        if unread & {"prompt", "cached"}:
+            unread.add("computed")
+        deltas = self._deltas[model]
+        return {
+            key: sum(getattr(d, key) or 0 for d in deltas)
+            for key in COUNTS
+            if key not in unread and any(getattr(d, key) is not None for d in deltas)
+        }
+
+
+def _mean(at: list[tuple[int, int]]) -> float | None:
+    """Over time, between the first and the last, as if it went straight from each to the next."""
+    if len(at) < 2 or at[-1][0] <= at[0][0]:
+        return None
+    area = sum((t1 - t0) * (n0 + n1) / 2 for (t0, n0), (t1, n1) in pairwise(at))
+    return area / (at[-1][0] - at[0][0])
+
+
+def _engines(readings: list[ModelReading]) -> set[tuple[str, str]]:
+    return {(reading.model, engine.engine) for reading in readings for engine in reading.engines}
+
+
+def _server(name: str) -> TokenServer:
+    import energy_agent.tokens.servers as package
+    from energy_agent.core import plugin
+
+    known = [each for each in plugin.names(package) if each != "mapping"]
+    if name not in known:
+        raise UsageError(f"measure: --token-server {name!r} is not known; there are: {', '.join(known)}")
+    spec: TokenServer = plugin.load(package, name)
+    return spec

@@ -1,0 +1,159 @@
+"""The tokens of a window, by a program or a server's counters, and what the window's edges make uncertain of them. Pure.
+
+A server's page is read shortly before the window and shortly after it, and its counters lag behind the work:
+
+- what was counted while the page was read and the window not yet open, or closed: no more than was counted up to the first
+  reading within the window and from the last one within it. Where the page has a histogram of the times between tokens it is
+  also no more than the batch at the ends makes in that time with the shortest step of the histogram. The mean step is no bound:
+  steps may be much shorter at the ends;
+- counters that move with the engine's steps: at an end amid work what the last two steps did (an engine that schedules ahead
+  publishes a step later), and of prompts two more, as a prompt is counted once all of it is there;
+- counters that move when a request ends: what those that ran had done, at most the mean request times how many ran.
+
+At an end where no request ran nothing lags.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from energy_agent.core.record import record
+
+_LAG_STEPS = 2
+_LAG_PROMPTS = 2
+_NAME = 256  # of a model, by a page that is not trusted
+
+
+@record(frozen=True, slots=True)
+class WindowTokens:
+    """Tokens of a window. What is None nobody told; without `generation` and `processed` the reason says why.
+
+    Args:
+        source: "program", or the page's address; of several pages all, with spaces between.
+        server: its kind, as of energy_agent/tokens/servers; "" for a program.
+        moves: "step" or "request": when the server's counters move; "" for a program.
+        models: whose tokens these are.
+        generation: tokens generated.
+        computed: prompt tokens that were computed.
+        cached: those found in a cache; they are in none of the other counts.
+        processed: computed and generated, or what a program counted as such.
+        requests: requests that ended.
+        steps: engine steps.
+        running: requests in the batch, mean over the window's time.
+        edge_generation, edge_processed: half-widths of what the window's edges add to the counts.
+        reason: why there are none.
+    """
+
+    source: str
+    server: str = ""
+    moves: str = ""
+    models: tuple[str, ...] = ()
+    generation: int | None = None
+    computed: int | None = None
+    cached: int | None = None
+    processed: int | None = None
+    requests: int | None = None
+    steps: int | None = None
+    running: float | None = None
+    edge_generation: float = 0.0
+    edge_processed: float = 0.0
+    reason: str = ""
+
+
+@record(frozen=True, slots=True)
+class Stretch:
+    """What a page's counters said between the reading before the window and the one after it.
+
+    Args:
+        models: whose.
+        engines: how many count there.
+        counts: by field of `TokenDelta`, those that it told of all its models at both ends.
+        running: requests in the batch at the two ends; None where the page does not tell.
+        mean_running: over the stretch.
+        seconds: its length, from before the first reading to after the last.
+        late_s: of that, outside the window.
+        edge_counts: generated and computed tokens that were counted up to the first reading within the window and from the last
+            one within it; None where there was none.
+        shortest_step_s: no step was shorter; 0 where that is not known.
+    """
+
+    models: tuple[str, ...]
+    engines: int
+    counts: Mapping[str, int]
+    running: tuple[int | None, int | None]
+    mean_running: float | None
+    seconds: float
+    late_s: float
+    edge_counts: tuple[int, int] | None = None
+    shortest_step_s: float = 0.0
+
+
+def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
+    """Half-widths of generated and of processed tokens that the window's edges make; or why they cannot be told."""
+    generation, computed = stretch.counts["generation"], stretch.counts.get("computed", 0)
+    outside = stretch.late_s / stretch.seconds if stretch.seconds > 0 else 1.0
+    if stretch.running == (0, 0):
+        return outside * generation, outside * (generation + computed)
+    requests, steps = stretch.counts.get("requests", 0), stretch.counts.get("steps", 0)
+    known = [n for n in stretch.running if n is not None]
+    if known and stretch.mean_running:
+        outside *= max(1.0, max(known) / stretch.mean_running)
+    if not live:
+        if len(known) < 2 or not requests:
+            return (
+                "the server counts tokens when a request ends, and it is not known how much those had done that ran at the "
+                "window's ends: begin and end it while none runs"
+            )
+        told = max(known) / requests
+        return (outside + told) * generation, (outside + told) * (generation + computed)
+    if not steps and not known:
+        return "the server tells neither its steps nor its batch: how far its counters lag is not known"
+    per_step = max([*known, stretch.engines * generation / steps if steps else 0.0])
+    step = _LAG_STEPS * per_step
+    prompt = computed * min(1.0, _LAG_PROMPTS / requests) if requests else float(computed)
+    early = _outside_tokens(stretch, per_step)
+    return early + step, early + step + min(1.0, outside) * computed + prompt
+
+
+def _outside_tokens(stretch: Stretch, per_step: float) -> float:
+    """Upper bound of the tokens that were counted outside of the window, by counters that move with steps."""
+    if stretch.late_s <= 0:
+        return 0.0
+    counted, _ = stretch.edge_counts or (stretch.counts["generation"], 0)
+    if stretch.shortest_step_s <= 0 or None in stretch.running:
+        return float(counted)
+    return min(float(counted), per_step * stretch.late_s / stretch.shortest_step_s)
+
+
+def window_tokens(stretches: Sequence[Stretch], source: str, server: str, moves: str) -> WindowTokens:
+    """The sum of all pages; a count that one of them lacks is None, as the sum is not known."""
+    models = tuple(sorted({model[:_NAME] for s in stretches for model in s.models if model}))
+    without = WindowTokens(source, server, moves, models)
+    if not stretches or any("generation" not in s.counts for s in stretches):
+        return _because(without, "the page does not tell generated tokens at both ends of the window")
+    found = [lag(s, live=moves == "step") for s in stretches]
+    why = next((each for each in found if isinstance(each, str)), "")
+    if why:
+        return _because(without, why)
+    edge = [each for each in found if not isinstance(each, str)]
+
+    def total(field: str) -> int | None:
+        told = [s.counts[field] for s in stretches if field in s.counts]
+        return sum(told) if len(told) == len(stretches) else None
+
+    generation, computed = total("generation"), total("computed")
+    batch = [s.mean_running for s in stretches if s.mean_running is not None]
+    return WindowTokens(
+        source, server, moves, models,
+        generation=generation,
+        computed=computed,
+        cached=total("cached"),
+        processed=generation + computed if generation is not None and computed is not None else None,
+        requests=total("requests"),
+        steps=total("steps"),
+        running=sum(batch) if len(batch) == len(stretches) else None,
+        edge_generation=sum(g for g, _ in edge),
+        edge_processed=sum(p for _, p in edge),
+    )  # fmt: skip
+
+
+def _because(tokens: WindowTokens, reason: str) -> WindowTokens:
+    return WindowTokens(tokens.source, tokens.server, tokens.moves, tokens.models, reason=reason)

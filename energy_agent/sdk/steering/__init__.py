@@ -1,0 +1,1 @@
+"""`steered`: a distributed training job that is steered as one."""

@@ -1,0 +1,166 @@
+"""What a rank of a job over several nodes says to its own node's agent, by a thread of its own.
+
+On rank 0's node: that the job is led from there. On another: what is in force on rank 0's node; one process a node says it,
+and others only where the agent takes them for workloads of their own, as outside of pods, containers and Slurm jobs. Each word
+holds for 15 s, and is said again while the training goes on.
+"""
+
+import atexit
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.threads import start_thread
+from energy_agent.sdk.agent import describe_silence
+from energy_agent.sdk.ranks import local_rank_of
+from energy_agent.sdk.training.run import hint
+
+TTL_S = 15.0
+_RENEW_S = 4.0
+_TURN_S = 1.0  # so often rank 0 says its word and looks what is in force, and others look whether theirs is to be said again
+_OTHERS_S = 3.0  # a process that speaks for this workload has done so by then
+_FOLLOWS_S = 15.0  # by then a node follows, or it is told that it does not
+_IDLE_S = 60.0  # without a word of rank 0 for so long, nothing is said any more
+_KNOBS = ("sm_clock_max_mhz", "power_limit_w")
+
+
+class Speaker:
+    """The thread of a rank; `leads`: it is rank 0. All methods return at once but `stop`."""
+
+    def __init__(self, *, leads: bool) -> None:
+        self._leads = leads
+        self._wake = threading.Condition()
+        self._talking = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self.setting: Mapping[str, float] = {}  # on rank 0's node
+        self._node = ""  # this one, as its agent calls it
+        self._lead_node: str | None = None
+        self._heard_s = self._first_s = time.monotonic()
+        self._speaks: bool | None = True if leads else None
+        self._said: dict[str, object] = {}
+        self._said_s = -math.inf
+        self._since_s: float | None = None  # from when on there was something to say
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to speak."""
+        self._thread = threading.Thread(target=self._run, name="wattlens-steered", daemon=True)
+        start_thread(self._thread)
+        atexit.register(self.stop)
+
+    def message(self, steps: int) -> dict[str, Any]:
+        """What rank 0 tells all: the next broadcast is after so many steps."""
+        return {"v": 1, "steps": steps, "node": self._node, "setting": dict(self.setting)}
+
+    def heard(self, node: str, setting: Mapping[str, float]) -> None:
+        """Rank 0's message came."""
+        with self._wake:
+            self._heard_s = time.monotonic()
+            if not self._leads:
+                known = {name: float(setting[name]) for name in _KNOBS if name in setting}
+                fresh = (node, known) != (self._lead_node, self.setting)
+                self._lead_node, self.setting = node, known
+                if fresh:
+                    self._wake.notify()
+
+    def stop(self) -> None:
+        """Say nothing more, and take back what was said."""
+        if os.getpid() != self._pid:  # a forked child: the word is its parent's
+            return
+        with self._wake:
+            stopped, self._stopping = self._stopping, True
+            self._wake.notify()
+        if stopped or not self._said or not self._talking.acquire(timeout=0.5):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            ask("POST", "/v1/dvfs", {"ttl_s": 1})
+        self._talking.release()
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._talking:
+                if self._stopping:
+                    return
+                self._turn()
+            with self._wake:
+                if not self._stopping:
+                    self._wake.wait(_TURN_S)
+
+    def _turn(self) -> None:
+        try:
+            if not self._node:
+                _, me = ask("GET", "/v1/me")
+                self._node = str(me.get("node", ""))
+            word = self._word()
+            if self._leads:
+                self._lead(word)
+            else:
+                self._follow(word)
+        except (OSError, ValueError) as error:
+            if self._leads:
+                self.setting = {}
+            if time.monotonic() - self._first_s > _FOLLOWS_S or not agent_socket().exists():
+                hint(f"no agent answers on a node of a steered job: {describe_silence(error)}")
+
+    def _word(self) -> dict[str, object]:
+        """What is to be said now; {}: nothing."""
+        if time.monotonic() - self._heard_s > _IDLE_S:
+            return {}
+        if self._leads:
+            return {"lead": True}
+        if not self._node or not self._lead_node:
+            return {}
+        return {"lead": True} if self._lead_node == self._node else dict(self.setting)
+
+    def _lead(self, word: dict[str, object]) -> None:
+        status, found = self._say(word) if word else ask("GET", "/v1/dvfs")
+        self.setting = in_force(found) if status in (200, 202) else {}
+        if time.monotonic() - self._first_s > _FOLLOWS_S and (why := str(found.get("reason", ""))):
+            hint(f"this job is not steered: {why}")
+
+    def _follow(self, word: dict[str, object]) -> None:
+        now_s = time.monotonic()
+        if not word:
+            self._since_s = None
+            if self._said:
+                self._say({}, ttl_s=1)
+            return
+        self._since_s = now_s if self._since_s is None else self._since_s
+        if self._speaks is None:
+            self._speaks = self._decided(now_s - self._since_s)
+        if not self._speaks or (word == self._said and now_s - self._said_s < _RENEW_S):
+            return
+        status, found = self._say(word)
+        if now_s - self._since_s > _FOLLOWS_S and "lead" not in word and (status != 202 or not in_force(found)):
+            why = found.get("reason") or f"it is in mode {found.get('mode')}; the agent's log says more"
+            hint(f"a node of a steered job does not follow: {self._node}: {why}")
+
+    def _decided(self, waited_s: float) -> bool | None:
+        """Whether this process speaks for its workload; None: that is not known yet."""
+        if local_rank_of(os.environ) == 0 and self._lead_node != self._node:
+            return True
+        if waited_s < _OTHERS_S:
+            return None
+        _, found = ask("GET", "/v1/dvfs")
+        return "asked" not in found
+
+    def _say(self, word: dict[str, object], ttl_s: float = TTL_S) -> tuple[int, dict[str, Any]]:
+        answer = ask("POST", "/v1/dvfs", word | {"ttl_s": ttl_s})
+        self._said, self._said_s = word, time.monotonic()
+        return answer
+
+
+def in_force(found: Mapping[str, Any]) -> dict[str, float]:
+    """The setting that all GPUs of a workload have, of an answer to /v1/dvfs; where they differ, the lowest: it slows all."""
+    devices = [d.get("setting") or {} for d in found.get("devices", ()) if isinstance(d, Mapping)]
+    if not devices:
+        return {}
+    return {knob: min(float(d[knob]) for d in devices) for knob in _KNOBS if all(knob in d for d in devices)}

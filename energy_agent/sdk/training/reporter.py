@@ -1,0 +1,218 @@
+"""The thread that tells the node's agent what a training process counted, and keeps what the agent answers.
+
+Reports are cumulative: one that is lost is made up by the next, and after a restart of the agent it just goes on. Without an
+agent the thread reads the energy of the process's GPUs itself, through the sampler of `measure`, window after window.
+"""
+
+import _thread
+import atexit
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from energy_agent.sdk.training.direct import Direct
+from energy_agent.sdk.training.progress import DIRECT, Base, Totals, View, answered, counts, status
+from energy_agent.sdk.training.step_reports import send_report
+
+PERIOD_S = 1.0
+_SLOW_S = 30.0  # so often an agent that refused us is asked again
+_PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
+_FLUSH_S = 1.0
+_REFRESH_S = 5.0
+LATER = frozenset({"step_age_s"})
+"""Fields of a report that came after its first version."""
+_SETTLE_S = 3.0  # so long after it came back, an agent has booked what was counted while it was away
+
+
+class Reporter:
+    """Reports what `told` says. One a process; it starts with the first step."""
+
+    def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
+        self._told = told
+        self._wake, self._reported = threading.Event(), threading.Event()
+        self._ending = self.started = self.quiet = False
+        self._asked = self._done = 0
+        self._hinted: set[str] = set()
+        self._next_s = 0.0
+        self._silent_since_s: float | None = None
+        self._back_since_s: float | None = None
+        self._heard = False
+        self._taken: frozenset[str] = frozenset()
+        self._look_s = 0.0  # when it is looked again what steering promises
+        self._promised = ""
+        self._measured = False  # a `wattlens measure` above takes the reports
+        self._refreshed_s = -_REFRESH_S
+        self.view = View()
+        self._direct: Direct | None = None
+        self._bases: list[Base] = []  # of runs that began within the window that is open
+        self._basing = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to report. Does not wait for the thread, as `threading.Thread.start` does."""
+        if not self.started:
+            self.started = True
+            _thread.start_new_thread(self._run, ())
+            atexit.register(self._end)
+
+    def base(self) -> Base:
+        """Where a run stands that begins now. Does not wait: of a window that is open, it is told when that is closed."""
+        with self._basing:
+            view = self.view
+            if view.source != DIRECT:
+                return Base(view.stretch, view.last or view.first)
+            made = Base(view.stretch, None)
+            self._bases.append(made)
+        self._asked += 1
+        self._wake.set()
+        return made
+
+    def flush(self) -> None:
+        """Report now; waits for it, a second at most."""
+        if not self.started:
+            return
+        self._next_s, self._asked, deadline_s = 0.0, self._asked + 1, time.monotonic() + _FLUSH_S
+        mine = self._asked
+        self._wake.set()
+        while self._done < mine and (left_s := deadline_s - time.monotonic()) > 0:
+            self._reported.wait(left_s)
+            self._reported.clear()
+
+    def refresh(self) -> None:
+        """Read the energy now, where the last such reading is some seconds old; waits for it, a second at most."""
+        now_s = time.monotonic()
+        if self.started and now_s - self._refreshed_s >= _REFRESH_S:
+            self._refreshed_s = now_s
+            self.flush()
+
+    def _end(self) -> None:
+        self._ending = True
+        self.flush()
+        with suppress(Exception):
+            self._summarize()
+
+    def _summarize(self) -> None:
+        """One line of what the run used, by the rank that speaks for all; under `wattlens measure` that command has it."""
+        told = self._told()
+        run = counts(told)
+        if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or told["rank"] or not run[0] or self._measured:
+            return
+        self._write(str(status(Base(-1, None), self.view, run, told["loss"], told["world"])))
+
+    def _run(self) -> None:
+        phase_s = PERIOD_S * random.random()  # ranks that start together do not report together
+        self._turn()
+        while not self._ending:
+            self._wake.wait(PERIOD_S if self._heard else phase_s or PERIOD_S)
+            self._wake.clear()
+            phase_s = 0.0
+            self._turn()
+        with suppress(Exception):
+            if self._direct is not None:
+                self._direct.close()
+
+    def _turn(self) -> None:
+        asked = self._asked
+        try:
+            self._measured = send_report(self._told())
+            if time.monotonic() >= self._next_s:
+                self._report()
+            if self._ending and self._promised:
+                said, self._promised = self._promised, ""
+                self._write(said)
+            if self._direct is not None and self._direct.turn(cut=asked > self._done, last=self._ending):
+                self._read(self._direct)
+        except Exception as error:  # noqa: BLE001 - the thread goes on; what went wrong is told once
+            self._hint(f"reporting failed: {type(error).__name__}: {error}")
+        finally:
+            self._done = asked
+            self._reported.set()
+
+    def _report(self) -> None:
+        from energy_agent.runtime.agent_socket import agent_socket, ask
+        from energy_agent.sdk.agent import describe_silence
+
+        try:
+            told = self._told()
+            # An agent of an older version refuses what it does not know, so it is told what it says that it takes.
+            status, found = ask("POST", "/v1/training", {k: v for k, v in told.items() if k not in LATER or k in self._taken})
+        except (OSError, ValueError) as error:
+            never = not self._heard and not agent_socket().exists()
+            self._silent(partial(describe_silence, error), at_once=never)
+            return
+        if status == 202:
+            self._silent_since_s, self._heard = None, True
+            self._taken = frozenset(map(str, found.get("takes", ())))
+            self._answered(found)
+            self._look(told)
+        elif status == 429 or status >= 500:
+            self._next_s = time.monotonic() + 2 * PERIOD_S
+        else:
+            self._next_s = time.monotonic() + _SLOW_S
+            self._hint(f"the agent does not take the reports of this process: {found.get('reason', status)}")
+            self._silent(None, at_once=True)
+
+    def _look(self, told: dict[str, Any]) -> None:
+        """What steering would have saved is told at the end, by the rank that speaks for all."""
+        from energy_agent.runtime.agent_socket import ask
+        from energy_agent.sdk.training.projected_saving import promised
+
+        now_s = time.monotonic()
+        if self.quiet or told.get("rank") or (now_s < self._look_s and not self._ending):
+            return
+        self._look_s = now_s + _SLOW_S
+        with suppress(OSError, ValueError):
+            status, found = ask("GET", "/v1/dvfs")
+            # A group whose steps have ended is not steered any more; what was promised before still holds.
+            if status == 200 and found.get("mode"):
+                self._promised = promised(found)
+
+    def _answered(self, found: dict[str, Any]) -> None:
+        if "joules" not in found and "node" not in found:
+            return  # it has just begun, and does not know yet what there was
+        afresh = self._direct is not None
+        if self._direct is not None:
+            now_s = time.monotonic()
+            self._back_since_s = now_s if self._back_since_s is None else self._back_since_s
+            if "joules" in found and now_s - self._back_since_s < _SETTLE_S:
+                return
+            self._direct.close()
+            self._direct, self._back_since_s = None, None
+        with self._basing:
+            self._bases.clear()  # theirs was a stretch that is over
+            self.view = answered(self.view, found, afresh=afresh)
+
+    def _read(self, direct: Direct) -> None:
+        """A window was closed: runs that began within it, or before, begin here."""
+        with self._basing:
+            for base in self._bases:
+                base.totals = direct.totals
+            self._bases.clear()
+            read = direct.totals if direct.totals.readings else None
+            self.view = View(self.view.stretch, DIRECT, Totals(), read, direct.power_w, "", direct.reason, direct.gpus)
+
+    def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:
+        """There is no agent for us: after a while, energy is read directly."""
+        now_s = time.monotonic()
+        self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
+        self._back_since_s = None
+        if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
+            self._direct = Direct(lambda: counts(self._told()))
+            with self._basing:
+                self.view = View(self.view.stretch + 1, DIRECT)
+            if why is not None:
+                self._hint(f"{why()}: energy is read by this process alone, and enters no ledger (docs/training.md)")
+
+    def _hint(self, text: str) -> None:
+        if text not in self._hinted and not self.quiet and len(self._hinted) < 3:
+            self._hinted.add(text)
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        with suppress(Exception):
+            sys.stderr.write(f"wattlens: {text}\n")

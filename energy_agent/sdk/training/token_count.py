@@ -1,0 +1,39 @@
+"""Tokens that a caller says a step trained, as far as they can be: one absurd number would spoil every sum after it. Pure.
+
+The agent refuses a process whose tokens are more than a training can do; so what it would refuse is not counted here either.
+"""
+
+from energy_agent.core.training_report import RATE_MAX
+
+STEP_MAX = 10_000 * RATE_MAX
+"""Tokens of one step: nearly three hours at a rate that no rank has."""
+
+
+def believed(tokens: object, total: int, age_s: float) -> int:
+    """Tokens of a step as an int.
+
+    Args:
+        tokens: as the caller says; of any type.
+        total: what was counted before.
+        age_s: for how long it has been counted, s.
+
+    Raises:
+        ValueError: they are none; the text says why.
+    """
+    if type(tokens) is int:
+        count = tokens
+    else:
+        device = getattr(tokens, "device", None)
+        if getattr(device, "type", "cpu") != "cpu":
+            raise ValueError("tokens= lies on a GPU, and reading it would wait for the GPU")
+        if isinstance(tokens, str | bytes):
+            raise ValueError(f"tokens= is no number but {type(tokens).__name__}")
+        try:
+            count = int(tokens)  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            raise ValueError(f"tokens= is no whole number but {type(tokens).__name__} {str(tokens)[:40]!r}") from None
+    if count < 0:
+        raise ValueError("tokens= is below 0")
+    if count > STEP_MAX or total + count > RATE_MAX * (age_s + 1):
+        raise ValueError(f"tokens= is more than a rank can train ({RATE_MAX} a second)")
+    return count

@@ -1,0 +1,260 @@
+"""A training process asks the node's agent for a power limit of its own GPUs; it needs no privilege for it.
+
+A thread of its own asks, renews what was asked and looks whether it is in force, so that no step of the training waits for an
+answer. What was asked holds for 10 s: when the process dies, the agent lets go, and the actuator puts back what it found.
+"""
+
+import atexit
+import contextlib
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+
+from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.threads import start_thread
+from energy_agent.sdk.zeus.responses import Found, Told, found_of, spent, told
+
+TTL_S = 10.0
+_RENEW_S = 2.5
+_WATCH_S = 1.0  # so often it is looked whether a limit that is measured is still in force
+_POLL_S = 0.25
+_RETRY_S = 0.5
+_EAGER_S = 10.0  # for so long it is looked often whether what was asked is in force
+_SETTLED_S = 3.0  # two rounds of an agent, and a write
+_SILENT_S = 5.0  # without an answer for so long, what was said before counts no more
+_WINDOW_S = 10.0  # for so long after its end, a window's energy is asked for
+
+
+@dataclass(slots=True)
+class Spent:
+    """The energy of a window: None until it is known, then J with their half-width by GPU, or the reason why not."""
+
+    start_ns: int
+    end_ns: int
+    joules: dict[str, tuple[float, float]] | str | None = field(default=None)
+    since_s: float = field(default_factory=time.monotonic)  # since when it is asked for
+
+
+_speaker: "Asker | None" = None
+
+
+class Asker:
+    """Speaks with the agent for one process. All methods return at once but `stop`, which takes a second at most."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Condition()
+        self._talking = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._wanted_w: float | None = None
+        self._leads = True
+        self._asked_s: float | None = None  # when the agent was first told what is wanted now
+        self._post_s = 0.0  # when it is to be told again
+        self._told: Told | None = None
+        self._heard_s = 0.0
+        self._found: Found | None = None
+        self._why = ""  # the GPUs are not known
+        self._windows: list[Spent] = []
+        self._watched: tuple[float, float] | None = None
+        self._broken = self._stopping = False
+
+    # What the machine knows.
+
+    @property
+    def found(self) -> Found | None:
+        """The job's GPUs as they were found; None as long as they are not known."""
+        return self._found
+
+    @property
+    def leads(self) -> bool:
+        """Whether anything is asked for."""
+        return self._leads
+
+    @property
+    def absent(self) -> bool:
+        """Whether no agent has ever answered, and none could."""
+        return self._told is None and not agent_socket().exists()
+
+    @property
+    def never(self) -> bool:
+        """Whether waiting does not help."""
+        return self.absent or bool(self._told and self._told.never)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is in force, as far as it is known, in words for the one who trains."""
+        said = self._told
+        if self.absent:
+            return f"no agent answers at {agent_socket()}"
+        if said is None or time.monotonic() - self._heard_s > _SILENT_S:
+            return self._why or "the agent has not answered yet"
+        if said.never or said.reason:
+            return f"the agent: {said.never or said.reason}"
+        if self._found is None:
+            return self._why
+        if "asked" not in said.policy:
+            return f"the agent's dvfs.policy is {said.policy!r} for this workload, and has to be auto or asked"
+        return "the actuator does not set it: its allow-list needs `knobs: [power]` for these GPUs (the agent's log says why)"
+
+    def in_force(self, asked_w: float) -> float | None:
+        """The limit in W that is in force because `asked_w` was asked; None: none is, or not yet."""
+        said, asked_s = self._told, self._asked_s
+        if said is None or asked_s is None or asked_w != self._wanted_w or time.monotonic() - self._heard_s > _SILENT_S:
+            return None
+        return said.limit_w(asked_w, settled=time.monotonic() - asked_s > _SETTLED_S)
+
+    # What the machine does.
+
+    def start(self) -> None:
+        """Begin to ask. A process has one word: whoever asked before in it asks no more."""
+        global _speaker
+        if self._thread is None:
+            if _speaker is not None:
+                _speaker.hush()
+            _speaker = self
+            self._thread = threading.Thread(target=self._run, name="wattlens-asking", daemon=True)
+            start_thread(self._thread)
+            atexit.register(self.stop)
+
+    def want(self, limit_w: float | None) -> None:
+        """Ask for a limit from now on; None: only say that the job is led from here."""
+        with self._wake:
+            if limit_w != self._wanted_w or not self._leads:
+                self._wanted_w, self._leads, self._asked_s, self._post_s = limit_w, True, None, 0.0
+                self._wake.notify()
+
+    def withdraw(self) -> None:
+        """Ask for nothing more; the agent is told so once."""
+        with self._wake:
+            if self._leads:
+                self._wanted_w, self._leads, self._asked_s, self._post_s = None, False, None, 0.0
+                self._wake.notify()
+
+    def watch(self, asked_w: float, limit_w: float) -> None:
+        """From now on, look whether this limit stays in force."""
+        with self._wake:
+            self._watched, self._broken = (asked_w, limit_w), False
+            self._wake.notify()
+
+    def held(self) -> bool:
+        """Whether it stayed in force since `watch`; ends the watch."""
+        with self._wake:
+            self._watched = None
+            return not self._broken
+
+    def spent(self, start_ns: int, end_ns: int) -> Spent:
+        """The energy of a window in UTC ns; it is filled in when the agent has told it."""
+        made = Spent(start_ns, end_ns)
+        with self._wake:
+            self._windows.append(made)
+            self._wake.notify()
+        return made
+
+    def hush(self) -> None:
+        """Ask no more, and say nothing of it."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def stop(self) -> None:
+        """Ask no more, and say so."""
+        if os.getpid() != self._pid:  # a forked child: what is asked is its parent's
+            return
+        with self._wake:
+            stopped, self._stopping = self._stopping, True
+            asks = self._leads and self._told is not None
+            self._wake.notify()
+        if stopped or not asks or not self._talking.acquire(timeout=0.5):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=0.5)
+        self._talking.release()
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._talking:
+                if self._stopping:
+                    return
+                self._turn()
+            with self._wake:
+                if not self._stopping:
+                    self._wake.wait(self._pause_s())
+
+    def _turn(self) -> None:
+        try:
+            self._exchange()
+            if self._found is None:
+                self._look()
+            self._measure()
+        except (OSError, ValueError) as error:
+            self._why = f"no agent answers at {agent_socket()}: {error}"
+            with self._wake:
+                self._broken = True
+                # Who asks for nothing has nothing to take back of an agent that is not there.
+                self._post_s = time.monotonic() + _RETRY_S if self._leads else math.inf
+            for window in [w for w in self._windows if _late(w)]:
+                self._tell(window, self._why)
+
+    def _exchange(self) -> None:
+        with self._wake:
+            now_s, wanted, leads = time.monotonic(), self._wanted_w, self._leads
+            posts = now_s >= self._post_s
+            if posts:
+                self._post_s = now_s + _RENEW_S if leads else math.inf
+        if posts:
+            body: dict[str, object] = {"lead": leads, "ttl_s": TTL_S if leads else 1}
+            status, found = ask("POST", "/v1/dvfs", body | ({} if wanted is None else {"power_limit_w": wanted}))
+        else:
+            status, found = ask("GET", "/v1/dvfs")
+        said = told(status, found)
+        with self._wake:
+            self._told, self._heard_s = said, time.monotonic()
+            if wanted == self._wanted_w and posts and self._asked_s is None and status == 202:
+                self._asked_s = self._heard_s
+            if self._watched is not None and self.in_force(self._watched[0]) != self._watched[1]:
+                self._broken = True
+
+    def _look(self) -> None:
+        if self._told is not None and self._told.in_force_w:
+            self._why = "a power limit is in force already"  # of a run that ended a few seconds ago
+            return
+        status, me = ask("GET", "/v1/me")
+        found = found_of(me) if status == 200 else str(me.get("reason", status))
+        if isinstance(found, str):
+            self._why = found
+        else:
+            self._found, self._why = found, ""
+
+    def _measure(self) -> None:
+        for window in list(self._windows):
+            status, found = ask("GET", f"/v1/window/{window.start_ns}/{window.end_ns}")
+            if (status == 503 or found.get("later")) and not _late(window):
+                continue
+            self._tell(window, spent(found, self._found.uuids if self._found is not None else ()))
+
+    def _tell(self, window: Spent, joules: dict[str, tuple[float, float]] | str) -> None:
+        window.joules = joules
+        with self._wake:
+            self._windows.remove(window)
+
+    def _pause_s(self) -> float | None:
+        """How long until something has to be asked again; None: until somebody wants something."""
+        now_s = time.monotonic()
+        if now_s >= self._post_s:
+            return 0.0
+        if self._windows or (self._leads and self._found is None):
+            return _POLL_S
+        if not self._leads and self._post_s == math.inf:
+            return None
+        wanted, asked_s = self._wanted_w, self._asked_s
+        if wanted is not None and self.in_force(wanted) is None and (asked_s is None or now_s - asked_s < _EAGER_S):
+            return _POLL_S
+        return min(_WATCH_S if self._watched is not None else _RENEW_S, self._post_s - now_s)
+
+
+def _late(window: Spent) -> bool:
+    return time.monotonic() - window.since_s > _WINDOW_S

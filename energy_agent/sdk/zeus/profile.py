@@ -1,0 +1,62 @@
+"""The file in which a sweep's measurements are kept: Zeus's own format, so that either reads what the other wrote.
+
+    {"measurements": [{"power_limit": 300, "energy": 5210.0, "time": 12.1, "energy_half_width": 40.0}, ...]}
+
+W, J and s. `energy_half_width` is ours; Zeus leaves it out.
+"""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from energy_agent.sdk.zeus.selection import PowerLimitMeasurement
+
+_MOST_B = 1 << 20
+
+
+def read(path: Path) -> list[PowerLimitMeasurement]:
+    """The measurements of a file.
+
+    Raises:
+        ValueError: it cannot be read, or is none; names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_B))
+        rows = [_row(row) for row in found["measurements"]]
+    except OSError as error:
+        raise ValueError(f"profile_path {path}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"profile_path {path} is no profile of power limits: move it away to profile anew") from None
+    if not rows:
+        raise ValueError(f"profile_path {path} has no measurements: move it away to profile anew")
+    return rows
+
+
+def write(path: Path, measurements: Sequence[PowerLimitMeasurement]) -> None:
+    """Put the measurements into a file, whole or not at all. Raises OSError."""
+    rows = [{k: v for k, v in asdict(one).items() if v is not None} for one in measurements]
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        draft.write_text(json.dumps({"measurements": rows}, indent=4))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _row(row: Any) -> PowerLimitMeasurement:
+    half = row.get("energy_half_width")
+    return PowerLimitMeasurement(
+        round(_above_0(row["power_limit"])), _above_0(row["energy"]), _above_0(row["time"]),
+        None if half is None else max(0.0, float(half)),
+    )  # fmt: skip
+
+
+def _above_0(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError("no number above 0")
+    return float(value)

@@ -1,0 +1,118 @@
+"""What the agent's answers mean for a job that wants a power limit of its own GPUs. Pure.
+
+The answers are those of GET and POST /v1/dvfs, GET /v1/me and GET /v1/window (wattlens/steering/status.py, energy_agent).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_SAME_W = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The job's GPUs on this node before anything was asked for.
+
+    Args:
+        uuids: of the GPUs that this workload holds.
+        limit_w: the highest of their power limits.
+        least_limit_w: the lowest of them.
+        floor_w: the lowest limit that all boards take.
+    """
+
+    uuids: tuple[str, ...]
+    limit_w: float
+    least_limit_w: float
+    floor_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said of the steering. `never` says why there will be none, `reason` why there is none now; "" where neither."""
+
+    mode: str = ""
+    policy: str = ""
+    reason: str = ""
+    never: str = ""
+    in_force_w: Mapping[str, float] = field(default_factory=dict)  # by GPU; one without is as found
+    wanted_w: Mapping[str, float] = field(default_factory=dict)
+    uuids: tuple[str, ...] = ()
+
+    def limit_w(self, asked_w: float, settled: bool) -> float | None:
+        """The limit that is in force because of what was asked; None: none is, or not yet.
+
+        The owner's allow-list may have moved it either way. `settled`: it was asked a while ago, so that less than was asked
+        is a budget's cap, and no trace of what was asked before.
+        """
+        if "asked" not in self.policy or not self.uuids:
+            return None
+        limits = []
+        for uuid in self.uuids:
+            wanted, limit = self.wanted_w.get(uuid), self.in_force_w.get(uuid)
+            if wanted is None or limit is None or wanted > asked_w + _SAME_W:
+                return None
+            if wanted < asked_w - _SAME_W and not settled:
+                return None
+            limits.append(limit)
+        return max(limits)
+
+    @property
+    def clear(self) -> bool:
+        """Whether no limit is in force."""
+        return not self.in_force_w
+
+
+def told(status: int, found: Mapping[str, Any]) -> Told:
+    """What an answer to GET or POST /v1/dvfs says."""
+    reason = str(found.get("reason", ""))
+    if status in (200, 202):
+        devices = [d for d in found.get("devices", ()) if isinstance(d, Mapping)]
+        uuids = tuple(str(d.get("uuid")) for d in devices)
+        in_force, wanted = (_limits(devices, name) for name in ("setting", "wanted"))
+        mode = str(found.get("mode", ""))
+        never = ""
+        if mode in ("observe", "shadow"):
+            never = f"it is in mode {mode} for this workload, and needs dvfs.mode: enforce and an actuator"
+        return Told(mode, str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
+    if status == 429 or status >= 500:
+        return Told(reason=reason or f"it answers with {status}")
+    return Told(reason=reason, never=reason or f"it answers with {status}")
+
+
+def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, float]:
+    found = {}
+    for device in devices:
+        setting = device.get(name)
+        limit = setting.get("power_limit_w") if isinstance(setting, Mapping) else None
+        if isinstance(limit, int | float):
+            found[str(device.get("uuid"))] = float(limit)
+    return found
+
+
+def found_of(me: Mapping[str, Any]) -> Found | str:
+    """The GPUs as an answer to GET /v1/me tells them, or why they are not known."""
+    held = [d for d in me.get("devices", ()) if isinstance(d, Mapping) and d.get("held")]
+    if not held:
+        return str(me.get("reason") or "the agent does not see this process on a GPU yet")
+    try:
+        limits = [float(d["power_limit_w"]) for d in held]
+        floor = max(float(d["power_limit_range_w"][0]) for d in held)
+        return Found(tuple(str(d["uuid"]) for d in held), max(limits), min(limits), floor)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return "the GPUs do not tell their power limit and its range"
+
+
+def spent(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
+    """Joules of a window with their half-width by GPU, as an answer to GET /v1/window tells them, or why they are not known."""
+    devices = found.get("devices")
+    if not isinstance(devices, Mapping):
+        return str(found.get("reason", "the agent does not tell the energy of this window"))
+    joules = {}
+    for uuid in uuids:
+        one = devices.get(uuid, {})
+        try:
+            joules[uuid] = float(one["joules"]), float(one.get("half_j", 0.0))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return f"{uuid}: {one.get('reason', 'the agent does not tell its energy') if isinstance(one, Mapping) else one}"
+    return joules

@@ -1,0 +1,41 @@
+"""Which limits a sweep visits, and what its windows amount to. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from energy_agent.sdk.zeus.responses import Found
+from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasurement, ZeusCost
+from energy_agent.sdk.zeus.states import Window
+
+
+def limits_w(found: Sequence[Found], step_w: float) -> list[float]:
+    """The limits to ask for, from the one that was found down.
+
+    Above what a board was found at, nothing is asked of it: that limit may be its owner's.
+    """
+    top, least, floor = max(f.limit_w for f in found), min(f.least_limit_w for f in found), max(f.floor_w for f in found)
+    lower = (top - k * step_w for k in range(1, int((top - floor) / step_w + 1e-6) + 1))
+    return [top, *(limit for limit in lower if limit <= least)]
+
+
+def measured(window: Window, parts: Sequence[Any]) -> PowerLimitMeasurement | str:
+    """A window with its energy, of which each rank brings that of its GPUs; or why it is not known.
+
+    Ranks in one pod see the same GPUs: each is counted once.
+    """
+    joules: dict[str, tuple[float, float]] = {}
+    for part in parts:
+        if not isinstance(part, dict):
+            return str(part or "the agent did not tell it in time")
+        joules |= part
+    energy, half = (sum(each[i] for each in joules.values()) for i in (0, 1))
+    if energy <= 0:
+        return "no GPU of the job used any"
+    return PowerLimitMeasurement(window.limit_w, energy, window.time_s, half)
+
+
+def selected(selector: OptimumSelector | None, measurements: Sequence[PowerLimitMeasurement], found: Sequence[Found]) -> int:
+    """The limit that a selector picks, in W; by default Zeus's cost for all GPUs of the job. Raises what the selector does."""
+    uuids = {uuid for one in found for uuid in one.uuids}
+    choice = (selector or ZeusCost(0.5, max(1, len(uuids)))).select(list(measurements))
+    return min(round(choice), int(max(one.limit_w for one in found)))

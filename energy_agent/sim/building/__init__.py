@@ -1,0 +1,1 @@
+"""The simulated building around a node: its truth, weather and meters."""

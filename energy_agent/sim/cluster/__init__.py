@@ -1,0 +1,1 @@
+"""The simulated Kubernetes node: kubelet, API server and pods."""

@@ -1,0 +1,1 @@
+"""The simulated GPUs: the plant, its faults, and the NVML library in C."""

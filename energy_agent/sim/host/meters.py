@@ -1,0 +1,74 @@
+"""The meters of a simulated node while it runs: what the plant and the host draw goes into files and a Redfish service."""
+
+import threading
+from collections import deque
+from decimal import Decimal
+from pathlib import Path
+
+from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.threads import start_thread
+from energy_agent.sim.gpu.plant import Plant
+from energy_agent.sim.gpu.truth import Truth
+from energy_agent.sim.host import files, power
+from energy_agent.sim.host.power import HostTruth
+from energy_agent.sim.host.redfish_service import RedfishService
+from energy_agent.sim.scenario_model import Host
+
+_PERIOD_S = 0.05  # real time: how old a file is at most
+_WINDOW_NS = NS_PER_S  # a controller's power is a mean over about a second
+
+
+class HostMeters:
+    """Keeps the meters of one node current, in a thread of its own."""
+
+    def __init__(self, directory: Path, plant: Plant, host: Host) -> None:
+        self._directory, self._plant, self._host = directory, plant, host
+        self._begin = self._truths()
+        self._past: deque[tuple[int, int]] = deque([(self._begin[0].t_ns, 0)])  # (UTC ns, true node energy in uJ)
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._update()
+        self.service = RedfishService(directory, host.redfish_port, self.read)
+        self._thread = threading.Thread(target=self._run, name="host-meters", daemon=True)
+        start_thread(self._thread)
+
+    def describe(self) -> dict[str, object]:
+        """For node.json: where the service is, and from when and what its energies count."""
+        begin = [{"true_uj": t.true_uj, "busy_ns": t.busy_ns, "t_ns": t.t_ns} for t in self._begin]
+        return {"redfish_url": self.service.url, "begin": begin}
+
+    def read(self) -> tuple[Decimal, int]:
+        """What the node's meter reads now: power in W over the last second, and energy in uJ since the start."""
+        with self._lock:
+            truth = self._look()
+            return Decimal(self._power_uw()) / 1_000_000, round(truth.node_uj * self._host.gain)
+
+    def stop(self) -> None:
+        """End the thread and the service."""
+        self._stop.set()
+        self._thread.join()
+        self.service.stop()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_PERIOD_S):
+            self._update()
+
+    def _update(self) -> None:
+        with self._lock:
+            truth = self._look()
+            files.write(self._directory, self._host, truth, self._power_uw())
+
+    def _look(self) -> HostTruth:
+        truths = self._truths()
+        truth, t_ns = power.of(self._host, truths, self._begin), truths[0].t_ns
+        if t_ns > self._past[-1][0]:
+            self._past.append((t_ns, truth.node_uj))
+        while len(self._past) > 2 and self._past[1][0] <= t_ns - _WINDOW_NS:
+            self._past.popleft()
+        return truth
+
+    def _power_uw(self) -> int:
+        (t0, e0), (t1, e1) = self._past[0], self._past[-1]
+        return round((e1 - e0) * NS_PER_S / max(1, t1 - t0) * self._host.gain) if t1 > t0 else 0
+
+    def _truths(self) -> list[Truth]:
+        return [self._plant.truth(gpu) for gpu in range(self._plant.count)]

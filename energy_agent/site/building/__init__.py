@@ -1,0 +1,1 @@
+"""The building's calculations: meter tree, PUE, contracts, tariffs and water. Pure."""

@@ -1,0 +1,220 @@
+"""Readings of a facility meter become stretches of energy, or gaps. Pure.
+
+As `node_meter`, which does the differencing and the integrating; this adds what a meter of a building does: it counts on while
+the machine that reads it is away or boots, so its register bridges that; its register may be so coarse that it stands still for
+many readings; and it may hang, which only its own past tells from a register that is coarse.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from energy_agent.core.energy import Gap, Method
+from energy_agent.core.meters import MeterReading
+from energy_agent.core.record import record
+from energy_agent.metering.node import NodeState, NodeStep, Stretch, advance, energy_uj, gap_of, start_of
+
+HANGS: Final = "its register stands still while energy should flow"
+STOOD_STILL: Final = "its register stood still while energy flowed"
+SAME_POWER: Final = "it told the very same power again and again"
+CLOCK_WENT_BACK: Final = "the clock went back over a restart"
+
+_PPM: Final = 1_000_000
+_LIVELY_PPM: Final = 50_000  # of a load of which it can be said that it always changed: once in twenty readings
+_RUNS: Final = 8  # times as long as usual: of loads that change by chance, one pause in 3,000
+_MEMORY: Final = 64  # readings over which that is a running mean
+_TICKS: Final = 3  # a register that should have moved as often as this and did not is not just coarse
+_POLLS: Final = 3
+_LONGER: Final = 2  # than usual has a register to stand before that says anything
+_SAME: Final = 10
+_FINE: Final = 200  # a power that is fewer of its own steps may well stay the same
+_USUAL: Final = 8  # readings over which the usual swing is a running mean
+
+
+@record(frozen=True, slots=True)
+class FacilityState:
+    """What survives in the journal of one meter.
+
+    Args:
+        last: the last reading that was booked.
+        heard_ns: UTC ns of the last reading of all, booked or not; `heard_boot_ns` likewise, `heard_mw` its power.
+        usual_mw: mean power when the register last moved, 0: not known.
+        swing_mw: how much power usually changes from one reading to the next.
+        polls: readings since the register moved.
+        drawn_uj: integral of the power that was told since the register moved, where it is told.
+        hole: readings were too far apart since the register moved.
+        same: how many readings in a row told the very same power.
+        lively_ppm: how many of the readings told another power than the one before.
+        still_ns: how long the register usually stands still at most: some are renewed every quarter of an hour.
+    """
+
+    last: NodeState
+    heard_ns: int
+    heard_boot_ns: int
+    heard_mw: int | None
+    usual_mw: int = 0
+    swing_mw: int = 0
+    polls: int = 0
+    drawn_uj: int = 0
+    hole: bool = False
+    same: int = 0
+    lively_ppm: int = 0
+    still_ns: int = 0
+
+
+@record(frozen=True, slots=True)
+class FacilityStep:
+    """What one reading adds. `fault` says why the meter is not believed now, "" if it is."""
+
+    state: FacilityState
+    stretch: Stretch | None = None
+    gap: Gap | None = None
+    fault: str = ""
+
+
+def follow(
+    state: FacilityState | None,
+    reading: MeterReading,
+    boot_id: str,
+    gap_ns: int,
+    *,
+    stated: bool = False,
+    dated: bool = False,
+    rests: bool = False,
+) -> FacilityStep:
+    """Book the time between the last booked reading and `reading`.
+
+    Args:
+        state: as the last reading left it; None before the first.
+        reading: the next one; one that is not later than the last adds nothing.
+        boot_id: names the boot that its `boot_ns` counts from.
+        gap_ns: readings further apart are a hole, which only a register can bridge.
+        rests: what it meters may well stand still for hours, as lights and photovoltaics do: its register is believed then.
+        dated: the time of a reading is its own, not that of whoever took it: one that is not later adds nothing.
+        stated: nobody measures: the power is a constant that somebody states, also for the time in which nobody read it.
+    """
+    if state is None:
+        step = advance(None, reading, boot_id, gap_ns)
+        return FacilityStep(FacilityState(step.state, reading.t_ns, reading.boot_ns, reading.power_mw))
+    if dated and reading.t_ns <= state.heard_ns:
+        return FacilityStep(state)
+    if boot_id != state.last.boot_id:
+        if reading.t_ns <= state.heard_ns:
+            gap = gap_of(reading.t_ns, reading.t_ns, 0, None, CLOCK_WENT_BACK)
+            anchor = _anchored(state, advance(None, reading, boot_id, gap_ns).state, reading)
+            return FacilityStep(anchor, None, gap)
+        state = _carried_over(state, reading, boot_id)
+    if reading.boot_ns <= state.heard_boot_ns:
+        return FacilityStep(state)
+    heard = _heard(state, reading, gap_ns)
+    step = advance(state.last, reading, boot_id, (1 << 62) if stated else gap_ns)
+    if step.gap is not None:
+        return FacilityStep(_anchored(heard, step.state, reading), None, step.gap)
+    if step.stretch is None:
+        return _standing(replace(heard, last=step.state), reading, state.heard_mw, rests)
+    if stated:
+        return FacilityStep(_anchored(heard, step.state, reading), replace(step.stretch, method=Method.MODELLED))
+    if step.stretch.method is Method.INTEGRATED:
+        return _integrated(heard, step, step.stretch, reading)
+    return _counted(heard, step, step.stretch, reading, rests)
+
+
+def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> FacilityState:
+    """Take note of a reading, booked or not."""
+    unheard_ns = reading.boot_ns - state.heard_boot_ns
+    hole = state.hole or unheard_ns > gap_ns
+    drawn_uj, swing_mw, same, lively_ppm = state.drawn_uj, state.swing_mw, 0, state.lively_ppm
+    if reading.power_mw is not None and state.heard_mw is not None:
+        drawn_uj += energy_uj(reading.power_mw + state.heard_mw, unheard_ns) // 2
+        swing = abs(reading.power_mw - state.heard_mw)
+        same = state.same + 1 if not swing else 0
+        # A meter that hangs shows no swing at all: what it showed before still is what is usual.
+        swing_mw += (swing - swing_mw) // _USUAL if swing else 0
+        swing_mw = max(swing_mw, swing) if not state.swing_mw else swing_mw
+        lively_ppm += ((_PPM if swing else 0) - lively_ppm) // _MEMORY if same < _SAME else 0
+    return replace(
+        state, heard_ns=reading.t_ns, heard_boot_ns=reading.boot_ns, heard_mw=reading.power_mw, polls=state.polls + 1,
+        drawn_uj=drawn_uj, swing_mw=swing_mw, hole=hole, same=same, lively_ppm=lively_ppm,
+    )  # fmt: skip
+
+
+def _anchored(state: FacilityState, last: NodeState, reading: MeterReading) -> FacilityState:
+    """Go on from a reading that is booked, or that begins anew."""
+    return replace(
+        state, last=last, heard_ns=reading.t_ns, heard_boot_ns=reading.boot_ns, heard_mw=reading.power_mw,
+        polls=0, drawn_uj=0, hole=False,
+    )  # fmt: skip
+
+
+def _carried_over(state: FacilityState, reading: MeterReading, boot_id: str) -> FacilityState:
+    """The state in the terms of a new boot, whose clock counts from elsewhere: only UTC tells how long the reader was away."""
+    shift_ns = reading.boot_ns - (reading.t_ns - state.heard_ns) - state.heard_boot_ns
+    last = replace(
+        state.last,
+        boot_id=boot_id,
+        boot_ns=state.last.boot_ns + shift_ns,
+        seen_boot_ns=state.last.seen_boot_ns + shift_ns if state.last.seen_boot_ns else 0,
+    )
+    return replace(state, last=last, heard_boot_ns=state.heard_boot_ns + shift_ns, hole=True)
+
+
+def _expected_uj(state: FacilityState, duration_ns: int) -> int:
+    """What a register should have counted: by the power that the meter told, else by what is usual."""
+    return state.drawn_uj if state.heard_mw is not None else energy_uj(state.usual_mw, duration_ns)
+
+
+def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None, rests: bool) -> FacilityStep:
+    """A register that stands still. While the power beside it says that it should, that time is metered: as nothing."""
+    duration_ns = reading.boot_ns - state.last.boot_ns
+    off = reading.power_mw == 0 and before_mw == 0  # nothing flows, whatever a sample caught before
+    if reading.power_mw is not None and (off or state.drawn_uj < reading.step_uj) and not state.hole:
+        last = replace(state.last, t_ns=reading.t_ns, boot_ns=reading.boot_ns, power_mw=reading.power_mw, seen_boot_ns=0)
+        start_ns = start_of(state.last, reading, duration_ns)
+        doubt_uj = state.drawn_uj if off and state.drawn_uj >= reading.step_uj else 0
+        stretch = Stretch(
+            start_ns, reading.t_ns, state.last.boot_ns, reading.boot_ns, 0, Method.COUNTER, reading.step_uj, doubt_uj
+        )
+        return FacilityStep(replace(state, last=last, polls=0, drawn_uj=0 if off else state.drawn_uj), stretch)
+    if duration_ns <= _LONGER * state.still_ns:
+        return FacilityStep(state)
+    expected_uj = _expected_uj(state, duration_ns)
+    if state.polls < _POLLS or expected_uj < _TICKS * reading.step_uj or (rests and reading.power_mw is None):
+        return FacilityStep(state)
+    return FacilityStep(state, None, None, HANGS)
+
+
+def _counted(state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading, rests: bool) -> FacilityStep:
+    """A register that moved. After it hung it may have caught up, or have lost what flowed: then nobody knows how much.
+
+    Of what may rest, the register is believed where it alone tells: that it hung is less likely than that nothing flowed.
+    """
+    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
+    expected_uj = _expected_uj(state, duration_ns)
+    method = Method.BRIDGED if state.hole else Method.COUNTER
+    stretch = replace(stretch, method=method)
+    usual_mw = stretch.energy_uj * 1_000_000 // duration_ns if reading.power_mw is None else reading.power_mw
+    longer = duration_ns > _LONGER * state.still_ns
+    still_ns = state.still_ns if longer and state.still_ns else max(duration_ns, state.still_ns * 15 // 16)
+    if longer and state.polls > _POLLS and expected_uj >= _TICKS * reading.step_uj and not state.hole:
+        if 2 * stretch.energy_uj < expected_uj and not (rests and reading.power_mw is None):
+            gap = gap_of(stretch.start_ns, stretch.end_ns, duration_ns, reading.max_mw, STOOD_STILL)
+            last = replace(step.state, total_uj=state.last.total_uj)
+            return FacilityStep(_anchored(state, last, reading), None, gap)
+        stretch = replace(stretch, doubt_uj=abs(expected_uj - stretch.energy_uj))
+    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw, still_ns=still_ns), stretch)
+
+
+def _integrated(state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading) -> FacilityStep:
+    """Power, whose change between two readings is doubted by what is usual, as a load that happens to repeat tells nothing."""
+    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
+    power_mw = reading.power_mw or 0
+    stuck = state.lively_ppm >= _LIVELY_PPM and state.same >= max(_SAME, _RUNS * _PPM // state.lively_ppm)
+    if stuck and state.swing_mw >= 2 * reading.step_mw and power_mw >= _FINE * reading.step_mw:
+        gap = gap_of(stretch.start_ns, stretch.end_ns, duration_ns, reading.max_mw, SAME_POWER)
+        last = replace(step.state, total_uj=state.last.total_uj)
+        return FacilityStep(
+            _anchored(state, last, reading), None, gap, f"{SAME_POWER}: {power_mw / 1000:g} W, {state.same + 1} times"
+        )
+    unseen_mw = max(0, state.swing_mw - abs(stretch.end_mw - stretch.start_mw))
+    stretch = replace(stretch, doubt_uj=stretch.doubt_uj + energy_uj(unseen_mw, duration_ns) // 2)
+    usual_mw = stretch.energy_uj * 1_000_000 // duration_ns
+    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw), stretch)

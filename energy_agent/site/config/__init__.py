@@ -1,0 +1,1 @@
+"""The configuration file of `wattlens site` as a typed model."""

@@ -1,0 +1,246 @@
+"""The configuration of what a site buys: contracts and certificates for its electricity, and tariffs that price it."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from energy_agent.config.messages import NAME, SPAN
+from energy_agent.config.section import Section
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
+from energy_agent.factors import bounded_file
+from energy_agent.factors.basis import Boundary
+from energy_agent.site.building import contracts, tariffs
+from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
+from energy_agent.site.config.contract_hours import parse_hours
+from energy_agent.site.config.currency import Currency
+
+FILE_MAX_B: Final = 32 << 20
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _day(value: Any) -> Any:
+    """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        found = value
+    elif isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            found = date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"there is no day {value}") from None
+    else:
+        raise ValueError(f"a day such as 2026-01-31 is wanted, got {str(value)[:40]!r}")
+    if found is not None and not 1990 <= found.year <= 2200:
+        raise ValueError(f"a day of this century is wanted, got {found}")
+    return found
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class Contract(Section):
+    """Electricity that was bought by contract, or certificates for it."""
+
+    id: str = Field(pattern=NAME, description="its name, unique within the site")
+    kind: Kind = Field(description="ppa, go, rec, i-rec or other; of any kind only what was retired counts")
+    zone: str = Field(pattern=NAME, description="bidding zone or grid where it was made, named as grid.zone is")
+    technology: Technology = Field(description="what made it; wind, solar, hydro, geothermal, biomass and ocean are renewable")
+    g_per_kwh: float | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="grams of CO2e per kWh of what was bought; without it wind, solar, hydro, ocean and nuclear have 0 direct, "
+        "and fossil, mixed, biomass and geothermal cover nothing",
+    )
+    g_source: str = Field("", max_length=200, description="where that figure is from; needed but for 0 of what burns nothing")
+    g_boundary: Literal["direct", "life-cycle"] = Field(
+        "direct", description="which emissions that figure counts; it covers nothing in a total of the others (grid.boundary)"
+    )
+    start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
+    end: Day | None = Field(None, description="last day of the period, itself included (with volume_kwh)")
+    volume_kwh: float | None = Field(None, gt=0, le=1e12, description="what was bought for the period")
+    granularity: Literal["hour", "month", "year"] = Field(
+        "year", description="what it is matched with: each hour of the period alike, or its month's or year's consumption"
+    )
+    hourly_file: Path | None = Field(None, description="CSV of ts_utc,kwh with the delivery of each hour, instead of a volume")
+    commissioned: Day | None = Field(None, description="when the plant began to run")
+    retired: Day | None = Field(
+        None,
+        description="when its certificates were retired for this site: not after the report, nor before the production began",
+    )
+    retirement_id: str = Field("", max_length=200, description="the registry's name for that; no two contracts share one")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        what = f"contract {self.id!r}"
+        by_volume = (self.volume_kwh, self.start, self.end)
+        if (self.hourly_file is None) == (self.volume_kwh is None):
+            raise ValueError(f"{what} needs volume_kwh with start and end, or an hourly_file, and not both")
+        if self.hourly_file is None and None in by_volume:
+            raise ValueError(f"{what}: volume_kwh needs start and end")
+        if self.hourly_file is not None and (self.start or self.end):
+            raise ValueError(f"{what}: start and end belong to volume_kwh; the hours of an hourly_file say when they are")
+        self._factor(what)
+        if (self.retired is None) != (not self.retirement_id):
+            raise ValueError(f"{what}: retired and retirement_id belong together")
+        if self.start and self.end:
+            self._period(what, self.start, self.end)
+        return self
+
+    def _factor(self, what: str) -> None:
+        grams, life_cycle = self.g_per_kwh, self.g_boundary == "life-cycle"
+        if grams is None:
+            if life_cycle:
+                raise ValueError(f"{what}: g_boundary is that of g_per_kwh, which is missing")
+            return
+        if not grams and (life_cycle or self.technology in (Technology.FOSSIL, Technology.MIXED)):
+            over = " over its life cycle" if life_cycle else ""
+            raise ValueError(f"{what}: {self.technology} electricity has more than 0 g/kWh{over}; give its factor")
+        if (grams or not self.technology.burns_nothing) and not self.g_source:
+            raise ValueError(f"{what}: g_source is missing: say where {grams:g} g/kWh is from")
+
+    def _period(self, what: str, start: date, end: date) -> None:
+        if end < start:
+            raise ValueError(f"{what} ends on {end}, before it begins on {start}")
+        if self.commissioned and start < self.commissioned:
+            raise ValueError(f"{what} begins on {start}, before its plant ran ({self.commissioned})")
+        if self.granularity == "month" and (start.year, start.month) != (end.year, end.month):
+            raise ValueError(f"{what} is matched by the month and is of several; make it one contract a month")
+        if self.granularity == "year" and start.year != end.year:
+            raise ValueError(f"{what} is matched by the year and is of several; make it one contract a year")
+
+    def same_zone(self, zone: str) -> bool:
+        """Whether it was made where the site draws its electricity."""
+        return self.zone == zone
+
+    def lots(self, time_zone: ZoneInfo, as_of: date, boundary: Boundary) -> list[Lot]:
+        """Its volume by the periods that it is matched with; reads its hourly_file.
+
+        Args:
+            time_zone: the site's.
+            as_of: day of the report, after which no retirement counts.
+            boundary: of the total that it is matched in.
+
+        Raises:
+            UsageError: that file cannot be read or is none; the line names it.
+        """
+        delivered = self.deliveries_by_time(time_zone)
+        if not delivered:
+            return []
+        first = datetime.fromtimestamp(min(start for start, _, _ in delivered) // NS_PER_S, time_zone).date()
+        objection = self.objection(first, as_of, boundary)
+        grams = Decimal(repr(self.g_per_kwh or 0.0))
+        return [Lot(self.id, self.kind, self.zone, self.technology, grams, *each, objection) for each in delivered]
+
+    def objection(self, first: date, as_of: date, boundary: Boundary) -> str:
+        """Why it may not be claimed and covers nothing; "": it may be.
+
+        The Scope 2 Guidance (2015, chapter 7) lets an instrument count that was tracked and retired for the reporter and has an
+        emission rate of its own. Electricity without its attributes takes the residual mix.
+
+        Args:
+            first: day on which its production began.
+            as_of: as of `lots`.
+            boundary: as of `lots`.
+        """
+        if self.retired is None:
+            return contracts.NOT_RETIRED
+        if self.retired > as_of:
+            return f"retired on {self.retired}, after the day of the report ({as_of})"
+        if self.retired < first:
+            return f"retired on {self.retired}, before its production began ({first})"
+        if self.g_per_kwh is None and not self.technology.burns_nothing:
+            return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity needs"
+        if self.g_boundary != boundary:
+            return f"its emission factor is {self.g_boundary}, and the total {boundary}"
+        return ""
+
+    def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
+        """(UTC ns of start, of end, uJ) of each period that it is matched with; raises as `lots`."""
+        if self.hourly_file is not None:
+            return [(t, t + contracts.HOUR_NS, uj) for t, uj in sorted(self._hours(self.hourly_file).items())]
+        assert self.start is not None
+        assert self.end is not None
+        assert self.volume_kwh is not None
+        start_ns = midnight_ns(self.start, time_zone)
+        end_ns = midnight_ns(self.end + timedelta(days=1), time_zone)
+        uj = int(Decimal(repr(self.volume_kwh)) * UJ_PER_KWH)
+        return list(contracts.hourly_lots(uj, start_ns, end_ns)) if self.granularity == "hour" else [(start_ns, end_ns, uj)]
+
+    def _hours(self, path: Path) -> dict[int, int]:
+        try:
+            text = bounded_file.read(path, FILE_MAX_B).decode("utf-8-sig")
+            found = parse_hours(text, str(path))
+        except UnicodeDecodeError:
+            raise UsageError(f"contract {self.id!r}: {path} is not UTF-8 text") from None
+        except (ValueError, UsageError) as error:
+            raise UsageError(f"contract {self.id!r}: {error}") from None
+        if self.commissioned is not None:
+            first = date.fromordinal(date(1970, 1, 1).toordinal() + min(found) // (86_400 * NS_PER_S))
+            if first < self.commissioned - timedelta(days=1):  # a day begins earlier in some places than in UTC
+                raise UsageError(f"contract {self.id!r}: {path} begins on {first}, before its plant ran ({self.commissioned})")
+        return found
+
+
+class Price(Section):
+    """A price at some times of the week."""
+
+    times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
+        min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
+    )
+    per_kwh: float = Field(ge=-1000, le=1000, description="price of a kWh then")
+
+    @model_validator(mode="after")
+    def _on_quarters(self) -> Self:
+        for text in self.times:
+            quarter_span(text)
+        return self
+
+
+class Tariff(Section):
+    """What electricity costs."""
+
+    id: str = Field(pattern=NAME, description="its name, unique within the site")
+    currency: Currency = Field(description="ISO 4217, such as EUR")
+    default_per_kwh: float = Field(ge=-1000, le=1000, description="price of a kWh at every time that no entry of prices has")
+    prices: tuple[Price, ...] = Field((), max_length=64, description="prices by time of use; the first that holds is taken")
+    valid_from: Day = Field(description="first day, in the site's time zone")
+    valid_to: Day | None = Field(None, description="last day, itself included; without: until the next one begins")
+    source: str = Field(min_length=1, max_length=200, description="where the prices stand: a contract, a page of the supplier")
+
+    @property
+    def tariff(self) -> tariffs.Tariff:
+        """As costs are made of it."""
+        bands = tuple(Band(tuple(map(quarter_span, p.times)), Decimal(repr(p.per_kwh))) for p in self.prices)
+        default = Decimal(repr(self.default_per_kwh))
+        return tariffs.Tariff(self.id, self.currency, default, bands, self.valid_from, self.valid_to, self.source)
+
+
+def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None:
+    """Check a site's contracts and tariffs together.
+
+    Raises:
+        ValueError: an id or a retirement is there twice, or two tariffs are valid at once; the message names them.
+    """
+    contracts.refuse_double_use([(contract.id, contract.retirement_id) for contract in bought])
+    tariffs.refuse_overlap([each.tariff for each in ended(priced)])
+
+
+def ended(priced: Sequence[Tariff]) -> list[Tariff]:
+    """The tariffs by the day they begin, each without an end ended by the next."""
+    ordered = sorted(priced, key=lambda t: t.valid_from)
+    found = []
+    for index, each in enumerate(ordered):
+        following = ordered[index + 1].valid_from if index + 1 < len(ordered) else None
+        if each.valid_to is None and following is not None and following > each.valid_from:
+            found.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
+        else:
+            found.append(each)
+    return found

@@ -1,0 +1,145 @@
+"""The configuration of a site's grid: its zone, the factors that stand in, and what tells its intensity hour by hour.
+
+The model is made when it is first wanted, since each kind of source brings its own section (`SPEC.config` in
+energy_agent/site/grid/sources).
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, create_model, field_validator, model_validator
+
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Section
+from energy_agent.core import plugin
+from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+
+SOURCES_MAX = 16
+_HANDED_DOWN = ("zone", "boundary")
+
+
+class AnyGridSource(Section):
+    """One source of intensities: exactly one kind of it. Sources are asked in their order, the best first."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        named = self.kinds
+        if len(named) != 1:
+            said = f"has {' and '.join(named)}" if named else "names no kind"
+            raise ValueError(f"a source of grid.sources {said}; give it exactly one of: {', '.join(grid_specs())}")
+        return self
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of source that it names."""
+        return [name for name in grid_specs() if getattr(self, name) is not None]
+
+    @property
+    def kind(self) -> str:
+        """The kind of source that it is."""
+        return self.kinds[0]
+
+    @property
+    def config(self) -> Any:
+        """The section of its kind."""
+        return getattr(self, self.kind)
+
+
+class GridBase(Section):
+    """The grid that the site hangs on. Without zone and country CO2e is absent, with this as the reason."""
+
+    zone: str | None = Field(
+        None, pattern=NAME, description="the grid's zone, as sources and factor files name it: DE, US-CA, SE-SE3"
+    )
+    country: str | None = Field(
+        None, description="ISO 3166-1 alpha-3 code, such as DEU: whose yearly factor stands in where no source tells"
+    )
+    boundary: Literal["direct", "life-cycle"] = Field(
+        "direct",
+        description="which emissions count: direct, which Scope 2 is, or of the life cycle, which it is not; never both",
+    )
+    gases: Literal["CO2", "CO2e"] = Field("CO2e", description="which gases factors count; China's own are of CO2 alone")
+    factors: Path | None = Field(
+        None, description="folder with factor files of your own: AIB, IEA, a supplier's; docs/factors.md has their form"
+    )
+
+    @field_validator("country")
+    @classmethod
+    def _code(cls, code: str | None) -> str | None:
+        if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha()):
+            raise ValueError(f"{code[:40]!r} is no ISO 3166-1 alpha-3 code; write one such as DEU or USA")
+        return None if code is None else code.upper()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _handed_down(cls, data: Any) -> Any:
+        """What the grid says counts for each source that does not say otherwise."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("sources"), list | tuple):
+            return data
+        said = {key: data[key] for key in _HANDED_DOWN if data.get(key) is not None}
+        said.setdefault("boundary", cls.model_fields["boundary"].default)
+        return {**data, "sources": [_with(said, source) for source in data["sources"]]}
+
+    @model_validator(mode="after")
+    def _one_basis(self) -> Self:
+        seen = set()
+        for source in self.all_sources:
+            config = source.config
+            # What is learnt is kept by these names: two sources of one name would become one series.
+            name = (source.kind, config.zone, getattr(getattr(config, "path", None), "stem", ""))
+            if name in seen:
+                raise ValueError(f"source {source.kind} of zone {config.zone} is there twice; files need names of their own")
+            seen.add(name)
+            if config.zone is None:
+                raise ValueError(f"source {source.kind} has no zone; name it there, or the grid's")
+            if config.boundary != self.boundary:
+                raise ValueError(
+                    f"source {source.kind} is {config.boundary} and the grid {self.boundary}: one total cannot hold both"
+                )
+            if getattr(config, "gases", "CO2e") != self.gases:
+                raise ValueError(f"source {source.kind} is not of {self.gases} as the grid is: one total cannot hold both")
+        return self
+
+    @property
+    def all_sources(self) -> tuple[AnyGridSource, ...]:
+        """Its sources, the best first."""
+        found: tuple[AnyGridSource, ...] = getattr(self, "sources", ())
+        return found
+
+    @property
+    def basis(self) -> Basis:
+        """The basis of location-based totals."""
+        return Basis(Boundary(self.boundary), Accounting.LOCATION, Gases(self.gases))
+
+    @property
+    def residual_basis(self) -> Basis:
+        """The basis of what no contract covers in a market-based total."""
+        return Basis(Boundary(self.boundary), Accounting.RESIDUAL, Gases(self.gases))
+
+
+def _with(said: Mapping[str, Any], source: Any) -> Any:
+    if not isinstance(source, Mapping):
+        return source
+    return {kind: {**said, **config} if isinstance(config, Mapping) else config for kind, config in source.items()}
+
+
+@cache
+def grid_specs() -> dict[str, Any]:
+    """Every kind of source of a grid's intensity, by the key of its section."""
+    import energy_agent.site.grid.sources as package
+
+    return plugin.discover(package)
+
+
+@cache
+def grid_model() -> type[GridBase]:
+    """The model of the section `grid`."""
+    keys: dict[str, Any] = {
+        name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in grid_specs().items()
+    }
+    source = create_model("GridSourceChoice", __base__=AnyGridSource, __doc__=AnyGridSource.__doc__, **keys)
+    told: Any = Field((), description="what tells it hour by hour, the best first; exactly one kind each")
+    many: Any = Annotated[tuple[source, ...], Field(max_length=SOURCES_MAX)]
+    return create_model("Grid", __base__=GridBase, __doc__=GridBase.__doc__, sources=(many, told))

@@ -1,0 +1,60 @@
+"""The configuration that every meter of a site has, whatever reads it."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Section
+from energy_agent.core.facility import MeterFacts, Position, Role
+
+MeterId = Annotated[str, Field(pattern=NAME)]
+
+
+class MeterConfig(Section):
+    """A meter of the building."""
+
+    id: MeterId = Field(description="its name, unique within the site")
+    role: Role = Field(description="what the energy behind it is for")
+    position: Position | None = Field(
+        None, description="role it: where it stands, which gives the category of the PUE (1, 2, 3)"
+    )
+    parent: MeterId | None = Field(None, description="id of the meter through which its energy flowed before")
+    zone: MeterId | None = Field(None, description="the room or cooling loop that it belongs to, for a partial PUE")
+    accuracy_percent: float = Field(
+        ge=0.01, le=50, description="bound of its error in percent of the reading: its accuracy class, with its transformers'"
+    )
+    calibration: MeterId | None = Field(
+        None, description="meters with the same share their error, so that it adds up; else those of one kind of source do"
+    )
+    max_power_w: float = Field(
+        gt=0, le=1e10, description="the most that can flow: bounds its gaps, and what is above is not believed"
+    )
+    period_s: float = Field(60.0, ge=1, le=3600, description="seconds between readings")
+    timeout_s: float = Field(5.0, ge=0.1, le=60, description="how long an answer may take")
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if (self.role is Role.IT) != (self.position is not None):
+            raise ValueError(
+                f"meter {self.id!r} has role it and needs a position: ups_output, pdu_output or it_input"
+                if self.role is Role.IT
+                else f"meter {self.id!r} has role {self.role}: position belongs to meters of role it"
+            )
+        if self.parent == self.id:
+            raise ValueError(f"meter {self.id!r} is its own parent")
+        return self
+
+    def facts(self, source: str) -> MeterFacts:
+        """What the ledger says of it."""
+        return MeterFacts(
+            self.id,
+            self.role,
+            self.position,
+            self.parent or "",
+            self.zone or "",
+            round(self.accuracy_percent * 10_000),
+            self.calibration or source,
+            round(self.max_power_w * 1000),
+            source,
+        )

@@ -1,0 +1,160 @@
+"""The YAML file of `wattlens site` as a typed model: one site, its meters, its grid, its contracts.
+
+The model is made when it is first wanted, since each kind of meter brings its own section (`SPEC.config` in
+energy_agent/site/meters).
+"""
+
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, create_model, field_validator, model_validator
+
+from energy_agent.config import agent as configuration
+from energy_agent.config.agent import Ledger, Web
+from energy_agent.config.messages import LISTEN, NAME
+from energy_agent.config.section import Section
+from energy_agent.core import plugin
+from energy_agent.core.facility import MeterFacts
+from energy_agent.site.building.tree import refuse_unsound
+from energy_agent.site.config import contracts as config_contracts
+from energy_agent.site.config import water as config_water
+from energy_agent.site.config.contracts import Contract, Tariff
+from energy_agent.site.config.grid import GridBase, grid_model
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.config.water import Water
+from energy_agent.site.windows import Stated
+
+
+class Site(Section):
+    """Which site this is."""
+
+    name: str = Field("site", pattern=NAME, description="its name, as the inventory has it")
+    cluster: str = Field("default", pattern=NAME, description="cluster name on its segments")
+    time_zone: str = Field("UTC", description="IANA name, such as Asia/Kolkata: where quarters end at local midnight")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name[:80]!r} is no time zone; write an IANA name such as Europe/Berlin") from None
+        return name
+
+
+class DeclaredPue(Section):
+    """What stands in for meters that the site does not have. Whatever is made of it is called an estimate."""
+
+    value: float | None = Field(None, ge=1, le=5, description="PUE that the operator states; used only without meters")
+    uncertainty_percent: float = Field(10.0, gt=0, le=50, description="bound of its error")
+    source: str = Field("", max_length=200, description="who states it, and for which period")
+
+    @property
+    def stated(self) -> Stated | None:
+        """As PUEs are made of it; None: none is stated."""
+        if self.value is None:
+            return None
+        return Stated(Fraction(str(self.value)), Fraction(str(self.uncertainty_percent)) / 100)
+
+
+class SiteWeb(Web):
+    """/metrics, /healthz, /readyz of the site."""
+
+    listen: str = Field("127.0.0.1:9480", pattern=LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+
+
+class AnyMeter(MeterConfig):
+    """A meter with the section of what reads it: exactly one of them."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        named = self.sources
+        if len(named) != 1:
+            said = f"has {' and '.join(named)}" if named else "has nothing that reads it"
+            raise ValueError(f"meter {self.id!r} {said}; give it exactly one of: {', '.join(source_specs())}")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """The kinds of source that it names."""
+        return [name for name in source_specs() if getattr(self, name) is not None]
+
+    @property
+    def source(self) -> str:
+        """The kind of source that reads it."""
+        return self.sources[0]
+
+    @property
+    def meter_facts(self) -> MeterFacts:
+        """What the ledger says of it."""
+        return self.facts(self.source)
+
+
+class SiteBase(Section):
+    """The whole file, but for its meters."""
+
+    site: Site = Site()
+    pue: DeclaredPue = DeclaredPue()
+    contracts: tuple[Contract, ...] = Field((), max_length=10_000)
+    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
+    water: tuple[Water, ...] = Field((), max_length=10_000)
+    ledger: Ledger = Ledger()
+    web: SiteWeb = SiteWeb()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        refuse_unsound([meter.meter_facts for meter in self.all_meters])
+        config_contracts.refuse_unsound(self.contracts, self.tariffs)
+        config_water.refuse_overlap(self.water)
+        if self.contracts and self.the_grid.zone is None:
+            raise ValueError("contracts need grid.zone: only what was made in the site's own zone is matched")
+        return self
+
+    @property
+    def the_grid(self) -> GridBase:
+        """Its grid."""
+        found: GridBase = getattr(self, "grid", None) or GridBase()
+        return found
+
+    @property
+    def all_meters(self) -> tuple[AnyMeter, ...]:
+        """Its meters."""
+        found: tuple[AnyMeter, ...] = getattr(self, "meters", ())
+        return found
+
+
+@cache
+def source_specs() -> dict[str, Any]:
+    """Every kind of source of a facility meter, by the key of its section."""
+    import energy_agent.site.meters as package
+
+    return plugin.discover(package)
+
+
+@cache
+def site_model() -> type[SiteBase]:
+    """The model of the file."""
+    keys: dict[str, Any] = {
+        name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in source_specs().items()
+    }
+    meter = create_model("Meter", __base__=AnyMeter, __doc__=AnyMeter.__doc__, **keys)
+    many: Any = Annotated[tuple[meter, ...], Field(max_length=2_000)]
+    grid = grid_model()
+    return create_model("SiteConfig", __base__=SiteBase, __doc__="The whole file.", meters=(many, ()), grid=(grid, grid()))
+
+
+def load_site(path: Path) -> SiteBase:
+    """Read and check a site's file.
+
+    Raises:
+        UsageError: one line that names the file, the key and what to do.
+    """
+    return parse_site(configuration.read(path, "site configuration"), str(path))
+
+
+def parse_site(raw: bytes, name: str = "site configuration") -> SiteBase:
+    """Check the text of a site's file; raises as `load_site` does."""
+    return configuration.parse_as(site_model(), raw, name)

@@ -1,0 +1,54 @@
+"""The configuration of a site's water: what its meter counted from one reading to the next, for WUE."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from energy_agent.config.section import Section
+from energy_agent.site.building.tariffs import midnight_ns
+from energy_agent.site.building.water import WaterUse
+from energy_agent.site.config.contracts import Day
+
+
+class Water(Section):
+    """Water that entered the site in a period: a bill, or two readings of its meter."""
+
+    start: Day = Field(description="first day, in the site's time zone")
+    end: Day = Field(description="last day, itself included")
+    liters: float = Field(ge=0, le=1e12, description="what entered the site in that time")
+    accuracy_percent: float = Field(gt=0, le=50, description="bound of its error in percent")
+    category: Literal[1, 2, 3] = Field(1, description="of the WUE (ISO/IEC 30134-9): what of the water is counted")
+    source: str = Field(min_length=1, max_length=200, description="where the figure stands: a bill, a reading")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"water ends on {self.end}, before it begins on {self.start}")
+        return self
+
+    def span_ns(self, zone: ZoneInfo) -> tuple[int, int]:
+        """From local midnight to local midnight, UTC ns."""
+        return midnight_ns(self.start, zone), midnight_ns(self.end + timedelta(days=1), zone)
+
+    def use(self, zone: ZoneInfo) -> WaterUse:
+        """As WUE is made of it."""
+        liters, percent = (Fraction(Decimal(repr(value))) for value in (self.liters, self.accuracy_percent))
+        return WaterUse(*self.span_ns(zone), liters, percent / 100, self.category, self.source)
+
+
+def refuse_overlap(rows: Sequence[Water]) -> None:
+    """Check that no day's water is there twice.
+
+    Raises:
+        ValueError: a day is; the message names it.
+    """
+    ordered = sorted(rows, key=lambda row: row.start)
+    for before, after in pairwise(ordered):
+        if after.start <= before.end:
+            raise ValueError(f"water of {after.start} is there twice: {before.source!r} and {after.source!r}")

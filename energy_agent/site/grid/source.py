@@ -1,0 +1,70 @@
+"""What the sources of grid intensities share: what a SPEC is, what every source is told, and what it gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Section
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.ports import Clock
+from energy_agent.factors.basis import Boundary
+from energy_agent.factors.series import About, Point
+
+
+class GridError(WattlensError):
+    """A source gave nothing that can be believed; the message is the reason, and the next call may succeed."""
+
+
+class GridConfig(Section):
+    """What every source is told."""
+
+    zone: str | None = Field(None, pattern=NAME, description="the zone as this source names it; the grid's where left out")
+    boundary: Literal["direct", "life-cycle"] | None = Field(
+        None, description="which emissions to ask for; the grid's where left out, and never another"
+    )
+    period_s: float = Field(3600.0, ge=60, le=86_400, description="seconds between readings")
+
+
+class OpenGrid(Protocol):
+    """A source that was opened. Used by one thread."""
+
+    about: About
+
+    def read(self) -> tuple[Point, ...]:
+        """What it tells now; may be what it told before. May wait as long as its timeout.
+
+        Raises:
+            GridError: nothing that can be believed; the next call may succeed.
+            UsageError: its configuration or file is wrong; the next call may succeed when it was put right.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GridSource:
+    """One kind of source: the key `name of its file` of an entry of `grid.sources` holds its `config`.
+
+    `open` gets that section and the clock; it raises what `OpenGrid.read` raises.
+    """
+
+    summary: str
+    config: type[GridConfig]
+    open: Callable[[Any, Clock], OpenGrid]
+
+
+def asked(config: GridConfig, key: str) -> tuple[str, Boundary]:
+    """The zone and the boundary that a source is asked for.
+
+    Raises:
+        UsageError: neither the source nor the grid names them.
+    """
+    if config.zone is None or config.boundary is None:
+        raise UsageError(f"grid.sources {key}: name its zone and boundary, or the grid's")
+    return config.zone, Boundary(config.boundary)

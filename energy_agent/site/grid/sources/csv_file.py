@@ -1,0 +1,62 @@
+"""A CSV file with a zone's intensities: one that somebody exported, or that a program of the site's writes again and again."""
+
+import hashlib
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field
+
+from energy_agent.core.ports import Clock
+from energy_agent.factors import bounded_file, series_csv
+from energy_agent.factors.basis import Accounting, Basis, Gases
+from energy_agent.factors.series import About, Point
+from energy_agent.site.grid.source import GridConfig, GridSource, asked
+
+FILE_MAX_B: Final = 128 << 20
+
+
+class CsvFile(GridConfig):
+    """A CSV file: ts_utc,zone,g_per_kwh,kind,estimated,method,source, or as Electricity Maps' data portal gives it."""
+
+    path: Path = Field(description="the file")
+    publisher: str = Field(min_length=1, max_length=200, description="whose values these are; stands in the report")
+    licence: str = Field(min_length=1, max_length=200, description="on what terms they may be used; stands in the report")
+    gases: Literal["CO2", "CO2e"] = Field("CO2e", description="the gases that are counted")
+    accounting: Literal["location", "residual-mix"] = Field("location", description="the grid's mix, or its residual mix")
+    gwp_set: str = Field("not stated", max_length=80, description="how gases are made CO2e, such as AR6")
+    quality: int = Field(3, ge=1, le=5, description="1 (metered supplier) to 5 (annual average)")
+
+
+class CsvFileSource:
+    """Reads the file when its bytes have changed."""
+
+    def __init__(self, config: CsvFile, clock: Clock) -> None:
+        self._config, self._clock = config, clock
+        zone, boundary = asked(config, "csv_file")
+        basis = Basis(boundary, Accounting(config.accounting), Gases(config.gases))
+        self.about = About(
+            f"csv_file.{_name(config.path)}", zone, basis, config.publisher, config.licence, config.gwp_set, config.quality
+        )
+        self._digest = ""
+        self._points: tuple[Point, ...] = ()
+
+    def read(self) -> tuple[Point, ...]:
+        """What the file tells; known since these bytes were first seen."""
+        raw = bounded_file.read(self._config.path, FILE_MAX_B)
+        digest = hashlib.sha256(raw).hexdigest()
+        if digest != self._digest:
+            zone, boundary = self.about.zone, self.about.basis.boundary
+            told = series_csv.parse(raw, str(self._config.path), zone, boundary, self._clock.utc_ns(), digest)
+            self._points, self._digest = told.points, digest
+        return self._points
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _name(path: Path) -> str:
+    """The file's name without its ending, as a folder may be named by it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in path.stem)[:40] or "_"
+
+
+SPEC = GridSource("a CSV file of intensities", CsvFile, CsvFileSource)

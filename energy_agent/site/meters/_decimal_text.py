@@ -1,0 +1,28 @@
+"""A number as somebody wrote it, exactly; of a size that can be counted with. Pure."""
+
+from decimal import Decimal
+from typing import Final
+
+from energy_agent.core.meters import MeterError
+
+_LONGEST: Final = 64
+_LARGEST_EXPONENT: Final = 308  # of a float64; 1e999999999 would fill the memory once it is a whole number
+
+
+def decimal_of(text: object) -> Decimal:
+    """The number in `text`; NaN and infinities among them, as whoever reads says why they are refused.
+
+    Raises:
+        MeterError: it is none.
+    """
+    shown = repr(text)[:40]
+    if not isinstance(text, str) or len(text) > _LONGEST or not text.isascii() or "_" in text:
+        raise MeterError(f"{shown} is no number")
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        raise MeterError(f"{shown} is no number") from None
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and max(abs(exponent), abs(value.adjusted())) > _LARGEST_EXPONENT:
+        raise MeterError(f"{shown} is no number that can be counted with")
+    return value

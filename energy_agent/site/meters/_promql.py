@@ -1,0 +1,192 @@
+"""One instant query that asks for values and for the times of their samples, and what its answer tells. Pure.
+
+Source: Prometheus documentation, querying (basics, operators, functions) and HTTP API.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from energy_agent.core.meters import MeterError
+from energy_agent.core.record import record
+from energy_agent.site.meters._decimal_text import decimal_of
+
+_PART: Final = "wattlens_part"  # label that tells the parts of the answer apart
+_STRING: Final = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`"""
+_MATCHER: Final = rf"\s*(?:[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:{_STRING})|{_STRING})\s*"
+_SELECTOR: Final = re.compile(
+    rf"\s*(?:[a-zA-Z_:][\w:]*\s*(?:\{{\s*(?:{_MATCHER}(?:,{_MATCHER})*,?\s*)?\}})?|\{{{_MATCHER}(?:,{_MATCHER})*,?\s*\}})\s*",
+    re.ASCII,
+)
+_TEXT: Final = re.compile(rf"{_STRING}|\#[^\n]*")
+_RANGES: Final = re.compile(r"\[([^\[\]:]*)(?::[^\[\]]*)?\]|\boffset\s+[-+]?\s*([\w.]+)", re.ASCII)
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w|y)", re.ASCII)
+_UNIT_S: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+_ONLY_A_HINT: Final = "PromQL info"  # such as that a counter's name does not end in _total
+_SHOWN: Final = 3
+_LABELS_SHOWN: Final = 160
+
+
+@record(frozen=True, slots=True)
+class Sampled:
+    """A value, and when its samples are from, in s since 1970 by the clock of whoever scraped them."""
+
+    value: Decimal
+    oldest_s: Decimal
+    newest_s: Decimal
+    evaluated_s: Decimal
+
+
+def is_selector(query: str) -> bool:
+    """Whether a query is a plain selector: a name, labels, or both."""
+    return _SELECTOR.fullmatch(query) is not None
+
+
+def looks_back_s(query: str) -> float:
+    """How far a query looks back beyond its samples: all its ranges and offsets together, which is the most that it can be.
+
+    Raises:
+        ValueError: it is bound to an instant by @, or has a range that is no duration.
+    """
+    code = _TEXT.sub(" ", query)
+    if "@" in code:
+        raise ValueError("a query with @ tells the same for ever; take it out")
+    return sum(_seconds((ranged or offset).strip()) for ranged, offset in _RANGES.findall(code))
+
+
+def _seconds(text: str) -> float:
+    parts = _DURATION.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return float(sum(float(number) * _UNIT_S[unit] for number, unit in parts))
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no duration; write one such as 5m") from None
+
+
+def asked(queries: Mapping[str, str], selectors: Mapping[str, str]) -> str:
+    """The one query for every value, how many there are, and when the samples in `selectors` are from.
+
+    One evaluation: the times are those of the very samples that make the value.
+    """
+    parts = []
+    for name, query in queries.items():
+        selector = f"timestamp({selectors[name]})"
+        parts += [
+            _named(f"topk({_SHOWN}, ({query}\n))", name),
+            _named(f"count(({query}\n))", f"{name}_count"),
+            *(_named(f"{each}({selector})", f"{name}_{each}_time") for each in ("min", "max", "count")),
+        ]
+    return " or ".join(parts)
+
+
+def _named(query: str, part: str) -> str:
+    return f'label_replace({query}, "{_PART}", "{part}", "", "")'
+
+
+def found(
+    answer: tuple[int, bytes], selectors: Mapping[str, str], series: Mapping[str, int], max_age_s: float
+) -> dict[str, Sampled]:
+    """What an answer tells of each quantity that was asked for.
+
+    Args:
+        answer: its HTTP status and body.
+        selectors: whose sample times were asked for, by quantity.
+        series: how many series each of those must select.
+        max_age_s: samples that are older are not believed.
+
+    Raises:
+        MeterError: it is no answer, none or several series, or a sample that is too old.
+    """
+    rows = _rows(*answer)
+    return {name: _sampled(name, rows, selectors[name], series[name], max_age_s) for name in selectors}
+
+
+Row = tuple[Mapping[str, str], Decimal, str | None]
+"""Labels, time of the evaluation, value; None where it is a histogram."""
+
+
+def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: int, max_age_s: float) -> Sampled:
+    values = rows.get(name, [])
+    count = _count(rows, f"{name}_count")
+    if count == 0:
+        raise MeterError(f"{name}_query gives no series: its target is gone, or nothing has this name and these labels")
+    if count > 1:
+        seen = ", ".join(_shown(labels) for labels, _, _ in values[:_SHOWN])
+        raise MeterError(f"{name}_query gives {count} series, and one is wanted: name the labels of one, or sum them; {seen}")
+    if len(values) != 1 or values[0][2] is None:
+        raise MeterError(f"{name}_query gives no number (a histogram?)")
+    sampled = _count(rows, f"{name}_count_time")
+    if sampled != series:
+        raise MeterError(
+            f"samples selects {sampled} series, and series says {series}: {selector[:80]}; "
+            + ("a target is gone, or series is to be less" if sampled < series else "name more of their labels, or set series")
+        )
+    oldest, newest = _only(rows, f"{name}_min_time"), _only(rows, f"{name}_max_time")
+    if oldest is None or newest is None or not (oldest.is_finite() and newest.is_finite()):
+        raise MeterError(f"{name}_query: nothing tells how old its samples are")
+    labels, evaluated_s, value = values[0]
+    age_s = evaluated_s - oldest
+    if age_s > Decimal(max_age_s):
+        raise MeterError(f"{name}_query: its sample is {age_s:.0f} s old, and max_age_s is {max_age_s:g}: {_shown(labels)}")
+    return Sampled(decimal_of(value), oldest, newest, evaluated_s)
+
+
+def _only(rows: Mapping[str, list[Row]], part: str) -> Decimal | None:
+    each = rows.get(part, [])
+    return decimal_of(each[0][2]) if len(each) == 1 and each[0][2] is not None else None
+
+
+def _count(rows: Mapping[str, list[Row]], part: str) -> int:
+    count = _only(rows, part)
+    return int(count) if count is not None and count.is_finite() else 0
+
+
+def _rows(status: int, body: bytes) -> dict[str, list[Row]]:
+    """The answer's vector, by part."""
+    if status in (401, 403):
+        raise MeterError(f"it refuses the token, or the user's name or password (status {status})")
+    try:
+        told: Any = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    except (ValueError, RecursionError, ArithmeticError):
+        told = None
+    if not isinstance(told, dict) or told.get("status") != "success":
+        said = told.get("error") if isinstance(told, dict) else None
+        reason = f": {_line(said)}" if isinstance(said, str) else ", which is no answer of Prometheus"
+        raise MeterError(f"it answers with status {status}{reason}")
+    listed = told.get("warnings")
+    warnings = [str(w) for w in listed if not str(w).startswith(_ONLY_A_HINT)] if isinstance(listed, list) else []
+    if warnings:
+        raise MeterError(f"it answers with a warning, so the answer may not be whole: {_line(warnings[0])}")
+    data = told.get("data")
+    vector = data.get("result") if isinstance(data, dict) and data.get("resultType") == "vector" else None
+    if not isinstance(vector, list):
+        raise MeterError("it answers with no vector")
+    rows: dict[str, list[Row]] = {}
+    for each in vector:
+        labels, (at_s, value) = _row(each)
+        rows.setdefault(labels.get(_PART, ""), []).append((labels, at_s, value))
+    return rows
+
+
+def _row(each: Any) -> tuple[Mapping[str, str], tuple[Decimal, str | None]]:
+    labels = each.get("metric") if isinstance(each, dict) else None
+    pair = each.get("value", each.get("histogram")) if isinstance(each, dict) else None
+    if not isinstance(labels, dict) or not isinstance(pair, list) or len(pair) != 2:
+        raise MeterError("it answers with no vector")
+    at_s, value = pair
+    if not isinstance(at_s, Decimal) or not at_s.is_finite() or not 0 <= at_s < Decimal(10) ** 12:
+        raise MeterError("it answers with no time")
+    return {str(k): str(v) for k, v in labels.items()}, (at_s, value if isinstance(value, str) else None)
+
+
+def _shown(labels: Mapping[str, str]) -> str:
+    pairs: Iterable[tuple[str, str]] = ((k, v) for k, v in sorted(labels.items()) if k not in (_PART, "__name__"))
+    said = "{" + ", ".join(f'{k}="{v}"' for k, v in pairs)
+    return _line(labels.get("__name__", "") + (said if len(said) < _LABELS_SHOWN else said[:_LABELS_SHOWN] + "...") + "}")
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:300])

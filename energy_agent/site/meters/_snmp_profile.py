@@ -1,0 +1,251 @@
+"""What is read of a meter by SNMP: registers, from a profile in `snmp_profiles/` or as somebody wrote them down.
+
+A profile is one JSON file: the MIB it is taken from, the numbers that fill its OIDs, and for energy and power an OID, its unit,
+scale, step and wrap, each with where the fact is from. What could not be verified is named in `unverified`.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from energy_agent.config.messages import explain
+from energy_agent.config.section import Section
+from energy_agent.site.meters._source import ENERGY_UJ
+
+FOLDER: Final = Path(__file__).with_name("snmp_profiles")
+PDU_MAX: Final = 64
+"""Objects in one request: more do not fit the datagrams that small devices take."""
+
+ROW_MAX: Final = (1 << 32) - 1
+"""The most that a number in an OID can be."""
+
+_OID = re.compile(r"\.?[0-2](\.(\d{1,10}|\{[a-z]{1,16}\})){1,127}")
+_PLACE = re.compile(r"\{([a-z]+)\}")
+
+Unit = Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh", "W", "kW", "MW"]
+Index = Mapping[str, int | tuple[int, ...]]
+
+
+def checked_oid(oid: str) -> str:
+    """An OID in dotted numbers, some of them perhaps `{names}` that an index fills.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(oid) > 512 or not _OID.fullmatch(oid):
+        raise ValueError(f"{oid[:60]!r} is no OID; write its numbers, such as 1.3.6.1.4.1.318.1.1.26.4.3.1.9.1")
+    return oid.removeprefix(".")
+
+
+def checked_index(index: Any) -> Any:
+    """The numbers that fill an OID, each alone or a list of them; what is no mapping is not for this to refuse.
+
+    Raises:
+        ValueError: one is no number that an OID can have.
+    """
+    for name, value in index.items() if isinstance(index, dict) else ():
+        rows = value if isinstance(value, list | tuple) else [value]
+        if any(not isinstance(row, int) or isinstance(row, bool) or not 0 <= row <= ROW_MAX for row in rows):
+            raise ValueError(f"{str(name)[:40]!r} takes a whole number of 0 to {ROW_MAX}, or a list of them")
+    return index
+
+
+class Register(Section):
+    """A register of a device."""
+
+    oid: str = Field(description="its OID in numbers, with the row's index; {names} in it are filled from `index`")
+    unit: Unit = Field(description="unit of its value times `scale`")
+    scale: float = Field(1.0, gt=0, le=1e9, description="factor that makes its counts the unit: 0.1 where it counts tenths")
+    step: float | None = Field(None, gt=0, le=1e9, description="its resolution in the unit; none: one count")
+    wrap: int | None = Field(
+        None, ge=2, le=1 << 64, description="the count at which it goes on at 0, such as 4294967296; none: as its type says"
+    )
+
+    @field_validator("oid")
+    @classmethod
+    def _dotted(cls, oid: str) -> str:
+        return checked_oid(oid)
+
+    @property
+    def is_energy(self) -> bool:
+        """Its unit is one of energy, not of power."""
+        return self.unit in ENERGY_UJ
+
+    @property
+    def title(self) -> str:
+        """What a message calls it."""
+        return self.oid
+
+
+class Check(Section):
+    """An object that must have this value, or the register is not believed."""
+
+    name: str = Field(max_length=80)
+    oid: str
+    value: int
+    meaning: str = Field(max_length=80)
+
+    @field_validator("oid")
+    @classmethod
+    def _dotted(cls, oid: str) -> str:
+        return checked_oid(oid)
+
+
+class ProfileRegister(Register):
+    """A register of a profile.
+
+    `digits_oid` tells how many of its digits are decimals, `step_oid` its resolution in the same digits, `absent` is the value
+    that says that the device does not measure this.
+    """
+
+    name: str = Field(max_length=80)
+    absent: int | None = None
+    digits_oid: str | None = None
+    step_oid: str | None = None
+    checks: tuple[Check, ...] = ()
+    source: str = Field(min_length=1)
+    unverified: tuple[Literal["oid", "unit", "scale", "step", "wrap"], ...] = ()
+
+    @field_validator("digits_oid", "step_oid")
+    @classmethod
+    def _numbers_too(cls, oid: str | None) -> str | None:
+        return None if oid is None else checked_oid(oid)
+
+    @property
+    def title(self) -> str:
+        """What a message calls it."""
+        return self.name
+
+
+class Place(Section):
+    """A number that fills a profile's OIDs."""
+
+    default: int | None = Field(None, ge=0, le=ROW_MAX)
+    meaning: str = Field(max_length=120)
+
+
+class Profile(Section):
+    """A kind of device."""
+
+    title: str = Field(max_length=120)
+    mib: str
+    index: dict[str, Place] = Field({})
+    energy: ProfileRegister | None = None
+    power: ProfileRegister | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A register of one device, its OIDs filled."""
+
+    register: Register
+    oid: str
+    digits_oid: str | None = None
+    step_oid: str | None = None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        """Everything that must be asked for it."""
+        more = (self.digits_oid, self.step_oid, *(check.oid for check in self.checks))
+        return (self.oid, *(oid for oid in more if oid is not None))
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@cache
+def load(name: str) -> Profile:
+    """A profile by its name.
+
+    Raises:
+        ValueError: there is none of this name; the message names the nearest.
+    """
+    known = names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        raise ValueError(
+            f"no profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}")
+        )
+    try:
+        return Profile.model_validate_json((FOLDER / f"{name}.json").read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"profile {name!r}: {explain(error, Profile)}") from None
+
+
+def filled(profile: Profile | None, given: Index, registers: Iterable[Register]) -> Index:
+    """The index with a profile's defaults, for the placeholders that these registers have.
+
+    Raises:
+        ValueError: a number is missing, or one is given that nothing needs.
+    """
+    wanted = sorted({name for register in registers for oid in _oids(register) for name in _PLACE.findall(oid)})
+    unknown = sorted(set(given) - set(wanted))
+    if unknown:
+        raise ValueError(
+            f"index {unknown[0]!r} fills nothing; {'there is: ' + ', '.join(wanted) if wanted else 'no OID has a {name}'}"
+        )
+    found: dict[str, int | tuple[int, ...]] = {}
+    for name in wanted:
+        place = profile.index.get(name) if profile is not None else None
+        value = given.get(name, None if place is None else place.default)
+        if value is None:
+            meaning = f" ({place.meaning})" if place is not None else ""
+            raise ValueError(f"index {name!r} is missing{meaning}")
+        if value == ():
+            raise ValueError(f"index {name!r} is an empty list")
+        found[name] = value
+    return found
+
+
+def asked(register: Register, index: Index) -> tuple[Asked, ...]:
+    """The register, once for each of the numbers that the index lists: their values are added.
+
+    Raises:
+        ValueError: a list for a register that wraps, whose sum nobody could follow.
+    """
+    used = sorted({name for oid in _oids(register) for name in _PLACE.findall(oid)})
+    choices = [value if isinstance(value, tuple) else (value,) for value in (index[name] for name in used)]
+    rows = list(itertools.islice(itertools.product(*choices), PDU_MAX + 1))
+    if len(rows) > 1 and register.is_energy:
+        raise ValueError(
+            f"several rows of {register.title} cannot be added: each register wraps and is reset by itself; "
+            "declare a meter for each, or read: power"
+        )
+    return tuple(_asked(register, dict(zip(used, row, strict=True))) for row in rows)
+
+
+def _asked(register: Register, row: Mapping[str, int]) -> Asked:
+    def fill(oid: str) -> str:
+        return _PLACE.sub(lambda match: str(row[match[1]]), oid)
+
+    if not isinstance(register, ProfileRegister):
+        return Asked(register, fill(register.oid))
+    return Asked(
+        register,
+        fill(register.oid),
+        None if register.digits_oid is None else fill(register.digits_oid),
+        None if register.step_oid is None else fill(register.step_oid),
+        tuple(check.model_copy(update={"oid": fill(check.oid)}) for check in register.checks),
+    )
+
+
+def _oids(register: Register) -> tuple[str, ...]:
+    if not isinstance(register, ProfileRegister):
+        return (register.oid,)
+    return tuple(o for o in (register.oid, register.digits_oid, register.step_oid, *(c.oid for c in register.checks)) if o)
+
+
+def exact(value: float) -> Decimal:
+    """The decimal that a person wrote as a float."""
+    return Decimal(repr(value))

@@ -1,0 +1,239 @@
+"""One SNMP device over UDP: who asks, and one bounded GET at a time. What answers is not trusted. The only home of pysnmp.
+
+Each session has an event loop of its own, which runs only while it asks. After any failure socket and engine are thrown away:
+an answer that comes late finds nobody, and a device that has started anew is asked anew who it is.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import socket
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.config.messages import HOST
+from energy_agent.config.section import Section
+from energy_agent.core.errors import UsageError
+from energy_agent.core.meters import MeterError
+from energy_agent.node.meter_source import read_secret
+from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError
+
+TRIES: Final = 3
+_TICK_S: Final = 0.02
+_KEY_LETTERS_MIN: Final = 8  # RFC 3414, 11.2
+_V3_KEYS: Final = ("user_file", "auth_key_file", "priv_key_file")
+_REFUSED: Final = {
+    "unknownUserName": "knows no such user",
+    "unknownSecurityName": "knows no such user",
+    "wrongDigest": "refuses the key in auth_key_file, or the protocol in auth",
+    "authenticationFailure": "refuses the key in auth_key_file, or the protocol in auth",
+    "decryptionError": "refuses the key in priv_key_file, or the protocol in privacy",
+    "unsupportedSecurityLevel": "does not take this user without, or with, privacy",
+    "authorizationError": "does not let this user read",
+}
+T = TypeVar("T")
+
+
+class SnmpAccess(Section):
+    """How a device is reached, and who asks."""
+
+    host: str = Field(pattern=HOST, description="its name or address")
+    port: int = Field(161, ge=1, le=65535, description="its UDP port")
+    version: Literal["2c", "3"] = Field(
+        "3", description="2c: a community that everyone on the way can read; 3: a user with keys"
+    )
+    community_file: Path | None = Field(None, description="file with the community (2c)")
+    user_file: Path | None = Field(None, description="file with the user's name (3)")
+    auth_key_file: Path | None = Field(None, description="file with the passphrase that proves who asks (3)")
+    priv_key_file: Path | None = Field(None, description="file with the passphrase that hides what is said (3)")
+    auth: Literal["SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"] = Field("SHA-256", description="authentication (3)")
+    privacy: Literal["AES", "AES-192", "AES-256", "none"] = Field(
+        "AES", description="privacy (3); AES: 128 bits, as in RFC 3826"
+    )
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _a_number(cls, value: object) -> object:
+        return "3" if value == 3 and not isinstance(value, bool) else value  # as YAML reads it without quotes
+
+    @model_validator(mode="after")
+    def _keys(self) -> Self:
+        wanted = ["community_file"] if self.version == "2c" else list(_V3_KEYS if self.privacy != "none" else _V3_KEYS[:2])
+        missing = [key for key in wanted if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} missing: version is {self.version!r}")
+        spare = [key for key in ("community_file", *_V3_KEYS) if key not in wanted and getattr(self, key) is not None]
+        if spare:
+            raise ValueError(f"{spare[0]} has no use: version is {self.version!r}, privacy {self.privacy!r}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A whole number as it was told; `range` is where its type says that it goes on at 0."""
+
+    number: int
+    range: int | None = None
+
+
+class Session:
+    """Asks one device. Used by one thread. `key` is before the keys that messages name."""
+
+    def __init__(self, access: SnmpAccess, timeout_s: float, key: str) -> None:
+        for library, why in (("pysnmp", "snmp"), ("cryptography", f"privacy: {access.privacy}")):
+            if importlib.util.find_spec(library) is None and (library == "pysnmp" or _encrypts(access)):
+                raise MeterError(f"{why} needs the package {library}: pip install 'wattlens[facility]'")
+        self._access, self._timeout_s, self._key = access, timeout_s, key
+        self._where = f"{access.host}:{access.port}"
+        self._secrets = self._read_secrets()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._peer: tuple[Any, Any, Any] | None = None  # pysnmp's engine, the user, the target
+
+    def get(self, oids: Sequence[str]) -> Mapping[str, Value]:
+        """The values of these objects, in one request.
+
+        Raises:
+            MeterError: no answer in time, or one that does not have them all as whole numbers.
+        """
+        from pysnmp.error import PySnmpError  # type: ignore[import-untyped,unused-ignore]
+
+        try:
+            return self._run(asyncio.wait_for(self._get(oids), self._timeout_s))
+        except BaseException as error:
+            self._forget()
+            if isinstance(error, TimeoutError | DeadlineError):
+                raise self._silent() from None
+            if isinstance(error, PySnmpError | OSError | ConnectError):
+                raise MeterError(f"{self._where}: {_said(error)}") from None
+            raise
+
+    def close(self) -> None:
+        """Let go of socket and loop."""
+        if self._loop is None:
+            return
+        self._forget()
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.close()
+        self._loop = None
+
+    def _run(self, what: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            # What a datagram makes pysnmp raise is no answer; the default handler would write its traceback into the log.
+            self._loop.set_exception_handler(lambda loop, context: None)
+        return self._loop.run_until_complete(what)
+
+    def _forget(self) -> None:
+        if self._peer is None:
+            return
+        engine, self._peer = self._peer[0], None
+        with contextlib.suppress(Exception):
+            self._run(_closed(engine))
+
+    async def _get(self, oids: Sequence[str]) -> Mapping[str, Value]:
+        from pysnmp.hlapi.v3arch import asyncio as snmp  # type: ignore[import-untyped,unused-ignore]
+
+        if self._peer is None:
+            await self._reach()
+        assert self._peer is not None
+        rows = [snmp.ObjectType(snmp.ObjectIdentity(oid)) for oid in oids]
+        error, status, index, told = await snmp.get_cmd(*self._peer, snmp.ContextData(), *rows, lookupMib=False)
+        if error is not None:
+            raise self._refusal(error)
+        if int(status):
+            place = oids[int(index) - 1] if 0 < int(index) <= len(oids) else ""
+            name = str(status.prettyPrint())
+            raise MeterError(f"{self._where} {_REFUSED.get(name, f'answers {name}')}{f' for {place}' if place else ''}")
+        if [str(name) for name, _ in told] != list(oids):
+            raise MeterError(f"{self._where} answers something else than what was asked")
+        return {oid: _whole_number(oid, value) for oid, (_, value) in zip(oids, told, strict=True)}
+
+    async def _reach(self) -> None:
+        from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher  # type: ignore[import-untyped,unused-ignore]
+        from pysnmp.hlapi.v3arch import asyncio as snmp
+
+        # In a thread of the resolver's: one of the loop's own would have to end before the loop does.
+        until_s = time.monotonic() + self._timeout_s
+        found = RESOLVER.resolve(self._access.host, self._access.port, until_s, socket.SOCK_DGRAM)
+        if not found:
+            raise ConnectError("no address")
+        family, *_, address = found[0]
+        engine = snmp.SnmpEngine()
+        engine.register_transport_dispatcher(AsyncioDispatcher(timeout=_TICK_S))
+        kind = snmp.Udp6TransportTarget if family == socket.AF_INET6 else snmp.UdpTransportTarget
+        # A little less in all than the whole time, so that what is said is what was the matter.
+        target = await kind.create(address[:2], timeout=0.9 * self._timeout_s / TRIES, retries=TRIES - 1)
+        self._peer = engine, self._user(snmp), target
+
+    def _user(self, snmp: Any) -> Any:
+        if self._access.version == "2c":
+            return snmp.CommunityData(self._secrets["community_file"], mpModel=1)
+        auths = {
+            "SHA": snmp.USM_AUTH_HMAC96_SHA,
+            "SHA-224": snmp.USM_AUTH_HMAC128_SHA224,
+            "SHA-256": snmp.USM_AUTH_HMAC192_SHA256,
+            "SHA-384": snmp.USM_AUTH_HMAC256_SHA384,
+            "SHA-512": snmp.USM_AUTH_HMAC384_SHA512,
+        }
+        privacies = {
+            "AES": snmp.USM_PRIV_CFB128_AES,
+            "AES-192": snmp.USM_PRIV_CFB192_AES_BLUMENTHAL,
+            "AES-256": snmp.USM_PRIV_CFB256_AES_BLUMENTHAL,
+            "none": None,
+        }
+        return snmp.UsmUserData(
+            self._secrets["user_file"],
+            self._secrets["auth_key_file"],
+            self._secrets.get("priv_key_file"),
+            authProtocol=auths[self._access.auth],
+            privProtocol=privacies[self._access.privacy],
+        )
+
+    def _read_secrets(self) -> dict[str, str]:
+        files = {key: getattr(self._access, key) for key in ("community_file", *_V3_KEYS)}
+        found = {key: read_secret(path, self._key + key) for key, path in files.items() if path is not None}
+        for key, text in found.items():
+            if key.endswith("_key_file") and len(text) < _KEY_LETTERS_MIN:
+                raise UsageError(f"key {self._key + key!r}: a passphrase has at least {_KEY_LETTERS_MIN} letters")
+        return found
+
+    def _refusal(self, error: Any) -> MeterError:
+        name = type(error).__name__
+        if name == "RequestTimedOut":
+            return self._silent()
+        return MeterError(f"{self._where} {_REFUSED.get(name[:1].lower() + name[1:]) or f'fails: {_said(error)}'}")
+
+    def _silent(self) -> MeterError:
+        secret = "community" if self._access.version == "2c" else "priv_key_file" if _encrypts(self._access) else ""
+        hint = f"; a wrong {secret} looks the same" if secret else ""
+        return MeterError(f"{self._where} does not answer within {self._timeout_s:g} s{hint}")
+
+
+def _encrypts(access: SnmpAccess) -> bool:
+    return access.version == "3" and access.privacy != "none"
+
+
+async def _closed(engine: Any) -> None:
+    engine.close_dispatcher()
+    for _ in range(3):  # the loop closes sockets and ends tasks a turn later
+        await asyncio.sleep(0)
+
+
+def _whole_number(oid: str, value: Any) -> Value:
+    from pyasn1.type import univ  # type: ignore[import-untyped,unused-ignore]
+    from pysnmp.proto import rfc1902, rfc1905  # type: ignore[import-untyped,unused-ignore]
+
+    if isinstance(value, rfc1905.NoSuchObject | rfc1905.NoSuchInstance | rfc1905.EndOfMibView):
+        raise MeterError(f"the device has no object {oid} ({type(value).__name__})")
+    if not isinstance(value, univ.Integer) or isinstance(value, rfc1902.TimeTicks):
+        raise MeterError(f"object {oid} is no whole number, but {type(value).__name__}")
+    return Value(int(value), 1 << 32 if isinstance(value, rfc1902.Counter32) else None)
+
+
+def _said(error: object) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:200]

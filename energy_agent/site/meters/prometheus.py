@@ -1,0 +1,181 @@
+"""Meters that somebody scrapes already: an instant query to Prometheus, or whatever speaks its HTTP API (Thanos, Mimir, ...).
+
+An instant query answers with the time of its evaluation, whatever the age of what it found: up to five minutes after a target
+was last heard of. So the samples' own times are asked in the same query, by `timestamp(...)`, which tells them for a plain
+selector alone. A query that is more than a selector (a sum, a rate) has none, so `samples` names the series that it reads:
+their newest sample is when the reading is from, the span to their oldest is its age, and how far back the query looks is added.
+`series` says how many there must be, as a sum from which a meter is missing looks like any other sum.
+Source: Prometheus documentation, HTTP API and PromQL (functions, staleness).
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.config.section import Section
+from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.ports import Clock
+from energy_agent.node.meter_source import read_secret
+from energy_agent.runtime.http import HttpClient, HttpError, basic_authorization
+from energy_agent.runtime.tls import TlsFiles
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters._age import EdgeAge
+from energy_agent.site.meters._promql import asked, found, is_selector, looks_back_s
+from energy_agent.site.meters._source import FacilitySource, reading
+
+_PATH: Final = "/api/v1/query"
+
+
+class Prometheus(Section):
+    """A query for energy, for power, or one for each."""
+
+    url: str = Field(max_length=300, description="the service's address, with its path where it has one before /api/v1")
+    energy_query: str | None = Field(
+        None, min_length=1, max_length=2_000, description="query whose one series is a counter of energy"
+    )
+    energy_unit: Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh"] = Field("kWh", description="its unit")
+    energy_wrap: float | None = Field(None, gt=0, description="in its unit: where the meter's register goes on at 0")
+    power_query: str | None = Field(None, min_length=1, max_length=2_000, description="query whose one series is power")
+    power_unit: Literal["W", "kW", "MW"] = Field("W", description="its unit")
+    samples: str | None = Field(
+        None,
+        max_length=2_000,
+        description="selector of the series that a query reads which is more than a selector itself: tells their age",
+    )
+    series: int = Field(1, ge=1, le=10_000, description="how many series `samples` selects; with fewer or more, no reading")
+    max_age_s: float = Field(150.0, ge=1, le=86_400, description="samples that are older are no reading")
+    ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
+    bearer_token_file: Path | None = Field(None, description="file with a token; read anew for each query")
+    user_file: Path | None = Field(None, description="file with the user's name")
+    password_file: Path | None = Field(None, description="file with the password")
+    insecure: bool = Field(False, description="send the secret over http:// although everyone on its way can read it")
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        bare = not (
+            parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
+        )
+        if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
+            raise ValueError("http://HOST or https://HOST is wanted, with port and path where there are any, and nothing else")
+        return url
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """What is asked for: energy, power."""
+        pairs = {"energy": self.energy_query, "power": self.power_query}
+        return {name: query for name, query in pairs.items() if query is not None}
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether a token or password is sent."""
+        return self.bearer_token_file is not None or self.password_file is not None
+
+    @model_validator(mode="after")
+    def _answerable(self) -> Self:
+        if not self.queries:
+            raise ValueError("neither energy_query nor power_query is there: nothing would be read")
+        for name, query in self.queries.items():
+            if not is_selector(query) and self.samples is None:
+                raise ValueError(
+                    f"{name}_query is more than a selector, so it does not tell how old its samples are: "
+                    "name the series that it reads in samples, and in series how many they are"
+                )
+            looks_back_s(query)
+        if self.samples is not None and not is_selector(self.samples):
+            raise ValueError('samples must be a plain selector, such as pdu_energy_kwh_total{row="a"}')
+        return self
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        pair = (self.user_file is None, self.password_file is None)
+        if pair[0] != pair[1] or (self.bearer_token_file is not None and not pair[0]):
+            raise ValueError("give bearer_token_file, or user_file and password_file, or none of them")
+        parts = urlsplit(self.url)
+        near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+        if self.has_secret and parts.scheme == "http" and not near and not self.insecure:
+            raise ValueError(
+                "the secret would cross the network in the clear: use https:// in url, "
+                "or say insecure: true if everyone on that network may know it"
+            )
+        return self
+
+
+class PrometheusMeter:
+    """One meter, by one query each time. A sample that was given before is not given again."""
+
+    def __init__(self, section: Prometheus, meter: MeterConfig, clock: Clock) -> None:
+        self._section, self._meter, self._clock = section, meter, clock
+        self._http = HttpClient(section.url, meter.timeout_s, TlsFiles(section.ca_file), "ca_file")
+        plain = {name: is_selector(query) for name, query in section.queries.items()}
+        self._selectors = {name: query if plain[name] else section.samples or "" for name, query in section.queries.items()}
+        self._series = {name: 1 if plain[name] else section.series for name in section.queries}
+        self._back_s = max(looks_back_s(query) for query in section.queries.values())
+        self._newest: dict[str, Decimal] = {}
+        self._finest = dict.fromkeys(section.queries, 0)  # exponent of the finest value seen: text drops trailing zeros
+        self._age = EdgeAge()
+
+    def read(self) -> tuple[MeterReading, ...]:
+        """The newest sample as of its own time; nothing where it is still the one that was given before."""
+        began_s = time.monotonic()
+        try:
+            sampled = found(self._ask(), self._selectors, self._series, self._section.max_age_s)
+        except (MeterError, HttpError) as error:
+            root = self._http.root
+            raise MeterError(str(error) if str(error).startswith(root) else f"{root}: {error}") from None
+        newest = {name: each.newest_s for name, each in sampled.items()}
+        if newest == self._newest:
+            return ()
+        told = {name: each.value for name, each in sampled.items()}
+        at_s = max(newest.values())
+        span_s = float(at_s - min(each.oldest_s for each in sampled.values()))
+        asked_s = time.monotonic() - began_s
+        found_reading = reading(
+            self._meter,
+            self._clock,
+            energy=told.get("energy"),
+            energy_unit=self._section.energy_unit,
+            energy_step=self._step("energy", told),
+            wrap=None if self._section.energy_wrap is None else Decimal(repr(self._section.energy_wrap)),
+            power=told.get("power"),
+            power_unit=self._section.power_unit,
+            power_step=self._step("power", told),
+            age_s=self._age.of(span_s + self._back_s + asked_s, told.get("energy")),
+        )
+        self._newest = newest
+        behind_ns = max(0, int((max(each.evaluated_s for each in sampled.values()) - at_s) * 10**9))
+        return (replace(found_reading, t_ns=found_reading.t_ns - behind_ns, boot_ns=found_reading.boot_ns - behind_ns),)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _step(self, name: str, told: Mapping[str, Decimal]) -> Decimal:
+        """Resolution as far as it has shown itself."""
+        if name not in told:
+            return Decimal(1)
+        exponent = told[name].as_tuple().exponent
+        self._finest[name] = min(self._finest[name], exponent if isinstance(exponent, int) else 0)
+        return Decimal(10) ** max(-15, self._finest[name])
+
+    def _ask(self) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        section = self._section
+        if section.bearer_token_file is not None:
+            headers["Authorization"] = f"Bearer {read_secret(section.bearer_token_file, 'bearer_token_file')}"
+        elif section.password_file is not None:
+            user = read_secret(section.user_file, "user_file")
+            headers["Authorization"] = basic_authorization(user, read_secret(section.password_file, "password_file"))
+        query = asked(section.queries, self._selectors)
+        form = urlencode({"query": query, "timeout": f"{self._meter.timeout_s:g}s"})
+        answer = self._http.request("POST", _PATH, headers, form.encode())
+        return answer.status, answer.body
+
+
+SPEC = FacilitySource("a query to Prometheus, for a meter that somebody scrapes already", Prometheus, PrometheusMeter)

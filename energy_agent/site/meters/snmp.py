@@ -1,0 +1,141 @@
+"""A PDU, a UPS or any other meter by SNMP v2c or v3: one GET a poll, which asks for every register at once.
+
+Registers come from a profile (`snmp_profiles/`) or from the configuration. A register that is not there, has another type, says
+that it is not available or is negative is a reason, never a number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.ports import Clock
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.meters import _snmp_profile as profiles
+from energy_agent.site.meters._snmp_profile import Asked, Register
+from energy_agent.site.meters._snmp_session import Session, SnmpAccess, Value
+from energy_agent.site.meters._source import FacilitySource, reading
+
+_DIGITS_MAX: Final = 9
+
+
+class Snmp(SnmpAccess):
+    """A meter by SNMP. With v2c readings and community cross the network in the clear."""
+
+    profile: str | None = Field(None, description="kind of device: the name of a file in snmp_profiles, such as apc-rpdu2")
+    index: dict[str, int | tuple[int, ...]] = Field({}, description="numbers of PDU, inlet, outlet, line: see the profile")
+    energy: Register | None = Field(None, description="its energy register, instead of a profile")
+    power: Register | None = Field(None, description="its power register, instead of a profile")
+    read: Literal["both", "energy", "power"] = Field("both", description="what to read of what the profile has")
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def _rows(cls, value: Any) -> Any:
+        return profiles.checked_index(value)
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        own = self.energy is not None or self.power is not None
+        if own == (self.profile is not None):
+            raise ValueError("give either a profile or energy and power of your own" + (", not both" if own else ""))
+        asked = sum(len(each.oids) for rows in self.plan.values() for each in rows)
+        if asked > profiles.PDU_MAX:
+            raise ValueError(f"{asked} objects in one request; at most {profiles.PDU_MAX} fit")
+        return self
+
+    @property
+    def plan(self) -> dict[str, tuple[Asked, ...]]:
+        """What is asked for energy and power; the values of several rows are added.
+
+        Raises:
+            ValueError: profile, index and registers do not fit together.
+        """
+        profile = None if self.profile is None else profiles.load(self.profile)
+        have = profile or self
+        registers = {"energy": have.energy, "power": have.power}
+        chosen = {name: r for name, r in registers.items() if r is not None and self.read in ("both", name)}
+        if not chosen:
+            raise ValueError(f"read: {self.read}, but there is only {next(n for n, r in registers.items() if r is not None)}")
+        for name, register in chosen.items():
+            if register.is_energy != (name == "energy"):
+                raise ValueError(f"{name}.unit: {register.unit} is no unit of {name}")
+        index = profiles.filled(profile, self.index, chosen.values())
+        return {name: profiles.asked(register, index) for name, register in chosen.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A quantity, its resolution and where its register goes on at 0, in its unit."""
+
+    value: Decimal
+    step: Decimal
+    wrap: Decimal | None
+    unit: str
+
+
+class SnmpMeter:
+    """One meter of a device."""
+
+    def __init__(self, section: Snmp, meter: MeterConfig, clock: Clock) -> None:
+        self._meter, self._clock, self._plan = meter, clock, section.plan
+        self._oids = tuple(dict.fromkeys(oid for rows in self._plan.values() for row in rows for oid in row.oids))
+        self._session = Session(section, meter.timeout_s, f"meters.{meter.id}.snmp.")
+
+    def read(self) -> tuple[MeterReading, ...]:
+        """Everything in one request."""
+        answers = self._session.get(self._oids)
+        energy, power = (self._told(name, answers) for name in ("energy", "power"))
+        more: dict[str, Any] = {}
+        if energy is not None:
+            more |= {"energy": energy.value, "energy_unit": energy.unit, "energy_step": energy.step, "wrap": energy.wrap}
+        if power is not None:
+            more |= {"power": power.value, "power_unit": power.unit, "power_step": power.step}
+        return (reading(self._meter, self._clock, **more),)
+
+    def close(self) -> None:
+        """Let go of socket and event loop."""
+        self._session.close()
+
+    def _told(self, name: str, answers: Mapping[str, Value]) -> _Told | None:
+        rows = [row_told(row, answers) for row in self._plan.get(name, ())]
+        if not rows:
+            return None
+        # Each row is rounded by itself, so that a sum is as coarse as all of them together.
+        total, step = sum((row.value for row in rows), Decimal(0)), sum((row.step for row in rows), Decimal(0))
+        return _Told(total, step, rows[0].wrap if len(rows) == 1 else None, rows[0].unit)
+
+
+def row_told(row: Asked, answers: Mapping[str, Value]) -> _Told:
+    """What one register tells.
+
+    Raises:
+        MeterError: it is not to be believed, or the device does not measure this.
+    """
+    register = row.register
+    for check in row.checks:
+        found = answers[check.oid].number
+        if found != check.value:
+            raise MeterError(f"{register.title}: {check.name} is {found}, so that it is not so that {check.meaning}")
+    told = answers[row.oid]
+    if isinstance(register, profiles.ProfileRegister) and told.number == register.absent:
+        raise MeterError(
+            f"the device does not measure {'energy' if register.is_energy else 'power'} ({register.title} is {told.number}); "
+            f"say read: {'power' if register.is_energy else 'energy'}"
+        )
+    if told.number < 0:
+        raise MeterError(f"absurd reading: {register.title} is {told.number}")
+    digits = 0 if row.digits_oid is None else answers[row.digits_oid].number
+    if not 0 <= digits <= _DIGITS_MAX:
+        raise MeterError(f"{register.title}: {digits} decimal digits are not believed")
+    count = profiles.exact(register.scale).scaleb(-digits)
+    step = count if register.step is None else profiles.exact(register.step)
+    if row.step_oid is not None:
+        step = count * max(1, answers[row.step_oid].number)
+    wrap = register.wrap or (told.range if register.is_energy else None)
+    return _Told(told.number * count, step, None if wrap is None else wrap * count, register.unit)
+
+
+SPEC = FacilitySource("a PDU, UPS or meter by SNMP v2c or v3", Snmp, SnmpMeter)

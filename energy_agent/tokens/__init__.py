@@ -1,0 +1,1 @@
+"""Tokens that inference servers count: endpoints, their responses, and energy per token."""

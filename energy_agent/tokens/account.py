@@ -1,0 +1,164 @@
+"""What the engines of one page counted between its readings, and since the first of them. Pure.
+
+Each engine is followed by itself, so that one that starts again while another goes on is told apart. The first reading of a
+page is the zero point: what was done before it is not ours to join with joules. From then on an engine, a model or a counter
+that comes up has counted from zero. A value that could not be read keeps its last count: nothing of it is lost or told twice.
+"""
+
+from typing import Final
+
+from energy_agent.core.tokens import TokenDelta, TokenTotals
+from energy_agent.core.training_report import RATE_MAX
+from energy_agent.core.units import NS_PER_S
+from energy_agent.tokens.advance import Grown, advance
+from energy_agent.tokens.counter_state import Model, Standing, decode, encode
+from energy_agent.tokens.reading import ModelReading, TokenPageError
+from energy_agent.tokens.response_parser import MODELS_LIMIT
+
+KEPT_LIMIT: Final = 20_000
+"""Numbers kept of all engines of an endpoint, those that are gone included: one may come back."""
+TOTALS_LIMIT: Final = 4_000
+"""Numbers of all models of an endpoint: each is published."""
+_RATE_ENGINES: Final = 10  # as many engines may be at RATE_MAX at once
+_DAY_S: Final = 86_400.0
+
+
+class PageAccount:
+    """The account of one page of one workload."""
+
+    def __init__(self, workload: str, source: str, *, live: bool, group: str = "", precision: str = "") -> None:
+        """`source` names the page; the others are as of `TokenDelta` and `TokenTotals`."""
+        self._workload, self._source, self._live = workload, source, live
+        self._group, self._precision = group, precision
+        self._stand = Standing()
+
+    def feed(self, readings: list[ModelReading], t_ns: int, elapsed_s: float | None = None) -> list[TokenDelta]:
+        """`advance` to a reading and go on from it."""
+        self._stand, deltas = self.advance(readings, t_ns, elapsed_s)
+        return deltas
+
+    def accept(self, standing: Standing) -> None:
+        """Go on from what `advance` returned."""
+        self._stand = standing
+
+    def advance(
+        self,
+        readings: list[ModelReading],
+        t_ns: int,
+        elapsed_s: float | None = None,
+        *,
+        totals_limit: int = TOTALS_LIMIT,
+        kept_limit: int = KEPT_LIMIT,
+    ) -> tuple[Standing, list[TokenDelta]]:
+        """Return the counters with a reading, and what each model did since the last one: nothing for the first one.
+
+        The account itself does not change.
+
+        Args:
+            readings: of all models.
+            t_ns: UTC ns of the reading.
+            elapsed_s: time since the last reading by a clock that never steps; None: not known, UTC has to do.
+            totals_limit: maximum of numbers that all models together publish.
+            kept_limit: maximum of numbers that are kept of engines.
+
+        Raises:
+            TokenPageError: the endpoint has named too many models by now, or counts faster than any engine can.
+        """
+        since_ns, models = self._stand.read_ns, {name: model.copy() for name, model in self._stand.models.items()}
+        if elapsed_s is None:
+            elapsed_s = _DAY_S if since_ns is None or t_ns < since_ns else (t_ns - since_ns) / NS_PER_S
+        if len(models.keys() | {reading.model for reading in readings}) > MODELS_LIMIT:
+            raise TokenPageError(f"metrics endpoint has named more than {MODELS_LIMIT} models by now")
+        deltas, all_grown = [], 0
+        for model in models.values():
+            model.running = model.waiting = None
+        for reading in readings:
+            known = reading.model in models
+            model = models.setdefault(reading.model, Model())
+            start_ns = model.read_ns if known else since_ns
+            grown = advance(model, reading, first=since_ns is None, elapsed_s=elapsed_s)
+            all_grown += sum(grown.counts.values())
+            model.read_ns = t_ns
+            model.running, model.waiting = _gauge(reading, "running"), _gauge(reading, "waiting")
+            if start_ns is not None:
+                # A clock that stepped back makes no stretch, and loses nothing.
+                deltas.append(self._delta(reading.model, min(start_ns, t_ns), model, grown))
+        if all_grown > RATE_MAX * _RATE_ENGINES * (elapsed_s + 1):
+            raise TokenPageError(f"absurd: counts grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second")
+        if sum(model.size for model in models.values()) > totals_limit:
+            raise TokenPageError(f"metrics endpoint has named more than {totals_limit} counts and buckets by now")
+        _forget_engines(models, readings, kept_limit)
+        return Standing(t_ns, models), deltas
+
+    def totals(self, *, up: bool) -> tuple[TokenTotals, ...]:
+        """What each model did so far; without gauges where the page does not answer."""
+        return tuple(
+            TokenTotals(
+                m.read_ns,
+                self._workload,
+                name,
+                self._group,
+                self._precision,
+                self._source,
+                dict(m.counts),
+                m.running if up else None,
+                m.waiting if up else None,
+                m.latencies.get("ttft"),
+                m.latencies.get("itl"),
+            )
+            for name, m in self._stand.models.items()
+        )
+
+    def dump(self) -> str:
+        """All of it as JSON, to go on from after a restart."""
+        return encode(self._stand)
+
+    def restore(self, text: str) -> None:
+        """Go on from what `dump` wrote.
+
+        Raises:
+            ValueError: it is not what `dump` writes; the account stays as it is.
+        """
+        self._stand = decode(text)
+
+    def _delta(self, name: str, start_ns: int, model: Model, grown: Grown) -> TokenDelta:
+        return TokenDelta(
+            start_ns,
+            model.read_ns,
+            self._workload,
+            self._group,
+            name,
+            self._source,
+            self._live,
+            prompt=grown.counts.get("prompt"),
+            cached=grown.counts.get("cached"),
+            computed=grown.counts.get("computed"),
+            generation=grown.counts.get("generation"),
+            requests=grown.counts.get("requests"),
+            steps=grown.counts.get("steps"),
+            running=model.running,
+            waiting=model.waiting,
+            ttft=grown.latencies("ttft"),
+            itl=grown.latencies("itl"),
+            restarted=grown.restarted,
+        )
+
+
+def _forget_engines(models: dict[str, Model], readings: list[ModelReading], limit: int) -> None:
+    """Forget engines that are not in the readings, the longest absent first, until what is kept is within the limit."""
+    size = sum(engine.size for model in models.values() for engine in model.engines.values())
+    if size <= limit:
+        return
+    present = {(reading.model, engine.engine) for reading in readings for engine in reading.engines}
+    absent = [
+        (model.read_ns, name, each) for name, model in models.items() for each in model.engines if (name, each) not in present
+    ]
+    for _, name, each in sorted(absent, key=lambda engine: engine[0]):
+        if size <= limit:
+            break
+        size -= models[name].engines.pop(each).size
+
+
+def _gauge(reading: ModelReading, key: str) -> int | None:
+    found = [engine.gauges[key] for engine in reading.engines if key in engine.gauges]
+    return sum(found) if found else None

@@ -1,0 +1,110 @@
+"""Reads the metrics endpoint of an inference server; what is not read from it is dropped while it arrives.
+
+A real response is small: 22 KB and 209 lines for one engine of vLLM 0.32, 18 KB and 151 lines of SGLang 0.5.23, of which 123
+and 101 lines are kept. Data parallelism adds as much for each rank: 64 of them make 1.4 MB, and 7,800 lines of 0.9 MB are kept.
+"""
+
+import re
+import threading
+import time
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.http import HttpClient, HttpCostError, HttpError, ResponseStream
+from energy_agent.tokens.reading import TokenPageError
+
+BODY_LIMIT_B: Final = 4 << 20
+LINES_LIMIT: Final = 10_000
+KEPT_LIMIT_B: Final = 1 << 20
+LINE_LIMIT_B: Final = 16 << 10
+CPU_LIMIT_S: Final = 0.2
+TIMEOUT_S: Final = 2.0
+_SMALL_B: Final = 64 << 10
+_LARGE: Final = threading.BoundedSemaphore(4)
+"""Responses of which more than _SMALL_B is kept, at a time: many endpoints together stay within some megabytes."""
+
+
+def fetch(url: str, names: tuple[str, ...], *, timeout_s: float = TIMEOUT_S, lines_limit: int = LINES_LIMIT) -> str:
+    """Return the lines of the metrics endpoint at `url` with these names, as text.
+
+    Raises:
+        UsageError: `url` is not an http:// address.
+        TokenPageError: no response within `timeout_s`, status other than 200, not Prometheus text, or more than its bounds.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise UsageError(f"metrics address {url!r} is not an http:// address")
+    client = HttpClient(f"http://{parts.netloc}", timeout_s, body_limit_b=BODY_LIMIT_B, cpu_limit_s=CPU_LIMIT_S)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = _Lines(url, names, lines_limit, time.monotonic() + timeout_s)
+    try:
+        with client.stream("GET", target, {"Accept": "text/plain"}) as response:
+            if response.status != 200:
+                raise TokenPageError(f"{url} answered with status {response.status}")
+            return lines.read(response)
+    except HttpCostError:
+        raise TokenPageError(f"{url} costs too much: more than {CPU_LIMIT_S:g} s of CPU time to read") from None
+    except HttpError as error:
+        raise TokenPageError(f"{url}: {error.reason}") from None
+    finally:
+        lines.release()
+
+
+@lru_cache(maxsize=64)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Lines with one of these names, from the line feed before."""
+    return re.compile(rb"\n[ \t]*(?:%s)(?=[{ \t])[^\n]*" % b"|".join(re.escape(name.encode()) for name in names))
+
+
+class _Lines:
+    """The lines that are kept of one response."""
+
+    def __init__(self, url: str, names: tuple[str, ...], limit: int, deadline_s: float) -> None:
+        self._url, self._find, self._limit, self._deadline_s = url, _pattern(names).finditer, limit, deadline_s
+        self._kept: list[bytes] = []
+        self._kept_b = 0
+        self._is_large = False
+
+    def read(self, response: ResponseStream) -> str:
+        """Read the body; return the kept lines."""
+        rest, has_text = b"\n", False
+        for data in response.chunks():
+            rest += data
+            if not has_text and (text := rest.lstrip()):
+                has_text = True
+                if text.startswith((b"<", b"{", b"[")):
+                    raise TokenPageError(f"{self._url} is no metrics endpoint in Prometheus text format: it is HTML or JSON")
+            end = rest.rfind(b"\n")
+            if end > 0:
+                self._keep(rest[:end])
+                rest = rest[end:]
+            if len(rest) > LINE_LIMIT_B:
+                raise TokenPageError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
+        if not has_text:
+            raise TokenPageError(f"{self._url} is no metrics endpoint in Prometheus text format: it is empty")
+        if len(rest) > 1:  # a line cut within a number would look like a counter that fell
+            raise TokenPageError(f"{self._url} is not complete: its last line has no end")
+        return b"".join((*self._kept, b"\n")).decode("utf-8", errors="replace")
+
+    def release(self) -> None:
+        """Let another large response be read."""
+        if self._is_large:
+            self._is_large = False
+            _LARGE.release()
+
+    def _keep(self, block: bytes) -> None:
+        for match in self._find(block):
+            self._kept.append(match[0])
+            self._kept_b += len(match[0])
+            if len(match[0]) > LINE_LIMIT_B:
+                raise TokenPageError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
+            if len(self._kept) > self._limit or self._kept_b > KEPT_LIMIT_B:
+                raise TokenPageError(
+                    f"{self._url} costs too much: more than {self._limit} lines or {KEPT_LIMIT_B} bytes with tokens"
+                )
+        if self._kept_b > _SMALL_B and not self._is_large:
+            if not _LARGE.acquire(timeout=max(0.0, self._deadline_s - time.monotonic())):
+                raise TokenPageError(f"{self._url} was not read in time: other endpoints have large responses")
+            self._is_large = True

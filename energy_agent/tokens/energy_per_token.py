@@ -1,0 +1,214 @@
+"""Joins what a serving engine did with the energy of its workload over the same stretch of time. Pure.
+
+A token page is read at instants that are not those at which energy is booked, and energy is booked later. So each reading waits
+until every device of the workload is booked past it; then the workload's cumulative energy is interpolated at both ends of the
+stretch. Stretches follow each other and interpolated energy telescopes, so every joule is in one of them once; a scrape that
+failed makes a stretch longer and nothing else.
+
+What comes of it is live and starts anew with the agent; the ledger keeps joules and tokens themselves:
+
+- energy and tokens by how many requests ran (batch decides over J/token more than anything else),
+- whether the load is steady, so that a figure can be compared with another,
+- the split into prefill and decode (metering/prefill_decode.py).
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean, pstdev
+from typing import Final
+
+from energy_agent.core.energy import Entry, State
+from energy_agent.core.serving import BatchUse, Serving, Split
+from energy_agent.core.tokens import TokenDelta
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.tokens.prefill_decode import Window, split
+
+PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not booked further by then has left the workload
+WINDOW_NS: Final = 10 * NS_PER_S  # longer than requests are in flight, so that what a window's edges cut hardly counts
+KEPT_WINDOWS: Final = 360
+STEADY_WINDOWS: Final = 6
+STEADY_RATIO: Final = 0.1
+_PENDING: Final = 120  # readings that wait, of one engine; the oldest go first
+_SPLIT_EVERY: Final = 6  # windows
+
+
+def batch_label(running: int) -> str:
+    """How many requests ran, in powers of two: "0", "1", "2-3", "4-7", ... "512+", so that labels stay few.
+
+    >>> batch_label(5)
+    '4-7'
+    """
+    if running < 2:
+        return str(max(0, running))
+    low = 1 << (min(running, 512).bit_length() - 1)
+    return "512+" if low == 512 else f"{low}-{2 * low - 1}"
+
+
+@dataclass(slots=True)
+class _Curve:
+    """Cumulative energy and idle time of a workload on one device, at the ends of its entries."""
+
+    at_ns: list[int] = field(default_factory=list)
+    uj: list[int] = field(default_factory=list)
+    idle_ns: list[int] = field(default_factory=list)
+
+    def extend(self, entry: Entry, busy_ratio: float | None) -> None:
+        """Add an entry; idle time is finer by utilisation than by the entry's state, which is idle only as a whole."""
+        if not self.at_ns or entry.start_ns > self.at_ns[-1]:  # its first entry, or it comes back
+            self._add(entry.start_ns, 0, 0)
+        if entry.end_ns >= self.at_ns[-1]:
+            busy = busy_ratio if busy_ratio is not None else float(entry.state is not State.IDLE)
+            self._add(entry.end_ns, entry.energy_uj, round(entry.gpu_ns * (1.0 - min(1.0, max(0.0, busy)))))
+
+    def _add(self, at_ns: int, uj: int, idle_ns: int) -> None:
+        self.at_ns.append(at_ns)
+        self.uj.append((self.uj[-1] if self.uj else 0) + uj)
+        self.idle_ns.append((self.idle_ns[-1] if self.idle_ns else 0) + idle_ns)
+
+    def at(self, t_ns: int) -> tuple[int, int]:
+        """Energy and idle time up to `t_ns`, as if they came evenly between two ends."""
+        k = bisect_right(self.at_ns, t_ns)
+        if k == 0:
+            return self.uj[0], self.idle_ns[0]
+        if k == len(self.at_ns):
+            return self.uj[-1], self.idle_ns[-1]
+        part, whole = t_ns - self.at_ns[k - 1], self.at_ns[k] - self.at_ns[k - 1]
+        return (
+            self.uj[k - 1] + (self.uj[k] - self.uj[k - 1]) * part // whole,
+            self.idle_ns[k - 1] + (self.idle_ns[k] - self.idle_ns[k - 1]) * part // whole,
+        )
+
+    def forget(self, before_ns: int) -> None:
+        k = bisect_right(self.at_ns, before_ns) - 1
+        if k > 0:
+            del self.at_ns[:k], self.uj[:k], self.idle_ns[:k]
+
+
+@dataclass(slots=True)
+class _Page:
+    """One model on one page of a workload."""
+
+    pending: deque[TokenDelta] = field(default_factory=lambda: deque(maxlen=_PENDING))
+    batches: dict[str, BatchUse] = field(default_factory=dict)
+    windows: deque[tuple[Window, float, float]] = field(default_factory=lambda: deque(maxlen=KEPT_WINDOWS))  # .., s, running
+    part: list[tuple[TokenDelta, int, int]] = field(default_factory=list)  # of the window that is open: .., uJ, idle ns
+    fresh: int = 0
+    split: Split = field(default_factory=lambda: split(()))
+
+
+@dataclass(slots=True)
+class _Workload:
+    curves: dict[str, _Curve] = field(default_factory=dict)
+    pages: dict[tuple[str, str], _Page] = field(default_factory=dict)
+
+
+class EnergyPerToken:
+    """All workloads that serve. Entries of workloads that do not are let go at once."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._workloads: dict[str, _Workload] = {}
+
+    def served(self, rows: Iterable[TokenDelta]) -> None:
+        """Take what pages told, in order of time for each of them.
+
+        Only of engines whose counters move with every step, and that are no part of a group: its other devices may be on other
+        nodes.
+        """
+        for row in rows:
+            if row.live and row.group in ("", row.workload):
+                workload = self._workloads.setdefault(row.workload, _Workload())
+                workload.pages.setdefault((row.model, row.source), _Page()).pending.append(row)
+
+    def booked(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
+        """Take what was booked to GPUs, and by device the share of the last period in which a kernel ran, where it is known."""
+        for entry in entries:
+            workload = self._workloads.get(entry.workload)
+            if workload is not None:
+                workload.curves.setdefault(entry.device, _Curve()).extend(entry, busy_ratio.get(entry.device))
+
+    def settle(self, now_ns: int) -> None:
+        """Join what can be joined by now."""
+        for workload in self._workloads.values():
+            for page in workload.pages.values():
+                while page.pending and _known(workload, page.pending[0].end_ns, now_ns):
+                    self._join(workload, page, page.pending.popleft())
+            oldest = min((p.pending[0].start_ns for p in workload.pages.values() if p.pending), default=now_ns - PATIENCE_NS)
+            for curve in workload.curves.values():
+                curve.forget(oldest)
+
+    def restart(self) -> None:
+        """Begin new stretches: UTC was set back, so what follows cannot be put in order with what waits."""
+        for workload in self._workloads.values():
+            workload.curves.clear()
+            for page in workload.pages.values():
+                page.pending.clear()
+                page.part = []
+
+    def forget(self, kept: Iterable[tuple[str, str, str]]) -> None:
+        """Let go of what is not served any more; `kept` are those that are, as (workload, model, source)."""
+        kept = set(kept)
+        for name, workload in list(self._workloads.items()):
+            workload.pages = {key: page for key, page in workload.pages.items() if (name, *key) in kept}
+            if not workload.pages:
+                del self._workloads[name]
+
+    def views(self) -> tuple[Serving, ...]:
+        """What is known now. Of a workload with several models or pages the energy of each is not: it is left out."""
+        return tuple(
+            Serving(name, model, dict(own.batches), _steady(own), own.split)
+            for name, workload in sorted(self._workloads.items())
+            if len(workload.pages) == 1 and workload.curves
+            for (model, _), own in workload.pages.items()
+        )
+
+    def _join(self, workload: _Workload, page: _Page, row: TokenDelta) -> None:
+        ends = [[curve.at(t) for curve in workload.curves.values()] for t in (row.start_ns, row.end_ns)]
+        energy_uj, idle_ns = (sum(b[i] for b in ends[1]) - sum(a[i] for a in ends[0]) for i in (0, 1))
+        if row.running is not None and row.generation is not None:
+            label = batch_label(row.running)
+            old = page.batches.get(label, BatchUse(0, 0, 0))
+            page.batches[label] = BatchUse(
+                old.energy_uj + energy_uj, old.computed + (row.computed or 0), old.generated + row.generation
+            )
+        if row.restarted or row.computed is None or row.generation is None:
+            page.part = []
+            return
+        page.part.append((row, energy_uj, idle_ns))
+        first = page.part[0][0].start_ns
+        if row.end_ns - first >= WINDOW_NS:
+            self._close(page, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
+
+    def _close(self, page: _Page, devices: int, seconds: float) -> None:
+        rows, page.part = page.part, []
+        steps = [row.steps for row, _, _ in rows]
+        window = Window(
+            sum(uj for _, uj, _ in rows) / UJ_PER_J,
+            sum(row.computed or 0 for row, _, _ in rows),
+            sum(row.generation or 0 for row, _, _ in rows),
+            None if None in steps else sum(n for n in steps if n is not None),
+            sum(idle for _, _, idle in rows) / NS_PER_S / devices,
+        )
+        page.windows.append((window, seconds, fmean(row.running or 0 for row, _, _ in rows)))
+        page.fresh += 1
+        if page.fresh >= _SPLIT_EVERY:
+            page.fresh = 0
+            page.split = split([w for w, _, _ in page.windows])
+
+
+def _known(workload: _Workload, t_ns: int, now_ns: int) -> bool:
+    if t_ns + PATIENCE_NS <= now_ns:
+        return True
+    return bool(workload.curves) and all(curve.at_ns[-1] >= t_ns for curve in workload.curves.values())
+
+
+def _steady(page: _Page) -> bool | None:
+    """Whether power, answers and running requests stayed alike over the last minute."""
+    last = list(page.windows)[-STEADY_WINDOWS:]
+    if len(last) < STEADY_WINDOWS:
+        return None
+    rates = ([w.energy_j / s for w, s, _ in last], [w.generated / s for w, s, _ in last], [r for _, _, r in last])
+    means = [fmean(values) for values in rates]
+    return min(means[:2]) > 0 and all(pstdev(values) <= STEADY_RATIO * mean for values, mean in zip(rates, means, strict=True))

@@ -1,0 +1,327 @@
+"""Polls inference servers' pages, each in a thread of its own, and hands over what they counted; a silent one blocks nobody."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from energy_agent.config.tokens import TokenSource
+from energy_agent.core import plugin
+from energy_agent.core.energy import SourceHealth, Tokens
+from energy_agent.core.errors import UsageError
+from energy_agent.core.ports import Clock
+from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
+from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.threads import start_thread
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
+from energy_agent.tokens.beat import Beat
+from energy_agent.tokens.counter_state import encode
+from energy_agent.tokens.endpoint import LINES_LIMIT, TIMEOUT_S, fetch
+from energy_agent.tokens.pace import periods_s
+from energy_agent.tokens.polled_endpoint import NOBODY, Poll
+from energy_agent.tokens.reading import TOKEN_STATE
+from energy_agent.tokens.response_parser import names_of, read
+from energy_agent.tokens.rows import rows, zeros
+from energy_agent.tokens.server_spec import TokenServer
+from energy_agent.tokens.servers import mapping
+
+log = logging.getLogger("wattlens.tokens")
+
+PAGES_LIMIT = 512
+DELTAS_KEPT = 4096
+HANG_S = 5.0
+_LINES_ALL, _LINES_LEAST = 40_000, 500
+_TOTALS_LEAST = 100
+"""What all endpoints together may have is divided among them, but for what every engine has."""
+_COST_KEPT = 0.7  # an endpoint that is costly now and then counts as one that nearly always is
+_STATE_B_PER_S = 5e6  # what a byte of the journal costs, as CPU time
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a workload is with a model, over all its pages; counts never fall while the pages stay the same."""
+
+    t_ns: int
+    generation: int | None
+    computed: int | None  # prompt tokens
+    requests: int | None  # ended
+    running: int | None
+    waiting: int | None
+    ttft: Latencies | None
+    itl: Latencies | None
+
+
+class TokenPoller:
+    """All pages, configured and discovered ones. `drain` gives what came since the last call."""
+
+    def __init__(self, clock: Clock, fetch: Callable[..., str] = fetch, hang_s: float = HANG_S) -> None:
+        """`fetch` reads an endpoint; one that takes longer than `hang_s` is down."""
+        self._clock, self._fetch, self._hang_s = clock, fetch, hang_s
+        self._parsing = threading.Lock()  # parsing holds the interpreter: one response at a time
+        self._lock = threading.Lock()
+        self._rows: list[Tokens] = []
+        self._deltas: deque[TokenDelta] = deque(maxlen=DELTAS_KEPT)
+        self._states: dict[str, str] = {}
+        self._before: dict[str, str] = {}
+        self._polls: list[Poll] = []
+        self._ended: list[Poll] = []  # since the last call of drain
+        self._beat = Beat()
+        self._configured: tuple[TokenSource, ...] = ()
+        self._discovered: tuple[TokenSource, ...] = ()
+
+    def configure(self, wanted: Iterable[TokenSource]) -> None:
+        """Poll these servers, beside those that were discovered, and no others.
+
+        Raises:
+            UsageError: a source names a server that has no file in energy_agent/tokens/servers.
+        """
+        wanted = tuple(wanted)
+        for source in wanted:
+            server_of(source)
+        self._configured = wanted
+        self._apply()
+
+    def discover(self, found: Iterable[TokenSource]) -> None:
+        """Poll these servers too, and no others that were discovered before.
+
+        Of a workload that the configuration names only its pages are polled. By now all that goes on is known, so that what the
+        last commit has of other pages is let go.
+        """
+        self._discovered = tuple(found)
+        self._apply()
+        with self._lock:
+            self._states |= dict.fromkeys(self._before, "")
+        self._before = {}
+
+    def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
+        """Rows since the last call, by key where the counters stand at their end, and what all pages did so far: one commit.
+
+        A page that is not polled any more tells its last totals once; then its state is empty.
+        """
+        for poll, period_s in zip(self._polls, periods_s([(p.cost_s, p.source.period_s) for p in self._polls]), strict=True):
+            poll.pace.period_s = period_s
+        with self._lock:
+            self._mark_hung()
+            counted, self._rows = self._rows, []
+            states, self._states = self._states, {}
+            ended, self._ended = self._ended, []
+            self._states = {TOKEN_STATE + p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
+            return counted, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
+
+    def read_now(self) -> None:
+        """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
+        self._beat.strike([poll.pace for poll in self._polls])
+
+    def served(self) -> set[tuple[str, str, str]]:
+        """What is polled: workload, model and source, as totals and deltas name them."""
+        with self._lock:
+            return {(t.workload, t.model, t.source) for p in self._polls for t in p.totals}
+
+    def deltas(self) -> list[TokenDelta]:
+        """What engines did since the last call, in order of reading; the newest ones where nobody called for long."""
+        with self._lock:
+            found = list(self._deltas)
+            self._deltas.clear()
+        return found
+
+    def restore(self, states: Mapping[str, str]) -> None:
+        """Go on from the counters of the last commit, so that tokens of the time in between are counted with its energy.
+
+        Call it before `configure`. What cannot be read is left out: counting then begins with the next reading.
+        """
+        self._before = {key: text for key, text in states.items() if text}
+
+    def latest(self, workload: str) -> Progress | None:
+        """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
+        with self._lock:
+            found = [t for p in self._polls if p.source.workload == workload and p.up for t in p.totals]
+        models: dict[str, list[TokenTotals]] = {}
+        for totals in found:
+            models.setdefault(totals.model, []).append(totals)
+        pages = max(models.values(), key=lambda pages: sum(t.counts.get("generation", 0) for t in pages), default=None)
+        if pages is None:
+            return None
+        return Progress(
+            max(t.t_ns for t in pages),
+            _sum(t.counts.get("generation") for t in pages),
+            _sum(t.counts.get("computed", t.counts.get("prompt")) for t in pages),
+            _sum(t.counts.get("requests") for t in pages),
+            _sum(t.running for t in pages),
+            _sum(t.waiting for t in pages),
+            joined(t.ttft for t in pages if t.ttft is not None),
+            joined(t.itl for t in pages if t.itl is not None),
+        )
+
+    def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
+        """Whether each page answers; and of one that does what is wrong with its entry.
+
+        That are the names of its `mapping` that it has never had, and a workload that is not among those that `held` a device
+        (None: not known), though tokens came for a minute. Where the entry names a group, the devices are those of its members.
+        """
+        with self._lock:
+            pages: dict[str, int] = {}
+            for p in self._polls:
+                pages[p.source.workload] = pages.get(p.source.workload, 0) + 1
+            found = []
+            for p in self._polls:
+                name = f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}"
+                found.append(SourceHealth(name, p.up, "", p.reason, p.last_success_ns))
+                missing = sorted(p.lacking) if p.up else ()
+                found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
+                if held is not None and p.nobody and p.source.workload not in held:
+                    found.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
+            return tuple(found)
+
+    def stop(self) -> None:
+        """Stop polling; threads end with their next wait."""
+        self._configured = self._discovered = ()
+        self._apply(forget=False)
+
+    def _apply(self, *, forget: bool = True) -> None:
+        wanted: dict[tuple[str, str], TokenSource] = {}
+        configured = {source.workload for source in self._configured}
+        for source in (*self._configured, *(s for s in self._discovered if s.workload not in configured)):
+            for url in source.pages:
+                if len(wanted) < PAGES_LIMIT:
+                    wanted.setdefault((source.workload, url), source)
+        old = {(p.source.workload, p.url): p for p in self._polls}
+        kept = {key: p for key, p in old.items() if wanted.get(key) == p.source}
+        ended = [p for key, p in old.items() if key not in kept]
+        for poll in ended:
+            poll.stop.set()
+        self._beat.wake()
+        fresh = [self._poll(source, key[1]) for key, source in wanted.items() if key not in kept]
+        for poll in fresh:
+            self._go_on(poll, old.get((poll.source.workload, poll.url)))
+        with self._lock:
+            self._polls = [*kept.values(), *fresh]
+            if forget:
+                for poll in (p for p in ended if (p.source.workload, p.url) not in wanted):
+                    poll.totals = poll.account.totals(up=False)
+                    self._ended.append(poll)
+        for poll in fresh:
+            start_thread(threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True))
+
+    def _poll(self, source: TokenSource, url: str) -> Poll:
+        server = server_of(source)
+        account = PageAccount(
+            source.workload,
+            f"{source.workload} {url}",
+            live=server.moves == "step",
+            group=source.group or "",
+            precision=source.precision,
+        )
+        return Poll(source, url, server, account)
+
+    def _go_on(self, poll: Poll, old: Poll | None) -> None:
+        """From where the page's counters stood, under the last configuration or at the last commit."""
+        text = self._before.pop(TOKEN_STATE + poll.key, "")
+        same = old is not None and (old.source.server, old.source.model) == (poll.source.server, poll.source.model)
+        with self._lock:
+            if old is not None and same:
+                text = old.account.dump()
+        if not text:
+            return
+        try:
+            poll.account.restore(text)
+        except ValueError as error:
+            log.warning(
+                "last reading of %s in the journal is left out, its tokens count from the next one on: %s", poll.key, error
+            )
+        else:
+            poll.totals = poll.account.totals(up=False)
+
+    def _mark_hung(self) -> None:
+        now_s = time.monotonic()
+        for poll in self._polls:
+            if poll.up and poll.since_s is not None and now_s - poll.since_s > self._hang_s:
+                self._set_down(poll, f"no response for {self._hang_s:g} s")
+
+    def _set_down(self, poll: Poll, reason: str) -> None:
+        poll.up, poll.reason = False, reason
+        poll.tell(self._clock.boot_ns())
+        poll.totals = poll.account.totals(up=False)
+
+    def _run(self, poll: Poll) -> None:
+        beat = self._beat.follow(poll.pace, poll.stop)
+        while not poll.stop.is_set():
+            poll.since_s, cpu_s, state = time.monotonic(), time.thread_time(), ""
+            try:
+                state = self._read(poll)
+            except Exception as error:  # noqa: BLE001
+                # Whatever a hostile page does to us is a reason, not the end of this thread.
+                with self._lock:
+                    self._set_down(poll, reason_of(error))
+            cost_s = time.thread_time() - cpu_s + len(state) / _STATE_B_PER_S
+            poll.since_s, poll.cost_s = None, max(cost_s, _COST_KEPT * poll.cost_s)
+            self._beat.done(poll.pace, beat)
+            beat = self._beat.follow(poll.pace, poll.stop)
+
+    def _read(self, poll: Poll) -> str:
+        """Read an endpoint and record what it counted; returns its state for the journal."""
+        among = max(1, len(self._polls))
+        lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
+        before_ns = self._clock.utc_ns()
+        page = self._fetch(
+            poll.url, names_of(poll.server), timeout_s=min(TIMEOUT_S, poll.source.period_s * 2), lines_limit=lines
+        )
+        t_ns, boot_ns = (before_ns + self._clock.utc_ns()) // 2, self._clock.boot_ns()
+        elapsed_s = None if poll.fed_boot_ns is None else (boot_ns - poll.fed_boot_ns) / NS_PER_S
+        with self._parsing:
+            readings = read(poll.server, page, t_ns, poll.source.model)
+            standing, deltas = poll.account.advance(
+                readings,
+                t_ns,
+                elapsed_s,
+                totals_limit=max(_TOTALS_LEAST, TOTALS_LIMIT // among),
+                kept_limit=min(KEPT_LIMIT, 2 * lines),
+            )
+            state = encode(standing)
+            lacking = mapping.lacking(poll.source, readings)
+        with self._lock:
+            if not poll.stop.is_set():  # else another poll of the same page goes on from here
+                poll.account.accept(standing)
+                poll.fed_boot_ns = boot_ns
+                poll.first_boot_ns = poll.first_boot_ns or boot_ns
+                self._record(poll, deltas, lacking, t_ns)
+                self._states[TOKEN_STATE + poll.key] = state
+        return state
+
+    def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:
+        before = {t.model: t.counts for t in poll.totals}
+        poll.totals = poll.account.totals(up=True)
+        poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
+        poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
+        poll.tell(self._clock.boot_ns())
+        for delta in deltas:
+            self._rows += rows(delta)
+        for totals in poll.totals:
+            self._rows += zeros(totals, before.get(totals.model, {}), t_ns)
+        self._deltas.extend(deltas)
+
+
+def server_of(source: TokenSource) -> TokenServer:
+    """How to read a source's page.
+
+    Raises:
+        UsageError: it names a server that has no file in energy_agent/tokens/servers.
+    """
+    import energy_agent.tokens.servers as package
+
+    if source.mapping is not None:
+        return mapping.of(source.mapping)
+    try:
+        spec: TokenServer = plugin.load(package, source.server)
+    except LookupError:
+        known = ", ".join(plugin.names(package))
+        raise UsageError(f"key 'tokens.server': no server {source.server!r}; known: {known}") from None
+    return spec
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """Of the pages that tell; None where none does."""
+    told = [value for value in values if value is not None]
+    return sum(told) if told else None

@@ -1,0 +1,63 @@
+"""Any page in Prometheus text format: the names are in the configuration."""
+
+from collections.abc import Iterable
+
+from energy_agent.config.tokens import TokenMapping, TokenSource, selector
+from energy_agent.tokens.reading import ModelReading
+from energy_agent.tokens.server_spec import FIELDS, Name, TokenServer
+
+SPEC = TokenServer(
+    summary="any server, its names under `mapping`",
+    checked="what the configuration says",
+    moves="request",
+    note="See below.",
+)
+
+
+def of(mapping: TokenMapping) -> TokenServer:
+    """The server that a configuration describes."""
+
+    def names(key: str, *, latency: bool = False) -> tuple[Name, ...]:
+        text = getattr(mapping, key)
+        if text is None:
+            return ()
+        metric, where = selector(text)
+        return (Name(metric, where=where, unit=mapping.unit if latency else "s"),)
+
+    return TokenServer(
+        summary="the server that `mapping` describes",
+        checked=SPEC.checked,
+        moves=mapping.moves,
+        model_label=mapping.model_label,
+        engine_labels=(mapping.engine_label,) if mapping.engine_label else (),
+        prompt=names("prompt"),
+        cached=names("cached"),
+        computed=names("computed"),
+        generation=names("generation"),
+        requests=names("requests"),
+        steps=names("steps"),
+        running=names("running"),
+        waiting=names("waiting"),
+        ttft=names("ttft", latency=True),
+        itl=names("itl", latency=True),
+    )
+
+
+def lacking(source: TokenSource, readings: Iterable[ModelReading]) -> frozenset[str]:
+    """Keys of a source's `mapping` whose name is not on the page that was read; none of a server that is known."""
+    names = source.mapping
+    if names is None:
+        return frozenset()
+    readings = tuple(readings)
+    there = {key for reading in readings for key in reading.names}
+    if source.model or any(reading.model for reading in readings):
+        there.add("model_label")
+    if any(engine.engine for reading in readings for engine in reading.engines):
+        there.add("engine_label")
+    return frozenset(key for key in (*FIELDS, "model_label", "engine_label") if getattr(names, key) and key not in there)
+
+
+def missing(source: TokenSource, key: str) -> str:
+    """What to say of a key whose name the page has never had."""
+    name = getattr(source.mapping, key)
+    return f"mapping.{key}: " + (f"no series has the label {name}" if key.endswith("_label") else f"the page has no {name}")

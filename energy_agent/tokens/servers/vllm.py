@@ -1,0 +1,31 @@
+"""vLLM's names. A deprecated one is hidden after one minor release and removed after two, so values have older names too."""
+
+from energy_agent.tokens.server_spec import Name, TokenServer
+
+SPEC = TokenServer(
+    summary="vLLM",
+    checked="0.32.0: a page that its own metric classes wrote",
+    moves="step",
+    model_label="model_name",
+    engine_labels=("engine",),
+    prompt=(Name("vllm:prompt_tokens_total"),),
+    cached=(
+        Name("vllm:prompt_tokens_cached_total", "current ones"),
+        # Servers without a count of cached prompt tokens count them as hits of the prefix cache.
+        Name("vllm:prefix_cache_hits_total", "older ones"),
+        Name("vllm:gpu_prefix_cache_hits_total", "before that"),
+    ),
+    computed=(Name("vllm:prompt_tokens_by_source_total", "current ones", {"source": ("local_compute",)}),),
+    generation=(Name("vllm:generation_tokens_total"),),
+    requests=(Name("vllm:request_success_total"),),
+    steps=(Name("vllm:iteration_tokens_total_count"),),
+    running=(Name("vllm:num_requests_running"),),
+    waiting=(Name("vllm:num_requests_waiting"),),
+    ttft=(Name("vllm:time_to_first_token_seconds"),),
+    itl=(
+        Name("vllm:inter_token_latency_seconds", "from 0.11 on"),
+        Name("vllm:time_per_output_token_seconds", "up to 0.12"),
+    ),
+    started=(Name("vllm:generation_tokens_created"),),
+    note="On by default. With several API servers the counters are summed over them, and have no start time.",
+)

@@ -1,0 +1,1 @@
+"""The report's figures, from evidence to the facts document."""

@@ -1,0 +1,67 @@
+"""Sums of energy with what bounds them: the gain of sensors, the edges of intervals, what no sensor saw. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reports.ledger.sums import Held, Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """A sum of energy with what bounds it. `high` has the gap bound in it.
+
+    Args:
+        unbounded: devices whose sensor's error nobody states: there are no bounds.
+        open: devices that may have drawn what nothing bounds while no sensor saw them: there is no upper bound.
+    """
+
+    energy_uj: int = 0
+    gain_uj: int = 0
+    edge_uj: int = 0
+    gap_uj: int = 0
+    unbounded: int = 0
+    open: int = 0
+
+    def __add__(self, other: "Energy") -> "Energy":
+        return Energy(
+            self.energy_uj + other.energy_uj, self.gain_uj + other.gain_uj, self.edge_uj + other.edge_uj,
+            self.gap_uj + other.gap_uj, self.unbounded + other.unbounded, self.open + other.open,
+        )  # fmt: skip
+
+    @property
+    def low_uj(self) -> int | None:
+        """The least that it can be; None: nobody knows."""
+        return None if self.unbounded else max(0, self.energy_uj - self.gain_uj - self.edge_uj)
+
+    @property
+    def high_uj(self) -> int | None:
+        """The most that it can be; None: nobody knows."""
+        return None if self.unbounded or self.open else self.energy_uj + self.gain_uj + self.edge_uj + self.gap_uj
+
+
+def total(parts: Iterable[Energy]) -> Energy:
+    """The sum; errors add up linearly."""
+    found = Energy()
+    for part in parts:
+        found += part
+    return found
+
+
+def held_energy(rows: Iterable[Held]) -> Energy:
+    """What workloads held, active and idle together."""
+    return total(Energy(r.held_uj, r.held_gain_uj, r.held_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+
+
+def active_energy(rows: Iterable[Held]) -> Energy:
+    """What they held while kernels ran."""
+    return total(Energy(r.active_uj, r.active_gain_uj, r.active_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+
+
+def idle_energy(rows: Iterable[Held]) -> Energy:
+    """What they held while none ran."""
+    return total(Energy(r.idle_uj, r.idle_gain_uj, r.idle_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+
+
+def whole_energy(rows: Iterable[Whole]) -> Energy:
+    """Whole devices."""
+    return total(Energy(r.energy_uj, r.gain_uj, r.edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)

@@ -1,0 +1,154 @@
+"""What a report's figures are made of, gathered: the ledger's sums, each site's building and grid, what was told. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import Energy, active_energy, held_energy
+from reports.inputs import Organisation, SiteInputs
+from reports.ledger.savings import Savings
+from reports.ledger.sums import Held, Priced, Sums, Window
+from reports.site.building import Building
+from reports.site.coverage import Coverage, coverage, together
+from reports.site.grid import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site's evidence."""
+
+    name: str
+    window: Window
+    inputs: SiteInputs | None
+    building: Building
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a Prometheus says of the GPUs' energy over the period.
+
+    Args:
+        joules: decimal text.
+        series: GPUs that it has.
+        query: what was asked of each slice of the period.
+        reason: why it says nothing; "": it does.
+    """
+
+    joules: str
+    series: int
+    query: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Of one period.
+
+    Args:
+        label: such as 2026Q3; "": by its instants.
+        before: that of the quarter before, without bounds and names of boards; None: the ledger holds nothing of it.
+        year_ago: that of the same quarter a year before.
+        covered: coverage of every site, which is made of the rest.
+    """
+
+    label: str
+    sums: Sums
+    sites: Mapping[str, Site]
+    priced: tuple[Priced, ...]
+    organisation: Organisation
+    savings: Savings | None = None
+    prometheus: Checked | None = None
+    before: "Evidence | None" = None
+    year_ago: "Evidence | None" = None
+    covered: Mapping[str, Coverage] = field(default_factory=dict, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covered", coverage(self.sums, self.organisation))
+
+    def coverage_of(self, sites: Iterable[str]) -> Fraction | None:
+        """The share of the device time of some sites together that was metered; None: there was none."""
+        return together({name: self.covered[name] for name in sites}).share
+
+    def node_gap(self, site: str) -> str:
+        """Why the energy of a site's nodes is not known as a whole; "": it is."""
+        return self.sums.node_gap(site)
+
+    def pue(self, site: str) -> Amount:
+        """A site's PUE over the period, measured or stated."""
+        found = self.sites[site].building.pue
+        return Amount(None, reason=f"no PUE of {site}") if found is None else found.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Energy of some workloads at the boundaries that are known. An absent one has its reason."""
+
+    busy: Energy
+    gpu: Energy
+    node: Amount
+    facility: Amount
+
+
+def amount_of(energy: Energy) -> Amount:
+    """A sum of the ledger in uJ with its bounds."""
+    low, high = energy.low_uj, energy.high_uj
+    return Amount(Fraction(energy.energy_uj), None if low is None else Fraction(low), None if high is None else Fraction(high))
+
+
+def product(one: Amount, other: Amount) -> Amount:
+    """Of two amounts that are not negative; bounds multiply."""
+    if one.value is None or other.value is None:
+        return Amount(None, reason=one.reason or other.reason)
+    low = None if one.low is None or other.low is None else one.low * other.low
+    high = None if one.high is None or other.high is None else one.high * other.high
+    return Amount(one.value * other.value, low, high)
+
+
+def plus(amounts: list[Amount]) -> Amount:
+    """The sum; absent with the first reason where one is, without a bound where one has none."""
+    absent = next((a for a in amounts if a.value is None), None)
+    if absent is not None:
+        return Amount(None, reason=absent.reason)
+    lows, highs = [a.low for a in amounts], [a.high for a in amounts]
+    return Amount(
+        sum((a.value for a in amounts if a.value is not None), Fraction(0)),
+        None if None in lows else sum((x for x in lows if x is not None), Fraction(0)),
+        None if None in highs else sum((x for x in highs if x is not None), Fraction(0)),
+    )
+
+
+def less(whole: Amount, part: Amount) -> Amount:
+    """What is left of a whole, without bounds: the errors of the two are not independent."""
+    if whole.value is None or part.value is None:
+        return Amount(None, reason=whole.reason or part.reason)
+    return Amount(whole.value - part.value)
+
+
+def scaled(amount: Amount, factor: Fraction) -> Amount:
+    """An amount times a number that is not negative."""
+    return product(amount, Amount(factor, factor, factor))
+
+
+def over(amount: Amount, count: int, reason: str) -> Amount:
+    """An amount per count; absent with a reason where the count is 0."""
+    return scaled(amount, Fraction(1, count)) if count else Amount(None, reason=reason)
+
+
+def reach(evidence: Evidence, rows: list[Held]) -> Reach:
+    """Energy of the workloads of these rows, site by site, at every boundary."""
+    gpus = [r for r in rows if r.device_class == "gpu"]
+    nodes: list[Amount] = []
+    facilities: list[Amount] = []
+    for site in sorted({r.site for r in rows}):
+        if gap := evidence.node_gap(site):
+            node = Amount(None, reason=gap)
+        else:
+            node = amount_of(held_energy(r for r in rows if r.site == site and r.device_class in ("gpu", "host")))
+        nodes.append(node)
+        facilities.append(product(node, evidence.pue(site)))
+    nothing = Amount(None, reason="no energy was booked to it")
+    return Reach(
+        active_energy(gpus), held_energy(gpus), plus(nodes) if nodes else nothing, plus(facilities) if facilities else nothing
+    )

@@ -1,0 +1,257 @@
+"""The facts: one typed, versioned document from which every form of the report is made. Pure.
+
+The same evidence gives the same document, byte for byte, on any machine: no clock is read, integers are summed as integers and
+each quotient is rounded once. An input that is not there leaves an absent figure with its reason.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import decimal
+from energy_agent.factors.record import Factor
+from reports.figures.evidence import Evidence
+from reports.figures.figure import Figure
+from reports.figures.series import Series, courses
+from reports.inputs import Organisation
+from reports.ledger.days import Day
+from reports.period import local_text
+
+SCHEMA: Final = "wattlens.report.facts/2"
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """The check that every joule of the GPUs is booked once: the four buckets against the devices, in uJ.
+
+    `cells_uj` is the same energy summed by cells, which is what carbon and money are made of.
+    """
+
+    active_uj: int
+    idle_uj: int
+    unheld_uj: int
+    unattributed_uj: int
+    device_uj: int
+    cells_uj: int
+
+    @property
+    def buckets_uj(self) -> int:
+        """Sum of the four buckets."""
+        return self.active_uj + self.idle_uj + self.unheld_uj + self.unattributed_uj
+
+    @property
+    def holds(self) -> bool:
+        """Equal to the last microjoule, all three ways."""
+        return self.buckets_uj == self.device_uj == self.cells_uj
+
+
+@dataclass(frozen=True, slots=True)
+class SitePeriod:
+    """A site's own period: instants as local text, and exactly."""
+
+    time_zone: str
+    start: str
+    end: str
+    start_ns: str
+    end_ns: str
+    measured: bool  # its building has meters
+    declared: Mapping[str, str] = field(default_factory=dict)  # what its operator declares: IT power, floor area, stated PUE
+
+
+@dataclass(frozen=True, slots=True)
+class DayInput:
+    """A compacted day that figures are made of."""
+
+    site: str
+    day: str
+    statement: int
+    inputs_sha256: str
+    files: Mapping[str, str]
+    reason: str = ""
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsedFactor:
+    """A factor as published, and the hash of the table that it stands in.
+
+    Args:
+        why: why it is not a better one, such as one of the zone and year of the energy; "": it is of these.
+    """
+
+    factor: Factor
+    sha256: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedSeries:
+    """A series of a grid's intensity, as figures name it, and whose it is."""
+
+    id: str
+    zone: str
+    basis: str
+    publisher: str
+    licence: str
+    gwp_set: str
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """A total of the edition before and of this one, with the steps between; `before` and all steps sum to `after`."""
+
+    figure: str
+    unit: str
+    before: str
+    steps: tuple[tuple[str, str], ...]  # (kind of step, amount)
+    after: str
+    due: bool  # it moved by so much that comparatives are to be restated
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The document.
+
+    Args:
+        label: such as 2026Q3; "": the period has no name.
+        status: final; interim where the ledger does not reach the period's end.
+        edition: 0 for the first; each later one restates it.
+        restates: SHA-256 of the facts that this restates; None: of none.
+        least_coverage: what was asked for.
+        version: of the program.
+        restatement: how totals came from the edition before to this one.
+    """
+
+    organisation: str
+    contact: str
+    label: str
+    status: str
+    simulated: bool
+    version: str
+    least_coverage: str
+    sites: Mapping[str, SitePeriod]
+    figures: Mapping[str, Figure]
+    series: Mapping[str, Series]
+    factors: tuple[UsedFactor, ...]
+    grid_series: tuple[UsedSeries, ...]
+    days: tuple[DayInput, ...]
+    files: tuple[tuple[str, str], ...]
+    conservation: Conservation
+    edition: int = 0
+    restates: str | None = None
+    restatement: tuple[Restated, ...] = ()
+    schema: str = SCHEMA
+
+    def by_prefix(self, prefix: str) -> list[Figure]:
+        """Figures whose id starts with `prefix`, in id order."""
+        return [self.figures[i] for i in sorted(self.figures) if i.startswith(prefix)]
+
+    def of(self, quantity: str, dimension: str) -> list[Figure]:
+        """The figures of a quantity by a dimension, such as energy.held by team."""
+        return self.by_prefix(f"{quantity}/{dimension}/")
+
+
+def build_facts(
+    evidence: Evidence,
+    figures: Iterable[Figure],
+    days: Sequence[Day],
+    version: str,
+    *,
+    edition: int = 0,
+    restates: str | None = None,
+) -> Facts:
+    """The facts of a period.
+
+    Args:
+        evidence: all of it.
+        figures: what the measures made of it.
+        days: the compacted days that it was read from.
+        version: of the program.
+        edition: number of this edition.
+        restates: SHA-256 of the facts that it restates.
+
+    Raises:
+        WattlensError: the buckets do not add up to the devices' energy, so no figure may be published.
+    """
+    conservation = conserved(evidence)
+    if not conservation.holds:
+        raise WattlensError(
+            f"the ledger does not add up: buckets hold {conservation.buckets_uj} uJ, devices {conservation.device_uj} uJ, "
+            f"cells {conservation.cells_uj} uJ; run `wattlens ledger verify` and compact again"
+        )
+    organisation = evidence.organisation
+    factors = {
+        f.id: UsedFactor(f, digest, _why(organisation, f.id)) for s in organisation.sites.values() for f, digest in s.factors
+    }
+    made = sorted(figures, key=lambda f: f.id)
+    if twice := next((a.id for a, b in pairwise(made) if a.id == b.id), None):
+        raise WattlensError(f"two figures are called {twice!r}: names of the ledger or of the inputs run together; change one")
+    used = {i for f in made for i in f.factor_ids}
+    return Facts(
+        organisation=organisation.name,
+        contact=organisation.report_contact,
+        label=evidence.label,
+        status="interim" if any(w.open for w in evidence.sums.windows.values()) else "final",
+        simulated=evidence.sums.simulated,
+        version=version,
+        least_coverage=decimal(round(organisation.least_coverage * 10**9), 10**9),
+        sites={name: _site(evidence, name) for name in sorted(evidence.sites)},
+        figures={f.id: f for f in made},
+        series=courses(evidence),
+        factors=tuple(factors[i] for i in sorted(factors) if i in used),
+        grid_series=_grid_series(evidence, used),
+        days=tuple(
+            DayInput(d.site, d.day.isoformat(), d.statement, d.inputs_sha256, d.files, d.reason, d.faults) for d in days
+        ),
+        files=organisation.files,
+        conservation=conservation,
+        edition=edition,
+        restates=restates,
+    )
+
+
+def conserved(evidence: Evidence) -> Conservation:
+    """Every joule of the GPUs, three ways."""
+    rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
+    by_state = {name: sum(r.energy_uj for r in rows if r.state == name) for name in ("active", "idle", "unheld")}
+    return Conservation(
+        **{f"{name}_uj": uj for name, uj in by_state.items()},
+        unattributed_uj=sum(r.energy_uj for r in rows if r.state not in by_state),
+        device_uj=sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu"),
+        cells_uj=sum(gpu for cells in evidence.sums.cells.values() for gpu, _ in cells.values()),
+    )
+
+
+def _why(organisation: Organisation, factor: str) -> str:
+    """Why no better factor was taken, at any site that takes this one."""
+    sources = (source for site in organisation.sites.values() for source in (*site.location, *site.residual))
+    return "; ".join(dict.fromkeys(reason for source in sources if source.id == factor for reason in source.reasons))
+
+
+def _grid_series(evidence: Evidence, used: set[str]) -> tuple[UsedSeries, ...]:
+    told = {i: about for site in evidence.organisation.sites.values() for i, about in site.series if i in used}
+    return tuple(
+        UsedSeries(i, a.zone, str(a.basis), a.publisher, a.licence, a.gwp_set, a.quality) for i, a in sorted(told.items())
+    )
+
+
+def _site(evidence: Evidence, name: str) -> SitePeriod:
+    site = evidence.sites[name]
+    window, inputs = site.window, site.inputs
+    zone = "UTC" if inputs is None else inputs.zone.key
+    declared = {}
+    if inputs is not None:
+        known = (
+            ("it_kw", inputs.it_kw),
+            ("floor_m2", inputs.floor_m2),
+            ("country", inputs.country),
+            ("grid_zone", inputs.grid_zone),
+        )
+        declared = {key: str(value) for key, value in known if value}
+        if inputs.stated is not None:
+            declared |= {"pue": decimal(round(inputs.stated[0] * 10**6), 10**6), "pue_source": inputs.stated_source}
+    bounds = local_text(window.start_ns, zone), local_text(window.end_ns, zone), str(window.start_ns), str(window.end_ns)
+    return SitePeriod(zone, *bounds, site.building.measured, declared)

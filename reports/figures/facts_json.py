@@ -1,0 +1,36 @@
+"""The facts document as canonical JSON: sorted keys, ASCII, one trailing newline, so that its bytes can be hashed."""
+
+import json
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import Any
+
+from reports.figures.facts import Facts, UsedFactor
+
+
+def facts_json(facts: Facts) -> bytes:
+    """The document. Every energy is text, for readers whose numbers are floats."""
+    document = _fields(facts)
+    document["figures"] = [facts.figures[identity] for identity in sorted(facts.figures)]
+    document["conservation"] = {name: str(uj) for name, uj in _fields(facts.conservation).items()}
+    document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
+    document["factors"] = [_fields(used.factor) | _beside(used) for used in facts.factors]
+    files = [{"name": name, "sha256": digest} for name, digest in document.pop("files")]
+    document["inputs"] = {"days": document.pop("days"), "files": files}
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True, default=_plain) + "\n").encode("ascii")
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _beside(used: UsedFactor) -> dict[str, str]:
+    return {"sha256": used.sha256} | ({"why": used.why} if used.why else {})
+
+
+def _plain(value: Any) -> str | dict[str, Any]:
+    if isinstance(value, Decimal):
+        return str(value)
+    if is_dataclass(value):
+        return _fields(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")

@@ -1,0 +1,125 @@
+"""A figure: a value with its unit, method, boundary, coverage, interval and sources; and how integers become its text.
+
+Values are exact decimals as text. Energy is exact (whole uJ); a quotient is rounded once, here, half to even, and the bounds
+of an interval are rounded outwards, so that rounding never narrows one. An absent value is None with its reason beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor
+from typing import Literal
+
+from energy_agent.core.units import UJ_PER_J, decimal
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import Energy
+
+LEDGER = ("ledger",)
+"""Source of a figure that needs the ledger alone."""
+
+QUOTIENT_DIGITS = 9
+"""Significant digits of a quotient such as J/token: far below any sensor's error, and the same on every machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Bounds of a value, exact until they are written."""
+
+    low: Fraction
+    high: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of the report. `dims` says of what (device, workload, model, state, reason)."""
+
+    id: str
+    value: str | None
+    unit: str
+    method: str
+    boundary: str  # gpu | gpu+cpu | node | it | facility | grid | embodied; mixed: of several
+    coverage: str | None = None  # share of the period's device time that was seen
+    low: str | None = None
+    high: str | None = None
+    sources: tuple[str, ...] = ()
+    factor_ids: tuple[str, ...] = ()
+    dims: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None  # why the value is absent
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"figure {self.id} needs either a value or the reason for which it is absent")
+
+
+def amount_figure(
+    identity: str,
+    amount: Amount,
+    unit: str,
+    method: str,
+    within: str,
+    *,
+    coverage: str | None = None,
+    sources: tuple[str, ...] = LEDGER,
+    factor_ids: tuple[str, ...] = (),
+    dims: Mapping[str, str] | None = None,
+    scale: Fraction = Fraction(1),
+) -> Figure:
+    """The figure of an amount times `scale`, rounded once, its bounds outwards; absent with the amount's reason."""
+    of: Mapping[str, str] = dims or {}
+    if amount.value is None:
+        why = amount.reason or "not known"
+        return Figure(identity, None, unit, method, within, sources=sources, factor_ids=factor_ids, dims=of, reason=why)
+    low = None if amount.low is None else quotient_text(amount.low * scale, "down")
+    high = None if amount.high is None else quotient_text(amount.high * scale, "up")
+    value = quotient_text(amount.value * scale)
+    return Figure(identity, value, unit, method, within, coverage, low, high, sources, factor_ids, of)
+
+
+def energy_figure(
+    identity: str, energy: Energy, method: str, within: str, coverage: str | None = None, dims: Mapping[str, str] | None = None
+) -> Figure:
+    """The figure of a sum of the ledger, in J to the last uJ."""
+    low = None if energy.low_uj is None else energy_text(energy.low_uj)
+    high = None if energy.high_uj is None else energy_text(energy.high_uj)
+    return Figure(identity, energy_text(energy.energy_uj), "J", method, within, coverage, low, high, LEDGER, dims=dims or {})
+
+
+def energy_text(energy_uj: int) -> str:
+    """Energy in J, exactly."""
+    return decimal(energy_uj, UJ_PER_J)
+
+
+def microjoules(figure: Figure) -> int:
+    """The energy of a figure in J as whole uJ; 0 where it is absent."""
+    return int(Fraction(figure.value or 0) * UJ_PER_J)
+
+
+def quotient_text(value: Fraction, mode: Literal["nearest", "down", "up"] = "nearest", digits: int = QUOTIENT_DIGITS) -> str:
+    """`value` with `digits` significant digits as plain decimal text.
+
+    Args:
+        value: exact value.
+        mode: nearest (half to even) | down (towards minus infinity) | up.
+        digits: significant digits to keep.
+    """
+    if not value:
+        return "0"
+    places = digits - _magnitude(abs(value))
+    scaled = value * Fraction(10) ** places
+    whole = floor(scaled) if mode == "down" else ceil(scaled) if mode == "up" else round(scaled)
+    if places <= 0:
+        return str(whole * 10**-places)
+    return decimal(whole, 10**places)
+
+
+def quotient_bounds(interval: Interval | None, factor: Fraction = Fraction(1)) -> tuple[str | None, str | None]:
+    """Bounds of interval x factor, rounded outwards; no interval, no bounds."""
+    if interval is None:
+        return None, None
+    return quotient_text(interval.low * factor, "down"), quotient_text(interval.high * factor, "up")
+
+
+def _magnitude(value: Fraction) -> int:
+    """Digits before the decimal point of `value` > 0; zero or less for values below 0.1."""
+    magnitude = len(str(value.numerator)) - len(str(value.denominator))
+    return magnitude + 1 if value >= Fraction(10) ** magnitude else magnitude

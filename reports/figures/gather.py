@@ -1,0 +1,130 @@
+"""From a ledger and what the organisation tells to the evidence of a report, and of the periods it is compared with."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.pue import YEAR_NS
+from reports.figures.evidence import Evidence, Site
+from reports.inputs import Organisation
+from reports.ledger.days import DAY_NS, Day, EmptyPeriodError, System, verify_files
+from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
+from reports.ledger.savings import Savings
+from reports.ledger.store import METER_ROWS, METER_SUMS, Store, kind_file, open_store
+from reports.ledger.sums import Sums, Window
+from reports.period import Asked
+from reports.site.building import building
+from reports.site.grid import grid, times
+from reports.site.meters import read_books
+
+EARLIER = 1, 4
+"""Quarters back that a report is compared with: the one before, and that of a year ago."""
+_READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
+
+
+def gather(
+    system: System, days: Sequence[Day], organisation: Organisation, asked: Asked, savings: Savings | None = None
+) -> tuple[Evidence, list[Day]]:
+    """The evidence of the period that was asked for, and the days that it is made of.
+
+    Raises:
+        ChainError: a file is not what its day's manifest says.
+        EmptyPeriodError: the ledger holds nothing of that time.
+    """
+    windows = windows_of(days, organisation, asked)
+    evidence, used = _of_period(system, days, organisation, asked, windows, savings)
+    used = _with_witness(used, days, windows)
+    compared: list[Evidence | None] = []
+    for quarters in EARLIER:
+        earlier = asked.before(quarters)
+        try:
+            found = (
+                None
+                if earlier is None
+                else _of_period(system, days, organisation, earlier, windows_of(days, organisation, earlier), compared=True)
+            )
+        except EmptyPeriodError:
+            found = None  # the ledger does not reach so far back, which the comparison says
+        compared.append(found[0] if found else None)
+        used += _others(found[1], used) if found else []
+    return replace(evidence, before=compared[0], year_ago=compared[1]), sorted(used, key=lambda d: (d.site, d.start_ns))
+
+
+def _others(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
+    """The days that are not among those used."""
+    had = {day.folder for day in used}
+    return [day for day in days if day.folder not in had]
+
+
+def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, Window]) -> list[Day]:
+    """With the day that shows that the period is over, where none that is used does: a report made again has to see it."""
+    end_ns = max(w.end_ns for w in windows.values())
+    newest = max(days, key=lambda d: (d.end_ns, d.site))
+    seen = any(d.end_ns >= end_ns for d in used) or newest.end_ns < end_ns
+    return used if seen else [*used, newest]
+
+
+def _of_period(
+    system: System,
+    days: Sequence[Day],
+    organisation: Organisation,
+    asked: Asked,
+    windows: Mapping[str, Window],
+    savings: Savings | None = None,
+    *,
+    compared: bool = False,
+) -> tuple[Evidence, list[Day]]:
+    """A period's evidence.
+
+    Of one that is only compared with, without bounds and without the PUE of twelve months.
+    """
+    used = days_in(days, windows)
+    verify_files(system, used, [kind_file(kind) for kind in _READ])
+    cut = [d for d in used if d.start_ns < windows[d.site].start_ns or d.end_ns > windows[d.site].end_ns]
+    verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
+    year = days_in(days, windows if compared else _year(windows, until_start=True))
+    verify_files(system, _others(year, used), [kind_file(kind) for kind in METER_SUMS])
+    with open_store(system, used, windows, year) as store:
+        sums = read_sums(store, used, organisation, asked, bounds=not compared)
+        if not sums.wholes:
+            raise EmptyPeriodError(
+                f"{system.url}: holds no GPU or node in the period; a site's own ledger has its meters alone"
+            )
+        books = _books(store, system, year, sums.windows)
+        sites = {name: _site(name, sums, books, organisation, compared) for name in sums.sites}
+        worth = {name: site.grid.worth for name, site in sites.items()}
+        priced = read_priced(store, worth, sums)
+    year = days_in(year, windows if compared else _year(sums.windows))
+    return Evidence(asked.label, sums, sites, priced, organisation, savings), [*used, *_others(year, used)]
+
+
+def _books(store: Store, system: System, days: Sequence[Day], windows: Mapping[str, Window]) -> Mapping[str, FacilityBook]:
+    """The books of the sites that have meters. The files of rows are checked here, those of sums were before."""
+
+    def read_rows_of(wanted: frozenset[tuple[str, int]]) -> None:
+        by_rows = [d for d in days if (d.site, d.start_ns) in wanted]
+        verify_files(system, by_rows, [kind_file(kind) for kind in METER_ROWS])
+        store.open_meters(system, by_rows)
+
+    return read_books(store, windows, read_rows_of)
+
+
+def _site(name: str, sums: Sums, books: Mapping[str, FacilityBook], organisation: Organisation, compared: bool) -> Site:
+    """A site's evidence. Contracts and tariffs are matched with energy at the boundary that its grams are told at (carbon)."""
+    window, inputs = sums.windows[name], organisation.sites.get(name)
+    node_uj = sum(w.energy_uj for w in sums.wholes if w.site == name and w.device_class != "part")
+    cells = sums.cells[name]
+    used = (max(min(cells), window.start_ns), min(max(cells) + CELL_NS, window.end_ns)) if cells else None
+    found = building(name, window, books.get(name), inputs, node_uj, used=used, twelve_months=not compared)
+    hosts = not sums.node_gap(name)
+    own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
+    pue = found.pue.amount.value if found.pue is not None and hosts else None
+    drawn = found.bought_cells if found.measured else own if pue is None else times(own, pue)
+    return Site(name, window, inputs, found, grid(inputs, drawn, window, cells, matched=not compared))
+
+
+def _year(windows: Mapping[str, Window], *, until_start: bool = False) -> dict[str, Window]:
+    """Twelve months to the end of each site's window; or to its start, with it, as it may turn out to end at any reading."""
+    first = {site: w.start_ns if until_start else w.end_ns for site, w in windows.items()}
+    return {site: Window(first[site] - YEAR_NS - DAY_NS, w.end_ns) for site, w in windows.items()}

@@ -1,0 +1,17 @@
+"""What a report measures: one file a measure, found by its `SPEC`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.figures.evidence import Evidence
+    from reports.figures.figure import Figure
+
+
+def all_figures(evidence: "Evidence") -> "Iterator[Figure]":
+    """The figures of every measure."""
+    import reports.figures.measures
+    from energy_agent.core import plugin
+
+    for _, measure in sorted(plugin.discover(reports.figures.measures).items()):
+        yield from measure.figures(evidence)

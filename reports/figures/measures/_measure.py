@@ -1,0 +1,84 @@
+"""What a measure is: a pure function from evidence to figures. One file here is one measure, with a `SPEC`."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from reports.figures.evidence import Evidence
+from reports.figures.figure import Figure, quotient_text
+from reports.ledger.sums import Held, Who
+
+COVERED = ("energy.", "co2e.", "j_per_token.")
+"""What figures with a coverage are called."""
+HELD = ("energy.held", "co2e.held", "co2e.lifecycle.held", "j_per_token.")
+"""What figures of groups of workloads are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One file's figures."""
+
+    summary: str
+    figures: Callable[[Evidence], Iterable[Figure]]
+
+
+def project_of(who: Who) -> str:
+    """A project's name, with its team's before it."""
+    return f"{who.team}/{who.project}" if who.team and who.project else who.project
+
+
+def model_of(who: Who) -> str:
+    """A model's name, with its precision where it is known."""
+    return f"{who.model} ({who.precision})" if who.model and who.precision else who.model
+
+
+def covered(evidence: Evidence, figures: Iterable[Figure]) -> Iterator[Figure]:
+    """The figures with the coverage of their sites: of their own, of those that a group was at, or of all together.
+
+    What a building's meters told has none: of their time, a PUE tells how much was read.
+    """
+    sites_of = {suffix: frozenset(row.site for row in rows) for suffix, dims, rows in groups(evidence) if dims}
+    known: dict[frozenset[str], str | None] = {}
+    for figure in figures:
+        sites = _sites(evidence, figure, sites_of)
+        held = figure.id.startswith(HELD)
+        metered = not held and any(evidence.sites[name].building.measured for name in sites)
+        of_meters = metered and figure.boundary not in ("gpu", "gpu+cpu", "node")
+        if figure.value is None or of_meters or not figure.id.startswith(COVERED):
+            yield figure
+        else:
+            if sites not in known:
+                share = evidence.coverage_of(sites)
+                known[sites] = None if share is None else quotient_text(share, "down")
+            yield replace(figure, coverage=known[sites])
+
+
+def _sites(evidence: Evidence, figure: Figure, sites_of: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    if "site" in figure.dims:
+        return frozenset([figure.dims["site"]])
+    groups_of = [f"/{name}/{value}" for name, value in figure.dims.items()] if figure.id.startswith(HELD) else []
+    return next((sites_of[suffix] for suffix in groups_of if suffix in sites_of), frozenset(evidence.sites))
+
+
+def groups(evidence: Evidence) -> Iterator[tuple[str, dict[str, str], list[Held]]]:
+    """(suffix of the figures' ids, dims, rows) of everything that energy is told by: site, team, project, model, kind.
+
+    Within a dimension each row is in one group, so groups sum to what all workloads held. "" is who told nothing.
+    """
+    who = evidence.sums.parts
+    named: dict[str, Callable[[Held], str]] = {
+        "site": lambda row: row.site,
+        "team": lambda row: who[row.part].team,
+        "project": lambda row: project_of(who[row.part]),
+        "model": lambda row: model_of(who[row.part]),
+        "kind": lambda row: who[row.part].kind,
+    }
+    rows = [row for row in evidence.sums.held if row.part and row.device_class != "part"]  # a part of a host is in the host
+    yield "", {}, rows
+    for dimension, name_of in named.items():
+        found: dict[str, list[Held]] = {}
+        for row in rows:
+            found.setdefault(name_of(row), []).append(row)
+        if found.keys() == {""}:
+            continue  # nobody told it of anything
+        for name in sorted(found):
+            yield f"/{dimension}/{name}", {dimension: name}, found[name]

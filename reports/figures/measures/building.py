@@ -1,0 +1,79 @@
+"""PUE, WUE, REF, ERF and where the building's energy goes, by site (ISO/IEC 30134-2, -3, -6, -9)."""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from energy_agent.core.units import UJ_PER_J
+from energy_agent.site.building.pue import Pue
+from energy_agent.site.building.ratio import Amount
+from reports.figures.evidence import Evidence, plus
+from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.measures._measure import Measure
+
+SOURCES = ("ledger", "meters")
+_J = Fraction(1, UJ_PER_J)
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Of every site, and the PUE of all sites together where each has its meters."""
+    for name, site in sorted(evidence.sites.items()):
+        building, dims = site.building, {"site": name}
+        assumed = site.inputs is not None and site.inputs.bound_assumed
+        yield _pue(f"pue/site/{name}", building.pue, dims, f"no PUE of {name}: {building.total.reason}", assumed=assumed)
+        yield _pue(f"pue.trailing/site/{name}", building.trailing, dims, "no meters over twelve months")
+        for each in building.pues:
+            yield _pue(f"pue.category/{name}/{each.category}", each, dims, "")
+        yield amount_figure(
+            f"wue/site/{name}", building.wue, "L/kWh", f"category {building.water_category or 'none'}", "facility",
+            sources=SOURCES, dims=dims | {"category": str(building.water_category)},
+        )  # fmt: skip
+        yield amount_figure(
+            f"water/site/{name}", building.liters, "L", "metered or billed", "facility", sources=SOURCES, dims=dims
+        )
+        for label in ("REF", "ERF"):
+            amount = building.shares.get(label, Amount(None, reason="no meter of the building"))
+            which = "made on the site" if label == "REF" else "handed over"
+            yield amount_figure(
+                f"{label.lower()}.site/site/{name}", amount, "ratio", which, "facility", sources=SOURCES, dims=dims
+            )
+        for part in (*building.parts, *building.losses):
+            of = dims | {"part": part.name, "meters": ", ".join(part.meters)}
+            yield amount_figure(
+                f"energy.part/{name}/{part.name}", part.amount, "J", "metered", "facility", sources=SOURCES, dims=of, scale=_J
+            )
+    yield _of_all(evidence)
+
+
+def _pue(identity: str, found: Pue | None, dims: Mapping[str, str], why: str, *, assumed: bool = False) -> Figure:
+    if found is None:
+        return Figure(identity, None, "ratio", "none", "facility", sources=SOURCES, dims=dims, reason=why)
+    stated = "stated by the operator (estimate), its bounds assumed" if assumed else "stated by the operator (estimate)"
+    method = stated if found.stated and not found.category else f"category {found.category}"
+    of = {
+        **dims,
+        "kind": found.kind,
+        "category": str(found.category or "none"),
+        "imputed_j": str(Fraction(found.imputed_uj, UJ_PER_J)),
+    }
+    of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
+    coverage = quotient_text(found.coverage) if found.category else None
+    return amount_figure(identity, found.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
+
+
+def _of_all(evidence: Evidence) -> Figure:
+    """All buildings over all their IT: only of buildings that are metered, so that the two sums are of the same places."""
+    metered = [s.building for s in evidence.sites.values() if s.building.measured and s.building.it.value]
+    if not metered or len(metered) < len(evidence.sites):
+        why = "not every site has meters of its total and of its IT"
+        return Figure("pue", None, "ratio", "none", "facility", sources=SOURCES, reason=why)
+    whole, it = plus([b.total for b in metered]), plus([b.it for b in metered])
+    assert whole.value is not None
+    assert it.value is not None
+    low = None if whole.low is None or not it.high else max(Fraction(1), whole.low / it.high)
+    high = None if whole.high is None or not it.low else whole.high / it.low
+    return amount_figure(
+        "pue", Amount(whole.value / it.value, low, high), "ratio", "sum of totals over sum of IT", "facility", sources=SOURCES
+    )
+
+
+SPEC = Measure("PUE, water, renewables and where the building's energy goes", figures)

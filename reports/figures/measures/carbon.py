@@ -1,0 +1,329 @@
+"""CO2e of electricity, location- and market-based (GHG Protocol, Scope 2), CUE, REF, and how contracts match the hours.
+
+A site is reckoned at the widest boundary that is known of it: the building where meters tell it (energy from the grid alone),
+the building as an estimate where a PUE is stated, else its nodes, else its GPUs; a figure's boundary says which, and contracts
+are matched with the energy there. What contracts bring and what they leave to the residual mix are the total, exactly.
+
+Parts of the fleet take the grams of their own cells; where the boundary is the building, times the site's PUE, and times the
+share of its energy that comes from the grid. What is left of the site's total is a figure too (`.unattributed`).
+
+No publisher states a factor's error, so no figure has bounds: those of the energy alone would pass for those of the CO2e.
+Scope 2 is of direct emissions. Figures of the life cycle have names of their own (`LIFE_CYCLE`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.facility import Position
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
+from energy_agent.site.building.pue import per_it_kwh
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import held_energy, whole_energy
+from reports.figures.evidence import Evidence, Site, amount_of, less, plus, product, scaled
+from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.measures._measure import Measure, covered, groups
+from reports.ledger.sums import Held
+from reports.site.grid import kwh
+
+LOCATION, MARKET = "location-based", "market-based"
+CO2E: Final = "co2e."
+"""How figures of Scope 2 begin."""
+LIFE_CYCLE: Final = "co2e.lifecycle."
+"""How figures of CO2e over the life cycle begin, which answer nothing that Scope 2 asks."""
+NOT_SCOPE_2: Final = "its factors are of the life cycle, and Scope 2 counts direct emissions alone (grid.boundary)"
+AVERAGE: Final = "the grid's average, in place of the residual mix"
+REST: Final = "the total less what workloads held"
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Grams."""
+    named = (each for figure, sites in _figures(evidence) for each in by_basis(evidence, sites, figure))
+    yield from covered(evidence, named)
+
+
+def by_basis(evidence: Evidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
+    """A figure of CO2e of some sites under the name of what it counts.
+
+    Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
+    """
+    joined = [evidence.sites[name].grid.location for name in sites]
+    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {Boundary.LIFE_CYCLE}:
+        yield figure
+        return
+    yield replace(figure, id=LIFE_CYCLE + figure.id.removeprefix(CO2E))
+    yield Figure(figure.id, None, figure.unit, figure.method, figure.boundary, dims=figure.dims, reason=NOT_SCOPE_2)
+
+
+def _figures(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
+    """(figure, sites that it is of)."""
+    for name in sorted(evidence.sites):
+        yield from ((figure, (name,)) for figure in _of_site(evidence, name))
+    every = sorted(evidence.sites)
+    yield from ((figure, every) for figure in _of_all(evidence))
+    yield from _by_group(evidence)
+
+
+def _of_site(evidence: Evidence, name: str) -> Iterator[Figure]:
+    site, dims = evidence.sites[name], {"site": name}
+    within, ids = boundary(evidence, name), factor_ids(site)
+    of = dims | _basis(site)
+    rows = _rows(evidence, name)
+    located, marketed = located_of(evidence, name), marketed_of(evidence, name)
+    yield amount_figure(f"co2e.location/site/{name}", located, "g", LOCATION, within, factor_ids=ids, dims=of)
+    how, stand_in = _method(evidence, [name])
+    yield amount_figure(f"co2e.market/site/{name}", marketed, "g", how, within, factor_ids=ids, dims=dims | stand_in)
+    for quantity, rest in (
+        ("location", less(located, group_grams(evidence, name, rows))),
+        ("market", less(marketed, _shared(evidence, name, rows))),
+    ):
+        yield amount_figure(f"co2e.{quantity}.unattributed/site/{name}", rest, "g", REST, within, factor_ids=ids, dims=dims)
+    yield amount_figure(f"grid_intensity/site/{name}", _mean(site), "g/kWh", LOCATION, "grid", factor_ids=ids, dims=of)
+    yield amount_figure(f"cue/site/{name}", _cue(site), "g/kWh", LOCATION, "facility", factor_ids=ids, dims=of)
+    yield from _contracts(evidence, site)
+
+
+def _of_all(evidence: Evidence) -> Iterator[Figure]:
+    every = sorted(evidence.sites)
+    within, ids = _together(evidence, every)
+    located = [located_of(evidence, name) for name in every]
+    marketed = [marketed_of(evidence, name) for name in every]
+    held = [_rows(evidence, name) for name in every]
+    how, stand_in = _method(evidence, every)
+    for quantity, method, totals, parts in (
+        ("location", LOCATION, located, [group_grams(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+        ("market", how, marketed, [_shared(evidence, n, rows) for n, rows in zip(every, held, strict=True)]),
+    ):
+        dims = stand_in if quantity == "market" else {}
+        total = _one_basis(evidence, every, plus(totals))
+        yield amount_figure(f"co2e.{quantity}", total, "g", method, within, factor_ids=ids, dims=dims)
+        rest = less(total, _one_basis(evidence, every, plus(parts)))
+        yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
+
+
+def _rows(evidence: Evidence, site: str) -> list[Held]:
+    """What workloads held at a site; a part of a host is in the host."""
+    return [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
+
+
+def _method(evidence: Evidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
+    if any(takes_average(evidence, name) for name in sites):
+        return f"{MARKET}, rest at the grid's average", {"stand_in": AVERAGE}
+    return f"{MARKET}, rest at the residual mix", {}
+
+
+def takes_average(evidence: Evidence, name: str) -> bool:
+    """Whether a part of a site's market-based grams is of the grid's average, for want of a residual mix."""
+    return evidence.sites[name].grid.residual_is_average and residual_of(evidence, name).value != 0
+
+
+def boundary(evidence: Evidence, site: str) -> str:
+    """The widest boundary at which a site's energy is known."""
+    building = evidence.sites[site].building
+    if building.measured or (not evidence.node_gap(site) and evidence.pue(site).value is not None):
+        return "facility"
+    return "gpu" if evidence.node_gap(site) else "node"
+
+
+def located_of(evidence: Evidence, name: str) -> Amount:
+    """A site's grams, location-based: what was metered at its cells, the rest at the mean of these."""
+    site = evidence.sites[name]
+    grams, metered_uj = site.grid.location_g, site.grid.uj
+    if grams is None:
+        return Amount(None, reason=site.grid.lacking or _unknown(site))
+    energy = base(evidence, name)
+    if energy.value is None or not metered_uj:
+        return _unbounded(nothing_of(evidence, name, energy))
+    return Amount(energy.value * grams / metered_uj)
+
+
+def _unbounded(amount: Amount) -> Amount:
+    return Amount(amount.value, reason=amount.reason)
+
+
+def nothing_of(evidence: Evidence, name: str, energy: Amount) -> Amount:
+    """What a site without energy from the grid emitted or paid: nothing, where it was metered; else it is not known."""
+    metered = evidence.sites[name].building.measured or any(w.site == name and w.metered_ns for w in evidence.sums.wholes)
+    if energy.value != 0 or not metered:
+        return Amount(None, reason=energy.reason or "no energy was metered")
+    return Amount(Fraction(0), Fraction(0), None if energy.high is None or energy.high else Fraction(0))
+
+
+def _one_basis(evidence: Evidence, sites: Iterable[str], total: Amount) -> Amount:
+    """A total, unless its sites count different emissions, which no total may hold (factors/join.py)."""
+    joined = {name: evidence.sites[name].grid.location for name in sites}
+    found = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
+    if total.value is None or len(found) < 2:
+        return total
+    told = " and ".join(f"{name} {basis}" for basis, name in sorted(found.items(), key=lambda each: each[1]))
+    return Amount(None, reason=f"the sites count different emissions of the grid: {told}")
+
+
+def base(evidence: Evidence, name: str) -> Amount:
+    """The energy in uJ that a site's grams are of, with its bounds."""
+    site = evidence.sites[name]
+    within = boundary(evidence, name)
+    if site.building.measured:
+        return site.building.bought
+    classes = ("gpu", "host") if within != "gpu" else ("gpu",)
+    own = amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class in classes))
+    if within != "facility":
+        return own
+    return product(own, evidence.pue(name))
+
+
+def factor_ids(site: Site) -> tuple[str, ...]:
+    """What was used for a site's grams."""
+    joined = [j for j in (site.grid.location, site.grid.rest) if j is not None]
+    return tuple(sorted({s.id for j in joined for s in j.statements if s.id and s.uj}))
+
+
+def _unknown(site: Site) -> str:
+    joined = site.grid.location
+    hours = Fraction(0) if joined is None else sum((s.hours for s in joined.statements if s.grams is None), Fraction(0))
+    return f"no intensity of the grid is known for {float(hours):.1f} h of the period"
+
+
+def _basis(site: Site) -> dict[str, str]:
+    joined = site.grid.location
+    if joined is None:
+        return {}
+    quality = sum((Fraction(s.quality or 5) * s.uj for s in joined.statements), Fraction(0)) / joined.uj if joined.uj else None
+    return {"basis": str(joined.basis)} | ({"quality": quotient_text(quality, digits=2)} if quality is not None else {})
+
+
+def _mean(site: Site) -> Amount:
+    grams = site.grid.location_g
+    if grams is None or not site.grid.uj:
+        return Amount(None, reason=site.grid.lacking or _unknown(site))
+    return Amount(grams * UJ_PER_KWH / site.grid.uj)
+
+
+def marketed_of(evidence: Evidence, name: str) -> Amount:
+    """A site's grams, market-based."""
+    site, grid = evidence.sites[name], evidence.sites[name].grid
+    if grid.market_g is None or grid.coverage is None:
+        return Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
+    energy = base(evidence, name)
+    if energy.value is None or not grid.uj:
+        return _unbounded(nothing_of(evidence, name, energy))
+    # Contracts cover what they cover: what is imputed is of the rest, which is of the residual mix.
+    market_g, covered_g, per_uj = grid.market_g, grid.coverage.grams, grid.rest_per_uj
+    if per_uj is None:
+        known = energy.value < grid.uj + 1  # cells are whole uJ
+        return Amount(market_g) if known else Amount(None, reason=grid.residual_lacking or grid.lacking or _unknown(site))
+
+    return Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj))
+
+
+def residual_of(evidence: Evidence, name: str) -> Amount:
+    """Of a site's market-based grams what contracts do not bring: with theirs (`Coverage.grams`) it is the total, exactly."""
+    found, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
+    if found.value is None or coverage is None:
+        return Amount(None, reason=found.reason)
+    return Amount(found.value - coverage.grams)
+
+
+def _cue(site: Site) -> Amount:
+    pue = site.building.pue
+    at = None if pue is None else Position.of(pue.category)
+    grams, bought = site.grid.location_g, site.building.bought
+    if at is None or grams is None or not site.grid.uj or bought.value is None:
+        return Amount(None, reason=site.grid.lacking or "IT energy was not metered by a PUE's category")
+    return per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
+
+
+def _contracts(evidence: Evidence, site: Site) -> Iterator[Figure]:
+    """How contracts match: as bought, by the hour, by the quarter of an hour; and each contract by itself."""
+    grid, dims, within = site.grid, {"site": site.name}, boundary(evidence, site.name)
+    for name, found in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
+        identity = f"matched.{name}/site/{site.name}"
+        if found is None or (name == "as_bought" and not (site.inputs and site.inputs.lots)):
+            yield Figure(
+                identity, None, "ratio", MARKET, "facility", dims=dims, reason="no contracts or certificates were given"
+            )
+        elif found.consumed_uj:
+            share = Amount(Fraction(found.covered_uj, found.consumed_uj))
+            yield amount_figure(identity, share, "ratio", MARKET, within, sources=("ledger", "contracts"), dims=dims)
+    if site.inputs is None or not site.inputs.lots or grid.coverage is None:
+        return
+    bought = base(evidence, site.name).value
+    if grid.coverage.renewable_share is not None and bought:
+        made = site.building.made_uj
+        ref = Amount((made + grid.coverage.renewable_uj) / (made + bought))
+        yield amount_figure(f"ref/site/{site.name}", ref, "ratio", "made on the site and contracts", within, dims=dims)
+    for claim in grid.coverage.claims:
+        of = dims | {"contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
+        of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}
+        of["available_kwh"] = quotient_text(kwh(claim.available_uj))
+        covered = Amount(kwh(claim.covered_uj))
+        yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
+
+
+def _together(evidence: Evidence, sites: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """(boundary, ids of factors) of what is told of some sites together."""
+    found = sorted(sites)
+    boundaries = {boundary(evidence, name) for name in found}
+    ids = tuple(sorted({i for name in found for i in factor_ids(evidence.sites[name])}))
+    return (boundaries.pop() if len(boundaries) == 1 else "mixed"), ids
+
+
+def _by_group(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
+    for suffix, dims, rows in groups(evidence):
+        parts = _by_site(rows)
+        sites = [site for site, _ in parts]
+        within, ids = _together(evidence, sites)
+        located = _one_basis(evidence, sites, plus([group_grams(evidence, site, own) for site, own in parts]))
+        marketed = _one_basis(evidence, sites, plus([_shared(evidence, site, own) for site, own in parts]))
+        yield amount_figure(f"co2e.held.location{suffix}", located, "g", LOCATION, within, factor_ids=ids, dims=dims), sites
+        method = f"{MARKET}, in proportion to location-based"
+        yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=dims), sites
+
+
+def _by_site(rows: list[Held]) -> list[tuple[str, list[Held]]]:
+    return [(site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
+
+
+def group_grams(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
+    """Grams of the cells of some workloads of a site."""
+    mine = {r.part for r in rows}
+    of = [p for p in evidence.priced if p.site == site and p.part in mine]
+    if evidence.sites[site].grid.location_g is None:
+        return Amount(None, reason=evidence.sites[site].grid.lacking or _unknown(evidence.sites[site]))
+    if any(p.ungrammed_uj for p in of):
+        return Amount(None, reason=_unknown(evidence.sites[site]))
+    within = boundary(evidence, site)
+    grams = sum((p.grams for p in of), Fraction(0)) / UJ_PER_KWH
+    if not sum(p.gpu_uj + p.host_uj for p in of):
+        classes = ("gpu", "host") if within != "gpu" else ("gpu",)
+        held_uj = held_energy(r for r in rows if r.device_class in classes).energy_uj
+        return Amount(None, reason="its energy is not known by the hour") if held_uj else Amount(Fraction(0))
+    if within != "facility":
+        return Amount(grams)
+    return _unbounded(scaled(product(Amount(grams), evidence.pue(site)), from_grid(evidence.sites[site])))
+
+
+def from_grid(site: Site) -> Fraction:
+    """The share of its building's energy that the site did not make itself: what its workloads' grams and money are of."""
+    total, bought = site.building.total.value, site.building.bought.value
+    return bought / total if site.building.measured and total and bought is not None else Fraction(1)
+
+
+def _shared(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
+    """Market-based grams of some workloads: contracts are the site's, so each takes its part in proportion."""
+    located, whole, market = (
+        group_grams(evidence, site, rows),
+        located_of(evidence, site),
+        marketed_of(evidence, site),
+    )
+    if located.value == 0 and market.value is not None:
+        return located
+    if market.value is None or not whole.value:
+        return Amount(None, reason=market.reason or whole.reason or "the grid's grams are nothing")
+    return scaled(located, market.value / whole.value)
+
+
+SPEC = Measure("CO2e of electricity, location- and market-based, and how contracts match", figures)

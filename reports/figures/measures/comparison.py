@@ -1,0 +1,193 @@
+"""Why energy and CO2e differ from a quarter and a year ago: volume, mix, efficiency, PUE and grid, which sum to the change."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
+from energy_agent.site.building.ratio import Amount
+from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
+from reports.figures.evidence import Evidence, plus
+from reports.figures.figure import LEDGER, Figure, quotient_text
+from reports.figures.measures import carbon, energy
+from reports.figures.measures._measure import Measure, model_of
+from reports.figures.measures.carbon import boundary, group_grams
+from reports.figures.wording import percent
+from reports.ledger.sums import Held
+from reports.site.coverage import coverage, together
+
+NO_EARLIER = "the ledger holds nothing of that quarter"
+RUNS = "the quarter still runs; it is compared once it is over"
+MIXED = "several models"
+TOTALS = (
+    "energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market", "co2e.lifecycle.location",
+    "co2e.lifecycle.market",
+)  # fmt: skip
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """`bridge.QUANTITY/WHEN/EFFECT`: what each factor did; the effects `from` and `to` are the two sums.
+
+    energy and co2e (lifecycle, where grams are of the life cycle) are of all that workloads held, by GPU hours; serving is of
+    what generated tokens, by tokens.
+    """
+    running = any(window.open for window in evidence.sums.windows.values())
+    for when, earlier in (("before", evidence.before), ("year_ago", evidence.year_ago)):
+        why = RUNS if running else NO_EARLIER if earlier is None else _too_little(earlier)
+        if earlier is None or why:
+            for name, unit in (("energy", "J"), (_grams(evidence), "g"), ("serving", "J")):
+                yield Figure(f"bridge.{name}/{when}", None, unit, "Shapley", "facility", sources=LEDGER, reason=why)
+            continue
+        yield from _totals(earlier, when)
+        then, now = side(earlier), side(evidence)
+        within, other = _boundaries(earlier, evidence)
+        other = other or _bases(earlier, evidence)
+        yield from _energy("energy", when, then, now, earlier.label, within)
+        found = Bridge(None, None, (), other) if other else co2e_bridge(then, now)
+        yield from _bridge(_grams(evidence), when, found, "g", Fraction(1), earlier.label, _name(set(within.values())))
+        then, now = serving(earlier), serving(evidence)
+        yield from _energy("serving", when, then, now, earlier.label, within)
+        adjusted = mix_adjusted(then, now)
+        if adjusted.before is not None and adjusted.after is not None:
+            dims = {"period": earlier.label, "left_out": ", ".join(adjusted.left_out)}
+            for name, uj in (("then", adjusted.before), ("now", adjusted.after)):
+                value, how = quotient_text(uj / UJ_PER_J), "the earlier mix of models"
+                yield Figure(f"j_per_token.same_mix/{when}/{name}", value, "J/token", how, "node", sources=LEDGER, dims=dims)
+
+
+def _too_little(earlier: Evidence) -> str:
+    """Why a period is not compared with; "": it is. What was hardly metered would read as growth."""
+    share = together(coverage(earlier.sums, earlier.organisation)).share or Fraction(0)
+    if share >= earlier.organisation.least_coverage:
+        return ""
+    return f"only {percent(share)} of {earlier.label} was metered, too little to compare with"
+
+
+def _totals(earlier: Evidence, when: str) -> Iterator[Figure]:
+    """`total.WHEN/ID`: what the figure ID was then, as a report of that period states it."""
+    for figure in (*energy.figures(earlier), *carbon.figures(earlier)):
+        if figure.id in TOTALS and figure.value is not None:
+            dims = {"period": earlier.label, "figure": figure.id}
+            yield replace(figure, id=f"total.{when}/{figure.id}", dims=dims)
+
+
+def _boundaries(then: Evidence, now: Evidence) -> tuple[dict[str, str], str]:
+    """(boundary of each site that both periods can be told at, why their CO2e is not compared or "")."""
+    found, other = {}, ""
+    order = ("gpu", "node", "facility")
+    for site in sorted({*then.sites, *now.sites}):
+        sides = [boundary(e, site) for e in (then, now) if any(w.site == site for w in e.sums.wholes)]
+        if sides:
+            found[site] = min(sides, key=order.index)
+        if len(set(sides)) > 1:
+            other = f"{site} is told at the boundary {sides[0]} then, and {sides[1]} now"
+    return found, other
+
+
+def _bases(then: Evidence, now: Evidence) -> str:
+    """Why grams of two periods are not compared: they are of different emissions; "": they are of the same."""
+    joined = [site.grid.location for each in (then, now) for site in each.sites.values()]
+    found = sorted({str(j.basis) for j in joined if j is not None})
+    return f"grams of different emissions are not compared: {' and '.join(found)}" if len(found) > 1 else ""
+
+
+def _grams(evidence: Evidence) -> str:
+    """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
+    joined = [site.grid.location for site in evidence.sites.values()]
+    whole = {j.basis.boundary for j in joined if j is not None} == {Boundary.LIFE_CYCLE}
+    return "lifecycle" if whole else "co2e"
+
+
+def _name(boundaries: set[str]) -> str:
+    return boundaries.pop() if len(boundaries) == 1 else "mixed"
+
+
+def side(evidence: Evidence) -> Side:
+    """All that workloads held: GPU hours and node energy, by kind of workload."""
+    who = evidence.sums.parts
+    hours: dict[str, Fraction | int] = {}
+    node_uj: dict[str, int] = {}
+    rows = [row for row in _held(evidence) if row.part]
+    for row in rows:
+        key = who[row.part].kind or "workloads"
+        node_uj[key] = node_uj.get(key, 0) + row.held_uj
+        if row.device_class == "gpu":
+            hours[key] = hours.get(key, Fraction(0)) + Fraction(row.gpu_ns, NS_PER_H)
+    mine = [row for row in rows if hours.get(who[row.part].kind or "workloads")]
+    told = {k: v for k, v in hours.items() if v}
+    return Side(told, {k: v for k, v in node_uj.items() if k in told}, *_outer(evidence, mine))
+
+
+def serving(evidence: Evidence) -> Side:
+    """What generated tokens: tokens and node energy, by model and precision."""
+    who = evidence.sums.parts
+    tokens: dict[str, Fraction | int] = {}
+    node_uj: dict[str, int] = {}
+    for count in evidence.sums.tokens:
+        if count.phase == "generation":
+            key = model_of(who[count.part]) or MIXED
+            tokens[key] = tokens.get(key, 0) + count.tokens
+    parts = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
+    for row in _held(evidence):
+        if row.part in parts:
+            key = model_of(who[row.part]) or MIXED
+            node_uj[key] = node_uj.get(key, 0) + row.held_uj
+    mine = [row for row in _held(evidence) if row.part in parts]
+    return Side(tokens, node_uj, *_outer(evidence, mine))
+
+
+def _held(evidence: Evidence) -> list[Held]:
+    """What was held on GPUs, and on hosts where a site's nodes are known whole."""
+    hosts = {site for site in evidence.sites if not evidence.node_gap(site)}
+    return [r for r in evidence.sums.held if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]
+
+
+def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dict[str, str]) -> Iterator[Figure]:
+    """Facility energy where both periods have a PUE of every site, else that of the nodes, or GPUs."""
+    known = then.pue is not None and now.pue is not None and set(within.values()) == {"facility"}
+    found = energy_bridge(then, now) if known else node_bridge(then, now)
+    at = "facility" if known else _name({"node" if each == "facility" else each for each in within.values()})
+    yield from _bridge(name, when, found, "J", Fraction(1, UJ_PER_J), label, at)
+
+
+def _outer(evidence: Evidence, rows: Sequence[Held]) -> tuple[Fraction | None, Fraction | None, dict[str, str]]:
+    """PUE and intensity of the energy of these rows: each site's own by what is held there, so that the product is their grams.
+
+    The PUE of a site that is not told beyond its nodes is 1.
+    """
+    absent: dict[str, str] = {}
+    node_uj, building_uj = 0, Fraction(0)
+    pue: Fraction | None = Fraction(1)
+    grams: list[Amount] = []
+    for site in sorted({r.site for r in rows}):
+        mine = [r for r in rows if r.site == site]
+        uj = sum(r.held_uj for r in mine)
+        found = evidence.pue(site) if boundary(evidence, site) == "facility" else Amount(Fraction(1))
+        if found.value is None:
+            pue, absent["pue"] = None, found.reason
+            break
+        node_uj, building_uj = node_uj + uj, building_uj + found.value * uj
+        grams.append(group_grams(evidence, site, mine))
+    if pue is None or not node_uj:
+        return None, None, absent | {"grid": absent.get("pue", "no energy was held")}
+    located = plus(grams)
+    if located.value is None:
+        return building_uj / node_uj, None, absent | {"grid": located.reason}
+    return building_uj / node_uj, located.value * UJ_PER_KWH / building_uj, absent
+
+
+def _bridge(name: str, when: str, found: Bridge, unit: str, scale: Fraction, label: str, within: str) -> Iterator[Figure]:
+    dims = {"period": label}
+    if found.before is None or found.after is None or found.reason:
+        yield Figure(
+            f"bridge.{name}/{when}", None, unit, "Shapley", within, sources=LEDGER, dims=dims, reason=found.reason or NO_EARLIER
+        )
+        return
+    for effect, amount in (("from", found.before), *found.effects, ("to", found.after)):
+        value = quotient_text(amount * scale)
+        of = dims | {"effect": effect}
+        yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)
+
+
+SPEC = Measure("bridges from a quarter and a year ago", figures)

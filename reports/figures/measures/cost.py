@@ -1,0 +1,156 @@
+"""What the energy cost, by the time of its use, and what GPU hours are charged: per site, team and million tokens."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
+from energy_agent.site.building.ratio import Amount
+from reports.figures.evidence import Evidence, less, plus, product
+from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.measures._measure import Measure, groups
+from reports.figures.measures.carbon import base, boundary, from_grid, nothing_of
+from reports.figures.measures.tokens import generated
+from reports.inputs import price_of
+from reports.ledger.sums import Held
+from reports.site.grid import kwh
+
+SOURCES = ("ledger", "tariffs")
+NO_TARIFF = "no input has tariffs"
+UNPRICED = "its sites have no tariffs"
+REST = "the total less what workloads held"
+UNPAID = "what its electricity cost is not known"
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Money. Absent where tariffs are of several currencies, or do not cover the period."""
+    for name, site in sorted(evidence.sites.items()):
+        amount, unit = _of_site(evidence, name)
+        left = {} if site.grid.spent is None else {"unpriced_kwh": quotient_text(kwh(site.grid.spent.unpriced_uj))}
+        yield amount_figure(f"cost/site/{name}", amount, unit, "tariffs by time of use", boundary(evidence, name),
+                            sources=SOURCES, dims={"site": name, **left})  # fmt: skip
+        rest = less(amount, _paid(evidence, [r for r in evidence.sums.held if r.part and r.site == name]))
+        yield amount_figure(f"cost.unattributed/site/{name}", rest, unit, REST, boundary(evidence, name), sources=SOURCES,
+                            dims={"site": name})  # fmt: skip
+    one, why = _currency(evidence, evidence.sites)
+    if one:
+        total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
+        within = _within(evidence, evidence.sites)
+        yield amount_figure("cost", total, one, "tariffs by time of use", within, sources=SOURCES)
+        rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
+        yield amount_figure("cost.unattributed", rest, one, REST, within, sources=SOURCES)
+    else:
+        yield Figure("cost", None, "money", "tariffs by time of use", "facility", sources=SOURCES, reason=why)
+        yield Figure("cost.unattributed", None, "money", REST, "facility", sources=SOURCES, reason=why)
+    for suffix, dims, rows in groups(evidence):
+        if "team" in dims and evidence.organisation.prices:
+            yield from _charged(evidence, suffix, dims, rows)
+        if why != NO_TARIFF and dims.keys() & {"team", "model", "project"}:
+            yield from _of_group(evidence, suffix, dims, rows)
+
+
+def _currency(evidence: Evidence, sites: Iterable[str]) -> tuple[str, str]:
+    """In what some sites pay, and why that is not one currency; one of the two is empty."""
+    grids = [evidence.sites[name].grid for name in sites]
+    found = {grid.currency for grid in grids}
+    if len(found) == 1 and found != {""}:
+        return found.pop(), ""
+    if any(grid.spent is not None and not grid.currency for grid in grids):
+        return "", "tariffs are of several currencies"
+    if found <= {""}:
+        return "", NO_TARIFF
+    return "", "not every site has tariffs" if "" in found else "the sites pay in several currencies"
+
+
+def _of_site(evidence: Evidence, name: str) -> tuple[Amount, str]:
+    grid = evidence.sites[name].grid
+    if grid.spent is None or not grid.currency:
+        return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs are of several currencies"), "money"
+    if grid.spent.unpriced_uj:
+        return Amount(None, reason=f"{float(kwh(grid.spent.unpriced_uj)):,.1f} kWh have no tariff"), grid.currency
+    energy = base(evidence, name)
+    paid = grid.spent.by_currency.get(grid.currency, Fraction(0))
+    if energy.value is None or not grid.uj:
+        return nothing_of(evidence, name, energy), grid.currency
+    return product(energy, Amount(*(paid / grid.uj,) * 3)), grid.currency
+
+
+def _within(evidence: Evidence, sites: Iterable[str]) -> str:
+    found = {boundary(evidence, name) for name in sites}
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _of_group(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
+    how = "its cells at their prices, times PUE where it is known"
+    within = _within(evidence, {r.site for r in rows})
+    amount, currency = _paid_once(evidence, rows)
+    yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)
+    serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
+    mine = [r for r in rows if r.part in serving]
+    tokens = generated(evidence, {r.part for r in mine})
+    if tokens and not ("model" in dims and any(evidence.sums.parts[r.part].mixed for r in mine)):
+        paid, currency = _paid_once(evidence, mine)
+        per = Amount(None, reason=paid.reason) if paid.value is None else Amount(paid.value * 1_000_000 / tokens)
+        unit = f"{currency or 'money'}/10^6 tokens"
+        yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=SOURCES, dims=dims)
+
+
+def _paid_once(evidence: Evidence, rows: list[Held]) -> tuple[Amount, str]:
+    """What the energy of some workloads cost, and in which currency: the one in which all sites pay that they were at."""
+    currency, why = _currency(evidence, {r.site for r in rows})
+    if not currency:
+        return Amount(None, reason=UNPRICED if why == NO_TARIFF else why), ""
+    return _paid(evidence, rows), currency
+
+
+def _paid(evidence: Evidence, rows: list[Held]) -> Amount:
+    """What the energy of some workloads cost."""
+    priced = {(p.site, p.part): p for p in evidence.priced}
+    money = Fraction(0)
+    reason = ""
+    for site, part in sorted({(r.site, r.part) for r in rows}):
+        row = priced.get((site, part))
+        if row is None:
+            continue
+        whole = boundary(evidence, site) == "facility"
+        pue = evidence.pue(site).value if whole else Fraction(1)
+        if row.unpriced_uj or pue is None:
+            reason = "a part of its energy has no tariff"
+        else:
+            money += row.money / UJ_PER_KWH * pue * (from_grid(evidence.sites[site]) if whole else 1)
+    return Amount(None, reason=reason) if reason else Amount(money)
+
+
+def _charged(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
+    """What the price classes charge a team: so much a GPU hour, and a share of what its electricity cost.
+
+    Hours of a class without a price are charged nothing and told beside it.
+    """
+    classes: dict[str, list[Held]] = {}
+    for row in rows:
+        classes.setdefault(evidence.sums.parts[row.part].price_class, []).append(row)
+    charge, unpriced, money, priced, reason = Fraction(0), Fraction(0), set[str](), False, ""
+    for name, mine in sorted(classes.items()):
+        price = price_of(name, evidence.organisation.prices)
+        hours = Fraction(sum(r.gpu_ns for r in mine if r.device_class == "gpu"), NS_PER_H)
+        if price is None:
+            unpriced += hours
+            continue
+        priced = True
+        charge += Fraction(price.per_gpu_hour or 0) * hours
+        currency = ""
+        if price.electricity_share is not None:
+            paid, currency = _paid_once(evidence, mine)
+            charge += Fraction(price.electricity_share) * (paid.value or 0)
+            reason = reason or (UNPAID if paid.reason == UNPRICED else paid.reason)
+        money |= {price.currency, currency} - {""}
+    one = next(iter(money)) if len(money) == 1 else ""
+    if not priced:
+        reason = "none of its workloads is of a class that has a price"
+    elif not one:
+        reason = reason or "price classes and tariffs are of several currencies"
+    amount = Amount(None, reason=reason) if reason else Amount(charge)
+    of = dims | {"currency": one} | ({"unpriced_gpu_hours": quotient_text(unpriced)} if unpriced else {})
+    yield amount_figure(f"charged{suffix}", amount, one or "money", "price classes", "gpu", sources=SOURCES, dims=of)
+
+
+SPEC = Measure("what the energy cost, and what GPU hours are charged", figures)

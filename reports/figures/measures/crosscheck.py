@@ -1,0 +1,54 @@
+"""The ledger against what else measured the same energy: the building's meters of IT, and Prometheus. They book nothing.
+
+Nodes are a part of what a meter of IT sees (switches, storage and other machines are beside them), so more than the meter by
+more than both errors is a contradiction, and less is told.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import UJ_PER_J
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import whole_energy
+from reports.figures.evidence import Evidence, amount_of
+from reports.figures.figure import Figure, amount_figure
+from reports.figures.measures._measure import Measure
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """`crosscheck.it/site`: nodes over metered IT. `crosscheck.prometheus`: the counters there over the ledger."""
+    for name, site in sorted(evidence.sites.items()):
+        dims = {"site": name}
+        if gap := evidence.node_gap(name):
+            ratio = Amount(None, reason=gap)
+        elif site.building.it.value is None or site.building.it.value <= 0:
+            ratio = Amount(None, reason=site.building.it.reason or "no IT energy was metered")
+        else:
+            nodes = amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class != "part"))
+            ratio = _ratio(nodes, site.building.it)
+        yield amount_figure(
+            f"crosscheck.it/site/{name}", ratio, "ratio", "nodes over metered IT", "it", sources=("ledger", "meters"), dims=dims
+        )
+    ledger = amount_of(whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu"))
+    seen = evidence.prometheus
+    if seen is None:
+        ratio = Amount(None, reason="no Prometheus was asked")
+    elif seen.reason or not ledger.value:
+        ratio = Amount(None, reason=seen.reason or "no energy in the period")
+    else:
+        ratio = Amount(Fraction(seen.joules) * UJ_PER_J / ledger.value)
+    dims = {} if seen is None else {"joules": seen.joules, "series": str(seen.series), "query": seen.query}
+    how = "increase of the counters over the ledger"
+    yield amount_figure("crosscheck.prometheus", ratio, "ratio", how, "gpu", sources=("ledger", "prometheus"), dims=dims)
+
+
+def _ratio(one: Amount, other: Amount) -> Amount:
+    """Of amounts whose errors are not of one kind: their bounds against each other."""
+    assert one.value is not None
+    assert other.value is not None
+    low = None if one.low is None or not other.high else one.low / other.high
+    high = None if one.high is None or not other.low else one.high / other.low
+    return Amount(one.value / other.value, low, high)
+
+
+SPEC = Measure("the ledger against the building's meters and Prometheus", figures)

@@ -1,0 +1,94 @@
+"""What frameworks ask beside energy: renewable energy by kind, reused heat, grams of the residual mix, what is declared."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from energy_agent.core.facility import Role
+from energy_agent.core.units import UJ_PER_J
+from energy_agent.site.building.contracts import CERTIFICATES, Kind
+from energy_agent.site.building.ratio import Amount, energy
+from energy_agent.site.building.tree import counted
+from reports.figures.evidence import Evidence, Site
+from reports.figures.figure import Figure, amount_figure
+from reports.figures.measures._measure import Measure
+from reports.figures.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, residual_of, takes_average
+from reports.inputs import NO_RESIDUAL
+
+_J = Fraction(1, UJ_PER_J)
+SOURCES = ("ledger", "meters", "contracts")
+NO_CONTRACTS = "no contracts or certificates were given"
+NOTHING_COVERED = "no contract or certificate covers any of it"
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """By site."""
+    for name, site in sorted(evidence.sites.items()):
+        dims, within = {"site": name}, boundary(evidence, name)
+        made = _metered(site, Role.RENEWABLE)
+        by_kind = {
+            "certificates": _claimed(site, CERTIFICATES),
+            "ppa": _claimed(site, frozenset({Kind.PPA})),
+            "other": _claimed(site, frozenset({Kind.OTHER})),
+            "on_site": made,
+        }
+        for kind, amount in by_kind.items():
+            identity = f"energy.total_renewable.{kind}/site/{name}"
+            yield amount_figure(identity, amount, "J", "matched or metered", within, sources=SOURCES, dims=dims, scale=_J)
+        known = [a.value for a in by_kind.values() if a.value is not None]
+        total = (
+            Amount(sum(known, Fraction(0))) if known else Amount(None, reason="no contracts, and no meter of role renewable")
+        )
+        yield amount_figure(
+            f"energy.total_renewable/site/{name}", total, "J", "matched or metered", within, sources=SOURCES,
+            dims=dims, scale=_J,
+        )  # fmt: skip
+        heat = _metered(site, Role.REUSED_HEAT)
+        yield amount_figure(
+            f"energy.reused_heat/site/{name}", heat, "J", "metered", "facility", sources=SOURCES, dims=dims, scale=_J
+        )
+        for figure in _market(evidence, name):
+            yield from by_basis(evidence, [name], figure)
+        for key, unit, value in (
+            ("it_kw", "kW", site.inputs and site.inputs.it_kw),
+            ("floor_m2", "m2", site.inputs and site.inputs.floor_m2),
+        ):
+            amount = Amount(Fraction(value)) if value else Amount(None, reason="nobody declared it")
+            yield amount_figure(
+                f"declared.{key}/site/{name}", amount, unit, "declared", "facility", sources=("declared",), dims=dims
+            )
+
+
+def _market(evidence: Evidence, name: str) -> Iterator[Figure]:
+    """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
+    site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
+    ids, rest, coverage = factor_ids(site), residual_of(evidence, name), site.grid.coverage
+    identity = f"co2e.market.residual/site/{name}"
+    if takes_average(evidence, name):
+        yield amount_figure(f"co2e.market.average/site/{name}", rest, "g", AVERAGE, within, factor_ids=ids, dims=dims)
+        rest = Amount(None, reason=NO_RESIDUAL)
+    yield amount_figure(identity, rest, "g", "the residual mix", within, factor_ids=ids, dims=dims)
+    if coverage is not None and coverage.covered_uj:
+        instruments = Amount(coverage.grams)
+    else:
+        instruments = Amount(None, reason=NOTHING_COVERED if _bought(site) else NO_CONTRACTS)
+    yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
+
+
+def _bought(site: Site) -> bool:
+    return site.inputs is not None and bool(site.inputs.lots)
+
+
+def _metered(site: Site, role: Role) -> Amount:
+    meters = site.building.meters
+    terms = {m.id: 1 for m in counted([e.facts for e in meters.values()], role)}
+    return energy(meters, terms) if terms else Amount(None, reason=f"no meter of role {role}")
+
+
+def _claimed(site: Site, kinds: frozenset[Kind]) -> Amount:
+    """Energy that renewable contracts of some kinds cover."""
+    if site.grid.coverage is None or not _bought(site):
+        return Amount(None, reason=NO_CONTRACTS)
+    return Amount(Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable)))
+
+
+SPEC = Measure("renewable energy, reused heat, the residual mix, and what is declared", figures)

@@ -1,0 +1,130 @@
+"""What making the hardware emitted, as a span over published figures, and SCI per token (ISO/IEC 21031)."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Basis
+from energy_agent.factors.embodied import Covers, Embodied, EmbodiedRange, amortised, embodied_range, summed, why_none
+from energy_agent.factors.embodied_source import shipped
+from reports.figures.evidence import Evidence, amount_of, plus, reach
+from reports.figures.figure import LEDGER, Figure, Interval, quotient_text
+from reports.figures.measures._measure import Measure, groups
+from reports.figures.measures.carbon import boundary, factor_ids, group_grams
+from reports.figures.measures.tokens import generated
+from reports.figures.sci import sci_per_token
+from reports.inputs import embodied_of
+from reports.ledger.sums import Held
+
+METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hardware in E; the span is that of M alone"
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Embodied emissions of the device time of the period by board, in sum, and SCI per token in sum and by model."""
+    parts: dict[str, Embodied] = {}
+    for sku, gpu_ns in _boards(evidence).items():
+        parts[sku], provenance = _of(evidence, sku, gpu_ns)
+        yield _figure(f"embodied/sku/{sku}", parts[sku], {"sku": sku} | provenance)
+    whole = summed(parts.values()) if parts else Embodied(None, None, "no devices in the period")
+    yield _figure("embodied", whole, {})
+    yield from _sci(evidence)
+
+
+def _boards(evidence: Evidence) -> dict[str, int]:
+    """Device time that was provisioned, by board: all of the period in which it was seen, held or not."""
+    found: dict[str, int] = {}
+    for whole in evidence.sums.wholes:
+        if whole.device_class == "gpu":
+            found[whole.sku] = found.get(whole.sku, 0) + whole.metered_ns + whole.gap_ns
+    return dict(sorted(found.items()))
+
+
+def _of(evidence: Evidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict[str, str]]:
+    """The share of the period, and where the footprint stands: what it covers, its boundary, its sources and their table."""
+    own = embodied_of(sku, evidence.organisation.embodied)
+    if own is not None:
+        life = Fraction(own.life_years)
+        span = EmbodiedRange(sku, Covers.GPU, Fraction(own.low_kg), Fraction(own.high_kg), (), (life, life))
+        return amortised(span, gpu_ns), {"covers": "as told", "boundary": own.boundary, "sources": own.source}
+    found = embodied_range(sku, Covers.WITH_SERVER) or embodied_range(sku)
+    if found is None:
+        return Embodied(None, None, why_none(sku)), {}
+    table = shipped()[0]
+    provenance = {
+        "covers": found.covers.value,
+        "boundary": "; ".join(dict.fromkeys(s.boundary for s in found.sources)),
+        "sources": "; ".join(dict.fromkeys(f"{s.publisher}, {s.source}" for s in found.sources)),
+        "table": f"{table.file} {table.csv_sha256}",
+    }
+    return amortised(found, gpu_ns), provenance
+
+
+def _figure(identity: str, found: Embodied, dims: dict[str, str]) -> Figure:
+    """A span has no single value: the figure has bounds alone."""
+    life = f"{found.life_years[0]} to {found.life_years[1]} years" if found.life_years else ""
+    of = dims | ({"life": life, "life_declared": "yes" if found.declared else "no"} if life else {})
+    method = "published footprints, by the share of their life (ISO/IEC 21031)"
+    if found.low_g is None or found.high_g is None:
+        return Figure(identity, None, "g", method, "embodied", sources=LEDGER, dims=of, reason=found.reason)
+    low, high = quotient_text(found.low_g, "down"), quotient_text(found.high_g, "up")
+    why = "a span over published figures, never one number"
+    return Figure(identity, None, "g", method, "embodied", None, low, high, LEDGER, dims=of, reason=why)
+
+
+def _sci(evidence: Evidence) -> Iterator[Figure]:
+    """Of what generated tokens, in sum and by model: its energy, the boards that it held, its tokens."""
+    who = evidence.sums.parts
+    serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
+    for suffix, dims, rows in groups(evidence):
+        mine = [r for r in rows if r.part in serving]
+        if not mine or (suffix and "model" not in dims) or any(who[r.part].mixed for r in mine if suffix):
+            continue
+        made = _held(evidence, {(r.site, r.part) for r in mine})
+        yield _sci_of(evidence, suffix, dims, mine, made)
+
+
+def _held(evidence: Evidence, parts: set[tuple[str, int]]) -> Embodied:
+    """Embodied emissions of the boards that these parts of sites held, for as long as they did."""
+    times: dict[str, int] = {}
+    for site, part, sku, gpu_ns in evidence.sums.boards:
+        if (site, part) in parts:
+            times[sku] = times.get(sku, 0) + gpu_ns
+    found = [_of(evidence, sku, gpu_ns)[0] for sku, gpu_ns in sorted(times.items())]
+    return summed(found) if found else Embodied(None, None, "no device time was held")
+
+
+def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held], made: Embodied) -> Figure:
+    sites = sorted({r.site for r in rows})
+    found = reach(evidence, rows)
+    at, energy = next(
+        (name, amount) for name, amount in (("facility", found.facility), ("node", found.node), ("gpu", amount_of(found.gpu)))
+        if amount.value is not None
+    )  # fmt: skip
+    grams = plus([group_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
+    bases = {str(b): b for b in (_basis(evidence, site) for site in sites) if b is not None}
+    within = {boundary(evidence, site) for site in sites}
+    intensity = None
+    if len(bases) == 1 and within == {at} and grams.value is not None and energy.value:
+        mean = grams.value * UJ_PER_KWH / energy.value
+        intensity = Interval(mean, mean)
+    # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
+    bounds = None if energy.value is None else Interval(energy.value, energy.value)
+    basis = next(iter(bases.values())) if len(bases) == 1 else None
+    sci = sci_per_token(bounds, at, intensity, basis, made, generated(evidence, {r.part for r in rows}) or None)
+    of = dims | ({"note": sci.note} if sci.note else {})
+    identity, sources = f"sci_per_token{suffix}", (*LEDGER, "tokens")
+    ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))
+    if sci.per_token is None:
+        apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
+        return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)
+    low, high = quotient_text(sci.per_token.low, "down"), quotient_text(sci.per_token.high, "up")
+    why = "a span, as embodied emissions are one"
+    return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
+
+
+def _basis(evidence: Evidence, site: str) -> Basis | None:
+    joined = evidence.sites[site].grid.location
+    return None if joined is None else joined.basis
+
+
+SPEC = Measure("embodied emissions, and SCI per token", figures)

@@ -1,0 +1,182 @@
+"""Energy: of GPUs, hosts, nodes and the building, by site, team, project, model and kind, and in the states of the ledger."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+
+from energy_agent.core.boundary import UNBOUNDED
+from energy_agent.core.energy import Method, State
+from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import Energy, idle_energy, total, whole_energy
+from reports.figures.evidence import Evidence, amount_of, less, plus, product, reach
+from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
+from reports.figures.measures._measure import Measure, covered, groups
+from reports.ledger.sums import InState, Whole
+
+_J = Fraction(1, UJ_PER_J)
+UNATTRIBUTED = "unattributed"
+ESTIMATE = "node energy times a stated PUE (estimate)"
+STATED = "a stated PUE, in place of meters"
+REST = "the total less what workloads held"
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """All of it; energy in J."""
+    yield from covered(evidence, chain(_whole(evidence), _states(evidence), _by_group(evidence), _boards(evidence)))
+    yield from _gaps(evidence)
+
+
+def methods(evidence: Evidence, device_class: str, site: str | None = None) -> str:
+    """How energy of a class was measured: the methods that hold some, joined by +."""
+    rows = [s for s in evidence.sums.states if s.device_class == device_class and s.energy_uj and site in (None, s.site)]
+    return "+".join(m.value for m in Method if m.value in {r.method for r in rows}) or "none"
+
+
+def _whole(evidence: Evidence) -> Iterator[Figure]:
+    sums = evidence.sums
+    nodes, buildings, rests = [], [], []
+    for site in sums.sites:
+        own = [w for w in sums.wholes if w.site == site]
+        gap = evidence.node_gap(site)
+        node = Amount(None, reason=gap) if gap else amount_of(whole_energy(w for w in own if w.device_class != "part"))
+        building = evidence.sites[site].building
+        nodes.append(node)
+        estimate = product(node, evidence.pue(site))
+        buildings.append(building.total if building.measured or (building.meters and estimate.value is None) else estimate)
+        dims = {"site": site}
+        rests.append(_rests(evidence, site, node, buildings[-1]))
+        for name, rest in zip(("node", "facility"), rests[-1], strict=True):
+            yield amount_figure(f"energy.{name}.unattributed/site/{site}", rest, "J", REST, name, dims=dims, scale=_J)
+        yield _gpus(evidence, site, [w for w in own if w.device_class == "gpu"])
+        yield amount_figure(f"energy.node/site/{site}", node, "J", _node_method(evidence, site), "node", dims=dims, scale=_J)
+        how, imputed = _read(building.total_imputed_uj) if building.measured else (ESTIMATE, {"stand_in": STATED})
+        of = dims | imputed
+        yield amount_figure(f"energy.facility/site/{site}", buildings[-1], "J", how, "facility", dims=of, scale=_J)
+        how, imputed = _read(building.it_imputed_uj)
+        yield amount_figure(f"energy.it/site/{site}", building.it, "J", how, "it", dims=dims | imputed, scale=_J)
+    yield energy_figure(
+        "energy.gpu", whole_energy(w for w in sums.wholes if w.device_class == "gpu"), methods(evidence, "gpu"), "gpu"
+    )
+    parts = [w for w in sums.wholes if w.device_class == "part"]
+    if parts:
+        yield energy_figure("energy.processors", whole_energy(parts), methods(evidence, "part"), "gpu+cpu")
+    hosts = [w for w in sums.wholes if w.device_class == "host"]
+    if hosts:
+        yield energy_figure("energy.host", whole_energy(hosts), methods(evidence, "host"), "node")
+    yield amount_figure("energy.node", plus(nodes), "J", _node_method(evidence), "node", scale=_J)
+    every = [s.building for s in evidence.sites.values()]
+    how, imputed = _read(sum(b.total_imputed_uj for b in every if b.measured))
+    if not all(b.measured for b in every):
+        how, imputed = f"{how}, or node energy times a stated PUE", imputed | {"stand_in": STATED}
+    yield amount_figure("energy.facility", plus(buildings), "J", how, "facility", dims=imputed, scale=_J)
+    for name, of_sites in zip(("node", "facility"), zip(*rests, strict=True), strict=False):
+        yield amount_figure(f"energy.{name}.unattributed", plus(list(of_sites)), "J", REST, name, scale=_J)
+    metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
+    held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
+    hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
+    yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "time metered less time held", "gpu")
+
+
+def _rests(evidence: Evidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
+    """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
+    rows = [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
+    if not rows:
+        return less(node, Amount(Fraction(0))), less(building, Amount(Fraction(0)))
+    held = reach(evidence, rows)
+    return less(node, held.node), less(building, held.facility)
+
+
+def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
+    """(method, dims) of energy of the building's meters: for time that one was not read, its mean power is in the sum."""
+    return ("metered, in part imputed", {"imputed_j": energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
+
+
+def _gpus(evidence: Evidence, site: str, rows: list[Whole]) -> Figure:
+    dims, method = {"site": site}, methods(evidence, "gpu", site)
+    if not rows:
+        return Figure(
+            f"energy.gpu/site/{site}", None, "J", method, "gpu", sources=LEDGER, dims=dims, reason="no GPU was metered"
+        )
+    return energy_figure(f"energy.gpu/site/{site}", whole_energy(rows), method, "gpu", dims=dims)
+
+
+def _node_method(evidence: Evidence, site: str | None = None) -> str:
+    return f"GPUs {methods(evidence, 'gpu', site)}, hosts {methods(evidence, 'host', site)}"
+
+
+def _states(evidence: Evidence) -> Iterator[Figure]:
+    """The four buckets of the GPUs, in sum and by site; of what was not attributed also by its reason."""
+    rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
+    for suffix, dims, own in [
+        ("", {}, rows),
+        *((f"/site/{s}", {"site": s}, [r for r in rows if r.site == s]) for s in evidence.sums.sites),
+    ]:
+        for name in ("active", "idle", "unheld", UNATTRIBUTED):
+            held = [r for r in own if _bucket(r.state) == name]
+            yield energy_figure(f"energy.gpu.{name}{suffix}", _sum(held), _methods_of(held), "gpu", dims=dims | {"state": name})
+    for state in State:
+        if reason := state.unattributed_reason:
+            held = [r for r in rows if r.state == state.value]
+            dims = {"reason": reason}
+            yield energy_figure(f"energy.gpu.unattributed/reason/{reason}", _sum(held), _methods_of(held), "gpu", dims=dims)
+    unheld = [s for s in evidence.sums.states if s.device_class == "host" and _bucket(s.state) == "unheld"]
+    if unheld:
+        yield energy_figure("energy.host.unheld", _sum(unheld), _methods_of(unheld), "node")
+
+
+def _bucket(state: str) -> str:
+    return UNATTRIBUTED if state.startswith(UNATTRIBUTED) else state
+
+
+def _sum(rows: list[InState]) -> Energy:
+    return total(Energy(r.energy_uj, r.gain_uj, r.edge_uj, 0, r.unbounded) for r in rows)
+
+
+def _methods_of(rows: list[InState]) -> str:
+    return "+".join(m.value for m in Method if m.value in {r.method for r in rows if r.energy_uj}) or "none"
+
+
+def _by_group(evidence: Evidence) -> Iterator[Figure]:
+    """What workloads held, by whose they are. `energy.held` of all is the sum of each dimension's groups."""
+    for suffix, dims, rows in groups(evidence):
+        found = reach(evidence, rows)
+        gpus = [r for r in rows if r.device_class == "gpu"]
+        yield energy_figure(f"energy.held{suffix}", found.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield energy_figure(f"energy.held.active{suffix}", found.busy, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield energy_figure(f"energy.held.idle{suffix}", idle_energy(gpus), methods(evidence, "gpu"), "gpu", dims=dims)
+        yield amount_figure(f"energy.held.node{suffix}", found.node, "J", _node_method(evidence), "node", dims=dims, scale=_J)
+        yield amount_figure(
+            f"energy.held.facility{suffix}", found.facility, "J", "node energy times PUE", "facility", dims=dims, scale=_J
+        )
+        hours = Amount(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
+        yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "time held", "gpu", dims=dims)
+
+
+def _boards(evidence: Evidence) -> Iterator[Figure]:
+    """Energy and number of devices by model of board."""
+    found: dict[str, list[Whole]] = {}
+    for whole in evidence.sums.wholes:
+        if whole.device_class == "gpu":
+            found.setdefault(whole.sku, []).append(whole)
+    for sku, rows in sorted(found.items()):
+        devices = {seen.device for seen in evidence.sums.seen if seen.sku == sku}  # one that moved is one
+        dims = {"sku": sku or "unknown board", "devices": str(len(devices))}
+        yield energy_figure(f"energy.gpu/sku/{dims['sku']}", whole_energy(rows), methods(evidence, "gpu"), "gpu", dims=dims)
+
+
+def _gaps(evidence: Evidence) -> Iterator[Figure]:
+    """Unseen energy: its value is absent by definition; what is known are its bounds, 0 and what can have been drawn."""
+    for gap in evidence.sums.unseen:
+        unbounded = gap.reason.startswith(UNBOUNDED)
+        dims = {"site": gap.site, "class": gap.device_class, "reason": gap.reason, "devices": str(gap.devices),
+                "seconds": decimal(gap.gap_ns, 10**9)}  # fmt: skip
+        low, high = (None, None) if unbounded else ("0", energy_text(gap.bound_uj))
+        within = {"gpu": "gpu", "host": "node"}.get(gap.device_class, "gpu+cpu")
+        yield Figure(
+            f"gap/{gap.site}/{gap.device_class}/{gap.reason}", None, "J", "bound", within, None, low, high, LEDGER, dims=dims,
+            reason="no sensor saw this energy; it is in no sum",
+        )  # fmt: skip
+
+
+SPEC = Measure("energy by boundary, holder and state", figures)

@@ -1,0 +1,55 @@
+"""Who used most, and who held devices without using them: the workloads that an engineer would talk to."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import NS_PER_H
+from reports.figures.evidence import Evidence
+from reports.figures.figure import LEDGER, Figure, energy_text, quotient_text
+from reports.figures.measures._measure import Measure
+from reports.figures.measures.energy import methods
+from reports.ledger.sums import Used
+
+SHOWN = 25
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Named workloads, and how much of the fleet's energy was used."""
+    total = sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu")
+    active = sum(s.energy_uj for s in evidence.sums.states if s.device_class == "gpu" and s.state == "active")
+    if total:
+        share = quotient_text(Fraction(active, total))
+        yield Figure("share.active", share, "ratio", methods(evidence, "gpu"), "gpu", sources=LEDGER)
+    else:
+        yield Figure("share.active", None, "ratio", "none", "gpu", sources=LEDGER, reason="no energy in the period")
+    for rank, used in enumerate(_by_name(evidence.sums.largest, lambda u: u.active_uj + u.idle_uj)[:SHOWN], 1):
+        yield _figure(evidence, f"largest/{rank:02d}", used, used.active_uj + used.idle_uj)
+    for rank, used in enumerate(_by_name(evidence.sums.idlest, lambda u: u.idle_uj)[:SHOWN], 1):
+        yield _figure(evidence, f"idlest/{rank:02d}", used, used.idle_uj)
+
+
+def _by_name(rows: tuple[Used, ...], size: Callable[[Used], int]) -> list[Used]:
+    """One row for each name of a part: a workload on several nodes is one to its team."""
+    found: dict[tuple[str, int, str], Used] = {}
+    for row in rows:
+        key = (row.site, row.part, row.name)
+        had = found.get(key)
+        found[key] = row if had is None else Used(
+            *key, had.active_uj + row.active_uj, had.idle_uj + row.idle_uj, had.gpu_ns + row.gpu_ns
+        )  # fmt: skip
+    return sorted(found.values(), key=lambda u: (-size(u), u.site, u.name))
+
+
+def _figure(evidence: Evidence, identity: str, used: Used, uj: int) -> Figure:
+    part = evidence.sums.parts[used.part]
+    held = used.active_uj + used.idle_uj
+    dims = {
+        "site": used.site, "workload": used.name, "team": part.team, "project": part.project, "model": part.model,
+        "precision": part.precision, "kind": part.kind, "class": part.price_class,
+        "active_share": quotient_text(Fraction(used.active_uj, held), digits=4) if held else "0",
+        "gpu_hours": quotient_text(Fraction(used.gpu_ns, NS_PER_H), digits=4),
+    }  # fmt: skip
+    return Figure(identity, energy_text(uj), "J", methods(evidence, "gpu"), "gpu", sources=LEDGER, dims=dims)
+
+
+SPEC = Measure("the workloads that used most, and those that held devices without using them", figures)

@@ -1,0 +1,68 @@
+"""Whether the figures can be believed: coverage, how joules were measured, and what makes them uncertain."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from energy_agent.core.energy import Method
+from energy_agent.core.units import NS_PER_S, decimal
+from reports.figures.energy import whole_energy
+from reports.figures.evidence import Evidence
+from reports.figures.figure import LEDGER, Figure, energy_text, quotient_text
+from reports.figures.measures._measure import Measure
+from reports.site.coverage import NOT_LISTED, Coverage, together
+
+MISSED_SHOWN = 20
+NAMED_SHARE = 1_000
+"""A device is named from a thousandth of its time on; less is the edges of readings."""
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Shares are of the energy of all GPUs."""
+    sites = evidence.covered
+    yield _coverage("coverage", together(sites), {})
+    for name, found in sites.items():
+        yield _coverage(f"coverage/site/{name}", found, {"site": name})
+    named = [m for m in together(sites).missed if m.missing_ns * NAMED_SHARE >= m.expected_ns]
+    for rank, missed in enumerate(named[:MISSED_SHOWN], 1):
+        dims = {"site": missed.site, "node": missed.node, "device": missed.device}
+        seconds = decimal(missed.missing_ns, NS_PER_S)
+        yield Figure(f"missed/{rank:02d}", seconds, "s", "device time not metered", "gpu", sources=LEDGER, dims=dims)
+    rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
+    total = sum(r.energy_uj for r in rows)
+    for method in Method:
+        uj = sum(r.energy_uj for r in rows if r.method == method.value)
+        if uj and total:
+            share, dims = quotient_text(Fraction(uj, total)), {"method": method.value}
+            yield Figure(f"quality.method/{method.value}", share, "ratio", method.value, "gpu", sources=LEDGER, dims=dims)
+    yield _imported(evidence, total)
+    whole = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu")
+    for name, uj in (("systematic", whole.gain_uj), ("edges", whole.edge_uj), ("unseen", whole.gap_uj)):
+        if whole.unbounded:
+            why = f"{whole.unbounded} devices state no error of their sensor"
+            yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
+        elif name == "unseen" and whole.open:
+            why = f"nothing bounds what {whole.open} devices drew while no sensor saw them"
+            yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
+        else:
+            yield Figure(f"uncertainty/{name}", energy_text(uj), "J", "bound", "gpu", sources=LEDGER)
+
+
+def _imported(evidence: Evidence, total: int) -> Figure:
+    uj, how = sum(evidence.sums.imported.values()), "from a Prometheus, at the quality of its scrapes"
+    if not total:
+        return Figure("quality.imported", None, "ratio", how, "gpu", sources=LEDGER, reason="no energy in the period")
+    return Figure("quality.imported", quotient_text(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
+
+
+def _coverage(identity: str, found: Coverage, dims: dict[str, str]) -> Figure:
+    how = "device time metered, of the inventory's" if found.listed else f"device time metered; {NOT_LISTED}"
+    of = dims | {"unlisted": str(len(found.unlisted)), "devices_missed": str(len(found.missed))}
+    if found.unseen_nodes:
+        of |= {"unseen_nodes": str(found.unseen_nodes), "boards_of_an_unseen_node": str(found.usual_boards)}
+        how = f"{how}; a node of which nothing was seen has the boards of the usual node"
+    if found.share is None:
+        return Figure(identity, None, "ratio", how, "gpu", sources=LEDGER, dims=of, reason="no device was expected")
+    return Figure(identity, quotient_text(found.share, "down"), "ratio", how, "gpu", sources=LEDGER, dims=of)
+
+
+SPEC = Measure("coverage, methods and the uncertainty budget", figures)

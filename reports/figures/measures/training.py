@@ -1,0 +1,46 @@
+"""Energy of training runs: what the AI Act's Annex XI asks for, in MWh with at least two significant digits.
+
+A run is what shares a project and a model among the workloads that did training steps, or are of a job or group that did; its
+energy is all that they held.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from energy_agent.core.units import UJ_PER_J
+from reports.figures.evidence import Evidence, reach
+from reports.figures.figure import Figure, amount_figure, energy_figure
+from reports.figures.measures._measure import Measure, model_of, project_of
+from reports.figures.measures.energy import methods
+from reports.ledger.sums import Held
+
+_J = Fraction(1, UJ_PER_J)
+
+
+def figures(evidence: Evidence) -> Iterator[Figure]:
+    """Of every run, at every boundary that is known."""
+    who = evidence.sums.parts
+    steps: dict[int, int] = {}
+    for row in evidence.sums.steps:
+        if row.phase == "training":
+            steps[row.part] = steps.get(row.part, 0) + row.steps
+    runs: dict[str, tuple[str, str, list[Held]]] = {}
+    for held in evidence.sums.held:
+        part = who[held.part]
+        if part.trains and held.device_class != "part":
+            project, model = project_of(part) or part.team, model_of(part)
+            name = ", ".join(x for x in (project, model) if x) or "not named"
+            runs.setdefault(name, (project, model, []))[2].append(held)
+    for name, (project, model, rows) in sorted(runs.items()):
+        found = reach(evidence, rows)
+        done = sum(steps.get(part, 0) for part in {r.part for r in rows})
+        dims = {"run": name, "project": project, "model": model, "steps": str(done)}
+        yield energy_figure(f"training.energy/run/{name}", found.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield amount_figure(
+            f"training.energy.node/run/{name}", found.node, "J", methods(evidence, "gpu"), "node", dims=dims, scale=_J
+        )
+        how = "node energy times PUE"
+        yield amount_figure(f"training.energy.facility/run/{name}", found.facility, "J", how, "facility", dims=dims, scale=_J)
+
+
+SPEC = Measure("energy of training runs", figures)

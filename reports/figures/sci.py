@@ -1,0 +1,93 @@
+"""Software Carbon Intensity per token: (E x I + M) / R, ISO/IEC 21031:2024, unit of SCI for AI. Pure, exact.
+
+E is all energy of hardware that was reserved, busy or not, with the facility's share; I is that of the grid at the location:
+certificates, contracts and offsets have no place in it; M is the embodied share of the time reserved; R is tokens. Where a
+term is open there is no SCI, with the reason.
+
+Worked by hand: 1,000 kWh at 381 g/kWh are 381,000 g; with M of 19,000 g to 39,000 g and 4 x 10^9 tokens that is
+400,000 / 4 x 10^9 = 0.0001 g to 420,000 / 4 x 10^9 = 0.000105 g a token, or 100 g to 105 g for 10^6 tokens. (The examples
+printed in SCI for AI are off by powers of ten and prove nothing: 6,500 kg over 50 x 10^9 tokens are 130 g for 10^6.)
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Accounting, Basis
+from energy_agent.factors.embodied import Embodied
+from reports.figures.figure import Interval
+
+FACILITY: Final = "facility"
+
+
+@dataclass(frozen=True, slots=True)
+class Sci:
+    """SCI of one token in g CO2e, as a span; absent (`per_token` None) for `reason`.
+
+    Args:
+        per_token: (E x I + M) / R, least to most.
+        operational: E x I / R alone.
+        embodied: M / R alone.
+        boundary: of E: gpu | node | facility.
+        note: what the boundary leaves out; "": nothing.
+    """
+
+    per_token: Interval | None
+    operational: Interval | None
+    embodied: Interval | None
+    boundary: str
+    reason: str = ""
+    note: str = ""
+
+
+def sci_per_token(
+    energy_uj: Interval | None,
+    boundary: str,
+    g_per_kwh: Interval | None,
+    basis: Basis | None,
+    embodied: Embodied | None,
+    tokens: int | None,
+) -> Sci:
+    """SCI of a token.
+
+    Args:
+        energy_uj: E in uJ, reserved and idle time included; where no error is stated, low = high; None: not known.
+        boundary: where E is measured; with another than FACILITY the SCI is a lower bound and says so.
+        g_per_kwh: I, the mean over the same energy; where its publisher states no error, low = high; None: not known.
+        basis: what I counts; None where there is no I.
+        embodied: M of the time reserved; None: not known.
+        tokens: R; None: not known.
+
+    Raises:
+        UsageError: I is not that of the location, so that the SCI would hold a market instrument.
+    """
+    if basis is not None and basis.accounting is not Accounting.LOCATION:
+        raise UsageError(f"SCI counts the grid at the location, and this intensity is {basis}: give the location-based one")
+    note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: what the facility adds is not in it"
+    if reason := _open(energy_uj, g_per_kwh, embodied, tokens):
+        return Sci(None, None, None, boundary, reason, note)
+    if energy_uj is None or g_per_kwh is None or embodied is None or not tokens:
+        raise AssertionError("_open looked")
+    assert embodied.low_g is not None
+    assert embodied.high_g is not None
+    per_kwh_token = Fraction(1, UJ_PER_KWH * tokens)
+    operational = Interval(energy_uj.low * g_per_kwh.low * per_kwh_token, energy_uj.high * g_per_kwh.high * per_kwh_token)
+    share = Interval(embodied.low_g / tokens, embodied.high_g / tokens)
+    whole = Interval(operational.low + share.low, operational.high + share.high)
+    return Sci(whole, operational, share, boundary, note=note)
+
+
+def _open(energy: Interval | None, intensity: Interval | None, embodied: Embodied | None, tokens: int | None) -> str:
+    """Which terms are open, in words; "": none."""
+    lacking = []
+    if energy is None:
+        lacking.append("no energy with its bounds (E)")
+    if intensity is None:
+        lacking.append("no location-based intensity (I)")
+    if embodied is None or embodied.low_g is None:
+        lacking.append(f"no embodied emissions (M){': ' + embodied.reason if embodied else ''}")
+    if not tokens:
+        lacking.append("no tokens were counted (R)" if tokens is None else "no token was generated (R)")
+    return "; ".join(lacking)

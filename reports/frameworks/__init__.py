@@ -1,0 +1,1 @@
+"""Reporting frameworks: their datapoints and the figures that answer them."""

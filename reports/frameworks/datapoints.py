@@ -1,0 +1,192 @@
+"""What reporting frameworks ask, which figures answer it, and what is missing, named once.
+
+The frameworks are dated data (data/frameworks, one file each), in our own words: a changed edition is a new file. A datapoint
+that was not found in a source says that it is not verified. What nothing here measures is an input like any other.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+_TEXTS: Final = ("id", "text", "text_zh", "needs")
+
+
+@dataclass(frozen=True, slots=True)
+class Datapoint:
+    """One thing that a framework asks.
+
+    Args:
+        id: as the framework names it; `id_zh` and `unit_zh` in Chinese, "": the same.
+        text: what it asks, in our words; `text_zh` in Chinese.
+        figures: patterns (fnmatch) of figure ids that answer it, any of them.
+        needs: the input without which none does: a key of `inputs()`.
+        verified: it was found in a source.
+    """
+
+    id: str
+    text: str
+    text_zh: str
+    unit: str
+    figures: tuple[str, ...]
+    needs: str
+    verified: bool
+    id_zh: str = ""
+    unit_zh: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework in one edition.
+
+    Args:
+        date: of the edition, as exactly as it is known.
+        state: such as "in force" or "draft".
+        source: where what is said here was taken from.
+    """
+
+    id: str
+    title: str
+    title_zh: str
+    edition: str
+    date: str
+    state: str
+    state_zh: str
+    source: str
+    note: str
+    note_zh: str
+    datapoints: tuple[Datapoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A datapoint against a report.
+
+    Args:
+        framework: its id.
+        title: the framework's, in the reader's language, as are `datapoint`, `text` and `unit`.
+        answered_by: ids of the figures that have a value.
+        missing: what is not there: reasons of absent figures, or the input that none is there without, or in whose place
+            something else stands.
+        estimated_by: of `answered_by` those in which something stands in for what is asked.
+    """
+
+    framework: str
+    title: str
+    datapoint: str
+    text: str
+    unit: str
+    answered_by: tuple[str, ...]
+    missing: tuple[str, ...]
+    verified: bool
+    estimated_by: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> Literal["answered", "estimated", "partly", "missing"]:
+        """Whether figures answer it; partly: some that would have no value; estimated: a stand-in is in those that have one."""
+        if not self.answered_by:
+            return "missing"
+        if self.estimated_by:
+            return "estimated"
+        return "partly" if self.missing else "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Something that is missing, and every (framework's title, datapoint) for which it is."""
+
+    what: str
+    datapoints: tuple[tuple[str, str], ...]
+
+
+@cache
+def frameworks() -> tuple[Framework, ...]:
+    """All frameworks, by id."""
+    folder = files("reports.frameworks").joinpath("data")
+    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".json"))
+    return tuple(parse(folder.joinpath(name).read_text(encoding="utf-8"), name) for name in names)
+
+
+@cache
+def inputs() -> Mapping[str, Mapping[str, str]]:
+    """What a datapoint may need: id -> language -> words."""
+    text = files("reports.frameworks").joinpath("inputs.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = json.loads(text)
+    return found
+
+
+def parse(text: str, name: str) -> Framework:
+    """A framework from its file.
+
+    Raises:
+        ValueError: the file is not of this form; the line names it and the datapoint.
+    """
+    about: dict[str, Any] = json.loads(text)
+    points = about.pop("datapoints", [])
+    if bad := [key for key, value in about.items() if not isinstance(value, str) or not value.strip()]:
+        raise ValueError(f"{name}: {', '.join(bad)} must be text")
+    try:
+        found = Framework(**about, datapoints=tuple(_datapoint(point, name) for point in points))
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if f"{found.id}.json" != name:
+        raise ValueError(f"{name}: its id is {found.id}")
+    return found
+
+
+def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collection[str] = frozenset()) -> tuple[IndexRow, ...]:
+    """Each datapoint of each framework against a report's figures.
+
+    Args:
+        figures: figure id -> why it is absent; "": it has a value.
+        language: of the texts: en | zh.
+        stand_ins: ids of figures in which something stands in for what their name says, such as the grid's average for the
+            residual mix: they answer nothing.
+    """
+    every = ((framework, point) for framework in frameworks() for point in framework.datapoints)
+    return tuple(_row(framework, point, figures, language, stand_ins) for framework, point in every)
+
+
+def lacking(rows: Iterable[IndexRow]) -> tuple[Lacking, ...]:
+    """What is missing, each named once, with what it is missing for; what lacks most often first."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        for what in row.missing:
+            found.setdefault(what, []).append((row.title, row.datapoint))
+    return tuple(Lacking(what, tuple(of)) for what, of in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def _row(
+    framework: Framework, point: Datapoint, figures: Mapping[str, str], language: str, stand_ins: Collection[str]
+) -> IndexRow:
+    matching = sorted(i for i in figures if any(fnmatchcase(i, pattern) for pattern in point.figures))
+    answered = tuple(i for i in matching if not figures[i])
+    missing = tuple(dict.fromkeys(figures[i] for i in matching if figures[i]))
+    estimated = tuple(i for i in answered if i in stand_ins)
+    if estimated or not matching:
+        missing = tuple(dict.fromkeys([*missing, inputs()[point.needs][language]]))
+    told = (framework.title, point.id, point.text, point.unit)
+    if language == "zh":
+        told = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
+    return IndexRow(framework.id, *told, answered, missing, point.verified, estimated)
+
+
+def _datapoint(raw: Mapping[str, Any], name: str) -> Datapoint:
+    where, patterns = f"{name}: {str(raw.get('id'))[:80]}", raw.get("figures")
+    if not all(isinstance(raw.get(key), str) and raw[key].strip() for key in _TEXTS) or not isinstance(raw.get("unit"), str):
+        raise ValueError(f"{where}: a text is missing")
+    if not all(isinstance(raw.get(key, ""), str) for key in ("id_zh", "unit_zh")):
+        raise ValueError(f"{where}: id_zh and unit_zh must be text")
+    if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
+        raise ValueError(f"{where}: figures must be a list of patterns")
+    if raw["needs"] not in inputs():
+        raise ValueError(f"{where}: needs {raw['needs']!r}, which is no input")
+    if not isinstance(raw.get("verified"), bool):
+        raise ValueError(f"{where}: verified must be true or false")
+    try:
+        return Datapoint(**{**raw, "figures": tuple(patterns)})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from None

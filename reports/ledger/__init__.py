@@ -1,0 +1,1 @@
+"""The report's reading of the ledger: days, store, sums and attribution."""

@@ -1,0 +1,145 @@
+"""Whose the joules are: facts of workloads, models that they served and the organisation's rules become parts of the fleet.
+
+Facts are effective-dated: a workload's joules of a UTC day belong to whom its last facts of that day name. One of which a day
+says nothing keeps what the day before said.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from energy_agent.core.errors import ChainError
+from energy_agent.core.job_identity import run_of
+from reports.inputs import ModelName, TeamRule, team_of
+from reports.ledger.store import Store
+from reports.ledger.sums import NOBODY, Who
+
+Name = tuple[str, str, str]
+"""Cluster, node and workload: what joules, tokens and steps share."""
+
+_FACTS = """
+SELECT day_ns, cluster, node, workload, arg_max(kind, told) AS kind, arg_max(labels, told) AS labels
+FROM (
+  SELECT f.day_ns, p.cluster, p.node, p.workload, p.workload_kind AS kind, p.labels,
+         CASE WHEN p.since_ns < least(f.to_ns, f.day_ns + 86400000000000) THEN CAST(p.since_ns AS DECIMAL(38, 0)) * 1000000000
+              ELSE CAST(-p.since_ns AS DECIMAL(38, 0)) * 1000000000 END + p.sequence AS told
+  FROM all_workload AS p JOIN file AS f ON f.path = p.filename WHERE p.workload NOT LIKE 'meter:%'
+) AS fact
+GROUP BY day_ns, cluster, node, workload
+ORDER BY cluster, node, workload, day_ns
+"""  # the last before the day's end, else the first after it; of what was told twice the last telling
+_USED = """
+SELECT DISTINCT day_ns, cluster, node, workload FROM (
+  SELECT day_ns, cluster, node, workload FROM cell_in
+  UNION ALL SELECT day_ns, cluster, node, workload FROM tokens_in
+  UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
+) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns
+"""
+_MODELS = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
+_TRAINED = """
+SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels FROM steps_in AS s
+LEFT JOIN all_workload AS p ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
+WHERE s.phase = 'training' AND s.steps > 0 ORDER BY 1, 2, 3, 4
+"""
+_COLUMNS = {"day_ns": "BIGINT", "cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR", "part": "INTEGER",
+            "holder": "INTEGER", "name": "INTEGER"}  # fmt: skip
+_COLUMNS_OF_NAME = ("cluster", "node", "workload")
+
+
+@dataclass(slots=True)
+class Whose:
+    """Parts by number, and what each workload is called."""
+
+    parts: dict[int, Who] = field(default_factory=lambda: {NOBODY: Who()})
+    names: dict[Name, str] = field(default_factory=dict)
+    called: list[str] = field(default_factory=list)  # by the number of a name
+    _numbers: dict[Who, int] = field(default_factory=dict)
+
+    def number(self, who: Who) -> int:
+        """The number of a part; a new one where it is not known yet."""
+        found = self._numbers.get(who)
+        if found is None:
+            found = self._numbers[who] = len(self.parts)
+            self.parts[found] = who
+        return found
+
+
+def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> Whose:
+    """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
+    whose = Whose()
+    served: dict[Name, list[str]] = {}
+    for cluster, node, workload, model in store.rows(_MODELS):
+        served.setdefault((cluster, node, workload), []).append(model)
+    trained = _trained(store)
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    facts = store.stream(_FACTS)
+    name: Name | None = None
+    kind, labels, holder = "", "{}", 0
+    part: int | None = None  # None: facts are other ones than those of the row before
+    ahead = next(facts, None)
+    for day_ns, *of in store.stream(_USED):
+        if name is None or of != list(name):
+            name = (of[0], of[1], of[2])
+            kind, labels, part = "", "{}", None
+            holder += 1
+        while ahead is not None and (ahead[1:4], ahead[0]) <= (name, day_ns):
+            if ahead[1:4] == name and (kind, labels) != ahead[4:6]:
+                kind, labels, part = ahead[4], ahead[5], None
+            ahead = next(facts, None)
+        if part is None:
+            said = _labels(labels, name)
+            trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, said))})
+            part = whose.number(replace(_who(kind, said, name[2], served.get(name, []), rules, models), trains=trains))
+            if said or name not in whose.names:
+                whose.names[name] = called(name[2], said)
+        for column, value in zip(columns.values(), (day_ns, *name, part, holder), strict=False):  # names stand at the end
+            column.append(value)
+    numbers = {called: number for number, called in enumerate(dict.fromkeys(whose.names.values()))}
+    whose.called = list(numbers)
+    columns["name"] = [numbers[whose.names[of]] for of in zip(*(columns[key] for key in _COLUMNS_OF_NAME), strict=True)]
+    store.table("who", _COLUMNS, columns)
+    return whose
+
+
+def _trained(store: Store) -> set[Name]:
+    """Workloads of any node that did training steps (one rank reports those of all), and the jobs that they are part of."""
+    found: set[Name] = set()
+    for cluster, workload, kind, text in store.rows(_TRAINED):
+        found.add((cluster, "", workload))
+        if run := run_of(kind, _labels(text, (cluster, "", workload))) if text else "":
+            found.add((cluster, "run", run))
+    return found
+
+
+def _labels(text: str, name: Name) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ChainError(f"facts of workload {name[2]} on {name[0]}/{name[1]}: its labels are not those that an agent writes")
+    return found
+
+
+def called(workload: str, labels: Mapping[str, str]) -> str:
+    """A workload's name for people: namespace/pod where there is one, else the name in its labels, else its identity."""
+    pod = "/".join(labels[k] for k in ("namespace", "pod") if labels.get(k))
+    return pod or labels.get("name") or workload
+
+
+def _who(
+    kind: str,
+    labels: Mapping[str, str],
+    workload: str,
+    served: Sequence[str],
+    rules: Sequence[TeamRule],
+    models: Mapping[str, ModelName],
+) -> Who:
+    team, project, price_class = team_of(labels, kind, workload, rules)
+    model = served[0] if len(served) == 1 else labels.get("model", "") if not served else ""
+    known = models.get(model)
+    precision = labels.get("precision", "") or (known.precision if known else "")
+    return Who(
+        team, project, known.display if known and known.display else model, precision, kind, price_class, len(served) > 1
+    )

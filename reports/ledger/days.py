@@ -1,0 +1,215 @@
+"""Which compacted days a report is made of: of each site and UTC day the newest statement, on any fsspec URL.
+
+Every file that a figure is made of is in the manifest of its day with its hash; a day
+whose files are not what it says is refused.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
+from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
+from energy_agent.ledger.fleet.remote import open_url
+
+DAY_NS: Final = NS_PER_DAY
+MANIFEST_MAX_B: Final = 64 << 20
+DAY_SUMS: Final = 1
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_CHUNK_B: Final = 4 << 20
+_READERS: Final = 4
+
+
+class EmptyPeriodError(WattlensError):
+    """The ledger holds nothing of a period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One site's UTC day as it was stated last.
+
+    Args:
+        start_ns: its midnight, UTC ns.
+        statement: 0 for the first; each later one restates it.
+        folder: where its files are, as `System` opens them.
+        inputs_sha256: of the segments that it was made of.
+        files: name -> SHA-256.
+        energy_uj: of every cell, meters of the building included.
+        faults: of the chains, which were accepted when it was compacted.
+        segments: how many.
+        reason: why it was restated; "": it was not.
+    """
+
+    site: str
+    start_ns: int
+    statement: int
+    folder: str
+    inputs_sha256: str
+    files: Mapping[str, str]
+    energy_uj: int
+    simulated: bool
+    faults: tuple[str, ...] = ()
+    segments: int = 0
+    reason: str = ""
+
+    @property
+    def day(self) -> date:
+        """The day, UTC."""
+        return datetime.fromtimestamp(self.start_ns // NS_PER_S, UTC).date()
+
+    @property
+    def end_ns(self) -> int:
+        """The midnight after it."""
+        return self.start_ns + DAY_NS
+
+    def path(self, name: str) -> str:
+        """One of its files."""
+        return f"{self.folder}/{name}"
+
+
+class System:
+    """A file system that holds compacted days: by fsspec."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url`.
+
+        Raises:
+            UsageError: no such protocol, its package is not installed, or nothing is there.
+        """
+        self.url = url
+        self.fs, self.root = open_url(url)
+        try:
+            there = self.fs.isdir(self.root)
+        except Exception as error:  # noqa: BLE001 - its file systems raise whatever their libraries raise
+            raise UsageError(f"--ledger {url}: cannot be opened: {error}") from None
+        if not there:
+            raise UsageError(f"--ledger {url}: there is no such folder")
+        self.protocol = self.fs.protocol if isinstance(self.fs.protocol, str) else self.fs.protocol[0]
+
+    @property
+    def local(self) -> bool:
+        """Files of this machine."""
+        return str(self.protocol) in ("file", "local")
+
+    def address(self, path: str) -> str:
+        """A path as DuckDB opens it."""
+        return path if self.local else f"{self.protocol}://{path}"
+
+    def manifests(self) -> list[str]:
+        """Every day's manifest below the root, finished ones alone."""
+        found = self.fs.glob(f"{self.root.rstrip('/')}/*/*/r[0-9]*/manifest.json")
+        return sorted(p for p in found if not p.split("/")[-3].startswith("."))
+
+    def read(self, path: str, most: int) -> bytes:
+        """A small file.
+
+        Raises:
+            ChainError: it cannot be read, or is larger than `most`.
+        """
+        try:
+            with self.fs.open(path, "rb") as file:
+                raw: bytes = file.read(most + 1)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise ChainError(f"{path}: cannot be read: {error}") from None
+        if len(raw) > most:
+            raise ChainError(f"{path}: is larger than {most >> 20} MiB")
+        return raw
+
+    def sha256(self, path: str) -> str:
+        """The hash of a file.
+
+        Raises:
+            ChainError: it cannot be read.
+        """
+        found = hashlib.sha256()
+        try:
+            with self.fs.open(path, "rb") as file:
+                while chunk := file.read(_CHUNK_B):
+                    found.update(chunk)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise ChainError(f"{path}: cannot be read: {error}") from None
+        return found.hexdigest()
+
+
+def find_days(system: System, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:
+    """Every day of every site, the newest statement of each.
+
+    Args:
+        system: where.
+        pinned: the statements to take instead, by (site, day), and no other day: those of a report that is rebuilt.
+
+    Raises:
+        ChainError: a manifest is damaged, or a pinned statement is not there.
+        WattlensError: there are no compacted days, or one was compacted before there were day sums.
+    """
+    newest: dict[tuple[str, str], tuple[int, str]] = {}
+    for path in system.manifests():
+        site, day, statement = path.split("/")[-4:-1]
+        number = int(statement[1:]) if statement[1:].isdigit() else -1
+        wanted = None if pinned is None else pinned.get((site, day))
+        if pinned is not None and number != wanted:
+            continue
+        if number > newest.get((site, day), (-1, ""))[0]:
+            newest[site, day] = number, path
+    for (site, day), number in sorted((pinned or {}).items()):
+        if (site, day) not in newest:
+            raise ChainError(f"{system.url}: statement {number} of {site} on {day} is not there; the report was made with it")
+    if not newest:
+        raise WattlensError(f"{system.url}: holds no compacted days; make them with `wattlens ledger compact`")
+    return [_day(system, site, day, *found) for (site, day), found in sorted(newest.items())]
+
+
+def overlapping(days: Iterable[Day], start_ns: int, end_ns: int) -> list[Day]:
+    """The days of which a part lies in a window."""
+    return [d for d in days if d.start_ns < end_ns and d.end_ns > start_ns]
+
+
+def verify_files(system: System, days: Sequence[Day], names: Sequence[str]) -> None:
+    """Check that these files of the days are what the manifests say.
+
+    Raises:
+        ChainError: one is missing or changed; the message names it.
+    """
+    wanted = [(day, name) for day in days for name in names if name in day.files]
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda each: system.sha256(each[0].path(each[1])), wanted)
+        for (day, name), digest in zip(wanted, found, strict=True):
+            if digest != day.files[name]:
+                pool.shutdown(cancel_futures=True)
+                raise ChainError(
+                    f"{day.path(name)}: is not the file that its manifest names; restore it, or compact the day anew"
+                )
+
+
+def _day(system: System, site: str, day: str, number: int, path: str) -> Day:
+    try:
+        raw: Any = json.loads(system.read(path, MANIFEST_MAX_B))
+        start_ns = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * NS_PER_S
+        if raw["site"] != site or raw["day"] != day or raw["statement"] != number:
+            raise ValueError("it is of another day")
+        if raw.get("day_sums") != DAY_SUMS:
+            raise WattlensError(
+                f"{path}: was compacted before there were day sums; run `wattlens ledger compact` over its segments again"
+            )
+        files = {str(name): str(digest) for name, digest in raw["files"].items()}
+        if not all(_HEX.fullmatch(digest) for digest in (*files.values(), raw["inputs_sha256"])):
+            raise ValueError("a hash is none")
+        if any("/" in name for name in files):
+            raise ValueError("a file's name has a slash")
+        if lacking := sorted({f"{kind}.parquet" for kind in DAY_COLUMNS} - files.keys()):
+            raise ValueError(f"it names no {lacking[0]}")
+        faults, reason = tuple(str(f) for f in raw["faults"]), str(raw["reason"])
+        return Day(
+            site, start_ns, number, path.removesuffix("/manifest.json"), raw["inputs_sha256"], files, int(raw["energy_uj"]),
+            bool(raw["simulated"]), faults, len(raw["inputs"]), reason,
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ChainError(
+            f"{path}: is corrupted ({error}); restore it, or move its folder away and compact the day anew"
+        ) from None

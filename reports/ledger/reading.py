@@ -1,0 +1,159 @@
+"""A ledger's sums over a period: which days, which window of each site, whose, and how sure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.boundary import UNBOUNDED
+from reports.inputs import Organisation
+from reports.ledger import attribution, gains, origin
+from reports.ledger.days import Day, EmptyPeriodError, overlapping
+from reports.ledger.store import Row, Store
+from reports.ledger.sums import (  # fmt: skip
+    SHORT_HOST,
+    Acted,
+    Counted,
+    Held,
+    InState,
+    Node,
+    OneDay,
+    Priced,
+    Seen,
+    Stepped,
+    Sums,
+    Unseen,
+    Used,
+    Whole,
+    Window,
+    Worth,
+)
+from reports.period import Asked, utc_text
+
+
+def windows_of(days: Sequence[Day], organisation: Organisation, asked: Asked) -> dict[str, Window]:
+    """The period of each site, in its own time zone.
+
+    Raises:
+        EmptyPeriodError: the ledger holds nothing of that time.
+    """
+    names = sorted({d.site for d in days} | set(organisation.sites))
+    until_ns = max(d.end_ns for d in days)
+    found = {}
+    for name in names:
+        own = [d for d in days if d.site == name]
+        zone = organisation.sites[name].zone if name in organisation.sites else ZoneInfo("UTC")
+        period = asked.period(zone)
+        start_ns = period.start_ns if period.start_ns is not None else min((d.start_ns for d in own), default=None)
+        end_ns = period.end_ns if period.end_ns is not None else max((d.end_ns for d in own), default=None)
+        if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
+            found[name] = Window(start_ns, end_ns, until_ns < end_ns)
+    if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in found.items()):
+        held = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
+        raise EmptyPeriodError(f"no energy in the period; the ledger holds {held}")
+    return found
+
+
+def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
+    """Something of a site is in the period, or was told to be: one that is not open yet is no hole, nor one long gone."""
+    if overlapping(days, start_ns, end_ns):
+        return True
+    if not organisation.expected:
+        return site in organisation.sites
+    return any(e.site == site and e.start_ns < end_ns and e.end_ns > start_ns for e in organisation.expected)
+
+
+def days_in(days: Iterable[Day], windows: Mapping[str, Window]) -> list[Day]:
+    """The days that the windows of their sites overlap."""
+    return [d for d in days if d.site in windows and overlapping([d], windows[d.site].start_ns, windows[d.site].end_ns)]
+
+
+def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, asked: Asked, *, bounds: bool = True) -> Sums:
+    """Everything that a report takes from the ledger, but for what its cells are worth (`read_priced`).
+
+    Without `bounds`, which cost most of the time, no energy has any.
+    """
+    told = attribution.tell(store, organisation.teams, organisation.model_names)
+    store.run("used" if bounds else "unbounded")
+    store.run("classed")
+    origin.refuse_twice(store)
+    (gains.tell if bounds else gains.untold)(store)
+
+    def whole(numbers: Iterable[object]) -> list[int]:
+        return [int(str(n)) for n in numbers]
+
+    held = [Held(r[0], int(r[1]), r[2], *whole(r[3:])) for r in store.query("parts")]
+    cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in store.windows}
+    for site, start_ns, gpu, host in store.answer("cells"):
+        cells[site][start_ns] = int(gpu), int(host)
+
+    def used(name: str) -> tuple[Used, ...]:
+        rows = store.answer(name)
+        return tuple(Used(r[0], int(r[1]), told.called[r[2]], *whole(r[3:])) for r in rows)
+
+    return Sums(
+        windows=_metered(store, asked),
+        simulated=any(d.simulated for d in days),
+        parts=told.parts,
+        held=tuple(held),
+        wholes=tuple(Whole(r[0], r[1], r[2], *whole(r[3:])) for r in store.query("sites")),
+        states=tuple(InState(r[0], r[1], r[2], r[3], *whole(r[4:])) for r in store.answer("states")),
+        unseen=_unseen(store),
+        tokens=tuple(Counted(r[0], int(r[1]), r[2], r[3], int(r[4])) for r in store.answer("tokens")),
+        steps=tuple(Stepped(r[0], int(r[1]), r[2], int(r[3])) for r in store.answer("steps")),
+        actions=tuple(Acted(r[0], r[1], r[2], r[3], int(r[4])) for r in store.answer("actions")),
+        days=tuple(OneDay(r[0], *whole(r[1:])) for r in store.answer("days")),
+        largest=used("largest"),
+        idlest=used("idlest"),
+        seen=tuple(_seen(r) for r in store.answer("seen")),
+        nodes=tuple(Node(r[0], r[1], r[2], *whole(r[3:])) for r in store.answer("nodes")),
+        cells=cells,
+        imported=origin.imported(store),
+        boards=tuple((r[0], int(r[1]), r[2], int(r[3])) for r in store.query("boards")),
+    )
+
+
+def _seen(row: Row) -> Seen:
+    site, cluster, node, device, metered_ns, gap_ns, first_ns, last_ns, sku = row
+    return Seen(site, cluster, node, device, int(metered_ns), int(gap_ns), int(first_ns), int(last_ns), sku)
+
+
+def _unseen(store: Store) -> tuple[Unseen, ...]:
+    """What the ledger's gaps tell, and hosts that were metered for less time than the GPUs of their nodes."""
+    rows = [Unseen(r[0], r[1], r[2], int(r[3]), int(r[4]), int(r[5])) for r in store.answer("gaps")]
+    rows += [Unseen(r[0], "host", f"{UNBOUNDED}{SHORT_HOST}", 0, int(r[1]), int(r[2])) for r in store.answer("short_hosts")]
+    return tuple(sorted(rows, key=lambda row: (row.site, row.device_class, row.reason)))
+
+
+def _metered(store: Store, asked: Asked) -> dict[str, Window]:
+    """The windows as far as something is in them: a side that nobody asked for, the end of a period that still runs."""
+    extent = {site: (int(first), int(last)) for site, first, last in store.answer("extent") if first is not None}
+    last_ns = max((last for _, last in extent.values()), default=None)
+    found = {}
+    for site, window in store.windows.items():
+        start_ns, end_ns = window.start_ns, window.end_ns
+        if site in extent and not asked.quarter:
+            start_ns = start_ns if asked.start else max(start_ns, extent[site][0])
+            end_ns = end_ns if asked.end else min(end_ns, extent[site][1])
+        if window.open and last_ns is not None:
+            end_ns = max(start_ns, min(end_ns, last_ns))
+        found[site] = Window(start_ns, end_ns, window.open)
+    return found
+
+
+def read_priced(store: Store, worth: Mapping[str, Worth], sums: Sums) -> tuple[Priced, ...]:
+    """Energy of every part times what its cells are worth, exactly: with its hosts where `sums` knows the nodes whole."""
+    columns: dict[str, list[object]] = {"site": [], "cell_start_ns": [], "grams": [], "money": []}
+    for site, each in sorted(worth.items()):
+        for start_ns in sorted(sums.cells[site]):
+            for name, value in zip(columns, (site, start_ns, each.grams.get(start_ns), each.money.get(start_ns)), strict=True):
+                columns[name].append(value)
+    store.table("price", {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}, columns)
+    found = []
+    for site, part, *pairs in store.answer("priced"):
+        of = worth.get(site, Worth({}, 1, {}, 1))
+        gpu, host, *told = (int(number) for number in pairs)
+        hosts = not sums.node_gap(site)
+        grams, money, ungrammed, unpriced = (told[i] + (told[i + 1] if hosts else 0) for i in range(0, 8, 2))
+        exact = Fraction(grams, of.grams_over), Fraction(money, of.money_over)
+        found.append(Priced(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""Compacted days of whatever a report is given: as they are, or made of segments in a scratch folder."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
+from energy_agent.ledger import chain
+from energy_agent.ledger.chain import Progress
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.reading import JOURNAL_NAME
+from reports.ledger.days import System
+
+SITE: Final = "site"
+"""Name of the one site of a ledger without inventory."""
+
+
+def _agree(state: Path) -> None:
+    """Segments beside a journal must be what it sealed."""
+    folder = state / "segments"
+    if not folder.is_dir():
+        return
+    report = chain.verify([folder], read_journal(state / JOURNAL_NAME))
+    if report.faults:
+        more = f" ({len(report.faults) - 1} more; see `wattlens ledger verify`)" if report.faults[1:] else ""
+        raise ChainError(f"{report.faults[0].line}{more}")
+
+
+def is_compacted(folder: Path) -> bool:
+    """Whether a folder holds compacted days."""
+    return next(folder.glob("*/*/r[0-9]*/manifest.json"), None) is not None
+
+
+@contextmanager
+def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> Iterator[System]:
+    """The days of a ledger.
+
+    Args:
+        ledger: an fsspec URL of compacted days; or a local folder of segments, a state folder, or a folder of state folders.
+        sites: where each device stood; used for segments alone, as compacted days know it.
+        progress: is told (done, all) files while segments are compacted.
+
+    Raises:
+        UsageError: nothing is there.
+        ChainError: a segment is damaged, missing or there twice, or is not what the journal beside it sealed.
+        WattlensError: there are no segments yet.
+    """
+    local = Path(ledger.removeprefix("file://"))
+    if "://" in ledger.removeprefix("file://") or is_compacted(local):
+        yield System(ledger)
+        return
+    if not local.is_dir():
+        raise UsageError(f"--ledger {ledger}: there is no such folder")
+    states = [path.parent for path in (local / JOURNAL_NAME, *sorted(local.glob(f"*/{JOURNAL_NAME}"))) if path.exists()]
+    folder = local / "segments" if states[:1] == [local] and (local / "segments").is_dir() else local
+    if not chain.find([folder]):
+        raise WattlensError(f"{ledger}: no segments in this ledger; an agent writes one each hour and when it stops")
+    for state in states:
+        _agree(state)
+    with tempfile.TemporaryDirectory(prefix="wattlens-days-") as scratch:
+        found = index.build([folder])
+        for _ in compact_days(found, Path(scratch), found.days, sites, progress=progress):
+            pass
+        yield System(scratch)

@@ -1,0 +1,232 @@
+"""Compacted days in DuckDB: the one file that knows it. The SQL beside (reports/sql) is plain enough for Spark and Trino.
+
+Memory is bounded by the sums, not by the rows: files are streamed, and what does not fit spills to a scratch folder.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Final
+
+from energy_agent.core.errors import ChainError, WattlensError
+from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
+from energy_agent.ledger.fleet.parquet import columns_of, file_name
+from reports.ledger.days import Day, System
+from reports.ledger.sums import Window
+
+MEMORY: Final = "1GB"
+THREADS: Final = 2
+_SQL: Final = {"int64": "BIGINT", "string": "VARCHAR", "bool_": "BOOLEAN"}
+_WHOLE_DAY: Final = ("holder_day", "span_day")
+_EDGE: Final = {"edge_cell": "cell", "edge_span": "span", "edge_gap": "gap"}
+METER_SUMS: Final = ("workload", "holder_day", "span_day")
+"""What is read of a building's meters of every day."""
+METER_ROWS: Final = ("cell", "span", "gap")
+"""And of some days."""
+_ROWS: Final = {"tokens_in": "tokens", "steps_in": "steps", "gap_in": "gap"}
+
+Row = tuple[Any, ...]
+
+
+def sql(name: str) -> str:
+    """One of the SQL files."""
+    return files("reports").joinpath(f"sql/{name}.sql").read_text(encoding="utf-8")
+
+
+def statements(name: str) -> dict[str, str]:
+    """The statements of a file by the name in the comment before each."""
+    found = {}
+    for text in sql(name).split(";\n"):
+        head = next((line for line in text.splitlines() if line.startswith("-- ") and ":" in line), "")
+        if "SELECT" in text:
+            found[head[3:].partition(":")[0]] = text
+    return found
+
+
+class Store:
+    """The days of a report, open for questions."""
+
+    def __init__(self, connection: Any, windows: Mapping[str, Window]) -> None:
+        self._db = connection
+        self.windows = windows
+        self._rest = statements("rest")
+
+    def run(self, name: str) -> None:
+        """Run an SQL file that makes tables and views."""
+        self._execute(sql(name))
+
+    def files_view(self, name: str, columns: Mapping[str, str], paths: Sequence[str]) -> None:
+        """A view over Parquet files with the path of each row's file; without files it is empty."""
+        if not paths:
+            nothing = ", ".join(f"CAST(NULL AS {_SQL[kind]}) AS {column}" for column, kind in columns.items())
+            self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
+            return
+        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        chosen = ", ".join(columns)
+        self._execute(
+            f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename"  # noqa: S608 - paths are quoted above
+            f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
+        )
+
+    def open_meters(self, system: System, days: Iterable[Day]) -> None:
+        """Open the rows of the building's meters of these days, and no other."""
+        for kind in METER_ROWS:
+            name = kind_file(kind)
+            paths = [system.address(day.path(name)) for day in days if name in day.files]
+            self.files_view(f"meter_{kind}", columns_of(kind), paths)
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """The answer to a query."""
+        cursor = self._execute(query, parameters)
+        with _failures_named():
+            found: list[Row] = cursor.fetchall()
+        return found
+
+    def answer(self, name: str) -> list[Row]:
+        """The answer to one of the statements of rest.sql."""
+        return self.rows(self._rest[name])
+
+    def query(self, name: str) -> list[Row]:
+        """The answer of an SQL file that asks one thing."""
+        return self.rows(sql(name))
+
+    def stream(self, query: str, size: int = 50_000) -> Iterator[Row]:
+        """The answer row by row, by a cursor of its own: memory stays that of a few rows."""
+        cursor = self._execute(query, cursor=self._db.cursor())
+        while found := _fetch(cursor, size):
+            yield from found
+
+    def table(self, name: str, columns: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> None:
+        """Make a table of these columns (name -> SQL type), given as columns of equal length."""
+        typed = ", ".join(f"CAST(unnest(${column}) AS {kind}) AS {column}" for column, kind in columns.items())
+        made = f"CREATE OR REPLACE TABLE {name} AS SELECT {typed}"
+        if rows and len(next(iter(rows.values()))):
+            self._execute(made, dict(rows))
+        else:
+            typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+            self._execute(f"CREATE OR REPLACE TABLE {name} ({typed})")
+
+    def _execute(self, query: str, parameters: Any = (), cursor: Any = None) -> Any:
+        on = cursor or self._db
+        with _failures_named():
+            return on.execute(query, parameters) if parameters else on.execute(query)
+
+
+def _fetch(cursor: Any, size: int) -> list[Row]:
+    with _failures_named():
+        rows: list[Row] = cursor.fetchmany(size)
+    return rows
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    """Raise DuckDB's errors as ours, and what it makes of Ctrl-C as the KeyboardInterrupt that it was."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except duckdb.IOException as error:
+        raise ChainError(f"the ledger cannot be read: {_first_line(error)}") from None
+    except duckdb.OutOfMemoryException as error:
+        raise WattlensError(f"the report does not fit in memory: {_first_line(error)}") from None
+    except duckdb.Error as error:
+        raise ChainError(
+            f"a file of the ledger is corrupted, or is not as `wattlens ledger compact` writes it: {_first_line(error)}"
+        ) from None
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def open_store(
+    system: System, days: Sequence[Day], windows: Mapping[str, Window], meter_days: Sequence[Day] = ()
+) -> Iterator[Store]:
+    """The store of these days.
+
+    Args:
+        system: where their files are.
+        days: the newest statements of every day that overlaps its site's window.
+        windows: the period of each site.
+        meter_days: days whose rows of the building's meters are wanted as well, as for twelve months.
+
+    Raises:
+        WattlensError: DuckDB is not installed.
+    """
+    try:
+        import duckdb
+    except ImportError:
+        raise WattlensError("the report needs DuckDB; install wattlens[reports]") from None
+    with tempfile.TemporaryDirectory(prefix="wattlens-report-") as scratch:
+        settings: dict[str, Any] = {
+            "memory_limit": MEMORY,
+            "threads": THREADS,
+            "temp_directory": scratch,
+            "preserve_insertion_order": "false",
+        }
+        connection = duckdb.connect(config=settings)
+        try:
+            if not system.local:
+                connection.register_filesystem(system.fs)
+            store = Store(connection, windows)
+            _views(store, system, days, meter_days)
+            yield store
+        finally:
+            connection.close()
+
+
+def _views(store: Store, system: System, days: Sequence[Day], meter_days: Sequence[Day]) -> None:
+    """Views over the files: day sums of whole days, rows of those that a window cuts."""
+    whole = [d for d in days if not _cut(d, store.windows[d.site])]
+    cut = [d for d in days if _cut(d, store.windows[d.site])]
+    places: dict[str, tuple[str, int, int, int]] = {}
+
+    def placed(kind: str, of: Iterable[Day]) -> list[str]:
+        paths = []
+        for day in of:
+            if kind_file(kind) in day.files:
+                path = system.address(day.path(kind_file(kind)))
+                paths.append(path)
+                window = store.windows[day.site]
+                places[path] = (day.site, day.start_ns, window.start_ns, window.end_ns)
+        return paths
+
+    def view(name: str, kind: str, columns: Mapping[str, str], of: Iterable[Day]) -> None:
+        store.files_view(name, columns, placed(kind, of))
+
+    for name in _WHOLE_DAY:
+        view(name, name, DAY_COLUMNS[name], whole)
+    view("workload_cell", "workload_cell", DAY_COLUMNS["workload_cell"], days)
+    for name, kind in _EDGE.items():
+        view(name, kind, columns_of(kind), cut)
+    for kind in ("tokens", "steps", "gap", "action", "workload", "device"):
+        view(f"all_{kind}", kind, columns_of(kind), days)
+    metered = {day.path(""): day for day in (*days, *meter_days)}.values()
+    for kind in METER_SUMS:
+        view(f"meter_{kind}", kind, DAY_COLUMNS[kind] if kind in DAY_COLUMNS else columns_of(kind), metered)
+    for kind in METER_ROWS:
+        placed(kind, metered)
+    paths = sorted(places)
+    columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
+    of = [places[path] for path in paths]
+    rows = {"path": paths} | {name: [p[i] for p in of] for i, name in enumerate(list(columns)[1:])}
+    store.table("file", columns, rows)
+    store.run("within")
+    store.run("pieces")
+
+
+def kind_file(kind: str) -> str:
+    """Name of a kind's file."""
+    return f"{kind}.parquet" if kind in DAY_COLUMNS else file_name(kind)
+
+
+def _cut(day: Day, window: Window) -> bool:
+    return day.start_ns < window.start_ns or day.end_ns > window.end_ns
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

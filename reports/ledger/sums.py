@@ -1,0 +1,283 @@
+"""What the ledger holds of a period, in whole uJ, ns and tokens: what facts are made of. Pure types; `store` fills them.
+
+A *part* of the fleet is everything of one site that shares team, project, model, precision, kind and price class. Whatever is
+grouped by one of these is a sum of parts, and every joule of a GPU is in one part, in what nobody held, or in what could not be
+attributed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.ledger.rows.kinds import INT64_MAX
+
+NOBODY = 0
+"""Number of the part that holds what no workload held."""
+
+SHORT_HOST: Final = "metered for less time than the GPUs of its node"
+"""Why nothing bounds what a host drew, where no gap in the ledger says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose joules they are. "" where nobody said; `model` is what the workload generated tokens with, or its label."""
+
+    team: str = ""
+    project: str = ""
+    model: str = ""
+    precision: str = ""
+    kind: str = ""
+    price_class: str = ""
+    mixed: bool = False  # it served several models, and its energy is not split between them
+    trains: bool = False  # it did training steps, or is of a job or group that did
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Energy that workloads of one part held, on devices of one class (gpu | host | part), with its three kinds of error.
+
+    `unbounded` counts devices whose sensor error no ledger states: then there is no interval. `open` counts devices that may
+    have drawn what nothing bounds at some time of the period, held or not: then there is no upper bound.
+    """
+
+    site: str
+    part: int
+    device_class: str
+    active_uj: int
+    idle_uj: int
+    active_edge_uj: int
+    idle_edge_uj: int
+    active_gain_uj: int
+    idle_gain_uj: int
+    held_gain_uj: int
+    held_edge_uj: int
+    gap_uj: int
+    gpu_ns: int
+    devices: int
+    unbounded: int
+    open: int
+
+    @property
+    def held_uj(self) -> int:
+        """Active and idle."""
+        return self.active_uj + self.idle_uj
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole devices of one site, class and model of board; inner edges cancel. `unbounded` and `open` are as in `Held`."""
+
+    site: str
+    device_class: str
+    sku: str
+    energy_uj: int
+    edge_uj: int
+    gap_uj: int
+    gap_ns: int
+    metered_ns: int
+    devices: int
+    nodes: int
+    unbounded: int
+    gain_uj: int
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class InState:
+    """Energy of one site in one state of the ledger, by one method."""
+
+    site: str
+    device_class: str
+    state: str
+    method: str
+    energy_uj: int
+    edge_uj: int
+    gain_uj: int
+    unbounded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What no sensor saw, for one reason."""
+
+    site: str
+    device_class: str
+    reason: str
+    bound_uj: int
+    gap_ns: int
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Tokens of one part, model and phase."""
+
+    site: str
+    part: int
+    model: str
+    phase: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Training steps of one part and phase."""
+
+    site: str
+    part: int
+    phase: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """DVFS actions of one site."""
+
+    site: str
+    policy: str
+    action: str
+    outcome: str
+    actions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """One workload, by its name for people. Energy of its GPUs."""
+
+    site: str
+    part: int
+    name: str
+    active_uj: int
+    idle_uj: int
+    gpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OneDay:
+    """One site's UTC day, as far as it lies in the period. Energy by what the GPUs were doing, and of whole hosts."""
+
+    site: str
+    day_ns: int
+    active_uj: int
+    idle_uj: int
+    other_uj: int
+    host_uj: int
+    metered_ns: int
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Energy of a part (GPUs, and hosts where the site's nodes are known whole) times what each of its cells is worth, exactly.
+
+    `grams` is in uJ x g/kWh, `money` in uJ x money/kWh; what has no factor or price is told apart.
+    """
+
+    site: str
+    part: int
+    gpu_uj: int
+    host_uj: int
+    grams: Fraction
+    money: Fraction
+    ungrammed_uj: int
+    unpriced_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a kWh is worth in each cell of a site, as whole numbers over one denominator; what is not there is not known."""
+
+    grams: Mapping[int, int]
+    grams_over: int
+    money: Mapping[int, int]
+    money_over: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """For how long a GPU was metered, all of it between `first_ns` and `last_ns`, UTC ns."""
+
+    site: str
+    cluster: str
+    node: str
+    device: str
+    metered_ns: int
+    gap_ns: int
+    first_ns: int = 0
+    last_ns: int = INT64_MAX
+    sku: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """For how long the GPUs of a node were metered, in sum, and its host."""
+
+    site: str
+    cluster: str
+    node: str
+    gpus: int
+    gpu_ns: int
+    host_ns: int
+
+    @property
+    def whole(self) -> bool:
+        """Its energy is known as a whole: its host was metered for nine tenths of the time of its GPUs, and more.
+
+        What a host that was metered for less than all of it drew is bounded by its gaps alone (`SHORT_HOST`).
+        """
+        return self.host_ns > 0 and 10 * self.host_ns * max(1, self.gpus) >= 9 * self.gpu_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A site's own period: [start_ns, end_ns) UTC ns, from local midnight to local midnight for a quarter.
+
+    `open`: no day of the ledger reaches its end, so that the period may not be over; then it ends with the last reading.
+    """
+
+    start_ns: int
+    end_ns: int
+    open: bool = False
+
+    @property
+    def length_ns(self) -> int:
+        """How long it is."""
+        return self.end_ns - self.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Everything that a report takes from the ledger. `cells` has (GPU uJ, host uJ) by site and cell."""
+
+    windows: Mapping[str, Window]
+    simulated: bool
+    parts: Mapping[int, Who]
+    held: tuple[Held, ...] = ()
+    wholes: tuple[Whole, ...] = ()
+    states: tuple[InState, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    tokens: tuple[Counted, ...] = ()
+    steps: tuple[Stepped, ...] = ()
+    actions: tuple[Acted, ...] = ()
+    days: tuple[OneDay, ...] = ()
+    largest: tuple[Used, ...] = ()
+    idlest: tuple[Used, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    cells: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
+    imported: Mapping[str, int] = field(default_factory=dict)  # uJ of GPUs by site, from a Prometheus
+    boards: tuple[tuple[str, int, str, int], ...] = ()  # (site, part, board, device time held)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites."""
+        return tuple(sorted(self.windows))
+
+    def node_gap(self, site: str) -> str:
+        """Why the energy of a site's nodes is not known as a whole; "": it is."""
+        nodes = [node for node in self.nodes if node.site == site]
+        whole = sum(node.whole for node in nodes)
+        if not whole:
+            return f"no node of {site} has a meter of the whole node"
+        return f"{whole} of {len(nodes)} nodes of {site} have a meter of the whole node" if whole < len(nodes) else ""

@@ -1,0 +1,43 @@
+"""The report as it is shown: title, banners, sections of blocks. Every renderer draws this, and nothing else. Pure."""
+
+from dataclasses import dataclass
+
+from reports.page.section import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A section that has something to show."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    wide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is drawn, in the reader's language.
+
+    Args:
+        language: en | zh.
+        title: such as "Energy and emissions, 2026Q3".
+        organisation: whose report it is; "": not said.
+        period: in words.
+        watermark: SIMULATED or INTERIM, across every page; "": none.
+        banners: sentences that stand at the head, such as what an interim report is, or a coverage that was accepted.
+        sections: in order.
+        hidden: titles of the sections that are not shown, and why.
+        footer: who made it, of what: program version, hash of the facts.
+        words: words of the renderer itself (page, of, contents, holds, does not hold, left out), in the language.
+    """
+
+    language: str
+    title: str
+    organisation: str
+    period: str
+    watermark: str
+    banners: tuple[str, ...]
+    sections: tuple[Shown, ...]
+    hidden: tuple[tuple[str, str], ...]
+    footer: str
+    words: dict[str, str]

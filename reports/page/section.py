@@ -1,0 +1,159 @@
+"""What a section is: a title, its place, and a pure function from facts to blocks, or to the reason for which it is hidden.
+
+Blocks say what is shown, not how: HTML, PDF and SVG draw the same blocks. Texts are in the reader's language already.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from reports.figures.facts import Facts
+from reports.language import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One headline number. `figure_id` leads an auditor to its fact; `trend` is how it moved, such as "-4.1 % on 2026Q2"."""
+
+    label: str
+    value: str
+    detail: str
+    figure_id: str
+    trend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Headline numbers side by side."""
+
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of stacked parts: (kind, length in any common unit). `text` is its total in words."""
+
+    label: str
+    text: str
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Horizontal stacked bars. `kinds` names each kind of part, in the order in which they are stacked.
+
+    Kinds are among active, idle, unheld, unattributed, host, overhead, other.
+    """
+
+    title: str
+    kinds: dict[str, str]
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a waterfall: `amount` in the chart's unit is a level for `level` steps, else what is added (or taken off)."""
+
+    label: str
+    amount: Fraction
+    text: str
+    level: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """How one number becomes another, step by step from left to right."""
+
+    title: str
+    unit: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One value with its interval; a bound that is not known is None, and so is a value of which only bounds are known."""
+
+    label: str
+    value: Fraction | None
+    low: Fraction | None
+    high: Fraction | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Values with their intervals, one below the other on one axis."""
+
+    title: str
+    unit: str
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Series over the same points, such as days; None where there is nothing."""
+
+    title: str
+    unit: str
+    points: tuple[str, ...]
+    series: dict[str, tuple[Fraction | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A grid of values, such as hours of the day by weeks; None where there is nothing. `values` is by row.
+
+    `most` is what no value can exceed: shades go from 0 to it then.
+    """
+
+    title: str
+    unit: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Fraction | None, ...], ...]
+    most: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column is the row's name, the others are numbers or short words. Pairs need no column names."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence or a paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A statement that was computed, and whether it holds."""
+
+    holds: bool
+    text: str
+
+
+Chart = Bars | Waterfall | Ranges | Lines | Heat
+Block = Tiles | Chart | Table | Note | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Why a section is not shown."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section. `title` is an English message; `order` sorts the report; `wide` takes the whole width of a page."""
+
+    title: str
+    order: int
+    build: Callable[[Facts, Say], tuple[Block, ...] | Hidden]
+    wide: bool = False

@@ -1,0 +1,81 @@
+"""PUE with its category and interval, over the period and twelve months; water, renewables, and where the energy goes."""
+
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Table
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """A table a site, and a chart of the PUEs."""
+    known = [f for f in facts.of("pue", "site") if f.value]
+    if not known:
+        reasons = sorted({say(f.reason or "") for f in facts.of("pue", "site")})
+        return Hidden("; ".join(reasons))
+    rows = []
+    for site in facts.sites:
+        pue, year = facts.figures[f"pue/site/{site}"], facts.figures[f"pue.trailing/site/{site}"]
+        cells = [
+            f"{wording.short(f.value)} ({wording.span(f, say)}), {f.dims['kind']}" if f.value else say(wording.ABSENT)
+            for f in (pue, year)
+        ]
+        category = "\u2013" if pue.value is None else pue.dims.get("category", "none")
+        covered = wording.percent(pue.coverage) if pue.coverage else "\u2013"
+        if category == "none":
+            category = say("estimate, its bounds assumed") if pue.method.endswith("assumed") else say("estimate")
+        rows.append((site, cells[0], category, covered, cells[1]))
+    columns = (say("Site"), say("PUE of the period"), say("category"), say("metered"), say("twelve months"))
+    blocks: list[Block] = [Table(say("PUE (ISO/IEC 30134-2)"), columns, tuple(rows))]
+    ranges = tuple(
+        Range(f.dims["site"], Fraction(f.value or 0), _bound(f.low), _bound(f.high), wording.short(f.value or "0"))
+        for f in known
+    )
+    if len(ranges) > 1:
+        blocks.append(Ranges(say("PUE of the period, with its interval"), "", ranges))
+    others = [
+        (site, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
+        for site in facts.sites
+    ]
+    titles = (say("Site"), "WUE (L/kWh)", "CUE (g/kWh)", say("REF with contracts"), say("REF, made on the site"), "ERF")
+    blocks.append(Table(say("Water, carbon, renewables and reused heat"), titles, tuple(others)))
+    for site in facts.sites:
+        parts = facts.by_prefix(f"energy.part/{site}/")
+        if parts:
+            lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
+            total = facts.figures[f"energy.facility/site/{site}"]
+            named = [_part(f, say(f.dims["part"]), say) for f in parts if f not in lost]
+            named.append(_part(total, say("total"), say))
+            named += [_part(f, say("of it lost {where}", where=say(f.dims["part"])), say) for f in lost]
+            heads = (say("Part"), say("Energy"), say("bounds"))
+            blocks.append(Table(say("Where the energy of {site} goes", site=site), heads, tuple(named)))
+    blocks.append(
+        Note(
+            say(
+                "An iPUE is that of less than twelve months. The category says where IT energy is metered: "
+                "1 at the UPS, 2 at the PDU, 3 at the equipment."
+            )
+        )
+    )
+    return tuple(blocks)
+
+
+def _part(figure: Figure, name: str, say: Say) -> tuple[str, str, str]:
+    value = wording.energy(figure.value) if figure.value else say(wording.ABSENT)
+    return name, value, wording.span_energy(figure, say)
+
+
+def _short(facts: Facts, identity: str, say: Say) -> str:
+    figure = facts.figures.get(identity)
+    if figure is None or figure.value is None:
+        return "\u2013"
+    return f"{wording.short(figure.value)} ({wording.span(figure, say)})" if figure.low else wording.short(figure.value)
+
+
+def _bound(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)
+
+
+SPEC = Section("The building", 40, build, wide=True)

@@ -1,0 +1,105 @@
+"""What the energy cost and what was charged, by site, team and million tokens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Section, Table
+
+ROWS_MOST = 15
+Told = Mapping[str, Mapping[str, Figure]]
+"""Figures by what they are of, by their quantity."""
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """Tables of sites, teams and models, the dearest first; what is charged also where no tariff tells what energy cost."""
+    sites = [f for f in facts.of("cost", "site") if f.value]
+    blocks: list[Block] = []
+    if sites:
+        rows = [(f.dims["site"], _money(f), wording.span(f, say)) for f in sites]
+        whole = facts.figures["cost"]
+        rows.append((say("total"), _money(whole) if whole.value else "\u2013", wording.span(whole, say) if whole.value else ""))
+        blocks.append(Table(say("Electricity by site"), (say("Site"), say("cost"), say("bounds of the energy")), tuple(rows)))
+    for dimension, title in (("team", "Teams"), ("model", "Models")):
+        blocks += _groups(facts, say, dimension, say(title))
+    total = facts.figures["cost"]
+    if not blocks:
+        return Hidden(say(total.reason or ""))
+    if total.reason:
+        blocks.append(Note(say("There is no cost of all: {reason}.", reason=say(total.reason))))
+    return tuple(blocks)
+
+
+def _groups(facts: Facts, say: Say, dimension: str, title: str) -> list[Block]:
+    """What has a cost or a charge; the largest number first, then a row that counts the rest; then what is
+    not known or not charged. Nothing where nothing has either.
+    """
+    told = {q: {f.dims[dimension]: f for f in facts.of(q, dimension)} for q in ("charged", "cost")}
+    every = [*told["charged"].items(), *told["cost"].items()]
+    if not any(f.value for _, f in every):
+        return []
+    names = {name: Fraction(-1) for name, _ in every} | {name: _worth(f) for name, f in every if f.value}
+    ranked = sorted(names, key=lambda name: (-names[name], name))
+    rows = []
+    for name in ranked[:ROWS_MOST]:
+        cells = [facts.figures.get(f"{q}/{dimension}/{name}") for q in ("cost", "cost_per_million_tokens", "charged")]
+        rows.append((name or say("unassigned"), *(_money(f) if f is not None and f.value else "\u2013" for f in cells)))
+    if len(ranked) > ROWS_MOST:
+        others = _sum([told["cost"].get(name) for name in ranked[ROWS_MOST:]])
+        rows.append((say("{count} others", count=len(ranked) - ROWS_MOST), others, "", ""))
+    rest, total = facts.figures["cost.unattributed"], facts.figures["cost"]
+    rows.append((say("unallocated"), _money(rest) if rest.value else "\u2013", "\u2013", "\u2013"))
+    charged = _sum(list(told["charged"].values()))
+    rows.append((say("total"), _money(total) if total.value else "\u2013", "\u2013", charged))
+    columns = (title, say("electricity"), say("per million tokens"), say("charged"))
+    table = Table(say("{title}: cost, and what is in no workload", title=title), columns, tuple(rows))
+    return [table, *_absent(told, say), *_unpriced(told["charged"], say)]
+
+
+def _absent(told: Told, say: Say) -> Iterator[Note]:
+    """Why cells of a table are empty, by column and reason."""
+    for quantity, column in (("cost", say("electricity")), ("charged", say("charged"))):
+        by_reason: dict[str, list[str]] = {}
+        for name, figure in told[quantity].items():
+            if figure.reason is not None:
+                by_reason.setdefault(figure.reason, []).append(name or say("unassigned"))
+        for reason, names in by_reason.items():
+            text = "No amount in column {column} for {names}: {reason}."
+            yield Note(say(text, column=column, names=_few(names, say), reason=say(reason)))
+
+
+def _unpriced(charged: Mapping[str, Figure], say: Say) -> Iterator[Note]:
+    """GPU hours that are in no charge."""
+    found = [(name, f.dims["unpriced_gpu_hours"]) for name, f in charged.items() if "unpriced_gpu_hours" in f.dims]
+    if found:
+        text = "GPU hours of classes without a price, which are not charged: {hours}."
+        hours = [f"{name or say('unassigned')} {wording.short(hours, 4)}" for name, hours in found]
+        yield Note(say(text, hours=_few(hours, say)))
+
+
+def _few(names: list[str], say: Say) -> str:
+    more = [say("{count} others", count=len(names) - ROWS_MOST)] if len(names) > ROWS_MOST else []
+    return ", ".join([*names[:ROWS_MOST], *more])
+
+
+def _sum(figures: Sequence[Figure | None]) -> str:
+    """What some groups cost together; a dash where one is not known, or they pay in several currencies."""
+    units = {f.unit for f in figures if f is not None}
+    if len(units) != 1 or not all(f is not None and f.value for f in figures):
+        return "\u2013"
+    money = sum((Fraction(f.value or 0) for f in figures if f is not None), Fraction(0))
+    return f"{wording.short(money, 4)} {units.pop()}"
+
+
+def _worth(figure: Figure) -> Fraction:
+    return Fraction(figure.value or 0)
+
+
+def _money(figure: Figure) -> str:
+    return f"{wording.short(figure.value or '0', 4)} {figure.unit.partition('/')[0]}"
+
+
+SPEC = Section("Cost", 65, build, wide=True)

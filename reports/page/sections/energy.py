@@ -1,0 +1,160 @@
+"""Where the energy went: from running kernels to the building, by site, team, project, model and kind."""
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+
+from energy_agent.core.units import J_PER_KWH
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure, microjoules
+from reports.language import Say
+from reports.page.partition import LIFE_CYCLE, co2e_prefix, unallocated, whole
+from reports.page.section import Bar, Bars, Block, Lines, Section, Step, Table, Waterfall
+from reports.period import DAY_NS, day_ns
+
+ROWS_MOST = 15
+DAYS_LEAST = 3
+GROUPS = (("team", "Teams"), ("project", "Projects"), ("model", "Models"), ("kind", "Kinds of workload"))
+_KWH = Fraction(1, J_PER_KWH)
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+    """A waterfall, the daily course, and a table for each way of telling it apart."""
+    blocks: list[Block] = [_waterfall(facts, say), *_daily(facts, say)]
+    if len(facts.sites) > 1:
+        blocks.append(_sites(facts, say))
+    for dimension, title in GROUPS:
+        figures = facts.of("energy.held", dimension)
+        if figures:
+            if dimension == "team":
+                blocks.append(_bars(facts, say, figures))
+            blocks.append(_table(facts, say, dimension, say(title), figures))
+    return tuple(blocks)
+
+
+def named(figure: Figure, dimension: str, say: Say) -> str:
+    """What a group is called; that of "" has nobody's name."""
+    return figure.dims[dimension] or say("unassigned")
+
+
+def _waterfall(facts: Facts, say: Say) -> Waterfall:
+    steps = []
+    for name, label in (
+        ("active", say("kernels running")),
+        ("idle", say("held, idle")),
+        ("unheld", say("held by nobody")),
+        ("unattributed", say("not attributed")),
+    ):
+        figure = facts.figures[f"energy.gpu.{name}"]
+        if figure.value and Fraction(figure.value):
+            steps.append(Step(label, Fraction(figure.value) * _KWH, wording.energy(figure.value)))
+    total = facts.figures["energy.gpu"]
+    steps.append(_level(say("all GPUs"), total))
+    node, facility = facts.figures["energy.node"], facts.figures["energy.facility"]
+    if node.value:
+        rest = Fraction(node.value) - Fraction(total.value or 0)
+        steps += [Step(say("hosts"), rest * _KWH, wording.energy(str(rest))), _level(say("all nodes"), node)]
+    if node.value and facility.value:
+        rest = Fraction(facility.value) - Fraction(node.value)
+        steps += [
+            Step(say("the rest of the building"), rest * _KWH, wording.energy(str(rest))),
+            _level(say("building"), facility),
+        ]
+    return Waterfall(say("From running kernels to the building"), "kWh", tuple(steps))
+
+
+def _daily(facts: Facts, say: Say) -> list[Block]:
+    """Energy of GPUs and hosts by UTC day, of days that lie whole in the period; nothing where there are too few."""
+    lines: dict[str, dict[str, Fraction]] = {}
+    for name, site in facts.sites.items():
+        kinds = [facts.series[f"energy.daily.{kind}/site/{name}"] for kind in ("active", "idle", "other", "host")]
+        whole = {
+            point: sum((Fraction(kind.values[i] or 0) for kind in kinds), Fraction(0)) * _KWH
+            for i, point in enumerate(kinds[0].points)
+            if int(site.start_ns) <= day_ns(point) and day_ns(point) + DAY_NS <= int(site.end_ns)
+        }
+        if whole:
+            lines[name] = whole
+    points = tuple(sorted({point for line in lines.values() for point in line}))
+    if len(points) < DAYS_LEAST:
+        return []
+    series = {name: tuple(line.get(point) for point in points) for name, line in lines.items()}
+    return [Lines(say("Energy of GPUs and hosts by day (UTC)"), "kWh", points, series)]
+
+
+def _level(label: str, figure: Figure) -> Step:
+    return Step(label, Fraction(figure.value or 0) * _KWH, wording.energy(figure.value or "0"), level=True)
+
+
+def _sites(facts: Facts, say: Say) -> Table:
+    rows = []
+    for name in facts.sites:
+        cells = []
+        for quantity in ("energy.gpu", "energy.node", "energy.facility"):
+            figure = facts.figures[f"{quantity}/site/{name}"]
+            cells.append(
+                f"{wording.energy(figure.value)} {wording.plus_minus(figure, say)}" if figure.value else say(wording.ABSENT)
+            )
+        rows.append((name, *cells))
+    total = [facts.figures[quantity] for quantity in ("energy.gpu", "energy.node", "energy.facility")]
+    rows.append((say("total"), *(wording.energy(f.value) if f.value else say(wording.ABSENT) for f in total)))
+    return Table(say("Energy by site"), (say("Site"), say("GPUs"), say("Nodes"), say("Building")), tuple(rows))
+
+
+def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
+    kinds = {"active": say("kernels running"), "idle": say("held, idle")}
+    bars = []
+    for figure in sorted(figures, key=lambda f: (-microjoules(f), f.id))[:ROWS_MOST]:
+        parts = tuple(
+            (state, microjoules(facts.figures[f"energy.held.{state}/team/{figure.dims['team']}"]))
+            for state in ("active", "idle")
+        )
+        bars.append(Bar(named(figure, "team", say), wording.energy(figure.value or "0"), parts))
+    return Bars(say("GPU energy by team"), kinds, tuple(bars))
+
+
+def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Figure]) -> Table:
+    """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
+    located = f"{co2e_prefix(facts)}held.location"
+    columns: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+        ("energy.held", say("GPU energy"), wording.energy),
+        ("gpu_hours", say("GPU hours"), wording.short),
+        ("energy.held.facility", say("with the building"), wording.energy),
+        (located, co2e_head(facts, say), wording.mass),
+    )
+    ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
+
+    def row(name: str, bounds: str, values: Iterable[Fraction | None]) -> tuple[str, ...]:
+        cells = [write(str(v)) if v is not None else "\u2013" for (_, _, write), v in zip(columns, values, strict=True)]
+        return name, cells[0], bounds, *cells[1:]
+
+    def of(group: Figure) -> list[Fraction | None]:
+        found = [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _, _ in columns]
+        return [None if value is None else Fraction(value) for value in found]
+
+    rows = [row(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
+    if others := ranked[ROWS_MOST:]:
+        rows.append(row(say("{count} others", count=len(others)), "", map(_all, zip(*map(of, others), strict=True))))
+    rows.append(row(say("unallocated"), "", (unallocated(facts, quantity) for quantity, _, _ in columns)))
+    total = wording.plus_minus(facts.figures["energy.gpu"], say)
+    rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _, _ in columns)))
+    heads = [head for _, head, _ in columns]
+    return Table(
+        say("{title}: energy, and what is in no workload", title=title),
+        (title, heads[0], say("bounds"), *heads[1:]),
+        tuple(rows),
+    )
+
+
+def co2e_head(facts: Facts, say: Say) -> str:
+    """What a column of location-based CO2e is called."""
+    return say("life-cycle CO2e, location-based") if co2e_prefix(facts) == LIFE_CYCLE else say("CO2e, location-based")
+
+
+def _all(values: Iterable[Fraction | None]) -> Fraction | None:
+    """The sum; None where one is not known."""
+    known = list(values)
+    return None if None in known else sum((value for value in known if value is not None), Fraction(0))
+
+
+SPEC = Section("Energy", 20, build, wide=True)

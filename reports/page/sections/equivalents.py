@@ -1,0 +1,27 @@
+"""What the emissions compare with: cited, dated, and outside the inventory."""
+
+from fractions import Fraction
+
+from energy_agent.factors.equivalents import equivalents
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.language import Say
+from reports.page.partition import co2e_prefix
+from reports.page.section import Block, Hidden, Note, Section
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """At most two sentences, each with its citation."""
+    figure = facts.figures[f"{co2e_prefix(facts)}location"]
+    if figure.value is None:
+        return Hidden(say(figure.reason or ""))
+    blocks: list[Block] = []
+    for each in equivalents(Fraction(figure.value)):
+        of = each.of
+        cited = "; ".join((of.attribution, say(of.edition), say(of.conditions), of.source))
+        blocks.append(Note(f"{each.said(wording.short(each.value, 2), say.language)} ({cited})"))
+    blocks.append(Note(say("Comparisons are no part of the inventory, and save nothing.")))
+    return tuple(blocks)
+
+
+SPEC = Section("For comparison", 92, build)

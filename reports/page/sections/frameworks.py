@@ -1,0 +1,37 @@
+"""What reporting frameworks ask, where this report answers it, and what is missing, named once."""
+
+from reports.figures.facts import Facts
+from reports.frameworks.datapoints import frameworks, index, lacking
+from reports.language import Say
+from reports.page.section import Block, Note, Section, Table
+
+_STATES = {"answered": "answered", "estimated": "estimated", "partly": "partly", "missing": "missing"}
+SHOWN = 3
+STAND_IN = "stand_in"
+"""What figures have among their dims in which something stands in for what their name says."""
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+    """One table a framework; then what is missing."""
+    # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
+    told = {i: "" if f.value is not None or f.low is not None else say(f.reason or "") for i, f in facts.figures.items()}
+    rows = index(told, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
+    blocks: list[Block] = []
+    states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}
+    for framework, title in dict.fromkeys((row.framework, row.title) for row in rows):
+        cells = []
+        for row in (r for r in rows if r.framework == framework):
+            where = ", ".join(row.answered_by[:SHOWN]) + (" \u2026" if len(row.answered_by) > SHOWN else "")
+            named = row.datapoint if row.verified else f"{row.datapoint} *"
+            cells.append((named, row.text, row.unit, say(_STATES[row.state]), where or "\u2013"))
+        columns = (say("Datapoint"), say("What is asked"), say("Unit"), say("State"), say("Figures in facts.json"))
+        blocks.append(Table(f"{title} ({states[framework]})", columns, tuple(cells)))
+    if any(not row.verified for row in rows):
+        blocks.append(Note(say("* not found in a source that was read; check it before it is used.")))
+    missing = tuple((each.what, str(len(each.datapoints))) for each in lacking(rows))
+    if missing:
+        blocks.append(Table(say("What is missing, and for how many datapoints"), (say("Input"), say("Datapoints")), missing))
+    return tuple(blocks)
+
+
+SPEC = Section("Framework index", 90, build, wide=True)

@@ -1,0 +1,188 @@
+"""The numbers that a reader takes away, how they moved, and why."""
+
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure, quotient_text
+from reports.language import Say
+from reports.page.partition import LIFE_CYCLE, co2e_prefix
+from reports.page.section import Block, Note, Section, Tile, Tiles
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+    """Tiles, then what changed in sentences."""
+    return (Tiles(tiles(facts, say)), *(Note(text) for text in _changes(facts, say)))
+
+
+def tiles(facts: Facts, say: Say) -> tuple[Tile, ...]:
+    """Energy, its active share, J per token, PUE, CO2e both ways, saving, coverage; what is absent says so."""
+    return (
+        _energy(facts, say),
+        _active_share(facts, say),
+        _tokens(facts, say),
+        _pue(facts, say),
+        *_carbons(facts, say),
+        _saving(facts, say),
+        _coverage(facts, say),
+    )
+
+
+def widest(facts: Facts) -> Figure:
+    """Energy at the widest boundary that is known."""
+    known = [facts.figures[i] for i in ("energy.facility", "energy.node", "energy.gpu") if facts.figures[i].value is not None]
+    return known[0]
+
+
+def _energy(facts: Facts, say: Say) -> Tile:
+    total = widest(facts)
+    assert total.value is not None
+    label = {"facility": say("Facility energy"), "node": say("Energy of all nodes"), "gpu": say("GPU energy")}[total.boundary]
+    detail = say("bounds: {bounds}", bounds=wording.plus_minus(total, say))
+    return Tile(label, wording.energy(total.value), detail, total.id, _trend(facts, total, say))
+
+
+def _active_share(facts: Facts, say: Say) -> Tile:
+    share = facts.figures["share.active"]
+    if share.value is None:
+        return Tile(say("Active share"), say(wording.ABSENT), say(share.reason or ""), share.id)
+    return Tile(say("Active share"), wording.percent(share.value), say("of the GPUs' energy went to running kernels"), share.id)
+
+
+def _tokens(facts: Facts, say: Say) -> Tile:
+    """The model that generated most, by name, where there are several; at the widest boundary that is known."""
+    for row in ("facility", "node", "gpu"):
+        found = [f for f in facts.of(f"j_per_token.{row}", "model") if f.value is not None]
+        if found:
+            first = max(found, key=lambda f: (int(f.dims["tokens"]), f.id))
+            assert first.value is not None
+            more = say("{model}, {count} more below", model=first.dims["model"], count=len(found) - 1)
+            named = first.dims["model"] if len(found) == 1 else more
+            detail = f"{wording.span(first, say)}; {named} ({say(BOUNDARIES[row])})"
+            return Tile(say("Energy per token"), f"{wording.short(first.value)} J", detail, first.id)
+    return Tile(say("Energy per token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
+
+
+def why_no_tokens(facts: Facts, say: Say) -> str:
+    """Why no model has energy per token: what its figures say of it; where there are none, what all tokens' says."""
+    if not facts.by_prefix("tokens."):
+        return say("no tokens in the ledger")
+    reasons = {f.reason for f in facts.of("j_per_token.gpu", "model") if f.reason}
+    if len(reasons) != 1:
+        reasons = {facts.figures["j_per_token.gpu"].reason or "its energy is not split"}
+    return say(reasons.pop() or "")
+
+
+BOUNDARIES = {"busy": "GPU, busy", "gpu": "GPU", "node": "with the host", "facility": "with the building"}
+
+
+def _pue(facts: Facts, say: Say) -> Tile:
+    """Of all sites together where each is metered; else each site's own, from the least to the largest."""
+    figure = facts.figures["pue"]
+    if figure.value is not None:
+        kind = figure.dims.get("kind", "iPUE")
+        return Tile(kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say(figure.method)}", figure.id)
+    found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: Fraction(f.value or 0))
+    if not found:
+        reasons = {f.reason for f in facts.of("pue", "site")}
+        return Tile(
+            "PUE", say(wording.ABSENT), say(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""), figure.id
+        )
+    told = [wording.short(f.value or "0") for f in found]
+    each = "; ".join(f"{f.dims['site']} {value}, {say(f.method)}" for f, value in zip(found, told, strict=True))
+    if len(found) == 1 and len(facts.sites) == 1:
+        each = f"{wording.span(found[0], say)}; {say(found[0].method)}"
+    kinds = {f.dims["kind"] for f in found}
+    value = told[0] if len(set(told)) == 1 else f"{told[0]} \u2013 {told[-1]}"
+    return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
+
+
+def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
+    """CO2e both ways: of Scope 2, or where there is none, of the life cycle, by its name."""
+    prefix = co2e_prefix(facts)
+    if prefix == LIFE_CYCLE:
+        labels = say("Life-cycle CO2e, location-based"), say("Life-cycle CO2e, market-based")
+    else:
+        labels = say("CO2e, location-based"), say("CO2e, market-based")
+    return _carbon(facts, say, f"{prefix}location", labels[0]), _carbon(facts, say, f"{prefix}market", labels[1])
+
+
+def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
+    figure = facts.figures[identity]
+    if figure.value is None:
+        return Tile(label, say(wording.ABSENT), say(figure.reason or ""), figure.id)
+    detail = say("Scope 2, GHG Protocol")
+    if identity.startswith(LIFE_CYCLE):
+        detail = say("no Scope 2 figure: of the life cycle")
+    elif "average" in figure.method:
+        detail = say("Scope 2; what no contract covers at the grid's average")
+    return Tile(label, wording.mass(figure.value), detail, figure.id, _trend(facts, figure, say))
+
+
+def _saving(facts: Facts, say: Say) -> Tile:
+    figure = facts.figures["dvfs.saved"]
+    if figure.value is None or figure.low is None:
+        return Tile(say("DVFS saving"), say(wording.ABSENT), say(figure.reason or ""), figure.id)
+    detail = say("claimable: {energy}", energy=claimable(figure.low))
+    return Tile(say("DVFS saving"), wording.energy(figure.value), detail, figure.id)
+
+
+def claimable(low: str) -> str:
+    """What may be claimed of a saving: its lower bound, and nothing below 0."""
+    return wording.energy(low) if Fraction(low) > 0 else wording.energy("0")
+
+
+def _coverage(facts: Facts, say: Say) -> Tile:
+    figure = facts.figures["coverage"]
+    if figure.value is None:
+        return Tile(say("Coverage"), say(wording.ABSENT), say(figure.reason or ""), figure.id)
+    of = say("of the inventory's device time") if "inventory's" in figure.method else say("of the period's device time")
+    return Tile(say("Coverage"), wording.percent(figure.value), of, figure.id)
+
+
+def _trend(facts: Facts, figure: Figure, say: Say) -> str:
+    """The change of a figure on the quarter before, in percent."""
+    before = facts.figures.get(f"total.before/{figure.id}")
+    if before is None or not before.value or not figure.value or not Fraction(before.value):
+        return ""
+    change = (Fraction(figure.value) / Fraction(before.value) - 1) * 100
+    sign = "+" if change > 0 else "\u2212" if change < 0 else ""
+    return say("{change} % on {period}", change=f"{sign}{quotient_text(abs(change), digits=2)}", period=before.dims["period"])
+
+
+EFFECTS_TOLD = 3
+EFFECTS = {"volume": "tokens", "mix": "mix of models", "efficiency": "efficiency", "pue": "PUE", "grid": "grid"}
+
+
+def _changes(facts: Facts, say: Say) -> list[str]:
+    """What moved energy and CO2e of what workloads held most since the quarter before, and what moved it the other way."""
+    found = []
+    for quantity, write, template in (
+        ("energy", wording.energy, "Energy of what workloads held changed by {total} on {period}: {effects}."),
+        ("co2e", wording.mass, "CO2e of it changed by {total} on {period}: {effects}."),
+        ("lifecycle", wording.mass, "Life-cycle CO2e of it changed by {total} on {period}: {effects}."),
+    ):
+        rows = facts.by_prefix(f"bridge.{quantity}/before/")
+        ends = {f.dims["effect"]: f for f in rows if f.value is not None}
+        effects = sorted(
+            (f for name, f in ends.items() if name in EFFECTS and Fraction(f.value or 0)),
+            key=lambda f: (-abs(Fraction(f.value or 0)), f.id),
+        )
+        if not effects or "from" not in ends or "to" not in ends:
+            continue
+        change = Fraction(ends["to"].value or 0) - Fraction(ends["from"].value or 0)
+        told = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or '0')}" for f in effects[:EFFECTS_TOLD]]
+        found.append(
+            say(template, total=write(quotient_text(change)), period=ends["to"].dims["period"], effects=", ".join(told))
+        )
+    return found
+
+
+def effect_name(effect: str, quantity: str) -> str:
+    """What an effect is called: all work is told by GPU hours and kinds of work, what generated tokens by tokens and models."""
+    if quantity != "serving":
+        return {"volume": "GPU hours", "mix": "mix of kinds of work"}.get(effect, EFFECTS[effect])
+    return EFFECTS[effect]
+
+
+SPEC = Section("In short", 10, build, wide=True)

@@ -1,0 +1,66 @@
+"""Who to talk to: the workloads that used most, and those that held devices without using them."""
+
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Section, Table
+
+SHOWN = 10
+_SHOWN = ("workload", "team", "site")
+_COUNTED = ("active_share", "gpu_hours")
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """Two ranked tables."""
+    largest, idlest = facts.by_prefix("largest/")[:SHOWN], facts.by_prefix("idlest/")[:SHOWN]
+    if not largest:
+        return Hidden(say("no workload held a device"))
+    sites = len(facts.sites) > 1
+    heads = (say("Workload"), say("Team"), *([say("Site")] if sites else []))
+    blocks: list[Block] = []
+    for title, rows, name in (
+        (say("Used most"), largest, say("GPU energy")),
+        (say("Held, but idle: most energy without a running kernel"), idlest, say("idle energy")),
+    ):
+        if rows:
+            cells = tuple(
+                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), wording.energy(f.value or "0"),
+                 wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
+                for f, name_of in zip(rows, told_apart(rows, say), strict=True)
+            )  # fmt: skip
+            blocks.append(Table(title, (*heads, name, say("active share"), say("GPU hours")), cells))
+    total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
+    if total.value and Fraction(total.value):
+        share = (Fraction(idle.value or 0) + Fraction(unheld.value or 0)) / Fraction(total.value)
+        text = (
+            "{share} of the GPUs' energy went to devices without a running kernel: {idle} while "
+            "somebody held them, {unheld} while nobody did."
+        )
+        blocks.append(
+            Note(
+                say(
+                    text,
+                    share=wording.percent(share),
+                    idle=wording.energy(idle.value or "0"),
+                    unheld=wording.energy(unheld.value or "0"),
+                )
+            )
+        )
+    return tuple(blocks)
+
+
+def told_apart(rows: list[Figure], say: Say) -> list[str]:
+    """Names of workloads; one that stands twice at a site for a team has behind it whatever else is told of it and differs."""
+    names = []
+    for row in rows:
+        alike = [f.dims for f in rows if all(f.dims[key] == row.dims[key] for key in _SHOWN)]
+        keys = [key for key in row.dims if key not in _COUNTED and len({dims.get(key) for dims in alike}) > 1]
+        told = ", ".join(row.dims[key] or say("not told") for key in keys)
+        names.append(f"{row.dims['workload']} ({told})" if told else row.dims["workload"])
+    return names
+
+
+SPEC = Section("Utilisation and idle waste", 35, build, wide=True)

@@ -1,0 +1,53 @@
+"""What was stated before and is stated anew: this edition, and the days of the ledger that were restated."""
+
+from reports.figures import wording
+from reports.figures.facts import Facts, Restated
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Section, Table
+
+SHOWN = 30
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """Days by site, with why."""
+    blocks: list[Block] = []
+    if facts.restates is not None:
+        text = (
+            "This is edition {edition}; it restates the report whose facts have the SHA-256 {digest}. "
+            "`wattlens report diff` explains every changed figure."
+        )
+        blocks.append(Note(say(text, edition=facts.edition + 1, digest=facts.restates)))
+    if facts.restatement:
+        columns = (say("Figure"), say("Before"), say("Why"), say("Now"), say("Comparatives to be restated"))
+        bridge = tuple(_row(row, say) for row in facts.restatement)
+        blocks.append(Table(say("From the earlier edition to this one"), columns, bridge))
+    days = [d for d in facts.days if d.statement or d.faults]
+    named = tuple((d.site, d.day, str(d.statement), "; ".join(x for x in (d.reason, *d.faults) if x)) for d in days[:SHOWN])
+    if named:
+        heads = (say("Site"), say("Day (UTC)"), say("Statement"), say("Why"))
+        blocks.append(Table(say("Days of the ledger that were stated anew, or with faults"), heads, named))
+        if len(days) > SHOWN:
+            blocks.append(Note(say("{count} more are in facts.json.", count=len(days) - SHOWN)))
+    return tuple(blocks) or Hidden(say("nothing was restated"))
+
+
+def _row(row: Restated, say: Say) -> tuple[str, ...]:
+    due = say("yes") if row.due else say("no")
+    return (row.figure, _amount(row.before, row.unit), _steps(row, say), _amount(row.after, row.unit), due)
+
+
+def _amount(value: str, unit: str) -> str:
+    written = {"J": wording.energy, "g": wording.mass}.get(unit)
+    return written(value) if written is not None else f"{wording.short(value, 4)} {unit}"
+
+
+def _steps(row: Restated, say: Say) -> str:
+    """Each step with its sign."""
+    found = []
+    for kinds, amount in row.steps:
+        kind = ", ".join(say(name) for name in kinds.split(", "))
+        found.append(f"{kind} {'' if amount.startswith('-') else '+'}{_amount(amount, row.unit)}")
+    return "; ".join(found)
+
+
+SPEC = Section("Restatements", 75, build, wide=True)

@@ -1,0 +1,51 @@
+"""Energy per token in four rows, with intervals, by model and precision."""
+
+from fractions import Fraction
+
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Table
+from reports.page.sections.headline import why_no_tokens
+
+ROWS = (("busy", "GPU busy"), ("gpu", "+ idle"), ("node", "+ host"), ("facility", "+ building"))
+MODELS_MOST = 10
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """A table, and a chart of the row that every model has."""
+    models = sorted(
+        (f for f in facts.of("j_per_token.gpu", "model")), key=lambda f: (-int(f.dims.get("tokens", "0")), f.dims["model"])
+    )
+    if not models:
+        return Hidden(why_no_tokens(facts, say))
+    rows = []
+    for figure in models[:MODELS_MOST]:
+        model = figure.dims["model"]
+        named = (model or say("not told"), wording.count(figure.dims["tokens"]))
+        for name, label in ROWS:
+            cell = facts.figures[f"j_per_token.{name}/model/{model}"]
+            low = wording.short(cell.low, mode="down") if cell.low else "\u2013"
+            bounds = (low, wording.short(cell.high, mode="up") if cell.high else "\u2013")
+            rows.append((*named, say(label), wording.short(cell.value) if cell.value else "\u2013", *bounds))
+            named = ("", "")
+    columns = (say("Model"), say("Tokens generated"), say("boundary"), say("J per token"), say("at least"), say("at most"))
+    blocks: list[Block] = [Table(say("J per generated token"), columns, tuple(rows))]
+    ranges = [
+        Range(f.dims["model"] or say("not told"), Fraction(f.value), _bound(f.low), _bound(f.high), wording.short(f.value))
+        for f in models[:MODELS_MOST]
+        if f.value
+    ]
+    if len(ranges) > 1:
+        blocks.append(Ranges(say("GPU energy per token, with its interval"), "J", tuple(ranges)))
+    reasons = {f.reason for name, _ in ROWS for f in facts.of(f"j_per_token.{name}", "model") if f.reason}
+    blocks += [Note(say("Where a dash stands: {reason}.", reason=say(reason))) for reason in sorted(reasons)]
+    blocks.append(Note(say("All four rows divide by the tokens that were generated; prompt tokens are in none.")))
+    return tuple(blocks)
+
+
+def _bound(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)
+
+
+SPEC = Section("Energy per token", 30, build, wide=True)

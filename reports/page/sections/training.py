@@ -1,0 +1,36 @@
+"""Energy of training runs (AI Act, Annex XI)."""
+
+from fractions import Fraction
+
+from energy_agent.core.units import J_PER_KWH
+from reports.figures import wording
+from reports.figures.facts import Facts
+from reports.figures.figure import Figure
+from reports.language import Say
+from reports.page.section import Block, Hidden, Note, Section, Table
+
+_MWH = Fraction(1, 1000 * J_PER_KWH)
+
+
+def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+    """One row a run; MWh at three significant digits."""
+    runs = facts.of("training.energy", "run")
+    if not runs:
+        return Hidden(say("no training steps in the ledger"))
+    rows = []
+    for figure in runs:
+        name = figure.dims["run"]
+        cells = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
+        rows.append((name, wording.count(figure.dims["steps"]), *(_mwh(c, say) for c in cells)))
+    columns = (say("Run"), say("Steps"), say("GPUs, MWh"), say("nodes, MWh"), say("building, MWh"))
+    text = "Energy of every device that a run held, busy or not, in this period alone; a run that began earlier has more."
+    return (Table(say("Energy of training runs"), columns, tuple(rows)), Note(say(text)))
+
+
+def _mwh(figure: Figure, say: Say) -> str:
+    if figure.value is None:
+        return "\u2013"
+    return f"{wording.short(Fraction(figure.value) * _MWH)} {wording.plus_minus(figure, say)}"
+
+
+SPEC = Section("Training", 60, build, wide=True)

@@ -1,0 +1,180 @@
+"""The forms of a report made again from its `facts.json`, and compared with those in its folder.
+
+A form is a function of the facts, the language, the paper, this program and the libraries that draw it. So whoever changes a
+figure in a form, and the form's hash in a manifest that nobody signed, is found by the facts, and those by the ledger.
+"""
+
+import io
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from energy_agent.core.errors import WattlensError
+from reports.audit import folder as files
+from reports.audit.canonical import parse
+from reports.audit.manifest import Argument, Manifest, library_versions, sha256
+from reports.audit.typefaces import fonts_told
+from reports.audit.verification import Check
+from reports.figures.facts import Facts
+from reports.figures.facts_json import facts_json
+from reports.language import LANGUAGES, say_in
+from reports.publish import FORMS, NAMES, make
+
+DRAWN_BY: Final = {
+    "html": ("jinja2", "matplotlib"),
+    "pdf": ("matplotlib", "typst"),
+    "xlsx": ("xlsxwriter",),
+    "csv": (),
+    "emissions": ("codecarbon", "pandas"),
+}
+"""Libraries of which another release may give a form other bytes."""
+PAPERS: Final[dict[str, Literal["a4", "letter"]]] = {"a4": "a4", "letter": "letter"}
+_NAME: Final = "forms"
+_NO_REPORT: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What sections raise of facts of the right form that no ledger gives: a figure is not there, or a word stands for a number."""
+
+
+def drawn_again(folder: Path, manifest: Manifest, raw: bytes, program: str, font_dirs: Sequence[Path] = ()) -> list[Check]:
+    """Make each form of a report again and compare it with the one in the folder.
+
+    Args:
+        folder: of the report.
+        manifest: of the report.
+        raw: its facts.json.
+        program: name and version of the program that runs.
+        font_dirs: for a PDF with letters of other scripts.
+    """
+    try:
+        forms, language, paper = _asked(manifest.command)
+    except WattlensError as error:
+        return [Check(_NAME, False, str(error))]
+    checks = _there(forms, manifest)
+    if program != manifest.program:
+        return [*checks, Check(_NAME, None, f"not made again: {manifest.program} made them, and this is {program}")]
+    try:
+        facts = facts_of(raw, files.FACTS)
+    except WattlensError as error:
+        return [*checks, Check(_NAME, False, f"cannot be made again: {error}")]
+    same, told = [], []
+    with tempfile.TemporaryDirectory(prefix="wattlens-forms-") as scratch:
+        for form in forms:
+            name = NAMES[form]
+            if name not in manifest.outputs or not (folder / name).is_file():
+                continue  # told already
+            try:
+                make(facts, Path(scratch), say_in(language), (form,), paper, font_dirs)
+                wrong = _difference(folder / name, (Path(scratch) / name).read_bytes())
+            except WattlensError as error:
+                told.append(Check(_NAME, None, f"{name} is not compared: {error}"))
+                continue
+            except _NO_REPORT as error:
+                told.append(Check(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
+                continue
+            if wrong is None:
+                same.append(name)
+            elif why := _excuse(form, manifest, fonts_told(raw, language, font_dirs)):
+                told.append(Check(_NAME, None, f"{name} is not compared: {why}"))
+            else:
+                told.append(Check(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
+    if same:
+        checks.append(Check(_NAME, True, f"made again from facts.json, the same: {', '.join(same)}"))
+    return checks + told
+
+
+_BESIDE: Final = ("sha256", "why")
+"""What stands in a factor's record beside what its publisher tells."""
+
+
+def facts_of(raw: bytes, file: str) -> Facts:
+    """The facts of the bytes of a facts.json.
+
+    Raises:
+        WattlensError: they are not what this program writes of any facts.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    document: Any = parse(raw, file).value
+    try:
+        document = dict(document)
+        inputs = document.pop("inputs")
+        document["days"] = inputs["days"]
+        document["files"] = [(each["name"], each["sha256"]) for each in inputs["files"]]
+        document["figures"] = {each["id"]: each for each in document["figures"]}
+        told = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
+        document["conservation"] = told
+        document["factors"] = [
+            {"factor": {k: v for k, v in each.items() if k not in _BESIDE}} | {k: each[k] for k in _BESIDE if k in each}
+            for each in document["factors"]
+        ]
+        facts = TypeAdapter(Facts).validate_python(document)
+        written = facts_json(facts)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise WattlensError(f"{file}: {'.'.join(map(str, first['loc']))[:200]}: {first['msg']}") from None
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed") from None
+    if written != raw:
+        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed")
+    return facts
+
+
+def _asked(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]:
+    """Forms, language and paper, as the manifest has them."""
+    said: dict[str, Argument] = dict(command)
+    forms, language, paper = said.get("formats"), said.get("language"), said.get("paper")
+    if not isinstance(forms, tuple) or len(set(forms)) < len(forms) or not set(forms) <= set(FORMS):
+        raise WattlensError("the manifest does not say which forms were made; make the report again")
+    size = PAPERS.get(paper) if isinstance(paper, str) else None
+    if language not in LANGUAGES or size is None:
+        raise WattlensError("the manifest does not say in which language and for which paper; make the report again")
+    return tuple(form for form in FORMS if form in forms), str(language), size
+
+
+def _there(forms: Sequence[str], manifest: Manifest) -> list[Check]:
+    """Forms that were asked for and are no files of the report, and the other way round."""
+    wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
+    lacking = [Check(_NAME, False, f"{name} was asked for, and the manifest has none") for name in sorted(wanted - named)]
+    return lacking + [Check(_NAME, False, f"{name} was not asked for") for name in sorted(named - wanted)]
+
+
+def _difference(path: Path, made: bytes) -> str | None:
+    """Where a form differs from the one that was made again, as words after "not what facts.json gives"; None: it does not."""
+    if files.digest(path)[0] == sha256(made):
+        return None
+    try:
+        there = files.read(path, 4 * len(made) + files.SMALL_MAX_B)
+    except WattlensError:
+        return ": it is far larger"
+    if path.suffix == ".xlsx":
+        return None if _same_members(there, made) else ""
+    if path.suffix == ".pdf":
+        return ""
+    lines = zip(there.split(b"\n"), made.split(b"\n"), strict=False)
+    number = next((n for n, (a, b) in enumerate(lines, 1) if a != b), None)
+    return ": it ends otherwise" if number is None else f": line {number} is another"
+
+
+def _same_members(there: bytes, made: bytes) -> bool:
+    """Whether two workbooks hold the same files: another zlib packs the same ones into other bytes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(there)) as a, zipfile.ZipFile(io.BytesIO(made)) as b:
+            if [(each.filename, each.file_size) for each in a.infolist()] != [(i.filename, i.file_size) for i in b.infolist()]:
+                return False
+            return all(a.read(name) == b.read(name) for name in b.namelist())
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError):
+        return False
+
+
+def _excuse(form: str, manifest: Manifest, fonts: str | None) -> str:
+    """Why a form that differs may be the same one all the same; "": nothing says so."""
+    here = library_versions(DRAWN_BY[form])
+    other = [name for name in DRAWN_BY[form] if manifest.libraries.get(name, here.get(name)) != here.get(name)]
+    if other:
+        named = ", ".join(f"{name} {manifest.libraries[name]}" for name in other)
+        return f"{named} drew it, and here is {', '.join(f'{name} {here.get(name)}' for name in other)}"
+    if form == "pdf" and fonts != manifest.command.get("fonts"):
+        return "it has letters that were set in other fonts than those here; name those with --font-dir"
+    return ""

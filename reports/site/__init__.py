@@ -1,0 +1,1 @@
+"""A site in the report: building, meters, grid and coverage."""

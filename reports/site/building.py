@@ -1,0 +1,188 @@
+"""What a site's meters and files tell of its building over the report's period: its energy, PUE, water and renewables. Pure.
+
+Where meters tell the total, the facility's energy is measured. Where somebody states a PUE instead, it is an estimate: energy
+of the nodes times that PUE. Where neither is there, there is none, and the report ends at the nodes or GPUs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.core.facility import MeterEnergy, Position
+from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.pue import (  # fmt: skip
+    YEAR_NS,
+    Part,
+    Pue,
+    best,
+    by_position,
+    it_terms,
+    losses,
+    made_terms,
+    parts,
+    per_it_kwh,
+    shares,
+    stated_pue,
+    total_terms,
+)
+from energy_agent.site.building.ratio import Amount, energy
+from energy_agent.site.building.water import water_in
+from reports.inputs import SiteInputs
+from reports.ledger.sums import Window
+from reports.site.declared_time import undeclared, with_undeclared
+
+NO_METERS: Final = "the ledger holds no meter of the building, and no PUE is stated"
+STATED_ALONE: Final = "the ledger holds no meter of the building"
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """One site's building.
+
+    Args:
+        pue: of the highest category that has one; a stated one where nothing is measured; None: there is nothing at all.
+        pues: at every position at which IT is metered.
+        trailing: over the twelve months that end with the period.
+        total: energy of the building in uJ, measured, with what was imputed; absent with its reason.
+        it: IT energy at the position of `pue`, likewise.
+        total_imputed_uj: what the meters of `total` were not read for, at the mean power of the same meter.
+        it_imputed_uj: the same of `it`.
+        bought_cells: energy that came from the grid by cell, uJ, as far as it was metered.
+        bought: the same in sum, with what was imputed.
+        made_uj: energy that the site made itself.
+        parts: where it goes.
+        losses: what is lost between two positions.
+        shares: REF by what is made here, and ERF.
+        wue: liters per kWh of IT.
+        water_category: of it; 0: none.
+        liters: that entered the site.
+        meters: what each meter counted.
+    """
+
+    site: str
+    pue: Pue | None
+    pues: tuple[Pue, ...] = ()
+    trailing: Pue | None = None
+    total: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    it: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    bought_cells: Mapping[int, int] = field(default_factory=dict)
+    bought: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    made_uj: int = 0
+    parts: tuple[Part, ...] = ()
+    losses: tuple[Part, ...] = ()
+    shares: Mapping[str, Amount] = field(default_factory=dict)
+    wue: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
+    water_category: int = 0
+    liters: Amount = field(default_factory=lambda: Amount(None, reason="no input tells the site's water"))
+    meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
+    total_imputed_uj: int = 0
+    it_imputed_uj: int = 0
+
+    @property
+    def measured(self) -> bool:
+        """Its energy was metered."""
+        return self.total.value is not None
+
+
+def building(
+    site: str,
+    window: Window,
+    book: FacilityBook | None,
+    inputs: SiteInputs | None,
+    node_uj: int,
+    *,
+    used: tuple[int, int] | None = None,
+    twelve_months: bool = True,
+) -> Building:
+    """What is known of a site's building.
+
+    Args:
+        site: its name.
+        window: the report's period there.
+        book: what its meters counted; None: it has none.
+        inputs: what its files tell; None: nothing.
+        node_uj: energy of its nodes, which a stated PUE is taken times.
+        used: from when to when its nodes used energy, UTC ns; None: that is not known, or they used none.
+        twelve_months: the book reaches that far back, and the PUE over them is wanted.
+    """
+    if book is None:
+        none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
+        wue = Amount(None, reason="IT energy was not metered")
+        return Building(site, _stated(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
+    start_ns, end_ns = window.start_ns - window.start_ns % CELL_NS, window.end_ns + -window.end_ns % CELL_NS
+    meters = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
+    facts = {m: e.facts for m, e in meters.items()}
+    pues = by_position(meters)
+    main = best(pues)
+    if main is None or main.amount.value is None:
+        main = _stated(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
+    at = None if main is None else Position.of(main.category)
+    seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered where no PUE can be told
+    whole = total_terms(facts)
+    it = it_terms(facts, seen) if seen is not None else {}
+    bought, made = made_terms(facts)
+    no_total = "no meter of role total" if not whole else undeclared(meters, whole, used)
+    no_it = "no meter of role it" if seen is None else undeclared(meters, it, used)
+    wue, category, liters = _water(inputs, window, meters, at)
+    all_time = with_undeclared(meters, used)
+    return Building(
+        site=site,
+        pue=main,
+        pues=pues,
+        trailing=_trailing(book, window) if twelve_months else None,
+        total=Amount(None, reason=no_total) if no_total else energy(all_time, whole),
+        it=Amount(None, reason=no_it) if no_it else energy(all_time, it),
+        bought_cells={} if no_total else _cells(book, bought, window),
+        bought=Amount(None, reason=no_total) if no_total else energy(all_time, bought),
+        made_uj=0 if no_total else sum(all_time[m].measured_uj + all_time[m].imputed_uj for m in made),
+        parts=tuple(parts(all_time, seen)) if seen is not None and not no_total else (),
+        losses=() if no_it else tuple(losses(all_time)),
+        shares=shares(meters),
+        wue=wue,
+        water_category=category,
+        liters=liters,
+        meters=all_time,
+        total_imputed_uj=0 if no_total else sum(all_time[m].imputed_uj for m in whole),
+        it_imputed_uj=0 if no_it else sum(all_time[m].imputed_uj for m in it),
+    )
+
+
+def _stated(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
+    if inputs is None or inputs.stated is None:
+        return None
+    return stated_pue(it_uj, *inputs.stated)
+
+
+def _cells(book: FacilityBook, terms: Mapping[str, int], window: Window) -> dict[int, int]:
+    return {
+        t: max(0, uj)
+        for t, uj in sorted(book.cells_of(terms, window.start_ns - window.start_ns % CELL_NS, window.end_ns).items())
+    }
+
+
+def _trailing(book: FacilityBook, window: Window) -> Pue | None:
+    """Over twelve months; None: no meters were read then."""
+    end_ns = window.end_ns - window.end_ns % CELL_NS
+    if book.span_ns is None:
+        return None
+    return best(by_position(book.window(end_ns - YEAR_NS, end_ns)))
+
+
+def _water(
+    inputs: SiteInputs | None, window: Window, meters: Mapping[str, MeterEnergy], at: Position | None
+) -> tuple[Amount, int, Amount]:
+    """(WUE, its category, liters)."""
+    if inputs is None or not inputs.water:
+        absent = Amount(None, reason="no input tells the site's water")
+        return absent, 0, absent
+    used = water_in(inputs.water, window.start_ns, window.end_ns)
+    if used.known < 1 or len(used.categories) != 1:
+        absent = Amount(None, reason="water is not known for all of the period, or in several categories")
+        return absent, 0, absent
+    (category,), liters, bound = used.categories, used.liters, used.bound
+    amount = Amount(liters, max(Fraction(0), liters - bound), liters + bound)
+    if at is None:
+        return Amount(None, reason="IT energy was not metered by a PUE's category"), category, amount
+    return per_it_kwh(liters, bound / liters if liters else Fraction(0), meters, at), category, amount

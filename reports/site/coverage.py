@@ -1,0 +1,174 @@
+"""How much of the device time has been metered: against the inventory, so that a dead agent is no saving. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from energy_agent.site.building.spans import merged
+from reports.inputs import Expected, Organisation
+from reports.ledger.sums import Seen, Sums, Window
+
+NOT_LISTED = "without an inventory a device that was never seen is not missed"
+_EVERY: Final = "every device of "
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A device of which a part of the period was not seen."""
+
+    site: str
+    node: str
+    device: str
+    missing_ns: int
+    expected_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Of one site, or of all.
+
+    Args:
+        observed_ns: device time that was metered, of devices that were expected.
+        expected_ns: device time that there was.
+        missed: what is missing by device, the most first.
+        unlisted: devices that were seen and are in no inventory.
+        listed: an inventory says what was to be expected; else it is what was seen at all.
+        unseen_nodes: nodes of the inventory that were never seen and of whose boards it says nothing.
+        usual_boards: boards that each of them is taken to have, at most.
+    """
+
+    observed_ns: int
+    expected_ns: int
+    missed: tuple[Missed, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    listed: bool = False
+    unseen_nodes: int = 0
+    usual_boards: int = 0
+
+    @property
+    def share(self) -> Fraction | None:
+        """Observed over expected; None: nothing was expected."""
+        return Fraction(self.observed_ns, self.expected_ns) if self.expected_ns else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """Where a device, or all `boards` of a node, stood last, and when: times that do not overlap."""
+
+    node: str
+    boards: int
+    times: tuple[tuple[int, int], ...]
+
+    @property
+    def length_ns(self) -> int:
+        return self.boards * sum(end - start for start, end in self.times)
+
+
+def coverage(sums: Sums, organisation: Organisation) -> dict[str, Coverage]:
+    """Coverage of every site of the report, by its name."""
+    first = dict[str, dict[str, int]]()  # device -> site -> when it was seen there first
+    for row in sums.seen:
+        at = first.setdefault(row.device, {})
+        at[row.site] = min(row.first_ns, at.get(row.site, row.first_ns))
+    return {site: _of_site(sums, organisation, site, window, first) for site, window in sorted(sums.windows.items())}
+
+
+def together(parts: Mapping[str, Coverage]) -> Coverage:
+    """Of all sites."""
+    missed = sorted((m for p in parts.values() for m in p.missed), key=lambda m: (-m.missing_ns, m.site, m.device))
+    return Coverage(
+        sum(p.observed_ns for p in parts.values()),
+        sum(p.expected_ns for p in parts.values()),
+        tuple(missed),
+        tuple(sorted(d for p in parts.values() for d in p.unlisted)),
+        all(p.listed for p in parts.values()),
+        sum(p.unseen_nodes for p in parts.values()),
+        max((p.usual_boards for p in parts.values()), default=0),
+    )
+
+
+def _of_site(
+    sums: Sums, organisation: Organisation, site: str, window: Window, first: Mapping[str, Mapping[str, int]]
+) -> Coverage:
+    seen = _devices(row for row in sums.seen if row.site == site)
+    rows = [e for e in organisation.expected if e.site == site]
+    usual = _usual_boards(rows, seen)
+    expected = _expected(rows, seen, window, usual) if rows else _seen_here(seen, window, first)
+    observed = wanted = 0
+    missed = []
+    for device, stay in sorted(expected.items()):
+        had_ns = _observed(seen[device], stay, window) if device in seen else 0
+        observed, wanted = observed + had_ns, wanted + stay.length_ns
+        if had_ns < stay.length_ns:
+            missed.append(Missed(site, stay.node, device, stay.length_ns - had_ns, stay.length_ns))
+    missed.sort(key=lambda m: (-m.missing_ns, m.device))
+    unlisted = tuple(sorted(seen.keys() - expected.keys())) if rows else ()
+    dark = sum(device.startswith(_EVERY) for device in expected)
+    return Coverage(observed, wanted, tuple(missed), unlisted, bool(rows), dark, usual if dark else 0)
+
+
+def _observed(row: Seen, stay: _Stay, window: Window) -> int:
+    """Time that a device was metered within its stay: at least so much.
+
+    When it was metered is known as a total, from a first reading to a last one. What of that time lies outside of the stay can
+    all have been metered, and is taken off.
+    """
+    first_ns, last_ns = max(row.first_ns, window.start_ns), min(row.last_ns, window.end_ns)
+    inside_ns = sum(max(0, min(end, last_ns) - max(start, first_ns)) for start, end in stay.times)
+    outside_ns = max(0, last_ns - first_ns - inside_ns)
+    return max(0, min(row.metered_ns - outside_ns, stay.length_ns))
+
+
+def _usual_boards(rows: Iterable[Expected], seen: Mapping[str, Seen]) -> int:
+    """The most boards that were seen on a node of a site's inventory; 1 where none was seen."""
+    listed = {(row.cluster, row.node) for row in rows}
+    nodes = Counter((s.cluster, s.node) for s in seen.values())
+    return max((boards for node, boards in nodes.items() if node in listed), default=1)
+
+
+def _devices(rows: Iterable[Seen]) -> dict[str, Seen]:
+    """What was seen by device: one that moved was metered on each of its nodes, and stands on the one where it was most."""
+    found: dict[str, Seen] = {}
+    for row in sorted(rows, key=lambda row: (row.metered_ns, row.cluster, row.node)):
+        had = found.get(row.device)
+        both = (0, 0) if had is None else (had.metered_ns, had.gap_ns)
+        found[row.device] = replace(row, metered_ns=row.metered_ns + both[0], gap_ns=row.gap_ns + both[1])
+    return found
+
+
+def _expected(rows: list[Expected], seen: Mapping[str, Seen], window: Window, usual: int) -> dict[str, _Stay]:
+    """Stays by device; a row of a whole node stands for the devices seen there that no row names.
+
+    A node of which none was seen has as many boards as the site's usual node, which is that with the most. Of a node of which
+    some were seen nothing is guessed.
+    """
+    found: dict[str, _Stay] = {}
+    listed = {row.uuid for row in rows}
+    with_boards = {(row.cluster, row.node) for row in rows if row.uuid}
+    for row in rows:
+        start_ns, end_ns = max(row.start_ns, window.start_ns), min(row.end_ns, window.end_ns)
+        if end_ns <= start_ns:
+            continue
+        there = [d for d, s in seen.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
+        devices = [row.uuid] if row.uuid else there
+        boards = 1
+        if not devices and (row.cluster, row.node) not in with_boards:
+            devices, boards = [f"{_EVERY}{row.node}"], usual
+        for device in devices:
+            before = found[device].times if device in found else ()
+            found[device] = _Stay(row.node, boards, merged([*before, (start_ns, end_ns)]))
+    return found
+
+
+def _seen_here(seen: Mapping[str, Seen], window: Window, first: Mapping[str, Mapping[str, int]]) -> dict[str, _Stay]:
+    """Stays without an inventory: all of the period; one that moved was at each site until it was seen at the next."""
+    found = {}
+    for device, row in seen.items():
+        here_ns = first[device][row.site]
+        came = any(t < here_ns for t in first[device].values())
+        start_ns = max(window.start_ns, here_ns) if came else window.start_ns
+        left_ns = min((t for t in first[device].values() if t > here_ns), default=window.end_ns)
+        found[device] = _Stay(row.node, 1, ((start_ns, max(start_ns, min(left_ns, window.end_ns))),))
+    return found

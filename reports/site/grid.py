@@ -1,0 +1,188 @@
+"""A site's grid over the report's period: what a kWh of each cell emits and costs, and what contracts cover of it. Pure.
+
+Location-based grams are energy times the grid's intensity, cell by cell. Market-based grams are those of what contracts cover,
+and for the rest those of the residual mix; where none is published, the grid's average, which the GHG Protocol's Scope 2
+Guidance (2015, table 6.3) allows if it is said. Certificates count once, in their own period and zone (metering/contracts).
+
+All of it is of the energy at the site's boundary (measures/carbon): what a building's meters say that the grid delivered, or
+the nodes' energy times a stated PUE (`times`), or that of nodes or GPUs alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from math import lcm
+from typing import Final
+
+from energy_agent.core.units import UJ_PER_KWH, split_integer
+from energy_agent.factors.join import Joined, intensities, join
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.site.building.contracts import HOUR_NS, Coverage, Lot, cover
+from energy_agent.site.building.tariffs import Cost, cost, price_at
+from reports.inputs import NO_GRID, SiteInputs
+from reports.ledger.sums import Window, Worth
+
+_FINEST: Final = 10**12
+"""Common denominator of what a kWh is worth, at most: what is finer is rounded to it, half to even."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A site's grid.
+
+    Args:
+        location: grams of the energy from the grid, by source; None: no source.
+        lacking: what sources there are not; "": all is there.
+        coverage: what contracts cover, as they were bought: each lot in its own period.
+        hourly: the same with every lot spread evenly over its hours and matched by the hour; None: it was not wanted.
+        quarterly: the same by the quarter of an hour.
+        residual: grams of what no contract covers, by source; None: no source.
+        residual_is_average: it is the grid's average, since no residual mix was given.
+        rest: `residual`; where contracts cover all that was metered by cell, all of its cells at the same sources: what is
+            imputed beside them is of its mean.
+        spent: what the energy cost.
+        worth: grams and money of a kWh in each cell that is metered.
+        uj: the energy from the grid that all of this is of.
+    """
+
+    location: Joined | None = None
+    lacking: str = NO_GRID
+    coverage: Coverage | None = None
+    hourly: Coverage | None = None
+    quarterly: Coverage | None = None
+    residual: Joined | None = None
+    residual_is_average: bool = False
+    rest: Joined | None = None
+    residual_lacking: str = ""
+    spent: Cost | None = None
+    currency: str = ""
+    worth: Worth = field(default_factory=lambda: Worth({}, 1, {}, 1))
+    uj: int = 0
+
+    @property
+    def location_g(self) -> Fraction | None:
+        """Grams, location-based; None where a part of the energy is of no source."""
+        return None if self.location is None else self.location.grams
+
+    @property
+    def rest_per_uj(self) -> Fraction | None:
+        """Grams of a uJ that no contract covers, at the mean; None: no source."""
+        known_uj = 0 if self.rest is None else self.rest.uj - self.rest.uj_unknown
+        return None if self.rest is None or not known_uj else self.rest.grams_known / known_uj
+
+    @property
+    def market_g(self) -> Fraction | None:
+        """Grams, market-based; None where a part of the energy is of no source."""
+        if self.coverage is None or self.residual is None or self.residual.grams is None:
+            return None
+        return self.coverage.grams + self.residual.grams
+
+
+def grid(
+    inputs: SiteInputs | None, cells: Mapping[int, int], window: Window, metered: Iterable[int] = (), *, matched: bool = True
+) -> Grid:
+    """The grid of a site.
+
+    Args:
+        inputs: what its files tell; None: nothing.
+        cells: energy from the grid at the site's boundary, in uJ by cell.
+        window: the report's period there.
+        metered: cells of which `worth` is wanted: those in which the ledger has energy of workloads.
+        matched: also match contracts by the hour and the quarter of an hour.
+    """
+    uj = sum(cells.values())
+    if inputs is None:
+        return Grid(uj=uj)
+    grams = intensities(metered, inputs.location) if inputs.location else {}
+    money, currency = _prices(inputs, metered)
+    location = join(cells, inputs.location) if inputs.location else None
+    # Cells that the window cuts are in the energy whole, as the ledger has them.
+    within = (inputs.grid_zone, window.start_ns - window.start_ns % CELL_NS, window.end_ns)
+    coverage = cover(cells, inputs.lots, *within)
+    residual, is_average, lacking = _residual(inputs, coverage)
+    return Grid(
+        location=location,
+        lacking=inputs.location_lacking,
+        coverage=coverage,
+        hourly=cover(cells, spread(inputs.lots, HOUR_NS, window), *within) if inputs.lots and matched else None,
+        quarterly=cover(cells, spread(inputs.lots, CELL_NS, window), *within) if inputs.lots and matched else None,
+        residual=residual,
+        residual_is_average=is_average,
+        rest=residual if residual is None or coverage.remaining_uj else join(cells, inputs.residual or inputs.location),
+        residual_lacking=lacking,
+        spent=cost(cells, inputs.tariffs, inputs.zone) if inputs.tariffs else None,
+        currency=currency,
+        worth=Worth(*_whole(grams), *_whole(money)),
+        uj=uj,
+    )
+
+
+def spread(lots: Iterable[Lot], step_ns: int, window: Window) -> list[Lot]:
+    """Lots of at most `step_ns` as far as they lie in a window: a longer one delivers evenly, cut at multiples of the step."""
+    found = []
+    for lot in lots:
+        if lot.end_ns <= (lot.start_ns // step_ns + 1) * step_ns:
+            if lot.start_ns < window.end_ns and lot.end_ns > window.start_ns:
+                found.append(lot)
+            continue
+        what = (lot.contract, lot.kind, lot.zone, lot.technology, lot.g_per_kwh)
+        edges = [lot.start_ns, *range((lot.start_ns // step_ns + 1) * step_ns, lot.end_ns, step_ns), lot.end_ns]
+        lengths = [b - a for a, b in pairwise(edges)]
+        for start_ns, length, uj in zip(edges, lengths, split_integer(lot.uj, lengths), strict=False):
+            if start_ns < window.end_ns and start_ns + length > window.start_ns:
+                found.append(Lot(*what, start_ns, start_ns + length, uj, lot.objection))
+    return found
+
+
+def _residual(inputs: SiteInputs, coverage: Coverage) -> tuple[Joined | None, bool, str]:
+    """Grams of what no contract covers: (by source, whether it is the grid's average, what is lacking)."""
+    if inputs.residual:
+        return join(coverage.remaining, inputs.residual), False, inputs.residual_lacking
+    if not inputs.location:
+        return None, False, inputs.location_lacking
+    return join(coverage.remaining, inputs.location), True, inputs.residual_lacking
+
+
+def times(cells: Mapping[int, int], factor: Fraction) -> dict[int, int]:
+    """Cells times a number that is not negative, in whole uJ: the exact sum rounded down, split by largest remainder.
+
+    Less than a uJ of the sum is left out; grams and money of a site are of the exact sum, at the mean of its cells.
+    """
+    if not cells:
+        return {}
+    whole = sum(cells.values()) * factor.numerator // factor.denominator
+    return dict(zip(cells, split_integer(whole, list(cells.values())), strict=True))
+
+
+def _prices(inputs: SiteInputs, cells: Iterable[int]) -> tuple[dict[int, Fraction], str]:
+    """The price of a kWh in each cell, in the currency of the tariffs; none where they are of several."""
+    currencies = {t.currency for t in inputs.tariffs}
+    if len(currencies) != 1:
+        return {}, ""
+    exact: dict[Decimal, Fraction] = {}
+    found = {}
+    for start_ns in cells:
+        priced = price_at(inputs.tariffs, start_ns, inputs.zone)
+        if priced is not None:
+            per_kwh = priced[1]
+            if per_kwh not in exact:
+                exact[per_kwh] = Fraction(per_kwh)
+            found[start_ns] = exact[per_kwh]
+    return found, currencies.pop()
+
+
+def _whole(values: Mapping[int, Fraction]) -> tuple[dict[int, int], int]:
+    """Values over their common denominator."""
+    over = 1
+    for denominator in {value.denominator for value in values.values()}:
+        over = lcm(over, denominator)
+        if over > _FINEST:
+            return {key: round(value * _FINEST) for key, value in values.items()}, _FINEST
+    return {key: value.numerator * (over // value.denominator) for key, value in values.items()}, over
+
+
+def kwh(uj: int) -> Fraction:
+    """Energy in kWh, exactly."""
+    return Fraction(uj, UJ_PER_KWH)

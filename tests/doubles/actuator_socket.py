@@ -1,0 +1,32 @@
+"""An actuator that is played: it grants every lease and keeps the settings of devices, as boards would."""
+
+from collections.abc import Sequence
+
+from dvfs.actuator.client import ActuatorStatus, Effect
+from dvfs.types import Setting
+
+
+class ActuatorDouble:
+    """What the governor asks for, without a process; `settings` are those in force by device."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Setting] = {}
+
+    def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+        return "+".join(devices)
+
+    def set(self, lease: str, device: str, setting: Setting) -> Effect:
+        assert device in lease.split("+")
+        self.settings[device] = setting
+        return Effect(setting, setting.sm_clock_max_mhz, ())
+
+    def heartbeat(self, lease: str) -> None:
+        pass
+
+    def status(self) -> ActuatorStatus:
+        return ActuatorStatus(killed=False)
+
+    def release(self, lease: str) -> list[tuple[str, str, str]]:
+        for device in lease.split("+"):
+            self.settings.pop(device, None)
+        return []

@@ -1,0 +1,61 @@
+"""The guard's laws: within owner's and device's limits, no clock without a baseline, a lock is a range that can idle."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvfs.actuator.guard import RefusedError, permit
+from dvfs.types import Constraints, Limits, Setting
+
+RANGES = st.none() | st.tuples(st.integers(1, 2500), st.integers(1, 2500)).map(lambda r: (min(r), max(r)))
+
+
+@given(
+    clock=st.none() | st.integers(1, 5000),
+    power=st.none() | st.integers(1, 2_000_000),
+    knobs=st.frozensets(st.sampled_from(["clock", "power"])),
+    clock_range=RANGES,
+    power_range=RANGES,
+    baseline=st.sampled_from([None, "unlocked", (210, 1980)]),
+    clocks=st.lists(st.integers(100, 2500), max_size=30),
+    device_power=RANGES,
+    found=st.none() | st.integers(1, 2500),
+)
+def test_never_outside_limits(clock, power, knobs, clock_range, power_range, baseline, clocks, device_power, found) -> None:
+    limits, can = Limits(knobs, clock_range, power_range, baseline), Constraints(tuple(clocks), device_power)
+    try:
+        allowed = permit(Setting(clock, power), limits, can, found)
+    except RefusedError:
+        return
+    assert (allowed.power_mw is None) == (power is None)
+    assert (allowed.clock_mhz is None) == (clock is None)
+    if allowed.power_mw is not None:
+        assert "power" in knobs
+        for low, high in filter(None, (power_range, device_power)):
+            assert low <= allowed.power_mw <= high
+        assert found is None or allowed.power_mw <= found
+    if allowed.clock_mhz is not None:
+        low, high = allowed.clock_mhz
+        assert "clock" in knobs
+        assert baseline is not None
+        assert low == min(clocks) < high
+        assert high in clocks
+        assert clock_range is None or clock_range[0] <= high <= clock_range[1]
+        assert baseline == "unlocked" or high <= baseline[1]
+
+
+def test_between_two_steps_the_higher() -> None:
+    limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+    assert permit(Setting(1000), limits, Constraints((345, 990, 1005, 1980))).clock_mhz == (345, 1005)
+    assert permit(Setting(100), limits, Constraints((345, 990, 1005, 1980))).clock_mhz == (345, 990)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [(Limits(), "knob_not_allowed"), (Limits(frozenset({"clock"})), "no_baseline"),
+     (Limits(frozenset({"clock"}), (2000, 2100), None, "unlocked"), "empty_range")],
+)  # fmt: skip
+def test_refusals_say_why(limits: Limits, code: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        permit(Setting(1005), limits, Constraints((345, 1005, 1980)))
+    assert refused.value.code == code

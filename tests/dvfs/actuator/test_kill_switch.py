@@ -1,0 +1,49 @@
+"""The kill switch counts in each of its places, and the socket is found in the one of an earlier version."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from dvfs.actuator.client import present_socket
+from dvfs.actuator.kill_switch import KillSwitch
+
+
+def test_any_of_its_files_turns_steering_off(tmp_path: Path) -> None:
+    first, second = tmp_path / "state/dvfs.off", tmp_path / "run/dvfs.off"
+    switch = KillSwitch([first, second, first])
+    assert (switch.is_on(), switch.path) == (False, first), "also where its folder does not exist"
+    for path in (first, second):
+        path.parent.mkdir()
+    second.touch()
+    assert (switch.is_on(), switch.path) == (True, second)
+    first.symlink_to(tmp_path / "gone")
+    assert (switch.is_on(), switch.path) == (True, first), "a link to nothing counts"
+    first.unlink()
+    second.unlink()
+    assert not switch.is_on()
+    assert (KillSwitch().is_on(), KillSwitch().path) == (False, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_place_that_cannot_be_read_counts_as_on(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    switch = KillSwitch([tmp_path / "state/dvfs.off"])
+    assert not switch.is_on()
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(65534)
+        os._exit(7 if switch.is_on() else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_the_default_socket_is_found_where_an_earlier_unit_has_it(tmp_path: Path) -> None:
+    default, earlier, other = tmp_path / "new.sock", tmp_path / "old.sock", tmp_path / "other.sock"
+    assert present_socket(default, default, earlier) == default
+    with socket.socket(socket.AF_UNIX) as old, socket.socket(socket.AF_UNIX) as new:
+        old.bind(str(earlier))
+        assert present_socket(default, default, earlier) == earlier
+        assert present_socket(other, default, earlier) == other, "a place that somebody configured is the only one"
+        new.bind(str(default))
+        assert present_socket(default, default, earlier) == default

@@ -1,0 +1,204 @@
+"""Whatever peers send, the actuator answers in one frame each, and the leases of others go on."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dvfs.actuator.allow_list import AllowList, Rule
+from dvfs.actuator.core import ActuatorCore
+from dvfs.actuator.history import Did, History
+from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.kill_switch import KillSwitch
+from dvfs.actuator.lease import NS
+from dvfs.actuator.requests import Caller, Requests
+from dvfs.actuator.wire import MAX_BYTES, Decoder, WireError, encode
+from dvfs.types import Limits
+from tests.doubles.actuator import DirectKnobs, FakeBoards
+
+LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
+EMOJI = "\N{GRINNING FACE}" * 64
+OPS = ("hello", "acquire", "set", "heartbeat", "release", "status", "history")
+
+
+class Bench:
+    """An actuator's requests over a journal and a history on disk; boards are a file."""
+
+    def __init__(self, folder: Path, boards: int = 2) -> None:
+        self.folder, self.now_s = folder, 0.0
+        self.boards = FakeBoards.create(folder / "boards", boards)
+        self.devices = [f"GPU-{i}" for i in range(boards)]
+        self.start()
+
+    def start(self) -> None:
+        history = History(self.folder / "history")
+        self.journal = ActuatorJournal(self.folder / "journal")
+        self.core = ActuatorCore(
+            AllowList((Rule("all", LIMITS),)),
+            self.journal,
+            DirectKnobs(self.boards),
+            lambda: Epoch("boot", "driver"),
+            lambda: int(self.now_s * NS),
+            lambda: int(self.now_s * NS),
+            did=history.add,
+        )
+        self.core.restore_all()
+        self.requests = Requests(self.core, history, KillSwitch([Path("/\udcff/off")]))
+
+    def close(self) -> None:
+        """Close its file: one for each example is more than a process may have open."""
+        self.journal.close()
+
+    def ask(self, caller: Caller, op: str, **fields: object) -> dict[str, Any]:
+        frame = self.requests.reply(caller, {"v": 1, "id": 1, "op": op, **fields})
+        assert len(frame) <= MAX_BYTES + 4
+        (reply,) = Decoder().feed(frame)
+        return reply
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Callable[..., Bench]:
+    return lambda **options: Bench(tmp_path, **options)
+
+
+def test_a_release_of_64_devices_with_both_knobs_fits_and_lists_first_what_is_not_back(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench, caller = make_bench(boards=64), Caller(1, 10)
+    bench.ask(caller, "hello", name=EMOJI)
+    lease = bench.ask(caller, "acquire", devices=bench.devices)["lease"]
+    for device in bench.devices:
+        setting = {"sm_clock_max_mhz": 1200, "power_limit_mw": 500_000}
+        assert bench.ask(caller, "set", lease=lease, device=device, setting=setting)["ok"]
+    bench.boards.change("GPU-63", faults={"set_power_limit_mw": 4})
+    offset: int | None = 0
+    listed = []
+    while offset is not None:
+        page = bench.ask(caller, "status", offset=offset)
+        listed += [row["device"] for row in page["devices"]]
+        offset = page["next"]
+    assert sorted(listed) == sorted(bench.devices)
+    reply = bench.ask(caller, "release", lease=lease)
+    assert reply["restored"][0][:2] == ["GPU-63", "power"]
+    assert len(reply["restored"]) + reply["more"] == 128
+
+
+def test_names_of_any_alphabet_are_cut_between_characters(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    for number, name in enumerate((EMOJI, "a" + EMOJI[:63], "\u4e16" * 64, '"' * 64, "\\" * 64, "\x00\x1f" * 32)):
+        caller = Caller(number, 4_194_304)
+        holder = bench.ask(caller, "hello", name=name)["holder"]
+        kept = holder.removesuffix("pid 4194304)").removesuffix(" (")
+        assert holder == "pid 4194304" or (name.startswith(kept) and len(kept.encode()) > 60)
+
+
+def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(make_bench: Callable[..., Bench]) -> None:
+    bench, caller = make_bench(), Caller(1, 10)
+    did = Did(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
+    history = History(bench.folder / "history")
+    for _ in range(20):
+        history.add(did)
+    head = {"number": 21, "name": history.name}
+    bad = [
+        json.dumps(head | {"holder": "x" * 5000}),
+        "[" * 4000,
+        json.dumps(head | {"number": 10**400}),
+        '{"number": NaN}',
+        "\udc80",
+    ]
+    with (bench.folder / "history").open("a", errors="surrogateescape") as file:
+        file.write("\n".join(bad) + "\n")
+    for _ in range(3):  # as after each restart
+        bench.start()
+        after, numbers = 0, []
+        while rows := bench.ask(caller, "history", after=after)["rows"]:
+            numbers += [row["number"] for row in rows]
+            after = numbers[-1]
+        assert numbers == list(range(1, 21))
+
+
+def test_a_request_that_fails_inside_is_refused_and_the_next_is_answered(make_bench: Callable[..., Bench]) -> None:
+    bench, caller = make_bench(), Caller(1, 10)
+    lease = bench.ask(caller, "acquire", devices=["GPU-0"])["lease"]
+    boards = (bench.folder / "boards").read_text()
+    (bench.folder / "boards").write_text("not JSON")
+    reply = bench.ask(caller, "set", lease=lease, device="GPU-0", setting={"power_limit_mw": 500_000})
+    assert (reply["ok"], reply["code"]) == (False, "failed")
+    (bench.folder / "boards").write_text(boards)
+    assert bench.ask(caller, "heartbeat", lease=lease)["ok"]
+
+
+TEXTS = st.text(st.characters(codec=None, exclude_categories=()), max_size=80) | st.sampled_from(
+    [EMOJI, "\ud800", "GPU-0", "GPU-1", ""]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS
+VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(TEXTS, v, max_size=3), max_leaves=8)
+MESSAGES = st.fixed_dictionaries(
+    {"v": st.just(1) | VALUES, "op": st.sampled_from(OPS) | VALUES},
+    optional={
+        "id": VALUES,
+        "name": TEXTS | VALUES,
+        "devices": st.lists(TEXTS, max_size=64) | VALUES,
+        "ttl_s": st.floats(1, 60) | VALUES,
+        "lease": TEXTS | VALUES,
+        "device": st.sampled_from(["GPU-0", "GPU-1"]) | VALUES,
+        "setting": st.dictionaries(st.sampled_from(["sm_clock_max_mhz", "power_limit_mw"]), VALUES) | VALUES,
+        "offset": VALUES,
+        "after": VALUES,
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(2, 5), MESSAGES), max_size=12))
+@example([(2, {"v": 1, "op": "acquire", "devices": ["GPU-1"], "ttl_s": 10**400})])
+@example([(2, {"v": 1, "op": "acquire", "devices": [EMOJI * 9], "ttl_s": 10})])
+@example([(2, {"v": 1, "op": "set", "lease": "\ud800", "device": "GPU-0", "setting": {}})])
+@example(
+    [
+        (2, {"v": 1, "op": "hello", "name": EMOJI}),
+        (2, {"v": 1, "op": "acquire", "devices": ["GPU-1"]}),
+        (2, {"v": 1, "op": "status"}),
+    ]
+)
+def test_no_message_of_any_peer_ends_the_lease_of_another(messages: list[tuple[int, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, closing(Bench(Path(folder))) as bench:
+        honest = Caller(1, 10)
+        strangers = {number: Caller(number, number) for number in range(2, 6)}
+        lease = bench.ask(honest, "acquire", devices=["GPU-0"])["lease"]
+        for number, message in messages:
+            frame = bench.requests.reply(strangers[number], message)
+            (reply,) = Decoder().feed(frame)
+            assert len(frame) <= MAX_BYTES + 4
+            assert reply["ok"] or (reply["code"], reply["reason"])
+            bench.now_s += 1
+            bench.core.tick()
+            assert bench.ask(honest, "heartbeat", lease=lease)["ok"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=60) | VALUES.map(lambda v: json.dumps(v).encode()), max_size=6), st.integers(1, 40))
+def test_any_bytes_are_messages_or_an_error_of_the_wire_however_they_are_split(bodies: list[bytes], step: int) -> None:
+    data = b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+    def decode(step: int) -> tuple[list[dict[str, Any]], bool]:
+        decoder, messages = Decoder(), []
+        for start in range(0, len(data), step):
+            try:
+                messages += decoder.feed(data[start : start + step])
+            except WireError:
+                return messages, True
+        return messages, False
+
+    messages, broken = decode(step)
+    one_by_one = decode(1)
+    assert one_by_one[1] == broken
+    assert one_by_one[0][: len(messages)] == messages, "what came in one piece with garbage goes with it"
+    for message in messages:
+        Decoder().feed(encode(message))

@@ -1,0 +1,477 @@
+"""The governor on the real core and fake boards: modes, the group as unit, losing the lease, effect, savings by blocks."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvfs import knees
+from dvfs.actuator.allow_list import AllowList, Rule
+from dvfs.actuator.client import ActuatorError, Effect
+from dvfs.actuator.core import ActuatorCore
+from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.governor.group import Configured, Group
+from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.policies import slo
+from dvfs.policies.static import SPEC
+from dvfs.proof.block_meter import BlockMeter
+from dvfs.proof.blocks import Plan
+from dvfs.proof.estimate import Reading
+from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
+from energy_agent.devices.nvml.abi import NO_PERMISSION
+from energy_agent.exposition.dvfs import samples
+from tests.doubles.actuator import DirectActuator, DirectKnobs, FakeBoards
+from wattlens.steering.status import told
+
+NS = 1_000_000_000
+DEVICES = ("GPU-0", "GPU-1")
+
+
+class Bench:
+    """A steady world: power falls by 25 % at the knee, work does not."""
+
+    def __init__(self, folder: Path, mode: Mode, plan: Plan | None = None) -> None:
+        self.t_s = 100.0
+        self.boards = FakeBoards.create(folder / "boards")
+        limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+        self.journal = ActuatorJournal(folder / "journal")
+        self.core = ActuatorCore(
+            AllowList((Rule("all", limits),)), self.journal, DirectKnobs(self.boards),
+            lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
+        )  # fmt: skip
+        static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
+        self.config = GovernorConfig({"static": static}, None, plan)
+        self.terms = Terms(mode, ("static",))
+        self.governor = Governor(self.config, DirectActuator(self.core), self)
+        self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
+
+    def close(self) -> None:
+        """Close its file: one for each example is more than a process may have open."""
+        self.journal.close()
+
+    def boot_ns(self) -> int:
+        return int(self.t_s * NS)
+
+    def utc_ns(self) -> int:
+        return self.boot_ns()
+
+    def sleep(self, seconds: float) -> None:
+        self.t_s += seconds
+
+    def locked(self) -> list[bool]:
+        return [self.boards.state(d)["lock"] is not None for d in DEVICES]
+
+    def observe(self, **changes: object) -> Observation:
+        devices = tuple(
+            replace(
+                DeviceObservation(d, "NVIDIA H100 80GB HBM3", self.boot_ns(), 1005 if lock else 1980, event_reasons=0,
+                                  gpu_percent=100, energy_uj=self.energy[d]),
+                **changes,
+            )
+            for d, lock in zip(DEVICES, self.locked(), strict=True)
+        )  # fmt: skip
+        return Observation(
+            "job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
+        )
+
+    def step(self, seconds: int = 1, **changes: object) -> list:
+        told = []
+        for _ in range(seconds):
+            for d, lock in zip(DEVICES, self.locked(), strict=True):
+                self.energy[d] += 300_000_000 if lock else 400_000_000
+            self.work, self.t_s = self.work + 1000, self.t_s + 1
+            told += self.governor.step([self.observe(**changes)])
+            self.core.tick()
+        return told
+
+
+def test_observe_and_shadow_write_nothing(tmp_path: Path) -> None:
+    for mode in (Mode.OBSERVE, Mode.SHADOW):
+        (tmp_path / mode).mkdir()
+        bench = Bench(tmp_path / mode, mode)
+        assert bench.step(10) == []
+        assert bench.locked() == [False, False]
+        decided = {a for view in bench.governor.views() for _, a, _ in view.decisions}
+        assert decided == (set() if mode is Mode.OBSERVE else {"hold", "set"})
+        assert [v.device for v in bench.governor.views()] == list(DEVICES)
+
+
+def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    acted = bench.step(30)  # three times the lease's TTL
+    assert [(a.device, a.action, a.outcome, a.workload) for a in acted] == [(d, "set", "ok: knee", "w") for d in DEVICES]
+    assert bench.locked() == [True, True]
+    view = bench.governor.views()[0]
+    assert (view.lease_active, view.setting) == (True, {"sm_clock_max_hertz": 1_005_000_000})
+    acted = bench.step(1, event_reasons=0x40)
+    assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: hw_thermal_slowdown")] * 2
+    assert bench.locked() == [False, False]
+    bench.step(5)
+    assert bench.locked() == [True, True]
+    assert [a.action for a in bench.governor.close()] == ["restore"] * 2
+    assert bench.locked() == [False, False]
+
+
+def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.boards.change("GPU-1", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
+    acted = bench.step(4)
+    assert [(a.device, a.action) for a in acted] == [("GPU-0", "set"), ("GPU-1", "refuse"), ("GPU-0", "restore")]
+    assert acted[1].outcome.startswith("no_permission: ")
+    assert bench.locked() == [False, False]
+    bench.boards.change("GPU-1", faults={})
+    bench.step(6)
+    assert bench.locked() == [True, True]
+
+
+def test_lost_lease_is_told_and_taken_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    bench.t_s += 60  # the agent was frozen
+    bench.core.tick()
+    assert bench.locked() == [False, False]
+    acted = bench.step(1)
+    assert [a.action for a in acted] == ["expire"] * 2
+    bench.step(10)
+    assert bench.locked() == [True, True]
+
+
+def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    asked: list[float] = []
+
+    class Refusing(DirectActuator):
+        def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+            asked.append(bench.t_s)
+            raise ActuatorError("held", "GPU-1 is leased to somebody")
+
+    bench.governor = Governor(bench.config, Refusing(bench.core), bench)
+    acted = bench.step(300)
+    assert [(a.action, a.outcome.partition(":")[0]) for a in acted] == [("refuse", "held")]
+    gaps = [b - a for a, b in pairwise(asked)]
+    assert gaps[:5] == [5, 10, 20, 40, 60]
+    assert set(gaps[5:]) == {60}
+
+
+def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """A lock that is reset shows in the clock alone, and within seconds; the rest of the group is given back too."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    bench.boards.change("GPU-0", lock=None)
+    acted = bench.step(6)
+    assert {(a.device, a.action, a.outcome) for a in acted} == {(d, "restore", "ok: foreign_change") for d in DEVICES}
+    assert bench.step(880) == []
+    assert bench.locked() == [False, False]
+    assert [a.action for a in bench.step(30)] == ["set", "set"]
+
+
+def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    assert [a.outcome for a in bench.governor.step([])] == ["ok: gone"] * 2
+    assert bench.locked() == [False, False]
+    assert bench.governor.views()[0].decisions["static", "set", "knee"] == 1  # a hole does not make counters fall
+    bench.step(4)
+    assert bench.locked() == [True, True]
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "a/b"]), min_size=1, max_size=12), st.sampled_from([1, 4000]))
+def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(names: list[str], gap_s: int) -> None:
+    """A workload that holds a GPU before its first report is one group; as a job that tells its name it is another."""
+    with TemporaryDirectory() as folder, closing(Bench(Path(folder), Mode.SHADOW)) as bench:
+        counted: Counter[tuple[str, str, str]] = Counter()
+        rounds = 0
+        for name in names:
+            seen = bench.observe()
+            alone = [replace(seen, group=one, devices=(seen.devices[n],)) for n, one in enumerate(name.split("/"))]
+            bench.governor.step([] if not name else alone if "/" in name else [replace(seen, group=name)])
+            views = {view.device: view for view in bench.governor.views()}
+            assert len(bench.governor.views()) == len(views)
+            here = {d: name.split("/")[n if "/" in name else 0] for n, d in enumerate(DEVICES)} if name else {}
+            assert {d: v.facts["group"] for d, v in views.items() if v.facts} == here
+            told_of = {d: [name for name, *_ in samples(v)].count("dvfs_group_info") for d, v in views.items()}
+            assert told_of == {d: int(d in here) for d in views}
+            now = sum((Counter(view.decisions) for view in views.values()), Counter())
+            rounds += 2 * bool(name)
+            assert now >= counted
+            assert now.total() == rounds
+            counted = now
+            bench.t_s += gap_s
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"sm_clock_mhz": 1500}, "clock_above_lock"), ({"sm_clock_mhz": 800, "event_reasons": 0x4}, "sw_power_cap"), ({}, None),
+     ({"sm_clock_mhz": 345, "gpu_percent": 0}, None)],
+)  # fmt: skip
+def test_ineffective_settings_are_counted(tmp_path: Path, changes: dict[str, object], why: str | None) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(3)
+    bench.step(5, **changes)
+    counted = bench.governor.views()[0].ineffective
+    assert set(counted) == ({why} if why else set())
+
+
+def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(60)
+    early = bench.governor.views()[0]  # nothing is claimed before the schedule is over
+    assert (early.saved_uj, early.saving, early.slowdown) == (None, None, None)
+    bench.step(40)
+    verdict = bench.governor.savings()["job"]
+    assert verdict.pairs == 4
+    assert verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    assert verdict.slowdown_ratio.value == pytest.approx(0, abs=1e-6)
+    view = bench.governor.views()[0]
+    before = view.saved_uj
+    assert view.extra_uj == 0
+    assert view.saving.ratio == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
+    assert view.slowdown.low <= 0 <= view.slowdown.high < 1e-6  # and does the same work
+    assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", bench.terms.slowdown_ratio)
+    assert bench.locked() == [True, True]
+    bench.step(10)
+    gained = bench.governor.views()[0].saved_uj - before
+    assert gained == pytest.approx(10 * 100e6, rel=1e-3)
+
+
+def test_spoiled_pairs_are_left_out(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(20)
+    bench.step(8, event_reasons=0x20)  # the policy lets go in the middle of pair 1
+    bench.step(70)
+    verdict = bench.governor.savings()["job"]
+    assert (verdict.pairs, verdict.spoiled) == (3, 1)
+
+
+def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(45)
+    while bench.locked() != [True, True]:
+        bench.step()
+    whole = bench.observe()
+    acted = bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    assert [(a.device, a.action, a.outcome) for a in acted] == [(d, "restore", "ok: regrouped") for d in DEVICES]
+    assert bench.locked() == [False, False]
+    assert [(view.device, view.facts) for view in bench.governor.views() if not view.facts] == [(DEVICES[1], {})]
+    while bench.governor.savings()["job"].pairs < 3:
+        bench.step()  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
+    verdict = bench.governor.savings()["job"]
+    assert verdict.spoiled >= 1
+    assert verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    while bench.locked() != [True, True]:
+        bench.step()  # all of them are set again
+
+
+def test_what_was_proven_stays_with_the_group_that_proved_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE, Plan(5, 4, 10, 3))
+    bench.step(110)
+    before = bench.governor.savings()["job"].claimable_uj
+    assert before > 0
+    shown = {view.device: view.saved_uj for view in bench.governor.views()}
+    whole = bench.observe()
+    bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    assert bench.governor.savings()["job"].claimable_uj >= before
+    later = [replace(whole, group="next", devices=whole.devices[1:])]
+    bench.governor.step([replace(whole, devices=whole.devices[:1]), *later])
+    views = {view.device: view for view in bench.governor.views()}
+    assert views[DEVICES[1]].saved_uj == shown[DEVICES[1]]  # the counter goes on
+    users = {DEVICES[0]: ("w",), DEVICES[1]: ("other",)}
+    others = told("other", list(views.values()), users, (), None)
+    assert (others["group"], [device["uuid"] for device in others["devices"]]) == ("next", [DEVICES[1]])
+    assert "saved_joules" not in others  # it is not what this workload saved
+    assert told("w", list(views.values()), users, (), None)["saved_joules"] > 0
+    bench.step(60)  # the device is back, and so is what it proved
+    assert {v.device: v.saved_uj for v in bench.governor.views()}[DEVICES[1]] >= shown[DEVICES[1]]
+    gained = bench.governor.savings()["job"].claimable_uj
+    bench.step(60)
+    assert bench.governor.savings()["job"].claimable_uj >= gained >= before
+
+
+def test_devices_pass_between_groups_without_a_refusal(tmp_path: Path) -> None:
+    """As when a workload tells its job's name a moment after it took its GPUs, and when one gives a GPU to another."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    bench.step(4)
+    whole = bench.observe()
+    passed = [(a.action, a.outcome) for a in bench.governor.step([replace(whole, group="job:x")])]
+    assert passed == [("restore", "ok: gone")] * 2
+    actions = []
+    for _ in range(6):
+        bench.t_s += 1
+        actions += [a.action for a in bench.governor.step([replace(bench.observe(), group="job:x")])]
+    assert actions == ["set", "set"]
+    assert bench.locked() == [True, True]
+    both = bench.observe()
+    split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
+    actions = [a.action for a in bench.governor.step(split)]
+    assert actions == ["restore", "restore"]
+    for _ in range(6):
+        bench.t_s += 1
+        both = bench.observe()
+        split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
+        actions += [a.action for a in bench.governor.step(split)]
+    assert actions[2:] == ["set", "set"]
+
+
+def test_no_reading_of_other_devices_gets_into_a_block() -> None:
+    """Half a second before a pair begins, another device is in the sum: its whole counter comes to it at once."""
+    meter = BlockMeter(Plan(1, 2, 10, 0), 0)
+    for half in range(82):
+        t_s = 0.25 + half / 2
+        now, other = int(t_s * NS), 10**12 if t_s > 20 else 0
+        if t_s == 20.25:
+            meter.cut(int(19.9 * NS))
+        slot = meter.slot(now)
+        series = {"energy_uj": Reading(now, t_s * 1e7 + other), "work": Reading(now, t_s)}
+        meter.feed(series, now, on=bool(slot and slot.on))
+    assert meter.spoiled == 1
+    assert all(block.energy_uj < 2 * 10**8 for block in meter.blocks)
+
+
+def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    failing = [False]
+
+    def decide(observation: Observation, state: object, config: object) -> tuple[Decision, object]:
+        if failing[0]:
+            raise ZeroDivisionError
+        return SPEC.decide(observation, state, config)
+
+    broken = replace(bench.config.policies["static"], policy=replace(SPEC, decide=decide))
+    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
+    bench.step(5)
+    assert bench.locked() == [True, True]
+    failing[0] = True
+    acted = bench.step(3)
+    assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: policy_failed")] * 2
+    assert caplog.text.count("policy static of group job failed") == 1
+    failing[0] = False
+    bench.step(5)
+    assert bench.locked() == [True, True]
+
+
+def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
+    def wanting(kind: str, mhz: int | None) -> Configured:
+        settings = {d: Setting(sm_clock_max_mhz=mhz) for d in DEVICES}
+        decision = Decision("release", "x") if mhz is None else Decision("set", "x", settings)
+        return Configured(replace(SPEC, kind=kind, decide=lambda *_: (decision, None)))
+
+    seen = Observation("g", NS, tuple(DeviceObservation(d, "sku", NS) for d in DEVICES), None, False)
+    seen = replace(seen, terms=Terms(Mode.ENFORCE, ("a", "b")))
+    for mhz, wanted in ((1500, {d: Setting(sm_clock_max_mhz=1500) for d in DEVICES}), (None, {})):
+        group = Group()
+        group.decide(seen, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
+        group.arbitrate(seen, {}, paused=False)
+        assert group.wanted == wanted
+
+
+class TwoGroups(Bench):
+    """Each device is a group of its own; the actuator's answer for GPU-0 can be broken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, Mode.ENFORCE)
+        self.broken = False
+        direct, bench = DirectActuator(self.core), self
+
+        class Half:
+            acquire, heartbeat = direct.acquire, direct.heartbeat
+            release, status = direct.release, direct.status
+
+            def set(self, lease: str, device: str, setting: Setting) -> Effect:
+                effect = direct.set(lease, device, setting)
+                if bench.broken and device == DEVICES[0]:
+                    raise ValueError("an answer that is none")
+                return effect
+
+        self.governor = Governor(self.config, Half(), self)
+
+    def round(self, names: Sequence[str] = DEVICES) -> None:
+        self.t_s += 1
+        seen = self.observe()
+        groups = [replace(seen, group=name, devices=(device,)) for name, device in zip(names, seen.devices, strict=True)]
+        self.governor.step(groups)
+        self.core.tick()
+
+
+def test_a_group_that_fails_is_released_and_named_and_the_others_go_on(tmp_path: Path) -> None:
+    bench = TwoGroups(tmp_path)
+    bench.broken = True
+    for _ in range(20):
+        bench.round()
+        assert not bench.locked()[0]
+        assert bench.governor.failures.keys() <= {DEVICES[0]}
+    assert bench.locked() == [False, True]
+    views = {view.device: view for view in bench.governor.views()}
+    assert [views[device].lease_active for device in DEVICES] == [False, True]
+    bench.broken = False
+    for _ in range(70):  # it is tried again after a while
+        bench.round()
+    assert (bench.locked(), bench.governor.failures) == ([True, True], {})
+
+
+@given(st.lists(st.sampled_from(["same", "a", "b"]), min_size=2, max_size=2), st.integers(1, 4))
+def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> None:
+    with TemporaryDirectory() as folder, closing(TwoGroups(Path(folder))) as bench:
+        for _ in range(rounds):
+            bench.round(names)
+            assert bench.governor.failures.keys() == (set(names) if len(set(names)) == 1 else set())
+        bench.round()
+        assert bench.governor.failures == {}
+
+
+def test_a_policy_that_fails_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Mode.ENFORCE)
+
+    def fail(*_: object) -> tuple[Decision, object]:
+        raise ZeroDivisionError("no steps")
+
+    broken = Configured(replace(SPEC, decide=fail), bench.config.policies["static"].config)
+    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
+    bench.step(5)
+    assert bench.locked() == [False, False]
+    assert bench.governor.failures == {"job": "policy static failed: ZeroDivisionError: no steps"}
+
+
+@pytest.mark.parametrize("restored_s", [0, 1, 2, 3, 9])
+def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_original_one(
+    tmp_path: Path, restored_s: int
+) -> None:
+    """The predecessor was killed with 400 of 700 W in force; its lease ends some rounds after the start of the next."""
+    bench = Bench(tmp_path, Mode.ENFORCE)
+    limits = Limits(frozenset({"power"}), None, None, None)
+    bench.core = ActuatorCore(
+        AllowList((Rule("all", limits),)), ActuatorJournal(tmp_path / "power"), DirectKnobs(bench.boards),
+        lambda: Epoch("b", "d"), bench.boot_ns, bench.utc_ns, grace_s=restored_s + 0.5,
+    )  # fmt: skip
+    before = DirectActuator(bench.core, 1)
+    lease = before.acquire(DEVICES)
+    for device in DEVICES:
+        before.set(lease, device, Setting(None, 400_000))
+    bench.core.closed(1)
+    seen: list[list[int | None]] = []
+
+    def note(observation: Observation, state: object, _config: object) -> tuple[Decision, object]:
+        seen.append(observation.original_limits_mw())
+        return Decision("hold", "looking"), state
+
+    policies = {"static": Configured(replace(SPEC, decide=note), bench.config.policies["static"].config)}
+    bench.governor = Governor(replace(bench.config, policies=policies), DirectActuator(bench.core, 2), bench)
+    for _ in range(8):
+        bench.t_s += 1
+        observation = bench.observe()
+        limits_mw = [bench.boards.state(device)["limit"] for device in DEVICES]
+        late = tuple(
+            replace(one, power_limit_mw=limit, boot_ns=bench.boot_ns() - NS // 2)
+            for one, limit in zip(observation.devices, limits_mw, strict=True)
+        )
+        bench.core.tick()  # readings are older than what the actuator has done since
+        bench.governor.step([replace(observation, devices=late)])
+    known = [limits for limits in seen if None not in limits]
+    assert known
+    assert {tuple(limits) for limits in known} == {(700_000, 700_000)}

@@ -1,0 +1,123 @@
+"""A second engine, written from the rules alone and as simply as can be: one step at a time, plain lists, no joined steps."""
+
+from dataclasses import dataclass, field
+
+from dvfs.replay.serving.engine import Stream
+from dvfs.replay.serving.server import Rates, Server
+
+Schedule = list[tuple[float, Rates]]
+"""(until, rates): in force for steps that begin before `until`; the last one is for ever."""
+
+
+@dataclass
+class Request:
+    number: int
+    prompt: int
+    output: int
+    had: int = 0  # tokens generated
+    computed: int = 0  # of what has to be computed before the next token
+    first_s: float | None = None
+    end_s: float | None = None
+    preempted: int = 0
+
+    @property
+    def to_compute(self) -> int:
+        return self.prompt + self.had
+
+
+@dataclass
+class Reference:
+    server: Server
+    stream: Stream
+    now_s: float = 0.0
+    energy_j: float = 0.0
+    most_held: int = 0
+    requests: list[Request] = field(default_factory=list)
+
+    def run(self, schedule: Schedule) -> "Reference":
+        server, stream = self.server, self.stream
+        self.requests = [Request(i, p, o) for i, (p, o) in enumerate(zip(stream.prompt, stream.output, strict=True))]
+        coming, waiting, decoding = list(self.requests), [], []
+        part: Request | None = None
+        while any(r.end_s is None for r in self.requests):
+            while coming and stream.arrive_s[coming[0].number] <= self.now_s:
+                waiting.append(coming.pop(0))
+            until, rates = next(pair for pair in schedule if self.now_s < pair[0])
+            # Room: who decodes, or is about to, needs one token more each; the last one loses its place.
+            while decoding and self._held(decoding, part) + len(decoding) + (part is not None) > server.kv_tokens:
+                loser = part or decoding[-1]
+                if part is not None:
+                    part = None
+                else:
+                    decoding.pop()
+                    loser.preempted += 1
+                loser.computed = 0
+                waiting.insert(0, loser)
+            done, seconds, count, part = self._prompts(decoding, waiting, part)
+            if not decoding and not count:
+                end = min([until, *(stream.arrive_s[r.number] for r in coming[:1])])
+                self.energy_j += (end - self.now_s) * rates.held_w
+                self.now_s = end
+                continue
+            batch = len(decoding)
+            kept = sum(r.prompt + r.had for r in decoding)
+            host = server.host_step_s + server.host_sequence_s * (batch + count)
+            decode = (server.weights_s + server.sequence_s * batch + server.kv_s * kept) * rates.decode_stretch[batch]
+            prefill = seconds * rates.prefill_stretch
+            self.now_s += host + decode + prefill
+            self.energy_j += host * rates.held_w + decode * rates.decode_w[batch] + prefill * rates.prefill_w
+            for request in list(decoding):
+                self._token(request, decoding)
+            for request in done:
+                decoding.append(request)
+                request.computed = 0
+                if request.first_s is None:
+                    request.first_s = self.now_s
+                self._token(request, decoding)
+            self.most_held = max(self.most_held, self._held(decoding, part))
+        return self
+
+    def _token(self, request: Request, decoding: list[Request]) -> None:
+        request.had += 1
+        if request.had >= request.output:
+            request.end_s = self.now_s
+            decoding.remove(request)
+
+    def _held(self, decoding: list[Request], part: Request | None) -> int:
+        return sum(r.prompt + r.had for r in decoding) + (part.to_compute if part else 0)
+
+    def _prompts(
+        self, decoding: list[Request], waiting: list[Request], part: Request | None
+    ) -> tuple[list[Request], float, int, Request | None]:
+        """Prompts that the next step completes, their time at the highest clock, how many take part, whose is left in part."""
+        server = self.server
+        budget = server.max_batched_tokens - len(decoding)
+        done: list[Request] = []
+        seconds, count = 0.0, 0
+        while budget > 0:
+            if part is None:
+                if not waiting or len(decoding) + count >= server.max_num_seqs:
+                    break
+                held = self._held(decoding, None) + sum(r.to_compute for r in done)
+                if held + waiting[0].to_compute + len(decoding) + count + 1 > server.kv_tokens:
+                    break
+                part = waiting.pop(0)
+            tokens = min(budget, part.to_compute - part.computed)
+            seconds += sum(server.prefill_s + server.attention_s * (part.computed + k + 0.5) for k in range(tokens))
+            part.computed += tokens
+            budget -= tokens
+            count += 1
+            if part.computed == part.to_compute:
+                done.append(part)
+                part = None
+        return done, seconds, count, part
+
+    @property
+    def failed(self) -> int:
+        return sum(self._failed(r) for r in self.requests)
+
+    def _failed(self, request: Request) -> bool:
+        assert request.first_s is not None
+        assert request.end_s is not None
+        late = request.first_s - self.stream.arrive_s[request.number] > self.stream.ttft_limit_s[request.number]
+        return late or request.end_s - request.first_s > self.stream.itl_limit_s * (request.output - 1) + 1e-12

@@ -1,0 +1,151 @@
+"""Boards, models and what a step takes: monotone in the clock, calibrated where it says so, and clear about wrong files."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvfs.replay.serving import boards, models
+from dvfs.replay.serving.server import BOUNDNESS, decode_intensity, server, with_boundness
+from energy_agent.core.errors import UsageError
+
+ALL = boards.load()
+LLAMA = models.find("llama-8b")
+
+
+@pytest.mark.parametrize("key", sorted(ALL))
+@pytest.mark.parametrize("word", sorted(BOUNDNESS))
+def test_a_higher_clock_is_never_slower_and_never_draws_less(key: str, word: str) -> None:
+    board = ALL[key]
+    one = server(board, LLAMA, gpus=2, boundness=BOUNDNESS[word], max_num_seqs=64)
+    rates = [one.rates(clock) for clock in range(board.f_min_mhz, board.f_max_mhz + 1, 15 * board.f_step_mhz)]
+    for low, high in pairwise(rates):
+        assert all(a >= b * (1 - 1e-9) for a, b in zip(low.decode_stretch, high.decode_stretch, strict=True))
+        assert low.prefill_stretch >= high.prefill_stretch * (1 - 1e-9)
+        assert all(a <= b * (1 + 1e-9) for a, b in zip(low.decode_w, high.decode_w, strict=True))
+        assert low.held_w <= high.held_w
+        assert high.held_w < min(high.decode_w[1], high.prefill_w)
+    top = one.rates(None)
+    assert max(top.decode_w[1:]) <= 2 * board.limit_default_w
+    assert top.lock_mhz == board.f_max_mhz
+
+
+@given(st.floats(345, 1980), st.floats(0, 1), st.floats(0.3, 1.2), st.floats(200, 700))
+def test_the_limiter_finds_the_clock_that_draws_the_limit(
+    lock: float, boundness: float, intensity: float, limit: float
+) -> None:
+    board = ALL["h100-sxm"]
+    clock = board.limited_mhz(round(lock), boundness, intensity, limit)
+    drawn = board.power_w(clock, boundness, intensity)
+    if clock < round(lock) and clock > board.f_min_mhz + 1:
+        assert drawn == pytest.approx(limit, rel=1e-6)
+    else:
+        assert drawn <= limit * (1 + 1e-6) or clock <= board.f_min_mhz + 1
+
+
+def test_power_at_the_highest_clock_is_the_leaderboards_whatever_the_boundness() -> None:
+    """The anchors that server.py names: 486, 560, 669 and 691 W at batch 8, 32, 128 and 256 on an H100 SXM."""
+    for word in BOUNDNESS:
+        rates = server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS[word]).rates(None)
+        for batch, watts in ((8, 486.0), (32, 560.0), (128, 669.0), (256, 691.0)):
+            assert rates.decode_w[batch] == pytest.approx(watts, rel=0.02), (word, batch)
+
+
+def test_latency_of_an_engine_without_host_is_near_the_leaderboards() -> None:
+    """Inter-token latencies that server.py names: 7.3, 8.9, 16.5, 26 and 47 ms at batch 8 to 512; contexts of 500 tokens."""
+    lean = server(ALL["h100-sxm"], LLAMA, engine="lean", max_num_seqs=512)
+    rates = lean.rates(None)
+    for batch, itl_s in ((8, 7.3e-3), (32, 8.9e-3), (128, 16.5e-3), (256, 26e-3), (512, 47e-3)):
+        assert lean.decode_s(batch, 500 * batch) * rates.decode_stretch[batch] == pytest.approx(itl_s, rel=0.25), batch
+
+
+def test_intensity_is_linear_between_anchors_and_constant_outside() -> None:
+    assert (decode_intensity(0), decode_intensity(1), decode_intensity(20)) == (0.65, 0.65, pytest.approx(0.7625))
+    assert decode_intensity(9999) == 1.04
+
+
+def test_boundness_is_all_that_changes() -> None:
+    one = server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["low"])
+    assert with_boundness(one, BOUNDNESS["high"]) == server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["high"])
+
+
+def test_gpus_of_a_replica_as_the_model_says_and_a_model_that_does_not_fit() -> None:
+    big = models.find("llama-70b")
+    assert [server(ALL[key], big).gpus for key in ("h100-sxm", "h200", "a100-sxm-40gb")] == [4, 2, 8]
+    with pytest.raises(UsageError, match=r"llama-70b does not fit on 1 x h100-sxm: it needs 2; say --gpus 2"):
+        server(ALL["h100-sxm"], big, gpus=1)
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(UsageError, match="no board 'h900'; there are: h100-sxm, "):
+        boards.find("h900")
+    with pytest.raises(UsageError, match="no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b; or give a file"):
+        models.find("gpt")
+    with pytest.raises(UsageError, match="no engine 'x'; there are: vllm-2024, lean"):
+        server(ALL["h100-sxm"], LLAMA, engine="x")
+
+
+def test_every_value_has_its_basis() -> None:
+    for board in ALL.values():
+        assert {basis for _, basis in board.bases} <= set(boards.BASES)
+        assert len(board.bases) == 20
+    for model in models.load().values():
+        assert dict(model.bases).keys() == {"parameters_b", "kv_b_per_token", "layers", "width"}
+
+
+def test_a_model_of_ones_own(tmp_path: Path) -> None:
+    row = json.loads(models.TABLE.read_text())["models"]["llama-8b"]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"models": {"mine": row}}))
+    assert replace(models.find(str(path)), key="llama-8b") == LLAMA
+
+
+def _broken(change: str, value: object) -> dict[str, object]:
+    row = json.loads(models.TABLE.read_text())["models"]["llama-8b"]
+    return {"models": {"m": row | {change: value}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "cannot read the models"),
+        ("[]", "cannot read the models"),
+        ("[" * 100_000, "cannot read the models"),
+        (json.dumps({"models": {}}), "must hold one model, has 0"),
+        (json.dumps(_broken("layers", [0, "measured"])), "model 'm': .*0 is no number from 1"),
+        (json.dumps(_broken("layers", [32, "guessed"])), "a basis is one of measured, fitted, assumed"),
+        (json.dumps(_broken("width", 4096)), "model 'm'"),
+        (json.dumps(_broken("host", [{"board": "*"}])), "step_s"),
+        (json.dumps(_broken("tensor_parallel", {"*": True})), "True is no number"),
+        (json.dumps(_broken("parameters_b", [float("nan"), "measured"])), "nan is no number"),
+    ],
+)
+def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=says) as error:
+        models.find(str(path))
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "cannot read the boards"),
+        ('{"boards": [1]}', "cannot read the boards"),
+        ('{"boards": {"x": 3}}', "board 'x': needs 'name' and 'values'"),
+        ('{"boards": {"x": {"name": "X", "values": {"p0_w": [1, "guessed"]}}}}', "p0_w: its basis must be one of"),
+        ('{"boards": {"x": {"name": "X", "values": {"p0_w": 1}}}}', r"x'.p0_w: must be \[number, basis\]"),
+        ('{"boards": {"x": {"name": "X", "values": {"p0_w": [true, "fitted"]}}}}', "p0_w: must be"),
+    ],
+)
+def test_what_is_wrong_with_a_board_file_is_named(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "b.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=says) as error:
+        boards.load(path)
+    assert str(path) in str(error.value)

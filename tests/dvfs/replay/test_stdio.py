@@ -1,0 +1,106 @@
+"""The open protocol, as a judge would use it: by the real command, with runs one after another."""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.physics import job
+from dvfs.policies.progress import SPEC
+from dvfs.replay.stdio import serve
+from energy_agent.core.errors import UsageError
+
+
+def judge(seed: int, steps: int, talk) -> tuple[float, list[int]]:
+    """Plays a job of 12 limits; what was chosen, and the steps that were asked for."""
+    table, draw, asked = job("A100", "power_limit_w", 12, seed), random.Random(seed), []
+    rows = {int(r.setting): r for r in table.rows}
+    answer = talk({"knob": "power_limit_w", "settings": list(rows), "slowdown": 0.05, "steps": steps})
+    left = steps
+    while left:
+        n = answer["steps"]
+        asked.append(n)
+        row, left = rows[answer["setting"]], left - n
+        times = [row.time_s * (1 + draw.gauss(0, 0.02)) for _ in range(n)]
+        answer = talk({"step_s": times, "power_w": [row.power_w] * n, "left": left}, answers=left > 0)
+    chosen = talk({"left": 0})["chosen"]
+    assert rows[chosen].time_s <= table.default.time_s * 1.05
+    return chosen, asked
+
+
+def test_runs_one_after_another_by_the_command() -> None:
+    command = [sys.executable, "-m", "wattlens", "dvfs", "policy", "progress", "--stdio"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def talk(message: dict[str, object], *, answers: bool = True) -> dict:
+            process.stdin.write(json.dumps(message) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline()) if answers else {}
+
+        first = judge(1, 1000, talk)
+        other = judge(2, 500, talk)
+        again = judge(1, 1000, talk)
+        assert first == again  # no memory of what was between
+        assert sum(first[1]) == 1000
+        assert other != first
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def talked(*lines: object) -> list[dict]:
+    said: list[dict] = []
+    serve(
+        SPEC.trials,
+        [line if isinstance(line, str) else json.dumps(line) for line in lines],
+        lambda t: said.append(json.loads(t)),
+    )
+    return said
+
+
+FIRST = {"settings": [100, 150.5, 200], "slowdown": 0.05, "steps": 60}
+
+
+def test_settings_are_told_as_they_were_given() -> None:
+    said = talked({**FIRST, "settings": [150.5, 100, 200]}, {"left": 0}, {"settings": [7]})
+    assert [json.dumps(s.get("setting", s.get("chosen"))) for s in said] == ["200", "200", "7"]
+
+
+def test_the_number_of_steps_may_be_unknown() -> None:
+    said = talked({"settings": [100, 200]}, {"step_s": [1.0] * 20, "power_w": [150.0] * 20}, {"left": 0})
+    assert set(said[1]) == {"setting", "steps"}
+    assert said[2] == {"chosen": 200}
+
+
+def test_blank_lines_are_no_messages() -> None:
+    assert len(talked("", FIRST, "  ", {"left": 0})) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["{"], "line 1: not JSON"),
+        (["[1]"], "line 1: not a JSON object"),
+        ([{}], "line 1: the first line needs settings"),
+        ([{"settings": []}], "a list of 1 to"),
+        ([{"settings": [1, "x"]}], 'a setting must be a number from 1e-09 to 1e.09, not "x"'),
+        ([{"settings": [1, True]}], "a setting must be a number from 1e-09 to 1e.09, not true"),
+        ([{**FIRST, "slowdown": 0}], "slowdown must be a number from"),
+        ([{**FIRST, "steps": 0}], "steps must be a whole number"),
+        ([{**FIRST, "knob": 3}], "knob must be one of"),
+        ([FIRST, {"left": 5}], "line 2: wanted"),
+        ([FIRST, {"left": -1}], "left must be a whole number"),
+        ([FIRST, {"step_s": [1.0], "power_w": []}], "power_w must be a list"),
+        ([FIRST, {"step_s": [1.0, 2.0], "power_w": [3.0]}], "as many times as powers"),
+        ([FIRST, {"step_s": [-1.0], "power_w": [3.0]}], "each of step_s must be a number from"),
+        (['{"settings": [1e999]}'], "a setting must be a number from 1e-09 to 1e.09, not Infinity"),
+        (["[" * 5000], "line 1"),
+        (["x" * 2_000_000], "line 1: longer than"),
+    ],
+)
+def test_a_wrong_line_is_named(lines: list[object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        talked(*lines)

@@ -1,0 +1,288 @@
+"""The sweep's order, what it concludes from its stretches, and the rates of one stretch, against synthetic truths."""
+
+import json
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvfs.proof.estimate import Ratio
+from dvfs.sweep import profile
+from dvfs.sweep.estimate import MIN_STRETCHES, known, points
+from dvfs.sweep.next_setting import PAIRED, clocks, following, grid, limits, since_reference, stretches_left, unfinished
+from dvfs.sweep.profile import REFERENCE, Key, Plan, Profile, Stretch
+from dvfs.sweep.reading import Sample, Shown, bindings, pace, power_w
+from dvfs.types import Setting
+
+KEYS = st.lists(
+    st.tuples(st.one_of(st.none(), st.integers(500, 2000)), st.one_of(st.none(), st.floats(100, 700))).filter(
+        lambda key: key != REFERENCE
+    ),
+    min_size=1,
+    max_size=7,
+    unique=True,
+)
+PLANS = st.builds(Plan, KEYS.map(tuple), st.integers(1, 5), st.just(20.0), st.just(5.0), st.just(1e-9), st.integers(1, 2**31))
+
+
+def noisy(draw: random.Random, key: Key, session: int, at_s: float, sd: float = 0.01) -> Stretch:
+    return Stretch(*key, session, at_s, 20.0, math.exp(draw.gauss(0, sd)), 400 * math.exp(draw.gauss(0, sd)))
+
+
+def swept(plan: Plan, cuts: list[int], seed: int = 1) -> list[Stretch]:
+    """A sweep that is ended after each of `cuts` stretches, and gone on with."""
+    draw, done = random.Random(seed), []
+    for session, length in enumerate([*cuts, 10**6], 1):
+        for _ in range(length):
+            key = following(plan, done, session)
+            if key is None:
+                break
+            done.append(noisy(draw, key, session, 1e9 + 25.0 * len(done) + 1e5 * session))
+    return done
+
+
+@given(PLANS, st.lists(st.integers(0, 12), max_size=4))
+def test_every_setting_gets_its_repeats_between_references(plan: Plan, cuts: list[int]) -> None:
+    done = swept(plan, cuts)
+    counts = Counter(stretch.key for stretch in done)
+    assert {key: counts[key] for key in plan.settings} == dict.fromkeys(plan.settings, plan.repeats)
+    for session in {stretch.session for stretch in done}:
+        keys = [stretch.key for stretch in done if stretch.session == session]
+        assert keys[0] == REFERENCE
+        between = "".join("R" if key == REFERENCE else "s" for key in keys).split("R")
+        assert max(map(len, between)) <= PAIRED
+        assert all(between[1:-1])  # never two references in a row
+    if done and done[-1].session > len(cuts):
+        assert done[-1].key == REFERENCE  # what was last has one after it too
+    assert not unfinished(plan, done)
+    assert {stretch.key for stretch in done} <= {REFERENCE, *plan.settings}
+
+
+@given(PLANS, st.lists(st.integers(0, 12), max_size=3))
+def test_turns_visit_each_setting_once_before_any_twice(plan: Plan, cuts: list[int]) -> None:
+    seen: Counter[Key] = Counter()
+    for stretch in swept(plan, cuts):
+        if stretch.key != REFERENCE:
+            seen[stretch.key] += 1
+            assert seen[stretch.key] - min(seen[key] for key in plan.settings) <= 1
+
+
+@given(PLANS, st.integers(0, 30))
+def test_what_is_left_is_told_exactly_while_nothing_is_known_early(plan: Plan, cut: int) -> None:
+    done = swept(plan, [cut])
+    first = [stretch for stretch in done if stretch.session == 1]
+    whole = swept(plan, [])
+    for i in range(len(whole)):
+        assert stretches_left(plan, whole[:i], 1) == len(whole) - i
+    assert stretches_left(plan, whole, 2) == 0
+    assert stretches_left(plan, first, 2) == len(done) - len(first)
+
+
+def test_the_order_is_drawn_anew_each_turn_and_is_that_of_the_seed() -> None:
+    plan = Plan(tuple((1000 + 15 * i, None) for i in range(6)), 8, 20, 5, 1e-9, 7)
+    keys = [stretch.key for stretch in swept(plan, [])]
+    turns = [[k for k in keys if k != REFERENCE][i : i + 6] for i in range(0, 48, 6)]
+    assert len({tuple(turn) for turn in turns}) > 5
+    assert keys == [stretch.key for stretch in swept(plan, [])]
+    assert keys != [stretch.key for stretch in swept(replace(plan, seed=8), [])]
+
+
+def test_a_setting_that_is_known_is_left_alone() -> None:
+    plan, draw, done = Plan(((1005, None), (1200, None), (1410, None)), 50, 20, 5, 0.01, 3), random.Random(2), []
+    while (key := following(plan, done, 1)) is not None:
+        done.append(noisy(draw, key, 1, 25.0 * len(done), 0.02 if key == (1410, None) else 0.001))
+    counts = Counter(stretch.key for stretch in done)
+    assert MIN_STRETCHES <= counts[1005, None] < counts[1410, None] < 50
+    assert known(done, 0.01) == set(plan.settings)
+
+
+def test_nothing_is_known_before_there_are_enough_stretches() -> None:
+    same = [
+        Stretch(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate([REFERENCE, (1005, None), (1005, None), REFERENCE])
+    ]
+    assert known(same, 0.01) == frozenset()
+    assert points(same[:2]) == ()
+
+
+TRUTH: dict[Key, tuple[float, float]] = {
+    REFERENCE: (1.0, 400.0), (1005, None): (1.30, 230.0), (1200, None): (1.12, 290.0), (None, 300.0): (1.05, 300.0),
+    (1200, 300.0): (1.13, 280.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("repeats", "precision", "drift_ratio_h", "walk"), [(5, 1e-9, 0, 0), (6, 0.012, 0.2, 0), (8, 0.01, 0.2, 0.002)]
+)
+def test_intervals_hold_the_truth_whatever_drifts(repeats: int, precision: float, drift_ratio_h: float, walk: float) -> None:
+    """By coverage and by width; stopping early must not spoil them."""
+    held, errors, halves = Counter[str](), [], []
+    for seed in range(120):
+        draw, done, wandered = random.Random(seed), [], 0.0
+        plan = Plan(tuple(key for key in TRUTH if key != REFERENCE), repeats, 20, 5, precision, seed + 1)
+        while (key := following(plan, done, 1)) is not None:
+            wandered += draw.gauss(0, walk)
+            drift, (time_s, power) = drift_ratio_h * 25 * len(done) / 3600 + wandered, TRUTH[key]
+            time_s, power = time_s * math.exp(drift + draw.gauss(0, 0.01)), power * math.exp(-drift + draw.gauss(0, 0.005))
+            done.append(Stretch(*key, 1, 25.0 * len(done), 20, time_s, power))
+        for point in points(done):
+            if point.slowdown is None or point.saving is None:
+                continue
+            time_s, power = TRUTH[point.key]
+            slowdown, saving = time_s - 1, 1 - time_s * power / 400
+            held["n"] += 1
+            held["slowdown"] += point.slowdown.low <= slowdown <= point.slowdown.high
+            held["saving"] += point.saving.low <= saving <= point.saving.high
+            errors.append(abs(point.slowdown.value - slowdown))
+            halves.append((point.slowdown.high - point.slowdown.low) / 2)
+    assert 0.92 <= held["slowdown"] / held["n"] <= 0.99
+    assert 0.92 <= held["saving"] / held["n"] <= 0.99
+    assert sum(halves) / len(halves) <= 2 * sorted(errors)[round(0.95 * len(errors))]
+
+
+def test_a_stretch_without_a_reference_after_it_goes_by_the_one_before_in_its_session() -> None:
+    def at(key: Key, session: int, utc_s: float, time_s: float) -> Stretch:
+        return Stretch(*key, session, utc_s, 20, time_s, 100.0)
+
+    one = (1005, None)
+    ended = [at(REFERENCE, 1, 0, 1.0), at(one, 1, 25, 1.1)]  # the machine was faster when it went on
+    later = [at(REFERENCE, 2, 9000, 0.5), at(one, 2, 9025, 0.55), at(REFERENCE, 2, 9050, 0.5)]
+    (_, point) = points([*ended, *later])
+    assert point.slowdown is not None
+    assert point.slowdown.value == pytest.approx(0.1)
+    assert point.slowdown.high - point.slowdown.low == pytest.approx(0, abs=1e-9)
+    assert point.time_high_s / point.time_low_s > 2  # the time itself did change
+
+
+def test_between_two_references_the_drift_is_a_line() -> None:
+    rows = [(REFERENCE, 0, 1.0), ((1005, None), 25, 1.1 * math.exp(0.1)), ((1200, None), 50, 1.2 * math.exp(0.2)),
+            (REFERENCE, 75, math.exp(0.3)), ((1005, None), 100, 1.1 * math.exp(0.4)), ((1200, None), 125, 1.2 * math.exp(0.5)),
+            (REFERENCE, 150, math.exp(0.6))]  # fmt: skip
+    found = {p.key: p for p in points([Stretch(*key, 1, at, 20, time_s, 100.0) for key, at, time_s in rows])}
+    for key, slowdown in (((1005, None), 0.1), ((1200, None), 0.2)):
+        told = found[key].slowdown
+        assert told is not None
+        assert (told.low, told.value, told.high) == pytest.approx((slowdown, slowdown, slowdown))
+
+
+# One stretch.
+
+
+@given(st.floats(0.05, 12), st.floats(0.05, 2), st.floats(0, 1), st.floats(15, 90))
+def test_steps_counted_by_a_page_are_timed_to_a_reading_at_each_end(
+    step_s: float, every_s: float, phase: float, span_s: float
+) -> None:
+    times = [phase + every_s * i for i in range(int((span_s + 10) / every_s))]
+    samples = [Sample(round(t * 1e9), math.floor(t / step_s)) for t in times]
+    found = pace(samples, 5_000_000_000)
+    if found is None:
+        assert span_s < 2 * step_s + 2 * every_s
+        return
+    assert abs(found.seconds - found.count * step_s) <= min(step_s, every_s) + 1e-6
+    assert found.changes <= found.count + 1
+
+
+@given(st.lists(st.floats(0.1, 3), min_size=4, max_size=60), st.floats(0.2, 3))
+def test_steps_whose_ends_are_told_are_timed_exactly(lengths: list[float], every_s: float) -> None:
+    ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
+    told = [max((i for i, end in enumerate(ends) if end <= t), default=-1) for t in (every_s * k for k in range(400))]
+    samples = [Sample(round(ends[i] * 1e9), float(i + 1)) for i in told if i >= 0]
+    samples = [s for n, s in enumerate(samples) if n == 0 or s != samples[n - 1]]
+    found = pace(samples, 0)
+    if found is not None:
+        first, last = samples[1], samples[-1]
+        assert found.count == last.count - first.count
+        assert found.seconds == pytest.approx((last.t_ns - first.t_ns) / 1e9)
+
+
+def test_work_that_began_anew_is_not_told() -> None:
+    with pytest.raises(ValueError, match="began anew"):
+        pace([Sample(0, 5), Sample(1, 6), Sample(2, 0)], 0)
+    assert pace([Sample(0, 5), Sample(10, 5)], 0) is None
+    assert pace([], 0) is None
+
+
+def test_power_is_between_the_readings_within() -> None:
+    counter = [Sample(round(t * 1e9), 300.0 * t if t < 5 else 1500 + 200.0 * (t - 5)) for t in range(12)]
+    assert power_w(counter, 5_000_000_000) == pytest.approx(200)
+    assert power_w(counter, 10_500_000_000) is None
+    with pytest.raises(ValueError, match="fell"):
+        power_w([Sample(0, 5), Sample(1, 4)], 0)
+
+
+def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> Shown:
+    return Shown(t * 1_000_000_000, clock, limit_mw, 100, event_s)
+
+
+def test_what_bound_the_clock_is_told() -> None:
+    capped = [shown(t, 1300, 400_000, sw_power_cap=float(t), idle=float(t)) for t in range(10)]
+    assert bindings(capped, Setting(None, 400_000), 0) == ("sw_power_cap",)
+    assert bindings(capped, Setting(1500, 400_000), 0) == ("sw_power_cap",)
+    assert bindings(capped, Setting(1200, None), 0) == ("clock_above_lock", "sw_power_cap")
+    assert bindings(capped, Setting(None, 300_000), 0) == ("limit_differs", "sw_power_cap")
+    hot = [shown(t, 900, sw_thermal_slowdown=max(0.0, t - 4.0)) for t in range(10)]
+    assert bindings(hot, Setting(1005), 0) == ("sw_thermal_slowdown",)
+    assert bindings([shown(t, 1005, sw_power_cap=3.0) for t in range(10)], Setting(1005), 0) == ()
+    assert bindings(hot[:1], Setting(1005), 0) == ()
+
+
+# Settings and the file.
+
+
+@given(st.integers(200, 1500), st.integers(1, 2000), st.integers(1, 20))
+def test_settings_lie_from_the_knee_to_below_the_highest(knee: int, more: int, n: int) -> None:
+    found = clocks(knee, knee + more, n)
+    assert found[0] == knee
+    assert list(found) == sorted(set(found))
+    assert found[-1] < knee + more
+    assert all((clock - knee) % 15 == 0 for clock in found)
+
+
+def test_limits_and_the_grid() -> None:
+    assert limits(199.5, 700.0, 5) == (200.0, 300.0, 400.0, 500.0, 600.0)
+    assert grid((1005, 1200), (300.0,)) == ((None, 300.0), (1005, None), (1005, 300.0), (1200, None), (1200, 300.0))
+    with pytest.raises(ValueError, match="no 5 settings between"):
+        limits(400.0, 400.0, 5)
+
+
+@settings(max_examples=30)
+@given(PLANS, st.lists(st.integers(0, 9), max_size=2))
+def test_a_profile_is_read_as_it_was_written(plan: Plan, cuts: list[int]) -> None:
+    done = tuple(replace(stretch, temperature_c=55.5, binding=("sw_power_cap",)) for stretch in swept(plan, cuts))
+    made = Profile("job", "H100", "570", True, "steps", 1980, 700.0, 2, points(done), 0.05, 3, plan, done)
+    assert profile.parse(json.loads(profile.dump(made))) == made
+    assert since_reference(made.stretches, 99) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"plan": []}, "plan must be an object"),
+        ({"plan": {"settings": [[1]]}}, r"plan.settings\[0\]"),
+        ({"plan": {"settings": [], "repeats": 0}}, "repeats must be a number above 0|seconds must be"),
+        ({"stretches": {}}, "'stretches' must be a list"),
+        ({"stretches": [1]}, r"stretches\[0\] must be an object"),
+        ({"stretches": [{"session": 1}]}, r"stretches\[0\]: utc_s"),
+        ({"points": [{"slowdown": 3}]}, r"points\[0\]"),
+        ({"gain_uncertainty_ratio": -1}, "gain_uncertainty_ratio"),
+    ],
+)
+def test_what_is_wrong_in_a_profile_is_named(change: dict[str, object], says: str) -> None:
+    good = json.loads(profile.dump(Profile("job", "H100", "570", True, "steps", 1980, 700.0)))
+    assert profile.parse(good).plan is None
+    with pytest.raises(ValueError, match=says):
+        profile.parse(good | change)
+
+
+def test_a_ratio_in_a_profile_may_be_negative_and_must_be_whole() -> None:
+    plan = Plan(((1005, None),), 2, 20, 5, 0.01, 1)
+    done = tuple(swept(plan, []))
+    data = json.loads(profile.dump(Profile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done))))
+    data["points"][1]["slowdown"] = {"value": -0.01, "low": -0.02, "high": 0.0}
+    assert profile.parse(data).points[1].slowdown == Ratio(-0.01, -0.02, 0.0)
+    del data["points"][1]["slowdown"]["low"]
+    with pytest.raises(ValueError, match="slowdown must have the numbers"):
+        profile.parse(data)

@@ -1,0 +1,22 @@
+"""The fact `share` follows the policy in force, over several devices, and stays when its workload has left."""
+
+from energy_agent.accounting.share_policies import ShareFacts
+from energy_agent.core.energy import WorkloadFacts
+
+FACT = WorkloadFacts("w", 1, "pod", {"pod": "w"})
+
+
+def test_the_fact_follows_the_policy_of_the_devices_that_are_held():
+    shares = ShareFacts()
+    assert shares.told(FACT, None) is FACT
+    assert shares.update("GPU-a", "exclusive", ["w"]) == ["w"]
+    assert shares.update("GPU-a", "exclusive", ["w"]) == []
+    assert shares.told(FACT, None).labels == {"pod": "w", "share": "exclusive"}
+    assert shares.update("GPU-a", "sm_time", ["v", "w"]) == ["v", "w"]
+    shares.update("GPU-b", "exclusive", ["w"])
+    both = shares.told(FACT, None)
+    assert both.labels["share"] == "exclusive+sm_time"
+    assert shares.update("GPU-a", "exclusive", ["v"]) == ["v"]
+    assert shares.told(FACT, both).labels["share"] == "exclusive"
+    shares.update("GPU-b", "", ["w"])
+    assert shares.told(FACT, both) == both  # what is known of it stays

@@ -1,0 +1,118 @@
+"""What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.device import SensorFor
+from energy_agent.accounting.token_totals import SERVED_STATE, Served
+from energy_agent.core.energy import Identity, Tokens, WorkloadFacts
+from energy_agent.core.snapshot import LedgerStats
+from energy_agent.core.tokens import Latencies, TokenTotals
+from energy_agent.exposition.openmetrics import Format, render
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.owners.processes import ProcessHolders
+
+ONE = TokenTotals(
+    10, "chat", "m", "g", "fp8", "chat a", {"requests": 3, "steps": 5}, 1, 0, itl=Latencies((0.1, 1.0), (4, 1, 0), 1.0)
+)
+TWO = replace(
+    ONE, t_ns=20, source="chat b", counts={"requests": 4}, running=None, waiting=2, itl=Latencies((0.5, 1.0), (1, 1, 1), 9.0)
+)
+
+
+def test_nothing_is_shown_before_it_is_committed() -> None:
+    served = Served()
+    served.add([ONE])
+    assert served.totals({"chat"}) == ()
+    served.committed()
+    served.add([replace(ONE, counts={"requests": 9, "steps": 9})])
+    assert served.totals({"chat"}) == (ONE,)
+
+
+def test_pages_of_a_workload_are_one() -> None:
+    served = Served()
+    served.add([ONE, TWO, replace(ONE, model="other"), replace(ONE, workload="else", source="else a")])
+    served.committed()
+    found = {(t.workload, t.model): t for t in served.totals({"chat", "else"})}
+    assert set(found) == {("chat", "m"), ("chat", "other"), ("else", "m")}
+    both = found["chat", "m"]
+    assert both.counts == {"requests": 7, "steps": 5}
+    assert (both.running, both.waiting, both.t_ns) == (1, 2, 20)
+    assert both.itl == Latencies((1.0,), (7, 1), 10.0)
+    assert [t.workload for t in served.totals({"else"})] == ["else"]
+    assert {t.workload for t in served.totals({"chat", "else"})} == {"else"}  # forgotten
+
+
+def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
+    served = Served()
+    fact = WorkloadFacts("chat", 1, "pod", {"namespace": "ns", "precision": "int4"})
+    assert served.labelled([fact]) == [fact]
+    assert served.add([ONE]) == ["chat"]
+    assert served.add([ONE]) == []
+    assert served.labelled([fact])[0].labels == {"namespace": "ns", "precision": "int4", "model": "m", "group": "g"}
+    # A workload with two models has no one of them.
+    assert served.add([ONE, replace(ONE, model="n", source="chat c")]) == ["chat"]
+    assert "model" not in served.labelled([fact])[0].labels
+    # A page that is not read any more says nothing.
+    assert served.add([replace(ONE, model="n", source="chat c")]) == ["chat"]
+    assert served.labelled([fact])[0].labels["model"] == "n"
+
+
+def test_a_page_that_is_not_read_any_more_keeps_its_counts_and_has_no_requests_now() -> None:
+    served = Served()
+    served.add([ONE, TWO])
+    served.committed()
+    served.add([TWO])
+    [both] = served.totals({"chat"})
+    assert (both.counts["requests"], both.running, both.waiting) == (7, None, 2)
+    served.add([])
+    [both] = served.totals({"chat"})
+    assert (both.counts["requests"], both.running, both.waiting) == (7, None, None)
+
+
+def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -> None:
+    served = Served()
+    served.add([ONE, TWO])
+    served.committed()
+    served.add([])
+    [before] = served.totals({"chat"})
+    for kept_in_one_state in (False, False, True):  # as version 0.1 did
+        served, states = Served(), served.dump()
+        if kept_in_one_state:
+            states = {SERVED_STATE: json.dumps({key.removeprefix(SERVED_STATE): text for key, text in states.items()})}
+        served.restore(states)
+        [after] = served.totals({"chat"})
+        assert (after.counts, after.ttft, after.itl, after.running) == (before.counts, before.ttft, before.itl, None)
+    for text in ("no", "[]", '{"chat a": 5}'):
+        with pytest.raises(ValueError):
+            Served().restore({SERVED_STATE: text})
+    served = Served()
+    served.restore({SERVED_STATE: '{"chat a": "no"}', "tokens/chat b": "no"})
+    assert served.totals({"chat"}) == ()
+
+
+def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path: Path) -> None:
+    identity = Identity("c", "n", "boot-1", "0", simulated=True)
+    journal = Journal.open(tmp_path / "journal.db", identity)
+    accountant = Accountant(identity, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05)
+    accountant.restore({}, journal.totals(), [WorkloadFacts("chat", 1, "pod", {"namespace": "ns"})], 0)
+
+    def served() -> tuple[TokenTotals, ...]:
+        return accountant.snapshot(100, {}, (), LedgerStats()).served
+
+    accountant.add_tokens([Tokens(10, 10, "chat", "m", "generation", 0)], {"tokens/chat a": "{}"}, [ONE])
+    assert served() == ()
+    journal.commit(accountant.batch())
+    accountant.committed()
+    assert served() == (ONE,)
+    page = render(accountant.snapshot(100, {}, (), LedgerStats()), Format.TEXT).decode()
+    assert 'wattlens_requests_total{workload="chat",model="m"} 3\n' in page
+    assert 'wattlens_itl_seconds_bucket{workload="chat",model="m",le="+Inf"} 5\n' in page
+    [*_, fact] = journal.facts()
+    assert (fact.since_ns, fact.labels) == (10, {"namespace": "ns", "model": "m", "precision": "fp8", "group": "g"})
+    assert journal.states()["tokens/chat a"] == "{}"
+    journal.close()

@@ -1,0 +1,329 @@
+"""Every wrong configuration is one clear line that names the key or the file, and exit code 2 at the real command line."""
+
+import os
+import re
+import tracemalloc
+
+import pytest
+
+from energy_agent.config import agent as config
+from energy_agent.config import messages
+from energy_agent.core.errors import UsageError
+from tests.support import said_here
+from tools import config_docs
+
+# What stands in the file -> what the line has to name.
+WRONG = {
+    "samplng: {}": ["'samplng'", "did you mean 'sampling'?"],
+    "sampling: {perod_s: 1}": ["'sampling.perod_s'", "did you mean 'period_s'?"],
+    "sources: {nvml: {on_start_falure: fail}}": ["'sources.nvml.on_start_falure'", "'on_start_failure'"],
+    "zzz: 1": ["'zzz'", "known keys: client, dvfs, holders, ledger, node, sampling, sources, tokens, web"],
+    "sampling: {period_s: 0}": ["'sampling.period_s'", "0.05", "got 0"],
+    "sampling: {period_s: -1}": ["'sampling.period_s'"],
+    "sampling: {period_s: 61}": ["'sampling.period_s'", "60"],
+    "sampling: {period_s: fast}": ["'sampling.period_s'", "'fast'"],
+    "sampling: {period_s: .nan}": ["'sampling.period_s'"],
+    "sampling: {period_s: .inf}": ["'sampling.period_s'"],
+    "sampling: {period_s: [1]}": ["'sampling.period_s'", "a list"],
+    "sampling: 5": ["'sampling'"],
+    "sampling:": ["'sampling'"],
+    "sources: {nvml: {on_start_failure: maybe}}": ["on_start_failure", "'fail', 'skip' or 'retry'", "'maybe'"],
+    "sources: {nvml: {gain_uncertainty_ratio: 0.6}}": ["gain_uncertainty_ratio", "0.5"],
+    "sources: {nvml: {calibration: {GPU-x: -1}}}": ["calibration.GPU-x"],
+    "sources: {nvml: {calibration: {GPU-x: .nan}}}": ["calibration.GPU-x"],
+    "node: {name: 'a/b'}": ["'node.name'", "letters, digits", "'a/b'"],
+    "node: {cluster: ''}": ["'node.cluster'"],
+    "node: {cluster: '../../x'}": ["'node.cluster'"],
+    "web: {listen: 9479}": ["'web.listen'"],
+    "web: {listen: ':9479'}": ["'web.listen'", "ADDRESS:PORT"],
+    "web: {listen: 'a:70000'}": ["'web.listen'"],
+    "web: {listen: 'a:b'}": ["'web.listen'"],
+    "ledger: {disk_budget_mib: 1}": ["'ledger.disk_budget_mib'", "16"],
+    "ledger: {disk_budget_mib: 99999999999999999999}": ["'ledger.disk_budget_mib'"],
+    "ledger: {keep_hours: 99999999999999}": ["'ledger.keep_hours'"],
+    "ledger: {segment_s: 60}": ["'ledger.segment_s'", "a multiple of 900"],
+    "ledger: {segment_s: 1000}": ["'ledger.segment_s'", "a multiple of 900 is wanted", "1000"],
+    "tokens: [{url: 'http://x/metrics'}]": ["'tokens.0.workload'", "missing"],
+    "tokens: [{workload: w, url: 'ftp://x'}]": ["'tokens.0.url'"],
+    "tokens: [{workload: w, url: 'http://x', prot: 1}]": ["'tokens.0.prot'"],
+    "tokens: {workload: w}": ["'tokens'"],
+    "dvfs: {mode: enfroce}": ["'dvfs.mode'", "'enfroce'"],
+    "dvfs: {groups: [{name: g, devices: []}]}": ["'dvfs.groups.0.devices'"],
+    "dvfs: {blocks: {pair: 3}}": ["'dvfs.blocks.pair'", "'pairs'"],
+    "dvfs: {blocks: {seconds: 20, every_s: 30}}": ["'dvfs.blocks'", "a pair takes 40 s"],
+    "dvfs: {slowdown: 3}": ["'dvfs.slowdown'", "at most 0.5"],
+    "dvfs: {schedule: [Monday 8-18]}": ["'dvfs.schedule.0'", "Mon-Fri 08:00-18:00"],
+    "dvfs: {time_zone: Berlin}": ["'dvfs.time_zone'", "Europe/Berlin"],
+    "dvfs: {options: {knob: power}}": ["'dvfs.options'", "for each policy"],
+    "dvfs: {namespaces: {ml: {mod: observe}}}": ["'dvfs.namespaces.ml.mod'", "'mode'"],
+    "dvfs: {workloads: {'a b': {}}}": ["'dvfs.workloads.a b'", "with * for any letters"],
+    "dvfs: {slo: {ttft: 5}}": ["'dvfs.slo.ttft'", "'ttft_ms'"],
+    "a: 1\nb: 2\nc: 3": ["(and 2 more)"],
+    "sampling: {period_s: 1, period_s: 2}": ["'period_s' stands there twice", "line 1"],
+    "sampling: {}\nsampling: {}": ["'sampling' stands there twice", "line 2"],
+    "1: 2": ["1"],
+    "- sampling": ["must be a mapping", "list"],
+    "just text": ["must be a mapping", "not text"],
+    "sampling: {period_s: yes}": ["'sampling.period_s'", "a number is wanted", "true"],
+    "sampling: {health_period_s: off}": ["'sampling.health_period_s'", "a number is wanted", "false"],
+    "ledger: {keep_hours: true}": ["'ledger.keep_hours'", "a number is wanted"],
+    "holders: {period_s: on}": ["'holders.period_s'", "a number is wanted"],
+    "sources: {nvml: {calibration: {GPU-x: no}}}": ["calibration.GPU-x", "a number is wanted"],
+    "sources: {nvml: {gain_uncertainty_ratio: no}}": ["gain_uncertainty_ratio", "a number is wanted"],
+    "sources: {node: {psu: {max_power_w: yes}}}": ["'sources.node.psu.max_power_w'", "a number is wanted"],
+    "sources: {node: {psu: {supplies: yes}}}": ["'sources.node.psu.supplies'", "a number is wanted"],
+    "sources: {node: {ledger: redfish}}": ["'sources.node'", "ledger is 'redfish'", "no section 'redfish'"],
+    "sources: {node: {ledger: psu, psu: {scope: module}}}": ["'sources.node'", "'module'", "not the whole node"],
+    "sources: {node: {ipmi: {interface: lanplus}}}": ["'sources.node.ipmi'", "host, user_file, password_file missing"],
+    "sources: {node: {redfish: {url: 'https://bmc'}}}": ["'sources.node.redfish'", "user_file and password_file missing"],
+    "sources: {node: {redfish: {url: 'http://bmc', user_file: u, password_file: p}}}": [
+        "'sources.node.redfish'", "in the clear", "https://", "insecure: true",
+    ],
+    "sources: {node: {redfish: {url: 'ftp://bmc'}}}": ["'sources.node.redfish.url'", "https://HOST"],
+    "dvfs: {mode: enforce}": ["'dvfs'", "'enforce'", "names a device"],
+    "dvfs: {mode: shadow}": ["'dvfs'", "'shadow'", "names a device"],
+    "dvfs: {groups: [{name: a, devices: ['0']}, {name: b, devices: ['1', '0']}]}": ["device '0'", "(a and b)"],
+    "dvfs: {groups: [{name: a, devices: ['0', '0']}]}": ["device '0'", "twice"],
+    "dvfs: {groups: [{name: a, devices: ['0']}, {name: a, devices: ['1']}]}": ["two groups have the name 'a'"],
+    "dvfs: {groups: [{name: a, devices: [0]}]}": ["'dvfs.groups.0.devices.0'", "put it in quotes", "got 0"],
+    "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=}'}}]": ["my_total{kind="],
+    "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=\"" + "x" * 1024 + "\"}'}}]": [
+        "'tokens.0.mapping.generation'", "1024",
+    ],
+    "holders: {slurm: {labels: {model: comment.1}}}": ["'holders.slurm.labels.model'", "comment.KEY"],
+    "holders: {slurm: {labels: {model: comment." + "x" * 43 + "}}}": ["'holders.slurm.labels.model'", "50"],
+    "sampling: [": ["not valid YAML", "line 1"],
+    "sampling:\n\tperiod_s: 1": ["not valid YAML", "line 2"],
+    "sampling: {period_s: 'x": ["not valid YAML"],
+    "a: !!python/object/apply:os.system ['true']": ["not valid YAML"],
+    "a: !!timestamp x": ["not valid YAML"],
+    "a: !!int ''": ["not valid YAML"],
+    "a: !!bool x": ["not valid YAML"],
+    "a: 2001-99-99": ["not valid YAML"],
+    "a: 1" + ":1" * 300 + ".0": ["not valid YAML"],
+    "a: " + "9" * 5000: ["not valid YAML"],
+    "sampling: {period_s: 0x" + "f" * 5000 + "}": ["'sampling.period_s'"],
+    "a: " + "[" * 20_000: ["nested too deeply"],
+    "a: &a {}\nb: *a": ["alias '*a'", "line 2"],
+    "? [a]\n: b": ["not valid YAML"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG, ids=lambda t: t[:40])
+def test_a_wrong_file_is_one_line_that_names_the_fault(tmp_path, text):
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert len(line) < 400
+    assert str(path) in line
+    for word in WRONG[text]:
+        assert word in line
+    for ours in ("pattern", "NvmlSource", "Input", "instance of", "valid string", "^"):  # what only a programmer reads
+        assert ours not in line
+    assert caught.value.exit_code == 2
+
+
+def test_no_file_and_an_empty_file_are_the_defaults(tmp_path):
+    path = tmp_path / "agent.yaml"
+    for text in ("", "# nothing\n", "---\n", "{}"):
+        path.write_text(text)
+        assert config.load(path) == config.load(None) == config.Config()
+
+
+def test_a_full_file_is_read(tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text(
+        "node: {cluster: c1, name: gpu-17}\nsampling: {period_s: 0.1}\n"
+        "sources: {nvml: {on_start_failure: fail, calibration: {GPU-x: 0.01}}}\n"
+        "tokens: [{workload: w, url: 'http://127.0.0.1:8000/metrics'}]\nweb: {listen: '[::1]:0'}\n"
+        "dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}], blocks: {pairs: 4}}\n"
+    )
+    read = config.load(path)
+    assert (read.node.name, read.sampling.period_s, read.sources.nvml.calibration) == ("gpu-17", 0.1, {"GPU-x": 0.01})
+    assert read.tokens[0].server == "vllm"
+
+
+def test_a_password_may_go_in_the_clear_where_that_is_said_or_it_leaves_no_machine():
+    login = "user_file: u, password_file: p"
+    for redfish in (
+        f"url: 'http://bmc', insecure: true, {login}", f"url: 'http://127.0.0.1:8000', {login}",
+        f"url: 'http://[::1]', {login}", f"url: 'https://bmc', {login}", "url: 'http://bmc', auth: none",
+    ):  # fmt: skip
+        found = config.parse(f"sources: {{node: {{redfish: {{{redfish}}}}}}}".encode()).sources.node.redfish
+        assert found is not None
+        assert found.in_the_clear == found.insecure
+
+
+def test_every_pattern_of_the_model_has_words():
+    def patterns(model):
+        for field in model.model_fields.values():
+            yield from re.findall(r"pattern='([^']*)'", repr(field).replace("\\\\", "\\"))
+            inner = config_docs.model_of(field.annotation)
+            if inner is not None:
+                yield from patterns(inner)
+
+    found = set(patterns(config.Config))
+    assert found
+    assert found <= set(messages.PATTERNS)
+
+
+def _binary(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(bytes(range(256)) * 4)
+    return path
+
+
+def _nul(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(b"sampling:\x00 {}")
+    return path
+
+
+def _huge(folder):
+    path = folder / "agent.yaml"
+    path.write_bytes(b"#" * (config.MAX_CONFIG_B + 1))
+    return path
+
+
+def _endless(folder):
+    path = folder / "agent.yaml"
+    path.symlink_to("/dev/zero")
+    return path
+
+
+def _circle(folder):
+    path = folder / "agent.yaml"
+    path.symlink_to(path)
+    return path
+
+
+FILES = {
+    "missing": (lambda folder: folder / "none.yaml", "No such file"),
+    "a folder": (lambda folder: folder, "directory"),
+    "binary": (_binary, "not UTF-8"),
+    "with a NUL": (_nul, "not valid YAML"),
+    "huge": (_huge, "larger than"),
+    "endless": (_endless, "larger than"),
+    "a circle": (_circle, "symbolic links"),
+    "below a file": (lambda folder: _nul(folder) / "x.yaml", "Not a directory"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, kind):
+    make, word = FILES[kind]
+    path = make(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    assert str(path) in str(caught.value)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_few_lines_cannot_fill_the_memory():
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+    )
+    merges = "a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+    tracemalloc.start()
+    try:
+        for text in (bomb, merges):
+            with pytest.raises(UsageError):
+                config.parse(text.encode())
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def agent(*arguments):
+    return said_here("agent", *arguments)
+
+
+def assert_refused(done, *words):
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("wattlens: ")
+    for word in words:
+        assert str(word) in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sampling: {perod_s: 1}", ["'sampling.perod_s'", "'period_s'"]),
+        ("web: {listen: 'a:70000'}", ["'web.listen'"]),
+        ("tokens: [{workload: w, url: 'http://x/', server: vlm}]", ["tokens", "'vlm'", "vllm"]),
+        ("sampling: [", ["not valid YAML"]),
+    ],
+)
+def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, text, words):
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    assert_refused(agent("--config", path, "--state", tmp_path / "state"), *words)
+
+
+def test_the_command_line_names_a_file_that_is_not_there(tmp_path):
+    assert_refused(agent("--config", tmp_path / "none.yaml", "--state", tmp_path), tmp_path / "none.yaml", "No such file")
+
+
+def test_the_command_line_names_a_state_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_refused(agent("--state", tmp_path / "file"), tmp_path / "file")
+    assert_refused(agent("--state", tmp_path / "file" / "below"), tmp_path / "file" / "below")
+
+
+def test_the_command_line_names_a_node_that_does_not_run(tmp_path):
+    assert_refused(agent("--simulate", tmp_path, "--state", tmp_path / "state"), tmp_path, "wattlens sim start")
+
+
+@pytest.mark.parametrize("listen", ["nowhere", "127.0.0.1:99999", ":1", "127.0.0.1:x"])
+def test_the_command_line_names_a_wrong_address(tmp_path, listen):
+    assert_refused(agent("--listen", listen, "--state", tmp_path), "--listen", listen)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "x" * 80, "a\nb"])
+def test_a_node_name_of_the_environment_is_checked_as_that_of_the_file(tmp_path, name, monkeypatch):
+    monkeypatch.setenv("NODE_NAME", name)
+    assert_refused(agent("--state", tmp_path), "NODE_NAME")
+
+
+@pytest.mark.parametrize("duration", ["10", "0s", "25h", "-5m", "1d", ""])
+def test_a_wrong_duration_of_a_release_is_named(tmp_path, duration):
+    assert_refused(agent("release", f"--for={duration}", "--state", tmp_path), "--for")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--for", "10m"], "wattlens agent release --for 10m"),
+        (["return", "--for", "10m"], "wattlens agent release --for 10m"),
+        (["release", "--listen", "127.0.0.1:1"], "--listen"),
+        (["return", "--web-config", "x"], "--web-config"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(tmp_path, arguments, said):
+    assert_refused(agent(*arguments, "--state", tmp_path), said)
+
+
+def test_release_where_no_agent_is_says_so(tmp_path):
+    assert_refused(agent("release", "--state", tmp_path), tmp_path, "--state")
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(agent("--config", tmp_path / "pipe", "--state", tmp_path / "state"), tmp_path / "pipe", "pipe")
+
+
+def test_a_file_that_others_may_change_is_refused(tmp_path):
+    file = tmp_path / "agent.yaml"
+    file.write_text("zzz: 1")  # so that the agent ends in any case
+    assert_refused(agent("--config", file, "--state", tmp_path / "state"), "'zzz'")
+    file.chmod(0o646)
+    assert_refused(agent("--config", file, "--state", tmp_path / "state"), file, "chmod o-w")
+    if os.geteuid() == 0:
+        file.chmod(0o644)
+        os.chown(file, 12345, 0)
+        assert_refused(agent("--config", file, "--state", tmp_path / "state"), file, "uid 12345")

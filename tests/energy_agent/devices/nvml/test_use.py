@@ -1,0 +1,208 @@
+"""Who used a device between two listings, read through the simulated driver and judged by the plant's truth."""
+
+import os
+import subprocess
+
+import pytest
+
+from energy_agent.core.energy import MigUse
+from energy_agent.devices.nvml.device import DeviceReader
+from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.runtime.clock import clock_for
+from energy_agent.sim.gpu.boards import BoardSpec
+from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.plant import Plant
+
+S = 10**9
+
+
+class Node:
+    """An H100 and an A100, and readers of them."""
+
+    def __init__(self, folder):
+        self.plant = Plant.create(
+            folder / "plant", [BoardSpec("H100-SXM5-80GB"), BoardSpec("A100-SXM4-80GB")], seed=3, manual=True
+        )
+        self.nvml = RealNvml(library_path())
+        self.nvml.init()
+        self.clock, self.calls, self.children = clock_for(os.environ), [], []
+
+    def reader(self, gpu=0, *, gpm=True):
+        return DeviceReader(self.nvml, self.nvml.device_by_index(gpu), self.clock, self.calls.append, self.nvml, gpm=gpm)
+
+    def process(self, gpu=0):
+        child = subprocess.Popen(["sleep", "100"])
+        self.children.append(child)
+        return child, self.plant.attach_process(gpu, child.pid, memory_b=1 << 30)
+
+    def work(self, gpu, slot, seconds):
+        self.plant.submit(gpu, slot, reference_ns=round(seconds * S), memory_boundness=0.5)
+
+    def step(self, seconds):
+        self.plant.advance_to(self.plant.now_ns() + round(seconds * S))
+
+    def used_ns(self, gpu=0):
+        return {s.pid: s.busy_ns for s in self.plant.truth(gpu).slots}
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
+    made = Node(tmp_path)
+    yield made
+    for child in made.children:
+        child.kill()
+        child.wait()
+    made.nvml.shutdown()
+    made.plant.close()
+
+
+def listed(reader):
+    sample = reader.read(full=True, list_processes=True)
+    return {p.pid: p for p in sample.processes}, sample.mig
+
+
+def test_sm_time_is_that_of_the_whole_time_between_two_listings(node):
+    """One works for a second at the start and never again, one for three: at the listing only the last is at work."""
+    reader, (brief, a), (steady, b) = node.reader(), node.process(), node.process()
+    listed(reader)
+    node.step(2)
+    listed(reader)
+    before = node.used_ns()
+    node.work(0, a, 0.8)
+    node.work(0, b, 2.6)
+    node.step(5)
+    found, mig = listed(reader)
+    used = {pid: node.used_ns()[pid] - before[pid] for pid in before}
+    assert mig is None
+    total, true_total = sum(p.sm_us for p in found.values()), sum(used.values())
+    for child in (brief, steady):
+        assert found[child.pid].sm_us / total == pytest.approx(used[child.pid] / true_total, abs=0.04)
+        assert found[child.pid].sm_us == pytest.approx(used[child.pid] / 1000, abs=200_000)
+    node.step(5)
+    assert {p.sm_us for p in listed(reader)[0].values()} == {0}
+
+
+def test_what_a_process_used_that_has_ended_is_told_and_it_holds_no_more(node):
+    reader, (gone, a), (stays, b), _ = node.reader(), node.process(), node.process(), node.process()
+    listed(reader)
+    node.step(5)
+    listed(reader)
+    node.work(0, a, 1.0)
+    node.work(0, b, 1.0)
+    node.step(3)
+    node.plant.detach_process(0, a)
+    node.step(1)
+    found, _ = listed(reader)
+    assert (found[gone.pid].listed, found[stays.pid].listed) == (False, True)
+    assert found[gone.pid].sm_us == pytest.approx(found[stays.pid].sm_us, rel=0.15)
+
+
+def test_the_driver_is_asked_in_microseconds_from_the_last_stamp_it_gave(node):
+    """A stamp in seconds asks for everything the driver remembers, one in nanoseconds for nothing, for ever."""
+    asked = []
+
+    class Watched(RealNvml):
+        def process_utilization(self, device, since_us):
+            asked.append(since_us)
+            return super().process_utilization(device, since_us)
+
+    nvml = Watched(library_path())
+    reader = DeviceReader(nvml, nvml.device_by_index(0), node.clock, lambda _: None, nvml)
+    slots = [node.process()[1] for _ in range(2)]
+    for _ in range(3):
+        for slot in slots:
+            node.work(0, slot, 0.5)
+        node.step(2)
+        listed(reader)
+    now_us = node.plant.now_ns() // 1000
+    assert all(0 < now_us - since < 20_000_000 for since in asked)
+    assert asked == sorted(asked)
+    assert asked[-1] > asked[0]
+
+
+def test_one_holder_costs_one_call(node):
+    reader, _ = node.reader(), node.process()
+    node.calls.clear()
+    listed(reader)
+    assert not [call for call in node.calls if "Utilization" in call and "Rates" not in call]
+    assert not [call for call in node.calls if "Mig" in call or "Gpm" in call]
+    node.process()
+    listed(reader)
+    assert "GetProcessUtilization" in node.calls
+
+
+def test_mig_devices_have_their_size_their_processes_and_their_activity(node):
+    node.plant.fault(0, "mig", value=421)
+    children = [node.process() for _ in range(3)]
+    reader = node.reader()
+    found, mig = listed(reader)
+    assert [(m.slices, m.slices_total, m.active_ppm) for m in mig] == [(4, 7, None), (2, 7, None), (1, 7, None)]
+    assert mig[0].sms > mig[1].sms > mig[2].sms
+    assert [found[child.pid].mig for child, _ in children] == [m.uuid for m in mig]
+    for seconds in (1, 1, 1):
+        node.work(0, children[0][1], 4 / 7 * 0.5)  # half of the time at the speed of four slices
+        node.work(0, children[2][1], 5.0)
+        node.step(seconds)
+        uses = reader.read(full=True).mig
+        assert [m.active_ppm / 1e6 for m in uses] == [pytest.approx(x, abs=0.08) for x in (0.5, 0.0, 1.0)]
+
+
+def test_a_gpu_whose_instances_are_made_anew_goes_on(node):
+    node.plant.fault(0, "mig", value=7)
+    child, slot = node.process()
+    reader = node.reader()
+    old, first = listed(reader)
+    node.work(0, slot, 10.0)
+    node.step(1)
+    assert reader.read(full=True).mig[0].active_ppm == pytest.approx(10**6, rel=0.02)
+    node.plant.fault(0, "mig", value=43)
+    node.step(1)
+    reader.read(full=True)  # between two listings it knows of no change
+    new, second = listed(reader)
+    assert {m.uuid for m in first}.isdisjoint(m.uuid for m in second)
+    assert new[child.pid].mig == second[0].uuid != old[child.pid].mig
+    assert [m.slices for m in second] == [4, 3]
+    node.step(1)
+    assert reader.read(full=True).mig[0].active_ppm == pytest.approx(10**6, rel=0.02)
+    node.plant.clear(0, "mig")
+    found, none = listed(reader)
+    assert (list(found), none) == ([child.pid], None)
+
+
+@pytest.mark.parametrize(("gpu", "gpm"), [(1, True), (0, False)])
+def test_without_gpm_mig_devices_have_their_size_alone(node, gpu, gpm):
+    node.plant.fault(gpu, "mig", value=34)
+    node.process(gpu)
+    reader = node.reader(gpu, gpm=gpm)
+    for _ in range(2):
+        _, mig = listed(reader)
+        assert [type(m) for m in mig] == [MigUse] * 2
+        assert [m.active_ppm for m in mig] == [None, None]
+        assert reader.read(full=True).mig is None
+        node.step(1)
+
+
+def test_a_process_that_used_nothing_that_is_told_is_not_measured(node):
+    node.plant.fault(0, "not_supported", call="nvmlDeviceGetProcessUtilization")
+    reader = node.reader()
+    node.process()
+    node.process()
+    assert {p.sm_us for p in listed(reader)[0].values()} == {None}
+
+
+def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(node):
+    """What ran before that is the first holder's alone."""
+    reader, (alone, a), (_, gone) = node.reader(), node.process(), node.process()
+    listed(reader)
+    node.plant.detach_process(0, gone)
+    node.work(0, a, 3)
+    for _ in range(4):
+        node.step(5)
+        listed(reader)
+    came, b = node.process()
+    node.work(0, b, 2)
+    node.step(5)
+    found, _ = listed(reader)
+    assert found[came.pid].sm_us == pytest.approx(2_000_000, abs=500_000)
+    assert found[alone.pid].sm_us == 0

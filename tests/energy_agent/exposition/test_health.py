@@ -1,0 +1,71 @@
+"""What becomes of health readings on the page: base units, a reason for what is absent, nothing of a device that is down."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from energy_agent.core.catalogue.node import BY_NAME
+from energy_agent.core.health import GPM, GROUPS, PCIE_THROUGHPUT, HealthRecord, Reading
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition.health import QUANTITIES
+from energy_agent.exposition.openmetrics import Format, render
+from tests.snapshots import HEALTH, Player, uuid
+
+
+def page(snapshot: Snapshot) -> Iterator[tuple[str, dict[str, str], float]]:
+    for family in parse_text(render(snapshot, Format.TEXT).decode()):
+        for sample in family.samples:
+            yield sample.name.removeprefix("wattlens_"), sample.labels, sample.value
+
+
+def with_records(*records: HealthRecord, lost: int | None = None) -> Snapshot:
+    player = Player(gpus=2, lost=set() if lost is None else {lost})
+    return dataclasses.replace(player.at(5), device_health=records)
+
+
+def record(*readings: Reading, gpu: int = 0, **absent: str) -> HealthRecord:
+    return HealthRecord(uuid(gpu), "ecc", 0, readings, absent)
+
+
+def test_every_quantity_has_a_family_that_is_exported_and_an_example() -> None:
+    assert all(not BY_NAME[family].reserved for family, _ in QUANTITIES.values())
+    assert {quantity for rows in HEALTH.values() for quantity, *_ in rows} == set(QUANTITIES)
+    assert set(HEALTH) == {*GROUPS, GPM}
+    assert PCIE_THROUGHPUT not in GROUPS
+
+
+def test_values_are_in_base_units() -> None:
+    found = {(name, *labels.values()): value for name, labels, value in page(Player(gpus=2).at(5))}
+    ids = ("0", uuid(0))
+    assert found["gpu_utilization_ratio", *ids, "encoder"] == 0.05
+    assert found["gpu_fan_speed_ratio", *ids, "0"] == 0.4
+    assert found["gpu_bar1_used_bytes", *ids] == 4 * 1024**2
+    assert found["gpu_activity_ratio", *ids, "tensor"] == 0.625
+    assert found["gpu_traffic_bytes_per_second", *ids, "pcie", "transmit", "gpm"] == 1.5 * 1024**2
+    assert found["gpu_mig_info", *ids, "MIG-1", "1g.10gb", "1", "0"] == 1
+
+
+def test_what_is_absent_has_its_reason_and_no_series() -> None:
+    found = list(page(with_records(record(Reading("ecc_errors", ("corrected", "volatile"), 3), fan_percent="NOT_SUPPORTED"))))
+    ((_, labels, _),) = [row for row in found if row[0] == "gpu_absent_info"]
+    assert (labels["uuid"], labels["field"], labels["reason"]) == (uuid(0), "fan_percent", "NOT_SUPPORTED")
+    assert not [row for row in found if row[0] == "gpu_fan_speed_ratio"]
+
+
+def test_a_device_that_does_not_answer_shows_no_health() -> None:
+    errors = Reading("ecc_errors", ("corrected", "volatile"), 3)
+    found = page(with_records(record(errors), record(errors, gpu=1), lost=0))
+    assert [labels["uuid"] for name, labels, _ in found if name == "gpu_ecc_errors_total"] == [uuid(1)]
+
+
+def test_a_new_record_takes_the_place_of_the_old_one() -> None:
+    for count in (3, 4, 4, 5):
+        snapshot = with_records(record(Reading("ecc_errors", ("corrected", "volatile"), count)))
+        assert [value for name, _, value in page(snapshot) if name == "gpu_ecc_errors_total"] == [count]
+
+
+def test_what_is_no_number_has_no_series() -> None:
+    snapshot = with_records(record(Reading("activity", ("sm",), math.nan), Reading("activity", ("dram",), 0.5)))
+    assert [labels["part"] for name, labels, _ in page(snapshot) if name == "gpu_activity_ratio"] == ["dram"]

@@ -1,0 +1,218 @@
+import json
+import random
+from datetime import date
+
+import duckdb
+import pyarrow.parquet
+import pytest
+
+from energy_agent.core.energy import Entry, Gap, Identity, Method, State
+from energy_agent.core.errors import ChainError, UsageError
+from energy_agent.ledger import reading
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact
+from energy_agent.ledger.fleet.sites import Sites, read_inventory
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import DeviceFacts, Journal
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.ledger.rows.text import to_json
+from energy_agent.ledger.segments import segment
+from tests.energy_agent.ledger.cases import T0, S
+
+DAY = date(2026, 1, 1)
+HERE = Sites({}, "here")
+H = 3_600 * S
+
+
+def node(folder, name, hours, uj=10**9, seed=0):
+    """A node's segments, one an hour; returns the journal, left open."""
+    rng = random.Random(seed)
+    journal = Journal.open(folder / name / "journal.db", Identity("lab", name, "b", "0", True))
+    for hour in hours:
+        start = T0 + hour * H
+        entries = [
+            Entry(start, start + H, f"{name}-GPU-{g}", "job", State.ACTIVE, Method.COUNTER, uj + rng.randrange(1_000), 5, H)
+            for g in range(2)
+        ]
+        facts = [DeviceFacts(f"{name}-GPU-{g}", "H100", 0.05, T0) for g in range(2)]
+        journal.commit(Batch(entries, gaps=[Gap(f"{name}-GPU-0", start, start + S, 7, "lost")], devices=facts))
+        journal.seal(None)
+    return journal
+
+
+def booked(*journals):
+    return sum(sum(j.totals().energy.values()) for j in journals)
+
+
+def duck(query):
+    with duckdb.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(24), seed=1)
+    yield tmp_path, booked(a, b)
+    a.close()
+    b.close()
+
+
+def run(folder, day=DAY, sites=HERE, out="days", **options):
+    return compact([folder / "a" / "segments", folder / "b" / "segments"], folder / out, day, sites, **options)
+
+
+def test_a_day_holds_every_row_of_its_segments(fleet):
+    folder, total = fleet
+    (statement,), faults = run(folder)
+    assert (faults, statement.energy_uj, statement.gap_bound_uj, statement.inputs) == ([], total, 2 * 24 * 7, 48)
+    written = sorted(json.dumps(to_json(r.row), sort_keys=True) for r in reading.read_rows(folder / "days"))
+    source = [p for name in "ab" for p in segment.list_files(folder / name / "segments")]
+    assert written == sorted(json.dumps(to_json(r), sort_keys=True) for p in source for r in segment.read(p).rows)
+    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet'")
+    assert summed == total
+    assert str(pyarrow.parquet.read_schema(statement.folder / "cell.parquet").field("energy_uj").type) == "int64"
+
+
+def test_the_same_input_gives_the_same_bytes_and_is_written_once(fleet):
+    folder, _ = fleet
+    (first,), _ = run(folder)
+    (again,), _ = run(folder)
+    (elsewhere,), _ = run(folder, out="elsewhere")
+    assert (first.written, again.written, again.folder) == (True, False, first.folder)
+    names = sorted(p.name for p in first.folder.iterdir())
+    rows = ["cell.parquet", "device.parquet", "gap.parquet", "span.parquet"]
+    sums = ["holder_day.parquet", "span_day.parquet", "workload_cell.parquet"]
+    assert names == sorted([*rows, *sums, "manifest.json"])
+    for name in names:
+        assert (first.folder / name).read_bytes() == (elsewhere.folder / name).read_bytes()
+    assert [p.name for p in (folder / "days" / "here").iterdir()] == ["2026-01-01"]
+
+
+def test_late_data_becomes_a_restatement_with_its_reason(tmp_path):
+    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(20))
+    (first,), _ = run(tmp_path)
+    before = {p: p.read_bytes() for p in first.folder.iterdir()}
+    late = T0 + 23 * H
+    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 77, 5, H)]))
+    b.seal(None)
+    (second,), _ = run(tmp_path)
+    assert (second.number, second.written, second.energy_uj) == (1, True, first.energy_uj + 77)
+    assert second.reason.startswith("input changed: 1 segments more")
+    assert {p: p.read_bytes() for p in first.folder.iterdir()} == before
+    cells = [r.row.energy_uj for r in reading.read_rows(tmp_path / "days") if isinstance(r.row, Cell)]
+    assert sum(cells) == booked(a, b)
+    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 1, 5, H)]))
+    b.seal(None)
+    (third,), _ = run(tmp_path, reason="meter repaired")
+    assert (third.number, third.reason) == (2, "meter repaired")
+    a.close()
+    b.close()
+
+
+def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path):
+    journal = node(tmp_path, "a", [])
+    (tmp_path / "b" / "segments").mkdir(parents=True)
+    midnight = T0 + 24 * H
+    journal.commit(Batch([Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNHELD, Method.COUNTER, 3_000, 5)]))
+    journal.seal(None)
+    journal.close()
+    files = segment.list_files(tmp_path / "a" / "segments")
+    assert index.build(files).days == [DAY, date(2026, 1, 2)]
+    (one,), _ = run(tmp_path)
+    (two,), _ = run(tmp_path, day=date(2026, 1, 2))
+    assert (one.energy_uj, two.energy_uj) == (1_000, 2_000)
+
+
+def test_other_days_count_for_the_chain_but_are_not_read(tmp_path):
+    a, b = node(tmp_path, "a", range(48)), node(tmp_path, "b", range(1))
+    (statement, *_), faults = run(tmp_path, day=date(2026, 1, 2))
+    assert (statement.inputs, faults) == (24, [])
+    a.close()
+    b.close()
+
+
+def test_a_broken_chain_stops_unless_accepted(fleet):
+    folder, _ = fleet
+    files = segment.list_files(folder / "a" / "segments")
+    files[5].unlink()
+    files[9].write_bytes(b"damaged")
+    with pytest.raises(ChainError, match="segment 5 before it is missing"):
+        run(folder)
+    assert not list((folder / "days").rglob("*.parquet"))
+    (statement,), faults = run(folder, accept_faults=True)
+    assert sorted(f.kind for f in faults) == ["corrupted", "missing"]
+    manifest = json.loads((statement.folder / "manifest.json").read_text())
+    assert len(manifest["faults"]) == 2
+    assert statement.inputs == 46
+
+
+def test_devices_go_to_the_site_where_they_stood(fleet):
+    folder, total = fleet
+    inventory = folder / "inventory.csv"
+    inventory.write_text(
+        "cluster,node,uuid,sku,site,from,to\n"
+        "lab,a,a-GPU-0,H100,oslo,2025-01-01,2026-01-01\n"
+        "lab,a,a-GPU-0,H100,paris,2026-01-01,\n"
+        "lab,a,a-GPU-1,H100,oslo,,\n"
+        "lab,b,,H100,paris,,\n"
+    )
+    statements, _ = run(folder, sites=read_inventory(inventory))
+    assert [s.site for s in statements] == ["oslo", "paris"]
+    assert sum(s.energy_uj for s in statements) == total
+    cells = [r.row for r in reading.read_rows(folder / "days" / "oslo") if isinstance(r.row, Cell)]
+    assert {c.device for c in cells} == {"a-GPU-1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("cluster,node\n", ":1: the columns must be"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,here,soon,\n", ":2: 'soon' is not a day"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,\n", ":2: a line must have 7 fields"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,,,\n", "and a site"),
+        ("\udcff", "not a CSV file in UTF-8"),
+    ],
+)
+def test_a_bad_inventory_is_one_line(tmp_path, text, says):
+    path = tmp_path / "inventory.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=says):
+        read_inventory(path)
+
+
+def test_a_device_that_stands_nowhere_is_named(fleet):
+    folder, _ = fleet
+    with pytest.raises(UsageError, match="no site for lab/a/a-GPU-0 on 2026-01-01"):
+        run(folder, sites=Sites({}))
+    with pytest.raises(UsageError, match="becomes a folder"):
+        run(folder, sites=Sites({}, "../up"))
+
+
+def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path):
+    """10,000 GPUs x 1 kW x 92 d = 7.9e19 uJ, here in few cells that are large."""
+    largest = (1 << 62) - 12_345
+    journals = [node(tmp_path, name, range(5), uj=largest // 6, seed=3) for name in "ab"]
+    (statement,), _ = run(tmp_path)
+    expected = booked(*journals)
+    for _ in range(8):
+        expected += expected
+    assert statement.energy_uj == booked(*journals) > 2**63
+    ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)")
+    assert summed == expected > 7.9e19
+    for journal in journals:
+        journal.close()
+
+
+def test_parquet_that_is_not_ours_is_refused(tmp_path, fleet):
+    folder, _ = fleet
+    (statement,), _ = run(folder)
+    path = statement.folder / "cell.parquet"
+    data = path.read_bytes()
+    other = tmp_path / "other.parquet"
+    duck(f"COPY (SELECT 1 AS x) TO '{other}' (FORMAT parquet)")
+    with pytest.raises(ChainError, match="not a compacted file"):
+        list(reading.read_rows(other))
+    for broken in (b"", b"PAR1", data[:-8], bytes(len(data)), data[:4] + bytes(200) + data[204:]):
+        path.write_bytes(broken)
+        with pytest.raises(ChainError, match=r"cell\.parquet"):
+            list(reading.read_rows(path))

@@ -1,0 +1,191 @@
+"""The index of segments: headers once, days from it, and chains as strictly checked as by reading everything."""
+
+import os
+import shutil
+import signal
+from datetime import date
+
+import pytest
+
+from energy_agent.core.energy import Entry, Identity, Method, State
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
+from energy_agent.ledger import chain
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import DeviceFacts, Journal
+from energy_agent.ledger.rows.kinds import TokenRow
+from energy_agent.ledger.segments import segment
+from tests.energy_agent.ledger.cases import T0, S
+
+H = 3_600 * S
+HERE = Sites({}, "here")
+DAYS = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)]
+
+
+def node(folder, name, stretches, cluster="lab"):
+    """Segments of a node, one for each (first hour, last hour)."""
+    with_journal = Journal.open(folder / name / "journal.db", Identity(cluster, name, "b", "0", True))
+    for first, last in stretches:
+        entry = Entry(T0 + first * H, T0 + last * H, f"GPU-{name}", "", State.UNHELD, Method.COUNTER, 1_000 * (last - first), 5)
+        with_journal.commit(Batch([entry], devices=[DeviceFacts(f"GPU-{name}", "H100", 0.05, T0)]))
+        with_journal.seal(None)
+    with_journal.close()
+    return segment.list_files(folder / name / "segments")
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    hours = [(h, h + 6) for h in range(0, 72, 6)]
+    hours[3] = (18, 25)  # over midnight
+    hours[4] = (25, 30)
+    node(tmp_path, "a", hours)
+    node(tmp_path, "b", [*hours[:6], (2, 3)])  # the last came late
+    return tmp_path
+
+
+def names(found, day):
+    return [[(entry.sequence, entry.path.rpartition("/")[2]) for entry in entries] for entries in found.of_day(day)]
+
+
+def test_each_day_gets_the_files_that_touch_it_in_the_order_of_their_chains(fleet):
+    found = index.build([fleet])
+    assert (len(found), found.days, found.faults) == (19, DAYS, [])
+    assert [[n for n, _ in entries] for entries in names(found, DAYS[0])] == [[0, 1, 2, 3], [0, 1, 2, 3, 6]]
+    assert [[n for n, _ in entries] for entries in names(found, DAYS[1])] == [[3, 4, 5, 6, 7], [3, 4, 5]]
+    assert [[n for n, _ in entries] for entries in names(found, DAYS[2])] == [[8, 9, 10, 11]]
+    assert names(found, DAYS[2])[0][0][1] == segment.file_name("lab", "a", 8)
+    assert found.of_day(date(2026, 2, 1)) == []
+    assert found.count(DAYS) == 21
+    (first, *_), _ = found.of_day(DAYS[0])
+    after = segment.read(fleet / "a" / "segments" / segment.file_name("lab", "a", 1)).header.previous
+    assert (first.previous, first.names, first.follower.endswith("_00000001.jsonl.gz")) == ("0" * 64, after, True)
+
+
+def test_days_read_their_own_files_and_no_other(fleet):
+    """Progress counts files: 21 for three days, two of them in two days, not three days times 19."""
+    told = []
+    results = list(compact_days(index.build([fleet]), fleet / "days", DAYS, HERE, progress=lambda *at: told.append(at)))
+    assert (len(told), told[0], told[-1]) == (21, (0, 21), (20, 21))
+    assert [sum(s.inputs for s in result.statements) for result in results] == [9, 8, 4]
+    assert [sum(s.energy_uj for s in result.statements) for result in results] == [49_000, 36_000, 24_000]
+
+
+def bytes_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_any_number_of_processes_gives_the_same_bytes(fleet):
+    found = index.build([fleet])
+    alone = list(compact_days(found, fleet / "alone", DAYS, HERE))
+    told = []
+    shared = list(compact_days(found, fleet / "shared", DAYS, HERE, jobs=2, progress=lambda *at: told.append(at)))
+    assert [result.day for result in shared] == DAYS
+    assert [[s.energy_uj for s in r.statements] for r in shared] == [[s.energy_uj for s in r.statements] for r in alone]
+    assert bytes_of(fleet / "shared") == bytes_of(fleet / "alone") != {}
+    assert told[-1] == (21, 21)
+
+
+def test_what_is_wrong_in_one_process_is_told_by_the_other(fleet):
+    path = fleet / "a" / "segments" / segment.file_name("lab", "a", 9)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ChainError, match=r"_00000009\.jsonl\.gz: is corrupted"):
+        list(compact_days(index.build([fleet]), fleet / "days", DAYS, HERE, jobs=2))
+    assert not list((fleet / "days").rglob("*.tmp"))
+    (*_, last) = compact_days(index.build([fleet]), fleet / "days", DAYS, HERE, jobs=2, accept_faults=True)
+    assert ([f.kind for f in last.faults], last.statements[0].inputs) == (["corrupted"], 3)
+
+
+class Deadly(Sites):
+    """An inventory that ends whoever asks it, as the system ends a process that takes too much memory."""
+
+    def site_of(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_told(fleet):
+    with pytest.raises(WattlensError, match="ended by the system"):
+        list(compact_days(index.build([fleet]), fleet / "days", DAYS, Deadly({}, "here"), jobs=2))
+    assert not list((fleet / "days").rglob("manifest.json"))
+
+
+def test_a_changed_joule_is_seen_at_the_edge_of_the_day(fleet):
+    """The next segment, which names what this one was, is of the next day, and its rows are not read."""
+    path = fleet / "a" / "segments" / segment.file_name("lab", "a", 7)
+    data = segment.load(path).replace(b'"energy_uj":250', b'"energy_uj":251', 1)
+    path.write_bytes(segment.compress(data))
+    found = index.build([fleet])
+    with pytest.raises(ChainError, match=r"_00000008.jsonl.gz: names [0-9a-f]{12} as previous, segment 7 is"):
+        list(compact_days(found, fleet / "days", DAYS[1:2], HERE))
+    (result,) = compact_days(found, fleet / "days", DAYS[2:], HERE)
+    assert result.faults == ()
+
+
+def test_a_hole_anywhere_stops_every_day(fleet):
+    (fleet / "a" / "segments" / segment.file_name("lab", "a", 10)).unlink()
+    found = index.build([fleet])
+    assert [f.kind for f in found.faults] == ["missing"]
+    with pytest.raises(ChainError, match="segment 10 before it is missing"):
+        list(compact_days(found, fleet / "days", DAYS[:1], HERE))
+    (result,) = compact_days(found, fleet / "days", DAYS[:1], HERE, accept_faults=True)
+    assert [f.kind for f in result.faults] == ["missing"]
+
+
+@pytest.mark.parametrize(("change", "same"), [(lambda data: data, "the same"), (lambda data: b"no", None)])
+def test_two_copies_of_a_number(fleet, change, same):
+    source = fleet / "a" / "segments" / segment.file_name("lab", "a", 2)
+    (fleet / "a" / "segments" / "copy").mkdir()
+    (fleet / "a" / "segments" / "copy" / source.name).write_bytes(change(source.read_bytes()))
+    found = index.build([fleet])
+    assert {(f.kind, f.line) for f in found.faults} == {(f.kind, f.line) for f in chain.verify([fleet]).faults}
+    if same:
+        assert f"segment 2 is there twice, with {same} content" in found.faults[0].line
+    assert [n for n, _ in names(found, DAYS[0])[0]] == ([0, 1, 2, 3] if same else [0, 1, 3])
+
+
+def test_what_bears_anothers_name_is_no_ones(fleet):
+    files = segment.list_files(fleet / "a" / "segments")
+    shutil.copy(files[1], files[1].with_name(segment.file_name("lab", "z", 1)))
+    shutil.copy(files[1], files[1].with_name("mine.jsonl.gz"))
+    files[2].with_name(f".{files[2].name}.jsonl.gz").write_bytes(b"hidden")
+    found = index.build([fleet])
+    assert [(f.kind, "rename or move it" in f.line) for f in found.faults] == [("alien", True)] * 2
+    assert len(found) == 19
+
+
+def test_a_file_is_indexed_once_however_often_it_is_named(fleet):
+    files = segment.list_files(fleet / "a" / "segments")
+    assert len(index.build([fleet / "a" / "segments", *files, fleet / "a" / "segments"])) == 12
+    with pytest.raises(UsageError, match="no such file or folder"):
+        index.build([fleet / "nothing"])
+
+
+def test_a_file_that_changes_meanwhile_is_refused(fleet):
+    found = index.build([fleet])
+    path = fleet / "b" / "segments" / segment.file_name("lab", "b", 6)
+    (other,) = node(fleet / "other", "b", [(0, 1)])
+    content = segment.read(other)
+    header = segment.Header(**{f: getattr(content.header, f) for f in content.header.__slots__} | {"sequence": 6})
+    path.write_bytes(segment.compress(segment.encode(header, content.rows)))
+    with pytest.raises(ChainError, match=r"_00000006\.jsonl\.gz: changed while it was read"):
+        list(compact_days(found, fleet / "days", DAYS[:1], HERE))
+    assert not list((fleet / "days").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("years", [2, 30, 56])
+def test_a_segment_over_years_is_a_fault_and_its_last_day_is_there(tmp_path, years):
+    """As earlier versions wrote it where a process claimed to be years old, or a clock stood at 1970."""
+    from_ns = T0 - years * 365 * 24 * H
+    count = TokenRow(T0, "w", "m", "training", from_ns, T0 + H // 4, 1)
+    header = segment.Header(2, "lab", "a", "b", 0, segment.FIRST_PREVIOUS, "0", True, from_ns, T0 + H // 4, 1)
+    path = tmp_path / segment.file_name("lab", "a", 0)
+    path.write_bytes(segment.compress(segment.encode(header, [count])))
+    found = index.build([path])
+    assert DAYS[0] in found.days
+    assert len(found.days) <= 368
+    assert [fault.kind for fault in found.faults] == [fault.kind for fault in chain.verify([path]).faults] == ["span"]
+    with pytest.raises(ChainError, match=path.name):
+        list(compact_days(found, tmp_path / "days", DAYS[:1], HERE))
+    (result,) = compact_days(found, tmp_path / "days", DAYS[:1], HERE, accept_faults=True)
+    assert sum(statement.inputs for statement in result.statements) == 1

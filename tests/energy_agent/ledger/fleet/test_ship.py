@@ -1,0 +1,74 @@
+import fsspec
+import pytest
+
+from energy_agent.core.errors import ChainError, UsageError, WattlensError
+from energy_agent.ledger import chain
+from energy_agent.ledger.fleet.ship import Shipment, ship
+from energy_agent.ledger.segments import segment
+from tests.energy_agent.ledger.cases import filled
+
+
+@pytest.fixture
+def files(tmp_path):
+    filled(tmp_path, 6, seals=(1, 3, 5)).close()
+    return segment.list_files(tmp_path / "segments")
+
+
+@pytest.fixture(params=["file", "memory"])
+def url(request, tmp_path):
+    target = f"file://{tmp_path}/shipped/here" if request.param == "file" else "memory://ledger/here"
+    system, root = fsspec.core.url_to_fs(target)
+    yield target
+    if system.exists(root):
+        system.rm(root, recursive=True)
+
+
+def there(url):
+    system, root = fsspec.core.url_to_fs(url)
+    return {path.rsplit("/", 1)[1]: system.cat_file(path) for path in system.ls(root, detail=False)}
+
+
+def test_every_byte_arrives_once_and_nothing_else(files, url):
+    assert ship(files, url) == Shipment(3, 0)
+    assert there(url) == {p.name: p.read_bytes() for p in files}
+    done = ship(files, url)
+    assert (done.copied, done.there) == (0, 3)
+
+
+def test_other_content_is_never_overwritten(files, url):
+    ship(files[:1], url)
+    system, root = fsspec.core.url_to_fs(url)
+    target = f"{root}/{files[0].name}"
+    for data in (files[1].read_bytes(), b"damaged"):
+        system.pipe_file(target, data)
+        with pytest.raises(ChainError, match="is there with other content"):
+            ship(files, url)
+        assert system.cat_file(target) == data
+
+
+def test_half_a_copy_left_by_a_crash_is_no_obstacle(files, url):
+    system, root = fsspec.core.url_to_fs(url)
+    system.makedirs(root, exist_ok=True)
+    system.pipe_file(f"{root}/{files[0].name}.tmp", files[0].read_bytes()[:20])
+    assert ship(files, url).copied == 3
+    assert set(there(url)) == {p.name for p in files}
+
+
+def test_a_damaged_segment_is_not_shipped(files, url):
+    files[1].write_bytes(files[1].read_bytes()[:-4])
+    with pytest.raises(ChainError, match=files[1].name):
+        ship(files, url)
+    assert files[1].name not in there(url)
+
+
+def test_what_was_shipped_verifies(files, tmp_path):
+    ship(files, f"file://{tmp_path}/shipped")
+    assert chain.verify([tmp_path / "shipped"]).ok
+
+
+def test_a_target_that_cannot_be(files, tmp_path):
+    with pytest.raises(UsageError, match="nonsense"):
+        ship(files, "nonsense://x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WattlensError, match="shipping failed"):
+        ship(files, f"file://{tmp_path}/file/below")

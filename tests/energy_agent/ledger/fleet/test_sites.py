@@ -1,0 +1,44 @@
+"""Where things stood, by an inventory that names boards alone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from energy_agent.core.boundary import host, meter, part
+from energy_agent.core.errors import UsageError
+from energy_agent.ledger.fleet.sites import read_inventory
+
+
+def ns(*day: int) -> int:
+    return int(datetime(*day, tzinfo=UTC).timestamp()) * 10**9  # type: ignore[arg-type,misc]
+
+
+@pytest.fixture
+def sites(tmp_path):
+    (tmp_path / "inventory.csv").write_text(
+        "cluster,node,uuid,sku,site,from,to\n"
+        "lab,a,GPU-1,H100,oslo,2026-01-01,2026-06-01\n"
+        "lab,a,GPU-1,H100,paris,2026-06-01,\n"
+        "lab,a,GPU-2,H100,oslo,2026-01-01,2026-06-01\n"
+        "lab,b,GPU-3,H100,oslo,,\n"
+        "lab,b,GPU-4,H100,paris,,\n"
+    )
+    return read_inventory(tmp_path / "inventory.csv")
+
+
+@pytest.mark.parametrize("device", ["", host("lab", "a"), part(host("lab", "a"), "package-0")])
+def test_a_host_stands_where_its_boards_stand(sites, device):
+    assert sites.site_of("lab", "a", device, ns(2026, 2, 1)) == "oslo"
+    assert sites.site_of("lab", "a", device, ns(2026, 7, 1)) == "paris"
+
+
+def test_a_node_whose_boards_stand_apart_has_to_be_told(sites):
+    for device in ("", host("lab", "b")):
+        with pytest.raises(UsageError, match=r"no site for lab/b.* on 2026-02-01"):
+            sites.site_of("lab", "b", device, ns(2026, 2, 1))
+
+
+def test_a_board_that_is_not_told_is_not_guessed(sites):
+    with pytest.raises(UsageError, match="no site for lab/a/GPU-9"):
+        sites.site_of("lab", "a", "GPU-9", ns(2026, 2, 1))
+    assert sites.site_of("lab", "a", meter("rome", "main"), 0) == "rome"

@@ -1,0 +1,291 @@
+"""Scraped counters and powers become entries: by hand, and as laws. One mJ is 1,000 uJ; 100 W for 1 s are 100,000,000 uJ."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.boundary import UNBOUNDED
+from energy_agent.core.energy import Method, State
+from energy_agent.ledger.history_import.gpu import CounterAccount, PowerAccount
+from energy_agent.ledger.history_import.samples import Reading, Terms, joined, pick
+from energy_agent.ledger.rows import cells
+
+S = 1_000_000_000
+T0 = 1_767_225_600 * S
+W = 1_000  # mW
+MAX = Terms(800 * W, 30 * S)
+UNKNOWN = Terms(None, 30 * S)
+POD, OTHER = frozenset({"import:ml/a"}), frozenset({"import:ml/b"})
+
+
+def at(second, joules, holders=frozenset(), source=""):
+    return Reading(T0 + second * S, joules * 1_000_000, holders, source)
+
+
+def counted(*readings, terms=MAX):
+    account = CounterAccount("GPU-1", terms)
+    account.take(readings)
+    account.end()
+    return account
+
+
+def scraped(first, last, watts=100, every=15, start_joules=1_000):
+    """A load of whole watts, scraped every so often."""
+    return [at(s, start_joules + (s - first) * watts) for s in range(first, last + 1, every)]
+
+
+def test_successive_scrapes_are_entries_of_the_counter():
+    account = counted(*scraped(0, 45))
+    assert [(e.start_ns, e.end_ns, e.energy_uj, e.method) for e in account.entries] == [
+        (T0 + s * S, T0 + (s + 15) * S, 1_500_000_000, Method.COUNTER) for s in (0, 15, 30)
+    ]
+    # 800 W in the 30 s that a reading can be old and in two ticks of 100 ms
+    assert {e.edge_uj for e in account.entries} == {800 * 30_200_000}
+    assert account.gaps == []
+
+
+def test_a_hole_of_more_than_two_and_a_half_scrapes_is_bridged():
+    account = counted(*scraped(0, 60), at(98, 10_800), at(113, 12_300))
+    assert [(e.energy_uj, e.method) for e in account.entries[4:]] == [
+        (3_800_000_000, Method.BRIDGED),
+        (1_500_000_000, Method.COUNTER),
+    ]
+    account = counted(*scraped(0, 60), at(97, 10_700), at(112, 12_200))
+    assert account.entries[4].method is Method.COUNTER  # 37 s: 2.5 x 15 s and no more
+
+
+def test_readings_that_stand_still_for_a_collection_are_one_stretch():
+    """The exporter asks every 30 s, Prometheus every 15 s: each value comes twice."""
+    pairs = [(0, 1_000), (15, 1_000), (30, 4_000), (45, 4_000), (60, 7_000), (75, 7_000), (90, 10_000)]
+    account = counted(*(at(s, j) for s, j in pairs))
+    assert [(e.start_ns - T0, e.end_ns - T0, e.energy_uj) for e in account.entries] == [
+        (a * S, (a + 30) * S, 3_000_000_000) for a in (0, 30, 60)
+    ]
+    assert {e.method for e in account.entries} == {Method.COUNTER}
+
+
+def test_a_fall_is_a_reset_what_it_shows_is_booked_and_the_rest_is_a_gap():
+    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200))
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 2 + [700_000_000, 1_500_000_000]
+    (gap,) = account.gaps
+    # 800 W for 15.2 s, less the 700 J that the counter shows
+    assert (gap.reason, gap.bound_uj) == ("counter reset", 800 * 15_200_000 - 700_000_000)
+    assert (gap.start_ns, gap.end_ns) == (T0 + 30 * S, T0 + 45 * S)
+    assert account.seen["times that the counter began anew"] == 1
+
+
+def test_a_reset_to_nothing_books_nothing_and_goes_on_from_there():
+    account = counted(*scraped(0, 30), at(45, 0), at(60, 1_500))
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
+    assert account.entries[-1].start_ns == T0 + 45 * S
+    assert [g.bound_uj for g in account.gaps] == [800 * 15_200_000]
+
+
+def test_without_a_limit_a_gap_has_no_bound():
+    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200), terms=UNKNOWN)
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 2 + [700_000_000, 1_500_000_000]
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == [(UNBOUNDED + "counter reset", 0)]
+
+
+def test_a_counter_that_had_counted_before_it_is_seen_anew_is_not_booked():
+    """After 15 s it shows 13 kJ, of which 800 W can have given 12: another board's, or an old value."""
+    account = counted(*scraped(0, 30, start_joules=1_000_000), at(45, 40_000), at(60, 41_500))
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("counter reset", 800 * 15_200_000)]
+
+
+@pytest.mark.parametrize("wrong", [0, 900, 10**9, 9_223_372_036_854])
+def test_one_reading_that_cannot_be_is_passed_over(wrong):
+    right = scraped(0, 90, start_joules=50_000)
+    account = counted(*right[:3], at(45, wrong), *right[4:])
+    assert sum(e.energy_uj for e in account.entries) == 9_000_000_000
+    assert account.gaps == []
+    assert account.seen == {"single readings that cannot be, passed over": 1}
+
+
+def test_a_jump_that_stays_is_a_gap():
+    account = counted(*scraped(0, 30), at(45, 10**6), at(60, 10**6 + 1_500))
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("impossible counter difference", 800 * 15_200_000)]
+
+
+def test_a_reset_before_a_hole_is_not_taken_for_a_wrong_reading():
+    """The one reading after the reset is far from the next one, by when the counter may have passed its old value."""
+    account = counted(*scraped(0, 60), at(75, 500), at(10_875, 1_080_500))
+    assert [e.energy_uj for e in account.entries[4:]] == [500_000_000, 1_080_000_000_000]
+    assert [g.reason for g in account.gaps] == ["counter reset"]
+
+
+def test_a_fall_is_never_taken_for_a_wrap_which_would_book_what_nothing_proves():
+    """3 h of 800 W are more than 2^32 mJ: a counter that fell from 1,000 J to 500 J may have wrapped there, or begun anew."""
+    account = counted(at(0, 850), at(15, 1_000), at(10_815, 500), at(10_830, 2_000))
+    assert [e.energy_uj for e in account.entries] == [150_000_000, 500_000_000, 1_500_000_000]
+    assert [g.bound_uj for g in account.gaps] == [800 * 10_800_200_000 - 500_000_000]  # which holds a wrap as well
+
+
+def test_a_counter_that_stands_still_for_minutes_may_have_frozen():
+    stuck = [at(s, 2_500) for s in range(15, 601, 15)]
+    account = counted(at(0, 1_000), *stuck, at(615, 4_000), at(630, 5_500))
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
+    # From its last move on: 585 s at 800 W; what it shows afterwards the last 15 s alone can hold.
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("sensor stuck", 800 * 585_200_000)]
+    account = counted(at(0, 1_000), *stuck, at(615, 62_500), at(630, 64_000))  # 100 W all the time: it went on behind its face
+    assert [e.energy_uj for e in account.entries] == [1_500_000_000, 60_000_000_000, 1_500_000_000]
+    assert account.gaps == []
+    account = counted(at(0, 1_000), *stuck)
+    assert [g.reason for g in account.gaps] == ["sensor stuck"]
+
+
+def test_a_holder_is_who_every_reading_names():
+    account = counted(at(0, 1_000, POD), at(15, 2_500, POD), at(30, 4_000, OTHER), at(45, 5_500, OTHER), at(60, 7_000))
+    got = [(e.workload, e.state, e.gpu_ns) for e in account.entries]
+    assert got == [
+        ("import:ml/a", State.ACTIVE, 15 * S),
+        ("", State.UNKNOWN_HOLDER, 0),
+        ("import:ml/b", State.ACTIVE, 15 * S),
+        ("", State.UNKNOWN_HOLDER, 0),
+    ]
+
+
+def test_who_shares_a_board_is_told_no_part_of_it():
+    both = POD | OTHER
+    account = counted(at(0, 1_000, both), at(15, 2_500, both), at(30, 4_000, both | {""}))
+    assert {(e.workload, e.state) for e in account.entries} == {("", State.UNKNOWN_HOLDER)}
+
+
+@pytest.mark.parametrize(
+    ("holders", "expected"),
+    [
+        (POD, ("", State.GAP)),  # a name that a later pod may have
+        (frozenset({"import:ml/a@0123abcd"}), ("import:ml/a@0123abcd", State.ACTIVE)),  # the pod's uid: the same life
+        (frozenset(), ("", State.UNKNOWN_HOLDER)),
+    ],
+)
+def test_over_a_hole_the_same_name_is_not_the_same_pod(holders, expected):
+    near = [at(s, 1_000 + 100 * s, holders) for s in (0, 15, 30)]
+    account = counted(*near, at(3_630, 364_000, holders), at(3_645, 365_500, holders))
+    assert account.entries[2].method is Method.BRIDGED
+    assert (account.entries[2].workload, account.entries[2].state) == expected
+
+
+def test_power_alone_is_a_trapezoid_and_a_hole_a_gap():
+    account = PowerAccount("GPU-1", MAX)
+    powers = [(0, 100), (15, 200), (30, 200), (45, 100), (200, 100), (215, 10**9), (230, 100)]
+    account.take([Reading(T0 + s * S, w * W) for s, w in powers])
+    assert [(e.energy_uj, e.edge_uj, e.method) for e in account.entries] == [
+        (2_250_000_000, 750_000_000, Method.INTEGRATED),  # 150 W x 15 s; half of 100 W x 15 s
+        (3_000_000_000, 0, Method.INTEGRATED),
+        (2_250_000_000, 750_000_000, Method.INTEGRATED),
+        (3_000_000_000, 0, Method.INTEGRATED),  # over the reading of 1 GW, which is none
+    ]
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("no energy counter and no power readings", 800 * 155_200_000)]
+
+
+def test_one_source_is_picked_for_each_quarter_of_an_hour():
+    a = [at(s, 100 * s, source="a") for s in range(0, 1_800, 15)]
+    b = [at(s, 100 * s, source="b") for s in range(7, 1_800, 15)]
+    chosen, source, left = pick({"a": a, "b": b})
+    assert (chosen, source, left) == (a, "a", {"b"})
+    assert pick({"a": a, "b": b}, "b") == (b, "b", {"a"})  # it stays with whom it has
+    chosen, source, left = pick({"a": a[:20], "b": b})  # a falls silent in the first quarter, with 20 of 60 readings
+    assert (chosen, source, left) == (b, "b", {"a"})
+    chosen, source, left = pick({"a": a[:40], "b": b}, "a")  # with 40 of 60 it is kept, until it says nothing
+    assert (chosen, source, left) == ([*a[:40], *b[60:]], "b", {"b"})
+
+
+def test_series_that_follow_each_other_are_not_told_as_double():
+    a, b = scraped(0, 450), [at(s, 100 * s, source="b") for s in range(465, 1_800, 15)]
+    assert pick({"a": a, "b": b})[2] == set()
+
+
+def test_a_source_that_lags_behind_the_one_before_is_no_reset():
+    readings = [*scraped(0, 60), at(62, 6_000, source="b"), at(77, 8_600, source="b"), at(92, 10_100, source="b")]
+    account = counted(*readings)
+    assert sum(e.energy_uj for e in account.entries) == 9_100_000_000
+    assert account.gaps == []
+    assert account.seen == {"older readings of another series, passed over": 1}
+
+
+# Laws. Powers up to 800 W, scrapes at any distance of whole seconds, each lost or not.
+
+steps = st.lists(
+    st.tuples(st.one_of(st.integers(1, 90), st.integers(1, 20_000)), st.integers(0, 800_000), st.booleans()),
+    min_size=1,
+    max_size=60,
+)
+
+
+@st.composite
+def histories(draw):
+    """What a counter in mJ showed at each scrape that came through, and who was named."""
+    t, mj, readings = T0, draw(st.integers(0, 10**12)), []
+    holder = draw(st.sampled_from([frozenset(), POD, POD | OTHER]))
+    for seconds, mw, lost in draw(steps):
+        if not lost:
+            readings.append(Reading(t, mj * 1_000, holder))
+        t, mj = t + seconds * S, mj + mw * seconds // 1_000
+        if draw(st.integers(0, 5)) == 0:
+            holder = draw(st.sampled_from([frozenset(), POD, OTHER]))
+    return [*readings, Reading(t, mj * 1_000, holder)]
+
+
+@given(histories(), st.integers(1, 8), st.sampled_from([MAX, UNKNOWN]))
+def test_without_resets_cells_sum_to_the_last_value_minus_the_first(readings, parts, terms):
+    account = CounterAccount("GPU-1", terms)
+    size = max(1, len(readings) // parts)
+    for i in range(0, len(readings), size):  # slices of any size
+        account.take(readings[i : i + size])
+    account.end()
+    folded = cells.fold_cells({}, cells.pieces(account.entries))
+    assert sum(cell.energy_uj for cell in folded.values()) == readings[-1].value - readings[0].value
+    assert all(g.reason.endswith("sensor stuck") for g in account.gaps)
+
+
+@given(histories(), st.sampled_from([MAX, UNKNOWN]))
+def test_joined_entries_make_the_same_rows(readings, terms):
+    entries = counted(*readings, terms=terms).entries
+    few = joined(entries)
+    assert len(few) <= len(entries)
+    plain, merged = cells.pieces(entries), cells.pieces(few)
+    assert cells.fold_cells({}, merged) == cells.fold_cells({}, plain)
+    assert cells.fold_spans({}, merged) == cells.fold_spans({}, plain)
+
+
+def test_a_quarter_of_an_hour_of_one_holder_is_one_entry():
+    entries = counted(*scraped(0, 1_800)).entries
+    assert [(e.start_ns, e.end_ns, e.energy_uj) for e in joined(entries)] == [
+        (T0 + s * S, T0 + (s + 900) * S, 90_000_000_000) for s in (0, 900)
+    ]
+
+
+@given(histories(), st.data())
+def test_with_a_reset_what_is_booked_and_the_bound_hold_the_truth(readings, data):
+    cut = data.draw(st.integers(0, len(readings) - 1))
+    at_reset = data.draw(st.integers(0, 10**6))
+    base = readings[cut].value
+    lost = base - (readings[cut - 1].value if cut else base)
+    after = [Reading(r.t_ns, r.value - base + min(at_reset, lost), r.holders) for r in readings[cut:]]
+    account = counted(*readings[:cut], *after)
+    booked = sum(e.energy_uj for e in account.entries)
+    truth = readings[-1].value - readings[0].value
+    assert booked <= truth
+    assert booked + sum(g.bound_uj for g in account.gaps) >= truth or _unseen(readings[:cut], after)
+
+
+def _unseen(before, after):
+    """A reset that nobody can see: the counter was past its old value when it was read again (docs/ledger.md)."""
+    return bool(before and after) and after[0].value >= before[-1].value
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4_000)), max_size=80))
+def test_of_each_quarter_of_an_hour_all_readings_are_of_one_source(told):
+    streams = {}
+    for source, second in sorted(set(told), key=lambda pair: pair[1]):
+        streams.setdefault(source, []).append(at(second, second, source=source))
+    chosen, _, _ = pick(streams)
+    by_cell = {}
+    for reading in chosen:
+        by_cell.setdefault(cells.cell_start(reading.t_ns), set()).add(reading.source)
+    assert all(len(sources) == 1 for sources in by_cell.values())
+    assert set(by_cell) == {cells.cell_start(T0 + second * S) for _, second in told}
+    assert [r.t_ns for r in chosen] == sorted(r.t_ns for r in chosen)

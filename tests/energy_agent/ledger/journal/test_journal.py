@@ -1,0 +1,521 @@
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import date
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
+from energy_agent.core.errors import JournalError, UsageError
+from energy_agent.ledger import chain
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.ledger.segments import segment as segments
+from energy_agent.ledger.segments.files import FailingFiles
+from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled, second
+
+
+def opened(folder, **options):
+    return Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
+
+
+def energy(journal):
+    return sum(journal.totals().energy.values())
+
+
+def truth(seconds):
+    return sum(2 * (500_000_000 + i) for i in seconds)
+
+
+def check(folder):
+    report = chain.verify([folder / "segments"] if (folder / "segments").exists() else [], read_journal(folder / "journal.db"))
+    assert report.faults == ()
+    return report
+
+
+def test_what_is_committed_is_there_after_reopening(tmp_path):
+    filled(tmp_path, 10).close()
+    journal = opened(tmp_path)
+    assert journal.states() == {"GPU-0": '{"second":9}', "GPU-1": '{"second":9}'}
+    totals = journal.totals()
+    assert sum(totals.energy.values()) == truth(range(10))
+    assert totals.energy["GPU-0", "job", State.IDLE, Method.COUNTER] == 2 * 500_000_000 + 0 + 5
+    assert totals.gpu_ns == {("job", State.ACTIVE): 16 * S, ("job", State.IDLE): 4 * S}
+    assert totals.tokens == {("job", "llama", "generation"): 1_045}
+    assert (totals.entries, totals.commits) == (20, 10)
+    journal.close()
+    check(tmp_path)
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Nobody here can write into it, root neither; skips where root may not mount."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+        return
+    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode:
+        pytest.skip(f"root may not mount here: {done.stderr.strip()}")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, timeout=10)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True, timeout=10)
+
+
+def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
+    closed, killed = tmp_path / "closed", tmp_path / "killed"
+    for folder in (closed, killed):
+        folder.mkdir()
+    filled(closed, 10).close()
+    code = "import os, sys, pathlib; from tests.energy_agent.ledger.cases import filled"
+    code += "; filled(pathlib.Path(sys.argv[1]), 10); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, killed], check=True, timeout=60, cwd=Path(__file__).parents[4])
+    assert [(folder / "journal.db-wal").exists() for folder in (closed, killed)] == [False, True]
+    for folder in (closed, killed):
+        with read_only(folder):
+            check(folder)
+            assert sum(read_journal(folder / "journal.db").book.totals.energy.values()) == truth(range(10))
+
+
+def test_segments_follow_each_other_and_totals_go_on(tmp_path):
+    journal = filled(tmp_path, 10, seals=(3, 7))
+    last = journal.seal(None)
+    assert last is not None
+    assert journal.seal(None) is None
+    contents = [segments.read(p) for p in segments.list_files(tmp_path / "segments")]
+    assert [c.header.sequence for c in contents] == [0, 1, 2]
+    assert [c.header.previous for c in contents] == [segments.FIRST_PREVIOUS, contents[0].sha256, contents[1].sha256]
+    assert last.sha256 == contents[2].sha256
+    assert energy(journal) == truth(range(10))
+    assert (journal.stats().segments_total, journal.stats().writable) == (3, True)
+    journal.close()
+    check(tmp_path)
+
+
+def test_only_rows_that_end_in_time_are_sealed(tmp_path):
+    journal = opened(tmp_path)
+    journal.commit(
+        Batch([Entry(T0, T0 + 1_800 * S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1_800, 1)], devices=second(0).devices)
+    )
+    segment = journal.seal(T0 + 900 * S)
+    assert segment is not None
+    cells = [r for r in segments.read(segment.path).rows if hasattr(r, "energy_uj")]
+    assert [c.energy_uj for c in cells] == [900]
+    journal.close()
+    check(tmp_path)
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    journal = filled(tmp_path, 1)
+    with pytest.raises(JournalError, match="another agent"):
+        opened(tmp_path)
+    journal.close()
+    opened(tmp_path).close()
+
+
+@pytest.mark.parametrize("change", [{"cluster": "other"}, {"node": "other"}, {"simulated": False}])
+def test_another_nodes_journal_is_refused(tmp_path, change):
+    filled(tmp_path, 1).close()
+    with pytest.raises(UsageError, match=f"belongs to {next(iter(change))}"):
+        opened(tmp_path, identity=replace(IDENTITY, **change))
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert energy(journal) == truth([0])
+
+
+def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
+    filled(tmp_path, 3).close()
+    journal = opened(tmp_path, identity=replace(IDENTITY, boot_id="boot-b"))
+    journal.commit(second(3))
+    journal.seal(None)
+    journal.close()
+    boots = [segments.read(p).header.boot_id for p in segments.list_files(tmp_path / "segments")]
+    assert boots == ["boot-a", "boot-b"]
+    check(tmp_path)
+
+
+def test_a_newer_schema_is_refused_untouched(tmp_path):
+    filled(tmp_path, 1).close()
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(UsageError, match="schema 99 is newer"):
+        opened(tmp_path)
+    assert not list(tmp_path.glob("*.torn-*"))
+
+
+def test_what_is_not_a_journal_is_refused_untouched(tmp_path):
+    path = tmp_path / "journal.db"
+    path.write_text("my thesis, chapter one, and the rest of it")
+    with pytest.raises(UsageError, match="not a database"):
+        opened(tmp_path)
+    assert path.read_text().startswith("my thesis")
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.executescript("PRAGMA application_id=77; CREATE TABLE t (x);")
+    connection.close()
+    with pytest.raises(UsageError, match="another program's database"):
+        opened(tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match="is not a regular file"):
+        opened(tmp_path)
+
+
+def test_an_sqlite_file_of_someone_without_an_application_id_is_refused(tmp_path):
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.executescript("CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');")
+    connection.close()
+    with pytest.raises(UsageError, match="another program's database"):
+        opened(tmp_path)
+
+
+def zero_head(data):
+    return bytes(4_096) + data[4_096:]
+
+
+def garble(data):
+    return data[:100] + b"\xff" * (len(data) - 100)
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize("tear", [zero_head, garble, cut])
+def test_a_torn_journal_is_moved_aside_and_the_chain_goes_on(tmp_path, tear):
+    filled(tmp_path, 10, seals=(4, 7)).close()
+    path = tmp_path / "journal.db"
+    torn = tear(path.read_bytes())
+    path.write_bytes(torn)
+    journal = opened(tmp_path, utc_ns=lambda: T0)
+    assert "\n" not in journal.notice
+    assert "journal.db.torn-20260101T000000Z" in journal.notice
+    assert (tmp_path / "journal.db.torn-20260101T000000Z").read_bytes() == torn
+    assert energy(journal) == truth(range(8))  # what was sealed; the open part was in the torn file alone
+    journal.commit(second(20))
+    assert journal.seal(None).sequence == 2
+    journal.close()
+    assert len(check(tmp_path).chains[0].seen) == 3
+
+
+def test_a_lost_journal_goes_on_from_the_segments(tmp_path):
+    filled(tmp_path, 10, seals=(4, 9)).close()
+    (tmp_path / "journal.db").unlink()
+    journal = opened(tmp_path)
+    assert (journal.notice, energy(journal)) == ("", truth(range(10)))
+    journal.commit(second(10))
+    assert journal.seal(None).sequence == 2
+    journal.close()
+    check(tmp_path)
+
+
+def test_rows_that_make_no_sense_are_a_torn_journal(tmp_path):
+    filled(tmp_path, 3).close()
+    filled(tmp_path, 0).close()  # folds the log into cells
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.execute("UPDATE cell SET state = 'warm' WHERE state = 'idle' AND device = 'GPU-0'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(JournalError, match="torn"):
+        read_journal(tmp_path / "journal.db")
+    journal = opened(tmp_path)
+    assert "unreadable rows" in journal.notice
+    journal.close()
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_segment_that_could_not_be_written_is_written_later_byte_by_byte(tmp_path, step):
+    journal = filled(tmp_path, 3, files=FailingFiles(step))
+    with pytest.raises(JournalError, match="its rows are safe"):
+        journal.seal(None)
+    assert energy(journal) == truth(range(3))
+    check(tmp_path)
+    known = read_journal(tmp_path / "journal.db").segments[0]
+    journal.commit(second(3))  # booking goes on
+    assert journal.seal(None).sequence == 1
+    journal.close()
+    assert segments.read(tmp_path / "segments" / known.name).sha256 == known.sha256
+    check(tmp_path)
+
+
+def test_a_segment_left_unwritten_by_a_crash_is_written_at_the_next_start(tmp_path):
+    journal = filled(tmp_path, 3, files=FailingFiles(1))
+    with pytest.raises(JournalError):
+        journal.seal(None)
+    journal.close()
+    opened(tmp_path).close()
+    assert len(segments.list_files(tmp_path / "segments")) == 1
+    check(tmp_path)
+
+
+def test_nothing_of_a_refused_batch_is_in(tmp_path):
+    journal = filled(tmp_path, 3)
+    before = journal.totals()
+    bad = Entry(T0 + S, T0, "GPU-0", "", State.UNHELD, Method.COUNTER, 1, 1)
+    huge = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1 << 63, 1)
+    negative = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, -1, 1)
+    surrogate = Entry(T0, T0 + S, "GPU-0", "\ud800", State.ACTIVE, Method.COUNTER, 1, 1)
+    for entry in (bad, huge, negative, surrogate):
+        batch = second(3)
+        with pytest.raises(JournalError):
+            journal.commit(replace(batch, entries=[*batch.entries, entry]))
+    assert journal.totals() == before
+    journal.commit(second(3))
+    journal.close()
+    journal = opened(tmp_path)
+    assert energy(journal) == truth(range(4))
+    journal.close()
+    check(tmp_path)
+
+
+def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
+    """100 MW for a day and a half, of which the last hours went unseen: 9.2e18 uJ are 25.6 h of it."""
+    journal, hour = opened(tmp_path), 3_600 * S
+    used = [Entry(T0 + i * hour, T0 + (i + 1) * hour, "meter:dc:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16 + i, 7)
+            for i in range(36)]  # fmt: skip
+    for entry in used:
+        gap = Gap(entry.device, entry.start_ns + 36 * hour, entry.end_ns + 36 * hour, 36 * 10**16, "no readings")
+        journal.commit(Batch([entry], gaps=[gap]))
+        journal.seal(entry.end_ns)
+    whole = sum(entry.energy_uj for entry in used)
+    assert whole > 1 << 63
+    journal.close()
+    journal = opened(tmp_path)
+    assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:dc:main": 36 * 36 * 10**16})
+    journal.close()
+    check(tmp_path)
+
+
+def test_a_row_at_the_end_of_int64_is_exact(tmp_path):
+    journal = opened(tmp_path)
+    largest = (1 << 63) - 1
+    entry = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, largest, 0)
+    journal.commit(Batch([entry]))
+    with pytest.raises(JournalError, match="int64"):
+        journal.commit(Batch([replace(entry, start_ns=T0 + S, end_ns=T0 + 2 * S, energy_uj=1)]))
+    journal.close()
+    journal = opened(tmp_path)
+    assert energy(journal) == largest
+    journal.close()
+
+
+counts = st.lists(st.sampled_from([0, 1, 1 << 53, 1 << 62, INT64_MAX, 1 << 70]), max_size=5)
+
+
+@settings(max_examples=20)
+@given(counts, counts, st.booleans(), st.booleans())
+def test_no_count_of_tokens_or_steps_refuses_energy(told, done, seal, lose):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        journal = opened(folder)
+        for i, (tokens, steps) in enumerate(zip_longest(told, done, fillvalue=0)):
+            batch, at = second(i), (T0 + i * S, T0 + (i + 1) * S)
+            counts = [Tokens(*at, "job", "llama", "training", tokens)], [Steps(*at, "job", "training", steps)]
+            journal.commit(replace(batch, tokens=counts[0], steps=counts[1]))
+        if seal or lose:
+            journal.seal(None)
+        journal.close()
+        if lose:  # the journal alone: another begins from the segments
+            (folder / "journal.db").unlink()
+        journal = opened(folder)
+        journal.commit(replace(second(9), steps=()))
+        totals = journal.totals()
+        assert energy(journal) == truth([*range(max(len(told), len(done))), 9])
+        assert totals.tokens.get(("job", "llama", "training"), 0) == min(sum(told), INT64_MAX)
+        assert totals.steps.get(("job", "training"), 0) == min(sum(done), INT64_MAX)
+        journal.close()
+        assert check(folder)
+
+
+@pytest.mark.parametrize("years", [1, 2, 20, 56])
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_clock_that_was_years_off_gives_a_segment_for_each_time(tmp_path, years, crash):
+    journal = opened(tmp_path)
+    wrong_ns = T0 - years * 365 * 86_400 * S
+    right = second(0)
+    wrong = [replace(e, start_ns=e.start_ns - T0 + wrong_ns, end_ns=e.end_ns - T0 + wrong_ns) for e in right.entries]
+    bridged = [replace(e, start_ns=wrong_ns + S, end_ns=T0, method=Method.BRIDGED, gpu_ns=0) for e in right.entries]
+    for entries in (wrong, bridged, right.entries):
+        journal.commit(Batch(entries))
+    if not crash:  # else the next boot seals what the last one left
+        journal.seal(None)
+    journal.close()
+    opened(tmp_path, identity=replace(IDENTITY, boot_id="boot-b")).close()
+    headers = [segments.read(path).header for path in segments.list_files(tmp_path / "segments")]
+    assert len(headers) == (2 if years > 1 else 1)
+    assert all(header.to_ns - header.from_ns <= segments.SPAN_MAX_NS for header in headers)
+    check(tmp_path)
+    found = index.build([tmp_path / "segments"])
+    assert (found.faults, found.count([date(2026, 1, 1)])) == ([], 1)
+
+
+def test_copies_of_sealed_segments_go_after_their_time(tmp_path):
+    now = [T0]
+    journal = filled(tmp_path, 2, seals=(0,), keep_ns=10 * S, utc_ns=lambda: now[0])
+    body = "SELECT count(body) FROM segment"
+    assert journal._connection.execute(body).fetchone() == (1,)
+    now[0] += 11 * S
+    journal.seal(None)
+    assert journal._connection.execute(body).fetchone() == (1,)
+    journal.close()
+    check(tmp_path)
+
+
+def many(i, count):
+    start, end = T0 + i * 900 * S, T0 + i * 900 * S + S
+    return Batch([Entry(start, end, "GPU-0", os.urandom(30).hex(), State.ACTIVE, Method.COUNTER, 5, 0) for _ in range(count)])
+
+
+def test_the_disk_budget_drops_sealed_copies_first_and_unsealed_rows_never(tmp_path):
+    journal = opened(tmp_path, disk_budget_b=1 << 20)
+    booked = 0
+
+    def fill():
+        nonlocal booked
+        for i in range(1_000):
+            journal.commit(many(i, 50))
+            booked += 50
+            if i < 20:
+                journal.seal(None)
+
+    with pytest.raises(JournalError, match="disk budget of 1048576 bytes is full of unsealed rows"):
+        fill()
+    assert booked > 20 * 50
+    assert journal._connection.execute("SELECT count(body) FROM segment").fetchone() == (0,)
+    assert energy(journal) == booked * 5
+    assert not journal.stats().writable
+    journal.close()
+    assert (tmp_path / "journal.db").stat().st_size <= 1 << 20
+    check(tmp_path)
+    journal = opened(tmp_path)  # a larger budget, and it goes on
+    journal.commit(many(0, 1))
+    assert energy(journal) == booked * 5 + 5
+    journal.close()
+
+
+CHILD = """
+import os, resource, signal, sys
+from pathlib import Path
+from energy_agent.core.errors import WattlensError
+from energy_agent.ledger.journal.journal import Journal
+from tests.energy_agent.ledger.cases import IDENTITY, second
+mode, folder = sys.argv[1], Path(sys.argv[2])
+if mode == "readonly":
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    journal = Journal.open(folder / "journal.db", IDENTITY)
+    print(journal.notice, end="")
+    if mode == "limit":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+    for i in range(100_000):
+        done = i
+        journal.commit(second(i, workload=f"job-{i}"))
+except WattlensError as error:
+    print(error)
+    if mode == "limit":
+        assert sum(journal.totals().energy.values()) == sum(2 * (500_000_000 + i) for i in range(done))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        journal.commit(second(done, workload=f"job-{done}"))
+        journal.close()
+    sys.exit(error.exit_code)
+"""
+
+
+def child(mode, folder):
+    root = Path(__file__).parents[4]
+    command = [sys.executable, "-c", CHILD, mode, str(folder)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+
+
+def test_a_disk_that_is_full_fails_the_commit_and_loses_nothing(tmp_path):
+    done = child("limit", tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert "nothing" in done.stdout or "cannot be written" in done.stdout
+    check(tmp_path)
+
+
+def test_a_full_file_system_says_so(tmp_path):
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small tmpfs needs root")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no right to mount a tmpfs here")
+    try:
+        journal = opened(tmp_path)
+        booked = 0
+
+        def fill():
+            nonlocal booked
+            while booked < 100_000:
+                journal.commit(second(booked, workload=f"job-{booked}"))
+                booked += 1
+
+        with pytest.raises(JournalError, match="the disk is full; free some space, nothing committed is lost"):
+            fill()
+        assert energy(journal) == truth(range(booked))
+        journal.close()
+        reopened = read_journal(tmp_path / "journal.db")
+        assert sum(reopened.book.totals.energy.values()) == truth(range(booked))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    if os.geteuid() == 0:
+        tmp_path.chmod(0o755)
+        for parent in list(tmp_path.parents)[:2]:
+            parent.chmod(0o755)
+        done = child("readonly", folder)
+        assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stderr
+        assert f"{folder}: cannot be written" in done.stdout
+    else:
+        folder.chmod(0o555)
+        with pytest.raises(UsageError, match="cannot be written"):
+            opened(folder)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(UsageError, match="state: cannot be written"):
+        opened(tmp_path / "state")
+
+
+def test_reading_beside_a_running_writer(tmp_path):
+    journal = filled(tmp_path, 5, seals=(2,))
+    view = read_journal(tmp_path / "journal.db")
+    assert sum(view.book.totals.energy.values()) == truth(range(5))
+    journal.commit(second(5))
+    check(tmp_path)
+    journal.close()
+    with pytest.raises(UsageError, match="there is no journal"):
+        read_journal(tmp_path / "nothing.db")
+
+
+def test_stats_tell_what_is_there(tmp_path):
+    journal = filled(tmp_path, 3, seals=(2,), utc_ns=lambda: T0)
+    stats = journal.stats()
+    assert (stats.entries_total, stats.commits_total, stats.segments_total, stats.last_commit_ns) == (6, 3, 1, T0)
+    assert stats.journal_bytes > 0
+    assert json.loads(journal.states()["GPU-0"]) == {"second": 2}
+    journal.close()

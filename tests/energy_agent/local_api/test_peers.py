@@ -1,0 +1,316 @@
+"""Who connects is the kernel's word, on real sockets; other users, namespaces and containers are real where they can be had."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.local_api.history import History
+from energy_agent.local_api.peers import Peers, StrangerError
+from energy_agent.local_api.routes import BODY_MAX_B, Routes
+from energy_agent.local_api.server import ClientApi
+from energy_agent.runtime.clock import RealClock
+from tests.snapshots import Player, uuid
+from tests.support import need_program
+
+T_NS = 1_700_000_000_000_000_000
+ROOT = Path(__file__).resolve().parents[3]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user's process can be started by root alone")
+RUN = "0123456789abcdef"
+REPORT = {"run": RUN, "age_s": 1.0, "steps": {"training": 3}, "tokens": 30}
+CLIENT = """
+import ctypes, json, os, socket, sys
+path, request, body, uid, namespaces = sys.argv[1:6]
+if uid != "":
+    os.setgroups([])
+    os.setgid(int(uid))
+    os.setuid(int(uid))
+if namespaces and ctypes.CDLL(None, use_errno=True).unshare(0x10000000 | 0x20000000):  # CLONE_NEWUSER | CLONE_NEWPID
+    sys.exit(os.strerror(ctypes.get_errno()))
+child = os.fork() if namespaces else 0
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+client = socket.socket(socket.AF_UNIX)
+client.connect(path)
+body = body.encode()
+client.sendall(b"%s HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (request.encode(), len(body), body))
+answer = b""
+while data := client.recv(65536):
+    answer += data
+print(answer.split(b" ", 2)[1].decode(), answer.partition(b"\\r\\n\\r\\n")[2].decode(), flush=True)
+os._exit(0)
+"""
+
+
+@contextmanager
+def serving(path, snapshot=None):
+    peers = Peers([Path("/proc")], RealClock())
+    intake = TrainingIntake(RealClock(), peers.alive)
+    history = History()
+    for t_ns in (T_NS - 10, T_NS) if snapshot is not None else ():
+        history.add(replace(snapshot, t_ns=t_ns))
+    api = ClientApi(path, Routes(history, intake), peers)
+    api.start()
+    try:
+        yield intake
+    finally:
+        api.stop()
+
+
+def asked(path, request, body="", *, uid="", namespaces="", prefix=()):
+    code = [sys.executable, "-I", "-c", CLIENT, str(path), request, body, str(uid), namespaces]
+    done = subprocess.run([*prefix, *code], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode and namespaces:
+        pytest.skip(f"no user namespace can be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    status, _, text = done.stdout.partition(" ")
+    return int(status), json.loads(text)
+
+
+@pytest.fixture
+def folder():
+    """A folder that every user may enter."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="wattlens-peers-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_process_is_told_what_it_is_and_reports_as_nobody_else(folder):
+    with serving(folder / "s", snapshot=Player().at(5)) as intake:
+        status, me = asked(folder / "s", "GET /v1/me")
+        assert status == 200
+        assert me["pid"] > 0
+        assert str(me["pid"]) in me["workload"] or me["kind"] != "process"
+        status, told = asked(folder / "s", "POST /v1/training", json.dumps(REPORT))
+        assert (status, told["ranks"][0]["tokens"]) == (202, 30)
+        (latest,) = intake.ranks(told["workload"])
+        assert latest.report.steps == {"training": 3}
+        for field in ("workload", "pid", "cgroup"):  # what would say who it is
+            status, told = asked(folder / "s", "POST /v1/training", json.dumps(REPORT | {field: "x"}))
+            assert (status, told["reason"]) == (400, f"unknown field {field!r}")
+
+
+@as_root
+def test_root_on_the_host_sees_everything_and_others_their_own(folder):
+    with serving(folder / "s", snapshot=Player().at(5)):
+        assert asked(folder / "s", "GET /v1/me")[1]["everything"] is True
+        assert asked(folder / "s", "GET /v1/me", uid=65534)[1]["everything"] is False
+        window = f"GET /v1/window/{T_NS - 5}/{T_NS - 1}"
+        assert set(asked(folder / "s", window)[1]["devices"]) == {uuid(gpu) for gpu in range(8)}
+        assert "holds no GPU" in asked(folder / "s", window, uid=65534)[1]["reason"]
+
+
+@as_root
+def test_a_pid_that_the_agent_cannot_see_is_refused_with_the_fix(folder):
+    """The agent in a pid namespace of its own, as without hostPID, and a client beside it."""
+    unshare = need_program("unshare")
+    server = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from tests.energy_agent.local_api.test_peers import serving
+with serving(Path(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+    command = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", server, str(folder / "s")]
+    agent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if agent.stdout.readline() != "up\n":
+            pytest.skip(f"no pid namespace can be made here: {agent.stderr.read()[-200:]}")
+        status, told = asked(folder / "s", "GET /v1/me")
+        assert status == 403
+        assert "hostPID: true" in told["reason"]
+        status, told = asked(folder / "s", "POST /v1/training", json.dumps(REPORT))
+        assert status == 403
+    finally:
+        agent.communicate()
+
+
+@as_root
+def test_an_unprivileged_process_in_user_and_pid_namespaces_is_itself_and_not_root(folder):
+    """As in a rootless container: pid 1 in its own eyes, an ordinary user and pid in the kernel's."""
+    with serving(folder / "s", snapshot=Player().at(5)) as intake:
+        status, me = asked(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=65534, namespaces="yes")
+        assert (status, me["everything"]) == (202, False)
+        assert me["pid"] > 1
+        assert [each.report.tokens for each in intake.ranks(me["workload"])] == [30]
+
+
+@as_root
+def test_no_name_of_a_process_makes_root_of_a_container_root_of_the_host(folder):
+    """In a pid namespace of its own, which no cgroup path shows."""
+    unshare = need_program("unshare")
+    name = "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv.pop(1).encode(), 0, 0, 0)\n"
+    with serving(folder / "s", snapshot=Player().at(5)):
+        for end in ("", "\r", "\v", "\f", "\n", "\x1e"):
+            client = [sys.executable, "-I", "-c", name + CLIENT, f"{end}NSpid: 1", str(folder / "s"), "GET /v1/me", "", "", ""]
+            command = [unshare, "--pid", "--fork", "--kill-child", *client]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            if not done.stdout:
+                pytest.skip(f"no pid namespace can be made here: {done.stderr.strip()[-200:]}")
+            assert json.loads(done.stdout.partition(" ")[2])["everything"] is False, repr(end)
+
+
+def raw(path, data, wait_s=10.0):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(wait_s)
+        client.connect(str(path))
+        client.sendall(data)
+        answer = b""
+        try:
+            while more := client.recv(65536):
+                answer += more
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+HOSTILE = [
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\n\r\n", b"411"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"411"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: \xb2\r\n\r\n", b"411"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"411"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (BODY_MAX_B + 1), b"413"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", b"413"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", b"411"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{]", b"400"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: 8192\r\n\r\n" + b"[" * 8192, b"400"),
+    (b"POST /v1/training HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n\xff\xff\xff\xff", b"400"),
+    (b"GET /v1/training HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
+    (b"GET /v1/other HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
+]
+
+
+@pytest.mark.parametrize(("data", "status"), HOSTILE)
+def test_hostile_requests_are_answered_and_harm_nobody(folder, data, status):
+    with serving(folder / "s"):
+        assert raw(folder / "s", data).split(b" ", 2)[1] == status
+        assert asked(folder / "s", "GET /v1/me")[0] == 200
+
+
+def test_one_workload_cannot_take_all_places_nor_all_the_time(folder):
+    with serving(folder / "s"):
+        held = []
+        for _ in range(100):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(str(folder / "s"))
+            held.append(client)
+        refused = 0
+        for client in held:
+            client.settimeout(0.05)
+            try:
+                refused += b" 429 " in client.recv(100)
+            except TimeoutError:
+                continue
+        assert refused >= 100 - 16  # of one user without a cgroup of its own, or of one unit
+        for client in held:
+            client.close()
+        statuses = []
+
+        def hammer():
+            connection = http.client.HTTPConnection("agent")
+            for _ in range(60):
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(str(folder / "s"))
+                try:
+                    connection.request("GET", "/v1/me")
+                    statuses.append(connection.getresponse().status)
+                except (http.client.HTTPException, OSError):
+                    statuses.append(0)
+                connection.close()
+
+        threads = [threading.Thread(target=hammer) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(statuses) <= {0, 200, 429}
+        assert 200 in statuses
+
+
+STRANGERS = """
+import os, select, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+held = []
+for _ in range(int(sys.argv[2])):
+    client = socket.socket(socket.AF_UNIX)
+    child = os.fork()
+    if child == 0:
+        os._exit(client.connect_ex(sys.argv[1]) != 0)  # the kernel names a process that has ended by the time it is looked up
+    os.waitpid(child, 0)
+    held.append(client)
+print("held", flush=True)
+sys.stdin.readline()
+answered, _, _ = select.select(held, [], [], 0)
+print(sum(b" 403 " in client.recv(4096) and client.recv(1) == b"" for client in answered), flush=True)
+"""
+
+
+@as_root
+def test_strangers_are_refused_at_once_and_keep_no_one_out(folder):
+    path = folder / "s"
+    with serving(path, snapshot=Player().at(5)):
+        command = [sys.executable, "-I", "-c", STRANGERS, str(path), "200"]
+        attacker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert attacker.stdout.readline() == "held\n"
+            assert [asked(path, "GET /v1/me")[0] for _ in range(3)] == [200] * 3
+        finally:
+            answers, _ = attacker.communicate("\n")
+        assert int(answers) > 0  # though it sent nothing and still has its ends open
+
+
+def test_units_and_containers_of_a_user_share_the_users_places(tmp_path):
+    container = "ab" * 32
+    names = set()
+    for below in ("app.slice/a.service", "app.slice/b.service", f"user.slice/libpod-{container}.scope"):
+        folder = tmp_path / str(os.getpid())
+        folder.mkdir(exist_ok=True)
+        (folder / "stat").write_text(f"{os.getpid()} (x) S {'0 ' * 18}100 0\n")
+        (folder / "cgroup").write_text(f"0::/user.slice/user-1000.slice/user@1000.service/{below}\n")
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
+            peer = Peers([tmp_path], RealClock()).who(ours)
+        names.add(peer.facts.workload)
+        assert peer.place == "uid 1000"
+    assert len(names) == 3
+
+
+def test_a_stranger_that_has_ended_is_nobody(folder):
+    path = folder / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        code = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])"
+        subprocess.run([sys.executable, "-I", "-c", code, str(path)], check=True)
+        client, _ = listener.accept()
+        with client, pytest.raises(StrangerError):
+            Peers([Path("/proc")], RealClock()).who(client)
+
+
+@as_root
+def test_subordinate_uids_share_the_places_of_one_user(folder):
+    with serving(folder / "s") as intake:
+        places = {}
+        for uid, namespaces in ((60001, "1"), (60002, "1"), (60001, ""), (60002, "")):
+            status, reply = asked(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=uid, namespaces=namespaces)
+            assert status == 202
+            (latest,) = intake.ranks(reply["workload"])
+            if "process" not in reply["workload"]:
+                pytest.skip("processes are in a unit here")
+            places[uid, namespaces] = latest.place
+        assert places[60001, "1"] == places[60002, "1"]
+        assert len(set(places.values())) == 3

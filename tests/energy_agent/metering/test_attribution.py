@@ -1,0 +1,151 @@
+"""Attribution conserves whole microjoules whoever holds, and proves what it gives to a holder."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from energy_agent.core.energy import Interval, Method, MigUse, State
+from energy_agent.metering.attribution import Holding, Shape, shares
+
+law = settings(deadline=None, max_examples=200)
+names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8)
+holdings = st.none() | st.builds(
+    Holding,
+    st.dictionaries(names, st.integers(0, 10**6), max_size=6),
+    st.just(True),
+    unseen=st.just(0) | st.integers(0, 10**7),
+)
+intervals = st.builds(
+    Interval,
+    device=st.just("GPU-a"),
+    start_ns=st.just(10**18),
+    end_ns=st.integers(10**18 + 1, 10**18 + 10**13),
+    energy_uj=st.integers(0, 10**15),
+    method=st.sampled_from(Method),
+    edge_uj=st.integers(0, 10**9),
+    active=st.none() | st.booleans(),
+)
+
+
+@law
+@given(intervals, holdings, holdings, st.sampled_from([State.STARTING, State.UNKNOWN_HOLDER]))
+def test_energy_edges_and_time_are_conserved_exactly(interval, before, after, reason):
+    entries = shares(interval, before, after, reason)
+    assert sum(e.energy_uj for e in entries) == interval.energy_uj
+    assert sum(e.edge_uj for e in entries) == interval.edge_uj
+    held = [e for e in entries if e.workload]
+    assert sum(e.gpu_ns for e in held) == (interval.end_ns - interval.start_ns if held else 0)
+    for entry in entries:
+        assert (entry.start_ns, entry.end_ns, entry.device) == (interval.start_ns, interval.end_ns, "GPU-a")
+        assert entry.method is interval.method
+        assert min(entry.energy_uj, entry.edge_uj, entry.gpu_ns) >= 0
+        assert bool(entry.workload) == (entry.state in {State.ACTIVE, State.IDLE})
+
+
+@law
+@given(intervals, holdings, holdings)
+def test_every_holder_has_a_row_of_its_own(interval, before, after):
+    entries = shares(interval, before, after)
+    assert len({e.workload for e in entries}) == len(entries)
+    if before is not None and before.weights and interval.method is not Method.BRIDGED:
+        assert {e.workload for e in entries if e.workload} == set(before.weights)
+
+
+@law
+@given(intervals, holdings, holdings)
+@example(
+    Interval("GPU-a", 10**18, 10**18 + 10**9, 7, Method.COUNTER, 0, True), Holding({"a": 0}, True, unseen=1), Holding({}, True)
+)
+def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before, after):
+    """Whatever others do, no holder pays more than its part of all SM time that was measured."""
+    interval = replace(interval, method=Method.COUNTER, active=True)
+    measured = before if after is None or before is None or not set(after.weights) >= set(before.weights) else after
+    holding = before or after
+    if holding is None or not holding.weights:
+        return
+    measured = measured or after
+    total = sum(measured.weights[name] for name in holding.weights) + measured.unseen
+    unseen = [e.energy_uj for e in shares(interval, before, after) if e.state is State.UNKNOWN_HOLDER]
+    assert unseen == ([pytest.approx(interval.energy_uj * measured.unseen / total, abs=1)] if measured.unseen else [])
+
+
+def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):
+    return Interval("GPU-a", 10**18, 10**18 + 10**9, uj, method, 50, active)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [
+        (Holding({"a": 0}), Holding({"a": 0}), State.ACTIVE),
+        (Holding({"a": 0}), Holding({"b": 0}), State.GAP),
+        (Holding({"a": 0}), Holding({"a": 0, "b": 0}), State.GAP),
+        (Holding({"a": 0, "b": 0}), Holding({"a": 0}), State.GAP),
+        (Holding({"a": 5}), Holding({"a": 9}), State.ACTIVE),  # weights may change, holders may not
+        (Holding({}), Holding({}), State.GAP),  # whatever ran in between was nobody's idle time
+        (Holding({}), Holding({"a": 0}), State.GAP),
+        (None, Holding({"a": 0}), State.GAP),
+        (None, Holding({}), State.GAP),
+        (Holding({"a": 0}), None, State.STARTING),
+    ],
+)
+def test_bridged_energy_stays_only_with_a_holder_proven_at_both_ends(before, after, state):
+    assert {e.state for e in shares(interval(Method.BRIDGED), before, after)} == {state}
+
+
+@law
+@given(intervals, holdings, holdings, st.booleans())
+def test_over_a_gap_nothing_is_proven_idle(interval, before, after, same):
+    entries = shares(replace(interval, method=Method.BRIDGED), before, before if same else after)
+    assert not {State.UNHELD, State.IDLE} & {entry.state for entry in entries}
+
+
+@pytest.mark.parametrize("active_ppm", [None, 0, 500_000])
+def test_of_a_gpu_in_mig_mode_what_nobody_held_at_both_ends_of_a_gap_is_unattributed(active_ppm):
+    shape = Shape((MigUse("MIG-1", 3, 7, 60, active_ppm), MigUse("MIG-2", 2, 7, 40, active_ppm)), 70_000)
+    holding = Holding({"a": 0}, slices={"MIG-1": {"a": 0}, "MIG-2": {}})
+    over_a_gap = shares(interval(Method.BRIDGED), holding, holding, shape=shape)
+    assert {e.workload for e in over_a_gap if e.state is State.ACTIVE} == {"a"}
+    assert not {State.UNHELD, State.IDLE} & {e.state for e in over_a_gap}
+    assert sum(e.energy_uj for e in over_a_gap) == 1_000_003
+    assert State.GAP in {e.state for e in over_a_gap}
+    assert State.UNHELD in {e.state for e in shares(interval(), holding, holding, shape=shape)}
+
+
+def test_measured_energy_goes_to_who_held_at_the_start():
+    (entry,) = shares(interval(), Holding({"old": 0}), Holding({"new": 0}))
+    assert (entry.workload, entry.state, entry.energy_uj, entry.gpu_ns) == ("old", State.ACTIVE, 1_000_003, 10**9)
+    (entry,) = shares(interval(), Holding({}), Holding({"new": 0}))
+    assert (entry.workload, entry.state) == ("", State.UNHELD)
+    (entry,) = shares(interval(), None, Holding({"new": 0}))  # the agent has just started
+    assert entry.workload == "new"
+
+
+def test_shares_are_by_the_weights_measured_over_the_interval():
+    entries = shares(interval(uj=400), Holding({"a": 1, "b": 1}), Holding({"a": 3, "b": 1, "newcomer": 4}))
+    assert [(e.workload, e.energy_uj) for e in entries] == [("a", 300), ("b", 100)]
+
+
+@pytest.mark.parametrize("reason", [State.STARTING, State.UNKNOWN_HOLDER])
+def test_an_unknown_holder_is_named_by_its_reason(reason):
+    (entry,) = shares(interval(), None, None, reason)
+    assert (entry.workload, entry.state, entry.energy_uj) == ("", reason, 1_000_003)
+
+
+def test_an_exclusive_holder_leaves_nothing_unattributed():
+    (entry,) = shares(interval(), Holding({"a": 0}), Holding({"a": 77}))
+    assert (entry.workload, entry.energy_uj) == ("a", 1_000_003)
+
+
+@pytest.mark.parametrize(("active", "state"), [(True, State.ACTIVE), (False, State.IDLE), (None, State.ACTIVE)])
+def test_idle_has_to_be_proven(active, state):
+    (entry,) = shares(interval(active=active), Holding({"a": 0}), Holding({"a": 0}))
+    assert entry.state is state
+
+
+def test_holders_share_by_sm_time_and_equally_without_it():
+    by_sm = shares(interval(uj=1_000_000), None, Holding({"a": 30, "b": 10}))
+    assert [(e.workload, e.energy_uj) for e in by_sm] == [("a", 750_000), ("b", 250_000)]
+    equal = shares(interval(uj=1_000_001), None, Holding({"b": 0, "a": 0}))
+    assert [(e.workload, e.energy_uj) for e in equal] == [("a", 500_001), ("b", 500_000)]

@@ -1,0 +1,116 @@
+"""The driver is loaded anew under real processes: while the agent is dead, while it runs, and with another machine."""
+
+from itertools import pairwise
+
+import pytest
+
+from benchmarks.exactness import TruthRecorder
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows.kinds import Cell, GapRow
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.agents import AgentProcess, alive
+from tests.support import eventually, said_here
+from wattlens.summary import summarise
+
+SCENARIO = """
+description: two boards, a job on one, ten times as fast as time
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+seed: 5
+rate: 10
+workloads: [{name: train, kind: training, gpus: [0], step_s: 0.3}]
+"""
+
+
+@pytest.fixture
+def node(tmp_path):
+    (tmp_path / "scenario.yaml").write_text(SCENARIO)
+    with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as running:
+        yield running
+
+
+@pytest.fixture
+def truth(node):
+    with node.plant() as plant:
+        recorder = TruthRecorder(plant)
+        recorder.start()
+        yield recorder
+        recorder.ended.set()
+        recorder.join()
+
+
+def counters(plant):
+    return [plant.truth(gpu).counter_mj for gpu in range(plant.count)]
+
+
+def booked(agent):
+    return sum(agent.series("wattlens_gpu_energy_joules_total").values())
+
+
+def judge(agent, truth):
+    """The ledger holds the truth, has not a joule too much, and names the reload in a gap of every device."""
+    verified = said_here("ledger", "verify", agent.folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    rows = [located.row for located in read_rows(agent.folder)]
+    # a cell's border splits a gap into two
+    reloads = [r for r in rows if isinstance(r, GapRow) and r.reason == "driver reload"]
+    assert {r.device for r in reloads} == set(truth.points)
+    for device, bounds in summarise(agent.folder).devices:
+        runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
+        start, end = (truth.at(device, t) for t in (min(r.start_ns for r in runs), max(r.end_ns for r in runs)))
+        assert bounds.low_uj <= end.true_uj - start.true_uj <= bounds.high_uj
+        assert bounds.energy_uj <= end.sensed_uj - start.sensed_uj + bounds.edge_uj
+        gaps = sorted((r for r in reloads if r.device == device), key=lambda r: r.start_ns)
+        assert all(gap.start_ns == before.end_ns for before, gap in pairwise(gaps)), "one reload is one gap"
+        yield device, bounds, start, end, gaps
+
+
+def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_value(node, truth, tmp_path):
+    with node.plant() as plant, AgentProcess(tmp_path / "state", node.directory) as agent:
+        shown_j = eventually(lambda: booked(agent))
+        children = agent.children()
+        agent.kill()
+        eventually(lambda: not any(map(alive, children)))
+        last = counters(plant)  # no less than what the agent read
+        node.fault(0, "driver_reload")
+        eventually(lambda: all(now > then for now, then in zip(counters(plant), last, strict=True)), seconds=30)
+        agent.start()
+        eventually(lambda: booked(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
+        assert agent.terminate(within_s=60)[0] == 0
+    for device, bounds, start, end, gaps in judge(agent, truth):
+        # Were the two readings' difference booked, all that the counter had shown before would be missing.
+        missing_uj = end.sensed_uj - start.sensed_uj - bounds.energy_uj
+        assert missing_uj < 1000 * last[list(truth.points).index(device)] // 2
+        assert missing_uj <= sum(g.bound_uj for g in gaps) + bounds.edge_uj
+
+
+def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node, truth, tmp_path):
+    with AgentProcess(tmp_path / "state", node.directory) as agent:
+        eventually(lambda: booked(agent) > 0)
+        node.fault(0, "driver_reload")
+        eventually(lambda: "UNINITIALIZED" in agent.log)
+        eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
+        before = booked(agent)
+        eventually(lambda: booked(agent) > before)
+        assert agent.terminate(within_s=60)[0] == 0
+    assert len(list(judge(agent, truth))) == 2
+
+
+def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_is_booked(tmp_path):
+    (tmp_path / "scenario.yaml").write_text(SCENARIO.replace("rate: 10", "rate: 1"))
+    wanted = scenario.load(str(tmp_path / "scenario.yaml"))
+    with SimulatedNode.start(wanted, tmp_path / "node") as first, AgentProcess(tmp_path / "state", first.directory) as agent:
+        eventually(lambda: booked(agent) > 0)
+        first.stop()
+        with SimulatedNode.start(wanted, tmp_path / "node") as node, node.plant() as plant:
+            eventually(lambda: "UNINITIALIZED" in agent.log)
+            eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
+            eventually(lambda: plant.truth(0).busy_ns)
+            start_j, start_mj = booked(agent), sum(counters(plant))
+            eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000, seconds=60)
+            true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
+        assert agent.terminate(within_s=60)[0] == 0
+    # A page is a second old at most. The first node's boards, without the job that was on them, draw a fifth of this.
+    assert 0.7 * true_j < booked_j < 1.3 * true_j
+    verified = said_here("ledger", "verify", agent.folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -1,0 +1,131 @@
+"""The agent on a simulated node with meters: the page against the plant's truth, and the ledger's own check."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+import yaml
+
+from energy_agent.core.units import UJ_PER_J
+from energy_agent.sim import scenario
+from energy_agent.sim.host.power import energy
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.scenario_model import Host
+from tests.support import eventually
+from wattlens.summary import summarise
+
+NODE = b"""
+boards: [{count: 2, sku: H100-SXM5-80GB, gain: 1.0}]
+host: {gain: 1.0}
+workloads:
+  - {name: bursts, kind: burst, gpus: [0], on_s: 1.0, off_s: 0.7}
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path_factory.mktemp("meters") / "node") as running:
+        yield running
+
+
+def run(node, tmp_path, sources, done):
+    """The agent until `done(page)`; the summary of what it booked."""
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump({"sources": {"node": sources}}))
+    state, log = tmp_path / "state", tmp_path / "agent.log"
+    command = [sys.executable, "-m", "wattlens", "agent", "--config", tmp_path / "agent.yaml", "--state", state]
+    with log.open("wb") as file:
+        agent = subprocess.Popen(
+            [*map(str, command), "--simulate", str(node.directory), "--listen", "127.0.0.1:0"],
+            stderr=file,
+            env=dict(os.environ),
+        )
+    try:
+        url = eventually(lambda: next((w.rstrip(",") for w in log.read_text().split() if w.endswith("/metrics,")), None))
+
+        def page():
+            try:
+                text = read_text(url)
+            except OSError:
+                return None
+            return text if done(text) else None
+
+        text = eventually(page, 40, every=0.5)
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(60)
+    return text, summarise(state)
+
+
+def read_text(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def value(text, series):
+    return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(series)), 0.0)
+
+
+def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
+    folder = node.directory
+    sources = {
+        "rapl": {"period_s": 1},
+        "redfish": {
+            "url": node.state()["host"]["redfish_url"], "user_file": str(folder / "redfish-user"),
+            "password_file": str(folder / "redfish-password"), "period_s": 1, "max_power_w": 5000,
+        },
+    }  # fmt: skip
+    text, found = run(node, tmp_path, sources, lambda page: value(page, "wattlens_host_energy_joules_total") > 8000)
+    assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
+    assert 'wattlens_node_energy_joules_total{source="rapl",domain="package-0"}' in text
+    assert found.conserved
+    assert found.boundary == "node"
+    ((_, host),) = found.hosts
+    with node.plant() as plant:
+        truths = [plant.truth(gpu) for gpu in range(plant.count)]
+    begin = node.state()["host"]["begin"]
+    gpus_uj = sum(t.true_uj - b["true_uj"] for t, b in zip(truths, begin, strict=True))
+    busy_ns = sum(t.busy_ns - b["busy_ns"] for t, b in zip(truths, begin, strict=True))
+    truth = energy(Host(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
+    seconds = (truths[0].t_ns - begin[0]["t_ns"]) / 1e9
+    # The host's share of the node by the plant, and as booked since the agent began: alike within the bursts' spread.
+    booked_share = host.energy_uj / (host.energy_uj + found.counters_uj)
+    true_share = (truth.node_uj - gpus_uj) / truth.node_uj
+    assert seconds > 5
+    assert abs(booked_share - true_share) < 0.15
+    assert host.low_uj < host.energy_uj < host.high_uj
+    shares = dict(found.host_workloads)
+    assert sum(b.energy_uj for b in shares.values()) + found.host_unheld_uj + found.host_unattributed_uj == host.energy_uj
+    assert abs(found.host_unheld_uj - host.energy_uj / 2) < 0.15 * host.energy_uj + 50 * UJ_PER_J  # one of two GPUs is held
+
+
+def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
+    series = 'wattlens_host_energy_joules_total{domain="package-1",method="counter"}'
+    text, found = run(node, tmp_path, {"rapl": {"period_s": 1}}, lambda page: value(page, series) > 500)
+    assert 'wattlens_energy_boundary_info{boundary="gpu+cpu"} 1' in text
+    assert found.boundary == "gpu+cpu"
+    assert found.conserved
+    names = {h.rpartition("/")[2] for h, _ in found.hosts}
+    assert names == {"package-0", "package-1", "dram-0", "dram-1"}  # neither core nor psys
+
+
+def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp_path):
+    (tmp_path / "password").write_text("wrong\n")
+    sources = {
+        "redfish": {
+            "url": node.state()["host"]["redfish_url"], "user_file": str(node.directory / "redfish-user"),
+            "password_file": str(tmp_path / "password"), "period_s": 1, "max_power_w": 5000,
+        },
+    }  # fmt: skip
+    series = 'wattlens_host_energy_gap_bound_joules_total{domain="host"}'
+    text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 0)
+    assert 'wattlens_source_up{source="node:redfish"} 0' in text
+    assert "refuses the user's name or password" in text
+    assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
+    assert found.boundary == "node"
+    ((_, host),) = found.hosts
+    assert (host.energy_uj, host.low_uj) == (0, 0)
+    assert host.gap_bound_uj == host.high_uj > 5000 * UJ_PER_J  # more than a second at its most
+    assert found.conserved

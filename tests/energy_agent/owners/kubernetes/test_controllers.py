@@ -1,0 +1,61 @@
+"""Who made a pod, from metadata as Kubernetes and its job controllers write it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.owners.kubernetes.controllers import facts_of_owner, plural
+
+
+def ref(kind, name, api="batch/v1", **more):
+    return {"apiVersion": api, "kind": kind, "name": name, "uid": "u", **more}
+
+
+@pytest.mark.parametrize(
+    ("labels", "references", "owner", "group"),
+    [
+        ({}, [], None, None),
+        ({"pod-template-hash": "7c5ddbdf54"}, [ref("ReplicaSet", "chat-7c5ddbdf54", "apps/v1")], "Deployment/chat", None),
+        ({"pod-template-hash": "other"}, [ref("ReplicaSet", "chat-7c5ddbdf54", "apps/v1")], "ReplicaSet/chat-7c5ddbdf54", None),
+        ({}, [ref("StatefulSet", "db", "apps/v1")], "StatefulSet/db", None),
+        ({}, [ref("Node", "n1", "v1"), ref("Job", "train", controller=True)], "Job/train", None),
+        ({"batch.kubernetes.io/job-name": "train"}, [ref("Job", "train", controller=True)], "Job/train", "Job/train"),
+        ({"job-name": "old"}, [], "Job/old", "Job/old"),
+        ({"jobset.sigs.k8s.io/jobset-name": "llm", "batch.kubernetes.io/job-name": "llm-w-0"}, [ref("Job", "llm-w-0")],
+         "JobSet/llm", "JobSet/llm"),
+        ({"ray.io/cluster": "raycluster-x"}, [ref("RayCluster", "raycluster-x", "ray.io/v1")],
+         "RayCluster/raycluster-x", "RayCluster/raycluster-x"),
+        ({"training.kubeflow.org/job-name": "bert"}, [ref("PyTorchJob", "bert", "kubeflow.org/v1")],
+         "PyTorchJob/bert", "PyTorchJob/bert"),
+        ({"training.kubeflow.org/job-name": "bert"}, [], "TrainingJob/bert", "TrainingJob/bert"),
+        ({"leaderworkerset.sigs.k8s.io/name": "vllm", "leaderworkerset.sigs.k8s.io/group-index": "1"},
+         [ref("StatefulSet", "vllm-1", "apps/v1")], "LeaderWorkerSet/vllm", "LeaderWorkerSet/vllm/1"),
+        ({"kueue.x-k8s.io/pod-group-name": "g1", "kueue.x-k8s.io/queue-name": "q"}, [], "PodGroup/g1", "PodGroup/g1"),
+        ({"ray.io/cluster": "../../etc"}, [ref("Job", "ok")], "Job/ok", None),
+        ({}, [ref("job", "x"), ref("Job", "X\x1b"), "text", {"kind": 5}], None, None),
+    ],
+)  # fmt: skip
+def test_the_whole_comes_before_its_part(labels, references, owner, group):
+    found = facts_of_owner({"labels": labels, "ownerReferences": references})
+    assert (found.get("owner"), found.get("group")) == (owner, group)
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["kind", "name", "apiVersion", "ray.io/cluster"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(json_like, json_like)
+def test_any_metadata_gives_printable_facts_or_none(labels, references):
+    for value in facts_of_owner({"labels": labels, "ownerReferences": references}).values():
+        assert value.isprintable()
+        assert len(value) < 400
+
+
+def test_resources_are_named_as_kubernetes_guesses_them():
+    kinds = ("Job", "ModelTrainingJob", "Policy", "Ingress")
+    assert [plural(kind) for kind in kinds] == ["jobs", "modeltrainingjobs", "policies", "ingresses"]

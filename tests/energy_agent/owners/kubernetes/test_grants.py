@@ -1,0 +1,103 @@
+"""The kubelet's answer, also one that is huge, cut off, or made to hurt."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pb = pytest.importorskip("energy_agent.owners.kubernetes.podresources_pb2")
+
+from energy_agent.owners.kubernetes.grants import MAX_CLAIMS, AnswerError, Grant, Naming, grants  # noqa: E402
+from tests.energy_agent.owners.kubernetes.test_device_ids import MIG, A, B  # noqa: E402
+
+
+def pod(name, *ids, namespace="ml", resource="nvidia.com/gpu", claims=()):
+    devices = [pb.ContainerDevices(resource_name=resource, device_ids=ids)] if ids else []
+    container = pb.ContainerResources(name="main", devices=devices, dynamic_resources=claims)
+    return pb.PodResources(name=name, namespace=namespace, containers=[container])
+
+
+def answer(*pods):
+    return pb.ListPodResourcesResponse(pod_resources=pods).SerializeToString()
+
+
+def found(*pods, **naming):
+    return list(grants(answer(*pods), Naming(**naming)))
+
+
+def test_devices_of_all_containers_each_once():
+    both = pod("a", f"{A}::0", f"{A}::1")
+    both.containers.append(
+        pb.ContainerResources(
+            name="side", devices=[pb.ContainerDevices(resource_name="nvidia.com/mig-1g.10gb", device_ids=[MIG])]
+        )
+    )
+    assert found(both, pod("web"), pod("b", B, resource="amd.com/gpu")) == [Grant("ml", "a", (A, MIG))]
+    assert found(pod("b", B, resource="example.com/gpu"), resources=("example.com/gpu",)) == [Grant("ml", "b", (B,))]
+
+
+def dra(device, cdi="k8s.gpu.nvidia.com/claim=x", driver="gpu.nvidia.com"):
+    one = pb.ClaimResource(driver_name=driver, pool_name="n1", device_name=device, cdi_devices=[pb.CDIDevice(name=cdi)])
+    return pb.DynamicResource(claim_name="c", claim_namespace="ml", claim_resources=[one])
+
+
+def test_a_device_of_dra_is_told_by_its_cdi_name_or_a_resource_slice_and_else_unknown():
+    told = {("gpu.nvidia.com", "n1", "gpu-1"): B}
+    pods = pod(
+        "a", claims=[dra("gpu-0", f"nvidia.com/gpu={A}"), dra("gpu-1"), dra("gpu-2"), dra("nic0", driver="nic.example.com")]
+    )
+    assert found(pods, dra=told.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
+
+
+def test_an_unknown_device_is_named_and_not_guessed_by_its_place():
+    assert found(pod("a", "nvidia0"), pod("b", "nvidia1"), minors={1: A}) == [
+        Grant("ml", "a", (), ("nvidia0",)), Grant("ml", "b", (A,)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "A", "a" * 254, "a/b", "a\x1b[31m", "-a", "ä", "a\nb", "../../etc"])
+def test_a_name_that_no_api_server_lets_in_holds_nothing(name):
+    assert found(pod(name, A)) == [Grant("", "", (), (A,))]
+    assert found(pod("a", A, namespace=name)) == [Grant("", "", (), (A,))]
+
+
+def test_a_hundred_thousand_pods_cost_their_bytes():
+    others = b"".join(answer(pod(f"web-{n}-7c5ddbdf54-x2x8q", namespace=f"team-{n % 97}")) for n in range(100_000))
+    mixed = others[: len(others)] + answer(pod("a", A))
+    tracemalloc.start()
+    try:
+        assert list(grants(mixed, Naming())) == [Grant("ml", "a", (A,))]
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_than_a_node_can_have_is_refused():
+    with pytest.raises(AnswerError, match="more than 4096 devices"):
+        found(*(pod(f"p{n}", f"{A}::{n}") for n in range(MAX_CLAIMS + 1)))
+
+
+@given(st.binary(max_size=64), st.integers(0, 200))
+def test_an_answer_that_is_cut_off_or_nonsense_ends_in_an_error_or_pods(junk, cut):
+    whole = answer(pod("a", A), pod("b", B))
+    for data in (junk, whole[:cut], whole[:cut] + junk):
+        try:
+            for grant in grants(data, Naming()):
+                assert grant.devices or grant.unknown
+        except AnswerError:
+            continue
+
+
+def test_later_fields_are_passed_over():
+    later = bytes([0x10, 0x96, 0x01]) + bytes([0x19]) + b"8 bytes!" + bytes([0x25]) + b"four" + bytes([0x2A, 3]) + b"abc"
+    assert list(grants(later + answer(pod("a", A)) + later, Naming())) == [Grant("ml", "a", (A,))]
+
+
+def test_a_claim_with_admin_access_holds_nothing_and_its_pods_other_devices_stay():
+    monitor = dra("gpu-0", f"nvidia.com/gpu={A}")
+    own = dra("gpu-1", f"nvidia.com/gpu={B}")
+    own.claim_name = "own"
+    pods = [pod("dcgm", claims=[monitor]), pod("both", claims=[monitor, own]), pod("job", A)]
+    asked = found(*pods, is_admin=lambda claim, device: (claim, device[2]) == (("ml", "c"), "gpu-0"))
+    assert asked == [Grant("ml", "both", (B,)), Grant("ml", "job", (A,))]

@@ -1,0 +1,59 @@
+"""The node's annotation against an API server: what it says, what stays while the server is away, and who may not ask."""
+
+import json
+
+import pytest
+
+from energy_agent.owners.kubernetes import node_annotation
+from energy_agent.owners.kubernetes.api_client import Api
+from energy_agent.owners.kubernetes.node_annotation import NodeNote
+from energy_agent.runtime.clock import clock_for
+from energy_agent.sim.cluster.api_server import ApiServer
+from tests.support import eventually
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = ApiServer(tmp_path, "n1")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def note(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(node_annotation, "EVERY_S", 0.05)
+    found = NodeNote(Api.simulated(tmp_path), "n1", clock_for({}))
+    found.start()
+    yield found
+    found.stop()
+
+
+def annotate(server, text):
+    (server.folder / "annotations").write_text(json.dumps({"node": {node_annotation.ANNOTATION: text}}))
+
+
+def test_a_word_is_heard_kept_while_the_server_is_away_and_taken_back(server, note):
+    eventually(lambda: note.health()[0].up)
+    assert note.text() == ""
+    annotate(server, "off")
+    eventually(lambda: note.text() == "off")
+    (server.folder / "fault").write_text("error")
+    eventually(lambda: not note.health()[0].up)
+    assert note.text() == "off"  # a switch that is off stays off
+    (server.folder / "fault").unlink()
+    (server.folder / "annotations").unlink()
+    eventually(lambda: note.text() == "" and note.health()[0].up)
+    assert set(server.asked) == {"/api/v1/nodes/n1"}
+
+
+def test_a_text_that_is_too_long_or_none_is_no_word(server, note):
+    annotate(server, "x" * 5000)
+    eventually(lambda: note.text().endswith("…"))
+    (server.folder / "fault").write_text("garbage")
+    eventually(lambda: not note.health()[0].up)
+    assert len(note.text()) == 513
+
+
+def test_a_role_that_is_missing_is_named(server, note):
+    (server.folder / "fault").write_text("forbidden")
+    eventually(lambda: "get on nodes" in note.health()[0].reason)

@@ -1,0 +1,219 @@
+"""Claims by Slurm from what a real scontrol said: as JSON and as text, with names that mean harm, hung, failing and gone."""
+
+import json
+
+import pytest
+
+from energy_agent.config.slurm import Slurm
+from energy_agent.owners.command import CommandError, output_of
+from energy_agent.owners.slurm.answers import AnswerError, job_of_text
+from energy_agent.owners.slurm.commands import SlurmCommands
+from energy_agent.owners.slurm.source import SlurmJobs, open_slurm
+from energy_agent.runtime.clock import RealClock
+from tests.energy_agent.owners.slurm.replay import CAPTURES, UUIDS, driver, install
+
+CONFIG = {
+    "labels": {"model": "comment.model", "group": "comment.group", "project": "partition"},
+    "accounts": {"ml": {"team": "research"}},
+}
+
+
+class Here:
+    def __init__(self, folder, **config):
+        self.folder = folder / "bin"
+        scontrol = install(self.folder)
+        self.procfs = folder / "proc"
+        driver(self.procfs)
+        config = Slurm(scontrol=scontrol, node="gpu17", gres_conf=self.folder / "gres.conf", **{**CONFIG, **config})
+        self.source = SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), self.procfs, wanted=True)
+
+    def held(self):
+        found = {}
+        for claim in self.source.claims().claims:
+            found.setdefault(claim.workload, []).append(UUIDS.index(claim.device))
+        return found
+
+    def asked(self):
+        lines = (self.folder / "asked").read_text().splitlines()
+        (self.folder / "asked").unlink()
+        return lines
+
+    def say(self, name, change):
+        file = self.folder / name
+        told = json.loads(file.read_text())
+        change(told)
+        file.write_text(json.dumps(told))
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Here(tmp_path)
+
+
+def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(here):
+    assert here.source.poll()
+    assert here.held() == {"slurm-28": [2, 3], "slurm-35": [0], "slurm-42": [1]}
+    facts = {claim.workload: claim.facts for claim in here.source.claims().claims}
+    assert facts["slurm-28"].kind == "slurm"
+    assert facts["slurm-28"].labels == {
+        "job": "28", "user": "root", "account": "ml", "partition": "batch", "job_name": "train", "owner": "Job/28",
+        "team": "research", "project": "batch", "model": "llama-70b", "group": "g1",
+    }  # fmt: skip
+    evil = facts["slurm-42"].labels
+    assert (evil["owner"], evil["array_task"], evil["job_name"]) == (
+        "Job/41",
+        "7",
+        "evil?   Account=victim GRES=gpu:4(IDX:0-3)",
+    )
+    assert "account" not in evil
+    assert here.source.claims().unknown == 0
+    assert [(h.up, h.device) for h in here.source.health()] == [(True, "")]
+
+
+def test_as_text_a_job_that_says_a_thing_twice_is_not_believed_and_the_others_are(here):
+    (here.folder / "no-json").touch()
+    assert here.source.poll()
+    assert here.held() == {"slurm-28": [2, 3], "slurm-35": [0]}
+    assert here.source.claims().unknown == 1
+    assert [(h.up, h.device) for h in here.source.health()] == [(True, ""), (False, "gpu IDX 3")]
+    by_text = {claim.workload: claim.facts.labels for claim in here.source.claims().claims}
+    (here.folder / "no-json").unlink()
+    other = SlurmJobs(
+        here.source._config, SlurmCommands(here.source._config, here.folder / "scontrol"), RealClock(), here.procfs, wanted=True
+    )
+    assert other.poll()
+    by_json = {claim.workload: claim.facts.labels for claim in other.claims().claims}
+    assert by_text == {name: labels for name, labels in by_json.items() if name != "slurm-42"}
+
+
+def test_all_tasks_of_an_array_are_not_the_answer_for_one():
+    with pytest.raises(AnswerError):
+        job_of_text((CAPTURES / "job-41.txt").read_bytes(), "41", "gpu17")
+
+
+def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
+    assert here.source.poll()
+    here.asked()
+    assert here.source.poll()
+    known = here.source.claims().claims
+    asked = here.asked()
+    assert "squeue" not in asked
+    assert not any("show job 31" in line or "config" in line for line in asked)
+    assert len(asked) == 4  # the node and three jobs
+    assert here.source.poll()
+    assert here.source.claims().claims is known
+    here.asked()
+    (here.folder / "job-35.json").unlink()  # it has ended, and its shards are another's
+    told = json.loads((CAPTURES / "job-35.json").read_text())
+    told["jobs"][0]["job_id"] = 77
+    (here.folder / "job-77.json").write_text(json.dumps(told))
+    (here.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n28|28|R\n77|77|R\n")
+    assert here.source.poll()
+    assert here.held() == {"slurm-28": [2, 3], "slurm-77": [0], "slurm-42": [1]}
+    assert not any("show job 31" in line for line in here.asked())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("exec sleep 60", "did not answer within 0.5 s"),
+        ("exec yes", "wrote more than"),
+        ("echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1", "Unable to contact slurm controller"),
+        ("printf '\\033[2J{'; exit 0", "no node"),
+        ("kill -9 $$", "it ended with -9"),
+    ],
+)
+def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fault, reason):
+    here = Here(tmp_path, timeout_s=0.5 if "sleep" in fault else 8)
+    assert here.source.poll()
+    before = here.source.claims()
+    (here.folder / "fault").write_text(fault)
+    assert not here.source.poll()
+    assert here.source.claims() is before
+    (health,) = here.source.health()
+    assert not health.up
+    assert reason in health.reason
+    assert health.reason.isprintable()
+    (here.folder / "fault").unlink()
+    assert here.source.poll()
+
+
+def test_a_job_on_several_nodes_holds_here_what_it_has_here(here):
+    def spread(told):
+        told["jobs"][0] |= {"nodes": "gpu[16-17]", "gres_detail": ["gpu:a:2(IDX:2-3)", "gpu:a:2(IDX:0-1)"]}
+
+    here.say("job-28.json", spread)
+    assert here.source.poll()
+    assert here.held()["slurm-28"] == [2, 3]
+
+
+@pytest.mark.parametrize("state", [["COMPLETED"], ["CANCELLED"], "TIMEOUT"])
+def test_an_ended_job_holds_nothing(here, state):
+    here.say("job-28.json", lambda told: told["jobs"][0].update(job_state=state))
+    assert here.source.poll()
+    assert "slurm-28" not in here.held()
+    assert here.source.claims().unknown == 2  # Slurm still counts them as given away
+
+
+def test_a_job_that_is_completing_or_suspended_still_holds(here):
+    here.say("job-28.json", lambda told: told["jobs"][0].update(job_state=["COMPLETED", "COMPLETING"]))
+    here.say("job-42.json", lambda told: told["jobs"][0].update(job_state=["SUSPENDED"]))
+    assert here.source.poll()
+    assert here.held().keys() == {"slurm-28", "slurm-35", "slurm-42"}
+
+
+def test_the_parts_of_a_heterogeneous_job_are_one_group(here):
+    here.say("job-35.json", lambda told: told["jobs"][0].update(het_job_id={"set": True, "infinite": False, "number": 34}))
+    assert here.source.poll()
+    (labels,) = [claim.facts.labels for claim in here.source.claims().claims if claim.workload == "slurm-35"]
+    assert (labels["group"], labels["owner"]) == ("slurm-34", "Job/34")
+
+
+def test_numbers_of_older_versions_are_plain(here):
+    here.say(
+        "job-42.json", lambda told: told["jobs"][0].update(array_job_id=41, array_task_id=7, job_state="RUNNING", het_job_id=0)
+    )
+    assert here.source.poll()
+    (labels,) = [claim.facts.labels for claim in here.source.claims().claims if claim.workload == "slurm-42"]
+    assert labels["owner"] == "Job/41"
+
+
+def test_gpus_that_cannot_be_told_are_named(here):
+    (here.folder / "gres.conf").write_text("AutoDetect=nvml\n")  # two types: which is which slurmd alone knows
+    assert here.source.poll()
+    assert here.held() == {}
+    rows = here.source.health()
+    assert {(h.device, h.reason) for h in rows[1:]} == {
+        ("gpu IDX 0", "unknown device, given to slurm-28"), ("gpu IDX 1", "unknown device, given to slurm-28"),
+        ("shard IDX 2", "unknown device, given to slurm-35"), ("gpu IDX 3", "unknown device, given to slurm-42"),
+    }  # fmt: skip
+
+
+def test_where_no_slurmd_runs_nobody_is_asked(tmp_path):
+    here = Here(tmp_path)
+    source = SlurmJobs(
+        here.source._config,
+        SlurmCommands(here.source._config, here.folder / "scontrol"),
+        RealClock(),
+        here.procfs,
+        wanted=False,
+    )
+    assert source.poll()
+    assert source.claims().claims == ()
+    assert source.health() == ()
+    assert not (here.folder / "asked").exists()
+    (here.procfs / "77").mkdir()
+    (here.procfs / "77/comm").write_text("slurmd\n")
+    assert source.poll()
+    assert len(source.claims().claims) == 4
+    assert source.health()
+
+
+def test_a_simulated_node_does_not_ask_this_machines_slurm(tmp_path):
+    assert open_slurm(Slurm(), RealClock(), tmp_path, 0, True) == []
+    assert open_slurm(Slurm(scontrol="off"), RealClock(), tmp_path, 0, False) == []
+
+
+def test_a_program_that_is_not_there_is_a_reason(tmp_path):
+    with pytest.raises(CommandError, match="No such file"):
+        output_of([str(tmp_path / "scontrol")], 1, 100, {})

@@ -1,0 +1,307 @@
+"""`measure` in real processes on a plant: nested, threads, fork, faults, nothing to read; its sampler ends with its process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.energy_agent.agents import alive
+from tests.energy_agent.nodes import environ_of, make_plant
+from tests.support import eventually
+from wattlens import measure
+
+PRELUDE = """
+import json, os, sys, threading, time
+from wattlens import measure
+def told(m):
+    return {"joules": m.joules, "low": m.low, "high": m.high, "edge": m.edge_joules, "reason": m.reason, "method": m.method,
+            "seconds": m.seconds, "devices": {u: [d.joules, d.reason] for u, d in m.by_device.items()}}
+"""
+
+
+@pytest.fixture
+def node(tmp_path):
+    with make_plant(tmp_path / "node", 2) as plant:
+        yield tmp_path / "node", plant
+
+
+def run(folder, code, **environ):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PRELUDE + code],
+        env=environ_of(folder) | environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def idle_w(plant):
+    return sum(t.power_w * t.gain for t in map(plant.truth, range(plant.count)))
+
+
+def test_windows_nest_and_overlap_across_threads(node):
+    folder, plant = node
+    said = run(folder, """
+found = []
+def work():
+    with measure("thread") as t: time.sleep(0.3)
+    found.append(t)
+with measure("outer") as outer:
+    thread = threading.Thread(target=work); thread.start()
+    with measure("inner") as inner: time.sleep(0.2)
+    thread.join()
+print(json.dumps([told(outer), told(inner), told(found[0])]))
+""")  # fmt: skip
+    for window in said:
+        assert window["reason"] == ""
+        assert window["method"] == "counter+power"
+        assert window["joules"] == pytest.approx(idle_w(plant) * window["seconds"], rel=0.05)
+        assert window["low"] < window["joules"] < window["high"]
+        assert len(window["devices"]) == 2
+
+
+def test_it_prints_as_a_person_wants_it(node):
+    never, is_open, ended = run(node[0], """
+m = measure("step"); said = [repr(m)]
+with m:
+    time.sleep(0.15); said.append(repr(m))
+print(json.dumps([*said, repr(m)]))
+""")  # fmt: skip
+    assert never == "measure('step'): the window was never entered"
+    assert is_open == "measure('step'): the window is still open"
+    number = r"[\d.]+"
+    assert re.fullmatch(
+        rf"measure\('step'\): {number} ms, {number} J \({number} to {number}\), all 2 GPUs, simulated, counter\+power", ended
+    )
+    hidden = run(node[0], "with measure() as m: pass\nprint(json.dumps(repr(m)))", CUDA_VISIBLE_DEVICES="")
+    assert re.fullmatch(rf"measure\(\): {number} ms, not measured: CUDA_VISIBLE_DEVICES hides every GPU", hidden)
+
+
+def test_a_forked_child_has_a_sampler_of_its_own(node):
+    said = run(node[0], """
+with measure("parent") as m:
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with measure("child") as c: time.sleep(0.15)
+        os.write(w, json.dumps([told(c), m.reason]).encode()); os._exit(0)
+    os.waitpid(pid, 0)
+child, open_in_child = json.loads(os.read(r, 65536))
+print(json.dumps([told(m), child, open_in_child]))
+""")  # fmt: skip
+    parent, child, in_child = said
+    assert parent["joules"] > child["joules"] > 0
+    assert in_child == "the window is still open"
+
+
+def test_only_visible_devices_count(node):
+    folder, plant = node
+    code = """
+with measure() as m: time.sleep(0.15)
+print(json.dumps(told(m)))
+"""
+    assert list(run(folder, code, CUDA_VISIBLE_DEVICES="1")["devices"]) == [plant.uuid(1)]
+    hidden = run(folder, code, CUDA_VISIBLE_DEVICES="")
+    assert (hidden["joules"], hidden["reason"]) == (None, "CUDA_VISIBLE_DEVICES hides every GPU")
+
+
+def test_a_lost_gpu_leaves_the_sum_absent_and_the_others_read(node):
+    folder, plant = node
+    plant.fault(0, "lost")
+    said = run(folder, """
+with measure() as m: time.sleep(0.15)
+print(json.dumps(told(m)))
+""")  # fmt: skip
+    assert said["joules"] is None
+    assert "GPU_IS_LOST" in said["reason"]
+    assert said["devices"][plant.uuid(1)][0] > 0
+    assert len(said["devices"]) == 2
+
+
+def test_a_gpu_that_is_lost_within_the_window_takes_its_number_with_it(node):
+    folder, plant = node
+    said = run(folder, """
+from pathlib import Path
+from energy_agent.sim.gpu.plant import Plant
+with measure() as before: time.sleep(0.15)
+with measure() as m:
+    time.sleep(0.15)
+    with Plant.attach(Path(os.environ["WATTLENS_SIM"]) / "plant") as plant: plant.fault(1, "lost")
+    time.sleep(0.15)
+print(json.dumps([told(before), told(m)]))
+""")  # fmt: skip
+    before, within = said
+    assert before["joules"] > 0
+    assert within["joules"] is None
+    assert "GPU_IS_LOST" in within["devices"][plant.uuid(1)][1]
+    assert within["devices"][plant.uuid(0)][0] > 0
+
+
+def test_a_counter_that_begins_anew_within_the_window_is_told(node):
+    folder, plant = node
+    said = run(folder, """
+from pathlib import Path
+from energy_agent.sim.gpu.plant import Plant
+with measure() as m:
+    time.sleep(0.25)
+    with Plant.attach(Path(os.environ["WATTLENS_SIM"]) / "plant") as plant: plant.fault(1, "counter_reset")
+    time.sleep(0.25)
+print(json.dumps(told(m)))
+""")  # fmt: skip
+    assert said["joules"] is None
+    assert said["devices"][plant.uuid(1)] == [None, "the energy counter began anew within the window"]
+
+
+def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + "with measure() as m: pass\nprint(json.dumps(told(m)))"],
+        env={k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert said["joules"] is None
+    assert said["low"] is None
+    assert said["reason"]
+
+
+def test_a_decorated_function_keeps_its_windows(node):
+    said = run(node[0], """
+@measure
+def a(x):
+    "doc"
+    time.sleep(0.1); return x + 1
+@measure("named")
+def b(): time.sleep(0.1)
+assert a(1) == 2 and a.__doc__ == "doc"
+b()
+print(json.dumps([a.windows[0].name, a.windows[0].joules, b.windows[0].name, b.windows[0].joules]))
+""")  # fmt: skip
+    assert said[0] == "a"
+    assert said[2] == "named"
+    assert said[1] > 0
+    assert said[3] > 0
+
+
+def rests(pid, seconds):
+    """Whether it does nothing for so long: a process that runs, however shortly, waits again and so switches."""
+
+    def switches():
+        return [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "ctxt_switches" in line]
+
+    before = switches()
+    time.sleep(seconds)
+    return switches() == before
+
+
+def test_the_sampler_reads_nothing_without_a_window_and_dies_with_its_process(node):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + "with measure(): time.sleep(0.1)\nprint(1, flush=True)\ntime.sleep(60)"],
+        env=environ_of(node[0]), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        eventually(lambda: rests(child, 1.0), 60)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    eventually(lambda: not alive(child))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"gain_uncertainty_ratio": -1}, ValueError),
+        ({"gain_uncertainty_ratio": 1}, ValueError),
+        ({"sync": "always"}, ValueError),
+        ({"name": 3}, TypeError),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(arguments, error):
+    with pytest.raises(error, match="measure: "):
+        measure(**arguments)
+
+
+def test_a_generator_is_not_taken_for_a_function():
+    def steps():
+        yield 1
+
+    async def more():
+        yield 1
+
+    for function in (steps, more):
+        with pytest.raises(TypeError, match="a generator runs while others use it"):
+            measure("g")(function)
+
+
+def test_a_window_is_entered_once_at_a_time(node):
+    found = run(
+        node[0],
+        """
+m, said, began_s = measure("w"), [], time.monotonic()
+try:
+    m.__exit__(None, None, None)
+except RuntimeError as error:
+    said.append(str(error))
+with m:
+    time.sleep(0.2)
+    try:
+        m.__enter__()
+    except RuntimeError as error:
+        said.append(str(error))
+once = told(m)
+with m:
+    time.sleep(0.1)
+in_all_s = time.monotonic() - began_s
+print(json.dumps({"said": said, "once": once, "again": told(m), "in_all_s": in_all_s}))
+""",
+    )
+    assert ["is not open" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
+    assert found["once"]["seconds"] >= 0.2
+    assert found["again"]["seconds"] >= 0.1
+    assert found["once"]["seconds"] + found["again"]["seconds"] <= found["in_all_s"]
+    for window in (found["once"], found["again"]):
+        assert window["low"] < idle_w(node[1]) * window["seconds"] < window["high"]
+
+
+def test_importing_wattlens_is_cheap():
+    code = "import sys, wattlens; print([m for m in sys.modules if m.startswith('energy_agent')])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_program_counts_its_tokens_and_saves_them(node, tmp_path):
+    folder, _ = node
+    said = run(folder, f"""
+with measure("x") as m:
+    time.sleep(0.3)
+    workers = [threading.Thread(target=lambda: [m.count(prompt=1, generation=2) for _ in range(1000)]) for _ in range(4)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+per = m.joules_per_token
+m.save({str(tmp_path / "x.json")!r}, labels={{"precision": "int8"}})
+print(json.dumps(told(m) | {{"tokens": m.tokens, "per": [per.joules, per.low, per.high]}}))
+""")  # fmt: skip
+    assert said["tokens"] == 12000
+    assert said["per"] == pytest.approx([said[key] / 12000 for key in ("joules", "low", "high")])
+    saved = json.loads((tmp_path / "x.json").read_text())
+    assert (saved["schema"], saved["name"], saved["labels"]) == ("wattlens.measure/1", "x", {"precision": "int8"})
+    assert (saved["tokens"]["generation"], saved["tokens"]["computed"], saved["tokens"]["processed"]) == (8000, 4000, 12000)
+    assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(said["joules"] / 8000)
+
+
+def test_without_tokens_or_joules_there_is_a_reason_for_no_joules_per_token():
+    window = measure("x")
+    assert window.tokens is None
+    assert "no tokens were told" in window.joules_per_token.reason
+    window.tokens = 5
+    assert window.tokens == 5
+    assert "never entered" in window.joules_per_token.reason
+    with pytest.raises(ValueError, match="label"):
+        window.save("/dev/null", labels={"no name": "x"})

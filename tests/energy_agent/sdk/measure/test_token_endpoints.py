@@ -1,0 +1,136 @@
+"""Server pages at both ends of a window, over real HTTP: what moves, restarts, goes or breaks."""
+
+import http.server
+import threading
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.clock import RealClock
+from energy_agent.sdk.measure.token_endpoints import TokenPages
+from tests.support import eventually
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = self.server.body
+        self.server.asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        return
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as pages:
+        pages.daemon_threads, pages.asked = True, 0
+        pages.url = f"http://127.0.0.1:{pages.server_address[1]}/metrics"
+        threading.Thread(target=pages.serve_forever, args=(0.02,), daemon=True).start()
+        yield pages
+        pages.shutdown()
+
+
+def vllm(generation, prompt=0, running=0, steps=None, started=1.0, engines=("0",), cached=0, requests=0):
+    lines = []
+    for engine in engines:
+        labels = f'{{model_name="m",engine="{engine}"}}'
+        lines += [f"vllm:generation_tokens_total{labels} {generation}", f"vllm:generation_tokens_created{labels} {started}"]
+        lines += [f"vllm:prompt_tokens_total{labels} {prompt}", f"vllm:prompt_tokens_cached_total{labels} {cached}"]
+        lines += [f"vllm:num_requests_running{labels} {running}", f"vllm:request_success_total{labels} {requests}"]
+        if steps is not None:
+            lines.append(f"vllm:iteration_tokens_total_count{labels} {steps}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def llama(generation, running):
+    return f"llamacpp:tokens_predicted_total {generation}\nllamacpp:requests_processing {running}\n".encode()
+
+
+def told(server, first, last, kind="vllm", seconds=1.0):
+    server.body = first
+    with TokenPages([server.url], kind, RealClock()) as pages:
+        server.body = last
+        return pages.told(seconds)
+
+
+def test_a_window_has_what_the_counters_moved_by(server):
+    found = told(server, vllm(100, 50, 4, 10, cached=20), vllm(900, 450, 4, 210, cached=220, requests=30), seconds=0.0)
+    assert (found.generation, found.computed, found.cached, found.processed) == (800, 200, 200, 1000)
+    assert (found.steps, found.requests, found.models) == (200, 30, ("m",))
+    assert found.running == 4.0
+    assert found.edge_generation > 0
+    assert (found.moves, found.reason, found.source) == ("step", "", server.url)
+
+
+def test_several_engines_of_a_page_add_up(server):
+    found = told(server, vllm(10, engines=("0", "1")), vllm(30, engines=("0", "1")))
+    assert found.generation == 40
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (vllm(100), vllm(150, started=9.0), "started again"),
+        (vllm(100), vllm(20), "started again"),
+        (vllm(100, engines=("0", "1")), vllm(150, engines=("0",)), "was gone"),
+        (vllm(100), b"# nothing\n", "is this the address of vLLM"),
+        (b"# nothing\n", vllm(100), "is this the address of vLLM"),
+        (vllm(100), vllm("NaN"), "does not tell generated tokens"),
+    ],
+)
+def test_what_cannot_be_told_is_absent_with_its_reason(server, first, last, words):
+    found = told(server, first, last)
+    assert found.generation is found.processed is None
+    assert words in found.reason
+
+
+def test_counters_that_move_at_the_end_of_a_request_are_told_between_two_rests_alone(server):
+    found = told(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)
+    assert (found.generation, found.edge_generation, found.moves) == (100, 0.0, "request")
+    assert "when a request ends" in told(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
+
+
+def test_nobody_there_is_a_reason(server):
+    server.shutdown()
+    server.server_close()
+    with TokenPages([server.url], "vllm", RealClock()) as pages:
+        assert "refused" in pages.told(1.0).reason
+
+
+@pytest.mark.parametrize("body", [vllm(1), b"nothing"])
+def test_what_is_asked_for_is_not_told(server, body):
+    server.body = body
+    with TokenPages([f"{server.url}?key=secret"], "vllm", RealClock()) as pages:
+        found = pages.told(1.0)
+    assert found.source == server.url
+    assert "secret" not in repr(found)
+
+
+def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):
+    monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._PERIOD_S", 0.0)
+    monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._SHORTEST_S", 0.01)
+    server.body = vllm(100)
+    with TokenPages([server.url], "vllm", RealClock()) as pages:
+        server.body, server.asked = b"broken", 0
+        eventually(lambda: server.asked > 1)
+        server.body = vllm(160)
+        assert pages.told(1.0).generation == 60
+
+
+@pytest.mark.parametrize(
+    ("urls", "kind", "words"),
+    [
+        (["https://a/metrics"], "vllm", "not an http:// address"),
+        (["http://me:secret@a/m"], "vllm", "without a password"),
+        (["http://a/m"] * 2, "vllm", "twice"),
+        (["http://a/m"], "mapping", "there are: dynamo"),
+        (["http://a/m"], "no", "there are: dynamo"),
+    ],
+)
+def test_wrong_usage(urls, kind, words):
+    with pytest.raises(UsageError, match=words):
+        TokenPages(urls, kind, RealClock())

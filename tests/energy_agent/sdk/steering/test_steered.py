@@ -1,0 +1,264 @@
+"""A job over several nodes: one agent leads, the others are asked for what it has in force, and all ranks meet at one step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.sdk.ranks import local_rank_of
+from energy_agent.sdk.steering import request
+from energy_agent.sdk.steering.request import in_force
+from energy_agent.sdk.steering.steered import steered
+from tests.doubles.agent import Agent, serving
+from tests.support import eventually
+
+# A rank of a job without PyTorch: its user's own broadcast is a pipe, by which all ranks learn of the last step too. It tells
+# at which steps it broadcast, and how many it made.
+RANK = """
+import json, os, sys, time
+from energy_agent.sdk.steering import request
+request._TURN_S, request._RENEW_S, request._OTHERS_S, request._FOLLOWS_S = 0.02, 0.1, 0.3, 1.0
+import wattlens
+rank, ends, called = int(sys.argv[1]), [int(fd) for fd in sys.argv[2].split(",")], []
+pipe = os.fdopen(ends[0]) if rank else None
+step, over = 0, False
+def broadcast(message):
+    global over
+    called.append(step)
+    with open(f"{sys.argv[3]}-broadcasts-{rank}", "a") as file:
+        file.write(".")
+    if rank:
+        line = pipe.readline()
+        over = line.startswith("over")
+        return json.loads(line.removeprefix("over"))
+    over = os.path.exists(sys.argv[3])
+    for end in ends:
+        os.write(end, b"over" * over + json.dumps(message).encode() + b"\\n")
+    return message
+steer = wattlens.steered(broadcast, every_s=0.2, rank=rank)
+while not over and not (rank and os.path.exists(sys.argv[3] + "-alone")):
+    time.sleep(0.005)
+    steer.step()
+    step += 1
+print(json.dumps([called, step]))
+"""
+
+
+LIMIT_S = 60.0
+
+
+class Job:
+    """Ranks as processes; each has the socket of its node's agent. They train until they are to end."""
+
+    def __init__(self, folder: Path, agents: list[Agent], local_ranks: list[int]) -> None:
+        self._over = folder / "over"
+        pipes = [os.pipe() for _ in agents[1:]]
+        self.ranks = []
+        for rank, (agent, local) in enumerate(zip(agents, local_ranks, strict=True)):
+            ends = [end for _, end in pipes] if rank == 0 else [pipes[rank - 1][0]]
+            self.ranks.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(self._over)],
+                    env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local)},
+                    pass_fds=ends,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        for pipe in pipes:
+            for end in pipe:
+                os.close(end)
+
+    def ended(self) -> list[tuple[tuple[list[int], int], str]]:
+        """End it: at which steps each rank broadcast and how many it made, and what it said."""
+        self._over.touch()
+        found = []
+        for child in self.ranks:
+            out, errors = child.communicate(timeout=60)
+            assert child.returncode == 0, errors
+            called, steps = json.loads(out)
+            found.append(((called, steps), errors))
+        return found
+
+    def meet(self, times: int) -> None:
+        """Wait for so many broadcasts more."""
+        for rank in range(len(self.ranks)):
+            path = self._over.with_name(f"over-broadcasts-{rank}")
+            eventually(path.exists, LIMIT_S)
+            wanted = path.stat().st_size + times
+            eventually(lambda path=path, wanted=wanted: path.stat().st_size >= wanted, LIMIT_S)  # type: ignore[misc]
+
+    def end_without_the_first(self) -> None:
+        """Let the other ranks end, which nobody broadcasts to any more."""
+        self._over.with_name("over-alone").touch()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[Agent]]:
+    agents = [Agent(tmp_path / f"s{n}", f"GPU-{n}") for n in range(2)]
+    for n, agent in enumerate(agents):
+        agent.node = f"node-{n}"
+    with serving(agents[0]), serving(agents[1]):
+        yield agents
+
+
+def words(agent: Agent) -> list[dict[str, object]]:
+    """What was said to an agent, each word once."""
+    found: list[dict[str, object]] = []
+    for post in agent.posts:
+        word = {k: v for k, v in post.items() if k != "ttl_s"}
+        if word != (found[-1] if found else None):
+            found.append(word)
+    return found
+
+
+def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_path: Path, nodes: list[Agent]) -> None:
+    lead, other = nodes
+    lead.clock_mhz = 1200
+    job = Job(tmp_path, [lead, other], [0, 0])
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
+    lead.clock_mhz = 1005
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1005, LIMIT_S)
+    lead.clock_mhz = None  # as found again
+    eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
+    (first, said), (second, told) = job.ended()
+    assert first == second
+    broadcasts, steps = first
+    assert len(broadcasts) < steps
+    assert said == told == ""
+    assert words(lead) == [{"lead": True}, {}]
+    assert words(other) == [{"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005}, {}]
+
+
+def test_in_shadow_the_first_node_has_nothing_in_force_and_nobody_is_asked(tmp_path: Path, nodes: list[Agent]) -> None:
+    nodes[0].mode, nodes[0].clock_mhz = "shadow", 1200
+    job = Job(tmp_path, nodes, [0, 0])
+    eventually(lambda: nodes[0].posts and nodes[1].paths, LIMIT_S)
+    job.meet(times=4)
+    job.ended()
+    assert nodes[1].posts == []
+
+
+def test_a_second_rank_of_a_node_speaks_only_where_it_is_a_workload_of_its_own(tmp_path: Path, nodes: list[Agent]) -> None:
+    """Four ranks: one on the first node, two of one pod on the second, and one there that is its own workload."""
+    lead, other = nodes
+    lead.clock_mhz = 1200
+    alone = Agent(tmp_path / "s3", "GPU-3")
+    alone.node = other.node
+    with serving(alone):
+        job = Job(tmp_path, [lead, other, other, alone], [0, 0, 1, 2])
+        for agent in (other, alone):
+            eventually(lambda agent=agent: agent.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)  # type: ignore[misc]
+        job.ended()
+    assert words(other)[0] == {"sm_clock_max_mhz": 1200}
+
+
+def test_ranks_beside_the_first_do_not_ask_for_what_its_agent_decides(tmp_path: Path, nodes: list[Agent]) -> None:
+    lead, other = nodes
+    lead.clock_mhz, other.node = 1200, lead.node  # another workload of the same node
+    job = Job(tmp_path, [lead, other], [0, 1])
+    eventually(lambda: other.posts, LIMIT_S)
+    job.meet(times=2)
+    job.ended()
+    assert words(other) in ([{"lead": True}, {}], [{"lead": True}])
+
+
+def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(tmp_path: Path, nodes: list[Agent]) -> None:
+    lead, other = nodes
+    lead.clock_mhz = 1200
+    job = Job(tmp_path, [lead, other], [0, 0])
+    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
+    os.kill(job.ranks[0].pid, signal.SIGKILL)
+    job.ranks[0].communicate()
+    eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
+    job.end_without_the_first()
+    _, errors = job.ranks[1].communicate(timeout=60)
+    assert job.ranks[1].returncode == 0
+    assert errors.count("\n") == 1
+    assert errors.startswith("wattlens: this job is not steered over its nodes any more: ")
+
+
+def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[Agent]) -> None:
+    lead, other = nodes
+    lead.clock_mhz, other.mode = 1200, "observe"
+    job = Job(tmp_path, nodes, [0, 0])
+    assert job.ranks[1].stderr is not None
+    assert job.ranks[1].stderr.readline() == (
+        "wattlens: a node of a steered job does not follow: node-1: it is in mode observe; the agent's log says more\n"
+    )
+    posts = len(other.posts)
+    eventually(lambda: len(other.posts) > posts + 1, LIMIT_S)  # it is asked again, and does not follow either
+    assert [said for _, said in job.ended()] == ["", ""]
+
+
+def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
+    nowhere = [Agent(tmp_path / f"none{n}") for n in range(2)]
+    job = Job(tmp_path, nowhere, [0, 0])
+    for child in job.ranks:
+        assert child.stderr is not None
+        assert "no agent answers" in child.stderr.readline()
+    job.meet(times=2)
+    assert [said for _, said in job.ended()] == ["", ""]
+
+
+@pytest.mark.parametrize("broadcast", [
+    lambda _: None, lambda _: {}, lambda _: {"steps": "x", "node": "", "setting": {}}, lambda _: 1 / 0,
+])  # fmt: skip
+def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(tmp_path, capsys, monkeypatch, broadcast) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", {"no agent answers on a node of a steered job"})
+    steer = steered(broadcast, rank=1)
+    for _ in range(100):
+        steer.step()
+    assert capsys.readouterr().err.count("\n") == 1
+    steer.step()
+    assert steer.setting == {}
+
+
+def test_more_ranks_without_a_way_to_reach_them_are_named(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", {"no agent answers on a node of a steered job"})
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with steered() as steer:
+        steer.step()
+    assert "torch.distributed is not initialized: call step() after that, or give broadcast=" in capsys.readouterr().err
+
+
+@given(st.integers(1, 10**6), st.floats(1e-4, 1e4), st.floats(0.1, 100))
+def test_broadcasts_come_about_as_often_as_wanted(steps, took_s, every_s):
+    steer = steered(every_s=every_s)
+    steer._steps, steer._met_s = steps, time.monotonic() - took_s
+    found = steer._next()
+    assert 1 <= found <= max(1, min(8 * steps, 1_000_000))
+    if 1 < found < min(8 * steps, 1_000_000):
+        assert found * took_s / steps == pytest.approx(every_s, rel=0.51)
+
+
+def test_of_gpus_that_differ_the_slowest_counts():
+    def told(*settings):
+        return {"devices": [{"uuid": str(n), "setting": s} for n, s in enumerate(settings)]}
+
+    assert in_force(told({"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005})) == {"sm_clock_max_mhz": 1005}
+    assert in_force(told({"sm_clock_max_mhz": 1200}, {})) == {}
+    assert in_force(told()) == in_force({}) == {}
+
+
+@pytest.mark.parametrize(("environ", "rank"), [
+    ({}, 0), ({"LOCAL_RANK": "3"}, 3), ({"LOCAL_RANK": "x", "SLURM_LOCALID": "2"}, 2), ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, 1),
+])  # fmt: skip
+def test_launchers_say_which_rank_of_its_node_a_process_is(environ, rank):
+    assert local_rank_of(environ) == rank
+
+
+def test_a_word_outlives_what_renews_it_by_little():
+    assert request._RENEW_S * 3 < request.TTL_S < 60

@@ -1,0 +1,147 @@
+"""Joules, steps and tokens of a run are of one time and one run, whatever the source does. Truth is plain arithmetic."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.sdk.training.direct import Direct
+from energy_agent.sdk.training.progress import DIRECT, NOTHING, Base, Status, Totals, View, answered, status
+
+STEP_J, STEP_TOKENS = 3, 50
+
+
+class Work:
+    """A loop that uses 3 J and trains 50 tokens a step, and whose windows are exact."""
+
+    def __init__(self):
+        self.steps = 0
+        self.readable = True
+
+    def counted(self):
+        return self.steps, self.steps * STEP_TOKENS
+
+    def window(self):
+        return Window(self)
+
+
+class Window:
+    seconds, edge_joules, gain_uncertainty_ratio, gpus = 1.0, 0.5, 0.05, "GPU 0"
+    by_device = {"GPU-1": None}  # noqa: RUF012
+
+    def __init__(self, work):
+        self._work, self.joules, self.reason = work, None, ""
+
+    def __enter__(self):
+        self._began = self._work.steps
+        return self
+
+    def __exit__(self, *_):
+        if self._work.readable:
+            self.joules = float(STEP_J * (self._work.steps - self._began))
+        else:
+            self.reason = "the driver does not answer"
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans(), st.booleans())))
+def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(windows):
+    work = Work()
+    direct, read = Direct(work.counted, work.window), 0
+    for steps, readable, cut in windows:
+        work.steps += steps
+        work.readable = readable
+        direct.turn(cut=cut)
+        direct.turn(cut=True)
+        read += steps if readable else 0
+        work.readable = True
+        direct.turn(cut=True)
+        assert direct.totals.joules == STEP_J * direct.totals.steps
+        assert (direct.totals.steps, direct.totals.tokens) == (read, read * STEP_TOKENS)
+
+
+def test_a_run_is_told_from_its_own_begin_or_that_of_the_stretch_where_it_is_later():
+    first = View(4, DIRECT, Totals(), Totals(300.0, 100, 5_000, 4), 60.0)
+    began = Base(4, Totals(240.0, 80, 4_000, 3))
+    told = status(began, first, (500, 25_000), 0.5)
+    assert (told.joules, told.measured_steps, told.measured_tokens) == (60.0, 20, 1_000)
+    assert (told.steps, told.tokens) == (500, 25_000)
+    assert (told.joules_per_step, told.joules_per_token) == (STEP_J, STEP_J / STEP_TOKENS)
+    whole = status(Base(3, Totals(9e9, 9, 9, 9)), first, (500, 25_000), 0.5)
+    assert (whole.joules, whole.measured_steps) == (300.0, 100)
+
+
+def test_a_run_of_which_no_window_is_closed_has_all_its_steps_and_no_joules():
+    view = View(4, DIRECT, Totals(), Totals(300.0, 100, 5_000, 4), 60.0)
+    for base in (Base(4, None), Base(4, view.last)):
+        told = status(base, view, (7, 350), None)
+        assert (told.joules, told.joules_per_step, told.steps, told.tokens, told.reason) == (None, None, 7, 350, NOTHING)
+
+
+def answer(joules, steps, workload="w"):
+    return {
+        "workload": workload, "node": "n", "joules": joules, "tokens": steps * STEP_TOKENS, "steps": {"training": steps},
+        "devices": [{"power_w": 60.0}],
+    }  # fmt: skip
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from(["answer", "lost ledger", "other name", "away"]), st.integers(1, 50), st.booleans()), max_size=20
+)
+
+
+@given(moves, st.integers(0, 10**6))
+def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, before):
+    """Steps that it booked without their joules, while it was away, are in no stretch."""
+    view = answered(View(), answer(STEP_J * before, before), afresh=False)
+    base, joules, steps, name = Base(view.stretch, view.last), STEP_J * before, before, "w"
+    for move, done, _ in sequence:
+        afresh = False
+        if move == "answer":
+            joules, steps = joules + STEP_J * done, steps + done
+        elif move == "lost ledger":
+            joules, steps = 0, 0
+        elif move == "other name":
+            joules, steps, name = joules * 7 + 1, steps, name + "w"
+        else:
+            steps, afresh = steps + done, True
+        view = answered(view, answer(joules, steps, name), afresh=afresh)
+        told = status(base, view, (0, 0), None)
+        assert told.joules == STEP_J * told.measured_steps
+        assert told.measured_tokens == told.measured_steps * STEP_TOKENS
+        assert told.workload == name
+
+
+def test_a_workload_that_the_ledger_does_not_know_yet_begins_at_nothing():
+    view = answered(View(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
+    assert status(Base(0, Totals()), view, (3, 1), None).reason == "holds no GPU"
+    view = answered(view, answer(30, 10), afresh=False)
+    told = status(Base(0, Totals()), view, (12, 1), None)
+    assert (told.joules, told.measured_steps, told.steps) == (30, 10, 12)
+
+
+def test_the_interval_is_of_the_joules_and_time_since_the_run_began():
+    start, last = Totals(100.0, 10, 500, 2, 3.0, 0.05, 7.0), Totals(400.0, 110, 5_500, 5, 9.0, 0.05, 19.0)
+    told = status(Base(1, start), View(1, DIRECT, Totals(), last), (100, 5_000), None)
+    assert (told.joules, told.seconds) == (300.0, 12.0)
+    assert (told.low, told.high) == ((300.0 - 6.0) / 1.05, (300.0 + 6.0) / 0.95)
+    by_agent = answer(30.0, 10) | {"edge_joules": 2.0, "gain_uncertainty_ratio": 0.1, "t_ns": 5 * 10**9}
+    view = answered(View(), by_agent, afresh=False)
+    view = answered(view, by_agent | answer(90.0, 30) | {"t_ns": 8 * 10**9}, afresh=False)
+    told = status(Base(-1, None), view, (20, 1_000), None)
+    assert (told.joules, told.seconds, told.low, told.high) == (60.0, 3.0, 58.0 / 1.1, 62.0 / 0.9)
+    assert status(Base(-1, None), answered(View(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
+
+
+def test_a_status_prints_joules_per_step_and_token_of_the_same_time():
+    text = str(Status("nvml", 2472.0, 600.0, 20, 81_920, None, "", "", 2350.0, 2604.0, 3.1, 20, 81_920, "all 8 GPUs"))
+    assert text == (
+        "20 steps, 81,920 tokens, 2,472 J (2,350 to 2,604) in 3.1 s on all 8 GPUs: 123.6 J/step (117.5 to 130.2), "
+        "0.03018 J/token (0.02869 to 0.03179)"
+    )
+    part = Status("nvml", 1000.0, 600.0, 20, 200, None, "", "", measured_steps=10, measured_tokens=100, gpus="GPU 0")
+    assert "1,000 J on GPU 0 for 10 of the steps: 100 J/step, 10 J/token" in str(part)
+    assert "energy not measured: no driver" in str(Status("", None, None, 3, 0, None, "", "no driver"))
+
+
+def test_one_rank_of_several_has_no_joules_per_token_of_all_gpus():
+    alone = Status("nvml", 100.0, 1.0, 10, 100, None, "", "", world=8)
+    assert (alone.joules_per_token, alone.joules_per_step) == (None, 10.0)
+    assert Status("agent", 100.0, 1.0, 10, 100, None, "w", "", world=8).joules_per_token == 1.0

@@ -1,0 +1,245 @@
+"""Counting in the training process: exact, out of the way, and the same after forks, execs and whatever is handed to it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from energy_agent.core.training_report import RATE_MAX, parse
+from energy_agent.sdk.ranks import Place, place_of
+from energy_agent.sdk.training.run import Counter, complain, guarded
+from energy_agent.sdk.training.token_count import believed
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    started = True
+
+
+def quiet_counter():
+    made = Counter()
+    made.reporter = Silent()
+    return made
+
+
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("step"), st.integers(0, 300_000), st.none() | st.floats() | st.integers()),
+        st.tuples(st.sampled_from(["enter", "leave"]), st.sampled_from(["evaluation", "checkpoint", "mine"])),
+        st.tuples(st.just("waited"), st.sampled_from(["evaluation", "checkpoint"]), st.floats(0, 100)),
+    ),
+    max_size=30,
+)
+
+
+@given(calls)
+@example([("step", 1, 1.7e308), ("step", 1, -1.7e308)])
+def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
+    made, steps, tokens, doing, waits = quiet_counter(), {}, 0, ["training"], {}
+    for name, *arguments in sequence:
+        if name == "step":
+            made.step(*arguments)
+            steps[doing[-1]] = steps.get(doing[-1], 0) + 1
+            tokens += arguments[0] if doing[-1] == "training" else 0
+        else:
+            getattr(made, name)(*arguments)
+            if name == "enter":
+                doing.append(arguments[0])
+            elif name == "leave" and arguments[0] in doing:
+                del doing[len(doing) - 1 - doing[::-1].index(arguments[0])]
+            elif name == "waited" and arguments[1] >= 1.0:
+                waits[arguments[0]] = waits.get(arguments[0], 0.0) + arguments[1]
+    told = json.loads(json.dumps(made.told(), allow_nan=False))
+    assert (told["steps"], told["tokens"], told["doing"]) == (steps, tokens, doing[-1])
+    assert told["waits"] == pytest.approx(waits, abs=1e-3)
+    assert parse(told).tokens == tokens
+
+
+def test_no_step_is_lost_between_threads():
+    made = quiet_counter()
+    threads = [threading.Thread(target=lambda: [made.step(3, None) for _ in range(20_000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (made.told()["steps"], made.told()["tokens"]) == ({"training": 80_000}, 240_000)
+
+
+def test_a_phase_of_another_thread_takes_no_steps_from_the_loop():
+    made, inside, over = quiet_counter(), threading.Event(), threading.Event()
+
+    def checkpoint():
+        made.enter("checkpoint")
+        made.step(5, None)
+        inside.set()
+        over.wait(10)
+        made.leave("checkpoint")
+        made.step(7, None)
+
+    thread = threading.Thread(target=checkpoint)
+    thread.start()
+    assert inside.wait(10)
+    made.step(100, None)
+    told = made.told()
+    over.set()
+    thread.join()
+    made.enter("evaluation")
+    made.step(1, None)
+    assert (told["steps"], told["tokens"], told["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
+    assert (made.told()["steps"], made.told()["tokens"]) == ({"checkpoint": 1, "training": 2, "evaluation": 1}, 107)
+    assert made.told()["doing"] == "evaluation"
+
+
+class OnAGpu:
+    """A tensor whose value must not be asked for."""
+
+    class device:  # noqa: N801
+        type = "cuda"
+
+    def detach(self):
+        return self
+
+    def __float__(self):
+        raise AssertionError("that waits for the GPU")
+
+
+@pytest.mark.parametrize("loss", [OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None])
+def test_a_loss_that_is_no_number_at_hand_is_left_out(loss):
+    made = quiet_counter()
+    made.step(0, loss)
+    assert made.told()["loss"] is None
+
+
+class Count:
+    """As numpy's integers, and tensors of one number on the CPU."""
+
+    def __int__(self):
+        return 4096
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu()],
+)
+def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(tokens, capsys, monkeypatch):
+    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", set())
+    made = quiet_counter()
+    for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
+        made.step(each, None)
+    told = made.told()
+    assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096)
+    assert parse(json.loads(json.dumps(told))).tokens == 7_096
+    said = capsys.readouterr().err
+    assert said.startswith("wattlens: the tokens of a step were not counted: tokens= ")
+    assert said.count("\n") == 1
+
+
+@given(st.lists(st.integers(0, 10**13)), st.floats(0, 1e9))
+def test_what_is_believed_the_agent_takes(steps, age_s):
+    total = 0
+    for tokens in steps:
+        with suppress(ValueError):
+            total += believed(tokens, total, age_s)
+    assert total <= RATE_MAX * (age_s + 1)
+
+
+def python(code, **environ):
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"WATTLENS_AGENT_SOCKET": "/nonexistent/s"} | environ,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_without_agent_and_gpu_training_goes_on_with_one_hint():
+    done = python("""
+import wattlens
+run = wattlens.training(model="m")
+for k in range(100):
+    run.step(tokens=10, loss=1.0 / (k + 1))
+with wattlens.phase("checkpoint"):
+    pass
+wattlens.step(tokens="many"); wattlens.step(tokens=-5); wattlens.step(loss="x")
+with run: pass
+told = run.status()
+print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
+""")
+    assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
+    said = done.stderr.splitlines()
+    assert len([line for line in said if "no agent answers" in line]) == 1
+    assert len([line for line in said if line.startswith("wattlens: 103 steps, 1,000 tokens; energy not measured: ")]) == 1
+    assert len(said) == 3  # the "many" tokens were not counted, and that is said once
+
+
+def test_the_line_at_the_end_is_of_rank_0_with_steps_and_can_be_switched_off():
+    code = "import wattlens; wattlens.training(quiet={}); [wattlens.step(tokens=5) for _ in range({})]"
+    for quiet, steps, environ, lines in (
+        (False, 3, {}, 1),
+        (True, 3, {}, 0),
+        (False, 0, {}, 0),
+        (False, 3, {"WATTLENS_SUMMARY": "0"}, 0),
+        (False, 3, {"RANK": "0", "WORLD_SIZE": "2"}, 1),
+        (False, 3, {"RANK": "1", "WORLD_SIZE": "2"}, 0),
+    ):
+        done = python(code.format(quiet, steps), **environ)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.count(" steps, ") == lines, (quiet, steps, environ, done.stderr)
+
+
+def test_a_forked_child_counts_anew_and_the_parent_goes_on():
+    done = python("""
+import os, wattlens
+from energy_agent.sdk.training.run import counter
+for _ in range(10): wattlens.step(tokens=1)
+run = counter().told()["run"]
+pid = os.fork()
+if not pid:
+    wattlens.step(tokens=1)
+    told = counter().told()
+    os._exit(0 if told["steps"] == {"training": 1} and told["run"] != run else 1)
+_, status = os.waitpid(pid, 0)
+wattlens.step(tokens=1)
+print(status, counter().told()["steps"], counter().told()["run"] == run)
+""")
+    assert done.stdout == "0 {'training': 11} True\n", done.stderr
+
+
+def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
+    @guarded
+    def hook():
+        raise RuntimeError("no")
+
+    import energy_agent.sdk.training.run as module
+
+    module._hinted.clear()
+    assert hook() is None
+    hook()
+    complain(ValueError("again"))
+    assert capsys.readouterr().err == "wattlens: a step was not counted: RuntimeError: no\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({}, Place()),
+        ({"RANK": "3"}, Place()),
+        ({"RANK": "9", "WORLD_SIZE": "8"}, Place()),
+        ({"RANK": "x", "WORLD_SIZE": "8"}, Place()),
+        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, Place()),
+        ({"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}, Place(3, 8, "host:29500")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "job7", "MASTER_ADDR": "h"}, Place(3, 8, "job7")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": " None ", "SLURM_JOB_ID": "7"}, Place(3, 8, "slurm-7.0")),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, Place(1, 2, "slurm-42.0")),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"}, Place(1, 2, "mpi-5")),
+    ],
+)
+def test_launchers_say_which_rank_a_process_is(environ, place):
+    assert place_of(environ) == place

@@ -1,0 +1,153 @@
+"""`status()` of real runs on a simulated node: without an agent, with two runs in a process, with an agent that goes away."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.running import AgentProcess
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
+from tests.energy_agent.nodes import environ_of
+
+IDLE_W = 74.0  # of the board, by the simulator's data sheet
+PREAMBLE = """
+import json, os, sys, time, wattlens
+n = 0
+def known(told, source):
+    return told.source == source and told.joules and told.measured_steps > 20
+def train(run, seconds, source=""):
+    global n
+    began, before = time.monotonic(), n
+    lacks = lambda: source and not known(run.status(wait=False), source)
+    while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 30):
+        wattlens.step(tokens=10); n += 1; time.sleep(0.05)
+    told = run.status()
+    print(json.dumps({"source": told.source, "joules": told.joules, "low": told.low, "high": told.high, "all": told.steps,
+                      "steps": told.measured_steps, "tokens": told.measured_tokens, "seconds": told.seconds,
+                      "reason": told.reason, "step_s": (time.monotonic() - began) / (n - before), "done": n}), flush=True)
+"""
+
+
+@pytest.fixture
+def node(tmp_path):
+    with SimulatedNode.start(scenario.parse(b"boards: [{count: 1, sku: H100-SXM5-80GB}]\n", "test"), tmp_path / "node"):
+        yield tmp_path / "node"
+
+
+def environ(node, socket):
+    return environ_of(node) | {"WATTLENS_AGENT_SOCKET": str(socket)}
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def holds(told):
+    """Joules are those of the steps and tokens beside them: an idle board, so power times the time of a step each.
+
+    An agent's sums are of one reading a second and of one report a second.
+    """
+    edge_s = 2.5 if told["source"] == "agent" else 1.0
+    assert told["tokens"] == 10 * told["steps"]
+    assert told["low"] < told["joules"] < told["high"]
+    assert 0 < told["steps"] <= told["done"]
+    assert told["joules"] == pytest.approx(IDLE_W * told["step_s"] * told["steps"], abs=IDLE_W * edge_s)
+
+
+def test_without_an_agent_each_run_has_the_steps_that_its_joules_were_used_for(node):
+    code = (
+        PREAMBLE
+        + """
+for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
+    with wattlens.training(model="m") as run:
+        train(run, seconds, source)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=60, check=True
+    )  # fmt: skip
+    first, second, short = lines(done.stdout)
+    assert first["source"] == second["source"] == "nvml"
+    for told in (first, second):
+        holds(told)
+        assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
+    assert first["all"] == first["done"]
+    assert short["all"] == short["done"] - second["done"]
+
+
+def test_a_status_within_the_run_has_all_steps_and_the_joules_up_to_now(node):
+    code = (
+        PREAMBLE
+        + """
+with wattlens.training() as run:
+    while run.status(wait=False).source != "nvml":
+        time.sleep(0.05)
+    train(run, 0.8)
+    print(run.status(wait=False), file=sys.stderr)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=60, check=True
+    )  # fmt: skip
+    (told,) = lines(done.stdout)
+    assert told["steps"] == told["all"] == told["done"]
+    assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
+    assert told["low"] < told["joules"] < told["high"]
+    inside, at_end = [line for line in done.stderr.splitlines() if " J/step (" in line and " J/token (" in line]
+    assert inside.startswith(f"{told['all']} steps, ")
+    assert at_end.startswith(f"wattlens: {told['all']} steps, ")
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(240)
+def test_when_the_agent_goes_away_all_three_begin_anew(node, tmp_path):
+    config = tmp_path / "agent.yaml"
+    config.write_text(f"client: {{socket: {tmp_path}/agent.sock}}\n")
+    agent = AgentProcess(node, tmp_path / "state", config)
+    agent.start()
+    code = (
+        PREAMBLE
+        + """
+from pathlib import Path
+from energy_agent.sim import roots
+from energy_agent.sim.gpu.plant import Plant
+node = Path(os.environ["WATTLENS_SIM"])
+plant = Plant.attach(node / "plant")
+roots.add_process(node, os.getpid(), roots.cgroup_path("job", "docker", 1))
+slot = plant.attach_process(0, os.getpid(), memory_b=1 << 30)
+try:
+    with wattlens.training(model="m") as run:
+        train(run, 5.0, "agent")
+        sys.stdin.readline()
+        train(run, 7.0, "nvml")
+        sys.stdin.readline()
+        train(run, 9.0, "agent")
+finally:
+    plant.detach_process(0, slot)
+    roots.remove_process(node, os.getpid())
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environ(node, tmp_path / "agent.sock"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        with_agent = json.loads(process.stdout.readline())
+        agent.stop()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        without = json.loads(process.stdout.readline())
+        agent.start()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        again = json.loads(process.stdout.readline())
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+        agent.stop()
+    assert [told["source"] for told in (with_agent, without, again)] == ["agent", "nvml", "agent"]
+    for told in (with_agent, without, again):
+        holds(told)

@@ -1,0 +1,54 @@
+"""The notebook's view: what is not known is a dash and a reason, and the text says what the picture does."""
+
+import subprocess
+import sys
+
+import pytest
+
+from energy_agent.sdk.training.progress import Status
+from energy_agent.sdk.training.widget import number, text, told
+from tests.support import need_module
+
+KNOWN = Status("agent", 48_230.5, 612.0, 1820, 7_454_720, 2.3417, "ml/llama", "")
+UNKNOWN = Status("", None, None, 12, 0, None, "", "NVML: Driver Not Loaded")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "-"), (0.0, "0"), (0.00646979, "0.00647"), (612.0, "612"), (48_230.5, "48,230")]
+)
+def test_numbers_have_four_digits(value, shown):
+    assert number(value) == shown
+
+
+def test_what_is_not_known_is_a_dash_with_its_reason():
+    shown = told(UNKNOWN, "")
+    assert {shown[key] for key in ("power", "energy", "per_token", "per_step", "loss")} == {"-"}
+    assert shown["note"] == UNKNOWN.reason
+    assert text(UNKNOWN, "").endswith("(NVML: Driver Not Loaded)")
+
+
+def test_the_text_says_what_the_picture_does():
+    line, shown = text(KNOWN, "llama-8b"), told(KNOWN, "llama-8b")
+    assert all(shown[key] in line for key in ("power", "energy", "per_token", "per_step", "loss"))
+    assert "all of ml/llama on this node" in shown["note"]
+
+
+@pytest.mark.peer
+def test_the_widget_follows_the_run():
+    need_module("anywidget")
+    code = """
+from energy_agent.sdk.training.progress import Status
+from energy_agent.sdk.training.widget import live_view
+steps = [0]
+def status():
+    steps[0] += 1
+    return Status("agent", 10.0 * steps[0], 500.0, steps[0], 100 * steps[0], 2.0, "w", "")
+view = live_view(status, "m")
+view.refresh(); view.refresh()
+assert view.history["power"][-2:] == [500.0, 500.0]
+assert view.told["energy"] == "30" or int(view.told["energy"]) > 30
+assert "J so far" in repr(view) and view.text.startswith("m: 500 W")
+assert "render" in view._esm and ".wattlens" in view._css
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,355 @@
+"""The sweep of energy_agent.sdk.zeus.optimizer, step by step, against an agent that is played over a real socket."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from energy_agent.sdk.zeus import machine, power_limit
+from energy_agent.sdk.zeus.optimizer import (
+    Energy,
+    GlobalPowerLimitOptimizer,
+    MaxSlowdownConstraint,
+    OptimumSelector,
+    PowerLimitMeasurement,
+    Time,
+    ZeusCost,
+)
+from energy_agent.sdk.zeus.states import Profiling
+from tests.doubles.agent import Agent, serving
+from tests.support import eventually
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "s"))
+    monkeypatch.setattr(power_limit, "_POLL_S", 0.005)
+    monkeypatch.setattr(power_limit, "_WATCH_S", 0.01)
+    with serving(Agent(tmp_path / "s")) as played:
+        yield played
+        if power_limit._speaker is not None:
+            power_limit._speaker.hush()
+            power_limit._speaker._thread.join()
+
+
+def train(optimizer: GlobalPowerLimitOptimizer, agent: Agent, *, epoch: int = 10**9, steps: int = 20_000) -> list[str]:
+    """Train until the sweep is over; the state that each step began in, with its limit."""
+    seen = []
+    for step in range(steps):
+        if step % epoch == 0:
+            optimizer.on_epoch_begin()
+        optimizer.on_step_begin()
+        state = optimizer._machine.state
+        limit = getattr(state, "limit_w", getattr(state, "asked_w", 0))
+        seen.append(f"{type(state).__name__} {limit:.0f}")
+        if optimizer.done:
+            return seen
+        time.sleep(agent.step_s())
+        optimizer.on_step_end()
+        if step % epoch == epoch - 1:
+            optimizer.on_epoch_end()
+    pytest.fail(f"the sweep does not end: {seen[-3:]}")
+
+
+def runs(seen: list[str], state: str) -> list[tuple[int, int]]:
+    """(limit, steps) of each stretch in a state."""
+    found: list[tuple[int, int]] = []
+    for before, now in zip(["", *seen], seen, strict=False):
+        name, limit = now.split()
+        if name == state:
+            if before == now:
+                found[-1] = found[-1][0], found[-1][1] + 1
+            else:
+                found.append((int(limit), 1))
+    return found
+
+
+def optimizer(**more: object) -> GlobalPowerLimitOptimizer:
+    arguments: dict[str, object] = {"warmup_steps": 3, "profile_steps": 10, "pl_step": 100, "min_window_s": 0}
+    return GlobalPowerLimitOptimizer(None, **(arguments | more))  # type: ignore[arg-type]
+
+
+def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: Agent, capsys) -> None:
+    made = optimizer(optimum_selector=MaxSlowdownConstraint(1.25))
+    seen = train(made, agent)
+    limits = [700, 600, 500, 400, 300, 200]
+    assert runs(seen, "Profiling") == [(limit, 10) for limit in limits]
+    assert runs(seen, "Warmup") == [(limit, 3) for limit in limits]
+    assert [m.power_limit for m in made.measurements] == limits
+    for m in made.measurements:
+        assert m.energy == pytest.approx(0.9 * m.power_limit * m.time, rel=0.05)  # the board's own truth
+        assert m.energy_half_width == 1.0
+    slow = [m.time / made.measurements[0].time for m in made.measurements]
+    assert made.optimal_power_limit_w == min(limit for limit, s in zip(limits, slow, strict=True) if s <= 1.25)
+    eventually(lambda: agent.in_force_w == made.optimal_power_limit_w)
+    assert agent.limits == [*map(float, limits), 700.0, agent.in_force_w]  # the highest while the last energy is awaited
+    made.on_train_end()
+    eventually(lambda: agent.in_force_w is None)
+    made.on_step_begin()
+    eventually(lambda: agent.in_force_w == made.optimal_power_limit_w)
+    assert capsys.readouterr().err == ""
+    made._machine.asker.stop()
+    assert agent.posts[-1] == {"ttl_s": 1}
+
+
+def test_an_epoch_that_ends_amid_a_window_spoils_it_and_no_more(agent: Agent) -> None:
+    made = optimizer(pl_step=250, profile_steps=20)
+    seen = train(made, agent, epoch=40)
+    done = runs(seen, "Profiling")
+    whole = [limit for limit, steps in done if steps == 20]
+    assert whole == [700, 450, 200]
+    cut = [limit for limit, steps in done if steps < 20]
+    assert cut
+    assert all(limit in whole for limit in cut)
+    assert [m.power_limit for m in made.measurements] == whole
+
+
+def test_what_the_owner_does_not_allow_is_measured_at_what_he_does(agent: Agent) -> None:
+    agent.allow_w = (330.0, 580.0)
+    made = optimizer(optimum_selector=Energy())
+    train(made, agent)
+    assert [m.power_limit for m in made.measurements] == [580, 500, 400, 330]
+    assert made.optimal_power_limit_w == Energy().select(made.measurements)  # which one costs least depends on the load
+
+
+def test_above_what_was_found_nothing_is_asked(agent: Agent) -> None:
+    agent.found_w = 500.0
+    made = optimizer()
+    train(made, agent)
+    assert [m.power_limit for m in made.measurements] == [500, 400, 300, 200]
+    assert max(post.get("power_limit_w", 0) for post in agent.posts) == 500
+
+
+def test_a_budget_below_the_limits_is_measured_once(agent: Agent, monkeypatch) -> None:
+    monkeypatch.setattr(power_limit, "_SETTLED_S", 0.2)
+    agent.cap_w = 450.0
+    made = optimizer()
+    train(made, agent)
+    assert [m.power_limit for m in made.measurements] == [450, 400, 300, 200]
+
+
+def test_the_profile_is_written_and_read_instead_of_a_sweep(agent: Agent, tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    first = optimizer(profile_path=path, optimum_selector=Energy())
+    train(first, agent)
+    rows = json.loads(path.read_text())["measurements"]
+    assert [row["power_limit"] for row in rows] == [700, 600, 500, 400, 300, 200]
+    eventually(lambda: agent.in_force_w == 200)
+    first._machine.asker.stop()
+    eventually(lambda: agent.in_force_w is None)
+    agent.limits.clear()
+    again = optimizer(profile_path=str(path), optimum_selector=Time())
+    seen = train(again, agent)
+    assert {name.split()[0] for name in seen} <= {"Meeting", "Done"}
+    assert again.measurements == first.measurements
+    assert again.optimal_power_limit_w == Time().select(first.measurements)
+    eventually(lambda: agent.limits == [again.optimal_power_limit_w])
+    again._machine.asker.stop()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measurements": []}', '{"measurements": [{"power_limit": 1}]}',
+                                  '{"measurements": [{"power_limit": 300, "energy": -1, "time": 1}]}'])  # fmt: skip
+def test_a_file_that_is_no_profile_is_named_at_once(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"p\.json"):
+        GlobalPowerLimitOptimizer(profile_path=path)
+
+
+def test_a_limit_that_does_not_stay_in_force_is_measured_again_once(agent: Agent) -> None:
+    made, dropped = optimizer(pl_step=250, profile_steps=30), []
+    for _ in range(10_000):
+        made.on_step_begin()
+        state = made._machine.state
+        if isinstance(state, Profiling) and state.limit_w == 450 and state.steps == 15 and len(dropped) < 1:
+            dropped.append(True)
+            agent.drop()
+            agent.asked.pop("power_limit_w")  # so that the same word, said again, counts
+            before = len(agent.paths)
+            eventually(lambda before=before: len(agent.paths) > before + 2)  # it has looked once more, and read the answer
+        if made.done:
+            break
+        time.sleep(agent.step_s())
+    assert dropped
+    assert [m.power_limit for m in made.measurements] == [700, 450, 200]
+    assert made.measurements[1].energy == pytest.approx(0.9 * 450 * made.measurements[1].time, rel=0.05)
+
+
+@pytest.mark.parametrize(("setup", "says"), [
+    ({"mode": "shadow"}, "mode shadow for this workload, and needs dvfs.mode: enforce and an actuator"),
+    ({"mode": "observe"}, "mode observe"),
+    ({"refuses": True}, "its allow-list needs `knobs: [power]`"),
+    ({"policy": "static"}, "dvfs.policy is 'static' for this workload, and has to be auto or asked"),
+    ({"reason": "not steered: GPU 0 is in MIG mode"}, "MIG mode"),
+])  # fmt: skip
+def test_where_nothing_can_be_set_it_measures_as_found_and_says_once_what_it_needs(
+    agent: Agent, capsys, monkeypatch, setup: dict[str, object], says: str
+) -> None:
+    monkeypatch.setattr(machine, "FORCE_S", 0.2)
+    for name, value in setup.items():
+        setattr(agent, name, value)
+    made = optimizer(profile_path=agent.path.parent / "p.json")
+    train(made, agent)
+    for _ in range(20):
+        made.on_step_begin()
+    assert made.optimal_power_limit_w is None
+    (one,) = made.measurements
+    assert one.power_limit == 700
+    assert one.energy == pytest.approx(0.9 * 700 * one.time, rel=0.05)
+    assert agent.limits == []
+    assert not (agent.path.parent / "p.json").exists()  # a later run is to sweep
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("wattlens: power limits are not optimized: ")
+    assert says in line
+
+
+def test_without_an_agent_training_goes_on_with_one_line(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
+    made = optimizer()
+    for _ in range(50):
+        made.on_step_begin()
+        made.on_step_end()
+    assert made.done
+    assert made.measurements == []
+    assert made.optimal_power_limit_w is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no agent answers at {tmp_path}/none" in line
+
+
+@pytest.mark.parametrize(
+    "answer", [(200, b"not json"), (500, b"{}"), (200, b"[]"), (429, b"{}"), (403, b'{"reason": "hostPID"}')]
+)
+def test_an_agent_that_talks_nonsense_disturbs_nothing(agent: Agent, capsys, monkeypatch, answer) -> None:
+    monkeypatch.setattr(machine, "MEET_S", 0.3)
+    agent.answer_with = answer
+    made = optimizer()
+    train(made, agent)
+    assert made.measurements == []
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_agent_that_goes_away_amid_the_sweep_disturbs_nothing(agent: Agent, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(machine, "FORCE_S", 0.3)
+    monkeypatch.setattr(power_limit, "_WINDOW_S", 0.5)
+    made = optimizer()
+    for _ in range(10_000):
+        made.on_step_begin()
+        if len(made._machine._windows) == 2:
+            agent.answer_with = (500, b"{}")
+        if made.done:
+            break
+        time.sleep(agent.step_s())
+    assert made.done
+    assert len(made.measurements) <= 2
+
+
+class Broken(OptimumSelector):
+    def select(self, measurements: list[PowerLimitMeasurement]) -> int:
+        raise RuntimeError("no")
+
+
+def test_a_selector_that_raises_leaves_everything_as_found(agent: Agent, capsys) -> None:
+    made = optimizer(optimum_selector=Broken(), pl_step=250)
+    train(made, agent)
+    assert made.optimal_power_limit_w is None
+    assert len(made.measurements) == 3
+    assert capsys.readouterr().err == "wattlens: no power limit was selected: RuntimeError: no\n"
+    eventually(lambda: agent.in_force_w is None)
+
+
+def test_what_goes_wrong_inside_ends_the_sweep_and_not_the_training(agent: Agent, capsys, monkeypatch) -> None:
+    made = optimizer()
+
+    def breaks(_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(machine.Ranks, "together", breaks)
+    for _ in range(20):
+        made.on_step_begin()
+    assert made.done
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"wait_steps": -1}, {"warmup_steps": -1}, {"profile_steps": 0}, {"pl_step": 0}, {"pl_step": -25}, {"profile_path": "/"}],
+)
+def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        GlobalPowerLimitOptimizer(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: ZeusCost(-0.1), lambda: ZeusCost(1.1), lambda: ZeusCost(0.5, 0), lambda: MaxSlowdownConstraint(0.99),
+])  # fmt: skip
+def test_selectors_refuse_what_cannot_be(make) -> None:
+    with pytest.raises(ValueError):
+        make()
+
+
+def test_windows_are_long_enough_for_an_agent_that_reads_once_a_second(agent: Agent) -> None:
+    made = optimizer(min_window_s=0.3, profile_steps=2, pl_step=250)
+    seen = train(made, agent)
+    steps = {count for _, count in runs(seen, "Profiling")}
+    assert len(made.measurements) == 3
+    assert len(steps) == 1  # or they could not be compared
+    assert steps.pop() > 2
+
+
+PROGRAM = """
+import os, sys, time
+from energy_agent.sdk.zeus import power_limit
+power_limit._POLL_S = 0.005
+from energy_agent.sdk.zeus.optimizer import GlobalPowerLimitOptimizer
+made = GlobalPowerLimitOptimizer(warmup_steps=1, profile_steps=2, pl_step=250, min_window_s=0)
+while not made.done:
+    made.on_step_begin()
+    time.sleep(0.004)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("ending", "last"), [
+    ("time.sleep(0.3)", {"ttl_s": 1}),  # it says that it is over
+    ("time.sleep(0.3)\nif not os.fork(): sys.exit()\nos.wait(); os._exit(0)", None),  # what a fork does is not its parent's
+    ("time.sleep(60)", None),  # killed: its word ends by itself
+])  # fmt: skip
+def test_at_its_end_a_process_takes_back_its_word(agent: Agent, ending: str, last: dict[str, int] | None) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM + ending], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n"
+        eventually(lambda: agent.in_force_w is not None)
+        if "60" in ending:
+            os.kill(child.pid, signal.SIGKILL)
+        child.wait(60)
+    if last is not None:
+        assert agent.posts[-1] == last
+        eventually(lambda: agent.in_force_w is None, 5)
+    else:
+        assert agent.posts[-1]["ttl_s"] == power_limit.TTL_S
+        assert "power_limit_w" in agent.posts[-1]
+
+
+def test_a_step_costs_nothing_between_its_turns(agent: Agent) -> None:
+    """Not a timing: nothing is asked and nothing waited for within warm-up, window and afterwards, by the main thread."""
+    made, asks = optimizer(), []
+    original = power_limit.ask
+
+    def counted(*arguments: object, **more: object):
+        import threading
+
+        asks.append(threading.current_thread().name)
+        return original(*arguments, **more)  # type: ignore[arg-type]
+
+    power_limit.ask, before = counted, power_limit.ask  # type: ignore[assignment]
+    try:
+        train(made, agent)
+    finally:
+        power_limit.ask = before
+    assert set(asks) == {"wattlens-asking"}

@@ -1,0 +1,192 @@
+"""The meters of a simulated building against the truth of a second building that has none."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.errors import UsageError
+from energy_agent.sim.building import faults
+from energy_agent.sim.building.faults import MeterFault, MeterFaultLog
+from energy_agent.sim.building.meters import COUNTS, UJ_PER_WH, MeteredFacility, MeterSpec
+from energy_agent.sim.building.model import Facility as Params
+from energy_agent.sim.building.model import Meter
+from energy_agent.sim.building.truth import Facility
+
+S = 10**9
+MW = 6_000_000
+WATTS = 50_000  # about what the building draws
+
+meters = st.builds(
+    Meter,
+    accuracy_percent=st.sampled_from([0.2, 1.0, 5.0]),
+    energy_step_wh=st.sampled_from([1, 10, 100, 1000]),
+    power_step_w=st.sampled_from([1, 10, 1000]),
+    refresh_s=st.sampled_from([0.5, 1, 10, 60]),
+    start_wh=st.sampled_from([None, 0, COUNTS - 3, 100 * COUNTS - 5]),
+)
+
+
+def building(**main):
+    return Params(meters={"main": Meter(**{"gain": 1.0, "start_wh": 0, **main})})
+
+
+def exact(params, seed, at_ns, mw=MW):
+    """What really flowed at `main` up to an instant, by a building without meters."""
+    made = Facility(params, seed)
+    made.advance(at_ns, mw)
+    return made.truth().energy_uj.total
+
+
+def last_tick(spec, now_ns):
+    return now_ns - (now_ns - spec.phase_ns) % spec.refresh_ns
+
+
+@given(meters, st.integers(0, 50), st.lists(st.integers(0, 30 * S), min_size=1, max_size=10))
+def test_a_register_is_the_gain_times_the_truth_at_the_last_tick_in_whole_steps(meter, seed, pieces):
+    params = Params(meters={"main": meter})
+    spec = MeterSpec.of(meter, seed, "main")
+    assert abs(spec.gain_ppb / 1e9 - 1) <= meter.accuracy_percent / 100
+    assert 0 <= spec.phase_ns < spec.refresh_ns
+    made = MeteredFacility(params, seed)
+    for dt_ns in pieces:
+        made.advance(dt_ns, MW)
+    tick_ns = last_tick(spec, made.elapsed_ns)
+    sensed_uj = spec.start_uj + (exact(params, seed, tick_ns) * spec.gain_ppb // 10**9 if tick_ns > 0 else 0)
+    shown = made.shown("main")
+    assert shown.count == sensed_uj // spec.step_uj % COUNTS
+    assert shown.energy_wh == sensed_uj // spec.step_uj * meter.energy_step_wh
+    if tick_ns > 0:
+        reference = Facility(params, seed)
+        reference.advance(tick_ns, MW)
+        power_w = reference.truth().power_mw.total * spec.gain_ppb / 1e12
+        assert abs(shown.power * meter.power_step_w - power_w) <= meter.power_step_w / 2
+
+
+@given(
+    st.integers(0, 9),
+    st.sampled_from(sorted(faults.KINDS)),
+    st.integers(0, 1),
+    st.tuples(st.integers(1, 99), st.integers(1, 99), st.integers(1, 99)),
+    st.lists(st.integers(0, 300 * S), max_size=20),
+)
+def test_however_time_is_cut_meters_with_faults_show_the_same(seed, kind, value, seconds, cuts):
+    value = value if faults.KINDS[kind].value else 0
+
+    def run(cuts):
+        made, shown, now_ns = MeteredFacility(Params(), seed), [], 0
+        for n, length in enumerate(seconds):
+            edges = [now_ns, *sorted(c for c in cuts if now_ns < c < now_ns + length * S), now_ns + length * S]
+            for a, b in itertools.pairwise(edges):
+                made.advance(b - a, MW)
+            now_ns = edges[-1]
+            shown.append(made.shown("main"))
+            if n == 0:
+                made.fault("main", kind, value)
+            elif n == 1:
+                made.clear("main", kind)
+        return shown
+
+    assert run(cuts) == run([])
+
+
+def test_the_register_goes_on_at_0_after_2_32_counts():
+    made = MeteredFacility(building(energy_step_wh=1, start_wh=COUNTS - 1), 1)
+    assert made.shown("main").count == COUNTS - 1
+    made.advance(60 * S, MW)
+    assert 0 < made.shown("main").count < 10_000
+    assert made.shown("main").energy_wh == made.shown("main").count + COUNTS
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_stuck_meter_catches_up_or_has_lost_the_energy(lost):
+    params = building()
+    made = MeteredFacility(params, 1)
+    made.advance(600 * S, MW)
+    before = made.shown("main")
+    made.fault("main", "stuck", lost)
+    made.advance(600 * S, MW)
+    assert made.shown("main") == before
+    assert made.shown("main").power > 0
+    made.clear("main", "stuck")
+    made.advance(600 * S, MW)
+    tick_ns = last_tick(MeterSpec.of(params.meter("main"), 1, "main"), 1800 * S)
+    unseen_uj = exact(params, 1, 1200 * S) - exact(params, 1, 600 * S) if lost else 0
+    assert unseen_uj > 0 or not lost
+    assert made.shown("main").count == (exact(params, 1, tick_ns) - unseen_uj) // UJ_PER_WH
+    assert made.truth().energy_uj.total == exact(params, 1, 1800 * S)  # the truth went on all the time
+
+
+def test_a_reset_a_jump_and_what_comes_after():
+    params = building(start_wh=5_000_000)
+    made = MeteredFacility(params, 1)
+    made.advance(600 * S, MW)
+    assert made.shown("main").count > 5_000_000
+    made.fault("main", "reset")
+    assert made.shown("main").count == 0
+    made.advance(600 * S, MW)
+    tick_ns = last_tick(MeterSpec.of(params.meter("main"), 1, "main"), 1200 * S)
+    since_wh = (exact(params, 1, tick_ns) - exact(params, 1, 600 * S)) // UJ_PER_WH
+    assert made.shown("main").count == since_wh
+    made.fault("main", "jump", 77_000)
+    now = made.shown("main").count
+    assert since_wh + 77_000 <= now <= since_wh + 77_000 + WATTS // 3600 + 1  # and what flowed since the tick
+    made.fault("main", "jump", -1_000_000)
+    assert made.shown("main").count == 0  # no register is below 0
+
+
+def test_a_gain_that_drifts_and_is_set_right_again():
+    params = building()
+    made = MeteredFacility(params, 1)
+    made.fault("main", "drift", 20_000)  # 2 % an hour
+    made.advance(3600 * S, MW)
+    assert made.gains_ppb["main"] == pytest.approx(1.02e9, rel=1e-5)
+    true_wh = exact(params, 1, 3600 * S) / UJ_PER_WH
+    assert made.shown("main").count / true_wh == pytest.approx(1.01, abs=0.001)  # 1 % on average
+    made.clear("main")
+    assert made.gains_ppb["main"] == 10**9
+    before, from_ns = made.shown("main").count, made.elapsed_ns
+    made.advance(3600 * S, MW)
+    later_wh = (exact(params, 1, 7200 * S) - exact(params, 1, from_ns)) / UJ_PER_WH
+    assert (made.shown("main").count - before) / later_wh == pytest.approx(1, abs=0.001)
+
+
+def test_who_is_offline_or_slow_goes_on_counting():
+    made, twin = MeteredFacility(building(), 1), MeteredFacility(building(), 1)
+    for kind, value in (("offline", 0), ("offline", 1), ("slow", 250)):
+        made.fault("main", kind, value)
+        for each in (made, twin):
+            each.advance(60 * S, MW)
+        shown = made.shown("main")
+        assert (shown.silent, shown.gateway_failure, shown.delay_s) == (
+            kind == "offline" and not value, kind == "offline" and bool(value), 0.25 if kind == "slow" else 0)  # fmt: skip
+        made.clear("main")
+        assert made.shown("main") == twin.shown("main")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        ("offlin", 0, "nearest is 'offline'"),
+        ("zzz", 0, "there are: offline, slow"),
+        ("reset", 1, "takes no value"),
+        ("slow", -1, "is negative"),
+        ("jump", 10**10, "not between"),
+    ],
+)
+def test_a_wrong_fault_is_told_in_one_line(kind, value, says):
+    with pytest.raises(UsageError, match=says):
+        MeteredFacility(building(), 1).fault("main", kind, value)
+
+
+def test_what_is_set_after_sets_and_clears(tmp_path):
+    log = MeterFaultLog(tmp_path / "faults")
+    assert log.fresh() == []
+    log.append([MeterFault(0, "main", "offline"), MeterFault(1, "ups", "stuck", 1), MeterFault(2, "main", "reset")])
+    with (tmp_path / "faults").open("ab") as file:
+        file.write(b'what somebody wrote by hand\n{"at_ns": 1, "meter": "main", "kind": "no"}\n[]\n{"half')
+    assert faults.active(log.fresh()) == [MeterFault(0, "main", "offline"), MeterFault(1, "ups", "stuck", 1)]
+    assert log.fresh() == []
+    cleared = [MeterFault(0, "main", "offline"), MeterFault(0, "main", "slow", 5), MeterFault(3, "main", "", clear=True)]
+    assert faults.active(cleared) == []

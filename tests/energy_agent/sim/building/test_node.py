@@ -1,0 +1,281 @@
+"""A simulated node in a building: its meters over real Modbus TCP, by pymodbus's client, against the truth."""
+
+import socket
+import struct
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.clock import SimulatedClock
+from energy_agent.sim import scenario
+from energy_agent.sim.building import site
+from energy_agent.sim.building.site import LATE_S
+from energy_agent.sim.host import power as host_power
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.scenario_model import Host
+from energy_agent.site.config.site import parse_site, source_specs
+from tests.support import eventually, need_module
+
+S = 10**9
+WH_UJ = 3_600_000_000
+WRAP = 1 << 32
+NODE = """
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+rate: 10
+workloads: [{name: load, kind: burst, gpus: [0, 1], memory_gb: 1, on_s: 3, off_s: 3}]
+facility:
+  other_it_w: 0
+  it_scale: 7
+  pdu_weights: [2, 1]
+  pv_peak_w: 4000
+  starts_at: 2026-06-21T12:00:00
+  meters:
+    main: {start_wh: 4294967290, accuracy_percent: 2}
+    ups-loss: {absent: true}
+    ups: {start_wh: 0, energy_step_wh: 10, power_step_w: 100, refresh_s: 3}
+    pdu-a: {start_wh: 0}
+    it-a: {start_wh: 0}
+    pdu-b: {start_wh: 0}
+    it-b: {start_wh: 0}
+    cooling: {start_wh: 0, gain: 1.25, accuracy_percent: 20}
+    lighting: {start_wh: 0}
+    pv: {start_wh: 0}
+"""
+IDS = ["main", "ups", "pdu-a", "it-a", "pdu-b", "it-b", "cooling", "lighting", "pv"]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    need_module("pymodbus")
+    with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path_factory.mktemp("facility") / "node") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_stays(request):
+    yield
+    if "node" in request.fixturenames:
+        running = request.getfixturevalue("node")
+        for meter in IDS:
+            site.clear(running, meter)
+
+
+def facts(node, meter):
+    return next(m for m in site.meters(node) if m["id"] == meter)
+
+
+@contextmanager
+def connected(node, timeout_s=5.0):
+    from pymodbus.client import ModbusTcpClient
+
+    about = node.state()["facility"]
+    client = ModbusTcpClient(about["host"], port=about["port"], timeout=timeout_s, retries=0)
+    assert client.connect()
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def ask(node, meter, table="holding", timeout_s=5.0):
+    """(count, power, energy in Wh, power in W) of a meter, as its registers have them."""
+    with connected(node, timeout_s) as client:
+        read = client.read_holding_registers if table == "holding" else client.read_input_registers
+        answer = read(0, count=10, device_id=facts(node, meter)["unit"])
+    assert not answer.isError(), answer
+    return struct.unpack(">IIQf", struct.pack(">10H", *answer.registers))
+
+
+def now_ns(node):
+    with node.plant() as plant:
+        return plant.now_ns()
+
+
+def truth_after(node, t_ns):
+    """A truth of the building that is later."""
+    return eventually(lambda: (t := site.truth(node)).t_ns > t_ns and t)
+
+
+def bracket(node, meter, read):
+    """What `read` gives, and the least and the most that the meter's true energy can have been at the tick that it shows."""
+    low = site.truth(node)
+    eventually(lambda: now_ns(node) > low.t_ns + (facts(node, meter)["refresh_s"] + LATE_S) * S)
+    found = read()
+    high = truth_after(node, now_ns(node))
+    return found, low.facility.energy_uj.at(meter), high.facility.energy_uj.at(meter)
+
+
+def test_what_the_node_tells_of_its_meters(node):
+    found = site.meters(node)
+    assert [m["id"] for m in found] == IDS
+    assert [m["unit"] for m in found] == list(range(1, len(IDS) + 1))
+    assert facts(node, "pdu-b") | {"max_power_w": 0} == {
+        "id": "pdu-b", "role": "it", "position": "pdu_output", "parent": "ups", "unit": 5, "accuracy_percent": 1.0,
+        "registers": {"energy": 0, "power": 2, "energy_wh": 4, "power_w": 8}, "energy_step_wh": 1, "power_step_w": 1,
+        "refresh_s": 1.0, "max_power_w": 0,
+    }  # fmt: skip
+    truth = site.truth(node).facility.power_mw
+    assert all(0 <= truth.at(m["id"]) / 1000 < m["max_power_w"] for m in found)
+
+
+@pytest.mark.parametrize("meter", IDS)
+def test_a_meter_shows_its_gain_times_the_truth(node, meter):
+    start_wh = 4294967290 if meter == "main" else 0
+    (count, power, energy_wh, power_w), low_uj, high_uj = bracket(node, meter, lambda: ask(node, meter))
+    gain, step_wh = site.truth(node).gains_ppb[meter] / 1e9, facts(node, meter)["energy_step_wh"]
+    least_wh, most_wh = (start_wh + gain * uj / WH_UJ for uj in (low_uj, high_uj))
+    assert least_wh - step_wh < energy_wh <= most_wh
+    assert energy_wh % step_wh == 0
+    assert count == energy_wh // step_wh % WRAP
+    assert power_w == power * facts(node, meter)["power_step_w"]
+    if meter == "lighting":  # the one whose power is constant
+        assert abs(power_w - 150 * gain) <= 0.5
+    if meter == "cooling":
+        assert gain == 1.25
+
+
+def test_a_32_bit_register_wraps(node):
+    eventually(lambda: ask(node, "main")[0] < 10_000)
+    count, _, energy_wh, _ = ask(node, "main", table="input")
+    assert energy_wh == count + WRAP
+
+
+def test_the_building_takes_what_the_plant_gives(node):
+    def plant_truths():
+        with node.plant() as plant:
+            return [plant.truth(gpu) for gpu in range(plant.count)]
+
+    def looked():
+        before = plant_truths()
+        truth = truth_after(node, max(t.t_ns for t in before))
+        return before, truth.facility, plant_truths()
+
+    first, second = looked(), None
+    eventually(lambda: now_ns(node) > first[2][0].t_ns + 10 * S)
+    second = looked()
+    taken_uj = second[1].node_uj - first[1].node_uj
+    most, least = host_power.of(Host(), second[2], first[0]), host_power.of(Host(), second[0], first[2])
+    assert 0 < least.node_uj - 10_000 <= taken_uj <= most.node_uj + 10_000  # 1 mW over 10 s is handed on later
+    assert most.node_uj < 3 * least.node_uj
+    for building in (first[1], second[1]):
+        assert 0 <= 7 * building.node_uj - building.energy_uj.it_input <= 9
+        flows = building.energy_uj
+        parts = [*flows.it, *flows.cable_loss, *flows.pdu_loss, flows.ups_loss, flows.cooling, flows.lighting]
+        assert flows.total == sum(parts)
+
+
+def test_the_site_configuration_is_one_and_our_own_source_reads_it(node):
+    config = parse_site(yaml.safe_dump(site.site_config(node)).encode())
+    assert [m.id for m in config.all_meters] == IDS
+    assert {m.id: m.parent for m in config.all_meters} == {
+        "main": None, "ups": "main", "pdu-a": "ups", "pdu-b": "ups", "it-a": "pdu-a", "it-b": "pdu-b", "cooling": "main",
+        "lighting": "main", "pv": "main",
+    }  # fmt: skip
+    ups = config.all_meters[1]
+    meter = source_specs()["modbus"].open(ups.modbus, ups, SimulatedClock(node.plant_path))
+    try:
+        ((reading,), low_uj, high_uj) = bracket(node, "ups", meter.read)
+    finally:
+        meter.close()
+    gain = site.truth(node).gains_ppb["ups"] / 1e9
+    assert gain * low_uj - 10 * WH_UJ < reading.energy_uj <= gain * high_uj
+    assert (reading.step_uj, reading.wrap_uj, reading.step_mw) == (10 * WH_UJ, 10 * WH_UJ * WRAP, 100_000)
+    assert reading.age_ns >= (3 + LATE_S) * S
+
+
+def test_a_meter_that_is_offline_is_silent_and_the_others_are_not(node):
+    from pymodbus.exceptions import ModbusIOException
+
+    site.fault(node, "pdu-a", "offline")
+    with pytest.raises(ModbusIOException):
+        ask(node, "pdu-a", timeout_s=0.3)
+    assert ask(node, "pdu-b")[2] >= 0
+    site.clear(node, "pdu-a")
+    assert ask(node, "pdu-a")[2] >= 0
+    site.fault(node, "pdu-a", "offline", 1)
+    with connected(node) as client:
+        assert client.read_holding_registers(0, count=2, device_id=3).exception_code == 11
+    site.clear(node, "pdu-a", "offline")
+    assert ask(node, "pdu-a")[2] >= 0
+
+
+def request(transaction, unit):
+    return struct.pack(">HHHBBHH", transaction, 0, 6, unit, 3, 0, 10)
+
+
+def test_answers_that_come_late_still_belong_to_their_requests(node):
+    about = node.state()["facility"]
+    site.fault(node, "ups", "slow", 400)
+    with socket.create_connection((about["host"], about["port"]), timeout=10) as line:
+        line.sendall(request(7, 2) + request(8, 8) + request(9, 2))  # ups, lighting, ups: in one segment
+        heard = b""
+        while len(heard) < 3 * 29:
+            heard += line.recv(4096)
+        assert [struct.unpack(">HHHB", heard[at : at + 7]) for at in (0, 29, 58)] == [
+            (7, 0, 23, 2), (8, 0, 23, 8), (9, 0, 23, 2)]  # fmt: skip
+    assert struct.unpack(">I", heard[29 + 13 : 29 + 17])[0] == pytest.approx(150, abs=3)  # the lights'
+
+
+def test_a_meter_that_is_slow_is_late_for_who_does_not_wait(node):
+    from pymodbus.exceptions import ModbusIOException
+
+    site.fault(node, "ups", "slow", 1500)
+    with pytest.raises(ModbusIOException):
+        ask(node, "ups", timeout_s=0.3)
+    assert ask(node, "ups", timeout_s=20)[2] > 0
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_stuck_meter_stands_while_the_truth_goes_on(node, lost):
+    def true_wh(truth):
+        return truth.facility.energy_uj.at("it-a") * truth.gains_ppb["it-a"] / 1e9 / WH_UJ
+
+    low = site.truth(node)
+    eventually(lambda: now_ns(node) > low.t_ns + (1 + LATE_S) * S)
+    site.fault(node, "it-a", "stuck", lost)
+    stood = ask(node, "it-a")
+    began = truth_after(node, now_ns(node))
+    eventually(lambda: now_ns(node) > began.t_ns + 20 * S)
+    assert ask(node, "it-a") == stood
+    ended = site.truth(node)
+    stuck_wh = true_wh(ended) - true_wh(began)
+    assert stuck_wh > 20
+    site.clear(node, "it-a", "stuck")
+    after = eventually(lambda: (a := ask(node, "it-a"))[2] > stood[2] and a)
+    late = truth_after(node, now_ns(node))
+    seen_wh = after[2] - stood[2]
+    assert seen_wh <= true_wh(late) - true_wh(low) - (stuck_wh if lost else 0) + 1
+    assert lost or seen_wh >= stuck_wh - 1
+
+
+def test_a_reset_and_a_jump(node):
+    before = eventually(lambda: (a := ask(node, "pdu-b"))[2] > 50 and a)
+    site.fault(node, "pdu-b", "reset")
+    assert ask(node, "pdu-b")[2] < before[2]
+    site.fault(node, "pdu-b", "jump", 1_000_000)
+    assert ask(node, "pdu-b")[2] >= 1_000_000
+
+
+def test_what_is_not_there(node):
+    with connected(node) as client:
+        assert client.read_holding_registers(0, count=2, device_id=99).exception_code == 11
+        assert client.read_holding_registers(9, count=2, device_id=1).exception_code == 2
+        assert client.write_register(0, 1, device_id=1).isError()
+    for wrong, says in ((("mian", "offline"), "nearest is 'main'"), (("main", "lost"), "unknown fault of a meter 'lost'")):
+        with pytest.raises(UsageError, match=says):
+            site.fault(node, *wrong)
+
+
+def test_the_timeline_of_faults(tmp_path):
+    need_module("pymodbus")
+    text = "boards: [{count: 1, sku: A40}]\nrate: 10\nfacility:\n  faults: [{at_s: 5, meter: ups, kind: stuck, for_s: 50}]\n"
+    with SimulatedNode.start(scenario.parse(text.encode(), "test"), tmp_path / "node") as running:
+        eventually(lambda: [(f.meter, f.kind) for f in site.faults(running)] == [("ups", "stuck")])
+        first = ask(running, "ups")
+        assert ask(running, "ups") == first
+        eventually(lambda: site.faults(running) == [])
+        eventually(lambda: ask(running, "ups") != first)
+    last = site.truth(running)  # files stay for a look
+    assert last.facility.energy_uj.total > 0

@@ -1,0 +1,170 @@
+"""Contracts matched with consumption: never more than was consumed in the period, own zone alone, nothing twice, rest told."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.site.building.contracts import (  # fmt: skip
+    Coverage,
+    Kind,
+    Lot,
+    Technology,
+    cover,
+    hourly_lots,
+    refuse_double_use,
+)
+
+CELL_NS = 900 * 10**9
+HOUR_NS = 4 * CELL_NS
+DAY_NS = 24 * HOUR_NS
+
+
+def lot(uj: int, start: int = 0, end: int = DAY_NS, contract: str = "c", zone: str = "DE", kind: Kind = Kind.PPA,
+        technology: Technology = Technology.WIND, grams: str = "0", objection: str = "") -> Lot:  # fmt: skip
+    return Lot(contract, kind, zone, technology, Decimal(grams), start, end, uj, objection)
+
+
+def covered(cells: dict[int, int], *lots: Lot, start: int = 0, end: int = DAY_NS) -> Coverage:
+    return cover(cells, lots, "DE", start, end)
+
+
+DAY = {n * CELL_NS: 100 for n in range(96)}
+
+
+def test_a_baseload_contract_covers_no_more_than_each_hour_consumed() -> None:
+    """1 hour of 800, then hours of 400 uJ: a delivery of 500 an hour covers 500 and then 400 each."""
+    cells = DAY | {n * CELL_NS: 200 for n in range(4)}
+    lots = [lot(uj, start, end) for start, end, uj in hourly_lots(24 * 500, 0, DAY_NS)]
+    found = covered(cells, *lots)
+    (claim,) = found.claims
+    assert claim.covered_uj == 500 + 23 * 400
+    assert claim.unused == {"more than was consumed in its period": 23 * 100}
+    assert found.remaining_uj == 300
+    assert found.renewable_share == Fraction(9700, 10_000)
+
+
+def test_a_volume_of_a_year_may_cover_any_hour_of_it() -> None:
+    found = covered(DAY, lot(9_000))
+    assert (found.covered_uj, found.remaining_uj) == (9_000, 600)
+
+
+def test_another_zone_and_what_was_not_retired_cover_nothing_and_say_so() -> None:
+    found = covered(
+        DAY, lot(50, contract="far", zone="NO-NO1"), lot(60, contract="open", kind=Kind.GO, objection="not retired"),
+        lot(70, contract="done", kind=Kind.GO), lot(80, contract="ppa"),
+    )  # fmt: skip
+    assert {c.contract: (c.covered_uj, dict(c.unused), c.same_zone) for c in found.claims} == {
+        "far": (0, {"another zone": 50}, False),
+        "open": (0, {"not retired": 60}, True),
+        "done": (70, {}, True),
+        "ppa": (80, {}, True),
+    }
+    assert found.covered_uj == 150
+
+
+def test_short_periods_go_first_so_that_nothing_is_covered_twice() -> None:
+    found = covered(DAY, lot(9_600, contract="year", end=365 * DAY_NS), lot(400, 0, HOUR_NS, contract="hour"))
+    claims = {c.contract: c.covered_uj for c in found.claims}
+    assert claims == {"hour": 400, "year": 9_600 // 365}  # a day's share of the year
+    assert all(found.remaining[n * CELL_NS] == 0 for n in range(4))
+
+
+def test_nuclear_has_its_grams_and_is_not_renewable() -> None:
+    found = covered({0: UJ_PER_KWH}, lot(UJ_PER_KWH // 2, technology=Technology.NUCLEAR, grams="12.5", end=HOUR_NS))
+    assert (found.grams, found.renewable_uj, found.covered_uj) == (Fraction("6.25"), 0, UJ_PER_KWH // 2)
+    assert found.renewable_share == 0
+    assert covered({}, lot(5)).renewable_share is None
+
+
+def test_quarters_side_by_side_use_a_year_s_certificates_once() -> None:
+    start = int(datetime(2028, 1, 1, tzinfo=UTC).timestamp()) * 10**9  # a leap year
+    edges = [start + days * DAY_NS for days in (0, 91, 182, 274, 366)]
+    year = lot(10**9 + 7, start, edges[-1])
+    cells = {start + n * CELL_NS: 10**6 for n in range(366 * 96)}
+    parts = [cover(cells, [year], "DE", a, b) for a, b in pairwise(edges)]
+    assert sum(p.covered_uj for p in parts) == 10**9 + 7
+    assert sum(p.consumed_uj for p in parts) == sum(cells.values())
+
+
+lots = st.lists(
+    st.builds(
+        lambda begin, length, uj, contract, zone, kind, technology, objection: Lot(
+            contract, kind, zone, technology, Decimal(5), begin * CELL_NS, (begin + length) * CELL_NS, uj, objection
+        ),
+        st.integers(-10, 100),
+        st.sampled_from([1, 4, 8, 96, 400]),
+        st.integers(0, 3000),
+        st.sampled_from("abc"),
+        st.sampled_from(["DE", "DE", "FR"]),
+        st.sampled_from([Kind.PPA, Kind.GO]),
+        st.sampled_from([Technology.WIND, Technology.NUCLEAR]),
+        st.sampled_from(["", "", "not retired"]),
+    ).map(
+        lambda x: Lot(
+            f"{x.contract}-{x.zone}-{x.kind}-{x.technology}-{x.objection}", *[getattr(x, n) for n in Lot.__slots__[1:]]
+        )
+    ),
+    max_size=12,
+)
+cells = st.dictionaries(st.integers(0, 95).map(lambda n: n * CELL_NS), st.integers(0, 500), max_size=96)
+
+
+@given(cells, lots)
+def test_energy_is_covered_or_remains_and_each_lot_is_used_or_told(energy: dict[int, int], bought: Sequence[Lot]) -> None:
+    found = covered(energy, *bought)
+    assert found.consumed_uj == sum(energy.values()) == found.covered_uj + found.remaining_uj
+    assert all(0 <= found.remaining[t] <= uj for t, uj in energy.items())
+    for claim in found.claims:
+        assert claim.available_uj == claim.covered_uj + sum(claim.unused.values())
+        assert claim.grams == Fraction(5 * claim.covered_uj, UJ_PER_KWH)
+        if not claim.same_zone:
+            assert claim.covered_uj == 0
+    assert 0 <= found.renewable_uj <= found.covered_uj
+
+
+@given(cells, lots)
+def test_no_lot_covers_more_than_was_consumed_in_its_own_period(energy: dict[int, int], bought: Sequence[Lot]) -> None:
+    for one in bought:
+        found = covered(energy, one)
+        inside = sum(uj for t, uj in energy.items() if one.start_ns <= t < one.end_ns)
+        assert found.covered_uj <= inside
+        outside = {t for t in energy if not one.start_ns <= t < one.end_ns}
+        assert all(found.remaining[t] == energy[t] for t in outside)
+
+
+@given(cells, lots, st.randoms(use_true_random=False))
+def test_the_order_of_contracts_changes_no_total(energy: dict[int, int], bought: list[Lot], chance) -> None:  # type: ignore[no-untyped-def]
+    shuffled = list(bought)
+    chance.shuffle(shuffled)
+    assert covered(energy, *shuffled) == covered(energy, *bought)
+
+
+@given(st.integers(0, 10**15), st.integers(0, 200), st.integers(1, 400))
+def test_a_delivery_by_the_hour_adds_up_and_its_hours_are_utc_s(uj: int, begin: int, length: int) -> None:
+    start, end = begin * CELL_NS, (begin + length) * CELL_NS
+    found = list(hourly_lots(uj, start, end))
+    assert sum(part for _, _, part in found) == uj
+    assert (found[0][0], found[-1][1]) == (start, end)
+    assert all(a[1] == b[0] and b[0] % HOUR_NS == 0 for a, b in pairwise(found))
+
+
+def test_one_retirement_counts_once() -> None:
+    refuse_double_use([("a", "X 1"), ("b", "X 2"), ("c", ""), ("d", "")])
+    with pytest.raises(ValueError, match="contracts 'a' and 'b' have the same retirement 'x1': a certificate counts once"):
+        refuse_double_use([("a", "X 1"), ("b", "x1")])
+    with pytest.raises(ValueError, match="contract 'a' is there twice"):
+        refuse_double_use([("a", ""), ("a", "")])
+
+
+def test_nothing_negative_is_matched() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        covered({0: -1})
+    with pytest.raises(ValueError, match="negative"):
+        covered({0: 1}, lot(-1))

@@ -1,0 +1,31 @@
+"""Water of a window, by hand: bills count by time, and how a bill falls within its own time is not known."""
+
+from fractions import Fraction
+
+from energy_agent.site.building.water import WaterUse, water_in
+
+DAY = 86_400 * 10**9
+
+
+def bill(first: int, last: int, liters: int, relative: str = "0.02", category: int = 1) -> WaterUse:
+    return WaterUse(first * DAY, (last + 1) * DAY, Fraction(liters), Fraction(relative), category)
+
+
+def test_whole_bills_add_up_with_their_own_errors() -> None:
+    """1,000 l at 2 % and 500 at 4 %: 1,500, off by at most 20 + 20."""
+    found = water_in([bill(0, 9, 1000), bill(10, 14, 500, "0.04")], 0, 15 * DAY)
+    assert (found.liters, found.bound, found.known, found.categories) == (1500, 40, 1, {1})
+
+
+def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
+    """3 of 10 days of 1,000 l, 2 % off: 300 by time and the truth from 0 to 1,020, so 720; 8 of 10: likewise 800."""
+    small = water_in([bill(0, 9, 1000)], 0, 3 * DAY)
+    assert (small.liters, small.bound) == (300, 720)
+    large = water_in([bill(0, 9, 1000)], 2 * DAY, 10 * DAY)
+    assert (large.liters, large.bound) == (800, 800)
+
+
+def test_what_no_bill_tells_is_not_known() -> None:
+    found = water_in([bill(0, 4, 100, category=1), bill(7, 9, 50, category=2)], 0, 10 * DAY)
+    assert (found.known, found.categories) == (Fraction(8, 10), {1, 2})
+    assert water_in([], 0, DAY).known == 0

@@ -1,0 +1,35 @@
+"""The file of a contract's hours: read exactly, or refused with file and line."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.site.config.contract_hours import parse_hours
+
+HOUR_NS = 3600 * 10**9
+
+
+def test_a_file_of_hours() -> None:
+    found = parse_hours("ts_utc,kwh\r\n2026-01-01T00:00:00Z,1.5\n2026-01-01 01:00:00,0\n", "x")
+    start = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+    assert found == {start: 3 * UJ_PER_KWH // 2, start + HOUR_NS: 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "x, line 1: these are not the columns"),
+        ("ts_utc,kwh\n", "x has no hours"),
+        ("ts_utc,kwh\n2026-01-01T00:15:00Z,1\n", "x, line 2: '2026-01-01T00:15:00Z' is no full UTC hour"),
+        ("ts_utc,kwh\n2026-02-30T00:00:00Z,1\n", "x, line 2: there is no time"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z,-1\n", "x, line 2: '-1' is no amount"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z\n", "x, line 2: 1 cells"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:00Z,1\n", "x, line 3: this hour is there twice"),
+        ('ts_utc,kwh\n"2026', "unexpected end of data"),
+    ],
+)
+def test_a_wrong_file_of_hours_is_told_with_file_and_line(text: str, said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_hours(text, "x")
+    assert said in str(caught.value)

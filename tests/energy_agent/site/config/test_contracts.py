@@ -1,0 +1,214 @@
+"""The sections of contracts and tariffs: what is missing or contradicts itself is one line; periods are the site's own days."""
+
+import os
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import Field
+
+from energy_agent.config.agent import parse_as
+from energy_agent.config.section import Section
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Boundary
+from energy_agent.site.building.contracts import Technology
+from energy_agent.site.config.contracts import Contract, Tariff, ended, refuse_unsound
+
+
+class Site(Section):
+    """What a site's file will hold of these."""
+
+    contracts: tuple[Contract, ...] = Field((), description="contracts")
+    tariffs: tuple[Tariff, ...] = Field((), description="tariffs")
+
+
+def contract(text: str = "", **change: object) -> Contract:
+    fields = {"id": "w", "kind": "go", "zone": "DE", "technology": "wind", "volume_kwh": 1000, "start": "2026-03-01",
+              "end": "2026-03-31", "granularity": "month"} | change  # fmt: skip
+    lines = "".join(f"  {k}: {v}\n" for k, v in fields.items() if v is not None) + text
+    return parse_as(Site, f"contracts:\n- {lines[2:]}".encode(), "site.yaml").contracts[0]
+
+
+def tariff(text: str = "", **change: object) -> Tariff:
+    fields = {"id": "t", "currency": "EUR", "default_per_kwh": 0.1, "valid_from": "2026-01-01", "source": "invoice"} | change
+    lines = "".join(f"  {k}: {v}\n" for k, v in fields.items() if v is not None) + text
+    return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]
+
+
+OF_REPORT = (date(2026, 10, 5), Boundary.DIRECT)
+"""Day of the report, and what its total counts."""
+
+
+def utc(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "end"),
+    [
+        ("Europe/Berlin", "2026-02-28T23:00", "2026-03-31T22:00"),  # 743 hours: the clocks change in it
+        ("Asia/Kolkata", "2026-02-28T18:30", "2026-03-31T18:30"),
+        ("America/Los_Angeles", "2026-03-01T08:00", "2026-04-01T07:00"),
+    ],
+)
+def test_a_month_is_the_site_s_own(zone: str, start: str, end: str) -> None:
+    (lot,) = contract().lots(ZoneInfo(zone), *OF_REPORT)
+    assert (lot.start_ns, lot.end_ns, lot.uj) == (utc(start), utc(end), 1000 * UJ_PER_KWH)
+
+
+def test_a_delivery_by_the_hour_has_as_many_as_the_month() -> None:
+    assert len(contract(granularity="hour").lots(ZoneInfo("Europe/Berlin"), *OF_REPORT)) == 743
+    lots = contract(granularity="hour", start="2028-02-29", end="2028-02-29").lots(ZoneInfo("Europe/Berlin"), *OF_REPORT)
+    assert (len(lots), sum(x.uj for x in lots)) == (24, 1000 * UJ_PER_KWH)
+    half = contract(granularity="hour", start="2026-03-01", end="2026-03-01").lots(ZoneInfo("Asia/Kolkata"), *OF_REPORT)
+    assert (len(half), half[0].end_ns - half[0].start_ns, sum(x.uj for x in half)) == (25, 1800 * 10**9, 1000 * UJ_PER_KWH)
+
+
+def test_a_file_of_hours_is_a_contract_s_volume(tmp_path: Path) -> None:
+    path = tmp_path / "ppa.csv"
+    path.write_text("ts_utc,kwh\n2026-03-01T00:00:00Z,2\n")
+    found = contract(kind="ppa", volume_kwh=None, start=None, end=None, hourly_file=path, g_per_kwh=11, g_source="EPD")
+    (lot,) = found.lots(ZoneInfo("UTC"), *OF_REPORT)
+    assert (lot.start_ns, lot.uj, lot.g_per_kwh) == (utc("2026-03-01T00:00"), 2 * UJ_PER_KWH, 11)
+    path.write_text("nonsense")
+    with pytest.raises(UsageError, match=r"contract 'w': .*ppa\.csv, line 1"):
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+    path.unlink()
+    with pytest.raises(UsageError, match=r"contract 'w': cannot read .*ppa\.csv: No such file"):
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="no ordinary file"):
+        found.lots(ZoneInfo("UTC"), *OF_REPORT)
+
+
+def test_what_a_contract_says_of_itself() -> None:
+    done = contract(retired="2026-05-01", retirement_id="R-1")
+    assert (done.same_zone("DE"), done.same_zone("FR"), done.retired) == (True, False, date(2026, 5, 1))
+    assert {t.value for t in Technology if t.renewable} == {"wind", "solar", "hydro", "geothermal", "biomass", "ocean"}
+    for value in (t.value for t in Technology if t.renewable):
+        assert value in (Contract.model_fields["technology"].description or "")
+
+
+def objection(change: dict[str, object], boundary: Boundary = Boundary.DIRECT) -> str:
+    found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | change)).lots(
+        ZoneInfo("Europe/Berlin"), date(2026, 10, 5), boundary
+    )
+    assert len({lot.objection for lot in found}) == 1
+    return found[0].objection
+
+
+@pytest.mark.parametrize("kind", ["ppa", "go", "rec", "i-rec", "other"])
+def test_only_what_was_retired_within_its_dates_counts(kind: str) -> None:
+    """Production is of March 2026 in Berlin, and the report of 5 October 2026."""
+    assert objection({"kind": kind, "retired": None, "retirement_id": None}) == "not retired"
+    for retired, counts in (
+        ("2020-01-01", False), ("2026-02-28", False), ("2026-03-01", True), ("2026-04-01", True), ("2026-10-05", True),
+        ("2026-10-06", False), ("2099-01-01", False),
+    ):  # fmt: skip
+        told = objection({"kind": kind, "retired": retired})
+        assert (told == "") == counts, retired
+        assert counts or retired in told
+    by_hour = {"kind": kind, "granularity": "hour", "retired": "2026-02-28"}
+    assert objection(by_hour) == "retired on 2026-02-28, before its production began (2026-03-01)"
+
+
+def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
+    """Fossil, mixed, biomass and geothermal electricity is not 0 g/kWh because nobody wrote a figure."""
+    for technology in Technology:
+        told = objection({"technology": technology.value})
+        burns = technology.value in ("fossil", "mixed", "biomass", "geothermal")
+        assert (told != "") == burns, technology
+        if burns:
+            assert technology.value in told
+            assert objection({"technology": technology.value, "g_per_kwh": 700, "g_source": "the supplier"}) == ""
+    assert objection({"technology": "geothermal", "g_per_kwh": 0, "g_source": "the plant's meter"}) == ""
+
+
+def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
+    """0 g of wind is what leaves its chimney; over its life cycle it has some, which only a figure of that kind tells."""
+    life_cycle = {"g_per_kwh": 11, "g_source": "EPD", "g_boundary": "life-cycle"}
+    assert objection({}, Boundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
+    assert objection(life_cycle) == "its emission factor is life-cycle, and the total direct"
+    assert objection(life_cycle, Boundary.LIFE_CYCLE) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"technology": "fossil", "g_per_kwh": 0}, "fossil electricity has more than 0 g/kWh"),
+        ({"technology": "mixed", "g_per_kwh": 0, "g_source": "us"}, "mixed electricity has more than 0 g/kWh"),
+        ({"technology": "biomass", "g_per_kwh": 0}, "g_source is missing"),
+        ({"g_per_kwh": 0, "g_boundary": "life-cycle"}, "wind electricity has more than 0 g/kWh over its life cycle"),
+        ({"g_boundary": "life-cycle"}, "g_boundary is that of g_per_kwh, which is missing"),
+        ({"volume_kwh": None}, "needs volume_kwh with start and end, or an hourly_file"),
+        ({"hourly_file": "/x"}, "and not both"),
+        ({"end": None}, "volume_kwh needs start and end"),
+        ({"volume_kwh": None, "hourly_file": "/x"}, "start and end belong to volume_kwh"),
+        ({"end": "2026-02-01"}, "ends on 2026-02-01, before it begins"),
+        ({"end": "2026-04-01"}, "make it one contract a month"),
+        ({"granularity": "year", "end": "2027-01-01"}, "make it one contract a year"),
+        ({"commissioned": "2026-03-02"}, "before its plant ran"),
+        ({"g_per_kwh": 5}, "g_source is missing"),
+        ({"retired": "2026-05-01"}, "retired and retirement_id belong together"),
+        ({"retirement_id": "R"}, "retired and retirement_id belong together"),
+        ({"start": 20260301}, "a day such as 2026-01-31 is wanted"),
+        ({"start": "'2026-02-30'"}, "there is no day 2026-02-30"),
+        ({"start": "0001-01-01"}, "a day of this century"),
+        ({"start": "'2026-03-01T00:00'"}, "a day such as 2026-01-31 is wanted"),
+        ({"volume_kwh": "yes"}, "a number is wanted"),
+        ({"volume_kwh": -1}, "more than 0 is wanted"),
+        ({"kind": "goo"}, "is wanted"),
+        ({"granularity": "day"}, "one of 'hour', 'month' or 'year' is wanted"),
+        ({"zones": "DE"}, "did you mean 'zone'"),
+    ],
+)
+def test_a_contract_that_contradicts_itself_is_one_line(change: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        contract(**change)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tariff_is_as_written() -> None:
+    found = tariff('  prices:\n  - {times: ["Mon-Fri 08:00-20:00", "Sat 08:00-12:00"], per_kwh: 0.3127}\n').tariff
+    assert (found.default, found.bands[0].per_kwh, len(found.bands[0].spans)) == (Decimal("0.1"), Decimal("0.3127"), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "said"),
+    [
+        ('  prices:\n  - {times: ["Mon-Fri 08:10-20:00"], per_kwh: 1}\n', {}, "08:10 is on no quarter of an hour"),
+        ('  prices:\n  - {times: ["Monday 08:00-20:00"], per_kwh: 1}\n', {}, "DAYS HH:MM-HH:MM, such as"),
+        ('  prices:\n  - {times: ["08:00-24:30"], per_kwh: 1}\n', {}, "past 24:00"),
+        ("  prices:\n  - {times: [], per_kwh: 1}\n", {}, "at least 1"),
+        ("", {"currency": "euro"}, "'euro' is no currency"),
+        ("", {"currency": "ZZZ"}, "'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
+        ("", {"source": None}, "key 'tariffs.0.source' is missing"),
+        ("", {"default_per_kwh": "no"}, "a number is wanted"),
+        ("", {"valid_from": "soon"}, "a day such as 2026-01-31 is wanted"),
+    ],
+)
+def test_a_wrong_tariff_is_one_line(text: str, change: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        tariff(text, **change)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tariff_without_an_end_ends_when_the_next_begins() -> None:
+    first, second = tariff(id="a"), tariff(id="b", valid_from="2027-01-01")
+    assert [(t.id, t.valid_to) for t in ended([second, first])] == [("a", date(2026, 12, 31)), ("b", None)]
+    refuse_unsound([], [first, second])
+    with pytest.raises(ValueError, match="both valid"):
+        refuse_unsound([], [tariff(id="a", valid_to="2027-06-01"), second])
+    with pytest.raises(ValueError, match="both valid"):
+        refuse_unsound([], [tariff(id="a"), tariff(id="b")])
+
+
+def test_a_certificate_is_used_once_over_all_contracts() -> None:
+    used = {"retired": "2026-05-01", "retirement_id": "R-1"}
+    with pytest.raises(ValueError, match="a certificate counts once"):
+        refuse_unsound([contract(**used), contract(id="v", **used)], [])

@@ -1,0 +1,76 @@
+"""The section `grid` of a site: its sources come from the folder of sources, and one grid has one basis."""
+
+import pytest
+
+from energy_agent.config.agent import parse_as
+from energy_agent.core.errors import UsageError
+from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.site.config.grid import GridBase, grid_model, grid_specs
+
+CSV = "csv_file: {path: /g.csv, publisher: us, licence: ours"
+
+
+def grid(text: str) -> GridBase:
+    return parse_as(grid_model(), text.encode(), "site.yaml")
+
+
+def test_what_the_grid_says_counts_for_its_sources() -> None:
+    found = grid(
+        f"zone: DE\ncountry: deu\nboundary: direct\nsources:\n- electricity_maps: {{key_file: /k}}\n- {CSV}, zone: DE-LU}}\n"
+    )
+    maps, csv = found.all_sources
+    assert (maps.kind, maps.config.zone, maps.config.boundary) == ("electricity_maps", "DE", "direct")
+    assert (csv.kind, csv.config.zone, csv.config.boundary) == ("csv_file", "DE-LU", "direct")
+    assert found.country == "DEU"
+    assert found.basis == Basis(Boundary.DIRECT)
+    assert found.residual_basis == Basis(Boundary.DIRECT, Accounting.RESIDUAL)
+
+
+def test_an_empty_grid_is_one_without_co2e() -> None:
+    found = grid("")
+    assert (found.zone, found.country, found.all_sources) == (None, None, ())
+    assert found.basis == Basis(Boundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
+
+
+def test_each_file_of_the_folder_is_a_key() -> None:
+    assert set(grid_specs()) == {"csv_file", "electricity_maps"}
+    source = grid_model().model_fields["sources"].annotation.__args__[0]  # type: ignore[union-attr]
+    assert set(source.model_fields) == set(grid_specs())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sources:\n- electricity_maps: {key_file: /k}\n", "source electricity_maps has no zone"),
+        ("zone: DE\nsources:\n- electricity_maps: {key_file: /k, boundary: life-cycle}\n", "is life-cycle and the grid direct"),
+        (f"zone: DE\nsources:\n- {CSV}, gases: CO2}}\n", "source csv_file is not of CO2e as the grid is"),
+        (
+            "zone: CN\ngases: CO2\nsources:\n- electricity_maps: {key_file: /k}\n",
+            "electricity_maps is not of CO2 as the grid is",
+        ),
+        (f"zone: DE\nsources:\n- {CSV}}}\n- {CSV.replace('/g.csv', '/other/g.csv')}}}\n", "csv_file of zone DE is there twice"),
+        ("zone: DE\nsources:\n- {}\n", "names no kind; give it exactly one of: csv_file, electricity_maps"),
+        (f"zone: DE\nsources:\n- electricity_maps: {{key_file: /k}}\n  {CSV}}}\n", "has csv_file and electricity_maps"),
+        ("zone: DE\nsources:\n- electricity_map: {key_file: /k}\n", "did you mean 'electricity_maps'?"),
+        ("zone: DE\nsources:\n- electricity_maps: {}\n", "key 'sources.0.electricity_maps.key_file' is missing"),
+        ("zone: DE\nsources:\n- electricity_maps: 5\n", "a section with keys of its own is wanted"),
+        ("zone: DE\nsources:\n- 5\n", "a section with keys of its own is wanted"),
+        ("zone: DE\nsources: 5\n", "a list is wanted"),
+        ("zone: NO\n", "text is wanted; put it in quotes"),
+        ("country: Germany\n", "'Germany' is no ISO 3166-1 alpha-3 code"),
+        ("country: 5\n", "text is wanted"),
+        ("boundary: marginal\n", "one of 'direct' or 'life-cycle' is wanted"),
+        ("zone: ../x\n", "a name of at most 63 letters"),
+    ],
+)
+def test_a_wrong_grid_is_one_line_that_names_the_key(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        grid(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_key_says_what_it_is() -> None:
+    for model in (grid_model(), *(spec.config for spec in grid_specs().values())):
+        for name, field in model.model_fields.items():
+            assert field.description or name == "sources", (model, name)

@@ -1,0 +1,347 @@
+"""Electricity Maps' API against a double of it: a real HTTP server on loopback that speaks as the documentation says, and lies.
+
+The service itself is not asked: there is no key to it here.
+"""
+
+import hashlib
+import json
+import socket
+import ssl
+import subprocess
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.site.grid.source import GridError
+from energy_agent.site.grid.sources.electricity_maps import SPEC, ElectricityMaps
+from tests.energy_agent.site.grid.sources.electricity_maps_double import KEY, Double, intensity, say
+from tests.support import eventually, free_port, need_program
+
+HOUR_NS = 3_600_000_000_000
+NOW_NS = 1_795_667_000_000_000_000  # 2026-11-26T04:23:20Z
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self, now_ns: int = NOW_NS) -> None:
+        self.now_ns = now_ns
+
+    def utc_ns(self) -> int:
+        return self.now_ns
+
+
+@pytest.fixture
+def double():  # type: ignore[no-untyped-def]
+    made = Double()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text(KEY + "\n")
+    return path
+
+
+def source(double: Double, key: Path, **more: object):  # type: ignore[no-untyped-def]
+    section = {"zone": "DE", "boundary": "life-cycle", "key_file": key, "url": double.url, "timeout_s": 5} | more
+    return SPEC.open(ElectricityMaps(**section), Clock())
+
+
+def utc(t_ns: int) -> datetime:
+    return datetime.fromtimestamp(t_ns // 10**9, UTC)
+
+
+def test_the_last_hours_that_are_over(double: Double, key: Path) -> None:
+    opened = source(double, key, lookback_h=12)
+    points = opened.read()
+    assert [(p.start_ns, p.end_ns - p.start_ns) for p in points] == [
+        (NOW_NS // HOUR_NS * HOUR_NS - n * HOUR_NS, HOUR_NS) for n in range(12, 0, -1)
+    ]
+    assert [p.g_per_kwh for p in points] == [Decimal(str(intensity(utc(p.start_ns)))) for p in points]
+    assert {p.known_ns for p in points} == {NOW_NS}
+    assert double.asked == [
+        {
+            "path": "/v3/carbon-intensity/past-range", "zone": "DE", "start": "2026-11-25T16:00:00Z",
+            "end": "2026-11-26T04:00:00Z",
+            "temporalGranularity": "hourly", "emissionFactorType": "lifecycle", "disableEstimations": "false",
+        }
+    ]  # fmt: skip
+    assert (opened.about.zone, opened.about.basis) == ("DE", Basis(Boundary.LIFE_CYCLE))
+    opened.close()
+
+
+def test_estimates_are_marked_with_their_method(double: Double, key: Path) -> None:
+    points = source(double, key, lookback_h=24).read()
+    assert [(utc(p.start_ns).hour, p.method) for p in points if p.estimated] == [(5, "TIME_SLICER_AVERAGE")]
+    assert {p.method for p in points if not p.estimated} == {""}
+
+
+def test_direct_emissions_are_asked_for_as_such(double: Double, key: Path) -> None:
+    opened = source(double, key, boundary="direct", estimates=False, lookback_h=2)
+    assert len(opened.read()) == 2
+    assert (double.asked[0]["emissionFactorType"], double.asked[0]["disableEstimations"]) == ("direct", "true")
+
+
+def test_a_month_is_asked_for_by_ten_days(double: Double, key: Path) -> None:
+    start_ns = NOW_NS // HOUR_NS * HOUR_NS - 30 * 24 * HOUR_NS - 5 * HOUR_NS
+    points = source(double, key).read_between(start_ns, NOW_NS // HOUR_NS * HOUR_NS)
+    assert len(points) == 30 * 24 + 5
+    assert len(double.asked) == 4
+
+
+def test_the_hash_is_of_the_answer_s_bytes(double: Double, key: Path) -> None:
+    page = {"zone": "DE", "data": [{"datetime": "2026-11-26T03:00:00.000Z", "carbonIntensity": 300}]}
+    body = json.dumps(page, indent=3).encode()
+    double.lie = lambda handler: say(handler, 200, body)
+    (point,) = source(double, key).read()
+    assert (point.raw_sha256, str(point.g_per_kwh)) == (hashlib.sha256(body).hexdigest(), "300")
+
+
+def test_the_list_of_the_last_day_s_endpoint_is_read_as_well(double: Double, key: Path) -> None:
+    row = {"datetime": "2026-11-26T03:00:00.000Z", "carbonIntensity": 1.5}
+    double.lie = lambda handler: say(handler, 200, {"zone": "DE", "history": [row]})
+    assert [p.g_per_kwh for p in source(double, key).read()] == [Decimal("1.5")]
+
+
+def test_hours_without_a_value_are_left_out_and_so_is_what_has_not_passed(double: Double, key: Path) -> None:
+    rows = [{"datetime": f"2026-11-26T0{h}:00:00Z", "carbonIntensity": v} for h, v in enumerate([None, 0, 5, 6, 7])]
+    double.lie = lambda handler: say(handler, 200, {"data": rows})
+    assert [p.g_per_kwh for p in source(double, key).read()] == [5, 6]  # over a life cycle 0 is a gap, and 04:00 is not over
+    assert [p.g_per_kwh for p in source(double, key, boundary="direct").read()] == [0, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (401, {}, "refuses the key in"),
+        (403, {}, "may not ask for past hours of zone DE"),
+        (404, {}, "knows no zone 'DE'"),
+        (429, {"Retry_After": "120"}, "was asked too often for this key; it wants to be asked again in 120 s"),
+        (429, {"Retry_After": KEY}, "was asked too often for this key; a longer"),
+        (500, {}, "has a fault of its own (status 500)"),
+        (503, {}, "has a fault of its own (status 503)"),
+        (302, {"Location": "http://127.0.0.1:1/"}, "sends elsewhere (status 302)"),
+        (418, {}, "answered with status 418"),
+    ],
+)
+def test_each_refusal_has_its_own_reason_and_none_has_the_key(
+    double: Double, key: Path, status: int, headers: dict[str, str], said: str
+) -> None:
+    double.lie = lambda handler: say(handler, status, {"error": f"key {KEY} is bad"}, **headers)
+    with pytest.raises(GridError) as caught:
+        source(double, key).read()
+    assert said in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(double.asked) == 1
+
+
+def test_a_wrong_key_is_refused_by_the_double_and_told_without_it(double: Double, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("wrong")
+    with pytest.raises(GridError, match=r"refuses the key in .*key; is it whole"):
+        source(double, tmp_path / "key").read()
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines", "with space", "tab\there", "naïve", "x" * 5000])
+def test_a_file_that_holds_no_key_is_told_without_its_content(double: Double, tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        source(double, tmp_path / "key").read()
+    assert "key_file" in str(caught.value)
+    assert not text or text not in str(caught.value)
+    assert double.asked == []
+
+
+def test_a_key_file_that_is_not_there_is_told(double: Double, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        source(double, tmp_path / "key").read()
+
+
+def rows(**change: object) -> dict[str, object]:
+    row = {"zone": "DE", "datetime": "2026-11-26T03:00:00.000Z", "carbonIntensity": 300, "isEstimated": False}
+    return {"data": [row | change]}
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (b"<html>", "does not answer in JSON"),
+        (b"", "does not answer in JSON"),
+        (b"\xff\xfe", "does not answer in JSON"),
+        (b'{"data": [{"carbonIntensity": NaN}]}', "does not answer in JSON"),
+        (b'{"data": ' + b"[" * 200_000, "does not answer in JSON"),
+        (b'{"data": [{"carbonIntensity": 1' + b"0" * 5000 + b"}]}", "does not answer in JSON"),
+        (b"[]", "without a list of hours"),
+        (b'{"data": {"a": 1}}', "without a list of hours"),
+        (b'{"data": [1]}', "without a list of hours"),
+        ({"data": [{}] * 500}, "tells 500 hours, more than were asked for"),
+        (rows(zone="FR"), "another zone than DE"),
+        (rows(zone=None), "another zone than DE"),
+        (rows(emissionFactorType="direct"), "another emissionFactorType than lifecycle"),
+        (rows(datetime="2026-11-26T03:30:00Z"), "no full hour in UTC"),
+        (rows(datetime="2026-13-26T03:00:00Z"), "no full hour in UTC"),
+        (rows(datetime="yesterday"), "no full hour in UTC"),
+        (rows(datetime=5), "no full hour in UTC"),
+        (rows(datetime="2026-11-26T03:00:00+02:00"), "no full hour in UTC"),
+        (rows(datetime="2020-01-01T00:00:00Z"), "a time that was not asked for"),
+        (rows(datetime="2099-01-01T00:00:00Z"), "a time that was not asked for"),
+        (rows(carbonIntensity="300"), "an intensity that is no number"),
+        (rows(carbonIntensity=True), "an intensity that is no number"),
+        (rows(carbonIntensity=[300]), "an intensity that is no number"),
+        (rows(carbonIntensity=-1), "an absurd intensity"),
+        (rows(carbonIntensity=1e30), "an absurd intensity"),
+        (b'{"data": [{"datetime": "2026-11-26T03:00:00Z", "carbonIntensity": 1e999999}]}', "an absurd intensity"),
+        (rows(isEstimated="no"), "neither true nor false"),
+        ({"data": [*rows()["data"], *rows(carbonIntensity=301)["data"]]}, "two values of one hour"),  # type: ignore[misc]
+    ],
+)  # fmt: skip
+def test_a_hostile_answer_is_one_clear_reason(double: Double, key: Path, page: object, said: str) -> None:
+    double.lie = lambda handler: say(handler, 200, page)
+    with pytest.raises(WattlensError) as caught:
+        source(double, key).read()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_method_is_cut_to_what_can_be_printed(double: Double, key: Path) -> None:
+    double.lie = lambda handler: say(handler, 200, rows(isEstimated=True, estimationMethod="\x1b[31m\nM" + "x" * 1000))
+    (point,) = source(double, key).read()
+    assert point.method.isprintable()
+    assert len(point.method) <= 80
+
+
+def test_an_answer_without_end_is_cut(double: Double, key: Path) -> None:
+    def flood(handler) -> None:  # type: ignore[no-untyped-def]
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(1000):
+                handler.wfile.write(b" " * 100_000)
+
+    double.lie = flood
+    with pytest.raises(GridError, match="larger than"):
+        source(double, key).read()
+
+
+def test_an_answer_that_breaks_off_is_told(double: Double, key: Path) -> None:
+    def stop(handler) -> None:  # type: ignore[no-untyped-def]
+        handler.send_response(200)
+        handler.send_header("Content-Length", "5000")
+        handler.end_headers()
+        handler.wfile.write(b'{"data": []}')
+
+    double.lie = stop
+    with pytest.raises(GridError, match="broke off"):
+        source(double, key).read()
+
+
+@pytest.mark.parametrize("where", ["head", "body"])
+def test_an_answer_that_drips_is_over_in_time(double: Double, key: Path, where: str) -> None:
+    """Each byte comes well within the timeout of a socket, and the whole would take for ever."""
+    over = threading.Event()
+
+    def drip(handler) -> None:  # type: ignore[no-untyped-def]
+        with suppress(OSError):
+            if where == "body":
+                handler.send_response(200)
+                handler.end_headers()
+            else:
+                handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.1):
+                handler.wfile.write(b"X")
+                handler.wfile.flush()
+
+    double.lie = drip
+    try:
+        with pytest.raises(GridError, match=r"no response in time \(1 s\)"):
+            source(double, key, timeout_s=1).read()
+    finally:
+        over.set()
+
+
+def test_what_does_not_speak_http_and_nobody_are_told(key: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        config = {"zone": "DE", "boundary": "direct", "key_file": key, "timeout_s": 5}
+        opened = SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **config), Clock())
+        with pytest.raises(GridError, match="not HTTP"):
+            opened.read()
+        thread.join()
+    with pytest.raises(GridError, match="connection refused"):
+        SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{free_port()}", **config), Clock()).read()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_key_is_sent(key: Path, tmp_path: Path) -> None:
+    openssl = need_program("openssl")
+    pem, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+    asked = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        private,
+        "-out",
+        pem,
+    ]
+    subprocess.run([openssl, *asked], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client, suppress(OSError), context.wrap_socket(client, server_side=True) as secure:
+                heard.append(secure.recv(4096))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://localhost:{listener.getsockname()[1]}"
+        config = ElectricityMaps(zone="DE", boundary="direct", key_file=key, url=url, timeout_s=5)
+        with pytest.raises(GridError, match="certificate is not trusted"):
+            SPEC.open(config, Clock()).read()
+        thread.join()
+    assert not any(KEY.encode() in each for each in heard)
+
+
+def test_no_thread_is_left_behind(double: Double, key: Path) -> None:
+    source(double, key).read()
+    double.lie = lambda handler: say(handler, 500, {})
+    with pytest.raises(GridError):
+        source(double, key).read()
+    eventually(lambda: not any(isinstance(t, threading.Timer) for t in threading.enumerate()))
+
+
+def test_the_key_goes_over_the_network_encrypted_alone(key: Path) -> None:
+    with pytest.raises(ValueError, match="in the clear"):
+        ElectricityMaps(zone="DE", boundary="direct", key_file=key, url="http://api.example")
+
+
+def test_a_source_that_was_told_no_zone_says_so(key: Path) -> None:
+    with pytest.raises(UsageError, match="name its zone and boundary"):
+        SPEC.open(ElectricityMaps(key_file=key), Clock())

@@ -1,0 +1,113 @@
+"""Pages that servers' own code wrote (pages/ORIGIN.md), read as what had been done; for the others pages by their names."""
+
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core import plugin
+from energy_agent.tokens import servers
+from energy_agent.tokens.response_parser import read
+
+PAGES = Path(__file__).parent / "pages"
+
+
+def reading(server: str, text: str, model: str = ""):
+    [found] = read(plugin.load(servers, server), text, 1, model)
+    assert not any(engine.unreadable for engine in found.engines)
+    return found
+
+
+def page(name: str) -> str:
+    return (PAGES / name).read_text()
+
+
+def test_vllm():
+    found = reading("vllm", page("vllm-0.32.0.txt"))
+    assert found.model == "meta-llama/Llama-3.1-8B-Instruct"
+    first, second = found.engines
+    assert first.counts == {
+        "prompt": 420, "cached": 50, "computed": 370, "generation": 48, "requests": 2, "steps": 40,
+    }  # fmt: skip
+    assert (second.counts["generation"], second.counts["steps"]) == (38, 30)
+    assert (first.gauges, second.gauges) == ({"running": 2, "waiting": 0}, {"running": 3, "waiting": 1})
+    ttft, itl = first.latencies["ttft"], first.latencies["itl"]
+    assert (ttft.count, ttft.sum_s) == (2, pytest.approx(0.3))
+    assert {edge for edge, n in zip(ttft.edges, ttft.counts, strict=False) if n} == {0.06, 0.25}
+    assert (itl.count, itl.sum_s) == (46, pytest.approx(46 * 0.011))
+    assert itl.counts[itl.edges.index(0.025)] == 46
+    assert first.started_s > 1.7e9
+
+
+def test_sglang_counts_one_of_its_four_ranks():
+    found = reading("sglang", page("sglang-0.5.23.txt"))
+    [engine] = found.engines
+    # Two first tokens came with their prompts: the live counter leaves them out.
+    assert engine.counts == {
+        "prompt": 420, "cached": 50, "computed": 370, "generation": 46, "requests": 2, "steps": 40,
+    }  # fmt: skip
+    assert engine.gauges == {"running": 1, "waiting": 0}
+    assert (engine.latencies["ttft"].count, engine.latencies["ttft"].sum_s) == (2, pytest.approx(0.3))
+    assert engine.latencies["itl"].counts[engine.latencies["itl"].edges.index(0.015)] == 46
+
+
+def test_llama_cpp():
+    found = reading("llama_cpp", page("llama_cpp-b10434.txt"), "tiny")
+    assert found.model == "tiny"
+    assert found.engines[0].counts == {"computed": 31, "cached": 26, "generation": 24, "steps": 24}
+    assert found.engines[0].gauges == {"running": 0, "waiting": 0}
+
+
+def histogram(name: str, labels: str, edges: dict[str, int], total: float) -> str:
+    lines = [f'{name}_bucket{{{labels},le="{edge}"}} {n}' for edge, n in edges.items()]
+    return "\n".join([*lines, f"{name}_sum{{{labels}}} {total}", f"{name}_count{{{labels}}} {edges['+Inf']}", ""])
+
+
+def test_dynamo():
+    model = 'model="m"'
+    text = (
+        histogram("dynamo_frontend_input_sequence_tokens", model, {"64": 1, "+Inf": 3}, 900)
+        + histogram("dynamo_frontend_cached_tokens", model, {"64": 1, "+Inf": 3}, 100)
+        + histogram("dynamo_frontend_output_sequence_tokens", model, {"64": 1, "+Inf": 2}, 70)
+        + histogram("dynamo_frontend_time_to_first_token_seconds", model, {"0.1": 2, "+Inf": 3}, 0.4)
+        + histogram("dynamo_frontend_inter_token_latency_seconds", model, {"0.01": 80, "+Inf": 81}, 0.9)
+        + f"dynamo_frontend_output_tokens_total{{{model}}} 84\n"
+        + "".join(
+            f'dynamo_frontend_requests_total{{endpoint="chat",{model},request_type="stream",status="{status}"}} {n}\n'
+            for status, n in (("success", 2), ("error", 1))
+        )
+        + f"dynamo_frontend_inflight_requests{{{model}}} 1\ndynamo_frontend_queued_requests{{{model}}} 0\n"
+    )
+    [engine] = reading("dynamo", text).engines
+    assert engine.counts == {"prompt": 900, "cached": 100, "generation": 84, "requests": 3}
+    assert engine.gauges == {"running": 1, "waiting": 0}
+    assert (engine.latencies["ttft"].counts, engine.latencies["itl"].counts) == ((2, 1), (80, 1))
+
+
+def test_tensorrt_llm():
+    labels = 'engine_type="undefined",model_name="m"'
+    text = "".join(
+        f"trtllm_{name}{{{labels}}} {n}\n"
+        for name, n in {
+            "prompt_tokens_total": 500, "prompt_cached_tokens_total": 60, "generation_tokens_total": 90,
+            "num_requests_running": 2, "num_requests_waiting": 1,
+        }.items()
+    ) + histogram("trtllm_time_per_output_token_seconds", labels, {"0.05": 4, "+Inf": 4}, 0.1)  # fmt: skip
+    found = reading("tensorrt_llm", text)
+    assert found.model == "m"
+    assert found.engines[0].counts == {"prompt": 500, "cached": 60, "generation": 90}
+    assert found.engines[0].gauges == {"running": 2, "waiting": 1}
+    assert found.engines[0].latencies["itl"].counts == (4, 0)
+
+
+def test_ray_serve_is_vllm_with_a_worker_for_each_replica():
+    text = ""
+    for worker, replica in (("w1", "r1"), ("w2", "r2")):
+        text += "".join(
+            line.replace("vllm:", "ray_vllm_").replace("{", f'{{WorkerId="{worker}",ReplicaId="{replica}",')
+            for line in page("vllm-0.32.0.txt").splitlines(keepends=True)
+            if not line.startswith("#") and "_created" not in line
+        )
+    found = reading("ray_serve", text)
+    assert [e.engine for e in found.engines] == ["w1/r1/0", "w1/r1/1", "w2/r2/0", "w2/r2/1"]
+    assert sum(e.counts["generation"] for e in found.engines) == 2 * (48 + 38)
+    assert sum(e.counts["steps"] for e in found.engines) == 2 * (40 + 30)

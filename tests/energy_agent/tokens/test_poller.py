@@ -1,0 +1,468 @@
+"""The poller against a real HTTP server whose page moves, breaks and restarts."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from energy_agent.config.tokens import TokenSource
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.clock import RealClock
+from energy_agent.tokens.endpoint import fetch
+from energy_agent.tokens.polled_endpoint import NOBODY_NS, PATIENCE_NS
+from energy_agent.tokens.poller import TokenPoller
+from energy_agent.tokens.reading import TOKEN_STATE
+from energy_agent.tokens.response_parser import names_of
+from energy_agent.tokens.servers import vllm
+from tests.raw_server import RawServer
+from tests.support import eventually, free_port
+
+
+class Pages(http.server.ThreadingHTTPServer):
+    """Serves whatever `body` is."""
+
+    daemon_threads = True
+    body = b""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.asked = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/metrics"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = self.server.body
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        return
+
+
+def page(generation: int, prompt: int = 0) -> bytes:
+    lines = [
+        "# TYPE vllm:generation_tokens_total counter",
+        f'vllm:generation_tokens_total{{model_name="m",engine="0"}} {generation}',
+        "# TYPE vllm:prompt_tokens_total counter",
+        f'vllm:prompt_tokens_total{{model_name="m",engine="0"}} {prompt}',
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+@pytest.fixture
+def server() -> Iterator[Pages]:
+    with Pages(("127.0.0.1", 0), Handler) as pages:
+        threading.Thread(target=pages.serve_forever, args=(0.05,), daemon=True).start()
+        yield pages
+        pages.shutdown()
+
+
+@pytest.fixture
+def poller() -> Iterator[TokenPoller]:
+    made = TokenPoller(RealClock())
+    yield made
+    made.stop()
+
+
+class Counted:
+    """Sums of what the poller hands over."""
+
+    def __init__(self, poller):
+        self.poller, self.tokens, self.states, self.served = poller, {}, {}, ()
+
+    def drain(self):
+        rows, states, self.served = self.poller.drain()
+        self.states |= states
+        for row in rows:
+            assert row.start_ns <= row.end_ns
+            self.tokens[row.phase] = self.tokens.get(row.phase, 0) + row.tokens
+        return self.tokens
+
+
+def source(pages, **more):
+    return TokenSource(**{"workload": "chat", "url": pages.url, "period_s": 0.5} | more)
+
+
+def test_counting_begins_with_the_first_reading_and_goes_on_from_the_last_commit(server, poller):
+    server.body = page(1000, 50)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: counted.drain().get("generation") == 0)  # what it did before we came is not ours
+    server.body = page(1070, 80)
+    eventually(lambda: counted.drain().get("generation") == 70)
+    assert counted.tokens["prompt"] == 30
+    poller.stop()
+
+    server.body = page(1500, 80)  # the agent is down, the server is not
+    again = TokenPoller(RealClock())
+    again.restore(counted.states)
+    after = Counted(again)
+    again.configure([source(server)])
+    eventually(lambda: after.drain().get("generation") == 430)
+    again.stop()
+
+
+def test_an_engine_that_restarted_counts_from_zero(server, poller):
+    server.body = page(900)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    server.body = page(25)
+    eventually(lambda: counted.drain()["generation"] == 25)
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"\xff\xfe\x00", b"<html>", b"vllm:generation_tokens_total{model_name=", b"x" * 5_000_000]
+)
+def test_a_broken_page_is_a_reason_and_not_the_end(server, poller, broken):
+    server.body = broken
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: poller.health()[0].reason not in ("", "not read yet"))
+    assert not poller.health()[0].up
+    assert poller.latest("chat") is None
+    server.body = page(5)
+    eventually(lambda: poller.health()[0].up)
+    assert counted.drain()["generation"] == 0
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"version":1}', '{"prompt":5,"model":"m","t_ns":1}'])
+def test_unreadable_states_are_left_out(poller, server, text):
+    poller.restore({f"{TOKEN_STATE}chat {server.url}": text, f"{TOKEN_STATE}chat/o": '{"a":1}'})
+    server.body = page(5)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: counted.drain().get("generation") == 0)
+
+
+def test_an_unknown_server_is_named_with_those_there_are(poller, server):
+    with pytest.raises(UsageError, match=r"no server 'vlm'; known: dynamo, llama_cpp, .*, vllm$"):
+        poller.configure([source(server, server="vlm")])
+
+
+class Hanging(http.server.BaseHTTPRequestHandler):
+    """Takes a request and does not answer until the test is over."""
+
+    def do_GET(self):
+        self.server.over.wait(30)
+
+    def log_message(self, *_):
+        return
+
+
+def test_a_server_that_hangs_delays_no_other(server, poller):
+    server.body = page(5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as hanging:
+        hanging.over, hanging.daemon_threads = threading.Event(), True
+        threading.Thread(target=hanging.serve_forever, args=(0.05,), daemon=True).start()
+        slow = TokenSource(workload="slow", url=f"http://127.0.0.1:{hanging.server_address[1]}/metrics", period_s=0.5)
+        poller.configure([slow, source(server)])
+        counted = Counted(poller)
+        eventually(lambda: counted.drain().get("generation") == 0)
+        server.body = page(25)
+        eventually(lambda: counted.drain()["generation"] == 20)
+        eventually(lambda: "no response in time" in poller.health()[0].reason)
+        assert [h.up for h in poller.health()] == [False, True]
+        hanging.over.set()
+        hanging.shutdown()
+
+
+def running(poller) -> list[int | None]:
+    return [totals.running for totals in poller.drain()[2]]
+
+
+GAUGE = b'vllm:num_requests_running{model_name="m",engine="0"} 7\n'
+
+
+def test_endpoint_that_drips_its_head_is_down_and_its_gauges_are_absent(poller):
+    whole = b"HTTP/1.1 200 OK\r\n\r\n" + page(5) + GAUGE
+    with RawServer([whole]) as dripping:
+        poller.configure([source(dripping)])
+        eventually(lambda: running(poller) == [7])
+        dripping.pause_s, dripping.parts = 0.02, (b"HTTP/1.1 200 OK\r\nX: ", *[b"y"] * 10_000)
+        eventually(lambda: "in time" in poller.health()[0].reason)
+        assert not poller.health()[0].up
+        assert running(poller) == [None]
+        assert poller.latest("chat") is None
+        dripping.pause_s, dripping.parts = 0.0, [whole]
+        eventually(lambda: running(poller) == [7])
+
+
+def test_reading_that_never_ends_is_down_until_it_does():
+    gate = threading.Event()
+    gate.set()
+
+    def fetch_when_open(*_, **__) -> str:
+        gate.wait(30)
+        return (page(5) + GAUGE).decode()
+
+    poller = TokenPoller(RealClock(), fetch_when_open, hang_s=0.2)
+    poller.configure([TokenSource(workload="chat", url="http://127.0.0.1:1/metrics", period_s=0.5)])
+    eventually(lambda: running(poller) == [7])
+    gate.clear()
+    eventually(lambda: running(poller) == [None])
+    assert "no response" in poller.health()[0].reason
+    assert not poller.health()[0].up
+    poller.read_now()  # which does not wait for it: nothing would end this wait
+    gate.set()
+    eventually(lambda: running(poller) == [7])
+    assert poller.health()[0].up
+    poller.stop()
+
+
+def test_absurd_count_is_a_reason_and_nothing_is_recorded(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: counted.drain().get("generation") == 0)
+    for absurd in (page(2**53), page(100, 2**52)):
+        server.body = absurd
+        eventually(lambda: "absurd" in poller.health()[0].reason)
+        assert not poller.health()[0].up
+    server.body = page(130)
+    eventually(lambda: counted.drain()["generation"] == 30)
+    server.body = page(2**53)
+    eventually(lambda: "absurd" in poller.health()[0].reason)
+    server.body = page(7)  # it started again
+    eventually(lambda: counted.drain()["generation"] == 37)
+    assert counted.tokens["prompt"] == 0
+
+
+def test_costly_endpoint_is_read_less_often_and_others_are_not(server, poller):
+    server.body = page(100)
+    lines = b"".join(b'vllm:generation_tokens_total{model_name="m",engine="%d"} 1\n' % n for n in range(250))
+    with RawServer([b"HTTP/1.1 200 OK\r\n\r\n" + lines * 39]) as costly:
+        poller.configure([source(server), TokenSource(workload="costly", url=costly.url, period_s=0.5)])
+        counted = Counted(poller)
+
+        def was_read(times: int) -> bool:
+            counted.drain()
+            return len(server.asked) >= times
+
+        eventually(lambda: was_read(4))
+        assert 1 <= len(costly.requests) < len(server.asked)
+
+
+def test_too_many_lines_for_all_endpoints_cost_too_much(server, poller):
+    server.body = b"".join(b'vllm:generation_tokens_total{model_name="m",engine="%d"} 1\n' % n for n in range(250)) * 3
+    others = [TokenSource(workload=f"w{n}", url=f"http://127.0.0.1:1/{n}", period_s=60) for n in range(100)]
+    poller.configure([source(server), *others])
+    eventually(lambda: "costs too much" in poller.health()[0].reason)
+
+
+def test_another_scraper_changes_nothing(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    for _ in range(20):
+        assert "100" in fetch(server.url, names_of(vllm.SPEC))
+    server.body = page(130)
+    fetch(server.url, names_of(vllm.SPEC))
+    eventually(lambda: counted.drain()["generation"] == 30)
+
+
+def test_a_page_that_is_away_for_a_while_is_one_longer_stretch(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    poller.deltas()
+    assert poller.drain()[2][0].waiting is None
+    server.body = page(170)
+    eventually(lambda: poller.health()[0].up)
+    [delta, *_] = poller.deltas()
+    assert (delta.workload, delta.model, delta.generation, delta.live) == ("chat", "m", 70, True)
+    assert delta.end_ns > delta.start_ns
+
+
+def test_phases_are_disjoint_computed_cached_and_generated(server, poller):
+    extra = b'vllm:prompt_tokens_cached_total{model_name="m",engine="0"} %d\n'
+    server.body = page(0, 100) + extra % 40
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "prompt" in counted.drain())
+    server.body = page(7, 200) + extra % 60
+    eventually(lambda: counted.drain() == {"prompt": 80, "cached": 20, "generation": 7})
+
+
+def test_engines_of_one_workload_on_several_ports_are_summed(server, poller):
+    with Pages(("127.0.0.1", 0), Handler) as second:
+        threading.Thread(target=second.serve_forever, args=(0.05,), daemon=True).start()
+        server.body, second.body = page(100), page(2000)
+        counted = Counted(poller)
+        poller.configure([source(server, ports=[second.server_address[1]], group="g", precision="fp8", model="mine")])
+        eventually(lambda: len(counted.drain()) and all(h.up for h in poller.health()))
+        assert len({h.source for h in poller.health()}) == 2
+        server.body, second.body = page(103), page(2030)
+        eventually(lambda: counted.drain()["generation"] == 33)
+        assert poller.latest("chat").generation == 33
+        assert {(t.model, t.group, t.precision) for t in counted.served} == {("mine", "g", "fp8")}
+        second.shutdown()
+
+
+def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.discover([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    poller.configure([])
+    assert len(poller.health()) == 1
+    poller.discover([])
+    counted.drain()
+    assert poller.health() == ()
+    assert [(t.counts["generation"], t.running, t.waiting) for t in counted.served] == [(0, None, None)], "its last totals"
+    counted.drain()
+    assert counted.served == ()
+    assert counted.states == {f"{TOKEN_STATE}chat {server.url}": ""}
+
+
+def test_a_workload_that_is_configured_is_not_asked_where_its_pod_says(server, poller):
+    poller.discover([source(server), TokenSource(workload="other", url=server.url)])
+    poller.configure([TokenSource(workload="chat", url=server.url + "?configured")])
+    assert {h.source for h in poller.health()} == {"tokens:chat", "tokens:other"}, "one page each"
+
+
+def test_what_the_journal_has_of_pods_that_are_gone_is_let_go_once_pods_are_known(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.restore({f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics": "{}", f"{TOKEN_STATE}chat {server.url}": "{}"})
+    poller.configure([source(server)])
+    counted.drain()
+    assert f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics" not in counted.states
+    poller.discover([])
+    counted.drain()
+    assert counted.states[f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics"] == ""
+    assert counted.states.get(f"{TOKEN_STATE}chat {server.url}") != ""
+
+
+def test_a_source_whose_configuration_changed_goes_on(server, poller):
+    server.body = page(100)
+    counted = Counted(poller)
+    poller.configure([source(server)])
+    eventually(lambda: "generation" in counted.drain())
+    server.body = page(150)
+    poller.configure([source(server, precision="fp8")])
+    eventually(lambda: counted.drain()["generation"] == 50)
+    poller.stop()
+    assert counted.drain()["generation"] == 50
+
+
+class FastClock(RealClock):
+    """A clock that runs a hundred times as fast."""
+
+    def utc_ns(self):
+        return super().utc_ns() * 100
+
+    def boot_ns(self):
+        return super().boot_ns() * 100
+
+
+def test_a_workload_that_holds_no_gpu_though_its_tokens_come_is_told(server):
+    poller = TokenPoller(FastClock())
+    try:
+        server.body = page(5)
+        poller.configure([source(server), TokenSource(workload="engine", url=server.url, group="g", period_s=0.5)])
+        eventually(lambda: all(row.up for row in poller.health()))
+        began_ns = poller.health()[0].last_success_ns
+        eventually(lambda: poller.health()[0].last_success_ns > began_ns + NOBODY_NS)
+        assert all(row.up for row in poller.health(())), "it has generated nothing yet"
+        server.body = page(50)
+        eventually(lambda: [row.source for row in poller.health(()) if not row.up] == ["tokens:chat#workload"])
+        assert "wattlens_workload_info" in poller.health({"engine"})[1].reason
+        assert all(row.up for row in poller.health({"chat"}))
+        assert all(row.up for row in poller.health()), "not known"
+    finally:
+        poller.stop()
+
+
+MAPPING = {
+    "generation": "vllm:generation_tokens_total", "computed": 'vllm:prompt_tokens_total{engine="0"}', "steps": "stpes_total",
+    "itl": "itl_seconds", "model_label": "modle_name", "engine_label": "engine",
+}  # fmt: skip
+
+
+def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, poller):
+    server.body = page(5)
+    poller.configure([source(server, server="mapping", mapping=MAPPING)])
+    eventually(lambda: poller.health()[0].up)
+    lacking = {row.source: row.reason for row in poller.health() if not row.up}
+    assert set(lacking) == {"tokens:chat#steps", "tokens:chat#itl", "tokens:chat#model_label"}
+    assert lacking["tokens:chat#steps"] == "mapping.steps: the page has no stpes_total"
+    assert lacking["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
+    server.body = page(5) + b"stpes_total 1\n"
+    eventually(lambda: "tokens:chat#steps" not in {row.source for row in poller.health()})
+    server.body = page(5)  # it was there once: this server tells it at times
+    seen_ns = poller.health()[0].last_success_ns
+    eventually(lambda: poller.health()[0].last_success_ns > seen_ns + 10**9)
+    assert "tokens:chat#steps" not in {row.source for row in poller.health()}
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    assert len(poller.health()) == 1, "of a page that does not answer nothing is known"
+
+
+class MovedClock(RealClock):
+    """The machine's clock, some time later."""
+
+    moved_ns = 0
+
+    def boot_ns(self) -> int:
+        return super().boot_ns() + self.moved_ns
+
+
+def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, caplog):
+    caplog.set_level("INFO", "wattlens.tokens")
+    clock = MovedClock()
+    poller = TokenPoller(clock)
+    server.body = page(5)
+    poller.configure([source(server)])
+    eventually(lambda: poller.health()[0].up)
+    assert caplog.messages == []
+    server.body = b"\x1b[31m{"
+    eventually(lambda: not poller.health()[0].up)
+    before = len(server.asked)
+    eventually(lambda: len(server.asked) > before + 2)
+    assert caplog.messages == [], "a server that restarts, or a pod that ends, is nobody's fault"
+    clock.moved_ns = PATIENCE_NS
+    eventually(lambda: caplog.messages)
+    before = len(server.asked)
+    eventually(lambda: len(server.asked) > before + 2)
+    server.body = page(5)
+    eventually(lambda: poller.health()[0].up)
+    gone, back = caplog.messages
+    assert gone.startswith(f"metrics page of chat {server.url} is not read: ")
+    assert gone.isprintable()
+    assert back == f"metrics page of chat {server.url}: ok"
+    poller.stop()
+
+
+def test_a_page_that_never_answered_is_logged_at_once(poller, caplog):
+    poller.configure([TokenSource(workload="chat", url=f"http://127.0.0.1:{free_port()}/metrics", server="vllm")])
+    eventually(lambda: "is not read" in "".join(caplog.messages))
+
+
+def test_the_end_of_a_pod_is_not_logged(server, caplog):
+    clock = MovedClock()
+    poller = TokenPoller(clock)
+    server.body = page(5)
+    poller.discover([source(server)])
+    eventually(lambda: poller.health()[0].up)
+    server.body = b""
+    eventually(lambda: not poller.health()[0].up)
+    poller.discover([])
+    clock.moved_ns = 2 * PATIENCE_NS
+    server.body = page(1)
+    poller.discover([source(server, workload="next")])
+    eventually(lambda: poller.health()[0].up)
+    assert caplog.messages == []
+    poller.stop()

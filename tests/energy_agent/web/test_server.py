@@ -1,0 +1,273 @@
+"""The web server against real sockets, and clients that are slow, silent, greedy or broken."""
+
+import http.client
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.exposition.openmetrics import Format, render
+from energy_agent.web.http1 import BadRequestError, http_date, parse
+from energy_agent.web.server import Server
+from tests.snapshots import Player
+from tests.support import eventually
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+class Still:
+    """A clock that stands; both of its times may be set."""
+
+    now_ns = now_boot_ns = NOW_NS
+
+    def utc_ns(self) -> int:
+        return self.now_ns
+
+    def boot_ns(self) -> int:
+        return self.now_boot_ns
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("the server sleeps by nobody's clock")
+
+
+class Stage:
+    """A running server, its clock and the snapshot that it shows."""
+
+    def __init__(self, **options: float) -> None:
+        self.clock = Still()
+        self.snapshot: Snapshot | None = Player(gpus=3).at(5)
+        self.server = Server("127.0.0.1", 0, lambda: self.snapshot, self.clock, **options)  # type: ignore[arg-type]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=10)
+
+    def ask(self, method: str, path: str, accept: str = "") -> tuple[int, dict[str, str], bytes]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)) as client:
+            client.request(method, path, headers={"Accept": accept} if accept else {})
+            answer = client.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def raw(self, data: bytes) -> bytes:
+        """All that comes back until the server closes."""
+        with self.connect() as client:
+            client.sendall(data)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    it = Stage()
+    with it.server:
+        yield it
+
+
+def test_metrics_in_the_format_that_is_asked_for(stage: Stage) -> None:
+    assert stage.snapshot is not None
+    for accept, fmt in (("", Format.TEXT), ("application/openmetrics-text;version=1.0.0", Format.OPENMETRICS)):
+        status, headers, body = stage.ask("GET", "/metrics?x=1", accept)
+        assert (status, headers["content-type"], body) == (200, fmt.value, render(stage.snapshot, fmt))
+
+
+def test_head_tells_the_length_and_sends_nothing(stage: Stage) -> None:
+    length = len(stage.ask("GET", "/metrics")[2])
+    answer = stage.raw(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert f"Content-Length: {length}\r\n".encode() in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_a_new_snapshot_shows_at_the_next_scrape(stage: Stage) -> None:
+    before = stage.ask("GET", "/metrics")[2]
+    stage.snapshot = Player(gpus=3).at(6)
+    after = stage.ask("GET", "/metrics")[2]
+    assert before != after == render(stage.snapshot, Format.TEXT)
+
+
+def test_scrapes_at_once_all_get_the_page() -> None:
+    stage = Stage(connections=256)  # an address has half of them, and connections that have just ended may still count
+    with stage.server, ThreadPoolExecutor(16) as pool:
+        bodies = set(pool.map(lambda _: stage.ask("GET", "/metrics")[2], range(64)))
+    assert len(bodies) == 1
+
+
+def test_before_the_first_snapshot_it_lives_but_is_not_ready(stage: Stage) -> None:
+    stage.snapshot = None
+    assert stage.ask("GET", "/healthz")[0] == 200
+    assert stage.ask("GET", "/readyz")[::2] == (503, b"no snapshot has been taken yet\n")
+    assert stage.ask("GET", "/metrics")[0] == 503
+    assert b"Not ready" in stage.ask("GET", "/")[2]
+
+
+def test_a_stalled_loop_is_reported_whatever_utc_does(stage: Stage) -> None:
+    hour_ns = 3600 * 10**9
+    for step_ns in (0, hour_ns, -hour_ns, 24 * hour_ns, -24 * hour_ns):
+        stage.clock.now_ns, stage.clock.now_boot_ns = NOW_NS + step_ns, NOW_NS
+        assert stage.ask("GET", "/readyz")[::2] == (200, b"ok\n")
+        assert stage.ask("GET", "/metrics")[0] == 200
+        stage.clock.now_boot_ns = NOW_NS + 16 * 10**9
+        assert stage.ask("GET", "/readyz")[::2] == (503, b"the last snapshot is 16 s old\n")
+        assert stage.ask("GET", "/metrics")[0] == 503
+        assert stage.ask("GET", "/healthz")[0] == 200
+
+
+def test_landing_page_tells_what_this_is(stage: Stage) -> None:
+    status, headers, body = stage.ask("GET", "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert all(x in body for x in (b'href="/metrics"', b"0.1.0", b"node-1", b"3 of 3", b"simulated hardware", b"Ready."))
+
+
+def test_unknown_paths_and_methods(stage: Stage) -> None:
+    status, _, body = stage.ask("GET", "/nothing")
+    assert (status, body) == (404, b"there is: / /healthz /metrics /readyz\n")
+    status, headers, _ = stage.ask("POST", "/metrics")
+    assert (status, headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_a_connection_serves_many_requests_even_sent_at_once(stage: Stage) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert stage.raw(request * 20 + last).count(b"HTTP/1.1 200 OK") == 21
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
+        (b"GET /metrics HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n", 400),
+        (b"GET http://elsewhere/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET /" + b"a" * 50_000, 414),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 5000 + b"\r\n", 431),
+    ],
+)
+def test_what_is_no_request_gets_its_status_and_the_connection_ends(stage: Stage, data: bytes, status: int) -> None:
+    assert stage.raw(data).startswith(f"HTTP/1.1 {status} ".encode())
+    assert stage.ask("GET", "/healthz")[0] == 200
+
+
+def test_a_body_is_never_taken_for_a_request(stage: Stage) -> None:
+    smuggled = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    assert stage.raw(head + smuggled).count(b"HTTP/1.1 ") == 1
+
+
+def test_old_clients_get_a_connection_of_their_own(stage: Stage) -> None:
+    answer = stage.raw(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert b"200 OK" in answer
+    assert b"Connection: close" in answer
+
+
+def test_silent_and_slow_clients_keep_nobody_out() -> None:
+    stage = Stage(connections=4)
+    with stage.server, ExitStack() as held:
+        for _ in range(12):
+            client = held.enter_context(stage.connect())
+            client.sendall(b"GET /metr")
+            assert stage.ask("GET", "/healthz")[0] == 200
+
+
+def test_a_client_that_does_not_read_keeps_nobody_out() -> None:
+    stage = Stage(connections=4, request_s=0.5)
+    with stage.server, ExitStack() as held:
+        for _ in range(8):
+            client = held.enter_context(stage.connect())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        assert stage.ask("GET", "/healthz")[0] == 200
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_sent_away() -> None:
+    stage = Stage(request_s=0.4)
+    with stage.server, stage.connect() as client:
+        client.settimeout(0.05)
+        answer = b""
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: " + b"x" * 200:
+            try:
+                client.sendall(bytes([byte]))
+                answer += client.recv(1000)
+            except TimeoutError:
+                continue
+            break
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_of_tls_is_told_at_once_that_this_is_none() -> None:
+    stage = Stage(request_s=60.0)
+    with stage.server, stage.connect() as client:
+        client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01")
+        assert b"this port speaks plain HTTP" in b"".join(iter(lambda: client.recv(1000), b""))
+
+
+def test_an_idle_connection_ends() -> None:
+    stage = Stage(idle_s=0.2)
+    with stage.server, stage.connect() as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"".join(iter(lambda: client.recv(1000), b"")).endswith(b"ok\n")
+
+
+def test_a_port_in_use_is_one_clear_line(stage: Stage) -> None:
+    with pytest.raises(UsageError) as caught:
+        Server("127.0.0.1", stage.server.port, lambda: None, stage.clock).start()
+    assert str(caught.value) == (
+        f"cannot listen on 127.0.0.1:{stage.server.port}: Address already in use; "
+        f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()}) listens there; "
+        "stop it or set web.listen (or --listen) to another address and port"
+    )
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "not-a-host.invalid"])
+def test_an_address_of_elsewhere_is_one_clear_line(address: str) -> None:
+    with pytest.raises(UsageError, match=rf"cannot listen on {address}:9479: .*web\.listen"):
+        Server(address, 9479, lambda: None, Still()).start()
+
+
+def test_stop_ends_every_connection_thread_and_frees_the_port() -> None:
+    stage = Stage()
+    before = threading.active_count()
+    stage.server.start()
+    with stage.connect() as idle, stage.connect() as busy:
+        busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert busy.recv(1000)
+        stage.server.stop()
+        assert idle.recv(1) == busy.recv(1) == b""
+    eventually(lambda: threading.active_count() <= before)
+    with Server("127.0.0.1", stage.server.port, lambda: None, stage.clock):
+        pass
+
+
+def test_stop_amid_arrivals_joins_only_threads_that_run() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places at every step
+    try:
+        for _ in range(100):
+            with Server("127.0.0.1", 0, lambda: None, Still()) as server, ExitStack() as clients:
+                for _ in range(3):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                server.stop()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_parse_joins_what_is_said_twice_and_cuts_the_query() -> None:
+    request = parse(b"GET /metrics?a=b HTTP/1.1\r\nHost: x\r\nAccept: a\r\naccept:  b \r\nConnection: Keep-Alive, close")
+    assert (request.method, request.path, request.headers["accept"], request.close) == ("GET", "/metrics", "a, b", True)
+
+
+def test_parse_refuses_a_hidden_line_end() -> None:
+    with pytest.raises(BadRequestError):
+        parse(b"GET / HTTP/1.1\r\nHost: x\r\na: b\nc: d")
+
+
+def test_http_date() -> None:
+    assert http_date(784_111_777) == "Sun, 06 Nov 1994 08:49:37 GMT"

@@ -1,0 +1,110 @@
+"""The same ledger gives the same bytes: another time, by other threads and less memory, with its files in another order."""
+
+import json
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from reports.figures.facts import build_facts
+from reports.figures.facts_json import facts_json
+from reports.figures.gather import gather
+from reports.figures.measures import all_figures
+from reports.ledger import store
+from reports.ledger.days import System, find_days
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.random_fleet import SITE_OF, fleet
+from tests.reports.walk import organisation
+from wattlens.cli import main
+
+SEEDS = (3, 11, 20)
+
+
+def days_of(seed: int, folder: Path, *, orderly: bool = False) -> Path:
+    random = Random(seed)
+    made = fleet(random, folder / "segments", orderly=orderly)
+    assert set(made.segments) <= set(SITE_OF)
+    told = organisation(random, "Asia/Kolkata", {})
+    return chains.compacted(folder / "segments", folder / "days", told.stays())
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("same")
+    days_of(SEEDS[0], folder)
+    return folder
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_threads_memory_and_the_order_of_files_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    folder = days_of(seed, tmp_path)
+    told = organisation(Random(seed), "Asia/Kolkata", {})
+    found = set()
+    for threads, memory, mix in ((2, "1GB", None), (1, "200MB", 1), (7, "2GB", 2)):
+        monkeypatch.setattr(store, "THREADS", threads)
+        monkeypatch.setattr(store, "MEMORY", memory)
+        system = System(str(folder))
+        days = find_days(system)
+        if mix is not None:
+            Random(mix).shuffle(days)
+        evidence, used = gather(system, days, told, Asked("2026Q3"))
+        found.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
+    assert len(found) == 1
+
+
+def test_how_segments_lie_in_folders_changes_nothing_but_their_names(tmp_path: Path) -> None:
+    days_of(SEEDS[1], tmp_path / "a")
+    (tmp_path / "b" / "one").mkdir(parents=True)
+    (tmp_path / "b" / "two").mkdir()
+    for n, path in enumerate(sorted((tmp_path / "a" / "segments").iterdir(), reverse=True)):
+        shutil.copy(path, tmp_path / "b" / ("one", "two")[n % 2] / path.name)
+    told = organisation(Random(1), "UTC", {})
+    again = chains.compacted(tmp_path / "b", tmp_path / "again", told.stays())
+    one, two = (facts_json(chains.facts(d, told, Asked("2026Q3"))) for d in (tmp_path / "a" / "days", again))
+    assert one == two
+
+
+def report(ledger: Path, out: Path, *more: str) -> int:
+    """Every form, of the quarter of a random fleet."""
+    argv = ["report", "--ledger", str(ledger), "--out", str(out), "--quarter", "2026Q3", "--accept-coverage", "0"]
+    return main([*argv, "--country", "IND", "--as-of", "2026-10-05", *more])
+
+
+def test_two_builds_are_the_same_in_every_byte_of_every_file(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        assert report(ledger / "days", tmp_path / name) == 0
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == ["emissions.csv", "facts.json", "figures.csv", "manifest.json", "report.html", "report.pdf", "report.xlsx"]
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    capsys.readouterr()
+    assert main(["report", "verify", str(tmp_path / "a"), "--ledger", str(ledger / "days")]) == 0
+    assert "the ledger gives the same facts" in capsys.readouterr().out
+
+
+def test_verify_names_what_the_ledger_does_not_give_any_more(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day that was stated anew stays there in its old statement; where that is gone or changed, it is named."""
+    days = tmp_path / "days"
+    shutil.copytree(ledger / "days", days)
+    assert report(days, tmp_path / "o", "--formats", "csv") == 0
+    facts = json.loads((tmp_path / "o" / "facts.json").read_text())
+    day = facts["inputs"]["days"][0]
+    home = days / day["site"] / day["day"]
+    shutil.copytree(home / "r0000", home / "r0001")
+    manifest = json.loads((home / "r0001" / "manifest.json").read_text()) | {"statement": 1, "reason": "late data"}
+    (home / "r0001" / "manifest.json").write_text(json.dumps(manifest))
+    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(days)]
+    assert main(verify) == 0
+    capsys.readouterr()
+    shutil.rmtree(home / "r0000")
+    assert main(verify) == 1
+    said = capsys.readouterr().out
+    assert f"statement 0 of {day['site']} on {day['day']} is not there" in said

@@ -1,0 +1,186 @@
+"""CO2e where a PUE is stated: contracts match the building's energy, and what they bring and the rest are the total.
+
+Energies are in kWh. At `here`, in the first hour of the quarter, a GPU draws 4 x 0.3 and the rest of its node 4 x 0.1: 1.6,
+times the stated PUE of 1.5 it is 2.4. The grid has 400 g/kWh, its residual mix 600, and a kWh costs 0.20.
+"""
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import State, WorkloadFacts
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.ratio import Amount
+from reports.figures.evidence import Evidence
+from reports.figures.figure import Figure
+from reports.figures.measures import all_figures, carbon, declared
+from reports.inputs import Organisation, SiteInputs
+from reports.period import Asked
+from reports.site.grid import grid, times
+from tests.reports import chains
+from tests.reports.chains import HOUR
+from tests.reports.figures import test_totals
+from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant, tariff, uj
+
+JULY = at("2026-07-01")
+
+
+def lot(contract: str, kind: Kind, technology: Technology, kwh: str, grams: int) -> Lot:
+    return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh))
+
+
+WIND = lot("wind", Kind.PPA, Technology.WIND, "2", 10)
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("findings")
+    around = host("lab", "n1")
+    entries = cells(JULY, "GPU-1", "w", State.ACTIVE, ["0.3"] * 4) + cells(JULY, around, "w", State.ACTIVE, ["0.1"] * 4, 0)
+    told = [DeviceFacts(device, "H100", 0.02, JULY) for device in ("GPU-1", around)]
+    who = [WorkloadFacts("w", JULY, "pod", {"team": "red"})]
+    chains.write(folder / "segments", "lab", "n1", [Batch(entries, devices=told, facts=who)])
+    return chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
+
+
+def evidence(days: Path, *lots: Lot, pue: str | None = "1.5") -> Evidence:
+    inputs = SiteInputs(
+        "here", ZoneInfo("UTC"), stated=None if pue is None else (Fraction(pue), Fraction(0)), grid_zone="XA", lots=lots,
+        location=(constant("of.grid", DIRECT, 400),), location_lacking="", residual=(constant("of.rest", RESIDUAL, 600),),
+        residual_lacking="", tariffs=tariff("0.20"),
+    )  # fmt: skip
+    told = Organisation(sites={"here": inputs}, least_coverage=Fraction(0))
+    return chains.evidence(days, told, Asked("2026Q3"))[0]
+
+
+def with_lots(found: Evidence, lots: tuple[Lot, ...], pue: Fraction) -> Evidence:
+    """What would have been found with these lots, which nothing but the grid depends on."""
+    site = found.sites["here"]
+    assert site.inputs is not None
+    inputs = replace(site.inputs, lots=lots)
+    drawn = times({t: gpu + rest for t, (gpu, rest) in found.sums.cells["here"].items()}, pue)
+    return replace(found, sites={"here": replace(site, inputs=inputs, grid=grid(inputs, drawn, site.window))})
+
+
+def figures(found: Evidence) -> dict[str, Figure]:
+    return {f.id: f for f in all_figures(found)}
+
+
+def values(found: dict[str, Figure], *names: str) -> list[str | None]:
+    return [found[f"{name}/site/here"].value for name in names]
+
+
+def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
+    """2 of 2.4 are covered, at 10 g, and 0.4 is of the residual mix: 20 + 240 g. Location-based 2.4 x 400, money 2.4 x 0.20.
+
+    Matched with the node's 1.6 alone, nothing would have been left of the residual mix.
+    """
+    found = figures(evidence(days, WIND))
+    assert values(found, "co2e.market", "co2e.market.instruments", "co2e.market.residual") == ["260", "20", "240"]
+    assert values(found, "co2e.location", "grid_intensity", "cost") == ["960", "400", "0.48"]
+    assert values(found, "ref", "matched.as_bought", "matched.hourly") == ["0.833333333"] * 3
+    assert found["contract/here/wind"].value == "2"
+    of = (
+        "co2e.market",
+        "co2e.market.instruments",
+        "co2e.market.residual",
+        "ref",
+        "matched.as_bought",
+        "energy.total_renewable",
+    )
+    assert {found[f"{name}/site/here"].boundary for name in of} == {"facility"}
+    # All of it was held by one team: once times the PUE.
+    assert found["co2e.held.location/team/red"].value == "960"
+    assert found["co2e.held.market/team/red"].value == "260"
+    assert found["cost/team/red"].value == "0.48"
+
+
+def test_without_a_pue_contracts_match_the_node(days: Path) -> None:
+    """All of 1.6 is covered, 16 g; 0.4 of the contract is too much."""
+    found = figures(evidence(days, WIND, pue=None))
+    assert values(found, "co2e.market", "co2e.market.residual", "ref", "co2e.location") == ["16", "0", "1", "640"]
+    assert found["contract/here/wind"].dims["unused: more than was consumed in its period"] == "0.4"
+    assert found["ref/site/here"].boundary == "node"
+
+
+@pytest.mark.parametrize("pue", ["1.52", "1.3333333", "1.0000001", None])
+def test_what_contracts_bring_and_the_rest_are_the_total_exactly(days: Path, pue: str | None) -> None:
+    without = evidence(days, pue=pue)
+    for lots in ((), (WIND,), (replace(WIND, uj=uj("1")),), (replace(WIND, uj=uj("9")),)):
+        found = with_lots(without, lots, Fraction(pue or 1))
+        market, rest = carbon.marketed_of(found, "here"), carbon.residual_of(found, "here")
+        coverage = found.sites["here"].grid.coverage
+        assert coverage is not None
+        assert market.value is not None
+        assert rest.value is not None
+        assert rest.value + coverage.grams == market.value
+        energy = Fraction("1.6") * Fraction(pue or 1)
+        covered = min(Fraction(sum((each.uj for each in lots), 0), uj(1)), energy)
+        # Cells are whole uJ: less than one of the sum is taken for covered or not.
+        assert abs(market.value - (covered * 10 + (energy - covered) * 600)) <= Fraction(600, uj(1))
+
+
+def test_what_is_imputed_is_of_the_residual_mix_though_contracts_cover_all_that_was_metered(days: Path) -> None:
+    """Of 5 that a building bought 2 were metered by cell, which the contract covers: 2 x 10 + 3 x 600. Renewable: 2 of 5."""
+    found = evidence(days, WIND)
+    site = found.sites["here"]
+    whole = Amount(*(Fraction(uj(5)),) * 3)
+    metered = grid(site.inputs, {JULY: uj(2)}, site.window)
+    site = replace(site, building=replace(site.building, total=whole, bought=whole), grid=metered)
+    found = replace(found, sites={"here": site})
+    told = {f.id: f for f in (*carbon.figures(found), *declared.figures(found))}
+    assert values(told, "co2e.market", "co2e.market.instruments", "co2e.market.residual") == ["1820", "20", "1800"]
+    assert told["co2e.market/site/here"].factor_ids == ("of.grid", "of.rest")
+    assert values(told, "ref", "energy.total_renewable") == ["0.4", str(2 * 3_600_000)]
+
+
+def test_renewable_energy_is_what_ref_counts(days: Path) -> None:
+    """1 by the agreement, 0.5 by guarantees, 0.25 by a contract of another kind; nuclear power is none: 1.75 of 2.4."""
+    found = figures(
+        evidence(
+            days,
+            lot("a", Kind.PPA, Technology.WIND, "1", 0),
+            lot("b", Kind.GO, Technology.SOLAR, "0.5", 0),
+            lot("c", Kind.OTHER, Technology.HYDRO, "0.25", 0),
+            lot("d", Kind.OTHER, Technology.NUCLEAR, "0.25", 0),
+        )
+    )
+    kinds = [f"energy.total_renewable{kind}" for kind in ("", ".ppa", ".certificates", ".other")]
+    assert values(found, *kinds) == [str(n) for n in (6_300_000, 3_600_000, 1_800_000, 900_000)]
+    assert found["energy.total_renewable/site/here"].value == str(int(Fraction(7, 4) * 3_600_000))
+    assert values(found, "ref", "energy.facility") == [golden_nine(Fraction("1.75") / Fraction("2.4")), "8640000"]
+
+
+def golden_nine(exact: Fraction) -> str:
+    return f"{round(exact, 9).numerator / round(exact, 9).denominator:.9f}"
+
+
+def test_a_group_names_the_factors_of_its_own_sites(tmp_path: Path) -> None:
+    sites = [test_totals.site("one", DIRECT), test_totals.site("two", DIRECT, 300)]
+    found = test_totals.made(tmp_path, {"one": "0.5", "two": "0.25"}, sites).figures
+    for quantity in ("co2e.held.location", "co2e.held.market"):
+        assert found[f"{quantity}/site/one"].factor_ids == ("of.one",)
+        assert found[f"{quantity}/site/two"].factor_ids == ("of.two",)
+        assert found[quantity].factor_ids == ("of.one", "of.two")
+
+
+@given(
+    st.dictionaries(st.integers(0, 9000), st.integers(0, 10**15), max_size=20),
+    st.fractions(Fraction(1), Fraction(5), max_denominator=10**7),
+)
+def test_cells_times_a_pue(energies: dict[int, int], pue: Fraction) -> None:
+    found = times(energies, pue)
+    assert found.keys() == energies.keys()
+    assert 0 <= sum(energies.values()) * pue - sum(found.values()) < 1
+    for t, energy in energies.items():
+        assert abs(found[t] - energy * pue) < 2

@@ -1,0 +1,153 @@
+"""What groups of workloads cost and are charged where sites pay in several currencies or a class has no price: by hand."""
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from energy_agent.core.energy import State, WorkloadFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from energy_agent.site.building.tariffs import Tariff
+from reports.figures.facts import Facts
+from reports.inputs import Expected, Organisation, Price, SiteInputs
+from reports.language import say_in
+from reports.page.section import Note, Table
+from reports.page.sections import cost
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.golden import at, cells
+
+JULY = at("2026-07-01")
+SEVERAL = "the sites pay in several currencies"
+USES = (
+    ("berlin", "red", "spot", "0.25"), ("austin", "blue", "", "0.5"), ("berlin", "green", "spot", "0.25"),
+    ("paris", "green", "", "0.75"), ("berlin", "mixed", "spot", "0.25"), ("austin", "mixed", "spot", "0.25"),
+)  # fmt: skip
+"""Site, team, class and kWh a cell of an hour of a GPU of its own."""
+
+
+def site(name: str, currency: str, price: str) -> SiteInputs:
+    tariffs = (Tariff(name, currency, Decimal(price), (), date(2026, 1, 1), None, "contract"),) if currency else ()
+    return SiteInputs(name, ZoneInfo("UTC"), tariffs=tariffs)
+
+
+SITES = (site("berlin", "EUR", "0.20"), site("austin", "USD", "0.10"), site("paris", "EUR", "0.40"))
+
+
+def made(folder: Path, prices: tuple[Price, ...] = (), sites: tuple[SiteInputs, ...] = SITES) -> Facts:
+    stands = []
+    for n, (where, team, price_class, kwh) in enumerate(USES):
+        gpu, workload = f"GPU-{n}", f"w{n}"
+        labels = {"team": team, "class": price_class, "model": f"{team}-7b"}
+        facts = [WorkloadFacts(workload, JULY, "slurm", {k: v for k, v in labels.items() if v})]
+        batch = Batch(
+            cells(JULY, gpu, workload, State.ACTIVE, [kwh] * 4), facts=facts, devices=[DeviceFacts(gpu, "H100", 0, JULY)]
+        )
+        chains.write(folder / "segments", "lab", f"n{n}", [batch])
+        stands.append(Expected("lab", f"n{n}", gpu, "", where, 0, INT64_MAX))
+    told = Organisation(sites={s.name: s for s in sites}, expected=tuple(stands), prices=prices, least_coverage=Fraction(0))
+    days = chains.compacted(folder / "segments", folder / "days", told.stays())
+    return chains.facts(days, told, Asked("2026Q3"))
+
+
+def of_teams(facts: Facts, quantity: str) -> dict[str, tuple[str | None, str, str | None]]:
+    return {f.dims["team"]: (f.value, f.unit, f.reason) for f in facts.of(quantity, "team")}
+
+
+def notes(facts: Facts) -> list[str]:
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    return [block.text for block in blocks if isinstance(block, Note)]
+
+
+def teams_table(facts: Facts) -> dict[str, tuple[str, ...]]:
+    blocks = cost.build(facts, say_in("en"))
+    assert isinstance(blocks, tuple)
+    (table,) = (block for block in blocks if isinstance(block, Table) and block.caption.startswith("Teams"))
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_a_group_has_a_cost_where_its_own_sites_share_a_currency(tmp_path: Path) -> None:
+    """Red 1 kWh at 0.20; blue 2 at 0.10; green 1 at 0.20 and 3 at 0.40; mixed pays in both currencies."""
+    facts = made(tmp_path)
+    wanted = {
+        "red": ("0.2", "EUR", None), "blue": ("0.2", "USD", None), "green": ("1.4", "EUR", None),
+        "mixed": (None, "money", SEVERAL),
+    }  # fmt: skip
+    assert of_teams(facts, "cost") == wanted
+    models = {f.dims["model"].removesuffix("-7b"): (f.value, f.unit, f.reason) for f in facts.of("cost", "model")}
+    assert models == wanted
+    assert [facts.figures[f"cost/site/{s.name}"].value for s in SITES] == ["0.6", "0.3", "1.2"]
+    assert (facts.figures["cost"].value, facts.figures["cost"].reason) == (None, SEVERAL)
+
+
+def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_reason(tmp_path: Path) -> None:
+    facts = made(tmp_path)
+    assert teams_table(facts) == {
+        "green": ("1.400 EUR", "\u2013", "\u2013"), "blue": ("0.2000 USD", "\u2013", "\u2013"),
+        "red": ("0.2000 EUR", "\u2013", "\u2013"), "mixed": ("\u2013", "\u2013", "\u2013"),
+        "unallocated": ("\u2013", "\u2013", "\u2013"), "total": ("\u2013", "\u2013", "\u2013"),
+    }  # fmt: skip
+    assert f"No amount in column electricity for mixed: {SEVERAL}." in notes(facts)
+    assert f"There is no cost of all: {SEVERAL}." in notes(facts)
+
+
+def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
+    """2 EUR an hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR by the hour and USD by the kWh."""
+    found = of_teams(made(tmp_path, (Price("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
+    assert found == {
+        "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
+        "blue": (None, "money", "price classes and tariffs are of several currencies"),
+    }  # fmt: skip
+
+
+def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tmp_path: Path) -> None:
+    found = of_teams(made(tmp_path, (Price("", "", None, Decimal(1)),)), "charged")
+    assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
+    assert found["mixed"] == (None, "money", SEVERAL)
+
+
+def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) -> None:
+    """9 kWh at 0.20, all of them some team's: 3 in Berlin, 3 in Austin, 3 in Paris."""
+    facts = made(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
+    table = teams_table(facts)
+    assert (table["total"][0], table["unallocated"][0]) == ("1.800 EUR", "0 EUR")  # 9 kWh
+    assert [facts.figures[name].value for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
+
+
+def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
+    """One EUR an hour of spot alone: red 1 h; green 1 h, and one that nobody charges; blue has no other."""
+    facts = made(tmp_path, (Price("spot", "EUR", Decimal(1), None),))
+    assert of_teams(facts, "charged") == {
+        "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
+        "blue": (None, "money", "none of its workloads is of a class that has a price"),
+    }  # fmt: skip
+    left = {f.dims["team"]: f.dims.get("unpriced_gpu_hours") for f in facts.of("charged", "team")}
+    assert left == {"red": None, "green": "1", "mixed": None, "blue": "1"}
+    assert teams_table(facts)["green"] == ("1.400 EUR", "\u2013", "1.000 EUR")
+    assert "GPU hours of classes without a price, which are not charged: blue 1.000, green 1.000." in notes(facts)
+    assert "No amount in column charged for blue: none of its workloads is of a class that has a price." in notes(facts)
+
+
+@pytest.mark.parametrize(
+    ("sites", "reason", "mixed"),
+    [
+        ((SITES[0], site("austin", "", "0"), SITES[2]), "not every site has tariffs", "not every site has tariffs"),
+        (tuple(site(s.name, "", "0") for s in SITES), "no input has tariffs", None),
+    ],
+)
+def test_a_site_without_tariffs(tmp_path: Path, sites: tuple[SiteInputs, ...], reason: str, mixed: str | None) -> None:
+    """It takes the cost from who was there and from the total; where no site has tariffs, no group has a figure."""
+    facts = made(tmp_path, sites=sites)
+    assert facts.figures["cost"].reason == reason
+    found = of_teams(facts, "cost")
+    if mixed is None:
+        assert found == {}
+        return
+    assert found["mixed"] == (None, "money", mixed)
+    assert found["blue"] == (None, "money", "its sites have no tariffs")
+    assert (found["red"], found["green"]) == (("0.2", "EUR", None), ("1.4", "EUR", None))

@@ -1,0 +1,169 @@
+"""What evidence is made of: which files are checked and which quarters compared; nodes, and devices that moved."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow.parquet
+import pytest
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import Entry, Method, State, WorkloadFacts
+from energy_agent.core.errors import ChainError
+from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from reports.inputs import Expected, Organisation, SiteInputs
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.chains import CELL, DAY, HOUR, KWH
+from tests.reports.golden import at, cells
+
+APRIL, JULY, OCTOBER = at("2026-04-01"), at("2026-07-01"), at("2026-10-01")
+ANY = Organisation(least_coverage=Fraction(0))
+MAIN, IT = MeterFacts("main", Role.TOTAL), MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main")
+
+
+def gpu(uuid: str, start: int, count: int = 4, sku: str = "H100") -> Batch:
+    told = [DeviceFacts(uuid, sku, 0.02, APRIL)]
+    return Batch(
+        cells(start, uuid, "w", State.ACTIVE, ["0.49"] * count), devices=told, facts=[WorkloadFacts("w", APRIL, "pod")]
+    )
+
+
+def meters(start: int, end: int) -> Batch:
+    """Two meters of the building, 2 and 1 kWh in each cell."""
+    told = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m in (MAIN, IT)]
+    of = [DeviceFacts(m.device("here"), "meter modbus", 0, start) for m in (MAIN, IT)]
+    entries = [
+        Entry(t, t + CELL, m.device("here"), "", State.UNHELD, Method.COUNTER, kwh * KWH, 0, CELL)
+        for m, kwh in ((MAIN, 2), (IT, 1))
+        for t in range(start, end, CELL)
+    ]
+    return Batch(entries, facts=told, devices=of)
+
+
+def made(folder: Path, chains_of: dict[str, list[Batch]], sites: Sites | None = None) -> Path:
+    for node, batches in chains_of.items():
+        chains.write(folder / "segments", "lab", node, batches)
+    return chains.compacted(folder / "segments", folder / "days", sites or Sites({}, "here"))
+
+
+def fewer(path: Path) -> None:
+    """The building used a thousandth less: the file is a sound one, and its hash another."""
+    table = pyarrow.parquet.read_table(path)
+    uj = [
+        v - v // 1000 if d.startswith("meter:") else v
+        for d, v in zip(*(table[c].to_pylist() for c in ("device", "energy_uj")), strict=True)
+    ]
+    index = table.schema.get_field_index("energy_uj")
+    pyarrow.parquet.write_table(table.set_column(index, "energy_uj", pyarrow.array(uj)), path)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(("day", "kind"), [("2026-07-01", "cell"), ("2026-06-30", "cell"), ("2026-06-30", "span")])
+def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, day: str, kind: str) -> None:
+    """A building's energy is read of rows, of whole days too, and of twelve months: each of their files is in the manifest."""
+    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [meters(JULY - DAY, JULY + DAY)]})
+    asked = Asked(None, "2026-07-01", "2026-07-02")
+    found = chains.facts(days, ANY, asked)
+    assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
+    assert found.figures["pue/site/here"].value == "2"
+    (fewer if kind == "cell" else cut_short)(days / "here" / day / "r0000" / f"{kind}.parquet")
+    with pytest.raises(ChainError, match=rf"{day}/r0000/{kind}.parquet: is not the file"):
+        chains.facts(days, ANY, asked)
+
+
+def test_a_damaged_quarter_before_is_no_quarter_that_is_not_there(tmp_path: Path) -> None:
+    days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
+    assert chains.facts(days, ANY, Asked("2026Q3")).figures["bridge.energy/before/from"].value == str(4 * 1_764_000)
+    cut_short(days / "here" / "2026-04-01" / "r0000" / "span_day.parquet")
+    with pytest.raises(ChainError, match=r"2026-04-01/r0000/span_day.parquet"):
+        chains.facts(days, ANY, Asked("2026Q3"))
+
+
+def test_a_quarter_that_was_hardly_metered_is_not_compared_with(tmp_path: Path) -> None:
+    """Of April to June an hour was metered: growth from that would be growth of nothing."""
+    days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
+    figure = chains.facts(days, Organisation(), Asked("2026Q3")).figures["bridge.energy/before"]
+    assert figure.reason == "only 0.0458 % of 2026Q2 was metered, too little to compare with"  # 1 of 2,184 h
+
+
+def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Path) -> None:
+    """n1 (an H100) has a host, n2 (an A100) has none, and n3 has a host alone: two hosts and two nodes with GPUs."""
+    around = {name: host("lab", name) for name in ("n1", "n3")}
+    hosts = {
+        name: Batch(cells(JULY, device, "", State.UNHELD, ["0.1"] * 4), devices=[DeviceFacts(device, "host", 0.02, JULY)])
+        for name, device in around.items()
+    }
+    days = made(
+        tmp_path, {"n1": [gpu("GPU-1", JULY), hosts["n1"]], "n2": [gpu("GPU-2", JULY, sku="A100")], "n3": [hosts["n3"]]}
+    )
+    figure = chains.facts(days, ANY, Asked("2026Q3")).figures["energy.node/site/here"]
+    assert figure.reason == "2 of 3 nodes of here have a meter of the whole node"
+
+
+def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Path) -> None:
+    device = host("lab", "n1")
+    half = Batch(cells(JULY, device, "", State.UNHELD, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
+    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
+    found = chains.facts(days, ANY, Asked("2026Q3"))
+    assert found.figures["energy.node/site/here"].reason == "no node of here has a meter of the whole node"
+
+
+def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
+    """GPU-1 spends an hour on n1, then three on n2; the inventory expects it for all of the quarter."""
+    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "n2": [gpu("GPU-1", JULY + HOUR, 12)]})
+    stands = (
+        Expected("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),
+        Expected("lab", "n2", "GPU-1", "", "here", JULY + HOUR, INT64_MAX),
+    )
+    told = Organisation(least_coverage=Fraction(0), expected=stands, sites={"here": SiteInputs("here", ZoneInfo("UTC"))})
+    figure = chains.facts(days, told, Asked(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
+    assert figure.value == "0.5"
+
+
+def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None:
+    """A segment over midnight holds facts of both days; what the day used is whose the day's end says, later facts or not."""
+    told = [
+        WorkloadFacts("w", JULY, "pod", {"team": "red"}),
+        WorkloadFacts("w", JULY + DAY + CELL, "pod", {"team": "blue"}),
+    ]
+    over = cells(JULY + DAY - HOUR, "GPU-1", "w", State.ACTIVE, ["0.49"] * 8)
+    days = made(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
+    found = chains.facts(days, ANY, Asked("2026Q3"))
+    assert {f.dims["team"]: f.value for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
+
+
+@pytest.mark.parametrize("order", [list, reversed])
+def test_of_facts_that_were_told_twice_the_last_telling_counts(tmp_path: Path, order: Callable[..., list]) -> None:
+    """A pod's labels are often known only later, from the same instant on."""
+    hours = []
+    for n, team in enumerate(order(["red", "blue"])):
+        start = JULY + n * HOUR
+        told = [WorkloadFacts("w", JULY, "pod", {"team": team})]
+        devices = [DeviceFacts("GPU-1", f"board {team}", 0.02, JULY)]
+        hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), devices=devices, facts=told))
+    days = made(tmp_path, {"n1": hours})
+    found = chains.facts(days, ANY, Asked("2026Q3"))
+    last = list(order(["red", "blue"]))[-1]
+    assert [f.dims["team"] for f in found.of("energy.held", "team")] == [last]
+    assert [f.dims["sku"] for f in found.of("energy.gpu", "sku")] == [f"board {last}"]
+
+
+def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
+    wrong = Batch(
+        cells(JULY, "meter:here:main", "", State.UNHELD, ["1"]),
+        facts=[WorkloadFacts("meter:here:main", JULY, METER_KIND, {"role": "sun"})],
+        devices=[DeviceFacts("meter:here:main", "meter", 0, JULY)],
+    )
+    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [wrong]})
+    with pytest.raises(ChainError, match="a meter's facts of site here: 'sun' is not a valid Role"):
+        chains.facts(days, ANY, Asked("2026Q3"))
+    assert json.loads((days / "here" / "2026-07-01" / "r0000" / "manifest.json").read_text())["site"] == "here"

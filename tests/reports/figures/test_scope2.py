@@ -1,0 +1,295 @@
+"""What is told as Scope 2, and what is not: the basis of factors, contracts without proof, stand-ins, bounds, and the parts.
+
+Energies of the golden quarter are worked out in `golden`. At alfa 13.328 kWh of nodes were held: 3.92 + 2.352 + 1.96 on a1 and
+3.92 + 1.176 on a2. Its building had 48 kWh in each of 2,208 hours, 8 of them from its own roof, and 32 of IT: a PUE of 1.5.
+
+What a test changes of the site's files is seen on the first days of that quarter, which have all of its workloads (`of`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.basis import Accounting, Basis, Boundary
+from energy_agent.site.building.contracts import Kind, Lot, Technology
+from reports.compose import compose
+from reports.figures.evidence import Evidence, plus
+from reports.figures.facts import Facts
+from reports.figures.measures import carbon
+from reports.figures.measures._measure import groups
+from reports.frameworks.datapoints import IndexRow, index
+from reports.inputs import Organisation, SiteInputs
+from reports.language import LANGUAGES, say_in
+from reports.ledger.days import Day
+from reports.page.partition import unallocated, whole
+from reports.page.section import Note, Table
+from reports.page.sections.frameworks import STAND_IN
+from reports.period import Asked
+from tests.reports import chains, golden
+from tests.reports.chains import HOUR
+from tests.reports.golden import DIRECT, RESIDUAL, constant, tariff, uj
+
+LIFE_CYCLE = Basis(Boundary.LIFE_CYCLE)
+KWH_J = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def gathered(golden_days: Path) -> tuple[Evidence, Sequence[Day]]:
+    return chains.evidence(golden_days, golden.organisation(), Asked("2026Q3"))
+
+
+@pytest.fixture(scope="module")
+def evidence(gathered: tuple[Evidence, Sequence[Day]]) -> Evidence:
+    return gathered[0]
+
+
+@pytest.fixture(scope="module")
+def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
+    return chains.facts_of(*gathered)
+
+
+FIRST_DAYS = Asked(None, "2026-06-30T18:30", "2026-07-05T00:00")
+"""From the first instant of beta's quarter on: the second half of an hour, and 101 hours."""
+BOUGHT_KWH = 2 * 8 + 101 * 40
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden.days(tmp_path_factory.mktemp("days"), golden.at("2026-06-30"), golden.at("2026-07-05"))
+
+
+def of(days: Path, **change: object) -> Facts:
+    """Both sites in one place whose grid has 400 g/kWh, and what else a test changes of them."""
+    told = {"location": (constant("grid", DIRECT, 400),), "location_lacking": "", "grid_zone": "XA"} | change
+    zones = {"alfa": "UTC", "beta": "Asia/Kolkata"}
+    sites = {name: SiteInputs(name, ZoneInfo(zone), **told) for name, zone in zones.items()}
+    organisation = Organisation(sites=sites, expected=golden.organisation().expected, least_coverage=Fraction(0))
+    return chains.facts(days, organisation, FIRST_DAYS)
+
+
+@pytest.fixture(scope="module")
+def usual(days: Path) -> Facts:
+    """The facts that `of` makes without a change."""
+    return of(days)
+
+
+@pytest.fixture(scope="module")
+def without_factor(days: Path) -> Facts:
+    return of(days, location=(), location_lacking="XA: no factor that is direct; give it")
+
+
+def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
+    told = {i: "" if f.value is not None or f.low is not None else f.reason or "" for i, f in found.figures.items()}
+    rows = index(told, stand_ins={i for i, f in found.figures.items() if STAND_IN in f.dims})
+    return {(row.framework, row.datapoint): row for row in rows}
+
+
+SCOPE_2 = [
+    ("ghg-protocol", "Scope 2, location-based"), ("ghg-protocol", "Scope 2, market-based"),
+    ("ghg-protocol", "Scope 2, instruments"), ("ghg-protocol", "Scope 2, residual mix"),
+    ("esrs-e1-set-1", "E1-6, Scope 2 location-based"), ("esrs-e1-set-1", "E1-6, Scope 2 market-based"),
+    ("gri-302-305", "305-2 a"), ("ifrs-s2", "29(a), Scope 2"), ("ifrs-s2", "29(a), instruments"),
+]  # fmt: skip
+
+
+def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapoint(days: Path, usual: Facts) -> None:
+    direct, whole_life = usual, of(days, location=(constant("grid", LIFE_CYCLE, 400),))
+    for name in ("location/site/alfa", "market/site/alfa", "location", "market", "held.location/team/nlp"):
+        assert whole_life.figures[f"co2e.lifecycle.{name}"].value == direct.figures[f"co2e.{name}"].value is not None
+        absent = whole_life.figures[f"co2e.{name}"]
+        assert absent.value is None
+        assert "life cycle" in (absent.reason or "")
+    assert not [i for i in direct.figures if "lifecycle" in i]
+    found = states(whole_life)
+    for key in SCOPE_2:
+        assert found[key].state == "missing", key
+    for language in LANGUAGES:
+        say = say_in(language)
+        tables = [b.caption for s in compose(whole_life, say).sections for b in s.blocks if isinstance(b, Table)]
+        assert say("CO2e of electricity (GHG Protocol, Scope 2)") not in tables
+        assert say("Life-cycle CO2e of electricity (no Scope 2 figure)") in tables
+
+
+def test_without_a_factor_there_is_no_co2e_and_the_rest_of_the_report_is_there(without_factor: Facts) -> None:
+    found = without_factor
+    co2e = {i: f for i, f in found.figures.items() if i.startswith(("co2e.", "cue/", "grid_intensity/"))}
+    assert {f.value for f in co2e.values()} == {None}
+    assert "no factor that is direct" in (co2e["co2e.location"].reason or "")
+    assert found.figures["energy.gpu"].value is not None
+    text = str(compose(found, say_in("en")))
+    assert "no factor that is direct" in text
+
+
+def test_nothing_is_0_g_where_no_contract_was_given(without_factor: Facts, usual: Facts) -> None:
+    """Neither with a grid nor without: what no contract covers is not known to be covered by 0 g."""
+    for found in (without_factor, usual):
+        assert not [i for i, f in found.figures.items() if i.startswith("co2e.market.instruments") and f.value is not None]
+        row = states(found)["ghg-protocol", "Scope 2, instruments"]
+        assert (row.state, row.answered_by) == ("missing", ())
+
+
+def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
+    found = states(usual)
+    for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol-scope-2-revision", "unmatched load")):
+        assert (found[key].state, found[key].answered_by) == ("missing", ())
+    for key in (("ghg-protocol", "Scope 2, market-based"), ("esrs-e1-set-1", "E1-6, Scope 2 market-based")):
+        assert found[key].state == "estimated"
+        assert "the residual mix of the zone, as a factor file of your own" in found[key].missing
+    assert found["ghg-protocol", "Scope 2, location-based"].state == "answered"
+    assert usual.figures["co2e.market.average/site/alfa"].value == str(BOUGHT_KWH * 400)
+    mix = of(days, residual=(constant("rest", RESIDUAL, 600),), residual_lacking="")
+    found = states(mix)
+    for key in (("ghg-protocol", "Scope 2, residual mix"), ("ghg-protocol", "Scope 2, market-based")):
+        assert found[key].state == "answered"
+    assert mix.figures["co2e.market.residual/site/alfa"].value == str(BOUGHT_KWH * 600)
+
+
+def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(days: Path, usual: Facts) -> None:
+    refused = ("not retired", "retired on 2099-01-01, after the day of the report (2026-10-05)",
+               "no emission factor (g_per_kwh) is given, which fossil electricity needs",
+               "its emission factor is life-cycle, and the total direct")  # fmt: skip
+    lots = tuple(
+        Lot(f"c{n}", Kind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
+        for n, why in enumerate(refused)
+    )
+    found = of(days, lots=lots)
+    for name in ("co2e.market", "co2e.market/site/alfa", "co2e.location"):
+        assert found.figures[name].value == usual.figures[name].value
+    assert found.figures["co2e.market.instruments/site/alfa"].value is None
+    assert states(found)["ghg-protocol", "Scope 2, instruments"].state == "missing"
+    document = compose(found, say_in("en"))
+    (table,) = (b for s in document.sections for b in s.blocks if isinstance(b, Table) and b.caption.startswith("Contracts"))
+    told = {row[0]: row[-1] for row in table.rows if row[1] == "alfa"}
+    assert told == {f"c{n}": f"10.0 kWh: {why}" for n, why in enumerate(refused)}
+
+
+def test_no_figure_of_co2e_has_bounds_of_its_energy_alone(facts: Facts) -> None:
+    """No publisher states the error of a factor; a span of published footprints is another thing, and says what it is."""
+    begins = ("co2e.", "cue/", "grid_intensity/", "bridge.co2e", "total.before/co2e")
+    found = [f for i, f in facts.figures.items() if i.startswith(begins)]
+    assert len([f for f in found if f.value is not None]) > 20
+    assert {(f.low, f.high) for f in found} == {(None, None)}
+    for language in LANGUAGES:
+        document = compose(facts, say_in(language))
+        cells = [cell for s in document.sections for b in s.blocks if isinstance(b, Table) for row in b.rows for cell in row]
+        assert not [cell for cell in cells if "\u00b1" in cell and any(u in cell for u in (" g ", " kg ", " t "))]
+        tiles = [t for s in document.sections for b in s.blocks if hasattr(b, "tiles") for t in b.tiles]
+        assert not [t for t in tiles if t.figure_id.startswith("co2e") and "\u00b1" in f"{t.value} {t.detail}"]
+
+
+def test_the_span_of_sci_is_that_of_embodied_figures(facts: Facts, evidence: Evidence) -> None:
+    """(E x I + M) / R: both ends have the same E x I, so that the width is that of M over R."""
+    sci = facts.figures["sci_per_token/model/Llama (fp8)"]
+    held = facts.figures["co2e.held.location/model/Llama (fp8)"]
+    tokens = 7_000_000
+    # Two boards for two hours of a life of five years, 100 to 200 kg each.
+    least, most = (Fraction(kg * 1000 * 4, 5 * 8760) for kg in (100, 200))
+    for bound, made in ((sci.low, least), (sci.high, most)):
+        assert bound is not None
+        exact = (Fraction(held.value or 0) + made) / tokens
+        assert abs(Fraction(bound) - exact) <= exact / 10**7
+
+
+def test_what_no_workload_held_is_told_by_hand(facts: Facts) -> None:
+    """Building: 48 x 2,208 - 13.328 x 1.5 = 105,964.008 kWh. Nodes: 0.392 + 0.196 unheld, 0.49 bridged: 1.078 kWh.
+
+    CO2e: 40 kWh an hour, half of the day at 200 and half at 400 g, are 26,496,000 g in 92 days; the held energy's is 13.328 x
+    1.5 x 200 g, of which the roof brings a sixth: 3,332 g.
+    """
+    figures = facts.figures
+    assert figures["energy.node.unattributed/site/alfa"].value == str(int(Fraction("1.078") * KWH_J))
+    assert Fraction(figures["energy.facility.unattributed/site/alfa"].value or 0) == golden_rounded("105964.008", KWH_J)
+    assert figures["co2e.held.location/site/alfa"].value == "3332"
+    assert figures["co2e.location.unattributed/site/alfa"].value == str(26_496_000 - 3_332)
+    # An hour of a2's GPU that nobody held, and a quarter of an hour that nobody can tell.
+    assert figures["gpu_hours.unattributed"].value == "1.25"
+
+
+def golden_rounded(text: str, scale: int) -> Fraction:
+    exact = Fraction(text) * scale
+    places = len(str(int(exact))) - 9
+    return Fraction(round(exact / 10**places) * 10**places)
+
+
+DIMENSIONS = ("site", "team", "project", "model", "kind")
+
+
+def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: Evidence, facts: Facts) -> None:
+    """Of each dimension, in whole uJ and in fractions of grams; in print to the last of nine digits."""
+    sums = evidence.sums
+    device_uj = sum(w.energy_uj for w in sums.wholes if w.device_class == "gpu")
+    for dimension in DIMENSIONS:
+        of_dimension = [(dims[dimension], rows) for _, dims, rows in groups(evidence) if dimension in dims]
+        gpu_uj = sum(r.held_uj for _, rows in of_dimension for r in rows if r.device_class == "gpu")
+        rest_uj = sum(s.energy_uj for s in sums.states if s.device_class == "gpu" and s.state not in ("active", "idle"))
+        assert gpu_uj + rest_uj == device_uj
+        for site in evidence.sites:
+            parts = [carbon.group_grams(evidence, site, [r for r in rows if r.site == site]) for _, rows in of_dimension]
+            every = carbon.group_grams(evidence, site, [r for r in sums.held if r.site == site and r.part])
+            assert plus(parts).value == every.value is not None
+    for quantity, identity in (
+        ("energy.held", "energy.gpu"), ("energy.held.node", "energy.node"), ("co2e.held.location", "co2e.location"),
+        ("co2e.held.market", "co2e.market"), ("cost", "cost"),
+    ):  # fmt: skip
+        meter = facts.figures[identity].value
+        if meter is None:
+            assert unallocated(facts, quantity) is None
+            continue
+        for dimension in DIMENSIONS:
+            found = [f.value for f in facts.of(quantity, dimension)]
+            if quantity == "cost" and dimension in ("site", "kind"):
+                continue  # its sites' are all that they paid, and kinds have none
+            rest = unallocated(facts, quantity)
+            assert rest is not None
+            total = added(found) + rest
+            if quantity == "energy.held":
+                assert total == Fraction(meter), dimension
+            assert abs(total - Fraction(meter)) <= Fraction(meter) * (len(found) + 2) / (2 * 10**8), (quantity, dimension)
+            assert whole(facts, quantity) == Fraction(meter)
+
+
+def added(texts: Iterable[str | None]) -> Fraction:
+    return sum((Fraction(text or 0) for text in texts), Fraction(0))
+
+
+def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter(days: Path) -> None:
+    found = of(days, stated=(Fraction("1.5"), Fraction(0)), tariffs=tariff("0.20"))
+    for language in LANGUAGES:
+        say = say_in(language)
+        captions = {
+            say(f"{{title}}: {what}, and what is in no workload", title=say(title))
+            for what in ("energy", "cost")
+            for title in ("Teams", "Projects", "Models", "Kinds of workload")
+        }
+        tables = [b for s in compose(found, say).sections for b in s.blocks if isinstance(b, Table) and b.caption in captions]
+        assert len(tables) == 6
+        for table in tables:
+            assert [row[0] for row in table.rows[-2:]] == [say("unallocated"), say("total")]
+            assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named(days: Path) -> None:
+    from energy_agent.factors.sets import factor
+
+    chosen = factor("GB", 2026, DIRECT, "GBR")
+    source = replace(constant(chosen.factor.id, DIRECT, 177), reasons=chosen.reasons)
+    found = of(days, location=(source,), factors=((chosen.factor, chosen.csv_sha256),))
+    (used,) = found.factors
+    which = "GBR: no factor of 2026; that of 2025 is the newest before it"
+    assert used.why == f"GB: no factor that is direct, location, CO2e; {which}"
+    notes = [b.text for s in compose(found, say_in("en")).sections for b in s.blocks if isinstance(b, Note)]
+    assert f"Why United Kingdom 2025: {used.why}." in notes
+
+
+def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:
+    residual = Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL)
+    found = of(days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
+    assert found.figures["co2e.lifecycle.market.residual/site/alfa"].value == str(BOUGHT_KWH * 600)
+    assert found.figures["co2e.market.residual/site/alfa"].value is None
+    assert UJ_PER_KWH == KWH_J * 10**6

@@ -1,0 +1,144 @@
+"""Totals over sites: of one kind of emissions, over what was there, and nothing where nothing was drawn."""
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.energy import State
+from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.join import Source
+from energy_agent.factors.series import Piece
+from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from reports.figures.facts import Facts
+from reports.figures.measures import comparison
+from reports.inputs import Expected, Organisation, SiteInputs
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.chains import CELL, DAY
+from tests.reports.golden import at, cells, tariff
+
+JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
+DIRECT, WHOLE = Basis(Boundary.DIRECT), Basis(Boundary.LIFE_CYCLE)
+
+
+def site(name: str, basis: Basis, grams: int = 100) -> SiteInputs:
+    source = Source(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(grams), estimated=False),))
+    return SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="", tariffs=tariff("0.20"))
+
+
+def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: tuple[Expected, ...] = ()) -> Facts:
+    """An hour of one GPU at each site, so many kWh a cell."""
+    stands = []
+    for name, energy in kwh.items():
+        gpu = f"GPU-{name}"
+        told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
+        entries = cells(JULY, gpu, "w", State.ACTIVE, [energy] * 4, 0)
+        chains.write(folder / "segments", "lab", name, [Batch(entries, devices=told)])
+        stands.append(Expected("lab", name, gpu, "", name, 0, INT64_MAX))
+    told_by = Organisation(sites={s.name: s for s in sites}, expected=(*stands, *absent), least_coverage=Fraction(0))
+    days = chains.compacted(folder / "segments", folder / "days", told_by.stays())
+    return chains.facts(days, told_by, Asked("2026Q3"))
+
+
+def test_sites_that_count_different_emissions_have_no_total(tmp_path: Path) -> None:
+    found = made(tmp_path, {"one": "0.5", "two": "0.25"}, [site("one", DIRECT), site("two", WHOLE)]).figures
+    assert found["co2e.location/site/one"].value == "200"
+    assert found["co2e.lifecycle.location/site/two"].value == "100"
+    assert found["co2e.location/site/two"].value is None
+    for identity in ("co2e.location", "co2e.market", "co2e.held.location"):
+        assert found[identity].reason == (
+            "the sites count different emissions of the grid: one direct, location, CO2e and two life-cycle, location, CO2e"
+        )
+    assert found["co2e.held.location/site/one"].value == "200"
+
+
+def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
+    """The quarter before took a factor of the life cycle, this one a series of the chimney alone."""
+    told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]
+    hours = [cells(t, "GPU-one", "w", State.ACTIVE, ["0.5"] * 4, 0) for t in (JULY - 30 * DAY, JULY, OCTOBER)]
+    chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
+    by_date = [
+        Source("before", WHOLE, 4, (Piece(0, JULY, Decimal(300), estimated=False),)),
+        Source("now", DIRECT, 4, (Piece(JULY, 1 << 63, Decimal(100), estimated=False),)),
+    ]
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Organisation().stays("one"))
+    reasons = {}
+    for then in (by_date[0], Source("before", DIRECT, 4, by_date[0].pieces)):
+        found = []
+        for location in (then, by_date[1]):
+            inputs = SiteInputs("one", ZoneInfo("UTC"), location=(location,), location_lacking="")
+            told_by = Organisation(sites={"one": inputs}, least_coverage=Fraction(0))
+            found.append(chains.evidence(days, told_by, Asked("2026Q2" if location is then else "2026Q3"))[0])
+        figures = {f.id: f for f in comparison.figures(replace(found[1], before=found[0]))}
+        reasons[then.basis] = figures.get("bridge.co2e/before", figures.get("bridge.co2e/before/grid"))
+    assert reasons[WHOLE].reason == (
+        "grams of different emissions are not compared: direct, location, CO2e and life-cycle, location, CO2e"
+    )
+    # 2 kWh in either quarter, of 300 g then and 100 g now.
+    assert reasons[DIRECT].value == str(2 * (100 - 300))
+
+
+def test_a_site_that_drew_nothing_emitted_and_paid_nothing(tmp_path: Path) -> None:
+    found = made(tmp_path, {"one": "0.5", "two": "0"}, [site("one", DIRECT), site("two", DIRECT)]).figures
+    assert [found[f"{name}/site/two"].value for name in ("co2e.location", "co2e.market", "cost")] == ["0", "0", "0"]
+    assert (found["co2e.location"].value, found["cost"].value) == ("200", "0.4")
+
+
+def test_a_site_that_is_not_open_yet_is_no_hole_and_one_that_does_not_tell_is(tmp_path: Path) -> None:
+    """`later` opens in October: it is left out. The same site expected since June makes the totals unknown."""
+    sites = [site("one", DIRECT), site("later", DIRECT)]
+    opens = Expected("lab", "n9", "GPU-9", "", "later", OCTOBER, INT64_MAX)
+    found = made(tmp_path / "a", {"one": "0.5"}, sites, absent=(opens,))
+    assert list(found.sites) == ["one"]
+    assert (found.figures["co2e.location"].value, found.figures["cost"].value) == ("200", "0.4")
+    silent = Expected("lab", "n9", "GPU-9", "", "later", JULY - 30 * DAY, INT64_MAX)
+    found = made(tmp_path / "b", {"one": "0.5"}, sites, absent=(silent,))
+    assert found.figures["co2e.location"].reason == "no energy was metered"
+    assert found.figures["missed/01"].dims["site"] == "later"
+
+
+def test_grams_of_two_quarters_are_bridged(tmp_path: Path) -> None:
+    """An hour at 2 kW then and one at 4 kW now, at 100 g: 200 and 400 g, more by volume of none and all by efficiency."""
+    told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]
+    drawn = ((JULY - 30 * DAY, "0.5"), (JULY, "1"), (OCTOBER, "1"))
+    hours = [cells(t, "GPU-one", "w", State.ACTIVE, [kwh] * 4, 0) for t, kwh in drawn]
+    chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
+    told_by = Organisation(sites={"one": site("one", DIRECT)}, least_coverage=Fraction(0))
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
+    found = chains.facts(days, told_by, Asked("2026Q3")).figures
+    then = chains.facts(days, told_by, Asked("2026Q2")).figures
+    assert then["co2e.held.location"].value == "200"
+    effects = {
+        name: found[f"bridge.co2e/before/{name}"].value for name in ("from", "volume", "efficiency", "pue", "grid", "to")
+    }
+    assert effects == {"from": "200", "volume": "0", "efficiency": "200", "pue": "0", "grid": "0", "to": "400"}
+    assert found["total.before/co2e.location"].value == "200"
+
+
+def test_a_quarter_that_still_runs_is_not_compared(tmp_path: Path) -> None:
+    """Its first hour would read as a fall by all but a two-thousandth."""
+    told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]
+    hours = [cells(t, "GPU-one", "w", State.ACTIVE, ["0.5"] * 4, 0) for t in (JULY - 30 * DAY, JULY)]
+    chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), Batch(hours[1])])
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
+    found = chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked("2026Q3")).figures
+    for name in ("energy", "co2e", "serving"):
+        assert found[f"bridge.{name}/before"].reason == "the quarter still runs; it is compared once it is over"
+    assert not [name for name in found if name.startswith("total.before/")]
+
+
+def test_a_board_that_moved_to_another_site_is_one_board(tmp_path: Path) -> None:
+    """An hour at one site, then one at the other: no board more, and none was missed at either."""
+    told = [DeviceFacts("GPU-1", "H100", 0.02, JULY)]
+    for number, node in enumerate(("a", "b")):
+        entries = cells(JULY + number * 4 * CELL, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4, 0)
+        chains.write(tmp_path / "segments", "lab", node, [Batch(entries, devices=told)])
+    stands = {("lab", node, ""): (Stay(site, 0, INT64_MAX),) for node, site in (("a", "one"), ("b", "two"))}
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites(stands))
+    found = chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked(None, "2026-07-01", "2026-07-01T02:00Z")).figures
+    assert found["energy.gpu/sku/H100"].dims["devices"] == "1"
+    assert [found[name].value for name in ("coverage", "coverage/site/one", "coverage/site/two")] == ["1", "1", "1"]

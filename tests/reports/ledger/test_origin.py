@@ -1,0 +1,36 @@
+"""Rows of an import are told apart, and a device that two chains tell of at once is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.errors import WattlensError
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import Journal
+from reports.period import Asked
+from tests.reports import ledgers
+from wattlens.report.build import Options, build
+
+
+def test_one_device_in_the_chains_of_two_nodes_at_once_is_refused(tmp_path: Path) -> None:
+    ledgers.write(tmp_path / "one", "gpu-node-1")
+    ledgers.write(tmp_path / "two", "gpu-node-2")
+    with pytest.raises(WattlensError, match=r"GPU-.* demo/gpu-node-1 and demo/gpu-node-2 both tell of it at 2026-07-01"):
+        build(Options(str(tmp_path), Asked()))
+
+
+def test_a_share_that_was_imported_is_told(tmp_path: Path) -> None:
+    """GPU 1 is marked: it drew 60 s x 600.000003 J of 46,450.00019 J in all."""
+    clock = ledgers.START_NS
+    journal = Journal.open(tmp_path / "journal.db", ledgers.identity(), utc_ns=lambda: clock)
+    mark = WorkloadFacts(ledgers.GPUS[0], ledgers.START_NS, "import", {"from": "dcgm"})
+    journal.commit(Batch(facts=[mark]))
+    journal.commit(ledgers.facts())
+    for at_s in range(ledgers.SECONDS):
+        journal.commit(ledgers.batch(at_s))
+    journal.seal(None)
+    journal.close()
+    figures = build(Options(str(tmp_path), Asked())).figures
+    assert figures["quality.imported"].value == f"{36_000.00018 / 46_450.00019:.9f}"
+    assert "import" not in {f.dims["kind"] for i, f in figures.items() if i.startswith("energy.held/kind/")}

@@ -1,0 +1,46 @@
+"""The glossary: every term of the design and of the report, one sentence each, in both languages."""
+
+import re
+
+from reports.page.glossary import glossary, terms
+
+OF_THE_DESIGN = {
+    "device", "sample", "interval", "cell", "ledger", "workload", "holder", "attribution", "group", "boundary", "policy",
+    "governor", "actuator", "lease", "knee", "slowdown", "slo", "ttft", "itl", "prefill", "decode", "pue", "ipue",
+    "location-based", "market-based", "coverage",
+}  # fmt: skip
+OF_THE_REPORT = {
+    "category", "wue", "cue", "ref", "erf", "residual mix", "sci", "embodied", "cfe", "certificate", "scope 2", "bridge",
+    "mix-adjusted", "restatement", "interim", "simulated", "manifest", "equivalent", "training energy", "imputation",
+    "systematic", "random", "quality score", "joules per token",
+}  # fmt: skip
+
+
+def test_the_words_of_design_and_report_are_there() -> None:
+    assert set(terms()) >= OF_THE_DESIGN | OF_THE_REPORT
+
+
+def test_each_is_one_sentence_in_both_languages() -> None:
+    for term, of in terms().items():
+        assert set(of) == {"en", "zh"}, term
+        for language, end in (("en", "."), ("zh", "。")):
+            name, said = of[language]
+            assert name, term
+            assert said.endswith(end), term
+            assert said.count(end + " ") == 0, term
+            assert said[:-1].count("。") == 0, term
+        assert re.search("[\u4e00-\u9fff]", of["zh"][0]), term
+        assert re.search("[\u4e00-\u9fff]", of["zh"][1]), term
+        assert not re.search("[\u4e00-\u9fff]", "".join(of["en"])), term
+        assert not re.search("[\u4e00-\u9fff][,;:]", of["zh"][1]), f"{term}: half-width punctuation"
+
+
+def test_no_name_stands_for_two_terms() -> None:
+    for language in ("en", "zh"):
+        names = [name for name, _ in glossary(language)]
+        assert len(set(names)) == len(names) == len(terms())
+
+
+def test_english_is_sorted_for_a_reader_who_looks_a_word_up() -> None:
+    names = [name.lower() for name, _ in glossary()]
+    assert names == sorted(names)

@@ -1,0 +1,296 @@
+"""Every message has its translation, with the same fields; no translation is left over; sentences of facts are recognised."""
+
+import ast
+import itertools
+import json
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import reports.page.sections
+from energy_agent.core import plugin
+from energy_agent.core.boundary import UNBOUNDED
+from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.equivalents import shipped
+from energy_agent.ledger.rows.kinds import INT64_MAX
+from reports.audit.bridge import CATEGORIES
+from reports.compose import compose
+from reports.figures.facts import Facts
+from reports.inputs import Expected
+from reports.language import LANGUAGES, Say, say_in
+from reports.page.document import Document
+from reports.period import Asked
+from reports.render.charts.legible import over_texts
+from reports.render.charts.palette import KINDS
+from reports.render.words import WORDS
+from tests.reports import chains, golden, ledgers
+from wattlens.report.build import Options, build
+
+ROOT = Path(__file__).parents[3]
+SPEAKING = sorted(
+    [
+        *(ROOT / "reports/page/sections").glob("*.py"),
+        *(ROOT / "reports/render").glob("*.py"),
+        ROOT / "reports/compose.py",
+        ROOT / "reports/figures/wording.py",
+    ]
+)
+"""Files that say something."""
+TELLING = sorted(
+    [
+        *(ROOT / "reports").glob("*.py"),
+        *(ROOT / "reports/figures/measures").glob("*.py"),
+        *(ROOT / "reports/audit").glob("*.py"),
+        *(ROOT / "energy_agent/metering").glob("*.py"),
+        *(ROOT / "energy_agent/factors").glob("*.py"),
+        *(ROOT / "energy_agent/core").glob("*.py"),
+        *(ROOT / "energy_agent/ledger").glob("*.py"),
+        *(ROOT / "energy_agent/devices/nvml").glob("*.py"),
+        *(ROOT / "energy_agent/site").glob("*.py"),
+        *(ROOT / "energy_agent").glob("*.py"),
+        *(ROOT / "wattlens/report").glob("*.py"),
+    ]
+)
+"""Files whose sentences may stand in facts."""
+OTHERS = [name for name in LANGUAGES if name != "en"]
+CHINESE = [chr(n) for n in (0x4E00, 0x9FFF)]
+
+
+def fields(template: str) -> list[str]:
+    return sorted(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+
+
+def said_in(path: Path) -> Iterator[str]:
+    """Literal messages of a file: what `say` is called with, and what a name or table that it is called with holds."""
+    tree = ast.parse(path.read_text())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+            argument = node.args[0]
+            if isinstance(argument, ast.Constant):
+                yield argument.value
+            names |= {n.id for n in ast.walk(argument) if isinstance(n, ast.Name)}
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(t, ast.Name) and t.id in names for t in targets) and isinstance(node, ast.Assign):
+            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                yield node.value.value
+            elif isinstance(node.value, ast.Dict):
+                yield from (v.value for v in node.value.values if isinstance(v, ast.Constant))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Section":
+            yield str(ast.literal_eval(node.args[0]))
+
+
+def sentences() -> set[str]:
+    """Every text of the code, with fields in place of what is filled in."""
+    found = set()
+    for path in {*SPEAKING, *TELLING}:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                found.add("".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values))
+    return found
+
+
+def of_data() -> set[str]:
+    """Texts of ours that stand in tables, or are put together of the words of an enumeration."""
+    cited = {text for each in shipped()[1] for text in (each.edition, each.conditions)}
+    bases = {str(Basis(*each)) for each in itertools.product(Boundary, Accounting, Gases)}
+    return cited | bases | {f"{where}, {how}" for where in Boundary for how in ("location-based", "market-based")}
+
+
+class Listening(Say):
+    """Remembers what was said."""
+
+    heard: set[str] = set()  # noqa: RUF012 - one a test run is enough
+
+    def __call__(self, template: str, **values: object) -> str:
+        self.heard.add(template)
+        return super().__call__(template, **values)
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_message_is_translated_with_its_fields(language: str) -> None:
+    messages = say_in(language).messages
+    wanted = {message for path in SPEAKING for message in said_in(path)} | set(WORDS)
+    wanted |= {section.title for section in plugin.discover(reports.page.sections).values()}
+    wanted -= set(say_in(language).told)
+    assert len(wanted) > 250
+    assert sorted(wanted - messages.keys()) == []
+    for english, other in messages.items():
+        assert fields(english) == fields(other), english
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_translation_is_left_over(language: str) -> None:
+    say, known = say_in(language), {s.replace("_", " ") for s in sentences()} | sentences()
+    spelled = {s.replace("{}{}", "{}") for s in known if "{}" in s}
+    assert sorted(m for m in say.messages if m not in known) == []
+    assert sorted(m for m in say.told if "{" not in m and m not in known | BRIDGES | of_data()) == []
+    forms = {string.Formatter().vformat(s, (), _Holes()) for s in say.told if "{" in s} - {f"{UNBOUNDED}{{}}"}
+    assert sorted(f for f in forms - BRIDGES if not spelled & {f, f"{f}{{}}", f.removesuffix(": {}") + "{}"}) == []
+
+
+BRIDGES = {
+    "before: {}",
+    "after: {}",
+    "no PUE: {}",
+    "no location-based intensity: {}",
+    "no volume",
+    "{} took energy and has no volume",
+    "grams of different emissions are not compared: {} and {}",
+    "the sites count different emissions of the grid: {} {} and {} {}",
+}
+"""Put together in reports/figures/bridge.py and the measures, of several pieces."""
+
+
+class _Holes(dict[str, str]):
+    def __getitem__(self, key: str) -> str:
+        return "{}"
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_all_that_a_report_says_is_known(language: str, tmp_path: Path) -> None:
+    """Absent figures' reasons and names of parts come from the facts; none of a report without any inputs stays English."""
+    ledgers.write(tmp_path / "state")
+    for asked in (Asked(), Asked("2026Q3")):
+        facts = build(Options(str(tmp_path / "state"), asked))
+        say = say_in(language)
+        heard = Listening(language, say.messages, say.told, say.forms)
+        compose(facts, heard)
+    own = {"gpu lost"}  # what the test's ledger says
+    left = sorted(t for t in Listening.heard - own if t and t not in say.messages and not _foreign(say(t)))
+    assert len(Listening.heard) > 100
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def whole(golden_days: Path) -> list[Facts]:
+    """The golden quarter, which has of everything; and it with a node that was never seen, and too little coverage."""
+    told = golden.organisation()
+    unseen = Expected("lab", "a9", "", "", "alfa", 0, INT64_MAX)
+    lacking = replace(told, least_coverage=Fraction(1, 2), expected=(*told.expected, unseen))
+    return [chains.facts(golden_days, each, Asked("2026Q3")) for each in (told, lacking)]
+
+
+USERS = ("site", "team", "project", "model", "workload", "node", "device", "contract", "sku", "run", "boundary", "reason")
+"""Dims that say what a user, or the test's ledger, calls something."""
+NAMES = {"Prometheus", "Protocol", "facts", "json", "wattlens", "Wattlens", "pod", "slurm", "min"}
+"""What is called the same in every language."""
+
+
+def texts_of(document: Document) -> list[str]:
+    texts: list[str] = []
+
+    def keep(text: str) -> str:
+        texts.append(text)
+        return text
+
+    over_texts(document, keep)
+    return texts
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_english_is_left_in_a_whole_report(language: str, whole: list[Facts]) -> None:
+    """Nothing is but names of users, of sources and of figures, and commands."""
+    left = set()
+    for facts in whole:
+        texts = set(texts_of(replace(compose(facts, say_in(language)), words={}))) - KINDS.keys()
+        names = {f.dims[key] for f in facts.figures.values() for key in USERS if key in f.dims} | facts.figures.keys()
+        names |= {facts.organisation, *(text for each in shipped()[1] for text in (each.attribution, each.source))}
+        names |= {s.time_zone for s in facts.sites.values()}
+        for series in facts.grid_series:
+            names |= {series.publisher, series.licence, series.zone, series.id}
+        known = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name))
+        for text in texts:
+            bare = known.sub("", re.sub("`[^`]*`|[0-9a-f]{64}", "", text))
+            if set(re.findall(r"[A-Za-z]*[a-z]{3,}", bare)) - NAMES:
+                left.add(bare)
+    assert left == set()
+
+
+def reasons() -> set[str]:
+    """Why figures are absent, as the code says it; what is filled in is called X."""
+    found = set()
+    for path in (*(ROOT / "reports").glob("*.py"), *(ROOT / "reports/figures/measures").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.keyword | ast.Assign):
+                continue
+            names = [node.arg] if isinstance(node, ast.keyword) else [t.id for t in node.targets if isinstance(t, ast.Name)]
+            told = (node.value.body, node.value.orelse) if isinstance(node.value, ast.IfExp) else (node.value,)
+            for part in told if {"reason", "why"}.intersection(names) else ():
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    found.add(part.value)
+                elif isinstance(part, ast.JoinedStr):
+                    found.add("".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in part.values))
+    return found - {""}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_reason_for_which_a_figure_is_absent_is_translated(language: str) -> None:
+    say, bases = say_in(language), "a direct, location, CO2e and b life-cycle, location, CO2e"
+    assert len(reasons()) > 25
+    assert sorted(text for text in reasons() if not any(_foreign(say(text.replace("X", x))) for x in ("X", bases))) == []
+
+
+def _foreign(text: str) -> bool:
+    return any(CHINESE[0] <= letter <= CHINESE[1] for letter in text)
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("no PUE of fra1", "fra1没有PUE"),
+        ("no PUE of fra1; no PUE of pnq1", "fra1没有PUE；pnq1没有PUE"),
+        ("no PUE of fra1: no meter of role total", "fra1没有PUE：没有总量类电表"),
+        ("before: no PUE: no PUE of a: no energy was metered", "之前：没有PUE：a没有PUE：没有计量到能量"),
+        ("less than 90% of the window was metered", "时间窗内计量不足90%"),
+        ("IT at ups_output", "UPS输出端处的IT"),
+        ("only 1.10 % of 2023Q4 was metered, too little to compare with", "2023Q4仅计量了1.10 %，不足以比较"),
+        ("category 1", "类别1"),
+        (
+            "grams of different emissions are not compared: direct, location, CO2e and life-cycle, location, CO2e",
+            "不同口径的排放不作比较：直接，基于位置，CO2e与全生命周期，基于位置，CO2e",
+        ),
+        ("x is told at the boundary gpu then, and facility now", "x当时以GPU为边界，现在以设施为边界"),
+        ("no PUE of total", "total没有PUE"),  # a site may be called as it likes
+        ("what an operator wrote; by hand", "what an operator wrote; by hand"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_of_the_facts_is_recognised(english: str, chinese: str) -> None:
+    assert say_in("zh")(english) == chinese
+
+
+def test_steps_of_a_restatement_are_known() -> None:
+    say = say_in("zh")
+    assert [name for name in CATEGORIES if not _foreign(say(name))] == []
+
+
+def test_a_hostile_sentence_stays_as_it_is() -> None:
+    for text in ("{reason}", "no PUE of {x.__class__}", "no PUE of " + "a" * 100_000, ": " * 900, "before: " * 200):
+        assert isinstance(say_in("zh")(text), str)
+    assert say_in("zh")("no PUE of {x.__class__}") == "{x.__class__}没有PUE"
+
+
+def test_terms_are_those_of_the_glossary() -> None:
+    """One word of the field is one word in every place."""
+    terms = json.loads((ROOT / "reports/data/glossary.json").read_text())
+    zh = say_in("zh").messages
+    for term, message in (
+        ("coverage", "coverage"), ("boundary", "boundary"), ("device", "Device"), ("workload", "Workload"), ("gap", None),
+        ("location-based", "location-based"), ("market-based", "market-based"), ("idle", "held, idle"), ("method", "method"),
+        ("unheld", "held by nobody"), ("unattributed", "not attributed"), ("category", "category"), ("interim", "INTERIM"),
+        ("simulated", "SIMULATED"), ("restatement", "Restatements"), ("policy", "Policy"), ("bounds", "bounds"),
+        ("slowdown", "slower by"), ("quality score", "quality (1 to 5)"),
+    ):  # fmt: skip
+        if message:
+            assert terms[term]["zh"][0] in zh[message], term
+    assert terms["gap"]["zh"][0] in zh["No gaps: no energy went unseen while a device was in the ledger."]

@@ -1,0 +1,94 @@
+"""What sections say: rows that can be told apart, reasons that hold, one period for sites whose days differ."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.energy import State, Tokens, WorkloadFacts
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
+from reports.compose import compose
+from reports.figures.facts import Facts
+from reports.inputs import Expected, Organisation
+from reports.language import Say
+from reports.page.document import Document
+from reports.page.section import Heat, Table, Tiles
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.chains import DAY, HOUR
+from tests.reports.golden import at, cells
+
+JULY = at("2026-07-01")
+QUARTER = Asked("2026Q3")
+TEAM = {"team": "nlp", "name": "chat"}
+
+
+def facts(folder: Path, sites: dict[str, list[Batch]], asked: Asked = QUARTER) -> Facts:
+    """A node with one GPU at each site."""
+    stands = []
+    for name, batches in sites.items():
+        told = Batch(devices=[DeviceFacts(f"GPU-{name}", "H100", 0.02, JULY)])
+        chains.write(folder / "segments", "lab", name, [told, *batches])
+        stands.append(Expected("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
+    organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0))
+    days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
+    return chains.facts(days, organisation, asked)
+
+
+def held(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
+    """An hour of the workload `w`, of whom this is told from its start on."""
+    start = JULY + day * DAY
+    entries = cells(start, f"GPU-{site}", "w", State.ACTIVE, [kwh] * 4, 0)
+    return Batch(entries, facts=[WorkloadFacts("w", start, "pod", TEAM | labels)])
+
+
+def table(document: Document, caption: str) -> Table:
+    blocks = [b for section in document.sections for b in section.blocks]
+    return next(b for b in blocks if isinstance(b, Table) and b.caption == caption)
+
+
+def tile(document: Document, label: str) -> tuple[str, str]:
+    tiles = next(b for section in document.sections for b in section.blocks if isinstance(b, Tiles)).tiles
+    return next((t.value, t.detail) for t in tiles if t.label == label)
+
+
+def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) -> None:
+    found = compose(facts(tmp_path, {"one": [held("one", "0.5")], "two": [held("two", "0.25")]}), Say())
+    used = table(found, "Used most")
+    assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy")
+    assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.00 kWh"), ("chat", "nlp", "two", "1.00 kWh")]
+
+
+def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
+    batches = [held("one", "0.5", project="a"), held("one", "0.25", 2, project="b")]
+    used = table(compose(facts(tmp_path, {"one": batches}), Say()), "Used most")
+    assert used.columns[:3] == ("Workload", "Team", "GPU energy")  # one site needs no name
+    assert [row[:3] for row in used.rows] == [("chat (a)", "nlp", "2.00 kWh"), ("chat (b)", "nlp", "1.00 kWh")]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "why"), [({}, "no tokens in the ledger"), ({"prompt": 5, "generation": 0}, "no token was generated")]
+)
+def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int], why: str) -> None:
+    counted = [Tokens(JULY, JULY + HOUR, "w", "m", phase, n) for phase, n in tokens.items()]
+    found = compose(facts(tmp_path, {"one": [replace(held("one", "0.5"), tokens=counted)]}), Say())
+    assert tile(found, "Energy per token") == ("not known", why)
+    assert dict(found.hidden)["Energy per token"] == why
+
+
+def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
+    batches = [held("one", "0.5", day) for day in range(21)]
+    found = compose(facts(tmp_path, {"one": batches}, Asked(None, "2026-07-01", "2026-07-22")), Say())
+    grid = next(b for s in found.sections for b in s.blocks if isinstance(b, Heat) and "metered each day" in b.title)
+    assert {value for row in grid.values for value in row} == {Fraction(100)}
+    assert grid.most == Fraction(100)
+
+
+def test_sites_whose_days_differ_have_the_widest_period_at_the_head(tmp_path: Path) -> None:
+    """Site one's ledger ends on 2 July, that of site two on the first, at one o'clock either."""
+    ends = {"one": [held("one", "0.5"), held("one", "0.5", 1)], "two": [held("two", "0.5")]}
+    assert compose(facts(tmp_path / "both", ends), Say()).period == "2026-07-01 \u2013 2026-07-02"
+    alike = {"one": [held("one", "0.5")], "two": [held("two", "0.5")]}
+    assert compose(facts(tmp_path / "alike", alike), Say()).period == "2026-07-01, 00:00:00 \u2013 01:00:00"

@@ -1,0 +1,39 @@
+"""What a figure says of a PUE that somebody states: an estimate, and whose its bounds are."""
+
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from energy_agent.core.boundary import host
+from energy_agent.core.energy import State
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from reports.inputs import Organisation, SiteInputs
+from reports.period import Asked
+from tests.reports import chains
+from tests.reports.golden import at, cells
+
+JULY = at("2026-07-01")
+
+
+@pytest.mark.parametrize(
+    ("assumed", "method"),
+    [
+        (True, "stated by the operator (estimate), its bounds assumed"),
+        (False, "stated by the operator (estimate)"),
+    ],
+)
+def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, method: str) -> None:
+    """1.5 to 10 %: 1.35 to 1.65."""
+    around = host("lab", "n1")
+    entries = [e for d in ("GPU-1", around) for e in cells(JULY, d, "w", State.ACTIVE, ["0.3"] * 4)]
+    devices = [DeviceFacts(d, "H100", 0.02, JULY) for d in ("GPU-1", around)]
+    chains.write(tmp_path / "segments", "lab", "n1", [Batch(entries, devices=devices)])
+    days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
+    inputs = SiteInputs("here", ZoneInfo("UTC"), stated=(Fraction(3, 2), Fraction(1, 10)), bound_assumed=assumed)
+    found = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), Asked("2026Q3"))
+    figure = found.figures["pue/site/here"]
+    assert (figure.value, figure.low, figure.high, figure.method) == ("1.5", "1.35", "1.65", method)

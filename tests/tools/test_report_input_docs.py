@@ -1,0 +1,48 @@
+"""docs/report-inputs.md: its tables are those of the model, its example is right, and every sheet and key is explained."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from energy_agent.config.agent import parse_as
+from tests.wattlens.report.books import AS_OF_NS, END_NS, START_NS
+from tools.report_input_docs import replaced, tables
+from wattlens.report.inputs.model import OrgFile
+from wattlens.report.inputs.org import load_organisation
+from wattlens.report.inputs.sheets import SHEETS
+
+PAGE = Path(__file__).parents[2] / "docs/report-inputs.md"
+
+
+def test_the_page_is_fresh():
+    assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+
+
+def test_every_column_is_explained():
+    rows = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in tables().splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(sheet.columns) for sheet in SHEETS)
+    assert all(len(row) == 5 and row[2] and row[4].strip() for row in rows)
+
+
+def test_the_example_is_right():
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    told = parse_as(OrgFile, text.encode(), "example")
+    assert [site.file for site in told.sites] == [Path("fra1.yaml"), None]
+    assert (len(told.teams), len(told.prices), len(told.embodied), len(told.models)) == (3, 2, 1, 1)
+
+
+def test_what_is_assumed_of_a_stated_pue_is_told(tmp_path):
+    """What the page says is what a PUE without a bound gets."""
+    (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, pue: {value: 2}}]")
+    stated = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).sites["a"].stated
+    assert stated == (2, Fraction(10, 100))
+    (row,) = (line for line in PAGE.read_text().splitlines() if line.startswith("| `pue_uncertainty_percent`"))
+    assert row.endswith("| bound of its error; empty: 10 is assumed |")
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.title)
+def test_every_sheet_is_told_of(sheet):
+    prose = PAGE.read_text().partition("## Sheets and keys")[0]
+    assert f"**{sheet.title}**" in prose

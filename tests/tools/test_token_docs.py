@@ -1,0 +1,41 @@
+"""docs/tokens.md has every server with every name, as they are declared."""
+
+from pathlib import Path
+
+import pytest
+
+import energy_agent.tokens.servers
+from energy_agent.config import agent
+from energy_agent.core import plugin
+from energy_agent.tokens.discovery import KEYS
+from tools.token_docs import BEGIN, END, replaced, tables
+
+PAGE = Path(__file__).parents[2] / "docs/tokens.md"
+
+
+def test_the_page_is_fresh() -> None:
+    assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+
+
+def test_every_name_of_every_server_is_there() -> None:
+    text = tables().replace("\\|", "|")
+    for name, server in plugin.discover(energy_agent.tokens.servers).items():
+        assert name == "mapping" or f"| `{name}` | {server.summary} |" in text
+        assert all(f"`{each}`" in text for _, _, each in server.names())
+
+
+def test_its_examples_are_configurations() -> None:
+    blocks = [part.partition("```")[0] for part in PAGE.read_text().split("```yaml\n")[1:]]
+    first, second = (agent.parse(block.encode()) for block in blocks)
+    assert first.tokens[0].server == "vllm"
+    assert second.tokens[0].mapping is not None
+
+
+def test_it_names_the_annotations() -> None:
+    assert all(f"| `{key}` |" in PAGE.read_text() for key in KEYS)
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    assert replaced(f"a\n{BEGIN}old\n{END}b\n") == f"a\n{BEGIN}{tables()}{END}b\n"
+    with pytest.raises(ValueError, match="servers: begin"):
+        replaced("nothing")

@@ -1,0 +1,148 @@
+"""How an agent's page is reached, against its real web server over TLS and plain, with right and wrong credentials."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.http import HttpError
+from energy_agent.web.server import Server
+from tests.certificates import Authority, hashed
+from tests.energy_agent.web.test_secured_server import Secured
+from tests.energy_agent.web.test_server import Still
+from tests.snapshots import Player
+from wattlens.scrape.access import Access
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    it = Authority(tmp_path_factory.mktemp("ca"))
+    it.issue("server", "IP:127.0.0.1")
+    it.issue("me", "DNS:me.example")
+    return it
+
+
+@pytest.fixture(scope="module")
+def files(authority: Authority) -> dict[str, Path]:
+    stranger = Authority(authority.folder / "other", "other")
+    certificate, key = stranger.issue("stranger", "DNS:s.example")
+    texts = {"user": "prometheus:right", "wrong": "prometheus:wrong", "nocolon": "prometheus", "token": "0123456789abcdef"}
+    found = {"ca": authority.ca, "cert": authority.folder / "me.pem", "key": authority.folder / "me.key"}
+    found |= {"other_ca": stranger.ca, "other_cert": certificate, "other_key": key}
+    for name, text in texts.items():
+        found[name] = authority.folder / f"{name}.txt"
+        found[name].write_text(f"{text}\n")
+    return found
+
+
+MUTUAL = """
+tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem}
+"""  # noqa: E501
+TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
+
+
+@pytest.fixture
+def mutual(authority: Authority) -> Iterator[str]:
+    with Secured(authority, MUTUAL + f"basic_auth_users: {{prometheus: {hashed('right')}}}").server as server:
+        yield f"https://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def secret(authority: Authority) -> Iterator[str]:
+    with Secured(authority, TLS + f"basic_auth_users: {{prometheus: {hashed('right')}}}").server as server:
+        yield f"https://127.0.0.1:{server.port}"
+
+
+def why(access: Access) -> str:
+    with pytest.raises(HttpError) as caught:
+        access.opener()(5.0)
+    return access.why_not(caught.value)
+
+
+def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mutual: str, files: dict[str, Path]) -> None:
+    access = Access(mutual, files["ca"], files["user"], None, files["cert"], files["key"])
+    assert b"wattlens_gpu_power_watts" in access.opener()(5.0)
+    command = ["--url", mutual, "--ca-file", files["ca"], "--user-file", files["user"], "--cert-file", files["cert"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "wattlens", "top", "--once", "--json", *map(str, command), "--key-file", str(files["key"])],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert len(json.loads(done.stdout)["gpus"]) == 3
+
+
+def test_what_is_missing_or_refused_is_named(mutual: str, secret: str, files: dict[str, Path]) -> None:
+    ca, user, wrong = files["ca"], files["user"], files["wrong"]
+    assert "give --cert-file" in why(Access(mutual, ca, user))
+    assert f"our certificate, --cert-file {files['other_cert']}" in why(
+        Access(mutual, ca, user, None, files["other_cert"], files["other_key"])
+    )
+    assert "give --user-file or --token-file" in why(Access(secret, ca))
+    assert f"refuses the user or password in --user-file {wrong}" in why(Access(secret, ca, wrong))
+    assert f"refuses the token in --token-file {files['token']}" in why(Access(secret, ca, None, files["token"]))
+    assert "give --ca-file" in why(Access(secret, None, user))
+    assert f"--ca-file {files['other_ca']} does not vouch" in why(Access(secret, files["other_ca"], user))
+
+
+def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str, Path]) -> None:
+    access = Access(secret, files["ca"], files["wrong"])
+    said = {why(access) for _ in range(14)}
+    assert any("429" in text and "wrong passwords" in text for text in said)
+
+
+def test_the_other_scheme_is_named(secret: str, files: dict[str, Path]) -> None:
+    assert "say https://" in why(Access(secret.replace("https", "http")))
+    with Server("127.0.0.1", 0, lambda: Player(gpus=1).at(5), Still()) as server:
+        assert "say http://" in why(Access(f"https://127.0.0.1:{server.port}", files["ca"]))
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Whatever listens there, it says this."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with closing(client):
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(5)
+
+
+@pytest.mark.parametrize(("answer", "said"), [
+    (b"", "closed the connection"), (b"SSH-2.0-x\r\n", "no metrics page"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 12", "no metrics page"),
+    (b"HTTP/1.1 500 Broken\r\n\r\n", "HTTP 500 Broken"),
+    (b"HTTP/1.1 503 x\r\n\r\nno snapshot\x1b[2J yet\nb", "no snapshot?[2J yet"),
+])  # fmt: skip
+def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
+    with answering(answer) as url:
+        text = why(Access(url))
+    assert said in text
+    assert text.isprintable()
+
+
+def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], tmp_path: Path) -> None:
+    url = "https://127.0.0.1:1"
+    for access, said in (
+        (Access(url, files["user"]), "--ca-file"),
+        (Access(url, None, files["nocolon"]), "user:password"),
+        (Access(url, None, files["user"], files["token"]), "one of them"),
+        (Access(url, key_file=files["key"]), "needs --cert-file"),
+        (Access(url, cert_file=files["cert"], key_file=files["other_key"]), "key values mismatch"),
+        (Access(url, cert_file=tmp_path / "none"), "No such file"),
+        (Access("http://x", files["ca"]), "--ca-file is for https://"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            access.opener()
+        assert said in str(caught.value)

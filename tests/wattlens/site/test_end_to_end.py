@@ -1,0 +1,216 @@
+"""`wattlens site` on a simulated building over real Modbus TCP: killed, misconfigured, its meters silent; against the truth."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.sim import scenario
+from energy_agent.sim.building import site as facility_site
+from energy_agent.sim.node import SimulatedNode
+from tests.support import eventually, need_module
+from wattlens.scrape.response import parse
+
+pytestmark = pytest.mark.timeout(360)
+
+NODE = b"""
+boards: [{count: 2, sku: H100-SXM5-80GB}]
+rate: 10
+workloads: [{name: load, kind: burst, gpus: [0, 1], memory_gb: 1, on_s: 3, off_s: 3}]
+facility: {cooling_lag_s: 5, meters: {lighting: {absent: true}}}
+"""
+MAIN = {"meter": "main"}
+
+
+@pytest.fixture
+def node(tmp_path):
+    need_module("pymodbus")
+    with SimulatedNode.start(scenario.parse(NODE, "test"), tmp_path / "node") as running:
+        yield running
+
+
+class Site:
+    """A site process, its file and its page."""
+
+    def __init__(self, node, folder):
+        self.node, self.state, self.file, self.log = node, folder / "site", folder / "site.yaml", folder / "site.log"
+        self.config = facility_site.site_config(node, name="dc1", period_s=5.0)
+        self.write()
+
+    def write(self):
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(json.dumps(self.config))  # which is YAML too
+        fresh.replace(self.file)
+
+    def start(self):
+        command = [
+            "site",
+            "--config",
+            self.file,
+            "--state",
+            self.state,
+            "--listen",
+            "127.0.0.1:0",
+            "--simulate",
+            self.node.directory,
+        ]
+        said = len(self.log.read_text()) if self.log.exists() else 0
+        with self.log.open("ab") as file:
+            self.process = subprocess.Popen([sys.executable, "-m", "wattlens", *map(str, command)], stdout=file, stderr=file)
+
+        def url():
+            fresh = self.log.read_text()[said:].split()
+            return next((word.rstrip(",") for word in fresh if word.endswith("/metrics,")), None)
+
+        self.url = eventually(url, 30)
+        eventually(self.page, 30)
+
+    def page(self):
+        try:
+            with urllib.request.urlopen(self.url, timeout=5) as answer:
+                return parse(answer.read().decode(), time.monotonic())
+        except OSError:
+            return None
+
+    def energy_j(self, meter="main"):
+        page = self.page()
+        return None if page is None else page.one("facility_energy_joules_total", meter=meter)
+
+    def grown(self, beyond_j):
+        return eventually(lambda: (e := self.energy_j()) is not None and e > beyond_j and e, 30)
+
+
+@contextmanager
+def running(node, tmp_path):
+    site = Site(node, tmp_path)
+    site.start()
+    try:
+        yield site
+    finally:
+        if site.process.poll() is None:
+            site.process.terminate()
+            site.process.wait(60)
+
+
+def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(node, tmp_path):
+    with running(node, tmp_path) as site:
+        before = facility_site.truth(node)
+        first = site.grown(0)
+        for _ in range(2):
+            site.process.send_signal(signal.SIGKILL)
+            site.process.wait()
+            site.start()
+            again = site.grown(0)
+            assert again >= first, "a counter fell over a kill"
+            first = again
+        page = eventually(lambda: (p := site.page()) and p.one("pue_ratio", category="3", window="15m") and p, 30)
+        low, high = (page.one(f"pue_ratio_{end}", category="3", window="15m") for end in ("lower", "upper"))
+        truth = facility_site.truth(node).facility
+        begun = before.facility
+        it = truth.energy_uj.it_input - begun.energy_uj.it_input
+        assert low <= (truth.energy_uj.total - begun.energy_uj.total) / it <= high
+        assert page.one("facility_meter_info", meter="ups", position="ups_output", parent="main") == 1
+        assert page.one("pue_absent_info", category="3", window="30d") == 1
+        site.process.terminate()
+        assert site.process.wait(60) == 0
+    rows = list(read_rows(site.state))
+    assert all(located.simulated for located in rows)
+    booked = sum(
+        located.row.energy_uj for located in rows if isinstance(located.row, Cell) and located.row.device == "meter:dc1:main"
+    )
+    assert booked >= first * 1e6
+    told = facility_site.truth(node).facility.energy_uj.total
+    assert booked <= told * 1.01 + 3.6e9  # its class, and a step of its register
+    # How long two kills took of these seconds depends on the machine.
+    command = [sys.executable, "-m", "wattlens", "pue", "--ledger", site.state, "--coverage", "0.1", "--json"]
+    said = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True).stdout)
+    assert said["simulated"] is True
+    assert said["site"] == "dc1"
+    assert float(said["pue"]["low"]) <= float(said["pue"]["value"]) <= float(said["pue"]["high"])
+    assert [each["category"] for each in said["by_position"]] == [1, 2, 3]
+
+
+def test_a_meter_that_is_silent_is_absent_with_its_reason_and_its_energy_comes_whole_afterwards(node, tmp_path):
+    with running(node, tmp_path) as site:
+        site.grown(0)
+        facility_site.fault(node, "main", "offline")
+        page = eventually(lambda: (p := site.page()) and p.one("source_up", source="facility:main") == 0 and p, 60)
+        assert page.one("facility_power_watts", **MAIN) is None
+        assert page.one("source_down_info", source="facility:main") == 1
+        assert page.one("source_up", source="facility:ups") == 1
+        silent_j = page.one("facility_energy_joules_total", **MAIN)
+        truth_uj = facility_site.truth(node).facility.energy_uj.total
+        facility_site.clear(node, "main")
+        whole = site.grown(silent_j)
+        eventually(lambda: site.page().one("facility_power_watts", **MAIN), 60)
+        assert whole * 1e6 <= facility_site.truth(node).facility.energy_uj.total * 1.01 + 3.6e9
+        assert truth_uj > 0
+
+
+def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(node, tmp_path):
+    with running(node, tmp_path) as site:
+        kept = site.grown(0)
+        good = site.config
+        twice = [*good["meters"], {**good["meters"][0], "id": "again", "parent": "main"}]
+        site.config = {**good, "meters": twice}
+        site.write()
+        os.kill(site.process.pid, signal.SIGHUP)
+        eventually(lambda: site.page().one("config_last_reload_successful") == 0)
+        assert "main > again" in site.log.read_text()
+        site.config = {**good, "meters": [m for m in good["meters"] if m["id"] != "cooling"]}
+        site.write()
+        eventually(lambda: site.page().one("config_last_reload_successful") == 1)
+        eventually(lambda: site.page().one("facility_energy_joules_total", meter="cooling") is None)
+        assert site.grown(kept) >= kept
+        site.config = {**site.config, "site": {"name": "dc2"}}
+        site.write()
+        eventually(lambda: "site.name changes with a restart only" in site.log.read_text())
+
+
+def test_there_is_one_process_a_site(node, tmp_path):
+    with running(node, tmp_path) as site:
+        command = [
+            "site",
+            "--config",
+            site.file,
+            "--state",
+            site.state,
+            "--listen",
+            "127.0.0.1:0",
+            "--simulate",
+            node.directory,
+        ]
+        second = subprocess.run(
+            [sys.executable, "-m", "wattlens", *map(str, command)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert second.returncode == 2
+        assert "is in use by another site" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("meters: [{id: a, role: it, accuracy_percent: 1, max_power_w: 1}]", "needs a position"),
+        ("meters: [{id: a, role: total, accuracy_percent: 1, max_power_w: 1}]", "has nothing that reads it"),
+        ("meters: [{id: a, role: heat, accuracy_percent: 1, max_power_w: 1}]", "one of 'total', 'it', 'cooling'"),
+        ("site: {time_zone: Mars/Base}", "no time zone"),
+        ("sites: {}", "unknown key 'sites'; did you mean 'site'?"),
+        ("contracts: [{id: a, kind: ppa, zone: DE, technology: wind, hourly_file: x}]", "grid.zone"),
+        ("water: [{start: 2026-02-01, end: 2026-01-01, liters: 1, accuracy_percent: 1, source: x}]", "before it begins"),
+    ],
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, said):
+    (tmp_path / "site.yaml").write_text(text)
+    command = [sys.executable, "-m", "wattlens", "site", "--check", "--config", tmp_path / "site.yaml"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

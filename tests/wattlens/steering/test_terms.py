@@ -1,0 +1,170 @@
+"""Terms out of the file and a pod's annotation; groups out of who holds what."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvfs.types import Mode
+from energy_agent.config.dvfs import Dvfs
+from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
+from energy_agent.core.errors import UsageError
+from energy_agent.core.snapshot import DeviceView, Snapshot
+from wattlens.steering.groups import Ranks, automatic, named
+from wattlens.steering.terms import annotated, merge_for_owner, merge_for_sharers, terms_of
+
+MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z
+
+
+def config(**more: object) -> Dvfs:
+    return Dvfs.model_validate({"mode": "enforce", "auto_groups": True} | more)
+
+
+def terms(dvfs: Dvfs, facts: dict[str, str] | None = None, workload: str = "ns/pod", at_ns: int = MONDAY_NOON_NS):
+    return terms_of(dvfs, [], facts or {}, workload, at_ns)
+
+
+def test_each_level_has_its_word() -> None:
+    dvfs = config(
+        slowdown=0.02,
+        namespaces={"ml-*": {"slowdown": 0.05, "cap_w": 500}, "ml-prod": {"mode": "shadow"}},
+        workloads={"ml-prod/chat*": {"slo": {"ttft_ms": 500, "itl_ms": 50}}},
+    )
+    found, wrong = terms(dvfs, {"namespace": "ml-prod", "dvfs": '{"slowdown": 0.3, "cap_w": 600}'}, "ml-prod/chat-0")
+    assert wrong == ""
+    assert (found.mode, found.slowdown_ratio, found.cap_mw) == (Mode.SHADOW, 0.10, 500_000)
+    assert (found.ttft_s, found.itl_s, found.policies) == (0.5, 0.05, ("slo",))
+    assert terms(dvfs)[0].policies == ("progress",)
+    assert terms(dvfs)[0].slowdown_ratio == 0.02
+
+
+def test_an_annotation_may_switch_off_and_never_on() -> None:
+    assert terms(config(), {"dvfs": "off"})[0].mode is Mode.OBSERVE
+    assert terms(config(mode="shadow"), {"dvfs": "enforce"})[0].mode is Mode.SHADOW
+    assert terms(config(annotations=False), {"dvfs": "off"})[0].mode is Mode.ENFORCE
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("on", "must be a mapping"), ("{slowdwn: 0.1}", "did you mean 'slowdown'"), ("{slowdown: 9}", "at most 0.5"),
+     ("{", "not valid YAML"), ("x…", "too long"), ("&a [*a]", "alias|mapping"), ("[" * 400, "annotation")],
+)  # fmt: skip
+def test_an_annotation_that_is_wrong_stops_the_steering_and_is_named(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as error:
+        annotated(text)
+    assert "wattlens.io/dvfs" in str(error.value)
+    assert "\n" not in str(error.value)
+    found, wrong = terms(config(), {"dvfs": text})
+    assert found.mode is Mode.OBSERVE
+    assert wrong == str(error.value)
+
+
+def test_an_annotation_is_parsed_once_however_often_it_is_read() -> None:
+    for text in ("enforce", "{slowdown: 0.1}"):
+        assert annotated(text) is annotated(text)
+    for text in ("[" * 512, "{a: " * 100, "no: yes"):
+        reasons = []
+        for _ in range(2):
+            with pytest.raises(UsageError) as error:
+                annotated(text)
+            reasons.append(str(error.value))
+        assert reasons[0] == reasons[1]
+
+
+def test_schedules_are_in_the_nodes_time() -> None:
+    dvfs = config(schedule=["Mon-Fri 21:00-22:00"], time_zone="Asia/Tokyo")
+    assert terms(dvfs)[0].mode is Mode.ENFORCE
+    assert terms(replace_zone(dvfs, "UTC"))[0].mode is Mode.OBSERVE
+
+
+def replace_zone(dvfs: Dvfs, zone: str) -> Dvfs:
+    return dvfs.model_copy(update={"time_zone": zone})
+
+
+def test_together_the_strictest_word_of_one_owner_counts() -> None:
+    a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
+    both = merge_for_owner([a, b])
+    assert (both.mode, both.slowdown_ratio, both.cap_mw, both.shared) == (Mode.SHADOW, 0.02, 300_000, False)
+    assert merge_for_owner([replace(a, shared=True), replace(b, shared=True)]).shared
+
+
+def test_of_several_owners_none_is_slowed_by_the_words_of_another() -> None:
+    a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
+    both = merge_for_sharers([a, b])
+    assert both is not None
+    assert (both.mode, both.slowdown_ratio, both.cap_mw) == (Mode.SHADOW, 0.02, None)
+    capped = merge_for_sharers([replace(a, cap_mw=500_000), b])
+    assert capped is not None
+    assert capped.cap_mw == 500_000
+    assert merge_for_sharers([a, replace(b, policies=("static",))]) is None
+
+
+def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:
+    infos = [DeviceInfo(f"GPU-{i}", i, "H100", "Hopper", "", "", mig_enabled=f"GPU-{i}" == mig) for i in range(4)]
+    views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
+    workloads = sorted({w for users in holders.values() for w in users})
+    facts = tuple(WorkloadFacts(w, 0, "process", {"uid": uid}) for w in workloads)
+    return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders, facts=facts)
+
+
+def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, Ranks] | None = None, taken: frozenset[str] = frozenset()):
+    return [
+        (g.name, tuple(v.info.index for v in g.devices), g.sharers, bool(g.reason))
+        for g in automatic(snapshot(holders), taken, ranks or {})
+    ]
+
+
+def test_every_workload_with_gpus_of_its_own_is_a_group() -> None:
+    found = groups({"GPU-0": ("a",), "GPU-1": ("a",), "GPU-2": ("b",), "GPU-3": ()})
+    assert found == [("a", (0, 1), (), False), ("b", (2,), (), False)]
+    assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, taken=frozenset({"GPU-0"})) == [("b", (1,), (), False)]
+
+
+def test_workloads_on_one_gpu_have_to_agree() -> None:
+    found = groups({"GPU-0": ("a", "b"), "GPU-1": ("b",), "GPU-2": ("c",)})
+    assert found == [("a+b", (0,), ("a", "b"), False), ("b", (1,), (), False), ("c", (2,), (), False)]
+
+
+def test_pods_of_one_job_are_one_group_and_need_nobodys_consent() -> None:
+    ranks = {w: Ranks("job-7", 2, frozenset({i})) for i, w in enumerate(("a", "b"))}
+    assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, ranks) == [("job:uid-1000:job-7", (0, 1), (), False)]
+
+
+def test_a_job_over_several_nodes_is_refused_unless_its_hook_leads() -> None:
+    (found,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": Ranks("j", 16, frozenset(range(8)))})
+    assert "16 ranks, 8 of them here" in found.reason
+    (led,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": Ranks("j", 8, frozenset(range(8)))})
+    assert led.reason == ""
+
+
+def test_mig_is_refused_for_named_groups_and_for_others() -> None:
+    one = snapshot({"GPU-0": ("a",)}, mig="GPU-0")
+    (auto,) = automatic(one, frozenset(), {})
+    (by_name,) = named(config(groups=[{"name": "g", "devices": ["0"]}]).groups, one)
+    assert "MIG" in auto.reason
+    assert "MIG" in by_name.reason
+
+
+def test_a_named_group_tells_who_else_is_on_its_gpus() -> None:
+    entry = config(groups=[{"name": "g", "devices": ["0"], "workload": "a"}]).groups
+    assert named(entry, snapshot({"GPU-0": ("a",)}))[0].sharers == ()
+    assert named(entry, snapshot({"GPU-0": ("a", "b")}))[0].sharers == ("a", "b")
+    assert named(entry, snapshot({"GPU-0": ("b",)}))[0].sharers == ("b",)
+
+
+@given(st.sets(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1, max_size=8), st.booleans())
+def test_no_two_groups_have_the_same_name(workloads: set[str], long: bool) -> None:
+    """A workload may be called like a group of the file, like two that share a GPU, or like a job."""
+    base = "team-foundation-models-production/" + 180 * "x" if long else ""
+    known = {"a", "b", "a+b", "job:uid-1000:a", "named", "(others)", "a~b"}
+    known |= {f"~{name}" for name in known} | {f"~~{name}" for name in known}
+    names = sorted(base + w for w in workloads | known)
+    holders = {f"GPU-{n}": (name,) for n, name in enumerate(names)} | {"GPU-s": (base + "a", base + "b")}
+    ranks = {base + "b": Ranks("a", 1, frozenset({0}))}
+    infos = [DeviceInfo(uuid, n, "H100", "Hopper", "", "") for n, uuid in enumerate(holders)]
+    views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
+    found = automatic(replace(snapshot(holders), devices=views), frozenset(), ranks, ["named"])
+    assert len(found) == len(holders)
+    assert len({group.name for group in found} | {"named", "(others)"}) == len(holders) + 2
+    assert max(len(group.name) for group in found) <= 160

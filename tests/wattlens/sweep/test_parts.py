@@ -1,0 +1,529 @@
+"""Parts of a sweep without a node: whom it is about, what counts the work, its words, and what the command line refuses."""
+
+import json
+import os
+import signal
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.knees import load as load_knees
+from dvfs.sweep.estimate import points
+from dvfs.sweep.profile import REFERENCE, Plan, Profile, Stretch
+from dvfs.sweep.reading import Sample
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.clock import RealClock
+from wattlens.cli import main
+from wattlens.scrape.response import Page, parse
+from wattlens.sweep.board import boards, energy, on_boards, shown
+from wattlens.sweep.hold import EndedError, Hold, RefusalError
+from wattlens.sweep.measuring import Measuring, SpoiledError
+from wattlens.sweep.planning import PlanOptions, begun, continued, named
+from wattlens.sweep.shown import Progress, duration, name_of, rows, summary
+from wattlens.sweep.target import Target, Wanted, settings, target
+from wattlens.sweep.work import AgentPage, MetricPage, ServerPage, StepEnds, of_agent, spread_over_nodes
+
+FACTS = 'name="NVIDIA H100 80GB HBM3",driver="570"'
+
+
+def page(
+    booked: Mapping[tuple[str, int], float],
+    *,
+    gpus: int = 3,
+    mig: str = "",
+    limits: Mapping[int, float] | None = None,
+    more: str = "",
+) -> Page:
+    """A page of the agent on which each workload has used that much on each GPU."""
+    lines = []
+    for gpu in range(gpus):
+        ids, limit = f'gpu="{gpu}",uuid="GPU-{gpu}"', (limits or {}).get(gpu, 700)
+        mine = "true" if str(gpu) in mig else "false"
+        lines += [
+            f'wattlens_gpu_info{{{ids},{FACTS},mig="{mine}",simulated="true"}} 1',
+            f"wattlens_gpu_up{{{ids}}} 1",
+            f'wattlens_gpu_clock_max_hertz{{{ids},domain="sm"}} 1980000000',
+            f'wattlens_gpu_power_limit_watts{{{ids},kind="current"}} {limit}',
+            f'wattlens_gpu_power_limit_watts{{{ids},kind="min"}} 200',
+            f'wattlens_gpu_energy_joules_total{{{ids},method="counter"}} 100.5',
+            f'wattlens_gpu_energy_joules_total{{{ids},method="bridged"}} 2',
+            f'wattlens_source_last_success_timestamp_seconds{{source="nvml",device="GPU-{gpu}"}} 1795610018.002743050',
+            f'wattlens_gpu_clock_event_seconds_total{{{ids},reason="sw_power_cap"}} 12.5',
+        ]
+    for (workload, gpu), joules in booked.items():
+        labels = f'workload="{workload}",uuid="GPU-{gpu}",method="counter"'
+        lines.append(f'wattlens_workload_energy_joules_total{{{labels},state="active"}} {joules}')
+        lines.append(f'wattlens_workload_energy_joules_total{{{labels},state="idle"}} 5')
+    lines += ["wattlens_ledger_last_commit_timestamp_seconds 1795610018.009934165", more]
+    return parse("\n".join(lines) + "\n", 0.0)
+
+
+def about(wanted: Wanted, booked: Mapping[tuple[str, int], float], *, named_work: bool = False, **more: object) -> Target | str:
+    return target(page(dict.fromkeys(booked, 1.0)), page(booked, **more), wanted, named_work=named_work)  # type: ignore[arg-type]
+
+
+def found(wanted: Wanted, booked: Mapping[tuple[str, int], float], **more: object) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    told = about(wanted, booked, **more)  # type: ignore[arg-type]
+    assert isinstance(told, Target), told
+    return tuple(board.index for board in told.boards), told.workloads
+
+
+def test_a_page_tells_boards_and_readings_with_their_instants() -> None:
+    made = page({})
+    (board, *_) = boards(made)
+    assert (board.index, board.sku, board.driver, board.simulated, board.mig) == (
+        0,
+        "NVIDIA H100 80GB HBM3",
+        "570",
+        True,
+        False,
+    )
+    assert (board.clock_max_mhz, board.limit_w, board.limit_min_w) == (1980, 700.0, 200.0)
+    counter, now = energy(made, "GPU-1"), shown(made, "GPU-1")
+    assert counter is not None
+    assert now is not None
+    assert (counter.count, abs(counter.t_ns - 1795610018002743050) < 1000) == (102.5, True)
+    assert (now.event_s, now.power_limit_mw, now.sm_clock_mhz) == ({"sw_power_cap": 12.5}, 700_000, None)
+    assert energy(made, "GPU-9") is None
+    assert shown(made, "GPU-9") is None
+
+
+def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
+    assert found(Wanted(), {("a", 0): 9, ("a", 1): 9}) == ((0, 1), ("a",))
+    assert found(Wanted(workloads=("b",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(Wanted(gpus=("2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(Wanted(gpus=("GPU-2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(Wanted(workloads=("b", "a")), {("a", 0): 9, ("b", 2): 9}) == ((0, 2), ("b", "a"))
+    assert found(Wanted(gpus=("1",)), {("a", 0): 9}, named_work=True) == ((1,), ())
+    assert on_boards(page({("a", 0): 3.0}), page({("a", 0): 3.0})) == {}  # it has ended: its series stay, and stand still
+
+
+@pytest.mark.parametrize(
+    ("wanted", "booked", "says"),
+    [
+        (Wanted(), {("a", 0): 9, ("b", 2): 9}, "several workloads are there: a, b; name one with --workload or its GPUs"),
+        (Wanted(), {}, "sees no workload on a GPU"),
+        (Wanted(gpus=("1",)), {("a", 0): 9}, "sees no workload on these GPUs"),
+        (Wanted(workloads=("x",)), {("a", 0): 9}, "no workload 'x' on a GPU of this node; there are: a"),
+        (Wanted(workloads=("a",)), {("a", 0): 9, ("b", 0): 9}, "b is on these GPUs too"),
+        (Wanted(gpus=("0",)), {("a", 0): 9, ("b", 0): 9}, "several workloads are there: a, b"),
+    ],
+)
+def test_what_may_still_come_is_waited_for_with_a_reason(
+    wanted: Wanted, booked: dict[tuple[str, int], float], says: str
+) -> None:
+    told = about(wanted, booked)
+    assert isinstance(told, str)
+    assert says in told
+
+
+@pytest.mark.parametrize(
+    ("wanted", "booked", "more", "says"),
+    [
+        (Wanted(gpus=("0",)), {("a", 0): 9, ("a", 1): 9}, {}, "a workload is swept whole: --gpus 0,1"),
+        (Wanted(gpus=("0", "2")), {("a", 0): 9}, {}, "swept whole: --gpus 0"),
+        (Wanted(gpus=("7",)), {}, {}, "no GPU '7' answers the agent; there are: 0, 1, 2"),
+        (Wanted(), {("a", 0): 9}, {"mig": "0"}, "GPU 0 is in MIG mode"),
+        (Wanted(), {("a", 0): 9, ("a", 1): 9}, {"limits": {1: 500}}, "of one kind with one power limit"),
+    ],
+)
+def test_what_no_time_will_mend_is_refused(
+    wanted: Wanted, booked: dict[tuple[str, int], float], more: dict[str, object], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        about(wanted, booked, **more)  # type: ignore[arg-type]
+
+
+def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
+    (board, *_), knees = boards(page({})), load_knees()
+    assert [clock for clock, _ in settings(board, knees, "clock", None, (), ())] == [1005, 1200, 1395, 1590, 1785]
+    assert [limit for _, limit in settings(board, knees, "power", 5, (), ())] == [200, 300, 400, 500, 600]
+    assert len(settings(board, knees, "both", None, (), ())) == 15
+    assert settings(board, knees, "clock", None, (705,), ()) == ((705, None),)  # below the knee only where it is said
+    with pytest.raises(UsageError, match="above the limit that is set now"):
+        settings(board, knees, "power", None, (), (800.0,))
+    with pytest.raises(UsageError, match=r"the knee of .* is not known"):
+        settings(board, (), "clock", None, (), ())
+
+
+def test_the_name_of_a_workload_is_that_of_its_next_run() -> None:
+    (board, *_) = boards(page({}))
+    assert named(Target((board,), ("process-python-123-4567",)), "", ()) == "process-python"
+    assert named(Target((board,), ("ns/pod",)), "", ()) == "ns/pod"
+    assert named(Target((board,), ()), "", ()) == "GPU 0"
+    assert named(Target((board,), ("x",)), "", ("python", "train.py", "a b")) == "python train.py 'a b'"
+    assert named(Target((board,), ("x",)), "mine", ("python",)) == "mine"
+
+
+def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
+    (board, *_) = boards(page({}))
+    whole = Target((board,), ("a",))
+    made = begun(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
+    assert continued(made, whole, "a", "steps", PlanOptions(), Path("p")) == made
+    more = continued(made, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
+    assert more.plan is not None
+    assert (more.plan.repeats, more.plan.precision_ratio, more.plan.seed) == (9, 0.5, 7)
+    for name, work, there, says in (
+        ("b", "steps", whole, "its workload is 'a', and here it is 'b'"),
+        ("a", "tokens", whole, "its work is 'steps'"),
+        ("a", "steps", Target((board, board), ("a",)), "its number of GPUs is 1, and here it is 2"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            continued(made, there, name, work, PlanOptions(), Path("p"))
+
+
+# Work.
+
+
+@contextmanager
+def served(text: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_agents_page_counts_steps_else_tokens() -> None:
+    steps = 'wattlens_steps_total{workload="a",phase="training"} 7\nwattlens_steps_total{workload="a",phase="evaluation"} 100\n'
+    tokens = 'wattlens_tokens_total{workload="a",model="m",phase="generation"} 30\n'
+    tokens += 'wattlens_tokens_total{workload="a",model="n",phase="generation"} 12\n'
+    for text, wanted, what, count in (
+        (steps, None, "steps", 7),
+        (tokens, None, "tokens", 42),
+        (steps + tokens, "tokens", "tokens", 42),
+    ):
+        work = of_agent(("a",), wanted, page({}, more=text))
+        assert work is not None
+        sample = work.sample(page({}, more=text))
+        assert sample is not None
+        assert (work.what, sample.count, isinstance(work, AgentPage)) == (what, count, True)
+    assert of_agent(("b",), None, page({}, more=steps + tokens)) is None
+    assert of_agent(("a",), "steps", page({}, more=tokens)) is None
+
+
+def test_steps_of_an_agent_that_tells_no_step_ends_are_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none.sock"))
+    assert StepEnds("a").sample(page({})) is None
+
+
+def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
+    clock, nothing = RealClock(), page({})
+    text = 'done_total{kind="a"} 5\ndone_total{kind="b"} 2\nvllm:generation_tokens_total{engine="0",model_name="m"} 40\n'
+    with served(text) as url:
+        before_ns = clock.utc_ns()
+        sample = MetricPage(url, "done_total", clock).sample(nothing)
+        assert sample is not None
+        assert (sample.count, before_ns <= sample.t_ns <= clock.utc_ns()) == (7, True)
+        assert MetricPage(url, "other_total", clock).sample(nothing) is None
+        tokens = ServerPage(url, "vllm", clock).sample(nothing)
+        assert tokens is not None
+        assert tokens.count == 40
+    assert MetricPage(url, "done_total", clock).sample(nothing) is None  # nobody is there any more
+    assert ServerPage(url, "vllm", clock).sample(nothing) is None
+    with pytest.raises(UsageError, match="--token-server 'none' is not known"):
+        ServerPage(url, "none", clock)
+    with pytest.raises(UsageError, match="--work-from 'https://x' is not an http:// address"):
+        MetricPage("https://x", "done_total", clock)
+
+
+class AgentSocket(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self):  # type: ignore[no-untyped-def]
+        return super().get_request()[0], ("local", 0)
+
+
+@contextmanager
+def agent_socket(path: Path, workloads: Mapping[str, object]) -> Iterator[None]:
+    """An agent's client socket that answers for workloads."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = workloads.get(unquote(self.path).removeprefix("/v1/workload/"))
+            body = json.dumps(found or {"reason": "no"}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with AgentSocket(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
+    rank = {
+        "rank": 0,
+        "world": 2,
+        "steps": {"training": 7},
+        "waits": {},
+        "doing": "training",
+        "step_ended_ns": 1795610018002743050,
+    }
+    told = {"ns/job": {"ranks": [rank]}, "ns/other": {"ranks": [rank]}}
+    with agent_socket(tmp_path / "agent.sock", told):
+        work = StepEnds("ns/job")
+        assert work.sample(page({})) == Sample(1795610018002743050, 7.0)
+        rank["waits"] = {"checkpoint": 3.5}
+        assert work.sample(page({})) == Sample(1795610018002743050, 7.0, "checkpoint")
+        assert work.sample(page({})) == Sample(1795610018002743050, 7.0)
+        rank["doing"] = "evaluation"
+        assert work.sample(page({})) == Sample(1795610018002743050, 7.0, "evaluation")
+        assert "2 ranks, and 1 of them are in ns/job" in spread_over_nodes(("ns/job",))
+        assert spread_over_nodes(("ns/job", "ns/other")) == ""
+        assert spread_over_nodes(("nobody",)) == ""
+        text = 'wattlens_steps_total{workload="ns/job",phase="training"} 7\n'
+        assert isinstance(of_agent(("ns/job",), None, page({}, more=text)), StepEnds)
+        del rank["step_ended_ns"]
+        assert isinstance(of_agent(("ns/job",), None, page({}, more=text)), AgentPage)
+
+
+# One stretch, in a time of its own.
+
+
+class Job:
+    """A job, its agent and the time, which only a pause moves: a step every `step_s`, at 300 W on each of two GPUs."""
+
+    period_s = 0.5
+
+    def __init__(self, step_s: float = 0.4, ends_s: float = 1e9, doing: Mapping[int, str] | None = None) -> None:
+        self.now_s, self.step_s, self.ends_s, self.doing = 1000.0, step_s, ends_s, doing or {}
+
+    what = "steps"
+
+    def sample(self, _page: Page) -> Sample:
+        done = int(min(self.now_s, self.ends_s) / self.step_s)
+        return Sample(round(done * self.step_s * 1e9), done, self.doing.get(int(self.now_s), ""))
+
+    def read(self) -> Page:
+        at_s = int(self.now_s)
+        rows = "".join(
+            f'wattlens_gpu_up{{uuid="{u}"}} 1\nwattlens_gpu_energy_joules_total{{uuid="{u}"}} {300 * at_s}\n'
+            f'wattlens_gpu_temperature_celsius{{uuid="{u}",sensor="gpu"}} 60\n'
+            f'wattlens_source_last_success_timestamp_seconds{{source="nvml",device="{u}"}} {at_s}\n'
+            for u in ("A", "B")
+        )
+        return parse(rows, 0.0)
+
+    def utc_ns(self) -> int:
+        return round(self.now_s * 1e9)
+
+    def pause(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def stretch(self, *, strict: bool = True) -> Stretch:
+        plan = Plan(((1005, None),), 3, 20, 5, 0.01, 1)
+        return Measuring(("A", "B"), self, self.read, self, self, plan, self.period_s).stretch(
+            (1005, None), 2, print, strict=strict
+        )
+
+
+def test_a_stretch_is_of_the_time_after_it_settled() -> None:
+    made = Job().stretch()
+    assert (made.key, made.session, made.temperature_c, made.binding) == ((1005, None), 2, 60.0, ())
+    assert made.time_s == pytest.approx(0.4)
+    assert made.power_w == pytest.approx(600)
+    assert 18 < made.seconds <= 20
+    assert made.utc_s == pytest.approx(1015, abs=1)
+
+
+def test_long_steps_make_it_longer_and_still_exact() -> None:
+    job = Job(step_s=13.0)
+    made = job.stretch()
+    assert made.time_s == pytest.approx(13.0)
+    assert 1025 < job.now_s < 1000 + 5 + 4 * 20
+
+
+def test_a_stretch_with_something_else_in_it_is_measured_again_or_at_last_taken_as_it_is() -> None:
+    with pytest.raises(SpoiledError, match="not training all the time: checkpoint"):
+        Job(doing={1015: "checkpoint"}).stretch()
+    assert Job(doing={1015: "data_wait"}).stretch().time_s == pytest.approx(0.4)
+    assert Job(doing={1002: "evaluation"}).stretch().time_s == pytest.approx(0.4)  # while it settled
+    assert Job(doing={1015: "checkpoint"}).stretch(strict=False).time_s == pytest.approx(0.4)
+
+
+def test_a_job_that_ends_spoils_it() -> None:
+    job = Job(ends_s=1000.0)
+    with pytest.raises(SpoiledError, match="no steps were done"):
+        job.stretch()
+    assert job.now_s <= 1000 + 5 + 4 * 20 + 1
+
+
+# Holding on.
+
+
+def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
+    client, before = ActuatorClient(tmp_path / "none.sock"), signal.getsignal(signal.SIGTERM)
+    with Hold(client, print) as hold:
+        assert signal.getsignal(signal.SIGTERM) != before
+        hold.start(("sh", "-c", "exit 3"), os.environ)
+        with pytest.raises(WattlensError, match="'sh' ended with code 3 before the sweep was done"):
+            hold.pause(20)
+    with Hold(client, print) as hold:
+        hold.start(("sleep", "100"), os.environ)
+        hold.pause(0.05)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(EndedError, match="SIGTERM"):
+            hold.pause(20)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(UsageError, match="cannot run '/no/such'"), Hold(client, print) as hold:
+        hold.start(("/no/such",), os.environ)
+    with pytest.raises(WattlensError, match="no answer at"), Hold(client, print) as hold:
+        hold.there()
+
+
+# Words.
+
+
+def test_settings_and_times_in_words() -> None:
+    assert [name_of(key) for key in (REFERENCE, (1005, None), (None, 300.0), (1005, 312.5))] == [
+        "as found", "1005 MHz", "300 W", "1005 MHz, 312.5 W",
+    ]  # fmt: skip
+    assert [duration(s) for s in (0.4, 45, 99.4, 754, 5999, 3900 * 2)] == [
+        "0 s",
+        "45 s",
+        "99 s",
+        "13 min",
+        "1 h 40 min",
+        "2 h 10 min",
+    ]
+
+
+class Answers(ActuatorClient):
+    """Refuses with these codes, one after another, and then grants."""
+
+    def __init__(self, *codes: str) -> None:
+        super().__init__(Path("/nowhere"))
+        self.codes = [*codes]
+
+    def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
+        if self.codes:
+            code = self.codes.pop(0)
+            raise ActuatorError(code, f"GPU-0 could not be read ({code})")
+        return "lease"
+
+    def release(self, lease: str) -> list[tuple[str, str, str]]:
+        assert lease == "lease"
+        return []
+
+
+def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
+    said: list[str] = []
+    with Hold(Answers("timeout", "busy", "failed"), said.append) as hold:
+        hold.lease(["GPU-0"])
+    assert said == ["actuator: GPU-0 could not be read (timeout); trying again for 30 s"]
+    client = Answers("not_supported", "busy")
+    with pytest.raises(RefusalError, match="not_supported"), Hold(client, said.append) as hold:
+        hold.lease(["GPU-0"])
+    assert client.codes == ["busy"]  # it was not asked again
+
+
+def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    live, plain = Progress(in_place=True), Progress(in_place=False)
+    live.at(2, 9, (1005, None), 61)
+    live.done(2, 9, (1005, None), 40, "0.5 s")
+    live.say("hello")
+    assert capsys.readouterr().err == "\r\033[Kstretch 2 of 9: 1005 MHz; 61 s left\r\033[Khello\n"
+    plain.at(2, 9, (1005, None), 61)
+    plain.done(2, 9, (1005, None), 40, "0.5 s")
+    plain.clear()
+    assert capsys.readouterr().err == "stretch 2 of 9: 1005 MHz: 0.5 s; 40 s left\n"
+
+
+def test_the_table_and_what_to_take_from_it() -> None:
+    keys = [REFERENCE, (1005, None), (1500, None), REFERENCE, (1500, None), (1005, None), REFERENCE]
+    truth = {REFERENCE: (0.5, 600.0), (1005, None): (0.7, 300.0), (1500, None): (0.51, 500.0)}
+    done = tuple(Stretch(*key, 1, 25.0 * i, 20, *truth[key], 60.0, ("sw_power_cap",)) for i, key in enumerate(keys))
+    made = Profile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
+    head, found, low, high = rows(made)
+    assert head[2:5] == ("TIME/STEP", "POWER", "ENERGY/STEP")
+    assert found == ("as found", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
+    assert low[5:7] == ("40.0 % (40.0 to 40.0)", "30.0 % (30.0 to 30.0)")
+    assert high[0] == "1500 MHz"
+    assert summary(made)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"
+    empty = Profile("job", "H100", "570", True, "x_total", 1980, 700.0, plan=Plan(((1, None),), 2, 20, 5, 0.01, 1))
+    assert rows(empty)[0][2] == "TIME/UNIT"
+    assert "Nothing has an interval yet" in summary(empty)[0]
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "the following arguments are required: --out"),
+        (("--out", "/no/such/p.json"), "no such folder"),
+        (("--out", "p.json", "--resume"), "there is no p.json to go on with"),
+        (("--out", "p.json", "--resume", "--clocks", "1005"), "--resume goes on by the plan in p.json: leave --clocks out"),
+        (("--out", "p.json", "--clocks", "fast"), "--clocks 'fast' is no list of numbers"),
+        (("--out", "p.json", "--clocks", "1005", "--knob", "power"), "--knob power sets no clocks"),
+        (("--out", "p.json", "--seconds", "2"), "--seconds 2 is not from 5 to 3600"),
+        (("--out", "p.json", "--repeats", "1"), "--repeats 1 is not from 2 to 1000"),
+        (("--out", "p.json", "--precision", "200%"), "--precision '200%' is no share"),
+        (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric go together"),
+        (("--out", "p.json", "--work", "epochs"), "the agent counts steps and tokens"),
+        (("--out", "p.json", "--tokens-from", "ftp://x/"), "is not an http:// address"),
+        (("--out", "p.json", "--actuator", "/no/such.sock"), "no answer at /no/such.sock"),
+        (("--out", "p.json", "--simulate", "/no/such"), "no simulated node runs in /no/such"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["dvfs", "sweep", *arguments])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    said = capsys.readouterr()
+    assert (code in (1, 2), said.err.count("\n"), said.out) == (True, 1, "")
+    assert says in said.err
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_a_file_that_is_there_is_neither_overwritten_nor_taken_for_a_sweep(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, options, says in (
+        ("{}", (), "is there already: give --resume"),
+        ("{}", ("--resume",), "no profile: must be an object with 'schema': 1"),
+        ("[", ("--resume",), "--resume: p.json: Expecting"),
+    ):
+        Path("p.json").write_text(text)
+        assert main(["dvfs", "sweep", "--out", "p.json", *options]) == 2
+        assert says in capsys.readouterr().err
+        assert Path("p.json").read_text() == text

@@ -1,0 +1,54 @@
+"""docs/cli.md: the `--help` page of every command, from the parsers themselves; `make docs` writes it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from wattlens.cli import build_parser
+
+WIDTH = 80
+_HEAD = """# Commands
+
+Written by `make docs` from the program; do not edit. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, with one
+line that names what is wrong. `--json` stands wherever a person gets a table.
+
+"""
+
+
+def pages() -> dict[str, str]:
+    """Command -> its page at 80 columns, each command before those below it."""
+    os.environ["COLUMNS"] = str(WIDTH)
+    return {parser.prog: parser.format_help() for parser in parsers(build_parser(["--help"]))}
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of all commands below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            assert isinstance(action.choices, Mapping)
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+def reference() -> str:
+    """The whole of docs/cli.md."""
+    found = pages()
+    listed = "".join(f"- [`{name}`](#{name.replace(' ', '-')})\n" for name in found)
+    return _HEAD + listed + "".join(f"\n## {name}\n\n```text\n{text}```\n" for name, text in found.items())
+
+
+def main(arguments: list[str], out: TextIO) -> int:
+    """Write the page named."""
+    if len(arguments) != 1:
+        out.write("usage: python -m tools.cli_docs docs/cli.md\n")
+        return 2
+    Path(arguments[0]).write_text(reference(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], sys.stdout))

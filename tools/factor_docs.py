@@ -1,0 +1,111 @@
+"""The tables of factor files in docs/factors.md, from the files: `python -m tools.factor_docs docs/factors.md`."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from energy_agent.factors import embodied_source, equivalents
+from energy_agent.factors.dated_table import Table
+from energy_agent.factors.set_file import FactorSet
+from energy_agent.factors.sets import shipped
+from tools import marked_page
+
+BEGIN = "<!-- factor files: begin, written by python -m tools.factor_docs -->\n"
+END = "<!-- factor files: end -->\n"
+BESIDE_BEGIN = "<!-- tables beside energy: begin, written by python -m tools.factor_docs -->\n"
+BESIDE_END = "<!-- tables beside energy: end -->\n"
+
+
+def replaced(page: str) -> str:
+    """The page with fresh tables between its markers; raises as `marked_page.replaced` does."""
+    page = marked_page.replaced(page, BEGIN, END, tables(shipped()))
+    return marked_page.replaced(page, BESIDE_BEGIN, BESIDE_END, beside())
+
+
+def tables(sets: Iterable[FactorSet]) -> str:
+    """What there is at a glance, and then all that is known of each file."""
+    listed = list(sets)
+    head = (
+        "\n| file | years | emissions | mix | gases | licence | rows | missing |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    )
+    rows = "".join(
+        _line(f"[`{s.file}`](#{s.id.replace('.', '')})", s.years, f"{s.basis.boundary}, {s.basis.accounting}", s.mix,
+              s.basis.gases, s.licence, str(s.rows), str(len(s.missing)))
+        for s in listed
+    )  # fmt: skip
+    return head + rows + "".join(map(_section, listed)) + "\n"
+
+
+def beside() -> str:
+    """What is known of embodied emissions and of comparisons: every figure with its source."""
+    about, figures = embodied_source.shipped()
+    heads = ("id", "what", "for names with", "kg CO2e", "GPUs", "boundary", "year", "source", "licence", "note")
+    rows = [
+        (
+            f"`{s.id}`", str(s.what), f"{s.sku} (not {s.not_sku})" if s.not_sku else s.sku,
+            str(s.kg_low) if s.kg_low == s.kg_high else f"{s.kg_low} to {s.kg_high}", str(s.gpus), s.boundary, s.year,
+            f"{s.attribution}; {s.source}", s.licence, s.note,
+        )
+        for s in figures
+    ]  # fmt: skip
+    compared_about, compared = equivalents.shipped()
+    compared_heads = ("id", "counted in", "each", "conditions", "edition", "source", "licence")
+    compared_rows = [
+        (
+            f"`{e.id}`", e.unit_text, f"{e.grams_each} g {e.gases}", e.conditions, e.edition, f"{e.attribution}; {e.source}",
+            e.licence,
+        )
+        for e in compared
+    ]  # fmt: skip
+    embodied = _beside(about, embodied_source.FILE, heads, rows)
+    return "\n" + embodied + _beside(compared_about, equivalents.FILE, compared_heads, compared_rows)
+
+
+def _beside(about: Table, file: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return (
+        f"### {about.id}\n\n{about.title}: `energy_agent/factors/tables/{file}.csv`, {len(about.rows)} rows, {about.edition}, "
+        f"SHA-256 `{about.csv_sha256}`. {about.note[0].upper()}{about.note[1:]}. To update: {about.update}.\n\n"
+        + _line(*heads)
+        + _line(*("---",) * len(heads))
+        + "".join(_line(*row) for row in rows)
+        + "\n"
+    )
+
+
+def _section(s: FactorSet) -> str:
+    cells = {
+        "what": s.title,
+        "file": f"`energy_agent/factors/data/{s.file}`, {s.rows} rows, in {s.unit}",
+        "publisher": s.publisher,
+        "edition": s.edition,
+        "taken from": s.source,
+        "SHA-256 of that": s.source_sha256 if " " in s.source_sha256 else f"`{s.source_sha256}`",
+        "SHA-256 of the table": f"`{s.csv_sha256}`",
+        "taken on": s.fetched,
+        "years": s.years,
+        "emissions": f"{s.basis.boundary}; {s.mix} mix; {s.basis.accounting}",
+        "gases": f"{s.basis.gases}; GWP: {s.gwp_set}",
+        "quality": str(s.quality),
+        "uncertainty": s.uncertainty,
+        "licence": s.licence,
+        "attribution": s.attribution,
+        "update": s.update,
+        "note": s.note or "none",
+    }
+    return f"\n### {s.id}\n\n| | |\n| --- | --- |\n" + "".join(_line(key, text) for key, text in cells.items())
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
+
+
+def main() -> int:
+    """Write the table anew into the page that is named."""
+    path = Path(sys.argv[1])
+    path.write_text(replaced(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The table of token servers in docs/tokens.md, from their declarations; `make docs` writes it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import energy_agent.tokens.servers
+from energy_agent.core import plugin
+from energy_agent.tokens.server_spec import FIELDS, Name, TokenServer
+from tools import marked_page
+
+BEGIN, END = "<!-- servers: begin, written by make docs -->\n", "<!-- servers: end -->\n"
+_MEANING = {
+    "prompt": "prompt tokens, cached ones included",
+    "cached": "of them, found in a cache",
+    "computed": "of them, computed",
+    "generation": "generated tokens",
+    "requests": "requests that ended",
+    "steps": "engine steps",
+    "running": "requests in the batch",
+    "waiting": "requests that wait",
+    "ttft": "time to first token",
+    "itl": "time between two tokens",
+    "started": "when counting began",
+}
+_MOVES = {"step": "with every engine step", "request": "when a request ends"}
+
+
+def replaced(page: str) -> str:
+    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
+    return marked_page.replaced(page, BEGIN, END, tables())
+
+
+def tables() -> str:
+    """One table of all servers, and one of names for each."""
+    servers: dict[str, TokenServer] = plugin.discover(energy_agent.tokens.servers)
+    servers.pop("mapping")
+    head = "\n| `server` | what | checked against | token counters move |\n| --- | --- | --- | --- |\n"
+    rows = (f"| `{name}` | {s.summary} | {s.checked} | {_MOVES[s.moves]} |\n" for name, s in servers.items())
+    return head + "".join(rows) + "".join(_names(name, s) for name, s in servers.items()) + "\n"
+
+
+def _names(name: str, server: TokenServer) -> str:
+    rows = "".join(f"| {_MEANING.get(value, value)} | {cell} |\n" for value, cell in _cells(server))
+    return f"\n### {name}\n\n{server.note}\n\n| value | name on the page, the first that is there |\n| --- | --- |\n{rows}"
+
+
+def _cells(server: TokenServer) -> Iterator[tuple[str, str]]:
+    for value in (*FIELDS, "started"):
+        names: tuple[Name, ...] = getattr(server, value)
+        if names:
+            yield value, "; ".join(map(_name, names))
+    if server.model_label:
+        yield "model", f"label `{server.model_label}`"
+    if server.engine_labels:
+        yield "engines apart", " ".join(f"label `{label}`" for label in server.engine_labels)
+    if server.copies:
+        yield "copies, of which the lowest counts", " ".join(f"label `{label}`" for label in server.copies)
+
+
+def _name(name: Name) -> str:
+    text = str(name).replace("|", "\\|")
+    return f"`{text}`" + (f" ({name.versions})" if name.versions else "")
+
+
+def main() -> int:
+    """Write the tables anew into the page that is named."""
+    path = Path(sys.argv[1])
+    path.write_text(replaced(path.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

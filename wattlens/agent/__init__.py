@@ -1,0 +1,1 @@
+"""`wattlens agent` put together from its parts."""

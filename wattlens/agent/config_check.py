@@ -1,0 +1,253 @@
+"""What a configuration asks of this node that is not there: found by looking, without a call to a driver or a server."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+import energy_agent.tokens.servers
+from energy_agent.config import agent as configuration
+from energy_agent.config.agent import Config, Web
+from energy_agent.config.dvfs import matching
+from energy_agent.config.node_meters import IN_THE_CLEAR
+from energy_agent.core import plugin
+from energy_agent.core.errors import UsageError
+from energy_agent.node.sensor_file import tick_ns_by_board
+from energy_agent.runtime.files import require_safe
+from energy_agent.web.access import Seen, read
+from wattlens.steering.build import configured
+
+Warned = tuple[str, str]
+"""A key, and what will not work."""
+
+_PROGRAMS = ("ipmitool",)  # paths that are looked up in $PATH
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SOCKET_PATH_B = 107
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+def check(path: Path) -> list[Warned]:
+    """What will not work on this node.
+
+    Raises:
+        UsageError: the file is wrong; one line that names the key and what to do.
+    """
+    config = configuration.load(path)
+    check_parts(config)
+    _check_sensors(config)
+    found = [*_owner(path), *_files(config, ""), *_socket(config.client.socket), *_web(config.web)]
+    found += [*_listen(config), *_dvfs(config), *_slow_pages(config), *_tokens(config), *_meters(config), *_driver(config)]
+    return found
+
+
+def check_parts(config: Config) -> None:
+    """Check names of parts that are files of their own, which the model does not know; raises UsageError."""
+    known = plugin.names(energy_agent.tokens.servers)
+    for n, source in enumerate(config.tokens):
+        if source.server not in known:
+            raise UsageError(f"key 'tokens.{n}.server': no server {source.server!r}; known: {', '.join(known)}")
+    try:
+        configured(config.dvfs)
+    except UsageError as error:
+        raise error if str(error).startswith("key ") else _of("dvfs.options", error) from None
+
+
+def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
+    """Files and folders that are named and not there, or not for this user to read."""
+    for name in type(section).model_fields:
+        key, value = f"{prefix}{name}", getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _files(value, f"{key}.")
+        elif isinstance(value, Path) and name not in _PROGRAMS and key not in ("client.socket", "dvfs.actuator"):
+            if not value.exists():
+                yield key, f"{value} is not there"
+            elif not os.access(value, os.R_OK):
+                yield key, f"{value} is not readable by uid {os.geteuid()}"
+
+
+def _owner(path: Path) -> Iterator[Warned]:
+    """Who else may change the file: an agent of this user refuses it then."""
+    try:
+        require_safe(path, "configuration")
+    except UsageError as error:
+        yield "(the file itself)", f"an agent of this user refuses it: {error}"
+
+
+def _socket(path: Path | None) -> Iterator[Warned]:
+    """The client's socket, which the agent makes, with its folder where that is missing.
+
+    Raises:
+        UsageError: no agent could make it.
+    """
+    if path is None:
+        return
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    try:
+        require_safe(folder, "client.socket")
+    except UsageError as error:
+        raise UsageError(f"key 'client.socket': {str(error).removeprefix('client.socket ')}") from None
+    if len(os.fsencode(path)) > _SOCKET_PATH_B:
+        raise UsageError(
+            f"key 'client.socket': {path} has more than {_SOCKET_PATH_B} bytes, which is the longest name of a socket"
+        )
+    if path.exists() and not path.is_socket():
+        raise UsageError(f"key 'client.socket': {path} is not a socket: remove it, or name another")
+    if not os.access(folder, os.W_OK):
+        if os.geteuid() == 0:
+            raise UsageError(f"key 'client.socket': the folder {folder} is read-only: nobody can make {path}")
+        yield "client.socket", f"uid {os.geteuid()} may not write to {folder}: create {path.parent} for the agent's user"
+
+
+def _web(web: Web) -> Iterator[Warned]:
+    """The web-config file, its certificates and the token, read as the agent reads them at start.
+
+    Raises:
+        UsageError: one of them is wrong. One that is not there, or not for this user, is what this node lacks.
+    """
+    seen: Seen = {}
+    try:
+        terms = read(web, seen)
+    except UsageError as error:
+        key = "web.bearer_token_file" if web.bearer_token_file in seen else "web.config_file"
+        lacking = [file for file in seen if not os.access(file, os.R_OK)]
+        if not lacking:
+            raise _of(key, error) from None
+        if lacking[0] not in (web.config_file, web.bearer_token_file):  # those are told as files
+            yield key, str(error)
+        return
+    yield from (("web.config_file", note) for note in terms.notes)
+
+
+def _check_sensors(config: Config) -> None:
+    """Read the profile of the boards' sensors, where it is there; raises UsageError for one that is wrong."""
+    profile = config.sources.nvml.sensor_profile
+    if profile is not None and os.access(profile, os.R_OK):
+        tick_ns_by_board(profile)
+
+
+def _of(key: str, error: UsageError) -> UsageError:
+    """The error with the key that it is about, where it does not say so itself."""
+    return error if key in str(error) else UsageError(f"key '{key}': {error}")
+
+
+def _listen(config: Config) -> Iterator[Warned]:
+    for key in ("listen", "probe_listen"):
+        listen = getattr(config.web, key, None)
+        if listen is None:
+            continue
+        address, _, port = listen.rpartition(":")
+        address = address.strip("[]")
+        if 0 < int(port) < 1024 and os.geteuid() != 0:
+            yield f"web.{key}", f"port {port} is root's; take one of 1024 or higher"
+        try:
+            family, kind, protocol, _, target = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(target)
+        except OSError as error:
+            yield f"web.{key}", f"{address} is no address of this machine ({error.strerror})"
+
+
+def _slow_pages(config: Config) -> Iterator[Warned]:
+    """Policy slo decides each second, and lets go where a page is older than its stale_s."""
+    if not config.dvfs.steers:
+        return
+    stale_s = float(config.dvfs.options.get("slo", {}).get("stale_s", 5.0))
+    by_slo = [(f"tokens.{n}.period_s", one.period_s) for n, one in enumerate(config.tokens) if _by_slo(config, one.workload)]
+    for key, period_s in [*by_slo, *([("sampling.period_s", config.sampling.period_s)] if by_slo else [])]:
+        if period_s > 1.0:
+            does = "lets go all the time" if period_s > stale_s else "sees too late what its clock costs requests"
+            yield key, f"policy slo decides each second: with {period_s:g} s between readings it {does}"
+
+
+def _by_slo(config: Config, workload: str) -> bool:
+    """Whether the file lets policy slo decide for a workload; what its pod's annotation says nobody knows beforehand."""
+    from dvfs.types import Mode
+    from wattlens.steering.terms import said, terms_of
+
+    dvfs = config.dvfs
+    own = [said(group) for group in dvfs.groups if group.workload == workload]
+    words = [said(dvfs), *map(said, matching(dvfs.workloads, workload)), *own]
+    if (not own and not dvfs.auto_groups) or any(word.mode is Mode.OBSERVE for word in words):  # its schedule does not matter
+        return False
+    return "slo" in terms_of(dvfs, own, {}, workload, 0)[0].policies
+
+
+def _dvfs(config: Config) -> Iterator[Warned]:
+    if not config.dvfs.steers or config.dvfs.mode != "enforce":
+        return
+    from dvfs.actuator.client import default_socket, present_socket
+
+    path = present_socket(config.dvfs.actuator or default_socket())
+    if not path.is_socket():
+        yield "dvfs.actuator", f"no actuator listens on {path}; start it with: wattlens actuator"
+    workloads = {source.workload for source in config.tokens}
+    for n, group in enumerate(config.dvfs.groups):
+        if group.workload and group.workload not in workloads and config.client.socket is None:
+            yield (
+                f"dvfs.groups.{n}.workload",
+                f"no entry of tokens has the workload {group.workload!r}, and without client.socket no training tells its "
+                "steps: its progress is not measured",
+            )
+
+
+def _tokens(config: Config) -> Iterator[Warned]:
+    """Pages that are given twice, under whatever name of the host."""
+    seen: dict[tuple[str, int, str], str] = {}
+    for n, source in enumerate(config.tokens):
+        for url in source.pages:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").rstrip(".")
+            page = ("localhost" if host in _LOOPBACK else host, parts.port or 80, f"{parts.path or '/'}?{parts.query}")
+            other = seen.get(page)
+            if other == source.workload:
+                yield f"tokens.{n}", f"{url} is there twice for {source.workload}: its tokens would count twice"
+            elif other is not None:
+                yield f"tokens.{n}", f"{url} is the page of {other} too: its tokens would count for both"
+            seen.setdefault(page, source.workload)
+
+
+def _meters(config: Config) -> Iterator[Warned]:
+    node = config.sources.node
+    hidden = [p for p in (node.sysfs / "class/powercap").glob("intel-rapl:*/energy_uj") if not os.access(p, os.R_OK)]
+    if node.rapl.enabled and hidden:
+        yield "sources.node.rapl", f"{hidden[0]} is readable by root alone: no energy of processors and memory"
+    if node.redfish is not None and node.redfish.in_the_clear:
+        yield "sources.node.redfish.insecure", IN_THE_CLEAR
+    if node.redfish is not None and node.redfish.auth != "none" and not node.redfish.verify and not node.redfish.in_the_clear:
+        yield "sources.node.redfish.verify", "the password goes to whoever answers: nobody checks the service's certificate"
+
+
+def _driver(config: Config) -> Iterator[Warned]:
+    if not _DRIVER.is_dir() and config.sources.nvml.on_start_failure == "fail":
+        yield (
+            "sources.nvml.on_start_failure",
+            "this machine has no NVIDIA driver: the agent would end at start; 'retry' waits for it, 'skip' goes on without",
+        )
+
+
+def about_this_machine(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[str]:
+    """A few facts for the head of a fresh configuration, from files alone."""
+
+    def there(*paths: str) -> bool:
+        return any((root / p).exists() for p in paths)
+
+    gpus = len(list((root / "proc/driver/nvidia/gpus").glob("*")))
+    facts: dict[str, Any] = {
+        f"NVIDIA GPUs: {gpus}"
+        if gpus
+        else "no NVIDIA driver: the agent runs with --simulate, or on_start_failure: retry": True,
+        "the kernel shows RAPL (processors and memory)": there("sys/class/powercap/intel-rapl:0"),
+        "a management controller answers IPMI (/dev/ipmi0)": there("dev/ipmi0", "dev/ipmi/0"),
+        "a kubelet tells which pod holds a GPU": there("var/lib/kubelet/pod-resources/kubelet.sock"),
+        "in a Kubernetes pod": "KUBERNETES_SERVICE_HOST" in environ,
+        "in a container": there(".dockerenv", "run/.containerenv"),
+        "Slurm's node daemon has run here": there("var/spool/slurmd", "var/spool/slurm/d"),
+        "Prometheus is configured here (/etc/prometheus): let it scrape the address of web.listen": there(
+            "etc/prometheus/prometheus.yml"
+        ),
+    }
+    return ["", "Found on this machine:", *(f"- {fact}" for fact, is_so in facts.items() if is_so)]

@@ -1,0 +1,48 @@
+"""The agent's socket for programs on its node, put together."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.config.agent import Config
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.local_api.history import History
+from energy_agent.local_api.peers import Peers
+from energy_agent.local_api.routes import Routes
+from energy_agent.local_api.server import ClientApi
+from energy_agent.node.loop import Agent
+
+log = logging.getLogger("wattlens")
+
+
+def proc_roots(config: Config, simulate: Path | None) -> list[Path]:
+    """Where processes are looked up: those that run on a simulated node without being of it are of the machine."""
+    return [config.node.procfs] if simulate is None else [simulate / "proc", Path("/proc")]
+
+
+def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> TrainingIntake:
+    """Counts of training, from where the journal left them."""
+    intake = TrainingIntake(clock, Peers(roots, clock).alive)
+    if not intake.restore(journal.states(), journal.totals().tokens):
+        log.warning("counts of training in the journal are not readable: processes that run count from their next report on")
+    return intake
+
+
+def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
+    """The server on the socket `path`, not yet started, which answers from what the agent publishes."""
+    history = History()
+    routes = Routes(history, agent.training, lambda: agent.steer)
+    holders = agent.holders
+    peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)
+    published = agent.on_publish
+
+    def both(snapshot: Snapshot) -> None:
+        if published is not None:
+            published(snapshot)
+        history.add(snapshot)
+
+    agent.on_publish = both
+    return ClientApi(path, routes, peers, simulated=agent.identity.simulated)

@@ -1,0 +1,76 @@
+"""`wattlens dashboards`: build and check the committed files; push them to a Grafana, compare, bring edits back."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import Command
+from wattlens.cli.dashboards import annotate, diff, pull, push
+
+_REMOTE: Final[dict[str, Any]] = {
+    "push": push,
+    "diff": diff,
+    "pull": pull,
+    "annotate": annotate,
+}
+
+
+def _configure(group: argparse.ArgumentParser) -> None:
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
+    build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write under (default: here)")
+    build.set_defaults(action=_build)
+    check = actions.add_parser(
+        "check",
+        help="check the committed files",
+        description="Check that the committed files are what the code builds, that each metric they use is in the catalogue, "
+        "that every query parses and that dashboards keep the rules of the linter. Exit code 1 where not.",
+    )
+    check.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: here)")
+    check.set_defaults(action=_check)
+    remote = []
+    for name, module in _REMOTE.items():
+        parser = actions.add_parser(name, help=module.SUMMARY, description=module.DESCRIPTION)
+        module.configure(parser)
+        parser.set_defaults(action=module.run)
+        remote.append(parser)
+    for each in (build, check, *remote):
+        each.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return int(arguments.action(arguments))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"building dashboards needs {error.name}; install: pip install 'wattlens[dev]'") from None
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from dashboards.build.build import build
+
+    try:
+        written = [str(path) for path in build(arguments.out)]
+    except OSError as error:
+        raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
+    print(json.dumps({"written": written}) if arguments.json else "\n".join(written))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from dashboards.build.build import artefacts, check
+
+    problems = check(arguments.dir)
+    if arguments.json:
+        print(json.dumps({"files": sorted(artefacts()), "problems": problems}))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            print(f"{len(artefacts())} files are fresh, every metric is known, every query parses, no rule is broken")
+    return 1 if problems else 0
+
+
+SPEC = Command("build, check and push the Grafana dashboards, Prometheus rules and metric reference", _configure, _run)

@@ -1,0 +1,86 @@
+"""`wattlens dashboards annotate`: changes of DVFS and editions of the report as annotations in a Grafana."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.units import NS_PER_S
+from wattlens.cli._moments import day_or_time
+from wattlens.cli._progress import Progress
+from wattlens.cli.dashboards import grafana as common
+
+if TYPE_CHECKING:
+    from wattlens.grafana.events import Event
+
+SUMMARY = "write what DVFS did and which reports there are into a Grafana as annotations"
+DESCRIPTION = (
+    "Write what DVFS did and which reports there are into a Grafana as annotations, each once however often this runs. "
+    "Dashboards show them by the tags wattlens and dvfs, or wattlens and report."
+)
+MOST = 10_000
+_DAY_S = 86_400
+_SETTLED_S = 5
+"""What the last seconds hold may not be all of them yet."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens dashboards annotate`."""
+    common.add_access(parser)
+    parser.add_argument(
+        "--ledger", action="append", type=Path, default=[], metavar="SOURCE",
+        help="a state folder, a folder of segments, or compacted days; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
+    )
+    parser.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time of the first action (default: a day ago)")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="the first that is not told (default: now)")
+    parser.add_argument("--dry-run", action="store_true", help="say how many there would be, and write none")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read events, and write those that are not there."""
+    from wattlens.grafana.annotate import annotate
+    from wattlens.grafana.client import Grafana
+
+    if not arguments.ledger and not arguments.report:
+        raise UsageError("name a ledger with --ledger, or a report with --report")
+    access, events = common.access(arguments), _events(arguments)
+    with Grafana(access) as grafana:
+        done = annotate(grafana, events, dry=arguments.dry_run, progress=Progress("annotated", "events"))
+    if arguments.json:
+        counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
+        print(json.dumps({"url": access.url, "events": len(events), **counts}))
+        return 0
+    print(f"{done.created} {'would be ' * arguments.dry_run}annotated, {done.unchanged} were there before")
+    return 0
+
+
+def _events(arguments: argparse.Namespace) -> "list[Event]":
+    from energy_agent.ledger import export, reading
+    from reports.audit.edition import read_edition
+    from wattlens.grafana.events import dvfs_events, report_event
+
+    now_s = int(time.time())
+    start_s = int(day_or_time(arguments.start, "--from").timestamp()) if arguments.start else now_s - _DAY_S
+    end_s = int(day_or_time(arguments.end, "--to").timestamp()) if arguments.end else now_s
+    end_s = min(end_s, now_s - _SETTLED_S)
+    if end_s <= start_s:
+        raise UsageError("--to is not after --from")
+    choice = export.Choice(start_s * NS_PER_S, end_s * NS_PER_S)
+    actions = [row for source in arguments.ledger for row in export.actions(reading.read_rows(source), choice)]
+    events = dvfs_events(actions)
+    if len(events) > MOST:
+        raise WattlensError(
+            f"{len(events)} actions are too many to annotate at once (at most {MOST}); choose with --from and --to"
+        )
+    for folder in arguments.report:
+        edition = read_edition(folder)
+        if not edition.sites:
+            raise WattlensError(f"{folder}: the report has no site, and so no period to annotate")
+        start_ns, end_ns = min(s for s, _, _ in edition.sites.values()), max(e for _, e, _ in edition.sites.values())
+        events.append(report_event(edition.label, edition.number, edition.sha256, start_ns, end_ns))
+    return events

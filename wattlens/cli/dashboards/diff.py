@@ -1,0 +1,47 @@
+"""`wattlens dashboards diff`: what in a Grafana is not what is built."""
+
+import argparse
+import json
+
+from wattlens.cli._progress import Progress
+from wattlens.cli.dashboards import grafana as common
+
+SUMMARY = "say what in a Grafana is not what is built"
+DESCRIPTION = (
+    "Say what in a Grafana is not what is built, object by object, and whose change it is: outdated is what a newer build "
+    "changes, edited what somebody changed in Grafana. Exit code 0 where all is as built, 1 where something differs."
+)
+_WORDS = {"create": "missing", "update": "outdated", "edited": "edited", "locked": "locked"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens dashboards diff`."""
+    common.add_access(parser)
+    common.add_objects(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare: 0 where all is as built, 1 where not."""
+    from energy_agent.core.printable import printable
+    from wattlens.grafana.client import Grafana
+    from wattlens.grafana.survey import survey
+
+    wanted, access = common.wanted(arguments), common.access(arguments)
+    with Grafana(access) as grafana:
+        found = survey(grafana, wanted, Progress("compared", "dashboards"))
+    differ = [each for each in found.changes if each.state != "same"]
+    common.notes(found.notes)
+    if arguments.json:
+        changes = [common.as_json(each) for each in found.changes]
+        told = {"same": not differ, "changes": changes, "theirs": found.theirs, "notes": found.notes}
+        print(json.dumps(common.head_json(access.url, found) | told))
+        return 1 if differ else 0
+    for each in differ:
+        print(f"{_WORDS[each.state]} {common.line(each)}")
+        for detail in each.details:
+            print(f"  {printable(detail)}")
+    if found.theirs:
+        print(f"People's own dashboards in the folder, which no push touches: {printable(', '.join(found.theirs))}")
+    total = len(found.changes)
+    print(f"{len(differ)} of {total} objects differ" if differ else f"All {total} objects are what is built")
+    return 1 if differ else 0

@@ -1,0 +1,106 @@
+"""What `wattlens dashboards push`, `diff`, `pull` and `annotate` share: how Grafana is reached, and what is to be there."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from energy_agent.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from dashboards.push.plan import Change
+    from wattlens.grafana.access import Access
+    from wattlens.grafana.survey import Survey, Wanted
+
+_UNITS: Final = {"s": 1, "m": 60}
+_UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_TITLE_LIMIT: Final = 190
+
+
+def add_access(parser: argparse.ArgumentParser) -> None:
+    """Options that say where Grafana is."""
+    parser.add_argument("--url", required=True, metavar="URL", help="Grafana's address, with its path where it has one")
+    parser.add_argument(
+        "--token-file", type=Path, required=True, metavar="FILE", help="one line, the token of a Grafana service account"
+    )
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check Grafana's with")
+    parser.add_argument("--insecure", action="store_true", help="send the token over http:// although others can read it")
+    parser.add_argument("--timeout", default="30s", metavar="SPAN", help="how long one answer may take (default 30s)")
+
+
+def add_objects(parser: argparse.ArgumentParser) -> None:
+    """Options that say what is to be in Grafana."""
+    parser.add_argument("--folder", default="Wattlens", metavar="TITLE", help="folder at the root (default Wattlens)")
+    parser.add_argument(
+        "--alerts", action="store_true", help="alert rules too, managed by Grafana (where Prometheus has none of them)"
+    )
+    parser.add_argument(
+        "--datasource", default="prometheus", metavar="UID", help="data source that alert rules ask (default prometheus)"
+    )
+    parser.add_argument("--prometheus-url", metavar="URL", help="where that data source finds Prometheus; makes it if need be")
+
+
+def access(arguments: argparse.Namespace) -> "Access":
+    """How Grafana is reached.
+
+    Raises:
+        UsageError: an option is wrong; the line names it.
+    """
+    from wattlens.grafana.access import Access
+
+    span = re.fullmatch(r"(\d{1,4})([sm])", arguments.timeout)
+    if span is None or not int(span[1]):
+        raise UsageError(f"--timeout {arguments.timeout!r}: a span such as 30s or 2m is wanted")
+    timeout_s = int(span[1]) * _UNITS[span[2]]
+    return Access(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, timeout_s)
+
+
+def wanted(arguments: argparse.Namespace) -> "Wanted":
+    """What is to be in Grafana: everything that ships with this version.
+
+    Raises:
+        UsageError: an option is wrong; the line names it.
+    """
+    from dashboards.build.shipped import boards
+    from dashboards.rules.alerts import alerts
+    from wattlens.grafana.access import address
+    from wattlens.grafana.survey import Wanted
+
+    folder = " ".join(arguments.folder.split())
+    if not folder or len(folder) > _TITLE_LIMIT or not folder.isprintable():
+        raise UsageError(f"--folder {arguments.folder[:60]!r}: a title is wanted, such as Wattlens")
+    if not _UID.fullmatch(arguments.datasource):
+        raise UsageError(f"--datasource {arguments.datasource[:60]!r}: a uid of letters, digits, '-' and '_' is wanted")
+    if arguments.prometheus_url is not None:
+        address(arguments.prometheus_url, "--prometheus-url", "9090")
+    rules = alerts() if arguments.alerts else None
+    editable = bool(getattr(arguments, "editable_alerts", False))
+    return Wanted(folder, boards(), rules, arguments.datasource, arguments.prometheus_url, editable)
+
+
+def as_json(change: "Change") -> dict[str, Any]:
+    """A change, for `--json`."""
+    told = {name: getattr(change, name) for name in ("kind", "uid", "title", "state", "reason")}
+    return told | {"details": list(change.details)}
+
+
+def head_json(url: str, found: "Survey") -> dict[str, Any]:
+    """Which Grafana and which folder, for `--json`."""
+    return {"grafana": {"url": url, "version": found.version}, "folder": {"uid": found.folder_uid, "title": found.folder_title}}
+
+
+def line(change: "Change") -> str:
+    """A change in one line."""
+    from energy_agent.core.printable import printable
+
+    title = "" if change.title == change.uid else f" ({change.title})"
+    return printable(f"{change.kind} {change.uid}{title}{': ' * bool(change.reason)}{change.reason}")
+
+
+def notes(lines: list[str]) -> None:
+    """What a person should know, on standard error."""
+    from energy_agent.core.printable import printable
+
+    for each in lines:
+        print(f"wattlens: {printable(each)}", file=sys.stderr)

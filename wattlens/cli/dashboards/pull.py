@@ -1,0 +1,47 @@
+"""`wattlens dashboards pull`: what people changed in a Grafana, as files to review."""
+
+import argparse
+import json
+from pathlib import Path
+
+from wattlens.cli._progress import Progress
+from wattlens.cli.dashboards import grafana as common
+
+SUMMARY = "bring what people changed in a Grafana back as files to review"
+DESCRIPTION = (
+    "Bring what people changed in a Grafana back as files to review: edited dashboards and alert rules, and dashboards that "
+    "people made in the folder. Dashboards have the form of the built files, without what the server writes into them."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens dashboards pull`."""
+    common.add_access(parser)
+    common.add_objects(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets dashboards/ and alerts/")
+    parser.add_argument("--all", action="store_true", help="what is as built too")
+    parser.add_argument("--replace", action="store_true", help="write over files that are there with other content")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, and write the files."""
+    from wattlens.grafana.client import Grafana
+    from wattlens.grafana.pull import pull
+    from wattlens.grafana.survey import survey
+
+    wanted, access = common.wanted(arguments), common.access(arguments)
+    with Grafana(access) as grafana:
+        found = survey(grafana, wanted, Progress("read", "dashboards"))
+    pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
+    common.notes(pulled.notes)
+    if arguments.json:
+        files = {"written": [str(p) for p in pulled.written], "unchanged": [str(p) for p in pulled.unchanged]}
+        print(json.dumps(common.head_json(access.url, found) | files | {"notes": pulled.notes}))
+        return 0
+    for path in pulled.written:
+        print(path)
+    if not pulled.written and not pulled.unchanged:
+        print("Nothing in Grafana differs from what is built")
+    else:
+        print(f"{len(pulled.written)} written, {len(pulled.unchanged)} unchanged in {arguments.out}")
+    return 0

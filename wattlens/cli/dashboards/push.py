@@ -1,0 +1,90 @@
+"""`wattlens dashboards push`: bring a Grafana to what is built, and lose nobody's work."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._progress import Progress
+from wattlens.cli.dashboards import grafana as common
+
+if TYPE_CHECKING:
+    from wattlens.grafana.push import Outcome
+
+SUMMARY = "bring a Grafana to what is built: folder, dashboards, and where asked data source and alert rules"
+DESCRIPTION = (
+    "Bring a Grafana to what is built: folder, dashboards, and where asked data source and alert rules. A second push changes "
+    "nothing. Whatever somebody edited in Grafana since the last push is named, and then nothing is written, unless "
+    "--overwrite or --keep-edited is said. Exit code 1 where something is not as built afterwards. Provisioning from files "
+    "needs no token and is the first choice: see docs/grafana.md."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens dashboards push`."""
+    common.add_access(parser)
+    common.add_objects(parser)
+    parser.add_argument(
+        "--editable-alerts", action="store_true", help="people may edit alert rules in Grafana (default: locked there)"
+    )
+    edits = parser.add_mutually_exclusive_group()
+    edits.add_argument("--overwrite", action="store_true", help="write over what somebody edited in Grafana")
+    edits.add_argument("--keep-edited", action="store_true", help="leave what somebody edited in Grafana, push the rest")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Push, and tell what was done: 0 where all is as built or left on purpose, 1 where something else is in the way."""
+    from wattlens.grafana.client import Grafana
+    from wattlens.grafana.push import push
+
+    if arguments.editable_alerts and not arguments.alerts:
+        raise UsageError("--editable-alerts is for --alerts")
+    wanted, access = common.wanted(arguments), common.access(arguments)
+    edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
+    with Grafana(access) as grafana:
+        outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=Progress("pushed", "objects"))  # type: ignore[arg-type]
+    common.notes(outcome.notes)
+    code = 1 if outcome.refused else 0
+    if arguments.json:
+        print(json.dumps(_json(outcome, access.url, arguments.dry_run)))
+        return code
+    _tell(outcome, access.url, arguments)
+    return code
+
+
+def _tell(outcome: "Outcome", url: str, arguments: argparse.Namespace) -> None:
+    written = {*outcome.written}
+    would = [each for each in outcome.changes if each.state in ("create", "update")]
+    if arguments.dry_run or outcome.stopped:
+        for each in would:
+            print(f"would {each.state} {common.line(each)}")
+    for each in outcome.changes:
+        if (each.kind, each.uid) in written:
+            print(f"{'written over' if each.state == 'edited' else each.state + 'd'} {common.line(each)}")
+        elif each.state in ("edited", "locked"):
+            print(f"{each.state} {common.line(each)}")
+    same = sum(each.state == "same" for each in outcome.changes)
+    where = f"the folder {outcome.survey.folder_title} of {url}"
+    if outcome.stopped:
+        print(
+            f"Nothing was written to {where}: somebody's edits are in the way. See them with wattlens dashboards diff, "
+            "keep them with pull, then push with --overwrite, or with --keep-edited."
+        )
+    elif arguments.dry_run:
+        print(f"{len(would)} would change, {same} unchanged in {where}")
+    else:
+        print(f"{len(written)} changed, {same} unchanged in {where}")
+
+
+def _json(outcome: "Outcome", url: str, dry: bool) -> dict[str, object]:
+    written = {*outcome.written}
+    return common.head_json(url, outcome.survey) | {
+        "dry_run": dry,
+        "stopped": outcome.stopped,
+        "changed": len(written),
+        "unchanged": sum(each.state == "same" for each in outcome.changes),
+        "refused": len(outcome.refused),
+        "changes": [common.as_json(each) | {"written": (each.kind, each.uid) in written} for each in outcome.changes],
+        "notes": outcome.notes,
+    }

@@ -1,0 +1,100 @@
+"""`wattlens dvfs`: what the actuator holds now, which policies there are, and putting back what a dead actuator left."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wattlens.cli._command import Command, sentence, table
+from wattlens.cli.actuator import actuator_config, add_place_options
+from wattlens.cli.dvfs import policy, replay, switch
+from wattlens.cli.dvfs import sweep as _dvfs_sweep
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    def action(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text))
+        parser.set_defaults(act=run)
+        return parser
+
+    status = action("status", "show leases and settings, as the actuator tells them", _status)
+    status.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)",
+    )
+    policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
+    switch.configure(action("off", "the kill switch: put everything back and set nothing more", switch.run), off=True)
+    switch.configure(action("on", "take the kill switch back: steering is allowed again", switch.run), off=False)
+    replay.configure(action("replay", "score policies on a trace of requests or on tables of a job", replay.run))
+    sweep = action("sweep", "measure a workload's time and power over clock and power limit", _dvfs_sweep.run)
+    _dvfs_sweep.configure(sweep)
+    restore = action("restore", "put back what an actuator that was killed left changed", _restore)
+    add_place_options(restore)
+    for one in (status, restore):
+        one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(args: argparse.Namespace) -> int:
+    return int(args.act(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from dvfs.actuator.client import ActuatorClient, default_socket
+
+    with ActuatorClient(args.socket or default_socket(), name="wattlens dvfs status") as client:
+        status = client.status()
+    if args.json:
+        print(
+            json.dumps({"killed": status.killed, "kill_switch": status.kill_switch, "devices": list(status.devices)}, indent=2)
+        )
+        return 0
+    if status.killed:
+        print(f"The kill switch {status.kill_switch} is on: nothing is set and nothing will be (wattlens dvfs on).")
+    rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
+    for d in status.devices:
+        left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
+        allowed = ",".join(d["knobs"]) or "-"
+        index = "-" if d["index"] is None else str(d["index"])
+        rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
+    table(rows)
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from dvfs.actuator.supervisor import restore
+
+    config = actuator_config(args)
+    known = config.state.is_dir()
+    results, clean = restore(config)
+    if args.json:
+        rows = [{"device": r.device, "knob": r.knob, "outcome": r.outcome, "value": r.value} for r in results]
+        print(json.dumps({"clean": clean, "restored": rows}, indent=2))
+    elif not results:
+        print("Nothing to restore." if known else f"Nothing to restore: no actuator has kept anything in {config.state}.")
+    else:
+        table(
+            [
+                ("UUID", "KNOB", "OUTCOME", "VALUE"),
+                *((r.device, r.knob, _OUTCOMES.get(r.outcome, r.outcome), str(r.value)) for r in results),
+            ]
+        )
+    return 0 if clean else 1
+
+
+_OUTCOMES = {
+    "restored": "restored",
+    "foreign": "left alone: somebody else changed it since",
+    "new_epoch": "left alone: the machine or the driver started anew since",
+}
+
+
+def _pairs(mapping: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
+
+
+SPEC = Command("show what is steered and what the policies are; put settings back", _configure, _run)

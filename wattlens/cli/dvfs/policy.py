@@ -1,0 +1,64 @@
+"""`wattlens dvfs policy`: which policies there are, and one of them driven over JSON lines by anyone who wants to judge it."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import table
+
+if TYPE_CHECKING:
+    from dvfs.types import NodePolicy, Policy
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens dvfs policy`."""
+    parser.add_argument("policy", nargs="?", metavar="NAME", help="tell of this policy alone")
+    parser.add_argument(
+        "--stdio",
+        action="store_true",
+        help="drive it over JSON lines on stdin and stdout, to judge it on data that it never sees (docs/dvfs-policies.md)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, or serve the protocol until stdin ends."""
+    import dvfs.policies as package
+    from dvfs.knees import load
+    from energy_agent.core import plugin
+
+    policies: dict[str, Policy | NodePolicy] = plugin.discover(package)
+    if args.policy is not None and args.policy not in policies:
+        raise UsageError(f"no policy {args.policy!r}; there are: {', '.join(policies)}")
+    if args.stdio:
+        return _serve(args.policy, policies)
+    knees = load()
+    chosen = {args.policy: policies[args.policy]} if args.policy is not None else policies
+    if args.json:
+        found: dict[str, Any] = {
+            "policies": {n: {"summary": s.summary, "options": dict(s.options)} for n, s in chosen.items()},
+            "knees": [{"sku": k.sku, "knee_mhz": k.knee_mhz, "basis": k.basis, "source": k.source} for k in knees],
+        }
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, spec in chosen.items():
+        print(f"{name}: {spec.summary}")
+        for option, meaning in spec.options.items():
+            print(f"    {option}: {meaning}")
+    if args.policy is None:
+        print()
+        table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
+    return 0
+
+
+def _serve(name: str | None, policies: "dict[str, Policy | NodePolicy]") -> int:
+    from dvfs.replay.stdio import serve
+
+    able = {each: trials for each, spec in policies.items() if (trials := getattr(spec, "trials", None)) is not None}
+    trials = able.get(name) if name is not None else None
+    if trials is None:
+        raise UsageError(f"--stdio needs a policy that searches by trials: {', '.join(able)}")
+    serve(trials, sys.stdin, lambda line: print(line, flush=True))
+    return 0

@@ -1,0 +1,166 @@
+"""The half of `wattlens dvfs replay` that plays a policy's trials on tables of training jobs, with Zeus's rule beside it."""
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import table
+from wattlens.cli.dvfs.replay_options import chosen, number, whole
+from wattlens.cli.dvfs.replay_text import Bar, bars, svg
+from wattlens.terminal_line import Line
+
+if TYPE_CHECKING:
+    from dvfs.replay.training import Score, Summary
+    from dvfs.tables import Table
+    from dvfs.types import Trials
+
+_MOST_ROWS = 12
+_BROKEN = "over budget"
+_ALL = "all tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is played: budget, steps of a run, noise of a step, runs of each table."""
+
+    slowdown: float
+    steps: int
+    noise: float
+    seeds: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of one rule on one table, or on all."""
+
+    table: str
+    knob: str
+    rule: str
+    oracle_ratio: float
+    summary: "Summary"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play it and print what came of it."""
+    from dvfs.replay.rivals import ZEUS
+    from dvfs.replay.table_files import load
+    from dvfs.types import Policy
+
+    name = args.policy or "progress"
+    spec = chosen(name)
+    trials = spec.trials if isinstance(spec, Policy) else None
+    if trials is None:
+        raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")
+    plan = Plan(
+        number("--slowdown", args.slowdown, 3.0, 0.1, 100) / 100,
+        whole("--steps", args.steps, 3000, 1, 1_000_000),
+        number("--noise", args.noise, 2.0, 0, 50) / 100,
+        whole("--seeds", args.seeds, 20, 1, 10_000),
+        args.seed or 0,
+    )
+    path = args.table or args.profile
+    tables = [t.isotonic() if args.isotonic else t for t in load(path)]
+    with Line(every_s=0.1) as line:
+        rows = _played({name: trials, "zeus": ZEUS}, tables, plan, line.draw)
+    if args.json:
+        print(json.dumps(_as_json(rows, plan, str(path), len(tables), bool(args.isotonic)), indent=2, allow_nan=False))
+    else:
+        _print(rows, plan, len(tables))
+    if args.chart is not None:
+        title = f"{path.name}: energy saved at a slowdown of {100 * plan.slowdown:g} %; the line is the best in hindsight"
+        args.chart.write_text(svg(title, _bars(rows, len(tables)), _BROKEN), encoding="utf-8")
+    return 0
+
+
+def _played(rules: "dict[str, Trials]", tables: "list[Table]", plan: Plan, say: Callable[[str], None]) -> list[Found]:
+    """Each table under each rule, and all tables together where there are several."""
+    from dvfs.replay.training import Weather, play, summary
+
+    weather = Weather(noise=plan.noise)
+    scores: dict[str, list[Score]] = {rule: [] for rule in rules}
+    found = []
+    for number_, one in enumerate(tables, start=1):
+        for rule, trials in rules.items():
+            mine = []
+            for each in range(plan.seeds):
+                say(f"table {number_} of {len(tables)}, {rule}, run {each + 1} of {plan.seeds}")
+                # The same draw for every rule, and another for every table and run.
+                seed = random.Random(f"{plan.seed} {one.name} {each}").getrandbits(32)
+                mine.append(play(trials, one, plan.slowdown, plan.steps, seed, weather))
+            scores[rule] += mine
+            found.append(Found(one.name, one.knob, rule, _oracle(mine), summary(mine, plan.slowdown)))
+    if len(tables) > 1:
+        knobs = {one.knob for one in tables}
+        knob = knobs.pop() if len(knobs) == 1 else "several"
+        found += [Found(_ALL, knob, rule, _oracle(all_), summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
+    return found
+
+
+def _oracle(scores: "list[Score]") -> float:
+    return sum(score.oracle_ratio for score in scores) / len(scores)
+
+
+def _shown(rows: list[Found], tables: int) -> list[Found]:
+    """Each table where there are few, else all together."""
+    return rows if tables <= _MOST_ROWS else [row for row in rows if row.table == _ALL]
+
+
+def _print(rows: list[Found], plan: Plan, tables: int) -> None:
+    print(f"{tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps of each.")
+    print(f"Noise {100 * plan.noise:g} % a step. Budget {100 * plan.slowdown:g} % slowdown of the whole run.")
+    print("Best: the one setting within the budget that saves most, from the first step on; two in turns can save more.")
+    print()
+    heads = ("TABLE", "RULE", "SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
+    table([heads, *(_cells(row) for row in _shown(rows, tables))])
+    if tables > _MOST_ROWS:
+        print("(--json has each table)")
+    print()
+    print("Saving in %, exploration included (|: best; x: more than 1 % of the runs over budget):")
+    for line in bars(_bars(rows, tables)):
+        print(line)
+
+
+def _cells(row: Found) -> tuple[str, ...]:
+    s = row.summary
+    return (
+        row.table,
+        row.rule,
+        f"{100 * s.saving_ratio:.1f} %",
+        f"{100 * row.oracle_ratio:.1f} %",
+        "-" if s.of_oracle_ratio is None else f"{100 * s.of_oracle_ratio:.1f} %",
+        f"{100 * s.slowdown_ratio:.2f} %",
+        f"{100 * s.whole_over_ratio:.1f} %",
+        f"{100 * s.chosen_over_ratio:.1f} %",
+        f"{100 * s.far_over_ratio:.2f} %",
+    )
+
+
+def _bars(rows: list[Found], tables: int) -> list[Bar]:
+    return [
+        Bar(
+            f"{row.table}, {row.rule}",
+            100 * row.summary.saving_ratio,
+            f"{100 * row.summary.saving_ratio:.1f} %",
+            100 * row.oracle_ratio,
+            broken=row.summary.whole_over_ratio > 0.01,
+        )
+        for row in _shown(rows, tables)
+    ]
+
+
+def _as_json(rows: list[Found], plan: Plan, path: str, tables: int, isotonic: bool) -> dict[str, Any]:
+    return {
+        "file": path,
+        "tables": tables,
+        "isotonic": isotonic,
+        **asdict(plan),
+        "rows": [
+            {"table": row.table, "knob": row.knob, "rule": row.rule, "oracle_ratio": row.oracle_ratio} | asdict(row.summary)
+            for row in rows
+        ],
+    }

@@ -1,0 +1,265 @@
+"""The half of `wattlens dvfs replay` that plays a trace of requests on a modelled fleet."""
+
+import argparse
+import json
+import math
+import textwrap
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError
+from wattlens.cli._command import table
+from wattlens.cli.dvfs.replay_options import chosen, number, pairs, whole
+from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, svg
+from wattlens.terminal_line import Line
+
+if TYPE_CHECKING:
+    from dvfs.replay.serving.replay import Case, Fixture, Row
+    from dvfs.replay.serving.server import Server
+    from dvfs.replay.serving.trace import Trace
+    from dvfs.types import Policy
+
+_BROKEN = "misses too many"
+_LINE = 110
+_LONGEST_S = 30 * 86_400.0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play it and print what came of it."""
+    from dvfs.knees import load
+    from dvfs.replay.serving import replay
+
+    name = args.policy or "slo"
+    case, spec, config, said = _case(args, name)
+    with Line(every_s=0.1) as line:
+        made = replay.ready(case, line.draw)
+        rows = [made.row("default", made.default), replay.policy(made, name, spec, config, line.draw)]
+        rows += replay.others(made, line.draw)
+        if not args.no_hindsight:
+            rows.append(replay.best(made, line.draw))
+    lost = sum(case.trace.prompt) + sum(case.trace.output) - sum(sum(one.prompt) + sum(one.output) for one in made.dealt)
+    if lost:
+        said.append(
+            f"Contexts that the memory of a replica, {case.server.kv_tokens} tokens, cannot hold were cut: "
+            f"{lost} tokens are left out."
+        )
+    if not replay.knee_of(case.server.board, load())[1]:
+        said.append(
+            f"The knee table has no row for {case.server.board.name}: policies by the knee leave it as found, "
+            f"the others take {case.knee_mhz} MHz, which is assumed."
+        )
+    if args.json:
+        print(json.dumps(_as_json(made, rows, said), indent=2, allow_nan=False))
+    else:
+        _print(made, rows, said)
+    if args.chart is not None:
+        args.chart.write_text(_chart(made, rows, name), encoding="utf-8")
+    return 0
+
+
+def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list[str]]":
+    from dvfs.knees import load
+    from dvfs.replay.serving import boards, models, replay, trace
+    from dvfs.replay.serving.fleet import Slo
+    from dvfs.replay.serving.server import BOUNDNESS, server
+    from dvfs.types import Policy
+
+    spec = chosen(name)
+    if not isinstance(spec, Policy):
+        raise UsageError(
+            f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
+        )
+    word = args.boundness or "mid"
+    if word not in BOUNDNESS:
+        raise UsageError(f"dvfs replay: --boundness {word!r} is none of {', '.join(BOUNDNESS)}")
+    gpus = None if args.gpus is None else whole("--gpus", args.gpus, 1, 1, 64)
+    slo = Slo(
+        number("--ttft-ms", args.ttft_ms, 500.0, 1, 1e6) / 1e3,
+        number("--itl-ms", args.itl_ms, 50.0, 0.1, 1e5) / 1e3,
+        None if args.ttft_tokens is None else whole("--ttft-tokens", args.ttft_tokens, 1, 1, 10_000_000),
+        number("--attainment", args.attainment, 99.0, 1, 100) / 100,
+    )
+    rate = number("--rate", args.rate, 1.0, 0.001, 1000)
+    from_s = number("--from", args.from_s, 0.0, 0, 1e9)
+    seconds = None if args.seconds is None else number("--seconds", args.seconds, 1.0, 0.001, 1e9)
+    replicas = None if args.replicas is None else whole("--replicas", args.replicas, 1, 1, 256)
+    board = boards.find(args.gpu or "h100-sxm")
+    made = server(
+        board,
+        models.find(args.model or "llama-8b"),
+        gpus=gpus,
+        engine=args.engine or "vllm-2024",
+        boundness=BOUNDNESS[word],
+    )
+    options = pairs(args.option)
+    knees = load()
+    config = spec.configure(options, knees)
+    knee_mhz, _ = replay.knee_of(board, knees)
+    whole_trace = trace.read(args.trace)
+    played = whole_trace.cut(from_s, seconds).faster(rate)
+    if played.arrive_s[-1] > _LONGEST_S:
+        raise UsageError(
+            f"dvfs replay: {played.name} lasts {played.arrive_s[-1] / 86_400:.0f} days, and {_LONGEST_S / 86_400:.0f} are the "
+            "most: is its time in ms? otherwise cut it with --from and --seconds"
+        )
+    if replicas is not None and replicas > len(played):
+        raise UsageError(f"dvfs replay: --replicas {replicas}: the trace has {len(played)} requests")
+    levels = int(options.get("levels", replay.LEVELS))
+    case = replay.Case(made, slo, played, knee_mhz, replicas, levels, args.seed or 0)
+    return case, spec, config, [*_about(played, rate, from_s), *_assumptions(made, word)]
+
+
+def _about(trace: "Trace", rate: float, from_s: float) -> list[str]:
+    span = trace.arrive_s[-1] - trace.arrive_s[0]
+    start = f", from {from_s:g} s on" if from_s else ""
+    return [
+        f"{trace.name}{start} at {rate:g}x: {len(trace)} requests in {span:.0f} s, prompts of "
+        f"{median(trace.prompt):.0f} tokens, answers of {median(trace.output):.0f} (medians)."
+    ]
+
+
+def _assumptions(one: "Server", word: str) -> list[str]:
+    host = one.model.host_of(one.board.key, one.engine)
+    figures = []
+    for basis in ("measured", "fitted", "assumed"):
+        names = [value for value, its in one.board.bases if its == basis]
+        figures.append(f"{len(names)} {basis}" + (f" ({', '.join(names)})" if names and basis != "measured" else ""))
+    sizes = ", ".join(sorted({basis for _, basis in one.model.bases}))
+    part = f"{1e3 * one.host_step_s:.3g} ms a step and {1e3 * one.host_sequence_s:.3g} ms a request in it, {host.basis}"
+    return [
+        f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, as no public "
+        "clock sweep of LLM decode exists. Look at low and high too.",
+        f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.board.name} by engine {one.engine}: the host takes {part}.",
+        f"Figures of the board: {', '.join(figures)}.",
+    ]
+
+
+def _print(made: "Fixture", rows: "list[Row]", said: list[str]) -> None:
+    slo, n = made.case.slo, made.replicas
+    for line in said:
+        print(textwrap.fill(line, _LINE))
+    found = "as asked for" if made.case.replicas is not None else f"the fewest that keep {100 * slo.attainment_ratio:g} %"
+    longer = f" (longer prompts than {slo.ttft_tokens} in proportion)" if slo.ttft_tokens is not None else ""
+    limits = f"first token {1e3 * slo.ttft_s:g} ms{longer}, {1e3 * slo.itl_s:g} ms between tokens"
+    print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
+    print()
+    heads = ("RULE", "ENERGY", "SAVING", "ATTAINMENT", "DIFFERENCE", "J/TOKEN", "CHANGES", "OF HINDSIGHT", "NOTE")
+    table([heads, *(_cells(made, row, rows) for row in rows)])
+    print()
+    print("Saving in % of the default's energy (x: more misses than the default's and one in 200 requests):")
+    for line in bars(_bars(made, rows)):
+        print(line)
+
+
+def _cells(made: "Fixture", row: "Row", rows: "list[Row]") -> tuple[str, ...]:
+    share = _of_hindsight(made, row, rows)
+    notes = [row.note] if row.note else []
+    notes += [] if made.keeps(row) else [_BROKEN]
+    notes += ["never set a clock"] if row.changes == 0 else []
+    return (
+        row.rule,
+        _joules(row.energy_j),
+        f"{_saving(made, row):.1f} %",
+        f"{100 * made.attainment_ratio(row):.2f} %",
+        f"{_points(made, row):+.2f}",
+        f"{row.energy_j / made.tokens:.3g}",
+        "-" if row.changes is None else str(row.changes),
+        "-" if share is None else f"{100 * share:.0f} %",
+        ", ".join(notes) or "-",
+    )
+
+
+def _saving(made: "Fixture", row: "Row") -> float:
+    """Of the default's energy in percent, to a tenth; never a negative zero."""
+    return round(100 * made.saving_ratio(row), 1) + 0.0
+
+
+def _points(made: "Fixture", row: "Row") -> float:
+    """Difference of attainment to the default in points; never a negative zero."""
+    return 100 * (made.default.failed - row.failed) / made.default.requests + 0.0
+
+
+def _of_hindsight(made: "Fixture", row: "Row", rows: "list[Row]") -> float | None:
+    from dvfs.replay.serving.replay import HINDSIGHT
+
+    best = next((made.saving_ratio(each) for each in rows if each.rule == HINDSIGHT), 0.0)
+    return made.saving_ratio(row) / best if best > 0 and row.rule != "default" else None
+
+
+def _joules(joules: float) -> str:
+    for scale, unit in ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ")):
+        if joules >= scale:
+            return f"{joules / scale:.4g} {unit}"
+    return f"{joules:.4g} J"
+
+
+def _bars(made: "Fixture", rows: "list[Row]") -> list[Bar]:
+    return [
+        Bar(
+            row.rule,
+            100 * made.saving_ratio(row),
+            f"{_saving(made, row):.1f} %, {_points(made, row):+.2f} points",
+            broken=not made.keeps(row),
+        )
+        for row in rows
+        if row.rule != "default"
+    ]
+
+
+def _chart(made: "Fixture", rows: "list[Row]", name: str) -> str:
+    from dvfs.replay.serving.replay import HINDSIGHT
+
+    shown = [r for r in rows if r.rule in (name, HINDSIGHT) and r.mean_mhz]
+    longest = max((len(r.mean_mhz) for r in shown), default=0)  # the last clock of hindsight is held until all have ended
+    curves = [
+        Curve(r.rule, r.mean_mhz + r.mean_mhz[-1:] * (longest - len(r.mean_mhz)), dashed=r.rule == HINDSIGHT) for r in shown
+    ]
+    title = f"{made.case.trace.name}: energy saved by clocks, and difference of attainment (simulated)"
+    return svg(title, _bars(made, rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
+
+
+def _as_json(made: "Fixture", rows: "list[Row]", said: list[str]) -> dict[str, Any]:
+    case, one = made.case, made.case.server
+    return {
+        "trace": {"name": case.trace.name, "requests": len(case.trace), "seconds": case.trace.arrive_s[-1]},
+        "server": {
+            "model": one.model.key,
+            "gpu": one.board.key,
+            "gpus": one.gpus,
+            "engine": one.engine,
+            "decode_boundness": one.decode_boundness,
+            "prefill_boundness": one.prefill_boundness,
+            "basis": dict(one.board.bases) | dict(one.model.bases) | {"boundness": "assumed"}
+            | {"host": one.model.host_of(one.board.key, one.engine).basis},
+        },
+        "slo": {
+            "ttft_s": case.slo.ttft_s,
+            "ttft_tokens": case.slo.ttft_tokens,
+            "itl_s": case.slo.itl_s,
+            "attainment_ratio": case.slo.attainment_ratio,
+        },
+        "simulated": True,
+        "replicas": made.replicas,
+        "grid_mhz": [rates.lock_mhz for rates in made.grid],
+        "tokens": made.tokens,
+        "seconds": made.default.seconds,
+        "rows": [_row_json(made, row, rows) for row in rows],
+        "assumptions": said,
+    }  # fmt: skip
+
+
+def _row_json(made: "Fixture", row: "Row", rows: "list[Row]") -> dict[str, Any]:
+    share = _of_hindsight(made, row, rows)
+    return {
+        "rule": row.rule,
+        "energy_j": row.energy_j,
+        "saving_ratio": made.saving_ratio(row),
+        "attainment_ratio": made.attainment_ratio(row),
+        "difference_ratio": _points(made, row) / 100,
+        "within_rule": made.keeps(row),
+        "joules_per_token": row.energy_j / made.tokens,
+        "clock_changes": row.changes,
+        "of_hindsight_ratio": share if share is not None and math.isfinite(share) else None,
+        "mean_mhz": list(row.mean_mhz),
+        "note": row.note,
+    }

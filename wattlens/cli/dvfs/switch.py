@@ -1,0 +1,116 @@
+"""`wattlens dvfs off` and `on`: the kill switch. It is a file that the actuator itself looks at, twice a second."""
+
+import argparse
+import getpass
+import json
+import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import WattlensError
+
+if TYPE_CHECKING:
+    from dvfs.actuator.client import ActuatorClient
+
+_BACK_S = 15.0  # for everything to be as found: a write a device, each at most as long as its child may take
+
+
+def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
+    """Options of both."""
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)",
+    )
+    parser.add_argument("--file", type=Path, metavar="PATH", help="the switch itself (default: as the actuator has it)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="the actuator's state folder, whose switch it is while no actuator answers (default: actuator/ in the agent's)",
+    )
+    if off:
+        parser.add_argument("--reason", default="", metavar="TEXT", help="what is written into the file, for others to read")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(off=off)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Turn it and wait for what comes of it: 0 when nothing is set any more (off), or when the switch is gone (on)."""
+    from dvfs.actuator.client import ActuatorClient, ActuatorError, default_socket
+    from dvfs.actuator.kill_switch import FILE
+    from wattlens.state_folder import default_state_dir
+
+    socket = args.socket or default_socket()
+    with ActuatorClient(socket, name="wattlens dvfs switch") as client:
+        try:
+            told = client.status().kill_switch
+        except ActuatorError as error:
+            if error.code != "unreachable":
+                raise
+            told = None
+        path = args.file or Path(told or (args.state or default_state_dir() / "actuator").absolute() / FILE)
+        if told and args.file is not None and args.file.absolute() != Path(told):
+            raise WattlensError(f"the actuator at {socket} looks at {told}, not at {args.file}")
+        _turn(path, args.reason if args.off else None)
+        if not args.off and told:
+            _turn_others(client, path)
+        left = _changed(client) if args.off and told is not None else []
+    if args.json:
+        print(json.dumps({"off": args.off, "switch": str(path), "actuator": told is not None, "changed": left}, indent=2))
+    elif not args.off:
+        print(f"Steering is allowed again ({path} is gone).")
+    elif told is None:
+        print(f"{path} is there. No actuator answers at {socket}; one that starts with this file will set nothing.")
+    elif left:
+        print(f"{path} is there, but not back yet: {', '.join(left)}. See wattlens dvfs status.")
+    else:
+        print(f"{path} is there: everything is as it was found, and nothing will be set.")
+    return 1 if left else 0
+
+
+def _turn(path: Path, reason: str | None) -> None:
+    try:
+        if reason is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        who = getpass.getuser() if os.environ.get("USER") or os.geteuid() == 0 else f"uid {os.geteuid()}"
+        path.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {who} {reason}".strip() + "\n")
+    except OSError as error:
+        raise WattlensError(f"{path}: cannot {'remove' if reason is None else 'write'} the switch: {error.strerror}") from error
+
+
+def _turn_others(client: "ActuatorClient", path: Path) -> None:
+    """Remove what else keeps the switch on: the file of an earlier version, next to the socket.
+
+    Raises:
+        WattlensError: it is still on.
+    """
+    done = {path}
+    while (status := client.status()).killed:
+        other = Path(status.kill_switch)
+        if other in done:
+            raise WattlensError(f"{other}: the kill switch is still on")
+        _turn(other, None)
+        done.add(other)
+
+
+def _changed(client: "ActuatorClient") -> list[str]:
+    """Devices that are not as found when the time is over."""
+    from dvfs.actuator.client import ActuatorError
+
+    end = time.monotonic() + _BACK_S
+    left: list[str] = []
+    while time.monotonic() < end:
+        with suppress(ActuatorError):
+            status = client.status()
+            left = [str(d["device"]) for d in status.devices if d["changed"]]
+            if status.killed and not left:
+                return []
+        time.sleep(0.2)
+    return left

@@ -1,0 +1,264 @@
+"""`wattlens ledger`: verify, export, ship, compact and import the book of record."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
+from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from wattlens.cli._command import Command, sentence
+from wattlens.cli._moments import day_or_time
+from wattlens.cli._progress import Progress
+from wattlens.cli.ledger import history_import, ship
+
+if TYPE_CHECKING:
+    from energy_agent.ledger.chain import Chain, Fault
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+
+    verify = _sub(commands, "verify", "check that every segment is there once, unchanged and in order", _verify)
+    verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
+    verify.add_argument(
+        "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
+    )
+
+    export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
+    export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
+    export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
+    export.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
+    export.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15")
+    export.add_argument("--to", dest="end", metavar="TIME", help="first UTC day or time that is not exported")
+    export.add_argument("--device", metavar="UUID", help="this device alone")
+    export.add_argument("--workload", metavar="NAME", help="this workload alone")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
+    what.add_argument("--actions", action="store_true", help="what DVFS set and put back instead of the cells")
+
+    ship.configure(_sub(commands, "ship", ship.SUMMARY, _ship))
+
+    compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
+    compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
+    compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
+    which = compact.add_mutually_exclusive_group()
+    which.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
+    which.add_argument("--days", type=_count, metavar="N", help="the last N UTC days that are over, as a job each night wants")
+    compact.add_argument(
+        "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to"
+    )
+    compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
+    compact.add_argument(
+        "--reason", default="", metavar="TEXT", help="why a day is stated anew (default: what changed in the input)"
+    )
+    compact.add_argument(
+        "--accept-faults", action="store_true", help="write although a chain is broken; faults go into the manifest"
+    )
+    compact.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="processes that share the days; the same bytes (default 1)"
+    )
+
+    history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
+
+
+def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=sentence(text))
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.set_defaults(action=run)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return int(arguments.action(arguments))
+
+
+def _segments_of(path: Path) -> Path:
+    """The segments of a state folder; anything else as it is."""
+    return path / "segments" if (path / "journal.db").exists() and (path / "segments").is_dir() else path
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import chain
+    from energy_agent.ledger.journal.view import read_journal
+
+    journal = arguments.journal
+    if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
+        journal = arguments.paths[0] / "journal.db"
+    view = read_journal(journal) if journal is not None else None
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"))
+    if view is None and not report.files:
+        raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
+    if arguments.json:
+        chains = [
+            {
+                "cluster": c.cluster,
+                "node": c.node,
+                "file": str(c.file) if c.file else None,
+                "segments": c.count,
+                "first": c.first,
+                "last": c.last,
+                "head": c.head,
+                "simulated": c.simulated,
+                "faults": [asdict(fault) for fault in c.faults],
+            }
+            for c in report.chains
+        ]
+        print(
+            json.dumps({"ok": report.ok, "files": report.files, "journal": str(journal) if journal else None, "chains": chains})
+        )
+    else:
+        for c in report.chains:
+            what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
+            print(printable(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}"))
+        _tell(report.faults)
+        if view is not None and report.ok:
+            total = sum(view.book.totals.energy.values())
+            print(f"journal: cells and open rows sum to its totals exactly: {decimal(total, UJ_PER_J)} J")
+    return 0 if report.ok else 1
+
+
+def _numbers(found: "Chain") -> str:
+    if not found.node:
+        return "not readable under its name"
+    if not found.count:
+        return "no segment yet"
+    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}"
+
+
+def _tell(faults: Iterable["Fault"]) -> None:
+    for fault in faults:
+        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import export, reading, summary
+    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Span
+
+    end = _time(arguments.end, "--to") if arguments.end else None
+    start = _time(arguments.start, "--from") if arguments.start else 0
+    choice = export.Choice(start, end, arguments.device, arguments.workload)
+    located = reading.read_rows(arguments.source)
+    if not arguments.sum:
+        form = "jsonl" if arguments.json else arguments.format
+        if arguments.actions:
+            count = export.write(export.actions(located, choice), form, arguments.output, export.ACTION_COLUMNS)
+        else:
+            count = export.write(export.table(located, choice), form, arguments.output)
+        if arguments.output is not None:
+            print(f"{count} {'actions' if arguments.actions else 'cells'} in {arguments.output}")
+        return 0
+    if start and end is not None and end <= start:
+        raise UsageError(f"--to {arguments.end} is not after --from {arguments.start}")
+    rows, found = [], False
+    for item in located:
+        row = item.row
+        found |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
+        inside = isinstance(row, Cell | Span | GapRow) and choice.in_time(row.cell_start_ns)
+        if inside or isinstance(row, DeviceFacts):
+            rows.append(row)
+    if not found:
+        asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
+        named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
+        raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}; devices are named by their UUID")
+    try:
+        bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
+    except KeyError as error:
+        raise WattlensError(f"{error.args[0]}: the ledger has no row with its uncertainty; no energy without it") from None
+    if arguments.json:
+        print(json.dumps(asdict(bounds)))
+    else:
+        low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
+        print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, at most {high} J")
+    return 0
+
+
+def _ship(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger import chain
+
+    return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), Progress)
+
+
+def _compact(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger.chain import Fault
+    from energy_agent.ledger.fleet import index
+    from energy_agent.ledger.fleet.compact import Statement, compact_days
+    from energy_agent.ledger.fleet.sites import Sites, read_inventory
+
+    sites = Sites({}, arguments.site)
+    if arguments.inventory is not None:
+        sites = read_inventory(arguments.inventory, arguments.site)
+    wanted = [_day(arguments.day)] if arguments.day else None
+    found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"))
+    if wanted is None:
+        today = datetime.now(UTC).date()
+        if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
+            print("[]" if arguments.json else "nothing to compact yet: a UTC day is compacted after its end")
+            return 0
+        first = today - timedelta(days=arguments.days) if arguments.days else date.min
+        wanted = [day for day in found.days if first <= day < today]
+    if not (len(found) or found.faults) or not wanted:
+        raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
+    answer, faults = list[Statement](), list[Fault]()
+    for result in compact_days(
+        found,
+        arguments.output,
+        wanted,
+        sites,
+        reason=arguments.reason,
+        accept_faults=arguments.accept_faults,
+        jobs=arguments.jobs,
+        progress=Progress("compacted"),
+    ):
+        answer += result.statements
+        faults += [fault for fault in result.faults if fault not in faults]
+    if arguments.json:
+        print(
+            json.dumps(
+                [asdict(s) | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj)} for s in answer]
+            )
+        )
+    for s in answer if not arguments.json else []:
+        done = f"statement {s.number}" if s.written else f"unchanged (statement {s.number})"
+        why = f", {s.reason}" if s.reason else ""
+        what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
+        print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+    _tell(faults)
+    return 0
+
+
+def _all_empty(paths: Iterable[Path]) -> bool:
+    """Whether the folders have no file, as before the first segment is shipped. A folder with others is the wrong one."""
+    return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
+
+
+def _time(text: str, option: str) -> int:
+    """UTC ns of a day or time."""
+    return int(day_or_time(text, option).timestamp()) * NS_PER_S
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 256")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3660:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 3660")
+    return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--day: {text!r} is not a UTC day like 2026-01-31") from None
+
+
+SPEC = Command("verify, export, ship and compact the book of record", _configure, _run)

@@ -1,0 +1,94 @@
+"""`wattlens ledger ship`: copy segments to a folder or object store, once, or again and again as a companion of the agent."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.printable import printable
+from energy_agent.runtime.wake import Flag, Wake
+
+if TYPE_CHECKING:
+    from energy_agent.ledger.chain import Fault, Progress
+
+SUMMARY = "copy segments to a folder or object store, once, whole, never over something else"
+
+Find = Callable[[], list[Path]]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens ledger ship`."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
+    parser.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
+    parser.add_argument(
+        "--every", type=_minutes, metavar="MINUTES", help="go on until SIGTERM, and copy what is new at these intervals"
+    )
+
+
+def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Progress"]) -> int:
+    """Copy what is there; with --every, what comes."""
+    if arguments.every is not None:
+        return _again_and_again(arguments, find)
+    from energy_agent.ledger import chain
+    from energy_agent.ledger.fleet.ship import ship
+
+    files = find()
+    if not files:
+        raise UsageError(f"{arguments.source}: has no segments")
+    done = ship(files, arguments.url, progress("shipped"))
+    faults = chain.verify(files, progress=progress("verified")).faults  # afterwards: what is whole is safe first
+    if arguments.json:
+        print(json.dumps(asdict(done) | {"faults": [asdict(fault) for fault in faults]}))
+    else:
+        print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
+        _tell(faults)
+    return 1 if faults else 0
+
+
+def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
+    """Rounds until SIGTERM or SIGINT. A failure is told and is no end: the next round tries again."""
+    from energy_agent.ledger.fleet.ship import ship
+
+    stopped, wake = Flag(), Wake()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        wake.ring()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    shipped: set[Path] = set()
+    while True:
+        try:
+            files = [path for path in find() if path not in shipped]
+            if files:
+                done = ship(files, arguments.url)
+                shipped.update(files)
+                print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there", flush=True)
+        except UsageError:
+            raise  # it will not be otherwise the next time
+        except WattlensError as error:
+            print(f"wattlens: {error}", file=sys.stderr, flush=True)
+        wake.wait(arguments.every * 60)
+        if stopped.is_set():
+            return 0
+
+
+def _tell(faults: Iterable["Fault"]) -> None:
+    for fault in faults:
+        print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0
+    if not 0 < minutes <= 1440:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes up to 1440")
+    return minutes

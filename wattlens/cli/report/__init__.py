@@ -1,0 +1,266 @@
+"""`wattlens report`: a quarter's energy and emissions, from the ledger, in every form; and what surrounds it."""
+
+import argparse
+import json
+import sys
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.printable import printable
+from wattlens.cli._command import Command, sentence
+from wattlens.cli._progress import Progress
+from wattlens.cli.report import diff, init, verify
+
+if TYPE_CHECKING:
+    from reports.figures.facts import Facts
+    from reports.period import Asked
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report`."""
+    actions = parser.add_subparsers(metavar="ACTION", help="without one, a report is made")
+    # An option that an action shares with `report` has no default there: it would replace the value before the action's name.
+    for name, text, prepare, run_it in (
+        ("init", init.SUMMARY, init.configure, init.run),
+        ("check", init.CHECK_SUMMARY, init.configure_check, init.run_check),
+        (
+            "verify",
+            "check a report's files and signature, and that the ledger gives its figures",
+            verify.configure,
+            _verify,
+        ),
+        ("diff", "explain every figure that two editions state otherwise", diff.configure, diff.run),
+    ):
+        sub = actions.add_parser(name, help=text, description=sentence(text))
+        prepare(sub)
+        sub.set_defaults(action=run_it)
+    source = parser.add_argument_group("what it is made of")
+    source.add_argument(
+        "--ledger", metavar="URL", help="compacted days on any fsspec URL, a folder of segments, or a state folder"
+    )
+    source.add_argument(
+        "--quarter",
+        metavar="2026Q3",
+        help="calendar quarter, from local midnight to local midnight of each site; last: the newest that is over, "
+        "current: the one that runs",
+    )
+    source.add_argument("--from", dest="start", metavar="T", help="start on a quarter hour, ISO 8601 (UTC)")
+    source.add_argument("--to", dest="end", metavar="T", help="end (not included), written like --from")
+    source.add_argument(
+        "--org", type=Path, metavar="FILE", help="org.yaml, or the workbook of `report init`: sites, contracts, teams"
+    )
+    source.add_argument(
+        "--country",
+        metavar="ISO3",
+        help="country of the grid where no input names one, such as GBR: its direct factor where a table has one, "
+        "else CodeCarbon's of the life cycle, which is no Scope 2 figure",
+    )
+    source.add_argument(
+        "--savings",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="what steering saved: an agent's savings.json, or a statement (docs/report.md); may be repeated",
+    )
+    source.add_argument("--as-of", metavar="T", help="grid intensities as they were known then (default: now)")
+    source.add_argument("--restates", type=Path, metavar="DIR", help="the report that this one restates")
+    source.add_argument(
+        "--accept-coverage",
+        metavar="PERCENT",
+        help="make the report although less was metered than was asked for, down to this",
+    )
+    source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters there")
+    source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="its bearer token")
+    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="certificates to check its own with")
+    made = parser.add_argument_group("how it is written")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the report, not that of the ledger or of an edition that it restates; made if it is not there; "
+        "{quarter} is that of --quarter",
+    )
+    made.add_argument(
+        "--formats",
+        default="html,pdf,xlsx,csv,emissions",
+        metavar="LIST",
+        help="forms beside facts.json (default: all of %(default)s)",
+    )
+    made.add_argument("--language", default="en", metavar="NAME", help="en or zh (default en)")
+    made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="of the PDF (default a4)")
+    made.add_argument(
+        "--font-dir", type=Path, action="append", default=[], metavar="DIR", help="fonts for other scripts; may be repeated"
+    )
+    made.add_argument("--sign-key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the manifest")
+    made.add_argument("--sign-passphrase-file", type=Path, metavar="FILE", help="file with the key's passphrase")
+    parser.add_argument("--json", action="store_true", help="print paths and headline figures as JSON")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Make the report, or do what the action says."""
+    if hasattr(parsed, "action"):
+        return int(parsed.action(parsed))
+    return _make(parsed)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from functools import partial
+
+    from reports.audit.ledger import changed_files
+    from reports.reproduce import drawn_again
+    from wattlens import __version__
+    from wattlens.report.build import rebuild
+
+    draw = partial(drawn_again, program=f"wattlens {__version__}", font_dirs=parsed.font_dir)
+    return verify.run(parsed, rebuild, changed_files, draw)
+
+
+def _make(parsed: argparse.Namespace) -> int:
+    from energy_agent.core.errors import UsageError, WattlensError
+    from reports.compose import too_little
+    from reports.figures.wording import percent
+    from reports.language import say_in
+    from reports.publish import publish, refuse_occupied, refuse_overwriting
+    from wattlens.report.build import asked, build, restated
+
+    for flag in ("ledger", "out"):
+        if getattr(parsed, flag) is None:
+            raise UsageError(f"--{flag} is needed; see wattlens report --help")
+    say, forms = say_in(parsed.language), _forms(parsed.formats)
+    accepted = _percent(parsed.accept_coverage)
+    for path in (parsed.sign_key, parsed.sign_passphrase_file):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: there is no such file")
+    options = _options(parsed)
+    folder = _folder(parsed.out, options.asked)
+    refuse_occupied(folder)
+    refuse_overwriting(folder, options.ledger, parsed.restates)
+    facts = build(options, Progress("read"))
+    options = asked(options, facts)
+    if parsed.restates is not None:
+        options, facts = restated(options, facts, parsed.restates)
+    if facts.status == "interim" and (parsed.quarter or "").lower() == "last":
+        raise WattlensError(
+            f"the ledger does not reach the end of {facts.label}, which is over: no report was made; compact its last "
+            f"days, or ask for --quarter {facts.label}, which gives an interim one"
+        )
+    low = too_little(facts)
+    share = facts.figures["coverage"].value
+    if low and (accepted is None or Fraction(share or 0) < accepted):
+        found = percent(share) if share else "not known"
+        raise WattlensError(
+            f"coverage is {found}, and {percent(facts.least_coverage)} is asked for: no report was made; find what was not "
+            "metered (wattlens doctor), or accept it with --accept-coverage PERCENT, which then stands on page one"
+        )
+    paths = publish(
+        facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,
+        command=options.command, sign_key=parsed.sign_key, passphrase=parsed.sign_passphrase_file,
+    )  # fmt: skip
+    headline = _headline(facts)
+    if parsed.json:
+        document = {
+            "files": {k: str(p) for k, p in paths.items()},
+            "status": facts.status,
+            "edition": facts.edition,
+            "headline": headline,
+        }
+        print(json.dumps(document, indent=2))
+        return 0
+    for line in headline.values():
+        print(printable(line["text"] or ""))
+    for path in paths.values():
+        print(path)
+    return 0
+
+
+def _options(parsed: argparse.Namespace) -> Any:
+    from energy_agent.core.errors import UsageError
+    from energy_agent.runtime.clock import RealClock
+    from reports.audit.edition import edition_of
+    from reports.ledger.savings import read_statements
+    from reports.period import Asked
+    from wattlens.report.build import Options, as_of
+
+    if parsed.quarter and (parsed.start or parsed.end):
+        raise UsageError("--quarter and --from/--to exclude each other; give one of them")
+    asked = Asked(parsed.quarter, parsed.start, parsed.end).resolved(RealClock().utc_ns())
+    edition: tuple[int, str | None] = (0, None)
+    if parsed.restates is not None:
+        number, digest = edition_of(parsed.restates, label=asked.label or None)
+        edition = (number + 1, digest)
+    return Options(
+        ledger=parsed.ledger,
+        asked=asked,
+        org=parsed.org,
+        country=parsed.country or "",
+        as_of_ns=as_of(parsed.as_of),
+        savings=read_statements(parsed.savings or (), asked.widest),
+        edition=edition,
+        ask=_prometheus(parsed),
+    )
+
+
+def _folder(out: Path, asked: "Asked") -> Path:
+    from energy_agent.core.errors import UsageError
+
+    if "{quarter}" not in str(out):
+        return out
+    if not asked.label:
+        raise UsageError(f"--out {out}: {{quarter}} in it needs --quarter")
+    return Path(str(out).replace("{quarter}", asked.label))
+
+
+def _prometheus(parsed: argparse.Namespace) -> Any:
+    """What asks a Prometheus; None: nobody wants it asked."""
+    if parsed.prometheus is None:
+        return None
+    from functools import partial
+
+    from wattlens.prometheus.access import Access
+    from wattlens.report.prometheus_check import check
+
+    files = (parsed.prometheus_ca_file, parsed.prometheus_token_file)
+    access = Access(parsed.prometheus, ca_file=files[0], bearer_token_file=files[1])
+    return partial(check, access, tell=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    from energy_agent.core.errors import UsageError
+    from reports.publish import FORMS
+
+    wanted = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() not in ("json", "facts"))
+    if wrong := [name for name in wanted if name not in FORMS]:
+        raise UsageError(f"--formats {wrong[0][:40]}: there are: {', '.join(FORMS)}; facts.json is always written")
+    return wanted
+
+
+def _percent(text: str | None) -> Fraction | None:
+    from energy_agent.core.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        share = Decimal(text.removesuffix("%").strip())
+    except InvalidOperation:
+        share = Decimal(-1)
+    if not share.is_finite() or not 0 <= share <= 100:
+        raise UsageError(f"--accept-coverage {text[:20]}: a number of percent from 0 to 100 is wanted, such as 90")
+    return Fraction(share) / 100
+
+
+def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
+    """The figures of the report's first section, by their label."""
+    from reports.language import say_in
+    from reports.page.sections import headline
+
+    found: dict[str, dict[str, str | None]] = {}
+    for tile in headline.tiles(facts, say_in("en")):
+        figure = facts.figures.get(tile.figure_id)
+        exact = {"value": figure.value, "low": figure.low, "high": figure.high, "unit": figure.unit} if figure else {}
+        found[tile.label] = {"text": f"{tile.label + ':':<22} {tile.value}  ({tile.detail})", "figure": tile.figure_id, **exact}
+    return found
+
+
+SPEC = Command("make the energy and emissions report of a quarter, and what surrounds it", configure, run)

@@ -1,0 +1,85 @@
+"""`wattlens report init`: the workbook of inputs; `wattlens report check`: what a file of inputs tells, and what it lacks."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError, WattlensError
+
+SUMMARY = "write a workbook for what a report cannot measure: sites, contracts, prices, teams"
+CHECK_SUMMARY = "say what a file of inputs tells, what it lacks, and which cell or key is wrong"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report init`."""
+    parser.add_argument("--out", type=Path, default=Path("org.xlsx"), metavar="FILE", help="the workbook (default org.xlsx)")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="inventory whose boards and sites to put in")
+    known.add_argument("--ledger", type=Path, metavar="DIR", help="ledger whose GPUs to put in")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of boards as JSON"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the workbook and say what to do with it."""
+    from wattlens.report.inputs.known import of_inventory, of_ledger
+    from wattlens.report.inputs.template import template
+
+    path: Path = args.out
+    if path.suffix.lower() != ".xlsx":
+        raise UsageError(f"--out {path}: the workbook is an .xlsx file; org.yaml is written by hand (docs/report-inputs.md)")
+    boards = of_inventory(args.from_inventory) if args.from_inventory else of_ledger(args.ledger) if args.ledger else []
+    content = template(boards)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if args.force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; name another with --out, or write over it with --force") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    if args.json:
+        print(json.dumps({"file": str(path), "boards": len(boards)}, indent=1))
+        return 0
+    what = f" with {len(boards):,} boards" if boards else ""
+    print(f"{path}: the sheets to fill in{what}; Start says how. Then: wattlens report check {path}")
+    return 0
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `wattlens report check`."""
+    parser.add_argument("file", type=Path, metavar="ORG", help="org.yaml, or a workbook that `report init` wrote")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Read the file with all that it names, for the last twelve months, and say what there is."""
+    from energy_agent.core.units import NS_PER_S
+    from energy_agent.runtime.clock import RealClock
+    from wattlens.report.inputs.org import load_organisation
+    from wattlens.report.inputs.text import as_json
+
+    now_ns = RealClock().utc_ns()
+    try:
+        told = load_organisation(args.file, now_ns - 366 * 86_400 * NS_PER_S, now_ns, now_ns)
+    except WattlensError as error:
+        if not args.json:
+            raise
+        print(json.dumps({"file": str(args.file), "ok": False, "error": str(error)}, indent=1))
+        return error.exit_code
+    if args.json:
+        print(json.dumps({"file": str(args.file), "ok": True, "error": None, **as_json(told)}, indent=1))
+        return 0
+    from wattlens.report.inputs.text import shown
+
+    print(f"{args.file}: OK; what holds for the last twelve months:")
+    site = ""
+    for each in shown(told):
+        if each.of != site:
+            site = each.of
+            print(f"\nsite {site}")
+        print(f"  {each.what:<20} {each.found or f'none: {each.lacking}'}")
+    return 0

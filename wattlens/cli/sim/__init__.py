@@ -1,0 +1,271 @@
+"""`wattlens sim`: the simulated GPU node, started, used, disturbed, looked at and stopped."""
+
+import argparse
+import json
+import math
+import os
+import re
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.cli._command import Command, sentence
+from wattlens.cli.sim import meters
+
+if TYPE_CHECKING:
+    from energy_agent.sim.node import SimulatedNode
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+
+    def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text), **more)
+        sub.add_argument("--dir", type=Path, metavar="DIR", help="the node's folder (default: one per user)")
+        return sub
+
+    start = action("start", "start a simulated GPU node in the background")
+    start.add_argument(
+        "scenario", metavar="SCENARIO", help="name of a shipped scenario (see 'sim list') or path of a YAML file"
+    )
+    start.add_argument(
+        "--rate", type=float, metavar="R", help="simulated seconds per second, at most 20 (default: the scenario's)"
+    )
+    start.add_argument("--seed", type=int, metavar="N", help="another seed than the scenario's")
+    start.add_argument("--foreground", action="store_true", help="stay, and stop the node with Ctrl-C")
+    run = action("run", "run any NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
+    action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
+    fault = action(
+        "fault",
+        "set a fault on a GPU, or on a meter of the building, while the node runs",
+        epilog=meters.fault_rows(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fault.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
+    fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
+    fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
+    fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
+    fault.add_argument("--for", dest="duration", metavar="TIME", help="wait so long (10s, 2m; simulated time), then clear it")
+    clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
+    clear.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
+    clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
+    status = action("status", "show what really happens on the node: energy, power, clocks, faults, workloads")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    action("stop", "stop the node and its workloads")
+    listing = action("list", "list the shipped scenarios")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _run(args: argparse.Namespace) -> int:
+    handlers = {
+        "start": _start, "run": _exec, "env": _env, "fault": _fault, "clear": _clear, "status": _status, "stop": _stop,
+        "list": _list,
+    }  # fmt: skip
+    return handlers[args.action](args)
+
+
+def _start(args: argparse.Namespace) -> int:
+    from energy_agent.sim.node import SimulatedNode
+
+    if args.foreground:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    node = SimulatedNode.start(args.scenario, args.dir, seed=args.seed, rate=args.rate)
+    if not args.foreground:
+        _show_start(node, args.scenario)
+        where = f" --dir {shlex.quote(str(node.directory))}" if args.dir else ""
+        print(f"look: wattlens sim status{where}   use: wattlens sim run{where} -- CMD   end: wattlens sim stop{where}")
+        return 0
+    with node:
+        try:
+            _show_start(node, args.scenario)
+            print("Ctrl-C stops it", flush=True)
+            while node.running:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            return 0
+    raise WattlensError(f"the simulated node ended by itself; see {node.directory / 'daemon.log'}")
+
+
+def _show_start(node: "SimulatedNode", name: str) -> None:
+    state = node.state()
+    print(f"simulated node: {name}, rate {state['rate']:g}, in {node.directory}")
+    for workload in state["workloads"]:
+        page = f"  {workload['metrics_url']}" if workload["metrics_url"] else ""
+        gpus = ",".join(map(str, workload["gpus"]))
+        print(f"  {workload['name']:20} {workload['kind']:9} gpu {gpus:10} {workload['phase']}{page}")
+
+
+def _exec(args: argparse.Namespace) -> int:
+    node = _attached(args)
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise UsageError("sim run: name a program after --")
+    try:
+        os.execvpe(command[0], command, os.environ | node.environ())  # noqa: S606 - no shell is meant
+    except OSError as error:
+        raise UsageError(f"sim run: cannot run {command[0]!r}: {error.strerror}") from error
+
+
+def _env(args: argparse.Namespace) -> int:
+    for name, value in _attached(args).environ().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _fault(args: argparse.Namespace) -> int:
+    node, meter = _attached(args), meters.meter_of(args.gpu)
+    kind = meters.fault_kind(meter, args.kind, args.call, args.value)
+    seconds = _seconds(args.duration) if args.duration else None
+    if seconds is not None and kind.once:
+        raise UsageError(f"fault {args.kind!r} happens once: --for has no meaning")
+    name, put, clear = _target(node, args.gpu)
+    put(args.kind, args.call, args.value)
+    print(f"{name}: {args.kind} set" + (f" for {args.duration}" if seconds else ""), flush=True)
+    if seconds is not None:
+        try:
+            time.sleep(seconds / float(node.state()["rate"]))
+        finally:  # Ctrl-C ends the fault too
+            clear(args.kind)
+        print(f"{name}: {args.kind} cleared")
+    return 0
+
+
+def _clear(args: argparse.Namespace) -> int:
+    node = _attached(args)
+    if args.kind:
+        meters.fault_kind(meters.meter_of(args.gpu), args.kind, "", 0)
+    name, _, clear = _target(node, args.gpu)
+    clear(args.kind)
+    print(f"{name}: {args.kind or 'all faults'} cleared")
+    return 0
+
+
+def _target(node: "SimulatedNode", text: str) -> tuple[str, Callable[[str, str, int], None], Callable[[str], None]]:
+    """Name of a GPU or meter, and what sets and clears a fault of it."""
+    from energy_agent.sim.building import site
+    from energy_agent.sim.gpu.faults import parse_gpu
+
+    meter = meters.meter_of(text)
+    if meter is not None:
+        return (
+            text,
+            lambda kind, _, value: site.fault(node, meter, kind, value),
+            lambda kind: site.clear(node, meter, kind),
+        )
+    with node.plant() as plant:
+        gpu = parse_gpu(text, plant.count)
+    return (
+        f"gpu{gpu}",
+        lambda kind, call, value: node.fault(gpu, kind, call=call, value=value),
+        lambda kind: node.clear(gpu, kind),
+    )
+
+
+def _status(args: argparse.Namespace) -> int:
+    node = _attached(args)
+    status = node_status(node)
+    if args.json:
+        print(json.dumps(status, indent=2))
+        return 0
+    print(f"simulated node in {node.directory}, running for {status['elapsed_s']:.1f} s of its time, rate {status['rate']:g}")
+    print(f"{'gpu':>3} {'true J':>12} {'sensed J':>12} {'power W':>8} {'clock MHz':>9} {'limit W':>8} {'temp C':>6}  faults")
+    for gpu in status["gpus"]:
+        faults = ", ".join(f["kind"] + (f" {f['call']}" if f["call"] else "") for f in gpu["faults"]) or "-"
+        print(
+            f"{gpu['gpu']:>3} {gpu['true_j']:>12.1f} {gpu['sensed_j']:>12.1f} {gpu['power_w']:>8.1f} {gpu['sm_clock_mhz']:>9}"
+            f" {gpu['power_limit_w']:>8.0f} {gpu['temperature_c']:>6.1f}  {faults}"
+        )
+    meters.show_building(status.get("facility"))
+    for workload in status["workloads"]:
+        counters = workload["counters"]
+        shown = ", ".join(
+            f"{k} {v}" for k, v in counters.items() if isinstance(v, int) and k not in {"pid", "started_ns", "updated_ns"}
+        )
+        gpus = ",".join(map(str, workload["gpus"]))
+        print(f"{workload['name']}: {workload['phase']}, pid {workload['pid']}, gpu {gpus}; {shown}")
+    return 0
+
+
+def node_status(node: "SimulatedNode") -> dict[str, Any]:
+    """The truth of a node as plain data: energy since its start in J, power, clocks, faults and workloads."""
+    from dataclasses import asdict
+
+    from energy_agent.core.units import UJ_PER_J
+    from energy_agent.sim.gpu.faults import NODE_WIDE
+    from energy_agent.sim.node import elapsed_s
+
+    state, faults = node.state(), node.faults()
+    with node.plant() as plant:
+        gpus = []
+        for index in range(plant.count):
+            truth = plant.truth(index)
+            gpus.append(
+                {
+                    "gpu": index,
+                    "uuid": plant.uuid(index),
+                    "true_j": truth.true_uj / UJ_PER_J,
+                    "sensed_j": truth.sensed_uj / UJ_PER_J,
+                    "unseen_j": truth.unseen_uj / UJ_PER_J,
+                    "gain": truth.gain,
+                    "power_w": truth.power_w,
+                    "power_limit_w": truth.power_limit_mw / 1000,
+                    "sm_clock_mhz": truth.sm_clock_mhz,
+                    "locked_mhz": list(truth.locked_mhz),
+                    "temperature_c": truth.temperature_c,
+                    "pids": [s.pid for s in truth.slots if s.live],
+                    "faults": [asdict(f) for f in faults if f.gpu == index or f.kind in NODE_WIDE],
+                }
+            )
+        elapsed = elapsed_s(state, plant)
+    return {
+        "directory": str(node.directory),
+        "elapsed_s": elapsed,
+        "rate": state["rate"],
+        "seed": state["seed"],
+        "gpus": gpus,
+        "workloads": node.workloads(),
+        **({"facility": building} if (building := meters.building_status(node)) is not None else {}),
+    }
+
+
+def _stop(args: argparse.Namespace) -> int:
+    node = _attached(args)
+    node.stop()
+    print(f"stopped the simulated node in {node.directory}")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from energy_agent.sim import scenario
+
+    found = {name: scenario.load(name).description for name in scenario.shipped()}
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for name, description in found.items():
+            print(f"{name:12} {description}")
+    return 0
+
+
+def _attached(args: argparse.Namespace) -> "SimulatedNode":
+    from energy_agent.sim.node import SimulatedNode
+
+    return SimulatedNode.attach(args.dir)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
+    seconds = float(match[1]) * _UNITS_S[match[2]] if match else math.nan
+    if not 0.0 < seconds <= 86_400.0:
+        raise UsageError(f"--for {text!r} is not a time such as 10s, 2m or 1h, of at most 24h")
+    return seconds
+
+
+SPEC = Command("start, use and disturb a simulated GPU node", _configure, _run)

@@ -1,0 +1,1 @@
+"""`wattlens compare`: whether two sets of runs differ in energy."""

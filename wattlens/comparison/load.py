@@ -1,0 +1,90 @@
+"""Whether two sides of a comparison ran at equal load: the batch alone moves joules per token 6-9 times. Pure."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from wattlens.comparison.saved_run import Run
+
+LOAD_RATIO = 1.25
+"""Loads that differ by more are not equal."""
+BATCH_LABEL = "batch"
+
+
+def known(runs: Sequence[Run], key: str) -> float | None:
+    """The mean of what the runs counted; None where one of them did not."""
+    values = [run.counts[key] for run in runs if key in run.counts]
+    return fmean(values) if values and len(values) == len(runs) else None
+
+
+def batch(runs: Sequence[Run]) -> float | None:
+    """Requests that ran, mean; else the label `batch`, where that is a number and the same for all."""
+    running = known(runs, "running")
+    if running is not None:
+        return running
+    told = {run.labels.get(BATCH_LABEL, "") for run in runs}
+    text = told.pop() if len(told) == 1 else ""
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def labels(runs: Sequence[Run]) -> dict[str, str]:
+    """What the runs were; values that differ within a side with commas."""
+    keys = dict.fromkeys(key for run in runs for key in run.labels)
+    return {key: ",".join(dict.fromkeys(run.labels.get(key, "-") for run in runs)) for key in keys}
+
+
+def warnings(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    """What makes the figures of A and B no fair comparison, a line each."""
+    found = []
+    if any(run.tokens for run in (*a, *b)):
+        found += _batches(a, b) + _mixes(a, b)
+    watts = [fmean(run.joules / run.seconds if run.seconds else 0.0 for run in side) for side in (a, b)]
+    if unequal(*watts):
+        found.append(
+            f"A drew {watts[0]:.0f} W and B {watts[1]:.0f} W: what of the sensors' error does not grow with power (an offset) "
+            "does not cancel"
+        )
+    models = [sorted({m for run in side for m in run.models}) for side in (a, b)]
+    if all(models) and models[0] != models[1]:
+        found.append(f"the models differ: {', '.join(models[0])} against {', '.join(models[1])}")
+    if any(run.at_request_end for run in (*a, *b)):
+        found.append("a server counts tokens when a request ends: windows have to be much longer than a request")
+    return found
+
+
+def unequal(a: float, b: float) -> bool:
+    """Whether they differ by more than LOAD_RATIO."""
+    return max(a, b) > LOAD_RATIO * min(a, b)
+
+
+def _batches(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    found = []
+    for name, side in (("A", a), ("B", b)):
+        running = [run.counts["running"] for run in side if "running" in run.counts]
+        if running and unequal(min(running), max(running)):
+            found.append(
+                f"the runs of {name} had {min(running):.4g} to {max(running):.4g} requests running: their load differs"
+            )
+    batches = batch(a), batch(b)
+    if batches[0] is None or batches[1] is None:
+        found.append("the batch of a side is not known, so that equal load cannot be told: batch moves J/token 6-9 times")
+    elif unequal(batches[0], batches[1]):
+        found.append(
+            f"A ran a batch of {batches[0]:.4g}, B of {batches[1]:.4g}: compare at equal load, batch moves J/token 6-9 times"
+        )
+    return found
+
+
+def _mixes(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    found = []
+    for what, key in (("computed prompt", "computed"), ("cached prompt", "cached")):
+        mix = _per_generated(a, key), _per_generated(b, key)
+        if mix[0] is not None and mix[1] is not None and unequal(*mix):  # type: ignore[arg-type]
+            found.append(f"A had {mix[0]:.3g} {what} tokens for each one generated, B {mix[1]:.3g}: compare at equal load")
+    return found
+
+
+def _per_generated(runs: Sequence[Run], key: str) -> float | None:
+    counts: list[Mapping[str, float]] = [run.counts for run in runs]
+    if not all(key in c and c.get("generation") for c in counts):
+        return None
+    return sum(c[key] for c in counts) / sum(c["generation"] for c in counts)

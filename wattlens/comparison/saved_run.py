@@ -1,0 +1,135 @@
+"""A run that `wattlens measure --save` or `measure().save()` wrote, read back. Whoever sent the file is not trusted."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.printable import printable
+from energy_agent.sdk.measure.measurement import GAIN_UNCERTAINTY_RATIO
+from energy_agent.sdk.measure.saved import SCHEMA, checked_labels
+
+PER = ("generated", "processed")
+"""What joules are told per token of: generated alone, or computed prompt tokens with them."""
+_MAX_B = 1 << 20
+_BOARDS = 1024
+_TEXT = 256
+_MODELS = 64
+_FIELD = {"generated": "generation", "processed": "processed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Of one kind: how many, and the half-width of what the window's edges add. Without `count` the reason says why."""
+
+    count: float | None
+    edge: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured run.
+
+    Args:
+        path: of its file.
+        boards: J by UUID, None where an older file does not tell.
+        labels: what it was, by whoever saved it.
+        tokens: by `PER`; empty where none were counted.
+        models: whose tokens.
+        counts: computed, cached and generated tokens, and the mean of running requests, where they are known.
+        at_request_end: the server counts tokens when a request ends.
+    """
+
+    path: Path
+    joules: float
+    edge_joules: float | None
+    seconds: float
+    gain: float
+    simulated: bool
+    boards: Mapping[str, float | None]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tokens: Mapping[str, Tokens] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    counts: Mapping[str, float] = field(default_factory=dict)
+    at_request_end: bool = False
+
+    def per_token(self, what: str) -> float | None:
+        """J per token; None where there is none."""
+        tokens = self.tokens.get(what)
+        return self.joules / tokens.count if tokens is not None and tokens.count else None
+
+
+def load(path: Path) -> Run:
+    """The run in `path`.
+
+    Raises:
+        UsageError: it cannot be read, is none, or was not measured.
+    """
+    try:
+        with path.open("rb") as file:
+            run = json.loads(file.read(_MAX_B))
+    except OSError as error:
+        raise UsageError(f"compare: {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        run = None
+    if not isinstance(run, dict) or run.get("schema") != SCHEMA or not isinstance(run.get("devices"), dict):
+        raise UsageError(f"compare: {path} is no run that wattlens measure --save wrote")
+    joules, seconds = _number(run.get("joules")), _number(run.get("seconds"))
+    if joules is None or seconds is None:
+        raise UsageError(f"compare: {path} was not measured: {_text(run.get('reason')) or 'it has no joules'}")
+    try:
+        return _run(path, run, joules, seconds)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"compare: {path} is broken: {error}") from None
+
+
+def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
+    told = run.get("tokens")
+    tokens: dict[str, Any] = {} if told is None else told
+    gain = _number(run.get("gain_uncertainty_ratio", GAIN_UNCERTAINTY_RATIO))
+    if gain is None or gain >= 1:
+        raise ValueError("its gain_uncertainty_ratio is none")
+    if len(run["devices"]) > _BOARDS:
+        raise ValueError(f"it names more than {_BOARDS} devices")
+    return Run(
+        path,
+        joules,
+        _number(run.get("edge_joules")),
+        seconds,
+        gain,
+        bool(run.get("simulated")),
+        {uuid: _number(device.get("joules")) for uuid, device in run["devices"].items()},
+        checked_labels(run.get("labels") or {}),
+        {what: _tokens(tokens, what) for what in PER if told is not None},
+        tuple(_text(m) for m in tokens.get("models", ())[:_MODELS]),
+        {key: n for key in ("computed", "cached", "generation", "running") if (n := _number(tokens.get(key))) is not None},
+        tokens.get("moves") == "request",
+    )
+
+
+def _tokens(told: Mapping[str, Any], what: str) -> Tokens:
+    count, edge = _number(told.get(_FIELD[what])), _number(told.get(f"edge_{_FIELD[what]}", 0.0))
+    reason = _text(told.get("reason")) or f"{what} tokens were not counted"
+    if count == 0:
+        return Tokens(None, 0.0, f"no {what} token was counted")
+    return Tokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)
+
+
+def _text(value: object) -> str:
+    """A text as a terminal may show it: short, without what would steer it."""
+    return printable(str(value or "")[:_TEXT])
+
+
+def _number(value: object) -> float | None:
+    """A number from 0 on; JSON as Python reads it has infinities too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) and number >= 0 else None

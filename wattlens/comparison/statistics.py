@@ -1,0 +1,148 @@
+"""Whether two sets of runs differ in energy: the ratio of their means with its confidence interval. Pure.
+
+Of several runs a side: Welch's interval on the logarithms (a ratio is what people mean by "10 % less"); its degrees of freedom
+are those of Welch-Satterthwaite. The spread between runs holds the windows' own errors too, but a few runs can agree by chance:
+the interval is never narrower than those errors. Of one run a side: what the edges of the two windows make uncertain: of energy
+in squares, as independent errors are, of tokens added, as bounds are; how runs vary is not in it.
+
+Gain errors of the boards come on top of either, as far as they do not cancel: `gain_range`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, hypot, inf, log, sqrt
+from statistics import fmean, variance
+
+from energy_agent.sdk.measure.per_token import distances
+
+_ROUNDING = 1e-12
+
+# Two-sided 95 % points of Student's t for 1 to 30 degrees of freedom.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
+    2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`ratio` is B / A of geometric means; `low` and `high` its 95 % interval."""
+
+    mean_a: float
+    mean_b: float
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def shown(self) -> bool:
+        """The interval leaves out 1: a difference is shown."""
+        return not self.low <= 1.0 <= self.high
+
+
+def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()) -> Comparison:
+    """Compare runs of A with runs of B.
+
+    The interval is open (0 to infinity) where all runs of each side are equal and no error is known: nothing then shows
+    how much another run would differ.
+
+    Args:
+        a: what each run of one side took.
+        b: what each run of the other side took.
+        errors: half-width of each run of A, then of each run of B, as a ratio; independent of each other.
+
+    Raises:
+        ValueError: fewer than two runs on a side, or one that is not above 0.
+    """
+    if min(len(a), len(b)) < 2 or min(*a, *b) <= 0:
+        raise ValueError("each side needs two runs or more, all above 0")
+    x, y = [log(v) for v in a], [log(v) for v in b]
+    va, vb = variance(x) / len(x), variance(y) / len(y)
+    difference, error = fmean(y) - fmean(x), sqrt(va + vb)
+    freedom = 1.0
+    if error > 0:
+        freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
+    half = max(student95(freedom) * error, hypot(hypot(*errors[: len(a)]) / len(a), hypot(*errors[len(a) :]) / len(b)))
+    low, high = (exp(difference - half), exp(difference + half)) if half > 0 else (0.0, inf)
+    return Comparison(fmean(a), fmean(b), exp(difference), low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: J as the sensors tell it and tokens that it is divided by, each with the half-width of what edges add."""
+
+    joules: float
+    edge_joules: float
+    tokens: float = 1.0
+    edge_tokens: float = 0.0
+
+
+def compare_measured(a: Measured, b: Measured) -> Comparison:
+    """Compare two runs by their own bands.
+
+    Raises:
+        ValueError: joules or tokens of one are not above 0, or their edges reach down to 0.
+    """
+    for run in (a, b):
+        if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
+            raise ValueError("a run is so short that its energy, or its tokens, cannot be told from 0")
+    (a_down, a_up), (b_down, b_up) = (distances(run.joules, run.edge_joules) for run in (a, b))
+    (a_fewer, a_more), (b_fewer, b_more) = (distances(run.tokens, run.edge_tokens) for run in (a, b))
+    down, up = sqrt(a_up**2 + b_down**2) + a_fewer + b_more, sqrt(a_down**2 + b_up**2) + a_more + b_fewer
+    x, y = a.joules / a.tokens, b.joules / b.tokens
+    return Comparison(x, y, y / x, y / x * exp(-down), y / x * exp(up))
+
+
+def relative_error(run: Measured) -> float:
+    """Half-width of a run's own interval on the logarithm, on its wider side; 0 where the run has no joules above its edges."""
+    if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
+        return 0.0
+    return distances(run.joules, run.edge_joules)[0] + distances(run.tokens, run.edge_tokens)[0]
+
+
+def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[str, float]) -> tuple[float, float]:
+    """Least and greatest factor by which the true ratio B / A may differ from the one that the sensors tell.
+
+    A board that reads (1 + e) of what is drawn, |e| <= its gain error, does so in both runs. So the factor is 1 where both ran
+    on one board, or divided their energy over several in the same way; where they have no board in common the gains add up.
+    Between these the ratio of two sums is greatest where each board errs as far as it can, those above some share of B to A
+    one way and the others the other way (a linear-fractional function has its extremes in corners).
+
+    Args:
+        a: J by board of A, as the sensors tell it.
+        b: likewise of B.
+        gains: gain error of each board, as a ratio.
+
+    >>> gain_range({"x": 5.0}, {"x": 3.0}, {"x": 0.05})
+    (1.0, 1.0)
+    """
+    total_a, total_b = sum(a.values()), sum(b.values())
+    parts = [(b.get(u, 0.0) / total_b, a.get(u, 0.0) / total_a, gains[u]) for u in a.keys() | b.keys()]
+    parts.sort(key=lambda p: p[0] / p[1] if p[1] else float("inf"))
+
+    def factor(first: int, sign: float) -> float:
+        """Boards before `first` err by `sign` times their gain error, the others the other way."""
+        reads = [1.0 + (sign if k < first else -sign) * gain for k, (_, _, gain) in enumerate(parts)]
+        over, under = (sum(p[side] / r for p, r in zip(parts, reads, strict=True)) for side in (0, 1))
+        return over / under
+
+    corners = [factor(k, sign) for k in range(len(parts) + 1) for sign in (1.0, -1.0)]
+    low, high = min(corners), max(corners)
+    return (1.0, 1.0) if high - low < _ROUNDING else (low, high)
+
+
+def widened(found: Comparison, factors: tuple[float, float]) -> Comparison:
+    """With what gains do not cancel."""
+    return replace(found, low=found.low * factors[0], high=found.high * factors[1])
+
+
+def student95(freedom: float) -> float:
+    """Two-sided 95 % point of Student's t, rounded to the side of the wider interval.
+
+    >>> student95(4.9)
+    2.776
+    """
+    whole = int(freedom)
+    if whole > 30:
+        return 1.96 + 2.5 / whole  # within 0.2 % of the exact value, above it
+    return _T95[max(1, whole) - 1]

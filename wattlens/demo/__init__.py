@@ -1,0 +1,1 @@
+"""`wattlens demo`: the whole stack on a simulated node."""

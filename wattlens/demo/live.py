@@ -1,0 +1,118 @@
+"""The live view of the demo: reads the agent's own /metrics page and draws it; colour with `rich`, plain lines without.
+
+Meaning never hangs on colour: states are words.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from energy_agent.core.printable import printable
+from wattlens.scrape.response import Page, celsius, grown, joules, megahertz, percent, watts
+
+NARROW = 76  # inside the frame of a terminal of 80 columns
+NAME, LONGEST_NAME = 12, 36
+
+
+@dataclass(slots=True)
+class View:
+    """Turns pages into rows of text, `width` columns wide at most. Rates are over the last pages."""
+
+    workload_of_tokens: str
+    names: Mapping[str, str]
+    width: int = NARROW
+    site: str = ""  # the building's PUE in a few words
+    pages: deque[Page] = field(default_factory=lambda: deque(maxlen=6))
+
+    @property
+    def _name(self) -> int:
+        return min(LONGEST_NAME, NAME + max(0, self.width - NARROW))
+
+    def header(self) -> str:
+        """What is shown, in one line."""
+        columns = f"{'GPU':>3} {'power':>6} {'limit':>6} {'SM clock':>8} {'util':>5} {'temp':>5} {'energy':>10}"
+        return f"{columns}  {'held by':{self._name}} steering"
+
+    def lines(self, page: Page) -> list[str]:
+        """A line a GPU."""
+        holders: dict[str, list[str]] = {}
+        for labels, _ in page.rows("workload_energy_joules_total"):
+            names = holders.setdefault(labels["uuid"], [])
+            if labels["workload"] not in names:
+                names.append(labels["workload"])
+        found = []
+        for labels, up in sorted(page.rows("gpu_up"), key=lambda r: int(r[0].get("gpu", 0))):
+            uuid = labels["uuid"]
+            if not up:
+                found.append(f"{labels['gpu']:>3} does not answer; its series are absent")
+                continue
+            clock = page.one("dvfs_setting", uuid=uuid, setting="sm_clock_max_hertz")
+            steering = "not steered" if page.one("dvfs_mode", uuid=uuid) is None else "released"
+            if clock is not None:
+                steering = f"<={clock / 1e6:.0f} MHz"
+            found.append(
+                f"{labels['gpu']:>3} {watts(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
+                f"{watts(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'))} "
+                f"{megahertz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
+                f"{percent(page.one('gpu_utilization_ratio', uuid=uuid, engine='gpu'))} "
+                f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
+                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
+            )
+        return found
+
+    def _held(self, workloads: list[str]) -> str:
+        shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "nobody")
+        return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
+
+    def footer(self, page: Page) -> list[str]:
+        """Node and tokens."""
+        self.pages.append(page)
+        first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
+        power = page.one("gpu_power_watts", kind="instant")
+        parts = [f"all GPUs {power:,.0f} W" if power is not None else "all GPUs: no reading"]
+        tokens = grown(first, page, "tokens_total", workload=self.workload_of_tokens, phase="generation")
+        joules = grown(first, page, "workload_energy_joules_total", workload=self.workload_of_tokens)
+        if tokens and joules and page.t_s > first.t_s:
+            parts.append(f"{name}: {tokens / (page.t_s - first.t_s):,.0f} tokens/s, {joules / tokens:.3f} J/token")
+        else:
+            parts.append(f"{name}: no tokens measurable now")
+        return ["   ".join(parts), *([self.site] if self.site else [])]
+
+
+class Screen:
+    """Where frames go: redrawn in place on a terminal with `rich`, else a line every few frames."""
+
+    def __init__(self, live: bool) -> None:
+        self._live: Any = None
+        self._frames = 0
+        if live and sys.stdout.isatty():
+            try:
+                from rich.live import Live
+            except ImportError:
+                return
+            self._live = Live(auto_refresh=False, transient=True)
+            self._live.start()
+
+    def show(self, title: str, view: View, page: Page) -> None:
+        """Draw one frame."""
+        if self._live is not None:
+            view.width = self._live.console.width - 4
+        footer = view.footer(page)
+        self._frames += 1
+        if self._live is None:
+            if self._frames % 5 == 1:
+                print(f"{title}   {'   '.join(footer)}", flush=True)
+            return
+        from rich.panel import Panel
+        from rich.text import Text
+
+        body = Text("\n".join([view.header(), *view.lines(page), "", *footer]), no_wrap=True, overflow="ellipsis")
+        body.stylize("bold", 0, len(view.header()))
+        self._live.update(Panel(body, title=title, title_align="left"), refresh=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live is not None:
+            self._live.stop()

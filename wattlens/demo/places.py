@@ -1,0 +1,37 @@
+"""Where a demo listens and writes."""
+
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.agent.run import split_listen
+
+
+def listen_error(listen: str) -> OSError | None:
+    """Why nobody can listen there now; None where one can."""
+    address, port = split_listen(listen)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error
+    return None
+
+
+def make_folder(parent: Path) -> Path:
+    """A new folder for this run; of two that start within a second, each gets its own."""
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for more in ("", *(f"-{n}" for n in range(2, 100))):
+        out = (parent / (name + more)).absolute()
+        try:
+            out.mkdir(parents=True)
+        except FileExistsError:
+            if parent.is_dir():
+                continue
+            raise UsageError(f"--out {parent} is not a folder") from None
+        except OSError as error:
+            raise UsageError(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
+        return out
+    raise WattlensError(f"--out {parent} has a hundred runs of this second")

@@ -1,0 +1,110 @@
+"""What the demo tells at its end: the summary, the verdict of steering and where everything is, as text or as JSON. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from energy_agent.ledger.rows.uncertainty import Bounds
+from wattlens import summary
+
+_SLOWDOWN = {"latency": "time between tokens", "time_per_work": "time per token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run. `saving` is the governor's verdict, {} without one; `files` is relative to `out`."""
+
+    found: summary.Summary
+    names: Mapping[str, str]
+    saving: Mapping[str, Any]
+    restored: bool
+    out: Path
+    files: Mapping[str, str]
+    building: str = ""  # what its ledger comes to, in lines
+
+    @property
+    def ok(self) -> bool:
+        """Everything added up and every setting is back."""
+        return self.found.conserved and not self.found.chain_faults and self.restored
+
+
+def text(result: Result) -> str:
+    """For a person, at most 80 columns wide but for a long path."""
+    lines = [
+        summary.text(result.found, result.names),
+        "",
+        "Steering (policy static: SM clock held at the knee, on and off in random order)",
+        *(f"  {line}" for line in saving_lines(result.saving)),
+        f"  settings at the end: {'as found' if result.restored else 'NOT as found'}",
+        "",
+        "The building",
+        *(f"  {line}" if line else "" for line in result.building.splitlines()),
+        "",
+        f"Written to {result.out}",
+        *(f"  {path:18} {what}" for path, what in result.files.items()),
+    ]
+    return "\n".join(lines)
+
+
+def saving_lines(saving: Mapping[str, Any]) -> list[str]:
+    """The verdict, or why there is none."""
+    ratio, slowdown = saving.get("saving_ratio"), saving.get("slowdown_ratio")
+    if ratio is None or slowdown is None:
+        return [f"no saving can be told: {saving.get('reason') or 'no paired blocks were measured'}"]
+    lower = "lower" if ratio["value"] >= 0 else "higher"
+    what = slowdown_of(saving)
+    sign = 1 if ratio["value"] >= 0 else -1
+    low, high = sorted((sign * ratio["low"], sign * ratio["high"]))
+    width = max(len("J/token"), len(what))
+    return [
+        f"{'J/token':{width}}  {100 * abs(ratio['value']):.1f} % {lower} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
+        f"{what:{width}}  {100 * slowdown['value']:+.1f} % "
+        f"(95 % interval {100 * slowdown['low']:+.1f} to {100 * slowdown['high']:+.1f} %)",
+        f"{saving['pairs']} pairs of blocks; claimable: {saving['claimable_uj'] / 1e6:,.0f} J",
+    ]
+
+
+def slowdown_of(saving: Mapping[str, Any]) -> str:
+    """What became slower, in words."""
+    return _SLOWDOWN.get(saving.get("slowdown_of", ""), "time per token")
+
+
+def document(result: Result) -> dict[str, Any]:
+    """For a program: integers in uJ."""
+    found = result.found
+
+    def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
+        return {name: {"energy_uj": b.energy_uj, "low_uj": b.low_uj, "high_uj": b.high_uj} for name, b in pairs}
+
+    tokens = [
+        {
+            "workload": t.workload,
+            "model": t.model,
+            "tokens": t.tokens,
+            "j_per_token": t.j_per_token,
+            "low": t.low,
+            "high": t.high,
+        }
+        for t in found.tokens
+    ]
+    return {
+        "simulated": True,
+        "devices": bounds(found.devices),
+        "workloads": bounds(found.workloads),
+        "unheld_uj": found.unheld_uj,
+        "unattributed_uj": found.unattributed_uj,
+        "total": bounds([("all", found.total)])["all"],
+        "tokens": tokens,
+        "boundary": found.boundary,
+        "hosts": bounds(found.hosts),
+        "host_workloads": bounds(found.host_workloads),
+        "host_unheld_uj": found.host_unheld_uj,
+        "host_unattributed_uj": found.host_unattributed_uj,
+        "conserved": found.conserved,
+        "chain_faults": list(found.chain_faults),
+        "saving": dict(result.saving),
+        "settings_restored": result.restored,
+        "building": result.building,
+        "files": {str(result.out / path): what for path, what in result.files.items()},
+    }

@@ -1,0 +1,295 @@
+"""The demo: a simulated node, the actuator and the real agent as real processes; a live view; a summary and a report.
+
+Everything is started here and ended here, the settings of the simulated GPUs are as found at the end, and every file is named.
+"""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dvfs.proof.estimate import MIN_PAIRS_WITH_LOAD
+from energy_agent.core.energy import ProcessUse
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.owners.processes import ProcessHolders
+from energy_agent.runtime.http import HttpError
+from energy_agent.sim import scenario
+from energy_agent.sim.building.model import Facility
+from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.scenario_model import Host
+from wattlens import summary
+from wattlens.demo import result as demo_result
+from wattlens.demo import site as demo_site
+from wattlens.demo.child import START_S, child
+from wattlens.demo.live import Screen, View
+from wattlens.demo.places import listen_error, make_folder
+from wattlens.scrape.access import read_page
+from wattlens.scrape.response import Page
+
+BLOCK_S = 4.0
+CLEAN_S = 2.0
+COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the command line says. `seconds` None: serve until told to end."""
+
+    seconds: float | None = 60.0
+    out: Path = Path("demo-out")
+    scenario: str = "h100-node"
+    listen: str = "127.0.0.1:9479"
+    seed: int | None = None
+    live: bool = True
+    country: str | None = None
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What runs."""
+
+    options: DemoOptions
+    out: Path
+    node: SimulatedNode
+    url: str = ""
+    serving: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    site: demo_site.Site = field(default_factory=demo_site.Site)
+
+    @property
+    def state(self) -> Path:
+        return self.out / "state"
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run it; 0 when everything added up and every setting is back."""
+    listen = _listen(options)
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda n, _: stopping.append(n))
+    out = make_folder(options.out)
+    _say(options, f"starting a simulated node: {options.scenario}")
+    wanted = scenario.load(options.scenario)
+    if wanted.host is None:
+        wanted = wanted.model_copy(update={"host": Host()})
+    if wanted.facility is None:
+        wanted = wanted.model_copy(update={"facility": Facility(cooling_lag_s=COOLING_LAG_S)})
+    with SimulatedNode.start(wanted, out / "node", seed=options.seed, companion=True) as node:
+        stage = _Stage(options, out, node)
+        _learn(stage)
+        found = _settings(node)
+        with ExitStack() as running:
+            sockets = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-")))
+            _write_config(stage, sockets / "actuator.sock")
+            running.enter_context(_actuator(stage, sockets / "actuator.sock"))
+            stage.site = running.enter_context(demo_site.running(node, stage.out))
+            agent = running.enter_context(_agent(stage, listen))
+            _watch(stage, agent, stopping)
+        restored = _settings(node) == found
+    if options.seconds is None:
+        return 0
+    return _conclude(stage, restored)
+
+
+def _learn(stage: _Stage) -> None:
+    """Short names: GPU 0 ... and, for workloads, what the scenario calls them."""
+    with stage.node.plant() as plant:
+        stage.names |= {plant.uuid(i): f"GPU {i}" for i in range(plant.count)}
+    for workload in stage.node.workloads():
+        workload["identity"] = _identity(stage.node, workload["pid"]) or workload["name"]
+        stage.names[workload["identity"]] = workload["name"]
+        if workload.get("metrics_url"):
+            stage.serving = workload
+    if not stage.serving:
+        raise UsageError(f"scenario {stage.options.scenario!r} serves no model; the demo needs a workload of kind 'serving'")
+
+
+def _identity(node: SimulatedNode, pid: int | None) -> str:
+    """What the agent will call a process; '' for one that does not run."""
+    found, _ = ProcessHolders(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
+    return next(iter(found.holding.weights), "") if found.holding is not None else ""
+
+
+def _write_config(stage: _Stage, actuator: Path) -> None:
+    gpus = [str(i) for i in stage.serving["gpus"]]
+    plan = _block_plan(stage.options.seconds)
+    steering = {
+        "mode": "enforce",
+        "policy": "static",
+        "options": {"static": {"clean_s": CLEAN_S}},
+        "actuator": str(actuator),
+        "groups": [{"name": "serving", "devices": gpus, "workload": stage.serving["identity"], "arrivals": "open"}],
+    } | ({"blocks": plan} if plan else {})
+    config = {
+        "node": {"cluster": "demo", "name": "simulated"},
+        "sources": {"node": {"rapl": {"period_s": 5}, "redfish": _redfish(stage)}},
+        "holders": {"period_s": 2.0},
+        "tokens": [{"workload": stage.serving["identity"], "url": stage.serving["metrics_url"], "period_s": 0.5}],
+        "dvfs": steering,
+    }
+    allow = [{"devices": stage.serving["gpus"], "knobs": ["clock"], "baseline": "unlocked"}]
+    (stage.out / "agent.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (stage.out / "actuator.yaml").write_text(yaml.safe_dump({"allow": allow}, sort_keys=False))
+
+
+def _redfish(stage: _Stage) -> dict[str, Any]:
+    """The simulated node's management controller: the meter of record of the whole node."""
+    folder = stage.node.directory
+    return {
+        "url": stage.node.state()["host"]["redfish_url"],
+        "user_file": str(folder / "redfish-user"),
+        "password_file": str(folder / "redfish-password"),
+        "period_s": 5,
+    }
+
+
+def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
+    """As many pairs of blocks as fit; a demo that serves on and on steers without them."""
+    if seconds is None:
+        return None
+    pairs = int((seconds - START_S / 2) / (2 * BLOCK_S))
+    return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= MIN_PAIRS_WITH_LOAD else None
+
+
+@contextmanager
+def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
+    command = ["actuator", "--config", stage.out / "actuator.yaml", "--socket", path, "--state", stage.out / "actuator"]
+    with child(stage.out, "actuator", [*command, "--simulate", stage.node.directory], path.exists):
+        yield
+
+
+def _listen(options: DemoOptions) -> str:
+    """Where the agent listens: another port than was asked for where that is taken and the demo ends by itself.
+
+    The agent itself would meter on without its page, and try again.
+    """
+    error = listen_error(options.listen)
+    if error is None:
+        return options.listen
+    if error.errno != errno.EADDRINUSE or options.seconds is None:
+        raise WattlensError(f"--listen {options.listen}: {error.strerror}; name another")
+    _say(options, f"{options.listen} is taken; the agent listens on another port")
+    return options.listen.rpartition(":")[0] + ":0"
+
+
+@contextmanager
+def _agent(stage: _Stage, listen: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = ["agent", "--config", stage.out / "agent.yaml", "--state", stage.state, "--simulate", stage.node.directory]
+    with child(stage.out, "agent", [*command, "--listen", listen], lambda: _find_url(stage)) as process:
+        yield process
+
+
+def _find_url(stage: _Stage) -> bool:
+    """The agent says in its log where it listens."""
+    for word in (stage.out / "agent.log").read_text().split():
+        if word.startswith("http://"):
+            stage.url = word.rstrip(",").replace("//0.0.0.0:", "//127.0.0.1:")
+            return True
+    return False
+
+
+def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:
+    options = stage.options
+    _say(options, f"the agent serves {stage.url}")
+    view = View(stage.serving["identity"], stage.names)
+    screen = Screen(options.live and not options.as_json)
+    end_s = None if options.seconds is None else time.monotonic() + options.seconds
+    try:
+        while not stopping and (end_s is None or time.monotonic() < end_s):
+            time.sleep(1.0)
+            if agent.poll() is not None:
+                raise WattlensError(f"the agent ended with {agent.returncode}; see {stage.out / 'agent.log'}")
+            if not stage.node.running:
+                raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
+            try:
+                page: Page = read_page(stage.url, time.monotonic())
+            except (HttpError, ValueError):
+                continue  # not ready yet
+            view.site = stage.site.now()
+            left = "serving" if end_s is None else f"{max(0, end_s - time.monotonic()):.0f} s left"
+            if not options.as_json:
+                screen.show(f"Wattlens demo, simulated node ({left})", view, page)
+    finally:
+        screen.close()
+
+
+def _conclude(stage: _Stage, restored: bool) -> int:
+    saving = _saving(stage)
+    report = _report(stage, saving)
+    found = summary.summarise(stage.state)
+    files = _FILES | (demo_site.FILES if stage.site.url else {}) | (_REPORT if report else {})
+    result = demo_result.Result(
+        found, stage.names, saving, restored, stage.out, files, demo_site.concluded(stage.site, stage.out)
+    )
+    if stage.options.as_json:
+        print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))
+    else:
+        print(demo_result.text(result))
+    return 0 if result.ok else 1
+
+
+_FILES = {
+    "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
+    "state/journal.db": "the journal, an SQLite database",
+    "agent.yaml": "the agent's configuration; agent.log beside it",
+}
+_REPORT = {"report/report.html": "the report, with a PDF, a workbook and its facts beside it"}
+
+
+def _saving(stage: _Stage) -> dict[str, Any]:
+    if _block_plan(stage.options.seconds) is None:
+        needed_s = START_S / 2 + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
+        return {"reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
+    try:
+        found: dict[str, Any] = json.loads((stage.state / "savings.json").read_text())["serving"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
+def _report(stage: _Stage, saving: Mapping[str, Any]) -> bool:
+    """The report, where its libraries are installed."""
+    ledger = stage.out if stage.site.url else stage.state  # with the building's own beside the node's
+    command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger), "--out", str(stage.out / "report")]
+    if stage.site.url:
+        command += ["--org", str(demo_site.organisation(stage.out))]
+    command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
+    saved = saving.get("saved_uj")
+    if saved is not None and saving.get("slowdown_ratio") is not None:
+        statement = {f"{k}_j": saved[v] / 1e6 for k, v in (("saved", "value"), ("low", "low"), ("high", "high"))}
+        method = f"paired on/off blocks in random order; slowdown is of the {demo_result.slowdown_of(saving)}"
+        statement |= {"slowdown_ratio": saving["slowdown_ratio"]["value"], "method": method}
+        (stage.out / "savings.json").write_text(json.dumps(statement))
+        command += ["--savings", str(stage.out / "savings.json")]
+    if stage.options.country:
+        command += ["--country", stage.options.country]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        print("no report: it was not ready within 120 s", file=sys.stderr)
+        return False
+    if done.returncode:
+        print(f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}", file=sys.stderr)
+    return done.returncode == 0
+
+
+def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:
+    """Power limit and clock lock of each GPU, from the plant: not from anything of ours that set them."""
+    with node.plant() as plant:
+        truths = [plant.truth(i) for i in range(plant.count)]
+        return [(t.power_limit_mw, t.locked_mhz) for t in truths]
+
+
+def _say(options: DemoOptions, line: str) -> None:
+    print(line, file=sys.stderr if options.as_json else sys.stdout, flush=True)

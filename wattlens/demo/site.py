@@ -1,0 +1,93 @@
+"""The demo's building: `wattlens site` as a process on the simulated meters, its live PUE and what it comes to at the end."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.http import HttpError
+from energy_agent.sim.building.site import site_config
+from energy_agent.sim.node import SimulatedNode
+from wattlens.demo.child import child
+from wattlens.scrape.access import read_page
+
+FILES: Final = {"site/": "the ledger of the building: wattlens pue --ledger says its PUE; site.yaml beside it"}
+_PERIOD_S: Final = 2.0
+_CATEGORIES: Final = ("3", "2", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the site process serves; `reason` says why there is none."""
+
+    url: str = ""
+    reason: str = ""
+
+    def now(self) -> str:
+        """Its PUE in a few words, or why there is none."""
+        if not self.url:
+            return f"PUE: {self.reason}"
+        try:
+            page = read_page(self.url, time.monotonic())
+        except (HttpError, ValueError):
+            return "PUE: the site process does not answer"
+        for category in _CATEGORIES:
+            key = {"category": category, "window": "15m"}
+            ratio, low, high = (page.one(f"pue_ratio{end}", **key) for end in ("", "_lower", "_upper"))
+            if ratio is not None:
+                bounds = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
+                return f"PUE {ratio:.2f}{bounds}, category {category}"
+        return "PUE: not yet"
+
+
+def organisation(out: Path) -> Path:
+    """What the report is told of the demo: its one site."""
+    path = out / "org.yaml"
+    path.write_text(yaml.safe_dump({"organisation": {"name": "Demo"}, "sites": [{"file": "site.yaml"}]}, sort_keys=False))
+    return path
+
+
+@contextmanager
+def running(node: SimulatedNode, out: Path) -> Iterator[Site]:
+    """The site process, where the simulated node has a building."""
+    try:
+        config = site_config(node, name="demo", period_s=_PERIOD_S)
+    except UsageError as error:
+        yield Site(reason=str(error))
+        return
+    config["web"] = {"listen": "127.0.0.1:0"}
+    (out / "site.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    log = out / "site.log"
+
+    def url() -> str:
+        return next((word for word in log.read_text().split() if word.startswith("http://")), "").rstrip(",")
+
+    command = ["site", "--config", out / "site.yaml", "--state", out / "site", "--simulate", node.directory]
+    with child(out, "site", command, lambda: bool(url())):
+        yield Site(url())
+
+
+def concluded(site: Site, out: Path) -> str:
+    """What the ledger of the building comes to, in lines; or why there is nothing."""
+    if not site.url:
+        return f"no PUE: {site.reason}"
+    from wattlens.site.pue.inputs import read_inputs
+    from wattlens.site.pue.statement import statement
+    from wattlens.site.pue.text import shown
+
+    try:
+        given = read_inputs(out / "site", None, None, None)
+        span, first, until = given.book.span_ns, given.book.first_ns, given.book.until_ns
+        if span is None or first is None or until is None:
+            return "no PUE: nothing was booked"
+        meters = given.book.window(*span, since_ns=first, until_ns=until)
+        said = statement(given.site, (first, until), meters, given.around(*span), simulated=given.simulated)
+    except WattlensError as error:
+        return f"no PUE: {error}"
+    return "\n".join(shown(said, UTC))

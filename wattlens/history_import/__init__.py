@@ -1,0 +1,1 @@
+"""`wattlens ledger import`: a ledger from a Prometheus's history."""

@@ -1,0 +1,1 @@
+"""Reading a Prometheus: access and raw samples."""

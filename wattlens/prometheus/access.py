@@ -1,0 +1,50 @@
+"""How a Prometheus is reached: its address, and secrets that stand in files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from energy_agent.core.errors import UsageError
+from energy_agent.node.meter_source import read_secret
+from energy_agent.runtime.http import basic_authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the service is reached. Secrets are in files, which are read anew for each request.
+
+    Raises:
+        UsageError: an address that is not one, half of a secret, or a secret in the clear; the line names the option.
+    """
+
+    url: str
+    timeout_s: float = 120.0
+    ca_file: Path | None = None
+    bearer_token_file: Path | None = None
+    user_file: Path | None = None
+    password_file: Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        strange = (
+            parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in self.url)
+        )
+        if parts.scheme not in ("http", "https") or not parts.hostname or strange:
+            raise UsageError(
+                f"--prometheus {self.url!r}: http://HOST or https://HOST is wanted, with port and path where there are any"
+            )
+        if (self.user_file is None) != (self.password_file is None) or (self.bearer_token_file and self.user_file):
+            raise UsageError("give --bearer-token-file, or --user-file and --password-file, or none of them")
+        near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
+        if (self.bearer_token_file or self.password_file) and parts.scheme == "http" and not near and not self.insecure:
+            raise UsageError("the secret would cross the network in the clear: use https://, or say --insecure")
+
+    def headers(self) -> dict[str, str]:
+        """The header with the secret, if there is one."""
+        if self.bearer_token_file is not None:
+            return {"Authorization": f"Bearer {read_secret(self.bearer_token_file, '--bearer-token-file')}"}
+        if self.user_file is not None:
+            user = read_secret(self.user_file, "--user-file")
+            return {"Authorization": basic_authorization(user, read_secret(self.password_file, "--password-file"))}
+        return {}

@@ -1,0 +1,1 @@
+"""What an organisation states for a report: org.yaml or the workbook."""

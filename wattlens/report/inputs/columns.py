@@ -1,0 +1,177 @@
+"""What a column and a sheet of the workbook of inputs are: keys of the model, laid out as a table.
+
+What a column means, takes and needs comes from the model's fields (inputs_model.py), never from a second copy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tools.config_docs import model_of
+
+Units = Mapping[str, Decimal]
+KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal(1000)}
+PER_KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal("0.001")}
+WATTS: Final[Units] = {"W": Decimal(1), "kW": Decimal(1000), "MW": Decimal(1_000_000)}
+KILOWATTS: Final[Units] = {"kW": Decimal(1), "MW": Decimal(1000)}
+LITERS: Final[Units] = {"l": Decimal(1), "m3": Decimal(1000)}
+NOTE, EXAMPLE, HOW_TO = "note", "example", "how to"
+"""The first column of every sheet, and the notes of rows that are not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column.
+
+    Args:
+        label: its head.
+        key: path of the key that it is, "": `label`; None: a column that only a table has.
+        says: what it means, where that is no key's description.
+        units: unit -> factor that makes it the key's unit; the unit stands in the column `label`_unit.
+        choices: what it takes, where that is less than its key does.
+        needed: whether a row needs it; None: as its key does.
+        names: sheet of whose rows it names one.
+    """
+
+    label: str
+    key: str | None = ""
+    says: str = ""
+    units: Units | None = None
+    choices: tuple[str, ...] = ()
+    needed: bool | None = None
+    names: str = ""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Its key, taken apart; () of a column that only a table has."""
+        return () if self.key is None else tuple((self.key or self.label).split("."))
+
+    @property
+    def unit_label(self) -> str:
+        """Head of the column with its unit."""
+        return f"{self.label}_unit"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet.
+
+    Args:
+        model: of which a row is one, or a part of one.
+        says: what it is for, in a sentence or two.
+        examples: rows by the labels of their columns.
+        place: where its keys stand in org.yaml, such as `sites[]`; "": at the top.
+        name: of the column by which messages and other sheets call a row.
+    """
+
+    title: str
+    model: type[BaseModel]
+    says: str
+    columns: tuple[Column, ...]
+    examples: tuple[Mapping[str, Any], ...]
+    place: str = ""
+    name: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The heads of all its columns, of units and notes too, in their order."""
+        found = [NOTE]
+        for column in self.columns:
+            found += [column.label, column.unit_label] if column.units else [column.label]
+        return tuple(found)
+
+    def field(self, column: Column) -> FieldInfo | None:
+        """The key that a column is; None: it is none, or one of a mapping."""
+        return field_at(self.model, column.path)
+
+    def meaning(self, column: Column) -> str:
+        """What a column means."""
+        field = self.field(column)
+        return column.says or (field.description or "" if field is not None else "")
+
+    def needs(self, column: Column) -> bool:
+        """Whether every row has to have it."""
+        field = self.field(column)
+        return column.needed if column.needed is not None else field is not None and field.is_required()
+
+    def choices(self, column: Column) -> tuple[str, ...]:
+        """What it takes, where that is a few words."""
+        field = self.field(column)
+        return column.choices or (_choices(field.annotation) if field is not None else ())
+
+    def takes(self, column: Column) -> type:
+        """The kind of its cells: str, float, int, date or datetime."""
+        return _kind_at(self.model, column.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a sheet as it stands there.
+
+    Args:
+        number: from 1, as the sheet numbers it.
+        cells: what is in it by the head of its column, without what is empty.
+        letters: of the columns that the sheet has, by their heads.
+    """
+
+    sheet: Sheet
+    number: int
+    cells: Mapping[str, Any]
+    letters: Mapping[str, str]
+
+    def where(self, label: str = "") -> str:
+        """Where a cell of it stands; without a column, or one that is not there, the row."""
+        letter = self.letters.get(label, "")
+        return f"sheet {self.sheet.title}, " + (f"cell {letter}{self.number}" if letter else f"row {self.number}")
+
+
+@cache
+def field_at(root: type[BaseModel], path: tuple[str, ...]) -> FieldInfo | None:
+    """The field of a model that a path of keys leads to, by name or alias."""
+    found: FieldInfo | None = None
+    current: type[BaseModel] | None = root
+    for key in path:
+        fields = current.model_fields if current is not None else {}
+        found = fields.get(key) or next((f for f in fields.values() if f.alias == key), None)
+        if found is None:
+            return None
+        current = model_of(found.annotation)
+    return found
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """The types that a value may have, without None and without what stands around them."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [t for inner in get_args(annotation) for t in _plain(inner) if t is not type(None)]
+    if get_origin(annotation) not in (None, Literal, tuple, dict):  # Annotated
+        return _plain(get_args(annotation)[0])
+    return [annotation]
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    for each in _plain(annotation):
+        if get_origin(each) is Literal:
+            return tuple(map(str, get_args(each)))
+        if isinstance(each, type) and issubclass(each, StrEnum):
+            return tuple(member.value for member in each)
+    return ()
+
+
+@cache
+def _kind_at(root: type[BaseModel], path: tuple[str, ...]) -> type:
+    field = field_at(root, path)
+    for each in _plain(field.annotation) if field is not None else ():
+        if get_origin(each) is Literal:
+            return int if isinstance(get_args(each)[0], int) else str
+        if each in (datetime, date, float, int):
+            found: type = each
+            return found
+    return str

@@ -1,0 +1,140 @@
+"""What tells the intensity of a site's grid in a report: hours that were kept or that a file has, then the year's factors."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.errors import UsageError
+from energy_agent.factors import by_year, series_csv
+from energy_agent.factors.basis import Basis
+from energy_agent.factors.join import Source, of_series
+from energy_agent.factors.record import Factor
+from energy_agent.factors.series import About, Series, series
+from energy_agent.factors.sets import catalogue
+from energy_agent.runtime.clock import RealClock
+from energy_agent.site.config.grid import GridBase, grid_specs
+from energy_agent.site.grid.sources.csv_file import FILE_MAX_B
+from energy_agent.site.grid.store import GridStore
+from wattlens.report.inputs.files import Files
+
+GRID_FOLDER: Final = "grid"
+_FILE: Final = "csv_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that a report looks at, UTC ns, and the moment whose knowledge of the grid it takes."""
+
+    start_ns: int
+    end_ns: int
+    as_of_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Series, the best first, and why there are not all that the site's file asks for; "" where there are."""
+
+    series: tuple[Series, ...]
+    lacking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """As `SiteInputs` has it."""
+
+    location: tuple[Source, ...]
+    location_lacking: str
+    residual: tuple[Source, ...]
+    residual_lacking: str
+    factors: tuple[tuple[Factor, str], ...] = ()
+    series: tuple[tuple[str, About], ...] = ()
+
+
+def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | None) -> Hours:
+    """Every series of a grid: those that its `wattlens site` has kept, where its state is named; else those of CSV files.
+
+    A file is an input of the report like any other: what stands in it counts as known at any time, and its hash is told.
+
+    Raises:
+        UsageError: a file is none; the line names it.
+        JournalError: a file that the site kept is damaged.
+    """
+    if state is not None and (state / GRID_FOLDER).is_dir():
+        store = GridStore(state / GRID_FOLDER)
+        return Hours(tuple(store.read(about).series for about in _abouts(grid, store)))
+    found, unread = [], []
+    for source in grid.all_sources:
+        if source.kind != _FILE:
+            unread.append(source.kind)
+        elif site_file is None or files.place(source.config.path, site_file).exists():
+            found.append(_of_file(source.config, files, site_file))
+        else:  # it lies where the site's process runs
+            unread.append(str(source.config.path))
+    if not unread:
+        return Hours(tuple(found))
+    why = "no `state` is named" if state is None else f"{state} has no folder {GRID_FOLDER}"
+    return Hours(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
+
+
+def intensities(name: str, grid: GridBase, time_zone: ZoneInfo, told: Hours, span: Span) -> Grid:
+    """What a report joins energy with; raises UsageError where a folder of factors is wrong, or no table has its country."""
+    if grid.zone is None and grid.country is None:
+        lacking = f"site {name!r} names neither the zone nor the country of its grid"
+        return Grid((), lacking, (), lacking)
+    if grid.country is not None:
+        try:
+            catalogue(grid.factors).refuse_unknown(grid.country)
+        except UsageError as error:
+            raise UsageError(f"site {name!r}: grid.country: {error}") from None
+    location, location_factors, location_lacking = _sources(grid, grid.basis, time_zone, told, span)
+    residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, time_zone, told, span)
+    factors = {factor.id: (factor, sha256) for factor, sha256 in (*location_factors, *residual_factors)}
+    location_lacking = "; ".join(filter(None, [location_lacking, told.lacking]))
+    used = tuple(factors[each] for each in sorted(factors))
+    return Grid(location, location_lacking, residual, residual_lacking, used, _series(told, span))
+
+
+def _sources(
+    grid: GridBase, basis: Basis, time_zone: ZoneInfo, told: Hours, span: Span
+) -> tuple[tuple[Source, ...], list[tuple[Factor, str]], str]:
+    """The series of this basis, then the yearly factors; those factors; why there are none, or not for all of the time."""
+    found, lacking = [], []
+    for each in told.series:
+        if each.about.basis != basis:
+            continue
+        source = of_series(each, span.as_of_ns)
+        if source.pieces:
+            found.append(source)
+        else:
+            about = each.about
+            lacking.append(f"{about.id}: nothing of zone {about.zone} was known at the time that the report is of")
+    yearly, factors, none = by_year.sources(
+        catalogue(grid.factors), grid.zone or "", grid.country or "", basis, span.start_ns, span.end_ns, time_zone
+    )
+    return (*found, *yearly), [(f.factor, f.csv_sha256) for f in factors], "; ".join([*lacking, *([none] if none else [])])
+
+
+def _series(told: Hours, span: Span) -> tuple[tuple[str, About], ...]:
+    """Whose each series is, by its id as figures name it."""
+    found = {of_series(each, span.as_of_ns).id: each.about for each in told.series}
+    return tuple(sorted(found.items()))
+
+
+def _abouts(grid: GridBase, store: GridStore) -> Sequence[About]:
+    """Whose series: in the order of the site's file; without one, all that were kept of the zone, the best first."""
+    if grid.all_sources:
+        # Opening asks nobody yet.
+        return [grid_specs()[source.kind].open(source.config, RealClock()).about for source in grid.all_sources]
+    return sorted((a for a in store.known() if a.zone == grid.zone), key=lambda about: (about.quality, about.id))
+
+
+def _of_file(config: object, files: Files, site_file: Path | None) -> Series:
+    """The series that a CSV file has of a zone."""
+    about: About = grid_specs()[_FILE].open(config, RealClock()).about
+    path: Path = config.path  # type: ignore[attr-defined]
+    raw = files.read(path, FILE_MAX_B, site_file)
+    parsed = series_csv.parse(raw, str(path), about.zone, about.basis.boundary, 0, hashlib.sha256(raw).hexdigest())
+    return series(about, parsed.points)

@@ -1,0 +1,108 @@
+"""The inventory of a report: which board stood where from when to when, of a CSV file or of a workbook's rows."""
+
+import csv
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from energy_agent.config.messages import explain
+from energy_agent.core.errors import UsageError
+from energy_agent.ledger.fleet.sites import COLUMNS
+from energy_agent.ledger.rows.kinds import INT64_MAX
+from reports.inputs import Expected
+from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.model import Device, day_ns
+
+FILE_MAX_B: Final = 256 << 20
+LINES_MAX: Final = 2_000_000
+Line = tuple[str, Device]
+"""Where it stands, and what it says."""
+
+
+def csv_lines(given: Path, files: Files) -> Iterator[Line]:
+    """The lines of an inventory file, the one that `wattlens ledger compact --inventory` reads.
+
+    Raises:
+        UsageError: not readable, which is told at once, or a line that does not make sense; the message names file and line.
+    """
+    try:
+        text = files.read(given, FILE_MAX_B).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{given}: is no CSV file in UTF-8") from None
+    return _lines(text, given)
+
+
+def _lines(text: str, given: Path) -> Iterator[Line]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    head: list[str] = []
+    try:
+        for cells in reader:
+            where = f"{given}:{reader.line_num}"
+            if not head:
+                head = cells
+                if sorted(head) != sorted(COLUMNS):
+                    raise UsageError(f"{where}: the columns must be {','.join(COLUMNS)}")
+            elif reader.line_num > LINES_MAX:
+                raise UsageError(f"{given}: has more than {LINES_MAX} lines")
+            elif cells:
+                yield where, _device(cells, head, where)
+    except csv.Error as error:
+        raise UsageError(f"{given}:{reader.line_num}: is no CSV: {error}") from None
+    if not head:
+        raise UsageError(f"{given}:1: is empty; the columns must be {','.join(COLUMNS)}")
+
+
+def _device(cells: Sequence[str], head: Sequence[str], where: str) -> Device:
+    if len(cells) != len(head):
+        raise UsageError(f"{where}: has {len(cells)} cells, and the head {len(head)}")
+    try:
+        return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell})
+    except ValidationError as error:
+        raise UsageError(f"{where}: {explain(error, Device)}") from None
+
+
+def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[Expected, ...]:
+    """The inventory, in the order of cluster, node, board and time.
+
+    Args:
+        lines: with where each stands, for messages.
+        sites: names of the sites that there are; none: any name is one.
+
+    Raises:
+        UsageError: a board is at two sites at once, or at a site that is none.
+    """
+    by_key: dict[tuple[str, str, str], list[tuple[Expected, str]]] = {}
+    known = set(sites)
+    for where, device in lines:
+        if known and device.site not in known:
+            raise UsageError(f"{where}: site {device.site!r} is not among the sites; {_nearest(device.site, sites)}")
+        start_ns = day_ns(device.first) if device.first is not None else 0
+        end_ns = day_ns(device.gone) if device.gone is not None else INT64_MAX
+        stay = Expected(device.cluster, device.node, device.uuid, device.sku, device.site, start_ns, end_ns)
+        by_key.setdefault((device.cluster, device.node, device.uuid), []).append((stay, where))
+    _refuse_double(by_key)
+    return tuple(stay for key in sorted(by_key) for stay, _ in sorted(by_key[key], key=_start))
+
+
+def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[Expected, str]]]) -> None:
+    boards: dict[tuple[str, str], list[tuple[Expected, str]]] = {}  # one board under two nodes would be counted twice
+    for (cluster, node, uuid), stays in by_key.items():
+        boards.setdefault((cluster, uuid) if uuid else (cluster, f"{node}/"), []).extend(stays)
+    for stays in boards.values():
+        for (before, first), (after, second) in pairwise(sorted(stays, key=_start)):
+            if after.start_ns < before.end_ns:
+                what = before.uuid or f"node {before.node}"
+                raise UsageError(f"{second}: {what} is there twice at one time; {first} has it already")
+
+
+def _start(stay: tuple[Expected, str]) -> int:
+    return stay[0].start_ns
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1, 0.5)
+    return f"did you mean {near[0]!r}?" if near else f"they are: {', '.join(sorted(names)[:20])}"

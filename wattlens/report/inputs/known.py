@@ -1,0 +1,96 @@
+"""Boards that are known already, for the sheet Inventory of a fresh workbook: those of an inventory file, or of a ledger."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from energy_agent.core.boundary import is_gpu
+from energy_agent.core.errors import UsageError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.reading import is_compacted, read_rows
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.inventory import csv_lines
+from wattlens.report.inputs.workbook import ROWS_MAX
+
+Line = dict[str, str]
+"""A line by the columns of sheet Inventory."""
+_Board = tuple[str, str, str]
+_DEVICES: Final = "device.parquet"
+"""The file of a compacted day that has its devices."""
+
+
+def of_inventory(path: Path) -> list[Line]:
+    """The lines of an inventory file.
+
+    Raises:
+        UsageError: it is none; the message names file and line.
+    """
+    found = []
+    for _, device in csv_lines(Path(path.name), Files(path.parent)):
+        days = {"from": device.first, "to": device.gone}
+        line = {"cluster": device.cluster, "node": device.node, "uuid": device.uuid, "sku": device.sku, "site": device.site}
+        found.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})
+    return _few(found, path)
+
+
+def of_ledger(path: Path) -> list[Line]:
+    """The GPUs that a ledger has facts of, with the day on which it first knew them.
+
+    Where they stand compacted days alone know: a board that moved has a line for each place.
+
+    Raises:
+        UsageError: there is no ledger.
+        ChainError: a damaged segment, or a file that is not one of ours.
+        JournalError: a damaged journal.
+    """
+    found: dict[_Board, DeviceFacts] = {}
+    seen: dict[_Board, dict[str, set[str]]] = {}
+    for site, day, source in _places(path):
+        for located in read_rows(source):
+            row = located.row
+            if isinstance(row, DeviceFacts) and is_gpu(row.uuid):
+                key = (located.cluster, located.node, row.uuid)
+                if key not in found or row.since_ns < found[key].since_ns:
+                    found[key] = row
+                if site:
+                    seen.setdefault(key, {}).setdefault(day, set()).add(site)
+    lines = []
+    for (cluster, node, uuid), facts in sorted(found.items()):
+        line = {"cluster": cluster, "node": node, "uuid": uuid, "sku": facts.sku}
+        first = datetime.fromtimestamp(facts.since_ns // NS_PER_S, UTC).date().isoformat()
+        lines += [line | stay for stay in _stays(first, seen.get((cluster, node, uuid), {}))]
+    return _few(lines, path)
+
+
+def _places(path: Path) -> Iterator[tuple[str, str, Path]]:
+    """(site, UTC day, file of devices) of every compacted day, as it was stated last; else the ledger as a whole."""
+    if not path.is_dir() or not is_compacted(path):
+        yield "", "", path
+        return
+    newest: dict[Path, Path] = {}
+    for manifest in sorted(path.resolve().rglob("r[0-9]*/manifest.json")):
+        newest[manifest.parent.parent] = manifest.parent  # r0000, r0001, ...: the last in order is the newest
+    for day, statement in sorted(newest.items()):
+        if (devices := statement / _DEVICES).exists():
+            yield day.parent.name, day.name, devices
+
+
+def _stays(first: str, seen: Mapping[str, set[str]]) -> list[Line]:
+    """Where a board was and from when to when, by the sites at which each day has it."""
+    stays: list[Line] = [{"from": first}]
+    for day in sorted(seen):
+        here = stays[-1].get("site", "")
+        if not here:
+            stays[-1]["site"] = min(seen[day])
+        elif moved := seen[day] - {here}:
+            stays[-1]["to"] = day
+            stays.append({"site": min(moved), "from": day})
+    return stays
+
+
+def _few(lines: list[Line], path: Path) -> list[Line]:
+    if len(lines) > ROWS_MAX:
+        raise UsageError(f"{path} has more than {ROWS_MAX} boards; name the CSV file of the inventory in sheet Organisation")
+    return lines

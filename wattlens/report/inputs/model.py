@@ -1,0 +1,290 @@
+"""What an organisation tells a report, as a typed model: `org.yaml` is read by it, and so is each row of the workbook.
+
+A site is told by its own file (docs/site.md), with what stands here beside it, or here alone. What is wrong is one line that
+names the key, as everywhere.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from energy_agent.config.messages import NAME
+from energy_agent.config.section import Section
+from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
+from energy_agent.site.config.contracts import Contract, Day, Tariff
+from energy_agent.site.config.currency import Currency
+from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
+from energy_agent.site.config.meter import MeterConfig
+from energy_agent.site.config.site import DeclaredPue, Site
+from energy_agent.site.config.water import Water
+from energy_agent.site.grid.sources.csv_file import CsvFile
+
+DELIVERIES_MAX: Final = 200_000
+_Text = Annotated[str, Field(max_length=200)]
+_CONTRACT_SOUND: Final[Any] = Contract._sound  # a plain method once pydantic has taken it up
+
+
+def _instant(value: Any) -> Any:
+    """A UTC instant as YAML or a workbook has it, or as text; to the second, which is as near as a workbook's numbers come."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"a time in UTC such as 2026-01-31T23:15 is wanted, got {value[:40]!r}") from None
+    if not isinstance(value, datetime):
+        raise ValueError(f"a time in UTC such as 2026-01-31T23:15 is wanted, got {str(value)[:40]!r}")
+    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if not 1990 <= moment.year <= 2200:
+        raise ValueError(f"a time of this century is wanted, got {moment:%Y-%m-%d}")
+    return (moment + timedelta(microseconds=500_000)).replace(microsecond=0)
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
+class Delivery(Section):
+    """What a contract delivered in an hour or a quarter of one."""
+
+    start_utc: Instant = Field(description="when the hour or quarter of an hour begins, in UTC: 2026-01-31T23:15")
+    minutes: Literal[15, 60] = Field(60, description="its length")
+    kwh: float = Field(ge=0, le=1e9, description="what was delivered in it")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.start_utc.minute % self.minutes or self.start_utc.second:
+            raise ValueError(f"{self.start_utc:%Y-%m-%d %H:%M:%S} begins no stretch of {self.minutes} minutes")
+        return self
+
+    @property
+    def start_ns(self) -> int:
+        """UTC ns at which it begins."""
+        return int(self.start_utc.timestamp()) * NS_PER_S
+
+    @property
+    def end_ns(self) -> int:
+        """UTC ns at which it is over."""
+        return self.start_ns + self.minutes * 60 * NS_PER_S
+
+
+class BoughtContract(Contract):
+    """A contract or certificate, whose deliveries may stand beside it."""
+
+    deliveries: tuple[Delivery, ...] = Field(
+        (), max_length=DELIVERIES_MAX, description="what was delivered by the hour or quarter of an hour, instead of a volume"
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        what = f"contract {self.id!r}"
+        if not self.deliveries:
+            if self.volume_kwh is None and self.hourly_file is None:
+                raise ValueError(f"{what} needs volume_kwh with start and end, or deliveries, or an hourly_file")
+            _CONTRACT_SOUND(self)
+            return self
+        if self.volume_kwh is not None or self.hourly_file is not None:
+            raise ValueError(f"{what} has deliveries; give it neither volume_kwh nor hourly_file")
+        _CONTRACT_SOUND(self.model_copy(update={"hourly_file": Path()}))  # what else must be right is as with a file of hours
+        ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
+        for before, after in pairwise(ordered):
+            if after.start_ns < before.end_ns:
+                raise ValueError(f"{what}: what was delivered at {after.start_utc:%Y-%m-%d %H:%M} UTC is there twice")
+        first = ordered[0].start_utc.date()
+        if self.commissioned is not None and first < self.commissioned - timedelta(days=1):  # days begin earlier east of UTC
+            raise ValueError(f"{what} delivered on {first}, before its plant ran ({self.commissioned})")
+        return self
+
+    def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
+        """As of any contract, or its deliveries one by one."""
+        if not self.deliveries:
+            return super().deliveries_by_time(time_zone)
+        ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
+        return [(d.start_ns, d.end_ns, int(Decimal(repr(d.kwh)) * UJ_PER_KWH)) for d in ordered]
+
+
+class RegisteredMeter(MeterConfig):
+    """A meter that the site has: the report says so where the ledger has none of its readings."""
+
+    source: str = Field("declared", pattern=NAME, description="what reads it: modbus, snmp, redfish, prometheus, imported")
+
+
+class GridHours(AnyGridSource):
+    """A file with the intensity of a grid hour by hour."""
+
+    csv_file: CsvFile | None = Field(None, description="a CSV file of intensities")
+
+    @property
+    def kinds(self) -> list[str]:
+        """A file alone: what asks a service belongs to the site's own file."""
+        return ["csv_file"] if self.csv_file is not None else []
+
+
+class OrgGrid(GridBase):
+    """The grid that a site hangs on."""
+
+    sources: tuple[GridHours, ...] = Field((), max_length=SOURCES_MAX, description="files with its hours, the best first")
+
+
+class OrgSite(Section):
+    """A site: by its own file, or by what stands here."""
+
+    file: Path | None = Field(None, description="the site's file (docs/site.md); without it, `site` and `grid` say it here")
+    state: Path | None = Field(
+        None, description="state folder of its `wattlens site`: hourly intensities of its grid are in the folder grid there"
+    )
+    it_power_kw: float | None = Field(None, gt=0, le=1e7, description="installed IT power demand (EU 2024/1364)")
+    floor_m2: float | None = Field(None, gt=0, le=1e8, description="floor area of the data centre, in square metres")
+    site: Site | None = None
+    pue: DeclaredPue | None = None
+    grid: OrgGrid | None = None
+    contracts: tuple[BoughtContract, ...] = Field((), max_length=10_000)
+    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
+    water: tuple[Water, ...] = Field((), max_length=10_000)
+    meters: tuple[RegisteredMeter, ...] = Field((), max_length=2_000)
+
+    @model_validator(mode="after")
+    def _told_once(self) -> Self:
+        if self.file is None:
+            if self.site is None or "name" not in self.site.model_fields_set:
+                raise ValueError("a site needs its file, or site.name")
+            return self
+        beside = [key for key in ("pue", "grid", "meters") if getattr(self, key)]
+        if self.site is not None:
+            beside += [f"site.{key}" for key in type(self.site).model_fields if key in self.site.model_fields_set - {"name"}]
+        if beside:
+            raise ValueError(f"{self.file} tells of this site; {beside[0]} belongs into it, not beside it")
+        return self
+
+
+class Device(Section):
+    """A line of the inventory: a board, or a node with all of its boards."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    cluster: str = Field(min_length=1, max_length=63, description="cluster, as its agents name it (node.cluster)")
+    node: str = Field(min_length=1, max_length=253, description="node, as its agent names it")
+    uuid: str = Field("", max_length=120, description="UUID of the board, such as GPU-8f2a...; empty: all of the node")
+    sku: str = Field("", max_length=200, description="kind of board, such as NVIDIA H100 80GB HBM3")
+    site: str = Field(pattern=NAME, description="site at which it stands")
+    first: Day | None = Field(None, alias="from", description="first day there, UTC; empty: always")
+    gone: Day | None = Field(None, alias="to", description="first day on which it was gone, UTC; empty: still there")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.first and self.gone and self.gone <= self.first:
+            raise ValueError(f"it was gone on {self.gone}, before it came on {self.first}")
+        return self
+
+
+class Team(Section):
+    """Whose workloads are, by their labels. The first rule that holds and tells a team or project counts."""
+
+    match: dict[str, _Text] = Field(
+        min_length=1, max_length=16, description="label -> glob; all must match; `kind` and `workload` count as labels"
+    )
+    team: str = Field("", max_length=200, description="team that these workloads are booked to")
+    project: str = Field("", max_length=200, description="project that they are booked to")
+    price_class: str = Field("", max_length=63, description="class of their price, such as spot; the first rule that tells one")
+
+    @model_validator(mode="after")
+    def _tells(self) -> Self:
+        if not (self.team or self.project or self.price_class):
+            raise ValueError("a rule tells a team, a project or a price_class; this one tells none")
+        return self
+
+
+class ClassPrice(Section):
+    """What a GPU hour of a price class is charged."""
+
+    price_class: str = Field("", max_length=63, description="class, such as spot or priority; empty: of every other workload")
+    currency: Currency = Field("", description="ISO 4217, such as EUR")
+    per_gpu_hour: float | None = Field(None, ge=0, le=1e6, description="price of an hour of one GPU")
+    electricity_share_percent: float | None = Field(
+        None, ge=0, le=1000, description="share of its electricity's cost that is charged on top"
+    )
+
+    @model_validator(mode="after")
+    def _tells(self) -> Self:
+        what = f"price of class {self.price_class!r}"
+        if self.per_gpu_hour is None and self.electricity_share_percent is None:
+            raise ValueError(f"{what} needs per_gpu_hour or electricity_share_percent")
+        if self.per_gpu_hour is not None and not self.currency:
+            raise ValueError(f"{what} needs a currency")
+        return self
+
+
+class Board(Section):
+    """What making a kind of board emitted. It stands before the figures that come with Wattlens."""
+
+    sku: str = Field(min_length=1, max_length=200, description="glob over kinds of boards, such as *H100*; any case")
+    low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e of one board, the lowest estimate")
+    high_kg: float = Field(ge=0, le=1e6, description="the highest estimate; the same where the source has one figure")
+    life_years: float = Field(gt=0, le=50, description="years over which it is spread")
+    boundary: str = Field(min_length=1, max_length=200, description="what is counted: cradle to gate, board alone")
+    source: str = Field(min_length=1, max_length=400, description="where the figure stands")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high_kg < self.low_kg:
+            raise ValueError(f"high_kg {self.high_kg:g} is less than low_kg {self.low_kg:g}")
+        return self
+
+
+class ModelFacts(Section):
+    """How a model is called in print."""
+
+    model: str = Field(min_length=1, max_length=300, description="its name in the ledger, as its server tells it")
+    display: str = Field("", max_length=200, description="its name in print; empty: as in the ledger")
+    precision: str = Field("", max_length=63, description="such as fp8")
+    parameters_billion: float | None = Field(None, gt=0, le=1e6, description="its parameters in billions: 70.6")
+
+
+class Who(Section):
+    """Who reports."""
+
+    name: str = Field("", max_length=200, description="name of the organisation, as it stands on the report")
+    contact: str = Field("", max_length=200, description="who answers questions about the report: a name, an address")
+
+
+class OrgFile(Section):
+    """The whole file."""
+
+    organisation: Who = Who()
+    least_coverage_percent: float = Field(
+        95.0, ge=0, le=100, description="share of the inventory's device hours below which a report is refused"
+    )
+    inventory: Path | None = Field(None, description="CSV of cluster,node,uuid,sku,site,from,to: the denominator of coverage")
+    sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
+    teams: tuple[Team, ...] = Field((), max_length=10_000)
+    prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
+    embodied: tuple[Board, ...] = Field((), max_length=1_000)
+    models: tuple[ModelFacts, ...] = Field((), max_length=10_000)
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        refuse_twice("price of class", [each.price_class for each in self.prices])
+        refuse_twice("model", [each.model for each in self.models])
+        return self
+
+
+def refuse_twice(what: str, names: Sequence[str]) -> None:
+    """Check that no name is there twice.
+
+    Raises:
+        ValueError: one is; the message names it.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what} {name!r} is there twice")
+        seen.add(name)
+
+
+def day_ns(day: date) -> int:
+    """The UTC ns at which a day begins in UTC."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S

@@ -1,0 +1,135 @@
+"""What an organisation tells a report, read: `org.yaml`, or a workbook, and every file that it names."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from energy_agent.config import agent as configuration
+from energy_agent.core.errors import UsageError
+from energy_agent.factors import bounded_file
+from reports.inputs import Embodied, ModelName, Organisation, Price, SiteInputs, TeamRule
+from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.grid import Span
+from wattlens.report.inputs.inventory import Line, csv_lines, expected
+from wattlens.report.inputs.model import Board, ClassPrice, ModelFacts, OrgFile
+from wattlens.report.inputs.rows import also_at, found_in
+from wattlens.report.inputs.site import site_inputs
+from wattlens.report.inputs.workbook import read_sheets
+
+FILE_MAX_B = 20 << 20
+YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A file of inputs, read and checked by itself.
+
+    Args:
+        told: all but the inventory's lines.
+        lines: those of a workbook, with the cell of each.
+        cells: where a name stands in a workbook.
+        unread: sheets of a workbook that are none of ours.
+        inventory_at: the key or cell that names the file of the inventory.
+    """
+
+    told: OrgFile
+    lines: tuple[Line, ...] = ()
+    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    inventory_at: str = "key 'inventory'"
+
+
+def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> Organisation:
+    """Everything that a file of inputs tells, and the files that it names.
+
+    Args:
+        path: `org.yaml`, or a workbook; paths in it count from its folder.
+        start_ns: UTC ns at which the time begins that the report looks at, the earliest of its sites' and of its comparisons.
+        end_ns: UTC ns at which it is over.
+        as_of_ns: the grid is taken as it was known then.
+
+    Raises:
+        UsageError: a file is wrong; one line that names it, the key, row or cell, and what to do.
+        JournalError: a file of a grid's series is damaged.
+    """
+    raw = bounded_file.read(path, FILE_MAX_B)
+    inputs = parse(raw, path)
+    files = Files(path.parent)
+    files.note(path.name, raw)
+    told = inputs.told
+    sites = _sites(inputs, files, Span(start_ns, end_ns, as_of_ns), path)
+    return Organisation(
+        told.organisation.name,
+        told.organisation.contact,
+        Fraction(exact(told.least_coverage_percent)) / 100,
+        sites,
+        expected(_inventory(inputs, files, path), list(sites)),
+        tuple(TeamRule(dict(rule.match), rule.team, rule.project, rule.price_class) for rule in told.teams),
+        tuple(map(_price, told.prices)),
+        tuple(map(_embodied, told.embodied)),
+        {each.model: _model_name(each) for each in told.models},
+        files.read_so_far,
+    )
+
+
+def parse(raw: bytes, path: Path) -> Inputs:
+    """The file itself, without what it names; raises UsageError as `load_organisation` does."""
+    if path.suffix.lower() in YAML:
+        if len(raw) > configuration.MAX_CONFIG_B:
+            raise UsageError(f"{path} is larger than {configuration.MAX_CONFIG_B} bytes")
+        return Inputs(configuration.parse_as(OrgFile, raw, str(path)))
+    if path.suffix.lower() in WORKBOOK:
+        sheets, unread = read_sheets(raw, path.name)
+        found = found_in(sheets, path.name)
+        return Inputs(found.told, found.lines, found.cells, unread, found.inventory_at)
+    raise UsageError(f"{path} is no file of inputs: it ends in {' or '.join((*YAML, '.xlsx'))}")
+
+
+def _inventory(inputs: Inputs, files: Files, path: Path) -> Iterable[Line]:
+    """The lines of the inventory, of the one place that they stand in."""
+    given, where = inputs.told.inventory, f"{path}: {inputs.inventory_at}"
+    if given is None:
+        return inputs.lines
+    if inputs.lines:
+        first = inputs.lines[0][0].removeprefix(f"{path.name}: ")
+        raise UsageError(f"{where}: names {given}, and there is one in {first} as well; give one of the two")
+    try:
+        return csv_lines(given, files)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _sites(inputs: Inputs, files: Files, span: Span, path: Path) -> dict[str, SiteInputs]:
+    found: dict[str, SiteInputs] = {}
+    retired: dict[str, str] = {}
+    for entry in inputs.told.sites:
+        try:
+            site = site_inputs(entry, files, span, retired)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}{also_at(str(error), inputs.cells)}") from None
+        if site.name in found:
+            raise UsageError(f"{path}: site {site.name!r} is there twice")
+        found[site.name] = site
+    return found
+
+
+def exact(value: float) -> Decimal:
+    """A number of a file as it stands there."""
+    return Decimal(repr(value))
+
+
+def _price(row: ClassPrice) -> Price:
+    per_hour = None if row.per_gpu_hour is None else exact(row.per_gpu_hour)
+    share = None if row.electricity_share_percent is None else exact(row.electricity_share_percent) / 100
+    return Price(row.price_class, row.currency, per_hour, share)
+
+
+def _embodied(row: Board) -> Embodied:
+    return Embodied(row.sku, exact(row.low_kg), exact(row.high_kg), exact(row.life_years), row.boundary, row.source)
+
+
+def _model_name(row: ModelFacts) -> ModelName:
+    parameters = None if row.parameters_billion is None else int(exact(row.parameters_billion) * 10**9)
+    return ModelName(row.display or row.model, row.precision, parameters)

@@ -1,0 +1,263 @@
+"""The sheets of the workbook of inputs, in their order. Template, reader and docs are made of them.
+
+Here stands only what a table has and a file of keys has not: whose a row is, units, and examples.
+"""
+
+from datetime import date, datetime
+from typing import Final
+
+from energy_agent.site.config.contracts import Price, Tariff
+from energy_agent.site.config.site import DeclaredPue
+from energy_agent.site.config.water import Water
+from wattlens.report.inputs import model
+from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Column, Sheet
+
+
+def _site(says: str = "site that it belongs to, as in sheet Sites") -> Column:
+    return Column("site", None, says, needed=True, names="Sites")
+
+
+def _labels(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, f"match.{name}", f"glob that the label {name} must match, such as team-*") for name in names)
+
+
+# fmt: off
+_BOUGHT: Final = (
+    Column("zone", says="bidding zone or grid where it was made, named as grid_zone in sheet Sites"), Column("technology"),
+    Column("start"), Column("end"), Column("volume", "volume_kwh", units=KWH),
+    Column("granularity"),
+)
+_MADE: Final = (
+    Column("commissioned"), Column("retired"), Column("retirement_id"), Column("g_per_kwh"), Column("g_source"),
+    Column("g_boundary"),
+)
+_PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g} is assumed"
+_BASE: Final = "needed in the row without times"
+_WIND: Final = {"zone": "DE", "technology": "wind", "granularity": "hour", "commissioned": date(2021, 5, 1)}
+
+SHEETS: Final = (
+    Sheet(
+        "Organisation",
+        model.OrgFile,
+        "Who reports: one row.",
+        (
+            Column("name", "organisation.name"),
+            Column("contact", "organisation.contact"),
+            Column("least_coverage_percent"),
+            Column("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
+        ),
+        ({"name": "Example AI GmbH", "contact": "esg@example.com", "least_coverage_percent": 95},),
+    ),
+    Sheet(
+        "Sites",
+        model.OrgSite,
+        "One row a site. A site with a file of its own (docs/site.md) needs file, and nothing that stands in that file.",
+        (
+            Column("name", "site.name", needed=True),
+            Column("time_zone", "site.time_zone"),
+            Column("grid_zone", "grid.zone"),
+            Column("country", "grid.country"),
+            Column("boundary", "grid.boundary"),
+            Column("gases", "grid.gases"),
+            Column("factors", "grid.factors"),
+            Column("hours_file", None, "CSV file with the grid's intensity hour by hour: ts_utc,zone,g_per_kwh,kind"),
+            Column("hours_publisher", None, "whose hours these are; needed with hours_file"),
+            Column("hours_licence", None, "on what terms they may be used; needed with hours_file"),
+            Column("pue", "pue.value"),
+            Column("pue_uncertainty_percent", "pue.uncertainty_percent", _PUE_BOUND),
+            Column("pue_source", "pue.source"),
+            Column("it_power", "it_power_kw", units=KILOWATTS),
+            Column("floor_m2"),
+            Column("file", says="the site's own YAML file, such as fra1.yaml: with its meters and what reads them"),
+            Column("state"),
+        ),
+        (
+            {
+                "name": "fra1", "time_zone": "Europe/Berlin", "grid_zone": "DE", "country": "DEU", "boundary": "direct",
+                "gases": "CO2e", "pue": 1.28, "pue_uncertainty_percent": 5, "pue_source": "the operator, 2026",
+                "it_power": 800, "it_power_unit": "kW", "floor_m2": 1200,
+            },
+        ),
+        name="name",
+        place="sites[]",
+    ),
+    Sheet(
+        "Inventory",
+        model.Device,
+        "Every GPU that should have been measured: what coverage is a share of. Days are UTC.",
+        (
+            Column("cluster"), Column("node"), Column("uuid"), Column("sku"), Column("site", names="Sites"),
+            Column("from"), Column("to"),
+        ),
+        (
+            {
+                "cluster": "prod", "node": "gpu-node-01", "uuid": "GPU-00000000-0000-0000-0000-000000000001",
+                "sku": "NVIDIA H100 80GB HBM3", "site": "fra1", "from": date(2026, 1, 1),
+            },
+        ),
+        place="inventory.csv",
+    ),
+    Sheet(
+        "Meters",
+        model.RegisteredMeter,
+        "The building's meters, so that one whose readings are missing is named. What reads a meter stands in the site's file.",
+        (
+            _site(), Column("id"), Column("role"), Column("position"), Column("parent"), Column("zone"),
+            Column("accuracy_percent"), Column("calibration"), Column("max_power", "max_power_w", units=WATTS),
+            Column("source"),
+        ),
+        (
+            {
+                "site": "fra1", "id": "main", "role": "total", "accuracy_percent": 0.5, "max_power": 2.5,
+                "max_power_unit": "MW", "source": "modbus",
+            },
+        ),
+        name="id",
+        place="sites[].meters[]",
+    ),
+    Sheet(
+        "Contracts",
+        model.BoughtContract,
+        "Power purchase agreements and the like. Give a volume with start and end, or rows in sheet Deliveries, or an "
+        "hourly_file. Only what was retired for the site counts.",
+        (
+            _site(), Column("id"), Column("kind", says="what it is", choices=("ppa", "other")), *_BOUGHT,
+            Column("hourly_file"), *_MADE,
+        ),
+        (
+            {
+                "site": "fra1", "id": "wind-north", "kind": "ppa", **_WIND, "start": date(2026, 7, 1),
+                "end": date(2026, 9, 30), "volume": 1200, "volume_unit": "MWh", "g_per_kwh": 0,
+                "retired": date(2026, 10, 2), "retirement_id": "DE-000122",
+            },
+            {"site": "fra1", "id": "solar-east", "kind": "ppa", "zone": "DE", "technology": "solar"},
+        ),
+        name="id",
+        place="sites[].contracts[]",
+    ),
+    Sheet(
+        "Certificates",
+        model.BoughtContract,
+        "Guarantees of origin and renewable energy certificates. Only what was retired for the site counts.",
+        (_site(), Column("id"), Column("kind", says="what it is", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
+        (
+            {
+                "site": "fra1", "id": "go-2026-07", "kind": "go", **_WIND, "granularity": "month",
+                "start": date(2026, 7, 1), "end": date(2026, 7, 31), "volume": 150, "volume_unit": "MWh",
+                "retired": date(2026, 9, 1), "retirement_id": "DE-000123", "g_per_kwh": 0,
+            },
+        ),
+        name="id",
+        place="sites[].contracts[]",
+    ),
+    Sheet(
+        "Deliveries",
+        model.Delivery,
+        "What a contract delivered in each hour or quarter of an hour: the strictest matching there is.",
+        (
+            _site(), Column("contract", None, "id of its contract or certificate", needed=True),
+            Column("start_utc"), Column("minutes"), Column("volume", "kwh", units=KWH),
+        ),
+        (
+            {
+                "site": "fra1", "contract": "solar-east", "start_utc": datetime(2026, 7, 1, 9, 15), "minutes": 15,  # noqa: DTZ001
+                "volume": 812.5, "volume_unit": "kWh",
+            },
+        ),
+        place="sites[].contracts[].deliveries[]",
+    ),
+    Sheet(
+        "Tariffs",
+        Tariff,
+        "What electricity costs. One row without times is the price at any other time; rows of the same id with times are "
+        "prices at those times.",
+        (
+            _site(), Column("id"), Column("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
+            Column("price", "default_per_kwh", "price of a unit of energy", units=PER_KWH),
+            Column("times", None, f"{Price.model_fields['times'].description}; several are parted by ;"),
+            Column("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False), Column("valid_to"),
+            Column("source", says=f"where the prices stand: a contract, a page of the supplier; {_BASE}", needed=False),
+        ),
+        (
+            {
+                "site": "fra1", "id": "2026", "currency": "EUR", "price": 182, "price_unit": "MWh",
+                "valid_from": date(2026, 1, 1), "source": "contract with the supplier, 3.1",
+            },
+            {"site": "fra1", "id": "2026", "price": 214, "price_unit": "MWh", "times": "Mon-Fri 08:00-20:00"},
+        ),
+        name="id",
+        place="sites[].tariffs[]",
+    ),
+    Sheet(
+        "Water",
+        Water,
+        "What the site's water meter counted from one reading to the next, or a bill.",
+        (
+            _site(), Column("start"), Column("end"), Column("amount", "liters", units=LITERS), Column("accuracy_percent"),
+            Column("category"), Column("source"),
+        ),
+        (
+            {
+                "site": "fra1", "start": date(2026, 7, 1), "end": date(2026, 9, 30), "amount": 4100, "amount_unit": "m3",
+                "accuracy_percent": 2, "category": 1, "source": "bill 4711",
+            },
+        ),
+        name="source",
+        place="sites[].water[]",
+    ),
+    Sheet(
+        "Teams",
+        model.Team,
+        "Whose a workload is. The first row that holds counts; * stands for any letters. All globs of a row must match.",
+        (
+            *_labels("namespace", "owner", "pod", "account", "user", "partition", "model"),
+            Column("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
+            Column("workload", "match.workload", "glob that the workload's name must match"),
+            Column("labels", None, "globs of other labels: key=glob; key=glob"),
+            Column("team"), Column("project"), Column("price_class"),
+        ),
+        (
+            {"namespace": "nlp-*", "team": "language", "project": "search"},
+            {"partition": "spot*", "price_class": "spot"},
+        ),
+        place="teams[]",
+    ),
+    Sheet(
+        "Prices",
+        model.ClassPrice,
+        "What a GPU hour is charged, by the class of its price.",
+        (
+            Column("price_class"), Column("currency"), Column("per_gpu_hour"), Column("electricity_share_percent"),
+        ),
+        ({"price_class": "spot", "currency": "EUR", "per_gpu_hour": 0.9},),
+        name="price_class",
+        place="prices[]",
+    ),
+    Sheet(
+        "Hardware",
+        model.Board,
+        "What making a board emitted, where you know better than the figures that come with Wattlens.",
+        (
+            Column("sku"), Column("low_kg"), Column("high_kg"), Column("life_years"), Column("boundary"), Column("source"),
+        ),
+        (
+            {
+                "sku": "*H100*", "low_kg": 164, "high_kg": 575.1, "life_years": 5, "boundary": "cradle to gate, board alone",
+                "source": "maker's sheet (low), a model (high)",
+            },
+        ),
+        name="sku",
+        place="embodied[]",
+    ),
+    Sheet(
+        "Models",
+        model.ModelFacts,
+        "How models are called in print.",
+        (Column("model"), Column("display"), Column("precision"), Column("parameters_billion")),
+        ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
+        name="model",
+        place="models[]",
+    ),
+)
+# fmt: on
+BY_TITLE: Final = {sheet.title: sheet for sheet in SHEETS}

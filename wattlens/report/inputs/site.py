@@ -1,0 +1,181 @@
+"""One site of a report: its file and what stands beside it, its grid as it was known at a moment, what it bought."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from energy_agent.config import agent as configuration
+from energy_agent.core.errors import UsageError
+from energy_agent.core.facility import MeterFacts
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors.sets import FILE_MAX_B
+from energy_agent.site.building.contracts import Lot, retirement_key
+from energy_agent.site.building.tree import refuse_unsound
+from energy_agent.site.config import contracts as config_contracts
+from energy_agent.site.config import water as config_water
+from energy_agent.site.config.contracts import Contract, Tariff, ended
+from energy_agent.site.config.grid import GridBase
+from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
+from energy_agent.site.config.water import Water
+from reports.inputs import SiteInputs
+from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.grid import Span, hours, intensities
+from wattlens.report.inputs.model import OrgSite
+
+GRID_FOLDER: Final = "grid"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A site as its file and what stands beside it tell it together."""
+
+    name: str
+    zone: ZoneInfo
+    pue: DeclaredPue
+    grid: GridBase
+    contracts: tuple[Contract, ...]
+    tariffs: tuple[Tariff, ...]
+    water: tuple[Water, ...]
+    meters: tuple[MeterFacts, ...]
+
+
+def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str]) -> SiteInputs:
+    """What a report takes of a site.
+
+    Args:
+        entry: as the organisation's file tells it.
+        files: that are read.
+        span: of time.
+        retired: certificates of the sites before, by the key of their retirement; those of this one are added.
+
+    Raises:
+        UsageError: its file, or what stands beside it, is wrong, or a certificate of it counts at another site.
+        JournalError: a file of its grid's series is damaged.
+    """
+    told = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files)
+    _refuse_unsound(told)
+    _refuse_double_use(told, retired)
+    state = files.place(entry.state) if entry.state is not None else None
+    if state is not None and not state.is_dir():
+        raise UsageError(f"state {state} is no folder; name the state folder of the site's `wattlens site`")
+    grid = intensities(told.name, told.grid, told.zone, hours(told.grid, state, files, entry.file), span)
+    stated = told.pue.stated
+    return SiteInputs(
+        told.name,
+        told.zone,
+        location=grid.location,
+        location_lacking=grid.location_lacking,
+        residual=grid.residual,
+        residual_lacking=grid.residual_lacking,
+        factors=grid.factors,
+        series=grid.series,
+        stated=None if stated is None else (stated.value, stated.uncertainty),
+        stated_source=told.pue.source,
+        bound_assumed=stated is not None and "uncertainty_percent" not in told.pue.model_fields_set,
+        grid_zone=told.grid.zone or "",
+        country=told.grid.country or "",
+        lots=_lots(told, span),
+        bought=len(told.contracts),
+        tariffs=tuple(each.tariff for each in ended(told.tariffs)),
+        water=tuple(row.use(told.zone) for row in sorted(told.water, key=lambda row: row.start)),
+        meters=told.meters,
+        it_kw=_decimal(entry.it_power_kw),
+        floor_m2=_decimal(entry.floor_m2),
+    )
+
+
+def _of_file(entry: OrgSite, given: Path, files: Files) -> _Told:
+    raw = files.read(given, configuration.MAX_CONFIG_B)
+    config: SiteBase = parse_site(raw, str(given))
+    if entry.site is not None and entry.site.name != config.site.name:
+        raise UsageError(f"{given} is of site {config.site.name!r}, and not of {entry.site.name!r}")
+    contracts = [_placed(each, files, given) for each in config.contracts] + [_placed(c, files, None) for c in entry.contracts]
+    return _Told(
+        config.site.name,
+        ZoneInfo(config.site.time_zone),
+        config.pue,
+        _with_factors(config.the_grid, files, given),
+        tuple(contracts),
+        (*config.tariffs, *entry.tariffs),
+        (*config.water, *entry.water),
+        tuple(meter.meter_facts for meter in config.all_meters),
+    )
+
+
+def _of_entry(entry: OrgSite, files: Files) -> _Told:
+    assert entry.site is not None
+    return _Told(
+        entry.site.name,
+        ZoneInfo(entry.site.time_zone),
+        entry.pue or DeclaredPue(),
+        _with_factors(entry.grid or GridBase(), files, None),
+        tuple(_placed(each, files, None) for each in entry.contracts),
+        entry.tariffs,
+        entry.water,
+        tuple(meter.facts(meter.source) for meter in entry.meters),
+    )
+
+
+def _refuse_unsound(told: _Told) -> None:
+    try:
+        refuse_unsound(told.meters)
+        config_contracts.refuse_unsound(told.contracts, told.tariffs)
+        config_water.refuse_overlap(told.water)
+    except ValueError as error:
+        raise UsageError(f"site {told.name!r}: {error}") from None
+    if told.contracts and told.grid.zone is None:
+        raise UsageError(f"site {told.name!r}: contracts need grid.zone: only what was made in the site's own zone is matched")
+
+
+def _refuse_double_use(told: _Told, retired: dict[str, str]) -> None:
+    """A certificate counts once in the organisation; within the site that is checked already."""
+    for contract in told.contracts:
+        key = retirement_key(contract.retirement_id)
+        if key and key in retired:
+            raise UsageError(
+                f"site {told.name!r}: contract {contract.id!r} has the same retirement {contract.retirement_id!r} as "
+                f"{retired[key]}: a certificate counts once; leave it at one site"
+            )
+        if key:
+            retired[key] = f"contract {contract.id!r} of site {told.name!r}"
+
+
+def _placed(contract: Contract, files: Files, site_file: Path | None) -> Contract:
+    """The contract with its file of hours where it lies; what stands in a site's file counts from that file's folder."""
+    if contract.hourly_file is None:
+        return contract
+    try:
+        files.read(contract.hourly_file, config_contracts.FILE_MAX_B, site_file)
+    except UsageError as error:
+        raise UsageError(f"contract {contract.id!r}: {error}") from None
+    return contract.model_copy(update={"hourly_file": files.place(contract.hourly_file, site_file)})
+
+
+def _with_factors(grid: GridBase, files: Files, site_file: Path | None) -> GridBase:
+    """The grid with its folder of factors where it lies."""
+    if grid.factors is None:
+        return grid
+    place = files.place(grid.factors, site_file)
+    for path in sorted(place.glob("*")) if place.is_dir() else ():
+        if path.suffix in (".csv", ".json"):
+            files.read(grid.factors / path.name, FILE_MAX_B, site_file)
+    return grid.model_copy(update={"factors": place})
+
+
+def _lots(told: _Told, span: Span) -> tuple[Lot, ...]:
+    """What is delivered within the time, in the order of its start."""
+    try:
+        as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, told.zone).date()
+        basis = told.grid.basis.boundary
+        found = [lot for contract in told.contracts for lot in contract.lots(told.zone, as_of, basis)]
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"site {told.name!r}: {error}") from None
+    within = [lot for lot in found if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
+    return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
+
+
+def _decimal(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(repr(value))

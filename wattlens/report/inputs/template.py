@@ -1,0 +1,239 @@
+"""The workbook of inputs, empty: what `wattlens report init` writes. Heads, meanings, choices and examples are the model's own.
+
+The same arguments give the same bytes.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+from energy_agent.core.errors import UsageError
+from wattlens.report.inputs.cells import placed
+from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Column, Sheet
+from wattlens.report.inputs.sheets import SHEETS
+from wattlens.report.inputs.workbook import START
+
+ROWS: Final = 5_000
+"""Rows of a sheet that offer their choices."""
+_INK, _PAPER, _NEEDED, _OPTIONAL, _SAMPLE, _HINT = "#1B2A33", "#FFFFFF", "#0B5563", "#516A74", "#FFF3D6", "#EEF3F5"
+_TABS: Final = {"Organisation": _NEEDED, "Sites": _NEEDED, "Inventory": _NEEDED, "Meters": _NEEDED} | dict.fromkeys(
+    ("Contracts", "Certificates", "Deliveries", "Tariffs", "Water"), "#C77700"
+)
+_CREATED: Final = datetime(2026, 1, 1)  # noqa: DTZ001 - workbooks know no time zone; a fixed one, so that bytes are the same
+_WIDTHS: Final = {str: 20, float: 13, int: 10, date: 13, datetime: 18}
+_WIDE: Final = {
+    "uuid": 43, "sku": 26, "source": 34, "model": 32, "contact": 26, "boundary": 28, "name": 22, "times": 28, "file": 22,
+    "state": 26,
+}  # fmt: skip
+_HOW: Final = (
+    "This workbook tells a report what its ledger cannot know: sites, meters, contracts, prices, teams. Fill in the sheets "
+    "that you have something for; every section of the report whose sheet is empty is left out, and named.",
+    "Row 1 has the names of the columns; leave them as they are. Dark heads are required in every row that you write, the "
+    "others are not. Row 2 says what a column means.",
+    f"A row whose note is '{EXAMPLE}' or '{HOW_TO}' is never read: write over the examples and clear their note, or leave "
+    "them. Any other note is yours.",
+    "Amounts have their unit in the next column, and are converted exactly. Any other unit is refused.",
+    "Formulas may stand anywhere; what is read is the value that the spreadsheet saved. Macros are never run. Sheets of your "
+    "own are not read.",
+    "Files that a cell names are looked for beside this workbook.",
+    "Then:  wattlens report check THIS_FILE  says what was found, what is missing, and which cell is wrong.",
+)
+
+
+def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
+    """The workbook.
+
+    Args:
+        inventory: lines that are known already, by the columns of sheet Inventory; their sites are put into sheet Sites.
+    """
+    try:
+        import xlsxwriter
+    except ImportError:
+        raise UsageError("the workbook is written by xlsxwriter: pip install 'wattlens[reports]'") from None
+    lines = list(inventory)
+    sites = [{"name": site} for site in sorted({line["site"] for line in lines if line.get("site")})]
+    known: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
+    found = io.BytesIO()
+    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with xlsxwriter.Workbook(found, options) as book:
+        book.set_properties({"title": "Inputs of the Wattlens report", "created": _CREATED})
+        book.set_size(2400, 1400)
+        looks = _looks(book)
+        _start(book.add_worksheet(START), looks)
+        for sheet in SHEETS:
+            _Page(book.add_worksheet(sheet.title), sheet, looks).write(known.get(sheet.title, ()))
+    return found.getvalue()
+
+
+def _looks(book: Any) -> dict[str, Any]:
+    """Formats by their name."""
+    plain = {"font_name": "Calibri", "font_size": 11, "font_color": _INK, "valign": "top"}
+    head = {**plain, "bold": True, "font_color": _PAPER, "valign": "vcenter", "indent": 1, "border": 1, "border_color": _PAPER}
+    hint = {
+        **plain,
+        "font_size": 9,
+        "text_wrap": True,
+        "align": "left",
+        "indent": 1,
+        "bg_color": _HINT,
+        "border": 1,
+        "border_color": "#D5DFE3",
+    }
+    sample = {**plain, "italic": True, "bg_color": _SAMPLE, "border": 1, "border_color": "#F0DFB4"}
+    kinds: dict[str, dict[str, Any]] = {
+        "str": {"num_format": "@", "align": "left", "indent": 1},
+        "date": {"num_format": "yyyy-mm-dd"},
+        "datetime": {"num_format": "yyyy-mm-dd hh:mm"},
+    }
+    found = {
+        "title": {**plain, "bold": True, "font_size": 20, "font_color": _NEEDED},
+        "text": {**plain, "text_wrap": True, "align": "left", "indent": 1},
+        "step": {**plain, "bold": True, "font_color": _NEEDED, "align": "right"},
+        "link": {**plain, "font_color": _NEEDED, "underline": 1, "bold": True},
+        "needed": {**head, "bg_color": _NEEDED},
+        "optional": {**head, "bg_color": _OPTIONAL, "bold": False},
+        "hint": hint,
+        "mark": {**hint, "italic": True, "font_color": _OPTIONAL},
+        "note": {**plain, "font_color": _OPTIONAL, "align": "left", "indent": 1},
+    }
+    for kind in ("str", "float", "int", "date", "datetime"):
+        found[kind] = {**plain, **kinds.get(kind, {})}
+        found[f"sample {kind}"] = {**sample, **kinds.get(kind, {})}
+    return {name: book.add_format(style) for name, style in found.items()}
+
+
+def _start(page: Any, looks: Mapping[str, Any]) -> None:
+    page.hide_gridlines(2)
+    page.set_column(0, 0, 5)
+    page.set_column(1, 1, 18)
+    page.set_column(2, 2, 100)
+    page.set_row(0, 34)
+    page.write_string(0, 1, "Inputs of the Wattlens report", looks["title"])
+    row = 2
+    for number, text in enumerate(_HOW, 1):
+        page.write_string(row, 0, str(number), looks["step"])
+        page.merge_range(row, 1, row, 2, text, looks["text"])
+        page.set_row(row, 16 * (1 + len(text) // 125) + 4)
+        row += 1
+    row += 1
+    for label, look, text in (
+        ("required", "needed", "a head like this: every row that you write needs it"),
+        ("optional", "optional", "a head like this: leave it empty where it does not apply"),
+        ("example", "sample str", "rows like this are examples, and never read"),
+    ):
+        page.write_string(row, 1, label, looks[look])
+        page.write_string(row, 2, text, looks["text"])
+        row += 1
+    row += 1
+    for sheet in SHEETS:
+        page.write_url(row, 1, f"internal:'{sheet.title}'!A1", looks["link"], sheet.title)
+        page.write_string(row, 2, sheet.says, looks["text"])
+        page.set_row(row, 16 * (1 + len(sheet.says) // 112) + 4)
+        row += 1
+    page.set_landscape()
+    page.fit_to_pages(1, 0)
+
+
+class _Page:
+    """One sheet that is filled in."""
+
+    def __init__(self, page: Any, sheet: Sheet, looks: Mapping[str, Any]) -> None:
+        self._page, self._sheet, self._looks = page, sheet, looks
+        self._index = {label: index for index, label in enumerate(sheet.labels)}
+        self._first = 2 + len(sheet.examples)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Heads, meanings, examples, choices, and rows that are known."""
+        page, looks = self._page, self._looks
+        page.set_tab_color(_TABS.get(self._sheet.title, "#4C6B3C"))
+        page.freeze_panes(1, 1)
+        page.set_row(0, 24)
+        page.set_column(0, 0, 10, looks["note"])
+        page.write_string(0, 0, NOTE, looks["optional"])
+        page.write_string(1, 0, HOW_TO, looks["mark"])
+        deepest = 1
+        for column in self._sheet.columns:
+            deepest = max(deepest, self._column(column))
+        page.set_row(1, 12.5 * (deepest + 1) + 4)
+        for number, example in enumerate(self._sheet.examples, 2):
+            self._row(number, {NOTE: EXAMPLE, **example}, "sample ")
+        for number, row in enumerate(rows, self._first):
+            self._row(number, row, "")
+        page.set_landscape()
+        page.repeat_rows(0)
+        page.fit_to_pages(1, 0)
+
+    def _column(self, column: Column) -> int:
+        """Write the head of a column; the lines that its meaning takes."""
+        sheet, index = self._sheet, self._index[column.label]
+        kind = sheet.takes(column)
+        width = max(_WIDE.get(column.label, _WIDTHS[kind]), len(column.label) + 3)
+        self._page.set_column(index, index, width, self._looks[kind.__name__])
+        self._page.write_string(0, index, column.label, self._head(column))
+        text = self._meaning(column)
+        self._page.write_string(1, index, text, self._looks["hint"])
+        self._offer(column, index)
+        if column.units is not None:
+            units = list(column.units)
+            self._page.set_column(index + 1, index + 1, len(column.unit_label) + 3, self._looks["str"])
+            self._page.write_string(
+                0, index + 1, column.unit_label, self._looks["needed" if sheet.needs(column) else "optional"]
+            )
+            self._page.write_string(1, index + 1, f"Unit of {column.label}: {' or '.join(units)}.", self._looks["hint"])
+            self._list(index + 1, units)
+        return len(text) // max(1, width - 1)
+
+    def _unit(self, column: Column, index: int, units: list[str]) -> None:
+        self._page.set_column(index, index, len(column.unit_label) + 3, self._looks["str"])
+        self._page.write_string(0, index, column.unit_label, self._head(column))
+        self._page.write_string(1, index, f"Unit of {column.label}: {' or '.join(units)}.", self._looks["hint"])
+        self._list(index, units)
+
+    def _head(self, column: Column) -> Any:
+        return self._looks["needed" if self._sheet.needs(column) else "optional"]
+
+    def _meaning(self, column: Column) -> str:
+        text = placed(self._sheet.meaning(column), self._sheet)
+        choices = self._sheet.choices(column)
+        said = f"{'Required. ' if self._sheet.needs(column) else ''}{text[:1].upper()}{text[1:]}."
+        return said + (f" One of: {', '.join(choices)}." if choices else "")
+
+    def _offer(self, column: Column, index: int) -> None:
+        choices, kind = self._sheet.choices(column), self._sheet.takes(column)
+        if choices:
+            self._list(index, [int(c) for c in choices] if kind is int else list(choices))
+        elif column.names:
+            first = len(next(s for s in SHEETS if s.title == column.names).examples) + 3
+            self._list(index, f"={column.names}!$B${first}:$B$1000", "a name of sheet Sites")
+        elif kind in (date, datetime):
+            limits = {"minimum": date(1990, 1, 1), "maximum": date(2200, 12, 31)}
+            self._validate(index, {"validate": "date", "criteria": "between", **limits}, "a day such as 2026-01-31")
+        elif kind is float:
+            limits_ = {"minimum": -1e12, "maximum": 1e12}
+            self._validate(
+                index, {"validate": "decimal", "criteria": "between", **limits_}, "a number; its unit stands elsewhere"
+            )
+
+    def _list(self, index: int, source: Any, what: str = "") -> None:
+        told = what or f"one of: {', '.join(map(str, source))}"
+        self._validate(index, {"validate": "list", "source": source}, told)
+
+    def _validate(self, index: int, rule: dict[str, Any], what: str) -> None:
+        told = {"error_title": self._sheet.labels[index][:32], "error_message": f"Write {what}"[:255]}
+        self._page.data_validation(2, index, ROWS, index, {**rule, **told})
+
+    def _row(self, number: int, row: Mapping[str, Any], look: str) -> None:
+        for label in self._sheet.labels if look else row:
+            value, index = row.get(label), self._index[label]
+            column = next((c for c in self._sheet.columns if c.label == label), None)
+            kind = self._sheet.takes(column) if column is not None else str
+            style = self._looks[f"{look}{kind.__name__}"]
+            if value is None or value == "":
+                self._page.write_blank(number, index, None, style)
+            elif isinstance(value, date):
+                self._page.write_datetime(number, index, value, style)
+            elif isinstance(value, int | float):
+                self._page.write_number(number, index, value, style)
+            else:
+                self._page.write_string(number, index, str(value), style)

@@ -1,0 +1,149 @@
+"""What was found in an organisation's inputs and what is missing, as lines for a person and as JSON. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.factors.join import Source
+from energy_agent.factors.record import Factor
+from energy_agent.site.building.contracts import Lot
+from reports.inputs import Organisation, SiteInputs
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One thing that a report may want.
+
+    Args:
+        of: the site that it is of; "": of the organisation.
+        what: its name.
+        found: what there is of it; "": nothing.
+        lacking: why, or what a report does without it.
+    """
+
+    of: str
+    what: str
+    found: str
+    lacking: str = ""
+
+
+def shown(told: Organisation) -> list[Shown]:
+    """Everything that a report may want, the organisation's first, then site by site."""
+    found = list(_organisation(told))
+    for site in told.sites.values():
+        found += _site(site, told)
+    return found
+
+
+def _organisation(told: Organisation) -> Iterator[Shown]:
+    yield Shown("", "organisation", " · ".join(filter(None, (told.name, told.report_contact))), "the report bears no name")
+    yield Shown(
+        "", "least coverage", f"{_number(Decimal(told.least_coverage.numerator * 100) / told.least_coverage.denominator)} %"
+    )
+    yield Shown("", "inventory", _inventory(told), "coverage is not known: a dead agent looks like a saving")
+    yield Shown("", "sites", ", ".join(told.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC")
+    counts = (
+        ("teams", len(told.teams), "rule", "teams and projects are those of the workloads' own labels"),
+        ("prices", len(told.prices), "class", "no GPU hour is charged"),
+        ("embodied", len(told.embodied), "kind of board", "the figures that come with Wattlens are taken"),
+        ("models", len(told.model_names), "model", "models are named as in the ledger"),
+    )
+    for what, count, unit, lacking in counts:
+        yield Shown("", what, _count(count, unit) if count else "", lacking)
+
+
+def _inventory(told: Organisation) -> str:
+    if not told.expected:
+        return ""
+    boards = len({(e.cluster, e.uuid) for e in told.expected if e.uuid})
+    nodes = len({(e.cluster, e.node) for e in told.expected})
+    whole = len({(e.cluster, e.node) for e in told.expected if not e.uuid})
+    return f"{_count(boards, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as a whole" if whole else "")
+
+
+def _site(site: SiteInputs, told: Organisation) -> Iterator[Shown]:
+    name = site.name
+    yield Shown(name, "time zone", site.zone.key)
+    yield Shown(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
+    yield Shown(name, "location-based", _intensities(site, site.location), site.location_lacking)
+    yield from _why_these(site, "factor choice", site.location)
+    yield Shown(name, "residual mix", _intensities(site, site.residual), site.residual_lacking)
+    yield from _why_these(site, "mix choice", site.residual)
+    stated = ""
+    if site.stated is not None:
+        value, bound = site.stated
+        stated = f"{float(value):.3g} ± {float(bound):.3g} of it{', assumed' if site.bound_assumed else ''}" + (
+            f" ({site.stated_source})" if site.stated_source else ""
+        )
+    yield Shown(name, "stated PUE", stated, "only meters tell its PUE")
+    yield Shown(name, "contracts", _contracts(site), _without_contracts(site))
+    for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
+        if objection:
+            yield Shown(name, f"contract {contract}", f"covers nothing: {objection}")
+    yield Shown(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
+    yield Shown(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
+    yield Shown(name, "meters", _count(len(site.meters), "meter") if site.meters else "", "one that is missing is not named")
+    yield Shown(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "the EU's row lacks it")
+    yield Shown(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "the EU's row lacks it")
+    here = sum(1 for each in told.expected if each.site == name)
+    yield Shown(name, "inventory here", _count(here, "line") if here else "", "no line of the inventory is of this site")
+
+
+def _contracts(site: SiteInputs) -> str:
+    if not site.lots:
+        told = f"{_count(site.bought, 'contract')}, none of the last twelve months: {_without_contracts(site)}"
+        return told if site.bought else ""
+    kwh = sum(lot.uj for lot in site.lots) // UJ_PER_KWH
+    return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
+
+
+def _objection(lot: Lot, site: SiteInputs) -> str:
+    """Why a lot covers nothing of the site; "": it may."""
+    return f"another zone ({lot.zone})" if lot.zone != site.grid_zone else lot.objection
+
+
+def _intensities(site: SiteInputs, sources: Sequence[Source]) -> str:
+    """Each factor with its value, zone, year and basis; a series of hours by its name."""
+    factors = {factor.id: factor for factor, _ in site.factors}
+    return ", ".join(_factor(factors[source.id]) if source.id in factors else source.id for source in sources)
+
+
+def _factor(factor: Factor) -> str:
+    value = f"{factor.value:.1f} {factor.unit}"
+    return f"{value}, {factor.zone_name} {factor.year}, {factor.boundary}, {factor.publisher} ({factor.id})"
+
+
+def _why_these(site: SiteInputs, what: str, sources: Sequence[Source]) -> Iterator[Shown]:
+    """Why no better factor is taken, such as one of the zone that was named."""
+    reasons = tuple(dict.fromkeys(reason for source in sources for reason in source.reasons))
+    if reasons:
+        yield Shown(site.name, what, "; ".join(reasons))
+
+
+def _without_contracts(site: SiteInputs) -> str:
+    if not (site.residual or site.location):
+        return "there is no market-based total"
+    return "the market-based total is all residual mix" if site.residual else "the market-based total is all the grid's average"
+
+
+def _count(number: int, unit: str) -> str:
+    plural = (
+        unit
+        if number == 1
+        else unit.replace("kind", "kinds")
+        if "kind" in unit
+        else f"{unit}{'es' if unit[-1] == 's' else 's'}"
+    )
+    return f"{number:,} {plural}"
+
+
+def _number(value: Decimal | None) -> str:
+    return "" if value is None else f"{value.normalize():f}"
+
+
+def as_json(told: Organisation) -> dict[str, Any]:
+    """The same for a program."""
+    rows = [{"site": s.of, "what": s.what, "found": s.found, "lacking": "" if s.found else s.lacking} for s in shown(told)]
+    return {"inputs": rows, "files": [{"path": path, "sha256": digest} for path, digest in told.files]}

@@ -1,0 +1,1 @@
+"""Reading an agent's /metrics: access and response."""

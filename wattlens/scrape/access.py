@@ -1,0 +1,191 @@
+"""How an agent's page is reached: plain or TLS, with credentials or a certificate; and in words why it was not."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.printable import printable
+from energy_agent.runtime.http import (
+    HttpCertificateError,
+    HttpClient,
+    HttpError,
+    HttpProtocolError,
+    HttpResponse,
+    HttpTimeoutError,
+    HttpTlsError,
+    HttpTooLargeError,
+    HttpTruncatedError,
+    HttpUnreachableError,
+    basic_authorization,
+)
+from energy_agent.runtime.tls import TlsFiles
+from wattlens.scrape.response import Page, parse
+
+MAX_PAGE_B = 16 << 20
+MAX_SECRET_B = 4096
+_PLAIN_ANSWERS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_MESSAGE",
+)
+"""What OpenSSL says where plain HTTP answers a handshake, by its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an agent's page is reached. The files hold secrets, which so never stand on a command line."""
+
+    url: str
+    ca_file: Path | None = None  # whom to believe, instead of the system's authorities
+    user_file: Path | None = None  # one line, user:password
+    token_file: Path | None = None  # one line, a bearer token
+    cert_file: Path | None = None  # our own certificate chain, where the agent asks for one
+    key_file: Path | None = None  # its key; None: in cert_file too
+
+    def opener(self) -> Callable[[float], bytes]:
+        """What fetches the page's bytes within a time-out in seconds, and raises HttpError where none comes.
+
+        Raises:
+            UsageError: the address is none, or a file cannot be read or is not what its option wants.
+        """
+        if not self.url.startswith(("http://", "https://")):
+            raise UsageError(f"--url {self.url!r} is not http://HOST:PORT or https://HOST:PORT")
+        if self.user_file and self.token_file:
+            raise UsageError("--user-file and --token-file: give one of them")
+        bare = self.url.partition("://")[2].rstrip("/")
+        parts = urlsplit(self.url if "/" in bare else f"{self.url.rstrip('/')}/metrics")
+        root, path = f"{parts.scheme}://{parts.netloc}", parts.path + (f"?{parts.query}" if parts.query else "")
+        headers: dict[str, str] = {}
+        if self.user_file:
+            secret = _secret(self.user_file, "--user-file")
+            if ":" not in secret:
+                raise UsageError(f"--user-file {self.user_file}: one line user:password is wanted; it has no colon")
+            headers["Authorization"] = basic_authorization(*secret.split(":", 1))
+        if self.token_file:
+            headers["Authorization"] = f"Bearer {_secret(self.token_file, '--token-file')}"
+        if self.url.startswith("https://"):
+            self._check_files()
+        elif unused := [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name)]:
+            raise UsageError(f"--{unused[0].replace('_', '-')} is for https://, and --url is {self.url}")
+        tls = TlsFiles(self.ca_file, self.cert_file, self.key_file)
+
+        def fetch(timeout_s: float) -> bytes:
+            client = HttpClient(root, timeout_s, tls, body_limit_b=MAX_PAGE_B)  # an agent is reached without a proxy
+            response = client.request("GET", path, headers)
+            if not response.ok:
+                raise AgentStatusError(root, response)
+            return response.body
+
+        return fetch
+
+    def why_not(self, error: Exception) -> str:
+        """Why a page could not be read, in words that name the option to change."""
+        match error:
+            case AgentStatusError():
+                return self._refused(error.response)
+            case HttpTimeoutError():
+                return "no answer in time"
+            case HttpCertificateError():
+                hint = f"--ca-file {self.ca_file} does not vouch for it" if self.ca_file else "give --ca-file"
+                return f"{error.reason}; {hint}"
+            case HttpTlsError():
+                return self._tls(error.alert)
+            case HttpProtocolError() | HttpTruncatedError() | HttpTooLargeError() | ValueError():
+                return "what it answers is no metrics page"
+            case HttpUnreachableError(is_closed=True):
+                return self._hung_up()
+            case HttpError():
+                return error.reason
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+    def _refused(self, response: HttpResponse) -> str:
+        said = printable(response.body[:200].decode("utf-8", "replace").strip().partition("\n")[0])
+        code = response.status
+        if code in (401, 403):
+            if self.user_file:
+                return f"HTTP {code}: it refuses the user or password in --user-file {self.user_file}"
+            if self.token_file:
+                return f"HTTP {code}: it refuses the token in --token-file {self.token_file}"
+            return f"HTTP {code}: it wants credentials; give --user-file or --token-file"
+        if code == 400 and "HTTPS" in said.upper():  # ours, Go's and others' servers say so
+            return "it speaks TLS: say https:// in --url"
+        if code == 429:
+            wait = response.headers.get("retry-after", "")
+            return "HTTP 429: too many requests or wrong passwords from here" + (f"; wait {wait} s" * wait.isdecimal())
+        return said if said and code == 503 else f"HTTP {code} {response.reason}"
+
+    def _tls(self, name: str) -> str:
+        if any(each in name for each in _PLAIN_ANSWERS):
+            return "it speaks plain HTTP: say http:// in --url"
+        if "CERTIFICATE_REQUIRED" in name:
+            return "it wants a certificate of ours; give --cert-file and --key-file"
+        if name.startswith("[SYS]") or "EOF" in name:
+            return self._hung_up()
+        plain = name.lower().replace("_", " ")
+        if "ALERT" in name and self.cert_file:
+            return f"it refuses our certificate, --cert-file {self.cert_file} ({plain})"
+        return f"TLS failed: {plain}"
+
+    def _hung_up(self) -> str:
+        """It went without an answer: its reason may have been lost with the connection."""
+        if not self.url.startswith("https://"):
+            return "it closed the connection without an answer; if it speaks TLS say https:// in --url"
+        if self.cert_file:
+            return f"it closed the connection without an answer; it may refuse our certificate, --cert-file {self.cert_file}"
+        return "it closed the connection without an answer; if it wants a certificate of ours give --cert-file and --key-file"
+
+    def _check_files(self) -> None:
+        if self.key_file and not self.cert_file:
+            raise UsageError("--key-file needs --cert-file")
+        for files, tls, otherwise in (
+            (f"--ca-file {self.ca_file}", TlsFiles(self.ca_file), "no certificate in PEM"),
+            (
+                f"--cert-file {self.cert_file}" + (f", --key-file {self.key_file}" if self.key_file else ""),
+                TlsFiles(self.ca_file, self.cert_file, self.key_file),
+                "they are no certificate and its key in PEM",
+            ),
+        ):
+            try:
+                tls.context()
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{files}: {_why(error, otherwise)}") from None
+
+
+class AgentStatusError(HttpError):
+    """A response with another status than 2xx."""
+
+    def __init__(self, root: str, response: HttpResponse) -> None:
+        super().__init__(root, f"HTTP {response.status}")
+        self.response = response
+
+
+def read_page(url: str, t_s: float) -> Page:
+    """Read the page of our own agent.
+
+    Raises:
+        HttpError: nobody answers.
+        ValueError: what answers is no page.
+    """
+    return parse(Access(url).opener()(2.0).decode(), t_s)
+
+
+def _why(error: Exception, otherwise: str) -> str:
+    if isinstance(error, ssl.SSLError):
+        return otherwise + (f" ({error.reason.lower().replace('_', ' ')})" if error.reason else "")
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _secret(path: Path, option: str) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_SECRET_B).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    if not text or not text.isprintable():
+        raise UsageError(f"{option} {path}: one line of printable text is wanted")
+    return text

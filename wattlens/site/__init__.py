@@ -1,0 +1,1 @@
+"""`wattlens site` put together from its parts."""

@@ -1,0 +1,1 @@
+"""`wattlens pue`: the statement of a site's PUE."""

@@ -1,0 +1,178 @@
+"""WUE, CUE, REF with contracts, and what the energy cost: what stands beside a PUE once the site's file tells it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.facility import Position
+from energy_agent.core.units import NS_PER_S
+from energy_agent.factors import by_year
+from energy_agent.factors.join import Joined, Source, join, of_series
+from energy_agent.factors.sets import catalogue
+from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.runtime.clock import RealClock
+from energy_agent.site.building import contracts, tariffs
+from energy_agent.site.building.pue import made_terms, per_it_kwh, total_terms
+from energy_agent.site.building.ratio import Amount, Terms, energy, ratio
+from energy_agent.site.building.water import water_in
+from energy_agent.site.config.contracts import ended
+from energy_agent.site.config.grid import GridBase, grid_specs
+from energy_agent.site.config.site import SiteBase
+from energy_agent.site.grid.store import GridStore
+from wattlens.site.pue.statement import Statement
+
+GRID_FOLDER = "grid"
+
+
+def with_others(said: Statement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> Statement:
+    """The statement with everything that the site's file adds; what it cannot tell is absent with its reason."""
+    if said.zone:
+        return said
+    at = Position.of(said.main.category)
+    facts = {m: e.facts for m, e in said.meters.items()}
+    bought, made = made_terms(facts)
+    first_ns = said.start_ns - said.start_ns % CELL_NS
+    cells = {t: max(0, uj) for t, uj in book.cells_of(bought, first_ns, said.end_ns).items()}
+    zone = ZoneInfo(config.site.time_zone)
+    others, notes = dict(said.others), dict(said.notes)
+    if at is None:
+        others["WUE"] = others["CUE"] = Amount(None, reason="IT energy was not metered by a PUE's category")
+    else:
+        others["WUE"], notes["WUE"] = _wue(said, at, config, zone)
+        others["CUE"], notes["CUE"] = _cue(said, at, config.the_grid, cells, made, state, now_ns, zone)
+    if config.contracts:
+        others["REF with contracts"], notes["REF with contracts"] = _ref(said, config, cells, made, now_ns, zone)
+    if config.tariffs:
+        notes["cost"] = _cost(said, config, cells, bought, zone)
+    return replace(said, others=others, notes={name: note for name, note in notes.items() if note})
+
+
+def _wue(said: Statement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
+    if not config.water:
+        return Amount(None, reason="the site's file has no water"), ""
+    used = water_in([row.use(zone) for row in config.water], said.start_ns, said.end_ns)
+    if used.known < 1:
+        return Amount(None, reason=f"water is known for {float(used.known):.1%} of the window"), ""
+    if len(used.categories) > 1:
+        return Amount(None, reason="water of several categories in one window"), ""
+    (category,), liters = used.categories, used.liters
+    relative = used.bound / liters if liters else Fraction(0)
+    return per_it_kwh(liters, relative, said.meters, at), f"category {category}, liters: {float(liters):,.0f}"
+
+
+def _cue(
+    said: Statement,
+    at: Position,
+    grid: GridBase,
+    cells: Mapping[int, int],
+    made: Terms,
+    state: Path | None,
+    now_ns: int,
+    zone: ZoneInfo,
+) -> tuple[Amount, str]:
+    """What comes from the grid, cell by cell; what the site makes itself has no chimney, and of its life cycle nobody told."""
+    if grid.zone is None and grid.country is None:
+        return Amount(None, reason="the site's file names neither grid.zone nor grid.country"), ""
+    if not cells:
+        return Amount(None, reason="no meter of role total was read"), ""
+    try:
+        sources, lacking = _sources(grid, cells, state, now_ns, zone)
+        joined = join(cells, sources)
+    except (UsageError, WattlensError) as error:
+        return Amount(None, reason=str(error)), ""
+    if joined.grams is None:
+        hours = sum(s.hours for s in joined.statements if s.grams is None)
+        return Amount(None, reason=f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
+    # What no meter saw has no cells: it takes the mean intensity of the rest.
+    imported = energy(said.meters, made_terms({m: e.facts for m, e in said.meters.items()})[0])
+    grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
+    own_kwh = sum(said.meters[m].measured_uj + said.meters[m].imputed_uj for m in made) / 3.6e12
+    own = f"; {own_kwh:,.1f} kWh made here counted at 0 g" if own_kwh else ""
+    bounds = "; no bounds: the error of its factors is not stated"
+    return per_it_kwh(grams, None, said.meters, at), _told(joined) + lacking + own + bounds
+
+
+def _sources(
+    grid: GridBase, cells: Mapping[int, int], state: Path | None, now_ns: int, zone: ZoneInfo
+) -> tuple[list[Source], str]:
+    """The series that the site has kept, in the order of its file, then the yearly factors."""
+    found = []
+    store = GridStore(state / GRID_FOLDER) if state is not None and (state / GRID_FOLDER).is_dir() else None
+    for source in grid.all_sources if store is not None else ():
+        assert store is not None
+        about = grid_specs()[source.kind].open(source.config, RealClock()).about  # opening asks nobody yet
+        told = of_series(store.read(about).series, now_ns)
+        if told.pieces:
+            found.append(told)
+    start_ns, end_ns = min(cells), max(cells) + CELL_NS
+    yearly, _, lacking = by_year.sources(
+        catalogue(grid.factors), grid.zone or "", grid.country or "", grid.basis, start_ns, end_ns, zone
+    )
+    if grid.all_sources and store is None:
+        lacking = "; ".join(
+            [*([lacking] if lacking else []), "the hourly series that the site keeps are not beside this ledger"]
+        )
+    return [*found, *yearly], f"; {lacking}" if lacking else ""
+
+
+def _told(joined: Joined) -> str:
+    """Which sources made it, and how much of the energy each."""
+    shares = (
+        f"{s.id} {float(Fraction(s.uj, joined.uj)):.0%}" + (f" ({'; '.join(s.reasons)})" if s.reasons else "")
+        for s in joined.statements
+        if s.uj
+    )
+    return f"{joined.basis}; " + ", ".join(shares)
+
+
+def _ref(
+    said: Statement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
+) -> tuple[Amount, str]:
+    """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
+    try:
+        today, boundary = datetime.fromtimestamp(now_ns // NS_PER_S, zone).date(), config.the_grid.basis.boundary
+        lots = [lot for contract in config.contracts for lot in contract.lots(zone, today, boundary)]
+    except UsageError as error:
+        return Amount(None, reason=str(error)), ""
+    whole = total_terms({m: e.facts for m, e in said.meters.items()})
+    total = energy(said.meters, whole) if whole else Amount(None, reason="no meter of role total")
+    if total.value is None or not cells:
+        return Amount(None, reason=total.reason or "no meter of role total was read"), ""
+    coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
+    here = ratio(said.meters, made, whole) if made else Amount(Fraction(0), Fraction(0), Fraction(0))
+
+    def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
+        return None if of is None or own is None or of <= 0 else min(Fraction(1), own + coverage.renewable_uj / of)
+
+    unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
+    own_kwh = sum(said.meters[m].measured_uj + said.meters[m].imputed_uj for m in made) / 3.6e12
+    matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh made here"
+    amount = Amount(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
+    return amount, "; ".join([matched, *unused])
+
+
+def _cost(said: Statement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
+    """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
+    found = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
+    amount = energy(said.meters, bought) if bought else Amount(None)
+    priced_uj = sum(cells.values())
+    sums = []
+    for currency, money in sorted(found.by_currency.items()):
+        bounds = ""
+        if amount.low is not None and amount.high is not None and priced_uj:
+            low, high = (float(money * bound / priced_uj) for bound in (amount.low, amount.high))
+            bounds = f" ({low:,.2f} to {high:,.2f})"
+        sums.append(f"{float(money):,.2f} {currency}{bounds}")
+    if not sums:
+        return "absent: no energy from the grid was metered"
+    left = Fraction(found.unpriced_uj, 3_600_000_000_000)
+    missing = sum(said.meters[m].imputed_uj for m in bought) / 3.6e12
+    notes = ([f"{float(left):,.1f} kWh have no tariff"] if left else []) + (
+        [f"{missing:,.1f} kWh that no meter saw are not priced"] if missing >= 0.05 else []
+    )
+    return "; ".join([", ".join(sums), *notes])

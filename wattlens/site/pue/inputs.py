@@ -1,0 +1,104 @@
+"""What `wattlens pue` reads: the site's ledger, the site's file, and the ledgers of its nodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.core.energy import WorkloadFacts
+from energy_agent.core.errors import UsageError
+from energy_agent.core.facility import METER_KIND
+from energy_agent.ledger.facility import FacilityBook
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row
+from energy_agent.site.config.site import SiteBase, load_site
+from wattlens.cli.site import default_state
+from wattlens.site.pue.carbon import with_others
+from wattlens.site.pue.statement import Around, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything, read. `nodes` has energy of the nodes' ledgers by cell."""
+
+    site: str
+    book: FacilityBook
+    simulated: bool
+    config: SiteBase | None
+    nodes: dict[int, int]
+    state: Path | None = None
+
+    @property
+    def time_zone(self) -> str:
+        """The site's, as far as its file was given."""
+        return self.config.site.time_zone if self.config is not None else "UTC"
+
+    @property
+    def span_ns(self) -> tuple[int, int] | None:
+        """What there is energy of: by meters, else by the nodes' ledgers."""
+        if self.book.span_ns is not None or not self.nodes:
+            return self.book.span_ns
+        return min(self.nodes), max(self.nodes) + CELL_NS
+
+    def around(self, start_ns: int, end_ns: int) -> Around:
+        """What stands in for meters in a window."""
+        stated = None if self.config is None else self.config.pue.stated
+        nodes_uj = sum(uj for start, uj in self.nodes.items() if start_ns <= start < end_ns) if self.nodes else None
+        return Around(stated, nodes_uj)
+
+    def with_others(self, said: Statement, as_of_ns: int) -> Statement:
+        """The statement with water, carbon as it was known at a moment, contracts and cost, as the site's file has them."""
+        if self.config is None:
+            return said
+        return with_others(said, self.config, self.book, self.state, as_of_ns)
+
+
+def read_inputs(ledger: Path | None, site: str | None, config: Path | None, nodes: Path | None) -> Inputs:
+    """Read it all.
+
+    Raises:
+        UsageError: no ledger, no such site, or several and none named; a file that is wrong.
+        ChainError: a damaged segment.
+        JournalError: a damaged journal.
+    """
+    settings = load_site(config) if config is not None else None
+    if site is not None and settings is not None and settings.site.name != site:
+        raise UsageError(f"--site {site[:80]!r} and --config name two sites: {config} is of {settings.site.name!r}")
+    wanted = site or (settings.site.name if settings is not None else None)
+    rows: list[Row] = []
+    sites: set[str] = set()
+    simulated = False
+    source = ledger or default_state()
+    if not source.exists():
+        if nodes is None or settings is None:
+            raise UsageError(f"{source}: there is no ledger of a site; name it with --ledger")
+    else:
+        for located in read_rows(source):
+            row = located.row
+            name = row.workload if isinstance(row, WorkloadFacts) else getattr(row, "device", "")
+            if is_meter(name):
+                rows.append(row)
+                simulated = simulated or located.simulated
+                if isinstance(row, WorkloadFacts) and row.kind == METER_KIND:
+                    sites.add(site_and_meter(name)[0])
+    if not sites and source.exists() and wanted is None:
+        raise UsageError(f"{source} holds no meter of a building yet")
+    chosen = wanted or (min(sites) if len(sites) == 1 else None)
+    there = ", ".join(sorted(sites))
+    if chosen is None:
+        raise UsageError(f"--site: which one? {source} holds meters of: {there}")
+    if sites and chosen not in sites:
+        raise UsageError(f"{source} holds no meter of site {chosen!r}; there are: {there}")
+    book = FacilityBook(chosen)
+    for row in rows:
+        book.add(row)
+    return Inputs(chosen, book, simulated, settings, _node_cells(nodes) if nodes is not None else {}, source)
+
+
+def _node_cells(nodes: Path) -> dict[int, int]:
+    """Energy of everything that the nodes' ledgers hold, by cell: a lower bound of IT where a node has no meter of its own."""
+    found: dict[int, int] = {}
+    for located in read_rows(nodes):
+        row = located.row
+        if isinstance(row, Cell) and not is_meter(row.device):
+            found[row.cell_start_ns] = found.get(row.cell_start_ns, 0) + row.energy_uj
+    return found

@@ -1,0 +1,181 @@
+"""What `wattlens pue` says: the PUE of a site over a window, what belongs beside it, and where the overhead goes. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from energy_agent.core.energy import Gap
+from energy_agent.core.facility import MeterEnergy, Position
+from energy_agent.site.building.pue import COVERED, Part, Pue, best, by_position, losses, parts, shares, stated_pue
+from energy_agent.site.building.ratio import Amount
+from energy_agent.site.windows import Stated
+
+UJ_PER_KWH = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The whole answer. `pues` has one for each position at which IT is metered; `main` is that of the highest category."""
+
+    site: str
+    start_ns: int
+    end_ns: int
+    zone: str
+    main: Pue
+    pues: tuple[Pue, ...]
+    parts: tuple[Part, ...]
+    losses: tuple[Part, ...]
+    others: Mapping[str, Amount]
+    meters: Mapping[str, MeterEnergy]
+    simulated: bool
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known beside the meters: a PUE that somebody states, and IT energy from the ledgers of the nodes in uJ."""
+
+    stated: Stated | None = None
+    nodes_uj: int | None = None
+
+
+def statement(
+    site: str,
+    window: tuple[int, int],
+    meters: Mapping[str, MeterEnergy],
+    around: Around,
+    *,
+    position: Position | None = None,
+    zone: str = "",
+    least: Fraction = COVERED,
+    simulated: bool = False,
+) -> Statement:
+    """The statement of a window.
+
+    Args:
+        site: its name.
+        window: start and end in UTC ns, whole cells.
+        meters: what each meter counted in it.
+        around: what stands in where meters are missing.
+        position: IT metered here alone; None: wherever it is.
+        zone: the partial PUE of this room or loop; "": of the site.
+        least: how much of the window must have been metered for a PUE.
+        simulated: any of it came from simulated hardware.
+    """
+    pues = by_position(meters, position, zone, least)
+    main = best(pues)
+    if main is None or (main.amount.value is None and not zone):
+        main = _estimate(main, around) or main or _nothing(position, zone)
+    at = Position.of(main.category) or (Position.of(pues[-1].category) if pues else None)
+    return Statement(
+        site, *window, zone, main, pues,
+        tuple(parts(meters, at)) if at is not None and not zone else (),
+        tuple(losses(meters)) if not zone else (),
+        shares(meters) if not zone else {},
+        meters, simulated,
+    )  # fmt: skip
+
+
+def _estimate(measured: Pue | None, around: Around) -> Pue | None:
+    """IT, metered or from the nodes' ledgers, times a PUE that somebody states."""
+    if around.stated is None:
+        return None
+    it_uj = measured.it_uj if measured is not None and measured.it_uj else around.nodes_uj
+    if it_uj is None:
+        return None
+    found = stated_pue(it_uj, around.stated.value, around.stated.uncertainty)
+    return found if measured is None else replace(found, imputed_uj=measured.imputed_uj)
+
+
+def _nothing(position: Position | None, zone: str) -> Pue:
+    where = (f" at {position}" if position else "") + (f" in {zone}" if zone else "")
+    reason = f"no meter of role it{where}; and no PUE is stated with IT energy to go by (pue.value of --config, --nodes)"
+    return Pue("pPUE" if zone else "iPUE", 0, Amount(None, reason=reason))
+
+
+def gaps(meters: Mapping[str, MeterEnergy]) -> list[tuple[str, Gap]]:
+    """What no meter saw, by meter and time, neighbours of one reason joined."""
+    found: list[tuple[str, Gap]] = []
+    for name, meter in sorted(meters.items()):
+        for gap in meter.gaps:
+            last = found[-1] if found and found[-1][0] == name else None
+            if last is not None and last[1].reason == gap.reason and last[1].end_ns >= gap.start_ns:
+                was = last[1]
+                joined = Gap(was.device, was.start_ns, max(was.end_ns, gap.end_ns), was.bound_uj + gap.bound_uj, was.reason)
+                found[-1] = (name, joined)
+            else:
+                found.append((name, gap))
+    return found
+
+
+def as_json(said: Statement) -> dict[str, Any]:
+    """The statement for machines. Ratios and energies in kWh are decimal text of nine places."""
+    return {
+        "schema": "wattlens.pue/1",
+        "site": said.site,
+        "from_ns": said.start_ns,
+        "to_ns": said.end_ns,
+        "zone": said.zone,
+        "simulated": said.simulated,
+        "pue": _pue(said.main),
+        "by_position": [_pue(each) for each in said.pues],
+        "parts": [_part(each) for each in said.parts],
+        "losses": [_part(each) for each in said.losses],
+        "others": {name: amount_json(amount) for name, amount in said.others.items()},
+        "notes": dict(said.notes),
+        "meters": {name: _meter(each) for name, each in said.meters.items()},
+        "gaps": [
+            {
+                "meter": name,
+                "from_ns": g.start_ns,
+                "to_ns": g.end_ns,
+                "bound_kwh": text(Fraction(g.bound_uj, UJ_PER_KWH)),
+                "reason": g.reason,
+            }
+            for name, g in gaps(said.meters)
+        ],
+    }
+
+
+def amount_json(amount: Amount, unit: Fraction = Fraction(1)) -> dict[str, str | None]:
+    """A number with its bounds as text; absent is null with its reason."""
+    found: dict[str, str | None] = {
+        name: None if value is None else text(value / unit)
+        for name, value in (("value", amount.value), ("low", amount.low), ("high", amount.high))
+    }
+    return found | ({"reason": amount.reason} if amount.reason else {})
+
+
+def text(value: Fraction, digits: int = 9) -> str:
+    """Decimal text, rounded half to even at so many places, without trailing zeros."""
+    whole = round(value * 10**digits)
+    sign, (before, after) = "-" if whole < 0 else "", divmod(abs(whole), 10**digits)
+    return f"{sign}{before}.{after:0{digits}d}".rstrip("0").rstrip(".")
+
+
+def _pue(found: Pue) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "category": found.category or None,
+        "estimate": found.stated,
+        **amount_json(found.amount),
+        "coverage": None if not found.category else text(found.coverage),
+        "total_kwh": text(Fraction(found.total_uj, UJ_PER_KWH)),
+        "it_kwh": text(Fraction(found.it_uj, UJ_PER_KWH)),
+        "imputed_kwh": text(Fraction(found.imputed_uj, UJ_PER_KWH)),
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"name": part.name, "meters": list(part.meters), "kwh": amount_json(part.amount, Fraction(UJ_PER_KWH))}
+
+
+def _meter(each: MeterEnergy) -> dict[str, Any]:
+    return {
+        **each.facts.labels,
+        "measured_kwh": text(Fraction(each.measured_uj, UJ_PER_KWH)),
+        "imputed_kwh": text(Fraction(each.imputed_uj, UJ_PER_KWH)),
+        "by_method_kwh": {method.value: text(Fraction(uj, UJ_PER_KWH)) for method, uj in sorted(each.energy_uj.items())},
+        "coverage": text(Fraction(min(each.measured_ns, each.window_ns), each.window_ns)),
+    }

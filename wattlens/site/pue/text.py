@@ -1,0 +1,111 @@
+"""The statement of `wattlens pue` for a person: lines of text. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from fractions import Fraction
+
+from energy_agent.site.building.pue import Part, Pue
+from energy_agent.site.building.ratio import Amount
+from wattlens.site.pue.statement import UJ_PER_KWH, Statement, gaps
+
+_WHERE = {1: "at the output of the UPS", 2: "at the output of the PDUs", 3: "at the input of the IT equipment"}
+_GAPS_SHOWN = 20
+_UNITS = {"WUE": "L/kWh of IT", "CUE": "g CO2e/kWh of IT", "CUE (direct)": "g CO2/kWh of IT"}
+
+
+def shown(said: Statement, zone: tzinfo) -> Iterator[str]:
+    """The lines; instants are told in `zone`."""
+    span = f"{instant(said.start_ns, zone)} to {instant(said.end_ns, zone)} ({zone}, {_length(said.end_ns - said.start_ns)})"
+    yield f"site {said.site}{', ' + said.zone if said.zone else ''}: {span}" + (", SIMULATED" if said.simulated else "")
+    yield ""
+    yield from _pue(said.main)
+    for other in (p for p in said.pues if p is not said.main):
+        yield f"{other.kind} category {other.category}: {_amount(other.amount)}"
+    if said.parts and said.main.total_uj:
+        yield ""
+        yield from _table(said)
+    if said.others:
+        yield ""
+        for name, amount in said.others.items():
+            unit = f" {_UNITS[name]}" if name in _UNITS and amount.value is not None else ""
+            yield f"{name} {_amount(amount)}{unit}" + (f"; {said.notes[name]}" if name in said.notes else "")
+    if "cost" in said.notes:
+        yield f"cost {said.notes['cost']}"
+    found = gaps(said.meters)
+    if found:
+        yield ""
+        yield f"not seen by a meter ({len(found)}): imputed at the mean of the same meter, bounded by what can flow"
+        for name, gap in found[:_GAPS_SHOWN]:
+            hours = (gap.end_ns - gap.start_ns) / 3.6e12
+            at_most = f"at most {_kwh(Fraction(gap.bound_uj, UJ_PER_KWH))} kWh" if gap.bound_uj else "not bounded"
+            yield f"  {name}  {instant(gap.start_ns, zone)}  {hours:.2f} h  {at_most}  {gap.reason}"
+        if len(found) > _GAPS_SHOWN:
+            yield f"  and {len(found) - _GAPS_SHOWN} more (--json has all)"
+
+
+def instant(t_ns: int, zone: tzinfo) -> str:
+    """An instant to the minute in a time zone."""
+    return datetime.fromtimestamp(t_ns // 10**9, zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _pue(found: Pue) -> Iterator[str]:
+    if found.amount.value is None:
+        yield f"no {found.kind}: {found.amount.reason}"
+        return
+    if not found.category:
+        yield f"PUE {_amount(found.amount)}: an estimate, IT energy times a PUE that is stated; nothing of it was measured"
+        it_kwh = Fraction(found.it_uj, UJ_PER_KWH)
+        it, low, high = (_kwh(it_kwh * (value or 0)) for value in (Fraction(1), found.amount.low, found.amount.high))
+        imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh of it imputed" if found.imputed_uj else ""
+        yield f"IT {it} kWh{imputed}: by the stated bounds alone the site some {low} to {high} kWh"
+        return
+    said = "an estimate, as part of it is stated, not metered" if found.stated else "measured"
+    yield f"{found.kind} {_amount(found.amount)}: {said}, category {found.category}, IT metered {_WHERE[found.category]}"
+    imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh imputed" if found.imputed_uj else ""
+    yield f"coverage {float(found.coverage):.1%} of the time by the least covered of its meters{imputed}"
+
+
+def _table(said: Statement) -> Iterator[str]:
+    total = Fraction(said.main.total_uj, UJ_PER_KWH)
+    rows = [("WHERE IT GOES", "KWH", "LOW", "HIGH", "OF TOTAL")]
+    rows += [row for part in said.parts if (row := _row(part, total))]
+    if said.main.total_uj:
+        rows.append(("total", _kwh(total), "", "", "100.0 %"))
+    rows += [row for part in said.losses if (row := _row(part, total))]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for name, *numbers in rows:
+        yield "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))]).rstrip()
+    for part in (*said.parts, *said.losses):
+        if part.amount.value is None:
+            yield f"{part.name} absent: {part.amount.reason}"
+
+
+def _row(part: Part, total: Fraction) -> tuple[str, str, str, str, str] | None:
+    amount = part.amount
+    if amount.value is None:
+        return None
+    kwh, low, high = (None if v is None else v / UJ_PER_KWH for v in (amount.value, amount.low, amount.high))
+    assert kwh is not None
+    share = f"{float(kwh / total):.1%}".replace("%", " %") if total else ""
+    return part.name, _kwh(kwh), "?" if low is None else _kwh(low), "?" if high is None else _kwh(high), share
+
+
+def _amount(amount: Amount) -> str:
+    if amount.value is None:
+        return f"absent: {amount.reason}"
+    if amount.low is None and amount.high is None:
+        return f"{float(amount.value):.3f} (its error is not known)"
+    low, high = ("not bounded" if bound is None else f"{float(bound):.3f}" for bound in (amount.low, amount.high))
+    return f"{float(amount.value):.3f} ({low} to {high})"
+
+
+def _kwh(value: Fraction) -> str:
+    number = float(value)
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.1f}" if abs(number) >= 1 else f"{number:.4f}"
+
+
+def _length(ns: int) -> str:
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if ns >= 2 * unit * 10**9:
+            return f"{ns / unit / 1e9:.1f}".removesuffix(".0") + f" {name}"
+    return f"{ns / 1e9:.0f} s"

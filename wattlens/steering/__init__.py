@@ -1,0 +1,1 @@
+"""Steering on a node: groups, requests, policies and the governor's thread."""

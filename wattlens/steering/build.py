@@ -1,0 +1,54 @@
+"""The governor that a configuration describes: policies with their options, the node's budget, paired blocks, the client."""
+
+from typing import Any
+
+import dvfs.policies
+from dvfs import knees
+from dvfs.actuator.client import ActuatorClient, default_socket
+from dvfs.governor.group import Configured
+from dvfs.governor.loop import Governor, GovernorConfig
+from dvfs.proof.blocks import Plan
+from dvfs.types import NodePolicy, Policy
+from energy_agent.config.dvfs import Dvfs
+from energy_agent.core import plugin
+from energy_agent.core.errors import UsageError
+from energy_agent.core.ports import Clock
+
+
+def specs() -> tuple[dict[str, Policy], dict[str, NodePolicy]]:
+    """Every policy of a group, and every one of the node, by name."""
+    found: dict[str, Any] = plugin.discover(dvfs.policies)
+    groups = {name: spec for name, spec in found.items() if isinstance(spec, Policy)}
+    return groups, {name: spec for name, spec in found.items() if isinstance(spec, NodePolicy)}
+
+
+def configured(config: Dvfs) -> dict[str, Configured]:
+    """The policies that may steer, with their options.
+
+    Raises:
+        UsageError: a policy or an option that does not exist; names the key.
+    """
+    groups, nodes = specs()
+    known = f"known: {', '.join(groups)}"
+    for name in config.policies:
+        if name not in groups:
+            hint = f"set dvfs.budget_w for {name!r}" if name in nodes else known
+            raise UsageError(f"key 'dvfs.policy': no policy {name!r} of a group; {hint}")
+    for name in config.options:
+        if name not in groups and name not in nodes:
+            raise UsageError(f"key 'dvfs.options.{name}': no policy {name!r}; {known}, {', '.join(nodes)}")
+    table = knees.load()
+    # Annotations may name any policy, so all of them stand ready.
+    return {name: Configured(spec, spec.configure(config.options.get(name, {}), table)) for name, spec in groups.items()}
+
+
+def make_governor(config: Dvfs, clock: Clock) -> Governor:
+    """The governor; raises UsageError as `configured` does."""
+    _, nodes = specs()
+    budget = None
+    if config.budget_w is not None:
+        budget = nodes["budget"].configure(config.options.get("budget", {}), config.budget_w)
+    client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
+    said = config.blocks
+    plan = Plan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
+    return Governor(GovernorConfig(configured(config), budget, plan), client, clock)

@@ -1,0 +1,224 @@
+"""Which GPUs are steered as one, for whom, and why some are not. Pure.
+
+A group is steered whole or not at all, since one slow rank slows all. The configuration names groups by devices; with
+`auto_groups` the GPUs that one workload uses alone are a group, and so are those of one training job on this node. Workloads
+report the name of their job themselves, so it joins workloads of one owner only (core/job_identity.py). GPUs that several
+jobs share are a group of their own, which needs the consent of all: nobody's other GPUs depend on it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dvfs.governor.savings import ENDED_GROUPS
+from energy_agent.config.dvfs import DvfsGroup
+from energy_agent.core.job_identity import job_identity, owner_of, shorten
+from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.owners.lone_processes import is_shared
+from wattlens.steering.change_limit import CHANGES_MAX
+
+OTHERS = "(others)"
+"""The group of all devices that nobody steers: a budget of the node has to know what they may draw."""
+
+
+_UNSETTLED = f"not steered: its training job changes name or size more than once a minute or {CHANGES_MAX} times an hour"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """A training job's ranks as one workload's processes report them.
+
+    Args:
+        group: name of the job.
+        world: how many ranks there are in all.
+        here: those of this workload.
+        led: whether its other nodes follow what is decided here.
+        settled: whether name and size change seldom enough to steer by them.
+    """
+
+    group: str
+    world: int
+    here: frozenset[int]
+    led: bool = False
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """A group as this node has it.
+
+    Args:
+        name: what it is called in metrics and savings; no two groups have the same.
+        devices: all of them.
+        fault: what is wrong with the group, so that it cannot be steered; "" where nothing is.
+        exempt: why it is not steered by design, though nothing is wrong; "" where nothing stands against it.
+        workloads: those whose terms count.
+        measured: the one of them whose progress counts; "" where none can speak for all.
+        configured: the entry of the file, where there is one.
+        sharers: workloads that all have to agree, since they share its devices.
+        askers: workloads that all have to request a setting before one is applied.
+        same_owner: whether all workloads are one owner's.
+        owner: who shares the limit of groups that are kept when they are gone.
+    """
+
+    name: str
+    devices: tuple[DeviceView, ...]
+    fault: str = ""
+    exempt: str = ""
+    workloads: tuple[str, ...] = ()
+    measured: str = ""
+    configured: DvfsGroup | None = None
+    sharers: tuple[str, ...] = ()
+    askers: tuple[str, ...] = ()
+    same_owner: bool = True
+    owner: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not steered, "" where nothing stands against it."""
+        return self.fault or self.exempt
+
+
+def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
+    """The groups of the configuration. While no GPU is known, as at start, no group has one, and no reason either."""
+    if not snapshot.devices:
+        return [Steered(group.name, (), configured=group) for group in groups]
+    silent = {h.device.removeprefix("index ") for h in snapshot.health if h.device.startswith("index ")}
+    owners = owners_of(snapshot)
+    owner: dict[str, str] = {}
+    found = []
+    for group in groups:
+        views: list[DeviceView] = []
+        fault = ""
+        for name in group.devices:
+            view = next((v for v in snapshot.devices if name in (v.info.uuid, str(v.info.index))), None)
+            if view is None:
+                fault = fault or _missing(name, name in silent, snapshot.devices)
+            elif (other := owner.setdefault(view.info.uuid, group.name)) != group.name:
+                fault = fault or f"not steered: GPU {view.info.index} is in group {other!r} already"
+            elif view in views:
+                fault = fault or f"not steered: GPU {view.info.index} is in it twice, by index and by UUID"
+            else:
+                views.append(view)
+        users = _users(views, snapshot)
+        own = (group.workload,) if group.workload else ()
+        sharers = users if len(users) > 1 or (own and users and users != own) else ()
+        same = _of_one_owner(users, owners)
+        found.append(
+            Steered(
+                group.name,
+                tuple(views),
+                fault,
+                _in_mig_mode(views) or _of_unknown_users(users),
+                sharers or own,
+                group.workload if not users or (same and group.workload in users) else "",
+                group,
+                sharers,
+                users if own else (),
+                same,
+            )
+        )
+    return found
+
+
+def automatic(
+    snapshot: Snapshot, taken: frozenset[str], ranks: Mapping[str, Ranks], reserved: Iterable[str] = ()
+) -> list[Steered]:
+    """The groups of all GPUs in use that no named group has.
+
+    Args:
+        snapshot: of the node.
+        taken: devices of named groups.
+        ranks: of training jobs, by workload, of all workloads that use a GPU.
+        reserved: names of named groups.
+    """
+    owners = owners_of(snapshot)
+    jobs = {w: (owner, job.group) for w, job in ranks.items() if job.group and (owner := owners.get(w, ""))}
+    of_jobs: dict[tuple[str, str] | str, list[DeviceView]] = {}
+    shared: dict[frozenset[str], list[DeviceView]] = {}
+    for view in snapshot.devices:
+        users = frozenset(snapshot.holders.get(view.info.uuid, ()))
+        if view.info.uuid in taken or not users:
+            continue
+        keys = {jobs.get(w, w) for w in users}
+        if len(keys) == 1:
+            of_jobs.setdefault(keys.pop(), []).append(view)
+        else:
+            shared.setdefault(users, []).append(view)
+    found = []
+    names = _Names(reserved)
+    for key, views in of_jobs.items():
+        name = names.of_workload(key) if isinstance(key, str) else job_identity(*key)
+        workloads = (key,) if isinstance(key, str) else tuple(sorted(w for w, job in jobs.items() if job == key))
+        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or _far([ranks[w] for w in workloads if w in ranks])
+        owner = _owner_of_all(workloads, owners)
+        found.append(Steered(name, tuple(views), "", exempt, workloads, workloads[0], askers=workloads, owner=owner))
+    for users, views in shared.items():
+        workloads = tuple(sorted(users))
+        far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
+        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or next(filter(None, far), "")
+        same = _of_one_owner(workloads, owners)
+        measured = workloads[0] if same else ""
+        name = names.of_sharers(workloads)
+        owner = _owner_of_all(workloads, owners)
+        found.append(Steered(name, tuple(views), "", exempt, workloads, measured, None, workloads, workloads, same, owner))
+    return sorted(found, key=lambda group: group.name)
+
+
+def owners_of(snapshot: Snapshot) -> dict[str, str]:
+    """The owner of each workload that has one."""
+    found = {fact.workload: owner_of(fact.kind, fact.labels) for fact in snapshot.facts}
+    return {workload: owner for workload, owner in found.items() if owner}
+
+
+class _Names:
+    """Names of groups: each depends on its own workloads alone, and no two groups have the same."""
+
+    def __init__(self, reserved: Iterable[str]) -> None:
+        self._reserved = {*reserved, OTHERS, ENDED_GROUPS}
+
+    def of_workload(self, workload: str) -> str:
+        if workload in self._reserved or "+" in workload or workload.startswith(("job:", "~")):
+            return shorten(f"~{workload}")
+        return shorten(workload)
+
+    def of_sharers(self, workloads: Iterable[str]) -> str:
+        return shorten("+".join(map(self.of_workload, workloads)))
+
+
+def _owner_of_all(workloads: Iterable[str], owners: Mapping[str, str]) -> str:
+    return "+".join(sorted({owners.get(w, w) for w in workloads}))
+
+
+def _of_one_owner(workloads: Sequence[str], owners: Mapping[str, str]) -> bool:
+    return len(workloads) <= 1 or (all(w in owners for w in workloads) and len({owners[w] for w in workloads}) == 1)
+
+
+def _users(views: Iterable[DeviceView], snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(sorted({w for view in views for w in snapshot.holders.get(view.info.uuid, ())}))
+
+
+def _in_mig_mode(views: Iterable[DeviceView]) -> str:
+    mig = [str(v.info.index) for v in views if v.info.mig_enabled]
+    return f"not steered: GPU {', '.join(mig)} is in MIG mode: its instances may serve others" if mig else ""
+
+
+def _of_unknown_users(workloads: Iterable[str]) -> str:
+    return "not steered: processes use it that are too many to distinguish" if any(map(is_shared, workloads)) else ""
+
+
+def _far(jobs: Sequence[Ranks]) -> str:
+    """A job whose other ranks are on other nodes: steering these alone would slow all."""
+    if not all(job.settled for job in jobs):
+        return _UNSETTLED
+    world = max((job.world for job in jobs if not job.led), default=1)
+    here = frozenset().union(*(job.here for job in jobs)) if jobs else frozenset()
+    if world <= max(1, len(here)):
+        return ""
+    return f"not steered: {world} ranks, {len(here)} of them here: a job over several nodes needs wattlens.steered in its loop"
+
+
+def _missing(name: str, silent: bool, devices: Iterable[DeviceView]) -> str:
+    if silent:
+        return f"not steered: GPU {name} has not answered yet"
+    there = ", ".join(str(view.info.index) for view in devices)
+    return f"not steered: this node has no GPU {name!r}; there are {there}, or their UUIDs"

@@ -1,0 +1,205 @@
+"""Steering: hands each snapshot to the governor in a thread of its own, so that a slow actuator never delays the ledger."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+from dvfs.actuator.client import default_socket
+from dvfs.actuator.lease import NS, TTL_S
+from dvfs.governor.loop import Governor
+from dvfs.proof.estimate import Saving
+from dvfs.types import Mode
+from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.config.dvfs import Dvfs
+from energy_agent.core.energy import Action, SourceHealth
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import DvfsDevice, Snapshot
+from energy_agent.owners.kubernetes.node_annotation import NodeNote
+from energy_agent.runtime.threads import start_thread
+from energy_agent.tokens.poller import TokenPoller
+from wattlens.steering.actuator_history import ActuatorRows
+from wattlens.steering.build import make_governor
+from wattlens.steering.groups import Steered
+from wattlens.steering.observer import Observer, describe
+from wattlens.steering.requests import Asks
+from wattlens.steering.status import told, with_exempt
+
+log = logging.getLogger("wattlens.dvfs")
+T = TypeVar("T")
+
+
+class Steering:
+    """The governor's thread. `give` never waits; `take` returns what has been done since."""
+
+    def __init__(
+        self,
+        config: Dvfs,
+        clock: Clock,
+        tokens: TokenPoller,
+        state: Path,
+        training: TrainingIntake | None = None,
+        node_note: NodeNote | None = None,
+    ) -> None:
+        """Build the governor; raises UsageError for a policy or option that does not exist.
+
+        `node_note` tells the node's own annotation, where an API server may be asked.
+        """
+        self._clock = clock
+        self.asks = Asks(clock)
+        self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
+        self._savings_file = state / "savings.json"
+        self._saved: Mapping[str, Saving] = {}  # as the file has them
+        self._governor: Governor = make_governor(config, clock)
+        socket = config.actuator or default_socket()
+        self._rows = ActuatorRows(socket, state) if config.mode == "enforce" else None
+        self._fresh = threading.Condition()
+        self._snapshot: Snapshot | None = None
+        self._actions: list[Action] = []
+        self._views: tuple[DvfsDevice, ...] = ()
+        self._users: Mapping[str, tuple[str, ...]] = {}  # of each device, when the views were made
+        self._groups: tuple[Steered, ...] = ()
+        self._notes: Mapping[str, str] = {}  # what is wrong with annotations, by workload
+        self._failures: dict[str, str] = {}  # of groups, and of the whole under ""
+        self._round_ns = clock.boot_ns()  # when the last round ended
+        self._ended = ""  # why there are no rounds any more
+        self._failing: set[str] = set()  # what has failed and was logged
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
+        start_thread(self._thread)
+
+    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]:
+        """Hand over a snapshot; what came of the earlier ones."""
+        with self._fresh:
+            self._snapshot = snapshot
+            self._fresh.notify()
+            actions, self._actions = self._actions, []
+            return actions, self._current()
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Whether each group can be steered, and what is wrong where it cannot; nothing before the first GPU is known.
+
+        A group that is not steered by design is no fault: its devices' views have the reason.
+        """
+        with self._fresh:
+            groups, notes, failures, stalled = self._groups, self._notes, dict(self._failures), self._stalled()
+        whole = stalled or failures.pop("", "")
+        faults = {group.name: group.fault for group in groups if not group.exempt} | failures
+        return (
+            *((SourceHealth("dvfs", False, "", whole),) if whole else ()),
+            *(SourceHealth(f"dvfs:{name}", not fault, "", fault) for name, fault in faults.items()),
+            *(SourceHealth(f"annotations:{name}#dvfs", False, "", wrong) for name, wrong in notes.items()),
+        )
+
+    def told(self, workload: str) -> dict[str, object]:
+        """How the devices of a workload are steered, for its own processes."""
+        with self._fresh:
+            views, users, groups = self._current(), self._users, self._groups
+        return told(workload, views, users, groups, self.asks.of(workload))
+
+    def asked(self, workload: str, body: object, place: str = "") -> None:
+        """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
+        self.asks.take(workload, body, place)
+
+    def stop(self, within_s: float = 2.0) -> list[Action]:
+        """Release everything and end; what is not done in time the actuator does when the lease ends."""
+        with self._fresh:
+            self._stopping = True
+            self._fresh.notify()
+        self._thread.join(within_s)
+        with self._fresh:
+            actions, self._actions = self._actions, []
+            return actions
+
+    # The thread.
+
+    def _run(self) -> None:
+        try:
+            while (snapshot := self._next()) is not None:
+                self._round(snapshot)
+        except BaseException as error:  # nothing above would say it
+            log.exception("steering ends: all settings are released")
+            with self._fresh:
+                self._ended = f"steering has ended: {describe(error)}"
+        finally:
+            self._guarded("closing", self._close)
+
+    def _next(self) -> Snapshot | None:
+        """The snapshot to work on; None: the end."""
+        with self._fresh:
+            while self._snapshot is None and not self._stopping:
+                self._fresh.wait()
+            snapshot, self._snapshot = self._snapshot, None
+            return None if self._stopping else snapshot
+
+    def _round(self, snapshot: Snapshot) -> None:
+        """One round. Whatever fails in it, nothing stays set on the word of a round that was not finished."""
+        failures: dict[str, str] = {}
+        try:
+            actions = self._governor.step(self._observer.observe(snapshot))
+        except Exception as error:
+            if not self._failures.get(""):
+                log.exception("a round of steering failed: all settings are released")
+            failures[""] = f"a round failed: {describe(error)}"
+            actions = self._governor.close()
+        failures |= self._observer.failures | self._governor.failures
+        if self._rows is not None:
+            actions = actions + (self._guarded("reading the actuator's history", self._rows.fetch) or [])
+        self._publish(actions, snapshot.holders, failures)
+        self._guarded("writing the savings", self._write_savings)
+
+    def _close(self) -> None:
+        self._publish(self._governor.close(), {}, self._failures)
+        self._write_savings()
+        if self._rows is not None:
+            self._rows.close()
+
+    def _guarded(self, doing: str, call: Callable[[], T]) -> T | None:
+        """Call, and log the first failure: what stands beside the steering does not end it."""
+        try:
+            return call()
+        except Exception:
+            if doing not in self._failing:
+                self._failing.add(doing)
+                log.exception("%s failed", doing)
+            return None
+
+    def _publish(self, actions: list[Action], users: Mapping[str, tuple[str, ...]], failures: Mapping[str, str]) -> None:
+        for action in actions:
+            log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
+        groups, notes = self._observer.groups, self._observer.notes
+        views = with_exempt(self._governor.views(), groups)
+        with self._fresh:
+            self._actions += actions
+            self._views, self._users, self._groups, self._notes = views, users, groups, notes
+            self._failures, self._round_ns = dict(failures), self._clock.boot_ns()
+
+    def _stalled(self) -> str:
+        """Why the last views say nothing of now; "" where they do."""
+        age_s = (self._clock.boot_ns() - self._round_ns) / NS
+        waits = self._snapshot is not None and age_s > TTL_S  # it has something to do, and its leases are over
+        return self._ended or (f"no round of steering has ended for {age_s:.0f} s: its leases are over" if waits else "")
+
+    def _current(self) -> tuple[DvfsDevice, ...]:
+        """The views, of which nothing is in force any more once the thread has ended or hangs."""
+        if not self._stalled():
+            return self._views
+        return tuple(replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}) for view in self._views)
+
+    def _write_savings(self) -> None:
+        """The verdict so far beside the journal, for reports, whenever it changes."""
+        found = self._governor.savings()
+        if not found or found == self._saved:
+            return
+        text = json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True)
+        draft = self._savings_file.with_suffix(".new")
+        try:
+            draft.write_text(text)
+            draft.replace(self._savings_file)
+        except OSError as error:
+            log.warning("%s: cannot write the savings: %s", self._savings_file, error.strerror)
+            return  # a full disk must not end the steering; tried again with the next round
+        self._saved = found

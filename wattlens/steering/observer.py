@@ -1,0 +1,181 @@
+"""What the governor sees of the groups of a node: their GPUs, the terms of their owners, their progress and their requests."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from dvfs.types import Mode, Observation, Terms
+from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.config.dvfs import Dvfs
+from energy_agent.core.errors import UsageError
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.owners.kubernetes.node_annotation import NodeNote
+from energy_agent.tokens.poller import TokenPoller
+from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
+from wattlens.steering.groups import OTHERS, Ranks, Steered, automatic, named
+from wattlens.steering.requests import Asks
+from wattlens.steering.terms import annotated, merge_for_owner, merge_for_sharers, said, terms_of
+from wattlens.steering.view import device_observation, progress_of, ranks_of
+
+log = logging.getLogger("wattlens.dvfs")
+
+
+class Observer:
+    """Used by one thread; what fails in one group leaves that group out."""
+
+    def __init__(
+        self,
+        config: Dvfs,
+        clock: Clock,
+        asks: Asks,
+        tokens: TokenPoller,
+        training: TrainingIntake | None = None,
+        node_note: NodeNote | None = None,
+    ) -> None:
+        self._config, self._clock, self._asks = config, clock, asks
+        self._tokens, self._training, self._node_note = tokens, training, node_note
+        self._wrong_note = ""
+        self._jobs = ChangeLimit[tuple[str, int]]()
+        self._logged: dict[str, tuple[int, str]] = {}  # when which reason was logged, by what it is of
+        self.groups: tuple[Steered, ...] = ()
+        """All groups of the last snapshot that has any GPU of theirs."""
+        self.notes: Mapping[str, str] = {}
+        """What is wrong with annotations, by workload."""
+        self.failures: dict[str, str] = {}
+        """What failed, by group."""
+
+    def observe(self, snapshot: Snapshot) -> list[Observation]:
+        """What the governor sees of each group that can be steered; the rest is in `groups`, `notes` and `failures`."""
+        failing, self.failures = self.failures, {}
+        groups = named(self._config.groups, snapshot)
+        if self._config.auto_groups:
+            taken = frozenset(v.info.uuid for group in groups for v in group.devices)
+            users = {w for workloads in snapshot.holders.values() for w in workloads}
+            ranks = {w: job for w in users if (job := self._ranks(w)) is not None}
+            groups += automatic(snapshot, taken, ranks, [group.name for group in self._config.groups])
+        facts = {fact.workload: dict(fact.labels) for fact in snapshot.facts}
+        wrong: dict[str, str] = {}
+        observations = []
+        seen = []
+        for group in groups:
+            try:
+                observation, exempt = self._one(group, facts, wrong)
+            except Exception as error:
+                if group.name not in failing:
+                    log.exception("group %s cannot be observed: it is released", group.name)
+                self.failures[group.name] = f"failed: {describe(error)}"
+                observation, exempt = None, ""
+            if group.devices or group.reason:
+                seen.append(replace(group, exempt=group.exempt or exempt))
+            if observation is not None:
+                observations.append(observation)
+        self._tell(seen, wrong)
+        if self._config.budget_w is not None:
+            observations.append(self._others(snapshot, observations))
+        return observations
+
+    def _one(
+        self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
+    ) -> tuple[Observation | None, str]:
+        """What is seen of a group, or why it is not steered."""
+        if group.reason or not group.devices:
+            return None, ""
+        terms = self._terms(group, facts, wrong)
+        if terms is None:
+            return None, f"not steered: {len(group.sharers)} workloads use its GPUs and name different policies"
+        if group.sharers and terms.mode is not Mode.OBSERVE and not terms.shared:
+            return None, f"not steered: {len(group.sharers)} workloads use its GPUs, and not all agree (dvfs: shared: true)"
+        asked = self._asks.common(group.askers)
+        if asked is not None and self._config.policy == "auto":
+            terms = replace(terms, policies=("asked",))
+        now_ns = self._clock.boot_ns()
+        workload, configured = group.measured, group.configured
+        return (
+            Observation(
+                group.name,
+                now_ns,
+                tuple(device_observation(view, now_ns) for view in group.devices),
+                progress_of(workload, self._tokens, self._training, self._clock) if workload else None,
+                progress_expected=bool(workload),
+                workload=workload,
+                open_arrivals=configured is not None and configured.arrivals == "open",
+                terms=terms,
+                asked=asked,
+                owner=group.owner or group.name,
+            ),
+            "",
+        )
+
+    def _terms(self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]) -> Terms | None:
+        """The terms of a group; None where several owners name different policies."""
+        own = [] if group.configured is None else [said(group.configured)]
+        note = [annotated(text)] if (text := self._note()) else []
+        found = []
+        for workload in group.workloads or ("",):
+            labels = facts.get(workload, {})
+            terms, problem = terms_of(self._config, [*own, *note], labels, workload, self._clock.utc_ns())
+            found.append(terms)
+            if problem:
+                wrong[workload] = problem
+        return merge_for_owner(found) if group.same_owner else merge_for_sharers(found)
+
+    def _others(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
+        steered = {d.uuid for o in observations for d in o.devices}
+        now_ns = self._clock.boot_ns()
+        rest = (view for view in snapshot.devices if view.info.uuid not in steered)
+        return Observation(OTHERS, now_ns, tuple(device_observation(view, now_ns) for view in rest))
+
+    def _ranks(self, workload: str) -> Ranks | None:
+        """The training job of a workload, which is on its own while it names other jobs too often."""
+        ranks = ranks_of(self._training, workload, self._leads(workload))
+        if ranks is None:
+            return None
+        now_ns = self._clock.boot_ns()
+        job = (ranks.group, ranks.world)
+        if self._jobs.settle(workload, job, now_ns) == job and self._jobs.is_settled(workload, now_ns):
+            return ranks
+        return replace(ranks, group="", settled=False)
+
+    def _leads(self, workload: str) -> bool:
+        ask = self._asks.of(workload)
+        return ask is not None and (ask.lead or ask.setting is not None)
+
+    def _note(self) -> str:
+        """The node's annotation, where it can be read; one that is wrong stops everything, and it is said."""
+        text = self._node_note.text() if self._node_note is not None else ""
+        try:
+            if text:
+                annotated(text)
+        except UsageError as error:
+            if self._wrong_note != str(error):
+                self._wrong_note = str(error)
+                log.warning("node: %s", error)
+            return "off"
+        self._wrong_note = ""
+        return text
+
+    def _tell(self, groups: Sequence[Steered], wrong: Mapping[str, str]) -> None:
+        """Remember why groups are not steered, and log what changed: a line a minute for each at most."""
+        self.groups, self.notes = tuple(groups), dict(wrong)
+        for group in groups:
+            self._log(f"group {group.name}", group.reason, logging.WARNING if group.fault else logging.INFO)
+        for name, problem in wrong.items():
+            self._log(name, problem, logging.WARNING)
+        present = {*(f"group {group.name}" for group in groups), *wrong}
+        now_ns = self._clock.boot_ns()
+        self._logged = {
+            name: logged for name, logged in self._logged.items() if name in present or now_ns - logged[0] < MINUTE_NS
+        }
+
+    def _log(self, name: str, reason: str, level: int) -> None:
+        now_ns = self._clock.boot_ns()
+        logged_ns, logged = self._logged.get(name, (None, ""))
+        if reason != logged and (logged_ns is None or now_ns - logged_ns >= MINUTE_NS):
+            self._logged[name] = now_ns, reason
+            log.log(level, "%s: %s", name, reason or "ok")
+
+
+def describe(error: BaseException) -> str:
+    """An unexpected error in one line."""
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,68 @@
+"""The steering status of devices, for the workloads that use them and for /metrics. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dvfs.types import Mode
+from energy_agent.core.snapshot import DvfsDevice
+from energy_agent.core.units import HZ_PER_MHZ, UJ_PER_J
+from energy_agent.owners.lone_processes import is_shared
+from wattlens.steering.groups import OTHERS, Steered
+from wattlens.steering.requests import Ask
+
+_UNITS = {"sm_clock_max_hertz": ("sm_clock_max_mhz", HZ_PER_MHZ), "power_limit_milliwatts": ("power_limit_w", 1000)}
+
+
+def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[Steered]) -> tuple[DvfsDevice, ...]:
+    """The views, and one of each device whose group is not steered by design, with the reason."""
+    found = {view.device: view for view in views}
+    for group in groups:
+        for uuid in (view.info.uuid for view in group.devices) if group.exempt else ():
+            view = found.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
+            found[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
+    return tuple(view for _, view in sorted(found.items()))
+
+
+def told(
+    workload: str,
+    views: Sequence[DvfsDevice],
+    users: Mapping[str, Sequence[str]],
+    groups: Sequence[Steered],
+    ask: Ask | None,
+) -> dict[str, object]:
+    """The answer to GET /v1/dvfs, about devices that the workload uses itself.
+
+    `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is in force under the actuator's
+    lease, `wanted` is what the policy wants: in mode shadow it is all there is. `slowdown` is the share that the terms allow.
+    """
+    devices = {uuid for uuid, workloads in users.items() if workload and not is_shared(workload) and workload in workloads}
+    own = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]
+    status: dict[str, object] = {"workload": workload}
+    reasons = (group.reason for group in groups if any(view.info.uuid in devices for view in group.devices))
+    if reason := next(filter(None, reasons), ""):
+        status["reason"] = reason
+    elif not own:
+        status["reason"] = "no group of this workload is steered"
+    if own:
+        first = own[0]
+        alone = all(len(users[view.device]) == 1 for view in own)
+        status |= {"mode": first.mode, "group": first.facts["group"] if alone else "", "policy": first.facts.get("policy", "")}
+        if first.slowdown_ratio is not None:
+            status["slowdown"] = first.slowdown_ratio
+        status["devices"] = [
+            {"uuid": view.device, "setting": _plain(view.setting), "wanted": _plain(view.wanted)} for view in own
+        ]
+        if first.predicted is not None:
+            status["predicted_saving"] = {
+                "ratio": first.predicted.saving_ratio, "low": first.predicted.low, "high": first.predicted.high,
+            }  # fmt: skip
+        saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
+        if saved:
+            status["saved_joules"] = sum(saved) / UJ_PER_J
+    if ask is not None:
+        status["asked"] = ask.setting.as_json() if ask.setting is not None else {}
+    return status
+
+
+def _plain(setting: Mapping[str, int]) -> dict[str, float]:
+    return {_UNITS[name][0]: value / _UNITS[name][1] for name, value in setting.items()}

@@ -1,0 +1,78 @@
+"""What policies see of a device and of a workload, out of what the agent publishes and counts."""
+
+from dvfs.types import DeviceObservation, Progress
+from energy_agent.accounting.training_intake import Latest, TrainingIntake
+from energy_agent.core.ports import Clock
+from energy_agent.core.snapshot import DeviceView
+from energy_agent.core.training_report import TRAINING, is_local
+from energy_agent.tokens.poller import TokenPoller
+from wattlens.steering.groups import Ranks
+
+_NS = 1_000_000_000
+
+
+def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
+    """What a policy sees of a device; one that does not answer stays in its group, with nothing known of it."""
+    info, sample = view.info, view.sample
+    low, high = info.power_limit_min_mw, info.power_limit_max_mw
+    limits = None if low is None or high is None else (low, high)
+    if sample is None:
+        return DeviceObservation(info.uuid, info.name, now_ns, power_range_mw=limits, sm_clock_max_mhz=info.sm_clock_max_mhz)
+    return DeviceObservation(
+        info.uuid,
+        info.name,
+        sample.boot_ns,
+        sample.sm_clock_mhz,
+        sample.power_mw,
+        sample.power_limit_mw,
+        sample.event_reasons,
+        sample.gpu_percent,
+        sum(view.energy_uj.values()) if view.energy_uj else None,
+        limits,
+        info.sm_clock_max_mhz,
+    )
+
+
+def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | None, clock: Clock) -> Progress | None:
+    """How far a workload is: by its token pages, or by what its training processes count; None while neither tells."""
+    offset_ns = clock.boot_ns() - clock.utc_ns()
+    reading = tokens.latest(workload)
+    if reading is not None:
+        itl = reading.itl
+        return Progress(
+            reading.t_ns + offset_ns,
+            tokens=reading.generation,
+            queue=reading.waiting,
+            latency_sum_s=None if itl is None else itl.sum_s,
+            latency_count=None if itl is None else itl.count,
+            prompt_tokens=reading.computed,
+            requests=reading.requests,
+            running=reading.running,
+            ttft=reading.ttft,
+            itl=itl,
+        )
+    lead = _lead(training, workload)
+    if lead is None:
+        return None
+    report = lead.report
+    second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are told in the machine's time
+    ended_ns = None if report.step_age_s is None else round(lead.at_ns - report.step_age_s / second_s * _NS) + offset_ns
+    return Progress(lead.at_ns + offset_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
+
+
+def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks | None:
+    """The training job of a workload; None where it reports none. `led`: its other nodes follow what is decided here."""
+    if training is None:
+        return None
+    found = training.ranks(workload)
+    if not found:
+        return None
+    here = frozenset(each.report.rank for each in found)
+    group = found[0].report.group
+    return Ranks("" if is_local(group) else group, max(each.report.world for each in found), here, led)
+
+
+def _lead(training: TrainingIntake | None, workload: str) -> Latest | None:
+    """The rank whose counts are the job's here: the lowest that reports; its ranks take a step together."""
+    found = training.ranks(workload) if training is not None else []
+    return found[0] if found else None
