@@ -11,9 +11,8 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
+from energy_agent.core.energy import EVENT_REASONS, DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
 from energy_agent.core.saved_state import UNREADABLE, read_fields
-from energy_agent.devices.nvml.abi import EVENT_REASONS
 from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, policy_for, shares
 from energy_agent.metering.gpu import MeterState, Sensor, Step, advance
 from energy_agent.metering.sharing.resting import Resting

@@ -7,6 +7,7 @@ whole microjoules. A value that is not there is None, and the reason stands besi
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from typing import Final
 
 from energy_agent.core.record import record
 
@@ -100,6 +101,20 @@ class MigUse:
     slices_total: int
     sms: int
     active_ppm: int | None = None
+
+
+EVENT_REASONS: Final = {
+    0x1: "idle",
+    0x2: "applications_clocks",
+    0x4: "sw_power_cap",
+    0x8: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal_slowdown",
+    0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake",
+    0x100: "display_clock",
+}
+"""Why a clock is lowered: the bits of `DeviceSample.event_reasons`, which are those of NVML (nvmlClocksEventReason*)."""
 
 
 @record(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class PolledMeter(Protocol):
-    """A meter of the node or the building, opened by one file of energy_agent/sources/{node,facility}. Used by one thread."""
+    """A meter of the node or the building, opened by one file of node/meters or site/meters. Used by one thread."""
 
     def read(self) -> tuple[MeterReading, ...]:
         """Every domain it has, now; may wait as long as its timeout.

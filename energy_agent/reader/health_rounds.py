@@ -1,21 +1,10 @@
 """When which group of health is read: spread over the period, after the readings of a second."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
 
 from energy_agent.core.health import GROUPS, HealthRecord
 from energy_agent.core.ports import Clock
-from energy_agent.devices.nvml.device import DeviceReader
-from energy_agent.devices.nvml.health import HealthReader
-from energy_agent.devices.nvml.health_abi import HealthNvml
-
-
-class Marker(Protocol):
-    """What marks the call under way, and on which device."""
-
-    device: str
-
-    def __call__(self, call: str) -> None: ...  # noqa: D102
+from energy_agent.devices.port import Device, Mark
 
 
 class HealthRounds:
@@ -46,14 +35,12 @@ class HealthRounds:
 class HealthVisits:
     """Reads the health of the devices that the reader has open, a little after each sweep."""
 
-    def __init__(
-        self, nvml: HealthNvml, clock: Clock, mark: Marker, more: Sequence[str], period_ns: int, without: Collection[str]
-    ) -> None:
+    def __init__(self, clock: Clock, mark: Mark, more: Sequence[str], period_ns: int, without: Collection[str]) -> None:
         """`more` are groups beside those that are always read; `without` names devices by UUID that are left alone."""
-        self._nvml, self._clock, self._mark = nvml, clock, mark
+        self._clock, self._mark = clock, mark
         self._without = set(without)
         self._rounds = HealthRounds((*GROUPS, *more), period_ns)
-        self._readers: dict[int, tuple[DeviceReader, HealthReader]] = {}
+        self._devices: dict[int, Device] = {}
         self.changed: list[int] = []
         """Devices of the last visit whose MIG mode is another than they were described with."""
 
@@ -61,10 +48,10 @@ class HealthVisits:
         """Ask a device again that was left alone."""
         self._without.discard(uuid)
 
-    def visit(self, devices: Mapping[int, DeviceReader]) -> list[HealthRecord]:
+    def visit(self, devices: Mapping[int, Device]) -> list[HealthRecord]:
         """What is due now of `devices`, by index."""
-        for index in [i for i, (device, _) in self._readers.items() if devices.get(i) is not device]:
-            self._readers.pop(index)[1].close()  # lost, or opened anew: its handle may be another
+        for index in [i for i, device in self._devices.items() if devices.get(i) is not device]:
+            self._devices.pop(index).close_health()  # lost, or opened anew: its handle may be another
         self.changed = []
         records = []
         due = self._rounds.due(self._clock.boot_ns())
@@ -73,7 +60,8 @@ class HealthVisits:
             if device.uuid in self._without:
                 continue
             self._mark.device = device.uuid
-            record = self._reader(index, device).read(group)
+            self._devices[index] = device
+            record = device.read_health(group)
             records.append(record)
             if any(
                 r.quantity == "mig_enabled" and r.labels == ("current",) and r.value != device.info.mig_enabled
@@ -82,16 +70,9 @@ class HealthVisits:
                 self.changed.append(index)
         return records
 
-    def _reader(self, index: int, device: DeviceReader) -> HealthReader:
-        if index not in self._readers:
-            reader = HealthReader(self._nvml, device.handle, device.uuid, self._clock, self._mark)
-            self._readers[index] = device, reader
-        return self._readers[index][1]
 
-
-def read_all(nvml: HealthNvml, device: DeviceReader, clock: Clock, mark: Marker, more: Sequence[str]) -> None:
-    """Every group of one device once: returns if none of their calls hangs, whatever NVML answers."""
-    reader = HealthReader(nvml, device.handle, device.uuid, clock, mark)
+def read_all(device: Device, more: Sequence[str]) -> None:
+    """Every group of one device once: returns if none of their calls hangs, whatever the driver answers."""
     for group in (*GROUPS, *more):
-        reader.read(group)
-    reader.close()
+        device.read_health(group)
+    device.close_health()

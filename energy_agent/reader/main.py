@@ -1,6 +1,6 @@
-"""The reader: an exec'ed child with one thread, the only scheduled NVML reader of the node.
+"""The reader: an exec'ed child with one thread, the only scheduled reader of the node's GPUs.
 
-It may hang in the driver or die with it; the agent never does. Before each NVML call it marks (device, call, since) in shared
+It may hang in the driver or die with it; the agent never does. Before each driver call it marks (device, call, since) in shared
 memory, so that the agent can name what hangs, kill this process and go on without that device. One line of JSON a message on
 standard output; standard input takes one JSON line a command: {"include": DEVICE}, {"list_processes": true},
 {"health": UUID}.
@@ -12,7 +12,6 @@ out by a process that may hang.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import select
@@ -20,83 +19,71 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from energy_agent.core.energy import DeviceSample
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.devices.nvml.abi import NvmlError, XidEvents
-from energy_agent.devices.nvml.device import DeviceGone, DeviceReader
-from energy_agent.devices.nvml.driver_epoch import driver_epoch_for
-from energy_agent.devices.nvml.sharing_abi import SharingNvml
+from energy_agent.devices.port import BackendError, Device, DeviceBackend, DeviceGone
 from energy_agent.reader import wire
 from energy_agent.reader.health_rounds import HealthVisits, read_all
 from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
+from energy_agent.runtime.parent import end_with_parent
 from energy_agent.runtime.timing import Schedule
-
-PR_SET_PDEATHSIG = 1
 
 
 class Reader:
-    """Opens NVML and sweeps over its devices."""
+    """Opens the driver and sweeps over its devices."""
 
     def __init__(
         self,
-        nvml: SharingNvml,
+        backend: DeviceBackend,
         clock: Clock,
         marker: Marker,
         excluded: dict[str, int],
         process_period_ns: int,
         *,
-        xid_events: bool = True,
-        gpm: bool = False,
-        driver_epoch: Callable[[], str] = str,
+        error_events: bool = True,
         health: HealthVisits | None = None,
     ) -> None:
-        self._nvml = nvml
+        self._backend = backend
         self._clock = clock
         self._marker = marker
         self._excluded = excluded  # device -> index
         self._process_period_ns = process_period_ns
-        self._want_xids, self._gpm = xid_events, gpm
-        self._driver = self._epoch = ""
-        self._driver_epoch = driver_epoch
+        self._want_events = error_events
         self._health = health
         self._count = 0
-        self._readers: dict[int, DeviceReader] = {}
+        self._devices: dict[int, Device] = {}
         self._uuids: dict[int, str] = {}
         self._opened = False  # a device was opened since the last hello
         self._xids: dict[str, Counter[int]] = {}
-        self._events: XidEvents | None = None
+        self._watching = False
         self._next_list_ns = 0
 
     def open(self) -> wire.Hello:
-        """Initialise NVML and describe its devices; a device that does not answer is told by the first sweep.
+        """Open the driver and describe its devices; a device that does not answer is told by the first sweep.
 
         Raises:
-            NvmlError: NVML as a whole does not answer.
+            BackendError: the driver as a whole does not answer.
         """
-        self._marker.device = ""
-        self._marker("Init")
-        self._nvml.init()
-        self._epoch = self._driver_epoch()  # only now: the driver is held, so it is that of every reading to come
-        self._driver = self._nvml.driver_version()
-        self._count = self._nvml.device_count()
+        self._backend.start()
+        self._count = self._backend.count()
         for index in range(self._count):
-            with suppress(DeviceGone, NvmlError):
-                self._reader(index)
-        self._watch_xids()
+            with suppress(DeviceGone, BackendError):
+                self._device(index)
+        self._watch_events()
         self._marker.clear()
         return self._hello()
 
     def _hello(self) -> wire.Hello:
         self._opened = False
-        known = sorted(self._readers.items())
-        infos = (replace(r.info, index=i, driver=self._driver, driver_epoch=self._epoch) for i, r in known)
-        return wire.Hello(self._driver, tuple(infos))
+        known = sorted(self._devices.items())
+        driver, epoch = self._backend.driver, self._backend.epoch
+        infos = (replace(device.info, index=i, driver=driver, driver_epoch=epoch) for i, device in known)
+        return wire.Hello(driver, tuple(infos))
 
     def sweep(self, *, full: bool) -> list[wire.Message]:
         """Read every device that is not excluded; each is read whatever became of the others."""
@@ -105,28 +92,28 @@ class Reader:
             self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
         began = time.perf_counter()
         if full:
-            self._poll_xids()
+            self._poll_events()
         samples: list[DeviceSample] = []
         gone: list[wire.Gone] = []
         for index in range(self._count):
             try:
-                reader = self._reader(index)
-                if reader is None:
+                device = self._device(index)
+                if device is None:
                     continue
-                xids = self._xids.get(reader.uuid)
+                xids = self._xids.get(device.uuid)
                 samples.append(
-                    reader.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
+                    device.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
                 )
             except DeviceGone as lost:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
-            except NvmlError as error:
+            except BackendError as error:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), error.name, error.call))
         messages: list[wire.Message] = [wire.Sweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
         if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
             messages.insert(0, self._hello())
-            self._watch_xids()
+            self._watch_events()
         self._marker.clear()
         return messages
 
@@ -134,7 +121,7 @@ class Reader:
         """Read what is due of the devices' health. A device that turned MIG on or off is opened and described anew."""
         if self._health is None:
             return []
-        records = self._health.visit(self._readers)
+        records = self._health.visit(self._devices)
         for index in self._health.changed:
             self._drop(index)
         self._marker.clear()
@@ -150,56 +137,44 @@ class Reader:
         if "health" in order and self._health is not None:
             self._health.include(order["health"])
 
-    def _reader(self, index: int) -> DeviceReader | None:
-        """The reader of a device, (re)opened where needed; None while it is excluded."""
+    def _device(self, index: int) -> Device | None:
+        """A device, (re)opened where needed; None while it is excluded."""
         if index in self._excluded.values():
             return None
         self._marker.device = self._name(index)
-        reader = self._readers.get(index)
-        if reader is None:
-            self._marker("GetHandleByIndex")
-            handle = self._nvml.device_by_index(index)
-            self._marker("GetUUID")
-            self._uuids[index] = self._nvml.uuid(handle)
-            reader = DeviceReader(self._nvml, handle, self._clock, self._marker, self._nvml, gpm=self._gpm)
-            self._readers[index] = reader
+        device = self._devices.get(index)
+        if device is None:
+            try:
+                device = self._devices[index] = self._backend.open(index)
+            finally:
+                if self._marker.device != f"index {index}":
+                    self._uuids[index] = self._marker.device  # known from here on, whatever became of the rest
             self._opened = True
-        return reader
+        return device
 
     def _drop(self, index: int) -> None:
         """It is opened anew at the next sweep."""
-        reader = self._readers.pop(index, None)
-        if reader is not None:
-            reader.close()
+        device = self._devices.pop(index, None)
+        if device is not None:
+            device.close()
 
     def _name(self, index: int) -> str:
         return self._uuids.get(index, f"index {index}")
 
-    def _watch_xids(self) -> None:
-        if not self._want_xids:
-            return
-        if self._events is not None:
-            self._events.close()
-        handles = [r.handle for r in self._readers.values()]
-        self._marker.device = ""
-        try:
-            self._marker("RegisterEvents")
-            self._events = self._nvml.xid_events(handles)
-        except NvmlError:
-            self._events = None  # not on this platform: gpu_xid_errors_total is absent
+    def _watch_events(self) -> None:
+        if self._want_events:
+            self._watching = self._backend.watch_errors(list(self._devices.values()))
 
-    def _poll_xids(self) -> None:
-        if self._events is None:
+    def _poll_events(self) -> None:
+        if not self._watching:
             return
         for uuid in self._uuids.values():
             self._xids.setdefault(uuid, Counter())
-        self._marker.device = ""
-        self._marker("EventSetWait")
         try:
-            for uuid, xid in self._events.poll():
+            for uuid, xid in self._backend.poll_errors():
                 self._xids.setdefault(uuid, Counter())[xid] += 1
-        except NvmlError:
-            self._watch_xids()
+        except BackendError:
+            self._watch_events()
 
 
 def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
@@ -208,7 +183,7 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
     try:
         out.write(wire.encode(reader.open()))
         out.flush()
-    except NvmlError as error:
+    except BackendError as error:
         out.write(wire.encode(wire.Fatal(error.name, error.call)))
         out.flush()
         return 1
@@ -247,39 +222,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--probe", metavar="DEVICE")
     parser.add_argument("--probe-health", action="store_true")
     args = parser.parse_args(argv)
-    _die_with_parent()
+    end_with_parent(signal.SIGKILL)  # a reader that hangs in the driver cannot see that the agent has died
+    from energy_agent.devices.nvml.backend import NvmlBackend
+    from energy_agent.devices.nvml.driver_epoch import driver_epoch_for
     from energy_agent.devices.nvml.library import RealNvml
 
     clock = clock_for(os.environ)
     marker = Marker(args.mark_fd)
-    nvml = RealNvml()
+    backend = NvmlBackend(RealNvml(), clock, marker, lambda: driver_epoch_for(os.environ), gpm=args.gpm)
     if args.probe:
         try:
-            nvml.init()
+            backend.start()
             index = args.probe.removeprefix("index ")
-            handle = nvml.device_by_index(int(index)) if index.isdigit() else nvml.device_by_uuid(args.probe)
-            device = DeviceReader(nvml, handle, clock, marker)
+            device = backend.open(int(index)) if index.isdigit() else backend.open_by_uuid(args.probe)
             device.read(full=True)
             if args.probe_health:
-                read_all(nvml, device, clock, marker, args.health_group)
-        except (NvmlError, DeviceGone) as error:
+                read_all(device, args.health_group)
+        except (BackendError, DeviceGone) as error:
             sys.stderr.write(f"{error}\n")
             return 1
         return 0
     excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
     period_ns = args.health_period_ns
-    health = HealthVisits(nvml, clock, marker, args.health_group, period_ns, args.no_health) if period_ns else None
-    reader = Reader(
-        nvml,
-        clock,
-        marker,
-        excluded,
-        args.process_period_ns,
-        xid_events=not args.no_xid_events,
-        gpm=args.gpm,
-        driver_epoch=lambda: driver_epoch_for(os.environ),
-        health=health,
-    )
+    health = HealthVisits(clock, marker, args.health_group, period_ns, args.no_health) if period_ns else None
+    events = not args.no_xid_events
+    reader = Reader(backend, clock, marker, excluded, args.process_period_ns, error_events=events, health=health)
     try:
         return run(reader, clock, args.period_ns, args.full_period_ns)
     except BrokenPipeError:
@@ -290,11 +257,6 @@ def main(argv: list[str] | None = None) -> int:
 def forget_output() -> None:
     """Nobody reads it any more, and Python would try to write what is buffered once more when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
-
-
-def _die_with_parent() -> None:
-    """A reader that hangs in the driver cannot see that the agent has died; the kernel ends it. Linux only, best effort."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

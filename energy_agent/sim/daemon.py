@@ -5,7 +5,6 @@ SIGTERM. When it is killed, its workloads see that and end by themselves.
 """
 
 import argparse
-import ctypes
 import fcntl
 import os
 import shlex
@@ -18,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.cluster.pods import Pods
 from energy_agent.sim.gpu import faults
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from energy_agent.sim.cluster.cluster import Kubernetes
     from energy_agent.sim.host.meters import HostMeters
 
-_PR_SET_PDEATHSIG = 1
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
 
 
@@ -191,7 +190,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, daemon.end)
         signal.signal(signal.SIGINT, daemon.end)
         if args.companion_of is not None:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            end_with_parent()
             if os.getppid() != args.companion_of:
                 return 1
         daemon.run()

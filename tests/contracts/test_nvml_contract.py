@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.core.energy import EVENT_REASONS
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
 from energy_agent.devices.nvml.library import RealNvml
@@ -108,7 +109,7 @@ def test_readings_are_plausible_and_limits_hold_together(nvml, device):
     assert clocks[0] == nvml.sm_clock_max_mhz(device)
     assert 0 < nvml.sm_clock_mhz(device) <= nvml.sm_clock_max_mhz(device)
     assert nvml.memory_clock_mhz(device) > 0
-    assert nvml.event_reasons(device) & ~sum(abi.EVENT_REASONS) == 0
+    assert nvml.event_reasons(device) & ~sum(EVENT_REASONS) == 0
     gpu, memory = nvml.utilization_percent(device)
     assert 0 <= gpu <= 100
     assert 0 <= memory <= 100
@@ -204,7 +205,7 @@ def test_codes_fields_and_bits_are_those_of_the_official_binding():
         "hw_thermal_slowdown": "HwThermalSlowdown", "hw_power_brake": "HwPowerBrakeSlowdown",
         "display_clock": "DisplayClockSetting",
     }  # fmt: skip
-    for bit, name in abi.EVENT_REASONS.items():
+    for bit, name in EVENT_REASONS.items():
         assert any(getattr(pynvml, f"nvmlClocks{word}Reason{reasons[name]}", None) == bit for word in ("Event", "Throttle")), (
             name
         )

@@ -10,6 +10,8 @@ from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import FieldValue, Nvml, NvmlError, Utilization
 from energy_agent.devices.nvml.capture import SCHEMA, SETTERS, Answers, getters
+from energy_agent.devices.nvml.health_abi import HealthNvml
+from energy_agent.devices.nvml.sharing_abi import SharingNvml
 
 MAX_B = 64 << 20
 
@@ -17,7 +19,8 @@ MAX_B = 64 << 20
 class ReplayedNvml:
     """Answers from a capture. Counter and power go as they did, from `init` on, and stay where the capture ends.
 
-    Setters answer NO_PERMISSION. Devices that the capture left out answer UNKNOWN.
+    Setters answer NO_PERMISSION, calls of health and sharing FUNCTION_NOT_FOUND, as an old driver does. Devices that the
+    capture left out answer UNKNOWN.
     """
 
     def __init__(self, capture: Mapping[str, Any], boot_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -99,6 +102,13 @@ class ReplayedNvml:
             return lambda device: self._ask(name, device, self._kinds[name])
         if name.startswith(SETTERS):
             return lambda *_: _replayed({"code": abi.NO_PERMISSION}, name, type(None))
+        if hasattr(HealthNvml, name) or hasattr(SharingNvml, name):
+
+            def missing(*_: object) -> None:
+                raise NvmlError(abi.FUNCTION_NOT_FOUND, name)
+
+            missing.__name__ = name
+            return missing
         raise AttributeError(name)
 
     def _ask(self, name: str, device: object, kind: Any) -> Any:

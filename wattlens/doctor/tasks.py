@@ -7,7 +7,6 @@ capture  every answer there is, as a fixture (hw/nvml_capture)
 """
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -19,11 +18,13 @@ from typing import Any
 
 from energy_agent.core.ports import Clock
 from energy_agent.devices.nvml.abi import NvmlError
-from energy_agent.devices.nvml.device import DeviceGone, DeviceReader
+from energy_agent.devices.nvml.device import DeviceReader
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.reader.main import PR_SET_PDEATHSIG, forget_output
+from energy_agent.devices.port import DeviceGone
+from energy_agent.reader.main import forget_output
 from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
+from energy_agent.runtime.parent import end_with_parent
 from wattlens.doctor.watching import Watched, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
@@ -195,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--blocks", type=int, default=8)
     args = parser.parse_args(argv)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
     if args.parent is not None and os.getppid() != args.parent:
         return 1  # it ended before the kernel was asked to end us with it
     task = Task(args)

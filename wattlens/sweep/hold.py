@@ -19,6 +19,7 @@ from dvfs.actuator.lease import GRACE_S, HEARTBEAT_S
 from dvfs.sweep.profile import REFERENCE, Key
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.parent import end_with_parent
 
 T = TypeVar("T")
 NAME = "wattlens dvfs sweep"
@@ -196,9 +197,13 @@ class Hold:
         Raises:
             UsageError: there is no such program, or it cannot be executed.
         """
-        from wattlens.companion import end_with
-
         parent = os.getpid()
+
+        def begin() -> None:
+            end_with_parent()
+            if os.getppid() != parent:  # killed before the kernel knew
+                os._exit(1)
+
         self._name = command[0]
         try:
             self._program = subprocess.Popen(
@@ -207,7 +212,7 @@ class Hold:
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 start_new_session=True,
-                preexec_fn=lambda: None if end_with(parent) else os._exit(1),  # no thread runs here
+                preexec_fn=begin,  # no thread runs here
             )
         except OSError as error:
             raise UsageError(f"dvfs sweep: cannot run {command[0]!r}: {error.strerror}") from None

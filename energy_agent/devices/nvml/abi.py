@@ -6,8 +6,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from energy_agent.core.errors import WattlensError
 from energy_agent.core.record import record
+from energy_agent.devices.port import BackendError
 
 # Return codes (nvmlReturn_t).
 SUCCESS = 0
@@ -52,29 +52,15 @@ FIELD_REQUESTED_POWER_LIMIT = 192
 FIELD_POWER_CAP_TIME_NS = 74
 FIELD_SYNC_BOOST_TIME_NS = 76
 
-# Clock-event reason bits (nvmlClocksEventReason*).
-EVENT_REASONS = {
-    0x1: "idle",
-    0x2: "applications_clocks",
-    0x4: "sw_power_cap",
-    0x8: "hw_slowdown",
-    0x10: "sync_boost",
-    0x20: "sw_thermal_slowdown",
-    0x40: "hw_thermal_slowdown",
-    0x80: "hw_power_brake",
-    0x100: "display_clock",
-}
 
-
-class NvmlError(WattlensError):
+class NvmlError(BackendError):
     """An NVML call failed. `code` is the nvmlReturn_t, `name` its name without the prefix, `call` what was asked."""
 
     def __init__(self, code: int, call: str) -> None:
         """Keep the code: pynvml's own error is unhashable and its text varies by version."""
         self.code = code
-        self.call = call
-        self.name = CODE_NAMES.get(code, str(code))
-        super().__init__(f"NVML {call}: {self.name}")
+        name = CODE_NAMES.get(code, str(code))
+        super().__init__(name, call, f"NVML {call}: {name}")
 
 
 @record(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
 from energy_agent.devices.nvml.sharing_abi import SharingNvml
 from energy_agent.devices.nvml.use import UseReader
+from energy_agent.devices.port import DeviceGone
 
 GONE = frozenset({abi.GPU_IS_LOST, abi.RESET_REQUIRED, abi.GPU_NOT_FOUND, abi.INVALID_STATE, abi.UNINITIALIZED, abi.UNKNOWN})
 OFF = frozenset({abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND, 25, 26})
@@ -34,15 +35,6 @@ _ALL_FIELDS = tuple(_FIELDS)
 
 Mark = Callable[[str], None]
 """Called with the name of each NVML call before it is made, so that a hang is known by name."""
-
-
-class DeviceGone(Exception):  # noqa: N818 - a finding about the device, not a fault of ours
-    """The device itself does not answer any more; `reason` is the NVML code's name, `call` what was asked."""
-
-    def __init__(self, reason: str, call: str) -> None:
-        super().__init__(f"{call}: {reason}")
-        self.reason = reason
-        self.call = call
 
 
 @dataclass(slots=True)

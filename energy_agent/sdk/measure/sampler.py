@@ -6,7 +6,6 @@ knows nothing of it. It ends with its parent, whichever way that ends.
 """
 
 import argparse
-import ctypes
 import json
 import mmap
 import os
@@ -25,12 +24,12 @@ from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
+from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sdk.measure.sampler_windows import Windows
 from energy_agent.sdk.measure.tracker import Tracker
 from energy_agent.sdk.measure.visible import named_devices, visible_devices
 from energy_agent.sdk.measure.wire import ASK, OPEN, RING_B, Ring
 
-_PR_SET_PDEATHSIG = 1
 _RING_S = 0.004  # so often it looks for windows while they come
 _COARSE_S = 0.016  # so often amid a long window
 _AWAKE_S = 5.0  # how long it goes on looking, and reading, when none comes
@@ -216,7 +215,7 @@ def _die_with_parent(parent: int) -> None:
 
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program; what it measured is still asked for
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent()
 
 
 def main() -> int:

@@ -31,12 +31,13 @@ def test_every_name_of_ours_is_in_the_catalogue_with_its_labels():
 
 
 def test_values_of_labels_in_the_table_are_ones_that_are_shown():
-    from energy_agent.devices.nvml import abi, health_abi
+    from energy_agent.core.energy import EVENT_REASONS
+    from energy_agent.devices.nvml import health_abi
     from energy_agent.exposition.openmetrics import Format, render
     from tests.snapshots import Player
 
     shown = set(re.findall(r'"([^"]*)"', render(Player().at(5), Format.TEXT).decode()))
-    shown |= {*abi.EVENT_REASONS.values(), *health_abi.GPM_ACTIVITIES.values(), *health_abi.RECOVERY_ACTIONS}
+    shown |= {*EVENT_REASONS.values(), *health_abi.GPM_ACTIVITIES.values(), *health_abi.RECOVERY_ACTIONS}
     shown |= {word for pair in health_abi.GPM_TRAFFIC.values() for word in pair} | {"sampled"}
     shown |= {word for labels in health_abi.ECC_TOTAL_FIELDS.values() for word in labels}
     shown |= set(health_abi.NVLINK_TOTAL_FIELDS.values()) | {w for _, ls in health_abi.MEMORY_FIELDS.values() for w in ls}

@@ -102,7 +102,7 @@ def test_a_reason_is_named_by_how_long_it_held(reason: str, share: float, named:
 
 
 def test_every_reason_of_the_driver_has_its_word() -> None:
-    from energy_agent.devices.nvml.abi import EVENT_REASONS
+    from energy_agent.core.energy import EVENT_REASONS
 
     assert set(WORDS) == set(EVENT_REASONS.values())
     assert set(GRAVE) <= set(WORDS)
