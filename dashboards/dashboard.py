@@ -1,10 +1,12 @@
 """What a dashboard is, apart from any schema: rows of panels, each with its queries and its explanation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Literal
 
+from energy_agent.core import plugin
 from energy_agent.core.catalogue.node import metric
 
 Kind = Literal["timeseries", "stat", "states", "table"]
@@ -109,6 +111,25 @@ class Row:
 
     title: str
     panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a dashboard that one file in its folder `rows` defines as `SPEC`.
+
+    Args:
+        places: place -> the row, or rows, that stand there. Places of a dashboard are tens, which leaves room between them.
+    """
+
+    places: Mapping[int, Callable[[], Row | tuple[Row, ...]]]
+
+
+def build_rows(folder: ModuleType, own: Rows | None = None) -> tuple[Row, ...]:
+    """All rows of a dashboard in their order: those of the files in `folder`, and its own."""
+    specs: list[Rows] = [*plugin.discover(folder).values(), *([own] if own else [])]
+    placed = sorted(((place, build) for spec in specs for place, build in spec.places.items()), key=lambda each: each[0])
+    built = (build() for _, build in placed)
+    return tuple(row for one in built for row in (one if isinstance(one, tuple) else (one,)))
 
 
 @dataclass(frozen=True, slots=True)

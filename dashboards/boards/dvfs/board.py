@@ -1,8 +1,18 @@
 """The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
 
-from dashboards.boards.dvfs.rows.savings import cost, saved
-from dashboards.boards.dvfs.rows.steering import decisions, now, settings, states, trouble
-from dashboards.dashboard import BLUE, RATE, Annotation, Board, Variable, gpu_choices, node_choices, recorded, series
+from dashboards.boards.dvfs import rows
+from dashboards.dashboard import (
+    BLUE,
+    RATE,
+    Annotation,
+    Board,
+    Variable,
+    build_rows,
+    gpu_choices,
+    node_choices,
+    recorded,
+    series,
+)
 from dashboards.rules.steering import DECISIONS
 
 _MARKS = 5
@@ -22,7 +32,7 @@ def board() -> Board:
             *gpu_choices(),
             Variable("group", "Group", series("dvfs_group_info")),
         ),
-        rows=(now(), states(), settings(), decisions(), saved(), cost(), trouble()),
+        rows=build_rows(rows),
         annotations=(
             Annotation(
                 "Changes by steering",  # where they begin: what goes on in every round would shade the whole graph

@@ -1,8 +1,7 @@
 """The facility dashboard: PUE and what it is made of, the tree of meters, where the overhead goes, the grid and its carbon."""
 
-from dashboards.boards.facility.rows.meters import overhead, tree
-from dashboards.boards.facility.rows.pue import at_site
-from dashboards.dashboard import BLUE, ORANGE, Board, Panel, Query, Row, Variable, figure, recorded, series
+from dashboards.boards.facility import rows
+from dashboards.dashboard import BLUE, ORANGE, Board, Panel, Query, Row, Rows, Variable, build_rows, figure, recorded, series
 from dashboards.promql.sums import BANDS, over_sites
 from dashboards.rules.fleet import METER_CARBON, carbon
 from energy_agent.core.catalogue.node import metric
@@ -122,5 +121,5 @@ def board() -> Board:
         description="PUE with its error, measured or stated; the tree of meters, where the overhead goes, the grid and carbon. "
         "Water and contracts are in `wattlens pue` and in the report.",
         variables=variables(),
-        rows=(at_site(), overhead(), tree(), _grid()),
+        rows=build_rows(rows, Rows({40: _grid})),
     )

@@ -4,9 +4,24 @@ Everything that is summed over a fleet is drawn from recorded series (`rules_fle
 of GPUs; GPUs one by one are on the board to which the tables lead.
 """
 
-from dashboards.boards.fleet.rows.waste import missing, tops, waste
+from dashboards.boards.fleet import rows
 from dashboards.boards.sites import at_sites
-from dashboards.dashboard import BLUE, ORANGE, Annotation, Board, Link, Panel, Query, Row, Variable, figure, recorded, series
+from dashboards.dashboard import (
+    BLUE,
+    ORANGE,
+    Annotation,
+    Board,
+    Link,
+    Panel,
+    Query,
+    Row,
+    Rows,
+    Variable,
+    build_rows,
+    figure,
+    recorded,
+    series,
+)
 from dashboards.promql.joins import proven
 from dashboards.promql.sums import BANDS, GPUS, bucket, gpu_energy, over_fleet, over_sites
 from dashboards.rules.fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
@@ -189,6 +204,6 @@ def board() -> Board:
         title="Wattlens / Fleet",
         description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
         variables=variables(),
-        rows=(_now(), _chosen(), at_sites(), waste(), *tops(), missing()),
+        rows=build_rows(rows, Rows({10: _now, 20: _chosen, 30: at_sites})),
         annotations=(Annotation("Reports", tags=("wattlens", "report")),),
     )

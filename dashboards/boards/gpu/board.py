@@ -4,10 +4,7 @@ It begins with one node. Where a graph has a line for each GPU, it has those wit
 read with hundreds of them chosen too.
 """
 
-from dashboards.boards.gpu.rows.agent import dvfs, health
-from dashboards.boards.gpu.rows.health import boards
-from dashboards.boards.gpu.rows.node import node
-from dashboards.boards.gpu.rows.workload import workloads
+from dashboards.boards.gpu import rows
 from dashboards.dashboard import (
     BLUE,
     GPU,
@@ -19,6 +16,8 @@ from dashboards.dashboard import (
     Panel,
     Query,
     Row,
+    Rows,
+    build_rows,
     busiest,
     figure,
     gpu_choices,
@@ -236,5 +235,5 @@ def board() -> Board:
         title="Wattlens / Node and GPUs",
         description="A node and its GPUs: every joule accounted for once, no number without its error.",
         variables=(*node_choices("gpu_up", one=True), *gpu_choices()),  # a site process is no node
-        rows=(_now(), _power(), node(), _clocks(), _load(), workloads(), dvfs(), boards(), health()),
+        rows=build_rows(rows, Rows({10: _now, 20: _power, 40: _clocks, 50: _load})),
     )

@@ -1,9 +1,7 @@
 """The inference dashboard: joules a token by boundary, prefill and decode, latency against its limits, batch, clocks."""
 
-from dashboards.boards.inference.rows.gpus import by_workload, gpus
-from dashboards.boards.inference.rows.latency import latency, load
-from dashboards.boards.inference.rows.serving import now, split, tokens_energy
-from dashboards.dashboard import Board, Variable, node_choices, recorded
+from dashboards.boards.inference import rows
+from dashboards.dashboard import Board, Variable, build_rows, node_choices, recorded
 from dashboards.promql.latency import VARIABLES, limits, percentiles
 from dashboards.rules.latency import ITL, TTFT
 from energy_agent.core.catalogue.node import metric
@@ -25,5 +23,5 @@ def board() -> Board:
             Variable(VARIABLES[TTFT], "Limit of the first token", values=limits(TTFT)),
             Variable(VARIABLES[ITL], "Limit between tokens", values=limits(ITL)),
         ),
-        rows=(now(), tokens_energy(), split(), latency(), load(), gpus(), by_workload()),
+        rows=build_rows(rows),
     )

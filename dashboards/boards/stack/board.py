@@ -1,8 +1,7 @@
 """The dashboard of the stack's own health: what was seen, what is absent and why, ledgers, versions, cost, alerts."""
 
-from dashboards.boards.stack.rows.absences import absent, coverage
-from dashboards.boards.stack.rows.overhead import ledger, overhead
-from dashboards.dashboard import Board, Link, Panel, Query, Row, figure, node_choices, recorded, series
+from dashboards.boards.stack import rows
+from dashboards.dashboard import Board, Link, Panel, Query, Row, Rows, build_rows, figure, node_choices, recorded, series
 from dashboards.rules.alerts import JOB, RUNBOOKS
 
 
@@ -79,5 +78,5 @@ def board() -> Board:
         title="Wattlens / Stack health",
         description="Whether the figures can be trusted: what was seen and what not, why, and what Wattlens itself costs.",
         variables=node_choices(),
-        rows=(_now(), coverage(), absent(), ledger(), overhead()),
+        rows=build_rows(rows, Rows({10: _now})),
     )

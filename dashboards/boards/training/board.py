@@ -1,8 +1,7 @@
 """The training dashboard: joules a step and a token, progress, phases, GPUs over time, slowdown against its budget."""
 
-from dashboards.boards.training.rows.gpus import held, steering
-from dashboards.boards.training.rows.steps import now, progress, work
-from dashboards.dashboard import Board, Variable, node_choices, recorded
+from dashboards.boards.training import rows
+from dashboards.dashboard import Board, Variable, build_rows, node_choices, recorded
 from energy_agent.core.catalogue.node import metric
 
 
@@ -17,5 +16,5 @@ def board() -> Board:
             *node_choices("steps_total"),
             Variable("workload", "Workload", recorded(metric("steps_total"), scope="node")),
         ),
-        rows=(now(), work(), progress(), held(), steering()),
+        rows=build_rows(rows),
     )

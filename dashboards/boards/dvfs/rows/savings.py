@@ -1,7 +1,7 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
-from dashboards.dashboard import Link, Panel, Query, Row, figure, series, third
+from dashboards.dashboard import Link, Panel, Query, Row, Rows, figure, series, third
 from dashboards.promql.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
 from dashboards.promql.latency import mean, quantile
 from dashboards.rules.latency import ITL, TTFT
@@ -130,3 +130,6 @@ def cost() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({50: saved, 60: cost})

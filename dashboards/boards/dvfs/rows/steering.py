@@ -1,6 +1,21 @@
 """Rows of steering at work: modes, leases, what is wanted, set and done, decisions, and what goes wrong."""
 
-from dashboards.dashboard import BLUE, GREY, ORANGE, PURPLE, Link, Panel, Query, Row, figure, lights, recorded, series, third
+from dashboards.dashboard import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    Link,
+    Panel,
+    Query,
+    Row,
+    Rows,
+    figure,
+    lights,
+    recorded,
+    series,
+    third,
+)
 from dashboards.promql.joins import AT, MOST, booked, largest_groups
 from dashboards.rules.alerts import RUNBOOKS
 from dashboards.rules.steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
@@ -256,3 +271,6 @@ def trouble() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({10: now, 20: states, 30: settings, 40: decisions, 70: trouble})

@@ -2,7 +2,7 @@
 
 from dashboards.boards.facility import energy_flow
 from dashboards.boards.facility.energy_flow import AT
-from dashboards.dashboard import BLUE, ORANGE, RANGE, Link, Panel, Query, Row, figure, recorded, series
+from dashboards.dashboard import BLUE, ORANGE, RANGE, Link, Panel, Query, Row, Rows, figure, recorded, series
 from dashboards.rules.fleet import POWER, POWER_ERROR
 
 _SITED = 'site!=""'
@@ -96,7 +96,8 @@ def overhead() -> Row:
                 (
                     Query(energy_flow.parts(energy_flow.energy), "energy"),
                     Query(
-                        f"{energy_flow.parts(energy_flow.energy)} / on ({AT}) group_left () ({energy_flow.supply(energy_flow.energy)} > 0)",
+                        f"{energy_flow.parts(energy_flow.energy)} / on ({AT}) group_left ()"
+                        f" ({energy_flow.supply(energy_flow.energy)} > 0)",
                         "share",
                         "percentunit",
                     ),
@@ -134,3 +135,6 @@ def overhead() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({20: overhead, 30: tree})

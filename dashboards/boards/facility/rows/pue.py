@@ -1,7 +1,7 @@
 """The row of a site's PUE: now, over twelve months, by window; measured or stated, in words, or why there is none."""
 
 from dashboards.boards.sites import NOW, pue
-from dashboards.dashboard import BLUE, ORANGE, PURPLE, Panel, Query, Row, figure, series
+from dashboards.dashboard import BLUE, ORANGE, PURPLE, Panel, Query, Row, Rows, figure, series
 from dashboards.rules.pue import CATEGORIES
 
 ENDS = (("", "estimate"), ("_lower", "at least"), ("_upper", "at most"))
@@ -109,3 +109,6 @@ def at_site() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({10: at_site})

@@ -1,6 +1,6 @@
 """The rows of a fleet: where its power goes and what is wasted, who uses most, and what does not answer."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, recorded, series
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, recorded, series
 from dashboards.promql.sums import GPUS, bucket, over_fleet
 from dashboards.rules.alerts import JOB
 from dashboards.rules.fleet import BUCKETS, FACT_POWER, FACT_POWER_ERROR, FACT_TOKENS, HOST, NODE_POWER, POWER, token_power
@@ -197,3 +197,6 @@ def missing() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({40: waste, 50: tops, 60: missing})

@@ -1,6 +1,6 @@
 """The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
 
-from dashboards.dashboard import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Link, Panel, Query, Row, lights, series, third
+from dashboards.dashboard import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Link, Panel, Query, Row, Rows, lights, series, third
 
 
 def dvfs() -> Row:
@@ -139,3 +139,6 @@ def health() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({70: dvfs, 90: health})

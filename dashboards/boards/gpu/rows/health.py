@@ -1,6 +1,6 @@
 """The row of what wears out or goes wrong on boards and links."""
 
-from dashboards.dashboard import GPU, RATE, Panel, Query, Row, series, third
+from dashboards.dashboard import GPU, RATE, Panel, Query, Row, Rows, series, third
 
 _ASKED = 'action!="none"'
 
@@ -79,3 +79,6 @@ def boards() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({80: boards})

@@ -1,6 +1,21 @@
 """The row of a node around its GPUs: its meters, what they say beside the GPUs, whose that was, and what the sums contain."""
 
-from dashboards.dashboard import BLUE, ORANGE, PURPLE, RANGE, RATE, Link, Panel, Query, Row, figure, lights, recorded, series
+from dashboards.dashboard import (
+    BLUE,
+    ORANGE,
+    PURPLE,
+    RANGE,
+    RATE,
+    Link,
+    Panel,
+    Query,
+    Row,
+    Rows,
+    figure,
+    lights,
+    recorded,
+    series,
+)
 from dashboards.promql.sums import GPUS, bucket
 from dashboards.rules.fleet import HOST, NODE_POWER, NODE_POWER_ERROR, integral
 
@@ -120,3 +135,6 @@ def node() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({30: node})

@@ -1,6 +1,6 @@
 """The row of whose GPUs they are: the power and energy of the workloads that hold them."""
 
-from dashboards.dashboard import RATE, Link, Panel, Query, Row, increase, series
+from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, increase, series
 
 _ROWS = 20
 
@@ -33,3 +33,6 @@ def workloads() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({60: workloads})

@@ -1,10 +1,10 @@
 """Rows of the GPUs that serve: clocks, limits and power by workload, and a table of all workloads."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, recorded
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, recorded
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_in_range, counted_at, worst_quantile
 from dashboards.rules.latency import BY, ITL, TTFT
-from dashboards.rules.rules import TOKEN_RATE, joules_per_token
+from dashboards.rules.model import TOKEN_RATE, joules_per_token
 from dashboards.rules.steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"
@@ -111,3 +111,6 @@ def by_workload() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({60: gpus, 70: by_workload})

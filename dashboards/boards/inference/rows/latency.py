@@ -1,11 +1,11 @@
 """Rows of how fast serving is: first tokens and times between tokens against their limits, and the load that they met."""
 
 from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
-from dashboards.dashboard import RATE, Panel, Query, Row, series, third
+from dashboards.dashboard import RATE, Panel, Query, Row, Rows, series, third
 from dashboards.promql.joins import MOST
 from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rules.latency import ITL, TTFT
-from dashboards.rules.rules import STEP
+from dashboards.rules.model import STEP
 
 _WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
 
@@ -93,3 +93,6 @@ def _attained(family: str) -> Panel:
         no_value="no answers now, no edge of the histogram is within the limit, or the recording rules are not loaded",
         links=TO_TRACE,
     )
+
+
+SPEC = Rows({40: latency, 50: load})

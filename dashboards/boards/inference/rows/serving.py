@@ -1,11 +1,11 @@
 """Rows of what serving costs: joules a token by model, boundary, state and batch, and of prefill and decode."""
 
-from dashboards.dashboard import RATE, Link, Panel, Query, Row, figure, lights, recorded, series, third
+from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, figure, lights, recorded, series, third
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_of_all
 from dashboards.rules.latency import ITL, TTFT
+from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER
 from dashboards.rules.models import KNOWN_TOKENS, joules_of_tokens
-from dashboards.rules.rules import STEP, TOKEN_RATE, WORKLOAD_POWER
 
 NAME = "{{workload}} {{model}}"
 TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
@@ -216,3 +216,6 @@ def _part(part: str, what: str) -> Panel:
         minimum=0,
         no_value="not told apart: the table below has the reason, or no engine is read",
     )
+
+
+SPEC = Rows({10: now, 20: tokens_energy, 30: split})

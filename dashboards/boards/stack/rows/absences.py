@@ -1,6 +1,6 @@
 """The rows of what was seen of the energy and what not, and of readings and sources that are absent, with the reason."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, figure, recorded, series
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, figure, recorded, series
 from dashboards.promql.sums import bucket
 from dashboards.rules.fleet import GPU_ENERGY, GPU_UNSEEN, HOST, METHOD_POWER, NODE_ANSWERED, NODE_KNOWN, NODE_POWER, integral
 
@@ -134,3 +134,6 @@ def absent() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({20: coverage, 30: absent})

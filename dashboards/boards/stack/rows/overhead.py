@@ -1,6 +1,6 @@
 """The rows of the ledgers and of what Wattlens itself costs: on its nodes, and of Prometheus."""
 
-from dashboards.dashboard import RANGE, RATE, Link, Panel, Query, Row, busiest, figure, recorded, series, third
+from dashboards.dashboard import RANGE, RATE, Link, Panel, Query, Row, Rows, busiest, figure, recorded, series, third
 from dashboards.rules.alerts import JOB
 
 _TO_NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
@@ -181,3 +181,6 @@ def overhead() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({40: ledger, 50: overhead})

@@ -2,7 +2,7 @@
 
 from dashboards.boards.training.rows.steps import NONE, OF_MOST
 from dashboards.boards.training.runs import RUN, chosen, gpus, largest, lost, of_runs, power
-from dashboards.dashboard import Link, Panel, Query, Row, recorded, third
+from dashboards.dashboard import Link, Panel, Query, Row, Rows, recorded, third
 from dashboards.rules.runs import RUN_NODES, of_run
 
 _TO_GPU = Link("This GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"})
@@ -101,3 +101,6 @@ def steering() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({40: held, 50: steering})

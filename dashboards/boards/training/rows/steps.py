@@ -18,7 +18,7 @@ from dashboards.boards.training.runs import (
     tokens,
     tokens_in,
 )
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, figure, recorded, third
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, figure, recorded, third
 from dashboards.promql.joins import MOST
 from dashboards.rules.runs import RUN_STEPS
 from dashboards.rules.steps import joules_per_step
@@ -195,3 +195,6 @@ def progress() -> Row:
             ),
         ),
     )
+
+
+SPEC = Rows({10: now, 20: work, 30: progress})
