@@ -1,29 +1,46 @@
-"""Wattlens: energy and efficiency observability for GPU fleets, every joule accounted for once."""
+"""Measure the energy of GPU programs, and count what training runs did with it.
 
+    from wattlens import measure, step
+
+measure    energy of a block or function, with its error
+step       count one training step and its tokens
+phase      name a phase of a training run
+training   what the run of this process used so far
+steered    let a distributed training job be steered as one
+compare    whether two sets of measured runs differ
+hooks      hooks of PyTorch, Hugging Face's Trainer and Lightning
+
+The command line is `wattlens --help`; the documentation is in docs/.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.measurement import measure
     from energy_agent.sdk.steering.steered import steered
-    from energy_agent.sdk.training.run import phase, step, training
+    from energy_agent.sdk.training.step_counter import phase, step, training
+    from wattlens import hooks
+    from wattlens.comparison.statistics import compare
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "measure", "phase", "steered", "step", "training"]
+__all__ = ["__version__", "compare", "hooks", "measure", "phase", "steered", "step", "training"]
 
 _HOMES = {
-    "measure": "measure.measurement",
-    "phase": "training.run",
-    "steered": "steering.steered",
-    "step": "training.run",
-    "training": "training.run",
+    "compare": "wattlens.comparison.statistics",
+    "measure": "energy_agent.sdk.measure.measurement",
+    "phase": "energy_agent.sdk.training.step_counter",
+    "steered": "energy_agent.sdk.steering.steered",
+    "step": "energy_agent.sdk.training.step_counter",
+    "training": "energy_agent.sdk.training.step_counter",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """`wattlens.measure` and the others, loaded when they are used: importing Wattlens costs nothing."""
+    """A public name, loaded when it is used: importing Wattlens costs nothing."""
+    if name == "hooks":
+        return import_module("wattlens.hooks")
     if name in _HOMES:
-        from importlib import import_module
-
-        found = globals()[name] = getattr(import_module(f"energy_agent.sdk.{_HOMES[name]}"), name)
-        return found
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
     raise AttributeError(f"module 'wattlens' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Former names of the training hooks, for one release: use `wattlens.hooks`."""

@@ -1,4 +1,4 @@
-"""energy_agent.sdk.zeus.optimizer beside Zeus itself, in Hugging Face's Trainer, and under PyTorch's data parallelism over two nodes."""
+"""The optimizer of energy_agent.sdk.zeus beside Zeus itself, in Hugging Face's Trainer, and under data parallelism."""
 
 import inspect
 import json

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from wattlens.cli._command import Command, add_simulate, simulated_node
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Hook for Hugging Face's Trainer, and those that follow it (SFTTrainer, DPOTrainer, ...):
 
-    from energy_agent.sdk.hooks.hf import WattlensCallback
+    from wattlens.hooks.hf import WattlensCallback
     trainer = Trainer(..., callbacks=[WattlensCallback()])
 
 Evaluation and checkpoints are told as waits by the order of the Trainer's own events: what lies between the end of a step and
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.hooks.torch import model_name, place
-from energy_agent.sdk.training.run import counter, guarded
+from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
     from energy_agent.sdk.steering.steered import steered

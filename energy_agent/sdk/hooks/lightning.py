@@ -1,6 +1,6 @@
 """Hook for Lightning, by either of its names (`lightning`, `pytorch_lightning`):
 
-    from energy_agent.sdk.hooks.lightning import WattlensCallback
+    from wattlens.hooks.lightning import WattlensCallback
     trainer = Trainer(..., callbacks=[WattlensCallback()])
 
 Validation is told as a wait from its start to its end; a checkpoint from `on_save_checkpoint` to the next event, and the wait
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.hooks.torch import model_name, place
 from energy_agent.sdk.ranks import Place
-from energy_agent.sdk.training.run import counter, guarded
+from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
     from energy_agent.sdk.steering.steered import steered

@@ -1,6 +1,6 @@
 """Hook for any PyTorch loop: counts the steps of an optimizer.
 
-    from energy_agent.sdk.hooks.torch import attach
+    from wattlens.hooks.torch import attach
     attach(optimizer, model=model, tokens=batch_size * sequence_length)
 
 PyTorch itself is not imported: whoever has an optimizer has done so. Under DDP and FSDP every rank attaches its own optimizer;
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.ranks import Place, place_of
-from energy_agent.sdk.training.run import counter, guarded
+from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
     from energy_agent.sdk.steering.steered import steered

@@ -18,7 +18,7 @@ from energy_agent.runtime.agent_socket import agent_socket, ask
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.agent import describe_silence
 from energy_agent.sdk.ranks import local_rank_of
-from energy_agent.sdk.training.run import hint
+from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
 _RENEW_S = 4.0

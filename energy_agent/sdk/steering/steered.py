@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from energy_agent.sdk.ranks import place_of
 from energy_agent.sdk.steering.request import Speaker
-from energy_agent.sdk.training.run import hint
+from energy_agent.sdk.training.step_counter import hint
 
 _FIRST_STEPS = 8  # after the first broadcast, while it is not known how long a step takes
 _GROWTH = 8  # from one broadcast to the next

@@ -1,4 +1,4 @@
-"""The sweep behind energy_agent.sdk.zeus.optimizer: which limit is asked for, warmed up and measured at which step, and which one is kept.
+"""The sweep behind the optimizer: which limit is asked for, warmed up and measured at which step, and which one is kept.
 
 Every rank of a job runs it, step by step alike. What they have to agree on they put together with a collective, at steps that
 rank 0's clock chose; each then draws the same conclusion from the same words. Nothing in between waits for anybody.

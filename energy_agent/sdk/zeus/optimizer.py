@@ -1,6 +1,6 @@
 """What Zeus's users know as zeus.optimizer.power_limit, with settings that go through the node's agent and its actuator.
 
-    from energy_agent.sdk.zeus.optimizer import GlobalPowerLimitOptimizer, MaxSlowdownConstraint
+    from wattlens.zeus import GlobalPowerLimitOptimizer, MaxSlowdownConstraint
     optimizer = GlobalPowerLimitOptimizer(optimum_selector=MaxSlowdownConstraint(1.05))
 
 Names, arguments and callbacks are Zeus's (0.16.0). The training needs no privilege; what was there before comes back whatever

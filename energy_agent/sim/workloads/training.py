@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from energy_agent.sdk.training import run as training
+from energy_agent.sdk.training import step_counter
 from energy_agent.sim.workloads.worker import Worker, main
 
 # Shares of a step's reference time [assumed]: the exchange and the optimizer are bound by links and memory and draw less.
@@ -60,17 +60,17 @@ class _Teller:
 
 class _Wattlens(_Teller):
     def step(self, tokens: int) -> None:
-        training.step(tokens)
+        step_counter.step(tokens)
 
     def phase(self, name: str) -> AbstractContextManager[object]:
-        return training.phase(name)
+        return step_counter.phase(name)
 
 
 def _teller(socket: str | None) -> _Teller:
     if socket is None:
         return _Teller()
     os.environ["WATTLENS_AGENT_SOCKET"] = socket
-    training.training(quiet=True)
+    step_counter.training(quiet=True)
     return _Wattlens()
 
 

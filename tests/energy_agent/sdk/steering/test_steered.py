@@ -215,7 +215,7 @@ def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(tmp_path, capsys, monkeypatch, broadcast) -> None:
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", {"no agent answers on a node of a steered job"})
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
     steer = steered(broadcast, rank=1)
     for _ in range(100):
         steer.step()
@@ -226,7 +226,7 @@ def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(tmp_path, capsys,
 
 def test_more_ranks_without_a_way_to_reach_them_are_named(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", {"no agent answers on a node of a steered job"})
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with steered() as steer:

@@ -1,7 +1,7 @@
 """`step`, `phase` and `training`: what a training loop did, counted in its own process.
 
 Counting is a few additions: it never waits, and nothing that goes wrong in it reaches the loop. A thread of its own tells the
-node's agent about once a second (energy_agent/sdk/training/reporter.py). One count a process: a forked child begins one of its own.
+node's agent about once a second (`reporter.py`). One count a process: a forked child begins one of its own.
 """
 
 import functools

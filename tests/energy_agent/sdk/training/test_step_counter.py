@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.training_report import RATE_MAX, parse
 from energy_agent.sdk.ranks import Place, place_of
-from energy_agent.sdk.training.run import Counter, complain, guarded
+from energy_agent.sdk.training.step_counter import Counter, complain, guarded
 from energy_agent.sdk.training.token_count import believed
 
 
@@ -129,7 +129,7 @@ class Count:
     [20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu()],
 )
 def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(tokens, capsys, monkeypatch):
-    monkeypatch.setattr("energy_agent.sdk.training.run._hinted", set())
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", set())
     made = quiet_counter()
     for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
         made.step(each, None)
@@ -195,7 +195,7 @@ def test_the_line_at_the_end_is_of_rank_0_with_steps_and_can_be_switched_off():
 def test_a_forked_child_counts_anew_and_the_parent_goes_on():
     done = python("""
 import os, wattlens
-from energy_agent.sdk.training.run import counter
+from energy_agent.sdk.training.step_counter import counter
 for _ in range(10): wattlens.step(tokens=1)
 run = counter().told()["run"]
 pid = os.fork()
@@ -215,7 +215,7 @@ def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
     def hook():
         raise RuntimeError("no")
 
-    import energy_agent.sdk.training.run as module
+    import energy_agent.sdk.training.step_counter as module
 
     module._hinted.clear()
     assert hook() is None

@@ -1,0 +1,16 @@
+"""The former name of `wattlens.zeus`, for one release."""
+
+import warnings
+from typing import Any
+
+from energy_agent.sdk.zeus import optimizer
+
+
+def __getattr__(name: str) -> Any:
+    """What `wattlens.zeus` has of that name, with a DeprecationWarning."""
+    value = getattr(optimizer, name)
+    if not name.startswith("__"):
+        warnings.warn(
+            f"{__name__} is now wattlens.zeus; this name goes with the next release", DeprecationWarning, stacklevel=2
+        )
+    return value

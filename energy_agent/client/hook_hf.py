@@ -1,0 +1,16 @@
+"""The former name of `wattlens.hooks.hf`, for one release."""
+
+import warnings
+from typing import Any
+
+from energy_agent.sdk.hooks import hf
+
+
+def __getattr__(name: str) -> Any:
+    """What `wattlens.hooks.hf` has of that name, with a DeprecationWarning."""
+    value = getattr(hf, name)
+    if not name.startswith("__"):
+        warnings.warn(
+            f"{__name__} is now wattlens.hooks.hf; this name goes with the next release", DeprecationWarning, stacklevel=2
+        )
+    return value

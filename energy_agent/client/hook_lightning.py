@@ -1,0 +1,18 @@
+"""The former name of `wattlens.hooks.lightning`, for one release."""
+
+import warnings
+from typing import Any
+
+from energy_agent.sdk.hooks import lightning
+
+
+def __getattr__(name: str) -> Any:
+    """What `wattlens.hooks.lightning` has of that name, with a DeprecationWarning."""
+    value = getattr(lightning, name)
+    if not name.startswith("__"):
+        warnings.warn(
+            f"{__name__} is now wattlens.hooks.lightning; this name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    return value
