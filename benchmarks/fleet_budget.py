@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.fleet_capture import GPUS, take
 from benchmarks.fleet_template import Key, keys_of
-from dashboards.rules.rules import STEP_S
+from dashboards.rules.model import STEP_S
 from energy_agent.config.metrics_page import Metrics
 from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.catalogue.selection import PREFIX, Selection

@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dashboards.dashboard import Annotation, Board, Link, Panel, Variable
-from dashboards.rules.rules import STEP
+from dashboards.rules.model import STEP
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from energy_agent.core.boundary import UNBOUNDED, Boundary, boundary, domain, is_gpu
 from energy_agent.core.energy import State
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, joules
 from energy_agent.ledger import chain, summary
 from energy_agent.ledger.journal.view import read_journal

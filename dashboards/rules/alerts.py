@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dashboards.rules.rules import joules_per_token
+from dashboards.rules.model import joules_per_token
 from energy_agent.core.catalogue.node import metric
 
 JOB: Final = 'job=~"wattlens.*"'

@@ -14,7 +14,7 @@ site's name. The report, from cells of the ledger and the factors of each cell, 
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.rules import BANDS, PUE, PUE_ERROR, SIGNS, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
+from dashboards.rules.model import BANDS, PUE, PUE_ERROR, SIGNS, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
 from energy_agent.core.catalogue.node import metric
 
 COUNTER_STEP_S: Final = 120

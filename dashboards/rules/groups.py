@@ -8,7 +8,8 @@ error adds up linearly over them, as the systematic part of the sensors' does.
 
 from collections.abc import Iterator
 
-from dashboards.rules.rules import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, per_token
+from dashboards.rules.joules_per_token import per_token
+from dashboards.rules.model import TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule
 from energy_agent.core.catalogue.node import metric
 
 GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"

@@ -8,7 +8,7 @@ share within a limit is that in the buckets up to the largest edge that is not a
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.rules import STEP, WINDOW, Group, Rule
+from dashboards.rules.model import STEP, WINDOW, Group, Rule
 from energy_agent.core.catalogue.node import metric
 
 TTFT: Final = "ttft_seconds"

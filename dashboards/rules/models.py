@@ -6,7 +6,7 @@ model, as the product of two selections of a whole fleet at every step of a grap
 
 from collections.abc import Iterator
 
-from dashboards.rules.rules import BANDS, TOKEN_RATE, WINDOW, Rule, joules_per_token
+from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, Rule, joules_per_token
 
 KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
 """Generated tokens a second of workloads whose joules are known, by boundary."""

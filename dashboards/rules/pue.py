@@ -6,7 +6,7 @@ it the highest category, where IT is metered closest to the equipment (ISO/IEC 3
 
 from collections.abc import Iterator
 
-from dashboards.rules.rules import PUE, PUE_ERROR, Rule
+from dashboards.rules.model import PUE, PUE_ERROR, Rule
 from energy_agent.core.catalogue.node import metric
 
 CATEGORIES = ("3.*", "2.*", "1.*", "stated")

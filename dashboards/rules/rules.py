@@ -1,191 +1,40 @@
-"""Recording rules for Prometheus: joules per token with its band, from the joule and token counters.
+"""Every recording rule for Prometheus, in its groups."""
 
-A workload that serves several models has one energy: its joules are shared over its models by their tokens, so each of its
-models shows the workload's joules per token, and sums over models never count a joule twice. The band comes from the systematic
-part of the sensors' error, which adds up linearly over GPUs. A workload on a GPU that was lost has no joules per token, as part
-of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
-
-Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
-`facility`, the node's times the site's PUE of the last quarter of an hour (`rules_pue`), there only where the site process
-exports one and the agents' targets carry a label `site` of its name; its band has the PUE's own error in it. A group (one job
-or engine over several workloads and nodes) has the sum of its members, and nothing while the energy of any is not known.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
-
-from energy_agent.core.catalogue.node import metric
-
-WINDOW = "5m"
-STEP_S: Final = 60
-"""How often what boards draw is recorded (docs/decisions/0011-recorded-once-a-minute.md)."""
-STEP: Final = f"{STEP_S // 60}m"
-LOST_WINDOW = "15m"  # a workload's series stay that long after its end: until then it is known to have been on a lost GPU
-ENERGY = {"active": "active", "active_idle": "active|idle"}
-"""`energy` label -> states that count: a kernel ran, or also what the workload held idle."""
-TOKENS = {"generation": "generation", "processed": "prompt|generation", "training": "training"}
-"""`tokens` label -> phases that count; cached prompt tokens cost nothing and never do."""
-WORKLOAD_POWER = f"instance_workload:wattlens_workload_energy_joules:rate{WINDOW}"
-WORKLOAD_POWER_ERROR = f"instance_workload:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
-PUE = "site_category:wattlens_pue:ratio15m"
-PUE_ERROR = "site_category:wattlens_pue_error:ratio15m"
-TOKEN_RATE = f"instance_workload_model:wattlens_tokens:rate{WINDOW}"
-PRECISE_TOKEN_RATE = f"instance_workload_model_precision:wattlens_tokens:rate{WINDOW}"
-BOUNDARIES = ("gpu", "node", "facility")
-_LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
-BANDS = ("", "_low", "_high")
-SIGNS = {"_low": "-", "_high": "+"}
-"""What makes an end of a band of a figure and its error."""
-
-
-def joules_per_token(level: str, band: str = "") -> str:
-    """Name of the rule at a level, which names the labels it keeps; `band` is "", "_low" or "_high"."""
-    if level not in _LEVELS or band not in BANDS:
-        raise LookupError(f"no joules per token at level {level!r}, band {band!r}")
-    return f"{level}:wattlens_joules_per_token{band}:ratio_rate{WINDOW}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A recording rule; `labels` are added to every series."""
-
-    record: str
-    expr: str
-    labels: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rules that are evaluated one after the other, so that a later one sees what an earlier one recorded."""
-
-    name: str
-    interval: str
-    rules: tuple[Rule, ...]
+from dashboards.rules.fleet import fleet_groups
+from dashboards.rules.groups import group_rules
+from dashboards.rules.joules_per_token import over_workloads, per_token, precision_rules, rate_rules, wider_boundary_rules
+from dashboards.rules.latency import latency_groups
+from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group
+from dashboards.rules.models import model_rules
+from dashboards.rules.pue import pue_rules
+from dashboards.rules.runs import run_groups
+from dashboards.rules.steering import steering_groups
+from dashboards.rules.steps import step_rules
 
 
 def groups() -> tuple[Group, ...]:
     """All rule groups."""
-    from dashboards.rules.fleet import fleet_groups
-    from dashboards.rules.groups import group_rules
-    from dashboards.rules.latency import latency_groups
-    from dashboards.rules.models import model_rules
-    from dashboards.rules.pue import pue_rules
-    from dashboards.rules.runs import run_groups
-    from dashboards.rules.steering import steering_groups
-    from dashboards.rules.steps import step_rules
-
     return (
         Group(
             "wattlens-joules-per-token",
             STEP,
             (
-                *_rates(),
+                *rate_rules(),
                 *pue_rules(),
-                *_beyond(),
+                *wider_boundary_rules(),
                 *per_token("instance_workload_model", TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR),
                 *model_rules(),
-                *_over_workloads("model", TOKEN_RATE),
+                *over_workloads("model", TOKEN_RATE),
                 *group_rules(),
                 *step_rules(),
             ),
         ),
-        Group("wattlens-joules-by-precision", "2m", tuple(_per_precision())),
+        Group("wattlens-joules-by-precision", "2m", tuple(precision_rules())),
         *fleet_groups(),
         *steering_groups(),
         *run_groups(),
         *latency_groups(),
     )
-
-
-def _rates() -> Iterator[Rule]:
-    counter = metric("workload_energy_joules_total")
-    lost = (
-        f"sum without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}])"
-        f" * ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0))"
-    )
-    for energy, states in ENERGY.items():
-        per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
-        gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
-        labels = {"boundary": "gpu", "energy": energy}
-        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
-        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
-    for tokens, phases in TOKENS.items():
-        rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
-        yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
-
-
-def _beyond() -> Iterator[Rule]:
-    """Power of workloads at the wider boundaries.
-
-    The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
-    was whose. While a GPU is lost the host cannot be told apart from it, and while the meter is silent nothing is seen: the
-    host's counters stand still, and there is no figure, where the GPUs' alone would pass for the node's. What was not seen is
-    booked half a minute late, which is why lost GPUs are asked for beside it.
-    """
-    counter = metric("workload_host_energy_joules_total")
-    gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
-    pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
-    for energy, states in ENERGY.items():
-        inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
-        around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
-        unseen = f'sum without (domain) (rate({metric("host_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
-        blind = f"({unseen} or sum without (gpu, uuid) ({metric('gpu_up')} == 0))"
-        around = f"({around} unless ignoring (workload) {blind})"
-        watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"
-        grown = f"({watts}) * ignoring (workload) group_left () {gain}"
-        error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
-        yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
-        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
-        # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
-        metered, doubted = (
-            f"sum without (boundary, energy) ({name}{{{node}}})" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR)
-        )
-        yield Rule(WORKLOAD_POWER, f"{metered} * {pue}", {"boundary": "facility", "energy": energy})
-        error = f"{doubted} * {pue} + ({metered} + {doubted}) * {of_pue}"
-        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})
-
-
-def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]:
-    """Joules per token of what has power by boundary and energy, and tokens of models: watts times the time for a token.
-
-    Args:
-        level: of the ratio.
-        tokens: name of the rule of tokens a second, by model and `tokens`.
-        power: name of the rule of watts, by boundary and energy.
-        error: of their error.
-    """
-    served, time = f"({tokens} > 0)", f"{level}:wattlens_seconds_per_token:ratio_rate{WINDOW}"
-    yield Rule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
-    for boundary in BOUNDARIES:
-        for energy in ENERGY:
-            chosen = f'boundary="{boundary}",energy="{energy}"'
-            for band in BANDS:
-                watts = banded(power, error, band, chosen)
-                expr = f"{time} * ignoring (model, tokens, boundary, energy) group_left () {watts}"
-                yield Rule(joules_per_token(level, band), expr, {"boundary": boundary, "energy": energy})
-
-
-def _per_precision() -> Iterator[Rule]:
-    """As per model, of workloads whose precision is known, which their tokens are joined to once."""
-    info = f'{metric("workload_info")}{{precision!=""}}'
-    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (cluster, job, instance, workload) group_left (precision) {info}")
-    yield from _over_workloads("model_precision", PRECISE_TOKEN_RATE)
-
-
-def _over_workloads(level: str, tokens: str) -> Iterator[Rule]:
-    """The workloads' ratios, weighted by their tokens; the rule that has these may know more of them than the ratios do."""
-    rate = f"* ignoring (boundary, energy, precision) group_left (precision) {tokens}"
-    for band in BANDS:
-        ratio = joules_per_token("instance_workload_model", band)
-        joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
-        yield Rule(joules_per_token(level, band), f"{joules} / ({known} > 0)")
-
-
-def banded(power: str, error: str, band: str, chosen: str) -> str:
-    """Power of a boundary, or an end of its band."""
-    watts = f"{power}{{{chosen}}}"
-    return f"({watts} {SIGNS[band]} {error}{{{chosen}}})" if band else watts
 
 
 def content() -> dict[str, object]:

@@ -10,7 +10,7 @@ steps and each counts them, so its steps are those of the node that counts most.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.rules import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules.model import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
 from dashboards.rules.steering import of_group
 from dashboards.rules.steps import STEP_RATE
 from energy_agent.core.catalogue.node import metric

@@ -8,7 +8,7 @@ of a group at once and counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.rules import STEP, WINDOW, Group, Rule
+from dashboards.rules.model import STEP, WINDOW, Group, Rule
 from energy_agent.core.catalogue.node import metric
 
 GPUS: Final = "instance_group:wattlens_gpus:count"

@@ -6,7 +6,7 @@ a job are the sum over its nodes. Energy of evaluation and checkpoints is in it;
 
 from collections.abc import Iterator
 
-from dashboards.rules.rules import BANDS, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, banded
+from dashboards.rules.model import BANDS, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, banded
 from energy_agent.core.catalogue.node import metric
 
 STEP_RATE = f"instance_workload_phase:wattlens_steps:rate{WINDOW}"

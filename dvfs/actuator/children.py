@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.journal import Value
-from dvfs.actuator.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
+from dvfs.actuator.nvml_knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.devices.nvml.abi import NvmlError
 

@@ -13,8 +13,8 @@ from dvfs.actuator.allow_list import AllowList
 from dvfs.actuator.guard import Permit, RefusedError, baseline_fits, permit
 from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding, Value
-from dvfs.actuator.knobs import KnobError, Reading, Write, Written
 from dvfs.actuator.lease import GRACE_S, NS, Lease, Leases
+from dvfs.actuator.nvml_knobs import KnobError, Reading, Write, Written
 from dvfs.actuator.ports import Knobs, Restored
 from dvfs.actuator.wire import first_page
 from dvfs.types import Knob, Limits, Setting

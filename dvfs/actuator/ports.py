@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dvfs.actuator.journal import Value
-from dvfs.actuator.knobs import Listed, Reading, Write, Written
+from dvfs.actuator.nvml_knobs import Listed, Reading, Write, Written
 from dvfs.types import Knob
 
 

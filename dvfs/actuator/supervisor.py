@@ -23,7 +23,7 @@ from dvfs.actuator.epoch import machine_epoch
 from dvfs.actuator.history import History
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.knobs import KnobNvml
+from dvfs.actuator.nvml_knobs import KnobNvml
 from dvfs.actuator.ports import Restored
 from dvfs.actuator.watch import Stop, Watch, restore_until
 from dvfs.actuator.worker import Worker

@@ -1,7 +1,7 @@
 """Policy `asked`: what the workload itself asks for, over the agent's socket; nothing without a word from it.
 
-For training loops that choose by themselves (energy_agent.sdk.zeus.optimizer), and for the ranks of a job whose first node decides. A word
-holds for as long as it says, a few seconds; then the devices are as found.
+For training loops that choose by themselves (energy_agent.sdk.zeus), and for the ranks of a job whose first node decides. A
+request holds for as long as it says, a few seconds; then the original setting is restored.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from energy_agent.core.csv_cell import harmless
 from energy_agent.core.energy import Action
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.ledger.reading import Located
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts
+from energy_agent.core.text import harmless
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, Located
 from energy_agent.ledger.summary import cell_bounds
 
 COLUMNS: Final = {

@@ -1,28 +1,18 @@
 """Rows out of wherever a ledger lies: a state folder (journal and segments), a folder of segments, compacted Parquet."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain
+from energy_agent.ledger.fleet.parquet import read_days
 from energy_agent.ledger.journal.view import JournalView, read_journal
-from energy_agent.ledger.rows.kinds import Cell, Row, Span
+from energy_agent.ledger.rows.kinds import Cell, Located, Span
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import segment
 
 JOURNAL_NAME = "journal.db"
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """A row and whose it is. `sequence` is that of its segment, None while it is not sealed."""
-
-    cluster: str
-    node: str
-    simulated: bool
-    sequence: int | None
-    row: Row
 
 
 def read_rows(source: Path) -> Iterator[Located]:
@@ -36,8 +26,6 @@ def read_rows(source: Path) -> Iterator[Located]:
     if (source / JOURNAL_NAME).exists():
         yield from _state_folder(source)
     elif is_compacted(source):
-        from energy_agent.ledger.fleet.parquet import read_days
-
         yield from read_days(source)
     else:
         files = chain.find([source])

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.config.node_meters import NodeMeters
-from energy_agent.core.errors import UsageError
 from energy_agent.core.meters import MeterError
 from energy_agent.core.ports import Clock, PolledMeter
 
 NODE_MAX_MW = 200_000_000
 """More than any single node of 2026 draws: a reading above is absurd, whatever was configured."""
 
-_SECRET_LIMIT_B = 4096
 _SMALL_LIMIT_B = 4096
 
 
@@ -51,25 +49,6 @@ def read_text(path: Path) -> str:
             return file.read(_SMALL_LIMIT_B).decode("utf-8", "replace").strip()
     except OSError:
         return ""
-
-
-def read_secret(path: Path | None, key: str) -> str:
-    """A user's name or a password.
-
-    Raises:
-        UsageError: no file is named, or it cannot be read or is empty; the message never has its content.
-    """
-    if path is None:
-        raise UsageError(f"key {key!r} is missing")
-    try:
-        with path.open("rb") as file:
-            text = file.read(_SECRET_LIMIT_B + 1).decode("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"key {key!r}: {path}: {reason}") from None
-    if not text or len(text) > _SECRET_LIMIT_B or any(ord(c) < 32 for c in text):
-        raise UsageError(f"key {key!r}: {path} must hold one line of at most {_SECRET_LIMIT_B} bytes")
-    return text
 
 
 def believable_mw(power_mw: int, max_power_w: float | None) -> int:

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError, Resolver, connect, remaining_s
 from energy_agent.runtime.tls import SYSTEM_TLS, TlsFiles
 

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 
 T = TypeVar("T")
 REASON_MAX: Final = 200

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, field
 
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
 from energy_agent.tokens.account import PageAccount

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.core.tokens import Latencies
 from energy_agent.tokens.reading import TokenPageError
 

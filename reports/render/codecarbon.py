@@ -21,8 +21,8 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-from energy_agent.core.csv_cell import harmless
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import harmless
 from energy_agent.core.units import J_PER_KWH, NS_PER_S
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from energy_agent.core.csv_cell import harmless
+from energy_agent.core.text import harmless
 from reports.figures.facts import Facts
 
 COLUMNS = (

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dashboards.build.build import substituted
-from dashboards.rules import rules
+from dashboards.rules import model
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.site import render
 from energy_agent.runtime.clock import RealClock
@@ -68,7 +68,7 @@ class Bench:
 
     def _get(self, path: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
         # What a recorded rate adds up to is so many of the rules' own intervals, and these are shorter here.
-        arguments["query"] = arguments["query"].replace(f"]) * {rules.STEP_S})", f"]) * {RULES_S})")
+        arguments["query"] = arguments["query"].replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
                 data = json.load(answer)["data"]

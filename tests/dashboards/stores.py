@@ -13,7 +13,7 @@ from typing import Any
 
 from dashboards.build.build import substituted
 from dashboards.dashboard import Board, Panel, Query
-from dashboards.rules import rules
+from dashboards.rules import model
 from tests.dashboards.bench import RULES_S
 
 RATE_S, RANGE_S, STEP_S = 8, 20, 2
@@ -81,7 +81,7 @@ class Store:
 
 def sent(expr: str, choices: Mapping[str, str]) -> str:
     """A query with its variables put in. What a recorded rate adds up to is so many of the rules' intervals, shorter here."""
-    expr = expr.replace(f"]) * {rules.STEP_S})", f"]) * {RULES_S})")
+    expr = expr.replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
     durations = {"$__rate_interval": f"{RATE_S}s", "$__range": f"{RANGE_S}s"}
     return substituted(expr, durations | {f"${name}": value for name, value in choices.items()})
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.build.build import syntax_error
-from dashboards.rules import alerts, files, rules
+from dashboards.rules import alerts, files, model
 from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program
 from wattlens.cli import main
@@ -89,7 +89,7 @@ CASES = [
          "10m"),
     # 1 J with a band of a tenth for thirty hours, then 1.4: a day later that is what it was a day ago
     Case("WattlensJoulesPerTokenRose", {
-            of(rules.joules_per_token("model", band), MODEL): f"{then}x180 {now}x400"
+            of(model.joules_per_token("model", band), MODEL): f"{then}x180 {now}x400"
             for band, then, now in (("_low", 0.9, 1.3), ("_high", 1.1, 1.5))},
          1_790, 1_900, 3_400, MODEL, "m takes more joules per token than a day ago.", "10m"),
     Case("WattlensThrottled", {of(SLOWED, GPU | {"reason": "hw_thermal_slowdown"}): counter((0, 20), (30, 60), (0, 60)),

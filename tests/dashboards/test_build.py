@@ -14,7 +14,7 @@ import yaml
 from dashboards.build.build import artefacts, boards, build, check, expressions, substituted, syntax_error
 from dashboards.dashboard import Panel, recorded, series
 from dashboards.rules import alerts, fleet, pue, runs, steering
-from dashboards.rules.rules import joules_per_token
+from dashboards.rules.model import joules_per_token
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.facility import Position
 from energy_agent.site import windows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.rules.rules import joules_per_token
+from dashboards.rules.model import joules_per_token
 from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus

@@ -10,7 +10,8 @@ import pytest
 
 from dashboards.build.build import boards
 from dashboards.dashboard import Panel, Query
-from dashboards.rules.rules import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, groups, joules_per_token
+from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
+from dashboards.rules.rules import groups
 from tests.dashboards.bench import GONE, Bench, playing_fleet, scraping
 from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATIO, POWER_W, STEP_S, Player, uuid
 from tests.support import eventually

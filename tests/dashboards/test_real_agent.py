@@ -15,7 +15,7 @@ import pytest
 
 from dashboards.build.build import boards
 from dashboards.dashboard import Board, Query
-from dashboards.rules.rules import joules_per_token
+from dashboards.rules.model import joules_per_token
 from tests.dashboards import stack as of
 from tests.dashboards.expectations import (
     EARLY,

@@ -16,8 +16,8 @@ from typing import Any
 from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
-from dvfs.actuator.knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.actuator.lease import TTL_S, RefusedLeaseError
+from dvfs.actuator.nvml_knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Setting
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
 
@@ -26,7 +26,7 @@ _CLOCKS = list(range(345, 1981, 15))
 
 
 class FakeBoards:
-    """The part of NVML that dvfs.actuator.knobs uses. `before` is called with each setter's name before it acts (to crash there)."""
+    """The part of NVML that dvfs.actuator.nvml_knobs uses. `before` is called with each setter's name before it acts."""
 
     def __init__(self, path: Path, before: Callable[[str], None] = lambda call: None) -> None:
         """Use the boards in `path`, made by `create`."""

@@ -24,7 +24,8 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, free_port, need_program
 from wattlens.demo.run import _identity
-from wattlens.history_import.run import Request, run
+from wattlens.history_import.request import Request
+from wattlens.history_import.run import run
 from wattlens.prometheus.access import Access
 from wattlens.prometheus.history import History
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import Boundary
-from energy_agent.core.printable import printable, printable_lines
+from energy_agent.core.text import printable, printable_lines
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 from wattlens.cli import main

@@ -25,7 +25,7 @@ def main(argv: "list[str] | None" = None) -> int:
         try:
             from wattlens.cli import _program
 
-            parsed = _program.parse(sys.argv[1:] if argv is None else argv)
+            parsed = _program.parse(sys.argv[1:] if argv is None else argv, sys.modules[__name__])
         finally:
             if at_once:
                 _handle(signal.default_int_handler)
@@ -43,7 +43,7 @@ def build_parser(arguments: list[str]) -> "argparse.ArgumentParser":
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
     from wattlens.cli import _program
 
-    return _program.build_parser(arguments)
+    return _program.build_parser(arguments, sys.modules[__name__])
 
 
 def _handle(handler: "Callable[..., object] | int") -> bool:

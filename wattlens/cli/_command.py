@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 
 
 @dataclass(frozen=True, slots=True)

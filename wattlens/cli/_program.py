@@ -3,17 +3,18 @@
 import argparse
 import os
 import sys
+from types import ModuleType
 
 import wattlens
 from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.printable import printable_lines
+from energy_agent.core.text import printable_lines
 from wattlens.cli._command import Parser, sentence
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """What `wattlens ARGUMENTS` asks for."""
-    return build_parser(arguments).parse_args(arguments)
+def parse(arguments: list[str], commands: ModuleType) -> argparse.Namespace:
+    """What `wattlens ARGUMENTS` asks for; `commands` is the package of the subcommands."""
+    return build_parser(arguments, commands).parse_args(arguments)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -40,10 +41,8 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
+def build_parser(arguments: list[str], commands: ModuleType) -> argparse.ArgumentParser:
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
-    import wattlens.cli as package
-
     parser = Parser(
         prog="wattlens",
         description="Energy and efficiency observability for GPU fleets: every joule accounted for once.",
@@ -51,10 +50,10 @@ def build_parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    names = plugin.names(package)
+    names = plugin.names(commands)
     wanted = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")] or names
     for name in wanted:
-        command = plugin.load(package, name)
+        command = plugin.load(commands, name)
         sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
         command.configure(sub)
         sub.set_defaults(run=command.run)

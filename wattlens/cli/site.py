@@ -1,7 +1,6 @@
 """`wattlens site`: one process a site that polls its facility meters, keeps their ledger and serves its PUE."""
 
 import argparse
-import os
 from pathlib import Path
 
 from wattlens.cli._command import Command, add_simulate, simulated_node
@@ -39,16 +38,10 @@ def _run(args: argparse.Namespace) -> int:
         print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
         return 0
     from wattlens.site.run import SiteOptions, run_site
+    from wattlens.state_folder import default_state_dir
 
-    return run_site(SiteOptions(args.config, args.state or default_state(), args.listen, simulated_node(args.simulate)))
-
-
-def default_state() -> Path:
-    """/var/lib/wattlens-site as root, else the XDG state folder."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/wattlens-site")
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local/state") / "wattlens-site"
+    state = args.state or default_state_dir("wattlens-site")
+    return run_site(SiteOptions(args.config, state, args.listen, simulated_node(args.simulate)))
 
 
 SPEC = Command("run the site process: facility meters, PUE, grid carbon; one a site", _configure, _run)

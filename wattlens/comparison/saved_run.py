@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.sdk.measure.measurement import GAIN_UNCERTAINTY_RATIO
 from energy_agent.sdk.measure.saved import SCHEMA, checked_labels
 

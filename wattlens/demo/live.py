@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from wattlens.scrape.response import Page, celsius, grown, joules, megahertz, percent, watts
 
 NARROW = 76  # inside the frame of a terminal of 80 columns

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.runtime.http import (
     HttpCertificateError,
     HttpClient,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 
 TAG: Final = "wattlens"
 ID: Final = "wattlens-id"

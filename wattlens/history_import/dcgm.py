@@ -14,7 +14,7 @@ from energy_agent.ledger.history_import.samples import Reading, Terms, joined, p
 from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
-from wattlens.history_import.run import NodeHistory, Request, identity, node_name
+from wattlens.history_import.request import NodeHistory, Request, identity, node_name
 from wattlens.prometheus.history import History, number, selector
 
 AGE_NS = 30 * NS_PER_S

@@ -1,100 +1,22 @@
 """A ledger made of what a Prometheus kept: node by node, slice by slice, all of it or nothing. Quality: docs/import.md."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
-import wattlens
-from energy_agent.core.energy import Identity
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.history_import.segments import MARK, NodeTarget, Target, Written
-from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.history_import.segments import NodeTarget, Target, Written
+from wattlens.history_import.dcgm import DcgmFleet
+from wattlens.history_import.request import Fleet, NodeHistory, Request
+from wattlens.history_import.wattlens import WattlensFleet
 from wattlens.prometheus.history import History, selector
-
-if TYPE_CHECKING:
-    from wattlens.history_import.dcgm import DcgmFleet
-    from wattlens.history_import.wattlens import WattlensFleet
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _OLDEST_DAYS: Final = 3_650
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to import.
-
-    Args:
-        origin: wattlens or dcgm.
-        start_ns, end_ns: UTC ns, edges of cells.
-        now_ns: nothing is asked of what lies after it.
-        cluster: of the segments; None: a name that no agent's segments have.
-        node_label: names the node; None: as the exporter's versions name it.
-        nodes: these alone; empty: all.
-        match: labels that every series must have.
-        slice_ns: how much is asked for and held at a time.
-        dedup_label: tells replicas of one Prometheus apart.
-        gain_ppm: systematic error of a board's counter, where no series tells it.
-        power_max_mw: what every board can draw at most, where neither a series nor its kind tells it.
-        age_ns: how old a reading can be when it is scraped; None: as usual for the exporter.
-    """
-
-    origin: str
-    start_ns: int
-    end_ns: int
-    now_ns: int
-    cluster: str | None = None
-    node_label: str | None = None
-    nodes: tuple[str, ...] = ()
-    match: Mapping[str, str] = field(default_factory=dict)
-    slice_ns: int = 6 * 3600 * NS_PER_S
-    dedup_label: str = "replica"
-    gain_ppm: int = 50_000
-    power_max_mw: int | None = None
-    age_ns: int | None = None
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """What is looked at: a slice more on both sides, so that a stretch over an edge is known and cut there."""
-        return self.start_ns - self.slice_ns, min(self.end_ns + self.slice_ns, max(self.now_ns, self.end_ns))
-
-    def windows(self) -> list[tuple[int, int]]:
-        """The slices, in order of time."""
-        first, last = self.reach
-        return [(at, min(at + self.slice_ns, last)) for at in range(first, last, self.slice_ns)]
-
-
-class NodeHistory(Protocol):
-    """One node's past."""
-
-    identity: Identity
-    seen: Counter[str]
-    """What was met and how often, for people."""
-
-    def slice(self, start_ns: int, end_ns: int) -> Batch:
-        """What is booked of a slice; slices come in order of time."""
-        ...
-
-    def end(self) -> Batch:
-        """What the last slice left open."""
-        ...
-
-
-class Fleet(Protocol):
-    """All nodes that a Prometheus knows of one kind of exporter."""
-
-    def nodes(self) -> list[str]:
-        """Their names, sorted."""
-        ...
-
-    def open(self, node: str) -> NodeHistory:
-        """One of them."""
-        ...
 
 
 @dataclass
@@ -187,21 +109,5 @@ def _fleet(request: Request, history: History) -> Fleet:
     return _fleet_type(request.origin)(request, history)
 
 
-def _fleet_type(origin: str) -> "type[DcgmFleet | WattlensFleet]":
-    if origin == "dcgm":
-        from wattlens.history_import.dcgm import DcgmFleet
-
-        return DcgmFleet
-    from wattlens.history_import.wattlens import WattlensFleet
-
-    return WattlensFleet
-
-
-def node_name(text: str) -> str:
-    """A node's name as segments have it; of an instance without its port."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", re.sub(r":\d{1,5}$", "", text)).strip("-.")[:63] or "node"
-
-
-def identity(origin: str, cluster: str, node: str, *, simulated: bool = False) -> Identity:
-    """Who wrote imported segments."""
-    return Identity(cluster, node, MARK + origin, wattlens.__version__, simulated)
+def _fleet_type(origin: str) -> type[DcgmFleet | WattlensFleet]:
+    return DcgmFleet if origin == "dcgm" else WattlensFleet

@@ -15,7 +15,7 @@ from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.history_import.wattlens import PREFIX, SCALE, TOTALS, Key, Page, PageAccount, key_of
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
-from wattlens.history_import.run import NodeHistory, Request, identity, node_name
+from wattlens.history_import.request import NodeHistory, Request, identity, node_name
 from wattlens.prometheus.history import History, Labels, number, selector
 
 AGE_NS: Final = 2_500 * NS_PER_MS

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.runtime.http import (
     HttpCertificateError,
     HttpClient,

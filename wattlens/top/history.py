@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from wattlens.scrape.response import Labels, Page
 from wattlens.top.facts import Facts, Gpu, Node, Workload
 

@@ -1,7 +1,7 @@
 """Policy `progress`: the least energy of a training job within a slowdown budget, found by trying settings and timing steps.
 
 It never looks at utilisation. It measures the job at the reference (everything as found) and at a few settings that are
-unlikely to slow it too much, keeps an account of the whole run's slowdown, and keeps measuring (dvfs/policies/progress/_search.py).
+unlikely to slow it too much, keeps an account of the whole run's slowdown, and keeps measuring (`_search.py`).
 While nothing may be written, in shadow, it measures the reference alone and tells what the physics lets it expect.
 """
 

@@ -2,7 +2,7 @@
 
 The logarithm of a block's mean is  level + offset(setting) + slow noise + white noise.  The level is shared by all settings
 and drifts (temperature, data): it has a slope, and both wander as random walks (the local linear trend of Harvey, Forecasting,
-Structural Time Series Models and the Kalman Filter, 1989). The slow noise is an AR(1) process (dvfs/policies/progress/_noise.py). The
+Structural Time Series Models and the Kalman Filter, 1989). The slow noise is an AR(1) process (`_noise.py`). The
 offset of the reference setting is 0. A Kalman filter keeps mean and covariance of all of them, so that a setting is compared
 with the reference near it in time, and each block of the reference makes every offset better known.
 """

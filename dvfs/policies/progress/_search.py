@@ -1,6 +1,6 @@
 """The search for the least energy within a slowdown budget: what to try next. Pure.
 
-Ask `proposed` for a trial, run it, give `learned` (dvfs/policies/progress/_learning.py) its samples, and so on; `choice` is the setting
+Ask `proposed` for a trial, run it, give `learned` (`_learning.py`) its samples, and so on; `choice` is the setting
 to keep. Laws:
 
 - The slowdown of the whole run is within the budget with a margin of `WHOLE_Z` standard errors of what is known of it, and a
@@ -8,7 +8,7 @@ to keep. Laws:
 - Nothing is tried that is likely to be over twice the budget.
 - The reference (the highest setting) is measured first, again and again, as often as a better knowledge of it is worth, and at
   once after a jump. If the jump changed what the settings do, the search begins anew.
-- Where the budget lies between two settings, they are taken in turns (dvfs/policies/progress/_mix.py), unless that is not wanted.
+- Where the budget lies between two settings, they are taken in turns (`_mix.py`), unless that is not wanted.
 """
 
 import math

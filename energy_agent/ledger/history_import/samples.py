@@ -113,7 +113,8 @@ def whose(named: set[frozenset[str]], method: Method) -> tuple[str, State]:
 def joined(entries: Iterable[Entry]) -> list[Entry]:
     """Entries of one device with neighbours of one cell made one where they share a reading, its error, holder and method.
 
-    The rows of the ledger are the same (tests/energy_agent/ledger/history_import/test_samples.py); there are sixty times fewer to fold.
+    The rows of the ledger are the same (tests/energy_agent/ledger/history_import/test_samples.py); there are sixty times
+    fewer to fold.
     """
     answer: list[Entry] = []
     for each in entries:

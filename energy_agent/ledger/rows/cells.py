@@ -1,7 +1,7 @@
 """Entries become cells: cut at quarter hours of UTC, then folded into one row per key. Pure.
 
-Laws (tests/energy_agent/ledger/rows/test_cells.py): the parts of an entry sum to it exactly, in energy, device time and tokens; so
-the cells of a device sum to its entries, whatever the order and the batches in which they came.
+Laws (tests/energy_agent/ledger/rows/test_cells.py): the parts of an entry sum to it exactly, in energy, device time and
+tokens; so the cells of a device sum to its entries, whatever the order and the batches in which they came.
 """
 
 import itertools

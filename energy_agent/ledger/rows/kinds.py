@@ -132,3 +132,14 @@ class DeviceFacts:
 
 
 Row = Cell | Span | GapRow | TokenRow | StepRow | Action | WorkloadFacts | DeviceFacts
+
+
+@record(frozen=True, slots=True)
+class Located:
+    """A row and whose it is. `sequence` is that of its segment, None while it is not sealed."""
+
+    cluster: str
+    node: str
+    simulated: bool
+    sequence: int | None
+    row: Row

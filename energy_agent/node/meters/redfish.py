@@ -14,14 +14,14 @@ from energy_agent.core.meters import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.node.meter_source import NodeSource, believable_mw
-from energy_agent.redfish.service import RedfishService, is_path
+from energy_agent.redfish.resource import link, members, number, sensor
+from energy_agent.redfish.service import RedfishService
 
 AGE_NS: Final = 2_000_000_000  # controllers poll their sensors about once a second and say so nowhere
 _CHASSIS: Final = "/redfish/v1/Chassis"
 _MEMBERS_MAX: Final = 64
 _SUPPLIES_MAX: Final = 32
 _STEP_KWH_EXPONENT: Final = -3
-_DIGITS_MAX: Final = 12
 _HEADROOM: Final = Decimal("1.2")  # capacity is what the supplies give; what they take is more
 _NODES: Final = frozenset({"RackMount", "Blade", "Sled", "StandAlone", "Enclosure", "Tower", "Desktop", "Workstation"})
 
@@ -147,40 +147,6 @@ class RedfishMeter:
     def _linked(self, body: dict[str, Any], key: str) -> dict[str, Any] | None:
         path = link(body, key)
         return None if path is None else self._service.get(path)
-
-
-def link(body: dict[str, Any], key: str) -> str | None:
-    """The address that a resource links to; None where it has none that is a path of this service."""
-    value = body.get(key)
-    path = value.get("@odata.id") if isinstance(value, dict) else None
-    return path if is_path(path) else None
-
-
-def members(collection: dict[str, Any], most: int) -> list[str]:
-    """Addresses of a collection's members.
-
-    Raises:
-        MeterError: there are more than `most`.
-    """
-    found = collection.get("Members")
-    rows = found if isinstance(found, list) else []
-    if len(rows) > most:
-        raise MeterError(f"a collection of {len(rows)} members is not believed")
-    return [str(m["@odata.id"]) for m in rows if isinstance(m, dict) and is_path(m.get("@odata.id"))]
-
-
-def sensor(body: dict[str, Any], key: str) -> Decimal | None:
-    """The Reading of a sensor excerpt."""
-    value = body.get(key)
-    return number(value.get("Reading")) if isinstance(value, dict) else None
-
-
-def number(value: object) -> Decimal | None:
-    """A finite number of a sane size; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    found = Decimal(value)
-    return found if found.is_finite() and found.adjusted() < _DIGITS_MAX else None  # abs() of 1e999999999 overflows
 
 
 SPEC = NodeSource(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.runtime.http import HttpClient, HttpError, ResponseStream
 from energy_agent.runtime.tls import TlsFiles
 

@@ -20,8 +20,8 @@ from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.meters import MeterError
-from energy_agent.node.meter_source import read_secret
 from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError
+from energy_agent.runtime.secret_file import read_secret
 
 TRIES: Final = 3
 _TICK_S: Final = 0.02

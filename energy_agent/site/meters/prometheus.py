@@ -21,8 +21,8 @@ from pydantic import Field, field_validator, model_validator
 from energy_agent.config.section import Section
 from energy_agent.core.meters import MeterError, MeterReading
 from energy_agent.core.ports import Clock
-from energy_agent.node.meter_source import read_secret
 from energy_agent.runtime.http import HttpClient, HttpError, basic_authorization
+from energy_agent.runtime.secret_file import read_secret
 from energy_agent.runtime.tls import TlsFiles
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._age import EdgeAge

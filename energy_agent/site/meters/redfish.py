@@ -16,7 +16,7 @@ from energy_agent.config.messages import MEMBER
 from energy_agent.config.node_meters import RedfishLogin
 from energy_agent.core.meters import MeterError, MeterReading
 from energy_agent.core.ports import Clock
-from energy_agent.node.meters.redfish import link, members, number, sensor
+from energy_agent.redfish.resource import link, members, number, sensor
 from energy_agent.redfish.service import RedfishService, is_path
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._source import FacilitySource, reading

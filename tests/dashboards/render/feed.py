@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dashboards.rules import rules
+from dashboards.rules import model
 from tests.dashboards.bench import CLUSTER, RULES_S, Target, playing, playing_fleet, scraping
 from tests.dashboards.render.nodes import EIGHT_GPUS, MANY_GPUS, ONE_GPU
 from tests.energy_agent.agents import AgentProcess
@@ -45,8 +45,8 @@ def _simulated(folder: Path, scenario: str, instance: str) -> Iterator[Target]:
 
 def as_fed(board: dict[str, Any]) -> dict[str, Any]:
     """A dashboard for this Prometheus, whose rules' intervals are shorter: of what recorded rates add up to, and of points."""
-    text = json.dumps(board).replace(f"]) * {rules.STEP_S})", f"]) * {RULES_S})")
-    text = text.replace(f'"interval": "{rules.STEP}"', f'"interval": "{RULES_S}s"')
+    text = json.dumps(board).replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
+    text = text.replace(f'"interval": "{model.STEP}"', f'"interval": "{RULES_S}s"')
     found: dict[str, Any] = json.loads(text)
     return found
 

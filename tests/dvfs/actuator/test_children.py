@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dvfs.actuator.children import ForkedKnobs
-from dvfs.actuator.knobs import KnobError, Write
+from dvfs.actuator.nvml_knobs import KnobError, Write
 from energy_agent.devices.nvml.abi import NvmlError
 from tests.doubles.actuator import FakeBoards
 from tests.support import eventually

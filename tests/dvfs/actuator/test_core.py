@@ -14,8 +14,8 @@ from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.journal import ActuatorJournal, Epoch
-from dvfs.actuator.knobs import KnobError, Listed
 from dvfs.actuator.lease import NS, RefusedLeaseError
+from dvfs.actuator.nvml_knobs import KnobError, Listed
 from dvfs.types import Limits, Setting
 from energy_agent.core.errors import JournalError
 from energy_agent.devices.nvml.abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN

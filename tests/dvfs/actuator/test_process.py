@@ -287,7 +287,8 @@ def test_foreign_change_is_left_alone(make_rig: Callable) -> None:
 def foreign_limit(rig, gpu: int, limit_mw: int) -> str:
     """Another program sets a limit through NVML."""
     code = (
-        "import sys, pathlib; from energy_agent.devices.nvml.library import RealNvml; from energy_agent.sim.gpu.build import library_path;"
+        "import sys; from energy_agent.devices.nvml.library import RealNvml;"
+        "from energy_agent.sim.gpu.build import library_path;"
         "n = RealNvml(library_path()); n.init(); d = n.device_by_index(int(sys.argv[1]));"
         "n.set_power_limit_mw(d, int(sys.argv[2])); print(n.power_limit_mw(d))"
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.tokens.reading import TokenPageError
 from energy_agent.tokens.series import LABEL_LIMIT, Series, series
 

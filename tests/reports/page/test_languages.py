@@ -34,8 +34,8 @@ from wattlens.report.build import Options, build
 ROOT = Path(__file__).parents[3]
 SPEAKING = sorted(
     [
-        *(ROOT / "reports/page/sections").glob("*.py"),
-        *(ROOT / "reports/render").glob("*.py"),
+        *(ROOT / "reports/page").rglob("*.py"),
+        *(ROOT / "reports/render").rglob("*.py"),
         ROOT / "reports/compose.py",
         ROOT / "reports/figures/wording.py",
     ]
@@ -43,17 +43,9 @@ SPEAKING = sorted(
 """Files that say something."""
 TELLING = sorted(
     [
-        *(ROOT / "reports").glob("*.py"),
-        *(ROOT / "reports/figures/measures").glob("*.py"),
-        *(ROOT / "reports/audit").glob("*.py"),
-        *(ROOT / "energy_agent/metering").glob("*.py"),
-        *(ROOT / "energy_agent/factors").glob("*.py"),
-        *(ROOT / "energy_agent/core").glob("*.py"),
-        *(ROOT / "energy_agent/ledger").glob("*.py"),
-        *(ROOT / "energy_agent/devices/nvml").glob("*.py"),
-        *(ROOT / "energy_agent/site").glob("*.py"),
-        *(ROOT / "energy_agent").glob("*.py"),
-        *(ROOT / "wattlens/report").glob("*.py"),
+        *(ROOT / "reports").rglob("*.py"),
+        *(ROOT / "energy_agent").rglob("*.py"),
+        *(ROOT / "wattlens/report").rglob("*.py"),
     ]
 )
 """Files whose sentences may stand in facts."""
@@ -219,7 +211,8 @@ def test_no_english_is_left_in_a_whole_report(language: str, whole: list[Facts])
 def reasons() -> set[str]:
     """Why figures are absent, as the code says it; what is filled in is called X."""
     found = set()
-    for path in (*(ROOT / "reports").glob("*.py"), *(ROOT / "reports/figures/measures").glob("*.py")):
+    folders = ("figures", "site", "ledger", "frameworks")
+    for path in (path for folder in folders for path in (ROOT / "reports" / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.keyword | ast.Assign):
                 continue

@@ -131,7 +131,7 @@ def test_a_frame_fits_its_terminal(node, width, height, order, scroll, paused, t
 
 @given(st.text(max_size=40))
 def test_a_name_stays_in_its_column_and_out_of_the_terminal(name: str) -> None:
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
 
     shown = printable(name)
     facts = play_node(*NODES[1])

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare: 0 where all is as built, 1 where not."""
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
     from wattlens.grafana.client import Grafana
     from wattlens.grafana.survey import survey
 

@@ -92,7 +92,7 @@ def head_json(url: str, found: "Survey") -> dict[str, Any]:
 
 def line(change: "Change") -> str:
     """A change in one line."""
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
 
     title = "" if change.title == change.uid else f" ({change.title})"
     return printable(f"{change.kind} {change.uid}{title}{': ' * bool(change.reason)}{change.reason}")
@@ -100,7 +100,7 @@ def line(change: "Change") -> str:
 
 def notes(lines: list[str]) -> None:
     """What a person should know, on standard error."""
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
 
     for each in lines:
         print(f"wattlens: {printable(each)}", file=sys.stderr)

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._moments import day_or_time
 from wattlens.cli._progress import Progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.history_import.segments import Written
-    from wattlens.history_import.run import Request, Result
+    from wattlens.history_import.request import Request
+    from wattlens.history_import.run import Result
     from wattlens.prometheus.history import History
 
 SUMMARY = "make segments from the history that a Prometheus has of Wattlens or dcgm-exporter, at lower quality"
@@ -111,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace, history: "History") -> "Request":
-    from wattlens.history_import.run import Request, first_day_ns
+    from wattlens.history_import.request import Request
+    from wattlens.history_import.run import first_day_ns
 
     now_s = int(time.time())
     start_s = _time(arguments.start, "--start") if arguments.start else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from energy_agent.runtime.wake import Flag, Wake
 
 if TYPE_CHECKING:

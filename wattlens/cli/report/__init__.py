@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from wattlens.cli._command import Command, sentence
 from wattlens.cli._progress import Progress
 from wattlens.cli.report import diff, init, verify

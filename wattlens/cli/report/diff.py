@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and explain: 0 where everything is explained, 1 where a figure differs without a cause."""
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
     from reports.audit.causes import input_changes
     from reports.audit.difference import difference, elsewhere, restatement_due, same_period
     from reports.audit.edition import read_edition

@@ -55,7 +55,7 @@ def run(
 ) -> int:
     """Check and say what was found: 0 where everything holds, 1 where something does not."""
     from energy_agent.core.errors import UsageError
-    from energy_agent.core.printable import printable
+    from energy_agent.core.text import printable
     from reports.audit.verification import verify
     from wattlens import __version__
 

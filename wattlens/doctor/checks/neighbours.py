@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from energy_agent.core.printable import printable
+from energy_agent.core.text import printable
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 

@@ -11,9 +11,9 @@ from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row
 from energy_agent.site.config.site import SiteBase, load_site
-from wattlens.cli.site import default_state
 from wattlens.site.pue.carbon import with_others
 from wattlens.site.pue.statement import Around, Statement
+from wattlens.state_folder import default_state_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
     rows: list[Row] = []
     sites: set[str] = set()
     simulated = False
-    source = ledger or default_state()
+    source = ledger or default_state_dir("wattlens-site")
     if not source.exists():
         if nodes is None or settings is None:
             raise UsageError(f"{source}: there is no ledger of a site; name it with --ledger")

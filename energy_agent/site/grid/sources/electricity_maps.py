@@ -24,8 +24,8 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point
 from energy_agent.factors.series_csv import printable
-from energy_agent.node.meter_source import read_secret
 from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse
+from energy_agent.runtime.secret_file import read_secret
 from energy_agent.site.grid.source import GridConfig, GridError, GridSource, asked
 
 HOUR_NS: Final = 3600 * NS_PER_S

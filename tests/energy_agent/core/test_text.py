@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.csv_cell import harmless
+from energy_agent.core.text import harmless
 
 
 @pytest.mark.parametrize(

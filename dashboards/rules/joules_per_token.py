@@ -1,0 +1,118 @@
+"""Recording rules for Prometheus: joules per token with its band, from the joule and token counters.
+
+A workload that serves several models has one energy: its joules are shared over its models by their tokens, so each of its
+models shows the workload's joules per token, and sums over models never count a joule twice. The band comes from the systematic
+part of the sensors' error, which adds up linearly over GPUs. A workload on a GPU that was lost has no joules per token, as part
+of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
+
+Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
+`facility`, the node's times the site's PUE of the last quarter of an hour (`rules_pue`), there only where the site process
+exports one and the agents' targets carry a label `site` of its name; its band has the PUE's own error in it. A group (one job
+or engine over several workloads and nodes) has the sum of its members, and nothing while the energy of any is not known.
+"""
+
+from collections.abc import Iterator
+
+from dashboards.rules.model import (
+    BANDS,
+    BOUNDARIES,
+    ENERGY,
+    LOST_WINDOW,
+    PRECISE_TOKEN_RATE,
+    PUE,
+    PUE_ERROR,
+    TOKEN_RATE,
+    TOKENS,
+    WINDOW,
+    WORKLOAD_POWER,
+    WORKLOAD_POWER_ERROR,
+    Rule,
+    banded,
+    joules_per_token,
+)
+from energy_agent.core.catalogue.node import metric
+
+
+def rate_rules() -> Iterator[Rule]:
+    """Power of workloads at the boundary of the GPUs, its error, and their token rates."""
+    counter = metric("workload_energy_joules_total")
+    lost = (
+        f"sum without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}])"
+        f" * ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0))"
+    )
+    for energy, states in ENERGY.items():
+        per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
+        gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
+        labels = {"boundary": "gpu", "energy": energy}
+        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
+        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
+    for tokens, phases in TOKENS.items():
+        rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
+        yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
+
+
+def wider_boundary_rules() -> Iterator[Rule]:
+    """Power of workloads at the wider boundaries.
+
+    The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
+    was whose. While a GPU is lost the host cannot be told apart from it, and while the meter is silent nothing is seen: the
+    host's counters stand still, and there is no figure, where the GPUs' alone would pass for the node's. What was not seen is
+    booked half a minute late, which is why lost GPUs are asked for beside it.
+    """
+    counter = metric("workload_host_energy_joules_total")
+    gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
+    pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
+    for energy, states in ENERGY.items():
+        inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
+        around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
+        unseen = f'sum without (domain) (rate({metric("host_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
+        blind = f"({unseen} or sum without (gpu, uuid) ({metric('gpu_up')} == 0))"
+        around = f"({around} unless ignoring (workload) {blind})"
+        watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"
+        grown = f"({watts}) * ignoring (workload) group_left () {gain}"
+        error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
+        yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
+        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
+        # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
+        metered, doubted = (
+            f"sum without (boundary, energy) ({name}{{{node}}})" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR)
+        )
+        yield Rule(WORKLOAD_POWER, f"{metered} * {pue}", {"boundary": "facility", "energy": energy})
+        error = f"{doubted} * {pue} + ({metered} + {doubted}) * {of_pue}"
+        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})
+
+
+def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]:
+    """Joules per token of what has power by boundary and energy, and tokens of models: watts times the time for a token.
+
+    Args:
+        level: of the ratio.
+        tokens: name of the rule of tokens a second, by model and `tokens`.
+        power: name of the rule of watts, by boundary and energy.
+        error: of their error.
+    """
+    served, time = f"({tokens} > 0)", f"{level}:wattlens_seconds_per_token:ratio_rate{WINDOW}"
+    yield Rule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
+    for boundary in BOUNDARIES:
+        for energy in ENERGY:
+            chosen = f'boundary="{boundary}",energy="{energy}"'
+            for band in BANDS:
+                watts = banded(power, error, band, chosen)
+                expr = f"{time} * ignoring (model, tokens, boundary, energy) group_left () {watts}"
+                yield Rule(joules_per_token(level, band), expr, {"boundary": boundary, "energy": energy})
+
+
+def precision_rules() -> Iterator[Rule]:
+    """As per model, of workloads whose precision is known, which their tokens are joined to once."""
+    info = f'{metric("workload_info")}{{precision!=""}}'
+    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (cluster, job, instance, workload) group_left (precision) {info}")
+    yield from over_workloads("model_precision", PRECISE_TOKEN_RATE)
+
+
+def over_workloads(level: str, tokens: str) -> Iterator[Rule]:
+    """The workloads' ratios, weighted by their tokens; the rule that has these may know more of them than the ratios do."""
+    rate = f"* ignoring (boundary, energy, precision) group_left (precision) {tokens}"
+    for band in BANDS:
+        ratio = joules_per_token("instance_workload_model", band)
+        joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
+        yield Rule(joules_per_token(level, band), f"{joules} / ({known} > 0)")

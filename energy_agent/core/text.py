@@ -1,0 +1,24 @@
+"""Text of other people's processes, pods and files: as a terminal, a log or a cell of a CSV file may show it. Pure."""
+
+import re
+from typing import Final
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters, and what else ends a line."""
+_FORMULA: Final = ("=", "+", "-", "@")
+
+
+def printable(text: str) -> str:
+    """Return the text as one line without control characters: nothing in it reaches a terminal as a command."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def harmless(cell: str) -> str:
+    """The text on one line; an apostrophe before what would be a formula, whatever blanks stand before that."""
+    line = _CONTROL.sub(" ", cell)
+    return f"'{line}" if cell.startswith(("\t", "\r")) or line.lstrip().startswith(_FORMULA) else line
