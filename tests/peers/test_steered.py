@@ -50,8 +50,8 @@ for steps in range(400):
     {call}
 """
 CALLS = {
-    "hook_hf": "callback.on_step_end(None, State, None)",
-    "hook_lightning": "callback.on_train_batch_end(Trainer, None, None, None, steps)",
+    "hf": "callback.on_step_end(None, State, None)",
+    "lightning": "callback.on_train_batch_end(Trainer, None, None, None, steps)",
 }
 TAIL = """
 steer.close()
@@ -61,12 +61,12 @@ dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("hook", "modules"), [
-    ("hook_torch", ["torch"]), ("hook_hf", ["torch", "transformers"]), ("hook_lightning", ["torch", "pytorch_lightning"]),
+    ("torch", ["torch"]), ("hf", ["torch", "transformers"]), ("lightning", ["torch", "pytorch_lightning"]),
 ])  # fmt: skip
 def test_ranks_meet_at_the_same_steps_and_the_other_node_follows(tmp_path: Path, hook: str, modules: list[str]) -> None:
     for module in modules:
         need_module(module)
-    loop = TORCH if hook == "hook_torch" else LIGHTNING_OR_HF.format(module=hook, call=CALLS[hook])
+    loop = TORCH if hook == "torch" else LIGHTNING_OR_HF.format(module=hook, call=CALLS[hook])
     agents = [Agent(tmp_path / f"s{n}", f"GPU-{n}") for n in range(2)]
     agents[1].node = "n2"
     agents[0].clock_mhz = 1200
