@@ -2,17 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import date
-from enum import StrEnum
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from energy_agent.config.agent import Config
+from energy_agent.config.key_values import model_of, values
 from energy_agent.site.config.site import site_model
 from tools import marked_page
 
@@ -54,36 +52,6 @@ def _row(key: str, field: FieldInfo) -> str:
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
 
 
-def values(field: FieldInfo) -> str:
-    """What a key takes, in words."""
-    limits: dict[str, float] = {}
-    for each in field.metadata:
-        limits |= {n: getattr(each, n) for n in ("ge", "le") if getattr(each, n, None) is not None}
-    text = _type(field.annotation)
-    if "ge" in limits or "le" in limits:
-        text += f" {limits.get('ge', '')} to {limits['le']}" if "le" in limits else f" of at least {limits['ge']}"
-    return text
-
-
-def _type(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inner)
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_type(i) for i in inner if i is not NoneType))
-    if origin is tuple:
-        return "list" if model_of(annotation) else f"list of {_type(inner[0])}s"
-    if origin is dict:
-        return "mapping"
-    if origin is not None:  # Annotated
-        return _type(inner[0])
-    if model_of(annotation):
-        return "section"
-    if issubclass(annotation, StrEnum):
-        return ", ".join(f"`{value.value}`" for value in annotation)
-    return {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", Path: "path", date: "day"}[annotation]
-
-
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
@@ -93,15 +61,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-def model_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation is, or holds in a list or beside None; None for a plain value, and a mapping of names."""
-    if get_origin(annotation) is dict:
-        return None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := model_of(inner)) is not None), None)
 
 
 def main() -> int:

@@ -4,8 +4,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from energy_agent.config.key_values import values
 from tools import marked_page
-from tools.config_docs import BEGIN, END, values
+from tools.config_docs import BEGIN, END
 from wattlens.report.inputs.columns import Column, Sheet
 from wattlens.report.inputs.sheets import SHEETS
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from energy_agent.config.agent import Config
-from tools.config_docs import model_of, values
+from energy_agent.config.key_values import model_of, values
 
 WIDTH = 100
 HEAD = (

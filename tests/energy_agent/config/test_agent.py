@@ -8,9 +8,9 @@ import pytest
 
 from energy_agent.config import agent as config
 from energy_agent.config import messages
+from energy_agent.config.key_values import model_of
 from energy_agent.core.errors import UsageError
 from tests.support import said_here
-from tools import config_docs
 
 # What stands in the file -> what the line has to name.
 WRONG = {
@@ -161,7 +161,7 @@ def test_every_pattern_of_the_model_has_words():
     def patterns(model):
         for field in model.model_fields.values():
             yield from re.findall(r"pattern='([^']*)'", repr(field).replace("\\\\", "\\"))
-            inner = config_docs.model_of(field.annotation)
+            inner = model_of(field.annotation)
             if inner is not None:
                 yield from patterns(inner)
 

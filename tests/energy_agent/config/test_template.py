@@ -1,8 +1,8 @@
 """The written configuration: it says nothing as it is, the defaults when every key is in force, and explains every key."""
 
 from energy_agent.config.agent import Config, parse
+from energy_agent.config.key_values import model_of
 from energy_agent.config.template import in_force, template
-from tools.config_docs import model_of
 
 
 def test_as_written_it_is_the_defaults() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tools.config_docs import model_of
+from energy_agent.config.key_values import model_of
 
 Units = Mapping[str, Decimal]
 KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal(1000)}
