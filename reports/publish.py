@@ -131,7 +131,7 @@ def make(
 ) -> list[str]:
     """Make facts.json and forms in a folder; returns their names.
 
-    The same facts, language, paper, program and libraries give the same forms: `reports.reproduce` makes them anew.
+    The same facts, language, paper, program and libraries give the same forms: `reports.reproduce` renders them again.
 
     Args:
         facts: what they say; coverage below what was asked for has been accepted, or there is no report.

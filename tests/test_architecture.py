@@ -105,7 +105,7 @@ def test_contracts_break_on_a_cycle_a_forbidden_and_a_private_import(tmp_path):
     (tmp_path / "dashboards/lint/breach.py").write_text("from dvfs.policies import _breach\n")
     for one, other in (("a", "b"), ("b", "a")):
         module = tmp_path / f"energy_agent/core/breach_{one}.py"
-        module.write_text(f"def late():\n    from energy_agent.core import breach_{other}\n")
+        module.write_text(f"def breach():\n    from energy_agent.core import breach_{other}\n")
     code, text = contracts(tmp_path)
     assert code == 1
     broken = re.findall(r"^(.*) BROKEN", text, re.MULTILINE)

@@ -23,7 +23,7 @@ def count_modules(root: Path) -> dict[str, int]:
 
 
 def find_cycle(graph: grimp.ImportGraph) -> list[str]:
-    """One cycle of imports, those in functions included; empty where there is none."""
+    """Return one cycle of imports, those in functions included, or an empty list."""
     try:
         TopologicalSorter({m: graph.find_modules_directly_imported_by(m) - {m} for m in graph.modules}).prepare()
     except CycleError as error:

@@ -90,7 +90,7 @@ class DeviceBackend(Protocol):
         """How many devices there are.
 
         Raises:
-            BackendError: the driver does not say.
+            BackendError: the driver does not answer.
         """
         ...
 
@@ -118,6 +118,6 @@ class DeviceBackend(Protocol):
         """Error events since the last call, as (UUID, number).
 
         Raises:
-            BackendError: events have to be watched anew.
+            BackendError: the events are lost; call `watch_errors` again.
         """
         ...

@@ -51,7 +51,7 @@ class HealthVisits:
     def visit(self, devices: Mapping[int, Device]) -> list[HealthRecord]:
         """What is due now of `devices`, by index."""
         for index in [i for i, device in self._devices.items() if devices.get(i) is not device]:
-            self._devices.pop(index).close_health()  # lost, or opened anew: its handle may be another
+            self._devices.pop(index).close_health()  # lost or reopened: its handle may differ
         self.changed = []
         records = []
         due = self._rounds.due(self._clock.boot_ns())

@@ -7,5 +7,5 @@ _PR_SET_PDEATHSIG = 1  # prctl(2), Linux
 
 
 def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask the kernel to send this process a signal when its parent dies. Best effort: nothing happens on another system."""
+    """Ask the kernel to send this process a signal when its parent dies. Linux only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)

@@ -79,7 +79,7 @@ class SimulatedNode:
             UsageError: wrong scenario, a node already runs there, or the folder holds something else.
             WattlensError: the node did not come up; nothing of it is left running.
         """
-        from energy_agent.sim import scenario  # whoever attaches to a node never reads one
+        from energy_agent.sim import scenario  # attaching to a node reads no scenario
 
         wanted = scenario.load(what) if isinstance(what, str) else what
         wanted = scenario.override(wanted, seed=seed, rate=rate)

@@ -3,7 +3,7 @@
     from wattlens.hooks.torch import attach
     attach(optimizer, model=model, tokens=batch_size * sequence_length)
 
-PyTorch itself is not imported: whoever has an optimizer has done so. Under DDP and FSDP every rank attaches its own optimizer;
+PyTorch is not imported here: a program with an optimizer has done so. Under DDP and FSDP every rank attaches its own optimizer;
 rank and world size are those of `torch.distributed`, the group's name is the launcher's.
 """
 

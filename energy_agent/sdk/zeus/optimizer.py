@@ -98,7 +98,7 @@ class GlobalPowerLimitOptimizer:
         """Nothing is done at the begin of an epoch."""
 
     def on_epoch_end(self) -> None:
-        """An epoch ended: what is measured now is measured anew in the next one."""
+        """An epoch ended: the present measurement is repeated in the next one."""
         self._safely(self._machine.epoch_ends)
 
     def on_train_begin(self) -> None:
@@ -123,14 +123,14 @@ class GlobalPowerLimitOptimizer:
 
     @property
     def optimal_power_limit_w(self) -> int | None:
-        """The limit that is kept, in W; None: there is none yet, or everything stays as found."""
+        """The limit that is kept, in W; None: not chosen yet, or the original setting stays."""
         state = self._machine.state
         return state.optimal_w if isinstance(state, Done) else None
 
     def _safely(self, event: Callable[[], None]) -> None:
         try:
             event()
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong here is no business of the training
+        except Exception as error:  # noqa: BLE001 - an error here must not end the training
             sys.stderr.write(f"wattlens: power limits are not optimized any more: {type(error).__name__}: {error}\n")
             self._machine.give_up()
 

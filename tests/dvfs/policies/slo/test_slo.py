@@ -52,7 +52,7 @@ def _settled() -> tuple[Page, GroupState]:
 
 
 @cache
-def begun() -> tuple[Observation, GroupState, dict[str, Setting]]:
+def start_calm_server() -> tuple[Observation, GroupState, dict[str, Setting]]:
     """The last of twenty seconds of light load, what is learnt by then, and what is in force."""
     observations = calm(Page(), 20)
     told, state = run(observations)
@@ -76,10 +76,10 @@ moves = st.lists(
 
 
 def told_by(steps: list[tuple]) -> list[Observation]:
-    """Counters that grow, stop, jump and fall back as the steps say, after those of `begun`."""
+    """Counters that grow, stop, jump and fall back as the steps say, after those of `start_calm_server`."""
     page, found = Page(), []
-    page.at_s = begun()[0].boot_ns / NS
-    last = begun()[0].progress
+    page.at_s = start_calm_server()[0].boot_ns / NS
+    last = start_calm_server()[0].progress
     page.tokens, page.prompt_tokens, page.requests = last.tokens, last.prompt_tokens, last.requests
     page.ttft, page.ttft_sum_s = [*last.ttft.counts], last.ttft.sum_s
     page.gaps, page.gap_sum_s = last.latency_count, last.latency_sum_s
@@ -106,7 +106,7 @@ def told_by(steps: list[tuple]) -> list[Observation]:
 @settings(max_examples=60, deadline=None)
 @given(moves)
 def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: list[tuple]) -> None:
-    state = begun()[1]
+    state = start_calm_server()[1]
     for observation in told_by(steps):
         decision, state = SPEC.decide(observation, state, CONFIG)
         assert decision.action in ("hold", "set", "release")
@@ -121,14 +121,14 @@ def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: l
 @settings(max_examples=20, deadline=None)
 @given(moves)
 def test_the_same_observations_get_the_same_decisions(steps: list[tuple]) -> None:
-    observations, (_, *learnt) = told_by(steps), begun()
+    observations, (_, *learnt) = told_by(steps), start_calm_server()
     assert run(observations, *learnt)[0] == run(observations, *learnt)[0]
 
 
 @settings(max_examples=20, deadline=None)
 @given(moves)
 def test_after_trouble_it_learns_again_whatever_was_before(steps: list[tuple]) -> None:
-    observations, (calm_end, *learnt) = told_by(steps), begun()
+    observations, (calm_end, *learnt) = told_by(steps), start_calm_server()
     last = [calm_end, *observations][-1]
     hot = replace(last, devices=(replace(last.devices[0], event_reasons=0x40),))
     _, state = run([*observations, hot], *learnt)
