@@ -7,7 +7,7 @@ BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
 # urllib3-future, which Grafana's client brings, would put itself in the place of urllib3 for everything in the environment.
 INSTALL := URLLIB3_NO_OVERRIDE=1 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-binary urllib3-future
-# How many tests run side by side: auto is three a core, as most wait for processes, and two with peers; 0: one after another.
+# How many tests run side by side: auto is four a core, as most wait for processes, and two with peers; 0: one after another.
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SECONDS ?= 60
@@ -31,7 +31,7 @@ demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a su
 	$(BIN)/wattlens demo --seconds $(SECONDS)
 
 test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes; WORKERS=0: one after another)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not peer and not smoke and not proof and not gpu"
+	$(PYTEST) $(SIDE_BY_SIDE) --hypothesis-profile=quick -m "not peer and not smoke and not proof and not gpu"
 
 test-all: $(VENV)/.peers | prometheus peers ## Every peer as well; what CI runs
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not proof and not gpu" $(ARGS)

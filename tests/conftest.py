@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# `make test` draws the same examples each time; `make proof` draws others with --hypothesis-profile=random, and what it finds
-# becomes an @example. Neither judges by the time that an example takes: that depends on the machine's load.
+# `make test` draws the same examples each time, `make test-all` the same and as many again; `make proof` draws others with
+# --hypothesis-profile=random, and what it finds becomes an @example. The time of an example never fails it.
 settings.register_profile("wattlens", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("wattlens"), max_examples=50)
 settings.register_profile("random", settings.get_profile("wattlens"), derandomize=False, print_blob=True)
 settings.load_profile("wattlens")
 
@@ -61,9 +62,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Workers of `-n auto`: three a core, as most tests wait for processes; two beside peers, which need the cores themselves.
+    """Workers of `-n auto`: four a core, as most tests wait for processes; two beside peers, which need the cores themselves.
 
     At most 16, as each collects all tests.
     """
-    a_core = 3 if "not peer" in config.option.markexpr else 2
+    a_core = 4 if "not peer" in config.option.markexpr else 2
     return min(a_core * len(os.sched_getaffinity(0)), 16)

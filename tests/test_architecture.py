@@ -99,8 +99,6 @@ def test_contracts_break_on_a_cycle_a_forbidden_and_a_private_import(tmp_path):
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda at, names: {n for n in names if not _python(at, n)})
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    code, text = contracts(tmp_path)
-    assert code == 0, text
     (tmp_path / "dvfs/policies/_breach.py").write_text("import time\n")
     (tmp_path / "dashboards/lint/breach.py").write_text("from dvfs.policies import _breach\n")
     for one, other in (("a", "b"), ("b", "a")):
@@ -123,7 +121,7 @@ def test_there_are_no_import_cycles():
     modules = {module_of(p): p for p in PRODUCT}
     graph = {}
     for name, path in modules.items():
-        found = {target for target, node, _ in imports(path) if not _type_checking(path, node)}
+        found = {target for target, node, _ in imports(path) if id(node) not in _for_type_checkers(path)}
         wanted = {t if t in modules else t.rpartition(".")[0] for t in found}
         graph[name] = {t for t in wanted if t in modules and t != name}
     try:
@@ -137,17 +135,18 @@ def test_a_heavy_library_has_few_homes_and_is_imported_when_needed(library):
     homes = {}
     for path in PRODUCT:
         for target, node, at_import in imports(path):
-            if below(target, library) and not _type_checking(path, node):
+            if below(target, library) and id(node) not in _for_type_checkers(path):
                 homes.setdefault(str(path.relative_to(ROOT)), []).append(at_import)
     assert len(homes) <= HOMES[library], f"{library} is imported in {sorted(homes)}"
     assert not any(early for found in homes.values() for early in found), f"{library} is loaded by an import in {sorted(homes)}"
 
 
-def _type_checking(path, node):
-    for test in nodes(path):
-        if isinstance(test, ast.If) and ast.unparse(test.test).endswith("TYPE_CHECKING"):
-            return any(getattr(n, "lineno", -1) == node.lineno for n in ast.walk(test))
-    return False
+@cache
+def _for_type_checkers(path):
+    """Ids of what is below `if TYPE_CHECKING:`."""
+    tests = (node for node in nodes(path) if isinstance(node, ast.If) and isinstance(node.test, ast.Name | ast.Attribute))
+    marked = (node for node in tests if ast.unparse(node.test).endswith("TYPE_CHECKING"))
+    return {id(inner) for node in marked for each in node.body for inner in ast.walk(each)}
 
 
 ALL = files(*PACKAGES, "tests", "benchmarks")

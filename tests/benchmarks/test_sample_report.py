@@ -21,6 +21,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.smoke
 def test_it_is_small_whole_and_marked_as_simulated(capsys: pytest.CaptureFixture[str]) -> None:
     names = sorted(path.name for path in SAMPLE.iterdir())
     assert names == ["facts.json", "manifest.json", "report.html", "report.pdf"]

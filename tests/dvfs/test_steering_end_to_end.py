@@ -48,6 +48,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
+@pytest.mark.smoke
 def test_an_agent_that_is_killed_leaves_nothing_set_and_its_next_start_tells_the_ledger(node: SteeredNode) -> None:
     node.agent.kill()
     eventually(node.free, BACK_S)
@@ -146,6 +147,7 @@ def test_after_a_reboot_nothing_is_put_back_that_is_not_there(node: SteeredNode)
     assert [a for a in node.actions() if a[2].startswith("new_epoch")]
 
 
+@pytest.mark.smoke
 def test_a_limit_that_another_program_sets_is_respected(tmp_path: Path) -> None:
     with SteeredNode(tmp_path, {**STATIC, "budget_w": 1400}) as node:
         found = [700_000] * 3

@@ -559,6 +559,7 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
     assert "J that totals and parts of a page do not agree on" in said
 
 
+@pytest.mark.smoke
 def test_slices_of_any_size_and_a_server_that_bounds_queries_give_the_same_cells(tmp_path):
     board, text, uuid = Board(21), Text(), "GPU-s"
     text.add(ENERGY, labels("small", uuid), [(t, board.mj(t)) for t in scrapes(T0 - HOUR, T0 + DAY)])

@@ -14,7 +14,7 @@ from reports.reproduce import facts_of
 from tests.reports import chains, messy
 from wattlens.cli import main
 
-pytestmark = pytest.mark.timeout(360)
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(360)]
 
 INVENTORY = ["cluster,node,uuid,sku,site,from,to"]
 ORG = """

@@ -13,7 +13,7 @@ from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.serving import QUANTUM_S
 from tests.support import eventually
 
-pytestmark = pytest.mark.timeout(360)
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(360)]
 
 WATTLENS = [sys.executable, "-m", "wattlens"]
 SPLIT_S, END_S = 12.0, 24.0

@@ -96,6 +96,7 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
     assert len(list(judge(agent, truth))) == 2
 
 
+@pytest.mark.smoke
 def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_is_booked(tmp_path):
     (tmp_path / "scenario.yaml").write_text(SCENARIO.replace("rate: 10", "rate: 1"))
     wanted = scenario.load(str(tmp_path / "scenario.yaml"))

@@ -72,6 +72,7 @@ def test_an_hour_later_a_user_has_names_again_and_a_clock_set_back_gives_none(no
     assert len(names) == OF_USER + 1
 
 
+@pytest.mark.smoke
 def test_one_who_is_many_users_fills_the_node_once_and_pods_containers_and_units_are_not_counted(node):
     names = [node.start(100_000 + i, T0) for i in range(OF_NODE + 2 * USERS_MAX)]
     assert len(set(names)) == OF_NODE + USERS_MAX + 1

@@ -193,6 +193,7 @@ def test_what_an_annotated_pod_generates_while_the_agent_is_down_is_not_lost(nod
     eventually(lambda: tokens(agent) >= before - down)
 
 
+@pytest.mark.smoke
 def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
     with Redirecting(("127.0.0.1", 0), _Handler) as trap:
         threading.Thread(target=trap.serve_forever, args=(0.05,), daemon=True).start()

@@ -42,6 +42,7 @@ def prometheus_config(folder: Path, target: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.smoke
 def test_prometheus_over_mutual_tls_and_basic_auth(tmp_path: Path) -> None:
     program = need_program("prometheus")
     authority = Authority(tmp_path)

@@ -101,6 +101,7 @@ def mend(report: Path, change: Callable[[Said], object] = lambda said: None) -> 
     (report / "manifest.json").write_bytes((json.dumps(said, sort_keys=True, indent=1) + "\n").encode())
 
 
+@pytest.mark.smoke
 def test_forms_as_they_were_made_hold(report: Path) -> None:
     names = ", ".join(NAMES[form] for form in FORMS)
     found = checked(report)

@@ -74,6 +74,7 @@ def report(ledger: Path, out: Path, *more: str) -> int:
     return main([*argv, "--country", "IND", "--as-of", "2026-10-05", *more])
 
 
+@pytest.mark.smoke
 def test_two_builds_are_the_same_in_every_byte_of_every_file(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

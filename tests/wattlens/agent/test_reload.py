@@ -123,6 +123,7 @@ def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path,
     assert all(row.run.start_ns >= sealed_ns[row.device] for row in late)
 
 
+@pytest.mark.smoke
 def test_steering_begins_and_ends_with_the_file(agent: AgentProcess, file: Path) -> None:
     reloaded(agent, file, "dvfs: {mode: shadow, groups: [{name: g, devices: ['0']}]}")
     modes = "wattlens_dvfs_mode"
@@ -138,6 +139,7 @@ def test_steering_begins_and_ends_with_the_file(agent: AgentProcess, file: Path)
     eventually(lambda: "dvfs:g" not in agent.page())
 
 
+@pytest.mark.smoke
 def test_a_configmap_that_changes_is_read_without_a_signal(node: SimulatedNode, tmp_path: Path) -> None:
     """The kubelet swaps a symlink to a folder; the file's own path never changes."""
     mount = tmp_path / "mount"

@@ -151,6 +151,7 @@ def test_a_published_trace_and_a_board_without_a_knee_in_the_table(capsys: pytes
     assert "azure-2023.csv at 1x: 4 requests in 5 s" in text
 
 
+@pytest.mark.smoke
 def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "t.csv"
     table.write_text("".join(V100.read_text().splitlines(keepends=True)[:22]))

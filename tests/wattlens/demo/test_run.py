@@ -80,6 +80,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
                 run.process.wait()
 
 
+@pytest.mark.smoke
 def test_ctrl_c_ends_it_in_order_with_a_summary(demo: Demo) -> None:
     demo.await_metering()
     os.killpg(demo.process.pid, signal.SIGINT)  # a terminal sends it to the whole group

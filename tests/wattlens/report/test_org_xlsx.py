@@ -445,6 +445,7 @@ def test_too_many_parts_and_a_part_that_is_there_twice(tmp_path):
     assert "a part is there twice: xl/workbook.xml" in hostile(path)
 
 
+@pytest.mark.smoke
 def test_a_large_inventory_is_read_whole(tmp_path):
     """12,000 boards: every one of them, in order."""
     out = io.BytesIO()

@@ -138,6 +138,7 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
     assert [each["category"] for each in said["by_position"]] == [1, 2, 3]
 
 
+@pytest.mark.smoke
 def test_a_meter_that_is_silent_is_absent_with_its_reason_and_its_energy_comes_whole_afterwards(node, tmp_path):
     with running(node, tmp_path) as site:
         site.grown(0)
@@ -155,6 +156,7 @@ def test_a_meter_that_is_silent_is_absent_with_its_reason_and_its_energy_comes_w
         assert truth_uj > 0
 
 
+@pytest.mark.smoke
 def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(node, tmp_path):
     with running(node, tmp_path) as site:
         kept = site.grown(0)

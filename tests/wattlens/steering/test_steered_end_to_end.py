@@ -71,6 +71,7 @@ def end(ranks: list[subprocess.Popen[str]]) -> None:
 
 
 @pytest.mark.timeout(480)
+@pytest.mark.smoke
 def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(
     nodes: list[RealNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

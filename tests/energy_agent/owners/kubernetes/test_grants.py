@@ -62,6 +62,7 @@ def test_a_name_that_no_api_server_lets_in_holds_nothing(name):
     assert found(pod("a", A, namespace=name)) == [Grant("", "", (), (A,))]
 
 
+@pytest.mark.smoke
 def test_a_hundred_thousand_pods_cost_their_bytes():
     others = b"".join(answer(pod(f"web-{n}-7c5ddbdf54-x2x8q", namespace=f"team-{n % 97}")) for n in range(100_000))
     mixed = others[: len(others)] + answer(pod("a", A))

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.timeout(360)
 pytest.importorskip("grpc")
 
 
+@pytest.mark.smoke
 def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path):
     with started(BARE, tmp_path / "node") as node:
         kubelet = Kubelet(node.directory)

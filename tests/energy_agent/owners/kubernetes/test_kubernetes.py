@@ -38,6 +38,7 @@ def info(agent):
     return {dict(labels)["workload"]: dict(labels) for labels in agent.series("wattlens_workload_info")}
 
 
+@pytest.mark.smoke
 def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
     with started(SCENARIO, tmp_path / "node") as node, AgentProcess(tmp_path / "state", node.directory) as agent:
         eventually(lambda: sum(j for w, j in by_workload(agent).items() if w.startswith("web/infer-b.")) > 300, seconds=70)
@@ -66,6 +67,7 @@ def unheld(agent):
     return sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
 
 
+@pytest.mark.smoke
 def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_path):
     with started(BARE, tmp_path / "node") as node:
         kubelet = Kubelet(node.directory)
@@ -143,6 +145,7 @@ kubelet:
 """
 
 
+@pytest.mark.smoke
 def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_tells(tmp_path):
     (tmp_path / "agent.yaml").write_text("holders: {period_s: 1}\n")
     with (

@@ -9,6 +9,7 @@ STEPS = 450
 
 
 @pytest.mark.timeout(360)
+@pytest.mark.smoke
 def test_an_agent_that_is_killed_loses_and_doubles_nothing():
     found = training.run(PLAIN, STEPS, kill=True)
     assert found["killed"] == training.KILLS

@@ -199,6 +199,7 @@ def test_what_is_no_file_is_refused_and_nobody_waits_for_it(tmp_path):
         meter(huge).read()
 
 
+@pytest.mark.smoke
 def test_a_long_file_is_given_in_parts(tmp_path, monkeypatch):
     path = tmp_path / "meter.csv"
     count = module.ROWS_AT_ONCE + 5
