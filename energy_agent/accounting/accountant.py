@@ -9,9 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
-from energy_agent.accounting.device_view import STUCK, device_view
 from energy_agent.accounting.node import NODE_STATE, NodeAccount
-from energy_agent.accounting.node_view import with_host
 from energy_agent.accounting.pending import Pending
 from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS, LastHeld
 from energy_agent.accounting.share_policies import ShareFacts
@@ -19,6 +17,7 @@ from energy_agent.accounting.token_totals import SERVED_STATE, Served
 from energy_agent.accounting.totals import ENDED_STATE, Booked, DeviceEnergy
 from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import TOLD, Booking
+from energy_agent.accounting.views import STUCK, device_view, with_host
 from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading

@@ -5,8 +5,10 @@ page is the zero point: what was done before it is not ours to join with joules.
 that comes up has counted from zero. A value that could not be read keeps its last count: nothing of it is lost or told twice.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
+from energy_agent.core.energy import Tokens
 from energy_agent.core.tokens import TokenDelta, TokenTotals
 from energy_agent.core.training_report import RATE_MAX
 from energy_agent.core.units import NS_PER_S
@@ -162,3 +164,19 @@ def _forget_engines(models: dict[str, Model], readings: list[ModelReading], limi
 def _gauge(reading: ModelReading, key: str) -> int | None:
     found = [engine.gauges[key] for engine in reading.engines if key in engine.gauges]
     return sum(found) if found else None
+
+
+PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}
+"""Phases of tokens and the counters they are: disjoint, so that their sum is what was processed."""
+
+
+def rows(delta: TokenDelta) -> list[Tokens]:
+    """Its tokens by phase."""
+    counts = ((phase, getattr(delta, count)) for phase, count in PHASES.items())
+    return [Tokens(delta.start_ns, delta.end_ns, delta.workload, delta.model, phase, n) for phase, n in counts if n is not None]
+
+
+def zeros(totals: TokenTotals, before: Mapping[str, int], t_ns: int) -> list[Tokens]:
+    """Counters appear at 0 when they are first seen."""
+    fresh = [phase for phase, count in PHASES.items() if count in totals.counts and count not in before]
+    return [Tokens(t_ns, t_ns, totals.workload, totals.model, phase, 0) for phase in fresh]

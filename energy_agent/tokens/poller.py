@@ -16,15 +16,13 @@ from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount, rows, zeros
 from energy_agent.tokens.beat import Beat
 from energy_agent.tokens.counter_state import encode
 from energy_agent.tokens.endpoint import LINES_LIMIT, TIMEOUT_S, fetch
-from energy_agent.tokens.pace import periods_s
-from energy_agent.tokens.polled_endpoint import NOBODY, Poll
+from energy_agent.tokens.polled_endpoint import NOBODY, Poll, periods_s
 from energy_agent.tokens.reading import TOKEN_STATE
 from energy_agent.tokens.response_parser import names_of, read
-from energy_agent.tokens.rows import rows, zeros
 from energy_agent.tokens.server_spec import TokenServer
 from energy_agent.tokens.servers import mapping
 

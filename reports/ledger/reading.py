@@ -5,10 +5,11 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import UNBOUNDED
+from energy_agent.core.errors import WattlensError
 from reports.inputs import Organisation
-from reports.ledger import attribution, gains, origin
+from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
-from reports.ledger.store import Row, Store
+from reports.ledger.store import Row, Store, statements
 from reports.ledger.sums import (  # fmt: skip
     SHORT_HOST,
     Acted,
@@ -75,7 +76,7 @@ def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, ask
     told = attribution.tell(store, organisation.teams, organisation.model_names)
     store.run("used" if bounds else "unbounded")
     store.run("classed")
-    origin.refuse_twice(store)
+    refuse_twice(store)
     (gains.tell if bounds else gains.untold)(store)
 
     def whole(numbers: Iterable[object]) -> list[int]:
@@ -107,7 +108,7 @@ def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, ask
         seen=tuple(_seen(r) for r in store.answer("seen")),
         nodes=tuple(Node(r[0], r[1], r[2], *whole(r[3:])) for r in store.answer("nodes")),
         cells=cells,
-        imported=origin.imported(store),
+        imported=imported(store),
         boards=tuple((r[0], int(r[1]), r[2], int(r[3])) for r in store.query("boards")),
     )
 
@@ -157,3 +158,29 @@ def read_priced(store: Store, worth: Mapping[str, Worth], sums: Sums) -> tuple[P
         exact = Fraction(grams, of.grams_over), Fraction(money, of.money_over)
         found.append(Priced(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
     return tuple(found)
+
+
+def imported(store: Store) -> dict[str, int]:
+    """Energy of GPUs in uJ that was imported (`wattlens ledger import`), by site; it is of a lower quality."""
+    return {site: int(uj) for site, uj in store.rows(statements("origin")["imported"])}
+
+
+def refuse_twice(store: Store) -> None:
+    """Check that every device's time is told by one chain.
+
+    Raises:
+        WattlensError: two chains tell of a device at the same time, or two sites, so that its joules would count twice.
+    """
+    for device, site, cluster, node, before_site, before_cluster, before_node, start_ns in store.rows(
+        statements("origin")["twice"]
+    ):
+        if (cluster, node) == (before_cluster, before_node):
+            raise WattlensError(
+                f"{device} of {cluster}/{node}: stands at {before_site} and at {site} at {utc_text(int(start_ns))}, so its "
+                "energy would count twice; compact that day again from all of its segments, with the inventory as it is now"
+            )
+        both = f"{before_cluster}/{before_node} and {cluster}/{node}"
+        raise WattlensError(
+            f"{device}: {both} both tell of it at {utc_text(int(start_ns))}, so its energy would count twice; compact without "
+            "one of them (an import and the agent's own segments of the same time?)"
+        )

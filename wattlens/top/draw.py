@@ -1,12 +1,31 @@
 """Facts -> lines of a given width. Pure. A style only repeats what a word or sign already says; ASCII but for names."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wattlens.top.absences import told
 from wattlens.top.facts import Facts, Gpu, Node, Workload
 from wattlens.top.table import GPU_COLUMNS, WORKLOAD_COLUMNS, Column, layout, row_text
-from wattlens.top.text import Line, cut, duration, fit, pad, quantity, wrapped
+from wattlens.top.text import Line, cut, duration, fit, pad, quantity, ranges, wrapped
+
+NEVER = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND")
+"""Answers of a board or driver that simply lacks the reading: nothing is wrong, and nobody can mend it."""
+_UNIT = re.compile(r"_(c|w|mw|mj|uj|mhz|hz|ns|s|b|bytes|percent|ratio)$")
+
+
+def told(gpus: Iterable[Gpu], *, lacking: bool) -> list[str]:
+    """Lines `GPU 0-3: no power (NO_PERMISSION)`: those that may be mended or, where `lacking`, those of what boards lack."""
+    by_gpu: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for gpu in gpus:
+        fields: dict[str, list[str]] = {}
+        for text in gpu.absent if gpu.up else ():
+            name, _, reason = text.partition(": ")
+            if (reason in NEVER) == lacking:
+                fields.setdefault(reason, []).append(_UNIT.sub("", name).replace("_", " "))
+        for reason, names in fields.items():
+            by_gpu.setdefault((reason, tuple(names)), []).append(gpu.gpu)
+    return [f"GPU {ranges(of)}: no {', '.join(names)} ({reason})" for (reason, names), of in by_gpu.items()]
+
 
 MOST_TROUBLES = 4
 GPU_ORDERS: dict[str, Callable[[Gpu], float]] = {

@@ -1,9 +1,27 @@
 """The words of this report, in a sentence each."""
 
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
 from reports.figures.facts import Facts
 from reports.language import Say
-from reports.page.glossary import glossary
 from reports.page.section import Block, Section, Table
+
+
+@cache
+def terms() -> Mapping[str, Mapping[str, tuple[str, str]]]:
+    """Term -> language -> (name, sentence), in the order of the file: what belongs together stands together."""
+    text = files("reports").joinpath("data/glossary.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, list[str]]] = json.loads(text)
+    return {term: {lang: (name, said) for lang, (name, said) in of.items()} for term, of in found.items()}
+
+
+def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:
+    """(name, sentence) of every term: en by name, zh in the order of the file."""
+    rows = [of[language] for of in terms().values()]
+    return tuple(sorted(rows, key=lambda row: row[0].lower()) if language == "en" else rows)
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:

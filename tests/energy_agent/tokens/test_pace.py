@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.tokens.pace import SHARE_ALL, SHARE_EACH, periods_s
+from energy_agent.tokens.polled_endpoint import SHARE_ALL, SHARE_EACH, periods_s
 
 COSTS = st.lists(st.tuples(st.floats(0, 10), st.floats(0.5, 60)), max_size=50)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from energy_agent.web.port_owner import holder
+from energy_agent.web.listening import holder
 
 LISTEN = """
 import socket

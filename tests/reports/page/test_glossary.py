@@ -2,7 +2,7 @@
 
 import re
 
-from reports.page.glossary import glossary, terms
+from reports.page.sections.glossary import glossary, terms
 
 OF_THE_DESIGN = {
     "device", "sample", "interval", "cell", "ledger", "workload", "holder", "attribution", "group", "boundary", "policy",

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from tests.snapshots import Player
 from tests.wattlens.top.frames import played
-from wattlens.top.absences import told
-from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw
+from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw, told
 from wattlens.top.facts import Facts
 from wattlens.top.text import Line, quantity
 

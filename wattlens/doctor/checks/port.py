@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 
 from energy_agent.runtime.http import HttpClient, HttpError
-from energy_agent.web.port_owner import holder
+from energy_agent.web.listening import holder
 from wattlens.doctor.facts import Facts
 from wattlens.doctor.finding import Check, Finding, Status
 

@@ -6,14 +6,14 @@ from energy_agent.config.node_meters import NodeMeters, Psu
 from energy_agent.core.meters import MeterError, Scope
 from energy_agent.node.meters import psu, rapl
 from energy_agent.runtime.clock import RealClock
-from energy_agent.sim.host.files import write
+from energy_agent.sim.host.meters import write_files
 from energy_agent.sim.host.power import RAPL_RANGE_UJ, HostTruth
 from energy_agent.sim.scenario_model import Host
 
 
 @pytest.fixture
 def root(tmp_path):
-    write(tmp_path, Host(sockets=2, supplies=3), HostTruth(9_000, RAPL_RANGE_UJ + 8, 500), 1_500_000_500)
+    write_files(tmp_path, Host(sockets=2, supplies=3), HostTruth(9_000, RAPL_RANGE_UJ + 8, 500), 1_500_000_500)
     return tmp_path
 
 

@@ -1,0 +1,76 @@
+"""What a snapshot shows of devices and of the host around them: committed totals, and the last reading while it answers."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from energy_agent.accounting.device import DeviceAccount
+from energy_agent.accounting.totals import Booked, DeviceEnergy
+from energy_agent.core.boundary import boundary, is_gpu
+from energy_agent.core.energy import Method, State
+from energy_agent.core.snapshot import DeviceView, HostView, MeterView, Snapshot, WorkloadEnergy
+from energy_agent.reader.supervisor import DeviceHealth
+
+_HELD = (State.ACTIVE, State.IDLE)
+STUCK = "sensor stuck: counter and power stand still"
+Shown = tuple[dict[str, int], dict[int, int]]
+"""Event times and XIDs that are committed."""
+
+
+def device_view(
+    account: DeviceAccount,
+    health: DeviceHealth | None,
+    own: DeviceEnergy,
+    shown: Mapping[str, Shown],
+    gain_uncertainty_ratio: float,
+    gap_bound_uj: int,
+) -> DeviceView:
+    """The view of a device. Where it does not answer, or its sensor stands still, the reason stands in place of the reading."""
+    up = health is not None and health.up and account.sample is not None
+    reason = "" if up else (health.reason if health is not None else "not found by the driver")
+    if up and account.blind:
+        up, reason = False, STUCK
+    event_ns, xid = shown.get(account.info.uuid, ({}, {}))
+    sample = account.sample if up else None
+    if sample is not None and sample.xid_counts is not None and sample.xid_counts != xid:
+        sample = replace(sample, xid_counts=xid)  # the reader counts from its start, we across restarts
+    return DeviceView(
+        info=account.info,
+        up=up,
+        reason=reason,
+        sample=sample,
+        energy_uj=dict(own.by_method) if up else {},
+        unheld_uj=own.unheld,
+        unattributed_uj=dict(own.unattributed),
+        gain_uncertainty_ratio=gain_uncertainty_ratio,
+        edge_uj=account.edge_uj,
+        event_ns=event_ns,
+        gap_bound_uj=gap_bound_uj,
+        sharing=account.policy if up else "",
+    )
+
+
+def with_host(
+    snapshot: Snapshot, booked: Booked, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+) -> Snapshot:
+    """The snapshot with the host's totals, those of the workloads that are `shown`, and the meters that answer.
+
+    `gains` has the gain uncertainty of each device of the host that is known.
+    """
+    devices = sorted(device for device in {*booked.devices, *booked.gap_uj} if not is_gpu(device))
+    # A workload's counters are there, at 0, before its first joule.
+    held = {(workload, device, state): 0 for workload in shown for device in devices for state in _HELD}
+    for share in booked.energy(shown, devices):
+        held[share.workload, share.device, share.state] += share.energy_uj
+    return replace(
+        snapshot,
+        boundary=boundary(devices),
+        meters=meters,
+        hosts=tuple(_host_view(device, booked, gains.get(device)) for device in devices),
+        host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
+    )
+
+
+def _host_view(device: str, booked: Booked, gain: float | None) -> HostView:
+    own = booked.devices.get(device) or DeviceEnergy()
+    gap_uj = booked.gap_uj.get(device, 0)
+    return HostView(device, dict(own.by_method), own.unheld, dict(own.unattributed), gap_uj, gain)
