@@ -12,7 +12,7 @@ from typing import ClassVar
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
 from energy_agent.owners.claims import Claim, Claims
-from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.loop.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.holders")

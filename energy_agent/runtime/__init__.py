@@ -1,1 +1,1 @@
-"""Shared by the node and site processes: polling, the bounded HTTP client, files, text."""
+"""Shared by processes: loops, threads, the bounded HTTP client, sockets, files."""

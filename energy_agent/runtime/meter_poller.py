@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.ports import Clock, PolledMeter
-from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.loop.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
 
 BACK_OFF_MAX_S = 60.0

@@ -14,7 +14,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.units import NS_PER_S
-from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.loop.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
 from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount, rows, zeros
 from energy_agent.tokens.beat import Beat

@@ -16,7 +16,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.factors.series import Point, decimal_text
 from energy_agent.factors.sets import catalogue
-from energy_agent.runtime.neighbours import reason_of
+from energy_agent.runtime.loop.neighbours import reason_of
 from energy_agent.runtime.threads import start_thread
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.source import OpenGrid

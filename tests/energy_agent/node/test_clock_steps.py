@@ -19,7 +19,7 @@ from energy_agent.reader.child import Unkillable
 from energy_agent.reader.supervisor import DeviceHealth, NodeHealth
 from energy_agent.runtime.clock import UTC_END_NS
 from energy_agent.tokens.poller import TokenPoller
-from tests.energy_agent.runtime.test_timing import DAY, HOUR, SteppedClock
+from tests.energy_agent.runtime.loop.test_timing import DAY, HOUR, SteppedClock
 
 STEPS_NS = (HOUR, -HOUR, DAY, -DAY)
 IDENTITY = Identity("c", "n", "boot-1", "0", simulated=True)

@@ -11,8 +11,9 @@ from energy_agent.runtime.threads import start_thread
 from tests.support import eventually
 
 PRESS = """
-import os, signal, sys, threading
+import gc, os, signal, sys, threading
 from energy_agent.runtime.threads import start_thread
+gc.disable()  # it would end former threads at some moment, in a callback of their weak set, and Python drops a Ctrl-C there
 
 def interrupted_at(moment):
     left, ran, outcome = [moment], [], "started"

@@ -18,7 +18,7 @@ from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.site import parse_site
 from energy_agent.site.process import SiteProcess
 from tests.energy_agent.node.test_clock_steps import Boot
-from tests.energy_agent.runtime.test_timing import DAY, HOUR
+from tests.energy_agent.runtime.loop.test_timing import DAY, HOUR
 
 KWH_UJ = 3_600_000_000_000
 MAIN = MeterFacts("main", Role.TOTAL, None, "", "", 5_000, "modbus", 400_000_000, "modbus")

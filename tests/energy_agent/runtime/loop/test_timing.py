@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.runtime.timing import STEP_BACK_NS, Schedule, UtcOrder, until_edge_ns
+from energy_agent.runtime.loop.timing import STEP_BACK_NS, Schedule, UtcOrder, until_edge_ns
 
 T0 = 1_800_000_000 * NS_PER_S
 HOUR, DAY = 3600 * NS_PER_S, 86_400 * NS_PER_S

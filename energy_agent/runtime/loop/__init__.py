@@ -1,0 +1,1 @@
+"""What the loops of the agent and the site process are made of."""
