@@ -91,8 +91,11 @@ class Reporter:
             self.flush()
 
     def _end(self) -> None:
-        self._ending = True
+        self._ending, measured = True, False
+        with suppress(Exception):  # by this thread: the other one may be waiting for an agent that does not answer
+            measured = send_report(self._told())
         self.flush()
+        self._measured |= measured
         with suppress(Exception):
             self._summarize()
 

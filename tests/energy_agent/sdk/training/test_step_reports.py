@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,25 @@ def test_without_a_receiver_nothing_is_sent(monkeypatch, path):
     if "\0" not in path:
         monkeypatch.setenv(VARIABLE, path)
     assert not send_report(report())
+
+
+PROGRAM = """
+import sys, wattlens
+wattlens.step(tokens=10)
+sys.stdin.readline()
+for _ in range(19):
+    wattlens.step(tokens=10)
+"""
+
+
+def test_an_agent_that_does_not_answer_costs_no_step(tmp_path):
+    """The thread that reports waits for the agent, when the program has ended already."""
+    with StepReceiver() as receiver, socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent.sock"))
+        agent.listen()
+        environ = os.environ | receiver.environ | {"WATTLENS_AGENT_SOCKET": str(tmp_path / "agent.sock")}
+        program = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environ, stdin=subprocess.PIPE)
+        with agent.accept()[0]:
+            program.communicate(b"\n", timeout=60)
+        assert program.returncode == 0
+    assert receiver.total() == Steps(20, 200, 1, 1)
