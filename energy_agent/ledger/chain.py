@@ -14,6 +14,7 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger.journal.view import JournalView
+from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.segments.segment import Header
@@ -25,10 +26,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `kind`: corrupted | missing | duplicate | previous | alien | span | journal."""
+    """One thing that is wrong with one node's segments.
+
+    `kind`: corrupted | missing | duplicate | previous | alien | span | journal, and of compaction also changed | site | sum.
+    """
 
     kind: str
     line: str  # one line for a person, naming the file
+    harmless: bool = False  # nothing is lost and nothing counted twice
 
 
 @dataclass(slots=True)
@@ -124,9 +129,11 @@ def prefix_of(cluster: str, node: str) -> str:
 
 
 def split_name(path: Path) -> tuple[str, int | None]:
-    """(prefix, sequence) of a segment's file name; the sequence is None where the name has none."""
+    """(prefix, sequence) of a segment's file name; the sequence is None where the name has none, or an absurd one."""
     match = _NAME.fullmatch(path.name)
-    return (match[1], int(match[2])) if match else (path.name, None)
+    if match is None or len(match[2]) > 19 or int(match[2]) > INT64_MAX:
+        return path.name, None
+    return match[1], int(match[2])
 
 
 def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
@@ -147,9 +154,10 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
         return None
     chain.cluster, chain.node, chain.simulated = header.cluster, header.node, header.simulated
     if header.sequence in chain.seen:
-        same = "the same" if chain.seen[header.sequence] == content.sha256 else "other"
-        text = f"{path}: segment {header.sequence} is there twice, with {same} content; remove the wrong one"
-        chain.faults.append(Fault("duplicate", text))
+        same = chain.seen[header.sequence] == content.sha256
+        words = "the same" if same else "other"
+        text = f"{path}: segment {header.sequence} is there twice, with {words} content; remove the wrong one"
+        chain.faults.append(Fault("duplicate", text, harmless=same))
         return None
     extend(chain, header.sequence, content.sha256, header.previous, path)
     chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]

@@ -1,14 +1,14 @@
 """Compacted days of whatever a report is given: as they are, or made of segments in a scratch folder."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
-from energy_agent.ledger.chain import Progress
+from energy_agent.ledger.chain import Fault, Progress
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
@@ -27,8 +27,12 @@ def _agree(state: Path) -> None:
         return
     report = chain.verify([folder], read_journal(state / JOURNAL_NAME))
     if report.faults:
-        more = f" ({len(report.faults) - 1} more; see `wattlens ledger verify`)" if report.faults[1:] else ""
-        raise ChainError(f"{report.faults[0].line}{more}")
+        _refuse(report.faults)
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    more = f" ({len(faults) - 1} more; see `wattlens ledger verify`)" if faults[1:] else ""
+    raise ChainError(f"{faults[0].line}{more}")
 
 
 def is_compacted(folder: Path) -> bool:
@@ -64,6 +68,9 @@ def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> It
         _agree(state)
     with tempfile.TemporaryDirectory(prefix="wattlens-days-") as scratch:
         found = index.build([folder])
-        for _ in compact_days(found, Path(scratch), found.days, sites, progress=progress):
-            pass
+        faults = found.faults
+        for result in compact_days(found, Path(scratch), found.days, sites, progress=progress):
+            faults += result.faults
+            if faults:
+                _refuse(list(dict.fromkeys(faults)))
         yield System(scratch)

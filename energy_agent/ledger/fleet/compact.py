@@ -3,6 +3,9 @@
 Headers are read once (`index`), then each day reads the files that touch it, node after node, so time is linear in rows and
 memory is bounded by one node's day and the waiting row groups. Sums are Python integers. Days do not know of each other: any
 number of processes give the same bytes.
+
+A fault is one node's: its rows are left out of the days that the fault touches, and all other nodes' are written. Nothing that
+a node sends raises here; what does is the output, the inventory or the machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,27 +13,31 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, Fault, Progress
 from energy_agent.ledger.fleet import index
-from energy_agent.ledger.fleet.index import Entry, Index
+from energy_agent.ledger.fleet.index import Entry, Finding, Index
 from energy_agent.ledger.fleet.parting import Places, part
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.fleet.statement import MANIFEST, Draft, Statement, emptied
+from energy_agent.ledger.fleet.statement import MANIFEST, Draft, NodePart, Statement, emptied
 from energy_agent.ledger.segments.table import Table
 
 __all__ = ["MANIFEST", "Statement", "compact", "compact_days"]
+ROWS_MAX: Final = 1_000_000
+"""Maximum rows of one node and day, which bounds memory. A node with 16 GPUs and 50 workloads at a time has 60,000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One day of every site, and the faults that were accepted."""
+    """One day of every site, what is wrong with its segments, and which nodes (by their file names) were left out for it."""
 
     day: date
     statements: tuple[Statement, ...]
     faults: tuple[Fault, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class _Job:
     sites: Sites
     reason: str
     accept_faults: bool
-    faults: tuple[Fault, ...]  # of the whole index
+    findings: tuple[Finding, ...]  # of the index, as far as they touch this day
 
 
 def compact(
@@ -81,16 +88,16 @@ def compact_days(
         days: which days, UTC.
         sites: where each device stood.
         reason: why a day is restated; by default what changed in the input.
-        accept_faults: write although a chain is broken; the faults stand in the manifest, damaged files are left out.
+        accept_faults: leave out damaged files alone, and not all of the node's rows of the day; state days anew without rows
+            that they had. Faults stand in the manifest in either case.
         jobs: how many processes share the days.
         progress: called with (done, all) files.
 
     Raises:
-        ChainError: a chain is broken; the first fault and how many more.
-        UsageError: no site for a device, or the output cannot be written.
+        ChainError: a manifest of the output is damaged.
+        UsageError: no site for anything, or the output cannot be written.
     """
-    _refuse(found.faults, accept_faults)
-    work = (_Job(day, found.of_day(day), out, sites, reason, accept_faults, tuple(found.faults)) for day in days)
+    work = (_Job(day, found.of_day(day), out, sites, reason, accept_faults, tuple(found.findings_of(day))) for day in days)
     total = found.count(days)
     if jobs > 1 and len(days) > 1:
         yield from _side_by_side(work, jobs, total, progress)
@@ -133,54 +140,104 @@ def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progres
 def _compact_day(job: _Job, progress: Progress | None = None) -> Result:
     drafts: dict[str, Draft] = {}
     read: set[str] = set()
-    faults = list(job.faults)
+    faults = [finding.fault for finding in job.findings]
+    withheld = {finding.prefix for finding in job.findings if not finding.fault.harmless}
+    left_out: set[str] = set()
     places = Places(job.sites, index.start_ns(job.day))
     done, total = 0, sum(map(len, job.nodes))
     try:
         for entries in job.nodes:
-            node = Chain("", "")
+            prefix = chain.split_name(Path(entries[0].path))[0]
+            if prefix in withheld and not job.accept_faults:
+                left_out.add(prefix)
+                done += len(entries)
+                continue
+            node = _NodeDay(places)
             for entry in entries:
                 if progress is not None:
                     progress(done, total)
                 done += 1
-                path = Path(entry.path)
-                content = _read(node, path, entry)
-                if content is None:
-                    continue
-                read.add(path.name)
-                for site, kinds in part(content, places).items():
-                    if site not in drafts:
-                        drafts[site] = Draft(job.out, site, job.day)
-                    drafts[site].add(content.header, kinds, path.name, content.sha256)
-            faults += node.faults
-            _refuse(node.faults, job.accept_faults)
-            for draft in drafts.values():
-                draft.end_node()
+                node.read(entry)
+            parts = node.parts()
+            faults += node.chain.faults
+            if parts is None or (node.chain.faults and not job.accept_faults):
+                left_out.add(prefix)
+                continue
+            read |= node.names
+            for site, part_of_day in parts.items():
+                if site not in drafts:
+                    drafts[site] = Draft(job.out, site, job.day)
+                drafts[site].add(part_of_day)
         for site in emptied(job.out, job.day, drafts, read):
             drafts[site] = Draft(job.out, site, job.day)
-        statements = [drafts[site].publish(job.reason, faults) for site in sorted(drafts)]
+        kept = frozenset() if job.accept_faults else frozenset(left_out)
+        statements = [drafts[site].publish(job.reason, faults, sorted(left_out), kept) for site in sorted(drafts)]
     except OSError as error:
         raise UsageError(f"{error.filename or job.out}: cannot be written: {error.strerror}") from None
     finally:
         for draft in drafts.values():
             draft.discard()
-    return Result(job.day, tuple(statements), tuple(faults))
+    return Result(job.day, tuple(statements), tuple(faults), tuple(sorted(left_out)))
 
 
-def _read(node: Chain, path: Path, entry: Entry) -> Table | None:
-    """The segment, as its header told the index it would be; None where its rows cannot be used."""
-    node.last, node.head = entry.sequence - 1, ""  # the index has checked the numbers, and the link is checked below
-    content = chain.add_file(node, path, entry.sequence)
-    if content is None:
-        return None
-    if (content.header.from_ns, content.header.to_ns, content.header.previous) != (entry.from_ns, entry.to_ns, entry.previous):
-        raise ChainError(f"{path}: changed while it was read; run it again")
-    if entry.follower and entry.names != content.sha256:
-        node.faults.append(chain.wrong_previous(Path(entry.follower), entry.names, entry.sequence, content.sha256))
-    return content
+class _NodeDay:
+    """One node's rows of a day by site. Nothing of it is written before all of it is known to be sound."""
 
+    def __init__(self, places: Places) -> None:
+        self.chain = Chain("", "")
+        self.names: set[str] = set()
+        self._places = places
+        self._sites: dict[str, NodePart] = {}
+        self._rows = 0
 
-def _refuse(faults: Sequence[Fault], accept_faults: bool) -> None:
-    if faults and not accept_faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ChainError(f"{faults[0].line}{more}")
+    def read(self, entry: Entry) -> None:
+        """Add a segment's rows; what is wrong with it becomes a fault of the chain."""
+        path = Path(entry.path)
+        if self._rows > ROWS_MAX:
+            return
+        content = self._content(entry, path)
+        if content is None:
+            return
+        try:
+            parted = part(content, self._places)
+        except UsageError as error:
+            if not self._places.any_known:
+                raise  # that is no fault of the node: nobody said where anything stands
+            self.chain.faults.append(Fault("site", f"{path}: {error}"))
+            return
+        self.names.add(path.name)
+        self._rows += content.header.rows
+        if self._rows > ROWS_MAX:
+            self.chain.faults.append(Fault("alien", f"{path}: with it the node has more than {ROWS_MAX} rows of one day"))
+            self._sites.clear()
+        for site, kinds in parted.items():
+            if site not in self._sites:
+                self._sites[site] = NodePart(content.header)
+            self._sites[site].add(content.header, kinds, path.name, content.sha256)
+
+    def parts(self) -> dict[str, NodePart] | None:
+        """The rows of each site with their sums; None where they cannot be summed, which is a fault then."""
+        if self._rows > ROWS_MAX:
+            return None
+        try:
+            for one in self._sites.values():
+                one.sum_up()
+        except ChainError as error:
+            self.chain.faults.append(Fault("sum", str(error)))
+            return None
+        return self._sites
+
+    def _content(self, entry: Entry, path: Path) -> Table | None:
+        """The segment, as its header told the index it would be; None where its rows cannot be used."""
+        node = self.chain
+        node.last, node.head = entry.sequence - 1, ""  # the index has checked the numbers, and the link is checked below
+        content = chain.add_file(node, path, entry.sequence)
+        if content is None:
+            return None
+        header = content.header
+        if (header.from_ns, header.to_ns, header.previous) != (entry.from_ns, entry.to_ns, entry.previous):
+            node.faults.append(Fault("changed", f"{path}: changed while it was read; run it again"))
+            return None
+        if entry.follower and entry.names != content.sha256:
+            node.faults.append(chain.wrong_previous(Path(entry.follower), entry.names, entry.sequence, content.sha256))
+        return None if content.strange else content

@@ -3,6 +3,9 @@
 The chains are checked here as far as headers tell: numbers that are missing or there twice, files that cannot be read or bear
 another's name. What only whole files tell (their hash, their rows) is checked by whoever reads them; each file of a day says
 what the next one names as its previous.
+
+A fault is of one node and of some days: those of the file itself, or, where its header cannot be read, those from the end of
+the segment before it to the start of the one after it. Other nodes and other days do not depend on it.
 """
 
 import os
@@ -18,6 +21,7 @@ from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, Fault, Progress
+from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
 
@@ -36,11 +40,20 @@ class Entry(NamedTuple):
     names: str = ""
 
 
+class Finding(NamedTuple):
+    """A fault, of which node (the prefix of its file names, "" where no name says) and of which days, by their numbers."""
+
+    fault: Fault
+    prefix: str
+    first: int = 0
+    last: int = INT64_MAX // DAY_NS
+
+
 @dataclass(slots=True)
 class Index:
     """Segments in the order of nodes and their numbers. Kept small: a fleet's quarter has three million."""
 
-    faults: list[Fault] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     _prefixes: list[str] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _node: "array[int]" = field(default_factory=lambda: array("l"))
@@ -53,6 +66,16 @@ class Index:
 
     def __len__(self) -> int:
         return len(self._sequence)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All that is wrong."""
+        return [finding.fault for finding in self.findings]
+
+    def findings_of(self, day: date) -> list[Finding]:
+        """What is wrong with a day's segments, or with some of which nobody knows the day."""
+        number = start_ns(day) // DAY_NS
+        return [finding for finding in self.findings if finding.first <= number <= finding.last]
 
     @property
     def days(self) -> list[date]:
@@ -90,11 +113,15 @@ class Index:
         self._from_ns.append(header.from_ns)
         self._to_ns.append(header.to_ns)
         self._previous += bytes.fromhex(header.previous)
-        last_ns = max(header.from_ns, header.to_ns - 1)
-        first_ns = max(header.from_ns, last_ns - segment.SPAN_MAX_NS)
-        for number in range(first_ns // DAY_NS, last_ns // DAY_NS + 1):
+        first, last = _days_of(header)
+        for number in range(first, last + 1):
             self._of_day.setdefault(number, array("l")).append(i)
-        self.faults += chain.check_span(Path(self._path(i)), header)
+
+
+def _days_of(header: Header) -> tuple[int, int]:
+    """The first and last day that a segment touches; of a span that is too long the days of its last year."""
+    last_ns = max(header.from_ns, header.to_ns - 1)
+    return max(header.from_ns, last_ns - segment.SPAN_MAX_NS) // DAY_NS, last_ns // DAY_NS
 
 
 def start_ns(day: date) -> int:
@@ -112,7 +139,7 @@ def build(paths: Sequence[Path], progress: Progress | None = None) -> Index:
     found: dict[str, tuple[array[int], array[int]]] = {}  # prefix -> sequences, folders
     numbers: dict[str, int] = {}
     seen: set[str] = set()
-    for folder, name in _files(paths, seen):
+    for folder, name in _files(paths, seen, index.findings):
         number = numbers.setdefault(folder, len(numbers))
         prefix, sequence = chain.split_name(Path(name))
         if sequence is None or name != f"{prefix}_{sequence:08d}{segment.SUFFIX}":
@@ -125,7 +152,7 @@ def build(paths: Sequence[Path], progress: Progress | None = None) -> Index:
     total, done = sum(len(sequences) for sequences, _ in found.values()), 0
     for prefix in sorted(found):
         index._prefixes.append(prefix)
-        node, first = Chain(prefix, ""), Path()
+        node, first, findings = Chain(prefix, ""), Path(), _NodeFindings(prefix)
         for sequence, number in sorted(
             set(zip(*found.pop(prefix), strict=True)), key=lambda f: (f[0], f"{index._folders[f[1]]}/{prefix}")
         ):
@@ -140,16 +167,59 @@ def build(paths: Sequence[Path], progress: Progress | None = None) -> Index:
             header = _header(node, path, sequence)
             if header is not None:
                 index._add(number, header)
-        index.faults += node.faults
+                node.faults += chain.check_span(path, header)
+            findings.take(node.faults, header)
+        index.findings += findings.end()
     for path in sorted(odd):
         node = Chain("", "")
         chain.add_file(node, path, None)
-        index.faults += node.faults
+        index.findings += [Finding(fault, "") for fault in node.faults]
     return index
 
 
-def _files(paths: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, str]]:
-    """(folder, name) of every file, each once."""
+class _NodeFindings:
+    """A node's faults with their days, from its files in the order of their numbers."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._done: list[Finding] = []
+        self._open: list[Fault] = []  # of what has no header: it lies between the headers around it
+        self._before: Header | None = None
+
+    def take(self, faults: list[Fault], header: Header | None) -> None:
+        """Take the faults that a file added, and leave the list empty."""
+        for fault in faults:
+            if header is None and fault.kind == "duplicate" and self._before is not None:
+                self._add(fault, *_days_of(self._before))
+            elif header is None or fault.kind == "missing":
+                self._open.append(fault)
+            else:
+                self._add(fault, *_days_of(header))
+        faults.clear()
+        if header is not None:
+            first = _days_of(header)[0]
+            self._close(first if self._before is None else _days_of(self._before)[1], first)
+            self._before = header
+
+    def end(self) -> list[Finding]:
+        """All of them."""
+        if self._before is not None:
+            last = _days_of(self._before)[1]
+            self._close(last, last)
+        self._done += [Finding(fault, self._prefix) for fault in self._open]  # no file has a header: nothing has a day
+        return self._done
+
+    def _close(self, one: int, other: int) -> None:
+        for fault in self._open:
+            self._add(fault, min(one, other), max(one, other))
+        self._open.clear()
+
+    def _add(self, fault: Fault, first: int, last: int) -> None:
+        self._done.append(Finding(fault, self._prefix, first, last))
+
+
+def _files(paths: Iterable[Path], seen: set[str], findings: list[Finding]) -> Iterator[tuple[str, str]]:
+    """(folder, name) of every file, each once; folders that cannot be read become findings."""
     waiting = list[str]()
     for path in paths:
         if path.is_dir():
@@ -163,12 +233,15 @@ def _files(paths: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, str]]:
         if folder in seen:
             continue
         seen.add(folder)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif entry.name.endswith(segment.SUFFIX) and not entry.name.startswith("."):
-                    yield folder, entry.name
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.name.endswith(segment.SUFFIX) and not entry.name.startswith("."):
+                        yield folder, entry.name
+        except OSError as error:
+            findings.append(Finding(Fault("corrupted", f"{folder}: cannot be read: {error.strerror}"), ""))
 
 
 def _header(node: Chain, path: Path, sequence: int) -> Header | None:

@@ -20,6 +20,7 @@ class Places:
         self._sites, self.start_ns, self.end_ns = sites, start_ns, start_ns + DAY_NS
         edges = (t for stays in sites.stays.values() for stay in stays for t in (stay.from_ns, stay.to_ns))
         self._by_day = all(t % DAY_NS == 0 or t == INT64_MAX for t in edges)
+        self.any_known = bool(sites.stays) or sites.default is not None
         self._whose: tuple[str, str] | None = None
         self._known: dict[tuple[str, int], str] = {}
 
@@ -49,7 +50,7 @@ def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
     """The day's rows by site and kind.
 
     Raises:
-        UsageError: nobody says where a device stood.
+        UsageError: nobody says where a device stood, or a meter names a site that cannot be a folder.
     """
     parted: dict[str, dict[str, Columns]] = {}
     who = table.header

@@ -9,6 +9,7 @@ from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.ledger.chain import Progress
 from energy_agent.ledger.fleet.remote import open_url
 from energy_agent.ledger.segments import segment
+from energy_agent.ledger.segments.files import read_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,40 +18,45 @@ class Shipment:
 
     copied: int
     there: int  # were there already, with the same content
+    refused: tuple[str, ...] = ()  # a line for each that is damaged here, or has other content there
 
 
 def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> Shipment:
     """Copy segments to `url`; a file that is there already is compared, not copied.
 
     A copy gets a temporary name, is read back and compared by its hash, and is then renamed, so that no reader ever sees half a
-    segment under its name. Done again after any failure, it goes on where it stopped.
+    segment under its name. Done again after any failure, it goes on where it stopped. A segment that is damaged here, or whose
+    name is taken there, does not keep the others from being copied.
 
     Raises:
         UsageError: no such protocol, or its package is not installed.
-        ChainError: a damaged segment here, or other content there under the same name.
         WattlensError: the copy failed.
     """
     system, root = open_url(url)
     copied = there = 0
+    refused: list[str] = []
     try:
         system.makedirs(root, exist_ok=True)
         for number, path in enumerate(files):
             if progress is not None:
                 progress(number, len(files))
-            if _ship_one(system, f"{root.rstrip('/')}/{path.name}", path):
-                copied += 1
-            else:
-                there += 1
+            try:
+                if _ship_one(system, f"{root.rstrip('/')}/{path.name}", path):
+                    copied += 1
+                else:
+                    there += 1
+            except ChainError as error:
+                refused.append(str(error))
     except WattlensError:
         raise
     except Exception as error:  # fsspec's file systems raise whatever their libraries raise
         raise WattlensError(f"{url}: shipping failed after {copied} segments: {error}; run it again to go on") from error
-    return Shipment(copied, there)
+    return Shipment(copied, there, tuple(refused))
 
 
 def _ship_one(system: Any, target: str, path: Path) -> bool:
     """Whether it was copied; False if it was there."""
-    data = path.read_bytes()
+    data = read_bounded(path, segment.FILE_MAX_B)
     digest = segment.sha256(segment.expand(data, str(path)))
     if system.exists(target):
         if _digest(system, target) == digest:
@@ -59,13 +65,13 @@ def _ship_one(system: Any, target: str, path: Path) -> bool:
     temporary = f"{target}.tmp"
     system.pipe_file(temporary, data)
     if _digest(system, temporary) != digest:
-        raise ChainError(f"{temporary}: the copy of {path} reads back otherwise; the storage is damaged")
+        raise WattlensError(f"{temporary}: the copy of {path} reads back otherwise; the storage is damaged")
     system.mv(temporary, target)
     return True
 
 
 def _digest(system: Any, target: str) -> str:
     try:
-        return segment.sha256(segment.expand(system.cat_file(target), target))
+        return segment.sha256(segment.expand(system.cat_file(target, end=segment.FILE_MAX_B + 1), target))
     except ChainError:
         return ""

@@ -5,6 +5,7 @@ line with an empty uuid is for the whole node. The same file is the denominator 
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX
 
 COLUMNS: Final = ("cluster", "node", "uuid", "sku", "site", "from", "to")
 _LINES_MAX: Final = 2_000_000
+_NAME_MAX_B: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Sites:
             UsageError: the inventory does not say, and there is no default.
         """
         if is_meter(device):  # a meter of a building never moves
-            return site_and_meter(device)[0]
+            return checked_site(site_and_meter(device)[0])
         for key in ((cluster, node, device), (cluster, node, "")):
             for stay in self.stays.get(key, ()):
                 if stay.from_ns <= t_ns < stay.to_ns:
@@ -63,6 +65,18 @@ class Sites:
             what = f"{cluster}/{node}" + (f"/{device}" if device else "")
             raise UsageError(f"no site for {what} on {day}: add it to the inventory, or name a default with --site")
         return self.default
+
+
+def checked_site(site: str) -> str:
+    """A site's name, which becomes a folder.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if not 0 < len(site.encode("utf-8", "replace")) <= _NAME_MAX_B or site.startswith(".") or re.search("[/\0]", site):
+        limits = f"it cannot be empty, have a slash, begin with a dot or be longer than {_NAME_MAX_B} bytes"
+        raise UsageError(f"site {site[:80]!r}: a site's name becomes a folder; {limits}")
+    return site
 
 
 def read_inventory(path: Path, default: str | None = None) -> Sites:

@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from energy_agent.core.errors import ChainError, UsageError
-from energy_agent.ledger.chain import Fault
+from energy_agent.core.errors import ChainError
+from energy_agent.ledger.chain import Fault, split_name
 from energy_agent.ledger.fleet import day_sums
 from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
+from energy_agent.ledger.fleet.sites import checked_site
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
 from energy_agent.ledger.segments.table import Columns
@@ -38,10 +39,39 @@ class Statement:
     rows: int
     energy_uj: int
     gap_bound_uj: int
+    kept_for: tuple[str, ...] = ()  # nodes that have faults now: a new statement would be without rows that this one has
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a segment holds of one day and site."""
+
+    header: Header
+    kinds: Mapping[str, Columns]
+    name: str
+    sha256: str
+
+
+class NodePart:
+    """One node's rows of one day and site, with their sums. Segments come in the order of the chain."""
+
+    def __init__(self, header: Header) -> None:
+        self._sums = day_sums.Node(header.cluster, header.node)
+        self.pieces: list[_Piece] = []
+        self.sums: Mapping[str, day_sums.Columns] = {}
+
+    def add(self, header: Header, kinds: Mapping[str, Columns], name: str, digest: str) -> None:
+        """Add what a segment holds of this day and site."""
+        self.pieces.append(_Piece(header, kinds, name, digest))
+        self._sums.add(kinds)
+
+    def sum_up(self) -> None:
+        """Set `sums`; raises ChainError where they are not those of the rows, or past int64."""
+        self.sums = self._sums.columns()
 
 
 class Draft:
-    """A statement in the making. Nodes come one after the other, each in the order of its chain."""
+    """A statement in the making. Nodes come one after the other."""
 
     def __init__(self, out: Path, site: str, day: date) -> None:
         """Make the folder that it is written into.
@@ -50,15 +80,13 @@ class Draft:
             UsageError: the site's name cannot be a folder.
             OSError: it cannot be written.
         """
-        if "/" in site or site.startswith("."):
-            raise UsageError(f"site {site!r}: a site's name becomes a folder; it cannot have a slash or begin with a dot")
+        checked_site(site)
         self._site, self._day, self._home = site, day, out / site / day.isoformat()
         self._folder = out / site / f".{day}.tmp"
         self.discard()  # left over from a run that was killed
         self._folder.mkdir(parents=True)
         self._writers = {kind: self._writer(kind, columns) for kind, columns in day_sums.DAY_COLUMNS.items()}
         self._inputs: dict[str, str] = {}
-        self._node: day_sums.Node | None = None
         self._rows = self._energy_uj = self._gap_bound_uj = 0
         self._simulated = False
 
@@ -69,34 +97,40 @@ class Draft:
         """Leave nothing behind of what is not published."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add(self, who: Header, kinds: Mapping[str, Columns], name: str, digest: str) -> None:
-        """Add what a segment holds of this day and site."""
-        self._inputs[name] = digest
+    def add(self, node: NodePart) -> None:
+        """Add a node's rows and sums."""
+        for piece in node.pieces:
+            self._add(piece)
+        for kind, columns in node.sums.items():
+            self._writers[kind].add(columns)
+
+    def _add(self, piece: _Piece) -> None:
+        who, kinds = piece.header, piece.kinds
+        self._inputs[piece.name] = piece.sha256
         self._simulated |= who.simulated
-        if self._node is None:
-            self._node = day_sums.Node(who.cluster, who.node)
-        self._node.add(kinds)
+        whose = {"cluster": who.cluster, "node": who.node, "simulated": who.simulated, "sequence": who.sequence}
         for kind, columns in kinds.items():
             if kind not in self._writers:
                 self._writers[kind] = Writer(self._folder / file_name(kind), columns_of(kind))
-            rows = len(next(iter(columns.values())))
-            whose = {"cluster": who.cluster, "node": who.node, "simulated": who.simulated, "sequence": who.sequence}
             self._writers[kind].add(columns, whose)
-            self._rows += rows
+            self._rows += len(next(iter(columns.values())))
         if "cell" in kinds:
             self._energy_uj += sum(kinds["cell"]["energy_uj"])
         if "gap" in kinds:
             self._gap_bound_uj += sum(kinds["gap"]["bound_uj"])
 
-    def end_node(self) -> None:
-        """No more segments of this node; raises ChainError where the sums are not those of its rows."""
-        if self._node is not None:
-            for kind, columns in self._node.columns().items():
-                self._writers[kind].add(columns)
-        self._node = None
+    def publish(
+        self, reason: str, faults: Sequence[Fault], left_out: Sequence[str] = (), kept: Set[str] = frozenset()
+    ) -> Statement:
+        """Rename the finished folder into its place, unless the newest statement was made of the same input.
 
-    def publish(self, reason: str, faults: Sequence[Fault]) -> Statement:
-        """Rename the finished folder into its place, unless the newest statement was made of the same input."""
+        Args:
+            reason: why the day is stated anew; by default what changed in the input.
+            faults: what is wrong with the day's segments, for the manifest.
+            left_out: nodes whose rows are left out, likewise.
+            kept: nodes whose rows are not to be taken out of what was stated before: the newest statement stays where it has
+                segments of one of them.
+        """
         inputs = sorted(self._inputs.items())
         digest = segment.sha256(json.dumps(inputs).encode())
         numbers = [int(p.name[1:]) for p in self._home.glob("r[0-9]*") if (p / MANIFEST).exists()]
@@ -106,8 +140,13 @@ class Draft:
             folder = self._home / f"r{number - 1:04d}"
             before = read_manifest(folder / MANIFEST)
             same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
+            stated = Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums)
             if same and before.get("day_sums") == day_sums.VERSION:
-                return Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums)
+                return stated
+            lost = {split_name(Path(name))[0] for name in dict(before["inputs"])} & kept
+            if lost:
+                sums = (len(before["inputs"]), int(before["rows"]), int(before["energy_uj"]), int(before["gap_bound_uj"]))
+                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, tuple(sorted(lost)))
             changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
             reason = reason or changed
         facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
@@ -126,6 +165,7 @@ class Draft:
             "day_sums": day_sums.VERSION,
             "files": {path.name: _digest(path) for path in sorted(self._folder.iterdir())},
             "faults": [fault.line for fault in faults],
+            "left_out": list(left_out),
             "inputs": inputs,
         }
         (self._folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=0) + "\n", encoding="ascii")

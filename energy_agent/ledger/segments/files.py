@@ -93,6 +93,18 @@ def read_bounded(path: Path, limit_b: int) -> bytes:
     Raises:
         ChainError: not a regular file, larger than `limit_b`, or not readable; the line names it.
     """
+    data = read_start(path, limit_b + 1)
+    if len(data) > limit_b:
+        raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
+    return data
+
+
+def read_start(path: Path, size_b: int) -> bytes:
+    """The first `size_b` bytes of a regular file, or all where it is shorter.
+
+    Raises:
+        ChainError: not a regular file, or not readable; the line names it.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -101,14 +113,11 @@ def read_bounded(path: Path, limit_b: int) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ChainError(f"{path}: is not a regular file")
         with os.fdopen(os.dup(handle), "rb") as file:
-            data = file.read(limit_b + 1)
+            return file.read(size_b)
     except OSError as error:
         raise ChainError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(handle)
-    if len(data) > limit_b:
-        raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
-    return data
 
 
 def hold(path: Path) -> int:

@@ -18,17 +18,21 @@ from typing import Final
 
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.core.units import NS_PER_DAY
-from energy_agent.ledger.rows.kinds import Row, StepRow
+from energy_agent.ledger.rows.kinds import INT64_MAX, Row, StepRow
 from energy_agent.ledger.rows.text import canonical, from_json, to_json
-from energy_agent.ledger.segments.files import Files, read_bounded
+from energy_agent.ledger.segments.files import Files, read_bounded, read_start
 
 SCHEMA: Final = 2
 """2 has rows of steps; segments of schema 1 are read as they are."""
 FIRST_PREVIOUS: Final = "0" * 64
 SUFFIX: Final = ".jsonl.gz"
 _PEEK: Final = (2_048, 65_536)
-_FILE_MAX: Final = 32 << 20
-_TEXT_MAX: Final = 256 << 20
+FILE_MAX_B: Final = 32 << 20
+_TEXT_MAX: Final = 32 << 20
+"""Maximum of uncompressed bytes: 110,000 rows, of which a large node has 1,000 per hour. Reading takes 15 times as much."""
+_RATIO_MAX: Final = 128
+"""Maximum of uncompressed bytes per compressed byte. Segments have 15 to 20; gzip itself allows 1,032."""
+_SLACK_B: Final = 64 << 10
 SPAN_MAX_NS: Final = 366 * NS_PER_DAY
 """Maximum time from a segment's first row to its last: a clock that was years off gives more than one segment."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -110,13 +114,15 @@ def expand(data: bytes, where: str) -> bytes:
     Raises:
         ChainError: not gzip, cut off, followed by something else, or larger than any segment.
     """
-    unpacker = zlib.decompressobj(wbits=31)
+    unpacker, limit_b = zlib.decompressobj(wbits=31), min(_TEXT_MAX, _SLACK_B + _RATIO_MAX * len(data))
     try:
-        text = unpacker.decompress(data, _TEXT_MAX)
+        text = unpacker.decompress(data, limit_b)
     except zlib.error:
         raise ChainError(f"{where}: is corrupted (not gzip data)") from None
+    if len(text) == limit_b:
+        raise ChainError(f"{where}: {len(data)} bytes expand to more than {limit_b}, no segment does")
     if not unpacker.eof:
-        raise ChainError(f"{where}: is corrupted (cut off or too large)")
+        raise ChainError(f"{where}: is corrupted (cut off)")
     if unpacker.unused_data:
         raise ChainError(f"{where}: is corrupted (has bytes after its end)")
     return text
@@ -124,7 +130,7 @@ def expand(data: bytes, where: str) -> bytes:
 
 def load(path: Path) -> bytes:
     """Uncompressed bytes of a segment file. Raises ChainError with a line that names the file."""
-    return expand(read_bounded(path, _FILE_MAX), str(path))
+    return expand(read_bounded(path, FILE_MAX_B), str(path))
 
 
 def read(path: Path) -> Content:
@@ -179,7 +185,8 @@ def header_of(line: str, where: str) -> Header:
     if value.keys() != _FIELDS.keys() or any(type(value[name]) is not kind for name, kind in _FIELDS.items()):
         raise ChainError(f"{where}:1: is corrupted (header fields)")
     header = Header(**value)
-    sane = 1 <= header.schema <= SCHEMA and header.sequence >= 0 and header.rows >= 0 and 0 <= header.from_ns <= header.to_ns
+    sane = 1 <= header.schema <= SCHEMA and 0 <= header.from_ns <= header.to_ns <= INT64_MAX
+    sane = sane and 0 <= header.sequence <= INT64_MAX and 0 <= header.rows <= INT64_MAX
     if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:
         raise ChainError(f"{where}:1: is corrupted (header values)")
     return header
@@ -210,15 +217,14 @@ def store(files: Files, folder: Path, name: str, packed: bytes, digest: str) -> 
 
 def peek(path: Path) -> Header:
     """The header alone, without reading the rows. Raises ChainError naming the file."""
+    packed = read_start(path, _PEEK[-1])
     try:
-        with path.open("rb") as file:
-            packed = file.read(_PEEK[-1])
         for most in _PEEK:
             line, newline, _ = zlib.decompressobj(wbits=31).decompress(packed, most).partition(b"\n")
             if newline:
                 break
-    except (OSError, zlib.error):
-        raise ChainError(f"{path}: is corrupted or cannot be read") from None
+    except zlib.error:
+        raise ChainError(f"{path}: is corrupted (not gzip data)") from None
     if not newline or not line.isascii():
         raise ChainError(f"{path}:1: is corrupted (no header)")
     return header_of(line.decode("ascii"), str(path))

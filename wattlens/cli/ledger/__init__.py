@@ -58,7 +58,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--reason", default="", metavar="TEXT", help="why a day is stated anew (default: what changed in the input)"
     )
     compact.add_argument(
-        "--accept-faults", action="store_true", help="write although a chain is broken; faults go into the manifest"
+        "--accept-faults",
+        action="store_true",
+        help="leave out damaged files alone, instead of all that their node has of the day, and exit with 0",
     )
     compact.add_argument(
         "--jobs", type=_jobs, default=1, metavar="N", help="processes that share the days; the same bytes (default 1)"
@@ -185,7 +187,6 @@ def _ship(arguments: argparse.Namespace) -> int:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    from energy_agent.ledger.chain import Fault
     from energy_agent.ledger.fleet import index
     from energy_agent.ledger.fleet.compact import Statement, compact_days
     from energy_agent.ledger.fleet.sites import Sites, read_inventory
@@ -202,9 +203,13 @@ def _compact(arguments: argparse.Namespace) -> int:
             return 0
         first = today - timedelta(days=arguments.days) if arguments.days else date.min
         wanted = [day for day in found.days if first <= day < today]
-    if not (len(found) or found.faults) or not wanted:
+    if not len(found) and found.faults:
+        _tell(dict.fromkeys(found.faults))
+        return 0 if arguments.accept_faults else 1
+    if not len(found) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
-    answer, faults = list[Statement](), list[Fault]()
+    answer, faults = list[Statement](), dict.fromkeys(found.faults)
+    left_out = dict[str, list[date]]()
     for result in compact_days(
         found,
         arguments.output,
@@ -216,7 +221,9 @@ def _compact(arguments: argparse.Namespace) -> int:
         progress=Progress("compacted"),
     ):
         answer += result.statements
-        faults += [fault for fault in result.faults if fault not in faults]
+        faults |= dict.fromkeys(result.faults)
+        for node in result.left_out:
+            left_out.setdefault(node, []).append(result.day)
     if arguments.json:
         print(
             json.dumps(
@@ -229,7 +236,15 @@ def _compact(arguments: argparse.Namespace) -> int:
         what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
         print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
     _tell(faults)
-    return 0
+    for s in answer:
+        if s.kept_for:
+            nodes = ", ".join(s.kept_for)
+            text = f"{s.site} {s.day}: statement {s.number} stays, as it has rows of {nodes}; --accept-faults replaces it"
+            print(printable(f"wattlens: {text}"), file=sys.stderr)
+    for node, days in left_out.items():
+        span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
+        print(printable(f"wattlens: {node}: left out of {span}; all other nodes are written"), file=sys.stderr)
+    return 1 if faults and not arguments.accept_faults else 0
 
 
 def _all_empty(paths: Iterable[Path]) -> bool:

@@ -41,9 +41,12 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
     if not files:
         raise UsageError(f"{arguments.source}: has no segments")
     done = ship(files, arguments.url, progress("shipped"))
-    faults = chain.verify(files, progress=progress("verified")).faults  # afterwards: what is whole is safe first
+    faults = list(chain.verify(files, progress=progress("verified")).faults)  # afterwards: what is whole is safe first
+    local = {fault.line for fault in faults}
+    faults += [chain.Fault("refused", line) for line in done.refused if not any(line in fault for fault in local)]
     if arguments.json:
-        print(json.dumps(asdict(done) | {"faults": [asdict(fault) for fault in faults]}))
+        counts = {"copied": done.copied, "there": done.there}
+        print(json.dumps(counts | {"faults": [asdict(fault) for fault in faults]}))
     else:
         print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
         _tell(faults)
@@ -68,8 +71,10 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
             files = [path for path in find() if path not in shipped]
             if files:
                 done = ship(files, arguments.url)
-                shipped.update(files)
+                shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
                 print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there", flush=True)
+                for line in done.refused:
+                    print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
         except UsageError:
             raise  # it will not be otherwise the next time
         except WattlensError as error:

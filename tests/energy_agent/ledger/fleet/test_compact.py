@@ -113,7 +113,8 @@ def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path):
     journal = node(tmp_path, "a", [])
     (tmp_path / "b" / "segments").mkdir(parents=True)
     midnight = T0 + 24 * H
-    journal.commit(Batch([Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNHELD, Method.COUNTER, 3_000, 5)]))
+    entry = Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNHELD, Method.COUNTER, 3_000, 5)
+    journal.commit(Batch([entry], devices=[DeviceFacts("a-GPU-0", "H100", 0.05, T0)]))
     journal.seal(None)
     journal.close()
     files = segment.list_files(tmp_path / "a" / "segments")
@@ -131,19 +132,44 @@ def test_other_days_count_for_the_chain_but_are_not_read(tmp_path):
     b.close()
 
 
-def test_a_broken_chain_stops_unless_accepted(fleet):
-    folder, _ = fleet
+def manifest(statement):
+    return json.loads((statement.folder / "manifest.json").read_text())
+
+
+def test_a_broken_chain_is_left_out_and_its_files_that_are_whole_are_taken_where_accepted(fleet):
+    folder, total = fleet
     files = segment.list_files(folder / "a" / "segments")
+    whole = [path.read_bytes() for path in files]
     files[5].unlink()
     files[9].write_bytes(b"damaged")
-    with pytest.raises(ChainError, match="segment 5 before it is missing"):
-        run(folder)
-    assert not list((folder / "days").rglob("*.parquet"))
-    (statement,), faults = run(folder, accept_faults=True)
+    (statement,), faults = run(folder)
     assert sorted(f.kind for f in faults) == ["corrupted", "missing"]
-    manifest = json.loads((statement.folder / "manifest.json").read_text())
-    assert len(manifest["faults"]) == 2
-    assert statement.inputs == 46
+    assert (statement.inputs, len(manifest(statement)["faults"]), manifest(statement)["left_out"]) == (24, 2, ["lab_a"])
+    assert {located.node for located in reading.read_rows(folder / "days")} == {"b"}
+    (accepted,), faults = run(folder, accept_faults=True)
+    assert (accepted.number, accepted.inputs, manifest(accepted)["left_out"]) == (1, 46, [])
+    assert len(manifest(accepted)["faults"]) == len(faults) == 2
+    for path, data in zip(files, whole, strict=True):
+        path.write_bytes(data)
+    (repaired,), faults = run(folder)
+    assert (repaired.number, repaired.energy_uj, faults, manifest(repaired)["faults"]) == (2, total, [], [])
+
+
+def test_what_was_stated_of_a_node_stays_when_its_files_are_damaged_later(tmp_path):
+    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(20))
+    (first,), _ = run(tmp_path)
+    path = segment.list_files(tmp_path / "a" / "segments")[3]
+    path.write_bytes(path.read_bytes()[:-9])
+    late = T0 + 23 * H
+    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 77, 5, H)]))
+    b.seal(None)
+    (kept,), (fault,) = run(tmp_path)
+    assert (kept.number, kept.written, kept.energy_uj, kept.kept_for) == (0, False, first.energy_uj, ("lab_a",))
+    assert path.name in fault.line
+    (second,), _ = run(tmp_path, accept_faults=True)
+    assert (second.number, second.written, second.inputs) == (1, True, 44)
+    a.close()
+    b.close()
 
 
 def test_devices_go_to_the_site_where_they_stood(fleet):
@@ -178,6 +204,17 @@ def test_a_bad_inventory_is_one_line(tmp_path, text, says):
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match=says):
         read_inventory(path)
+
+
+def test_a_device_that_is_not_in_the_inventory_leaves_out_its_node_alone(fleet):
+    folder, _ = fleet
+    inventory = folder / "inventory.csv"
+    inventory.write_text("cluster,node,uuid,sku,site,from,to\nlab,a,a-GPU-0,H100,here,,\nlab,b,,H100,here,,\n")
+    (statement,), faults = run(folder, sites=read_inventory(inventory))
+    assert {located.node for located in reading.read_rows(folder / "days")} == {"b"}
+    assert {fault.kind for fault in faults} == {"site"}
+    assert "no site for lab/a/a-GPU-1 on 2026-01-01" in faults[0].line
+    assert statement.inputs == 24
 
 
 def test_a_device_that_stands_nowhere_is_named(fleet):

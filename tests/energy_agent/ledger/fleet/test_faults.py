@@ -1,0 +1,264 @@
+"""What one node, or whoever can write into the folder, does to the fleet's ledger: it is named, and stops no other node."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from energy_agent.core.energy import Entry, Identity, Method, State
+from energy_agent.ledger import chain, reading
+from energy_agent.ledger.fleet import index
+from energy_agent.ledger.fleet.compact import compact_days
+from energy_agent.ledger.fleet.sites import Sites
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import DeviceFacts, Journal
+from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.ledger.rows.text import canonical
+from energy_agent.ledger.segments import segment
+from tests.energy_agent.ledger.cases import T0, S
+from wattlens.cli import main
+
+H = 3_600 * S
+UJ = 4_000_000_000
+
+
+def node(folder, name, device, hours=(0, 1), uj=UJ, cluster="lab"):
+    """Segments of a node, one per hour, in the folder that the fleet shares."""
+    journal = Journal.open(
+        folder.parent / "states" / f"{cluster}-{name}" / "journal.db", Identity(cluster, name, "b", "0", True)
+    )
+    for hour in hours:
+        entry = Entry(T0 + hour * H, T0 + (hour + 1) * H, device, "", State.UNHELD, Method.COUNTER, uj, 5)
+        journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)]))
+        journal.seal(None)
+    journal.close()
+    for path in segment.list_files(journal.segments_folder):
+        path.rename(folder / path.name)
+
+
+def forge(folder, name, rows, *, sequence=0, previous=segment.FIRST_PREVIOUS, cluster="lab", file=None, **header):
+    """A segment of anything, canonical."""
+    lines = sorted({canonical(row) for row in rows})
+    values = {"kind": "segment", "schema": 2, "cluster": cluster, "node": name, "boot_id": "b", "sequence": sequence}
+    values |= {"previous": previous, "version": "0", "simulated": True, "from_ns": T0, "to_ns": T0 + H, "rows": len(lines)}
+    data = "\n".join([canonical(values | header), *lines, ""]).encode()
+    path = folder / (file or segment.file_name(cluster, name, sequence))
+    path.write_bytes(segment.compress(data))
+    return path
+
+
+def cell(device, uj, start=T0, workload="", **more):
+    row = {
+        "kind": "cell",
+        "cell_start_ns": start,
+        "device": device,
+        "workload": workload,
+        "state": "unheld",
+        "method": "counter",
+    }
+    row |= {"energy_uj": uj, "gpu_ns": 0, "start_ns": start, "end_ns": start + H // 4}
+    return row | {"edge_first_uj": 0, "edge_inner_uj": 0, "edge_last_uj": 0} | more
+
+
+def facts(device):
+    return {"kind": "device", "device": device, "since_ns": T0, "sku": "H100", "gain_ppm": 50_000}
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    node(folder, "a", "GPU-a")
+    return folder
+
+
+def compact(folder, capsys, *options):
+    """(exit status, energy in uJ by node, standard error)."""
+    out = folder.parent / "days"
+    code = main(["ledger", "compact", str(folder), "--output", str(out), "--day", "2026-01-01", "--site", "here", *options])
+    energy = {}
+    for located in reading.read_rows(out) if list(out.rglob("manifest.json")) else ():
+        if isinstance(located.row, Cell):
+            energy[located.node] = energy.get(located.node, 0) + located.row.energy_uj
+    return code, energy, capsys.readouterr().err
+
+
+def named_alone(folder, capsys, *words):
+    """Whether verify and compaction name the evil node's file, and the other node's day is whole."""
+    assert not chain.verify([folder]).ok
+    code, energy, err = compact(folder, capsys)
+    assert (code, energy) == (1, {"a": 2 * UJ}), err
+    assert all(word in err for word in ("evil", *words)), err
+    code, energy, _ = compact(folder, capsys, "--accept-faults")
+    assert (code, energy["a"]) == (0, 2 * UJ)
+    return energy
+
+
+@pytest.mark.parametrize("name", ["lab_evil_00000000.jsonl.gz", "lab_evil_00000007.jsonl.gz", "evil.jsonl.gz"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.mknod(path, 0o140644), lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_named(fleet, capsys, name, make):
+    make(fleet / name)
+    named_alone(fleet, capsys)
+
+
+@pytest.mark.parametrize("name", ["c_evil_99999999999999999999", "c_evil_9223372036854775808", f"evil_{'9' * 200}"])
+@pytest.mark.parametrize("data", [b"", b"junk", None])
+def test_a_number_past_int64_in_a_name(fleet, capsys, name, data):
+    if data is None:
+        data = (fleet / segment.file_name("lab", "a", 1)).read_bytes()
+    (fleet / f"{name}.jsonl.gz").write_bytes(data)
+    named_alone(fleet, capsys)
+
+
+@pytest.mark.parametrize("sequence", [500, 2**63 - 1])
+def test_a_number_far_ahead_leaves_a_hole_that_is_named(fleet, capsys, sequence):
+    node(fleet, "evil", "GPU-e")
+    forge(fleet, "evil", [], sequence=sequence)
+    named_alone(fleet, capsys, f"segment 2 to {sequence - 1} before it is missing")
+
+
+@pytest.mark.parametrize("field", ["from_ns", "to_ns", "sequence", "rows", "schema"])
+@pytest.mark.parametrize(
+    "value", ["9223372036854775808", "1" + "0" * 30, "1" + "0" * 5000, "-1", "true", "1.5", '"1"'], ids=lambda value: value[:20]
+)
+def test_numbers_of_a_header_are_in_bounds(fleet, capsys, field, value):
+    path = forge(fleet, "evil", [])
+    text = gzip.decompress(path.read_bytes()).decode()
+    old = json.loads(text)[field]
+    path.write_bytes(segment.compress(text.replace(f'"{field}":{old}', f'"{field}":{value}').encode()))
+    named_alone(fleet, capsys)
+
+
+def test_a_segment_until_the_end_of_int64_is_a_fault_and_no_more(fleet, capsys):
+    forge(fleet, "evil", [], to_ns=2**63 - 1)
+    named_alone(fleet, capsys, "as of a wrong clock")
+
+
+def test_cells_that_sum_past_int64_leave_out_their_node(fleet, capsys):
+    most = 2**63 - 1
+    forge(fleet, "evil", [facts("GPU-e"), cell("GPU-e", most), cell("GPU-e", most, T0 + H // 4)])
+    # Each row is in bounds, so verify has nothing to say: what a column cannot hold is the day's sum.
+    assert chain.verify([fleet]).ok
+    code, energy, err = compact(fleet, capsys)
+    assert (code, energy) == (1, {"a": 2 * UJ})
+    assert "lab/evil: a sum of the day is past int64" in err
+    code, energy, _ = compact(fleet, capsys, "--accept-faults")
+    assert (code, energy) == (0, {"a": 2 * UJ})
+
+
+def test_a_device_without_its_uncertainty_leaves_out_its_node_and_the_rest_can_be_summed(fleet, capsys):
+    forge(fleet, "evil", [facts("GPU-other"), cell("GPU-e", 7)])
+    energy = named_alone(fleet, capsys, "GPU-e has energy, but no `device` row")
+    assert energy == {"a": 2 * UJ}
+    assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["energy_uj"] == 2 * UJ
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"junk", b"\x1f\x8b", gzip.compress(b"{}\n"), gzip.compress(b"\n" * 1000), b"\0" * 10_000]
+)
+def test_junk_is_named(fleet, capsys, data):
+    (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(data)
+    named_alone(fleet, capsys)
+
+
+@pytest.mark.parametrize("site", ["../../etc", "/etc", ".hidden", "", "x" * 300, "a\0b"])
+def test_a_meter_of_a_site_that_cannot_be_a_folder(fleet, capsys, site):
+    device = f"meter:{site}:main"
+    forge(fleet, "evil", [facts(device), cell(device, 7)])
+    code, energy, err = compact(fleet, capsys)
+    assert (code, energy, "evil" in err) == (1, {"a": 2 * UJ}, True)
+
+
+def test_a_folder_that_cannot_be_read_stops_nothing(fleet, capsys):
+    (fleet / "evil").mkdir()
+    (fleet / "evil").chmod(0)
+    if os.access(fleet / "evil", os.R_OK):  # root reads it all the same
+        node(fleet, "evil", "GPU-e")
+        assert compact(fleet, capsys)[0] == 0
+    else:
+        assert compact(fleet, capsys)[:2] == (1, {"a": 2 * UJ})
+
+
+COMPACT = """
+import sys
+from pathlib import Path
+import pyarrow.parquet
+from energy_agent.ledger import chain
+from wattlens.cli import main
+report = chain.verify([Path(sys.argv[1])])
+sys.exit(main(["ledger", "compact", sys.argv[1], "--output", sys.argv[2], "--day", "2026-01-01", "--site", "here"]))
+"""
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
+def peak_mib(source, out):
+    """(finished process, its peak memory) of verification and compaction."""
+    command = [sys.executable, "-c", MEASURE, sys.executable, "-c", COMPACT, str(source), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return done, int(done.stdout.split()[-1]) >> 10
+
+
+def bulky(kind, size_b):
+    """A canonical segment with about so many bytes, compressed as well as can be."""
+    head = {"kind": "segment", "schema": 2, "cluster": "lab", "node": "evil", "boot_id": "b", "sequence": 0}
+    head |= {"previous": segment.FIRST_PREVIOUS, "version": "0", "simulated": True, "from_ns": T0, "to_ns": T0 + H}
+    text, labels = "x" * 65_000, ",".join(f'"{i:x}":""' for i in range(9))
+    row = {
+        "short rows": lambda i: f'{{"device":"{i:07x}","gain_ppm":0,"kind":"device","since_ns":0,"sku":""}}',
+        "long texts": lambda i: f'{{"device":"{i:07x}{text}","gain_ppm":0,"kind":"device","since_ns":0,"sku":"{text}"}}',
+        "labels": lambda i: (
+            f'{{"kind":"workload","labels":{{{labels}}},"since_ns":{10**9 + i},"workload":"w","workload_kind":""}}'
+        ),
+    }[kind]
+    rows = [row(i) for i in range(size_b // len(row(0)))]
+    return gzip.compress("\n".join([canonical(head | {"rows": len(rows)}), *rows, ""]).encode(), 9, mtime=0)
+
+
+@pytest.mark.parametrize("kind", ["short rows", "long texts", "labels"])
+def test_what_expands_beyond_any_segment_takes_no_memory(fleet, kind, tmp_path):
+    plain, before = peak_mib(fleet, tmp_path / "without")
+    assert plain.returncode == 0, plain.stderr
+    data = bulky(kind, 36 << 20)
+    (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(data)
+    done, after = peak_mib(fleet, tmp_path / "days")
+    assert (done.returncode, "no segment does" in done.stderr) == (1, True), done.stderr
+    assert after - before < 120
+    (manifest,) = (tmp_path / "days").rglob("manifest.json")
+    assert json.loads(manifest.read_text())["energy_uj"] == str(2 * UJ)
+
+
+def test_the_largest_segment_that_is_read_takes_half_a_gigabyte(fleet, tmp_path):
+    _, before = peak_mib(fleet, tmp_path / "without")
+    (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(bulky("short rows", 31 << 20))
+    done, after = peak_mib(fleet, tmp_path / "days")
+    assert done.returncode == 0, done.stderr
+    assert 100 < after - before < 512
+
+
+def test_a_node_with_more_rows_than_a_day_can_have(fleet, capsys, monkeypatch):
+    monkeypatch.setattr("energy_agent.ledger.fleet.compact.ROWS_MAX", 40)
+    rows = [facts("GPU-e"), *(cell("GPU-e", 7, workload=f"w{i}") for i in range(50))]
+    forge(fleet, "evil", rows)
+    results = list(compact_days(index.build([fleet]), fleet.parent / "few", [index.build([fleet]).days[0]], Sites({}, "here")))
+    assert [(r.left_out, [f.kind for f in r.faults]) for r in results] == [(("lab_evil",), ["alien"])]
+    assert results[0].statements[0].energy_uj == 2 * UJ
+
+
+def test_a_name_that_is_taken_does_not_keep_the_node_from_shipping(fleet, tmp_path, capsys):
+    """Somebody wrote segment 0 before the node shipped its own: the others arrive, and the one is named."""
+    (tmp_path / "shipped").mkdir()
+    forge(tmp_path / "shipped", "a", [facts("GPU-a"), cell("GPU-a", 20 * UJ)])
+    assert main(["ledger", "ship", str(fleet), f"file://{tmp_path}/shipped"]) == 1
+    out = capsys.readouterr()
+    assert "1 segments copied" in out.out
+    assert "_00000000.jsonl.gz: is there with other content" in out.err
+    assert (tmp_path / "shipped" / segment.file_name("lab", "a", 1)).exists()
