@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,17 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
             power_limit._speaker._thread.join()
 
 
-def train(optimizer: GlobalPowerLimitOptimizer, agent: Agent, *, epoch: int = 10**9, steps: int = 20_000) -> list[str]:
-    """Train until the sweep is over; the state that each step began in, with its limit."""
-    seen = []
-    for step in range(steps):
-        if step % epoch == 0:
-            optimizer.on_epoch_begin()
+def train(
+    optimizer: GlobalPowerLimitOptimizer,
+    agent: Agent,
+    *,
+    ends: Callable[[list[str]], bool] = lambda seen: False,
+    steps: int = 20_000,
+) -> list[str]:
+    """Train until the sweep is over; the state that each step began in, with its limit. An epoch `ends` after what was seen."""
+    seen: list[str] = []
+    optimizer.on_epoch_begin()
+    for _ in range(steps):
         optimizer.on_step_begin()
         state = optimizer._machine.state
         limit = getattr(state, "limit_w", getattr(state, "asked_w", 0))
@@ -52,8 +57,9 @@ def train(optimizer: GlobalPowerLimitOptimizer, agent: Agent, *, epoch: int = 10
             return seen
         time.sleep(agent.step_s())
         optimizer.on_step_end()
-        if step % epoch == epoch - 1:
+        if ends(seen):
             optimizer.on_epoch_end()
+            optimizer.on_epoch_begin()
     pytest.fail(f"the sweep does not end: {seen[-3:]}")
 
 
@@ -100,14 +106,9 @@ def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: A
 
 def test_an_epoch_that_ends_amid_a_window_spoils_it_and_no_more(agent: Agent) -> None:
     made = optimizer(pl_step=250, profile_steps=20)
-    seen = train(made, agent, epoch=40)
-    done = runs(seen, "Profiling")
-    whole = [limit for limit, steps in done if steps == 20]
-    assert whole == [700, 450, 200]
-    cut = [limit for limit, steps in done if steps < 20]
-    assert cut
-    assert all(limit in whole for limit in cut)
-    assert [m.power_limit for m in made.measurements] == whole
+    seen = train(made, agent, ends=lambda seen: seen.count(seen[-1]) == 10 and seen[-1].startswith("Profiling"))
+    assert runs(seen, "Profiling") == [(limit, steps) for limit in (700, 450, 200) for steps in (10, 20)]
+    assert [m.power_limit for m in made.measurements] == [700, 450, 200]
 
 
 def test_what_the_owner_does_not_allow_is_measured_at_what_he_does(agent: Agent) -> None:
