@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from energy_agent.core.energy import Identity
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import RealFiles
@@ -18,13 +18,13 @@ class Chain:
 
     def add(self, booked: Batch) -> None:
         """Book and seal; facts alone wait for the rows after them."""
-        self._book.take(change_of(self._book, booked))
+        self._book.add(booked)
         sealed = take(self._book, None, self._who, self._number, self._previous)
         if sealed is None:
             return
         name = segment.file_name(self._who.cluster, self._who.node, self._number)
         segment.store(_Unsynced(), self._folder, name, sealed.body, sealed.sha256)
-        sealed.forget(self._book)
+        self._book = self._book.without(sealed.rows)
         self._number, self._previous = self._number + 1, sealed.sha256
 
 

@@ -35,7 +35,7 @@ from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFac
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.segments import segment as segments
@@ -241,10 +241,10 @@ def _site(folder: Path, site: Site, days: range, head: Head, truth: Truth) -> tu
                     everything += energy
                     if cell in within:
                         found[meter][cell] = energy
-            book.take(change_of(book, Batch(entries, facts=facts, devices=devices)))
+            book.add(Batch(entries, facts=facts, devices=devices))
             item = take(book, None, identity, head.sequence, head.sha256)
             assert item is not None
-            item.forget(book)
+            book = book.without(item.rows)
             (folder / f"{day:02d}" / segments.file_name(CLUSTER, site.name, head.sequence)).write_bytes(item.body)
             head = Head(head.sequence + 1, item.sha256)
             count, size = count + 1, size + len(item.body)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from energy_agent.core.facility import MeterEnergy
 from energy_agent.ledger.facility import FacilityBook, book_of
-from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.sim.building.meters import COUNTS, MeteredFacility
@@ -110,8 +110,8 @@ class Played:
         for meter in self.meters:
             self._read(meter)
         batch = self.account.batch(BEGIN_NS)
-        book.take(change_of(book, batch))
-        return book_of("sim", [*book.workloads.values(), *book.open_rows()])
+        book.add(batch)
+        return book_of("sim", [*book.facts_of("workload"), *book.open_rows()])
 
     def _to(self, t_s: int, load_w: float) -> None:
         dt_ns = t_s * S - self.building.elapsed_ns

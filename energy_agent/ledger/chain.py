@@ -211,11 +211,10 @@ def _against(chain: Chain, journal: JournalView) -> None:
     chain.faults += faults
     if not complete:
         return  # the sum of what is there says nothing
-    _plus(total, chain.tally)
+    total.add_tally(chain.tally)
     total.add_rows(journal.book.open_rows())
-    for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
-        booked = getattr(journal.book.totals, name)
-        summed = _without_ended(name, getattr(total, name), booked)
+    for name, booked in journal.book.totals.sums.items():
+        summed = _without_ended(name, total.sums[name], booked)
         for key in sorted(summed.keys() | booked.keys()):
             if summed.get(key, 0) != booked.get(key, 0):
                 what = f"{name} of {'/'.join(part or 'ended workloads' for part in key) if isinstance(key, tuple) else key}"
@@ -245,16 +244,3 @@ def _without_ended(name: str, summed: Mapping[Any, int], booked: Mapping[Any, in
             sums |= totals
             sums[target] = booked[target]
     return sums
-
-
-def _plus(total: Tally, other: Tally) -> None:
-    for key, energy in other.energy.items():
-        total.energy[key] = total.energy.get(key, 0) + energy
-    for held, ns in other.gpu_ns.items():
-        total.gpu_ns[held] = total.gpu_ns.get(held, 0) + ns
-    for count, tokens in other.tokens.items():
-        total.add_tokens(count, tokens)
-    for phase, steps in other.steps.items():
-        total.add_steps(phase, steps)
-    for device, bound in other.gap_bound_uj.items():
-        total.add_gap(device, bound)

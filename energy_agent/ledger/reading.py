@@ -60,7 +60,7 @@ def _segment(content: segment.Content) -> Iterator[Located]:
 
 def _open_rows(view: JournalView) -> Iterator[Located]:
     who = view.identity
-    for row in [*view.book.open_rows(), *view.book.workloads.values(), *view.book.devices.values()]:
+    for row in [*view.book.open_rows(), *view.book.facts.values()]:
         if isinstance(row, Cell) or (isinstance(row, Span) and row.workload):
             # The journal knows the share at a run's end alone, and a segment none: between rows it is not known.
             row = replace(row, run=replace(row.run, last_ppm=SHARE_UNKNOWN))

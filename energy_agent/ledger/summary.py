@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from energy_agent.core.boundary import is_gpu, is_host, is_meter
-from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span
+from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span, key_of
 from energy_agent.ledger.rows.uncertainty import Bounds, Run, combine, systematic_uj
 
 
@@ -84,5 +84,5 @@ def cell_bounds(cells: Iterable[Cell], gain_ppm: Mapping[str, int]) -> Bounds:
     runs: dict[tuple[object, ...], list[Run]] = {}
     for cell in cells:
         energy[cell.device] = energy.get(cell.device, 0) + cell.energy_uj
-        runs.setdefault(cell.key[1:], []).append(cell.run)
+        runs.setdefault(key_of(cell)[2:], []).append(cell.run)
     return combine(energy, gain_ppm, runs.values())

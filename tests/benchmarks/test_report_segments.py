@@ -22,7 +22,7 @@ from benchmarks.report_fleet import (
 from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, host_name, host_shares, labels, node_lines, write
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.segments import segment
@@ -96,9 +96,9 @@ def booked(fleet, node, days):
                 steps = [Steps(start, end, stay.workload, "train", count) for stay, count in cell.steps]
                 stays = {stay.workload: stay for use in cell.uses for stay in use.holders}.values()
                 facts = [WorkloadFacts(s.workload, start_ns(s.start), "pod", labels(s)) for s in stays]
-                book.take(change_of(book, Batch(entries, gaps, tokens, facts=facts, devices=devices, steps=steps)))
+                book.add(Batch(entries, gaps, tokens, facts=facts, devices=devices, steps=steps))
             item = take(book, None, identity, head.sequence, head.sha256)
-            item.forget(book)
+            book = book.without(item.rows)
             yield segment.file_name(CLUSTER, node_name(node), head.sequence), item.body, item.sha256
             head = Head(head.sequence + 1, item.sha256)
 

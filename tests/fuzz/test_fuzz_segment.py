@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment, table
 from tests.energy_agent.ledger.cases import IDENTITY, second
@@ -14,7 +14,7 @@ from tests.energy_agent.ledger.cases import IDENTITY, second
 
 def seed():
     book = Book()
-    book.take(change_of(book, second(0)))
+    book.add(second(0))
     item = take(book, None, IDENTITY, 0, segment.FIRST_PREVIOUS)
     assert item is not None
     return item.body

@@ -7,7 +7,7 @@ from energy_agent.core.energy import Identity
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment
 from reports.figures.evidence import Evidence
@@ -30,13 +30,13 @@ def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, si
     folder.mkdir(parents=True, exist_ok=True)
     book, previous, paths = Book(), segment.FIRST_PREVIOUS, list[Path]()
     for batch in batches:
-        book.take(change_of(book, batch))
+        book.add(batch)
         item = take(book, None, Identity(cluster, node, "boot", "0.1.0", simulated), len(paths), previous)
         if item is None:
             continue
         paths.append(folder / segment.file_name(cluster, node, len(paths)))
         paths[-1].write_bytes(item.body)
-        item.forget(book)
+        book = book.without(item.rows)
         previous = item.sha256
     return paths
 

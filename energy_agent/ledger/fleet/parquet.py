@@ -11,8 +11,8 @@ from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import decimal
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.waiting import Numbers, Texts, Values
-from energy_agent.ledger.rows.kinds import Located
-from energy_agent.ledger.rows.text import FIELDS, Form, from_json
+from energy_agent.ledger.rows.kinds import Form, Located
+from energy_agent.ledger.rows.text import FIELDS, from_json
 
 _WHO: Final = {"cluster": "string", "node": "string", "simulated": "bool_", "sequence": "int64"}
 _TYPES: Final = dict.fromkeys((Form.COUNT, Form.CELL, Form.RATIO), "int64")

@@ -7,10 +7,12 @@ from typing import Any
 from energy_agent.core.boundary import is_meter, site_and_meter
 from energy_agent.ledger.fleet.index import DAY_NS
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.ledger.rows.kinds import INT64_MAX, KINDS
 from energy_agent.ledger.segments.table import Columns, Table
 
-_FACTS = ("device", "workload")
+_FACTS = tuple(kind.name for kind in KINDS.values() if kind.is_fact)
+_TIME = {kind.name: "cell_start_ns" if "cell_start_ns" in kind.forms else kind.stretch[0] for kind in KINDS.values()}
+"""The field that says which day a row is of."""
 
 
 class Places:
@@ -57,10 +59,10 @@ def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
     for kind, columns in table.columns.items():
         if kind in _FACTS:
             continue
-        times = columns["t_ns" if kind == "action" else "cell_start_ns"]
+        times = columns[_TIME[kind]]
         if min(times) < places.start_ns or max(times) >= places.end_ns:
             columns = _chosen(columns, [places.start_ns <= t < places.end_ns for t in times])
-            times = columns["t_ns" if kind == "action" else "cell_start_ns"]
+            times = columns[_TIME[kind]]
         if not times:
             continue
         sites = places.sites_of(who.cluster, who.node, columns.get("device") or [""] * len(times), times)

@@ -7,17 +7,18 @@ same cluster and node in one folder would be two chains of one name.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from energy_agent.core.energy import Identity, Method, State, WorkloadFacts
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import chain
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row, StepRow, TokenRow
+from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.ledger.segments.files import RealFiles
 from energy_agent.ledger.segments.segment import Header
@@ -221,19 +222,13 @@ class NodeTarget:
 
     def book(self, batch: Batch) -> None:
         """Take a batch; what of it lies outside of the time that is imported is another import's."""
-        self._book.take(change_of(self._book, batch))
-        self._book.totals = Book().totals
+        self._book.add(batch)
         start_ns, end_ns = self._target.start_ns, self._target.end_ns
-        parts: tuple[dict[Any, Any], ...] = (
-            self._book.cells,
-            self._book.spans,
-            self._book.gaps,
-            self._book.tokens,
-            self._book.steps,
-        )
-        for part in parts:
-            for key in [key for key, row in part.items() if not start_ns <= row.cell_start_ns <= end_ns - CELL_NS]:
-                del part[key]
+        outside = [
+            row for row in self._book.rows.values()
+            if hasattr(row, "cell_start_ns") and not start_ns <= row.cell_start_ns <= end_ns - CELL_NS
+        ]  # fmt: skip
+        self._book = replace(self._book.without(outside), totals=Tally())
 
     def seal(self, up_to_ns: int | None) -> None:
         """Make a segment of what ends by then."""
@@ -250,7 +245,7 @@ class NodeTarget:
         for device, (first, last) in times.items():
             self._target.claim(device, first, last, who)
         self._target.stage(segments.file_name(header.cluster, header.node, header.sequence), sealed.body)
-        sealed.forget(self._book)
+        self._book = self._book.without(sealed.rows)
         self.written.add(header, sealed.rows)
         self._sequence, self._previous = self._sequence + 1, sealed.sha256
 

@@ -1,40 +1,20 @@
-"""What the journal holds, in memory: the open (unsealed) rows, the facts, the totals; and how a table row becomes one of them.
+"""What the journal holds, in memory: the open (unsealed) rows, the facts, the states of the agent's parts and the totals. Pure.
 
-The book is small: open rows are those of the last hour. A commit computes the changed rows from the book (pure), writes them in
-one transaction, and only then takes them over, so a failed commit leaves the book as the disk is.
+The book is small: open rows are those of the last hour. A commit computes what changes from the book, writes its batch to the
+log, and only then takes the change over, so a failed commit leaves the book as the disk is.
 """
 
 import json
-import sqlite3
-from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
-from energy_agent.core.snapshot import LedgerStats
-from energy_agent.ledger.journal import database
 from energy_agent.ledger.rows import cells
-from energy_agent.ledger.rows.kinds import (
-    INT64_MAX,
-    PPM,
-    Cell,
-    CellKey,
-    DeviceFacts,
-    GapKey,
-    GapRow,
-    Row,
-    Span,
-    SpanKey,
-    StepKey,
-    StepRow,
-    TokenKey,
-    TokenRow,
-)
-from energy_agent.ledger.rows.text import canonical
-from energy_agent.ledger.rows.totals import ENDED, Tally
-from energy_agent.ledger.rows.uncertainty import Run
+from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts, Key, Row, fold, key_of, kind_of
+from energy_agent.ledger.rows.text import RUNS, from_json, to_json
+from energy_agent.ledger.rows.totals import ENDED, SUMS, Tally
 
 
 @dataclass
@@ -51,121 +31,35 @@ class Batch:
     steps: Sequence[Steps] = ()
     ended: Mapping[str, int] = field(default_factory=dict)
     """Workloads whose totals join those of all that have ended, with the UTC ns: the journal keeps no row of each for good."""
+    rows: Sequence[Row] = ()
+    """Rows of any other kind, as they are to stand in the ledger: within one cell each."""
 
+    def ledger_rows(self) -> Iterator[Row]:
+        """All of it as rows of the ledger.
 
-@dataclass
-class Book:
-    """The open rows by key, the facts by (name, since), the meter states and the totals."""
-
-    cells: dict[CellKey, Cell] = field(default_factory=dict)
-    spans: dict[SpanKey, Span] = field(default_factory=dict)
-    gaps: dict[GapKey, GapRow] = field(default_factory=dict)
-    tokens: dict[TokenKey, TokenRow] = field(default_factory=dict)
-    actions: dict[Action, None] = field(default_factory=dict)
-    workloads: dict[tuple[str, int], WorkloadFacts] = field(default_factory=dict)
-    devices: dict[tuple[str, int], DeviceFacts] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
-    totals: Tally = field(default_factory=Tally)
-    steps: dict[StepKey, StepRow] = field(default_factory=dict)
-    ended: dict[str, int] = field(default_factory=dict)  # workloads whose facts go with their last open row; UTC ns
-    removed: Tally = field(default_factory=Tally)  # of a change: totals that are no more
-    returned: set[str] = field(default_factory=set)  # of a change: ended workloads of which there are facts again
-
-    def take(self, change: "Book") -> None:
-        """Take over what `change` says, key by key."""
-        for name in ("cells", "spans", "gaps", "tokens", "steps", "actions", "workloads", "devices", "states", "ended"):
-            getattr(self, name).update(getattr(change, name))
-        for workload in change.returned:
-            self.ended.pop(workload, None)
-        self.states = {device: state for device, state in self.states.items() if state}
-        for name in ("energy", "gpu_ns", "tokens", "gap_bound_uj", "steps"):
-            totals = getattr(self.totals, name)
-            totals.update(getattr(change.totals, name))
-            for key in getattr(change.removed, name):
-                totals.pop(key, None)
-
-    def largest(self) -> int:
-        """The largest number that has to fit int64: how near that is.
-
-        Energy of all time has not: what feeds a building of 10 MW is past int64 in eleven days. Tokens and steps stop at int64:
-        what a program reports of itself is no reason to refuse energy.
+        Raises:
+            JournalError: something runs backwards or is negative: a broken meter, not booked.
         """
-        energies = (row.energy_uj for row in self.cells.values())
-        unseen = (row.bound_uj for row in self.gaps.values())
-        bounds = (row.run.bound_uj for part in (self.cells, self.spans) for row in part.values())
-        return max([0, *energies, *unseen, *bounds, *self.totals.gpu_ns.values()])  # a row's time is within the totals
-
-    def copy(self) -> "Book":
-        """One that can be changed apart from this one."""
-        book = Book()
-        book.take(self)
-        return book
-
-    def open_rows(self) -> list[Row]:
-        """The unsealed rows, facts apart."""
-        parts: tuple[Iterable[Row], ...] = (
-            self.cells.values(),
-            self.spans.values(),
-            self.gaps.values(),
-            self.tokens.values(),
-            self.steps.values(),
-            self.actions,
-        )
-        return [row for part in parts for row in part]
-
-
-def change_of(book: Book, *batches: Batch) -> Book:
-    """The rows that batches change, as they are after the last of them. Pure.
-
-    Raises:
-        JournalError: an entry that runs backwards or is negative, or energy or time past int64: a broken meter, not booked.
-    """
-    added, pieces, spans = Tally(), list[cells.Piece](), dict[SpanKey, Span]()
-    for batch in batches:
-        _add(added, batch)
-        cut = cells.pieces(batch.entries)
-        pieces += cut
-        spans |= cells.fold_spans(ChainMap(spans, book.spans), cut)  # shares of an interval are within one batch
-    workloads = {(fact.workload, fact.since_ns): fact for batch in batches for fact in batch.facts}
-    devices = {(fact.uuid, fact.since_ns): fact for batch in batches for fact in batch.devices}
-    states = {device: state for batch in batches for device, state in batch.states.items()}
-    ended = {name: t_ns for batch in batches for name, t_ns in batch.ended.items()}
-    if ended:
-        added.touch(book.totals, ended.keys() | {ENDED})
-    totals = _plus(book.totals, added)
-    change = Book(
-        cells.fold_cells(book.cells, pieces),
-        spans,
-        cells.fold_gaps(book.gaps, [gap for batch in batches for gap in batch.gaps]),
-        cells.fold_tokens(book.tokens, [count for batch in batches for count in batch.tokens]),
-        {action: None for batch in batches for action in batch.actions if action not in book.actions},
-        {key: fact for key, fact in workloads.items() if book.workloads.get(key) != fact},
-        {key: fact for key, fact in devices.items() if book.devices.get(key) != fact},
-        {device: state for device, state in states.items() if book.states.get(device, "") != state},
-        totals,
-        cells.fold_steps(book.steps, [count for batch in batches for count in batch.steps]),
-        ended,
-        totals.remove(ended.keys()),
-        {name for name, _ in workloads if name in book.ended and name not in ended},
-    )
-    if change.largest() > INT64_MAX:
-        raise JournalError("refused to book: a row would pass int64; a meter is broken")
-    return change
-
-
-def _add(tally: Tally, batch: Batch) -> None:
-    for entry in batch.entries:
-        _refuse_unsound(entry, min(entry.energy_uj, entry.edge_uj, entry.gpu_ns))
-        tally.add_energy((entry.device, entry.workload, entry.state, entry.method), entry.energy_uj, entry.gpu_ns)
-    for gap in batch.gaps:
-        _refuse_unsound(gap, gap.bound_uj)
-        tally.add_gap(gap.device, gap.bound_uj)
-    for count in batch.tokens:
-        _refuse_unsound(count, count.tokens)
-        tally.add_tokens((count.workload, count.model, count.phase), count.tokens)
-    for steps in batch.steps:
-        _refuse_unsound(steps, steps.steps)
-        tally.add_steps((steps.workload, steps.phase), steps.steps)
+        for entry in self.entries:
+            _refuse_unsound(entry, min(entry.energy_uj, entry.edge_uj, entry.gpu_ns))
+        for gap in self.gaps:
+            _refuse_unsound(gap, gap.bound_uj)
+        for count in self.tokens:
+            _refuse_unsound(count, count.tokens)
+        for steps in self.steps:
+            _refuse_unsound(steps, steps.steps)
+        yield from cells.entry_rows(self.entries)
+        yield from cells.gap_rows(self.gaps)
+        yield from cells.token_rows(self.tokens)
+        yield from cells.step_rows(self.steps)
+        yield from self.actions
+        yield from self.facts
+        yield from self.devices
+        for row in self.rows:
+            kind = kind_of(row)
+            if min(kind.numbers(row)) < 0 or kind.end_ns(row) < kind.start_ns(row):
+                raise JournalError(f"refused to book {row!r}: it ends before it starts, or is negative")
+            yield row
 
 
 def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
@@ -173,106 +67,182 @@ def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
         raise JournalError(f"refused to book {item!r}: it ends before it starts, or is negative")
 
 
-def _plus(totals: Tally, added: Tally) -> Tally:
-    """The totals of the keys in `added`, afterwards."""
-    return Tally(
-        {k: totals.energy.get(k, 0) + v for k, v in added.energy.items()},
-        {k: totals.gpu_ns.get(k, 0) + v for k, v in added.gpu_ns.items()},
-        {k: min(totals.tokens.get(k, 0) + v, INT64_MAX) for k, v in added.tokens.items()},
-        {k: totals.gap_bound_uj.get(k, 0) + v for k, v in added.gap_bound_uj.items()},
-        {k: min(totals.steps.get(k, 0) + v, INT64_MAX) for k, v in added.steps.items()},
-    )
+@dataclass
+class Change:
+    """What a batch changes: rows and facts as they are afterwards, sums of their keys, and what is no more."""
+
+    rows: dict[Key, Row]
+    facts: dict[Key, Row]
+    states: Mapping[str, str]
+    totals: Tally
+    removed: Tally
+    ended: Mapping[str, int]
+    returned: set[str]  # ended workloads of which there are facts again
 
 
-def write(connection: sqlite3.Connection, change: Book) -> None:
-    """Write changed rows, within the caller's transaction."""
-    database.put(
-        connection,
-        "cell",
-        [(*k[:3], k[3].value, k[4].value, c.energy_uj, c.gpu_ns, *_run(c.run)) for k, c in change.cells.items()],
-    )
-    database.put(connection, "span", [(*k, *_run(s.run)) for k, s in change.spans.items()])
-    database.put(connection, "gap", [(*k, g.start_ns, g.end_ns, g.bound_uj) for k, g in change.gaps.items()])
-    database.put(connection, "tokens", [(*k, t.start_ns, t.end_ns, t.tokens) for k, t in change.tokens.items()])
-    database.put(connection, "steps", [(*k, s.start_ns, s.end_ns, s.steps) for k, s in change.steps.items()])
-    actions = [(a.t_ns, a.device, a.policy, a.action, a.setting, a.outcome, a.workload) for a in change.actions]
-    database.put(connection, "action", actions)
-    facts = [(f.workload, f.since_ns, f.kind, canonical(dict(f.labels))) for f in change.workloads.values()]
-    database.put(connection, "workload_fact", facts)
-    database.put(connection, "device_fact", [(f.uuid, f.since_ns, f.sku, f.gain_ppm) for f in change.devices.values()])
-    database.put(connection, "meter_state", list(change.states.items()))
-    connection.execute("DELETE FROM meter_state WHERE state = ''")  # also those that an earlier version left
-    totals = change.totals
-    database.put(connection, "energy_total", [(d, w, s.value, m.value, str(uj)) for (d, w, s, m), uj in totals.energy.items()])
-    database.put(connection, "gpu_total", [(w, s.value, ns) for (w, s), ns in totals.gpu_ns.items()])
-    database.put(connection, "token_total", [(*k, n) for k, n in totals.tokens.items()])
-    database.put(connection, "step_total", [(*k, n) for k, n in totals.steps.items()])
-    database.put(connection, "gap_total", [(device, str(uj)) for device, uj in totals.gap_bound_uj.items()])
-    removed = change.removed
-    database.remove(connection, "energy_total", [(d, w, s.value, m.value) for d, w, s, m in removed.energy])
-    database.remove(connection, "gpu_total", [(w, s.value) for w, s in removed.gpu_ns])
-    database.remove(connection, "token_total", list(removed.tokens))
-    database.remove(connection, "step_total", list(removed.steps))
-    database.put(connection, "ended", list(change.ended.items()))
-    database.remove(connection, "ended", [(workload,) for workload in change.returned])
+@dataclass
+class Book:
+    """The open rows and the facts by key, the states by name and the totals."""
+
+    rows: dict[Key, Row] = field(default_factory=dict)
+    facts: dict[Key, Row] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    totals: Tally = field(default_factory=Tally)
+    ended: dict[str, int] = field(default_factory=dict)  # workloads whose facts go with their last open row; UTC ns
+    entries: int = 0
+    commits: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch in. Raises JournalError, with nothing of it in."""
+        self.take(change_of(self, batch))
+        self.count(batch)
+
+    def take(self, change: Change) -> None:
+        """Take over what `change` says, key by key."""
+        self.rows.update(change.rows)
+        self.facts.update(change.facts)
+        for name, state in change.states.items():
+            if state:
+                self.states[name] = state
+            else:
+                self.states.pop(name, None)
+        for name, part in change.totals.sums.items():
+            totals = self.totals.sums[name]
+            totals.update(part)
+            for key in change.removed.sums[name]:
+                totals.pop(key, None)
+        self.ended.update(change.ended)
+        for workload in change.returned:
+            self.ended.pop(workload, None)
+
+    def count(self, batch: Batch) -> None:
+        """One commit more."""
+        self.entries, self.commits = self.entries + len(batch.entries), self.commits + 1
+
+    def without(self, rows: Sequence[Row], facts: Sequence[Key] = (), ended: Sequence[str] = ()) -> "Book":
+        """Another book, in which these are no more; the totals are the same ones."""
+        book = replace(self, rows=dict(self.rows), facts=dict(self.facts), ended=dict(self.ended))
+        for row in rows:
+            book.rows.pop(key_of(row), None)
+        for key in facts:
+            del book.facts[key]
+        for workload in ended:
+            del book.ended[workload]
+        return book
+
+    def open_rows(self) -> list[Row]:
+        """The unsealed rows, facts apart."""
+        return list(self.rows.values())
+
+    def facts_of(self, kind: str) -> list[Any]:
+        """The facts of one kind."""
+        return [fact for key, fact in self.facts.items() if key[0] == kind]
 
 
-def counted(counts: LedgerStats) -> list[tuple[str, str]]:
-    """The rows of `meta` that tell how much was booked."""
-    return [("entries", str(counts.entries_total)), ("commits", str(counts.commits_total))]
-
-
-def _run(run: Run) -> tuple[int, ...]:
-    return (run.start_ns, run.end_ns, run.first_uj, run.inner_uj, run.last_uj, run.last_ppm)
-
-
-def read(connection: sqlite3.Connection) -> Book:
-    """The book as the database holds it.
+def change_of(book: Book, batch: Batch) -> Change:
+    """What a batch changes in the book. Pure.
 
     Raises:
-        sqlite3.Error: it cannot be read.
-        ValueError, TypeError: a row does not make sense; the database is torn.
+        JournalError: something of it runs backwards or is negative, or a row passes int64: a broken meter, not booked.
     """
-    book, rows = Book(), database.all_rows
-    for start, device, workload, state, method, uj, ns, *run in rows(connection, "cell"):
-        cell = Cell(start, device, workload, State(state), Method(method), uj, ns, Run(*run))
-        book.cells[cell.key] = cell
-    for start, device, workload, *run in rows(connection, "span"):
-        book.spans[start, device, workload] = Span(start, device, workload, Run(*run))
-    for values in rows(connection, "gap"):
-        gap = GapRow(*values)
-        book.gaps[gap.key] = gap
-    for values in rows(connection, "tokens"):
-        count = TokenRow(*values)
-        book.tokens[count.key] = count
-    for values in rows(connection, "steps"):
-        steps = StepRow(*values)
-        book.steps[steps.key] = steps
-    for values in rows(connection, "action"):
-        book.actions[Action(*values)] = None
-    for workload, since, kind, labels in rows(connection, "workload_fact"):
-        book.workloads[workload, since] = WorkloadFacts(workload, since, kind, _labels(labels))
-    for device, since, sku, ppm in rows(connection, "device_fact"):
-        book.devices[device, since] = DeviceFacts(device, sku, ppm / PPM, since)
-    book.states.update((device, state) for device, state in rows(connection, "meter_state") if state)
-    totals = book.totals
-    totals.energy.update({(d, w, State(s), Method(m)): int(uj) for d, w, s, m, uj in rows(connection, "energy_total")})
-    totals.gpu_ns.update({(w, State(s)): ns for w, s, ns in rows(connection, "gpu_total")})
-    totals.tokens.update({(w, m, p): n for w, m, p, n in rows(connection, "token_total")})
-    totals.steps.update({(w, p): n for w, p, n in rows(connection, "step_total")})
-    totals.gap_bound_uj.update((device, int(uj)) for device, uj in rows(connection, "gap_total"))
-    book.ended.update(rows(connection, "ended"))
+    rows, facts, added = list[Row](), list[Row](), Tally()
+    for row in batch.ledger_rows():
+        if kind_of(row).is_fact:
+            facts.append(row)
+        else:
+            rows.append(row)
+            added.add(row)
+    changed = fold(book.rows, rows)
+    told = {key: fact for key, fact in fold(book.facts, facts).items() if book.facts.get(key) != fact}
+    named = {fact.workload for fact in batch.facts}
+    if batch.ended:
+        added.touch(book.totals, batch.ended.keys() | {ENDED})
+    totals = _afterwards(book.totals, added)
+    removed = totals.remove(batch.ended.keys())
+    largest = max((max(kind_of(row).numbers(row)) for part in (changed, told) for row in part.values()), default=0)
+    # A row's time is within the totals. Energy of all time is not bounded: what feeds a building of 10 MW passes int64 in days.
+    if max([largest, *totals.sums["gpu_ns"].values()]) > INT64_MAX:
+        raise JournalError("refused to book: a row would pass int64; a meter is broken")
+    returned = {name for name in named if name in book.ended and name not in batch.ended}
+    return Change(changed, told, batch.states, totals, removed, batch.ended, returned)
+
+
+def _afterwards(totals: Tally, added: Tally) -> Tally:
+    """The totals of the keys in `added`, with it."""
+    found = Tally()
+    for name, part in added.sums.items():
+        before, stops = totals.sums[name], SUMS[name].stops
+        for key, amount in part.items():
+            total = before.get(key, 0) + amount
+            found.sums[name][key] = min(total, INT64_MAX) if stops else total
+    return found
+
+
+_LAST_PPM: Final = "last_ppm"
+
+
+def to_text(book: Book) -> dict[str, Any]:
+    """The book as an object of JSON: `from_text` gives it back."""
+    return {
+        "rows": [_row_text(row) for row in book.rows.values()],
+        "facts": [to_json(fact) for fact in book.facts.values()],
+        "states": book.states,
+        "totals": {
+            name: [[*(key if isinstance(key, tuple) else (key,)), n] for key, n in part.items()]
+            for name, part in book.totals.sums.items()
+        },
+        "ended": book.ended,
+        "entries": book.entries,
+        "commits": book.commits,
+    }
+
+
+def _row_text(row: Row) -> dict[str, Any]:
+    """As in a segment, and the share at the end of a run, which decides what cancels with the row's next part."""
+    body = to_json(row)
+    return body | {_LAST_PPM: row.run.last_ppm} if body["kind"] in RUNS else body
+
+
+def from_text(body: Any) -> Book:
+    """The book of `to_text`.
+
+    Raises:
+        ValueError, TypeError, KeyError, ChainError: it is none.
+    """
+    book = Book(entries=int(body["entries"]), commits=int(body["commits"]))
+    for value in body["rows"]:
+        ppm = value.pop(_LAST_PPM, None)
+        row = from_json(value)
+        if ppm is not None:
+            row = replace(row, run=replace(row.run, last_ppm=int(ppm)))
+        book.rows[key_of(row)] = row
+    for value in body["facts"]:
+        fact = from_json(value)
+        book.facts[key_of(fact)] = fact
+    book.states.update({str(name): str(state) for name, state in body["states"].items()})
+    book.ended.update({str(name): int(t_ns) for name, t_ns in body["ended"].items()})
+    for name, rows in body["totals"].items():
+        part = book.totals.sums.setdefault(str(name), {})
+        for *key, amount in rows:
+            part[total_key(str(name), key)] = int(amount)
     return book
 
 
-def _labels(text: str) -> dict[str, str]:
-    value: Any = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("labels")
-    return value
+def total_key(name: str, key: Sequence[str]) -> Any:
+    """The key of a total whose parts were read as text. Raises ValueError, KeyError: it is none."""
+    of = SUMS[name]
+    if len(key) != len(of.key):
+        raise ValueError(f"a key of {name} has {len(of.key)} parts")
+    parts = tuple(_REVIVE.get(part, str)(value) for part, value in zip(of.key, key, strict=True))
+    return parts if len(parts) > 1 else parts[0]
 
 
-def identity_of(meta: Mapping[str, str]) -> Identity:
-    """Who wrote the journal, from its `meta` table. Raises KeyError where that is torn."""
-    simulated = {"True": True, "False": False}[meta["simulated"]]
-    return Identity(meta["cluster"], meta["node"], meta["boot_id"], meta["version"], simulated)
+_REVIVE: Final[Mapping[str, Any]] = {"state": State, "method": Method}
+
+
+def dumps(value: object) -> str:
+    """JSON text without spaces. Not ASCII alone: a lone surrogate, which no format could store, fails where it is written."""
+    return _ENCODE(value)
+
+
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode

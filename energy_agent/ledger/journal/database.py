@@ -1,123 +1,71 @@
 """The journal's SQLite file: schema, opening with every way it can be bad, and moving a torn one aside.
 
-What is not a Wattlens journal is refused and never touched. A Wattlens journal that is torn is never deleted: it is renamed to
-`journal.db.torn-<utc>` beside itself.
+Four tables: `meta` says whose it is, `log` has the commits since the last checkpoint, `checkpoint` is the book as it was then,
+and `segment` has the segments that were sealed. What is not a Wattlens journal is refused and never touched. A Wattlens journal
+that is torn is never deleted: it is renamed to `journal.db.torn-<utc>` beside itself.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from energy_agent.core.energy import Identity
 from energy_agent.core.errors import JournalError, UsageError
 from energy_agent.core.units import NS_PER_S
 
-SCHEMA: Final = 5
-READS: Final = 2
-"""The oldest schema that is read as it is; `open_writable` brings older ones up to date."""
+SCHEMA: Final = 6
+READS: Final = 1
+"""The oldest schema that is read; `earlier.py` knows what was before 6."""
+TABLES: Final = 6
+"""The first schema of these tables."""
 APPLICATION_ID: Final = 0x57744C4A  # "WtLJ", in the file's header
 PAGE_B: Final = 4096
 _MAGIC: Final = b"SQLite format 3\x00"
 
-_RUN = """start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_uj INTEGER NOT NULL, inner_uj INTEGER NOT NULL,
-  last_uj INTEGER NOT NULL, last_ppm INTEGER NOT NULL"""
-
-_LOG = "CREATE TABLE log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;"
-
-_STEPS = """
-CREATE TABLE steps (cell_start_ns INTEGER, workload TEXT, phase TEXT, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
-  steps INTEGER NOT NULL, PRIMARY KEY (cell_start_ns, workload, phase)) STRICT, WITHOUT ROWID;
-CREATE TABLE step_total (workload TEXT, phase TEXT, steps INTEGER NOT NULL,
-  PRIMARY KEY (workload, phase)) STRICT, WITHOUT ROWID;
-"""
-
-_ENERGY_TOTAL, _GAP_TOTAL = (
-    "CREATE TABLE energy_total (device TEXT, workload TEXT, state TEXT, method TEXT, energy_uj TEXT NOT NULL,"
-    " PRIMARY KEY (device, workload, state, method)) STRICT, WITHOUT ROWID;",
-    "CREATE TABLE gap_total (device TEXT PRIMARY KEY, bound_uj TEXT NOT NULL) STRICT, WITHOUT ROWID;",
-)
-"""Decimal text, of any length: energy of a building passes int64 within days."""
-
-_ENDED = "CREATE TABLE ended (workload TEXT PRIMARY KEY, t_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-"""Workloads whose totals are among those of all that have ended; their facts stay until their last row is sealed."""
-
-_AS_TEXT = f"""
-ALTER TABLE energy_total RENAME TO energy_total_before;
-{_ENERGY_TOTAL}
-INSERT INTO energy_total SELECT device, workload, state, method, CAST(energy_uj AS TEXT) FROM energy_total_before;
-DROP TABLE energy_total_before;
-ALTER TABLE gap_total RENAME TO gap_total_before;
-{_GAP_TOTAL}
-INSERT INTO gap_total SELECT device, CAST(bound_uj AS TEXT) FROM gap_total_before;
-DROP TABLE gap_total_before;
-"""  # noqa: S608 - our own names
-
-DDL: Final = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-{_LOG}
-{_STEPS}
-CREATE TABLE cell (cell_start_ns INTEGER, device TEXT, workload TEXT, state TEXT, method TEXT,
-  energy_uj INTEGER NOT NULL, gpu_ns INTEGER NOT NULL, {_RUN},
-  PRIMARY KEY (cell_start_ns, device, workload, state, method)) STRICT, WITHOUT ROWID;
-CREATE TABLE span (cell_start_ns INTEGER, device TEXT, workload TEXT, {_RUN},
-  PRIMARY KEY (cell_start_ns, device, workload)) STRICT, WITHOUT ROWID;
-CREATE TABLE gap (cell_start_ns INTEGER, device TEXT, reason TEXT, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
-  bound_uj INTEGER NOT NULL, PRIMARY KEY (cell_start_ns, device, reason)) STRICT, WITHOUT ROWID;
-CREATE TABLE tokens (cell_start_ns INTEGER, workload TEXT, model TEXT, phase TEXT, start_ns INTEGER NOT NULL,
-  end_ns INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (cell_start_ns, workload, model, phase)) STRICT, WITHOUT ROWID;
-CREATE TABLE action (t_ns INTEGER, device TEXT, policy TEXT, action TEXT, setting TEXT, outcome TEXT, workload TEXT,
-  PRIMARY KEY (t_ns, device, policy, action, setting, outcome, workload)) STRICT, WITHOUT ROWID;
-CREATE TABLE workload_fact (workload TEXT, since_ns INTEGER, kind TEXT NOT NULL, labels TEXT NOT NULL,
-  PRIMARY KEY (workload, since_ns)) STRICT, WITHOUT ROWID;
-CREATE TABLE device_fact (device TEXT, since_ns INTEGER, sku TEXT NOT NULL, gain_ppm INTEGER NOT NULL,
-  PRIMARY KEY (device, since_ns)) STRICT, WITHOUT ROWID;
-CREATE TABLE meter_state (device TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
-{_ENERGY_TOTAL}
-{_GAP_TOTAL}
-{_ENDED}
-CREATE TABLE gpu_total (workload TEXT, state TEXT, gpu_ns INTEGER NOT NULL,
-  PRIMARY KEY (workload, state)) STRICT, WITHOUT ROWID;
-CREATE TABLE token_total (workload TEXT, model TEXT, phase TEXT, tokens INTEGER NOT NULL,
-  PRIMARY KEY (workload, model, phase)) STRICT, WITHOUT ROWID;
-CREATE TABLE segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, previous TEXT NOT NULL,
-  from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, row_count INTEGER NOT NULL,
+DDL: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (sequence INTEGER PRIMARY KEY, batch TEXT NOT NULL) STRICT;
+CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), log INTEGER NOT NULL, book TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS segment (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+  previous TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, row_count INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('sealing', 'sealed')), sealed_ns INTEGER NOT NULL, body BLOB) STRICT;
 """
-"""`log` has the commits that are not folded into the other tables yet (ledger/log.py). `segment.body` is the compressed file:
-fixed in the transaction that takes the rows out, before any file is written."""
-
-_LATER: Final = ("steps", "step_total", "ended")  # not in every schema that is read
-_ADDED: Final = {2: _LOG, 3: _STEPS, 4: _AS_TEXT, 5: _ENDED}
-"""Schema -> what it changed in the one before."""
+"""`checkpoint.log` is the number of the last commit that is in its book. `segment.body` is the compressed file: fixed in the
+transaction that takes the rows out, before any file is written."""
 
 
-def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Connection, bool, str]:
+def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Connection, bool, str, Path | None]:
     """Open or make the journal's database.
 
     Returns:
-        The connection; whether the database is new; a line for the operator if a torn one was moved aside, else "".
+        The connection; whether the database is new; and where a torn one was moved aside, a line for the operator and its path.
 
     Raises:
         UsageError: the file is not a Wattlens journal, or of a newer schema.
         JournalError: it cannot be opened (locked, input/output error).
     """
     _refuse_foreign(path)
-    notice = ""
+    notice, aside = "", None
     for attempt in (1, 2):
         try:
-            return (*_open(path, budget_b), notice)
+            return (*_open(path, budget_b), notice, aside)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if attempt == 1 and is_torn(error):
-                notice = move_aside(path, now_ns, str(error))
+                notice, aside = move_aside(path, now_ns, str(error))
                 continue
             raise JournalError(f"{path}: cannot be opened: {error}") from None
     raise AssertionError  # the loop returns or raises
 
 
 def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
+    if _is_lost(path):  # SQLite would drop the log beside it without a word
+        torn = sqlite3.DatabaseError("it is empty, and its write-ahead log is not")
+        torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise torn
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -129,24 +77,37 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(f"{path}: journal schema {version} is newer than this Wattlens (up to {SCHEMA}); update Wattlens")
-        if version and (missing := "".join(ddl for since, ddl in _ADDED.items() if version < since)):
-            connection.executescript(f"BEGIN; {missing} PRAGMA user_version={SCHEMA}; COMMIT;")
-        new = version == 0
-        if new:
+        if version == 0:
             script = f"BEGIN; {DDL} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA}; COMMIT;"
             connection.executescript(script)
             limit(connection, budget_b)
         else:
-            limit(connection, budget_b)  # after the schema is brought up to date, which needs room for a while
             answer = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             if answer != ["ok"]:
                 torn = sqlite3.DatabaseError(answer[0] if answer else "quick_check gave no answer")
                 torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise torn
+            if version >= TABLES:  # else when it is brought up to date, which needs room for a while
+                limit(connection, budget_b)
     except BaseException:
         connection.close()
         raise
-    return connection, new
+    return connection, version == 0
+
+
+def _is_lost(path: Path) -> bool:
+    """A database of no content beside a write-ahead log of some."""
+    try:
+        wal_b = path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return False
+    return wal_b > 0 and (not path.exists() or path.stat().st_size == 0)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema of an open database."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def is_torn(error: Exception) -> bool:
@@ -207,8 +168,8 @@ def _foreign(path: Path) -> UsageError:
     return UsageError(f"{path}: is another program's database; nothing was changed, point the state folder elsewhere")
 
 
-def move_aside(path: Path, now_ns: int, why: str) -> str:
-    """Rename a torn database and its side files; returns the line for the operator.
+def move_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
+    """Rename a torn database and its side files; returns the line for the operator, and where it is now.
 
     Raises:
         JournalError: it cannot be renamed.
@@ -225,7 +186,7 @@ def move_aside(path: Path, now_ns: int, why: str) -> str:
                 side.rename(target.with_name(target.name + suffix))
     except OSError as error:
         raise JournalError(f"{path}: is torn ({why}) and cannot be moved aside: {error.strerror}") from None
-    return f"{path}: was torn ({why}); moved to {target.name}, a new journal continues from the segments on disk"
+    return f"{path}: was torn ({why}); moved to {target.name}", target
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -282,32 +243,31 @@ def transaction(connection: sqlite3.Connection, *, durable: bool = False) -> Ite
             connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def put(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert or replace rows; `table` is one of this module's names, never input."""
-    if rows:
-        marks = ",".join("?" * len(rows[0]))
-        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+def set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
+    """Write facts of the journal itself, within the caller's transaction."""
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
-_KEYS: Final = {
-    "energy_total": ("device", "workload", "state", "method"),
-    "gpu_total": ("workload", "state"),
-    "token_total": ("workload", "model", "phase"),
-    "step_total": ("workload", "phase"),
-    "workload_fact": ("workload", "since_ns"),
-    "ended": ("workload",),
-}
+def identity_of(meta: Mapping[str, str]) -> Identity:
+    """Who wrote the journal, from its `meta` table. Raises KeyError where that is torn."""
+    simulated = {"True": True, "False": False}[meta["simulated"]]
+    return Identity(meta["cluster"], meta["node"], meta["boot_id"], meta["version"], simulated)
 
 
-def remove(connection: sqlite3.Connection, table: str, keys: Sequence[tuple[Any, ...]]) -> None:
-    """Delete rows by primary key; `table` is one of this module's names, never input."""
-    if keys:
-        where = " AND ".join(f"{name}=?" for name in _KEYS[table])
-        connection.executemany(f"DELETE FROM {table} WHERE {where}", keys)  # noqa: S608
+def get_meta(connection: sqlite3.Connection) -> dict[str, str]:
+    """Facts of the journal itself."""
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
 
 
-def all_rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    """Every row of a table, by primary key; none where an older schema has no such table. `table` is never input."""
-    if table in _LATER and not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
-        return []
-    return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+def set_checkpoint(connection: sqlite3.Connection, log: int, book: str) -> None:
+    """Replace checkpoint and log by the book up to that commit, within the caller's transaction."""
+    connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?)", (log, book))
+    connection.execute("DELETE FROM log WHERE sequence <= ?", (log,))
+
+
+def get_checkpoint(connection: sqlite3.Connection) -> tuple[int, str]:
+    """Number of the last commit in the checkpoint, and its book. Raises TypeError: there is none."""
+    row: tuple[int, str] | None = connection.execute("SELECT log, book FROM checkpoint").fetchone()
+    if row is None:
+        raise TypeError("no checkpoint")
+    return row

@@ -1,14 +1,15 @@
 """The journal: where every joule is booked, one commit a second, and from which segments are sealed.
 
 A commit is one row of the log, in one SQLite transaction: entries and meter states together, so a process killed at any instant
-loses no committed second and counts none twice. Once a minute the log is folded into cells and totals. Sealing is two steps:
-one transaction takes the rows out and puts the finished segment in their place; then the file is written from it. After a crash
-anywhere in between, the same bytes are written again.
+loses no committed second and counts none twice. The open rows and the totals are a book in memory, which is made of the last
+checkpoint and the log at a start. Sealing is two steps: one transaction replaces the log by a checkpoint and the finished
+segment; then the file is written from it. After a crash anywhere in between, the same bytes are written again.
 
 One thread owns a Journal; `stats` may be called from any.
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -18,15 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from energy_agent.core.energy import Identity, WorkloadFacts
-from energy_agent.core.errors import JournalError, UsageError
+from energy_agent.core.errors import JournalError, UsageError, WattlensError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.journal import book as books
-from energy_agent.ledger.journal import database, log, segment_table
-from energy_agent.ledger.journal.book import Batch, Book
-from energy_agent.ledger.journal.log import Room
+from energy_agent.ledger.journal import database, earlier, log, recovery, segment_table
+from energy_agent.ledger.journal.book import Batch, Book, change_of, dumps, from_text, to_text
 from energy_agent.ledger.journal.sealing import Sealed, Taken, find_obsolete, take
-from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts, Row
+from energy_agent.ledger.rows.kinds import DeviceFacts, Row
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import Files, RealFiles, hold
@@ -36,11 +35,11 @@ __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
-FOLD_EVERY: Final = 60
-FOLD_CHARACTERS: Final = 2 << 20
-"""Text of the log that is folded before the minute is over: it is held in memory, too."""
-LOG_MAX: Final = 10 * FOLD_EVERY
-"""A log that cannot be folded (full disk) is not let grow further; the rows wait with whoever commits."""
+SNAPSHOT_EVERY: Final = 60
+"""Commits after which the snapshot is written again, at the soonest."""
+LOG_CHARACTERS: Final = 16 << 20
+"""Text of the log from which it is replaced by a checkpoint before the hour is over: it takes time to read at a start."""
+_DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.DatabaseError)
 
 
 class Journal:
@@ -53,11 +52,12 @@ class Journal:
         self.notice = ""
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
+        self._snapshot = path.with_name(recovery.NAME)
         self._book = Book()
-        self._log: list[Batch] = []  # committed, not folded into the book and its tables yet
+        self._logged = 0  # number of the last commit
         self._log_characters = 0
-        self._view: tuple[Book, int] | None = None  # the book with that many batches of the log folded in
-        self._room = Room(INT64_MAX)  # none, until the log is folded
+        self._unsaved_characters = self._unsaved = 0  # since the snapshot
+        self._snapshot_b = 0
         self._sequence, self._previous = 0, segment.FIRST_PREVIOUS
         self._counts = LedgerStats()
         self._connection: sqlite3.Connection
@@ -98,47 +98,63 @@ class Journal:
         return journal
 
     def _open(self) -> None:
-        self._connection, new, self.notice = database.open_writable(self.path, self._budget_b, self._utc_ns())
+        self._connection, new, self.notice, torn = database.open_writable(self.path, self._budget_b, self._utc_ns())
         if not new:
             try:
                 old = self._read()
-            except (ValueError, TypeError, KeyError, JournalError, sqlite3.DatabaseError) as error:
+                self._refuse_older_than_snapshot()
+            except _DAMAGE as error:
                 self._connection.close()
-                self.notice = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
-                self._connection, new, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
-                self._book, self._log, self._log_characters, self._view = Book(), [], 0, None
+                self.notice, torn = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
+                self._connection, new, _, _ = database.open_writable(self.path, self._budget_b, self._utc_ns())
         try:
             if new:
-                self._begin()
+                self._begin(torn)
             else:
                 self._continue(old)
         except sqlite3.Error as error:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
-        if not self._log:
-            self._room = Room(self._book.largest())
 
     def _read(self) -> Identity:
-        """What the database holds; returns who wrote it."""
-        self._book, self._log = books.read(self._connection), log.read(self._connection)
-        self._log_characters = log.size(self._connection)
-        self._now()  # a log that cannot be folded is torn
-        meta = dict(database.all_rows(self._connection, "meta"))
-        entries = int(meta["entries"]) + sum(len(batch.entries) for batch in self._log)
-        self._counts = LedgerStats(entries_total=entries, commits_total=int(meta["commits"]) + len(self._log))
-        return books.identity_of(meta)
+        """Take up what the database holds; returns who wrote it."""
+        meta = database.get_meta(self._connection)
+        if database.version_of(self._connection) < database.TABLES:
+            self._book = earlier.read(self._connection)
+            earlier.bring_up_to_date(self._connection, self._book)
+            database.limit(self._connection, self._budget_b)
+        else:
+            self._logged, text = database.get_checkpoint(self._connection)
+            self._book = from_text(json.loads(text))
+            for number, batch in log.read(self._connection, self._logged):
+                self._book.add(batch)
+                self._logged = number
+            self._log_characters = log.size(self._connection)
+        self._counts = LedgerStats(entries_total=self._book.entries, commits_total=self._book.commits)
+        return database.identity_of(meta)
 
-    def _begin(self) -> None:
-        """A new database: continue the chain and the totals of the segments on disk, if there are any."""
-        taken = Taken.of_folder(self.segments_folder, self._identity)
+    def _refuse_older_than_snapshot(self) -> None:
+        """SQLite drops what comes after a damaged part of its write-ahead log without a word."""
+        base = recovery.read_snapshot(self._snapshot, self._identity)
+        if base is not None and base.log > self._logged:
+            raise JournalError(f"its last {base.log - self._logged} commits or more are gone")
+
+    def _begin(self, torn: Path | None) -> None:
+        """A new database: go on from what a lost one left, else from the segments on disk, if there are any."""
+        base, salvaged = recovery.salvage(torn, recovery.read_snapshot(self._snapshot, self._identity))
+        taken = Taken.of_folder(self.segments_folder, self._identity, 0 if base is None else base.sequence)
+        self._book = recovery.continued(base, taken)
         self._sequence, self._previous = taken.sequence, taken.previous
-        self._book.totals = taken.totals
+        self._logged = 0 if base is None else base.log
         with database.transaction(self._connection, durable=True):
-            books.write(self._connection, self._book)
-            database.put(self._connection, "segment", taken.known)
-            database.put(
-                self._connection, "meta", [("first_sequence", str(taken.first)), *self._meta(), *books.counted(self._counts)]
-            )
-        self._counts = replace(self._counts, segments_total=len(taken.known))
+            database.set_checkpoint(self._connection, self._logged, dumps(to_text(self._book)))
+            segment_table.put(self._connection, taken.known)
+            database.set_meta(self._connection, {"first_sequence": str(taken.first)} | self._meta())
+        self._counts = LedgerStats(
+            entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.known)
+        )
+        if self.notice:
+            what = "the segments on disk alone" if base is None else f"its last snapshot and {salvaged} commits after that"
+            self.notice += f"; a new journal continues from {what}"
 
     def _continue(self, old: Identity) -> None:
         mine = self._identity
@@ -150,50 +166,45 @@ class Journal:
         if last is not None:
             self._sequence, self._previous = last[0] + 1, last[1]
         self._counts = replace(self._counts, segments_total=segment_table.count(self._connection))
-        with contextlib.suppress(JournalError):  # of a full disk: the rows are safe in the log
-            self._fold()
-        if old != mine and self._now().open_rows():
+        if old != mine and self._book.rows:
             self._identity = old
             self._fix(None)
             self._identity = mine
         if old != mine:
             with database.transaction(self._connection):
-                database.put(self._connection, "meta", self._meta())
+                database.set_meta(self._connection, self._meta())
         try:
             self._flush()
         except JournalError as error:  # the rows are safe in the database; the next seal tries again
             self._counts = replace(self._counts, writable=False, reason=str(error))
 
-    def _meta(self) -> list[tuple[str, str]]:
-        return [(key, str(value)) for key, value in asdict(self._identity).items()]
+    def _meta(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self._identity).items()}
 
     def states(self) -> dict[str, str]:
-        """Each device's meter state as of the last commit."""
-        return dict(self._now().states)
+        """Each state as of the last commit."""
+        return dict(self._book.states)
 
     def facts(self) -> list[WorkloadFacts]:
         """Facts of workloads, as of the last commit."""
-        return list(self._now().workloads.values())
+        return self._book.facts_of("workload")
 
     def open_rows(self) -> list[Row]:
         """The rows that are not sealed, as of the last commit; facts apart."""
-        return self._now().open_rows()
+        return self._book.open_rows()
 
     def totals(self) -> Totals:
         """Everything booked since the journal began, as of the last commit."""
-        t, counts = self._now().totals, self._counts
-        parts = (dict(t.energy), dict(t.gpu_ns), dict(t.tokens), dict(t.gap_bound_uj), dict(t.steps))
-        return Totals(*parts, counts.entries_total, counts.commits_total)
-
-    def _now(self) -> Book:
-        """The book with the log folded in; each batch of it once."""
-        if not self._log:
-            return self._book
-        book, folded = self._view or (self._book.copy(), 0)
-        if folded < len(self._log):
-            book.take(books.change_of(book, *self._log[folded:]))
-            self._view = book, len(self._log)
-        return book
+        sums = self._book.totals.sums
+        return Totals(
+            energy=dict(sums["energy"]),
+            gpu_ns=dict(sums["gpu_ns"]),
+            tokens=dict(sums["tokens"]),
+            gap_bound_uj=dict(sums["gap_bound_uj"]),
+            steps=dict(sums["steps"]),
+            entries=self._book.entries,
+            commits=self._book.commits,
+        )
 
     def commit(self, batch: Batch) -> None:
         """Book a batch, whole: it is in when this returns.
@@ -201,60 +212,49 @@ class Journal:
         Raises:
             JournalError: nothing of the batch is in; try again later, with newer data.
         """
-        counts = replace(
-            self._counts,
-            entries_total=self._counts.entries_total + len(batch.entries),
-            commits_total=self._counts.commits_total + 1,
-        )
         try:
-            if self._may_grow() and self._room.take(batch):
-                parts = self._log_characters // FOLD_CHARACTERS
-                self._append(batch)
-                self._counts = counts
-                if len(self._log) % FOLD_EVERY == 0 or self._log_characters // FOLD_CHARACTERS > parts:
-                    # Whatever fails here, the rows are in the log: raised, it would have the batch committed a second time.
-                    with contextlib.suppress(Exception):
-                        self._fold()
-            else:
-                self._fold()
-                self._write_book(books.change_of(self._book, batch), counts)
-                self._counts = counts
+            change, text = change_of(self._book, batch), log.encode(batch)
+            if self._log_characters + len(text) > LOG_CHARACTERS and self._log_characters:
+                self._checkpoint()
+            self._with_room(lambda: log.append(self._connection, self._logged + 1, text))
         except JournalError as failure:
             failures = self._counts.commit_failures_total + 1
             self._counts = replace(self._counts, commit_failures_total=failures, writable=False, reason=str(failure))
             raise
-        self._counts = replace(self._counts, last_commit_ns=self._utc_ns(), writable=True, reason="")
-
-    def _may_grow(self) -> bool:
-        return len(self._log) < LOG_MAX and self._log_characters < LOG_MAX // FOLD_EVERY * FOLD_CHARACTERS
-
-    def _append(self, batch: Batch) -> None:
-        """One row more in the log: one statement, so one transaction."""
-        text = log.encode(batch)
-        self._with_room(lambda: self._connection.execute("INSERT INTO log (batch) VALUES (?)", (text,)))
-        self._log.append(batch)
+        self._book.take(change)
+        self._book.count(batch)
+        self._logged += 1
         self._log_characters += len(text)
+        self._unsaved, self._unsaved_characters = self._unsaved + 1, self._unsaved_characters + len(text)
+        self._counts = replace(
+            self._counts,
+            entries_total=self._book.entries,
+            commits_total=self._book.commits,
+            last_commit_ns=self._utc_ns(),
+            writable=True,
+            reason="",
+        )
+        # A large one waits until as much has come since, so that snapshots never cost more than the log does.
+        if self._unsaved >= SNAPSHOT_EVERY and self._unsaved_characters >= self._snapshot_b:
+            self._save_snapshot()
 
-    def _fold(self) -> None:
-        """Fold the log into the tables of the book."""
-        if self._log:
-            self._write_book(books.change_of(self._book, *self._log), self._counts)
+    def _save_snapshot(self) -> None:
+        """Write the snapshot; without room for it the older one stays."""
+        base = recovery.Base(self._book, self._logged, self._sequence)
+        self._unsaved = self._unsaved_characters = 0
+        with contextlib.suppress(OSError):
+            self._snapshot_b = recovery.write_snapshot(self._snapshot, self._identity, base)
 
-    def _write_book(self, change: Book, counts: LedgerStats) -> None:
-        """Write a change of the book, all of the log being in it or in the tables."""
+    def _checkpoint(self) -> None:
+        """Replace the log by the book."""
+        text = dumps(to_text(self._book))
 
         def write() -> None:
             with database.transaction(self._connection):
-                books.write(self._connection, change)
-                self._connection.execute("DELETE FROM log")
-                database.put(self._connection, "meta", books.counted(counts))
+                database.set_checkpoint(self._connection, self._logged, text)
 
         self._with_room(write)
-        self._book.take(change)
-        self._log.clear()
         self._log_characters = 0
-        self._view = None
-        self._room = Room(self._book.largest())
 
     def _with_room(self, write: Callable[[], object]) -> None:
         """Write; where the disk is full, first copies of written segments go."""
@@ -276,29 +276,32 @@ class Journal:
             JournalError: the file could not be written; its rows are fixed in the database and the next call writes them.
         """
         try:
+            before = self._sequence
             self._fix(up_to_ns)
-            return self._flush()
+            written = self._flush()
+            if self._sequence != before:
+                self._save_snapshot()
+            return written
         except sqlite3.Error as error:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
 
     def _fix(self, up_to_ns: int | None) -> None:
         """First step: rows out, finished segments in, each by a transaction that is on the disk before its file is written."""
-        self._fold()
         while (sealed := take(self._book, up_to_ns, self._identity, self._sequence, self._previous)) is not None:
             self._fix_one(sealed)
 
     def _fix_one(self, sealed: Sealed) -> None:
         obsolete = find_obsolete(self._book, sealed)
+        rest = self._book.without(sealed.rows, obsolete.facts, obsolete.ended)
+        text = dumps(to_text(rest))
 
         def write() -> None:
             with database.transaction(self._connection, durable=True):
-                sealed.delete(self._connection)
-                obsolete.delete(self._connection)
+                database.set_checkpoint(self._connection, self._logged, text)
                 segment_table.fix(self._connection, sealed.header, sealed.sha256, sealed.body, self._utc_ns())
 
         self._with_room(write)
-        sealed.forget(self._book)
-        obsolete.forget(self._book)
+        self._book, self._log_characters = rest, 0
         self._sequence, self._previous = sealed.header.sequence + 1, sealed.sha256
         self._counts = replace(self._counts, segments_total=self._counts.segments_total + 1)
 

@@ -1,23 +1,19 @@
 """What goes into the next segment, and where a new journal takes up the chain. Decides; the journal writes."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from energy_agent.core.boundary import is_meter
-from energy_agent.core.energy import Action, Identity, WorkloadFacts
+from energy_agent.core.energy import Identity, WorkloadFacts
 from energy_agent.core.errors import ChainError
 from energy_agent.core.facility import METER_GONE
-from energy_agent.ledger.journal import database
 from energy_agent.ledger.journal.book import Book
-from energy_agent.ledger.rows.kinds import CELL_NS, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import CELL_NS, KINDS, Key, Row, key_of, kind_of
 from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.segment import Header
-
-Fact = TypeVar("Fact", WorkloadFacts, DeviceFacts)
+from energy_agent.ledger.segments.segment import Content, Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,58 +25,13 @@ class Sealed:
     sha256: str
     rows: tuple[Row, ...]
 
-    def delete(self, connection: sqlite3.Connection) -> None:
-        """Take the rows out of the database, within the caller's transaction."""
-        for row in self.rows:
-            if isinstance(row, Action):
-                where = "action WHERE t_ns=? AND device=? AND policy=? AND action=? AND setting=? AND outcome=? AND workload=?"
-                key: tuple[Any, ...] = (row.t_ns, row.device, row.policy, row.action, row.setting, row.outcome, row.workload)
-            elif isinstance(row, Cell):
-                where = "cell WHERE cell_start_ns=? AND device=? AND workload=? AND state=? AND method=?"
-                key = row.key
-            elif isinstance(row, Span):
-                where, key = "span WHERE cell_start_ns=? AND device=? AND workload=?", row.key
-            elif isinstance(row, GapRow):
-                where, key = "gap WHERE cell_start_ns=? AND device=? AND reason=?", row.key
-            elif isinstance(row, TokenRow):
-                where, key = "tokens WHERE cell_start_ns=? AND workload=? AND model=? AND phase=?", row.key
-            elif isinstance(row, StepRow):
-                where, key = "steps WHERE cell_start_ns=? AND workload=? AND phase=?", row.key
-            else:
-                continue  # facts stay
-            connection.execute(f"DELETE FROM {where}", key)  # noqa: S608
 
-    def forget(self, book: Book) -> None:
-        """Take the rows out of the book."""
-        for row in self.rows:
-            if isinstance(row, Action):
-                del book.actions[row]
-            elif isinstance(row, Cell):
-                del book.cells[row.key]
-            elif isinstance(row, Span):
-                del book.spans[row.key]
-            elif isinstance(row, GapRow):
-                del book.gaps[row.key]
-            elif isinstance(row, TokenRow):
-                del book.tokens[row.key]
-            elif isinstance(row, StepRow):
-                del book.steps[row.key]
+def _start_ns(row: Row) -> int:
+    return kind_of(row).start_ns(row)
 
 
 def _end_ns(row: Row) -> int:
-    if isinstance(row, Action):
-        return row.t_ns
-    if isinstance(row, Cell | Span):
-        return row.run.end_ns
-    return row.end_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
-
-
-def _start_ns(row: Row) -> int:
-    if isinstance(row, Action):
-        return row.t_ns
-    if isinstance(row, Cell | Span):
-        return row.run.start_ns
-    return row.start_ns if isinstance(row, GapRow | TokenRow | StepRow) else 0
+    return kind_of(row).end_ns(row)
 
 
 def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
@@ -95,10 +46,7 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
     last_ns = max(_end_ns(earliest), _start_ns(earliest) + segment.SPAN_MAX_NS)
     rows = [row for row in rows if _end_ns(row) <= last_ns]
     from_ns, to_ns = min(map(_start_ns, rows)), max(map(_end_ns, rows))
-    facts: list[Row] = [
-        *_in_force(book.workloads, _workloads(rows) | _devices(rows) | _gone(book), from_ns, to_ns),
-        *_in_force(book.devices, _devices(rows), from_ns, to_ns),
-    ]
+    facts = list(_in_force(book.facts, _named(book, rows), from_ns, to_ns))
     header = Header(
         schema=segment.SCHEMA,
         cluster=identity.cluster,
@@ -117,51 +65,38 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
 
 
 def _workloads(rows: Iterable[Row]) -> set[str]:
-    return {row.workload for row in rows if isinstance(row, Cell | Span | TokenRow | StepRow | Action)}
+    return {row.workload for row in rows if hasattr(row, "workload")}
 
 
-def _gone(book: Book) -> set[str]:
-    """Meters that are no more have no rows that could carry it."""
-    return {fact.workload for fact in book.workloads.values() if fact.kind == METER_GONE}
+def _named(book: Book, rows: Iterable[Row]) -> dict[str, set[str]]:
+    """What a segment names, by the kind of the facts that go with it."""
+    devices = {row.device for row in rows if hasattr(row, "device")}
+    # Meters that are no more have no rows that could carry it.
+    gone = {fact.workload for fact in book.facts_of("workload") if fact.kind == METER_GONE}
+    return dict.fromkeys(KINDS, devices) | {"workload": _workloads(rows) | devices | gone}
 
 
-def _devices(rows: Iterable[Row]) -> set[str]:
-    return {row.device for row in rows if isinstance(row, Cell | Span | GapRow | Action)}
-
-
-def _in_force(facts: dict[tuple[str, int], Fact], names: set[str], from_ns: int, to_ns: int) -> Iterator[Fact]:
-    """For each name the facts that begin within the segment, and the last that began before it."""
-    by_name: dict[str, list[int]] = {}
-    for name, since_ns in facts:
-        if name in names:
-            by_name.setdefault(name, []).append(since_ns)
+def _in_force(facts: Mapping[Key, Row], named: Mapping[str, set[str]], from_ns: int, to_ns: int) -> Iterator[Row]:
+    """Of each name the facts that begin within the segment, and the last that began before it."""
+    by_name: dict[tuple[Any, ...], list[int]] = {}
+    for kind, name, since_ns in facts:
+        if name in named[kind]:
+            by_name.setdefault((kind, name), []).append(since_ns)
     for name, instants in by_name.items():
         before = max((t for t in instants if t <= from_ns), default=None)
         # What was learnt only after the rows is still the best that is known of them.
         first = min(instants) if before is None else before
         for t in instants:
             if t == first or from_ns < t <= to_ns:
-                yield facts[name, t]
+                yield facts[(*name, t)]
 
 
 @dataclass(frozen=True, slots=True)
 class Obsolete:
     """Facts that no segment after this one needs, by key, and ended workloads of which nothing is left."""
 
-    facts: tuple[tuple[str, int], ...]
+    facts: tuple[Key, ...]
     ended: tuple[str, ...]
-
-    def delete(self, connection: sqlite3.Connection) -> None:
-        """Take them out of the database, within the caller's transaction."""
-        database.remove(connection, "workload_fact", self.facts)
-        database.remove(connection, "ended", [(workload,) for workload in self.ended])
-
-    def forget(self, book: Book) -> None:
-        """Take them out of the book."""
-        for key in self.facts:
-            del book.workloads[key]
-        for workload in self.ended:
-            del book.ended[workload]
 
 
 def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
@@ -169,13 +104,13 @@ def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
 
     Of a workload whose owner changed both facts are kept: its energy stays with the first owner.
     """
-    taken = set(sealed.rows)
-    rows = [row for row in book.open_rows() if row not in taken]
+    taken = set(map(key_of, sealed.rows))
+    rows = [row for key, row in book.rows.items() if key not in taken]
     ended = book.ended.keys() - _workloads(rows)
     settled_ns = min([sealed.header.to_ns, *map(_start_ns, rows)]) - CELL_NS
     facts = []
     later: dict[str, WorkloadFacts] = {}
-    for key, fact in sorted(book.workloads.items(), key=lambda item: item[0][1], reverse=True):
+    for fact in sorted(book.facts_of("workload"), key=lambda fact: fact.since_ns, reverse=True):
         next_fact = later.get(fact.workload)
         is_replaced = (
             next_fact is not None
@@ -183,23 +118,24 @@ def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
             and next_fact.labels.get("owner") == fact.labels.get("owner")
         )
         if fact.workload in ended or (is_replaced and not is_meter(fact.workload)):
-            facts.append(key)
+            facts.append(key_of(fact))
         later[fact.workload] = fact
     return Obsolete(tuple(facts), tuple(ended))
 
 
 @dataclass(slots=True)
 class Taken:
-    """Where a new database takes up the chain of the segments that are on disk."""
+    """Where a new database takes up the chain of the segments that are on disk; `later` are those from number `since` on."""
 
     sequence: int = 0
     previous: str = segment.FIRST_PREVIOUS
     first: int = 0
     totals: Tally = field(default_factory=Tally)
     known: list[tuple[Any, ...]] = field(default_factory=list)
+    later: list[Content] = field(default_factory=list)
 
     @classmethod
-    def of_folder(cls, folder: Path, identity: Identity) -> "Taken":
+    def of_folder(cls, folder: Path, identity: Identity, since: int) -> "Taken":
         """Read this node's segments; a damaged one is skipped, `ledger verify` names it; its number is not used again."""
         taken, numbers = cls(), []
         prefix = segment.file_name(identity.cluster, identity.node, 0).removesuffix(f"00000000{segment.SUFFIX}")
@@ -216,6 +152,8 @@ class Taken:
             if (header.cluster, header.node, header.sequence) != (identity.cluster, identity.node, int(digits)):
                 continue
             taken.totals.add_rows(content.rows)
+            if header.sequence >= since:
+                taken.later.append(content)
             taken.previous = content.sha256
             row = (header.sequence, path.name, content.sha256, header.previous, header.from_ns, header.to_ns, header.rows)
             taken.known.append((*row, "sealed", 0, None))

@@ -5,8 +5,9 @@ same bytes are written again.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from energy_agent.core.errors import JournalError
 from energy_agent.ledger.journal import database
@@ -33,7 +34,12 @@ def fix(connection: sqlite3.Connection, header: segment.Header, digest: str, bod
     """Put a finished segment in, within the caller's transaction."""
     name = segment.file_name(header.cluster, header.node, header.sequence)
     row = (header.sequence, name, digest, header.previous, header.from_ns, header.to_ns, header.rows)
-    database.put(connection, "segment", [(*row, "sealing", now_ns, body)])
+    put(connection, [(*row, "sealing", now_ns, body)])
+
+
+def put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Put rows of the table in, within the caller's transaction."""
+    connection.executemany(f"INSERT OR REPLACE INTO segment VALUES ({','.join('?' * 10)})", rows)  # noqa: S608
 
 
 def flush(

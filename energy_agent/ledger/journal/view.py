@@ -1,14 +1,14 @@
 """Reading a journal without owning it: beside a running agent, or one that is long dead. Nothing is written."""
 
+import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.core.energy import Identity
-from energy_agent.core.errors import JournalError
-from energy_agent.ledger.journal import book as books
-from energy_agent.ledger.journal import database, log
-from energy_agent.ledger.journal.book import Book
+from energy_agent.core.errors import JournalError, WattlensError
+from energy_agent.ledger.journal import database, earlier, log
+from energy_agent.ledger.journal.book import Book, from_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,25 @@ def read_journal(path: Path) -> JournalView:
     """
     connection = database.open_readonly(path)
     try:
-        book = books.read(connection)
-        book.take(books.change_of(book, *log.read(connection)))
-        meta = dict(database.all_rows(connection, "meta"))
-        identity = books.identity_of(meta)
+        book = _read_book(connection)
+        meta = database.get_meta(connection)
+        identity = database.identity_of(meta)
         first = int(meta["first_sequence"])
         segments = connection.execute(
             "SELECT sequence, name, sha256, CASE state WHEN 'sealing' THEN body END FROM segment ORDER BY sequence"
         ).fetchall()
-    except (sqlite3.Error, ValueError, TypeError, KeyError, JournalError) as error:
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError) as error:
         raise JournalError(f"{path}: is torn ({error}); the agent moves it aside at its next start") from None
     finally:
         connection.close()
     return JournalView(path, identity, book, tuple(Known(*row) for row in segments), first)
+
+
+def _read_book(connection: sqlite3.Connection) -> Book:
+    if database.version_of(connection) < database.TABLES:
+        return earlier.read(connection)
+    number, text = database.get_checkpoint(connection)
+    book = from_text(json.loads(text))
+    for _, batch in log.read(connection, number):
+        book.add(batch)
+    return book

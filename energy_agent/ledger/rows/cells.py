@@ -5,29 +5,13 @@ tokens; so the cells of a device sum to its entries, whatever the order and the 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from energy_agent.core.energy import Entry, Gap, Method, Steps, Tokens
-from energy_agent.core.record import record
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.rows.kinds import (
-    CELL_NS,
-    INT64_MAX,
-    PPM,
-    Cell,
-    CellKey,
-    GapKey,
-    GapRow,
-    Span,
-    SpanKey,
-    StepKey,
-    StepRow,
-    TokenKey,
-    TokenRow,
-)
-from energy_agent.ledger.rows.uncertainty import Run, follow
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, GapRow, Span, StepRow, TokenRow
+from energy_agent.ledger.rows.uncertainty import Run
 
 # Between two readings of a counter the error at the shared reading is the same; integrated power has no such readings.
 _TELESCOPING: Final = frozenset({Method.COUNTER, Method.BRIDGED})
@@ -39,17 +23,6 @@ COUNT_ROWS_MAX: Final = 8
 """Maximum of rows that one count of tokens or steps becomes: any process on a GPU may report counts over a long time."""
 _WIDTHS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96)
 """Cells per row of a count: whole fractions of a day, so that no row crosses midnight UTC."""
-
-
-@record(frozen=True, slots=True)
-class Piece:
-    """The part of an entry within one cell."""
-
-    cell_start_ns: int
-    entry: Entry
-    energy_uj: int
-    gpu_ns: int
-    run: Run
 
 
 def cell_start(t_ns: int) -> int:
@@ -80,8 +53,14 @@ def _cell_of(start_ns: int, end_ns: int) -> int:
     return cell_start(max(start_ns, end_ns - 1))
 
 
-def pieces(entries: Sequence[Entry]) -> list[Piece]:
-    """The pieces of entries, each with its share of its interval; all shares of an interval have to be among them."""
+def entry_rows(entries: Sequence[Entry]) -> list[Cell | Span]:
+    """Entries as cells, and spans of the whole device and of each holder; all shares of an interval have to be among them."""
+    parts = cell_rows(entries)
+    return [*parts, *span_rows(parts)]
+
+
+def cell_rows(entries: Sequence[Entry]) -> list[Cell]:
+    """The parts of entries within cells, each with its share of its interval."""
     whole_uj: dict[tuple[str, int, int, Method], int] = {}
     for entry in entries:
         interval = (entry.device, entry.start_ns, entry.end_ns, entry.method)
@@ -95,8 +74,8 @@ def _share_ppm(edge_uj: int, whole_uj: int) -> int:
     return edge_uj * PPM // whole_uj if whole_uj > 0 else PPM
 
 
-def cut(entry: Entry, share_ppm: int = PPM) -> list[Piece]:
-    """The pieces of an entry, in proportion to time, summing to it exactly; `share_ppm` is its share of its interval.
+def cut(entry: Entry, share_ppm: int = PPM) -> list[Cell]:
+    """The parts of an entry, in proportion to time, summing to it exactly; `share_ppm` is its share of its interval.
 
     Where within an interval its energy fell is not known: what lies before a cut at c of E is anything from 0 to E, so the
     cut is an edge with the bound max(c, E - c), the same on both sides; it cancels when both sides are summed.
@@ -114,61 +93,41 @@ def cut(entry: Entry, share_ppm: int = PPM) -> list[Piece]:
         before_uj += energies[i]
         last = outer if i == len(parts) - 1 else outer + max(before_uj, entry.energy_uj - before_uj)
         run = Run(start, end, first, inner[i], last, share_ppm)
-        parted.append(Piece(_cell_of(start, end), entry, energies[i], times[i], run))
+        parted.append(_part(entry, _cell_of(start, end), energies[i], times[i], run))
         first = last
     return parted
 
 
-def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Piece:
+def _part(entry: Entry, cell_start_ns: int, energy_uj: int, gpu_ns: int, run: Run) -> Cell:
+    return Cell(cell_start_ns, entry.device, entry.workload, entry.state, entry.method, energy_uj, gpu_ns, run)
+
+
+def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Cell:
     """An entry within one cell; refused like any other split where something of it is negative."""
     if min(entry.energy_uj, entry.edge_uj, entry.gpu_ns) < 0:
         raise ValueError("energy, edge or device time is negative")
     telescoping = entry.method in _TELESCOPING
     outer, inner = (entry.edge_uj, 0) if telescoping else (0, 2 * entry.edge_uj)
     run = Run(start_ns, entry.end_ns, outer, inner, outer, share_ppm)
-    return Piece(_cell_of(entry.start_ns, entry.end_ns), entry, entry.energy_uj, entry.gpu_ns, run)
+    return _part(entry, _cell_of(entry.start_ns, entry.end_ns), entry.energy_uj, entry.gpu_ns, run)
 
 
-def fold_cells(current: Mapping[CellKey, Cell], pieces: Iterable[Piece]) -> dict[CellKey, Cell]:
-    """The cells that pieces change, as they are afterwards."""
-    changed: dict[CellKey, Cell] = {}
-    for piece in pieces:
-        entry = piece.entry
-        key = (piece.cell_start_ns, entry.device, entry.workload, entry.state, entry.method)
-        cell = changed.get(key) or current.get(key)
-        if cell is None:
-            changed[key] = Cell(*key, piece.energy_uj, piece.gpu_ns, piece.run)
-        else:
-            energy, gpu_ns = cell.energy_uj + piece.energy_uj, cell.gpu_ns + piece.gpu_ns
-            changed[key] = Cell(*key, energy, gpu_ns, follow(cell.run, piece.run))
-    return changed
-
-
-def fold_spans(current: Mapping[SpanKey, Span], pieces: Iterable[Piece]) -> dict[SpanKey, Span]:
-    """The spans that pieces change: one of the whole device, and one of each holder over its active and idle time together."""
-    changed: dict[SpanKey, Span] = {}
-    for key, run in _span_runs(pieces):
-        span = changed.get(key) or current.get(key)
-        changed[key] = Span(*key, run if span is None else follow(span.run, run))
-    return changed
-
-
-def _span_runs(pieces: Iterable[Piece]) -> Iterator[tuple[SpanKey, Run]]:
-    """For each interval of a device one run of each holder, active and idle together, and one of all its shares."""
+def span_rows(parts: Iterable[Cell]) -> Iterator[Span]:
+    """For each interval of a device one span of each holder, active and idle together, and one of all its shares."""
     held: dict[tuple[int, str, str, int, int], Run] = {}
     whole: dict[tuple[int, str, int, int], Run] = {}
-    for piece in pieces:
-        run, device, workload = piece.run, piece.entry.device, piece.entry.workload
-        at = (piece.cell_start_ns, device, run.start_ns, run.end_ns)
+    for part in parts:
+        run, start, device, workload = part.run, part.cell_start_ns, part.device, part.workload
+        at = (start, device, run.start_ns, run.end_ns)
         whole[at] = _beside(whole.get(at), run)
         if workload:
-            mine = (piece.cell_start_ns, device, workload, run.start_ns, run.end_ns)
+            mine = (start, device, workload, run.start_ns, run.end_ns)
             held[mine] = _beside(held.get(mine), run)
-    for (start, device, workload, *span), run in held.items():
-        share_ppm = _share_ppm(run.last_uj, whole[start, device, span[0], span[1]].last_uj)
-        yield (start, device, workload), replace(run, last_ppm=share_ppm)
-    for (start, device, _, _), run in whole.items():
-        yield (start, device, ""), replace(run, last_ppm=PPM)
+    for (start, device, workload, begin, end), run in held.items():
+        share_ppm = _share_ppm(run.last_uj, whole[start, device, begin, end].last_uj)
+        yield Span(start, device, workload, Run(begin, end, run.first_uj, run.inner_uj, run.last_uj, share_ppm))
+    for (start, device, begin, end), run in whole.items():
+        yield Span(start, device, "", Run(begin, end, run.first_uj, run.inner_uj, run.last_uj, PPM))
 
 
 def _beside(had: Run | None, run: Run) -> Run:
@@ -179,43 +138,31 @@ def _beside(had: Run | None, run: Run) -> Run:
     return Run(run.start_ns, run.end_ns, *edges)
 
 
-def fold_gaps(current: Mapping[GapKey, GapRow], gaps: Iterable[Gap]) -> dict[GapKey, GapRow]:
-    """The gap rows that gaps change; a gap over several cells is split by time, its bound with it."""
-    changed: dict[GapKey, GapRow] = {}
+def gap_rows(gaps: Iterable[Gap]) -> Iterator[GapRow]:
+    """Gaps cut at cells by time, their bounds with them."""
     for gap in gaps:
         parts = _parts(gap.start_ns, gap.end_ns, cuts(gap.start_ns, gap.end_ns))
         bounds = split_integer(gap.bound_uj, [end - start for start, end in parts])
         for (start, end), bound in zip(parts, bounds, strict=True):
-            key = (_cell_of(start, end), gap.device, gap.reason)
-            row = changed.get(key) or current.get(key) or GapRow(*key, start, end, 0)
-            start, end = min(row.start_ns, start), max(row.end_ns, end)
-            changed[key] = GapRow(*key, start, end, row.bound_uj + bound)
-    return changed
+            yield GapRow(_cell_of(start, end), gap.device, gap.reason, start, end, bound)
 
 
-def fold_tokens(current: Mapping[TokenKey, TokenRow], tokens: Iterable[Tokens]) -> dict[TokenKey, TokenRow]:
-    """The token rows that counts change; a count over several cells is split by time. A row stops at int64."""
-    changed: dict[TokenKey, TokenRow] = {}
+def token_rows(tokens: Iterable[Tokens]) -> Iterator[TokenRow]:
+    """Counts cut at cells by time; a row stops at int64."""
     for count in tokens:
-        parts = _count_parts(count.start_ns, count.end_ns)
-        numbers = split_integer(count.tokens, [end - start for start, end in parts])
-        for (start, end), number in zip(parts, numbers, strict=True):
-            key = (_cell_of(start, end), count.workload, count.model, count.phase)
-            row = changed.get(key) or current.get(key) or TokenRow(*key, start, end, 0)
-            start, end = min(row.start_ns, start), max(row.end_ns, end)
-            changed[key] = TokenRow(*key, start, end, min(row.tokens + number, INT64_MAX))
-    return changed
+        for start, end, number in _split_count(count.start_ns, count.end_ns, count.tokens):
+            yield TokenRow(_cell_of(start, end), count.workload, count.model, count.phase, start, end, number)
 
 
-def fold_steps(current: Mapping[StepKey, StepRow], steps: Iterable[Steps]) -> dict[StepKey, StepRow]:
-    """The step rows that counts change; a count over several cells is split by time. A row stops at int64."""
-    changed: dict[StepKey, StepRow] = {}
+def step_rows(steps: Iterable[Steps]) -> Iterator[StepRow]:
+    """Counts cut at cells by time; a row stops at int64."""
     for count in steps:
-        parts = _count_parts(count.start_ns, count.end_ns)
-        numbers = split_integer(count.steps, [end - start for start, end in parts])
-        for (start, end), number in zip(parts, numbers, strict=True):
-            key = (_cell_of(start, end), count.workload, count.phase)
-            row = changed.get(key) or current.get(key) or StepRow(*key, start, end, 0)
-            start, end = min(row.start_ns, start), max(row.end_ns, end)
-            changed[key] = StepRow(*key, start, end, min(row.steps + number, INT64_MAX))
-    return changed
+        for start, end, number in _split_count(count.start_ns, count.end_ns, count.steps):
+            yield StepRow(_cell_of(start, end), count.workload, count.phase, start, end, number)
+
+
+def _split_count(start_ns: int, end_ns: int, amount: int) -> Iterator[tuple[int, int, int]]:
+    parts = _count_parts(start_ns, end_ns)
+    numbers = split_integer(amount, [end - start for start, end in parts])
+    for (start, end), number in zip(parts, numbers, strict=True):
+        yield start, end, min(number, INT64_MAX)

@@ -1,11 +1,19 @@
-"""The rows of the book of record. Pure. Energy is whole uJ, instants are UTC ns; `row_text` has their form in a segment."""
+"""The kinds of rows of the book of record, in one table. Pure. Energy is whole uJ, instants are UTC ns.
 
-from typing import Final
+A kind is one entry of `KINDS`: its data class, the form of each field in a segment, how two rows of one key become one, and
+what of it is summed. Journal, segments, verification, compaction and import follow from that entry.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from operator import add, attrgetter
+from typing import Any, Final
 
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.rows.uncertainty import Run
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
 
 CELL_NS: Final = 900 * NS_PER_S
 INT64_MAX: Final = (1 << 63) - 1
@@ -25,14 +33,6 @@ class Cell:
     gpu_ns: int
     run: Run
 
-    @property
-    def key(self) -> "CellKey":
-        """What is unique within a segment."""
-        return (self.cell_start_ns, self.device, self.workload, self.state, self.method)
-
-
-CellKey = tuple[int, str, str, State, Method]
-
 
 @record(frozen=True, slots=True)
 class Span:
@@ -42,14 +42,6 @@ class Span:
     device: str
     workload: str
     run: Run
-
-    @property
-    def key(self) -> "SpanKey":
-        """What is unique within a segment."""
-        return (self.cell_start_ns, self.device, self.workload)
-
-
-SpanKey = tuple[int, str, str]
 
 
 @record(frozen=True, slots=True)
@@ -62,14 +54,6 @@ class GapRow:
     start_ns: int
     end_ns: int
     bound_uj: int
-
-    @property
-    def key(self) -> "GapKey":
-        """What is unique within a segment."""
-        return (self.cell_start_ns, self.device, self.reason)
-
-
-GapKey = tuple[int, str, str]
 
 
 @record(frozen=True, slots=True)
@@ -84,14 +68,6 @@ class TokenRow:
     end_ns: int
     tokens: int
 
-    @property
-    def key(self) -> "TokenKey":
-        """What is unique within a segment."""
-        return (self.cell_start_ns, self.workload, self.model, self.phase)
-
-
-TokenKey = tuple[int, str, str, str]
-
 
 @record(frozen=True, slots=True)
 class StepRow:
@@ -103,14 +79,6 @@ class StepRow:
     start_ns: int
     end_ns: int
     steps: int
-
-    @property
-    def key(self) -> "StepKey":
-        """What is unique within a segment."""
-        return (self.cell_start_ns, self.workload, self.phase)
-
-
-StepKey = tuple[int, str, str]
 
 
 @record(frozen=True, slots=True)
@@ -131,7 +99,267 @@ class DeviceFacts:
         return round(self.gain_uncertainty_ratio * PPM)
 
 
-Row = Cell | Span | GapRow | TokenRow | StepRow | Action | WorkloadFacts | DeviceFacts
+class Form(StrEnum):
+    """What the value of a field may be."""
+
+    TEXT = "text"  # short, without lone surrogates
+    COUNT = "count"  # an integer from 0 to int64
+    CELL = "cell"  # a count that is a multiple of a quarter of an hour
+    RATIO = "ratio"  # a count of parts per million that a float holds
+    STATE = "state"
+    METHOD = "method"
+    LABELS = "labels"  # a small object of texts
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A running total of a kind's rows, by the attributes `key`.
+
+    Args:
+        amount: the attribute that is summed.
+        key: attributes; one alone is the key itself, several are a tuple.
+        stays: what is left of the key when the workload in it ends; None where no workload is in it.
+        named: a row that names no workload does not count.
+        stops: the sum stops at int64, as what a program reports of itself is no reason to refuse energy.
+    """
+
+    name: str
+    amount: str
+    key: tuple[str, ...]
+    stays: tuple[str, ...] | None = None
+    named: bool = False
+    stops: bool = False
+    key_of: Callable[[Any], Any] = field(init=False, repr=False)
+    amount_of: Callable[[Any], int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the accessors once."""
+        object.__setattr__(self, "key_of", attrgetter(*self.key))
+        object.__setattr__(self, "amount_of", attrgetter(self.amount))
+
+
+def _later(_: Any, b: Any) -> Any:
+    return b
+
+
+def _add_up_to_int64(a: int, b: int) -> int:
+    return min(a + b, INT64_MAX)
+
+
+def _values(*names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """A row's values as a tuple, of one attribute too."""
+    found: Callable[[Any], Any] = attrgetter(*names)
+    return found if len(names) > 1 else lambda row: (found(row),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """A kind of row.
+
+    Args:
+        name: its `kind` in a segment.
+        row: the data class.
+        forms: the fields in a segment.
+        merge: how the attribute of two rows of one key becomes one; attributes that are not named are the key.
+        paths: of fields that are not an attribute of the same name, where their value is.
+        make: the row of a segment's fields.
+        stretch: attributes of start and end.
+        sums: running totals.
+        bounds: attributes that have to fit int64, beside the numbers among the fields.
+        is_fact: it tells of something from an instant on, and goes into every segment that names it.
+    """
+
+    name: str
+    row: type[Any]
+    forms: Mapping[str, Form]
+    stretch: tuple[str, str]
+    merge: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    make: Callable[..., Any] | None = None
+    sums: tuple[Sum, ...] = ()
+    bounds: tuple[str, ...] = ()
+    is_fact: bool = False
+    stored: Callable[[Any], tuple[Any, ...]] = field(init=False)
+    key: Callable[[Any], tuple[Any, ...]] = field(init=False)
+    numbers: Callable[[Any], tuple[int, ...]] = field(init=False)
+    start_ns: Callable[[Any], int] = field(init=False)
+    end_ns: Callable[[Any], int] = field(init=False)
+    _all: Callable[[Any], tuple[Any, ...]] = field(init=False)
+    _merges: tuple[tuple[int, Callable[[Any, Any], Any]], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the accessors once."""
+        names = [f.name for f in fields(self.row)]
+        where = {name: self.paths.get(name, name) for name in self.forms}
+        numeric = [where[name] for name, form in self.forms.items() if form in NUMBERS]
+        made = {
+            "stored": _values(*where.values()),
+            "key": _values(*(name for name in names if name not in self.merge)),
+            "numbers": _values(*numeric, *self.bounds),
+            "start_ns": attrgetter(self.stretch[0]),
+            "end_ns": attrgetter(self.stretch[1]),
+            "_all": _values(*names),
+            "_merges": tuple((at, self.merge[name]) for at, name in enumerate(names) if name in self.merge),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+
+    def merged(self, one: Any, other: Any) -> Any:
+        """The row that two of one key are together, `other` being the later one."""
+        values, more = list(self._all(one)), self._all(other)
+        for at, merge in self._merges:
+            values[at] = merge(values[at], more[at])
+        return self.row(*values)
+
+
+NUMBERS: Final = frozenset({Form.COUNT, Form.CELL, Form.RATIO})
+_STRETCH: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
+_RUN: Final = _STRETCH | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
+_RUN_PATHS: Final = {
+    "start_ns": "run.start_ns",
+    "end_ns": "run.end_ns",
+    "edge_first_uj": "run.first_uj",
+    "edge_inner_uj": "run.inner_uj",
+    "edge_last_uj": "run.last_uj",
+}
+_RUN_STRETCH: Final = ("run.start_ns", "run.end_ns")
+_OWN_STRETCH: Final = ("start_ns", "end_ns")
+_LONGEST: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"start_ns": min, "end_ns": max}
+
+
+def _run(last_ppm: int, *, start_ns: int, end_ns: int, edge_first_uj: int, edge_inner_uj: int, edge_last_uj: int) -> Run:
+    return Run(start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, last_ppm)
+
+
+def _cell(*, cell_start_ns: int, device: str, workload: str, state: State, method: Method, **rest: int) -> Cell:
+    energy_uj, gpu_ns = rest.pop("energy_uj"), rest.pop("gpu_ns")
+    return Cell(cell_start_ns, device, workload, state, method, energy_uj, gpu_ns, _run(SHARE_UNKNOWN, **rest))
+
+
+def _span(*, cell_start_ns: int, device: str, workload: str, **run: int) -> Span:
+    return Span(cell_start_ns, device, workload, _run(SHARE_UNKNOWN if workload else PPM, **run))
+
+
+def _workload(*, workload: str, since_ns: int, workload_kind: str, labels: dict[str, str]) -> WorkloadFacts:
+    return WorkloadFacts(workload, since_ns, workload_kind, labels)
+
+
+def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFacts:
+    return DeviceFacts(device, sku, gain_ppm / PPM, since_ns)
+
+
+_ENTRIES: Final = (
+    Kind(
+        "cell",
+        Cell,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE, "method": Form.METHOD}
+        | {"energy_uj": Form.COUNT, "gpu_ns": Form.COUNT}
+        | _RUN,
+        _RUN_STRETCH,
+        merge={"energy_uj": add, "gpu_ns": add, "run": follow},
+        paths=_RUN_PATHS,
+        make=_cell,
+        sums=(
+            Sum("energy", "energy_uj", ("device", "workload", "state", "method"), stays=("device", "state", "method")),
+            Sum("gpu_ns", "gpu_ns", ("workload", "state"), stays=("state",), named=True),
+        ),
+        bounds=("run.bound_uj",),
+    ),
+    Kind(
+        "span",
+        Span,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT} | _RUN,
+        _RUN_STRETCH,
+        merge={"run": follow},
+        paths=_RUN_PATHS,
+        make=_span,
+        bounds=("run.bound_uj",),
+    ),
+    Kind(
+        "gap",
+        GapRow,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"bound_uj": Form.COUNT},
+        _OWN_STRETCH,
+        merge={**_LONGEST, "bound_uj": add},
+        sums=(Sum("gap_bound_uj", "bound_uj", ("device",)),),
+    ),
+    Kind(
+        "tokens",
+        TokenRow,
+        {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "model": Form.TEXT, "phase": Form.TEXT}
+        | _STRETCH
+        | {"tokens": Form.COUNT},
+        _OWN_STRETCH,
+        merge={**_LONGEST, "tokens": _add_up_to_int64},
+        sums=(Sum("tokens", "tokens", ("workload", "model", "phase"), stays=(), stops=True),),
+    ),
+    Kind(
+        "steps",
+        StepRow,
+        {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _STRETCH | {"steps": Form.COUNT},
+        _OWN_STRETCH,
+        merge={**_LONGEST, "steps": _add_up_to_int64},
+        sums=(Sum("steps", "steps", ("workload", "phase"), stays=(), stops=True),),
+    ),
+    Kind(
+        "action",
+        Action,
+        {"t_ns": Form.COUNT} | dict.fromkeys(("device", "workload", "policy", "action", "setting", "outcome"), Form.TEXT),
+        ("t_ns", "t_ns"),
+    ),
+    Kind(
+        "workload",
+        WorkloadFacts,
+        {"workload": Form.TEXT, "since_ns": Form.COUNT, "workload_kind": Form.TEXT, "labels": Form.LABELS},
+        ("since_ns", "since_ns"),
+        merge={"kind": _later, "labels": _later},
+        paths={"workload_kind": "kind"},
+        make=_workload,
+        is_fact=True,
+    ),
+    Kind(
+        "device",
+        DeviceFacts,
+        {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO},
+        ("since_ns", "since_ns"),
+        merge={"sku": _later, "gain_uncertainty_ratio": _later},
+        paths={"device": "uuid"},
+        make=_device,
+        is_fact=True,
+    ),
+)
+KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in _ENTRIES}
+"""Every kind of row by its name."""
+
+Row = Any
+"""A row of a kind in KINDS."""
+Key = tuple[Any, ...]
+"""Name of the kind, then the row's key."""
+
+
+def kind_of(row: Row) -> Kind:
+    """The kind of a row. Raises KeyError where it is none."""
+    return _BY_CLASS[type(row)]
+
+
+_BY_CLASS: Final[dict[type[Any], Kind]] = {kind.row: kind for kind in _ENTRIES}
+
+
+def key_of(row: Row) -> Key:
+    """What is unique among the rows of all kinds."""
+    kind = kind_of(row)
+    return (kind.name, *kind.key(row))
+
+
+def fold(rows: Mapping[Key, Row], more: Iterable[Row]) -> dict[Key, Row]:
+    """The rows that `more` change, as they are afterwards; pure."""
+    changed: dict[Key, Row] = {}
+    for row in more:
+        kind = _BY_CLASS[type(row)]
+        key = (kind.name, *kind.key(row))
+        had = changed.get(key) or rows.get(key)
+        changed[key] = row if had is None else kind.merged(had, row)
+    return changed
 
 
 @record(frozen=True, slots=True)

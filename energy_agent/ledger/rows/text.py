@@ -8,58 +8,26 @@ row depends on nothing but its content.
 import json
 import re
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
-from energy_agent.core.energy import Action, Method, State, WorkloadFacts
+from energy_agent.core.energy import Method, State
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, KINDS, PPM, Form, Row, kind_of
 
 TEXT_MAX: Final = 65_536
 _KEYS_MAX: Final = 1_024
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
-
-class Form(StrEnum):
-    """What the value of a field may be."""
-
-    TEXT = "text"  # short, without lone surrogates
-    COUNT = "count"  # an integer from 0 to int64
-    CELL = "cell"  # a count that is a multiple of a quarter of an hour
-    RATIO = "ratio"  # a count of parts per million that a float holds
-    STATE = "state"
-    METHOD = "method"
-    LABELS = "labels"  # a small object of texts
-
-
-_STRETCH: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
-_RUN: Final = _STRETCH | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
-FIELDS: Final[Mapping[str, Mapping[str, Form]]] = {
-    "cell": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE, "method": Form.METHOD}
-    | {"energy_uj": Form.COUNT, "gpu_ns": Form.COUNT}
-    | _RUN,
-    "span": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT} | _RUN,
-    "gap": {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"bound_uj": Form.COUNT},
-    "tokens": {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "model": Form.TEXT, "phase": Form.TEXT}
-    | _STRETCH
-    | {"tokens": Form.COUNT},
-    "steps": {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _STRETCH | {"steps": Form.COUNT},
-    "action": {"t_ns": Form.COUNT} | dict.fromkeys(("device", "workload", "policy", "action", "setting", "outcome"), Form.TEXT),
-    "workload": {"workload": Form.TEXT, "since_ns": Form.COUNT, "workload_kind": Form.TEXT, "labels": Form.LABELS},
-    "device": {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO},
-}
+FIELDS: Final[Mapping[str, Mapping[str, Form]]] = {name: kind.forms for name, kind in KINDS.items()}
 """Fields of each kind of row, beside `kind`."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "cell": ("cell_start_ns", "device", "workload", "state", "method"),
-    "span": ("cell_start_ns", "device", "workload"),
-    "gap": ("cell_start_ns", "device", "reason"),
-    "tokens": ("cell_start_ns", "workload", "model", "phase"),
-    "steps": ("cell_start_ns", "workload", "phase"),
+    name: tuple(f for f in kind.forms if kind.paths.get(f, f) not in kind.merge and f not in kind.paths)
+    for name, kind in KINDS.items()
+    if kind.stretch[0] != kind.stretch[1]
 }
 """What is unique within a segment, for the kinds of rows that have a stretch of time."""
-RUNS: Final = ("cell", "span")
+RUNS: Final = tuple(name for name, kind in KINDS.items() if "run" in kind.merge)
 """Kinds whose stretch may not end before it starts."""
 
 
@@ -70,82 +38,15 @@ def canonical(value: object) -> str:
 
 def to_json(row: Row) -> dict[str, Any]:
     """The flat object of a row, with its `kind`."""
-    if isinstance(row, Cell):
-        head: dict[str, Any] = {
-            "kind": "cell",
-            "cell_start_ns": row.cell_start_ns,
-            "device": row.device,
-            "workload": row.workload,
-            "state": row.state.value,
-            "method": row.method.value,
-            "energy_uj": row.energy_uj,
-            "gpu_ns": row.gpu_ns,
-        }
-        return head | _run_json(row.run)
-    if isinstance(row, Span):
-        span = {"kind": "span", "cell_start_ns": row.cell_start_ns, "device": row.device, "workload": row.workload}
-        return span | _run_json(row.run)
-    if isinstance(row, GapRow):
-        return {
-            "kind": "gap",
-            "cell_start_ns": row.cell_start_ns,
-            "device": row.device,
-            "reason": row.reason,
-            "start_ns": row.start_ns,
-            "end_ns": row.end_ns,
-            "bound_uj": row.bound_uj,
-        }
-    if isinstance(row, TokenRow):
-        return {
-            "kind": "tokens",
-            "cell_start_ns": row.cell_start_ns,
-            "workload": row.workload,
-            "model": row.model,
-            "phase": row.phase,
-            "start_ns": row.start_ns,
-            "end_ns": row.end_ns,
-            "tokens": row.tokens,
-        }
-    if isinstance(row, StepRow):
-        return {
-            "kind": "steps",
-            "cell_start_ns": row.cell_start_ns,
-            "workload": row.workload,
-            "phase": row.phase,
-            "start_ns": row.start_ns,
-            "end_ns": row.end_ns,
-            "steps": row.steps,
-        }
-    if isinstance(row, Action):
-        return {
-            "kind": "action",
-            "t_ns": row.t_ns,
-            "device": row.device,
-            "workload": row.workload,
-            "policy": row.policy,
-            "action": row.action,
-            "setting": row.setting,
-            "outcome": row.outcome,
-        }
-    if isinstance(row, WorkloadFacts):
-        return {
-            "kind": "workload",
-            "workload": row.workload,
-            "since_ns": row.since_ns,
-            "workload_kind": row.kind,
-            "labels": dict(row.labels),
-        }
-    return {"kind": "device", "device": row.uuid, "since_ns": row.since_ns, "sku": row.sku, "gain_ppm": row.gain_ppm}
+    kind = kind_of(row)
+    body: dict[str, Any] = {"kind": kind.name}
+    for (name, form), value in zip(kind.forms.items(), kind.stored(row), strict=True):
+        plain = _PLAIN.get(form)
+        body[name] = value if plain is None else plain(value)
+    return body
 
 
-def _run_json(run: Run) -> dict[str, int]:
-    return {
-        "start_ns": run.start_ns,
-        "end_ns": run.end_ns,
-        "edge_first_uj": run.first_uj,
-        "edge_inner_uj": run.inner_uj,
-        "edge_last_uj": run.last_uj,
-    }
+_PLAIN: Final[Mapping[Form, Callable[[Any], Any]]] = {Form.STATE: str, Form.METHOD: str, Form.LABELS: dict}
 
 
 def from_json(value: object) -> Row:
@@ -168,7 +69,8 @@ def from_json(value: object) -> Row:
         raise ChainError(f"unknown field {min(value.keys() - taken.keys() - {'kind'})[:40]!r}")
     if kind in RUNS and taken["end_ns"] < taken["start_ns"]:
         raise ChainError("end_ns is before start_ns")
-    return _MAKERS[kind](**taken)
+    of = KINDS[kind]
+    return (of.make or of.row)(**taken)
 
 
 def _text(name: str, value: object) -> str:
@@ -239,36 +141,3 @@ def check(form: Form, value: object) -> bool:
     except ChainError:
         return False
     return True
-
-
-def _cell(*, cell_start_ns: int, device: str, workload: str, state: State, method: Method, **rest: int) -> Cell:
-    energy_uj, gpu_ns = rest.pop("energy_uj"), rest.pop("gpu_ns")
-    return Cell(cell_start_ns, device, workload, state, method, energy_uj, gpu_ns, _run(SHARE_UNKNOWN, **rest))
-
-
-def _span(*, cell_start_ns: int, device: str, workload: str, **run: int) -> Span:
-    return Span(cell_start_ns, device, workload, _run(SHARE_UNKNOWN if workload else PPM, **run))
-
-
-def _run(last_ppm: int, *, start_ns: int, end_ns: int, edge_first_uj: int, edge_inner_uj: int, edge_last_uj: int) -> Run:
-    return Run(start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, last_ppm)
-
-
-def _workload(*, workload: str, since_ns: int, workload_kind: str, labels: dict[str, str]) -> WorkloadFacts:
-    return WorkloadFacts(workload, since_ns, workload_kind, labels)
-
-
-def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFacts:
-    return DeviceFacts(device, sku, gain_ppm / PPM, since_ns)
-
-
-_MAKERS: Final[dict[str, Callable[..., Row]]] = {
-    "cell": _cell,
-    "span": _span,
-    "gap": GapRow,
-    "tokens": TokenRow,
-    "steps": StepRow,
-    "action": Action,
-    "workload": _workload,
-    "device": _device,
-}

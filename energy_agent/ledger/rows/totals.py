@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from energy_agent.core.energy import Method, State
-from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, GapRow, Row, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import INT64_MAX, KINDS, Row, Sum, kind_of
 
 EnergyKey = tuple[str, str, State, Method]  # device, workload, state, method
 GpuKey = tuple[str, State]  # workload, state
@@ -17,21 +17,22 @@ ENDED: Final = ""
 
 No entry has such a key: what is active or idle names its workload.
 """
-WORKLOAD_PARTS: Final = ("energy", "gpu_ns", "tokens", "steps")
+SUMS: Final[Mapping[str, Sum]] = {each.name: each for kind in KINDS.values() for each in kind.sums}
+"""Every running total by its name."""
+WORKLOAD_PARTS: Final = tuple(each.name for each in SUMS.values() if each.stays is not None)
 """Totals by workload."""
 
 
 def workload_of(part: str, key: tuple[Any, ...]) -> str:
     """The workload in the key of a total."""
-    workload: str = key[1] if part == "energy" else key[0]
+    workload: str = key[SUMS[part].key.index("workload")]
     return workload
 
 
 def ended_key(part: str, key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The key of the total that a workload's joins when it leaves: one per device, state and method; one of all counts."""
-    if part == "energy":
-        return (key[0], ENDED, *key[2:])
-    return (ENDED, key[1]) if part == "gpu_ns" else (ENDED,) + ("",) * (len(key) - 1)
+    """The key of the total that a workload's joins when it leaves."""
+    stays = SUMS[part].stays or ()
+    return tuple(value if name in stays else ENDED for name, value in zip(SUMS[part].key, key, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +50,49 @@ class Totals:
 
 @dataclass(slots=True)
 class Tally:
-    """A sum being made."""
+    """Sums being made: the name of a running total -> key -> amount."""
 
-    energy: dict[EnergyKey, int] = field(default_factory=dict)
-    gpu_ns: dict[GpuKey, int] = field(default_factory=dict)
-    tokens: dict[TokenTotalKey, int] = field(default_factory=dict)
-    gap_bound_uj: dict[str, int] = field(default_factory=dict)
-    steps: dict[StepTotalKey, int] = field(default_factory=dict)
+    sums: dict[str, dict[Any, int]] = field(default_factory=lambda: {name: {} for name in SUMS})
 
-    def add_energy(self, key: EnergyKey, energy_uj: int, gpu_ns: int) -> None:
-        """Add a share of energy and the device time held with it."""
-        self.energy[key] = self.energy.get(key, 0) + energy_uj
-        _, workload, state, _ = key
-        if workload:
-            held = (workload, state)
-            self.gpu_ns[held] = self.gpu_ns.get(held, 0) + gpu_ns
+    @property
+    def energy(self) -> dict[EnergyKey, int]:
+        """Energy in uJ."""
+        return self.sums["energy"]
 
-    def add_tokens(self, key: TokenTotalKey, tokens: int) -> None:
-        """Add tokens; a count stops at int64."""
-        self.tokens[key] = min(self.tokens.get(key, 0) + tokens, INT64_MAX)
+    def add(self, row: Row) -> None:
+        """Add a row."""
+        for each in kind_of(row).sums:
+            if not each.named or row.workload:
+                self._add(each, each.key_of(row), each.amount_of(row))
 
-    def add_steps(self, key: StepTotalKey, steps: int) -> None:
-        """Add steps; a count stops at int64."""
-        self.steps[key] = min(self.steps.get(key, 0) + steps, INT64_MAX)
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        for row in rows:
+            self.add(row)
 
-    def add_gap(self, device: str, bound_uj: int) -> None:
-        """Add the bound of a gap."""
-        self.gap_bound_uj[device] = self.gap_bound_uj.get(device, 0) + bound_uj
+    def add_tally(self, other: "Tally") -> None:
+        """Add what another has summed."""
+        for name, part in other.sums.items():
+            for key, amount in part.items():
+                self._add(SUMS[name], key, amount)
+
+    def _add(self, of: Sum, key: Any, amount: int) -> None:
+        part = self.sums[of.name]
+        total = part.get(key, 0) + amount
+        part[key] = min(total, INT64_MAX) if of.stops else total
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Take rows away that were added."""
+        for row in rows:
+            for each in kind_of(row).sums:
+                if not each.named or row.workload:
+                    self.sums[each.name][each.key_of(row)] -= each.amount_of(row)
 
     def touch(self, totals: "Tally", workloads: Set[str]) -> None:
         """Add 0 to each total of these workloads."""
         for name in WORKLOAD_PARTS:
-            part = getattr(self, name)
-            for key in getattr(totals, name):
+            part = self.sums[name]
+            for key in totals.sums[name]:
                 if workload_of(name, key) in workloads:
                     part.setdefault(key, 0)
 
@@ -92,23 +103,11 @@ class Tally:
         """
         removed = Tally()
         for name in WORKLOAD_PARTS if workloads else ():
-            part = getattr(self, name)
+            part = self.sums[name]
             for key in [key for key in part if workload_of(name, key) in workloads]:
                 target = ended_key(name, key)
                 total = part.get(target, 0) + part[key]
                 if name == "energy" or total <= INT64_MAX:
-                    getattr(removed, name)[key] = part.pop(key)
+                    removed.sums[name][key] = part.pop(key)
                     part[target] = total
         return removed
-
-    def add_rows(self, rows: Iterable[Row]) -> None:
-        """Add the rows of a segment."""
-        for row in rows:
-            if isinstance(row, Cell):
-                self.add_energy((row.device, row.workload, row.state, row.method), row.energy_uj, row.gpu_ns)
-            elif isinstance(row, TokenRow):
-                self.add_tokens((row.workload, row.model, row.phase), row.tokens)
-            elif isinstance(row, StepRow):
-                self.add_steps((row.workload, row.phase), row.steps)
-            elif isinstance(row, GapRow):
-                self.add_gap(row.device, row.bound_uj)

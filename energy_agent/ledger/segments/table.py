@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
-from energy_agent.ledger.rows.text import FIELDS, KEYS, TEXT_MAX, Form, canonical, check, from_json, to_json
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, Form, Row, key_of, kind_of
+from energy_agent.ledger.rows.text import FIELDS, KEYS, TEXT_MAX, canonical, check, from_json, to_json
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Content, Header
 
@@ -178,16 +178,16 @@ def strange_rows(content: Content) -> list[tuple[int, str]]:
     stated = {row.uuid for row in content.rows if isinstance(row, DeviceFacts)}
     strange = []
     for line, row in enumerate(content.rows, 2):
-        if not isinstance(row, Cell | Span | GapRow | TokenRow | StepRow):
+        kind, key = kind_of(row), key_of(row)
+        if kind.name not in KEYS:
             continue
-        key = (type(row), *row.key)
         if key in keys:
             strange.append((line, "the key is there twice"))
         keys.add(key)
         if isinstance(row, Cell) and row.device not in stated:
             stated.add(row.device)
             strange.append((line, f"{row.device[:80]} has energy, but no `device` row with its uncertainty"))
-        start, end = (row.run.start_ns, row.run.end_ns) if isinstance(row, Cell | Span) else (row.start_ns, row.end_ns)
+        start, end = kind.start_ns(row), kind.end_ns(row)
         if start < content.header.from_ns or end > content.header.to_ns or end < start:
             strange.append((line, "outside of the segment's time"))
     return strange

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from energy_agent.accounting.owner_energy import OTHER_OWNERS, OWNERS_MAX
 from energy_agent.accounting.totals import NAMESPACES_MAX, Booked
 from energy_agent.core.energy import Entry, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.ledger.journal import book as books
-from energy_agent.ledger.journal.book import Book
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import Totals
 from tests.energy_agent.ledger.cases import T0, batches
@@ -43,7 +42,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             booked.see(*step)
         else:
             booked.add(step.entries, step.gaps, step.tokens, step.steps)
-            book.take(books.change_of(book, step))
+            book.add(step)
             entries += step.entries
             tokens += step.tokens
             done += step.steps
@@ -56,8 +55,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             gpu_ns[e.workload, e.state] += e.gpu_ns
             if e.workload in first:
                 by_namespace[first[e.workload].labels["namespace"]] += e.energy_uj
-    t = book.totals
-    again = Booked.of(Totals(t.energy, t.gpu_ns, t.tokens, t.gap_bound_uj, t.steps), first.values(), {})
+    again = Booked.of(Totals(**book.totals.sums), first.values(), {})
     for found in (booked, again):
         held = Counter()
         for device, own in found.devices.items():
@@ -76,7 +74,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
 def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():
     booked = Booked()
     booked.see("GPU-a", "w1")
-    batch = books.Batch(tokens=[_tokens("w1"), _tokens("gateway")])
+    batch = Batch(tokens=[_tokens("w1"), _tokens("gateway")])
     booked.add((), (), batch.tokens)
     assert {t.workload for t in booked.tokens({"w1"})} == {"w1", "gateway"}
     assert {t.workload for t in booked.tokens(())} == {"gateway"}

@@ -1,5 +1,8 @@
+import contextlib
 import gzip
+import json
 import shutil
+import sqlite3
 
 import pytest
 
@@ -122,12 +125,12 @@ def test_nodes_are_told_apart_and_a_stranger_does_not_disturb(ledger, tmp_path):
 
 
 def test_a_journal_whose_total_was_changed(ledger):
-    import sqlite3
-
-    connection = sqlite3.connect(ledger / "journal.db")
-    connection.execute("UPDATE energy_total SET energy_uj = energy_uj + 1 WHERE device = 'GPU-1' AND state = 'idle'")
-    connection.commit()
-    connection.close()
+    with contextlib.closing(sqlite3.connect(ledger / "journal.db")) as connection, connection:
+        number, book = connection.execute("SELECT log, book FROM checkpoint").fetchone()
+        body = json.loads(book)
+        (total,) = (row for row in body["totals"]["energy"] if row[:4] == ["GPU-1", "job", "idle", "counter"])
+        total[-1] += 1
+        connection.execute("UPDATE checkpoint SET log = ?, book = ?", (number, json.dumps(body)))
     (fault,) = faults(ledger, journal=True)
     assert (fault.kind, "energy of GPU-1/job/idle/counter" in fault.line) == ("journal", True)
 

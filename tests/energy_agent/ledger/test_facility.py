@@ -4,7 +4,7 @@ from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.facility import book_of
 from energy_agent.ledger.rows import cells
-from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.ledger.rows.kinds import CELL_NS, fold
 from energy_agent.site.building.pue import DAY_NS, pue
 
 S, KWH = 10**9, 3_600_000_000_000
@@ -29,8 +29,7 @@ def rows(name, kw, start_ns, hours):
         Entry(start_ns + n * HOUR, start_ns + (n + 1) * HOUR, device, "", State.UNHELD, Method.COUNTER, kw * KWH, 0, HOUR)
         for n in range(hours)
     ]
-    pieces = cells.pieces(entries)
-    return [*cells.fold_cells({}, pieces).values(), *cells.fold_spans({}, pieces).values()]
+    return list(fold({}, cells.entry_rows(entries)).values())
 
 
 def test_a_meter_that_is_removed_counts_until_then():
@@ -111,7 +110,7 @@ def test_a_history_from_before_a_meter_was_declared_counts():
 
 def test_an_hour_that_was_metered_twice_hides_no_hour_that_was_not():
     """A clock set back: one hour has two hours' energy. Another was not read, as the ledger says: 23 of 24 are measured."""
-    lost = cells.fold_gaps({}, [Gap("meter:dc1:main", T0 + 20 * HOUR, T0 + 21 * HOUR, 5, "no readings")])
+    lost = fold({}, cells.gap_rows([Gap("meter:dc1:main", T0 + 20 * HOUR, T0 + 21 * HOUR, 5, "no readings")]))
     again, later = rows("main", 100, T0 + 3 * HOUR, 1), rows("main", 100, T0 + 21 * HOUR, 3)
     book = book_of("dc1", [told("main", T0), *rows("main", 100, T0, 20), *again, *later, *lost.values()])
     window = book.window(T0, T0 + 24 * HOUR)["main"]
@@ -131,7 +130,7 @@ def test_a_clock_that_was_an_hour_ahead_for_a_while_leaves_no_hour_unseen():
 
 
 def test_a_gap_reaches_as_far_as_energy_does():
-    lost = cells.fold_gaps({}, [Gap("meter:dc1:main", T0 + 10 * HOUR, T0 + 12 * HOUR, 5, "no readings")])
+    lost = fold({}, cells.gap_rows([Gap("meter:dc1:main", T0 + 10 * HOUR, T0 + 12 * HOUR, 5, "no readings")]))
     book = book_of("dc1", [told("main", T0), *rows("main", 100, T0, 10), *lost.values()])
     assert (book.first_ns, book.until_ns) == (T0, T0 + 12 * HOUR)
     window = book.window(T0, T0 + 12 * HOUR)["main"]

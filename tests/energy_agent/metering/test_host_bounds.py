@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Method, State
-from energy_agent.ledger.rows.cells import fold_cells, fold_spans, pieces
+from energy_agent.ledger.rows.cells import cell_rows, span_rows
+from energy_agent.ledger.rows.kinds import fold
 from energy_agent.ledger.rows.uncertainty import bound_of
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import HostBook
@@ -92,7 +93,7 @@ def test_any_stretches_of_a_host_and_of_a_share_of_it_hold_the_truth(seed, gpus,
     first = data.draw(st.integers(0, len(got) - 1))
     window = got[first : data.draw(st.integers(first + 1, len(got)))]
     entries = [entry for some, _, _ in window for entry in some]
-    spans = fold_spans({}, pieces(entries)).values()
+    spans = fold({}, span_rows(cell_rows(entries))).values()
     for name in ("", "a", "b"):
         true = sum(uj * (shares.get(name, 0) if name else 1) for _, uj, shares in window)
         energy = sum(entry.energy_uj for entry in entries if name in ("", entry.workload))
@@ -112,7 +113,7 @@ def test_who_keeps_its_share_keeps_no_more_than_the_outermost_edges(seed, instan
     entries = [entry for some, _, _ in got for entry in some]
     ends = [sum(e.edge_uj for e in got[i][0] if e.workload == "a" and e.method is Method.COUNTER) for i in (0, -1)]
     within = 2 * sum(e.edge_uj for e in entries if e.workload == "a" and e.method is Method.INTEGRATED)
-    (span,) = (s for s in fold_spans({}, pieces(entries)).values() if s.workload == "a")
+    (span,) = (s for s in fold({}, span_rows(cell_rows(entries))).values() if s.workload == "a")
     largest = max(sum(e.edge_uj for e in some) for some, _, _ in got)
     assert span.run.bound_uj <= sum(ends) + within + len(got) * (10 + 2 * largest // 10**6)
 
@@ -127,6 +128,6 @@ def test_a_row_of_a_host_holds_its_truth(seed):
         rng, boards, [slot * SLOT for slot in [0, *sorted(rng.sample(range(1, SLOTS), 9)), SLOTS]], Method.COUNTER, 10**8
     )
     entries = [entry for some, _, _ in got for entry in some]
-    cells = [cell for cell in fold_cells({}, pieces(entries)).values() if cell.workload == "" and cell.state is State.UNHELD]
+    cells = [cell for cell in fold({}, cell_rows(entries)).values() if cell.workload == "" and cell.state is State.UNHELD]
     true = sum(uj * shares.get("", 0) for _, uj, shares in got)
     assert abs(sum(c.energy_uj for c in cells) - true) <= sum(c.run.bound_uj for c in cells) + 2 * len(entries)

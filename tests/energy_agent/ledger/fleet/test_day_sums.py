@@ -15,7 +15,7 @@ from energy_agent.ledger import reading
 from energy_agent.ledger.fleet import day_sums, index
 from energy_agent.ledger.fleet.compact import compact, compact_days
 from energy_agent.ledger.fleet.sites import Sites, Stay
-from energy_agent.ledger.journal.book import Batch, Book, change_of
+from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.kinds import INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Span
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
@@ -36,7 +36,7 @@ def write(folder, *parts, cluster="lab", node="n1"):
     previous, rows = segment.FIRST_PREVIOUS, []
     for batch in parts:
         book = Book()
-        book.take(change_of(book, batch))
+        book.add(batch)
         item = take(book, None, Identity(cluster, node, "b", "0", True), len(rows), previous)
         if item is None:
             continue

@@ -9,6 +9,7 @@ from energy_agent.core.energy import Method, State
 from energy_agent.ledger.history_import.gpu import CounterAccount, PowerAccount
 from energy_agent.ledger.history_import.samples import Reading, Terms, joined, pick
 from energy_agent.ledger.rows import cells
+from energy_agent.ledger.rows.kinds import fold
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
@@ -236,7 +237,7 @@ def test_without_resets_cells_sum_to_the_last_value_minus_the_first(readings, pa
     for i in range(0, len(readings), size):  # slices of any size
         account.take(readings[i : i + size])
     account.end()
-    folded = cells.fold_cells({}, cells.pieces(account.entries))
+    folded = fold({}, cells.cell_rows(account.entries))
     assert sum(cell.energy_uj for cell in folded.values()) == readings[-1].value - readings[0].value
     assert all(g.reason.endswith("sensor stuck") for g in account.gaps)
 
@@ -246,9 +247,7 @@ def test_joined_entries_make_the_same_rows(readings, terms):
     entries = counted(*readings, terms=terms).entries
     few = joined(entries)
     assert len(few) <= len(entries)
-    plain, merged = cells.pieces(entries), cells.pieces(few)
-    assert cells.fold_cells({}, merged) == cells.fold_cells({}, plain)
-    assert cells.fold_spans({}, merged) == cells.fold_spans({}, plain)
+    assert fold({}, cells.entry_rows(few)) == fold({}, cells.entry_rows(entries))
 
 
 def test_a_quarter_of_an_hour_of_one_holder_is_one_entry():

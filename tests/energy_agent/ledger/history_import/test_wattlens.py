@@ -8,6 +8,7 @@ from energy_agent.core.energy import Method, State
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.history_import.wattlens import GAP_TOLD, Page, PageAccount, key_of
 from energy_agent.ledger.rows import cells
+from energy_agent.ledger.rows.kinds import fold
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
@@ -222,7 +223,7 @@ def test_the_entries_of_a_device_are_what_its_counter_rose_by(history):
     for (_, _, _, method), uj in sums(account).items():
         by_method[method] = by_method.get(method, 0) + uj
     assert {m: uj for m, uj in by_method.items() if uj} == {m: values[total(m)] for m in (COUNTER, BRIDGED) if values[total(m)]}
-    folded = cells.fold_cells({}, cells.pieces(account.entries))
+    folded = fold({}, cells.cell_rows(account.entries))
     assert sum(cell.energy_uj for cell in folded.values()) == values[total()] + values[total(BRIDGED)]
     assert min((e.energy_uj for e in account.entries), default=0) >= 0
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.ledger.rows import cells
-from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, fold
 from energy_agent.ledger.rows.uncertainty import bound_of
 from tests.energy_agent.ledger.cases import T0, S, entries, gaps, steps, tokens
 
@@ -34,24 +34,24 @@ def test_cells_sum_to_entries_in_any_order_and_any_batches(booked, split, order)
     order.shuffle(booked)
     book = {}
     for batch in (booked[:split], booked[split:]):
-        book |= cells.fold_cells(book, [p for e in batch for p in cells.cut(e)])
+        book |= fold(book, [p for e in batch for p in cells.cut(e)])
     expected, held = Counter(), Counter()
     for e in booked:
         expected[e.device, e.workload, e.state, e.method] += e.energy_uj
         held[e.device, e.workload, e.state, e.method] += e.gpu_ns
     summed, time = Counter(), Counter()
     for cell in book.values():
-        summed[cell.key[1:]] += cell.energy_uj
-        time[cell.key[1:]] += cell.gpu_ns
+        summed[cell.device, cell.workload, cell.state, cell.method] += cell.energy_uj
+        time[cell.device, cell.workload, cell.state, cell.method] += cell.gpu_ns
     assert summed == expected
     assert time == held
 
 
 @given(st.lists(gaps(), max_size=6), st.lists(tokens(), max_size=6), st.lists(steps(), max_size=6))
 def test_gap_bounds_tokens_and_steps_are_split_without_loss(some_gaps, counts, done):
-    assert sum(g.bound_uj for g in cells.fold_gaps({}, some_gaps).values()) == sum(g.bound_uj for g in some_gaps)
-    assert sum(t.tokens for t in cells.fold_tokens({}, counts).values()) == sum(t.tokens for t in counts)
-    assert sum(s.steps for s in cells.fold_steps({}, done).values()) == sum(s.steps for s in done)
+    assert sum(g.bound_uj for g in fold({}, cells.gap_rows(some_gaps)).values()) == sum(g.bound_uj for g in some_gaps)
+    assert sum(t.tokens for t in fold({}, cells.token_rows(counts)).values()) == sum(t.tokens for t in counts)
+    assert sum(s.steps for s in fold({}, cells.step_rows(done)).values()) == sum(s.steps for s in done)
 
 
 def test_an_entry_over_two_cells_is_cut_in_proportion_to_time():
@@ -77,8 +77,8 @@ WEEK_NS = 7 * 86_400 * S
 def test_a_count_is_a_few_rows_however_long_it_took_and_of_its_own_days(long_s, at_s, amount):
     start, end = T0 + (at_s - long_s) * S, T0 + at_s * S
     folds = (
-        cells.fold_tokens({}, [Tokens(start, end, "w", "m", "training", amount)]),
-        cells.fold_steps({}, [Steps(start, end, "w", "training", amount)]),
+        fold({}, cells.token_rows([Tokens(start, end, "w", "m", "training", amount)])),
+        fold({}, cells.step_rows([Steps(start, end, "w", "training", amount)])),
     )
     for rows in folds:
         found = sorted(rows.values(), key=lambda row: row.start_ns)
@@ -97,19 +97,19 @@ def test_a_count_is_a_few_rows_however_long_it_took_and_of_its_own_days(long_s, 
 
 def test_a_row_of_counts_stops_at_int64():
     two = [INT64_MAX, 5]
-    (tokens_row,) = cells.fold_tokens({}, [Tokens(T0, T0, "w", "m", "training", n) for n in two]).values()
-    (steps_row,) = cells.fold_steps({}, [Steps(T0, T0, "w", "training", n) for n in two]).values()
+    (tokens_row,) = fold({}, cells.token_rows([Tokens(T0, T0, "w", "m", "training", n) for n in two])).values()
+    (steps_row,) = fold({}, cells.step_rows([Steps(T0, T0, "w", "training", n) for n in two])).values()
     assert (tokens_row.tokens, steps_row.steps) == (INT64_MAX, INT64_MAX)
 
 
 def test_a_gap_and_tokens_of_no_duration_keep_their_amount():
-    (gap,) = cells.fold_gaps({}, [Gap("GPU-a", T0, T0, 5, "lost")]).values()
-    (count,) = cells.fold_tokens({}, [Tokens(T0, T0, "w", "m", "prompt", 5)]).values()
+    (gap,) = fold({}, cells.gap_rows([Gap("GPU-a", T0, T0, 5, "lost")])).values()
+    (count,) = fold({}, cells.token_rows([Tokens(T0, T0, "w", "m", "prompt", 5)])).values()
     assert (gap.cell_start_ns, gap.bound_uj, count.tokens) == (T0, 5, 5)
 
 
 def spans(booked):
-    return cells.fold_spans({}, cells.pieces(booked))
+    return fold({}, cells.span_rows(cells.cell_rows(booked)))
 
 
 def edge(booked, workload):

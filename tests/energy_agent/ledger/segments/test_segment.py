@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import ChainError, JournalError
-from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.kinds import StepRow
 from energy_agent.ledger.segments import segment
@@ -19,7 +19,7 @@ from tests.support import need_program
 
 def sealed(batch, sequence=0, identity=IDENTITY):
     book = Book()
-    book.take(change_of(book, batch))
+    book.add(batch)
     return take(book, None, identity, sequence, segment.FIRST_PREVIOUS)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Action, State
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.journal.book import Book, change_of
+from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.rows.text import FIELDS, canonical
 from energy_agent.ledger.segments import segment, table
@@ -19,7 +19,7 @@ from tests.energy_agent.ledger.cases import IDENTITY, T0, batches, second
 
 def sealed(batch):
     book = Book()
-    book.take(change_of(book, batch))
+    book.add(batch)
     item = take(book, None, IDENTITY, 0, segment.FIRST_PREVIOUS)
     return item and gzip.decompress(item.body)
 

@@ -1,0 +1,165 @@
+"""A journal that is torn, emptied or gone: no total falls, no row is there twice, and what follows is booked as ever."""
+
+import contextlib
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from energy_agent.ledger import chain
+from energy_agent.ledger.journal import recovery
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.view import read_journal
+from tests.energy_agent.ledger.cases import IDENTITY, filled, second
+
+SECONDS = 200
+"""The last snapshot is of commit 180 in a journal that was never sealed."""
+
+
+def opened(folder):
+    return Journal.open(folder / "journal.db", IDENTITY)
+
+
+def energy(journal):
+    return sum(journal.totals().energy.values())
+
+
+def truth(count):
+    return sum(2 * (500_000_000 + i) for i in range(count))
+
+
+def booked(journal):
+    """How many seconds are in, by the state of a meter, which is that of the last of them."""
+    return int(journal.states()["GPU-0"].split(":")[1][:-1]) + 1
+
+
+def goes_on(folder, least):
+    """It opens, has `least` seconds or more, each of them once, and goes on to the truth by what a meter would bridge."""
+    with contextlib.closing(opened(folder)) as journal:
+        done = booked(journal)
+        assert done >= least
+        assert energy(journal) == truth(done)
+        for i in range(done, SECONDS + 1):
+            journal.commit(second(i))
+        journal.seal(None)
+        assert energy(journal) == truth(SECONDS + 1)
+    report = chain.verify([folder / "segments"], read_journal(folder / "journal.db"))
+    assert report.faults == ()
+    return done
+
+
+@pytest.fixture(scope="module", params=[(), (90,), (50, 150)], ids=["unsealed", "sealed", "sealed twice"])
+def state(request, tmp_path_factory):
+    """A state folder as a power loss leaves it, its log beside it."""
+    folder = tmp_path_factory.mktemp("state")
+    journal = filled(folder, SECONDS, seals=request.param)
+    left = tmp_path_factory.mktemp("left") / "state"
+    shutil.copytree(folder, left)  # with the write-ahead log, which closing would fold in
+    journal.close()
+    return left, 151 if request.param else 180
+
+
+@pytest.fixture
+def folder(state, tmp_path):
+    shutil.copytree(state[0], tmp_path / "state")
+    return tmp_path / "state", state[1]
+
+
+def test_what_was_not_damaged_is_there_to_the_last_second(folder):
+    assert goes_on(folder[0], SECONDS) == SECONDS
+
+
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
+def test_a_journal_that_is_gone_goes_on_from_its_snapshot(folder, suffixes):
+    for suffix in suffixes:
+        (folder[0] / f"journal.db{suffix}").unlink()
+    goes_on(*folder)
+
+
+def test_an_empty_file_beside_its_log_is_torn_and_told(folder):
+    (folder[0] / "journal.db").write_bytes(b"")
+    with contextlib.closing(opened(folder[0])) as journal:
+        assert "torn" in journal.notice
+    assert list(folder[0].glob("journal.db.torn-*"))
+    goes_on(*folder)
+
+
+def test_a_damaged_snapshot_is_not_believed_and_the_journal_is_whole(folder):
+    path = folder[0] / recovery.NAME
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert recovery.read_snapshot(path, IDENTITY) is None
+    assert goes_on(folder[0], SECONDS) == SECONDS
+
+
+def test_commits_after_the_snapshot_are_taken_from_the_torn_file(folder):
+    with contextlib.closing(sqlite3.connect(folder[0] / "journal.db")) as connection, connection:
+        (last,) = connection.execute("SELECT max(sequence) FROM log").fetchone()
+        connection.execute("UPDATE log SET batch = 'torn' WHERE sequence = ?", (last - 5,))
+    assert goes_on(*folder) == SECONDS - 6
+
+
+def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path):
+    with contextlib.closing(filled(tmp_path, 100)) as journal:
+        before = (tmp_path / recovery.NAME).read_bytes()
+        journal.seal(None)
+    (tmp_path / recovery.NAME).write_bytes(before)  # as if it had ended between the two
+    (tmp_path / "journal.db").unlink()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert energy(journal) == truth(100)
+        assert journal.states() == {}  # a meter's state of before would bridge what the segment has
+        journal.commit(second(100))
+        journal.seal(None)
+    assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
+
+
+def test_another_nodes_snapshot_is_left_alone(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    filled(tmp_path / "a", 100, seals=(99,)).close()
+    shutil.copy(tmp_path / "a" / recovery.NAME, tmp_path / "b")
+    with contextlib.closing(
+        Journal.open(tmp_path / "b" / "journal.db", IDENTITY.__class__("lab", "other", "b", "1", True))
+    ) as it:
+        assert energy(it) == 0
+
+
+def damaged(folder: Path, seed: int) -> None:
+    """Journal and write-ahead log are damaged as disks, file systems and people do."""
+    rng = random.Random(seed)
+    for name in rng.sample(("journal.db", "journal.db-wal"), rng.choice((1, 1, 2))):
+        path = folder / name
+        data = bytearray(path.read_bytes())
+        match rng.randrange(5):
+            case 0:
+                del data[rng.randrange(len(data) + 1) :]
+            case 1:
+                at = rng.randrange(len(data))
+                data[at : at + 4096] = bytes(len(data[at : at + 4096]))
+            case 2:
+                for _ in range(rng.randrange(1, 50)):
+                    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            case 3:
+                data = bytearray()
+            case _:
+                page = rng.randrange(max(1, len(data) // 4096)) * 4096
+                data[page : page + 4096] = rng.randbytes(len(data[page : page + 4096]))
+        if name == "journal.db":  # what does not look like a journal of ours is refused, and nobody's counter falls
+            data[:16], data[68:72] = b"SQLite format 3\x00"[: len(data)], b"WtLJ"[: max(0, len(data) - 68)]
+        path.write_bytes(bytes(data))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1 << 40))
+@example(1)
+def test_whatever_is_damaged_no_counter_falls(state, tmp_path_factory, seed):
+    folder = tmp_path_factory.mktemp("damaged") / "state"
+    shutil.copytree(state[0], folder)
+    damaged(folder, seed)
+    goes_on(folder, state[1])
+    shutil.rmtree(folder)
