@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, Form, Row, key_of, kind_of
+from energy_agent.ledger.rows.kinds import Form, Row, key_of, kind_of
 from energy_agent.ledger.rows.text import FIELDS, KEYS, TEXT_MAX, canonical, check, from_json, to_json
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Content, Header
@@ -45,8 +45,7 @@ _LINES: Final = {(kind, text): _line(kind, text) for kind in FIELDS for text in 
 class Table:
     """A segment that was read: the rows of each kind as columns, in the order of the file.
 
-    `strange` are (line, what is wrong) of rows that parse but cannot be: a key twice, outside of the header's time, or energy
-    of a device whose uncertainty the segment does not state.
+    `strange` are (line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time.
     """
 
     header: Header
@@ -102,8 +101,6 @@ def at_once(data: bytes) -> Table | None:
     except (ChainError, ValueError, KeyError, RecursionError):
         return None
     if (header.schema < 2 and "steps" in columns) or not all(_sound(kind, columns[kind], header) for kind in columns):
-        return None
-    if "cell" in columns and not set(columns["cell"]["device"]).issubset(columns.get("device", {}).get("device", ())):
         return None
     return Table(header, segment.sha256(data), columns)
 
@@ -173,9 +170,8 @@ def columns_of(rows: Iterable[Row]) -> dict[str, Columns]:
 
 
 def strange_rows(content: Content) -> list[tuple[int, str]]:
-    """(line, what is wrong) of rows that parse but cannot be: see `Table`."""
+    """(line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time."""
     keys: set[tuple[object, ...]] = set()
-    stated = {row.uuid for row in content.rows if isinstance(row, DeviceFacts)}
     strange = []
     for line, row in enumerate(content.rows, 2):
         kind, key = kind_of(row), key_of(row)
@@ -184,9 +180,6 @@ def strange_rows(content: Content) -> list[tuple[int, str]]:
         if key in keys:
             strange.append((line, "the key is there twice"))
         keys.add(key)
-        if isinstance(row, Cell) and row.device not in stated:
-            stated.add(row.device)
-            strange.append((line, f"{row.device[:80]} has energy, but no `device` row with its uncertainty"))
         start, end = kind.start_ns(row), kind.end_ns(row)
         if start < content.header.from_ns or end > content.header.to_ns or end < start:
             strange.append((line, "outside of the segment's time"))

@@ -168,16 +168,22 @@ def _export(arguments: argparse.Namespace) -> int:
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
         raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}; devices are named by their UUID")
-    try:
-        bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
-    except KeyError as error:
-        raise WattlensError(f"{error.args[0]}: the ledger has no row with its uncertainty; no energy without it") from None
+    known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
+    chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
+    unknown = sorted({row.device for row in chosen} - known)
+    for device in unknown:
+        line = f"wattlens: {device}: the ledger has no row with its uncertainty; no energy without it"
+        print(printable(line), file=sys.stderr)
+    if arguments.device in unknown:
+        return 1
+    rows = [row for row in rows if isinstance(row, DeviceFacts) or row.device in known]
+    bounds = summary.bounds(rows, workload=arguments.workload, device=arguments.device)
     if arguments.json:
         print(json.dumps(asdict(bounds)))
     else:
         low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
         print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, at most {high} J")
-    return 0
+    return 1 if unknown else 0
 
 
 def _ship(arguments: argparse.Namespace) -> int:

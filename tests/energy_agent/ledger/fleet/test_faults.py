@@ -149,16 +149,20 @@ def test_cells_that_sum_past_int64_leave_out_their_node(fleet, capsys):
     assert (code, energy) == (0, {"a": 2 * UJ})
 
 
-def test_a_device_without_its_uncertainty_leaves_out_its_node_and_the_rest_can_be_summed(fleet, capsys):
+def test_a_device_without_its_uncertainty_is_named_and_the_rest_is_summed(fleet, capsys):
     forge(fleet, "evil", [facts("GPU-other"), cell("GPU-e", 7)])
-    energy = named_alone(fleet, capsys, "GPU-e has energy, but no `device` row")
-    assert energy == {"a": 2 * UJ}
-    assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["energy_uj"] == 2 * UJ
+    code, energy, _ = compact(fleet, capsys)
+    assert (code, energy) == (0, {"a": 2 * UJ, "evil": 7})
+    assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["energy_uj"] == 2 * UJ
+    assert "GPU-e" in told.err
+    assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--device", "GPU-e"]) == 1
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"junk", b"\x1f\x8b", gzip.compress(b"{}\n"), gzip.compress(b"\n" * 1000), b"\0" * 10_000]
+    "data", [b"", b"junk", b"\x1f\x8b", gzip.compress(b"{}\n", mtime=0), gzip.compress(b"\n" * 1000, mtime=0), b"\0" * 10_000]
 )
 def test_junk_is_named(fleet, capsys, data):
     (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(data)
