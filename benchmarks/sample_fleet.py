@@ -223,7 +223,7 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
     first = {m.id: boundary.meter("fra1", m.id) for m in METERS}
     facts = [WorkloadFacts(first[m.id], FIRST_NS, METER_KIND, m.labels) for m in METERS]
     devices = [DeviceFacts(first[m.id], f"meter {m.source}", m.accuracy_ppm / 1_000_000, FIRST_NS) for m in METERS]
-    chain = Chain(folder, Identity(CLUSTER, "site-fra1", "boot-1", "0.1.0", True))
+    chain = Chain(folder, Identity(CLUSTER, "fra1", "boot-1", "0.1.0", True))
     for day in range(DAYS):
         entries, gaps = list[Entry](), list[Gap]()
         for number in range(96):

@@ -6,6 +6,7 @@ noted elsewhere, shows that.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from energy_agent.ledger.claims import Claims, Contest, Who
 from energy_agent.ledger.journal.view import JournalView
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
@@ -28,7 +30,8 @@ Progress = Callable[[int, int], None]
 class Fault:
     """One thing that is wrong with one node's segments.
 
-    `kind`: corrupted | missing | duplicate | previous | alien | span | journal, and of compaction also changed | site | sum.
+    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | journal, and of compaction also changed | site |
+    sum.
     """
 
     kind: str
@@ -67,8 +70,8 @@ class Report:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Every fault of every chain."""
-        return tuple(fault for chain in self.chains for fault in chain.faults)
+        """Every fault of every chain; one of several chains once."""
+        return tuple(dict.fromkeys(fault for chain in self.chains for fault in chain.faults))
 
     @property
     def ok(self) -> bool:
@@ -101,6 +104,7 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
     """
     files = find(paths)
     chains: dict[str, Chain] = {}
+    claims = Claims()
     known = range(0)
     if journal is not None:
         who = journal.identity
@@ -116,11 +120,31 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
         mine = content is not None and journal is not None and (chain.cluster, chain.node) == (who.cluster, who.node)
         if content is not None:
             chain.faults += check_span(path, content.header)
+            header = content.header
+            devices = content.columns.get("cell", {}).get("device", ())
+            claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
             chain.tally.add_rows(content.rows())
     if journal is not None:
         _against(chains[prefix_of(who.cluster, who.node)], journal)
+    _measured_twice(files, chains, claims.contested())
     return Report(tuple(chains.values()), len(files))
+
+
+def _measured_twice(files: Iterable[Path], chains: Mapping[str, Chain], contested: Mapping[str, set[Who]]) -> None:
+    """Name what several chains measured at a time; the files of these chains are read again, which is rare."""
+    if not contested:
+        return
+    contest = Contest(contested)
+    prefixes = {prefix_of(*who): who for who in contest.chains}
+    for path in files:
+        who = prefixes.get(split_name(path)[0])
+        if who is not None:
+            with suppress(ChainError):  # named before
+                contest.add(who, table.read(path).columns)
+    for conflict in contest.conflicts(lambda *_: False):
+        for who in conflict.chains:
+            chains[prefix_of(*who)].faults.append(Fault("twice", str(conflict)))
 
 
 def prefix_of(cluster: str, node: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from energy_agent.core.boundary import is_meter, site_and_meter
 from energy_agent.core.energy import Identity
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
@@ -26,8 +27,17 @@ KWH = 3_600_000_000_000
 
 
 def write(folder: Path, cluster: str, node: str, batches: Iterable[Batch], *, simulated: bool = False) -> list[Path]:
-    """A node's chain, one segment a batch. Batches without rows leave none."""
+    """A node's chain, one segment a batch. Batches without rows leave none.
+
+    Meters of a building are those of the site's process, whose node has the site's name; a second one is of another cluster.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    batches = list(batches)
+    sites = {site_and_meter(entry.device)[0] for batch in batches for entry in batch.entries if is_meter(entry.device)}
+    if sites:
+        (node,) = sites
+        if (folder / segment.file_name(cluster, node, 0)).exists():
+            cluster = f"{cluster}-2"
     book, previous, paths = Book(), segment.FIRST_PREVIOUS, list[Path]()
     for batch in batches:
         book.add(batch)

@@ -8,8 +8,9 @@ A fault is one node's: its rows are left out of the days that the fault touches,
 a node sends raises here; what does is the output, the inventory or the machine.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import Final
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
 from energy_agent.ledger.chain import Chain, Fault, Progress
+from energy_agent.ledger.claims import Claims, Conflict, Contest, Refused, Who, refused
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.index import Entry, Finding, Index
-from energy_agent.ledger.fleet.parting import Places, part
+from energy_agent.ledger.fleet.parting import Places, part, without
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.fleet.statement import MANIFEST, Draft, NodePart, Statement, emptied
+from energy_agent.ledger.fleet.statement import MANIFEST, Account, Draft, NodePart, Statement, emptied
+from energy_agent.ledger.segments import table
 from energy_agent.ledger.segments.table import Table
 
 __all__ = ["MANIFEST", "Statement", "compact", "compact_days"]
@@ -138,53 +141,115 @@ def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progres
 
 
 def _compact_day(job: _Job, progress: Progress | None = None) -> Result:
-    drafts: dict[str, Draft] = {}
-    read: set[str] = set()
-    faults = [finding.fault for finding in job.findings]
-    withheld = {finding.prefix for finding in job.findings if not finding.fault.harmless}
-    left_out: set[str] = set()
-    places = Places(job.sites, index.start_ns(job.day))
-    done, total = 0, sum(map(len, job.nodes))
+    first = _Pass(job, {})
     try:
+        first.run(progress)
+        conflicts = _conflicts(job, first.claims)
+        if not conflicts:
+            return first.publish([])
+        first.discard()
+        second = _Pass(job, refused(conflicts))
+        try:
+            second.run(None)
+            return second.publish(conflicts)
+        finally:
+            second.discard()
+    except OSError as error:
+        raise UsageError(f"{error.filename or job.out}: cannot be written: {error.strerror}") from None
+    finally:
+        first.discard()
+
+
+def _conflicts(job: _Job, claims: Claims) -> list[Conflict]:
+    """What was measured twice this day; the segments of these nodes are read again, which is rare."""
+    contested = claims.contested()
+    if not contested:
+        return []
+    start_ns = index.start_ns(job.day)
+    contest = Contest(contested, start_ns, start_ns + index.DAY_NS)
+    prefixes = {chain.prefix_of(*who): who for who in contest.chains}
+    for entries in job.nodes:
+        who = prefixes.get(chain.split_name(Path(entries[0].path))[0])
+        if who is not None:
+            for entry in entries:
+                with suppress(ChainError):  # a fault that was named
+                    contest.add(who, table.read(Path(entry.path)).columns)
+    return contest.conflicts(job.sites.is_assigned)
+
+
+class _Pass:
+    """One way through a day's segments."""
+
+    def __init__(self, job: _Job, cells: Mapping[Who, Refused]) -> None:
+        self._job, self._refused = job, cells
+        self._drafts: dict[str, Draft] = {}
+        self._read: set[str] = set()
+        self._faults = [finding.fault for finding in job.findings]
+        self._left_out: set[str] = set()
+        self.claims = Claims()
+
+    def run(self, progress: Progress | None) -> None:
+        """Read every node and write it into drafts."""
+        job = self._job
+        withheld = {finding.prefix for finding in job.findings if not finding.fault.harmless}
+        places = Places(job.sites, index.start_ns(job.day))
+        done, total = 0, sum(map(len, job.nodes))
         for entries in job.nodes:
             prefix = chain.split_name(Path(entries[0].path))[0]
             if prefix in withheld and not job.accept_faults:
-                left_out.add(prefix)
+                self._left_out.add(prefix)
                 done += len(entries)
                 continue
-            node = _NodeDay(places)
+            node = _NodeDay(places, self._refused)
             for entry in entries:
                 if progress is not None:
                     progress(done, total)
                 done += 1
                 node.read(entry)
-            parts = node.parts()
-            faults += node.chain.faults
-            if parts is None or (node.chain.faults and not job.accept_faults):
-                left_out.add(prefix)
-                continue
-            read |= node.names
-            for site, part_of_day in parts.items():
-                if site not in drafts:
-                    drafts[site] = Draft(job.out, site, job.day)
-                drafts[site].add(part_of_day)
-        for site in emptied(job.out, job.day, drafts, read):
-            drafts[site] = Draft(job.out, site, job.day)
-        kept = frozenset() if job.accept_faults else frozenset(left_out)
-        statements = [drafts[site].publish(job.reason, faults, sorted(left_out), kept) for site in sorted(drafts)]
-    except OSError as error:
-        raise UsageError(f"{error.filename or job.out}: cannot be written: {error.strerror}") from None
-    finally:
-        for draft in drafts.values():
+            self._write(prefix, node)
+        for site in emptied(job.out, job.day, self._drafts, self._read):
+            self._draft(site)
+
+    def _write(self, prefix: str, node: "_NodeDay") -> None:
+        parts = node.parts()
+        self._faults += node.chain.faults
+        if parts is None or (node.chain.faults and not self._job.accept_faults):
+            self._left_out.add(prefix)
+            return
+        self._read |= node.names
+        for site, part_of_day in parts.items():
+            self._draft(site).add(part_of_day)
+            for piece in part_of_day.pieces:
+                header = piece.header
+                devices = piece.kinds.get("cell", {}).get("device", ())
+                self.claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
+
+    def _draft(self, site: str) -> Draft:
+        if site not in self._drafts:
+            self._drafts[site] = Draft(self._job.out, site, self._job.day)
+        return self._drafts[site]
+
+    def publish(self, conflicts: Sequence[Conflict]) -> Result:
+        """Publish every site's draft."""
+        job, left_out = self._job, tuple(sorted(self._left_out))
+        faults = [*self._faults, *(Fault("twice", str(conflict)) for conflict in conflicts)]
+        cells = {chain.prefix_of(*who): devices for who, devices in self._refused.items()}
+        account = Account(faults, left_out, cells, accepted=job.accept_faults)
+        statements = [self._drafts[site].publish(job.reason, account) for site in sorted(self._drafts)]
+        return Result(job.day, tuple(statements), tuple(faults), left_out)
+
+    def discard(self) -> None:
+        """Leave nothing behind of what is not published."""
+        for draft in self._drafts.values():
             draft.discard()
-    return Result(job.day, tuple(statements), tuple(faults), tuple(sorted(left_out)))
 
 
 class _NodeDay:
     """One node's rows of a day by site. Nothing of it is written before all of it is known to be sound."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, cells: Mapping[Who, Refused]) -> None:
         self.chain = Chain("", "")
+        self._refused = cells
         self.names: set[str] = set()
         self._places = places
         self._sites: dict[str, NodePart] = {}
@@ -198,8 +263,9 @@ class _NodeDay:
         content = self._content(entry, path)
         if content is None:
             return
+        mine = self._refused.get((content.header.cluster, content.header.node))
         try:
-            parted = part(content, self._places)
+            parted = part(without(content, mine) if mine else content, self._places)
         except UsageError as error:
             if not self._places.any_known:
                 raise  # that is no fault of the node: nobody said where anything stands

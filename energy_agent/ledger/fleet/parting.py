@@ -1,10 +1,12 @@
 """A segment's rows are parted by day and by the site where their device stood, each site's with the facts of what they name."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
 from typing import Any
 
 from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.ledger.claims import ROWS, Refused
 from energy_agent.ledger.fleet.index import DAY_NS
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.rows.kinds import INT64_MAX, KINDS
@@ -73,6 +75,20 @@ def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
     for site, kinds in parted.items():
         kinds.update(_facts(table.columns, site, kinds))
     return parted
+
+
+def without(table: Table, refused: Refused) -> Table:
+    """A segment without the rows of cells that do not count."""
+    kept = {}
+    for kind, columns in table.columns.items():
+        if kind in ROWS:
+            cells = zip(columns["device"], columns["cell_start_ns"], strict=True)
+            flags = [cell not in refused.get(device, ()) for device, cell in cells]
+            if not all(flags):
+                columns = _chosen(columns, flags)
+        if len(next(iter(columns.values()))):
+            kept[kind] = columns
+    return replace(table, columns=kept)
 
 
 def _facts(table: Mapping[str, Columns], site: str, kinds: Mapping[str, Columns]) -> dict[str, Columns]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from energy_agent.core.boundary import is_gpu, is_meter, site_and_meter
+from energy_agent.core.boundary import host, is_gpu, is_meter, site_and_meter
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -42,6 +42,19 @@ class Sites:
     def __post_init__(self) -> None:
         for (cluster, node, _), stays in self.stays.items():
             self._of_node.setdefault((cluster, node), []).extend(stays)
+
+    def is_assigned(self, who: tuple[str, str], device: str, t_ns: int) -> bool:
+        """Whether a device belongs to a node (cluster, node) at an instant.
+
+        A GPU does by its line in the inventory, a host by its name, and a meter to the site's process, by the line of the node
+        that has the site's name.
+        """
+        if is_meter(device):
+            return who[1] == site_and_meter(device)[0] and self._stays(*who, "", t_ns)
+        return self._stays(*who, device, t_ns) if is_gpu(device) else host(*who) == device.partition("/")[0]
+
+    def _stays(self, cluster: str, node: str, device: str, t_ns: int) -> bool:
+        return any(stay.from_ns <= t_ns < stay.to_ns for stay in self.stays.get((cluster, node, device), ()))
 
     def site_of(self, cluster: str, node: str, device: str, t_ns: int) -> str:
         """The site at an instant, UTC ns.

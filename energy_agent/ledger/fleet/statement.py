@@ -6,23 +6,28 @@ overwritten: other input for a day that is already written becomes the next stat
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Container, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger.chain import Fault, split_name
+from energy_agent.ledger.claims import Refused
 from energy_agent.ledger.fleet import day_sums
 from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
 from energy_agent.ledger.fleet.sites import checked_site
+from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
 from energy_agent.ledger.segments.table import Columns
 
 MANIFEST: Final = "manifest.json"
+_FOLDER: Final = re.compile(r"\S*/(?=[^/\s]+" + re.escape(segment.SUFFIX) + ")")
+"""Where a segment lay: its name alone stands in a manifest, so that the same input gives the same bytes anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,53 @@ class NodePart:
     def sum_up(self) -> None:
         """Set `sums`; raises ChainError where they are not those of the rows, or past int64."""
         self.sums = self._sums.columns()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is not in a day's statements, and why. Nodes are named as their files begin.
+
+    Args:
+        faults: what is wrong with the day's segments.
+        left_out: nodes without any row.
+        refused: cells of a node's devices that another chain measured too.
+        accepted: somebody looked at the faults: a day may be stated anew without rows that it had.
+    """
+
+    faults: Sequence[Fault]
+    left_out: Sequence[str] = ()
+    refused: Mapping[str, Refused] = field(default_factory=dict)
+    accepted: bool = False
+
+    def lost(self, before: Mapping[str, Any]) -> tuple[str, ...]:
+        """Nodes of which an earlier statement has rows that this one has not, by a fault that nobody accepted."""
+        if self.accepted:
+            return ()
+        nodes = {split_name(Path(name))[0] for name in dict(before["inputs"])}
+        known = {
+            (node, device, cell)
+            for node, device, start_ns, end_ns in before.get("refused", ())
+            for cell in range(start_ns, end_ns, CELL_NS)
+        }
+        return tuple(sorted(nodes & {*self.left_out, *(node for node, *_ in self._cells() - known)}))
+
+    def ranges(self) -> list[tuple[str, str, int, int]]:
+        """The refused cells as (node, device, start_ns, end_ns)."""
+        ranges: list[tuple[str, str, int, int]] = []
+        for node, device, cell in sorted(self._cells()):
+            if ranges and ranges[-1][:2] == (node, device) and ranges[-1][3] == cell:
+                ranges[-1] = (node, device, ranges[-1][2], cell + CELL_NS)
+            else:
+                ranges.append((node, device, cell, cell + CELL_NS))
+        return ranges
+
+    def _cells(self) -> set[tuple[str, str, int]]:
+        return {
+            (node, device, cell)
+            for node, devices in self.refused.items()
+            for device, cells in devices.items()
+            for cell in cells
+        }
 
 
 class Draft:
@@ -119,17 +171,12 @@ class Draft:
         if "gap" in kinds:
             self._gap_bound_uj += sum(kinds["gap"]["bound_uj"])
 
-    def publish(
-        self, reason: str, faults: Sequence[Fault], left_out: Sequence[str] = (), kept: Set[str] = frozenset()
-    ) -> Statement:
+    def publish(self, reason: str, account: Account) -> Statement:
         """Rename the finished folder into its place, unless the newest statement was made of the same input.
 
         Args:
             reason: why the day is stated anew; by default what changed in the input.
-            faults: what is wrong with the day's segments, for the manifest.
-            left_out: nodes whose rows are left out, likewise.
-            kept: nodes whose rows are not to be taken out of what was stated before: the newest statement stays where it has
-                segments of one of them.
+            account: what is not in it; the newest statement stays where it would lose rows by that.
         """
         inputs = sorted(self._inputs.items())
         digest = segment.sha256(json.dumps(inputs).encode())
@@ -143,10 +190,10 @@ class Draft:
             stated = Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums)
             if same and before.get("day_sums") == day_sums.VERSION:
                 return stated
-            lost = {split_name(Path(name))[0] for name in dict(before["inputs"])} & kept
+            lost = account.lost(before)
             if lost:
                 sums = (len(before["inputs"]), int(before["rows"]), int(before["energy_uj"]), int(before["gap_bound_uj"]))
-                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, tuple(sorted(lost)))
+                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, lost)
             changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
             reason = reason or changed
         facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
@@ -164,8 +211,9 @@ class Draft:
             "gap_bound_uj": str(self._gap_bound_uj),
             "day_sums": day_sums.VERSION,
             "files": {path.name: _digest(path) for path in sorted(self._folder.iterdir())},
-            "faults": [fault.line for fault in faults],
-            "left_out": list(left_out),
+            "faults": [_FOLDER.sub("", fault.line) for fault in account.faults],
+            "left_out": list(account.left_out),
+            "refused": account.ranges(),
             "inputs": inputs,
         }
         (self._folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=0) + "\n", encoding="ascii")

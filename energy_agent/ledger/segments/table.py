@@ -13,8 +13,10 @@ from operator import le, lt
 from pathlib import Path
 from typing import Any, Final
 
+from energy_agent.core.boundary import is_meter, site_and_meter
+from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.rows.kinds import Form, Row, key_of, kind_of
+from energy_agent.ledger.rows.kinds import DeviceFacts, Form, Row, key_of, kind_of
 from energy_agent.ledger.rows.text import FIELDS, KEYS, TEXT_MAX, canonical, check, from_json, to_json
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Content, Header
@@ -45,7 +47,8 @@ _LINES: Final = {(kind, text): _line(kind, text) for kind in FIELDS for text in 
 class Table:
     """A segment that was read: the rows of each kind as columns, in the order of the file.
 
-    `strange` are (line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time.
+    `strange` are (line, what is wrong) of rows that parse but cannot be: a key twice, outside of the header's time, or anything
+    of a building's meter from another than the site's process, which is a node with the site's name.
     """
 
     header: Header
@@ -101,6 +104,10 @@ def at_once(data: bytes) -> Table | None:
     except (ChainError, ValueError, KeyError, RecursionError):
         return None
     if (header.schema < 2 and "steps" in columns) or not all(_sound(kind, columns[kind], header) for kind in columns):
+        return None
+    names = {name for rows in columns.values() for name in set(rows.get("device", ()))}
+    names.update(columns["workload"]["workload"] if "workload" in columns else ())
+    if any(is_meter(name) and site_and_meter(name)[0] != header.node for name in names):
         return None
     return Table(header, segment.sha256(data), columns)
 
@@ -170,10 +177,16 @@ def columns_of(rows: Iterable[Row]) -> dict[str, Columns]:
 
 
 def strange_rows(content: Content) -> list[tuple[int, str]]:
-    """(line, what is wrong) of rows that parse but cannot be: a key twice, or outside of the header's time."""
+    """(line, what is wrong) of rows that parse but cannot be: see `Table`."""
     keys: set[tuple[object, ...]] = set()
+    misplaced: set[str] = set()
     strange = []
     for line, row in enumerate(content.rows, 2):
+        name = row.uuid if isinstance(row, DeviceFacts) else row.workload if isinstance(row, WorkloadFacts) else ""
+        name = getattr(row, "device", name)
+        if is_meter(name) and site_and_meter(name)[0] != content.header.node and name not in misplaced:
+            misplaced.add(name)
+            strange.append((line, f"{name[:80]} is a meter of the building: its rows are those of the site's process alone"))
         kind, key = kind_of(row), key_of(row)
         if kind.name not in KEYS:
             continue

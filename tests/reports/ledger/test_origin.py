@@ -16,7 +16,7 @@ from wattlens.report.build import Options, build
 def test_one_device_in_the_chains_of_two_nodes_at_once_is_refused(tmp_path: Path) -> None:
     ledgers.write(tmp_path / "one", "gpu-node-1")
     ledgers.write(tmp_path / "two", "gpu-node-2")
-    with pytest.raises(WattlensError, match=r"GPU-.* demo/gpu-node-1 and demo/gpu-node-2 both tell of it at 2026-07-01"):
+    with pytest.raises(WattlensError, match=r"GPU-.*: measured by demo/gpu-node-1 and demo/gpu-node-2 from 2026-07-01"):
         build(Options(str(tmp_path), Asked()))
 
 

@@ -123,9 +123,9 @@ def test_an_error_that_was_wider_before_bounds_what_was_read_before(tmp_path: Pa
     assert high - value >= 1920 * Fraction(1, 19) <= value - low
 
 
-def test_a_meter_that_two_site_processes_tell_of_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WattlensError, match="meter:here:main: lab/n1 and lab/n2 both tell of it at 2026-07-01T00:00:00Z"):
-        made(tmp_path, gpus(), building(JULY, meters=((MAIN, 2),)), building(JULY))
+def test_a_meter_that_two_site_processes_tell_of_is_in_no_figure(tmp_path: Path) -> None:
+    facts = made(tmp_path, gpus(), building(JULY, meters=((MAIN, 2),)), building(JULY))
+    assert "energy.facility/site/here" not in facts.figures or facts.figures["energy.facility/site/here"].value is None
 
 
 def test_a_site_process_that_took_over_from_another_is_not(tmp_path: Path) -> None:
@@ -151,7 +151,8 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
 def test_a_node_that_turns_out_to_stand_elsewhere_counts_once(tmp_path: Path, whole: bool) -> None:
     """The inventory is corrected: one site's is another's. Where a day cannot be stated anew, the report refuses it."""
     chains.write(tmp_path / "segments", "lab", "n1", gpus(JULY, JULY + DAY))
-    chains.write(tmp_path / "other", "lab", "n2", [Batch(cells(JULY, "GPU-2", "", State.UNHELD, ["1"]))])
+    other = Batch(cells(JULY, "GPU-2", "", State.UNHELD, ["1"]), devices=[DeviceFacts("GPU-2", "H100", 0.05, JULY)])
+    chains.write(tmp_path / "other", "lab", "n2", [other])
     if not whole:
         for path in (tmp_path / "other").iterdir():
             path.rename(tmp_path / "segments" / path.name)

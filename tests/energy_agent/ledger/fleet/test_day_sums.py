@@ -24,10 +24,10 @@ from energy_agent.ledger.summary import bounds, cell_bounds
 from tests.energy_agent.ledger.cases import T0, S, batches
 
 DAY = date(2026, 1, 1)
-HERE = Sites({}, "here")
+HERE = Sites({}, "n1")  # the site that METER names
 M = 60 * S
 Q = 15 * M
-HOST, PART, METER = "host:lab:n1", "host:lab:n1/package-0", "meter:here:main"
+HOST, PART, METER = "host:lab:n1", "host:lab:n1/package-0", "meter:n1:main"
 
 
 def write(folder, *parts, cluster="lab", node="n1"):
@@ -356,7 +356,7 @@ def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
     if fits:
         assert sums_of(tmp_path, [tmp_path / "s"])[1]["holder_day"][0]["energy_uj"] == 2**63 - 1
         return
-    statements, (fault,) = compact([tmp_path / "s"], tmp_path / "days", DAY, Sites({}, "here"))
+    statements, (fault,) = compact([tmp_path / "s"], tmp_path / "days", DAY, HERE)
     assert (statements, fault.kind) == ([], "sum")
     assert "lab/n1: a sum of the day is past int64 in holder_day: 9223372036854775808" in fault.line
     assert not list((tmp_path / "days").rglob("*.parquet"))

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from energy_agent.core.energy import Entry, Identity, Method, State
+from energy_agent.core.energy import Entry, Gap, Identity, Method, State, Steps, Tokens
 from energy_agent.ledger import chain, reading
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.journal import DeviceFacts, Journal
-from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.ledger.rows.kinds import Cell, StepRow, TokenRow
 from energy_agent.ledger.rows.text import canonical
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import T0, S
@@ -161,9 +161,17 @@ def test_a_device_without_its_uncertainty_is_named_and_the_rest_is_summed(fleet,
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"junk", b"\x1f\x8b", gzip.compress(b"{}\n", mtime=0), gzip.compress(b"\n" * 1000, mtime=0), b"\0" * 10_000]
-)
+JUNK = {
+    "empty": b"",
+    "text": b"junk",
+    "start of gzip": b"\x1f\x8b",
+    "no header": segment.compress(b"{}\n"),
+    "lines": segment.compress(b"\n" * 1000),
+    "zeros": b"\0" * 10_000,
+}
+
+
+@pytest.mark.parametrize("data", JUNK.values(), ids=JUNK)
 def test_junk_is_named(fleet, capsys, data):
     (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(data)
     named_alone(fleet, capsys)
@@ -266,3 +274,121 @@ def test_a_name_that_is_taken_does_not_keep_the_node_from_shipping(fleet, tmp_pa
     assert "1 segments copied" in out.out
     assert "_00000000.jsonl.gz: is there with other content" in out.err
     assert (tmp_path / "shipped" / segment.file_name("lab", "a", 1)).exists()
+
+
+def book(folder, name, device, intervals, cluster="lab", **batch):
+    """Segments of a node that measured a device over these intervals, in minutes, at 1 W; one segment each."""
+    state = folder.parent / "states" / f"{cluster}-{name}"
+    journal = Journal.open(state / "journal.db", Identity(cluster, name, "b", "0", True))
+    for start, end in intervals:
+        entry = Entry(
+            T0 + start * 60 * S, T0 + end * 60 * S, device, "", State.UNHELD, Method.COUNTER, (end - start) * 60_000_000, 5
+        )
+        journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)], **batch))
+        journal.seal(None)
+    journal.close()
+    for path in segment.list_files(journal.segments_folder):
+        path.rename(folder / path.name)
+
+
+def inventory(folder, *lines):
+    path = folder.parent / "inventory.csv"
+    path.write_text("\n".join(["cluster,node,uuid,sku,site,from,to", *lines, ""]))
+    return ("--inventory", str(path))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    folder = tmp_path / "segments"
+    folder.mkdir()
+    return folder
+
+
+MINUTE_UJ = 60_000_000
+
+
+def test_a_device_that_two_agents_measure_counts_for_its_node(shared, capsys):
+    """A unit and a DaemonSet on one host, under two names: hour 1 to 2 of both, before and after it of one each."""
+    book(shared, "a", "GPU-1", [(0, 60), (60, 120)])
+    book(shared, "b", "GPU-1", [(60, 120), (120, 180)])
+    found = chain.verify([shared])
+    (fault,) = found.faults
+    assert fault.kind == "twice"
+    assert "GPU-1: measured by lab/a and lab/b from 2026-01-01T01:00Z to 2026-01-01T02:00Z" in fault.line
+    code, energy, err = compact(shared, capsys, *inventory(shared, "lab,b,GPU-1,H100,here,,", "lab,a,,,here,,"))
+    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ, "b": 120 * MINUTE_UJ})
+    assert "that of lab/b counts, to which it is assigned" in err
+
+
+def test_a_device_of_nobody_that_two_agents_measure_counts_for_neither(shared, capsys):
+    book(shared, "a", "GPU-1", [(0, 60), (60, 120)])
+    book(shared, "a2", "GPU-2", [(60, 120)], gaps=[Gap("GPU-2", T0 + 70 * 60 * S, T0 + 71 * 60 * S, 9, "lost")])
+    book(shared, "b", "GPU-1", [(60, 120), (120, 180)], gaps=[Gap("GPU-1", T0 + 70 * 60 * S, T0 + 71 * 60 * S, 9, "lost")])
+    code, energy, err = compact(shared, capsys)
+    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ, "a2": 60 * MINUTE_UJ, "b": 60 * MINUTE_UJ})
+    assert "no row of it counts" in err
+    rows = [located for located in reading.read_rows(shared.parent / "days") if getattr(located.row, "device", "") == "GPU-1"]
+    assert {row.row.cell_start_ns for row in rows if row.node == "b"} == {T0 + (120 + q * 15) * 60 * S for q in range(4)}
+    # The same again is unchanged, and a third node's late hour does not wait: nothing more is lost than before.
+    code, _, _ = compact(shared, capsys)
+    assert (code, len(list((shared.parent / "days").rglob("manifest.json")))) == (1, 1)
+    book(shared, "c", "GPU-3", [(0, 60)])
+    code, energy, _ = compact(shared, capsys)
+    assert (code, energy["c"], energy["a"]) == (1, 60 * MINUTE_UJ, 60 * MINUTE_UJ)
+
+
+def test_what_was_stated_stays_when_another_chain_claims_the_device_later(shared, capsys):
+    book(shared, "a", "GPU-1", [(0, 60)])
+    assert compact(shared, capsys)[:2] == (0, {"a": 60 * MINUTE_UJ})
+    book(shared, "evil", "GPU-1", [(0, 60)])
+    code, energy, err = compact(shared, capsys)
+    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ})
+    assert "statement 0 stays" in err
+    assert compact(shared, capsys, "--accept-faults")[:2] == (0, {})
+
+
+@pytest.mark.parametrize("minute", [60, 67])
+def test_a_device_that_moved_is_no_fault(shared, capsys, minute):
+    book(shared, "a", "GPU-1", [(0, 60), (60, minute)] if minute > 60 else [(0, 60)])
+    book(shared, "b", "GPU-1", [(minute, 120)])
+    assert chain.verify([shared]).ok
+    assert compact(shared, capsys)[:2] == (0, {"a": minute * MINUTE_UJ, "b": (120 - minute) * MINUTE_UJ})
+
+
+def test_tokens_and_steps_are_of_no_device(shared, capsys):
+    tokens = Tokens(T0, T0 + H, "job", "llama", "generation", 77)
+    steps = Steps(T0, T0 + H, "job", "training", 5)
+    book(shared, "a", "GPU-1", [(0, 60)], tokens=[tokens], steps=[steps])
+    book(shared, "b", "GPU-1", [(0, 60)])
+    assert compact(shared, capsys)[:2] == (1, {})
+    rows = [located.row for located in reading.read_rows(shared.parent / "days")]
+    assert sum(row.tokens for row in rows if isinstance(row, TokenRow)) == 77
+    assert sum(row.steps for row in rows if isinstance(row, StepRow)) == 5
+
+
+def test_three_chains_of_a_host_count_for_the_one_that_it_is_named_after(shared, capsys):
+    for name in "abc":
+        book(shared, name, "host:lab:b", [(0, 60)])
+    assert compact(shared, capsys)[:2] == (1, {"b": 60 * MINUTE_UJ})
+
+
+def test_meters_of_a_building_are_those_of_the_sites_process(shared, capsys):
+    book(shared, "fra1", "meter:fra1:main", [(0, 60)], cluster="site")
+    book(shared, "evil", "meter:fra1:other", [(0, 60)])
+    label = {"kind": "workload", "workload": "meter:fra1:main", "since_ns": T0, "workload_kind": "meter", "labels": {}}
+    forge(shared, "evil-2", [facts("GPU-2"), cell("GPU-2", 7), label])
+    assert "is a meter of the building" in str(chain.verify([shared]).faults)
+    code, energy, err = compact(shared, capsys)
+    assert (code, energy["fra1"]) == (1, 60 * MINUTE_UJ)
+    assert not energy.keys() & {"evil", "evil-2"}
+    assert err.count("is a meter of the building") == 2
+    assert "lab_evil: left out" in err
+
+
+def test_two_processes_of_one_site_count_once(shared, capsys):
+    for cluster in ("one", "two"):
+        book(shared, "fra1", "meter:fra1:main", [(0, 60)], cluster=cluster)
+    code, energy, _ = compact(shared, capsys, *inventory(shared, "two,fra1,,,fra1,,"))
+    assert (code, energy) == (1, {"fra1": 60 * MINUTE_UJ})
+    (manifest,) = (shared.parent / "days").rglob("manifest.json")
+    assert json.loads(manifest.read_text())["refused"] == [["one_fra1", "meter:fra1:main", T0, T0 + H]]
