@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.core.energy import Entry, Identity, Method, State
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.rows.kinds import DeviceFacts
+from energy_agent.ledger.signing import open_signer
 from tests.support import said_here
 
 STORED = Path(__file__).parent / "data" / "stored-0.1"
@@ -76,6 +81,26 @@ def test_segments_and_compacted_days_keep_their_total(tmp_path):
     )
     assert reply.returncode == 0, reply.stderr
     assert total_uj(tmp_path / "days") == SEGMENT_UJ
+
+
+def test_segments_are_compacted_with_signed_ones_of_this_version(tmp_path):
+    signer, _ = open_signer(tmp_path)
+    new = Journal.open(tmp_path / "new" / "journal.db", Identity("demo", "new", "b", "1", True), signer=signer)
+    start = 1_795_860_000_000_000_000  # 2026-11-28T10:00Z
+    entry = Entry(start, start + 10**12, "GPU-new", "", State.UNHELD, Method.COUNTER, 77, 5)
+    new.commit(Batch([entry], devices=[DeviceFacts("GPU-new", "H100", 0.05, start)]))
+    new.seal(None)
+    new.close()
+    folders = (STORED / "segments", tmp_path / "new" / "segments")
+    reply = said_here("ledger", "verify", "--json", *folders)
+    assert reply.returncode == 0, reply.stdout + reply.stderr
+    chains = json.loads(reply.stdout)["chains"]
+    assert {c["node"]: c["unsigned"] for c in chains if not c["unsigned"]} == {"new": 0}
+    assert all(c["unsigned"] == c["segments"] for c in chains if c["node"] != "new")
+    days = tmp_path / "days"
+    reply = said_here("ledger", "compact", *folders, "--output", days, "--day", "2026-11-28", "--site", "demo")
+    assert reply.returncode == 0, reply.stderr
+    assert total_uj(days) == SEGMENT_UJ + 77
 
 
 def test_saved_measurement_is_compared(tmp_path):

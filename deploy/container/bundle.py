@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = {
-    "agent": ("wattlens[auth,kubernetes]", "fsspec"),
-    "site": ("wattlens[auth,facility,kubernetes]", "fsspec"),
-    "report": ("wattlens[auth,kubernetes,ledger,reports]", "fsspec"),
+    "agent": ("wattlens[auth,kubernetes,signing]", "fsspec"),
+    "site": ("wattlens[auth,facility,kubernetes,signing]", "fsspec"),
+    "report": ("wattlens[auth,kubernetes,ledger,reports,signing]", "fsspec"),
 }
 """What is installed into an image; `sim` is `site`."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -21,6 +21,7 @@ from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.segments.segment import Header
 from energy_agent.ledger.segments.table import Table
+from energy_agent.ledger.signing import Keys, is_valid
 
 _NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segment.SUFFIX))
 Progress = Callable[[int, int], None]
@@ -30,8 +31,8 @@ Progress = Callable[[int, int], None]
 class Fault:
     """One thing that is wrong with one node's segments.
 
-    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | journal, and of compaction also changed | site |
-    sum.
+    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | signature | key | journal, and of compaction
+    also changed | site | sum.
     """
 
     kind: str
@@ -54,6 +55,8 @@ class Chain:
     tally: Tally = field(default_factory=Tally)
     seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
     file: Path | None = None  # the first one
+    key: str = ""  # of the last signed segment
+    unsigned: int = 0  # segments without a signature, or with one that nobody can check here
 
     @property
     def name(self) -> str:
@@ -96,8 +99,19 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda p: (p.name, str(p)))
 
 
-def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: Progress | None = None) -> Report:
+def verify(
+    paths: Sequence[Path],
+    journal: JournalView | None = None,
+    progress: Progress | None = None,
+    keys: Keys = Keys(),  # noqa: B008 - it is immutable
+) -> Report:
     """Verify every segment in `paths`, and against the journal if one is given.
+
+    Args:
+        paths: files, or folders that are searched to the bottom.
+        journal: of the node whose segments are among them.
+        progress: is told (done, all) files.
+        keys: those that the inventory enrols.
 
     Raises:
         UsageError: a path that is not there.
@@ -121,6 +135,7 @@ def verify(paths: Sequence[Path], journal: JournalView | None = None, progress: 
         if content is not None:
             chain.faults += check_span(path, content.header)
             header = content.header
+            check_key(chain, path, header, keys)
             devices = content.columns.get("cell", {}).get("device", ())
             claims.add((header.cluster, header.node), set(devices), header.from_ns, header.to_ns)
         if content is not None and mine and content.header.sequence in known:  # what is sealed later is not in its totals yet
@@ -184,6 +199,12 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
         chain.faults.append(Fault("duplicate", text, harmless=same))
         return None
     extend(chain, header.sequence, content.sha256, header.previous, path)
+    valid = is_valid(content)
+    if valid is None:
+        chain.unsigned += 1
+    elif not valid:
+        chain.faults.append(Fault("signature", f"{path}: its signature is not by the key that it names, {header.key[:16]}"))
+        return None
     chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]
     return content
 
@@ -201,6 +222,15 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
     chain.first = sequence if chain.first is None else chain.first
     chain.last, chain.head, chain.count = sequence, digest, chain.count + 1
     chain.seen[sequence] = digest
+
+
+def check_key(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
+    """Name a segment that is signed by another key than its node's, or no more; segments come in the order of the chain."""
+    objection = keys.objection(header, chain.key)
+    if objection:
+        chain.faults.append(Fault("key", f"{path}: {objection}"))
+    elif header.key:
+        chain.key = header.key
 
 
 def check_span(path: Path, header: Header) -> list[Fault]:

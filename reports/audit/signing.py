@@ -1,4 +1,4 @@
-"""Who answers for a report: an Ed25519 signature over the bytes of its manifest. The one file that knows `cryptography`.
+"""Who answers for a report: an Ed25519 signature over the bytes of its manifest.
 
 `manifest.sig` is a small JSON: algorithm, the signer's raw public key and the signature, both in base64. It proves that the
 holder of that key signed. Whose key it is, only a key that came by another way can tell; so a reader names the keys they trust.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.ledger.signing import fits
 from reports.audit import folder as files
 from reports.audit.canonical import canonical, parse
 
@@ -168,13 +169,7 @@ def _signature(path: Path) -> tuple[bytes, bytes]:
 
 def _fits(raw: bytes, signature: bytes, data: bytes) -> bool:
     with _needed():
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    try:
-        Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
-    except InvalidSignature:
-        return False
-    return True
+        return fits(raw, signature, data)
 
 
 def _base64(text: str) -> bytes | None:

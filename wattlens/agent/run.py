@@ -26,6 +26,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.signing import open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.node.loop import Agent
 from energy_agent.node.meter_list import node_poller
@@ -166,12 +167,16 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         simulated=simulated,
     )
     ledger = config.ledger
+    signer, notice = open_signer(state)
+    if notice:
+        log.warning("%s", notice)
     journal = Journal.open(
         state / "journal.db",
         identity,
         disk_budget_b=ledger.disk_budget_mib << 20,
         keep_ns=ledger.keep_hours * 3600 * NS_PER_S,
         utc_ns=clock.utc_ns,
+        signer=signer,
     )
     if journal.notice:
         log.error("%s", journal.notice)

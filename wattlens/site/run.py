@@ -20,6 +20,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition.site import render
 from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.signing import open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.last_good import LastGood
@@ -103,12 +104,16 @@ def build_site(config: SiteBase, options: SiteOptions) -> SiteProcess:
     clock = clock_for(simulated_environ(options.simulate))
     simulated = options.simulate is not None
     identity = Identity(config.site.cluster, config.site.name, clock.boot_id(), wattlens.__version__, simulated)
+    signer, notice = open_signer(options.state)
+    if notice:
+        log.warning("%s", notice)
     journal = Journal.open(
         options.state / "journal.db",
         identity,
         disk_budget_b=config.ledger.disk_budget_mib << 20,
         keep_ns=config.ledger.keep_hours * 3600 * NS_PER_S,
         utc_ns=clock.utc_ns,
+        signer=signer,
     )
     if journal.notice:
         log.error("%s", journal.notice)

@@ -11,7 +11,7 @@ a node sends raises here; what does is the output, the inventory or the machine.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,7 @@ class Result:
     statements: tuple[Statement, ...]
     faults: tuple[Fault, ...]
     left_out: tuple[str, ...] = ()
+    unsigned: Mapping[str, int] = field(default_factory=dict)  # how many of a node's segments nobody signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def compact(
     progress: Progress | None = None,
 ) -> tuple[list[Statement], list[Fault]]:
     """Write one UTC day of every site that `paths` hold segments of: `compact_days` of one day."""
-    found = index.build(paths)
+    found = index.build(paths, keys=sites.keys)
     (result,) = compact_days(found, out, [day], sites, reason=reason, accept_faults=accept_faults, progress=progress)
     return list(result.statements), list(result.faults)
 
@@ -186,6 +187,7 @@ class _Pass:
         self._read: set[str] = set()
         self._faults = [finding.fault for finding in job.findings]
         self._left_out: set[str] = set()
+        self._unsigned: dict[str, int] = {}
         self.claims = Claims()
 
     def run(self, progress: Progress | None) -> None:
@@ -217,6 +219,8 @@ class _Pass:
             self._left_out.add(prefix)
             return
         self._read |= node.names
+        if node.chain.unsigned:
+            self._unsigned[prefix] = node.chain.unsigned
         for site, part_of_day in parts.items():
             self._draft(site).add(part_of_day)
             for piece in part_of_day.pieces:
@@ -234,9 +238,9 @@ class _Pass:
         job, left_out = self._job, tuple(sorted(self._left_out))
         faults = [*self._faults, *(Fault("twice", str(conflict)) for conflict in conflicts)]
         cells = {chain.prefix_of(*who): devices for who, devices in self._refused.items()}
-        account = Account(faults, left_out, cells, accepted=job.accept_faults)
+        account = Account(faults, left_out, cells, self._unsigned, accepted=job.accept_faults)
         statements = [self._drafts[site].publish(job.reason, account) for site in sorted(self._drafts)]
-        return Result(job.day, tuple(statements), tuple(faults), left_out)
+        return Result(job.day, tuple(statements), tuple(faults), left_out, self._unsigned)
 
     def discard(self) -> None:
         """Leave nothing behind of what is not published."""

@@ -24,6 +24,7 @@ from energy_agent.ledger.chain import Chain, Fault, Progress
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
+from energy_agent.ledger.signing import Keys
 
 DAY_NS: Final = NS_PER_DAY
 
@@ -129,8 +130,12 @@ def start_ns(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S
 
 
-def build(paths: Sequence[Path], progress: Progress | None = None) -> Index:
-    """Index every segment in `paths`: files, or folders that are searched to the bottom.
+def build(
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    keys: Keys = Keys(),  # noqa: B008 - it is immutable
+) -> Index:
+    """Index every segment in `paths`: files, or folders that are searched to the bottom; `keys` are those of the inventory.
 
     Raises:
         UsageError: a path that is not there.
@@ -168,6 +173,7 @@ def build(paths: Sequence[Path], progress: Progress | None = None) -> Index:
             if header is not None:
                 index._add(number, header)
                 node.faults += chain.check_span(path, header)
+                chain.check_key(node, path, header, keys)
             findings.take(node.faults, header)
         index.findings += findings.end()
     for path in sorted(odd):

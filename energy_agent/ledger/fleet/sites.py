@@ -1,7 +1,8 @@
 """The inventory: which device stood at which site from when to when. A CSV file with one header line:
 
 `cluster,node,uuid,sku,site,from,to` - `from` and `to` are UTC days (`to` is the first day it was gone; empty: open). A
-line with an empty uuid is for the whole node. The same file is the denominator of coverage.
+line with an empty uuid is for the whole node. A column `key` may follow: the public key, as hex, that signs the node's
+segments from the day `from` on. The same file is the denominator of coverage.
 """
 
 import csv
@@ -16,8 +17,11 @@ from energy_agent.core.boundary import host, is_gpu, is_meter, site_and_meter
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import INT64_MAX
+from energy_agent.ledger.signing import Keys, available
 
 COLUMNS: Final = ("cluster", "node", "uuid", "sku", "site", "from", "to")
+KEY_COLUMN: Final = "key"
+_KEY: Final = re.compile("[0-9a-f]{64}")
 _LINES_MAX: Final = 2_000_000
 _NAME_MAX_B: Final = 200
 
@@ -37,6 +41,7 @@ class Sites:
 
     stays: Mapping[tuple[str, str, str], tuple[Stay, ...]]
     default: str | None = None
+    keys: Keys = field(default_factory=Keys)
     _of_node: dict[tuple[str, str], list[Stay]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,24 +104,34 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
         UsageError: not readable, or a line that does not make sense; the message names file and line.
     """
     stays: dict[tuple[str, str, str], list[Stay]] = {}
+    keys: dict[tuple[str, str], set[tuple[int, int, str]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if set(reader.fieldnames or ()) != set(COLUMNS):
-                raise UsageError(f"{path}:1: the columns must be {','.join(COLUMNS)}")
+            columns = list(reader.fieldnames or ())
+            if sorted({*columns, KEY_COLUMN}) != sorted({*COLUMNS, KEY_COLUMN}) or len(columns) > len(set(columns)):
+                raise UsageError(f"{path}:1: the columns must be {','.join(COLUMNS)}, and {KEY_COLUMN} may follow")
             for row in reader:
                 if reader.line_num > _LINES_MAX:
                     raise UsageError(f"{path}: has more than {_LINES_MAX} lines")
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values() or not row["site"]:
-                    raise UsageError(f"{where}: a line must have {len(COLUMNS)} fields, and a site")
+                    raise UsageError(f"{where}: a line must have {len(columns)} fields, and a site")
                 stay = Stay(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
                 stays.setdefault((row["cluster"], row["node"], row["uuid"]), []).append(stay)
+                key = row.get(KEY_COLUMN) or ""
+                if key and not _KEY.fullmatch(key):
+                    raise UsageError(f"{where}: key: expected 64 digits 0-9a-f, as `wattlens ledger verify` prints them")
+                if key:
+                    keys.setdefault((row["cluster"], row["node"]), set()).add((stay.from_ns, stay.to_ns, key))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
-    return Sites({key: tuple(value) for key, value in stays.items()}, default)
+    if keys and not available():
+        raise UsageError(f"{path}: has keys, and signatures need the extra `signing`: pip install 'wattlens[signing]'")
+    enrolled = Keys({who: tuple(sorted(found)) for who, found in keys.items()})
+    return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled)
 
 
 def _day(text: str, otherwise: int, where: str) -> int:

@@ -83,12 +83,14 @@ class Account:
         faults: what is wrong with the day's segments.
         left_out: nodes without any row.
         refused: cells of a node's devices that another chain measured too.
+        unsigned: how many segments of a node are unsigned, or have a signature that cannot be checked here.
         accepted: somebody looked at the faults: a day may be stated anew without rows that it had.
     """
 
     faults: Sequence[Fault]
     left_out: Sequence[str] = ()
     refused: Mapping[str, Refused] = field(default_factory=dict)
+    unsigned: Mapping[str, int] = field(default_factory=dict)
     accepted: bool = False
 
     def lost(self, before: Mapping[str, Any]) -> tuple[str, ...]:
@@ -214,6 +216,7 @@ class Draft:
             "faults": [_FOLDER.sub("", fault.line) for fault in account.faults],
             "left_out": list(account.left_out),
             "refused": account.ranges(),
+            "unsigned": dict(account.unsigned),
             "inputs": inputs,
         }
         (self._folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=0) + "\n", encoding="ascii")

@@ -29,7 +29,7 @@ from energy_agent.ledger.rows.kinds import DeviceFacts, Row
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import Files, RealFiles, hold
-from energy_agent.ledger.segments.segment import Segment
+from energy_agent.ledger.segments.segment import Segment, Signer
 
 __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 
@@ -53,6 +53,7 @@ class Journal:
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
         self._snapshot = path.with_name(recovery.NAME)
+        self._signer: Signer | None = None
         self._book = Book()
         self._logged = 0  # number of the last commit
         self._log_characters = 0
@@ -72,6 +73,7 @@ class Journal:
         keep_ns: int = KEEP_NS,
         files: Files | None = None,
         utc_ns: Callable[[], int] = time.time_ns,
+        signer: Signer | None = None,
     ) -> "Journal":
         """Open or make the journal `path`; segments go into `segments/` beside it.
 
@@ -82,6 +84,7 @@ class Journal:
             keep_ns: how long a sealed segment's copy stays in the database.
             files: the file system that segments are written to.
             utc_ns: UTC now, for what is stamped with the time of writing.
+            signer: who signs segments; None: they are unsigned.
 
         Raises:
             UsageError: the folder cannot be written, the file is not a Wattlens journal, is of a newer schema, or belongs to
@@ -90,6 +93,7 @@ class Journal:
         """
         lock = hold(path)
         journal = cls(path, identity, lock, files or RealFiles(), disk_budget_b, keep_ns, utc_ns)
+        journal._signer = signer
         try:
             journal._open()
         except BaseException:
@@ -287,7 +291,7 @@ class Journal:
 
     def _fix(self, up_to_ns: int | None) -> None:
         """First step: rows out, finished segments in, each by a transaction that is on the disk before its file is written."""
-        while (sealed := take(self._book, up_to_ns, self._identity, self._sequence, self._previous)) is not None:
+        while (sealed := take(self._book, up_to_ns, self._identity, self._sequence, self._previous, self._signer)) is not None:
             self._fix_one(sealed)
 
     def _fix_one(self, sealed: Sealed) -> None:

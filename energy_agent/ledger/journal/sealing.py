@@ -13,7 +13,7 @@ from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.rows.kinds import CELL_NS, KINDS, Key, Row, key_of, kind_of
 from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.segment import Content, Header
+from energy_agent.ledger.segments.segment import Content, Header, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ def _end_ns(row: Row) -> int:
     return kind_of(row).end_ns(row)
 
 
-def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str) -> Sealed | None:
+def take(
+    book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str, signer: Signer | None = None
+) -> Sealed | None:
     """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name.
 
     Rows that end too late for a segment with the earliest one are left to the segment after it.
@@ -60,7 +62,7 @@ def take(book: Book, up_to_ns: int | None, identity: Identity, sequence: int, pr
         to_ns=to_ns,
         rows=len(rows) + len(facts),
     )
-    data = segment.encode(header, [*rows, *facts])
+    data = segment.encode(header, [*rows, *facts], signer)
     return Sealed(header, segment.compress(data), segment.sha256(data), tuple(rows))
 
 

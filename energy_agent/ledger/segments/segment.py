@@ -11,10 +11,10 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.core.units import NS_PER_DAY
@@ -23,7 +23,9 @@ from energy_agent.ledger.rows.text import canonical, from_json, to_json
 from energy_agent.ledger.segments.files import Files, read_bounded, read_start
 
 SCHEMA: Final = 2
-"""2 has rows of steps; segments of schema 1 are read as they are."""
+"""Of an unsigned segment. 2 has rows of steps; segments of schema 1 are read as they are."""
+SIGNED_SCHEMA: Final = 3
+"""Of a signed segment: `key` in the header, and a last line with the signature over the SHA-256 of all lines before it."""
 FIRST_PREVIOUS: Final = "0" * 64
 SUFFIX: Final = ".jsonl.gz"
 _PEEK: Final = (2_048, 65_536)
@@ -53,9 +55,22 @@ class Header:
     from_ns: int
     to_ns: int
     rows: int
+    key: str = ""  # public key of the signature, 32 bytes as hex; "" where it is unsigned
+
+
+class Signer(Protocol):
+    """Who signs a node's segments."""
+
+    key: str  # the public key as hex
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature (64 bytes) over a SHA-256."""
+        ...
 
 
 _FIELDS: Final = {field.name: field.type for field in fields(Header)}
+_UNSIGNED_FIELDS: Final = {name: kind for name, kind in _FIELDS.items() if name != "key"}
+_SIGNATURE: Final = re.compile(r'\{"kind":"signature","signature":"([0-9a-f]{128})"\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,8 @@ class Content:
     header: Header
     rows: tuple[Row, ...]
     sha256: str
+    signature: str = ""  # as hex
+    signed_sha256: bytes = b""  # what it is over
 
 
 def file_name(cluster: str, node: str, sequence: int) -> str:
@@ -91,11 +108,30 @@ def _safe(name: str) -> str:
     return safe if safe == name else f"{safe}~{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
-def encode(header: Header, rows: Iterable[Row]) -> bytes:
-    """The canonical bytes of a segment."""
+def encode(header: Header, rows: Iterable[Row], signer: Signer | None = None) -> bytes:
+    """The canonical bytes of a segment; with a signer its header gets the key, and the segment its signature."""
+    if signer is not None:
+        header = replace(header, schema=SIGNED_SCHEMA, key=signer.key)
     lines = sorted(canonical(to_json(row)) for row in rows)
-    head = canonical({"kind": "segment"} | asdict(header))
-    return "\n".join([head, *lines, ""]).encode("ascii")
+    fields_of = asdict(header)
+    if not header.key:
+        del fields_of["key"]
+    data = "\n".join([canonical({"kind": "segment"} | fields_of), *lines, ""]).encode("ascii")
+    if signer is None:
+        return data
+    signature = signer.sign(hashlib.sha256(data).digest()).hex()
+    return data + canonical({"kind": "signature", "signature": signature}).encode("ascii") + b"\n"
+
+
+def split_signature(data: bytes, line: str) -> tuple[str, bytes, str] | None:
+    """(signature as hex, hash that it is over, hash of the segment); None where the last line `line` is no signature."""
+    match = _SIGNATURE.fullmatch(line)
+    if match is None:
+        return None
+    digest = hashlib.sha256(memoryview(data)[: -len(line) - 1])
+    signed = digest.digest()
+    digest.update(data[-len(line) - 1 :])
+    return match[1], signed, digest.hexdigest()
 
 
 def sha256(data: bytes) -> str:
@@ -153,6 +189,9 @@ def decode(data: bytes, where: str) -> Content:
     if not lines:
         raise ChainError(f"{where}: is empty")
     header = header_of(lines[0], where)
+    signed = ("", b"", sha256(data)) if not header.key else split_signature(data, lines.pop())
+    if signed is None:
+        raise ChainError(f"{where}: is corrupted (its last line is not a signature)")
     rows, before = [], ""
     for number, line in enumerate(lines[1:], 2):
         try:
@@ -169,7 +208,8 @@ def decode(data: bytes, where: str) -> Content:
         rows.append(row)
     if len(rows) != header.rows:
         raise ChainError(f"{where}: has {len(rows)} rows, its header says {header.rows}")
-    return Content(header, tuple(rows), sha256(data))
+    signature, signed_sha256, digest = signed
+    return Content(header, tuple(rows), digest, signature, signed_sha256)
 
 
 def header_of(line: str, where: str) -> Header:
@@ -180,13 +220,15 @@ def header_of(line: str, where: str) -> Header:
         raise ChainError(f"{where}:1: is corrupted (not JSON)") from None
     if not isinstance(value, dict) or value.pop("kind", None) != "segment":
         raise ChainError(f"{where}:1: is not a segment header")
-    if type(value.get("schema")) is int and value["schema"] > SCHEMA:
-        raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SCHEMA}; update Wattlens")
-    if value.keys() != _FIELDS.keys() or any(type(value[name]) is not kind for name, kind in _FIELDS.items()):
+    if type(value.get("schema")) is int and value["schema"] > SIGNED_SCHEMA:
+        raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SIGNED_SCHEMA}; update Wattlens")
+    expected = _FIELDS if value.get("schema") == SIGNED_SCHEMA else _UNSIGNED_FIELDS
+    if value.keys() != expected.keys() or any(type(value[name]) is not kind for name, kind in expected.items()):
         raise ChainError(f"{where}:1: is corrupted (header fields)")
     header = Header(**value)
-    sane = 1 <= header.schema <= SCHEMA and 0 <= header.from_ns <= header.to_ns <= INT64_MAX
+    sane = 1 <= header.schema <= SIGNED_SCHEMA and 0 <= header.from_ns <= header.to_ns <= INT64_MAX
     sane = sane and 0 <= header.sequence <= INT64_MAX and 0 <= header.rows <= INT64_MAX
+    sane = sane and (header.schema < SIGNED_SCHEMA or _HEX.fullmatch(header.key) is not None)
     if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:
         raise ChainError(f"{where}:1: is corrupted (header values)")
     return header

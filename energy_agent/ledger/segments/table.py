@@ -55,6 +55,8 @@ class Table:
     sha256: str
     columns: Mapping[str, Columns]
     strange: tuple[tuple[int, str], ...] = ()
+    signature: str = ""  # as hex
+    signed_sha256: bytes = b""  # what it is over
 
     def rows(self) -> Iterator[Row]:
         """The rows, kind by kind."""
@@ -79,7 +81,8 @@ def decode(data: bytes, where: str) -> Table:
     if table is not None:
         return table
     content = segment.decode(data, where)
-    return Table(content.header, content.sha256, columns_of(content.rows), tuple(strange_rows(content)))
+    strange = tuple(strange_rows(content))
+    return Table(content.header, content.sha256, columns_of(content.rows), strange, content.signature, content.signed_sha256)
 
 
 def at_once(data: bytes) -> Table | None:
@@ -88,7 +91,13 @@ def at_once(data: bytes) -> Table | None:
         head, line_break, body = data.decode("ascii").partition("\n")
         header = segment.header_of(head, "")
         lines = body.split("\n")
-        if not line_break or lines.pop() or len(lines) != header.rows or not all(map(lt, lines, lines[1:])):
+        if not line_break or lines.pop():
+            return None
+        signed: tuple[str, bytes, str] | None = ("", b"", "")
+        if header.key:
+            signature = lines.pop()
+            signed, body = segment.split_signature(data, signature), body[: -len(signature) - 1]
+        if signed is None or len(lines) != header.rows or not all(map(lt, lines, lines[1:])):
             return None
         kinds = _KIND.findall(body)  # a text with quotes in it has them escaped
         if len(kinds) != len(lines):
@@ -101,7 +110,7 @@ def at_once(data: bytes) -> Table | None:
             else:
                 by_kind[kind] = [line]
         columns = {kind: _columns(kind, mine, plain=plain, short=short) for kind, mine in by_kind.items()}
-    except (ChainError, ValueError, KeyError, RecursionError):
+    except (ChainError, ValueError, KeyError, IndexError, RecursionError):
         return None
     if (header.schema < 2 and "steps" in columns) or not all(_sound(kind, columns[kind], header) for kind in columns):
         return None
@@ -109,7 +118,8 @@ def at_once(data: bytes) -> Table | None:
     names.update(columns["workload"]["workload"] if "workload" in columns else ())
     if any(is_meter(name) and site_and_meter(name)[0] != header.node for name in names):
         return None
-    return Table(header, segment.sha256(data), columns)
+    signature, signed_sha256, digest = signed
+    return Table(header, digest or segment.sha256(data), columns, (), signature, signed_sha256)
 
 
 def _columns(kind: str, lines: list[str], *, plain: bool, short: bool) -> Columns:

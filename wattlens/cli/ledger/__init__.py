@@ -29,6 +29,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
     )
+    verify.add_argument("--inventory", type=Path, metavar="CSV", help="whose column `key` has the keys that sign segments")
 
     export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
     export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
@@ -51,7 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
     which.add_argument("--days", type=_count, metavar="N", help="the last N UTC days that are over, as a job each night wants")
     compact.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to"
+        "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to[,key]"
     )
     compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
     compact.add_argument(
@@ -87,13 +88,16 @@ def _segments_of(path: Path) -> Path:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import chain
+    from energy_agent.ledger.fleet.sites import read_inventory
     from energy_agent.ledger.journal.view import read_journal
+    from energy_agent.ledger.signing import Keys
 
     journal = arguments.journal
     if journal is None and len(arguments.paths) == 1 and (arguments.paths[0] / "journal.db").exists():
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
-    report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"))
+    keys = read_inventory(arguments.inventory).keys if arguments.inventory is not None else Keys()
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"), keys)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
     if arguments.json:
@@ -107,6 +111,8 @@ def _verify(arguments: argparse.Namespace) -> int:
                 "last": c.last,
                 "head": c.head,
                 "simulated": c.simulated,
+                "key": c.key,
+                "unsigned": c.unsigned,
                 "faults": [asdict(fault) for fault in c.faults],
             }
             for c in report.chains
@@ -130,7 +136,9 @@ def _numbers(found: "Chain") -> str:
         return "not readable under its name"
     if not found.count:
         return "no segment yet"
-    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}"
+    signed = f", signed by {found.key}" if found.key else ""
+    unsigned = f", {found.unsigned} unsigned" if found.unsigned else ""
+    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}"
 
 
 def _tell(faults: Iterable["Fault"]) -> None:
@@ -201,7 +209,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
     wanted = [_day(arguments.day)] if arguments.day else None
-    found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"))
+    found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"), sites.keys)
     if wanted is None:
         today = datetime.now(UTC).date()
         if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
@@ -215,7 +223,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     if not len(found) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
     answer, faults = list[Statement](), dict.fromkeys(found.faults)
-    left_out = dict[str, list[date]]()
+    left_out, unsigned = dict[str, list[date]](), dict[str, int]()
     for result in compact_days(
         found,
         arguments.output,
@@ -228,6 +236,8 @@ def _compact(arguments: argparse.Namespace) -> int:
     ):
         answer += result.statements
         faults |= dict.fromkeys(result.faults)
+        for node, count in result.unsigned.items():
+            unsigned[node] = unsigned.get(node, 0) + count
         for node in result.left_out:
             left_out.setdefault(node, []).append(result.day)
     if arguments.json:
@@ -241,6 +251,8 @@ def _compact(arguments: argparse.Namespace) -> int:
         why = f", {s.reason}" if s.reason else ""
         what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
         print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+    if unsigned and not arguments.json:
+        print(f"unsigned: {sum(unsigned.values())} segments of {len(unsigned)} nodes; each manifest lists them")
     _tell(faults)
     for s in answer:
         if s.kept_for:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from energy_agent.config.messages import explain
 from energy_agent.core.errors import UsageError
-from energy_agent.ledger.fleet.sites import COLUMNS
+from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.inputs import Expected
 from wattlens.report.inputs.files import Files
@@ -44,7 +44,7 @@ def _lines(text: str, given: Path) -> Iterator[Line]:
             where = f"{given}:{reader.line_num}"
             if not head:
                 head = cells
-                if sorted(head) != sorted(COLUMNS):
+                if sorted(head) not in (sorted(COLUMNS), sorted([*COLUMNS, KEY_COLUMN])):
                     raise UsageError(f"{where}: the columns must be {','.join(COLUMNS)}")
             elif reader.line_num > LINES_MAX:
                 raise UsageError(f"{given}: has more than {LINES_MAX} lines")
@@ -60,7 +60,7 @@ def _device(cells: Sequence[str], head: Sequence[str], where: str) -> Device:
     if len(cells) != len(head):
         raise UsageError(f"{where}: has {len(cells)} cells, and the head {len(head)}")
     try:
-        return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell})
+        return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell and key != KEY_COLUMN})
     except ValidationError as error:
         raise UsageError(f"{where}: {explain(error, Device)}") from None
 

@@ -288,7 +288,7 @@ def test_nothing_of_a_refused_batch_is_in(tmp_path):
 def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
     """100 MW for a day and a half, of which the last hours went unseen: 9.2e18 uJ are 25.6 h of it."""
     journal, hour = opened(tmp_path), 3_600 * S
-    used = [Entry(T0 + i * hour, T0 + (i + 1) * hour, "meter:dc:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16 + i, 7)
+    used = [Entry(T0 + i * hour, T0 + (i + 1) * hour, "meter:node-1:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16 + i, 7)
             for i in range(36)]  # fmt: skip
     for entry in used:
         gap = Gap(entry.device, entry.start_ns + 36 * hour, entry.end_ns + 36 * hour, 36 * 10**16, "no readings")
@@ -298,7 +298,7 @@ def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
     assert whole > 1 << 63
     journal.close()
     journal = opened(tmp_path)
-    assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:dc:main": 36 * 36 * 10**16})
+    assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:node-1:main": 36 * 36 * 10**16})
     journal.close()
     check(tmp_path)
 

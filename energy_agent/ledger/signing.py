@@ -1,0 +1,157 @@
+"""A node's key, and which key signs its segments: Ed25519 of the library `cryptography` (extra `signing`).
+
+Without the library segments are unsigned, and a reader cannot check those that are.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from energy_agent.core.units import NS_PER_DAY
+from energy_agent.ledger.segments.segment import Header, Signer
+from energy_agent.ledger.segments.table import Table
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+KEY_FILE: Final = "signing.key"
+_KEY_MAX_B: Final = 4_096
+
+
+def available() -> bool:
+    """Whether signatures can be made and checked."""
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519
+    except ImportError:
+        return False
+    return cryptography is not None
+
+
+def fits(raw_key: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether a signature over `data` is by a key of 32 bytes.
+
+    Raises:
+        ImportError: the library is missing.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(raw_key).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def is_valid(content: Table) -> bool | None:
+    """Whether a segment's signature is by the key in its header; None where it has none, or nobody can check it."""
+    if not content.header.key or not available():
+        return None
+    return fits(bytes.fromhex(content.header.key), bytes.fromhex(content.signature), content.signed_sha256)
+
+
+class _KeySigner:
+    """Signs with a private key in memory."""
+
+    def __init__(self, private: "Ed25519PrivateKey") -> None:
+        self._private = private
+        self.key = private.public_key().public_bytes_raw().hex()
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature over a segment's hash."""
+        return self._private.sign(digest)
+
+
+def open_signer(folder: Path) -> tuple[Signer | None, str]:
+    """The signer of the state folder's key, which is made at the first start; and what to log, "" for nothing.
+
+    A key that cannot be read or made does not stop the node: its segments are unsigned then, which readers name.
+    """
+    if not available():
+        return None, "segments are not signed: pip install 'wattlens[signing]'"
+    path = folder / KEY_FILE
+    try:
+        if not os.path.lexists(path):
+            _make(path)
+        return _load(path)
+    except (OSError, ValueError) as error:
+        return None, f"segments are not signed: {path}: {error}"
+
+
+def _make(path: Path) -> None:
+    """Write a new key: whole or not at all, and never over another."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, pem)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    with contextlib.suppress(FileExistsError):  # another process was first
+        os.link(temporary, path)
+    temporary.unlink()
+
+
+def _load(path: Path) -> tuple[Signer, str]:
+    """Raises OSError or ValueError where it is no such key."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is not a regular file")
+        pem = os.read(handle, _KEY_MAX_B)
+    finally:
+        os.close(handle)
+    try:
+        private = serialization.load_pem_private_key(pem, None)
+    except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
+        raise ValueError("is not a private key in PEM without a passphrase") from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ValueError("is not an Ed25519 key")
+    readable = status.st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    return _KeySigner(private), f"{path}: other users can read the key: chmod 600 {path}" if readable else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that the inventory enrols: (cluster, node) -> (from_ns, to_ns, key as hex)."""
+
+    enrolled: Mapping[tuple[str, str], tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
+
+    def objection(self, header: Header, before: str) -> str:
+        """Why a segment cannot be the node's, "" where it can.
+
+        From the day of its first enrolled key on, a node's segments are signed by a key that is enrolled when they end; on the
+        day of a change also by the one before. Until then the first key of a chain must stay.
+
+        Args:
+            header: of the segment.
+            before: the key of the segment before it, "" for none.
+        """
+        enrolled, t_ns = self.enrolled.get((header.cluster, header.node), ()), header.to_ns
+        first_ns = min((from_ns for from_ns, _, _ in enrolled), default=None)
+        if first_ns is not None and first_ns <= t_ns:
+            expected = {key for from_ns, to_ns, key in enrolled if from_ns <= t_ns < to_ns + NS_PER_DAY}
+            if header.key in expected or (header.key == before and first_ns > 0 and t_ns < first_ns + NS_PER_DAY):
+                return ""
+            known = "a key that the inventory enrols for it at that time"
+            return f"is signed by {header.key[:16]}, not by {known}" if header.key else f"is not signed by {known}"
+        if not before or header.key == before or header.key in {key for _, _, key in enrolled}:
+            return ""
+        if not header.key:
+            return f"is not signed, although segments before it are, by {before[:16]}"
+        return f"is signed by {header.key[:16]}, segments before it by {before[:16]}; enrol a new key in the inventory"
