@@ -158,7 +158,7 @@ def _refuse_foreign(path: Path) -> None:
         os.close(handle)
     if not head.strip(b"\0"):  # new, or zeroed by a crash
         return
-    if not head.startswith(_MAGIC):
+    if not head.startswith(_MAGIC[: len(head)]):
         raise UsageError(f"{path}: is not a database; nothing was changed, point the state folder elsewhere")
     if int.from_bytes(head[68:72], "big") not in (0, APPLICATION_ID):
         raise _foreign(path)

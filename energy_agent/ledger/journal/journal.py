@@ -35,8 +35,6 @@ __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
-SNAPSHOT_EVERY: Final = 60
-"""Commits after which the snapshot is written again, at the soonest."""
 LOG_CHARACTERS: Final = 16 << 20
 """Text of the log from which it is replaced by a checkpoint before the hour is over: it takes time to read at a start."""
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.DatabaseError)
@@ -52,13 +50,11 @@ class Journal:
         self.notice = ""
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
-        self._snapshot = path.with_name(recovery.NAME)
+        self._snapshot = recovery.Snapshot(path.with_name(recovery.NAME), identity)
         self._signer: Signer | None = None
         self._book = Book()
         self._logged = 0  # number of the last commit
         self._log_characters = 0
-        self._unsaved_characters = self._unsaved = 0  # since the snapshot
-        self._snapshot_b = 0
         self._sequence, self._previous = 0, segment.FIRST_PREVIOUS
         self._counts = LedgerStats()
         self._connection: sqlite3.Connection
@@ -106,7 +102,7 @@ class Journal:
         if not new:
             try:
                 old = self._read()
-                self._refuse_older_than_snapshot()
+                self._refuse_older()
             except _DAMAGE as error:
                 self._connection.close()
                 self.notice, torn = database.move_aside(self.path, self._utc_ns(), f"unreadable rows: {error}")
@@ -118,6 +114,7 @@ class Journal:
                 self._continue(old)
         except sqlite3.Error as error:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
+        self._snapshot.begin(self._book, self._logged, self._sequence)
 
     def _read(self) -> Identity:
         """Take up what the database holds; returns who wrote it."""
@@ -136,15 +133,20 @@ class Journal:
         self._counts = LedgerStats(entries_total=self._book.entries, commits_total=self._book.commits)
         return database.identity_of(meta)
 
-    def _refuse_older_than_snapshot(self) -> None:
-        """SQLite drops what comes after a damaged part of its write-ahead log without a word."""
-        base = recovery.read_snapshot(self._snapshot, self._identity)
-        if base is not None and base.log > self._logged:
-            raise JournalError(f"its last {base.log - self._logged} commits or more are gone")
+    def _refuse_older(self) -> None:
+        """SQLite drops what comes after a damaged part of its write-ahead log without a word: commits, and seals too."""
+        base = recovery.read_snapshot(self.path.with_name(recovery.NAME), self._identity)
+        if base is not None and base.last > self._logged:
+            raise JournalError(f"its last {base.last - self._logged} commits are gone")
+        last = segment_table.last(self._connection)
+        sequence = 0 if last is None else last[0] + 1
+        name = segment.file_name(self._identity.cluster, self._identity.node, sequence)
+        if (self.segments_folder / name).exists():
+            raise JournalError(f"it does not know segment {sequence}, which is written")
 
     def _begin(self, torn: Path | None) -> None:
         """A new database: go on from what a lost one left, else from the segments on disk, if there are any."""
-        base, salvaged = recovery.salvage(torn, recovery.read_snapshot(self._snapshot, self._identity))
+        base = recovery.salvage(torn, recovery.read_snapshot(self.path.with_name(recovery.NAME), self._identity))
         taken = Taken.of_folder(self.segments_folder, self._identity, 0 if base is None else base.sequence)
         self._book = recovery.continued(base, taken)
         self._sequence, self._previous = taken.sequence, taken.previous
@@ -157,7 +159,7 @@ class Journal:
             entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.known)
         )
         if self.notice:
-            what = "the segments on disk alone" if base is None else f"its last snapshot and {salvaged} commits after that"
+            what = "the segments on disk alone" if base is None else f"commit {base.log}, with all that was booked by then"
             self.notice += f"; a new journal continues from {what}"
 
     def _continue(self, old: Identity) -> None:
@@ -229,7 +231,7 @@ class Journal:
         self._book.count(batch)
         self._logged += 1
         self._log_characters += len(text)
-        self._unsaved, self._unsaved_characters = self._unsaved + 1, self._unsaved_characters + len(text)
+        self._snapshot.add(self._logged, text)
         self._counts = replace(
             self._counts,
             entries_total=self._book.entries,
@@ -238,16 +240,6 @@ class Journal:
             writable=True,
             reason="",
         )
-        # A large one waits until as much has come since, so that snapshots never cost more than the log does.
-        if self._unsaved >= SNAPSHOT_EVERY and self._unsaved_characters >= self._snapshot_b:
-            self._save_snapshot()
-
-    def _save_snapshot(self) -> None:
-        """Write the snapshot; without room for it the older one stays."""
-        base = recovery.Base(self._book, self._logged, self._sequence)
-        self._unsaved = self._unsaved_characters = 0
-        with contextlib.suppress(OSError):
-            self._snapshot_b = recovery.write_snapshot(self._snapshot, self._identity, base)
 
     def _checkpoint(self) -> None:
         """Replace the log by the book."""
@@ -259,6 +251,7 @@ class Journal:
 
         self._with_room(write)
         self._log_characters = 0
+        self._snapshot.begin(self._book, self._logged, self._sequence)
 
     def _with_room(self, write: Callable[[], object]) -> None:
         """Write; where the disk is full, first copies of written segments go."""
@@ -284,7 +277,7 @@ class Journal:
             self._fix(up_to_ns)
             written = self._flush()
             if self._sequence != before:
-                self._save_snapshot()
+                self._snapshot.begin(self._book, self._logged, self._sequence)
             return written
         except sqlite3.Error as error:
             raise database.failure(self._connection, self.path, self._budget_b, error) from None
@@ -335,6 +328,7 @@ class Journal:
 
     def close(self) -> None:
         """Close; every commit is already on its way to the disk."""
+        self._snapshot.close()
         connection = getattr(self, "_connection", None)
         if connection is not None:
             connection.close()

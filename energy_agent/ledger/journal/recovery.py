@@ -1,27 +1,29 @@
 """A journal that is lost or torn goes on from what can still be read, and no counter falls.
 
-Beside the database lies a snapshot: the book as it was a minute ago at most, with a checksum. To it come the commits that the
-torn database still gives, in their order and without a hole; the meters' states are those of the last of them, so that what was
-metered after it is bridged by the next reading. Without a snapshot or a checkpoint the segments on disk are all there is.
+Beside the database lies a snapshot: the book of the last checkpoint, and a line for each commit since, all with checksums. It
+is not written by SQLite, so that one damage seldom takes both. What the torn database has beyond it is added. The meters'
+states are those of the last commit that was read: what was metered after it is bridged by the next reading. Where neither can
+be read, the segments on disk are all there is.
 """
 
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import WattlensError
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, from_text, to_text
 from energy_agent.ledger.journal.sealing import Taken
-from energy_agent.ledger.rows.kinds import key_of
+from energy_agent.ledger.rows.kinds import Row, key_of, kind_of
+from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.rows.totals import Tally
-from energy_agent.ledger.segments.segment import Content
 
 NAME: Final = "journal.snapshot"
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.Error)
@@ -30,63 +32,117 @@ _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionErro
 
 @dataclass
 class Base:
-    """A book, the number of the last commit in it, and that of the segment which was to come next."""
+    """A book, the number of the last commit in it, and that of the segment which was to come next.
 
-    book: Book = field(default_factory=Book)
-    log: int = 0
-    sequence: int = 0
-
-
-def write_snapshot(path: Path, identity: Identity, base: Base) -> int:
-    """Write the snapshot; returns its size in bytes. In one step, but not forced to the disk: a torn one is not believed.
-
-    Raises:
-        OSError: it cannot be written.
+    `tail` has the texts of the commits after it, one number after the other.
     """
-    who = [identity.cluster, identity.node, identity.simulated]
-    data = dumps({"who": who, "log": base.log, "sequence": base.sequence, "book": to_text(base.book)}).encode()
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-    new.chmod(0o640)
-    new.replace(path)
-    return len(data)
+
+    book: Book
+    log: int
+    sequence: int
+    tail: list[str] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        """Number of the last commit that is known."""
+        return self.log + len(self.tail)
+
+
+class Snapshot:
+    """The file, while it is written. What cannot be written is left out until the next checkpoint: it is a second copy."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        self._path, self._identity = path, identity
+        self._handle = -1
+
+    def begin(self, book: Book, number: int, sequence: int) -> None:
+        """Write the book, in one step. Not forced to the disk: what a power cut tears is not believed."""
+        self.close()
+        who = [self._identity.cluster, self._identity.node, self._identity.simulated]
+        data = dumps({"who": who, "log": number, "sequence": sequence, "book": to_text(book)}).encode()
+        new = self._path.with_name(f".{self._path.name}.new")
+        with contextlib.suppress(OSError):
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+            try:
+                _write(handle, hashlib.sha256(data).hexdigest().encode() + b" " + data + b"\n")
+                new.replace(self._path)
+            except OSError:
+                os.close(handle)
+                raise
+            self._handle = handle
+
+    def add(self, number: int, text: str) -> None:
+        """Add a commit."""
+        if self._handle >= 0:
+            line = f"{number} {text}".encode()
+            try:
+                _write(self._handle, b"%08x %s\n" % (crc32(line), line))
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        """Nothing more is added."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _write(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 def read_snapshot(path: Path, identity: Identity) -> Base | None:
-    """The snapshot of this node; None where there is none, or it is damaged or another node's."""
+    """The snapshot of this node; None where there is none, or its book is damaged or another node's."""
     try:
-        digest, _, data = path.read_bytes().partition(b"\n")
+        first, *lines = path.read_bytes().split(b"\n")
+        digest, _, data = first.partition(b" ")
         if hashlib.sha256(data).hexdigest().encode() != digest:
             return None
         body: Any = json.loads(data)
         if body["who"] != [identity.cluster, identity.node, identity.simulated]:
             return None
-        return Base(from_text(body["book"]), int(body["log"]), int(body["sequence"]))
+        base = Base(from_text(body["book"]), int(body["log"]), int(body["sequence"]))
+        for line in lines:
+            checksum, _, rest = line.partition(b" ")
+            number, _, text = rest.partition(b" ")
+            if b"%08x" % crc32(rest) != checksum or int(number) != base.last + 1:
+                break
+            base.tail.append(text.decode())
     except (OSError, *_DAMAGE):
         return None
+    return base
 
 
-def salvage(torn: Path | None, base: Base | None) -> tuple[Base | None, int]:
-    """The base with what a torn database still gives after it; how many commits that were."""
-    if torn is None:
-        return base, 0
-    added = 0
-    with contextlib.suppress(*_DAMAGE), contextlib.closing(sqlite3.connect(torn, isolation_level=None)) as connection:
-        base = _newer_checkpoint(connection, base)
-        if base is not None:
-            for number, batch in log.read(connection, base.log):
-                if number != base.log + 1:
-                    break
-                base.book.add(batch)
-                base.log, added = number, added + 1
-    return base, added
+def salvage(torn: Path | None, base: Base | None) -> Base | None:
+    """The book of the base with all commits that it and a torn database still give, in their order and without a hole."""
+    with contextlib.ExitStack() as stack:
+        connection = None
+        if torn is not None:
+            connection = stack.enter_context(contextlib.closing(sqlite3.connect(torn, isolation_level=None)))
+            base = _longer(connection, base)
+        if base is None:
+            return None
+        with contextlib.suppress(*_DAMAGE):
+            for text in base.tail:
+                base.book.add(log.decode(text))
+                base.log += 1
+            if connection is not None:
+                for number, batch in log.read(connection, base.log):
+                    if number != base.log + 1:
+                        break
+                    base.book.add(batch)
+                    base.log = number
+        base.tail = []
+        return base
 
 
-def _newer_checkpoint(connection: sqlite3.Connection, base: Base | None) -> Base | None:
-    """That of the torn database, if it can be read and is newer."""
+def _longer(connection: sqlite3.Connection, base: Base | None) -> Base | None:
+    """The checkpoint of the torn database, if it can be read and is beyond the other one."""
     try:
         number, text = database.get_checkpoint(connection)
-        if base is not None and number <= base.log:
+        if base is not None and number <= base.last:
             return base
         (sequence,) = connection.execute("SELECT coalesce(max(sequence), -1) + 1 FROM segment").fetchone()
         return Base(from_text(json.loads(text)), number, int(sequence))
@@ -100,15 +156,18 @@ def continued(base: Base | None, taken: Taken) -> Book:
         return Book(totals=taken.totals)
     if taken.sequence <= base.sequence:
         return base.book
-    book = base.book.without(_sealed_rows(base.book, taken.later))
+    sealed = [row for content in taken.later for row in content.rows if not kind_of(row).is_fact]
+    book = base.book.without(sealed)
+    if all(_same(base.book.rows.get(key_of(row)), row) for row in sealed):
+        return book
+    # Commits are missing between the base and the last segment, which has them: bridged once more they would count twice.
     totals = Tally()
     totals.add_tally(base.book.totals)
     totals.take(row for key, row in base.book.rows.items() if key not in book.rows)
-    totals.add_rows(row for content in taken.later for row in content.rows)
-    # What was metered between the base and the last segment is in that; bridged once more it would count twice.
-    return Book(book.rows, book.facts, {}, totals, book.ended, book.entries, book.commits)
+    totals.add_rows(sealed)
+    return replace(book, states={}, totals=totals)
 
 
-def _sealed_rows(book: Book, later: Iterable[Content]) -> list[Any]:
-    keys = {key_of(row) for content in later for row in content.rows}
-    return [row for key, row in book.rows.items() if key in keys]
+def _same(one: Row | None, other: Row) -> bool:
+    """Whether a row is in a segment as it is in the book."""
+    return one is not None and to_json(one) == to_json(other)
