@@ -233,7 +233,8 @@ def test_what_the_agent_writes_is_for_its_user_and_group_alone(node, tmp_path):
     assert list(state.rglob("*.jsonl.gz"))
     for path in (state, *state.rglob("*")):
         assert not path.stat().st_mode & 0o007, path
-        assert bool(path.stat().st_mode & 0o040) == (path.suffix not in (".lock", ".key")), path
+        assert path.stat().st_mode & 0o040 or path.suffix in (".lock", ".key"), path
+    assert not (state / "signing.key").stat().st_mode & 0o077
     state.chmod(0o777)
     refused = said_here("agent", "--simulate", node.directory, "--state", state)
     assert (refused.returncode, "state folder" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
