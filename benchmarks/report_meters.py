@@ -87,7 +87,7 @@ def ledger(building: Building, folder: Path) -> int:
     """Write and compact the year, and a GPU's day in the quarter; returns how many rows the days have."""
     source = folder / "segments"
     source.mkdir()
-    site = Chain(source, Identity("bench", "site", "boot-1", "0.1.0", True))
+    site = Chain(source, Identity("bench", SITE, "boot-1", "0.1.0", True))
     for batch in chain([building.told()], *(building.day(day) for day in range(YEAR))):
         site.add(batch)
     start = END_NS - DAY_NS

@@ -121,7 +121,8 @@ with tempfile.TemporaryDirectory() as folder:
     trainer = transformers.Trainer(Tiny(), args, train_dataset=rows, callbacks=[callback])
     trainer.train()
 made = callback.optimizer
-print([m.power_limit for m in made.measurements], made.optimal_power_limit_w, trainer.state.global_step)
+best = Energy().select(made.measurements)  # which one that is depends on the load of the machine
+print([m.power_limit for m in made.measurements], made.optimal_power_limit_w == best, trainer.state.global_step)
 """
 
 
@@ -134,7 +135,7 @@ def test_hugging_face_s_trainer_sweeps_and_lets_go_at_its_end(tmp_path):
             capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == "[700, 450, 200] 200 480"
+        assert done.stdout.splitlines()[-1] == "[700, 450, 200] True 480"
         assert agent.limits[:3] == [700.0, 450.0, 200.0]
         eventually(lambda: agent.in_force_w is None, TTL_S + 2)  # a word that a busy machine lost ends by itself
         assert "wattlens" not in done.stderr

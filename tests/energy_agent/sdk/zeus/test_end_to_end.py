@@ -13,6 +13,7 @@ from statistics import mean
 
 import pytest
 
+from energy_agent.sdk.zeus.selection import MaxSlowdownConstraint, PowerLimitMeasurement
 from tests.dvfs.real_node import RealNode, real_node
 from tests.energy_agent.sdk.zeus import worker as zeus_worker
 from tests.support import eventually
@@ -74,10 +75,9 @@ def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_bo
         for limit, row in rows.items():
             # What it measured is the plant's: a window is a whole number of steps, and its joules are those of as many steps.
             assert row["energy"] / steps[limit] == pytest.approx(truth[limit][1] * plant.truth(0).gain, rel=0.05), limit
-        slow = {w: truth[w][0] / truth[FOUND_W][0] for w in rows}
-        surely = min(w for w, s in slow.items() if s <= zeus_worker.FACTOR - 0.01)
-        perhaps = {w for w, s in slow.items() if abs(s - zeus_worker.FACTOR) < 0.01}
-        assert result["kept_w"] in {surely, *perhaps}
+        # How slow a limit is depends on what else the machine does: what was measured decides, and that is the plant's.
+        measured = [PowerLimitMeasurement(**row) for row in rows.values()]
+        assert result["kept_w"] == MaxSlowdownConstraint(zeus_worker.FACTOR).select(measured)
         assert result["kept_w"] < FOUND_W
         eventually(lambda: plant.truth(0).power_limit_mw == result["kept_w"] * 1000)
 
