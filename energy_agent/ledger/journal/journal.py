@@ -158,6 +158,10 @@ class Journal:
         self._counts = LedgerStats(
             entries_total=self._book.entries, commits_total=self._book.commits, segments_total=len(taken.known)
         )
+        if base is not None:
+            self._seal_rows_of(base.identity)
+            with contextlib.suppress(JournalError):  # the next seal tries again
+                self._flush()
         if self.notice:
             what = "the segments on disk alone" if base is None else f"commit {base.log}, with all that was booked by then"
             self.notice += f"; a new journal continues from {what}"
@@ -172,10 +176,7 @@ class Journal:
         if last is not None:
             self._sequence, self._previous = last[0] + 1, last[1]
         self._counts = replace(self._counts, segments_total=segment_table.count(self._connection))
-        if old != mine and self._book.rows:
-            self._identity = old
-            self._fix(None)
-            self._identity = mine
+        self._seal_rows_of(old)
         if old != mine:
             with database.transaction(self._connection):
                 database.set_meta(self._connection, self._meta())
@@ -183,6 +184,14 @@ class Journal:
             self._flush()
         except JournalError as error:  # the rows are safe in the database; the next seal tries again
             self._counts = replace(self._counts, writable=False, reason=str(error))
+
+    def _seal_rows_of(self, old: Identity) -> None:
+        """What another boot or version left goes into a segment of its name."""
+        mine = self._identity
+        if old != mine and self._book.rows:
+            self._identity = old
+            self._fix(None)
+            self._identity = mine
 
     def _meta(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self._identity).items()}

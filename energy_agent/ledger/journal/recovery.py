@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -32,12 +32,13 @@ _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionErro
 
 @dataclass
 class Base:
-    """A book, the number of the last commit in it, and that of the segment which was to come next.
+    """A book, who wrote it, the number of the last commit in it, and that of the segment which was to come next.
 
     `tail` has the texts of the commits after it, one number after the other.
     """
 
     book: Book
+    identity: Identity
     log: int
     sequence: int
     tail: list[str] = field(default_factory=list)
@@ -58,8 +59,7 @@ class Snapshot:
     def begin(self, book: Book, number: int, sequence: int) -> None:
         """Write the book, in one step. Not forced to the disk: what a power cut tears is not believed."""
         self.close()
-        who = [self._identity.cluster, self._identity.node, self._identity.simulated]
-        data = dumps({"who": who, "log": number, "sequence": sequence, "book": to_text(book)}).encode()
+        data = dumps({"who": asdict(self._identity), "log": number, "sequence": sequence, "book": to_text(book)}).encode()
         new = self._path.with_name(f".{self._path.name}.new")
         with contextlib.suppress(OSError):
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
@@ -101,9 +101,10 @@ def read_snapshot(path: Path, identity: Identity) -> Base | None:
         if hashlib.sha256(data).hexdigest().encode() != digest:
             return None
         body: Any = json.loads(data)
-        if body["who"] != [identity.cluster, identity.node, identity.simulated]:
+        who = Identity(**body["who"])
+        if replace(who, boot_id=identity.boot_id, version=identity.version) != identity:
             return None
-        base = Base(from_text(body["book"]), int(body["log"]), int(body["sequence"]))
+        base = Base(from_text(body["book"]), who, int(body["log"]), int(body["sequence"]))
         for line in lines:
             checksum, _, rest = line.partition(b" ")
             number, _, text = rest.partition(b" ")
@@ -145,7 +146,8 @@ def _longer(connection: sqlite3.Connection, base: Base | None) -> Base | None:
         if base is not None and number <= base.last:
             return base
         (sequence,) = connection.execute("SELECT coalesce(max(sequence), -1) + 1 FROM segment").fetchone()
-        return Base(from_text(json.loads(text)), number, int(sequence))
+        who = database.identity_of(database.get_meta(connection))
+        return Base(from_text(json.loads(text)), who, number, int(sequence))
     except _DAMAGE:
         return base
 

@@ -4,6 +4,7 @@ import contextlib
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from energy_agent.ledger.journal import recovery
 from energy_agent.ledger.journal.database import SCHEMA
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, filled, second
 
 SECONDS = 200
@@ -129,15 +131,22 @@ def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, los
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
 
 
+def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
+    filled(tmp_path, 5).close()
+    (tmp_path / "journal.db").unlink()
+    filled(tmp_path, 0, identity=replace(IDENTITY, boot_id="later")).close()
+    (path,) = segment.list_files(tmp_path / "segments")
+    assert segment.read(path).header.boot_id == IDENTITY.boot_id
+    assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
+
+
 def test_another_nodes_snapshot_is_left_alone(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     filled(tmp_path / "a", 100, seals=(99,)).close()
     shutil.copy(tmp_path / "a" / recovery.NAME, tmp_path / "b")
-    with contextlib.closing(
-        Journal.open(tmp_path / "b" / "journal.db", IDENTITY.__class__("lab", "other", "b", "1", True))
-    ) as it:
-        assert energy(it) == 0
+    with contextlib.closing(Journal.open(tmp_path / "b" / "journal.db", replace(IDENTITY, node="other"))) as journal:
+        assert energy(journal) == 0
 
 
 def damaged(folder: Path, seed: int) -> None:
