@@ -27,11 +27,11 @@ def missed_periods(sweeps, uuid):
 
 
 def first_sweeps(sampler, count):
-    """Sweeps until so many devices answer, and how many periods may be missed afterwards: one, and on a busy machine as many as
-    the first reader took to come, as another one takes as long."""
+    """Sweeps until so many devices answer, and how many periods may be missed afterwards: two, and on a busy machine as many as
+    the first reader took to come, as another one takes as long. What hangs here hangs for more than three."""
     began_s = time.monotonic()
     sweeps = poll_until(sampler, up(sampler, count))
-    return sweeps, 1 + int(time.monotonic() - began_s)
+    return sweeps, 2 + int(time.monotonic() - began_s)
 
 
 def children(pid):
@@ -55,7 +55,7 @@ def test_a_device_that_hangs_is_named_the_others_keep_their_cadence_and_it_comes
         plant.fault(1, "hang")
         sweeps += poll_until(sampler, lambda _: not sampler.devices[bad].up)
         assert "hangs" in sampler.devices[bad].reason
-        sweeps += poll_for(sampler, 1.5)
+        sweeps += poll_for(sampler, 3.5)
         assert [u for u, d in sampler.devices.items() if not d.up] == [bad]
         plant.clear(1)
         sweeps += poll_until(sampler, up(sampler, 4))
