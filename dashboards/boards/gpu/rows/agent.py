@@ -106,7 +106,7 @@ def health() -> Row:
                 "Time since the journal was last committed; the agent publishes only what is committed "
                 "(ledger_last_commit_timestamp_seconds).",
                 "s",
-                (Query(f"time() - {node('ledger_last_commit_timestamp_seconds')}", "{{instance}}"),),
+                (Query(f"clamp_min(time() - {node('ledger_last_commit_timestamp_seconds')}, 0)", "{{instance}}"),),
             ),
             third(
                 "Commits that failed, readers ended",
