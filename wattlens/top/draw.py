@@ -13,7 +13,7 @@ NEVER = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND")
 _UNIT = re.compile(r"_(c|w|mw|mj|uj|mhz|hz|ns|s|b|bytes|percent|ratio)$")
 
 
-def told(gpus: Iterable[Gpu], *, lacking: bool) -> list[str]:
+def list_absent(gpus: Iterable[Gpu], *, lacking: bool) -> list[str]:
     """Lines `GPU 0-3: no power (NO_PERMISSION)`: those that may be mended or, where `lacking`, those of what boards lack."""
     by_gpu: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for gpu in gpus:
@@ -145,12 +145,12 @@ def _body(facts: Facts, look: Look, columns: Sequence[Column], width: int) -> li
     rows: list[Line] = []
     gpus = sorted(facts.gpus, key=lambda g: (order(g) if g.up else float("inf")) if look.order != "gpu" else 0)
     rows += [_gpu_line(gpu, columns, width) for gpu in gpus]
-    troubles = told(facts.gpus, lacking=False)
+    troubles = list_absent(facts.gpus, lacking=False)
     rows += [[("warn", fit(text, width))] for text in (troubles if look.details else troubles[:MOST_TROUBLES])]
     if len(troubles) > MOST_TROUBLES and not look.details:
         rows.append([("warn", fit(f"and {len(troubles) - MOST_TROUBLES} more that GPUs do not tell: d", width))])
     rows += _workloads(facts, width)
-    lacking = told(facts.gpus, lacking=True) if look.details else []
+    lacking = list_absent(facts.gpus, lacking=True) if look.details else []
     if look.details:
         rows += [[], [("bold", fit("NOT TOLD by the board or its driver" + ": nothing" * (not lacking), width))]]
     return rows + [[("", fit(text, width))] for text in lacking]

@@ -92,7 +92,7 @@ def compact_days(
         days: which days, UTC.
         sites: where each device stood.
         reason: why a day is restated; by default what changed in the input.
-        accept_faults: leave out damaged files alone, and not all of the node's rows of the day; state days anew without rows
+        accept_faults: leave out damaged files alone, and not all of the node's rows of the day; state days again without rows
             that they had. Faults stand in the manifest in either case.
         jobs: how many processes share the days.
         progress: called with (done, all) files.
@@ -272,7 +272,7 @@ class _NodeDay:
             parted = part(without(content, mine) if mine else content, self._places)
         except UsageError as error:
             if not self._places.any_known:
-                raise  # that is no fault of the node: nobody said where anything stands
+                raise  # not the node's fault: the inventory names no site at all
             self.chain.faults.append(Fault("site", f"{path}: {error}"))
             return
         self.names.add(path.name)

@@ -84,7 +84,7 @@ class Account:
         left_out: nodes without any row.
         refused: cells of a node's devices that another chain measured too.
         unsigned: how many segments of a node are unsigned, or have a signature that cannot be checked here.
-        accepted: somebody looked at the faults: a day may be stated anew without rows that it had.
+        accepted: somebody looked at the faults: a day may be stated again without rows that it had.
     """
 
     faults: Sequence[Fault]
@@ -177,7 +177,7 @@ class Draft:
         """Rename the finished folder into its place, unless the newest statement was made of the same input.
 
         Args:
-            reason: why the day is stated anew; by default what changed in the input.
+            reason: why the day is stated again; by default what changed in the input.
             account: what is not in it; the newest statement stays where it would lose rows by that.
         """
         inputs = sorted(self._inputs.items())

@@ -207,7 +207,7 @@ def from_text(body: Any) -> Book:
     """The book of `to_text`.
 
     Raises:
-        ValueError, TypeError, KeyError, ChainError: it is none.
+        ValueError, TypeError, KeyError, ChainError: `body` is damaged.
     """
     book = Book(entries=int(body["entries"]), commits=int(body["commits"]))
     for value in body["rows"]:
@@ -229,7 +229,7 @@ def from_text(body: Any) -> Book:
 
 
 def total_key(name: str, key: Sequence[str]) -> Any:
-    """The key of a total whose parts were read as text. Raises ValueError, KeyError: it is none."""
+    """The key of a total whose parts were read as text. Raises ValueError or KeyError: it is damaged."""
     of = SUMS[name]
     if len(key) != len(of.key):
         raise ValueError(f"a key of {name} has {len(of.key)} parts")

@@ -266,7 +266,7 @@ def set_checkpoint(connection: sqlite3.Connection, log: int, book: str) -> None:
 
 
 def get_checkpoint(connection: sqlite3.Connection) -> tuple[int, str]:
-    """Number of the last commit in the checkpoint, and its book. Raises TypeError: there is none."""
+    """Number of the last commit in the checkpoint, and its book. Raises TypeError: the table is empty."""
     row: tuple[int, str] | None = connection.execute("SELECT log, book FROM checkpoint").fetchone()
     if row is None:
         raise TypeError("no checkpoint")

@@ -45,7 +45,7 @@ def decode(text: str) -> Batch:
     """The batch of a text.
 
     Raises:
-        ValueError, TypeError, ChainError: it is none; the database is torn.
+        ValueError, TypeError, ChainError: not the text of a batch; the database is torn.
     """
     body: Any = json.loads(text)
     body += [[], {}, []][len(body) - 7 :]  # what earlier schemas had not

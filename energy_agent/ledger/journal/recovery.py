@@ -94,7 +94,7 @@ def _write(handle: int, data: bytes) -> None:
 
 
 def read_snapshot(path: Path, identity: Identity) -> Base | None:
-    """The snapshot of this node; None where there is none, or its book is damaged or another node's."""
+    """The snapshot of this node; None if the file is missing, its book is damaged or it is another node's."""
     try:
         first, *lines = path.read_bytes().split(b"\n")
         digest, _, data = first.partition(b" ")

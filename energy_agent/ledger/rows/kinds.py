@@ -338,7 +338,7 @@ Key = tuple[Any, ...]
 
 
 def kind_of(row: Row) -> Kind:
-    """The kind of a row. Raises KeyError where it is none."""
+    """The kind of a row. Raises KeyError: not a row of any kind."""
     return _BY_CLASS[type(row)]
 
 

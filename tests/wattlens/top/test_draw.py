@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.snapshots import Player
 from tests.wattlens.top.frames import played
-from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw, told
+from wattlens.top.draw import GPU_ORDERS, Look, clamp, draw, list_absent
 from wattlens.top.facts import Facts
 from wattlens.top.text import Line, quantity
 
@@ -88,7 +88,7 @@ def test_absences_of_any_gpus_are_each_told_once(absent: list[list[str]]) -> Non
     lines = [
         line
         for lacking in (False, True)
-        for line in told([replace(one, gpu=str(n), absent=tuple(a)) for n, a in enumerate(absent)], lacking=lacking)
+        for line in list_absent([replace(one, gpu=str(n), absent=tuple(a)) for n, a in enumerate(absent)], lacking=lacking)
     ]
     found = set()
     for line in lines:

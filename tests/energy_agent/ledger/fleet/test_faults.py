@@ -1,4 +1,4 @@
-"""What one node, or whoever can write into the folder, does to the fleet's ledger: it is named, and stops no other node."""
+"""What one node, or anyone who can write into the folder, does to the fleet's ledger: it is named, and stops no other node."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""States of the journal: the last one of each key is there after any restart, and an empty one is none and takes no room."""
+"""States of the journal: the last one of each key is there after any restart, and an empty one is removed and takes no room."""
 
 import tempfile
 from pathlib import Path
