@@ -25,6 +25,7 @@ NAMES = (
     "dvfs_closed_loop",
     "dvfs_safety",
     "kills",
+    "journal",
     "site_pue",
     "site_day",
     "site_polling",

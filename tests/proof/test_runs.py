@@ -19,6 +19,7 @@ from benchmarks import (
     exactness,
     faults,
     health_cost,
+    journal,
     ledger_scale,
     prefill_decode,
     report_meters,
@@ -248,3 +249,9 @@ def test_a_small_fleets_report_is_right_to_the_last_integer_and_twice_the_same(t
     assert result.wrong == ()
     assert result.equal > 200
     assert result.alike
+
+
+@pytest.mark.smoke
+def test_damaged_journals_have_each_commit_once(capsys):
+    assert journal.main(["--seconds", "20", "--damaged", "12"]) == 0
+    assert "12 of 12" in capsys.readouterr().out

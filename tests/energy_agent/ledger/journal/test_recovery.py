@@ -5,15 +5,14 @@ import random
 import shutil
 import sqlite3
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.journal import damage
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import recovery
-from energy_agent.ledger.journal.database import SCHEMA
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
@@ -149,32 +148,6 @@ def test_another_nodes_snapshot_is_left_alone(tmp_path):
         assert energy(journal) == 0
 
 
-def damaged(folder: Path, seed: int) -> None:
-    """Journal and write-ahead log are damaged as disks, file systems and people do."""
-    rng = random.Random(seed)
-    for name in rng.sample(("journal.db", "journal.db-wal"), rng.choice((1, 1, 2))):
-        path = folder / name
-        data = bytearray(path.read_bytes())
-        match rng.randrange(5):
-            case 0:
-                del data[rng.randrange(len(data) + 1) :]
-            case 1:
-                at = rng.randrange(len(data))
-                data[at : at + 4096] = bytes(len(data[at : at + 4096]))
-            case 2:
-                for _ in range(rng.randrange(1, 50)):
-                    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-            case 3:
-                data = bytearray()
-            case _:
-                page = rng.randrange(max(1, len(data) // 4096)) * 4096
-                data[page : page + 4096] = rng.randbytes(len(data[page : page + 4096]))
-        if name == "journal.db":  # what does not look like a journal of ours is refused, and nobody's counter falls
-            for at, right in ((0, b"SQLite format 3\x00"), (60, bytes([0, 0, 0, SCHEMA])), (68, b"WtLJ")):
-                data[at : at + len(right)] = right[: len(data[at : at + len(right)])]
-        path.write_bytes(bytes(data))
-
-
 @settings(max_examples=30)
 @given(st.integers(0, 1 << 40))
 @example(10_653)  # the seal alone was dropped with the end of the write-ahead log
@@ -182,6 +155,6 @@ def damaged(folder: Path, seed: int) -> None:
 def test_whatever_is_damaged_no_counter_falls(state, tmp_path_factory, seed):
     folder = tmp_path_factory.mktemp("damaged") / "state"
     shutil.copytree(state, folder)
-    damaged(folder, seed)
+    damage(folder, random.Random(seed))
     goes_on(folder)
     shutil.rmtree(folder)

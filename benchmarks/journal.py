@@ -1,0 +1,160 @@
+"""What a journal costs, and what is left of it when its files are damaged.
+
+Run from the repository's root: python -m benchmarks.journal [--seconds 3600] [--damaged 2000] [--seed N]
+
+Costs are those of a node's commits, one a second: CPU time, bytes handed to the kernel, the start after all of them. Damage is
+what disks, file systems and people do to the database and its write-ahead log: cut, zeroed, overwritten, emptied, bits turned.
+The truth is what was committed. It exits with 1 where a commit is lost or counted twice.
+"""
+
+import argparse
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
+from energy_agent.core.errors import WattlensError
+from energy_agent.ledger import chain
+from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.database import SCHEMA
+from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.rows.kinds import DeviceFacts
+
+IDENTITY = Identity("bench", "node-1", "boot-a", "0.1.0", True)
+START_NS, S = 1_767_225_600_000_000_000, 1_000_000_000
+COMMITS = 200
+SEALS: Sequence[tuple[int, ...]] = ((), (90,), (50, 150))
+STATE_CHARACTERS = 400
+HEADER = ((0, b"SQLite format 3\x00"), (60, SCHEMA.to_bytes(4, "big")), (68, b"WtLJ"))
+"""What of a file's header stays, as another program's database is refused and not damaged: magic, schema, application."""
+
+
+def second(i: int, gpus: int, processes: int) -> Batch:
+    """A node's commit: so many processes on each GPU."""
+    start, end = START_NS + i * S, START_NS + (i + 1) * S
+    uuids = [f"GPU-{gpu:08d}-0000-4000-8000-000000000000" for gpu in range(gpus)]
+    state = State.ACTIVE if i % 3 else State.IDLE
+    names = [[f"process-host-{gpu * processes + p}-123456" for p in range(processes)] for gpu in range(gpus)]
+    entries = [
+        Entry(
+            start, end, uuid, name, state, Method.COUNTER, 500_000_000 // processes + i, 60_000_000 // processes, S // processes
+        )
+        for uuid, held in zip(uuids, names, strict=True)
+        for name in held
+    ]
+    batch = Batch(entries, states={uuid: f"{i}".ljust(STATE_CHARACTERS, "x") for uuid in uuids})
+    if i:
+        return batch
+    facts = [WorkloadFacts(name, START_NS, "process", {"team": "red"}) for held in names for name in held]
+    return replace(batch, facts=facts, devices=[DeviceFacts(uuid, "H100", 0.05, START_NS) for uuid in uuids])
+
+
+def cost(seconds: int, gpus: int, processes: int) -> str:
+    """One line of what so many commits and the start after them cost."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
+        path = Path(name) / "journal.db"
+        journal = Journal.open(path, IDENTITY)
+        batches = [second(i, gpus, processes) for i in range(seconds)]
+        written, cpu_s = _written_b(), time.process_time()
+        for batch in batches:
+            journal.commit(batch)
+        cpu_s, written = time.process_time() - cpu_s, _written_b() - written
+        journal.close()
+        start_s = time.process_time()
+        Journal.open(path, IDENTITY).close()
+        start_s = time.process_time() - start_s
+    each = f"{1e3 * cpu_s / seconds:.2f} ms of CPU and {written / seconds / 1e3:.1f} KB a commit"
+    return f"{gpus} GPUs, {processes} processes each: {each}, {start_s:.2f} s of CPU for the start after {seconds}"
+
+
+def _written_b() -> int:
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("wchar")).split()[1])
+
+
+def damage(folder: Path, rng: random.Random) -> None:
+    """Damage the database, its write-ahead log or both."""
+    for name in rng.sample(("journal.db", "journal.db-wal"), rng.choice((1, 1, 2))):
+        path = folder / name
+        data = bytearray(path.read_bytes())
+        match rng.randrange(5):
+            case 0:
+                del data[rng.randrange(len(data) + 1) :]
+            case 1:
+                at = rng.randrange(len(data))
+                data[at : at + 4096] = bytes(len(data[at : at + 4096]))
+            case 2:
+                for _ in range(rng.randrange(1, 50)):
+                    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            case 3:
+                data = bytearray()
+            case _:
+                page = rng.randrange(max(1, len(data) // 4096)) * 4096
+                data[page : page + 4096] = rng.randbytes(len(data[page : page + 4096]))
+        if name == "journal.db":
+            for at, right in HEADER:
+                data[at : at + len(right)] = right[: len(data[at : at + len(right)])]
+        path.write_bytes(bytes(data))
+
+
+def survives(state: Path, seed: int) -> str:
+    """Why a damaged copy of a state folder does not have each commit once, "" where it has."""
+    with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
+        folder = Path(name) / "state"
+        shutil.copytree(state, folder)
+        damage(folder, random.Random(seed))
+        expected = sum(entry.energy_uj for i in range(COMMITS) for entry in second(i, 2, 1).entries)
+        try:
+            with contextlib.closing(Journal.open(folder / "journal.db", IDENTITY)) as journal:
+                found = sum(journal.totals().energy.values())
+                journal.seal(None)
+            faults = chain.verify([folder / "segments"], read_journal(folder / "journal.db")).faults
+        except WattlensError as error:
+            return str(error)
+        return f"{found - expected} uJ too many" if found != expected else "; ".join(fault.line for fault in faults)
+
+
+def states(folder: Path) -> list[Path]:
+    """State folders as a power cut leaves them, their write-ahead log beside them: never sealed, once, and twice."""
+    left = []
+    for number, seals in enumerate(SEALS):
+        (folder / f"{number}").mkdir()
+        with contextlib.closing(Journal.open(folder / f"{number}" / "journal.db", IDENTITY)) as journal:
+            for i in range(COMMITS):
+                journal.commit(second(i, 2, 1))
+                if i in seals:
+                    journal.seal(None)
+            left.append(folder / f"{number}-left")
+            shutil.copytree(folder / f"{number}", left[-1])
+    return left
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print both; 1 where a damaged journal lost a commit or has one twice."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=3_600, help="commits of which the cost is measured")
+    parser.add_argument("--damaged", type=int, default=2_000, help="journals that are damaged")
+    parser.add_argument("--seed", type=int, default=10_000)
+    args = parser.parse_args(arguments)
+    for processes in (1, 8):
+        print(cost(args.seconds, 8, processes), flush=True)
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
+        left = states(Path(name))
+        for n in range(args.damaged):
+            if why := survives(left[n % len(left)], args.seed + n):
+                wrong += 1
+                print(f"seed {args.seed + n}: {why}")
+    print(f"{args.damaged - wrong} of {args.damaged} damaged journals have each commit once")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
