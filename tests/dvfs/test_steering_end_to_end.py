@@ -144,7 +144,7 @@ def test_after_a_reboot_nothing_is_put_back_that_is_not_there(node: SteeredNode)
         assert [device["changed"] for device in client.status().devices] == [{}] * 3
     node.agent.start()
     eventually(node.steered, AGAIN_S)
-    assert [a for a in node.actions() if a[2].startswith("new_epoch")]
+    eventually(lambda: [a for a in node.actions() if a[2].startswith("new_epoch")], every=0.5)
 
 
 @pytest.mark.smoke
