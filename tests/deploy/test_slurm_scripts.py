@@ -127,6 +127,7 @@ def test_after_a_job_its_joules_are_in_the_log(slurmd: Slurmd, page: str) -> Non
     assert "gpu_energy_joules=unknown" in slurmd.run("epilog_slurmd")[1], "no agent answers"
 
 
+@pytest.mark.smoke
 def test_settings_that_nobody_holds_are_put_back_or_the_node_is_drained(slurmd: Slurmd, tmp_path: Path) -> None:
     (tmp_path / "actuator.yaml").write_text("allow: [{devices: all, knobs: [power]}]\n")
     with (

@@ -155,6 +155,7 @@ MESSAGES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.smoke
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(2, 5), MESSAGES), max_size=12))
 @example([(2, {"v": 1, "op": "acquire", "devices": ["GPU-1"], "ttl_s": 10**400})])

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
+
 from dvfs import knees
 from dvfs.governor.group import Configured
 from dvfs.governor.loop import Governor, GovernorConfig
@@ -70,6 +72,7 @@ def claimable_uj(savings: dict[str, Saving]) -> int:
     return sum(saving.claimable_uj for saving in savings.values())
 
 
+@pytest.mark.smoke
 def test_groups_of_one_owner_displace_their_own_and_what_they_saved_stays() -> None:
     bench = Bench()
     victims = {f"v{number}" for number in range(3)}

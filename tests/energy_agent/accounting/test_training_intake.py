@@ -293,6 +293,7 @@ def test_hostile_clients_are_bounded():
     assert len([m for w, m in world.tokens if w == "w"]) <= MODELS_MAX + 1
 
 
+@pytest.mark.smoke
 def test_many_places_of_one_process_each_never_displace_the_ranks_of_a_workload_with_a_device():
     for attackers in (1, 10, PROCESSES_MAX):  # new places per second
         for ranks in (1, 8, OF_PLACE_MAX):

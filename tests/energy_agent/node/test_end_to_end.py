@@ -111,6 +111,7 @@ def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
     assert names == {"package-0", "package-1", "dram-0", "dram-1"}  # neither core nor psys
 
 
+@pytest.mark.smoke
 def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp_path):
     (tmp_path / "password").write_text("wrong\n")
     sources = {

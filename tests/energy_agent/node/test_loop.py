@@ -199,6 +199,7 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
         assert agent.process.poll() is None
 
 
+@pytest.mark.smoke
 def test_a_wrong_file_does_not_keep_the_agent_from_starting_again(node, tmp_path):
     file, state = tmp_path / "agent.yaml", tmp_path / "state"
     started = ("agent", "--simulate", node.directory, "--state", state, "--config")

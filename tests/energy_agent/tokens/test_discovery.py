@@ -179,6 +179,7 @@ def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent
     assert all(states.values())
 
 
+@pytest.mark.smoke
 def test_what_an_annotated_pod_generates_while_the_agent_is_down_is_not_lost(node, agent):
     eventually(lambda: tokens(agent) > 200, seconds=40)
     agent.kill()

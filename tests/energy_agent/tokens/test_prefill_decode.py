@@ -66,6 +66,7 @@ def test_a_load_that_never_changes_tells_nothing() -> None:
     assert (found.prefill, found.decode, found.reason) == (None, None, ALIKE)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("seed", "load"),
     [

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DRAW = """
 import datetime, hashlib, sys
 from reports.render.charts.chart import svg
@@ -24,6 +26,7 @@ for name, raw in made.items():
 """
 
 
+@pytest.mark.smoke
 def test_the_same_bytes_whatever_the_hash_seed_and_the_time_zone() -> None:
     found = [
         subprocess.run(

@@ -308,6 +308,7 @@ def whole(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.smoke
 def test_an_edition_that_is_restated_is_never_written_over(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,6 +168,7 @@ def test_verify_tells_inputs_before_figures(two: tuple[Path, Path], capsys: pyte
     assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
 
 
+@pytest.mark.smoke
 def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_sigkill_takes_its_processes_along_and_the_settings_go_back(demo: Demo) 
     assert main(["ledger", "verify", str(demo.run / "state")]) == 0
 
 
+@pytest.mark.smoke
 def test_a_node_that_dies_ends_it_in_one_line(demo: Demo) -> None:
     demo.await_metering()
     os.kill(SimulatedNode(demo.run / "node").state()["pid"], signal.SIGKILL)

@@ -177,6 +177,7 @@ def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(no
         eventually(lambda: "site.name changes with a restart only" in site.log.read_text())
 
 
+@pytest.mark.smoke
 def test_there_is_one_process_a_site(node, tmp_path):
     with running(node, tmp_path) as site:
         command = [

@@ -43,6 +43,7 @@ def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[Steered, ..
 reports = st.builds(Report, st.integers(0, 1 << 30).map("h{}:1".format), st.integers(0, 1), st.integers(1, 1 << 24), st.just(1))
 
 
+@pytest.mark.smoke
 @given(history=st.lists(st.tuples(st.sampled_from([1, 2, 59, 61, 200]), st.none() | reports), min_size=20, max_size=40))
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_one_workload_makes_few_groups_reasons_and_lines(

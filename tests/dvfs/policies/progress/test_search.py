@@ -51,6 +51,7 @@ def test_within_the_budget_and_close_to_the_best(weather: Weather, change: bool)
     assert saved >= (0.85 if weather.noise > 0.02 or weather.ar else 0.93) * possible
 
 
+@pytest.mark.smoke
 def test_of_few_jobs_none_is_over_the_budget_and_all_are_close_to_the_best() -> None:
     found = scores(Weather(), jobs=4)
     assert [s for s in found if s.slowdown_ratio > 0.05 or s.chosen_slowdown_ratio > 0.05 * 1.0001] == []

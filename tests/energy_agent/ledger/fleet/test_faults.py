@@ -235,6 +235,7 @@ def bulky(kind, size_b):
     return gzip.compress("\n".join([canonical(head | {"rows": len(rows)}), *rows, ""]).encode(), 9, mtime=0)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("kind", ["short rows", "long texts", "labels"])
 def test_what_expands_beyond_any_segment_takes_no_memory(fleet, kind, tmp_path):
     plain, before = peak_mib(fleet, tmp_path / "without")
@@ -248,6 +249,7 @@ def test_what_expands_beyond_any_segment_takes_no_memory(fleet, kind, tmp_path):
     assert json.loads(manifest.read_text())["energy_uj"] == str(2 * UJ)
 
 
+@pytest.mark.smoke
 def test_the_largest_segment_that_is_read_takes_half_a_gigabyte(fleet, tmp_path):
     _, before = peak_mib(fleet, tmp_path / "without")
     (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(bulky("short rows", 31 << 20))

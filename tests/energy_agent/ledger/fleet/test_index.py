@@ -88,6 +88,7 @@ def test_any_number_of_processes_gives_the_same_bytes(fleet):
     assert told[-1] == (21, 21)
 
 
+@pytest.mark.smoke
 def test_what_is_wrong_in_one_process_is_told_by_the_other(fleet):
     path = fleet / "a" / "segments" / segment.file_name("lab", "a", 9)
     path.write_bytes(path.read_bytes()[:-9])

@@ -268,6 +268,7 @@ def test_what_is_not_there(node):
             site.fault(node, *wrong)
 
 
+@pytest.mark.smoke
 def test_the_timeline_of_faults(tmp_path):
     need_module("pymodbus")
     text = "boards: [{count: 1, sku: A40}]\nrate: 10\nfacility:\n  faults: [{at_s: 5, meter: ups, kind: stuck, for_s: 50}]\n"
