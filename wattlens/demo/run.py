@@ -30,13 +30,14 @@ from energy_agent.sim.scenario_model import Host
 from wattlens import summary
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
-from wattlens.demo.child import START_S, child
+from wattlens.demo.child import child
 from wattlens.demo.live import Screen, View
 from wattlens.demo.places import listen_error, make_folder
 from wattlens.scrape.access import read_page
 from wattlens.scrape.response import Page
 
 BLOCK_S = 4.0
+START_S = 20.0  # the plan of blocks reckons with half of it until steering begins
 CLEAN_S = 2.0
 COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 

@@ -164,14 +164,14 @@ class AgentStatusError(HttpError):
         self.response = response
 
 
-def read_page(url: str, t_s: float) -> Page:
-    """Read the page of our own agent.
+def read_page(url: str, t_s: float, within_s: float = 10.0) -> Page:
+    """Read the page of our own agent. On a busy machine it may take seconds.
 
     Raises:
         HttpError: nobody answers.
         ValueError: what answers is no page.
     """
-    return parse(Access(url).opener()(2.0).decode(), t_s)
+    return parse(Access(url).opener()(within_s).decode(), t_s)
 
 
 def _why(error: Exception, otherwise: str) -> str:

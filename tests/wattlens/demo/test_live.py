@@ -20,9 +20,9 @@ def pages() -> Iterator[tuple[Page, Page]]:
     player, step = Player(lost={2}), [5]
     with Server("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
-        first = read_page(url, 0.0)
+        first = read_page(url, 0.0, within_s=60)
         step[0] = 105
-        yield first, read_page(url, 10.0)
+        yield first, read_page(url, 10.0, within_s=60)
 
 
 @pytest.mark.parametrize("width", [NARROW, 136])

@@ -61,8 +61,8 @@ class Demo:
 
     def await_metering(self) -> None:
         """Until the agent has published and the actuator has set something."""
-        eventually(lambda: self.out.is_dir() and any(self.out.glob("*/state/journal.db")), 40)
-        eventually(lambda: " ok: knee (static)" in (self.run / "agent.log").read_text(), 40)
+        eventually(lambda: self.out.is_dir() and any(self.out.glob("*/state/journal.db")))
+        eventually(lambda: " ok: knee (static)" in (self.run / "agent.log").read_text())
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     with tempfile.TemporaryDirectory(prefix="w-") as temporary, socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()  # the port that the demo wants is taken
-        run = Demo(tmp_path, Path(temporary), "--seconds", "60", "--json", "--listen", f"127.0.0.1:{holder.getsockname()[1]}")
+        run = Demo(tmp_path, Path(temporary), "--seconds", "600", "--json", "--listen", f"127.0.0.1:{holder.getsockname()[1]}")
         try:
             yield run
         finally:
@@ -84,7 +84,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 def test_ctrl_c_ends_it_in_order_with_a_summary(demo: Demo) -> None:
     demo.await_metering()
     os.killpg(demo.process.pid, signal.SIGINT)  # a terminal sends it to the whole group
-    assert demo.process.wait(60) == 0, demo.complained.read_text()
+    assert demo.process.wait(180) == 0, demo.complained.read_text()
     told = json.loads(demo.said.read_text())
     assert told["conserved"]
     assert told["settings_restored"]
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_it_in_order_with_a_summary(demo: Demo) -> None:
     assert len(told["workloads"]) == 3
     assert all(Path(path).exists() for path in told["files"])
     assert "is taken; the agent listens on another port" in demo.complained.read_text()
-    assert _processes(demo.out) == []
+    eventually(lambda: not _processes(demo.out))
     assert list(demo.temporary.iterdir()) == []
 
 
@@ -106,10 +106,10 @@ def _settings(demo: Demo) -> set[tuple[int, tuple[int, int]]]:
 
 def test_sigkill_takes_its_processes_along_and_the_settings_go_back(demo: Demo) -> None:
     demo.await_metering()
-    assert len(_settings(demo)) == 2
+    eventually(lambda: len(_settings(demo)) == 2)  # blocks of control lie between those that are steered
     demo.process.kill()
     demo.process.wait()
-    eventually(lambda: not _processes(demo.out), 30)
+    eventually(lambda: not _processes(demo.out))
     assert len(_settings(demo)) == 1  # the steered ones are again as those that nobody ever touched
     assert main(["ledger", "verify", str(demo.run / "state")]) == 0
 
@@ -118,7 +118,7 @@ def test_sigkill_takes_its_processes_along_and_the_settings_go_back(demo: Demo) 
 def test_a_node_that_dies_ends_it_in_one_line(demo: Demo) -> None:
     demo.await_metering()
     os.kill(SimulatedNode(demo.run / "node").state()["pid"], signal.SIGKILL)
-    assert demo.process.wait(60) == 1
+    assert demo.process.wait(120) == 1
     line = demo.complained.read_text().splitlines()[-1]
     assert line.startswith("wattlens: the simulated node ended")
     assert "Traceback" not in demo.complained.read_text()
