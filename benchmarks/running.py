@@ -42,7 +42,7 @@ class AgentProcess:
         assert self.process is not None
         return self.process.pid
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Start and wait until it listens."""
         with self._log.open("ab") as log:
             offset = log.tell()
@@ -67,7 +67,7 @@ class AgentProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, timeout_s: float = 10.0) -> float:
+    def stop(self, timeout_s: float = 60.0) -> float:
         """SIGTERM; how long it took to end."""
         assert self.process is not None
         began = time.monotonic()
@@ -75,11 +75,11 @@ class AgentProcess:
         self.process.wait(timeout_s)
         return time.monotonic() - began
 
-    def page(self, timeout_s: float = 1.0) -> Series:
+    def page(self, timeout_s: float = 10.0) -> Series:
         """The series of /metrics; raises OSError where it does not answer."""
         return series(self.fetch(timeout_s).decode())
 
-    def fetch(self, timeout_s: float = 1.0) -> bytes:
+    def fetch(self, timeout_s: float = 10.0) -> bytes:
         """The body of /metrics as it is; raises OSError where it does not answer."""
         with urllib.request.urlopen(self.url, timeout=timeout_s) as answer:
             body: bytes = answer.read()

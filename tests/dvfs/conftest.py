@@ -27,6 +27,7 @@ devices = sys.argv[3:]
 lease = client.acquire(devices, float(sys.argv[2]))
 for device in devices:
     client.set(lease, device, Setting(1005, 400_000))
+    client.heartbeat(lease)
 print("set", flush=True)
 while True:
     time.sleep(0.5)
@@ -67,7 +68,7 @@ class Rig:
         places = ["--state", str(self.folder / "state"), "--simulate", str(self.folder)]
         options = ["--config", str(self.folder / "actuator.yaml"), "--socket", str(self.socket), *places]
         self.actuator = self.python("-m", "wattlens", "actuator", *options)
-        return int(eventually(self.worker, 20))
+        return eventually(self.worker)
 
     def worker(self) -> int:
         """Pid of the worker that serves now, 0 while none does."""
@@ -89,7 +90,7 @@ class Rig:
         return subprocess.run(
             [sys.executable, "-m", "wattlens", "dvfs", "restore", "--json", "--state", str(self.folder / "state"),
              "--simulate", str(self.folder)],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
     def shows(self, gpu: int) -> tuple[int, tuple[int, int]]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ class SteeredNode:
     def reboot(self) -> None:
         """The machine loses power: all processes at once, and what the boards were set to."""
         assert self.agent.process is not None
-        for pid in (self.supervisor, self.worker(), *self.agent.children(), self.agent.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        for pid in (self.supervisor, eventually(self.worker), *self.agent.children(), self.agent.process.pid):
+            with suppress(ProcessLookupError):  # a prober comes and goes
+                os.kill(pid, signal.SIGKILL)
         self.actuator.wait(60)
         self.agent.process.wait(60)
         self.plant.close()

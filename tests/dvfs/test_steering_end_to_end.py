@@ -77,10 +77,10 @@ def test_an_agent_that_ends_or_freezes_leaves_nothing_set(node: SteeredNode, how
 
 def test_without_readings_nothing_stays_set(steady_node: SteeredNode) -> None:
     node = steady_node
-    kill(node.reader(), signal.SIGSTOP)
+    kill(eventually(node.reader), signal.SIGSTOP)
     eventually(node.free, BACK_S)
     eventually(node.steered, AGAIN_S)  # a reader that does not answer is replaced
-    kill(node.reader())
+    kill(eventually(node.reader))
     eventually(lambda: node.reader() and node.steered(), AGAIN_S)
 
 
@@ -98,7 +98,7 @@ def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(steady_n
         return sum(action[:2] == ("actuator", "restore") for action in node.actions())
 
     node = steady_node
-    was, before = node.worker(), restored()
+    was, before = eventually(node.worker), restored()
     kill(was, how)
     eventually(node.free, BACK_S)
     eventually(lambda: node.worker() not in (0, was) and node.steered(), AGAIN_S)
@@ -117,7 +117,7 @@ def test_an_actuator_whose_supervisor_dies_puts_back_and_its_next_start_steers(n
 
 @pytest.mark.smoke
 def test_all_of_the_actuator_dead_and_its_next_start_puts_back(node: SteeredNode) -> None:
-    both = node.supervisor, node.worker()
+    both = node.supervisor, eventually(node.worker)
     for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that neither sees the other die
         for pid in both:
             kill(pid, number)
@@ -168,7 +168,7 @@ def test_a_second_agent_gets_nothing(node: SteeredNode, tmp_path: Path) -> None:
         f"dvfs: {{mode: enforce, actuator: {tmp_path}/a.sock, groups: [{{name: g, devices: ['0', '1']}}], policy: static}}\n"
     )
     with second:
-        eventually(lambda: "held" in second.log, 30)
+        eventually(lambda: "held" in second.log)
         assert node.steered()
         with ActuatorClient(tmp_path / "a.sock") as client, pytest.raises(ActuatorError, match="wattlens"):
             client.acquire([node.plant.uuid(0)])

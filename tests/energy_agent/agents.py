@@ -43,19 +43,19 @@ class AgentProcess:
     def log(self):
         return self.log_path.read_text()
 
-    def page(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+    def page(self, within_s=60):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=within_s) as answer:
             return answer.read().decode()
 
     def ready(self):
         try:
-            return any(v == 1 for v in self.series("wattlens_gpu_up").values())
+            return any(v == 1 for v in self.series("wattlens_gpu_up", within_s=5).values())
         except (OSError, urllib.error.URLError):
             return False
 
-    def series(self, name):
+    def series(self, name, within_s=60):
         """Value by labels (a sorted tuple of pairs) of one metric; only its lines are parsed, as tests ask often."""
-        lines = [line for line in self.page().splitlines() if line.startswith((name + "{", name + " "))]
+        lines = [line for line in self.page(within_s).splitlines() if line.startswith((name + "{", name + " "))]
         return {
             tuple(sorted(sample.labels.items())): sample.value
             for family in text_string_to_metric_families("\n".join(lines) + "\n")

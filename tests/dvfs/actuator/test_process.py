@@ -44,7 +44,7 @@ BACK_S = 15.0
 def test_kill_9_of_anything_brings_back_what_was_found(make_rig: Callable, order: list[str]) -> None:
     rig = make_rig()
     worker = rig.start()
-    client = rig.hold(*rig.uuids, ttl_s=2)
+    client = rig.hold(*rig.uuids, ttl_s=4)
     eventually(rig.changed, 5)
     pids = {"client": client.pid, "worker": worker, "supervisor": rig.actuator.pid}
     for name in order:
@@ -78,7 +78,7 @@ def test_next_start_reconciles_after_both_were_killed(make_rig: Callable) -> Non
 def test_frozen_client_loses_its_lease(make_rig: Callable) -> None:
     rig = make_rig()
     rig.start()
-    client = rig.hold(*rig.uuids, ttl_s=1.5)
+    client = rig.hold(*rig.uuids, ttl_s=4)
     os.kill(client.pid, signal.SIGSTOP)
     eventually(rig.back, BACK_S)
 
@@ -208,7 +208,7 @@ def test_places_that_others_can_change_are_refused(make_rig: Callable, tmp_path:
         path.chmod(mode)
         places = ["--config", str(config), "--state", str(state), "--socket", str(rig.socket)]
         done = subprocess.run(
-            [sys.executable, "-m", "wattlens", "actuator", *places], capture_output=True, text=True, timeout=30
+            [sys.executable, "-m", "wattlens", "actuator", *places], capture_output=True, text=True, timeout=60
         )
         last = done.stderr.splitlines()[-1]
         assert (done.returncode, str(path) in last) == (2, True), done.stderr
@@ -220,7 +220,7 @@ def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
     """Rows of a holder that died, of the kill of the actuator, and of the next start; numbers rise over restarts."""
     rig = make_rig()
     worker = rig.start()
-    rig.hold(*rig.uuids, ttl_s=2).kill()
+    rig.hold(*rig.uuids, ttl_s=4).kill()
     eventually(rig.back, BACK_S)
     rig.hold(*rig.uuids)
     os.kill(worker, signal.SIGKILL)
@@ -245,14 +245,14 @@ def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
     rig = make_rig()
     worker = rig.start()
     idle = [socket.socket(socket.AF_UNIX) for _ in range(24)]
-    with socket.socket(socket.AF_UNIX) as flood, ActuatorClient(rig.socket, timeout_s=5) as client:
-        lease = client.acquire(rig.uuids, ttl_s=2.0)
+    with socket.socket(socket.AF_UNIX) as flood, ActuatorClient(rig.socket, timeout_s=60) as client:
+        lease = client.acquire(rig.uuids, ttl_s=5.0)
         flood.connect(str(rig.socket))
         flood.setblocking(False)
         for each in idle:
             each.connect(str(rig.socket))
         question = encode({"v": 1, "id": 1, "op": "status"}) * 50
-        end = time.monotonic() + 3  # longer than the lease
+        end = time.monotonic() + 6  # longer than the lease
         while time.monotonic() < end:
             try:
                 flood.send(question)
@@ -266,7 +266,7 @@ def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
         client.heartbeat(lease)
     for each in idle:
         each.close()
-    assert rig.worker() == worker
+    assert eventually(rig.worker) == worker
 
 
 def flood_again(flood: socket.socket, path: Path) -> None:
@@ -277,7 +277,7 @@ def flood_again(flood: socket.socket, path: Path) -> None:
 def test_foreign_change_is_left_alone(make_rig: Callable) -> None:
     rig = make_rig()
     rig.start()
-    client = rig.hold(*rig.uuids, ttl_s=1.5)
+    client = rig.hold(*rig.uuids, ttl_s=4)
     assert foreign_limit(rig, 0, 300_000) == "300000"
     client.kill()
     eventually(lambda: rig.shows(1) == (700_000, (0, 0)), BACK_S)
@@ -295,7 +295,7 @@ def foreign_limit(rig, gpu: int, limit_mw: int) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, str(gpu), str(limit_mw)],
         env=os.environ | {"WATTLENS_SIM": str(rig.folder)},
-        capture_output=True, text=True, timeout=20, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout.strip()
 
@@ -306,7 +306,7 @@ def test_faults_of_the_setters(make_rig: Callable) -> None:
     rig.start()
     first, second = rig.uuids
     with ActuatorClient(rig.socket) as client:
-        lease = client.acquire([first, second])
+        lease = client.acquire([first, second], ttl_s=60)  # a setter that hangs takes seconds
         rig.plant.fault(0, "no_permission", call="nvmlDeviceSetPowerManagementLimit")
         with pytest.raises(LeaseError, match="no_permission"):
             client.set(lease, first, Setting(1005, 500_000))
@@ -361,7 +361,7 @@ def test_garbage_and_oversize_cost_only_their_connection(make_rig: Callable) -> 
         (4000).to_bytes(4, "big") + b"[" * 4000,
     ):
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(5)
+            peer.settimeout(60)
             peer.connect(str(rig.socket))
             peer.sendall(bad)
             answer = b""
@@ -371,12 +371,12 @@ def test_garbage_and_oversize_cost_only_their_connection(make_rig: Callable) -> 
     odd = [{"v": 1, "id": 1, "op": "set", "lease": "x", "device": [], "setting": {}}, {"v": 2, "id": 1}, {"v": 1, "op": "rm"},
            {"v": 1, "op": "acquire", "devices": ["a"], "ttl_s": 1e9}, {"v": 1, "op": "status", "offset": -1}]  # fmt: skip
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(5)
+        peer.settimeout(60)
         peer.connect(str(rig.socket))
         for message in odd:
             peer.sendall(encode(message))
             assert b'"ok":false' in peer.recv(65536)
-    assert rig.worker() == worker
+    assert eventually(rig.worker) == worker
 
 
 def test_no_peer_ends_the_worker_or_the_lease_of_another(make_rig: Callable) -> None:
@@ -447,7 +447,7 @@ def test_other_users_are_refused(make_rig: Callable) -> None:
                 os.chdir(rig.run)
                 os.setgid(65534)
                 os.setuid(65534)
-                peer.settimeout(5)
+                peer.settimeout(60)
                 peer.connect("a.sock")
                 peer.sendall(encode({"v": 1, "id": 1, "op": "status"}))
                 os.write(writer, b"answered" if peer.recv(4096) else b"hung up")
