@@ -25,7 +25,7 @@ from tests.support import eventually
 RANK = """
 import json, os, sys, time
 from energy_agent.sdk.steering import request
-request._TURN_S, request._RENEW_S, request._OTHERS_S, request._FOLLOWS_S = 0.02, 0.1, 0.3, 1.0
+request._TURN_S, request._RENEW_S, request._OTHERS_S, request._FOLLOWS_S = 0.02, 0.1, 0.3, float(os.environ["FOLLOWS_S"])
 import wattlens
 rank, ends, called = int(sys.argv[1]), [int(fd) for fd in sys.argv[2].split(",")], []
 pipe = os.fdopen(ends[0]) if rank else None
@@ -58,7 +58,7 @@ LIMIT_S = 60.0
 class Job:
     """Ranks as processes; each has the socket of its node's agent. They train until they are to end."""
 
-    def __init__(self, folder: Path, agents: list[Agent], local_ranks: list[int]) -> None:
+    def __init__(self, folder: Path, agents: list[Agent], local_ranks: list[int], follows_s: float = LIMIT_S) -> None:
         self._over = folder / "over"
         pipes = [os.pipe() for _ in agents[1:]]
         self.ranks = []
@@ -67,7 +67,8 @@ class Job:
             self.ranks.append(
                 subprocess.Popen(
                     [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(self._over)],
-                    env=os.environ | {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local)},
+                    env=os.environ
+                    | {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local), "FOLLOWS_S": str(follows_s)},
                     pass_fds=ends,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -190,7 +191,7 @@ def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(t
 def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[Agent]) -> None:
     lead, other = nodes
     lead.clock_mhz, other.mode = 1200, "observe"
-    job = Job(tmp_path, nodes, [0, 0])
+    job = Job(tmp_path, nodes, [0, 0], follows_s=1.0)
     assert job.ranks[1].stderr is not None
     assert job.ranks[1].stderr.readline() == (
         "wattlens: a node of a steered job does not follow: node-1: it is in mode observe; the agent's log says more\n"

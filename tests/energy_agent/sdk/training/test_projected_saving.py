@@ -32,6 +32,8 @@ def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = 
     """What a short training says on stderr."""
     code = f"""
 import time, wattlens
+from energy_agent.sdk.training import reporter
+reporter._FLUSH_S = 60.0  # a machine that is busy takes longer than a second for the last report
 run = wattlens.training(model="m"{options})
 for _ in range(20):
     run.step(tokens=10)
@@ -62,15 +64,20 @@ def test_the_first_rank_tells_it_at_the_process_s_end(tmp_path: Path, environ, o
 def test_what_was_promised_while_it_trained_still_holds_when_its_steps_have_ended(tmp_path: Path) -> None:
     with serving(Agent(tmp_path / "s")) as agent:
         agent.more = SHADOW
-        gone = "import pathlib; pathlib.Path(" + repr(str(tmp_path / "gone")) + ").touch(); time.sleep(1)"
+        gone = f"""
+import pathlib
+while not pathlib.Path({str(tmp_path / "promised")!r}).exists():
+    time.sleep(0.02)
+pathlib.Path({str(tmp_path / "gone")!r}).touch()
+time.sleep(1)
+"""
         original = agent._told
 
         def told() -> dict[str, object]:
-            return (
-                {"workload": "w", "reason": "no group of this workload is steered"}
-                if (tmp_path / "gone").exists()
-                else original()
-            )
+            if (tmp_path / "gone").exists():
+                return {"workload": "w", "reason": "no group of this workload is steered"}
+            (tmp_path / "promised").touch()
+            return original()
 
         agent._told = told  # type: ignore[method-assign]
         assert trained(agent, then=gone) == f"wattlens: {LINE}\n"

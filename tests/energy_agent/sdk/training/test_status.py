@@ -21,7 +21,7 @@ def train(run, seconds, source=""):
     global n
     began, before = time.monotonic(), n
     lacks = lambda: source and not known(run.status(wait=False), source)
-    while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 30):
+    while (past_s := time.monotonic() - began) < seconds or (lacks() and past_s < 60):
         wattlens.step(tokens=10); n += 1; time.sleep(0.05)
     told = run.status()
     print(json.dumps({"source": told.source, "joules": told.joules, "low": told.low, "high": told.high, "all": told.steps,
@@ -66,7 +66,7 @@ for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
 """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True
     )  # fmt: skip
     first, second, short = lines(done.stdout)
     assert first["source"] == second["source"] == "nvml"
@@ -89,7 +89,7 @@ with wattlens.training() as run:
 """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True
     )  # fmt: skip
     (told,) = lines(done.stdout)
     assert told["steps"] == told["all"] == told["done"]

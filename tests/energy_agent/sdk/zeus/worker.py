@@ -1,6 +1,6 @@
 """A training job that knows the agent's socket alone: a loop with Zeus's callbacks, whose steps a simulated GPU does.
 
-Arguments: seconds that it goes on after the sweep, the profile's file. As root it becomes nobody first. Each line that it
+Arguments: the profile's file, and one that ends the job once it is there. As root it becomes nobody first. Each line that it
 prints is a JSON list: the plant's truth at the begin of a step (ns, true uJ, limit in force in mW); once the sweep is over, one
 line with what came of it.
 """
@@ -8,7 +8,6 @@ line with what came of it.
 import json
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,22 +29,22 @@ def become_nobody() -> None:
 
 def main() -> None:
     optimizer = GlobalPowerLimitOptimizer(
-        optimum_selector=MaxSlowdownConstraint(FACTOR), pl_step=100, profile_path=Path(sys.argv[2]), min_window_s=3.0
+        optimum_selector=MaxSlowdownConstraint(FACTOR), pl_step=100, profile_path=Path(sys.argv[1]), min_window_s=3.0
     )
     with Plant.attach(Path(os.environ["WATTLENS_SIM"]) / "plant") as plant:
         become_nobody()
         print(json.dumps("up"), flush=True)
         sys.stdin.readline()  # until this process is in the node's table
         slot = plant.attach_process(0, os.getpid(), memory_b=1 << 30)
-        ends_s = None
-        while ends_s is None or time.monotonic() < ends_s:
+        told = False
+        while not Path(sys.argv[2]).exists():
             truth = plant.truth(0)
             print(json.dumps([truth.t_ns, truth.true_uj, truth.power_limit_mw]), flush=True)
             optimizer.on_step_begin()
             plant.wait(0, slot, plant.submit(0, slot, reference_ns=STEP_NS, memory_boundness=0.2))
             optimizer.on_step_end()
-            if optimizer.done and ends_s is None:
-                ends_s = time.monotonic() + float(sys.argv[1])
+            if optimizer.done and not told:
+                told = True
                 rows = [asdict(m) for m in optimizer.measurements]
                 print(json.dumps({"kept_w": optimizer.optimal_power_limit_w, "measurements": rows}), flush=True)
         print(json.dumps("over"), flush=True)
