@@ -65,8 +65,9 @@ def names(folder: Path) -> list[str]:
 def test_what_comes_is_copied_until_sigterm(companion: "subprocess.Popen[str]", segments: Path, tmp_path: Path) -> None:
     first, second, third = sorted(segments.iterdir())
     eventually(lambda: names(tmp_path / "store") == [first.name])
-    for path in (second, third):
-        shutil.copy(path, tmp_path / "source")
+    for path in (second, third):  # whole, or the companion may come upon half of one
+        shutil.copy(path, tmp_path / "new")
+        (tmp_path / "new").rename(tmp_path / "source" / path.name)
     eventually(lambda: names(tmp_path / "store") == [first.name, second.name, third.name])
     companion.send_signal(signal.SIGTERM)
     out, err = companion.communicate(timeout=60)

@@ -89,7 +89,8 @@ def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
     assert "processed: processed tokens were not told" in done.stderr
     saved = json.loads(path.read_text())
     assert saved["labels"] == {"precision": "int8", "batch": "32"}
-    assert saved["tokens"]["generation"] in (10, 20)  # with a reading between or without
+    assert saved["tokens"]["generation"] % 10 == 0  # ten for each reading after the first one
+    assert saved["tokens"]["generation"] > 0
     assert saved["joules_per_token"]["generated"]["joules"] == pytest.approx(saved["joules"] / saved["tokens"]["generation"])
 
 
@@ -243,7 +244,7 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 9
     assert "joules" in said
     assert "Traceback" not in said

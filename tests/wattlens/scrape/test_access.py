@@ -62,13 +62,13 @@ def secret(authority: Authority) -> Iterator[str]:
 
 def why(access: Access) -> str:
     with pytest.raises(HttpError) as caught:
-        access.opener()(5.0)
+        access.opener()(60.0)
     return access.why_not(caught.value)
 
 
 def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mutual: str, files: dict[str, Path]) -> None:
     access = Access(mutual, files["ca"], files["user"], None, files["cert"], files["key"])
-    assert b"wattlens_gpu_power_watts" in access.opener()(5.0)
+    assert b"wattlens_gpu_power_watts" in access.opener()(60.0)
     command = ["--url", mutual, "--ca-file", files["ca"], "--user-file", files["user"], "--cert-file", files["cert"]]
     done = subprocess.run(
         [sys.executable, "-m", "wattlens", "top", "--once", "--json", *map(str, command), "--key-file", str(files["key"])],
@@ -116,7 +116,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        thread.join(5)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(("answer", "said"), [

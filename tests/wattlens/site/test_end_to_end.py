@@ -70,22 +70,30 @@ class Site:
             fresh = self.log.read_text()[said:].split()
             return next((word.rstrip(",") for word in fresh if word.endswith("/metrics,")), None)
 
-        self.url = eventually(url, 30)
-        eventually(self.page, 30)
+        self.url = eventually(url)
+        self.page()
 
     def page(self):
-        try:
-            with urllib.request.urlopen(self.url, timeout=5) as answer:
-                return parse(answer.read().decode(), time.monotonic())
-        except OSError:
-            return None
+        """The page, as soon as it is served."""
 
-    def energy_j(self, meter="main"):
-        page = self.page()
-        return None if page is None else page.one("facility_energy_joules_total", meter=meter)
+        def read():
+            try:
+                with urllib.request.urlopen(self.url, timeout=60) as answer:
+                    return parse(answer.read().decode(), time.monotonic())
+            except OSError:
+                return None
+
+        return eventually(read)
 
     def grown(self, beyond_j):
-        return eventually(lambda: (e := self.energy_j()) is not None and e > beyond_j and e, 30)
+        return eventually(
+            lambda: (e := self.page().one("facility_energy_joules_total", **MAIN)) is not None and e > beyond_j and e
+        )
+
+
+def states(page):
+    """Whether two meters answer."""
+    return {source: page.one("source_up", source=source) for source in ("facility:main", "facility:ups")}
 
 
 @contextmanager
@@ -111,12 +119,19 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
             again = site.grown(0)
             assert again >= first, "a counter fell over a kill"
             first = again
-        page = eventually(lambda: (p := site.page()) and p.one("pue_ratio", category="3", window="15m") and p, 30)
+        begun = before.facility.energy_uj
+
+        def true():
+            now = facility_site.truth(node).facility.energy_uj
+            return (now.total - begun.total) / (now.it_input - begun.it_input)
+
+        eventually(lambda: site.page().one("pue_ratio", category="3", window="15m"))
+        truths = [true()]  # before the page is read and afterwards, as a busy machine takes seconds for it
+        page = site.page()
+        truths.append(true())
         low, high = (page.one(f"pue_ratio_{end}", category="3", window="15m") for end in ("lower", "upper"))
-        truth = facility_site.truth(node).facility
-        begun = before.facility
-        it = truth.energy_uj.it_input - begun.energy_uj.it_input
-        assert low <= (truth.energy_uj.total - begun.energy_uj.total) / it <= high
+        assert low <= max(truths)
+        assert min(truths) <= high
         assert page.one("facility_meter_info", meter="ups", position="ups_output", parent="main") == 1
         assert page.one("pue_absent_info", category="3", window="30d") == 1
         site.process.terminate()
@@ -143,15 +158,14 @@ def test_a_meter_that_is_silent_is_absent_with_its_reason_and_its_energy_comes_w
     with running(node, tmp_path) as site:
         site.grown(0)
         facility_site.fault(node, "main", "offline")
-        page = eventually(lambda: (p := site.page()) and p.one("source_up", source="facility:main") == 0 and p, 60)
+        page = eventually(lambda: states(p := site.page()) == {"facility:main": 0, "facility:ups": 1} and p)
         assert page.one("facility_power_watts", **MAIN) is None
         assert page.one("source_down_info", source="facility:main") == 1
-        assert page.one("source_up", source="facility:ups") == 1
         silent_j = page.one("facility_energy_joules_total", **MAIN)
         truth_uj = facility_site.truth(node).facility.energy_uj.total
         facility_site.clear(node, "main")
         whole = site.grown(silent_j)
-        eventually(lambda: site.page().one("facility_power_watts", **MAIN), 60)
+        eventually(lambda: site.page().one("facility_power_watts", **MAIN))
         assert whole * 1e6 <= facility_site.truth(node).facility.energy_uj.total * 1.01 + 3.6e9
         assert truth_uj > 0
 
@@ -166,7 +180,7 @@ def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(no
         site.write()
         os.kill(site.process.pid, signal.SIGHUP)
         eventually(lambda: site.page().one("config_last_reload_successful") == 0)
-        assert "main > again" in site.log.read_text()
+        eventually(lambda: "main > again" in site.log.read_text())
         site.config = {**good, "meters": [m for m in good["meters"] if m["id"] != "cooling"]}
         site.write()
         eventually(lambda: site.page().one("config_last_reload_successful") == 1)

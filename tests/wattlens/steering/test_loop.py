@@ -198,13 +198,11 @@ def test_a_group_that_fails_is_released_and_shown_and_the_others_are_steered_on(
         raise KeyError("GPU-0")
 
     two_groups.tokens.bad = fail
-    eventually(lambda: two_groups.steered() == {"GPU-1"}, 5)
-    up, reason = two_groups.health()["dvfs:bad"]
-    assert (up, "KeyError" in reason) == (False, True)
+    eventually(lambda: two_groups.steered() == {"GPU-1"} and not two_groups.health()["dvfs:bad"][0], 5)
+    assert "KeyError" in two_groups.health()["dvfs:bad"][1]
     assert two_groups.health()["dvfs:good"] == (True, "")
     two_groups.tokens.bad = lambda: None
-    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
-    assert two_groups.health()["dvfs:bad"] == (True, "")
+    eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"} and two_groups.health()["dvfs:bad"] == (True, ""), 5)
 
 
 def test_a_thread_that_hangs_is_shown_and_its_last_views_are_not_taken_for_those_of_now(two_groups: TwoGroups) -> None:
@@ -213,7 +211,7 @@ def test_a_thread_that_hangs_is_shown_and_its_last_views_are_not_taken_for_those
 
     def hang() -> None:
         hangs.set()
-        end.wait(30)
+        end.wait(120)
 
     two_groups.tokens.bad = hang
     eventually(lambda: (two_groups.give(), hangs.is_set())[1], 5)
@@ -243,8 +241,7 @@ def test_a_gpu_in_mig_mode_is_exempt_and_no_source_that_is_down(two_groups: TwoG
     eventually(lambda: two_groups.steered() == {"GPU-0", "GPU-1"}, 5)
     plain = two_groups.view
     two_groups.view = lambda n: replace(v := plain(n), info=replace(v.info, mig_enabled=n == 0))
-    eventually(lambda: two_groups.steered() == {"GPU-1"}, 5)
-    assert two_groups.health() == {"dvfs:good": (True, "")}
+    eventually(lambda: two_groups.steered() == {"GPU-1"} and two_groups.health() == {"dvfs:good": (True, "")}, 5)
     exempt = {uuid: view.exempt for uuid, view in two_groups.give().items()}
     assert exempt == {"GPU-0": ("bad", "GPU 0 is in MIG mode: its instances may serve others"), "GPU-1": None}
     two_groups.view = plain
