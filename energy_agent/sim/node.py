@@ -68,7 +68,7 @@ class SimulatedNode:
         *,
         seed: int | None = None,
         rate: float | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float = 60.0,
         companion: bool = False,
     ) -> Self:
         """Start a scenario (or the one of this name or path) in `directory`, and wait until its first workloads run.

@@ -15,6 +15,7 @@ from wattlens.sweep.work import Work, of_agent, spread_over_nodes
 
 TIMEOUT_S = 2.0
 """Of a read: well below the time after which a lease ends that nobody renews."""
+PATIENCE_S = 15.0  # of the first one, before there is a lease
 GONE_S = 30.0  # real time without any page
 _APART = 3  # pages between which a workload must be seen to use energy
 
@@ -33,7 +34,7 @@ class Finding:
     def reachable(self) -> None:
         """Raise WattlensError where no agent answers at the address."""
         try:
-            parse(self._fetch(TIMEOUT_S).decode(), 0.0)
+            parse(self._fetch(PATIENCE_S).decode(), 0.0)
         except (HttpError, ValueError) as error:
             raise WattlensError(self._why(error)) from None
 

@@ -26,8 +26,9 @@ from wattlens.top.history import History
 from wattlens.top.screen import Screen, can_draw
 
 TIMEOUT_S = 3.0
+PATIENCE_S = 15.0  # with a page without which the command ends
 STALE_S = 5.0  # older numbers are not shown
-START_S = 20.0
+START_S = 60.0
 ONE_PAGE = (100, None)  # columns of what is printed where no terminal is
 
 
@@ -58,8 +59,8 @@ def run_top(options: TopOptions) -> int:
     return 0
 
 
-def _read(fetch: Callable[[float], bytes]) -> Page:
-    body = fetch(TIMEOUT_S)
+def _read(fetch: Callable[[float], bytes], within_s: float = PATIENCE_S) -> Page:
+    body = fetch(within_s)
     return parse(body.decode("utf-8"), time.monotonic())
 
 
@@ -129,7 +130,7 @@ class _Reader:
     def run(self) -> None:
         while not self.ended.wait(self.interval_s):
             try:
-                self.answers.put(_read(self.fetch))
+                self.answers.put(_read(self.fetch, TIMEOUT_S))
             except (HttpError, ValueError) as error:
                 self.answers.put(self.access.why_not(error))
             if not self.ended.is_set():

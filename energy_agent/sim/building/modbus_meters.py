@@ -24,7 +24,7 @@ ADDRESSES: Final = {"energy": 0, "power": 2, "energy_wh": 4, "power_w": 8}
 PYMODBUS_MIN: Final = (3, 13)
 """Earlier ones serve no devices whose registers are computed when they are read."""
 _LENGTH: Final = 10
-_START_S: Final = 10.0
+_START_S: Final = 60.0
 
 
 def registers(shown: Shown) -> list[int]:

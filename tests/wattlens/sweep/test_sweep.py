@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dvfs.actuator.client import ActuatorClient
+from dvfs.actuator.client import ActuatorClient, ActuatorError
 from dvfs.replay.table_files import load as load_tables
 from dvfs.sweep.profile import REFERENCE, Point, Profile, Stretch, load
 from energy_agent.sim import scenario
@@ -98,12 +99,18 @@ class Rig:
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments), env=self.environ, capture_output=True, text=True, timeout=100, check=False
+            self.command(*arguments), env=self.environ, capture_output=True, text=True, timeout=200, check=False
         )
 
     def state(self, gpu: int) -> State:
         truth = self.plant.truth(gpu)
         return truth.locked_mhz, truth.power_limit_mw
+
+    def is_ready(self) -> bool:
+        """Whether the actuator answers."""
+        with suppress(ActuatorError), ActuatorClient(self.actuator) as client:
+            return len(client.status().devices) == self.plant.count
+        return False
 
     def found(self, gpu: int) -> bool:
         return self.state(gpu) == (UNLOCKED, self.limit_mw)
@@ -132,7 +139,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         ) as actuator:
             try:
                 made = Rig(folder, node, agent)
-                eventually(made.actuator.exists)
+                eventually(made.is_ready)
                 yield made
             finally:
                 actuator.terminate()
@@ -164,7 +171,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     options = ("--gpus", 0, "--clocks", "1200", "--repeats", 3, "--seconds", SECONDS, "--settle", SETTLE_S, "--out", out)
     with Truth(rig.plant, 0) as truth:
         with rig.start(*options) as sweep:
-            eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.found(0), 40)
+            eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.found(0))
             sweep.send_signal(signal.SIGINT)
             said = sweep.communicate(timeout=60)
         assert (sweep.returncode, rig.found(0)) == (130, True), said
@@ -278,7 +285,11 @@ def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
     ],
 )
 def test_what_is_missing_is_said_in_one_line(rig: Rig, arguments: tuple[object, ...], says: str) -> None:
-    done = rig.run(*arguments, "--out", rig.folder / "none.json")
+    for wait_s in (1, 30):  # the agent has to be read three times before anything is known to be missing
+        waits = ("--wait", wait_s) if "--wait" in arguments else ()
+        done = rig.run(*arguments, *waits, "--out", rig.folder / "none.json")
+        if "has not read its GPUs yet" not in done.stderr:
+            break
     assert done.returncode in (1, 2)
     assert says in done.stderr
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
