@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.support import eventually, free_port, need_program
 
 ROOT = Path(__file__).parents[2]
 RULES_S = 1
+SETTLED_S = 60  # on a machine that is busy, scrapes and rules come late
 HOSTILE = 'a"b\\c\nd\0e\r\udc80{x="y"} 1 # EOF'
 CLUSTER, NODE, GONE = "lab", "node-1", "node-gone"
 
@@ -70,12 +71,35 @@ class Bench:
         # What a recorded rate adds up to is so many of the rules' own intervals, and these are shorter here.
         arguments["query"] = arguments["query"].replace(f"]) * {model.STEP_S})", f"]) * {RULES_S})")
         try:
-            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}", timeout=60) as answer:
                 data = json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             pytest.fail(f"{arguments['query']}: {error.read().decode()}")
         result: list[dict[str, Any]] = data["result"]
         return result
+
+
+def settles(read: Callable[[], object], wanted: object) -> None:
+    """What is read comes to be as it has to be: figures over minutes need their minutes, here seconds, of samples first."""
+    _settles(read, wanted, lambda found: bool(found == wanted))
+
+
+def settles_among_others(read: Callable[[], Mapping[str, object]], wanted: Mapping[str, object]) -> None:
+    """The same of what is wanted; other keys may be there too."""
+    _settles(read, wanted, lambda found: all(found.get(key) == value for key, value in wanted.items()))
+
+
+def _settles(read: Callable[[], Any], wanted: object, is_right: Callable[[Any], bool]) -> None:
+    last: list[object] = []
+
+    def holds() -> bool:
+        last[:] = [read()]
+        return is_right(last[0])
+
+    try:
+        eventually(holds, SETTLED_S, every=0.5)
+    except pytest.fail.Exception:
+        pytest.fail(f"{last[0]} is not {wanted}")
 
 
 @contextmanager

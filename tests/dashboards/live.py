@@ -50,4 +50,4 @@ class Live:
     def until_forgotten(self, selector: str) -> None:
         """Until no rate has a sample of it any more."""
         window_s = max(RATE_S, WINDOW_S) + 2
-        eventually(lambda: not self.ask(f"count_over_time({selector}[{window_s}s])"), 40, every=0.5)
+        eventually(lambda: not self.ask(f"count_over_time({selector}[{window_s}s])"), every=0.5)

@@ -73,7 +73,7 @@ class Store:
     def _get(self, path: str, arguments: Mapping[str, str]) -> Any:
         try:
             url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise RefusedError(f"{self.name} refuses {arguments}: {error.read().decode()}") from None

@@ -65,7 +65,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def healthy(live: Live) -> Scene:
     """As it should be: as soon as everything has data that will have it."""
     eventually(lambda: "wattlens_dvfs_saved_joules_total{" in live.page(), 120, every=0.5)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         scene = live.scene()
         if time.monotonic() > end or not any(empty(scene, panel, query) for panel, query in queries(boards())):

@@ -74,7 +74,7 @@ def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: floa
             span = {"start": f"{until_s - SPAN_S}", "end": f"{until_s}", "step": "2"}
             path, when = ("query", {"time": f"{until_s}"}) if target.get("instant") else ("query_range", span)
             query = {"query": expr, **when}
-            with urllib.request.urlopen(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=20) as answer:
+            with urllib.request.urlopen(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
                 if json.load(answer)["data"]["result"]:
                     yield panel["title"]
 
