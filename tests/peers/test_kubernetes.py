@@ -140,7 +140,7 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
     assert NODE in node.shell(look)
     assert "wattlens-agent: 1 of 1 nodes have a ready agent" in node.shell(set_up)
     node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
-    eventually(lambda: len(series(node, "wattlens_workload_info")) >= 3, 30, 1)
+    eventually(lambda: len(series(node, "wattlens_workload_info")) >= 3, every=1)
     seen = node.shell(see)
     assert seen.count('namespace="serving"') == 3
     assert 'owner="Deployment/chat"' in seen
@@ -223,7 +223,7 @@ def test_every_overlay_runs_and_none_takes_the_ledger_with_it(node: Cluster, tmp
         node.kubectl("apply", "-k", KUBERNETES / folder)
         node.kubectl("--namespace", "wattlens", "rollout", "status", "daemonset/wattlens-agent", "--timeout=90s")
         if name != "tls":
-            assert sum(series(node, "wattlens_gpu_up").values()) == GPUS, folder
+            eventually(lambda: sum(series(node, "wattlens_gpu_up").values()) == GPUS, every=1)
     node.run("chown", "--recursive", "root:root", "/var/lib/wattlens")  # which root's agents require
     for folder in ("site", "report"):
         node.kubectl("apply", "-k", KUBERNETES / folder)

@@ -68,7 +68,7 @@ class Server:
     def kill(self) -> None:
         """As a crash does."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 
 import pytest
@@ -57,24 +56,25 @@ def test_the_exporter_serves_power_and_processes(node):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                     page = answer.read().decode()
-            except urllib.error.URLError:
+            except OSError:
                 return None
             found = [s for family in text_string_to_metric_families(page) for s in family.samples]
             names = [s.name for s in found]
             complete = names.count("gpu_power_usage_W") == 8 and names.count("process_info_info") == 4
-            return found if complete else None
+            working = [s.value for s in found if s.name == "gpu_power_usage_W" and s.labels["uuid"] in at_work]
+            return found if complete and min(working) > 300 else None  # on a busy machine the work rests now and then
 
-        found = eventually(samples, 30)
+        with node.plant() as plant:
+            at_work = {plant.uuid(gpu) for gpu in (0, 5)}
+        found = eventually(samples)
         with node.plant() as plant:
             power_w = {s.labels["uuid"]: s.value for s in found if s.name == "gpu_power_usage_W"}
             assert set(power_w) == {plant.uuid(gpu) for gpu in range(8)}
             for gpu in (3, 4, 6, 7):  # steady: nobody is there
                 truth = plant.truth(gpu)
                 assert power_w[plant.uuid(gpu)] == pytest.approx(truth.power_w * truth.gain, rel=0.02)
-            for gpu in (0, 5):
-                assert power_w[plant.uuid(gpu)] > 300
         shown = {(int(s.labels["index"]), int(s.labels["pid"])) for s in found if s.name == "process_info_info"}
         assert shown == held(node)
     finally:
         exporter.terminate()
-        exporter.wait(10)
+        exporter.wait(60)

@@ -84,7 +84,7 @@ def read(service, equipment, **more):
         try:
             return source.read()[0]
         except MeterError as error:
-            if "refused" in str(error):
+            if "refused" in str(error) or "in time" in str(error):  # as a busy machine may do
                 return None
             raise
 

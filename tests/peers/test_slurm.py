@@ -79,10 +79,10 @@ class Cluster:
         self.start(
             "munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--log-file={folder}/munge.log", *options
         )
-        eventually((folder / "munge.socket").exists, 20)
+        eventually((folder / "munge.socket").exists)
         self.controller = self.start("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
         self.start("slurmd", "-D", "-N", "gpu17", "-f", f"{folder}/slurm.conf")
-        eventually(lambda: "idle" in self.said("sinfo", "--noheader", "--format=%t"), 40, every=0.5)
+        eventually(lambda: "idle" in self.said("sinfo", "--noheader", "--format=%t"), every=0.5)
 
     def start(self, program, *arguments):
         with (self.folder / f"{program}.out").open("wb") as out:
@@ -93,7 +93,7 @@ class Cluster:
         return process
 
     def said(self, *command):
-        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout
 
     def submit(self, *options):
@@ -113,7 +113,7 @@ class Cluster:
         with suppress(subprocess.TimeoutExpired):
             self.said("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
             self.said("scancel", "--user", getpass.getuser())
-            eventually(lambda: not self.said("squeue", "--noheader"), 20, every=0.3)
+            eventually(lambda: not self.said("squeue", "--noheader"), every=0.3)
         for process in reversed(self.processes):
             process.terminate()
             try:
@@ -137,7 +137,7 @@ def cluster(tmp_path_factory):
             made.stop()
 
 
-def source_of(cluster, folder, timeout_s=8.0):
+def source_of(cluster, folder, timeout_s=30.0):
     driver(folder / "proc")
     scontrol = Path(need_program("scontrol"))
     labels = {"model": "comment.model"}
@@ -158,7 +158,7 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
     assert source.poll(), source.health()
     assert held(source) == {}
     plain = cluster.submit("--gres=gpu:a:2", "--job-name=train", "--comment=model=llama precision=fp8")
-    eventually(lambda: plain in cluster.running(), 40, every=0.3)
+    eventually(lambda: plain in cluster.running(), every=0.3)
     assert source.poll()
     order = cluster.devices()
     assert sorted(order) == [0, 1, 2, 3]
@@ -168,7 +168,7 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
     assert (facts.labels["user"], facts.labels["job_name"], facts.labels["model"]) == (getpass.getuser(), "train", "llama")
 
     array = cluster.submit("--gres=gpu:b:1", f"--job-name={HOSTILE}", "--array=7")
-    eventually(lambda: f"{array}_7" in cluster.running(), 40, every=0.3)
+    eventually(lambda: f"{array}_7" in cluster.running(), every=0.3)
     assert source.poll()
     (hostile,) = held(source).keys() - {f"slurm-{plain}"}
     assert held(source)[hostile] == {order[0]}
@@ -183,7 +183,7 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
 
     commands._json = None
     cluster.said("scancel", plain)
-    eventually(lambda: plain not in cluster.said("squeue", "--noheader", "--format=%i").split(), 40, every=0.3)
+    eventually(lambda: plain not in cluster.said("squeue", "--noheader", "--format=%i").split(), every=0.3)
     assert source.poll()
     assert held(source) == {hostile: {order[0]}}
     assert source.claims().unknown == 0
@@ -191,7 +191,7 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
 
 def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_path):
     source, _ = source_of(cluster, tmp_path, timeout_s=1.5)
-    assert source.poll(), source.health()
+    eventually(source.poll, every=0.5)
     before = source.claims()
     cluster.controller.send_signal(signal.SIGSTOP)
     try:
@@ -200,4 +200,4 @@ def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_pat
         cluster.controller.send_signal(signal.SIGCONT)
     assert source.claims() is before
     assert "scontrol did not answer within 1.5 s" in source.health()[0].reason
-    eventually(source.poll, 30, every=0.5)
+    eventually(source.poll, every=0.5)

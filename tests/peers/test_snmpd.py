@@ -186,7 +186,8 @@ def test_every_way_to_log_in_and_what_is_said_when_it_is_refused(snmpd, tmp_path
         ({"privacy": "none", "priv_key_file": None}, "does not let this user read"),
         ({"priv_key_file": tmp_path / "auth"}, "a wrong priv_key_file looks the same"),
     ):
-        source = SPEC.open(snmpd.section("3", **wrong), METER, RealClock())
+        patient = METER.model_copy(update={"timeout_s": 20})
+        source = SPEC.open(snmpd.section("3", **wrong), patient, RealClock())
         with contextlib.closing(source), pytest.raises(MeterError, match=reason) as error:
             source.read()
         assert "passphrase" not in str(error.value)

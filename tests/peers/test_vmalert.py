@@ -48,13 +48,13 @@ def recording(home: Path, targets: Any) -> Iterator[str]:
     finally:
         for process in reversed(processes):
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def series(url: str, name: str) -> set[frozenset[tuple[str, str]]]:
     """Label sets of a recorded name, now."""
     query = urllib.parse.urlencode({"query": f'{{__name__="{name}"}}'})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as reply:
+    with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=60) as reply:
         result = json.load(reply)["data"]["result"]
     return {frozenset(sample["metric"].items()) for sample in result}
 
@@ -77,5 +77,5 @@ def test_vmalert_records_the_series_that_prometheus_records(tmp_path: Path) -> N
         def warm() -> bool:
             return len(series(url, "model:wattlens_joules_per_token:ratio_rate5m")) == 18
 
-        eventually(warm, 60, every=1.0)
+        eventually(warm, every=1.0)
         eventually(lambda: not differing(), 90, every=2.0)

@@ -47,17 +47,21 @@ LIMIT = (
     + """
 from zeus.device import get_gpus
 gpus = get_gpus()
-def settled():
-    time.sleep(0.3)
-    before = plant.truth(0)
-    time.sleep(1)  # two steps of the training job
-    after = plant.truth(0)
-    return after.power_limit_mw, (after.true_uj - before.true_uj) * 1e3 / (after.t_ns - before.t_ns)
-rows = [settled()]
+def settled(least_w=0):
+    for _ in range(20):  # on a busy machine the job rests now and then
+        time.sleep(0.3)
+        before = plant.truth(0)
+        time.sleep(1)  # two steps of the training job
+        after = plant.truth(0)
+        mean_w = (after.true_uj - before.true_uj) * 1e3 / (after.t_ns - before.t_ns)
+        if mean_w > least_w:
+            break
+    return after.power_limit_mw, mean_w
+rows = [settled(500)]
 gpus.set_power_management_limit(0, 300_000)
 rows.append(settled())
 gpus.reset_power_management_limit(0)
-rows.append(settled())
+rows.append(settled(500))
 print(json.dumps(rows))
 """
 )
@@ -88,9 +92,9 @@ def test_a_window_holds_what_the_plant_spent(node):
         assert (ending[gpu][0] - begun[gpu][0]) / 1000 <= joules + 1e-6
         assert joules - 1e-6 <= (ended[gpu][0] - before[gpu][0]) / 1000
         # And the energy that was really spent, as the board's gain shows it.
-        spent_j = (ending[gpu][1] - begun[gpu][1]) / 1e6 * before[gpu][2]
-        assert spent_j > 150
-        assert joules == pytest.approx(spent_j, abs=EDGES_J)
+        inside_j, outside_j = ((b[gpu][1] - a[gpu][1]) / 1e6 * before[gpu][2] for a, b in ((begun, ending), (before, ended)))
+        assert inside_j > 150
+        assert inside_j - EDGES_J <= joules <= outside_j + EDGES_J
 
 
 def test_its_power_limit_acts(node):
