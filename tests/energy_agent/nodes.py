@@ -36,7 +36,7 @@ def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0, list_ns=5 * PERIOD_NS, **h
         sampler.stop()
 
 
-def poll_until(sampler, condition, seconds=30.0):
+def poll_until(sampler, condition, seconds=60.0):
     """Sweeps until `condition(sweeps)` holds; fails when it does not in time."""
     sweeps, end = [], time.monotonic() + seconds
     while not condition(sweeps):

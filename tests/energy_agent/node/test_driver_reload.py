@@ -48,7 +48,10 @@ def booked(agent):
 
 
 def judge(agent, truth):
-    """The ledger holds the truth, has not a joule too much, and names the reload in a gap of every device."""
+    """The ledger holds the truth, has not a joule too much, and names the reload in a gap of every device.
+
+    The recorder's samples around a reading are far apart where it had to wait, so neither is taken for the reading's instant.
+    """
     verified = said_here("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     rows = [located.row for located in read_rows(agent.folder)]
@@ -57,12 +60,15 @@ def judge(agent, truth):
     assert {r.device for r in reloads} == set(truth.points)
     for device, bounds in summarise(agent.folder).devices:
         runs = [r.run for r in rows if isinstance(r, Cell) and r.device == device]
-        start, end = (truth.at(device, t) for t in (min(r.start_ns for r in runs), max(r.end_ns for r in runs)))
-        assert bounds.low_uj <= end.true_uj - start.true_uj <= bounds.high_uj
-        assert bounds.energy_uj <= end.sensed_uj - start.sensed_uj + bounds.edge_uj
+        span = min(r.start_ns for r in runs), max(r.end_ns for r in runs)
+        (before_start, after_start), (before_end, after_end) = (truth.around(device, t) for t in span)
+        assert bounds.low_uj <= after_end.true_uj - before_start.true_uj
+        assert before_end.true_uj - after_start.true_uj <= bounds.high_uj
+        sensed_most_uj, sensed_least_uj = truth.published(device, span)
+        assert bounds.energy_uj <= sensed_most_uj + bounds.edge_uj
         gaps = sorted((r for r in reloads if r.device == device), key=lambda r: r.start_ns)
         assert all(gap.start_ns == before.end_ns for before, gap in pairwise(gaps)), "one reload is one gap"
-        yield device, bounds, start, end, gaps
+        yield device, bounds, sensed_least_uj, gaps
 
 
 def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_value(node, truth, tmp_path):
@@ -73,13 +79,13 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
         eventually(lambda: not any(map(alive, children)))
         last = counters(plant)  # no less than what the agent read
         node.fault(0, "driver_reload")
-        eventually(lambda: all(now > then for now, then in zip(counters(plant), last, strict=True)), seconds=30)
+        eventually(lambda: all(now > then for now, then in zip(counters(plant), last, strict=True)), seconds=100)
         agent.start()
         eventually(lambda: booked(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
         assert agent.terminate(within_s=60)[0] == 0
-    for device, bounds, start, end, gaps in judge(agent, truth):
+    for device, bounds, sensed_uj, gaps in judge(agent, truth):
         # Were the two readings' difference booked, all that the counter had shown before would be missing.
-        missing_uj = end.sensed_uj - start.sensed_uj - bounds.energy_uj
+        missing_uj = sensed_uj - bounds.energy_uj
         assert missing_uj < 1000 * last[list(truth.points).index(device)] // 2
         assert missing_uj <= sum(g.bound_uj for g in gaps) + bounds.edge_uj
 
@@ -89,6 +95,9 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
         eventually(lambda: booked(agent) > 0)
         node.fault(0, "driver_reload")
         eventually(lambda: "UNINITIALIZED" in agent.log)
+        # Both read again, and no page of before the reload: their gaps are booked.
+        bounds = "wattlens_gpu_energy_gap_bound_joules_total"
+        eventually(lambda: len(found := agent.series(bounds)) == 2 and min(found.values()) > 0)
         eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
         before = booked(agent)
         eventually(lambda: booked(agent) > before)
@@ -108,10 +117,15 @@ def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_
             eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
             eventually(lambda: plant.truth(0).busy_ns)
             start_j, start_mj = booked(agent), sum(counters(plant))
-            eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000, seconds=60)
-            true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
+            eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000)
+
+            def booked_is_true():
+                true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
+                return 0.7 * true_j < booked_j < 1.3 * true_j
+
+            # What a page is behind by counts for less as time goes on. The first node's boards, without the job that was on
+            # them, draw a fifth of this, however long it is waited.
+            eventually(booked_is_true)
         assert agent.terminate(within_s=60)[0] == 0
-    # A page is a second old at most. The first node's boards, without the job that was on them, draw a fifth of this.
-    assert 0.7 * true_j < booked_j < 1.3 * true_j
     verified = said_here("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -52,7 +52,7 @@ def run(node, tmp_path, sources, done):
                 return None
             return text if done(text) else None
 
-        text = eventually(page, 40, every=0.5)
+        text = eventually(page, 90, every=0.5)
     finally:
         agent.send_signal(signal.SIGTERM)
         agent.wait(60)
@@ -121,12 +121,12 @@ def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp
         },
     }  # fmt: skip
     series = 'wattlens_host_energy_gap_bound_joules_total{domain="host"}'
-    text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 0)
+    text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 5000)  # more than a second at its most
     assert 'wattlens_source_up{source="node:redfish"} 0' in text
     assert "refuses the user's name or password" in text
     assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
     assert found.boundary == "node"
     ((_, host),) = found.hosts
     assert (host.energy_uj, host.low_uj) == (0, 0)
-    assert host.gap_bound_uj == host.high_uj > 5000 * UJ_PER_J  # more than a second at its most
+    assert host.gap_bound_uj == host.high_uj > 5000 * UJ_PER_J
     assert found.conserved

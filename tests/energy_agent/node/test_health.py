@@ -53,6 +53,7 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
 
     with node.plant() as plant:
         uuid = plant.uuid(1)
+        other = plant.uuid(0)
         eventually(lambda: mig(uuid) == ("false", 0))
         seen = energy(uuid)
         for instances in (2, 7, 0):
@@ -61,22 +62,22 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
             else:
                 plant.clear(1, "mig")
             eventually(lambda n=instances: mig(uuid) == ("true" if n else "false", n))
-            assert values(agent, "gpu_up", uuid) == [1]
-            before, seen = seen, energy(uuid)
-            assert seen > before
-        methods = {
-            dict(key)["method"]: v for key, v in of_device(agent.series("wattlens_gpu_energy_joules_total"), uuid).items()
-        }
-        assert methods["counter"] == pytest.approx(sum(methods.values()))
-        sensed_j, pending_j = (plant.truth(1).sensed_uj / 1e6, plant.truth(1).pending_uj / 1e6)
-        assert energy(uuid) <= sensed_j + pending_j + plant.truth(1).power_w
+            eventually(lambda: values(agent, "gpu_up", uuid) == [1])
+            eventually(lambda before=seen: energy(uuid) > before)
+            seen = energy(uuid)
+        page = agent.series("wattlens_gpu_energy_joules_total")
+        methods, of_other = ({dict(k)["method"] for k, v in of_device(page, u).items() if v} for u in (uuid, other))
+        # Where a busy machine reads late, energy is bridged on the GPU as well whose MIG mode nobody touched.
+        assert methods == {"counter"} or methods <= of_other
+        booked_j, now = energy(uuid), plant.truth(1)
+        assert booked_j <= (now.sensed_uj + now.pending_uj) / 1e6
 
 
 def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node, agent):
     with node.plant() as plant:
         uuid = plant.uuid(1)
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0])
-        done = said_here("agent", "release", "--for", "5m", "--state", agent.folder)
+        done = said_here("agent", "release", "--for", "1h", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: not agent.children())  # no process of ours holds the driver
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [])
@@ -84,7 +85,7 @@ def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node,
         done = said_here("agent", "return", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3)
-        assert [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"]
+        eventually(lambda: [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"])
         plant.clear(1, "mig")
 
 
@@ -102,9 +103,9 @@ def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, ag
         eventually(lambda: values(agent, "gpu_row_remap_pending", other) == [1])
         eventually(lambda: [v > 0.1 for v in values(agent, "gpu_activity_ratio", held, part="sm")] == [True])
         eventually(lambda: values(agent, "gpu_activity_ratio", other, part="sm") == [0])
-        assert values(agent, "gpu_ecc_errors_total", held, **wanted) == [0]
+        assert eventually(lambda: values(agent, "gpu_ecc_errors_total", held, **wanted)) == [0]
         assert values(agent, "gpu_ecc_location_errors_total", other) == []  # excluded
         plant.fault(1, "lost")
         eventually(lambda: values(agent, "gpu_up", other) == [0])
         for name in ("gpu_ecc_errors_total", "gpu_recovery_action", "gpu_nvlink_down_info", "gpu_activity_ratio"):
-            assert values(agent, name, other) == []
+            eventually(lambda name=name: values(agent, name, other) == [])

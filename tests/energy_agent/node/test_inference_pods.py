@@ -26,7 +26,7 @@ def test_a_refused_annotation_and_the_entries_of_its_workload_are_told_apart(tmp
     said = {PORT: "8000", SERVER: "vlmm"}
     server.show([PodNow(Pod(name="chat", namespace="ml", address="10.1.2.3", annotations=said), UID, "Running", (), True)])
     informer = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {})
-    informer.start(10)
+    informer.start(60)
     poller, pods, source = TokenPoller(clock_for({})), ServingPods(), Said()
     try:
         eventually(lambda: informer.serving())

@@ -52,7 +52,7 @@ def shared_agent(node, tmp_path_factory):
 @pytest.fixture
 def agent(node, shared_agent):
     assert shared_agent.process.poll() is None
-    eventually(lambda: sum(ups(shared_agent).values()) == 4, seconds=40)
+    eventually(lambda: sum(ups(shared_agent).values()) == 4)
     return shared_agent
 
 
@@ -70,20 +70,24 @@ def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant)
     plant.fault(1, "lost")
     plant.fault(2, "hang")
     plant.fault(3, "stuck_sensor")
-    eventually(lambda: [ups(agent)[u] for u in uuids] == [1, 0, 0, 0])
+    eventually(lambda: [ups(agent).get(u) for u in uuids] == [1, 0, 0, 0])
     eventually(lambda: "GPU_IS_LOST" in reasons(agent, uuids[1]))
     eventually(lambda: "hangs" in reasons(agent, uuids[2]))
     eventually(lambda: "stuck" in reasons(agent, uuids[3]))
-    up = {dict(k)["device"]: v for k, v in agent.series("wattlens_source_up").items() if dict(k).get("device")}
-    assert up == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0}
-    energy = agent.series("wattlens_gpu_energy_joules_total")
-    assert of_device(energy, uuids[0])
-    assert not any(of_device(energy, u) for u in uuids[1:])
-    before = sum(of_device(energy, uuids[0]).values())
-    eventually(lambda: sum(of_device(agent.series("wattlens_gpu_energy_joules_total"), uuids[0]).values()) > before)
+
+    def up():
+        return {dict(k)["device"]: v for k, v in agent.series("wattlens_source_up").items() if dict(k).get("device")}
+
+    def energy():
+        series = agent.series("wattlens_gpu_energy_joules_total")
+        return [sum(of_device(series, u).values()) if of_device(series, u) else None for u in uuids]
+
+    eventually(lambda: up() == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0})
+    before, *_ = eventually(lambda: (j := energy())[0] is not None and j[1:] == [None] * 3 and j)
+    eventually(lambda: (energy()[0] or 0) > before)
     for gpu in (1, 2, 3):
         plant.clear(gpu)
-    eventually(lambda: sum(ups(agent).values()) == 4, seconds=40)
+    eventually(lambda: sum(ups(agent).values()) == 4)
     for uuid in uuids[1:3]:
         assert uuid in agent.log  # the log named it
 
@@ -97,13 +101,12 @@ def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, p
     eventually(lambda: "NOT_SUPPORTED" in reasons(agent, uuid))
     xids = "wattlens_gpu_xid_errors_total"
     eventually(lambda: any(("xid", "48") in labels for labels in of_device(agent.series(xids), uuid)))
-    assert ups(agent)[uuid] == 1
-    assert of_device(agent.series("wattlens_gpu_power_watts"), uuid)
+    eventually(lambda: ups(agent).get(uuid) == 1 and of_device(agent.series("wattlens_gpu_power_watts"), uuid))
     energy = "wattlens_gpu_energy_joules_total"  # power closes the stretch of the reset
 
     def integrated():
         plant.fault(1, "counter_reset")  # again and again: a young counter may pass what was read before it
-        return _by_method(agent.series(energy), uuid)["integrated"] > 0
+        return _by_method(agent.series(energy), uuid).get("integrated", 0) > 0
 
     eventually(integrated, every=1.2)
 
@@ -170,7 +173,7 @@ def test_utc_that_is_set_by_hours_and_days_stops_nothing_and_loses_nothing(node,
 def test_a_reader_that_hangs_dies_with_its_agent(node, plant, tmp_path):
     with AgentProcess(tmp_path / "state", node.directory) as agent:
         plant.fault(1, "hang", call="nvmlDeviceGetFieldValues")
-        eventually(lambda: ups(agent)[plant.uuid(1)] == 0)
+        eventually(lambda: ups(agent).get(plant.uuid(1)) == 0)
         children = eventually(agent.children)
         agent.kill()
         eventually(lambda: not any(map(alive, children)))
@@ -180,7 +183,7 @@ def test_release_and_return(agent):
     assert said_here("agent", "release", "--for", "10m", "--state", agent.folder).returncode == 0
     eventually(lambda: agent.children() == [])
     eventually(lambda: sum(ups(agent).values()) == 0)
-    assert "released on request" in agent.page()
+    eventually(lambda: "released on request" in agent.page())
     assert said_here("agent", "return", "--state", agent.folder).returncode == 0
     eventually(lambda: sum(ups(agent).values()) == 4)
 
@@ -192,7 +195,7 @@ def test_a_reload_that_fails_keeps_the_old_and_says_so(node, tmp_path):
         file.write_text("samplng: {}")
         agent.process.send_signal(signal.SIGHUP)
         eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0)
-        assert "'samplng'" in agent.log
+        eventually(lambda: "'samplng'" in agent.log)
         file.write_text("sampling: {period_s: 1}")
         agent.process.send_signal(signal.SIGHUP)
         eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 1)
@@ -258,7 +261,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
 
     def page():
         try:
-            with urllib.request.urlopen(f"http://{listen}/metrics", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{listen}/metrics", timeout=10) as answer:
                 return answer.read().decode()
         except OSError:
             return ""
@@ -267,13 +270,14 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
         process = subprocess.Popen(command, stderr=log)
     try:
         eventually(path.is_socket)
-        code = "from energy_agent.runtime.agent_socket import ask; print(ask('GET', '/v1/me')[0])"
+        code = "from energy_agent.runtime.agent_socket import ask; print(ask('GET', '/v1/me', within_s=60.0)[0])"
         environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
-        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=90, check=True)
         assert done.stdout == "200\n"
-        assert "metering goes on" in (tmp_path / "log").read_text()
+        eventually(lambda: "metering goes on" in (tmp_path / "log").read_text())
         taken.close()
-        eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page())
+        # It is tried again after as long as it was taken, and after a minute at most.
+        eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page(), 120)
         path.unlink()
         eventually(path.is_socket)
         assert process.poll() is None
@@ -286,7 +290,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
 def test_without_a_gpu_it_refuses_in_one_line_that_names_the_flag(tmp_path):
     command = [sys.executable, "-m", "wattlens", "agent", "--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     (line,) = [text for text in ended.stderr.splitlines() if text.startswith("wattlens: ")]
     assert "LIBRARY_NOT_FOUND" in line

@@ -191,4 +191,4 @@ def test_programs_that_cannot_be_killed_are_no_more_than_two():
     with pytest.raises(CommandError, match="cannot be killed"):
         output_of([sys.executable, "-c", ""], 5, 1000, {}, stuck)
     stuck.pop()
-    assert output_of([sys.executable, "-c", ""], 30, 1000, {}, stuck) == b""
+    assert output_of([sys.executable, "-c", ""], 60, 1000, {}, stuck) == b""
