@@ -34,7 +34,7 @@ def server(tmp_path):
 @pytest.fixture
 def informer(server, tmp_path):
     found = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"precision": "precision"})
-    found.start(10)
+    found.start(60)
     yield found
     found.stop()
 
@@ -83,7 +83,7 @@ def test_the_group_is_a_fact_of_every_member_and_a_mapped_label_goes_first(serve
     assert informer.pod("ml", "odd").labels["group"] == "JobSet/j"
     found = PodInformer(Api.simulated(tmp_path), "n1", clock_for({}), {"group": "team"})
     server.show([pod(said={GROUP: "big"}, labels={"team": "mine"})])
-    found.start(10)
+    found.start(60)
     found.stop()
     assert found.pod("ml", "chat").labels["group"] == "mine"
 

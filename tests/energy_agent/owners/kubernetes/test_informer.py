@@ -30,7 +30,7 @@ def server(tmp_path):
 def informer(folder, labels=None, kinds=(), node="n1"):
     api = Api.simulated(folder)
     found = PodInformer(api, node, clock_for({}), labels or {}, kinds)
-    found.start(10)
+    found.start(60)
     return found
 
 
@@ -99,7 +99,7 @@ def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_bac
         assert ("overlays/informer" in reason) == (fault == "forbidden"), reason
         assert found.pod("ml", "p1").uid == f"{U}1"
         (server.folder / "fault").unlink()
-        eventually(lambda: found.health()[0].up, seconds=30)
+        eventually(lambda: found.health()[0].up)
         eventually(lambda: caplog.messages.count("pods of the API server: ok") == 2)  # at start, and when it came back
         assert any(reason in line for line in caplog.messages)
     finally:

@@ -22,12 +22,12 @@ def test_a_kubelet_that_misbehaves_is_named_and_its_last_answer_counts(tmp_path)
             key = (("source", "holders:pod_resources"),)
             for times, fault in enumerate(("hang", "error", "garbage"), 1):
                 (node.directory / "kubelet-fault").write_text(fault)
-                eventually(lambda: agent.series("wattlens_source_up").get(key) == 0, seconds=30)
+                eventually(lambda: agent.series("wattlens_source_up").get(key) == 0)
                 before = by_workload(agent)["ci/notebook"]
                 eventually(lambda before=before: by_workload(agent)["ci/notebook"] > before)
                 assert "\x1b" not in agent.page()
                 (node.directory / "kubelet-fault").unlink()
-                eventually(lambda: agent.series("wattlens_source_up").get(key) == 1, seconds=30)
+                eventually(lambda: agent.series("wattlens_source_up").get(key) == 1)
                 assert agent.log.count("the kubelet's PodResources: ") == 1 + 2 * times, "there; gone and back, once each"
                 assert agent.log.count("the kubelet's PodResources: ok") == 1 + times
             assert "\x1b" not in agent.log
