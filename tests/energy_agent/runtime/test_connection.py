@@ -23,14 +23,15 @@ def test_lookups_that_hang_are_shared_bounded_and_go() -> None:
 
     def hang(host, port, **_):
         asked.append(host)
-        gate.wait(30)
+        gate.wait(300)
         return addresses("127.0.0.1", port=port)
 
     resolver = Resolver(hang, limit=2)
     for _ in range(3):
         with pytest.raises(DeadlineError):
             resolver.resolve("a.example", 80, soon())
-    assert (asked, resolver.pending) == (["a.example"], 1)
+    eventually(lambda: asked == ["a.example"])  # the thread may begin after the wait for it
+    assert resolver.pending == 1
     with pytest.raises(DeadlineError):
         resolver.resolve("b.example", 80, soon())
     with pytest.raises(ConnectError):  # at once, and without another thread
@@ -38,7 +39,7 @@ def test_lookups_that_hang_are_shared_bounded_and_go() -> None:
     assert resolver.resolve("127.0.0.1", 80, soon())[0][4] == ("127.0.0.1", 80), "an address needs no lookup"
     gate.set()
     eventually(lambda: resolver.pending == 0)
-    assert resolver.resolve("c.example", 80, time.monotonic() + 10)[0][4] == ("127.0.0.1", 80)
+    assert resolver.resolve("c.example", 80, time.monotonic() + 60)[0][4] == ("127.0.0.1", 80)
 
 
 def test_names_without_an_address() -> None:
@@ -46,10 +47,10 @@ def test_names_without_an_address() -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     with pytest.raises(ConnectError, match="name or service not known"):
-        Resolver(unknown).resolve("a.example", 80, soon() + 5)
+        Resolver(unknown).resolve("a.example", 80, soon() + 60)
     for name in ("a..b", "x" * 64, "é" * 64, "a\0b"):
         with pytest.raises(ConnectError):
-            Resolver().resolve(name, 80, soon() + 20)
+            Resolver().resolve(name, 80, soon() + 60)
 
 
 def test_all_addresses_of_a_name_share_the_deadline() -> None:

@@ -118,7 +118,7 @@ def test_an_access_that_waits_for_its_files_serves_nobody_before_they_are_right(
             assert access.ok
             url = f"http://127.0.0.1:{server.port}/healthz"
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(url, timeout=5)
+                urllib.request.urlopen(url, timeout=60)
             assert refused.value.code == 401
             refused.value.close()
         file.unlink()

@@ -133,13 +133,14 @@ def test_plain_http_on_the_tls_port_is_told(authority: Authority) -> None:
 
 
 def test_silent_and_broken_handshakes_keep_nobody_out(authority: Authority) -> None:
-    stage = Secured(authority, f"{TLS}}}", connections=8, request_s=0.5)
+    stage = Secured(authority, f"{TLS}}}", connections=8, request_s=60.0)
     with stage.server, ExitStack() as held:
         for k in range(24):
             client = held.enter_context(stage.connect())
             client.sendall(b"\x16\x03\x01\x02\x00\x01"[: k % 7])
             assert b" 200 OK" in stage.get(stage.context())
-        silent = held.enter_context(stage.connect())
+    stage = Secured(authority, f"{TLS}}}", request_s=0.5)
+    with stage.server, stage.connect() as silent:
         assert silent.recv(1) == b""  # sent away at the deadline
 
 
@@ -192,18 +193,19 @@ def test_guessing_is_answered_429_and_the_known_scraper_goes_on(authority: Autho
 
 
 def test_many_requests_of_one_address_are_told_to_wait() -> None:
-    stage = Stage(requests_per_s=10)
+    stage = Stage(requests_per_s=1)
     with stage.server:
+        began_s = time.monotonic()
         answer = stage.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-        assert 20 <= answer.count(b" 200 OK") <= 30
+        assert 2 <= answer.count(b" 200 OK") <= 2 + (time.monotonic() - began_s)
         assert answer.count(b" 429 ") == 1
         assert b"Retry-After: 1\r\n" in answer
 
 
 def test_a_flood_of_connections_of_one_address_is_reset_and_another_address_goes_on() -> None:
-    stage = Stage(arrivals_per_s=5)
+    stage = Stage(arrivals_per_s=1)
     with stage.server, ExitStack() as held:
-        got = []
+        got, began_s = [], time.monotonic()
         for _ in range(40):
             try:
                 client = held.enter_context(stage.connect())
@@ -212,8 +214,8 @@ def test_a_flood_of_connections_of_one_address_is_reset_and_another_address_goes
             except ConnectionError:
                 got.append(b"reset")
         assert b"reset" in got
-        assert got.count(b"200") <= 25
-        other = socket.create_connection(("127.0.0.1", stage.server.port), 5, source_address=("127.0.0.2", 0))
+        assert 3 <= got.count(b"200") <= 3 + (time.monotonic() - began_s)
+        other = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=("127.0.0.2", 0))
         held.callback(other.close)
         other.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert b"200 OK" in other.recv(1000)
@@ -226,7 +228,7 @@ def test_who_was_answered_keeps_its_place_before_who_only_connects() -> None:
         scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
         for k in range(12):
-            client = socket.create_connection(("127.0.0.1", stage.server.port), 5, source_address=(f"127.0.0.{2 + k % 2}", 0))
+            client = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=(f"127.0.0.{2 + k % 2}", 0))
             held.callback(client.close)
         assert stage.server._clients
         scraper.sendall(request)
