@@ -18,15 +18,15 @@ class Reader(threading.Thread):
     def run(self) -> None:
         while not self.stop.is_set():
             beat = self.beat.follow(self.follower, self.stop)
-            self.gate.wait(10)
-            self.beats.append(beat)
+            self.gate.wait(300)
             self.beat.done(self.follower, beat)
+            self.beats.append(beat)  # what it says of its pace stands by then
 
     def end(self) -> None:
         self.stop.set()
         self.gate.set()
         self.beat.wake()
-        self.join(10)
+        self.join(60)
         assert not self.is_alive()
 
 

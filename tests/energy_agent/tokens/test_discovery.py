@@ -104,7 +104,7 @@ class Cluster:
 
 
 def fetched(url):
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -119,12 +119,16 @@ def tokens(agent, workload=CHAT, **wanted):
 def served(agent):
     """Wait until more was generated, and counted."""
     before = tokens(agent)
-    eventually(lambda: tokens(agent) > before + 100, seconds=30)
+    eventually(lambda: tokens(agent) > before + 100)
 
 
 def up(agent):
     found = {dict(labels)["source"]: value for labels, value in agent.series("wattlens_source_up").items()}
     return {source: value for source, value in found.items() if source.startswith(("tokens:", "annotations:"))}
+
+
+def commits(agent):
+    return sum(agent.series("wattlens_ledger_commits_total").values())
 
 
 def reasons(agent):
@@ -144,24 +148,28 @@ def agent(node, tmp_path):
 
 
 def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent, tmp_path):
-    eventually(lambda: tokens(agent) > 500, seconds=40)
-    energy = {dict(labels)["workload"] for labels in agent.series("wattlens_workload_energy_joules_total")}
-    assert energy == {CHAT, DEAD}, "tokens and joules have one workload"
+    eventually(lambda: tokens(agent) > 500)
+
+    def with_joules():
+        return {dict(labels)["workload"] for labels in agent.series("wattlens_workload_energy_joules_total")}
+
+    eventually(lambda: len(with_joules()) > 1)
+    assert with_joules() == {CHAT, DEAD}, "tokens and joules have one workload"
     joules = sum(v for k, v in agent.series("wattlens_workload_energy_joules_total").items() if ("workload", CHAT) in k)
     assert 0 < joules / tokens(agent) < 1000
     assert tokens(agent) <= node.generated()
     (chat,) = [dict(k) for k in agent.series("wattlens_workload_info") if ("workload", CHAT) in k]
     assert (chat["precision"], chat["pod"]) == ("fp8", "chat")
     # Both engines are asked, each by itself; the port where nobody listens is named, and stops no other.
-    found = up(agent)
-    assert {s: v for s, v in found.items() if CHAT in s} == {f"tokens:{CHAT} {url}": 1 for url in node.urls}
-    assert found[f"tokens:{DEAD}"] == 0
-    assert "refused" in reasons(agent)[f"tokens:{DEAD}"]
+    eventually(lambda: up(agent) == {f"tokens:{CHAT} {url}": 1 for url in node.urls} | {f"tokens:{DEAD}": 0})
+    eventually(lambda: "refused" in reasons(agent).get(f"tokens:{DEAD}", ""))
 
     # The annotation is taken away, and comes back with another model: the pages are let go, and followed anew.
     gone = node.pod("dead", "deadbeef-0000", (2,))
     node.show(node.chat(), gone)
     eventually(lambda: up(agent) == {})
+    committed = commits(agent)
+    eventually(lambda: commits(agent) > committed + 1)  # what was counted last is shown by then
     still = tokens(agent)
     begin = node.generated()
     eventually(lambda: node.generated() > begin + 200)
@@ -173,7 +181,7 @@ def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent
     # The pod ends.
     node.show(replace(node.chat(**{PORT: node.ports}), phase="Succeeded", listed=False), gone)
     eventually(lambda: up(agent) == {})
-    agent.terminate(10)
+    agent.terminate(60)
     states = read_journal(tmp_path / "state/journal.db").book.states
     assert [key for key in states if key.startswith("tokens/")] == []
     assert all(states.values())
@@ -181,10 +189,10 @@ def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent
 
 @pytest.mark.smoke
 def test_what_an_annotated_pod_generates_while_the_agent_is_down_is_not_lost(node, agent):
-    eventually(lambda: tokens(agent) > 200, seconds=40)
+    eventually(lambda: tokens(agent) > 200)
     agent.kill()
     down = node.generated()
-    eventually(lambda: node.generated() > down + 500, seconds=40)
+    eventually(lambda: node.generated() > down + 500)
     before = node.generated()
     agent.start()
     counted = eventually(
@@ -211,8 +219,8 @@ def test_hostile_annotations_lead_nowhere_else_and_stop_no_other(node, agent):
         eventually(lambda: trap.asked > 1)
         eventually(lambda: "302" in reasons(agent).get("tokens:ml/zz-trap.55555555", ""))
         assert tokens(agent, "ml/zz-trap.55555555") == 0
-        assert "metrics-path" in reasons(agent)["annotations:ml/path.77777777"]
-        assert "metrics-port" in reasons(agent)["annotations:ml/odd.88888888"]
+        eventually(lambda: "metrics-path" in reasons(agent).get("annotations:ml/path.77777777", ""))
+        eventually(lambda: "metrics-port" in reasons(agent).get("annotations:ml/odd.88888888", ""))
         node.show(node.chat(**{PORT: node.ports}), *pods)
         eventually(lambda: any("more than 256" in why for why in reasons(agent).values()))
         served(agent)

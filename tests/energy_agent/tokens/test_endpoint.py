@@ -16,7 +16,7 @@ NAMES = ("a_total", "b_total")
 
 
 def lines(server: RawServer, **more) -> list[str]:
-    return fetch(f"{server.url}/metrics", NAMES, **more).split("\n")[1:-1]
+    return fetch(f"{server.url}/metrics", NAMES, **{"timeout_s": 60.0, **more}).split("\n")[1:-1]
 
 
 def test_lines_with_the_names_are_kept_however_the_response_is_cut() -> None:
@@ -32,8 +32,8 @@ def test_lines_with_the_names_are_kept_however_the_response_is_cut() -> None:
 
 def test_path_and_query_are_sent() -> None:
     with RawServer([HEAD + b"a_total 1\n"]) as server:
-        fetch(f"{server.url}/x/y?token=secret", NAMES)
-        fetch(server.url, NAMES)
+        fetch(f"{server.url}/x/y?token=secret", NAMES, timeout_s=60.0)
+        fetch(server.url, NAMES, timeout_s=60.0)
     assert [request.split(b"\r\n")[0] for request in server.requests] == [b"GET /x/y?token=secret HTTP/1.1", b"GET / HTTP/1.1"]
 
 
@@ -53,7 +53,7 @@ def test_what_costs_too_much_is_refused_with_that_reason() -> None:
         head = OK + b"Transfer-Encoding: chunked\r\n\r\n" if parts[0].startswith(b"1\r\n") else HEAD
         body = [b"1\r\n\n\r\n" * 600_000] if parts[0].startswith(b"1\r\n") else parts
         with RawServer([head, *body]) as server, pytest.raises(TokenPageError, match="costs too much"):
-            lines(server, timeout_s=20.0)
+            lines(server)
     with RawServer([HEAD + b"a_total 1\n" * 9]) as server, pytest.raises(TokenPageError, match="costs too much"):
         lines(server, lines_limit=8)
 
@@ -61,16 +61,16 @@ def test_what_costs_too_much_is_refused_with_that_reason() -> None:
 def test_size_of_a_response_and_of_a_line_is_bounded() -> None:
     for body in (b"x\n" * (BODY_LIMIT_B // 2 + 1), b"a_total{" + b"x" * LINE_LIMIT_B + b"} 1\n", b"x" * 200_000):
         with RawServer([HEAD, body]) as server, pytest.raises(TokenPageError, match=r"more than|larger than"):
-            lines(server, timeout_s=20.0)
+            lines(server)
 
 
 def test_memory_of_large_responses_is_bounded() -> None:
     """Four times 4 MiB, most of it unwanted."""
     body = (b'other_total{x="%s"} 1\n' % (b"y" * 100)) * 33_000 + b"a_total 1\n"
     with RawServer([HEAD, body]) as server:
-        lines(server, timeout_s=20.0)
+        lines(server)
         tracemalloc.start()
-        threads = [threading.Thread(target=lines, args=(server,), kwargs={"timeout_s": 20.0}) for _ in range(4)]
+        threads = [threading.Thread(target=lines, args=(server,)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -84,7 +84,7 @@ def test_many_endpoints_with_much_to_keep_are_read_one_after_the_other() -> None
     body = b"a_total 1\n" * 9_000
     results: list[int] = []
     with RawServer([HEAD, body]) as server:
-        threads = [threading.Thread(target=lambda: results.append(len(lines(server, timeout_s=20.0)))) for _ in range(12)]
+        threads = [threading.Thread(target=lambda: results.append(len(lines(server)))) for _ in range(12)]
         for thread in threads:
             thread.start()
         for thread in threads:
