@@ -30,14 +30,14 @@ class Pages:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     folder = tmp_path_factory.mktemp("fleet")
     with fleet_capture.running(folder) as (agent, site):
-        eventually(lambda: all(name + "{" in fleet_capture.page(agent.url).text for name in LATE), 60, every=0.5)
-        eventually(lambda: "wattlens_facility_power_watts{" in fleet_capture.page(site).text, 30, every=0.5)
+        eventually(lambda: all(name + "{" in fleet_capture.page(agent.url).text for name in LATE), every=0.5)
+        eventually(lambda: "wattlens_facility_power_watts{" in fleet_capture.page(site).text, every=0.5)
         first = fleet_capture.page(agent.url), fleet_capture.page(site)
         counted = re.compile(r'wattlens_tokens_total\{workload="serving/chat[^}]*phase="generation"\} (\S+)')
         energy = re.compile(r'wattlens_node_energy_joules_total\{source="redfish"[^}]*\} (\S+)')
         for moving in (counted, energy):
             was = moving.findall(first[0].text)
-            eventually(lambda moving=moving, was=was: moving.findall(fleet_capture.page(agent.url).text) != was, 30, every=0.5)
+            eventually(lambda moving=moving, was=was: moving.findall(fleet_capture.page(agent.url).text) != was, every=0.5)
         second = fleet_capture.page(agent.url), fleet_capture.page(site)
         cut = {}
         for name, metrics in fleet_budget.profiles().items():

@@ -49,8 +49,8 @@ def test_the_simulated_clock_is_the_plants(tmp_path):
     clock = SimulatedClock(tmp_path / "plant")
     before = plant.now_ns()
     shown = clock.utc_ns()
-    assert before <= shown <= plant.now_ns()
-    assert START_NS <= shown < START_NS + 100 * 10**9
+    assert START_NS <= before <= shown <= plant.now_ns()
+    assert shown < START_NS + 3600 * 10**9
     earlier, utc, boot = clock.boot_ns(), clock.utc_ns(), clock.boot_ns()
     clock.sleep(1.0)
     between = (clock.boot_ns() - boot, clock.utc_ns() - utc, clock.boot_ns() - earlier)
@@ -78,10 +78,10 @@ def test_utc_is_set_for_all_processes_of_a_node_while_its_boot_clock_goes_on(tmp
     for ahead_s in (3600, -86_400, 0):
         boot, plant_ns = other.boot_ns(), plant.now_ns()
         clock.set_utc(ahead_s * 10**9)
-        assert 0 <= other.utc_ns() - plant_ns - ahead_s * 10**9 < 10 * 10**9
-        assert 0 <= other.boot_ns() - boot < 10 * 10**9
+        assert plant_ns <= other.utc_ns() - ahead_s * 10**9 <= plant.now_ns()
+        assert 0 <= other.boot_ns() - boot <= plant.now_ns() - plant_ns + 10**9
         clock.sleep(0.01)
-        assert 10**7 <= plant.now_ns() - plant_ns < 10 * 10**9
+        assert 10**7 <= plant.now_ns() - plant_ns < 600 * 10**9
     clock.set_utc(-(1 << 62))
     assert other.utc_ns() == 0, "int64 ns from 1970"
 

@@ -234,12 +234,12 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
         agent = AgentProcess(node, tmp_path / "state", config)
         agent.start()
         try:
-            eventually(lambda: len(window(tmp_path / "agent.sock", RealClock())) == 2, 60)
+            eventually(lambda: len(window(tmp_path / "agent.sock", RealClock())) == 2)
             environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
             done = subprocess.run(
                 [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],
                 env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
-                capture_output=True, text=True, timeout=60, check=True,
+                capture_output=True, text=True, timeout=120, check=True,
             )  # fmt: skip
         finally:
             agent.stop()

@@ -43,8 +43,8 @@ while True:
 def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
     root = Path(__file__).parents[4]
     rng = random.Random(20260101)
-    seen = -1
-    for commits in rng.choices(range(12), k=12):
+    seen, to_read = -1, rng.choices(range(12), k=12)
+    for commits in to_read:
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
         environment = {**os.environ, "PYTHONPATH": str(root)}
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
@@ -54,7 +54,7 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
             time.sleep(rng.uniform(0.0, 0.02))  # at any instant of what it does next
         finally:
             writer.send_signal(signal.SIGKILL)
-            writer.wait(timeout=10)
+            writer.wait(timeout=60)
         told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
         writer.stdout.close()
         view = read_journal(tmp_path / "journal.db")
@@ -64,7 +64,7 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
         assert sum(view.book.totals.energy.values()) == sum(2 * (500_000_000 + i) for i in range(booked + 1))
         folder = [tmp_path / "segments"] if (tmp_path / "segments").exists() else []
         assert chain.verify(folder, view).faults == ()
-    assert seen > 50
+    assert seen >= sum(to_read) - 1 > 40  # more where it told of some that were not waited for
     Journal.open(tmp_path / "journal.db", IDENTITY).close()
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
 

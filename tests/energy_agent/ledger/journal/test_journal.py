@@ -67,14 +67,14 @@ def read_only(folder):
         yield
         folder.chmod(0o755)
         return
-    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(["mount", "--bind", folder, folder], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         pytest.skip(f"root may not mount here: {done.stderr.strip()}")
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, timeout=10)
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True, timeout=60)
         yield
     finally:
-        subprocess.run(["umount", folder], check=True, timeout=10)
+        subprocess.run(["umount", folder], check=True, timeout=60)
 
 
 def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
