@@ -13,7 +13,7 @@ import pytest
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.gpu.plant_abi import DeviceLostError
-from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.node import SimulatedNode, elapsed_s
 from energy_agent.sim.workloads.worker import GPU_LOST
 from energy_agent.tokens.account import PageAccount
 from energy_agent.tokens.endpoint import fetch
@@ -51,7 +51,9 @@ def small(tmp_path_factory):
 def take(account: PageAccount, url: str):
     """Read an engine's page; what each model did since the first reading, in which no engine may have started again."""
     t_ns = time.time_ns()
-    assert not any(delta.restarted for delta in account.feed(read(vllm.SPEC, fetch(url, names_of(vllm.SPEC)), t_ns), t_ns))
+    assert not any(
+        delta.restarted for delta in account.feed(read(vllm.SPEC, fetch(url, names_of(vllm.SPEC), timeout_s=60.0), t_ns), t_ns)
+    )
     return account.totals(up=True)
 
 
@@ -95,7 +97,7 @@ def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
     take(account, work["chat"]["metrics_url"])
     total = eventually(later)
     assert total.model == "meta-llama/Llama-3.1-8B-Instruct"
-    assert 0.005 < total.itl.sum_s / total.itl.count < 0.2
+    assert 0.005 < total.itl.sum_s / total.itl.count < 2  # in seconds of the plant, of which a busy machine makes more
     with busy.plant() as plant:
         truth = plant.truth(2)
         assert truth.busy_ns > 0
@@ -131,17 +133,18 @@ def test_a_lost_gpu_ends_its_workload_which_comes_back_with_it(tmp_path):
 
 
 def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_path):
-    text = (BURST % ", start_s: 5, end_s: 20") + (
+    text = (BURST % ", start_s: 10, end_s: 80") + (
         "faults:\n"
-        "  - {at_s: 0, gpu: 1, kind: hang, call: nvmlDeviceGetPowerUsage, for_s: 20}\n"
-        "  - {at_s: 8, gpu: 1, kind: counter_reset}\n"
+        "  - {at_s: 0, gpu: 1, kind: hang, call: nvmlDeviceGetPowerUsage, for_s: 40}\n"
+        "  - {at_s: 15, gpu: 1, kind: counter_reset}\n"
     )
-    with node(tmp_path / "node", text) as running:
-        assert running.workload("b")["phase"] == "waiting"
-        assert [(f.gpu, f.kind, f.call) for f in running.faults()] == [(1, "hang", "nvmlDeviceGetPowerUsage")]
-        eventually(lambda: running.workload("b")["phase"] == "running")
-        with running.plant() as plant:
-            eventually(lambda: plant.truth(1).counter_resets == 1)
+    with node(tmp_path / "node", text) as running, running.plant() as plant:
+        phase, faults = running.workload("b")["phase"], [(f.gpu, f.kind, f.call) for f in running.faults()]
+        passed_s = elapsed_s(running.state(), plant)  # 10 s are one of ours, and a busy machine may have taken it by now
+        assert phase == "waiting" or passed_s > 10
+        assert faults == [(1, "hang", "nvmlDeviceGetPowerUsage")] or passed_s > 15
+        eventually(lambda: running.workload("b")["phase"] in ("running", "ended"))
+        eventually(lambda: plant.truth(1).counter_resets == 1)
         ended = eventually(lambda: (w := running.workload("b"))["phase"] == "ended" and w)
         assert ended["counters"]["steps"] >= 1
         assert holders(running, 0) == []
@@ -176,7 +179,7 @@ def test_a_client_of_nvml_sees_the_node(small):
     code = (
         "import pynvml as p; p.nvmlInit(); print(p.nvmlDeviceGetCount(), p.nvmlDeviceGetUUID(p.nvmlDeviceGetHandleByIndex(1)))"
     )
-    said = small.run([sys.executable, "-c", code], timeout_s=20)
+    said = small.run([sys.executable, "-c", code], timeout_s=60)
     with small.plant() as plant:
         assert said.stdout.split() == ["2", plant.uuid(1)]
     with pytest.raises(UsageError, match="no program"):

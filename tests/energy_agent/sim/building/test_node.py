@@ -67,7 +67,7 @@ def facts(node, meter):
 
 
 @contextmanager
-def connected(node, timeout_s=5.0):
+def connected(node, timeout_s=60.0):
     from pymodbus.client import ModbusTcpClient
 
     about = node.state()["facility"]
@@ -79,7 +79,7 @@ def connected(node, timeout_s=5.0):
         client.close()
 
 
-def ask(node, meter, table="holding", timeout_s=5.0):
+def ask(node, meter, table="holding", timeout_s=60.0):
     """(count, power, energy in Wh, power in W) of a meter, as its registers have them."""
     with connected(node, timeout_s) as client:
         read = client.read_holding_registers if table == "holding" else client.read_input_registers
@@ -152,13 +152,18 @@ def test_the_building_takes_what_the_plant_gives(node):
         truth = truth_after(node, max(t.t_ns for t in before))
         return before, truth.facility, plant_truths()
 
-    first, second = looked(), None
+    first = looked()
     eventually(lambda: now_ns(node) > first[2][0].t_ns + 10 * S)
-    second = looked()
+
+    def looked_long_after():
+        second = looked()
+        most, least = host_power.of(Host(), second[2], first[0]), host_power.of(Host(), second[0], first[2])
+        return (second, most, least) if most.node_uj < 3 * least.node_uj else None  # on a busy machine a look takes long
+
+    second, most, least = eventually(looked_long_after)
     taken_uj = second[1].node_uj - first[1].node_uj
-    most, least = host_power.of(Host(), second[2], first[0]), host_power.of(Host(), second[0], first[2])
-    assert 0 < least.node_uj - 10_000 <= taken_uj <= most.node_uj + 10_000  # 1 mW over 10 s is handed on later
-    assert most.node_uj < 3 * least.node_uj
+    later_uj = max(10_000, (second[2][0].t_ns - first[0][0].t_ns) // 10**6)  # what is handed on later: 1 mW
+    assert 0 < least.node_uj - later_uj <= taken_uj <= most.node_uj + later_uj
     for building in (first[1], second[1]):
         assert 0 <= 7 * building.node_uj - building.energy_uj.it_input <= 9
         flows = building.energy_uj
@@ -208,7 +213,7 @@ def request(transaction, unit):
 def test_answers_that_come_late_still_belong_to_their_requests(node):
     about = node.state()["facility"]
     site.fault(node, "ups", "slow", 400)
-    with socket.create_connection((about["host"], about["port"]), timeout=10) as line:
+    with socket.create_connection((about["host"], about["port"]), timeout=60) as line:
         line.sendall(request(7, 2) + request(8, 8) + request(9, 2))  # ups, lighting, ups: in one segment
         heard = b""
         while len(heard) < 3 * 29:
@@ -224,7 +229,7 @@ def test_a_meter_that_is_slow_is_late_for_who_does_not_wait(node):
     site.fault(node, "ups", "slow", 1500)
     with pytest.raises(ModbusIOException):
         ask(node, "ups", timeout_s=0.3)
-    assert ask(node, "ups", timeout_s=20)[2] > 0
+    assert ask(node, "ups")[2] > 0
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -251,9 +256,13 @@ def test_a_stuck_meter_stands_while_the_truth_goes_on(node, lost):
 
 
 def test_a_reset_and_a_jump(node):
-    before = eventually(lambda: (a := ask(node, "pdu-b"))[2] > 50 and a)
+    eventually(lambda: ask(node, "pdu-b")[2] > 50)
+    low = site.truth(node)
     site.fault(node, "pdu-b", "reset")
-    assert ask(node, "pdu-b")[2] < before[2]
+    after = ask(node, "pdu-b")
+    high = truth_after(node, now_ns(node))
+    counted_wh = (high.facility.energy_uj.at("pdu-b") - low.facility.energy_uj.at("pdu-b")) / WH_UJ
+    assert after[2] <= counted_wh * high.gains_ppb["pdu-b"] / 1e9
     site.fault(node, "pdu-b", "jump", 1_000_000)
     assert ask(node, "pdu-b")[2] >= 1_000_000
 
@@ -271,11 +280,18 @@ def test_what_is_not_there(node):
 @pytest.mark.smoke
 def test_the_timeline_of_faults(tmp_path):
     need_module("pymodbus")
-    text = "boards: [{count: 1, sku: A40}]\nrate: 10\nfacility:\n  faults: [{at_s: 5, meter: ups, kind: stuck, for_s: 50}]\n"
+    stuck = [{"at_s": 5 + 100 * n, "meter": "ups", "kind": "stuck", "for_s": 50} for n in range(6)]
+    text = yaml.safe_dump({"boards": [{"count": 1, "sku": "A40"}], "rate": 10, "facility": {"faults": stuck}})
     with SimulatedNode.start(scenario.parse(text.encode(), "test"), tmp_path / "node") as running:
-        eventually(lambda: [(f.meter, f.kind) for f in site.faults(running)] == [("ups", "stuck")])
-        first = ask(running, "ups")
-        assert ask(running, "ups") == first
+
+        def is_stuck():
+            return [(f.meter, f.kind) for f in site.faults(running)] == [("ups", "stuck")]
+
+        def shown_twice():  # within one fault: a busy machine may ask the second time after its end
+            return is_stuck() and (shown := (ask(running, "ups"), ask(running, "ups"))) and is_stuck() and shown
+
+        first, second = eventually(shown_twice)
+        assert first == second
         eventually(lambda: site.faults(running) == [])
         eventually(lambda: ask(running, "ups") != first)
     last = site.truth(running)  # files stay for a look
