@@ -31,8 +31,10 @@ def test_a_promise_is_one_line(found: dict[str, object], line: str) -> None:
 def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = "", then: str = "") -> str:
     """What a short training says on stderr."""
     code = f"""
-import time, wattlens
+import functools, time, wattlens
+from energy_agent.runtime import agent_socket
 from energy_agent.sdk.training import reporter
+agent_socket.ask = functools.partial(agent_socket.ask, within_s=60.0)  # as long as a busy machine may need for an answer
 reporter._FLUSH_S = 60.0  # a machine that is busy takes longer than a second for the last report
 run = wattlens.training(model="m"{options})
 for _ in range(20):

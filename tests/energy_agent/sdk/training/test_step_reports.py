@@ -12,11 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from energy_agent.sdk.training import step_reports
 from energy_agent.sdk.training.step_reports import VARIABLE, StepReceiver, Steps, send_report
 
 HOSTILE = (
     b"", b"", b"{", b"[" * 8000, b"null", b"\xff" * 100, b"{}", json.dumps({"run": "x"}).encode(), b"9" * 7000, b" " * 100_000,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patience():
+    """A busy machine may let a full queue, and the reader at the end, wait for longer than a training program does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_reports, "_SEND_S", 60.0)
+        patch.setattr(step_reports, "_END_S", 60.0)
+        yield
 
 
 def report(run=0, steps=1, tokens=0, rank=0, world=1, group="", age_s=1.0, **more):

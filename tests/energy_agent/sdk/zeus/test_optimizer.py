@@ -93,8 +93,8 @@ def test_limits_are_measured_from_high_to_low_and_the_right_one_is_kept(agent: A
         assert m.energy_half_width == 1.0
     slow = [m.time / made.measurements[0].time for m in made.measurements]
     assert made.optimal_power_limit_w == min(limit for limit, s in zip(limits, slow, strict=True) if s <= 1.25)
-    eventually(lambda: agent.in_force_w == made.optimal_power_limit_w)
-    assert agent.limits == [*map(float, limits), 700.0, agent.in_force_w]  # the highest while the last energy is awaited
+    # The highest while the last energy is awaited.
+    eventually(lambda: agent.limits == [*map(float, limits), 700.0, made.optimal_power_limit_w])
     made.on_train_end()
     eventually(lambda: agent.in_force_w is None)
     made.on_step_begin()
