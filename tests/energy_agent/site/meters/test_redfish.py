@@ -19,7 +19,7 @@ from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.redfish import SPEC, Redfish, Resolution
 
 PDU, CDU = "/redfish/v1/PowerEquipment/RackPDUs/1", "/redfish/v1/ThermalEquipment/CDUs/A"
-METER = MeterConfig(id="rack-7", role="it", position="pdu_output", accuracy_percent=1, timeout_s=1, max_power_w=20_000)
+METER = MeterConfig(id="rack-7", role="it", position="pdu_output", accuracy_percent=1, timeout_s=60, max_power_w=20_000)
 
 
 def told(power_w, energy_kwh, **more):

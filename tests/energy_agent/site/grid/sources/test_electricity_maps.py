@@ -52,7 +52,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def source(double: Double, key: Path, **more: object):  # type: ignore[no-untyped-def]
-    section = {"zone": "DE", "boundary": "life-cycle", "key_file": key, "url": double.url, "timeout_s": 5} | more
+    section = {"zone": "DE", "boundary": "life-cycle", "key_file": key, "url": double.url, "timeout_s": 60} | more
     return SPEC.open(ElectricityMaps(**section), Clock())
 
 
@@ -281,7 +281,7 @@ def test_what_does_not_speak_http_and_nobody_are_told(key: Path) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        config = {"zone": "DE", "boundary": "direct", "key_file": key, "timeout_s": 5}
+        config = {"zone": "DE", "boundary": "direct", "key_file": key, "timeout_s": 60}
         opened = SPEC.open(ElectricityMaps(url=f"http://127.0.0.1:{listener.getsockname()[1]}", **config), Clock())
         with pytest.raises(GridError, match="not HTTP"):
             opened.read()
@@ -322,7 +322,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_key_is_sent
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"https://localhost:{listener.getsockname()[1]}"
-        config = ElectricityMaps(zone="DE", boundary="direct", key_file=key, url=url, timeout_s=5)
+        config = ElectricityMaps(zone="DE", boundary="direct", key_file=key, url=url, timeout_s=60)
         with pytest.raises(GridError, match="certificate is not trusted"):
             SPEC.open(config, Clock()).read()
         thread.join()
