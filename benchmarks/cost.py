@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import yaml
 
 from benchmarks.running import AgentProcess, cpu_s, family, pss_b
 from energy_agent.sim.node import SimulatedNode
+from tests.support import eventually
 
 WARM_UP_S = 8.0
 
@@ -48,7 +49,9 @@ def measure(pids_urls: Sequence[tuple[int, str]], seconds: float) -> list[Cost]:
         clients = []
         for _, url in pids_urls:
             address = url.removeprefix("http://").partition("/")[0]
-            clients.append(stack.enter_context(closing(http.client.HTTPConnection(address, timeout=5))))  # kept where it can be
+            clients.append(
+                stack.enter_context(closing(http.client.HTTPConnection(address, timeout=60)))
+            )  # kept where it can be
         scrapes: list[list[float]] = [[] for _ in clients]
         before, began = [_cpu(pid) for pid, _ in pids_urls], time.monotonic()
         while (now := time.monotonic()) < began + seconds:
@@ -107,6 +110,12 @@ def _agent(base: Path, node: SimulatedNode, period_s: float) -> Iterator[tuple[i
         agent.stop()
 
 
+def _is_served(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
 @contextmanager
 def _nvitop(node: SimulatedNode) -> Iterator[tuple[int, str]]:
     program = shutil.which("nvitop-exporter", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -118,10 +127,11 @@ def _nvitop(node: SimulatedNode) -> Iterator[tuple[int, str]]:
     command = [program, "--bind-address", "127.0.0.1", "--port", str(port), "--interval", "1.0"]
     peer = subprocess.Popen(command, env=os.environ | node.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        eventually(lambda: _is_served(port))
         yield peer.pid, f"http://127.0.0.1:{port}/metrics"
     finally:
         peer.terminate()
-        peer.wait(10)
+        peer.wait(60)
 
 
 def main(arguments: list[str] | None = None) -> int:

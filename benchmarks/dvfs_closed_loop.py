@@ -124,7 +124,7 @@ def _cost_s(pid: int) -> float:
 def _histograms(url: str) -> dict[str, dict[float, float]]:
     from prometheus_client.parser import text_string_to_metric_families
 
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text = answer.read().decode()
     found: dict[str, dict[float, float]] = {}
     for metric in text_string_to_metric_families(text):

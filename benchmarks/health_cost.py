@@ -55,7 +55,7 @@ def run(seconds: float, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
 
 
 def _page_b(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return len(answer.read())
 
 

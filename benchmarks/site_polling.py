@@ -137,7 +137,7 @@ def run(agents: int, seconds: float) -> Result:
         before, began_s = Counter(proxy.asked), time.monotonic()
         answering = 0
         for url in urls:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as page:
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=60) as page:
                 answering += b"wattlens_build_info" in page.read()
         time.sleep(max(0.0, seconds - (time.monotonic() - began_s)))
         took_s = time.monotonic() - began_s

@@ -57,7 +57,8 @@ def run(hook: str, steps: int, kill: bool) -> dict[str, Any]:
             environ = os.environ | {"WATTLENS_AGENT_SOCKET": f"{folder}/agent.sock"}
             ended = threading.Event()
             kills: list[int] = []
-            killer = threading.Thread(target=_kill, args=(agent, ended, kills)) if kill else None
+            killer = threading.Thread(target=_kill, args=(agent, ended, kills, folder / "killed")) if kill else None
+            command += ["--until", str(folder / "killed")] if kill else []
             try:
                 with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
                     if killer is not None:
@@ -75,13 +76,14 @@ def run(hook: str, steps: int, kill: bool) -> dict[str, Any]:
         return found | {"killed": len(kills), "stderr": errors}
 
 
-def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int]) -> None:
-    """Kill the agent now and then; start it again at once."""
+def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int], over: Path) -> None:
+    """Kill the agent now and then; start it again at once. The training does not end before `over` is there."""
     ended.wait(KILL_AFTER_S)
     while len(kills) < KILLS and not ended.wait(random.uniform(2.0, 4.0)):
         kills.append(agent.pid)
         agent.kill()
         agent.start()
+    over.touch()
 
 
 def empty_loop() -> list[float]:

@@ -29,7 +29,7 @@ PLAIN = "plain"  # without PyTorch: what the tests that need Python alone run
 BATCH, LENGTH, VOCABULARY = 4, 16, 64
 TOKENS = BATCH * LENGTH
 GPU_MS = 20
-BOOKED_S = 20.0  # an agent that starts on a busy machine takes its time
+BOOKED_S = 60.0  # an agent that starts on a busy machine takes its time
 Timed = list[float]
 
 
@@ -51,7 +51,7 @@ class Gpu:
 
     def end(self) -> dict[str, Any]:
         """Leave the GPU; what was observed."""
-        out, _ = self._observer.communicate(timeout=10)
+        out, _ = self._observer.communicate(timeout=60)
         self.plant.detach_process(0, self._slot)
         roots.remove_process(self.node, os.getpid())
         found: dict[str, Any] = json.loads(out)
@@ -275,6 +275,7 @@ def main() -> int:
     parser.add_argument("--hook", choices=(*HOOKS, PLAIN))
     parser.add_argument("--observe", default="")
     parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--until", type=Path)
     args = parser.parse_args()
     if args.observe:
         observe(args.observe)
@@ -289,6 +290,8 @@ def main() -> int:
     gpu = Gpu(f"train-{args.hook}")
     into: Timed = []
     steps, tokens = globals()[f"train_{args.hook}"](torch, gpu, args.steps, into)
+    while args.until is not None and not args.until.exists():
+        time.sleep(0.1)
     wait_booked(steps)
     time.sleep(2.5)  # and the observer has seen it
     sys.stdout.write(json.dumps({"steps": steps, "tokens": tokens, "us": into} | gpu.end()) + "\n")

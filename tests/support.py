@@ -109,7 +109,7 @@ def stay_within_a_day(ends: timedelta = timedelta(0)) -> None:
         time.sleep(left_s)
 
 
-def _stalled_s() -> float:
+def stalled_s() -> float:
     """Seconds in which processes of this machine waited for a CPU or a disk; NaN where the kernel does not count them."""
     try:
         lines = [Path(f"/proc/pressure/{name}").read_text().partition("\n")[0] for name in ("cpu", "io")]
@@ -118,17 +118,23 @@ def _stalled_s() -> float:
         return math.nan
 
 
+def added_s(before_s: float) -> float:
+    """What a bound is longer by because the machine stalled since `stalled_s()` was `before_s`, a minute at most."""
+    since_s = stalled_s() - before_s
+    return _BUSY_S if math.isnan(since_s) else min(since_s, _BUSY_S)
+
+
 def eventually(probe: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """First truthy answer of `probe`, which is asked less often after a second; fails with the last answer after `seconds`.
 
     Time in which the machine made processes wait does not count, up to a minute: a bound is for the code, not for the machine.
     """
-    start, stalled_s = time.monotonic(), _stalled_s()
+    start, before_s = time.monotonic(), stalled_s()
     while True:
         answer = probe()
         if answer:
             return answer
         over_s = time.monotonic() - start - seconds
-        if over_s > _BUSY_S or (over_s > 0 and over_s > _stalled_s() - stalled_s):  # nothing is more than NaN
+        if over_s > 0 and over_s > added_s(before_s):
             pytest.fail(f"not within {seconds} s; last answer: {answer!r}")
         time.sleep(every if time.monotonic() < start + 1 else max(every, _LATER_S))

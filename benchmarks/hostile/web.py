@@ -51,7 +51,7 @@ class Outcome:
 
 
 def connect(port: int, context: ssl.SSLContext | None, source: str) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), 5, (source, 0))
+    client = socket.create_connection(("127.0.0.1", port), 30, (source, 0))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(client, server_hostname="127.0.0.1") if context else client
 
@@ -159,7 +159,7 @@ def _config(base: Path, secure: bool) -> Path:
 
 
 def _until_served(port: int, context: ssl.SSLContext | None) -> None:
-    for _ in range(100):
+    for _ in range(600):
         try:
             with connect(port, context, "127.0.0.1") as client:
                 scrape(client)
