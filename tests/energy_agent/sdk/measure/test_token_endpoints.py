@@ -1,5 +1,6 @@
 """Server pages at both ends of a window, over real HTTP: what moves, restarts, goes or breaks."""
 
+import functools
 import http.server
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sdk.measure.token_endpoints import TokenPages
+from energy_agent.tokens.endpoint import fetch
 from tests.support import eventually
 
 
@@ -25,7 +27,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    patient = functools.partial(fetch, timeout_s=60.0)  # as long as a busy machine may need for an answer
+    monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints.fetch", patient)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as pages:
         pages.daemon_threads, pages.asked = True, 0
         pages.url = f"http://127.0.0.1:{pages.server_address[1]}/metrics"

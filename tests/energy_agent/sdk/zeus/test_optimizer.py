@@ -128,7 +128,7 @@ def test_above_what_was_found_nothing_is_asked(agent: Agent) -> None:
 
 
 def test_a_budget_below_the_limits_is_measured_once(agent: Agent, monkeypatch) -> None:
-    monkeypatch.setattr(power_limit, "_SETTLED_S", 0.2)
+    monkeypatch.setattr(power_limit, "_SETTLED_S", 1.0)
     agent.cap_w = 450.0
     made = optimizer()
     train(made, agent)
@@ -295,7 +295,7 @@ def test_selectors_refuse_what_cannot_be(make) -> None:
 
 
 def test_windows_are_long_enough_for_an_agent_that_reads_once_a_second(agent: Agent) -> None:
-    made = optimizer(min_window_s=0.3, profile_steps=2, pl_step=250)
+    made = optimizer(min_window_s=1.0, profile_steps=2, pl_step=250)
     seen = train(made, agent)
     steps = {count for _, count in runs(seen, "Profiling")}
     assert len(made.measurements) == 3
