@@ -55,7 +55,7 @@ def engine(folder: Path, environ: dict[str, str]) -> Iterator[Engine]:
         )  # fmt: skip
     try:
         found = Engine(docker, socket, environ)
-        eventually(lambda: daemon.poll() is not None or socket.exists(), 30)
+        eventually(lambda: daemon.poll() is not None or socket.exists())
         found.run("version")
         yield found
     finally:
@@ -73,7 +73,7 @@ def _unmount_below(folder: Path) -> None:
     """The engine mounts its data folder onto itself and leaves it so; deepest first."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in sorted((p for p in points if Path(p).is_relative_to(folder)), reverse=True):
-        subprocess.run(["umount", point], check=True, timeout=10)
+        subprocess.run(["umount", point], check=True, timeout=60)
 
 
 def make_wheels(folder: Path, python: str, *extras: str) -> None:

@@ -61,7 +61,7 @@ def _named(node: Any) -> set[str]:
 
 def answers(source: dict[str, Any]) -> bool:
     """Whether a data source gives a value for a query, as Grafana's proxy would ask."""
-    with urllib.request.urlopen(f"{source['url']}/api/v1/query?query=vector(1)", timeout=5) as answer:
+    with urllib.request.urlopen(f"{source['url']}/api/v1/query?query=vector(1)", timeout=60) as answer:
         return bool(json.load(answer)["data"]["result"][0]["value"][1] == "1")
 
 

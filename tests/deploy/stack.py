@@ -76,7 +76,7 @@ class Stack:
 
     def get(self, service: str, path: str) -> str:
         """A page of a service by the port that it is published on."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[service]}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[service]}{path}", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -170,7 +170,7 @@ def stack(folder: Path) -> Iterator[Stack]:
         found.build_own(IMAGES["GRAFANA_IMAGE"], _STUB.format(agent=IMAGES["WATTLENS_IMAGE"]), HERE / "grafana_stub.py")
         try:
             found.up()
-            eventually(lambda: found.value("count(up == 1)") == 2, 30, 0.5)
+            eventually(lambda: found.value("count(up == 1)") == 2, every=0.5)
             yield found
         finally:
             docker.compose("down", "--volumes", "--timeout", "3")

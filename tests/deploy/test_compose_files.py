@@ -211,6 +211,6 @@ def test_promtool_accepts_the_configuration() -> None:
     subprocess.run(
         [promtool, "check", "config", "--syntax-only", str(HERE / "prometheus.yml")],
         check=True,
-        timeout=30,
+        timeout=60,
         capture_output=True,
     )
