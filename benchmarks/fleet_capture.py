@@ -90,7 +90,7 @@ def show(folder: Path, metrics: Mapping[str, Any]) -> None:
 def page(url: str) -> Shot:
     """What is shown now; empty while there is nothing to show."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return Shot(answer.read().decode(), time.time())
     except urllib.error.HTTPError:
         return Shot("", time.time())

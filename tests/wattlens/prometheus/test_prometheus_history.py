@@ -78,7 +78,7 @@ def store():
 
 def history(store, **more):
     pauses = []
-    return History(Access(store.url, timeout_s=5), pause=pauses.append, **more), pauses
+    return History(Access(store.url, timeout_s=60), pause=pauses.append, **more), pauses
 
 
 def ask(reader, first=0, last=600):
@@ -244,7 +244,7 @@ def test_what_is_no_finite_number_is_none(text):
 
 def test_a_secret_comes_from_a_file_and_stands_in_no_message(store, tmp_path):
     (tmp_path / "token").write_text("open sesame\n")
-    access = Access(store.url, timeout_s=5, bearer_token_file=tmp_path / "token")
+    access = Access(store.url, timeout_s=60, bearer_token_file=tmp_path / "token")
     ask(History(access))
     assert {headers["Authorization"] for headers in store.headers} == {"Bearer open sesame"}
     store.say = lambda _: (401, "who are you")
@@ -259,7 +259,7 @@ def test_a_secret_comes_from_a_file_and_stands_in_no_message(store, tmp_path):
 def test_a_password_is_sent_as_basic(store, tmp_path):
     (tmp_path / "user").write_text("Aladdin")
     (tmp_path / "password").write_text("open sesame")
-    ask(History(Access(store.url, timeout_s=5, user_file=tmp_path / "user", password_file=tmp_path / "password")))
+    ask(History(Access(store.url, timeout_s=60, user_file=tmp_path / "user", password_file=tmp_path / "password")))
     assert store.headers[0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617's example
 
 
