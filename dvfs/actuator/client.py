@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.lease import TTL_S
+from dvfs.actuator.note import MAX_CHARACTERS, SettingNote
 from dvfs.actuator.wire import VERSION, Decoder, WireError, encode
 from dvfs.types import Setting
 from energy_agent.core.errors import LeaseError
@@ -78,9 +79,13 @@ class ActuatorClient:
         self._tokens.add(token)
         return token
 
-    def set(self, lease: str, device: str, setting: Setting) -> Effect:
-        """Make a device run at `setting` (a None there: back to what was found). Raises ActuatorError: nothing is set then."""
-        answer = self._ask({"op": "set", "lease": lease, "device": device, "setting": setting.as_json()})
+    def set(self, lease: str, device: str, setting: Setting, note: SettingNote | None = None) -> Effect:
+        """Make a device run at `setting` (a None there: back to what was found). Raises ActuatorError: nothing is set then.
+
+        `note`: why, for the actuator's history; one of an earlier version ignores it.
+        """
+        why = {} if note is None else {"note": note.as_json()}
+        answer = self._ask({"op": "set", "lease": lease, "device": device, "setting": setting.as_json(), **why})
         got = answer.get("setting", {})
         return Effect(
             Setting(got.get("sm_clock_max_mhz"), got.get("power_limit_mw")),
@@ -92,10 +97,11 @@ class ActuatorClient:
         """Renew. Raises ActuatorError: the lease is over, its devices are restored or will be."""
         self._ask({"op": "heartbeat", "lease": lease})
 
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
-        """End a lease: (device, knob, outcome) of each restored knob."""
+    def release(self, lease: str, reason: str = "") -> list[tuple[str, str, str]]:
+        """End a lease, for the history with a `reason`: (device, knob, outcome) of each restored knob."""
         self._tokens.discard(lease)
-        return [(str(d), str(k), str(o)) for d, k, o in self._ask({"op": "release", "lease": lease})["restored"]]
+        answer = self._ask({"op": "release", "lease": lease, "reason": reason[:MAX_CHARACTERS]})
+        return [(str(d), str(k), str(o)) for d, k, o in answer["restored"]]
 
     def status(self) -> ActuatorStatus:
         """All devices."""

@@ -7,6 +7,7 @@ reverse order of the first writes, and is tried again until it succeeds.
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dvfs.actuator.allow_list import AllowList
@@ -14,6 +15,7 @@ from dvfs.actuator.guard import Permit, RefusedError, baseline_fits, permit
 from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding, Value
 from dvfs.actuator.lease import GRACE_S, NS, Lease, Leases
+from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Reading, Write, Written
 from dvfs.actuator.ports import Knobs, Restored
 from dvfs.actuator.wire import first_page
@@ -89,8 +91,10 @@ class ActuatorCore:
             if self._read(device).mig:
                 raise RefusedError("mig", f"{device} is in MIG mode: its instances may serve other tenants")
 
-    def set(self, connection: int, token: str, device: str, setting: Setting) -> dict[str, Any]:
-        """Make `device` run at `setting`; a knob that is None there goes back to what was found."""
+    def set(
+        self, connection: int, token: str, device: str, setting: Setting, note: SettingNote | None = None
+    ) -> dict[str, Any]:
+        """Make `device` run at `setting`; a knob that is None there goes back to what was found. `note`: why."""
         lease = self._leases.get(token, connection)
         if device not in lease.devices:
             raise RefusedError("not_leased", f"{device} is not part of this lease")
@@ -101,8 +105,8 @@ class ActuatorCore:
         found = before.backup if before is not None else reading.power_limit_mw
         allowed = permit(setting, limits, reading.constraints, found if isinstance(found, int) else None)
         writes = self._plan(device, allowed, limits, reading)
-        self._give_back(device, allowed)
-        answers = self._write(lease, device, writes)
+        self._give_back(device, allowed, note.reason if note is not None else "")
+        answers = self._write(lease, device, writes, note)
         self._settings[device] = allowed.setting
         clock = next((a for a in answers if a.sm_clock_mhz is not None), None)
         return {
@@ -117,12 +121,12 @@ class ActuatorCore:
         lease = self._leases.heartbeat(token, connection, self._boot_ns())
         return {"left_s": lease.ttl_ns / NS}
 
-    def release(self, connection: int, token: str) -> dict[str, Any]:
-        """End a lease; its devices are restored before this answers.
+    def release(self, connection: int, token: str, reason: str = "") -> dict[str, Any]:
+        """End a lease; its devices are restored before this answers. `reason`: why, in a word, for the history.
 
         What is not restored yet comes first; `more` knobs did not fit the answer.
         """
-        ended = sorted(self._end(self._leases.get(token, connection), "request"), key=lambda r: r.closed)
+        ended = sorted(self._end(self._leases.get(token, connection), "request", reason), key=lambda r: r.closed)
         rows = first_page([[r.device, r.knob, r.outcome] for r in ended])
         return {"restored": rows, "more": len(ended) - len(rows)}
 
@@ -178,10 +182,10 @@ class ActuatorCore:
             self._leases.drop(lease.token)
         return self.restore(self._journal.outstanding, "start")
 
-    def restore(self, outstanding: list[Outstanding], cause: str) -> list[Restored]:
+    def restore(self, outstanding: list[Outstanding], cause: str, reason: str = "") -> list[Restored]:
         """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again.
 
-        `cause` is told with what was done.
+        `cause`, and the `reason` that the holder gave, are recorded with what was done.
         """
         if not outstanding:
             return []
@@ -189,7 +193,7 @@ class ActuatorCore:
         plan: dict[str, list[Outstanding]] = {}
         for one in reversed(outstanding):
             if one.epoch != epoch:
-                results.append(self._close(one, "new_epoch", None, cause))
+                results.append(self._close(one, "new_epoch", None, cause, reason))
             else:
                 plan.setdefault(one.device, []).append(one)
         answers = self._knobs.write({d: [Write(o.knob, o.backup, o.ours) for o in os] for d, os in plan.items()})
@@ -197,7 +201,7 @@ class ActuatorCore:
             for one, answer in zip(knobs, answers[device], strict=True):
                 if answer.status in ("ok", "foreign"):
                     outcome = {"ok": "restored"}.get(answer.status, answer.status)
-                    results.append(self._close(one, outcome, answer.read_back, cause))
+                    results.append(self._close(one, outcome, answer.read_back, cause, reason))
                     continue
                 if answer.status == "differs" and answer.read_back is not None:
                     self._journal.settled(device, one.knob, answer.read_back)
@@ -208,19 +212,20 @@ class ActuatorCore:
         self.last_restored = results
         return results
 
-    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str) -> Restored:
+    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str, reason: str) -> Restored:
         now = self._utc_ns()
         self._journal.closed(one.device, one.knob, outcome, now)
         told = "ok" if outcome == "restored" else outcome
-        self._did(Did(now, one.device, one.knob, "restore", value, told, one.holder, cause))
+        note = None if one.note is None else replace(one.note, reason=reason)
+        self._did(Did(now, one.device, one.knob, "restore", value, told, one.holder, cause, note))
         self._waiting.pop(one.key, None)
         if not any(o.device == one.device for o in self._journal.outstanding):
             self._settings.pop(one.device, None)
         return Restored(one.device, one.knob, outcome, value)
 
-    def _end(self, lease: Lease, cause: str) -> list[Restored]:
+    def _end(self, lease: Lease, cause: str, reason: str = "") -> list[Restored]:
         # The lease goes last: until its devices are back, nobody else gets them.
-        results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause)
+        results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause, reason)
         self._leases.drop(lease.token)
         return results
 
@@ -251,26 +256,27 @@ class ActuatorCore:
             writes.append(Write("clock", allowed.clock_mhz))
         return writes
 
-    def _give_back(self, device: str, allowed: Permit) -> None:
+    def _give_back(self, device: str, allowed: Permit, reason: str) -> None:
         kept = {k for k, v in (("power", allowed.power_mw), ("clock", allowed.clock_mhz)) if v is not None}
-        results = self.restore([o for o in self._journal.outstanding if o.device == device and o.knob not in kept], "request")
+        ended = [o for o in self._journal.outstanding if o.device == device and o.knob not in kept]
+        results = self.restore(ended, "request", reason)
         stuck = next((r for r in results if not r.closed), None)
         if stuck:
             raise RefusedError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
 
-    def _write(self, lease: Lease, device: str, writes: list[Write]) -> list[Written]:
+    def _write(self, lease: Lease, device: str, writes: list[Write], note: SettingNote | None) -> list[Written]:
         if not writes:
             return []
         baseline = self._limits(device).baseline
         found: dict[str, Value | None] = {"power": next((w.expected[0] for w in writes if w.expected), None), "clock": baseline}
         intents = [(device, w.knob, f, w.value) for w in writes if (f := found[w.knob]) is not None]
-        self._journal.intend(self._epoch(), lease.holder, self._utc_ns(), intents)
+        self._journal.intend(self._epoch(), lease.holder, self._utc_ns(), intents, note)
         answers = self._knobs.write({device: writes})[device]
         bad: Written | None = None
         for one, answer in zip(writes, answers, strict=True):
             if answer.status in ("ok", "differs") and answer.read_back is not None:
                 self._journal.settled(device, one.knob, answer.read_back)
-            self._did(Did(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request"))
+            self._did(Did(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request", note))
             if answer.status != "ok":
                 bad = bad or answer
         if bad is not None:

@@ -1,7 +1,8 @@
 """What the actuator did, row by row, for the ledger: also what it did when no agent was there to see it.
 
-JSON lines with a rising number, in two files at most. The write-ahead journal is what restores; this only tells. So it is not
-synced row by row, and one that cannot be written costs nothing but the telling.
+It is the only record of what was set and put back: agents read its rows and write them to their ledgers. JSON lines with a
+rising number, in two files at most. The write-ahead journal is what restores. So the history is not synced row by row, and a
+row that cannot be written keeps no setting from being made or restored.
 """
 
 import contextlib
@@ -14,10 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dvfs.actuator.note import SettingNote
+
 LOG = logging.getLogger("wattlens.actuator")
 MAX_BYTES = 1 << 20
 PAGE = 8  # rows of an answer, or fewer where they do not fit the wire
-_MAX_ROW = 1536  # characters; a longer row is not of ours and would not fit the wire
+_MAX_ROW = 2048  # ASCII characters; another row is not ours and might not fit the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Did:
         outcome: ok, or in a word why not.
         holder: who held the lease.
         cause: request (its holder asked) | expired | killed | start | retry | refused (half a setting is taken back).
+        note: why it was set. A restore has the note of the setting that it ends, with the reason that its holder gave for that.
     """
 
     utc_ns: int
@@ -43,6 +47,7 @@ class Did:
     outcome: str
     holder: str
     cause: str
+    note: SettingNote | None = None
 
 
 class History:
@@ -86,7 +91,7 @@ class History:
                 continue
             for line in lines:
                 with contextlib.suppress(ValueError, RecursionError):  # torn by a kill
-                    row = json.loads(line) if len(line) <= _MAX_ROW else None
+                    row = json.loads(line) if line.isascii() and len(line) <= _MAX_ROW else None
                     if isinstance(row, dict) and _is_number(row.get("number")) and isinstance(row.get("name"), str):
                         yield row
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dvfs.actuator.note import SettingNote, read_note
 from dvfs.types import Knob
 from energy_agent.core.errors import JournalError
 
@@ -41,6 +42,7 @@ class Outstanding:
     epoch: Epoch
     holder: str
     ours: tuple[Value, ...] = ()
+    note: SettingNote | None = None  # of the last setting
 
     @property
     def key(self) -> tuple[str, Knob]:
@@ -88,16 +90,24 @@ class ActuatorJournal:
         """The outstanding record of a knob."""
         return self._fold.open.get((device, knob))
 
-    def intend(self, epoch: Epoch, holder: str, utc_ns: int, writes: list[tuple[str, Knob, Value, Value]]) -> None:
+    def intend(
+        self,
+        epoch: Epoch,
+        holder: str,
+        utc_ns: int,
+        writes: list[tuple[str, Knob, Value, Value]],
+        note: SettingNote | None = None,
+    ) -> None:
         """Put (device, knob, value found, value to write) on disk, before the write. A backup that is there stays.
 
         Raises:
             JournalError: not on disk; the caller must not write.
         """
+        why = {} if note is None else {"note": note.as_json()}
         self._append(
             [
                 {"kind": "intent", "device": device, "knob": knob, "found": found, "value": value, "holder": holder,
-                 "boot": epoch.boot_id, "driver": epoch.driver, "utc_ns": utc_ns}
+                 "boot": epoch.boot_id, "driver": epoch.driver, "utc_ns": utc_ns, **why}
                 for device, knob, found, value in writes
             ]
         )  # fmt: skip
@@ -171,7 +181,7 @@ def _apply(fold: _Fold, record: dict[str, Any]) -> None:
             epoch = Epoch(str(record["boot"]), str(record["driver"]))
             before = Outstanding(device, knob, _value(record["found"]), epoch, str(record["holder"]))
         ours = (*(v for v in before.ours if v != value), value)
-        fold.open[key] = replace(before, ours=ours)
+        fold.open[key] = replace(before, ours=ours, note=read_note(record.get("note")))
     elif kind == "settled":
         if before is None:
             raise ValueError("settled without intent")

@@ -12,6 +12,7 @@ from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.history import History
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import TTL_S, RefusedLeaseError
+from dvfs.actuator.note import MAX_CHARACTERS, REASON_BYTES, SettingNote, printable_text
 from dvfs.actuator.wire import VERSION, WireError, cut, encode, first_page
 from dvfs.types import Setting
 from energy_agent.core.errors import WattlensError
@@ -38,7 +39,7 @@ class Caller:
 
     def introduce(self, name: str) -> None:
         """Take the first name that it gives."""
-        self._name = self._name or cut("".join(c for c in name if c.isprintable()), _NAME_BYTES)
+        self._name = self._name or printable_text(name, _NAME_BYTES)
 
 
 class Requests:
@@ -82,11 +83,13 @@ class Requests:
                 caller.leases += 1
                 return granted
             case "set":
-                return self._core.set(caller.number, _text(message, "lease"), _text(message, "device"), _setting(message))
+                device, setting, note = _text(message, "device"), _setting(message), _note(message)
+                return self._core.set(caller.number, _text(message, "lease"), device, setting, note)
             case "heartbeat":
                 return self._core.heartbeat(caller.number, _text(message, "lease"))
             case "release":
-                ended = self._core.release(caller.number, _text(message, "lease"))
+                reason = printable_text(_text(message, "reason", MAX_CHARACTERS), REASON_BYTES)
+                ended = self._core.release(caller.number, _text(message, "lease"), reason)
                 caller.leases = max(0, caller.leases - 1)
                 return ended
             case "status":
@@ -122,6 +125,15 @@ def _ttl_s(message: dict[str, Any]) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1 << 53:
         raise RefusedError("bad_request", "ttl_s must be a number of seconds")
     return float(value)
+
+
+def _note(message: dict[str, Any]) -> SettingNote | None:
+    if message.get("note") is None:
+        return None
+    try:
+        return SettingNote.parse(message["note"])
+    except ValueError as error:
+        raise RefusedError("bad_request", str(error)) from error
 
 
 def _setting(message: dict[str, Any]) -> Setting:

@@ -28,6 +28,7 @@ from dvfs.actuator.ports import Restored
 from dvfs.actuator.watch import Stop, Watch, restore_until
 from dvfs.actuator.worker import Worker
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.files import require_safe
 
 LOG = logging.getLogger("wattlens.actuator")
@@ -43,7 +44,7 @@ class ActuatorConfig:
     """Everything an actuator needs.
 
     `open_nvml` is called in a child, once per child. `simulated`: the GPUs are, so folders above those of the actuator may
-    belong to others.
+    belong to others. `utc_ns`: the time of what it did, in the history.
     """
 
     socket: Path
@@ -53,6 +54,7 @@ class ActuatorConfig:
     kill_switch: KillSwitch = field(default_factory=KillSwitch)
     simulated: bool = False
     epoch: Callable[[], Epoch] = machine_epoch
+    utc_ns: Callable[[], int] = RealClock().utc_ns
     timeout_s: float = 3.0
 
 
@@ -172,7 +174,7 @@ def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, 
         knobs=knobs,
         epoch=config.epoch,
         boot_ns=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-        utc_ns=time.time_ns,
+        utc_ns=config.utc_ns,
         killed=config.kill_switch.is_on,
         did=history.add,
     )

@@ -12,6 +12,7 @@ from typing import ParamSpec, Protocol
 
 from dvfs.actuator.client import ActuatorStatus, Effect
 from dvfs.actuator.lease import HEARTBEAT_S, NS, TTL_S
+from dvfs.actuator.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.group import Configured, Device, Group
 from dvfs.governor.savings import ENDED_GROUPS, account, join_savings, looked, saving_of
@@ -42,9 +43,9 @@ class Actuator(Protocol):
     """What the governor needs of dvfs.actuator.client.ActuatorClient; every call may raise LeaseError."""
 
     def acquire(self, devices: Sequence[str], ttl_s: float = TTL_S) -> str: ...  # noqa: D102
-    def set(self, lease: str, device: str, setting: Setting) -> Effect: ...  # noqa: D102
+    def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect: ...  # noqa: D102
     def heartbeat(self, lease: str) -> None: ...  # noqa: D102
-    def release(self, lease: str) -> list[tuple[str, str, str]]: ...  # noqa: D102
+    def release(self, lease: str, reason: str) -> list[tuple[str, str, str]]: ...  # noqa: D102
     def status(self) -> ActuatorStatus: ...  # noqa: D102
 
 
@@ -81,7 +82,7 @@ class Governor:
         """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
 
     def step(self, observations: Sequence[Observation]) -> list[Action]:
-        """One round over all groups; the changes of settings that came of it, for the ledger.
+        """One round over all groups; the refusals that came of it, for the ledger: what was set, the actuator records.
 
         An error in one group releases that group and is among `failures`; the others go on.
         """
@@ -275,15 +276,14 @@ class Governor:
                 setting = wanted.get(device, Setting())
                 if setting == group.in_force.get(device, Setting()):
                     continue
-                effect = self._client.set(group.lease, device, setting)
+                effect = self._client.set(group.lease, device, setting, _note(group, reason, policy))
                 known = group.devices[device]
                 known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
-                self._log(group, device, "set" if device in wanted else "restore", setting, f"ok: {reason}", policy)
         except LeaseError as error:
             self._wait(group, now, error)
             if group.refused != (why := _why(error)):
                 group.refused, where = why, device or "+".join(sorted(group.devices))
-                self._log(group, where, "refuse", wanted.get(device, Setting()), why, policy)
+                self._log_refusal(group, where, wanted.get(device, Setting()), why, policy)
             self._let_go(group, "refused")
             return
         group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
@@ -293,30 +293,25 @@ class Governor:
         try:
             for uuid, device in group.devices.items():
                 if device.applied is not None and group.lease is not None and self._client is not None:
-                    self._client.set(group.lease, uuid, Setting())
-                    self._log(group, uuid, "restore", Setting(), f"ok: {reason}", policy)
+                    self._client.set(group.lease, uuid, Setting(), _note(group, reason, policy))
                     device.applied = None
             group.in_force = {}
         except LeaseError as error:
-            self._log(group, "+".join(sorted(group.devices)), "refuse", Setting(), _why(error), policy)
+            self._log_refusal(group, "+".join(sorted(group.devices)), Setting(), _why(error), policy)
             self._let_go(group, "undo_failed")
 
     def _let_go(self, group: Group, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
         lease, group.lease, group.in_force = group.lease, None, {}
         group.forget_originals()
-        changed = [uuid for uuid, device in group.devices.items() if device.applied is not None]
-        for uuid in changed:
-            group.devices[uuid].applied = None
+        for device in group.devices.values():
+            device.applied = None
         if lease is None or self._client is None:
             return
-        outcome = f"ok: {reason}"
         try:
-            self._client.release(lease)
+            self._client.release(lease, reason)
         except LeaseError as error:
-            outcome = f"left to the lease's end: {_why(error)}"
-        for uuid in changed:
-            self._log(group, uuid, "restore", Setting(), outcome)
+            log.warning("%s: restoring is left to the lease's end: %s", "+".join(sorted(group.devices)), _why(error))
 
     def _beat(self, group: Group, now: int) -> None:
         if group.lease is None or self._client is None or now - group.beat_ns < HEARTBEAT_S * NS:
@@ -326,10 +321,9 @@ class Governor:
             group.beat_ns = now
         except LeaseError as error:
             self._wait(group, now, error)
-            for uuid, device in group.devices.items():
-                if device.applied is not None:
-                    self._log(group, uuid, "expire", Setting(), _why(error))
-                    device.applied = None
+            log.warning("%s: the lease is lost: %s", "+".join(sorted(group.devices)), _why(error))
+            for device in group.devices.values():
+                device.applied = None
             group.lease, group.in_force = None, {}
             group.forget_originals()
 
@@ -353,10 +347,14 @@ class Governor:
             device.foreign_ns = seen.boot_ns
         return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
 
-    def _log(self, group: Group, device: str, action: str, setting: Setting, outcome: str, policy: str = "") -> None:
+    def _log_refusal(self, group: Group, device: str, setting: Setting, why: str, policy: str) -> None:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
-        by = policy or "+".join(group.policies) or "governor"
-        self._actions.append(Action(self._clock.utc_ns(), device, by, action, text, outcome, group.workload))
+        by = policy or "governor"
+        self._actions.append(Action(self._clock.utc_ns(), device, by, "refuse", text, why, group.workload))
+
+
+def _note(group: Group, reason: str, policy: str) -> SettingNote:
+    return SettingNote(policy or "governor", reason, group.workload)
 
 
 def _is_measured(group: Group) -> bool:

@@ -33,6 +33,8 @@ from energy_agent.tokens.reading import TOKEN_STATE
 log = logging.getLogger("wattlens.accounting")
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
+STEERING_STATE = "steering"
+"""The key of how far the actuator's history was read."""
 FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
 FORGET_MAX = 5_000
 """Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
@@ -93,7 +95,9 @@ class Accountant:
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
-            if uuid.startswith((TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, *_LOOSE_STATES)):
+            if uuid.startswith(
+                (TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, STEERING_STATE, *_LOOSE_STATES)
+            ):
                 continue
             try:
                 info = states.get(INFO_STATE + uuid, "")
@@ -223,9 +227,14 @@ class Accountant:
         """Workloads that hold a device, or did so within the retention."""
         return self._last_held.names()
 
-    def add_actions(self, actions: Iterable[Action]) -> None:
-        """Book what the governor did."""
+    def add_actions(self, actions: Iterable[Action], states: Mapping[str, str]) -> None:
+        """Record what steering set, put back and was refused, and how far its sources were read for that."""
         self._pending.actions.extend(actions)
+        self._token_states |= states
+
+    def state(self, key: str) -> str:
+        """A state as it was handed over last, committed or not; "" where there is none."""
+        return self._token_states.get(key, self._stored.get(key, ""))
 
     def batch(self) -> Batch:
         """Everything since the last commit, with the states to go on from."""

@@ -217,8 +217,8 @@ class Action:
     t_ns: int
     device: str
     policy: str
-    action: str  # set | restore | refuse | expire
-    setting: str  # canonical JSON of what was asked
+    action: str  # set | restore | refuse; of earlier versions also expire
+    setting: str  # canonical JSON of what was written, or of what was refused
     outcome: str  # ok, or the reason it was not
     workload: str = ""
 

@@ -48,7 +48,7 @@ ACTION_COLUMNS: Final = {
     "setting": "string",
     "outcome": "string",
 }
-"""`policy` is the one that wanted it, or `actuator` for what that did by itself; `setting` is JSON."""
+"""`policy` is the one that wanted it, or `actuator` for a client of it that names none; `setting` is JSON."""
 FORMATS: Final = ("csv", "jsonl", "parquet")
 
 

@@ -17,6 +17,7 @@ from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.lease import TTL_S, RefusedLeaseError
+from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Setting
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
@@ -196,18 +197,18 @@ class DirectActuator:
         """See client.ActuatorClient."""
         return str(self._call(lambda: self._core.acquire(self._connection, "direct", tuple(devices), ttl_s))["lease"])
 
-    def set(self, lease: str, device: str, setting: Setting) -> Effect:
+    def set(self, lease: str, device: str, setting: Setting, note: SettingNote | None = None) -> Effect:
         """See client.ActuatorClient."""
-        answer = self._call(lambda: self._core.set(self._connection, lease, device, setting))
+        answer = self._call(lambda: self._core.set(self._connection, lease, device, setting, note))
         return Effect(Setting(**answer["setting"]), answer["sm_clock_mhz"], tuple(answer["reasons"]))
 
     def heartbeat(self, lease: str) -> None:
         """See client.ActuatorClient."""
         self._call(lambda: self._core.heartbeat(self._connection, lease))
 
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
+    def release(self, lease: str, reason: str = "") -> list[tuple[str, str, str]]:
         """See client.ActuatorClient."""
-        return [(d, k, o) for d, k, o in self._call(lambda: self._core.release(self._connection, lease))["restored"]]
+        return [(d, k, o) for d, k, o in self._call(lambda: self._core.release(self._connection, lease, reason))["restored"]]
 
     def status(self) -> ActuatorStatus:
         """See client.ActuatorClient."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dvfs.actuator.client import ActuatorStatus, Effect
+from dvfs.actuator.note import SettingNote
 from dvfs.types import Setting
 
 
@@ -15,7 +16,7 @@ class ActuatorDouble:
     def acquire(self, devices: Sequence[str], ttl_s: float = 10.0) -> str:
         return "+".join(devices)
 
-    def set(self, lease: str, device: str, setting: Setting) -> Effect:
+    def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
         assert device in lease.split("+")
         self.settings[device] = setting
         return Effect(setting, setting.sm_clock_max_mhz, ())
@@ -26,7 +27,7 @@ class ActuatorDouble:
     def status(self) -> ActuatorStatus:
         return ActuatorStatus(killed=False)
 
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
+    def release(self, lease: str, reason: str) -> list[tuple[str, str, str]]:
         for device in lease.split("+"):
             self.settings.pop(device, None)
         return []

@@ -56,13 +56,12 @@ def test_an_agent_that_is_killed_leaves_nothing_set_and_its_next_start_tells_the
     eventually(node.steered, AGAIN_S)
 
     # Four sets, two of an agent that was killed before it could commit them or just after, and two that its death put back.
-    def actions() -> list[tuple[str, str]]:
-        return sorted((action, outcome.partition(":")[0]) for _, action, outcome in node.actions())
-
-    expected = [("restore", "ok")] * 2 + [("set", "ok")] * 4
-    eventually(lambda: actions() == expected, every=0.5)
+    expected = [("static", "restore", "ok: expired")] * 2 + [("static", "set", "ok: knee")] * 4
+    eventually(lambda: sorted(node.actions()) == expected, every=0.5)
     time.sleep(7)  # longer than between two questions to the actuator
-    assert actions() == expected, node.actions()
+    assert sorted(node.actions()) == expected
+    node.end_agent()
+    assert sorted(node.actions()) == [("static", "restore", "ok: closing")] * 2 + expected
 
 
 @pytest.mark.smoke
@@ -95,7 +94,7 @@ def test_a_job_that_dies_is_let_go_and_steered_again_when_it_is_back(node: Steer
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.smoke)])
 def test_an_actuator_whose_worker_dies_or_freezes_puts_back_and_goes_on(steady_node: SteeredNode, how: int) -> None:
     def restored() -> int:
-        return sum(action[:2] == ("actuator", "restore") for action in node.actions())
+        return node.actions().count(("static", "restore", "ok: start"))
 
     node = steady_node
     was, before = eventually(node.worker), restored()

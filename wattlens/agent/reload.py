@@ -167,7 +167,7 @@ def _new_steering(agent: Agent, fresh: Config, note: NodeNote | None) -> Steerin
     """
     if fresh.dvfs == agent.config.dvfs or not fresh.dvfs.steers:
         return None
-    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note)
+    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note, agent.accountant.state)
 
 
 def _steer(agent: Agent, fresh: Config, steer: Steering | None) -> None:
@@ -175,7 +175,7 @@ def _steer(agent: Agent, fresh: Config, steer: Steering | None) -> None:
     if fresh.dvfs == agent.config.dvfs:
         return
     if agent.steer is not None:
-        agent.accountant.add_actions(agent.steer.stop())
+        agent.accountant.add_actions(*agent.steer.stop())
     agent.steer = steer
     agent.dvfs_changed()
 

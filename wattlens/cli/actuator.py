@@ -32,18 +32,20 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     from dvfs.actuator.kill_switch import FILE, KillSwitch
     from dvfs.actuator.supervisor import ActuatorConfig
     from energy_agent.devices.nvml.library import RealNvml
+    from energy_agent.runtime.clock import RealClock, SimulatedClock
     from wattlens.state_folder import default_state_dir
 
     rules = load(file, simulated=args.simulate is not None) if file else ActuatorFile()
     library, epoch = None, machine_epoch
+    clock: RealClock | SimulatedClock = RealClock()
     simulated = simulated_node(args.simulate)
     if simulated is not None:
         from energy_agent.devices.nvml.driver_epoch import simulated_driver_epoch
-        from energy_agent.runtime.clock import SimulatedClock
         from energy_agent.sim.gpu.build import SONAME, library_path
 
         node = simulated.absolute()
-        boot_id = SimulatedClock(node / "plant").boot_id()
+        clock = SimulatedClock(node / "plant")
+        boot_id = clock.boot_id()
         library = node / "lib" / SONAME if (node / "lib" / SONAME).exists() else library_path()
         os.environ["WATTLENS_SIM"] = str(node)  # the simulated library finds its plant by it
 
@@ -66,6 +68,7 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
         kill_switch=KillSwitch([*([rules.kill_switch] if rules.kill_switch else []), *switches]),
         simulated=simulated is not None,
         epoch=epoch,
+        utc_ns=clock.utc_ns,
     )
 
 

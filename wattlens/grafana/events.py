@@ -92,13 +92,14 @@ def _setting(text: str) -> str:
 
 
 def _knob(key: str, value: Any) -> str:
-    if key == "sm_clock_max_mhz":
+    if key == "sm_clock_max_mhz" and isinstance(value, int):
         return f"clock up to {value} MHz"
     if key in ("power_limit_mw", "power") and isinstance(value, int):
         return f"power limit {value / 1000:g} W"
     if key == "clock" and isinstance(value, list) and len(value) == 2:
         return f"clock {value[0]} to {value[1]} MHz"
-    return f"{key} {'as before' if value is None else value}"
+    name = {"sm_clock_max_mhz": "clock", "power_limit_mw": "power limit"}.get(key, key)
+    return f"{name} {'as before' if value is None else value}"
 
 
 def _tag(text: str) -> str:

@@ -1,92 +1,105 @@
-"""What the actuator did by itself or for others, as rows of the ledger: an expired lease, the kill switch, a sweep, a restart.
+"""What was set and put back, as rows of the ledger: the actuator records it once, numbered, and this reads it.
 
-The governor logs what it asked for; the rest only the actuator knows, and keeps until it is fetched. How far it was fetched is
-on disk, so that nothing is told twice.
+It also has what happened while no agent was there: an expired lease, the kill switch, a sweep, a restart. How far the rows were
+read is committed together with them, so each is in the ledger once.
 """
 
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.actuator.note import read_note
 from energy_agent.core.energy import Action
+from energy_agent.runtime.clock import storable_ns
 
 log = logging.getLogger("wattlens.dvfs")
 EVERY_S = 5.0
 _PAGES = 32  # at once
-_NAME = "wattlens"
+_SETTINGS = {"power": "power_limit_mw", "clock": "sm_clock_max_mhz"}  # knobs, in the words of a setting
 
 
 class ActuatorRows:
-    """Fetched by the governor's thread. Without an actuator there are none.
+    """Reads the rows in the governor's thread. Without an actuator there are none."""
 
-    A row counts as told only when the next ones are fetched, seconds later: by then the ledger has committed it. What is told
-    twice after a kill is booked once, since equal rows are one row.
-    """
-
-    def __init__(self, socket: Path, state: Path) -> None:
-        self._client = ActuatorClient(socket, name=f"{_NAME} history", timeout_s=2.0)
-        self._file = state / "actuator-rows.json"
-        self._name, self._number = self._kept = self._read()
-        self._own = ""  # how the actuator names the governor of this process
+    def __init__(self, socket: Path, state: Path, resume: Callable[[], str]) -> None:
+        """Remember; `resume` returns the last `position` that was handed over, "" where there is none."""
+        self._client = ActuatorClient(socket, name="wattlens history", timeout_s=2.0)
+        self._file_of_earlier_versions = state / "actuator-rows.json"
+        self._resume = resume
+        self._at: tuple[str, int] | None = None  # name of the numbering, and the last number that was read
         self._next_s = 0.0
 
-    def fetch(self) -> list[Action]:
-        """Rows since the last call, at most every few seconds."""
-        if time.monotonic() < self._next_s:
+    @property
+    def position(self) -> str:
+        """How far the rows were read, to be kept together with them."""
+        name, number = self._at or ("", 0)
+        return json.dumps({"name": name, "number": number}) if name else ""
+
+    def read(self, *, now: bool = False) -> list[Action]:
+        """Rows since the last call, at most every few seconds unless they are needed `now`."""
+        if not now and time.monotonic() < self._next_s:
             return []
         self._next_s = time.monotonic() + EVERY_S
-        self._keep()
-        found: list[Action] = []
+        if self._at is None:
+            self._at = _position(self._resume()) or _position(self._text_of_earlier_versions()) or ("", 0)
+        name, number = self._at
+        actions: list[Action] = []
         try:
-            self._own = self._own or str(self._client.hello()["holder"]).replace(f"{_NAME} history", _NAME, 1)
             for _ in range(_PAGES):
-                name, rows = self._client.history(self._number)
-                if name != self._name:  # another numbering: the actuator's state folder is new
-                    began, self._name, self._number = self._number, name, 0
+                numbering, rows = self._client.history(number)
+                if numbering != name:  # the actuator's state folder is new
+                    began, name, number = number, numbering, 0
                     if began:
                         continue
                 if not rows:
                     break
-                found += [action for row in rows if (action := _action(row, self._own)) is not None]
-                self._number = max(int(row["number"]) for row in rows)
+                number = max(int(row["number"]) for row in rows)
+                actions += [action for row in rows if (action := ledger_row(row)) is not None]
         except (ActuatorError, KeyError, TypeError, ValueError):
             self._client.close()
-        return found
+        self._at = name, number
+        return actions
 
     def close(self) -> None:
-        """Hang up; what was fetched is handed over."""
-        self._keep()
+        """Hang up."""
         self._client.close()
 
-    def _read(self) -> tuple[str, int]:
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            told = json.loads(self._file.read_text())
-            return str(told["name"]), int(told["number"])
-        return "", 0
-
-    def _keep(self) -> None:
-        if (self._name, self._number) == self._kept:
-            return
-        draft = self._file.with_suffix(".new")
-        try:
-            draft.write_text(json.dumps({"name": self._name, "number": self._number}))
-            draft.replace(self._file)
-            self._kept = self._name, self._number
-        except OSError as error:
-            log.warning("%s: cannot write how far the actuator was heard: %s", self._file, error.strerror)
+    def _text_of_earlier_versions(self) -> str:
+        with suppress(OSError, ValueError):
+            return self._file_of_earlier_versions.read_text()
+        return ""
 
 
-def _action(row: dict[str, Any], own: str) -> Action | None:
-    """A row of the ledger; None for what the governor has told itself."""
-    holder, cause = str(row["holder"]), str(row["cause"])
-    if cause == "request" and holder == own:
+def ledger_row(row: Mapping[str, Any]) -> Action | None:
+    """A row of the actuator's history as one of the ledger; None: it is damaged, or a refusal that the governor records."""
+    try:
+        note = read_note(row.get("note"))
+        cause, action, outcome = str(row["cause"]), str(row["action"])[:16], str(row["outcome"])
+        policy, workload, why = "actuator", "", f"{cause}, {row['holder']}"
+        if note is not None and note.policy:
+            if action == "set" and outcome != "ok":
+                return None
+            policy, workload, why = note.policy, note.workload, note.reason if cause == "request" and note.reason else cause
+        setting = _setting(str(row["knob"]), row["value"])
+        t_ns = storable_ns(int(row["utc_ns"]))
+        return Action(t_ns, str(row["device"])[:96], policy, action, setting, f"{outcome}: {why}"[:200], workload)
+    except (KeyError, TypeError, ValueError):
         return None
-    setting = json.dumps({str(row["knob"]): row["value"]}, sort_keys=True, separators=(",", ":"))
-    outcome = f"{row['outcome']}: {cause}, {holder}"
-    return Action(
-        int(row["utc_ns"]), str(row["device"])[:96], "actuator", str(row["action"])[:16], setting[:200], outcome[:200]
-    )
+
+
+def _setting(knob: str, value: Any) -> str:
+    if knob == "clock" and isinstance(value, list) and len(value) == 2:
+        value = value[1]
+    return json.dumps({_SETTINGS.get(knob, knob): value}, sort_keys=True, separators=(",", ":"))[:200]
+
+
+def _position(text: str) -> tuple[str, int] | None:
+    with suppress(ValueError, TypeError, KeyError):
+        position = json.loads(text)
+        return str(position["name"]), int(position["number"])
+    return None

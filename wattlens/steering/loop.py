@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from dvfs.actuator.lease import NS, TTL_S
 from dvfs.governor.loop import Governor
 from dvfs.proof.estimate import Saving
 from dvfs.types import Mode
+from energy_agent.accounting.accountant import STEERING_STATE
 from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import Action, SourceHealth
@@ -33,7 +35,7 @@ T = TypeVar("T")
 
 
 class Steering:
-    """The governor's thread. `give` never waits; `take` returns what has been done since."""
+    """The governor's thread. A call hands over a snapshot, never waits, and returns what has been done since."""
 
     def __init__(
         self,
@@ -43,10 +45,12 @@ class Steering:
         state: Path,
         training: TrainingIntake | None = None,
         node_note: NodeNote | None = None,
+        state_of: Callable[[str], str] = lambda _: "",
     ) -> None:
         """Build the governor; raises UsageError for a policy or option that does not exist.
 
-        `node_note` tells the node's own annotation, where an API server may be asked.
+        `node_note` tells the node's own annotation, where an API server may be asked. `state_of` returns a state by its key as
+        it was handed over last, by this agent or by the one before.
         """
         self._clock = clock
         self.asks = Asks(clock)
@@ -55,10 +59,12 @@ class Steering:
         self._saved: Mapping[str, Saving] = {}  # as the file has them
         self._governor: Governor = make_governor(config, clock)
         socket = config.actuator or default_socket()
-        self._rows = ActuatorRows(socket, state) if config.mode == "enforce" else None
+        resume = partial(state_of, STEERING_STATE)
+        self._rows = ActuatorRows(socket, state, resume) if config.mode == "enforce" else None
         self._fresh = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []
+        self._states: Mapping[str, str] = {}  # to be committed together with the actions
         self._views: tuple[DvfsDevice, ...] = ()
         self._users: Mapping[str, tuple[str, ...]] = {}  # of each device, when the views were made
         self._groups: tuple[Steered, ...] = ()
@@ -71,13 +77,13 @@ class Steering:
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
         start_thread(self._thread)
 
-    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], tuple[DvfsDevice, ...]]:
-        """Hand over a snapshot; what came of the earlier ones."""
+    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], Mapping[str, str], tuple[DvfsDevice, ...]]:
+        """Hand over a snapshot; what came of the earlier ones: actions, states to commit together with them, and views."""
         with self._fresh:
             self._snapshot = snapshot
             self._fresh.notify()
             actions, self._actions = self._actions, []
-            return actions, self._current()
+            return actions, self._states, self._current()
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether each group can be steered, and what is wrong where it cannot; nothing before the first GPU is known.
@@ -104,15 +110,15 @@ class Steering:
         """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
         self.asks.take(workload, body, place)
 
-    def stop(self, within_s: float = 2.0) -> list[Action]:
-        """Release everything and end; what is not done in time the actuator does when the lease ends."""
+    def stop(self, within_s: float = 2.0) -> tuple[list[Action], Mapping[str, str]]:
+        """Release everything and end; what is not done in time the actuator does when the lease ends, and records."""
         with self._fresh:
             self._stopping = True
             self._fresh.notify()
         self._thread.join(within_s)
         with self._fresh:
             actions, self._actions = self._actions, []
-            return actions
+            return actions, self._states
 
     # The thread.
 
@@ -146,13 +152,16 @@ class Steering:
             failures[""] = f"a round failed: {describe(error)}"
             actions = self._governor.close()
         failures |= self._observer.failures | self._governor.failures
-        if self._rows is not None:
-            actions = actions + (self._guarded("reading the actuator's history", self._rows.fetch) or [])
-        self._publish(actions, snapshot.holders, failures)
+        self._publish(actions + self._read_rows(), snapshot.holders, failures)
         self._guarded("writing the savings", self._write_savings)
 
+    def _read_rows(self, *, now: bool = False) -> list[Action]:
+        if self._rows is None:
+            return []
+        return self._guarded("reading the actuator's history", partial(self._rows.read, now=now)) or []
+
     def _close(self) -> None:
-        self._publish(self._governor.close(), {}, self._failures)
+        self._publish(self._governor.close() + self._read_rows(now=True), {}, self._failures)
         self._write_savings()
         if self._rows is not None:
             self._rows.close()
@@ -172,8 +181,10 @@ class Steering:
             log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
         groups, notes = self._observer.groups, self._observer.notes
         views = with_exempt(self._governor.views(), groups)
+        position = self._rows.position if self._rows is not None else ""
         with self._fresh:
             self._actions += actions
+            self._states = {STEERING_STATE: position} if position else {}
             self._views, self._users, self._groups, self._notes = views, users, groups, notes
             self._failures, self._round_ns = dict(failures), self._clock.boot_ns()
 

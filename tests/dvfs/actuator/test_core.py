@@ -13,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
+from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.lease import NS, RefusedLeaseError
+from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Listed
 from dvfs.types import Limits, Setting
 from energy_agent.core.errors import JournalError
@@ -41,6 +43,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.now_s, self.killed, self.boot, self.calls_left = 0.0, False, 0, -1
         self.utc_s = 1.8e9  # of now_s 0: where UTC is set to
+        self.rows: list[Did] = []  # of the history, of all processes
         self.journal_path = folder / "journal"
         self.boards = self.make_boards(folder)
         self.journal: ActuatorJournal | None = None
@@ -69,6 +72,7 @@ class World:
             lambda: int(self.now_s * NS),
             lambda: int((self.utc_s + self.now_s) * NS),
             lambda: self.killed,
+            did=self.rows.append,
         )
         self.core.restore_all()
 
@@ -286,6 +290,96 @@ def test_refused_set_leaves_the_device_as_found(world: World, change: dict[str, 
     assert refused.value.code == code
     board = world.boards.state("GPU-0")
     assert (board["limit"], board["lock"], world.journal.outstanding) == (700_000, None, [])
+
+
+NOTE = SettingNote("static", "knee", "job")
+
+
+def released(world: World, token: str) -> None:
+    world.core.release(1, token, "gone")
+
+
+def undone(world: World, token: str) -> None:
+    world.core.set(1, token, "GPU-0", Setting(), SettingNote("other", "queue", "job"))
+
+
+def expired(world: World, token: str) -> None:
+    world.now_s += 11
+    world.core.tick()
+
+
+def killed(world: World, token: str) -> None:
+    world.killed = True
+    world.core.tick()
+
+
+def restarted(world: World, token: str) -> None:
+    world.start()
+
+
+def rebooted(world: World, token: str) -> None:
+    world.boot += 1
+    world.start()
+
+
+def stuck(world: World, token: str) -> None:
+    faults = {"set_power_limit_mw": UNKNOWN, "reset_locked_sm_clocks": UNKNOWN}
+    world.boards.change("GPU-0", faults=faults)
+    world.core.release(1, token, "gone")
+    world.boards.change("GPU-0", faults={})
+    world.now_s += 20
+    world.core.tick()
+
+
+def refused(world: World, token: str) -> None:
+    world.boards.change("GPU-0", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
+    with pytest.raises(RefusedError):
+        world.core.set(1, token, "GPU-0", Setting(1200, 450_000), NOTE)
+    del world.rows[-4:-2]  # the two writes
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "reason", "outcome"),
+    [
+        (released, "request", "gone", "ok"),
+        (undone, "request", "queue", "ok"),
+        (expired, "expired", "", "ok"),
+        (killed, "killed", "", "ok"),
+        (restarted, "start", "", "ok"),
+        (rebooted, "start", "", "new_epoch"),
+        (stuck, "retry", "", "ok"),
+        (refused, "refused", "", "ok"),
+    ],
+)
+def test_a_restore_is_recorded_with_its_cause_and_the_note_of_the_setting_that_it_ends(
+    world: World, end: Callable[[World, str], None], cause: str, reason: str, outcome: str
+) -> None:
+    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    world.core.set(1, token, "GPU-0", Setting(1005, 600_000), SettingNote("first", "knee", "job"))
+    world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
+    assert [(row.action, row.note) for row in world.rows[2:]] == [("set", NOTE)] * 2
+    del world.rows[:]
+    end(world, token)
+    assert [(row.knob, row.action, row.outcome, row.cause, row.note) for row in world.rows] == [
+        (knob, "restore", outcome, cause, SettingNote("static", reason, "job")) for knob in ("clock", "power")
+    ]
+
+
+def test_a_journal_without_notes_or_with_damaged_ones_restores_as_before(world: World) -> None:
+    """As the version before wrote it."""
+    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
+    data = world.journal_path.read_text()
+    note = '"note":{"policy":"static","reason":"knee","workload":"job"}'
+    assert data.count("," + note) == 2
+    for damaged in ("", ',"note":null', ',"note":7', ',"note":{"policy":[]}', ',"note":{"workload":"' + "w" * 5000 + '"}'):
+        world.journal_path.write_text(data.replace("," + note, damaged))
+        world.boards.change("GPU-0", limit=500_000, requested=500_000, lock=[345, 1005])
+        del world.rows[:]
+        world.start()
+        board = world.boards.state("GPU-0")
+        assert (board["limit"], board["lock"]) == (700_000, None)
+        assert [(row.action, row.cause, row.note) for row in world.rows] == [("restore", "start", None)] * 2
 
 
 def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> None:

@@ -19,6 +19,7 @@ from dvfs.actuator.client import ActuatorClient, ActuatorError
 from dvfs.actuator.wire import MAX_BYTES, encode
 from dvfs.types import Setting
 from energy_agent.core.errors import LeaseError
+from energy_agent.runtime.clock import SimulatedClock
 from tests.support import Said, eventually, said_here
 
 pytestmark = pytest.mark.timeout(360)
@@ -238,6 +239,17 @@ def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
     assert told.count(("restore", "start", "ok")) == 4  # by the supervisor, or the next worker
     assert len(told) == 16
     assert {row["device"] for row in rows} == set(rig.uuids)
+
+
+def test_rows_have_the_time_of_the_simulated_node(make_rig: Callable) -> None:
+    rig = make_rig()
+    rig.start()
+    SimulatedClock(rig.folder / "plant").set_utc(-86_400 * 10**9)
+    rig.hold(rig.uuids[0])
+    with ActuatorClient(rig.socket) as client:
+        ages_s = [(time.time_ns() - row["utc_ns"]) / 1e9 for row in client.history(0)[1]]
+    assert ages_s
+    assert 86_400 - 1 < min(ages_s) <= max(ages_s) < 86_400 + 600
 
 
 def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:

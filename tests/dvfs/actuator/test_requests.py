@@ -123,6 +123,48 @@ def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(make_
         assert numbers == list(range(1, 21))
 
 
+def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    texts = ("\u00e9" * 256, '"' * 256, "\\" * 256, EMOJI * 4, "a" * 256, "\x07" * 256)
+    for number, text in enumerate(texts):
+        caller = Caller(number, 4_194_304)
+        bench.ask(caller, "hello", name=text[:64])
+        lease = bench.ask(caller, "acquire", devices=bench.devices)["lease"]
+        note = {"policy": text, "reason": text, "workload": text, "of a later version": [text]}
+        for device in bench.devices:
+            setting = {"sm_clock_max_mhz": 1200, "power_limit_mw": 500_000}
+            assert bench.ask(caller, "set", lease=lease, device=device, setting=setting, note=note)["ok"]
+        assert bench.ask(caller, "release", lease=lease, reason=text)["ok"]
+    bench.start()
+    after, rows = 0, []
+    while page := bench.ask(Caller(9, 9), "history", after=after)["rows"]:
+        rows += page
+        after = rows[-1]["number"]
+    assert [row["number"] for row in rows] == list(range(1, 8 * len(texts) + 1))
+    for row, text in zip(rows, (text for text in texts for _ in range(8)), strict=True):
+        for kept in row["note"].values():
+            assert text.startswith(kept)
+            assert bool(kept) == text.isprintable()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"note": "static"},
+        {"note": ["static"]},
+        {"note": {"policy": 1}},
+        {"note": {"reason": None}},
+        {"note": {"workload": "w" * 257}},
+    ],
+)
+def test_a_note_that_is_none_is_refused_and_nothing_is_set(make_bench: Callable[..., Bench], more: dict[str, object]) -> None:
+    bench, caller = make_bench(), Caller(1, 10)
+    lease = bench.ask(caller, "acquire", devices=["GPU-0"])["lease"]
+    reply = bench.ask(caller, "set", lease=lease, device="GPU-0", setting={"power_limit_mw": 500_000}, **more)
+    assert (reply["ok"], reply["code"]) == (False, "bad_request")
+    assert bench.boards.state("GPU-0")["writes"] == []
+
+
 def test_a_request_that_fails_inside_is_refused_and_the_next_is_answered(make_bench: Callable[..., Bench]) -> None:
     bench, caller = make_bench(), Caller(1, 10)
     lease = bench.ask(caller, "acquire", devices=["GPU-0"])["lease"]
@@ -149,6 +191,8 @@ MESSAGES = st.fixed_dictionaries(
         "lease": TEXTS | VALUES,
         "device": st.sampled_from(["GPU-0", "GPU-1"]) | VALUES,
         "setting": st.dictionaries(st.sampled_from(["sm_clock_max_mhz", "power_limit_mw"]), VALUES) | VALUES,
+        "note": st.fixed_dictionaries({}, optional=dict.fromkeys(("policy", "reason", "workload"), TEXTS)) | VALUES,
+        "reason": TEXTS | VALUES,
         "offset": VALUES,
         "after": VALUES,
     },

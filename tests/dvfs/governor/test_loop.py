@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,9 @@ from dvfs import knees
 from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.client import ActuatorError, Effect
 from dvfs.actuator.core import ActuatorCore
+from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.note import SettingNote
 from dvfs.governor.group import Configured, Group
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies import slo
@@ -25,9 +27,11 @@ from dvfs.proof.block_meter import BlockMeter
 from dvfs.proof.blocks import Plan
 from dvfs.proof.estimate import Reading
 from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
+from energy_agent.core.energy import Action
 from energy_agent.devices.nvml.abi import NO_PERMISSION
 from energy_agent.exposition.dvfs import samples
 from tests.doubles.actuator import DirectActuator, DirectKnobs, FakeBoards
+from wattlens.steering.actuator_history import ledger_row
 from wattlens.steering.status import told
 
 NS = 1_000_000_000
@@ -44,8 +48,9 @@ class Bench:
         self.journal = ActuatorJournal(folder / "journal")
         self.core = ActuatorCore(
             AllowList((Rule("all", limits),)), self.journal, DirectKnobs(self.boards),
-            lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns,
+            lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns, did=self.record,
         )  # fmt: skip
+        self.rows: list[Action] = []  # of the ledger, as the actuator's history has them
         static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
         self.config = GovernorConfig({"static": static}, None, plan)
         self.terms = Terms(mode, ("static",))
@@ -55,6 +60,17 @@ class Bench:
     def close(self) -> None:
         """Close its file: one for each example is more than a process may have open."""
         self.journal.close()
+
+    def record(self, did: Did) -> None:
+        if (row := ledger_row(asdict(did))) is not None:
+            self.rows.append(row)
+
+    def act(self, observations: Sequence[Observation]) -> list[Action]:
+        """A round of the governor: what the actuator did in it and since the last one, and what it refused."""
+        refusals = self.governor.step(observations)
+        self.core.tick()
+        rows, self.rows = self.rows, []
+        return rows + refusals
 
     def boot_ns(self) -> int:
         return int(self.t_s * NS)
@@ -81,14 +97,13 @@ class Bench:
             "job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
         )
 
-    def step(self, seconds: int = 1, **changes: object) -> list:
+    def step(self, seconds: int = 1, **changes: object) -> list[Action]:
         told = []
         for _ in range(seconds):
             for d, lock in zip(DEVICES, self.locked(), strict=True):
                 self.energy[d] += 300_000_000 if lock else 400_000_000
             self.work, self.t_s = self.work + 1000, self.t_s + 1
-            told += self.governor.step([self.observe(**changes)])
-            self.core.tick()
+            told += self.act([self.observe(**changes)])
         return told
 
 
@@ -115,7 +130,9 @@ def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> 
     assert bench.locked() == [False, False]
     bench.step(5)
     assert bench.locked() == [True, True]
-    assert [a.action for a in bench.governor.close()] == ["restore"] * 2
+    bench.rows.clear()
+    assert bench.governor.close() == []
+    assert [(a.action, a.outcome) for a in bench.rows] == [("restore", "ok: closing")] * 2
     assert bench.locked() == [False, False]
 
 
@@ -123,22 +140,24 @@ def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: P
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.boards.change("GPU-1", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
     acted = bench.step(4)
-    assert [(a.device, a.action) for a in acted] == [("GPU-0", "set"), ("GPU-1", "refuse"), ("GPU-0", "restore")]
-    assert acted[1].outcome.startswith("no_permission: ")
+    assert sorted((a.device, a.action, a.outcome.partition(":")[0]) for a in acted) == [
+        ("GPU-0", "restore", "ok"), ("GPU-0", "set", "ok"), ("GPU-1", "refuse", "no_permission"), ("GPU-1", "restore", "ok"),
+    ]  # fmt: skip
+    assert {(a.policy, a.workload) for a in acted} == {("static", "w")}
     assert bench.locked() == [False, False]
     bench.boards.change("GPU-1", faults={})
     bench.step(6)
     assert bench.locked() == [True, True]
 
 
-def test_lost_lease_is_told_and_taken_again(tmp_path: Path) -> None:
+def test_lost_lease_is_recorded_and_taken_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.step(4)
     bench.t_s += 60  # the agent was frozen
     bench.core.tick()
     assert bench.locked() == [False, False]
     acted = bench.step(1)
-    assert [a.action for a in acted] == ["expire"] * 2
+    assert [(a.policy, a.action, a.outcome, a.workload) for a in acted] == [("static", "restore", "ok: expired", "w")] * 2
     bench.step(10)
     assert bench.locked() == [True, True]
 
@@ -175,7 +194,7 @@ def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> No
 def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.step(4)
-    assert [a.outcome for a in bench.governor.step([])] == ["ok: gone"] * 2
+    assert [a.outcome for a in bench.act([])] == ["ok: gone"] * 2
     assert bench.locked() == [False, False]
     assert bench.governor.views()[0].decisions["static", "set", "knee"] == 1  # a hole does not make counters fall
     bench.step(4)
@@ -256,8 +275,9 @@ def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afr
     while bench.locked() != [True, True]:
         bench.step()
     whole = bench.observe()
-    acted = bench.governor.step([replace(whole, devices=whole.devices[:1])])
-    assert [(a.device, a.action, a.outcome) for a in acted] == [(d, "restore", "ok: regrouped") for d in DEVICES]
+    bench.rows.clear()
+    acted = bench.act([replace(whole, devices=whole.devices[:1])])
+    assert sorted((a.device, a.action, a.outcome) for a in acted) == [(d, "restore", "ok: regrouped") for d in DEVICES]
     assert bench.locked() == [False, False]
     assert [(view.device, view.facts) for view in bench.governor.views() if not view.facts] == [(DEVICES[1], {})]
     while bench.governor.savings()["job"].pairs < 3:
@@ -299,23 +319,23 @@ def test_devices_pass_between_groups_without_a_refusal(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE)
     bench.step(4)
     whole = bench.observe()
-    passed = [(a.action, a.outcome) for a in bench.governor.step([replace(whole, group="job:x")])]
+    passed = [(a.action, a.outcome) for a in bench.act([replace(whole, group="job:x")])]
     assert passed == [("restore", "ok: gone")] * 2
     actions = []
     for _ in range(6):
         bench.t_s += 1
-        actions += [a.action for a in bench.governor.step([replace(bench.observe(), group="job:x")])]
+        actions += [a.action for a in bench.act([replace(bench.observe(), group="job:x")])]
     assert actions == ["set", "set"]
     assert bench.locked() == [True, True]
     both = bench.observe()
     split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
-    actions = [a.action for a in bench.governor.step(split)]
+    actions = [a.action for a in bench.act(split)]
     assert actions == ["restore", "restore"]
     for _ in range(6):
         bench.t_s += 1
         both = bench.observe()
         split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
-        actions += [a.action for a in bench.governor.step(split)]
+        actions += [a.action for a in bench.act(split)]
     assert actions[2:] == ["set", "set"]
 
 
@@ -383,8 +403,8 @@ class TwoGroups(Bench):
             acquire, heartbeat = direct.acquire, direct.heartbeat
             release, status = direct.release, direct.status
 
-            def set(self, lease: str, device: str, setting: Setting) -> Effect:
-                effect = direct.set(lease, device, setting)
+            def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect:
+                effect = direct.set(lease, device, setting, note)
                 if bench.broken and device == DEVICES[0]:
                     raise ValueError("an answer that is none")
                 return effect

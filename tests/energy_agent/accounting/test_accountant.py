@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.accountant import STEERING_STATE, Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.pending import PENDING_MAX
 from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS
-from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
+from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.core.errors import JournalError
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.journal.journal import Journal
@@ -450,3 +450,22 @@ def test_the_end_of_a_holder_is_noticed_on_every_board(node, memory_b):
     shutil.rmtree(node.procfs / "7")
     assert not node.accountant.feed(readings(fast=True), INFOS)
     assert node.accountant.feed(readings(), INFOS)
+
+
+def test_how_far_the_actuator_was_read_is_committed_with_its_rows_or_not_at_all(node):
+    row = Action(T0, "GPU-a", "static", "set", "{}", "ok: knee", "job")
+
+    def kept():
+        return node.journal.states().get(STEERING_STATE, ""), [r for r in node.journal.open_rows() if isinstance(r, Action)]
+
+    node.accountant.add_actions([row], {STEERING_STATE: "1"})
+    assert node.accountant.state(STEERING_STATE) == "1"
+    node.reopen()  # killed before it was committed
+    assert (kept(), node.accountant.state(STEERING_STATE)) == (("", []), "")
+    node.accountant.add_actions([row], {STEERING_STATE: "1"})
+    node.commit()
+    assert kept() == ("1", [row])
+    node.reopen()
+    node.sweep()
+    node.commit()
+    assert (kept(), node.accountant.state(STEERING_STATE)) == (("1", [row]), "1")

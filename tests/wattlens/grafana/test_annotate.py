@@ -1,6 +1,7 @@
 """`wattlens dashboards annotate`: what a real ledger holds of DVFS and a real report, as annotations, each once."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from tests.support import need_module
 from tests.wattlens.grafana.people import Person
 from wattlens.cli import main
 from wattlens.grafana import annotate as annotate_module
+from wattlens.grafana.events import dvfs_events
 
 need_module("grafana_client")
 need_module("grafana_foundation_sdk")
@@ -75,6 +77,22 @@ def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
     assert grafana.writes == writes
     more = booked(tmp_path / "more", group, freed, [action(100, name="refuse")])
     assert run("--ledger", more, "--ledger", state, *FROM)[1] == "1 annotated, 2 were there before\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ('{"power_limit_mw":700000}', "power limit 700 W"),
+        ('{"power_limit_mw":null}', "power limit as before"),
+        ('{"sm_clock_max_mhz":1980}', "clock up to 1980 MHz"),
+        ('{"sm_clock_max_mhz":"unlocked"}', "clock unlocked"),
+        ('{"clock":[345,1005]}', "clock 345 to 1005 MHz"),
+    ],
+)
+def test_a_setting_is_told_in_words(setting, text):
+    rows = [{"cluster": "c", "node": "n", "simulated": False, "sequence": 1, **asdict(action(1, "GPU-0", "restore", setting))}]
+    (event,) = dvfs_events(rows)
+    assert event.text == f"progress: restore {text} on n GPU-0 for job: ok"
 
 
 def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):

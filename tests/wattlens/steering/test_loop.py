@@ -174,7 +174,7 @@ class TwoGroups:
     def give(self) -> dict[str, DvfsDevice]:
         identity = Identity("c", "n", "b", "v", simulated=True)
         snapshot = Snapshot(1, self.clock.utc_ns(), identity, (self.view(0), self.view(1)))
-        return {view.device: view for view in self.steering(snapshot)[1]}
+        return {view.device: view for view in self.steering(snapshot)[2]}
 
     def health(self) -> dict[str, tuple[bool, str]]:
         return {health.source: (health.up, health.reason) for health in self.steering.health()}

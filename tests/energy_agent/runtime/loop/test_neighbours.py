@@ -50,7 +50,7 @@ class Steering:
     def __call__(self, snapshot):
         if self.way == "call":
             self.defect()
-        return [], ()
+        return [], {}, ()
 
     def health(self):
         if self.way == "health":
@@ -61,7 +61,7 @@ class Steering:
         if self.way == "stop":
             self.defect.on = True
             self.defect()
-        return []
+        return [], {}
 
 
 def down(snapshot):

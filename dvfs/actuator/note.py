@@ -1,0 +1,58 @@
+"""Why a setting was made, for history and ledger. The actuator keeps a note and acts on nothing of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dvfs.actuator.wire import cut
+
+MAX_CHARACTERS = 256
+"""Of each text in a request; a longer one is refused."""
+REASON_BYTES = 64
+_BYTES = {"policy": 96, "reason": REASON_BYTES, "workload": 256}
+"""What is kept of each text, so that a row of the history fits the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingNote:
+    """Who wanted a setting and why.
+
+    Args:
+        policy: names of the policies, joined by "+".
+        reason: one word.
+        workload: whose devices they are.
+    """
+
+    policy: str = ""
+    reason: str = ""
+    workload: str = ""
+
+    @classmethod
+    def parse(cls, raw: object) -> "SettingNote":
+        """The note of a JSON object that anybody may have written: printable text, cut to what a row has room for.
+
+        Raises:
+            ValueError: not an object, or one of its texts is none or is too long.
+        """
+        if not isinstance(raw, Mapping):
+            raise ValueError("note must be an object of policy, reason and workload")
+        texts = {key: raw.get(key, "") for key in _BYTES}
+        if not all(isinstance(text, str) and len(text) <= MAX_CHARACTERS for text in texts.values()):
+            raise ValueError(f"policy, reason and workload of a note must be texts of at most {MAX_CHARACTERS} characters")
+        return cls(**{key: printable_text(text, _BYTES[key]) for key, text in texts.items()})
+
+    def as_json(self) -> dict[str, str]:
+        """For the wire and the journal, cut as `parse` cuts it."""
+        return {key: printable_text(getattr(self, key), longest) for key, longest in _BYTES.items()}
+
+
+def read_note(raw: object) -> SettingNote | None:
+    """The note of a stored line; None where it has none, as in lines of earlier versions, or a damaged one."""
+    try:
+        return SettingNote.parse(raw)
+    except ValueError:
+        return None
+
+
+def printable_text(text: str, longest: int) -> str:
+    """A text of a peer for a row: at most so many bytes of UTF-8, without control characters."""
+    return cut("".join(c for c in text if c.isprintable()), longest)
