@@ -33,7 +33,7 @@ class Server:
             environ = {**os.environ, "GOMEMLIMIT": str(MEMORY_LIMIT_B)}
             self.process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Until it answers.
 
         Raises:

@@ -236,13 +236,18 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
         try:
             eventually(lambda: len(window(tmp_path / "agent.sock", RealClock())) == 2)
             environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
-            done = subprocess.run(
-                [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],
-                env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
-                capture_output=True, text=True, timeout=120, check=True,
-            )  # fmt: skip
+
+            def measured():
+                done = subprocess.run(
+                    [sys.executable, "-m", "wattlens", "measure", "--json", "--", "sleep", "2"],
+                    env=environ | {"WATTLENS_AGENT_SOCKET": f"{tmp_path}/agent.sock"},
+                    capture_output=True, text=True, timeout=120, check=True,
+                )  # fmt: skip
+                said = json.loads(done.stderr)
+                return said if said["joules"] is not None else None  # an agent on a busy machine may answer too late
+
+            said = eventually(measured)
         finally:
             agent.stop()
-    said = json.loads(done.stderr)
     assert (said["method"], said["simulated"], len(said["devices"])) == ("agent", True, 2)
     assert said["low"] < 2 * 74 * said["seconds"] < said["high"]  # two idle boards
