@@ -72,12 +72,13 @@ class Reporter:
         self._wake.set()
         return made
 
-    def flush(self) -> None:
-        """Report now; waits for it, a second at most."""
+    def flush(self, *, ending: bool = False) -> None:
+        """Report now; waits for it, a second at most. `ending`: for the last time."""
         if not self.started:
             return
         self._next_s, self._asked, deadline_s = 0.0, self._asked + 1, time.monotonic() + _FLUSH_S
         mine = self._asked
+        self._ending |= ending  # only now: the thread that sees it reports what was asked for, and then ends
         self._wake.set()
         while self._done < mine and (left_s := deadline_s - time.monotonic()) > 0:
             self._reported.wait(left_s)
@@ -91,10 +92,10 @@ class Reporter:
             self.flush()
 
     def _end(self) -> None:
-        self._ending, measured = True, False
+        measured = False
         with suppress(Exception):  # by this thread: the other one may be waiting for an agent that does not answer
             measured = send_report(self._told())
-        self.flush()
+        self.flush(ending=True)
         self._measured |= measured
         with suppress(Exception):
             self._summarize()
@@ -109,26 +110,28 @@ class Reporter:
 
     def _run(self) -> None:
         phase_s = PERIOD_S * random.random()  # ranks that start together do not report together
-        self._turn()
-        while not self._ending:
+        self._turn(last=False)
+        last = False
+        while not last:
             self._wake.wait(PERIOD_S if self._heard else phase_s or PERIOD_S)
             self._wake.clear()
             phase_s = 0.0
-            self._turn()
+            last = self._ending  # a process that ends within a turn has one more
+            self._turn(last=last)
         with suppress(Exception):
             if self._direct is not None:
                 self._direct.close()
 
-    def _turn(self) -> None:
+    def _turn(self, *, last: bool) -> None:
         asked = self._asked
         try:
             self._measured = send_report(self._told())
             if time.monotonic() >= self._next_s:
                 self._report()
-            if self._ending and self._promised:
+            if last and self._promised:
                 said, self._promised = self._promised, ""
                 self._write(said)
-            if self._direct is not None and self._direct.turn(cut=asked > self._done, last=self._ending):
+            if self._direct is not None and self._direct.turn(cut=asked > self._done, last=last):
                 self._read(self._direct)
         except Exception as error:  # noqa: BLE001 - the thread goes on; what went wrong is told once
             self._hint(f"reporting failed: {type(error).__name__}: {error}")
