@@ -19,6 +19,9 @@ from dvfs.actuator.note import SettingNote
 
 LOG = logging.getLogger("wattlens.actuator")
 MAX_BYTES = 1 << 20
+_START_GAP = 1 << 16
+"""Numbers that a start leaves out. A power loss can take rows from the file that an agent has read already: a later row with
+one of their numbers would never be read."""
 PAGE = 8  # rows of an answer, or fewer where they do not fit the wire
 _MAX_ROW = 2048  # ASCII characters; another row is not ours and might not fit the wire
 
@@ -57,14 +60,16 @@ class History:
         """Go on after the last row that is there; nothing is written yet."""
         self._path, self._old = path, path.with_suffix(".old")
         rows = list(self._rows())
-        self._next = rows[-1]["number"] + 1 if rows else 1
+        self._last = rows[-1]["number"] if rows else 0
+        self._next = self._last + _START_GAP if rows else 1
         self.name = str(rows[-1]["name"]) if rows else secrets.token_hex(4)
         """Names the numbering: it begins anew with an empty folder."""
 
     def add(self, did: Did) -> None:
         """Append a row."""
-        line = json.dumps({"number": self._next, "name": self.name, **asdict(did)}, separators=(",", ":")) + "\n"
-        self._next += 1
+        row = json.dumps({"number": self._next, "name": self.name, **asdict(did)}, separators=(",", ":"))
+        line = f"\n{row}\n"  # begins with a line break too: one that a power loss or a full disk tore costs no other its row
+        self._last, self._next = self._next, self._next + 1
         try:
             with contextlib.suppress(FileNotFoundError):
                 if self._path.stat().st_size > MAX_BYTES // 2:
@@ -79,7 +84,7 @@ class History:
 
     def after(self, number: int) -> list[dict[str, Any]]:
         """The next rows after this number, at most PAGE of them."""
-        if number + 1 >= self._next:
+        if number >= self._last:
             return []
         return [row for row in self._rows() if row["number"] > number][:PAGE]
 
@@ -90,7 +95,7 @@ class History:
             except OSError:
                 continue
             for line in lines:
-                with contextlib.suppress(ValueError, RecursionError):  # torn by a kill
+                with contextlib.suppress(ValueError, RecursionError):  # torn, or not ours
                     row = json.loads(line) if line.isascii() and len(line) <= _MAX_ROW else None
                     if isinstance(row, dict) and _is_number(row.get("number")) and isinstance(row.get("name"), str):
                         yield row

@@ -232,7 +232,8 @@ def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
         while page := client.history(number)[1]:
             rows += page
             number = page[-1]["number"]
-    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
+    numbers = [row["number"] for row in rows]
+    assert numbers == sorted(set(numbers))
     told = [(row["action"], row["cause"], row["outcome"]) for row in rows]
     assert told.count(("set", "request", "ok")) == 8
     assert told.count(("restore", "expired", "ok")) == 4

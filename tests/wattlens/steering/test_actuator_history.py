@@ -86,7 +86,12 @@ class ServedHistory:
     def begin_anew(self) -> None:
         """The actuator's state folder is lost: rows are numbered from 1 under another name."""
         self._numberings += 1
-        self.history = History(self._folder / f"history-{self._numberings}")
+        self.history_file = self._folder / f"history-{self._numberings}"
+        self.restart()
+
+    def restart(self) -> None:
+        """The actuator's process is another one."""
+        self.history = History(self.history_file)
 
     def _serve(self) -> None:
         while True:
@@ -158,9 +163,10 @@ MOVES: dict[str, Callable[[Agent], None]] = {
     "kill before hand-over": Agent.read_and_be_killed_before_it_is_handed_over,
     "reload": Agent.reload,
 }
+OF_ACTUATOR = ("anew", "restart")
 
 
-@given(st.lists(st.sampled_from([*MOVES, "anew"]) | st.integers(1, 30), max_size=20))
+@given(st.lists(st.sampled_from([*MOVES, *OF_ACTUATOR]) | st.integers(1, 30), max_size=20))
 @settings(max_examples=60, deadline=None)
 def test_whatever_is_killed_each_row_is_in_the_ledger_once(moves: list[str | int]) -> None:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as actuator:
@@ -173,6 +179,8 @@ def test_whatever_is_killed_each_row_is_in_the_ledger_once(moves: list[str | int
             elif move == "anew":
                 lost = written  # together with the folder, where nobody has read them yet
                 actuator.begin_anew()
+            elif move == "restart":
+                actuator.restart()
             else:
                 MOVES[move](agent)
         agent.rows.close()
@@ -195,6 +203,26 @@ def test_rows_go_on_where_the_version_before_had_read_to(tmp_path: Path) -> None
         agent.commit()
         agent.rows.close()
         assert [row.t_ns for row in agent.ledger] == [4, 5, 6]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"number":3,"name":"'])
+def test_rows_that_a_power_loss_took_hide_none_that_come_after_them(tmp_path: Path, torn: bytes) -> None:
+    with served(tmp_path) as actuator:
+        agent = Agent(tmp_path)
+        actuator.history.add(did(utc_ns=1, note=NOTE))
+        written = actuator.history_file.read_bytes()
+        for number in range(2, 6):
+            actuator.history.add(did(utc_ns=number, note=NOTE))
+        agent.read()
+        agent.commit()
+        actuator.history_file.write_bytes(written + torn)
+        actuator.restart()
+        for number in (6, 7):
+            actuator.history.add(did(utc_ns=number, note=NOTE))
+        agent.read()
+        agent.commit()
+        agent.rows.close()
+        assert [row.t_ns for row in agent.ledger] == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', '{"name": 1, "number": "a"}'])
