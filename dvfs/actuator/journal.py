@@ -2,13 +2,15 @@
 
 JSON lines, appended with fsync; keyed by boot and driver epoch, since a setting does not outlive them. A torn last line is a
 record whose fsync never returned, so the write it would have preceded never happened: it is dropped. Folding the file gives,
-per (device, knob), the oldest backup and the values which may be ours on the device. Knob values: power is mW, clock is
-"unlocked" or [low, high] MHz.
+per (device, knob), the oldest backup and the values which may be ours on the device. A file that has grown is replaced by one
+which folds to the same. Knob values: power is mW, clock is "unlocked" or [low, high] MHz.
 """
 
 import contextlib
 import json
+import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,9 @@ from dvfs.actuator.note import SettingNote, read_note
 from dvfs.types import Knob
 from energy_agent.core.errors import JournalError
 
+LOG = logging.getLogger("wattlens.actuator")
 SCHEMA = 1
 _MAX_BYTES = 16 << 20
-_COMPACT_BYTES = 256 << 10
 
 Value = int | str | tuple[int, int]
 
@@ -58,13 +60,14 @@ class _Fold:
 class ActuatorJournal:
     """The journal of one actuator; one process at a time uses it (the instance lock sees to that)."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create, and fold.
+    def __init__(self, path: Path, compact_bytes: int = 256 << 10) -> None:
+        """Open or create, and fold. Above `compact_bytes` the file is replaced where that halves it.
 
         Raises:
             JournalError: unreadable, or a line other than the last is damaged.
         """
-        self._path = path
+        self._path, self._compact_bytes = path, compact_bytes
+        self._least_bytes = 0  # size of the file after it was replaced last
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -103,14 +106,12 @@ class ActuatorJournal:
         Raises:
             JournalError: not on disk; the caller must not write.
         """
-        why = {} if note is None else {"note": note.as_json()}
         self._append(
             [
-                {"kind": "intent", "device": device, "knob": knob, "found": found, "value": value, "holder": holder,
-                 "boot": epoch.boot_id, "driver": epoch.driver, "utc_ns": utc_ns, **why}
+                _intent(Outstanding(device, knob, found, epoch, holder, note=note), value) | {"utc_ns": utc_ns}
                 for device, knob, found, value in writes
             ]
-        )  # fmt: skip
+        )
 
     def settled(self, device: str, knob: Knob, value: Value) -> None:
         """The device shows `value` as ours now (what was read back): older values of ours are gone from it."""
@@ -119,18 +120,15 @@ class ActuatorJournal:
     def closed(self, device: str, knob: Knob, outcome: str, utc_ns: int) -> None:
         """The knob is no longer ours: restored, foreign, or of another epoch (`outcome`)."""
         self._append([{"kind": "closed", "device": device, "knob": knob, "outcome": outcome, "utc_ns": utc_ns}])
-        if not self._fold.open:
-            self._compact()
 
     def _append(self, records: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps({"schema": SCHEMA, **r}, separators=(",", ":")) + "\n" for r in records).encode()
         try:
             end = os.fstat(self._fd).st_size
+            if end > max(self._compact_bytes, 2 * self._least_bytes):
+                self._compact()
+                end = os.fstat(self._fd).st_size
             try:
-                view = memoryview(text)
-                while view:
-                    view = view[os.write(self._fd, view) :]
-                os.fsync(self._fd)
+                _write(self._fd, records)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, end)  # half a line must not stand before the next one
@@ -163,10 +161,40 @@ class ActuatorJournal:
         return fold
 
     def _compact(self) -> None:
-        # Only when nothing is outstanding: then an empty journal says the same.
-        if os.fstat(self._fd).st_size > _COMPACT_BYTES:
-            os.ftruncate(self._fd, 0)
-            os.fsync(self._fd)
+        """Replace the file by what it folds to; where that fails, the file stays as it is."""
+        draft = self._path.with_name(f"{self._path.name}.new")
+        records = [_intent(one, value) for one in self._fold.open.values() for value in one.ours]
+        fd = -1
+        try:
+            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            _write(fd, records)
+            draft.replace(self._path)
+        except OSError as error:
+            LOG.warning("%s: the journal stays long: %s", draft, error.strerror)
+            if fd >= 0:
+                os.close(fd)
+            return
+        os.close(self._fd)
+        self._fd = fd
+        self._least_bytes = os.fstat(fd).st_size
+        _sync_folder(self._path.parent)
+
+
+def _intent(one: Outstanding, value: Value) -> dict[str, Any]:
+    """The record that `value` may come to the device; `one.backup` is what was there."""
+    note = {} if one.note is None else {"note": one.note.as_json()}
+    return {
+        "kind": "intent", "device": one.device, "knob": one.knob, "found": one.backup, "value": value, "holder": one.holder,
+        "boot": one.epoch.boot_id, "driver": one.epoch.driver, **note,
+    }  # fmt: skip
+
+
+def _write(fd: int, records: Iterable[dict[str, Any]]) -> None:
+    text = "".join(json.dumps({"schema": SCHEMA, **r}, separators=(",", ":")) + "\n" for r in records)
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(fd, view) :]
+    os.fsync(fd)
 
 
 def _apply(fold: _Fold, record: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.history import Did
-from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding
 from dvfs.actuator.lease import NS, RefusedLeaseError
 from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Listed
@@ -40,7 +40,8 @@ class Crash(BaseException):
 class World:
     """Boards, a journal file, a clock, and the core of the moment."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compact_bytes: int = 1 << 20) -> None:
+        self.compact_bytes = compact_bytes
         self.now_s, self.killed, self.boot, self.calls_left = 0.0, False, 0, -1
         self.utc_s = 1.8e9  # of now_s 0: where UTC is set to
         self.rows: list[Did] = []  # of the history, of all processes
@@ -63,7 +64,7 @@ class World:
         if self.journal is not None:
             self.journal.close()
         self.calls_left = -1
-        self.journal = ActuatorJournal(self.journal_path)
+        self.journal = ActuatorJournal(self.journal_path, self.compact_bytes)
         self.core = ActuatorCore(
             ALLOW,
             self.journal,
@@ -202,7 +203,9 @@ class ActuatorMachine(RuleBasedStateMachine):
 
 
 class FakeMachine(ActuatorMachine):
-    """On fake boards: every code at every call, and reboots."""
+    """On fake boards: every code at every call, and reboots; the journal is replaced every few records."""
+
+    make_world = staticmethod(lambda folder: World(folder, 600))
 
     @rule(
         device=st.sampled_from(DEVICES),
@@ -406,6 +409,26 @@ def test_torn_last_record_is_dropped_and_a_damaged_one_is_refused(world: World) 
     world.journal_path.write_bytes(b"{}\n" + data)
     with pytest.raises(JournalError, match="journal:1: damaged"):
         ActuatorJournal(world.journal_path)
+
+
+def test_a_journal_stays_small_while_settings_stay_in_force(tmp_path: Path) -> None:
+    """As under a policy that sets something every few seconds for days. One that grew past its limit could not be opened."""
+    path, epoch = tmp_path / "journal", Epoch("boot", "driver")
+    journal = ActuatorJournal(path, 20_000)
+    for value in range(400_000, 400_201):
+        journal.intend(epoch, "me", 0, [("GPU-0", "power", 700_000, value), ("GPU-0", "clock", "unlocked", (345, 1005))], NOTE)
+        if value % 3:
+            journal.settled("GPU-0", "power", value)
+        assert path.stat().st_size < 21_000
+    (tmp_path / "journal.new").write_text('{"half a dra')  # it was killed while it replaced the file
+    held = journal.outstanding
+    journal.close()
+    again = ActuatorJournal(path, 20_000)
+    assert again.outstanding == held == [
+        Outstanding("GPU-0", "power", 700_000, epoch, "me", (400_199, 400_200), NOTE),
+        Outstanding("GPU-0", "clock", "unlocked", epoch, "me", ((345, 1005),), NOTE),
+    ]  # fmt: skip
+    again.close()
 
 
 def test_unwritable_journal_means_no_write(world: World) -> None:
