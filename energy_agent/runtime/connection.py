@@ -18,6 +18,12 @@ LOOKUPS_MAX: Final = 16
 ADDRESSES_MAX: Final = 8
 _STAGGER_S: Final = 0.25
 """The next address is tried beside the previous ones after this time (RFC 8305, Happy Eyeballs)."""
+WAIT_S: Final = 1.0
+"""No wait for a server is longer at once.
+
+Python notes a signal and handles it between two of its own instructions. One that arrives after the last of them, and before
+the system call that waits, is handled when that call ends: a Ctrl-C at that moment would last for the whole deadline.
+"""
 _SHORTEST_S: Final = 0.001  # a socket's timeout of 0 would mean: do not wait at all
 
 Address = tuple[int, int, int, str, Any]
@@ -91,8 +97,11 @@ class Resolver:
                 except RuntimeError:
                     raise ConnectError("name resolution: the system starts no more threads") from None
                 self._pending[host, port, kind] = lookup  # the thread needs the lock to take it away
-        if not lookup.done.wait(remaining_s(deadline_s)):
-            raise DeadlineError("name resolution takes too long")
+        try:
+            while not lookup.done.wait(min(remaining_s(deadline_s), WAIT_S)):
+                pass
+        except DeadlineError:
+            raise DeadlineError("name resolution takes too long") from None
         if lookup.reason:
             raise ConnectError(lookup.reason)
         return lookup.addresses
@@ -136,7 +145,7 @@ def connect(host: str, port: int, deadline_s: float, resolver: Resolver = RESOLV
                 poll.register(connection, select.POLLOUT)
             left_s = remaining_s(deadline_s)
             left_s = min(left_s, max(0.0, next_s - time.monotonic())) if addresses else left_s
-            for descriptor, _ in poll.poll(math.ceil(left_s * 1000)):
+            for descriptor, _ in poll.poll(math.ceil(min(left_s, WAIT_S) * 1000)):
                 poll.unregister(descriptor)
                 connection = waiting.pop(descriptor)
                 code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or _self_connection(connection)

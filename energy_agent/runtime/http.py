@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError, Resolver, connect, remaining_s
+from energy_agent.runtime.connection import RESOLVER, WAIT_S, ConnectError, DeadlineError, Resolver, connect, remaining_s
 from energy_agent.runtime.tls import SYSTEM_TLS, TlsFiles
 
 BODY_LIMIT_B: Final = 1 << 20
@@ -278,8 +278,7 @@ class _Wire:
     def receive(self) -> bool:
         """Add to the buffer; False at the end of the connection."""
         try:
-            self._connection.settimeout(remaining_s(self.deadline_s))
-            data = self._connection.recv(_RECEIVE_B)
+            data = self._wait()
         except (OSError, DeadlineError) as error:
             raise self.client.failure(error) from None
         self._received_b += len(data)
@@ -289,6 +288,12 @@ class _Wire:
             raise HttpCostError(self.root, f"the response costs too much: {self.client.cpu_limit_s:g} s of CPU time")
         self.buffer += data
         return bool(data)
+
+    def _wait(self) -> bytes:
+        while True:
+            self._connection.settimeout(min(remaining_s(self.deadline_s), WAIT_S))
+            with suppress(TimeoutError):
+                return self._connection.recv(_RECEIVE_B)
 
     def line(self, limit_b: int) -> bytes:
         """The next line, without its end.

@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -398,3 +399,29 @@ def test_requests_leave_nothing_behind() -> None:
         tracemalloc.stop()
         gc.enable()
     assert grown_b < 100_000
+
+
+INTERRUPTED = """
+import os, signal, socket, sys, threading
+from energy_agent.runtime.http import HttpClient, HttpError
+
+listener = socket.create_server(("127.0.0.1", 0))
+
+def press():
+    connection, _ = listener.accept()
+    connection.recv(1)  # the request is sent: its answer is waited for
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+
+threading.Thread(target=press, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # this thread alone: the signal interrupts the other one
+try:
+    HttpClient(f"http://127.0.0.1:{listener.getsockname()[1]}", 100).request("GET", "/")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_signal_that_interrupts_no_wait_is_handled_long_before_the_deadline():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
