@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
-from dvfs.proof.block_meter import BlockMeter
-from dvfs.proof.estimate import Saving
+from dvfs.proof.experiment import Reading
 from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
 
 log = logging.getLogger(__name__)
@@ -32,9 +31,6 @@ class Device:
     applied_ns: int = 0
     foreign_ns: int | None = None  # since when it shows another setting than this
     energy_uj: int | None = None
-    enforced_uj: int = 0
-    saved_uj: int | None = None
-    extra_uj: int | None = None
     decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     ineffective: Counter[str] = field(default_factory=Counter)
 
@@ -42,7 +38,6 @@ class Device:
         """Add the counters of another group that had it."""
         self.decisions += other.decisions
         self.ineffective += other.ineffective
-        self.saved_uj, self.extra_uj = _sum(self.saved_uj, other.saved_uj), _sum(self.extra_uj, other.extra_uj)
 
 
 @dataclass(slots=True)
@@ -79,11 +74,8 @@ class Group:
     status_ns: int = 0  # when it is asked again, after it did not answer
     refused: str = ""  # the last refusal that was told
     beat_ns: int = 0
-    meter: BlockMeter | None = None
-    verdict: Saving | None = None
-    estimated: tuple[int, Saving | None] = (-1, None)  # before the first interim analysis: after how many pairs, and the saving
     devices: dict[str, Device] = field(default_factory=dict)
-    left: dict[str, Device] = field(default_factory=dict)  # those that it had: what was proven with them stays its own
+    left: dict[str, Device] = field(default_factory=dict)  # those that it had
 
     @property
     def all_devices(self) -> Mapping[str, Device]:
@@ -97,9 +89,11 @@ class Group:
         self.left = {uuid: device for uuid, device in known.items() if uuid not in self.devices}
 
     @property
-    def steered(self) -> bool:
-        """Whether a policy is at work and what it wants is in force: what a block of a pair needs that is on."""
-        return not self.paused and self.wanted == self.in_force and any(w.steering for w in self.policies.values())
+    def steered(self) -> bool | None:
+        """True while a policy is at work and what it wants is in force, False in a block that is off; None: neither."""
+        if self.wanted != self.in_force:
+            return None
+        return False if self.paused else any(w.steering for w in self.policies.values()) or None
 
     @property
     def wants(self) -> bool:
@@ -172,6 +166,16 @@ class Group:
         self.originals, self.originals_ns = {}, None
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    """Of what is known; None where neither is."""
-    return other if one is None else one if other is None else one + other
+def count(group: Group, observation: Observation) -> tuple[Reading | None, dict[str, int]]:
+    """The energy of all devices of a group, None where one does not tell, and what each gained under a setting."""
+    gained, known = dict[str, int](), list[int]()
+    for one in observation.devices:
+        device = group.devices[one.uuid]
+        if one.energy_uj is None:
+            continue
+        known.append(one.energy_uj)
+        if device.applied is not None and device.energy_uj is not None:
+            gained[one.uuid] = max(0, one.energy_uj - device.energy_uj)
+        device.energy_uj = one.energy_uj
+    whole = bool(known) and len(known) == len(observation.devices)
+    return Reading(max(d.boot_ns for d in observation.devices), sum(known)) if whole else None, gained

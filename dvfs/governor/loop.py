@@ -8,35 +8,36 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ParamSpec, Protocol
 
 from dvfs.actuator.client import ActuatorStatus, Effect
 from dvfs.actuator.lease import HEARTBEAT_S, NS, TTL_S
 from dvfs.actuator.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
-from dvfs.governor.group import Configured, Device, Group
-from dvfs.governor.savings import ENDED_GROUPS, account, join_savings, looked, saving_of
-from dvfs.governor.view import shown
-from dvfs.proof.block_meter import BlockMeter
-from dvfs.proof.blocks import Plan
-from dvfs.proof.estimate import Saving
+from dvfs.governor.experiments import Experiments
+from dvfs.governor.group import Configured, Device, Group, count
+from dvfs.governor.view import Saved, shown
+from dvfs.proof.experiment import Reading, Round, Subject, work_of
+from dvfs.proof.plan import Plan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.energy import Action
 from energy_agent.core.errors import LeaseError
 from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.ports import Clock
+from energy_agent.core.proof import ProofRow
 from energy_agent.core.snapshot import DvfsDevice
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 BUDGET = "(budget)"
 """Under which name a failure of the node's budget is reported."""
+PROOF = "(proof)"
+"""Likewise of what ends experiments."""
 _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
-_FORGET_NS = 3600 * NS  # so long after it was seen last, a group that measured nothing is its devices' counters alone
+_FORGET_NS = 3600 * NS  # so long after it was seen last, a group is its devices' counters alone
 _GONE_MAX = 128
 """How many groups are kept when they are gone; of more, the owner with the most loses its own first."""
-_EDGE_NS = NS // 4
-"""Blocks begin this long before a round, so that one that comes a little early does not switch a whole round late."""
 
 
 class Actuator(Protocol):
@@ -66,14 +67,16 @@ class GovernorConfig:
 class Governor:
     """See the module. One thread calls it; the calls to the actuator block for as long as its client lets them."""
 
-    def __init__(self, config: GovernorConfig, client: Actuator | None, clock: Clock) -> None:
-        """Remember the parts; without a `client` nothing is enforced, whatever the terms say."""
+    def __init__(
+        self, config: GovernorConfig, client: Actuator | None, clock: Clock, states: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Remember the parts; without a `client` nothing is enforced, whatever the terms say. `states`: of `take_proof`."""
         self._config = config
         self._client = client
         self._clock = clock
         self._groups: dict[str, Group] = {}
         self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
-        self._past_saving: Saving | None = None  # of these groups
+        self._experiments = Experiments(config.plan, states, clock.boot_ns())
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
         self._caps_mw: Mapping[str, int] = {}
@@ -97,6 +100,7 @@ class Governor:
         for name in sorted(self._groups.keys() - groups.keys()):
             self._guard(name, self._gone, name, self._groups[name], now)
         self._drop_excess()
+        self._guard(PROOF, self._experiments.forget, now, self._clock.utc_ns())
         for name, observation in groups.items():
             self._guard(name, self._seen, observation, now)
         for name, observation in groups.items():
@@ -145,11 +149,17 @@ class Governor:
 
     def views(self) -> tuple[DvfsDevice, ...]:
         """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
-        had = {*self._past, *(uuid for group in self._groups.values() for uuid in group.left)}
+        claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
+        had = {*self._past, *claimed, *lost, *(uuid for group in self._groups.values() for uuid in group.left)}
         latest = dict.fromkeys(had, ("", Group(here=False)))
         for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
             latest |= dict.fromkeys(group.devices, (name, group))
-        return tuple(shown(uuid, name, group, self._counted(uuid)) for uuid, (name, group) in sorted(latest.items()))
+        views = []
+        for uuid, (name, group) in sorted(latest.items()):
+            own = self._experiments.claimed_uj(name).get(uuid)
+            saved = Saved(claimed.get(uuid), lost.get(uuid), own, self._experiments.verdict(name))
+            views.append(shown(uuid, name, group, self._counted(uuid), saved))
+        return tuple(views)
 
     def _counted(self, uuid: str) -> Device:
         counted = Device()
@@ -157,12 +167,9 @@ class Governor:
             counted.add(devices.get(uuid, Device()))
         return counted
 
-    def savings(self) -> dict[str, Saving]:
-        """The saving of each group that has paired blocks; it changes when a pair is over. Those of groups that are not kept
-        any more are one.
-        """
-        found = {ENDED_GROUPS: self._past_saving} | {name: saving_of(group) for name, group in self._groups.items()}
-        return {name: saving for name, saving in found.items() if saving is not None}
+    def take_proof(self, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
+        """Pairs and analyses since the last call, for the ledger, and the states of experiments that changed, to go on from."""
+        return self._experiments.take(self._clock.boot_ns(), everything=everything)
 
     # One group.
 
@@ -176,32 +183,40 @@ class Governor:
             self._let_go(group, "regrouped")
             group.forget()
             group.regroup(one.uuid for one in observation.devices)
-            if group.meter is not None:
-                group.meter.cut(now)
-        account(group, observation)
+            self._experiments.interrupt(observation.group, "other devices")
+        energy, gained = count(group, observation)
+        if group.mode is Mode.ENFORCE:
+            self._prove(group, observation, now, energy, gained)
+        else:
+            self._experiments.interrupt(observation.group, "not enforced")
+            group.paused = False
+
+    def _prove(self, group: Group, observation: Observation, now: int, energy: Reading | None, gained: dict[str, int]) -> None:
+        subject = Subject(observation.group, group.workload, "+".join(group.policies), group.owner)
+        work = work_of(observation.progress)
+        seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work)
+        self._experiments.feed(subject, seen, open_arrivals=observation.open_arrivals, wants=group.wants)
 
     def _gone(self, name: str, group: Group, now: int) -> None:
-        """Its counters and blocks stay: a hole of a second is no end. What was measured in pairs stays for reports."""
+        """Its counters stay: a hole of a second is no end."""
         group.here = False
         self._let_go(group, "gone")
         group.forget()
-        if group.meter is not None and not group.meter.done and group.meter.feed({}, now, on=False):
-            looked(group)
-        if now - group.seen_ns > _FORGET_NS and not _is_measured(group):
+        self._experiments.gone(name)
+        if now - group.seen_ns > _FORGET_NS:
             self._drop(name)
 
     def _drop_excess(self) -> None:
-        """Keep a bounded number of groups that are gone: those with measured pairs and the last ones longest."""
+        """Keep a bounded number of groups that are gone: the last ones longest."""
         gone = [name for name, group in self._groups.items() if not group.here]
         if len(gone) > _GONE_MAX:
-            gone.sort(key=lambda name: (_is_measured(self._groups[name]), self._groups[name].seen_ns))
+            gone.sort(key=lambda name: self._groups[name].seen_ns)
             for name in first_of_largest(gone, lambda name: self._groups[name].owner, len(gone) - _GONE_MAX):
                 self._drop(name)
 
     def _drop(self, name: str) -> None:
-        """Keep of a group its devices' counters and what it saved."""
+        """Keep of a group its devices' counters."""
         group = self._groups.pop(name)
-        self._past_saving = join_savings(self._past_saving, saving_of(group))
         for uuid, device in group.all_devices.items():
             self._past.setdefault(uuid, Device()).add(device)
 
@@ -217,10 +232,7 @@ class Governor:
         for name, wanted in group.policies.items():
             if wanted.failed:
                 self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
-        if group.meter is None and group.wants and self._config.plan is not None:
-            group.meter = BlockMeter(self._config.plan, now - _EDGE_NS, open_arrivals=observation.open_arrivals)
-        slot = group.meter.slot(now) if group.meter else None
-        paused = slot is not None and not slot.on
+        paused = group.mode is Mode.ENFORCE and self._experiments.is_paused(observation.group)
         for name, decision in told:
             action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
             for device in group.devices.values():
@@ -355,12 +367,6 @@ class Governor:
 
 def _note(group: Group, reason: str, policy: str) -> SettingNote:
     return SettingNote(policy or "governor", reason, group.workload)
-
-
-def _is_measured(group: Group) -> bool:
-    """Whether a pair of its blocks was measured."""
-    saving = saving_of(group)
-    return saving is not None and saving.pairs + saving.unmatched > 0
 
 
 def _why(error: LeaseError) -> str:

@@ -1,15 +1,34 @@
 """What a snapshot shows of a device that is steered. Pure."""
 
+from dataclasses import dataclass
+
 from dvfs.governor.group import Device, Group
-from dvfs.proof.estimate import Ratio
+from dvfs.proof.estimate import Ratio, Verdict
 from dvfs.types import Mode, Setting
 from energy_agent.core.snapshot import DvfsDevice, Measured, Predicted
 from energy_agent.core.units import HZ_PER_MHZ
 
 
-def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is proven on a device, in uJ, and of its group; None: nothing was analysed yet.
+
+    Args:
+        claimed_uj: what may be claimed, of all groups that ever had it.
+        lost_uj: the estimate of losses, likewise.
+        own_uj: what may be claimed, of its group alone.
+        verdict: of its group.
+    """
+
+    claimed_uj: int | None = None
+    lost_uj: int | None = None
+    own_uj: int | None = None
+    verdict: Verdict | None = None
+
+
+def shown(uuid: str, name: str, group: Group, counted: Device, saved: Saved) -> DvfsDevice:
     """A device of group `name`, with the counters of all groups that ever had it."""
-    verdict = group.verdict if group.here else None
+    verdict = saved.verdict if group.here else None
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}
     return DvfsDevice(
         uuid,
@@ -18,13 +37,13 @@ def shown(uuid: str, name: str, group: Group, counted: Device) -> DvfsDevice:
         _setting(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
-        counted.saved_uj,
-        counted.extra_uj,
+        saved.claimed_uj,
+        saved.lost_uj,
         _promise(group),
         facts if group.here else {},
         _setting(group.wanted.get(uuid)),
         group.slowdown_ratio,
-        group.devices[uuid].saved_uj if group.here and uuid in group.devices else None,
+        saved.own_uj if group.here and uuid in group.devices else None,
         _measured(verdict.saving_ratio if verdict else None),
         _measured(verdict.slowdown_ratio if verdict else None),
         verdict.slowdown_of if verdict else "",

@@ -18,9 +18,10 @@ from energy_agent.accounting.totals import ENDED_STATE, Booked, DeviceEnergy
 from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import TOLD, Booking
 from energy_agent.accounting.views import STUCK, device_view, with_host
-from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
+from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import UNREADABLE
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.tokens import TokenTotals
@@ -33,8 +34,8 @@ from energy_agent.tokens.reading import TOKEN_STATE
 log = logging.getLogger("wattlens.accounting")
 INFO_STATE = "info "
 """Begins the key of what a device is among the journal's states; its UUID follows."""
-STEERING_STATE = "steering"
-"""The key of how far the actuator's history was read."""
+STEERING_STATE = "steering "
+"""Begins the keys of steering among the journal's states: its experiments, and how far the actuator's history was read."""
 FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
 FORGET_MAX = 5_000
 """Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
@@ -227,14 +228,18 @@ class Accountant:
         """Workloads that hold a device, or did so within the retention."""
         return self._last_held.names()
 
-    def add_actions(self, actions: Iterable[Action], states: Mapping[str, str]) -> None:
-        """Record what steering set, put back and was refused, and how far its sources were read for that."""
-        self._pending.actions.extend(actions)
-        self._token_states |= states
+    def add_steering(self, done: SteeringRows) -> None:
+        """Record what was set and refused and what is proven of it, with the states that steering goes on from."""
+        self._pending.actions.extend(done.actions)
+        self._pending.proof.extend(done.proof)
+        self._token_states |= {STEERING_STATE + name: text for name, text in done.states.items()}
 
-    def state(self, key: str) -> str:
-        """A state as it was handed over last, committed or not; "" where there is none."""
-        return self._token_states.get(key, self._stored.get(key, ""))
+    def steering_states(self) -> dict[str, str]:
+        """The states of steering as they were handed over last, committed or not."""
+        known = self._stored | self._token_states
+        return {
+            key.removeprefix(STEERING_STATE): text for key, text in known.items() if key.startswith(STEERING_STATE) and text
+        }
 
     def batch(self) -> Batch:
         """Everything since the last commit, with the states to go on from."""
@@ -250,7 +255,7 @@ class Accountant:
         gone = (key for key in self._stored if key.startswith(_LOOSE_STATES) and key not in states)
         self._changed = {k: text for k, text in states.items() if self._stored.get(k, "") != text} | dict.fromkeys(gone, "")
         ended = dict.fromkeys(self._leaving, self._now_ns)
-        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended)
+        return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, p.proof)
 
     def _find_leaving(self) -> list[str]:
         """Workloads that are not there any more and have nothing that waits for a commit: looked for every now and then."""

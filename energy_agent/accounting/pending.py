@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from energy_agent.core.energy import Action, Entry, Gap, Method, Steps, Tokens, WorkloadFacts
+from energy_agent.core.proof import ProofRow
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 
 PENDING_MAX = 20_000
@@ -18,6 +19,7 @@ class Pending:
     gaps: list[Gap] = field(default_factory=list)
     tokens: list[Tokens] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    proof: list[ProofRow] = field(default_factory=list)
     facts: list[WorkloadFacts] = field(default_factory=list)
     devices: list[DeviceFacts] = field(default_factory=list)
     steps: list[Steps] = field(default_factory=list)

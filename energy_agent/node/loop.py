@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Protocol
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.config.agent import Config
-from energy_agent.core.energy import Action, DeviceSample, Entry, Identity, SourceHealth
+from energy_agent.core.energy import DeviceSample, Entry, Identity, SourceHealth
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.ports import Clock
+from energy_agent.core.proof import SteeringRows
 from energy_agent.core.snapshot import DvfsDevice, ProcessCost, Snapshot
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.journal import Journal
@@ -49,16 +50,13 @@ COSTS_S = 2.0  # what we cost need not be known every second: knowing it costs t
 
 
 class Steer(Protocol):
-    """The governor, seen from here: a snapshot in; actions for the ledger and what to show out. No call waits long.
+    """The governor, seen from here: a snapshot in; rows for the ledger and what to show out. No call waits long."""
 
-    States come with the actions, by their keys, and are committed together with them.
-    """
-
-    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], Mapping[str, str], tuple[DvfsDevice, ...]]: ...  # noqa: D102
+    def __call__(self, snapshot: Snapshot) -> tuple[SteeringRows, tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
     def told(self, workload: str) -> dict[str, object]: ...  # noqa: D102
     def asked(self, workload: str, body: object, place: str = "") -> None: ...  # noqa: D102
-    def stop(self) -> tuple[list[Action], Mapping[str, str]]: ...  # noqa: D102
+    def stop(self) -> SteeringRows: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -152,9 +150,7 @@ class Agent:
     def _end(self) -> None:
         """Settings go back, the open rows become a segment, every child ends; none of it is left out because another fails."""
         if self.steer is not None:
-            last = self._neighbours.contain("steering", self.steer.stop, None)
-            if last is not None:
-                self.accountant.add_actions(*last)
+            self.accountant.add_steering(self._neighbours.contain("steering", self.steer.stop, SteeringRows()))
             self.steer = None
         self._neighbours.contain("commit", self._commit_and_publish, None)
         self._seal(None)
@@ -205,8 +201,8 @@ class Agent:
         if self.steer is not None:
             steered = self._neighbours.contain("steering", partial(self.steer, snapshot), None)
             if steered is not None:
-                actions, states, self._dvfs = steered
-                self.accountant.add_actions(actions, states)
+                done, self._dvfs = steered
+                self.accountant.add_steering(done)
 
     def _commit(self) -> list[Entry] | None:
         """Write what came since the last commit and return its entries; None: it waits."""

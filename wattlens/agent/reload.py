@@ -92,14 +92,13 @@ class Reloader:
         check_parts(fresh)
         sensors = self.sensors(fresh)
         note = self._node_note(agent, fresh)
-        steer = _new_steering(agent, fresh, note)
         _ledger(agent, fresh)
         self.web(fresh)
         _readings(agent, self.reader_options(fresh), fresh)
         agent.accountant.set_sensors(sensors, fresh.sources.nvml.calibration, fresh.sources.nvml.gain_uncertainty_ratio)
         agent.accountant.set_retention(fresh.holders.retention_s * NS_PER_S)
         agent.tokens.configure(fresh.tokens)
-        _steer(agent, fresh, steer)
+        _steer(agent, fresh, note)
         before, agent.node_note = agent.node_note, note
         if before is not None and before is not note:
             before.stop()
@@ -159,24 +158,16 @@ def _ledger(agent: Agent, fresh: Config) -> None:
     agent.journal.configure(fresh.ledger.disk_budget_mib << 20, fresh.ledger.keep_hours * 3600 * NS_PER_S)
 
 
-def _new_steering(agent: Agent, fresh: Config, note: NodeNote | None) -> Steering | None:
-    """The governor of a changed `dvfs`; it does nothing before its first snapshot.
-
-    Raises:
-        UsageError: its policy, or an option of it, does not exist.
-    """
-    if fresh.dvfs == agent.config.dvfs or not fresh.dvfs.steers:
-        return None
-    return Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note, agent.accountant.state)
-
-
-def _steer(agent: Agent, fresh: Config, steer: Steering | None) -> None:
-    """`dvfs`: what the old governor set goes back before the new one begins."""
+def _steer(agent: Agent, fresh: Config, note: NodeNote | None) -> None:
+    """`dvfs`: what the old governor set goes back before the new one begins, which goes on with its experiments."""
     if fresh.dvfs == agent.config.dvfs:
         return
     if agent.steer is not None:
-        agent.accountant.add_actions(*agent.steer.stop())
-    agent.steer = steer
+        agent.accountant.add_steering(agent.steer.stop())
+    agent.steer = None
+    if fresh.dvfs.steers:
+        states = agent.accountant.steering_states()
+        agent.steer = Steering(fresh.dvfs, agent.clock, agent.tokens, agent.state_dir, agent.training, note, states)
     agent.dvfs_changed()
 
 

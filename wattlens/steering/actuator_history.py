@@ -7,7 +7,7 @@ read is committed together with them, so each is in the ledger once.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,18 @@ _SETTINGS = {"power": "power_limit_mw", "clock": "sm_clock_max_mhz"}  # knobs, i
 class ActuatorRows:
     """Reads the rows in the governor's thread. Without an actuator there are none."""
 
-    def __init__(self, socket: Path, state: Path, resume: Callable[[], str]) -> None:
-        """Remember; `resume` returns the last `position` that was handed over, "" where there is none."""
+    def __init__(self, socket: Path, state: Path, position: str) -> None:
+        """Go on from a `position` that an earlier one handed over, "" where there is none."""
         self._client = ActuatorClient(socket, name="wattlens history", timeout_s=2.0)
         self._file_of_earlier_versions = state / "actuator-rows.json"
-        self._resume = resume
-        self._at: tuple[str, int] | None = None  # name of the numbering, and the last number that was read
+        # Name of the numbering, and the last number that was read.
+        self._at = _position(position) or _position(self._text_of_earlier_versions()) or ("", 0)
         self._next_s = 0.0
 
     @property
     def position(self) -> str:
         """How far the rows were read, to be kept together with them."""
-        name, number = self._at or ("", 0)
+        name, number = self._at
         return json.dumps({"name": name, "number": number}) if name else ""
 
     def read(self, *, now: bool = False) -> list[Action]:
@@ -45,8 +45,6 @@ class ActuatorRows:
         if not now and time.monotonic() < self._next_s:
             return []
         self._next_s = time.monotonic() + EVERY_S
-        if self._at is None:
-            self._at = _position(self._resume()) or _position(self._text_of_earlier_versions()) or ("", 0)
         name, number = self._at
         actions: list[Action] = []
         try:

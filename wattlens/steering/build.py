@@ -1,5 +1,6 @@
 """The governor that a configuration describes: policies with their options, the node's budget, paired blocks, the client."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dvfs.policies
@@ -7,8 +8,8 @@ from dvfs import knees
 from dvfs.actuator.client import ActuatorClient, default_socket
 from dvfs.governor.group import Configured
 from dvfs.governor.loop import Governor, GovernorConfig
-from dvfs.proof.blocks import Plan
-from dvfs.types import NodePolicy, Policy
+from dvfs.proof.plan import Plan
+from dvfs.types import NodeBudget, NodePolicy, Policy
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
@@ -37,18 +38,22 @@ def configured(config: Dvfs) -> dict[str, Configured]:
     for name in config.options:
         if name not in groups and name not in nodes:
             raise UsageError(f"key 'dvfs.options.{name}': no policy {name!r}; {known}, {', '.join(nodes)}")
+    _budget(config, nodes)
     table = knees.load()
     # Annotations may name any policy, so all of them stand ready.
     return {name: Configured(spec, spec.configure(config.options.get(name, {}), table)) for name, spec in groups.items()}
 
 
-def make_governor(config: Dvfs, clock: Clock) -> Governor:
-    """The governor; raises UsageError as `configured` does."""
+def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Governor:
+    """The governor, with the experiments of an earlier one; raises UsageError as `configured` does."""
     _, nodes = specs()
-    budget = None
-    if config.budget_w is not None:
-        budget = nodes["budget"].configure(config.options.get("budget", {}), config.budget_w)
     client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
     said = config.blocks
     plan = Plan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
-    return Governor(GovernorConfig(configured(config), budget, plan), client, clock)
+    return Governor(GovernorConfig(configured(config), _budget(config, nodes), plan), client, clock, states)
+
+
+def _budget(config: Dvfs, nodes: Mapping[str, NodePolicy]) -> NodeBudget | None:
+    if config.budget_w is None:
+        return None
+    return nodes["budget"].configure(config.options.get("budget", {}), config.budget_w)

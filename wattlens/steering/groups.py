@@ -9,7 +9,6 @@ jobs share are a group of their own, which needs the consent of all: nobody's ot
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dvfs.governor.savings import ENDED_GROUPS
 from energy_agent.config.dvfs import DvfsGroup
 from energy_agent.core.job_identity import job_identity, owner_of, shorten
 from energy_agent.core.snapshot import DeviceView, Snapshot
@@ -174,7 +173,7 @@ class _Names:
     """Names of groups: each depends on its own workloads alone, and no two groups have the same."""
 
     def __init__(self, reserved: Iterable[str]) -> None:
-        self._reserved = {*reserved, OTHERS, ENDED_GROUPS}
+        self._reserved = {*reserved, OTHERS}
 
     def of_workload(self, workload: str) -> str:
         if workload in self._reserved or "+" in workload or workload.startswith(("job:", "~")):

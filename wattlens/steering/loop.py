@@ -1,24 +1,23 @@
 """Steering: hands each snapshot to the governor in a thread of its own, so that a slow actuator never delays the ledger."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from dvfs.actuator.client import default_socket
 from dvfs.actuator.lease import NS, TTL_S
 from dvfs.governor.loop import Governor
-from dvfs.proof.estimate import Saving
 from dvfs.types import Mode
-from energy_agent.accounting.accountant import STEERING_STATE
 from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import Action, SourceHealth
 from energy_agent.core.ports import Clock
+from energy_agent.core.proof import ProofRow, SteeringRows
 from energy_agent.core.snapshot import DvfsDevice, Snapshot
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.runtime.threads import start_thread
@@ -32,6 +31,8 @@ from wattlens.steering.status import told, with_exempt
 
 log = logging.getLogger("wattlens.dvfs")
 T = TypeVar("T")
+HISTORY = "history"
+"""The key of how far the actuator's history was read."""
 
 
 class Steering:
@@ -45,26 +46,24 @@ class Steering:
         state: Path,
         training: TrainingIntake | None = None,
         node_note: NodeNote | None = None,
-        state_of: Callable[[str], str] = lambda _: "",
+        states: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Build the governor; raises UsageError for a policy or option that does not exist.
 
-        `node_note` tells the node's own annotation, where an API server may be asked. `state_of` returns a state by its key as
-        it was handed over last, by this agent or by the one before.
+        `node_note` tells the node's own annotation, where an API server may be asked; `states` are those that an earlier one
+        handed over last.
         """
         self._clock = clock
         self.asks = Asks(clock)
         self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
-        self._savings_file = state / "savings.json"
-        self._saved: Mapping[str, Saving] = {}  # as the file has them
-        self._governor: Governor = make_governor(config, clock)
+        self._governor: Governor = make_governor(config, clock, states)
         socket = config.actuator or default_socket()
-        resume = partial(state_of, STEERING_STATE)
-        self._rows = ActuatorRows(socket, state, resume) if config.mode == "enforce" else None
+        self._rows = ActuatorRows(socket, state, states.get(HISTORY, "")) if config.mode == "enforce" else None
         self._fresh = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._actions: list[Action] = []
-        self._states: Mapping[str, str] = {}  # to be committed together with the actions
+        self._proof: list[ProofRow] = []
+        self._states: dict[str, str] = {}  # that changed
         self._views: tuple[DvfsDevice, ...] = ()
         self._users: Mapping[str, tuple[str, ...]] = {}  # of each device, when the views were made
         self._groups: tuple[Steered, ...] = ()
@@ -77,13 +76,12 @@ class Steering:
         self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
         start_thread(self._thread)
 
-    def __call__(self, snapshot: Snapshot) -> tuple[list[Action], Mapping[str, str], tuple[DvfsDevice, ...]]:
-        """Hand over a snapshot; what came of the earlier ones: actions, states to commit together with them, and views."""
+    def __call__(self, snapshot: Snapshot) -> tuple[SteeringRows, tuple[DvfsDevice, ...]]:
+        """Hand over a snapshot; what came of the earlier ones."""
         with self._fresh:
             self._snapshot = snapshot
             self._fresh.notify()
-            actions, self._actions = self._actions, []
-            return actions, self._states, self._current()
+            return self._take(), self._current()
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether each group can be steered, and what is wrong where it cannot; nothing before the first GPU is known.
@@ -110,15 +108,20 @@ class Steering:
         """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
         self.asks.take(workload, body, place)
 
-    def stop(self, within_s: float = 2.0) -> tuple[list[Action], Mapping[str, str]]:
-        """Release everything and end; what is not done in time the actuator does when the lease ends, and records."""
+    def stop(self, within_s: float = 2.0) -> SteeringRows:
+        """Release everything and end; what is not done in time the actuator does when the lease ends."""
         with self._fresh:
             self._stopping = True
             self._fresh.notify()
         self._thread.join(within_s)
         with self._fresh:
-            actions, self._actions = self._actions, []
-            return actions, self._states
+            return self._take()
+
+    def _take(self) -> SteeringRows:
+        """What has been done since the last call; under the lock."""
+        done = SteeringRows(self._actions, self._proof, self._states)
+        self._actions, self._proof, self._states = [], [], {}
+        return done
 
     # The thread.
 
@@ -153,7 +156,6 @@ class Steering:
             actions = self._governor.close()
         failures |= self._observer.failures | self._governor.failures
         self._publish(actions + self._read_rows(), snapshot.holders, failures)
-        self._guarded("writing the savings", self._write_savings)
 
     def _read_rows(self, *, now: bool = False) -> list[Action]:
         if self._rows is None:
@@ -161,8 +163,7 @@ class Steering:
         return self._guarded("reading the actuator's history", partial(self._rows.read, now=now)) or []
 
     def _close(self) -> None:
-        self._publish(self._governor.close() + self._read_rows(now=True), {}, self._failures)
-        self._write_savings()
+        self._publish(self._governor.close() + self._read_rows(now=True), {}, self._failures, ends=True)
         if self._rows is not None:
             self._rows.close()
 
@@ -176,15 +177,19 @@ class Steering:
                 log.exception("%s failed", doing)
             return None
 
-    def _publish(self, actions: list[Action], users: Mapping[str, tuple[str, ...]], failures: Mapping[str, str]) -> None:
+    def _publish(
+        self, actions: list[Action], users: Mapping[str, tuple[str, ...]], failures: Mapping[str, str], *, ends: bool = False
+    ) -> None:
         for action in actions:
             log.info("%s %s: %s %s (%s)", action.device, action.action, action.setting, action.outcome, action.policy)
         groups, notes = self._observer.groups, self._observer.notes
         views = with_exempt(self._governor.views(), groups)
-        position = self._rows.position if self._rows is not None else ""
+        proof, states = self._guarded("the proof of savings", partial(self._governor.take_proof, everything=ends)) or ([], {})
+        position = {HISTORY: self._rows.position} if self._rows is not None and self._rows.position else {}
         with self._fresh:
             self._actions += actions
-            self._states = {STEERING_STATE: position} if position else {}
+            self._proof += proof
+            self._states |= states | position
             self._views, self._users, self._groups, self._notes = views, users, groups, notes
             self._failures, self._round_ns = dict(failures), self._clock.boot_ns()
 
@@ -199,18 +204,3 @@ class Steering:
         if not self._stalled():
             return self._views
         return tuple(replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}) for view in self._views)
-
-    def _write_savings(self) -> None:
-        """The verdict so far beside the journal, for reports, whenever it changes."""
-        found = self._governor.savings()
-        if not found or found == self._saved:
-            return
-        text = json.dumps({name: asdict(saving) for name, saving in found.items()}, indent=1, sort_keys=True)
-        draft = self._savings_file.with_suffix(".new")
-        try:
-            draft.write_text(text)
-            draft.replace(self._savings_file)
-        except OSError as error:
-            log.warning("%s: cannot write the savings: %s", self._savings_file, error.strerror)
-            return  # a full disk must not end the steering; tried again with the next round
-        self._saved = found

@@ -15,7 +15,7 @@ from energy_agent.ledger.rows.kinds import Form, Located
 from energy_agent.ledger.rows.text import FIELDS, from_json
 
 _WHO: Final = {"cluster": "string", "node": "string", "simulated": "bool_", "sequence": "int64"}
-_TYPES: Final = dict.fromkeys((Form.COUNT, Form.CELL, Form.RATIO), "int64")
+_TYPES: Final = dict.fromkeys((Form.COUNT, Form.SIGNED, Form.CELL, Form.RATIO), "int64")
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     kind: {name: _TYPES.get(form, "string") for name, form in fields.items()} for kind, fields in FIELDS.items()
 }

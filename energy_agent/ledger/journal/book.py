@@ -57,7 +57,7 @@ class Batch:
         yield from self.devices
         for row in self.rows:
             kind = kind_of(row)
-            if min(kind.numbers(row)) < 0 or kind.end_ns(row) < kind.start_ns(row):
+            if min(kind.counts(row)) < 0 or kind.end_ns(row) < kind.start_ns(row):
                 raise JournalError(f"refused to book {row!r}: it ends before it starts, or is negative")
             yield row
 

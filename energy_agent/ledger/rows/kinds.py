@@ -11,6 +11,7 @@ from operator import add, attrgetter
 from typing import Any, Final
 
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
+from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
@@ -104,6 +105,7 @@ class Form(StrEnum):
 
     TEXT = "text"  # short, without lone surrogates
     COUNT = "count"  # an integer from 0 to int64
+    SIGNED = "signed"  # an integer within int64, which may be below 0
     CELL = "cell"  # a count that is a multiple of a quarter of an hour
     RATIO = "ratio"  # a count of parts per million that a float holds
     STATE = "state"
@@ -181,6 +183,7 @@ class Kind:
     is_fact: bool = False
     stored: Callable[[Any], tuple[Any, ...]] = field(init=False)
     key: Callable[[Any], tuple[Any, ...]] = field(init=False)
+    counts: Callable[[Any], tuple[int, ...]] = field(init=False)
     numbers: Callable[[Any], tuple[int, ...]] = field(init=False)
     start_ns: Callable[[Any], int] = field(init=False)
     end_ns: Callable[[Any], int] = field(init=False)
@@ -191,11 +194,13 @@ class Kind:
         """Make the accessors once."""
         names = [f.name for f in fields(self.row)]
         where = {name: self.paths.get(name, name) for name in self.forms}
-        numeric = [where[name] for name, form in self.forms.items() if form in NUMBERS]
+        counts = [where[name] for name, form in self.forms.items() if form in COUNTS]
+        signed = [where[name] for name, form in self.forms.items() if form is Form.SIGNED]
         made = {
             "stored": _values(*where.values()),
             "key": _values(*(name for name in names if name not in self.merge)),
-            "numbers": _values(*numeric, *self.bounds),
+            "counts": _values(*counts, *self.bounds),
+            "numbers": _values(*counts, *signed, *self.bounds),
             "start_ns": attrgetter(self.stretch[0]),
             "end_ns": attrgetter(self.stretch[1]),
             "_all": _values(*names),
@@ -212,7 +217,7 @@ class Kind:
         return self.row(*values)
 
 
-NUMBERS: Final = frozenset({Form.COUNT, Form.CELL, Form.RATIO})
+COUNTS: Final = frozenset({Form.COUNT, Form.CELL, Form.RATIO})
 _STRETCH: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
 _RUN: Final = _STRETCH | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
 _RUN_PATHS: Final = {
@@ -305,6 +310,27 @@ _ENTRIES: Final = (
         "action",
         Action,
         {"t_ns": Form.COUNT} | dict.fromkeys(("device", "workload", "policy", "action", "setting", "outcome"), Form.TEXT),
+        ("t_ns", "t_ns"),
+    ),
+    Kind(
+        "pair",
+        PairedBlocks,
+        {"t_ns": Form.COUNT}
+        | dict.fromkeys(("group", "workload", "policy"), Form.TEXT)
+        | dict.fromkeys(("since_ns", "number", "enforced_uj"), Form.COUNT)
+        | {f"{block}_{name}": Form.COUNT for block in ("on", "off") for name in ("uj", "work", "ns", "waits_us", "waits")}
+        | dict.fromkeys(("arrivals", "excluded"), Form.TEXT),
+        ("t_ns", "t_ns"),
+    ),
+    Kind(
+        "analysis",
+        Analysis,
+        {"t_ns": Form.COUNT}
+        | dict.fromkeys(("group", "workload", "policy"), Form.TEXT)
+        | dict.fromkeys(("since_ns", "number", "pairs", "excluded", "chance_ppb", "covered_uj"), Form.COUNT)
+        | dict.fromkeys(("saved_uj", "low_uj", "high_uj", "claimed_uj", "lost_uj"), Form.SIGNED)
+        | dict.fromkeys(("slowdown_ppm", "slowdown_low_ppm", "slowdown_high_ppm"), Form.SIGNED)
+        | dict.fromkeys(("slowdown_of", "reason"), Form.TEXT),
         ("t_ns", "t_ns"),
     ),
     Kind(

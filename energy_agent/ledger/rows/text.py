@@ -86,6 +86,12 @@ def _count(name: str, value: object) -> int:
     return value
 
 
+def _signed(name: str, value: object) -> int:
+    if type(value) is not int or abs(value) > INT64_MAX:
+        raise ChainError(f"{name} is not an integer from -{INT64_MAX} to {INT64_MAX}")
+    return value
+
+
 def _cell_start(name: str, value: object) -> int:
     start = _count(name, value)
     if start % CELL_NS:
@@ -125,6 +131,7 @@ def _labels(name: str, value: object) -> dict[str, str]:
 _CHECKS: Final[dict[Form, Callable[[str, object], Any]]] = {
     Form.TEXT: _text,
     Form.COUNT: _count,
+    Form.SIGNED: _signed,
     Form.CELL: _cell_start,
     Form.RATIO: _ratio,
     Form.STATE: _state,

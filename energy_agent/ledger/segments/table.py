@@ -23,9 +23,10 @@ from energy_agent.ledger.segments.segment import Content, Header
 
 Columns = dict[str, Sequence[Any]]
 """Values by field, all of equal length; states and methods are text, labels are canonical JSON text."""
-_NUMBERS: Final = (Form.COUNT, Form.CELL, Form.RATIO)
+_NUMBERS: Final = (Form.COUNT, Form.SIGNED, Form.CELL, Form.RATIO)
 _NUMBER: Final = "(0|[1-8][0-9]{0,18}|9[0-9]{0,17})"
 """From 0 to a little less than int64; the few beyond are read row by row."""
+_SIGNED: Final = "(0|-?[1-8][0-9]{0,18}|-?9[0-9]{0,17})"
 _PLAIN: Final = r'"([ !#-\[\]-~]*+)"'
 _ESCAPED: Final = r'"([ !#-\[\]-~]*+(?:\\.[ !#-\[\]-~]*+)*+)"'
 """A text as a line has it; what is escaped is compared afterwards with how it must be."""
@@ -34,7 +35,8 @@ _ESCAPED: Final = r'"([ !#-\[\]-~]*+(?:\\.[ !#-\[\]-~]*+)*+)"'
 def _line(kind: str, text: str) -> tuple[list[str], re.Pattern[str]]:
     """A kind's fields in the order of a line, and the pattern of a whole line."""
     forms = FIELDS[kind]
-    shapes = dict.fromkeys(Form, text) | dict.fromkeys(_NUMBERS, _NUMBER) | {Form.LABELS: r"(\{.*\})"}
+    shapes = dict.fromkeys(Form, text) | dict.fromkeys(_NUMBERS, _NUMBER)
+    shapes |= {Form.SIGNED: _SIGNED, Form.LABELS: r"(\{.*\})"}
     parts = (f'"{name}":' + (f'"{kind}"' if name == "kind" else shapes[forms[name]]) for name in sorted([*forms, "kind"]))
     return sorted(forms), re.compile(r"^\{" + ",".join(parts) + r"\}$", re.ASCII | re.MULTILINE)
 
@@ -142,7 +144,7 @@ def _columns(kind: str, lines: list[str], *, plain: bool, short: bool) -> Column
     for name, form in fields.items():
         if form in _NUMBERS:
             columns[name] = _numbers(columns[name])
-            sound = form is Form.COUNT or all(check(form, value) for value in set(columns[name]))
+            sound = form in (Form.COUNT, Form.SIGNED) or all(check(form, value) for value in set(columns[name]))
         elif form is Form.LABELS:
             values = {text: json.loads(text) for text in set(columns[name])}
             sound = all(check(form, value) and canonical(value) == text for text, value in values.items())

@@ -9,9 +9,9 @@ from dvfs import knees
 from dvfs.governor.group import Configured
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies.static import SPEC
-from dvfs.proof.blocks import Plan
-from dvfs.proof.estimate import Saving
+from dvfs.proof.plan import Plan
 from dvfs.types import DeviceObservation, Mode, Observation, Progress, Setting, Terms
+from energy_agent.core.proof import Analysis, ProofRow
 from tests.doubles.actuator_socket import ActuatorDouble
 
 NS = 1_000_000_000
@@ -56,49 +56,64 @@ class Bench:
         self.world = World()
         static = Configured(SPEC, SPEC.configure({"clean_s": 0}, knees.load()))
         self.governor = Governor(GovernorConfig({"static": static}, None, PLAN), self.world, self.world)
+        self.rows: list[ProofRow] = []
+        self.states: dict[str, str] = {}
 
-    def run(self, groups: Sequence[tuple[str, str]], rounds: int = ROUNDS) -> list[dict[str, Saving]]:
-        """Groups and their owners, a GPU for each; the savings after each round."""
-        found = []
+    def run(self, groups: Sequence[tuple[str, str]], rounds: int = ROUNDS) -> None:
+        """Groups and their owners, a GPU for each."""
         for _ in range(rounds):
             self.world.second()
             self.governor.step([self.world.observe(gpu, *group) for gpu, group in enumerate(groups)])
             assert not self.governor.failures
-            found.append(self.governor.savings())
-        return found
+            rows, states = self.governor.take_proof()
+            self.rows += rows
+            self.states |= states
 
+    def kept(self) -> set[str]:
+        """Groups whose experiments are stored."""
+        return {key.removeprefix("group ") for key, text in self.states.items() if key.startswith("group ") and text}
 
-def claimable_uj(savings: dict[str, Saving]) -> int:
-    return sum(saving.claimable_uj for saving in savings.values())
+    def claimed_uj(self) -> int:
+        return sum(view.saved_uj or 0 for view in self.governor.views())
 
 
 @pytest.mark.smoke
 def test_groups_of_one_owner_displace_their_own_and_what_they_saved_stays() -> None:
     bench = Bench()
     victims = {f"v{number}" for number in range(3)}
-    last = bench.run([(name, "victim") for name in sorted(victims)])[-1]
-    assert all(last[name].claimable_uj > 0 for name in victims)
-    kept, saved_uj = [], claimable_uj(last)
+    bench.run([(name, "victim") for name in sorted(victims)])
+    kept, saved_uj = [], bench.claimed_uj()
+    assert saved_uj > 0
     for number in range(60):
-        last = bench.run([(f"a{number}-{gpu}", "attacker") for gpu in range(GPUS)])[-1]
-        assert claimable_uj(last) > saved_uj, "no saving is lost with its group"
-        saved_uj = claimable_uj(last)
-        kept.append(len(last))
+        bench.run([(f"a{number}-{gpu}", "attacker") for gpu in range(GPUS)])
+        assert bench.claimed_uj() > saved_uj, "no saving is lost with its group"
+        saved_uj = bench.claimed_uj()
+        kept.append(len(bench.kept()))
     assert kept[-1] == kept[-20] < 60 * GPUS
-    assert victims <= last.keys()
-    assert sum(view.saved_uj or 0 for view in bench.governor.views()) >= saved_uj
-    assert sum(saving.pairs for saving in last.values()) == PLAN.pairs * (len(victims) + 60 * GPUS)
+    assert victims <= bench.kept()
+    analyses = [row for row in bench.rows if isinstance(row, Analysis)]
+    assert sum(row.claimed_uj for row in analyses) == saved_uj
+    assert sum(row.pairs for row in analyses) == PLAN.pairs * (len(victims) + 60 * GPUS)
 
 
-def test_a_group_without_a_measured_pair_is_forgotten() -> None:
+def test_a_group_that_is_gone_for_an_hour_is_forgotten_and_what_it_saved_stays() -> None:
     bench = Bench()
     bench.run([("measured", "a")])
-    bench.run([("short", "a")], 4)
-    assert {"measured", "short"} <= bench.run([("now", "b")])[-1].keys()
+    bench.run([("short", "a")], 10)
+    saved_uj = bench.claimed_uj()
+    bench.run([("now", "b")], 20)
+    assert {"measured", "short", "now"} == bench.kept()
     bench.world.t_s += 3700
-    assert bench.run([("now", "b")], 1)[-1].keys() == {"measured", "now"}
+    bench.run([("now", "b")], 2)
+    assert bench.kept() == {"now"}
+    assert bench.claimed_uj() == saved_uj
 
 
-def test_savings_change_only_where_a_pair_is_over() -> None:
-    found = Bench().run([("job", "a")], 40)
-    assert 1 < len({repr(savings) for savings in found}) <= PLAN.pairs + 2
+def test_states_are_stored_when_something_came_of_a_round_and_once_a_minute() -> None:
+    bench, stored = Bench(), 0
+    bench.run([("job", "a")])
+    for _ in range(180):
+        bench.states = {}
+        bench.run([("job", "a")], 1)
+        stored += bool(bench.states)
+    assert stored <= 4

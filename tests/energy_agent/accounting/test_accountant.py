@@ -14,6 +14,7 @@ from energy_agent.accounting.pending import PENDING_MAX
 from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS
 from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.core.errors import JournalError
+from energy_agent.core.proof import SteeringRows
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.owners.kubernetes.pod_resources import PodFact
@@ -456,16 +457,18 @@ def test_how_far_the_actuator_was_read_is_committed_with_its_rows_or_not_at_all(
     row = Action(T0, "GPU-a", "static", "set", "{}", "ok: knee", "job")
 
     def kept():
-        return node.journal.states().get(STEERING_STATE, ""), [r for r in node.journal.open_rows() if isinstance(r, Action)]
+        return node.journal.states().get(STEERING_STATE + "history", ""), [
+            r for r in node.journal.open_rows() if isinstance(r, Action)
+        ]
 
-    node.accountant.add_actions([row], {STEERING_STATE: "1"})
-    assert node.accountant.state(STEERING_STATE) == "1"
+    node.accountant.add_steering(SteeringRows([row], [], {"history": "1"}))
+    assert node.accountant.steering_states() == {"history": "1"}
     node.reopen()  # killed before it was committed
-    assert (kept(), node.accountant.state(STEERING_STATE)) == (("", []), "")
-    node.accountant.add_actions([row], {STEERING_STATE: "1"})
+    assert (kept(), node.accountant.steering_states()) == (("", []), {})
+    node.accountant.add_steering(SteeringRows([row], [], {"history": "1"}))
     node.commit()
     assert kept() == ("1", [row])
     node.reopen()
     node.sweep()
     node.commit()
-    assert (kept(), node.accountant.state(STEERING_STATE)) == (("1", [row]), "1")
+    assert (kept(), node.accountant.steering_states()) == (("1", [row]), {"history": "1"})

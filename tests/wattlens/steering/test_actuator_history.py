@@ -130,12 +130,12 @@ class Agent:
     def start(self) -> None:
         """A new process, after whatever ended the one before."""
         self._pending = ([], self._committed)
-        self.rows = ActuatorRows(self._folder / "a.sock", self._folder, lambda: self._pending[1])
+        self.rows = ActuatorRows(self._folder / "a.sock", self._folder, self._pending[1])
 
     def reload(self) -> None:
         """Another governor in the same process: it goes on where rows were handed over."""
         self.rows.close()
-        self.rows = ActuatorRows(self._folder / "a.sock", self._folder, lambda: self._pending[1])
+        self.rows = ActuatorRows(self._folder / "a.sock", self._folder, self._pending[1])
 
     def read(self) -> None:
         actions = self.rows.read(now=True)

@@ -1,4 +1,4 @@
-"""Steering: what policies see of the devices, and when the savings file is written."""
+"""Steering: what policies see of the devices."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -77,27 +77,6 @@ def test_a_device_that_does_not_answer_stays_in_its_group(make_rig: Callable[...
     assert rig.give(rig.view(0), rig.view(1)) == {"knee": 2, "missing": 1}
 
 
-def test_savings_file_is_written_when_it_changes(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
-    path = tmp_path / "savings.json"
-    rig = make_rig({"pairs": 2})
-    rig.give(rig.view(0), rig.view(1))
-    eventually(path.exists, 5)
-    path.unlink()
-    for _ in range(3):
-        rig.give(rig.view(0), rig.view(1))
-    assert not path.exists()
-
-
-def test_a_savings_file_that_cannot_be_written_does_not_end_the_steering(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
-    (tmp_path / "savings.json").mkdir()
-    rig = make_rig({"pairs": 2})
-    for rounds in (1, 2, 3):
-        assert sum(rig.give(rig.view(0), rig.view(1)).values()) == rounds
-    (tmp_path / "savings.json").rmdir()
-    rig.give(rig.view(0), rig.view(1))
-    eventually((tmp_path / "savings.json").is_file, 5)
-
-
 def groups(*devices: tuple[str, ...]) -> tuple[DvfsGroup, ...]:
     return tuple(DvfsGroup(name=f"g{n}", devices=names) for n, names in enumerate(devices))
 
@@ -174,7 +153,7 @@ class TwoGroups:
     def give(self) -> dict[str, DvfsDevice]:
         identity = Identity("c", "n", "b", "v", simulated=True)
         snapshot = Snapshot(1, self.clock.utc_ns(), identity, (self.view(0), self.view(1)))
-        return {view.device: view for view in self.steering(snapshot)[2]}
+        return {view.device: view for view in self.steering(snapshot)[1]}
 
     def health(self) -> dict[str, tuple[bool, str]]:
         return {health.source: (health.up, health.reason) for health in self.steering.health()}

@@ -59,6 +59,7 @@ def test_what_an_agent_writes_is_read_at_once(batch):
 
 
 ODD = [
+    -(2**63) + 1, -(2**63),
     -1, 2**63 - 1, 2**63, 0, 900_000_000_000, True, None, 1.0, 1.5, 1e300, [], {}, {"a": 1}, {"a": "b"}, ["a"], "", "5", "é",
     "\x7f", '"', "\\", "\\u0041", "a\nb", "\u2028", "😀", "\ud800", "x" * 65_536, "x" * 65_537, {"k": "\ud800"}, {"é": '"'},
     "active", "counter", "unattributed:gap", '","workload":"', '{"kind":"cell"}',
@@ -68,6 +69,13 @@ ROWS += [
     {"kind": "gap", "cell_start_ns": T0, "device": "GPU-0", "reason": "r", "start_ns": T0, "end_ns": T0 + 9, "bound_uj": 5},
     {"kind": "action", "t_ns": T0, "policy": "p", "action": "set", "setting": '{"a":1}', "outcome": "ok"}
     | {"device": "GPU-0", "workload": "job"},
+    {"kind": "pair", "t_ns": T0, "group": "g", "workload": "job", "policy": "p", "since_ns": T0 - 9, "number": 3}
+    | {f"{block}_{name}": 5 for block in ("on", "off") for name in ("uj", "work", "ns", "waits_us", "waits")}
+    | {"enforced_uj": 7, "arrivals": "open", "excluded": ""},
+    {"kind": "analysis", "t_ns": T0, "group": "g", "workload": "job", "policy": "p", "since_ns": T0 - 9, "number": 1}
+    | {"pairs": 12, "excluded": 0, "chance_ppb": 12_500_000, "covered_uj": 99, "saved_uj": -5, "low_uj": -9, "high_uj": 2}
+    | {"claimed_uj": -4, "lost_uj": 5, "slowdown_ppm": -3, "slowdown_low_ppm": -4, "slowdown_high_ppm": 5}
+    | {"slowdown_of": "latency", "reason": ""},
 ]
 HEADER = json.loads(sealed(second(0)).decode().splitlines()[0])
 
@@ -160,7 +168,7 @@ def test_rows_that_cannot_be_are_told_by_their_lines():
     cell = next(row for row in ROWS if row["kind"] == "cell")
     again, late = cell | {"gpu_ns": 1}, cell | {"workload": "x", "end_ns": HEADER["to_ns"] + 1}
     early = cell | {"workload": "y", "start_ns": HEADER["from_ns"] - 1}
-    gap = ROWS[-2] | {"end_ns": T0 - 1}
+    gap = next(row for row in ROWS if row["kind"] == "gap") | {"end_ns": T0 - 1}
     for rows, count in (([cell, again], 1), ([cell, late], 1), ([cell, early], 1), ([gap], 1), ([cell, late, early, gap], 3)):
         read = told(text_of(rows))
         assert len(read.strange) == count

@@ -17,6 +17,7 @@ from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.core.energy import DeviceSample, Identity
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.proof import SteeringRows
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.runtime.loop.neighbours import REASON_MAX, Neighbours
@@ -50,7 +51,7 @@ class Steering:
     def __call__(self, snapshot):
         if self.way == "call":
             self.defect()
-        return [], {}, ()
+        return SteeringRows(), ()
 
     def health(self):
         if self.way == "health":
@@ -61,7 +62,7 @@ class Steering:
         if self.way == "stop":
             self.defect.on = True
             self.defect()
-        return [], {}
+        return SteeringRows()
 
 
 def down(snapshot):

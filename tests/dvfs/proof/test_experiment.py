@@ -1,0 +1,284 @@
+"""An experiment on worlds whose truth is known: blocks are cut at whole work, every joule is claimed once or not at all."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvfs.proof.experiment import Experiment, Reading, Round, Subject, Work, work_of
+from dvfs.proof.plan import Plan
+from dvfs.types import Progress
+from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
+
+NS = 1_000_000_000
+T0 = int(datetime(2026, 8, 1, tzinfo=UTC).timestamp()) * NS
+SUBJECT = Subject("job", "w", "static", "team")
+QUICK = Plan(5, None, 8.0, 2.0, 20.0)
+
+
+@dataclass
+class World:
+    """A job of two boards: each joule without the setting does the same work as `1 - saving` joules with it."""
+
+    experiment: Experiment
+    saving: Callable[[float], float] = lambda _: 0.25
+    step_s: float = 1.0  # of one unit of work, whether the setting is on or not
+    noise: float = 0.0
+    stuck: bool = False  # no work ends
+    t_s: float = 0.0
+    uj: int = 0
+    saved_uj: float = 0.0
+    enforced_uj: int = 0
+    off_s: float = 0.0
+    rows: list[ProofRow] = field(default_factory=list)
+    draw: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def round(self, seconds: float = 1.0, **changes: object) -> list[ProofRow]:
+        on = not self.experiment.is_paused
+        share = self.saving(self.t_s) if on else 0.0
+        gained = round(400e6 * (1 - share) * seconds * (1 + self.draw.gauss(0, self.noise)))
+        self.t_s, self.uj = self.t_s + seconds, self.uj + gained
+        if on:
+            self.saved_uj += gained * share / (1 - share)
+        else:
+            self.off_s += seconds
+        steps = 0 if self.stuck else int(self.t_s / self.step_s)
+        halves = {"GPU-0": gained // 2, "GPU-1": gained - gained // 2} if on else {}
+        now = int(self.t_s * NS)
+        work = Work(int(steps * self.step_s * NS), steps)
+        seen = replace(Round(now, T0 + now, on, halves, Reading(now, self.uj), work), **changes)
+        self.enforced_uj += sum(seen.enforced_uj.values())
+        rows = self.experiment.feed(seen, SUBJECT)
+        self.rows += rows
+        return rows
+
+    def run(self, seconds: float) -> "World":
+        while seconds > 0:
+            self.round()
+            seconds -= 1
+        return self
+
+    def pairs(self) -> list[PairedBlocks]:
+        return [row for row in self.rows if isinstance(row, PairedBlocks)]
+
+    def analyses(self) -> list[Analysis]:
+        return [row for row in self.rows if isinstance(row, Analysis)]
+
+
+def world(plan: Plan = QUICK, **changes: object) -> World:
+    return World(Experiment(plan, T0), **changes)
+
+
+def of_kind(rows: Iterable[ProofRow], kind: type) -> list:
+    return [row for row in rows if isinstance(row, kind)]
+
+
+def test_what_is_saved_is_claimed_at_the_analysis_and_not_before() -> None:
+    made = world()
+    while not made.analyses():
+        assert made.experiment.verdict is None
+        assert made.experiment.claimed_uj.total() == 0
+        made.round()
+    (first,) = made.analyses()
+    assert (first.pairs, first.excluded, first.number, first.reason) == (12, 0, 1, "")
+    assert made.experiment.verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
+    assert first.covered_uj == made.enforced_uj
+    assert first.saved_uj == pytest.approx(made.saved_uj, rel=1e-6)
+    assert 0.97 * made.saved_uj < first.claimed_uj == made.experiment.claimed_uj.total() < made.saved_uj
+    assert made.off_s < 12 * 10
+    assert (first.slowdown_ppm, first.slowdown_of) == (0, "time_per_work")
+    held = dict(made.experiment.claimed_uj)
+    made.run(15)
+    assert made.experiment.claimed_uj == held, "nothing is extrapolated"
+
+
+@settings(max_examples=20)
+@given(st.floats(0.2, 30.0), st.floats(-0.1, 0.4))
+def test_a_block_holds_whole_steps_however_long_they_are(step_s: float, saving: float) -> None:
+    """Cut at the clock, one block would hold one step of 25 s and the next one none."""
+    made = world(Plan(5, 6, 30.0, 4.0), saving=lambda _: saving, step_s=step_s)
+    made.run(2500)
+    used = [row for row in made.pairs() if not row.excluded]
+    assert len(used) == 6
+    for row in used:
+        assert row.off_uj / row.off_work == pytest.approx(400e6 * step_s, rel=1e-3)
+        assert row.on_uj / row.on_work == pytest.approx(400e6 * step_s * (1 - saving), rel=1e-3)
+        assert row.on_ns / row.on_work == pytest.approx(step_s * NS, rel=1e-6)
+
+
+def test_a_block_without_work_goes_on_for_a_while_and_is_then_excluded_with_the_reason() -> None:
+    made = world(stuck=True)
+    made.run(300)
+    assert made.pairs()
+    assert {row.excluded for row in made.pairs()} == {"no work ended in a block"}
+    assert made.experiment.claimed_uj.total() == 0
+    made.stuck = False
+    made.run(800)
+    last = made.analyses()[-1]
+    assert last.excluded >= 1
+    assert last.covered_uj == sum(row.enforced_uj for row in made.pairs() if not row.excluded and row.t_ns <= last.t_ns)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.booleans())
+def test_every_joule_under_the_setting_is_in_one_period(seed: int, odd: bool) -> None:
+    draw = random.Random(seed)
+    made = world(saving=lambda t: 0.2 if t < 300 else -0.1, noise=0.01)
+    made.draw = draw
+    while len(made.analyses()) < 3:
+        if odd and draw.random() < 0.005:
+            made.experiment.interrupt("other devices")
+        made.round(enforced_uj={}) if odd and draw.random() < 0.01 else made.round()
+    periods, last = made.pairs(), made.analyses()[-1]
+    assert sum(row.enforced_uj for row in periods) == made.enforced_uj
+    assert [row.number for row in periods] == list(range(len(periods)))
+    assert last.covered_uj == sum(row.enforced_uj for row in periods if not row.excluded)
+    assert sum(row.claimed_uj for row in made.analyses()) == made.experiment.claimed_uj.total() == max(0, last.low_uj)
+    assert sum(row.lost_uj for row in made.analyses()) == made.experiment.lost_uj.total() == max(0, -last.saved_uj)
+
+
+def test_a_claim_falls_when_the_saving_turns() -> None:
+    """A saving of 30 % for half an hour, then a loss of 2 % for three hours: what is claimed follows what is true."""
+    made = world(Plan(1, None, 12.0, 2.0, 60.0), saving=lambda t: 0.30 if t < 1800 else -0.02, noise=0.01)
+    claims = []
+    for _ in range(12_000):
+        if of_kind(made.round(), Analysis):
+            claims.append(made.experiment.claimed_uj.total())
+            assert claims[-1] <= made.saved_uj
+    assert max(claims) > claims[-1]
+    assert min(row.claimed_uj for row in made.analyses()) < 0, "an adjustment that takes back"
+
+
+def test_two_shares_of_a_claim_add_up_and_follow_the_energy() -> None:
+    made = world().run(900)
+    one, other = made.experiment.claimed_uj["GPU-0"], made.experiment.claimed_uj["GPU-1"]
+    assert one + other == made.experiment.claimed_uj.total() > 0
+    assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_no_analysis_is_skipped_by_a_gap() -> None:
+    made = world()
+    while len(made.pairs()) < 11:
+        made.round()
+    made.t_s += 4000  # no round for more than an hour
+    made.run(100)
+    assert [row.number for row in made.analyses()] == [1]
+    assert made.analyses()[0].pairs == 12
+
+
+def test_a_pair_that_is_disturbed_is_begun_again_and_given_up_in_the_end() -> None:
+    made = world()
+    disturbed = 0
+    while not made.pairs():
+        made.round()
+        if made.experiment.is_measuring and disturbed < 2:
+            disturbed += 1
+            made.experiment.interrupt("other devices")
+            assert not made.experiment.is_measuring
+            assert not made.experiment.is_paused
+    assert (made.pairs()[0].excluded, disturbed) == ("", 2)
+    while len(made.pairs()) < 2:
+        made.round()
+        made.experiment.interrupt("other devices")
+    assert made.pairs()[1].excluded == "other devices"
+
+
+def test_a_setting_that_is_not_as_planned_spoils_the_pair() -> None:
+    made = world()
+    while not made.experiment.is_measuring:
+        made.round()
+    for _ in range(4):
+        made.round(steered=None)
+    assert not made.experiment.is_measuring
+    made.run(100)
+    assert made.pairs()[0].excluded == ""
+
+
+def test_a_counter_that_falls_or_stops_never_makes_a_pair() -> None:
+    for stop in ("falls", "stops"):
+        made = world()
+        while not made.experiment.is_paused:
+            made.round()
+        for _ in range(5):
+            made.round()
+        begun = made.t_s
+        made.uj = 0 if stop == "falls" else made.uj
+        while not made.pairs():
+            made.round(**({"energy": None} if stop == "stops" and made.t_s < begun + 300 else {}))
+        row = made.pairs()[0]
+        assert row.excluded or row.off_uj == pytest.approx(400e6 * row.off_ns / NS, rel=0.01)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32))
+def test_an_experiment_goes_on_from_its_stored_state(seed: int) -> None:
+    """Stored and loaded between two rounds, however often, it gives the rows of one that was not, but for blocks under way."""
+    draw = random.Random(seed)
+    whole, parted = world(noise=0.01), world(noise=0.01)
+    for _ in range(600):
+        whole.round()
+        if parted.t_s and not parted.experiment.is_measuring and draw.random() < 0.1:
+            last_ns = parted.t_s
+            parted.experiment = Experiment.load(parted.experiment.dump(), QUICK)
+            parted.experiment.feed(Round(int(last_ns * NS), T0 + int(last_ns * NS), None), SUBJECT)
+        parted.round()
+    assert parted.rows == whole.rows
+    assert parted.experiment.dump() == whole.experiment.dump()
+
+
+def test_a_block_under_way_is_begun_again_after_a_restart() -> None:
+    made = world()
+    while not made.experiment.is_paused:
+        made.round()
+    made.experiment = Experiment.load(made.experiment.dump(), QUICK)
+    assert not made.experiment.is_measuring
+    made.run(900)
+    assert made.analyses()[0].pairs == 12
+    assert sum(row.enforced_uj for row in made.pairs()) <= made.enforced_uj
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"since_ns": 1}', '{"since_ns": "x"}', "[" * 5000])
+def test_a_state_that_is_damaged_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Experiment.load(text, QUICK)
+
+
+def test_a_quarter_keeps_its_claim_and_the_next_one_begins_anew() -> None:
+    start = int(datetime(2026, 9, 30, 23, 52, tzinfo=UTC).timestamp()) * NS
+    made = World(Experiment(QUICK, start))
+    for _ in range(1200):
+        now = int((made.t_s + 1) * NS)
+        made.round(utc_ns=start + now)
+    of_quarter: dict[int, int] = {}
+    for row in made.analyses():
+        of_quarter[row.since_ns] = of_quarter.get(row.since_ns, 0) + row.claimed_uj
+    old, new = sorted(of_quarter)
+    assert old == start
+    assert datetime.fromtimestamp(new / NS, UTC) >= datetime(2026, 10, 1, tzinfo=UTC)
+    assert of_quarter[old] > 0
+    assert of_quarter[new] > 0
+    assert sum(of_quarter.values()) == made.experiment.claimed_uj.total()
+    last = [row for row in made.analyses() if row.since_ns == old][-1]
+    assert last.covered_uj <= 400e6 * 482
+
+
+def test_an_experiment_that_ends_analyses_what_is_left() -> None:
+    made = world().run(160)
+    assert not made.analyses()
+    rows = made.experiment.close(T0, SUBJECT)
+    (last,) = of_kind(rows, Analysis)
+    assert last.pairs == len([row for row in made.rows + rows if isinstance(row, PairedBlocks) and not row.excluded]) > 4
+    assert last.claimed_uj > 0
+    assert made.experiment.close(T0, SUBJECT) == []
+
+
+def test_work_is_dated_by_the_end_of_the_last_step() -> None:
+    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == Work(7 * NS, 4)
+    assert work_of(Progress(9 * NS, tokens=4)) == Work(9 * NS, 4)
+    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == Work(9 * NS, 4, 500_000, 3)
+    assert work_of(Progress(9 * NS)) is None
+    assert work_of(None) is None
