@@ -1,7 +1,7 @@
 """What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
 
 from dashboards.dashboard import RANGE, Scope, recorded, series
-from dashboards.rules.steering import GPUS, PROVEN
+from dashboards.rules.steering import GPUS, PROVEN, change
 
 AT = "cluster, job, instance"
 """Labels that tell a node."""
@@ -12,23 +12,19 @@ MOST = 10
 _CHOSEN = 'group=~"$group"'
 
 
-def booked(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
-    """What a counter of steering gained in the chosen time, `less` what another one did, summed over GPUs.
-
-    `by` group, it is the one that has the GPUs now.
-    """
-    return _summed(_gained(name, scope, less), by)
+def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
+    """What a counter of steering gained in the chosen time, summed over GPUs. `by` group, it is the one that has them now."""
+    return _summed(f"increase({recorded(name, scope=scope)}[{RANGE}])", by)
 
 
 def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
-    """Joules saved or lost of the chosen time, as `booked`, of GPUs on which anything was ever proven."""
+    """By how much a claim changed in the chosen time, `less` another one, summed as `booked`: below 0 where it fell.
+
+    Of GPUs of which an analysis was ever closed: of the others nothing is known, which is not 0.
+    """
+    changes = " - ".join(change(recorded(each, scope=scope), RANGE) for each in (name, less) if each)
     ever = f"last_over_time({recorded(PROVEN, scope=scope)}[{RANGE}])"
-    return _summed(f"({_gained(name, scope, less)} and on ({AT}, uuid) {ever})", by)
-
-
-def _gained(name: str, scope: Scope, less: str) -> str:
-    gained = " - ".join(f"increase({recorded(each, scope=scope)}[{RANGE}])" for each in (name, less) if each)
-    return f"({gained})" if less else gained
+    return _summed(f"(({changes}) and on ({AT}, uuid) {ever})", by)
 
 
 def _summed(expr: str, by: str) -> str:

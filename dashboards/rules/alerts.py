@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dashboards.rules.model import joules_per_token
+from dashboards.rules.steering import EXTRA, SAVED, change
 from energy_agent.core.catalogue.node import metric
 
 JOB: Final = 'job=~"wattlens.*"'
@@ -151,7 +152,7 @@ def _of_waste() -> Iterator[Alert]:
 def _of_steering() -> Iterator[Alert]:
     lease, setting, without = (metric(f"dvfs_{name}") for name in ("lease_active", "setting", "ineffective_total"))
     gone = f"up{{{JOB}}} == 0 and on (instance, job) (max by (instance, job) (max_over_time({lease}[15m])) == 1)"
-    saved, extra = (f"increase({metric(f'dvfs_{name}_joules_total')}[1d])" for name in ("saved", "extra"))
+    saved, lost = (change(claimed, "1d") for claimed in (SAVED, EXTRA))
     yield Alert(
         "WattlensLeaseOrphaned", f"({setting} unless on (instance, uuid) ({lease} == 1)) or ({gone})", "2m", "critical",
         "{{ $labels.instance }} may run on settings that nobody holds.",
@@ -163,9 +164,9 @@ def _of_steering() -> Iterator[Alert]:
         "A setting was read back and had no effect; the group lets go of it.",
     )  # fmt: skip
     yield Alert(
-        "WattlensSteeringLoses", f"{extra} > {saved}", "1h", "warning",
+        "WattlensSteeringLoses", f"{lost} > clamp_min({saved}, 0)", "1h", "warning",
         "Steering GPU {{ $labels.gpu }} of {{ $labels.instance }} costs more than it saves.",
-        "By paired blocks of a day. It says so itself and goes on: stop it or widen its budget.",
+        "By the analyses of a day, what it lost grew by more than what it saved. It goes on: stop it or widen its budget.",
     )  # fmt: skip
 
 

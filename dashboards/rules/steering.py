@@ -22,15 +22,20 @@ EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
 LEASED: Final = "instance:wattlens_dvfs_lease_active:sum"
 HELD: Final = "uuid_workload:wattlens_held:info"
 """1 for each GPU that gained energy for a workload in two minutes: what ended stays on the page, but gains none."""
-SAVED: Final = "uuid:wattlens_dvfs_saved_joules:sum"
-EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:sum"
+SAVED: Final = "uuid:wattlens_dvfs_saved_joules:last"
+EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:last"
+"""What the last closed analysis says of a GPU, kept once a minute; it may fall (see `change`)."""
 UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
-"""The counters of a GPU, kept once a minute. They begin at 0 where steering may act: the agent
-shows them from their first event on alone, and `increase` leaves out a series' first value."""
+"""A counter of a GPU, kept once a minute.
+
+These three begin at 0 where steering may act, since the agent shows them from their first event on alone: so what comes first
+counts in full, and a Prometheus that is younger credits nothing that was there before it.
+"""
 PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
-"""1 for each GPU on which anything was ever proven saved or lost."""
+"""1 for each GPU of which an analysis was ever closed, whatever it found."""
 
 _AT: Final = "cluster, job, instance"
+_OUTAGE: Final = "1h"  # so long before a window its start is looked for
 _HELD_WINDOW: Final = "2m"
 _SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
 _ENDS: Final = ("", "_lower", "_upper")
@@ -72,12 +77,22 @@ def of_workload(signal: str, operation: str) -> str:
     return _known("instance_workload", signal, operation, _OF_WORKLOAD)
 
 
+def change(claimed: str, window: str) -> str:
+    """By how much a claim, SAVED or EXTRA, changed within a window: below 0 where a later analysis took some of it back.
+
+    Its ends are compared, since `increase` would take a fall for a restart. An agent that is down at the start has its last
+    value of the hour before; a series that is younger counts from its lowest value, which is 0 where steering began.
+    """
+    start = f"last_over_time({claimed}[{_OUTAGE}] offset {window}) or min_over_time({claimed}[{window}])"
+    return f"(last_over_time({claimed}[{window}]) - ({start}))"
+
+
 def steering_groups() -> tuple[Group, ...]:
     """The groups."""
     return (
         Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
         Group("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
-        Group("wattlens-steering-counters", "1m", tuple(_counters())),
+        Group("wattlens-steering-totals", "1m", tuple(_totals())),
     )
 
 
@@ -128,13 +143,13 @@ def _workloads() -> Iterator[Rule]:
         yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
 
 
-def _counters() -> Iterator[Rule]:
+def _totals() -> Iterator[Rule]:
     begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
     undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
-    saved, extra = (metric(f"dvfs_{what}_joules_total") for what in ("saved", "extra"))
-    for name, counter in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
-        yield Rule(name, f"{counter} or {begun}")
-    yield Rule(PROVEN, f"clamp({SAVED} > 0 or {EXTRA} > 0, 1, 1)")
+    saved, extra = metric("dvfs_saved_joules"), metric("dvfs_extra_joules")
+    for name, total in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
+        yield Rule(name, f"{total} or {begun}")
+    yield Rule(PROVEN, f"clamp({saved}, 1, 1)")
 
 
 def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:

@@ -2,6 +2,7 @@
 
 A device that is not up has `sample=None`: its series are absent from the page until it answers again. Energy totals are those
 of the journal, so they never fall, across restarts too.
+What steering may claim is restated by each analysis and may fall.
 """
 
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ class Predicted:
 
 @record(frozen=True, slots=True)
 class Measured:
-    """A share that paired blocks told, with the interval of the last look."""
+    """A share that paired blocks told, with the interval of the last analysis."""
 
     ratio: float
     low: float
@@ -106,14 +107,14 @@ class DvfsDevice:
     setting: Mapping[str, int] = field(default_factory=dict)  # sm_clock_max_hertz, power_limit_milliwatts
     decisions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, reason) -> count
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
-    saved_uj: int | None = None  # estimate where it saved, by all that had it; None: no paired blocks yet
-    extra_uj: int | None = None  # estimate where it lost, likewise
+    saved_uj: int | None = None  # may be claimed, of all groups that had it; falls; None: not analysed
+    extra_uj: int | None = None  # the estimate of losses, likewise
     predicted: Predicted | None = None  # before anything was proven
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
     own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
-    saving: Measured | None = None  # energy per work that the group saves; None: no paired blocks yet
+    saving: Measured | None = None  # energy per work that the group saves; None: not analysed yet
     slowdown: Measured | None = None  # how much longer its work takes, likewise
     slowdown_of: str = ""  # latency | time_per_work: what of it is longer
     exempt: tuple[str, str] | None = None  # group, and why it is not steered by design

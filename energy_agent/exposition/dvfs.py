@@ -24,8 +24,8 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
         yield "dvfs_decisions_total", (policy, action, reason), str(count)
     for reason, count in view.ineffective.items():
         yield "dvfs_ineffective_total", (reason,), str(count)
-    yield "dvfs_saved_joules_total", (), _joules(view.saved_uj)
-    yield "dvfs_extra_joules_total", (), _joules(view.extra_uj)
+    yield "dvfs_saved_joules", (), _joules(view.saved_uj)
+    yield "dvfs_extra_joules", (), _joules(view.extra_uj)
     if view.predicted is not None:
         yield "dvfs_predicted_saving_ratio", (), f"{view.predicted.saving_ratio:.4f}"
         yield "dvfs_predicted_saving_ratio_lower", (), f"{view.predicted.low:.4f}"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.build.build import syntax_error
-from dashboards.rules import alerts, files, model
+from dashboards.rules import alerts, files, model, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from tests.support import need_program
 from wattlens.cli import main
@@ -102,9 +102,12 @@ CASES = [
          31, 33, 50, NODE, "a may run on settings that nobody holds."),
     Case("WattlensSettingIneffective", {of("wattlens_dvfs_ineffective_total", GPU | {"reason": "no_effect"}): "_x9 1x90"},
          8, 11, 45, GPU | {"reason": "no_effect"}, "GPU 0 of a does not do what the driver accepted."),
-    Case("WattlensSteeringLoses", {of("wattlens_dvfs_saved_joules_total", GPU): counter((100, 40), (10, 40), (100, 100)),
-                                   of("wattlens_dvfs_extra_joules_total", GPU): counter((10, 40), (100, 40), (10, 100))},
+    Case("WattlensSteeringLoses", {of(steering.SAVED, GPU): counter((100, 40), (10, 40), (100, 100)),
+                                   of(steering.EXTRA, GPU): counter((10, 40), (100, 40), (10, 100))},
          45 * 60, 60 * 60, 110 * 60, GPU, "Steering GPU 0 of a costs more than it saves.", "1h"),
+    # a claim that falls is no loss, the first one that is found is
+    Case("WattlensSteeringLoses", {of(steering.SAVED, GPU): "100x29 40x70", of(steering.EXTRA, GPU): "0x59 50x40"},
+         34 * 60, 62 * 60, 86 * 60, GPU, "Steering GPU 0 of a costs more than it saves.", "1h"),
     Case("WattlensPueDrifted", {of("wattlens_pue_ratio_lower", PUE | {"window": "24h"}): "1.18x200 1.3x400 1.18x300",
                                 of("wattlens_pue_ratio_upper", PUE | {"window": "30d"}): "1.22x900"},
          250, 270, 620, PUE, "The PUE of fra1 rose."),

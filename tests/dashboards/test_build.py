@@ -132,8 +132,7 @@ def test_counters_are_only_shown_as_rates_increases_or_counts_of_failures() -> N
              "wattlens_dvfs_ineffective_total"}  # fmt: skip
     counters = {s.metric for s in CATALOGUE if s.kind == "counter"} - plain
     kept = (  # counters as they are, at fewer instants or with facts of theirs
-        fleet.GPU_ENERGY, fleet.GPU_UNSEEN, steering.SAVED, steering.EXTRA, steering.UNDONE,
-        runs.ENERGY, runs.GPU_TIME,
+        fleet.GPU_ENERGY, fleet.GPU_UNSEEN, steering.UNDONE, runs.ENERGY, runs.GPU_TIME,
     )  # fmt: skip
     for where, expr in expressions():
         if where.endswith(kept):

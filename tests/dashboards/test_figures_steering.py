@@ -1,6 +1,7 @@
 """Figures of the board of steering on hand-computed input."""
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -20,48 +21,100 @@ def steered(gpu: str, **of: str) -> dict[str, str]:
     }
 
 
-def test_proven_savings_count_from_their_first_look_on(tmp_path: Path) -> None:
-    """The first look at 6 minutes proves 3000 J, which then grow by 1 J/s, and losses of 100 J that stay."""
-    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 100x56")
-    group = {**AT, "instance": "a", "group": "g"}
-    uid, proven, table = "wattlens-dvfs", "Proven in the chosen time", "Proven by group"
+ANALYSED: Final = {"saved_joules": "_x24 3000x24 2000x32", "extra_joules": "_x24 0x24 100x32"}
+"""The first analysis, at 6:00, claims 3000 J; another, at 12:15, restates the quarter: 2000 J, and a loss of 100 J."""
+GROUP: Final = {**AT, "instance": "a", "group": "g"}
+BOARD, PROVEN, TABLE = "wattlens-dvfs", "Proven in the chosen time", "Proven by group"
+SAVED, LOST, NET = (query(BOARD, PROVEN, legend) for legend in ("saved, at least", "lost", "net"))
+
+
+def test_what_was_proven_is_the_difference_of_the_claims_at_both_ends(tmp_path: Path) -> None:
+    """The chosen time is ten minutes, and the rules are evaluated every half."""
+    given = steered("u1", **ANALYSED)
     wanted: list[Asked] = [
-        (query(uid, proven, "saved, at least"), 300, []),
-        (query(uid, proven, "saved, at least"), 600, [({}, 3000 + 240)]),
-        (query(uid, proven, "lost"), 600, [({}, 100)]),
-        (query(uid, proven, "net"), 600, [({}, 3000 + 240 - 100)]),
-        (query(uid, table, "net"), 600, [(group, 3000 + 240 - 100)]),
-        # ten minutes later the look is outside of the chosen time
-        (query(uid, proven, "net"), 1200, [({}, 600)]),
+        (SAVED, 300, []),  # nothing is analysed, which is not 0
+        *((expr, 600, [({}, joules)]) for expr, joules in ((SAVED, 3000), (LOST, 0), (NET, 3000))),
+        (query(BOARD, TABLE, "net"), 600, [(GROUP, 3000)]),
+        # all of it is within the time
+        *((expr, 930, [({}, joules)]) for expr, joules in ((SAVED, 2000), (LOST, 100), (NET, 1900))),
+        # the first analysis is before, the second one took a part back
+        *((expr, 1140, [({}, joules)]) for expr, joules in ((SAVED, -1000), (LOST, 100), (NET, -1100))),
+        (query(BOARD, TABLE, "net"), 1140, [(GROUP, -1100)]),
+        (query("wattlens-fleet", "Saved by DVFS", "net"), 1140, [({}, -1100)]),
     ]
     assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_a_claim_that_falls_to_nothing_is_taken_off_in_full(tmp_path: Path) -> None:
+    given = steered("u1", saved_joules="_x24 3000x24 0x32", extra_joules="_x24 0x56")
+    assert promtool(tmp_path, given, [(SAVED, 1140, [({}, -3000)]), (NET, 1140, [({}, -3000)])]) == ""
+
+
+def test_an_agent_that_was_down_at_the_start_goes_on_from_its_last_claim(tmp_path: Path) -> None:
+    """It ends at 7:30 and comes back at 12:30 with what it had, which a later analysis halves; the start is at 9:00."""
+    rest = dict.fromkeys(steered("u1"), "1x29 stale _x19 1x30")
+    given = rest | {
+        named("dvfs_saved_joules", {"instance": "a", "gpu": "0", "uuid": "u1"}): "1000x29 stale _x19 1000x10 500x20",
+        named("dvfs_extra_joules", {"instance": "a", "gpu": "0", "uuid": "u1"}): "0x29 stale _x19 0x30",
+    }
+    wanted: list[Asked] = [(SAVED, 840, [({}, 0)]), (SAVED, 1140, [({}, -500)])]
+    assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_claims_of_gpus_add_up_and_one_without_an_analysis_shows_nothing_beside_them(tmp_path: Path) -> None:
+    def at(number: int, **of: str) -> dict[str, str]:
+        return {name.replace('gpu="0"', f'gpu="{number}"'): values for name, values in steered(f"u{number}", **of).items()}
+
+    rose = {"saved_joules": "_x24 500x12 700x44", "extra_joules": "_x24 0x56"}
+    given = at(1, **ANALYSED) | at(2, **rose) | at(3)
+    table = query(BOARD, TABLE, "saved, at least")
+    wanted: list[Asked] = [
+        (table, 600, [(GROUP, 3000 + 700)]),
+        (table, 1140, [(GROUP, -1000 + 200)]),
+        (table.replace("$gpu", "2"), 600, [(GROUP, 700)]),
+        (table.replace("$gpu", "3"), 600, []),
+    ]
+    assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_a_gpu_that_gets_another_index_is_counted_once(tmp_path: Path) -> None:
+    """At the same instant, as after a reset of its neighbour: its claim is the same under both."""
+    before, after = (steered("u1", saved_joules="1000x80", extra_joules="0x80") for _ in range(2))
+    given = {name: values.replace("x80", "x40 stale") for name, values in before.items()}
+    given |= {name.replace('gpu="0"', 'gpu="1"'): "_x41 " + values.replace("x80", "x39") for name, values in after.items()}
+    assert promtool(tmp_path, given, [(SAVED, 900, [({}, 0)])]) == ""
 
 
 def test_what_a_group_proved_stays_in_the_sums_when_the_group_is_gone(tmp_path: Path) -> None:
-    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 100x56")
+    given = steered("u1", **ANALYSED)
     given |= {name: "1x60 stale" for name in given if "joules" not in name}
-    group = query("wattlens-dvfs", "Proven by group", "saved, at least")
     wanted: list[Asked] = [
-        (query("wattlens-fleet", "Saved by DVFS", "saved"), 1200, [({}, 600)]),
-        (query("wattlens-dvfs", "Proven in the chosen time", "saved, at least"), 1200, [({}, 600)]),
-        (group, 1200, []),
+        (query("wattlens-fleet", "Saved by DVFS", "saved"), 1140, [({}, -1000)]),
+        (SAVED, 1140, [({}, -1000)]),
+        (query(BOARD, TABLE, "saved, at least"), 1140, []),
     ]
     assert promtool(tmp_path, given, wanted) == ""
 
 
-def test_a_gpu_on_which_nothing_was_proven_shows_nothing_beside_one_of_its_group(tmp_path: Path) -> None:
-    other = {name.replace('gpu="0"', 'gpu="1"'): values for name, values in steered("u2").items()}
-    given = steered("u1", saved_joules_total="_x24 3000+15x56", extra_joules_total="_x24 0x56") | other
-    group = {**AT, "instance": "a", "group": "g"}
-    table = query("wattlens-dvfs", "Proven by group", "net")
-    wanted: list[Asked] = [(table, 600, [(group, 3000 + 240)]), (table.replace("$gpu", "1"), 600, [])]
-    assert promtool(tmp_path, given, wanted) == ""
+def test_what_an_agent_proved_stays_in_the_sums_when_the_agent_is_gone(tmp_path: Path) -> None:
+    given = {name: f"{values.replace('2000x32', '2000x9').replace('100x32', '100x9').replace('1x80', '1x58')} stale"
+             for name, values in steered("u1", **ANALYSED).items()}  # fmt: skip
+    assert promtool(tmp_path, given, [(SAVED, 1140, [({}, -1000)]), (LOST, 1140, [({}, 100)])]) == ""
 
 
-def test_a_prometheus_that_is_younger_than_a_counter_credits_nothing_to_the_chosen_time(tmp_path: Path) -> None:
-    given = steered("u1", saved_joules_total="90000+15x80")
-    saved = query("wattlens-dvfs", "Proven in the chosen time", "saved, at least")
-    assert promtool(tmp_path, given, [(saved, 300, [({}, 315)])]) == ""  # `increase` adds half an interval
+def test_a_prometheus_that_is_younger_than_a_claim_credits_nothing_to_the_chosen_time(tmp_path: Path) -> None:
+    given = steered("u1", saved_joules="90000x12 90200x68", extra_joules="7x80")
+    assert promtool(tmp_path, given, [(SAVED, 300, [({}, 200)]), (LOST, 300, [({}, 0)])]) == ""
+
+
+def test_a_claim_that_falls_is_nothing_to_look_at_and_a_loss_is(tmp_path: Path) -> None:
+    given = steered("u1", **ANALYSED) | {
+        name.replace('gpu="0"', 'gpu="1"'): values
+        for name, values in steered("u2", saved_joules="_x24 3000x24 2000x32", extra_joules="_x24 0x56").items()
+    }
+    loses = {**AT, "instance": "a", "gpu": "0", "what": "costs more than it saves", "alertname": "WattlensSteeringLoses"}
+    look = query(BOARD, "What to look at", "rounds or J")
+    assert promtool(tmp_path, given, [(look, 600, []), (look, 1140, [(loses, 1100)])]) == ""
 
 
 def test_a_decision_that_was_made_once_is_marked_and_what_holds_is_not(tmp_path: Path) -> None:

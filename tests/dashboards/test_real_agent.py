@@ -41,8 +41,8 @@ BOARDS = [pytest.param(board, id=board.uid) for board in boards()]
 
 TOLD_OF_LOST = r"gpu_(up|info|absent_info)|source_|ALERTS|\$__range"
 """What tells of a lost GPU, or of the chosen time, in which it was there."""
-SELDOM = r"gpu_(pcie|nvlink|ecc)|dvfs_(saved|extra)|histogram_quantile"
-"""Counters that move more seldom than a window is long or begin with a sum, percentiles of few requests: not to be compared."""
+SELDOM = r"gpu_(pcie|nvlink|ecc)|histogram_quantile"
+"""Counters that move more seldom than a window is long, percentiles of few requests: not to be compared."""
 TOLD_OVER_TIME = r"\$__range|\bup\{|\bscrape_"
 """What stays true when nothing comes any more: of the chosen time, and whether it is scraped."""
 MAY_GO = r"dvfs_(wanted_)?setting|dvfs_predicted"
@@ -64,7 +64,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture(scope="module")
 def healthy(live: Live) -> Scene:
     """As it should be: as soon as everything has data that will have it."""
-    eventually(lambda: "wattlens_dvfs_saved_joules_total{" in live.page(), 120, every=0.5)
+    eventually(lambda: "wattlens_dvfs_saved_joules{" in live.page(), 120, every=0.5)
     end = time.monotonic() + 120
     while True:
         scene = live.scene()

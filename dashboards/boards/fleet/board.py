@@ -154,14 +154,14 @@ def _chosen() -> Row:
             ),
             figure(
                 "Saved by DVFS",
-                "Estimates from paired blocks at matched load (dvfs_saved_joules_total, dvfs_extra_joules_total): what was "
-                "saved, what steering cost where it lost, and the difference. What is claimed is on the board DVFS, with its "
-                "interval.",
+                "By how much the closed analyses of paired blocks changed what may be claimed (saved), the estimate of losses "
+                "(lost) and their difference (net). A figure may fall, and is below 0 where a later analysis took back what an "
+                "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The board DVFS has it by group.",
                 "joule",
                 (Query(saved, "saved"), Query(extra, "lost"), Query(net, "net")),
                 width=8,
                 minimum=None,
-                no_value="no estimate yet: DVFS is not configured, or has no paired blocks at matched load",
+                no_value="nothing is proven yet: DVFS is not configured, or no analysis of paired blocks was closed",
                 links=(Link("DVFS", "wattlens-dvfs"),),
             ),
             _idle_share(),

@@ -22,6 +22,10 @@ _SINCE_LOAD = "Counts since the driver was loaded. " + _HEALTH
 _OPTIONAL = "Only where the configuration asks for it. " + _HEALTH
 _SERVING = "Counts since the agent started, where the token server counts with every engine step and tells what runs."
 _ESTIMATE = "Absent with the reason in serving_split_absent_info, without a count of steps or while the load varies too little."
+_PROVEN = (
+    "Absent before the first analysis of enough pairs. The sum over all groups and quarters that had the GPU, kept over "
+    "restarts; each analysis restates the part of its group and quarter, so it may fall."
+)
 _SERVED = "Where the token server tells. Starts at 0 at the first reading, survives restarts; goes with tokens_total."
 _SERVED_NOW = "Last reading, where the token server tells. Absent while it does not answer."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
@@ -225,28 +229,30 @@ CATALOGUE: tuple[Signal, ...] = (
     *(
         Signal(f"dvfs_predicted_saving_ratio{end}", "gauge", "" if end else "ratio",
                f"Energy per work that steering is expected to save{text}, by what was measured without it.", GPU,
-               "There once a policy that predicts has measured the workload; never proven, see dvfs_saved_joules_total.")
+               "There once a policy that predicts has measured the workload; never proven, see dvfs_saved_joules.")
         for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
     ),
     Signal("dvfs_decisions_total", "counter", "", "Decisions of the governor.", (*GPU, "policy", "action", "reason"),
            "Appears with the first decision; counts since the agent started."),
     Signal("dvfs_ineffective_total", "counter", "", "Settings that the driver accepted without effect.", (*GPU, "reason"),
            "Appears with the first one; counts since the agent started."),
-    Signal("dvfs_saved_joules_total", "counter", "joules", "Estimated energy saved by DVFS where it saved.", GPU,
-           "There once paired blocks gave an estimate."),
-    Signal("dvfs_extra_joules_total", "counter", "joules", "Estimated energy that DVFS cost where it lost.", GPU,
-           "There once paired blocks gave an estimate."),
+    Signal("dvfs_saved_joules", "gauge", "joules",
+           "Energy that DVFS saved and that may be claimed: the lower end of the last closed analysis of paired blocks.", GPU,
+           _PROVEN),
+    Signal("dvfs_extra_joules", "gauge", "joules",
+           "Energy that DVFS lost: the estimate of the last closed analysis of paired blocks, where it is a loss.", GPU,
+           _PROVEN),
     *(
         Signal(f"dvfs_proven_saving_ratio{end}", "gauge", "" if end else "ratio",
                f"Energy per work that steering saves{text}, by paired blocks; below 0 it costs.", GPU,
-               "There once the plan of paired blocks was looked at; of the last look, for the group that has the GPU.")
+               "Absent before the first analysis of enough pairs; of the last one, for the group that has the GPU.")
         for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
     ),
     *(
         Signal(f"dvfs_slowdown_ratio{end}", "gauge", "" if end else "ratio",
                f"How much longer work takes under steering{text}, by paired blocks: time between tokens (latency), or time "
                "per step or token (time_per_work).", (*GPU, "of"),
-               "There once the plan of paired blocks was looked at; of the last look, for the group that has the GPU.")
+               "Absent before the first analysis of enough pairs; of the last one, for the group that has the GPU.")
         for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
     ),
     Signal("dvfs_slowdown_budget_ratio", "gauge", "ratio",

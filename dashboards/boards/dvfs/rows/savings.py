@@ -10,7 +10,7 @@ from dashboards.rules.steering import EXTRA, SAVED, of_group
 _ROWS = 20
 _SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
 _ANY = 'model!=""'
-_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and a look at them; or no agent is scraped"
+_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and an analysis; or no agent is scraped"
 
 
 def _percent(signal: str) -> str:
@@ -43,9 +43,10 @@ def saved() -> Row:
             ),
             figure(
                 "Proven in the chosen time",
-                "Energy that may be claimed: the lower 95 % bound over all enforced time (saved); the estimate where steering "
-                "lost (lost); and both together (net). Booked when the plan of paired blocks is looked at, for the time since "
-                "the look before (dvfs_saved_joules_total, dvfs_extra_joules_total).",
+                "By how much the closed analyses of paired blocks changed what may be claimed: the lower 95 % bound (saved), "
+                "the estimate of losses (lost) and both together (net). Each analysis states its quarter again, so a figure "
+                "may fall: it is below 0 where one took back what an earlier one had claimed. What no analysis has covered yet "
+                "is not in it (dvfs_saved_joules, dvfs_extra_joules).",
                 "joule",
                 (
                     Query(proven(SAVED), "saved, at least"),
@@ -58,8 +59,8 @@ def saved() -> Row:
             ),
             Panel(
                 f"Proven by group, the {_ROWS} highest",
-                "As above, in the chosen time, by the group that has the GPUs now: saved is what may be claimed, losses are "
-                "never set off against it, net is only shown.",
+                "As above, of closed analyses in the chosen time, by the group that has the GPUs now. It may fall. Saved is "
+                "what may be claimed, losses are never set off against it, net is only shown.",
                 "joule",
                 (
                     Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
@@ -82,8 +83,8 @@ def saved() -> Row:
             ),
             Panel(
                 f"Measured saving{OF_MOST}",
-                "Energy per work that a group saves, by paired blocks with and without steering at the last look, with its 95 "
-                "% interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
+                "Energy per work that a group saves, by paired blocks with and without steering at the last analysis, with its "
+                "95 % interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
                 "percent",
                 tuple(Query(_percent(f"dvfs_proven_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
                 no_value=_NO_PROOF,
@@ -102,9 +103,9 @@ def cost() -> Row:
         (
             third(
                 f"Slowdown and budget{OF_MOST}",
-                "How much longer a group's work takes under steering, by paired blocks at the last look, with its 95 % "
-                "interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the owners "
-                "allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
+                "How much longer a group's work takes under steering, by paired blocks at the last analysis, with its 95 "
+                "% interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the "
+                "owners allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
                 "percent",
                 (*slowdown, Query(budget, NAME + " limit")),
                 minimum=None,

@@ -16,7 +16,7 @@ from dashboards.dashboard import (
     series,
     third,
 )
-from dashboards.promql.joins import AT, MOST, booked, largest_groups
+from dashboards.promql.joins import AT, MOST, booked, largest_groups, proven
 from dashboards.rules.alerts import RUNBOOKS
 from dashboards.rules.steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
 
@@ -223,7 +223,7 @@ def trouble() -> Row:
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()
     by_gpu = f"{AT}, gpu"
-    loses = booked(EXTRA, by_gpu, less=SAVED)
+    loses = f"{proven(EXTRA, by_gpu, less=SAVED)} > 0 and {proven(EXTRA, by_gpu)} > 0"  # a claim that fell is no loss
 
     def told(alert: str, what: str, expr: str) -> str:
         named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
@@ -233,7 +233,7 @@ def trouble() -> Row:
         told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
         told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
         told("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
-        told("SteeringLoses", "costs more than it saves", f"{loses} > 0"),
+        told("SteeringLoses", "costs more than it saves", loses),
     )
     return Row(
         "Heat, power and trouble",
