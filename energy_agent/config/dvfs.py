@@ -61,9 +61,9 @@ class DvfsBlocks(Section):
     every_s: float | None = Field(
         None,
         ge=4,
-        description="a pair begins so often, at first: 270 s unless said, and with a number of pairs at once after the last",
+        description="length of the first periods, each with a pair: 270 s unless said, and with a number of pairs that of a pair",
     )
-    seed: int = Field(0, description="draws the order within the pairs")
+    seed: int = Field(0, description="draws when pairs begin, and the order within them")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -75,7 +75,7 @@ class DvfsBlocks(Section):
 
     @property
     def period_s(self) -> float | None:
-        """From the begin of a pair to that of the next; None: they follow each other."""
+        """Length of the first periods; None: pairs follow each other."""
         if self.every_s is None and self.pairs is None:
             return max(270.0, 2 * self.seconds)
         return self.every_s

@@ -103,7 +103,7 @@ def running(folder: Path, *, victoria: bool = False, blocks: bool = True) -> Ite
 
     Args:
         victoria: VictoriaMetrics beside Prometheus, fed by its remote_write.
-        blocks: the saving of the steered job is proven by paired blocks, which takes a minute.
+        blocks: the saving of the steered job is proven: six pairs that follow each other, and their analysis after a minute.
     """
     with ExitStack() as open_:
         node = open_.enter_context(_node(folder))
