@@ -61,7 +61,7 @@ class DvfsBlocks(Section):
     every_s: float | None = Field(
         None,
         ge=4,
-        description="length of the first periods, each with a pair: 270 s unless said, and with a number of pairs that of a pair",
+        description="length of the first periods, each with a pair: 270 s unless said; that of a pair with a number of pairs",
     )
     seed: int = Field(0, description="draws when pairs begin, and the order within them")
 
