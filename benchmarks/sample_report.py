@@ -112,8 +112,8 @@ def make(folder: Path, out: Path, forms: str = FORMS) -> None:
     inputs = folder / "inputs"
     _run("ledger", "compact", folder / "segments", "--output", folder / "days", "--inventory", inputs / "inventory.csv",
          "--jobs", "2")  # fmt: skip
-    _run("report", "--ledger", folder / "days", "--quarter", QUARTER, "--org", inputs / "org.yaml", "--savings",
-         inputs / "savings.json", "--as-of", AS_OF, "--out", out, "--formats", forms)  # fmt: skip
+    _run("report", "--ledger", folder / "days", "--quarter", QUARTER, "--org", inputs / "org.yaml",
+         "--as-of", AS_OF, "--out", out, "--formats", forms)  # fmt: skip
 
 
 def _run(*words: object) -> None:

@@ -6,7 +6,7 @@ inside; such a period is refused, never rounded.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
@@ -19,8 +19,6 @@ _WESTERNMOST_NS = 12 * NS_PER_H  # UTC-12, where a day ends last
 DAY_NS = NS_PER_DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * NS_PER_S
-_EARLIEST, _LATEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
-"""Where a day begins first, and where it ends last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,6 @@ class Asked:
         """
         return from_quarter(self.quarter, zone) if self.quarter else from_instants(self.start, self.end)
 
-    @property
-    def widest(self) -> Period:
-        """What the periods of all time zones lie in."""
-        return Period(self.period(_EARLIEST).start_ns, self.period(_LATEST).end_ns)
-
     def before(self, quarters: int) -> "Asked | None":
         """The quarter so many quarters earlier; None where no quarter was asked for."""
         if not self.quarter:
@@ -111,6 +104,22 @@ def from_instants(start: str | None, end: str | None, flag: str = "--from") -> P
     if period.start_ns is not None and period.end_ns is not None and period.end_ns <= period.start_ns:
         raise UsageError(f"--to {end} is not after --from {start}")
     return period
+
+
+def quarters(period: Period) -> list[tuple[int, int]]:
+    """The quarters of the year, UTC, that a period with both of its sides touches: (start, end) each."""
+    assert period.start_ns is not None
+    assert period.end_ns is not None
+    first = _EPOCH + timedelta(seconds=period.start_ns // NS_PER_S)
+    number, found = first.year * 4 + (first.month - 1) // 3, list[tuple[int, int]]()
+    while not found or found[-1][1] < period.end_ns:
+        found.append((_quarter_ns(number), _quarter_ns(number + 1)))
+        number += 1
+    return found
+
+
+def _quarter_ns(number: int) -> int:
+    return _ns(datetime(number // 4, number % 4 * 3 + 1, 1, tzinfo=UTC))
 
 
 def utc_text(t_ns: int) -> str:

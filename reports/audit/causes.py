@@ -14,7 +14,7 @@ from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from reports.audit.edition import Edition, Stated
 from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Argument
-from reports.period import utc_text
+from reports.period import Period, day_ns, quarters, utc_text
 
 _DAY_NS: Final = NS_PER_DAY
 NOT_MEASURED: Final = frozenset({"declared", "factors", "inventory", "organisation", "savings", "stated"})
@@ -26,6 +26,7 @@ NAMES: Final = frozenset({"fonts", "formats", "language", "ledger", "org", "pape
 _AS_OF: Final = "as_of_ns"
 _BY_FACTOR: Final = frozenset({_AS_OF, "country"})
 """Arguments that choose factors: they show as a factor revision."""
+_SAVINGS: Final = "dvfs."
 _REACH: Final = {"saved": "dvfs.", "slowdown": "dvfs.", "prometheus": "crosscheck."}
 """Arguments, by how their names begin, that reach figures of one kind alone."""
 
@@ -87,6 +88,8 @@ class InputChanges:
         arguments: likewise.
         periods: sites whose period has other bounds.
         sites: that are new or no longer there.
+        proof_sites: sites of those days from which savings may be told: also of the quarter's days before the period, and of
+            days after it, on which an agent that was down closed its experiments.
     """
 
     days: tuple[DayChange, ...]
@@ -98,6 +101,7 @@ class InputChanges:
     arguments: dict[str, str]
     periods: dict[str, str]
     sites: dict[str, str]
+    proof_sites: frozenset[str] = frozenset()
 
     def lines(self) -> list[str]:
         """Each of it as a line; none: nothing differs."""
@@ -124,6 +128,7 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
     return InputChanges(
         days=tuple(days),
         late_sites=frozenset(day.site for day in days if day.late),
+        proof_sites=frozenset(day.site for day in days if day.late or _proves(old, day)),
         series=_series(old, new),
         factors=_factors(old, new),
         files=_hashes(old, new),
@@ -140,7 +145,8 @@ def causes_of(old: Stated | None, new: Stated | None, changes: InputChanges) -> 
     identity = next(each.figure.id for each in (new, old) if each)
     found = []
     measured = any(not set(each.figure.sources) <= NOT_MEASURED or not each.figure.sources for each in (old, new) if each)
-    if measured and (changes.late_sites if site is None else site in changes.late_sites):
+    late = changes.proof_sites if identity.startswith(_SAVINGS) else changes.late_sites
+    if measured and (late if site is None else site in late):
         found.append(Cause.LATE_DATA)
     factors = [frozenset(each.figure.factor_ids) if each else frozenset() for each in (old, new)]
     named = factors[0] | factors[1]
@@ -191,6 +197,17 @@ def _within(old: Edition, site: str, day: str) -> bool:
     except ValueError:
         return True
     return start_ns < old.sites[site][1] and start_ns + _DAY_NS > old.sites[site][0]
+
+
+def _proves(old: Edition, change: DayChange) -> bool:
+    """Whether a day may hold an analysis of an experiment of the old period: from the start of its quarter on."""
+    if change.site not in old.sites:
+        return False
+    start_ns = quarters(Period(*old.sites[change.site][:2]))[0][0]
+    try:
+        return day_ns(change.day) >= start_ns
+    except ValueError:
+        return True
 
 
 def _factors(old: Edition, new: Edition) -> dict[str, str]:

@@ -7,7 +7,6 @@ from fractions import Fraction
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import Energy, active_energy, held_energy
 from reports.inputs import Organisation, SiteInputs
-from reports.ledger.savings import Savings
 from reports.ledger.sums import Held, Priced, Sums, Window
 from reports.site.building import Building
 from reports.site.coverage import Coverage, coverage, together
@@ -58,7 +57,6 @@ class Evidence:
     sites: Mapping[str, Site]
     priced: tuple[Priced, ...]
     organisation: Organisation
-    savings: Savings | None = None
     prometheus: Checked | None = None
     before: "Evidence | None" = None
     year_ago: "Evidence | None" = None

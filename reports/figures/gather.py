@@ -10,8 +10,8 @@ from reports.figures.evidence import Evidence, Site
 from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, EmptyPeriodError, System, verify_files
 from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
-from reports.ledger.savings import Savings
-from reports.ledger.store import METER_ROWS, METER_SUMS, Store, kind_file, open_store
+from reports.ledger.savings import days_of, read_savings, told_window
+from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, Store, kind_file, open_store
 from reports.ledger.sums import Sums, Window
 from reports.period import Asked
 from reports.site.building import building
@@ -23,9 +23,7 @@ EARLIER = 1, 4
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
 
 
-def gather(
-    system: System, days: Sequence[Day], organisation: Organisation, asked: Asked, savings: Savings | None = None
-) -> tuple[Evidence, list[Day]]:
+def gather(system: System, days: Sequence[Day], organisation: Organisation, asked: Asked) -> tuple[Evidence, list[Day]]:
     """The evidence of the period that was asked for, and the days that it is made of.
 
     Raises:
@@ -33,7 +31,7 @@ def gather(
         EmptyPeriodError: the ledger holds nothing of that time.
     """
     windows = windows_of(days, organisation, asked)
-    evidence, used = _of_period(system, days, organisation, asked, windows, savings)
+    evidence, used = _of_period(system, days, organisation, asked, windows)
     used = _with_witness(used, days, windows)
     compared: list[Evidence | None] = []
     for quarters in EARLIER:
@@ -71,13 +69,12 @@ def _of_period(
     organisation: Organisation,
     asked: Asked,
     windows: Mapping[str, Window],
-    savings: Savings | None = None,
     *,
     compared: bool = False,
 ) -> tuple[Evidence, list[Day]]:
     """A period's evidence.
 
-    Of one that is only compared with, without bounds and without the PUE of twelve months.
+    Of one that is only compared with, without bounds, without the PUE of twelve months and without savings.
     """
     used = days_in(days, windows)
     verify_files(system, used, [kind_file(kind) for kind in _READ])
@@ -85,7 +82,10 @@ def _of_period(
     verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
     year = days_in(days, windows if compared else _year(windows, until_start=True))
     verify_files(system, _others(year, used), [kind_file(kind) for kind in METER_SUMS])
-    with open_store(system, used, windows, year) as store:
+    told = told_window(asked, days)
+    proof = [] if compared else days_of(days, windows, told)
+    verify_files(system, proof, [kind_file(kind) for kind in PROOF])
+    with open_store(system, used, windows, year, proof) as store:
         sums = read_sums(store, used, organisation, asked, bounds=not compared)
         if not sums.wholes:
             raise EmptyPeriodError(
@@ -95,8 +95,11 @@ def _of_period(
         sites = {name: _site(name, sums, books, organisation, compared) for name in sums.sites}
         worth = {name: site.grid.worth for name, site in sites.items()}
         priced = read_priced(store, worth, sums)
-    year = days_in(year, windows if compared else _year(sums.windows))
-    return Evidence(asked.label, sums, sites, priced, organisation, savings), [*used, *_others(year, used)]
+        if proof:
+            sums = replace(sums, savings=read_savings(store, told))
+    found = [*used, *_others(days_in(year, windows if compared else _year(sums.windows)), used)]
+    proven = [d for d in proof if (d.site, d.start_ns) in sums.savings.days]
+    return Evidence(asked.label, sums, sites, priced, organisation), [*found, *_others(proven, found)]
 
 
 def _books(store: Store, system: System, days: Sequence[Day], windows: Mapping[str, Window]) -> Mapping[str, FacilityBook]:

@@ -1,200 +1,137 @@
-"""What steering saved, as files state it: an agent's own `savings.json`, or a statement of somebody's; read as hostile input.
+"""What steering saved in a period, from the rows of the ledger: pairs of blocks and the analyses of them.
 
-A saving is an estimate of avoided energy: it stands outside the inventory and is never subtracted from it. Several add up,
-their bounds linearly: nobody knows how their errors hang together.
+An experiment is of one group within one quarter of the year (UTC), and its analyses are cumulative, so a period's estimate is
+that of the last analysis in it less that of the last one before it. What may be claimed is the sum of the adjustments that the
+period's analyses made, which is below 0 where a claim fell. An analysis is of the quarter of its experiment, also where it was
+written after it: the one that closes an experiment is.
+
+A saving is avoided energy: it stands outside the inventory and is never subtracted from it. Several add up, their bounds
+linearly: nobody knows how their errors hang together.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from fractions import Fraction
-from pathlib import Path
-from typing import Any, NoReturn
+from datetime import UTC
+from typing import Final
 
-from energy_agent.core.errors import UsageError
-from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from reports.period import Period
+from reports.ledger.days import Day
+from reports.ledger.store import Store, statements
+from reports.ledger.sums import GroupSaved, Saved, Savings, Slowdown
+from reports.period import Asked, Period, quarters
 
-MAX_BYTES = 4 << 20
-MAX_MAGNITUDE = Fraction(10) ** 18
-PAIRED = "paired on/off blocks in random order"
+MISSING_ROWS: Final = "analyses of its experiment are missing in the ledger"
+NO_INTERVAL: Final = "an analysis whose interval does not hold its estimate"
+CLAIMS_MORE: Final = "it claims more than the lower end of its interval"
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """Of one group of devices. `slowdown_ratio` is 0.02 for 2 % slower; None: not measured."""
+class _Mark:
+    """The last analysis of an experiment in the period, or before it, that has an estimate, or that has none."""
 
-    name: str
-    saved_j: Fraction
-    low_j: Fraction
-    high_j: Fraction
-    slowdown_ratio: Fraction | None = None
+    saved_uj: int
+    low_uj: int
+    high_uj: int
+    slowdown_ppm: int
+    slowdown_low_ppm: int
+    slowdown_high_ppm: int
+    slowdown_of: str
+    reason: str
 
-
-@dataclass(frozen=True, slots=True)
-class Savings:
-    """Energy avoided, signed; `low_j` is the claimable bound. `slowdown_ratio` is the largest that was measured."""
-
-    saved_j: Fraction
-    low_j: Fraction
-    high_j: Fraction
-    slowdown_ratio: Fraction | None = None
-    method: str = "not stated"
-    parts: tuple[Saved, ...] = ()
-    untold: tuple[tuple[str, str], ...] = ()  # groups of which nothing can be told yet, and why
+    @property
+    def is_sound(self) -> bool:
+        """Whether both intervals hold their estimates."""
+        return (
+            self.low_uj <= self.saved_uj <= self.high_uj
+            and self.slowdown_low_ppm <= self.slowdown_ppm <= self.slowdown_high_ppm
+        )
 
 
-def together(found: Sequence[Savings]) -> Savings:
-    """Several statements as one."""
-    parts: dict[str, Saved] = {}
-    for part in (part for each in found for part in each.parts):
-        name = next(n for n in (part.name, *(f"{part.name} ({i})" for i in range(2, len(parts) + 3))) if n not in parts)
-        parts[name] = replace(part, name=name)
-    slow = [each.slowdown_ratio for each in found if each.slowdown_ratio is not None]
+def told_window(asked: Asked, days: Sequence[Day]) -> Period:
+    """The period that savings are told of: a quarter is that of UTC at every site, as it is for experiments."""
+    period = asked.period(UTC)
+    start_ns = min(d.start_ns for d in days) if period.start_ns is None else period.start_ns
+    return Period(start_ns, max(d.end_ns for d in days) if period.end_ns is None else period.end_ns)
+
+
+def days_of(days: Iterable[Day], sites: Iterable[str], period: Period) -> list[Day]:
+    """The days that may hold a row of an experiment of the period.
+
+    They begin with the quarter that the period begins in, and go on after its end: an agent that was down closes an experiment
+    when it is back.
+    """
+    start_ns, names = quarters(period)[0][0], set(sites)
+    return [d for d in days if d.site in names and d.end_ns > start_ns]
+
+
+def read_savings(store: Store, period: Period) -> Savings:
+    """The savings of a period. The store has the files of `days_of`."""
+    bounds = quarters(period)
+    columns = {"start_ns": [start for start, _ in bounds], "end_ns": [end for _, end in bounds]}
+    store.table("quarter", dict.fromkeys(columns, "BIGINT"), columns)
+    store.table("told", dict.fromkeys(columns, "BIGINT"), {"start_ns": [period.start_ns], "end_ns": [period.end_ns]})
+    store.run("proof")
+    ask = statements("saved")
+    marks: dict[tuple[str, ...], dict[tuple[bool, bool], _Mark]] = {}
+    for cluster, node, group, since_ns, inside, is_told, *rest in store.rows(ask["marks"]):
+        marks.setdefault((cluster, node, group, since_ns), {})[bool(inside), bool(is_told)] = _Mark(*rest)
+    found: dict[tuple[str, str], list[GroupSaved]] = {}
+    for cluster, node, group, since_ns, site, *numbers in store.rows(ask["experiments"]):
+        one = _experiment(site, group, marks[cluster, node, group, since_ns], *(int(number) for number in numbers))
+        found.setdefault((site, group), []).append(one)
+    pairs = [(reason, int(count)) for reason, count in store.rows(ask["pairs"])]
     return Savings(
-        sum((each.saved_j for each in found), Fraction(0)),
-        sum((each.low_j for each in found), Fraction(0)),
-        sum((each.high_j for each in found), Fraction(0)),
-        max(slow) if slow else None,
-        "; ".join(dict.fromkeys(each.method for each in found)),
-        tuple(parts.values()),
-        tuple(row for each in found for row in each.untold),
+        groups=tuple(_together(experiments) for _, experiments in sorted(found.items())),
+        pairs=sum(count for reason, count in pairs if not reason),
+        excluded=tuple((reason, count) for reason, count in pairs if reason),
+        days=frozenset((site, int(day_ns)) for site, day_ns in store.rows(ask["proof_days"])),
     )
 
 
-def read_statements(paths: Sequence[Path], period: Period) -> Savings | None:
-    """What several files state, together; None: there are none.
-
-    Raises:
-        UsageError: as `read_savings`, or a file of the same bytes is there twice: its saving would count twice.
-    """
-    seen: dict[str, Path] = {}
-    found: list[Savings] = []
-    for path in paths:
-        raw = _read(path)
-        first = seen.setdefault(hashlib.sha256(raw).hexdigest(), path)
-        if len(seen) == len(found):
-            raise UsageError(f"--savings {path}: says the same as {first}, byte for byte; a saving counts once, give it once")
-        found.append(_parsed(path, raw, period))
-    return together(found) if found else None
-
-
-def read_savings(path: Path, period: Period | None = None) -> Savings:
-    """The savings in the file.
-
-    Args:
-        path: of the file.
-        period: of the report; a statement that says of when it is and has no part in it is refused.
-
-    Raises:
-        UsageError: unreadable, too large, not JSON, a key is missing or is not a finite number, the bounds do not hold the
-            estimate, it is of another time, or nothing of it can be told yet; the line names the file and the key.
-    """
-    return _parsed(path, _read(path), period or Period())
+def _experiment(
+    site: str, group: str, marks: dict[tuple[bool, bool], _Mark], analyses: int, different: int, last: int, claimed_uj: int,
+    lost_uj: int, all_claimed_uj: int,
+) -> GroupSaved:  # fmt: skip
+    """What one experiment saved in the period, or why nothing of it can be told."""
+    nothing = GroupSaved(site, group)
+    if not analyses == different == last:
+        return replace(nothing, reason=MISSING_ROWS)
+    now, before = marks.get((True, True)), marks.get((False, True))
+    if now is None:
+        return replace(nothing, reason=marks[True, False].reason)
+    if not now.is_sound or (before is not None and not before.is_sound):
+        return replace(nothing, reason=NO_INTERVAL)
+    if all_claimed_uj > max(0, now.low_uj):
+        return replace(nothing, reason=CLAIMS_MORE)
+    saved = Saved(now.saved_uj, now.low_uj, now.high_uj)
+    if before is not None:  # both intervals hold the truth, however their errors hang together
+        saved = Saved(saved.value_uj - before.saved_uj, saved.low_uj - before.high_uj, saved.high_uj - before.low_uj)
+    slowdown = Slowdown(now.slowdown_ppm, now.slowdown_low_ppm, now.slowdown_high_ppm, now.slowdown_of)
+    return GroupSaved(site, group, saved, claimed_uj, lost_uj, slowdown)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"--savings {path}: {error.strerror}") from None
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"--savings {path}: larger than {MAX_BYTES} bytes, which no savings statement is")
-    return raw
+def _together(experiments: Sequence[GroupSaved]) -> GroupSaved:
+    """The experiments of one group, or of groups of one name at a site, as one; the reason of the first where none tells."""
+    told = [one for one in experiments if one.saved is not None]
+    if not told:
+        return experiments[0]
+    return GroupSaved(
+        told[0].site,
+        told[0].group,
+        total_saved(told),
+        sum(one.claimed_uj for one in told),
+        sum(one.lost_uj for one in told),
+        slowest(told),
+    )
 
 
-def _parsed(path: Path, raw: bytes, period: Period) -> Savings:
-    try:
-        document = json.loads(raw, parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--savings {path}: not JSON ({str(error)[:80]})") from None
-    where = f"--savings {path}"
-    if isinstance(document, dict) and document and all(isinstance(v, dict) and "pairs" in v for v in document.values()):
-        return _of_agent(where, document)
-    if not isinstance(document, dict):
-        raise UsageError(f"{where}: must be a JSON object with saved_j, low_j and high_j")
-    _refuse_other_time(where, document, period)
-    method = document.get("method", "not stated")
-    if not isinstance(method, str):
-        raise UsageError(f"{where}: method must be text")
-    name = document.get("name", path.stem)
-    part = _saved(where, name if isinstance(name, str) else path.stem, document, ("saved_j", "low_j", "high_j"), Fraction(1))
-    return Savings(part.saved_j, part.low_j, part.high_j, part.slowdown_ratio, method[:200], (part,))
-
-
-def _refuse_other_time(where: str, document: dict[str, Any], period: Period) -> None:
-    start_ns, end_ns = _instant(where, document, "from"), _instant(where, document, "to")
-    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
-        raise UsageError(f"{where}: to is not after from")
-    late = start_ns is not None and period.end_ns is not None and start_ns >= period.end_ns
-    early = end_ns is not None and period.start_ns is not None and end_ns <= period.start_ns
-    if late or early:
-        when = f"from {document.get('from', 'the start')} to {document.get('to', 'now')}"
-        raise UsageError(f"{where}: is {when}, which has no part in the report's period; leave it out")
-
-
-def _instant(where: str, document: dict[str, Any], key: str) -> int | None:
-    text = document.get(key)
-    if text is None:
+def total_saved(groups: Iterable[GroupSaved]) -> Saved | None:
+    """What all groups saved that tell it; None: none does."""
+    told = [each.saved for each in groups if each.saved is not None]
+    if not told:
         return None
-    try:
-        if not isinstance(text, str):
-            raise ValueError
-        instant = datetime.fromisoformat(text)
-        return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()) * NS_PER_S
-    except (ValueError, OverflowError):
-        raise UsageError(f"{where}: {key} is no instant such as 2026-07-01 or 2026-07-01T00:15Z") from None
+    return Saved(sum(s.value_uj for s in told), sum(s.low_uj for s in told), sum(s.high_uj for s in told))
 
 
-def _of_agent(where: str, document: dict[str, Any]) -> Savings:
-    """`savings.json` of an agent's state folder: by group, in uJ; a group whose saving is not told yet has a reason."""
-    parts, untold = [], []
-    for name, verdict in sorted(document.items()):
-        saved = verdict.get("saved_uj")
-        if saved is None:
-            untold.append((name[:200], str(verdict.get("reason") or "not told")[:200]))
-            continue
-        if not isinstance(saved, dict):
-            raise UsageError(f"{where}: {name[:40]}.saved_uj is not a value with its bounds")
-        slowdown = verdict.get("slowdown_ratio")
-        told = saved | {"slowdown_ratio": slowdown.get("value") if isinstance(slowdown, dict) else None}
-        parts.append(_saved(where, name[:200], told, ("value", "low", "high"), Fraction(1, UJ_PER_J)))
-    if not parts:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in untold[:3])
-        raise UsageError(f"{where}: no saving can be told yet ({reasons})")
-    each = [Savings(p.saved_j, p.low_j, p.high_j, p.slowdown_ratio, PAIRED, (p,)) for p in parts]
-    found = together(each)
-    return Savings(found.saved_j, found.low_j, found.high_j, found.slowdown_ratio, PAIRED, found.parts, tuple(untold))
-
-
-def _saved(where: str, name: str, document: dict[str, Any], keys: tuple[str, str, str], unit: Fraction) -> Saved:
-    saved, low, high = (_number(where, document, key) * unit for key in keys)
-    if not low <= saved <= high:
-        raise UsageError(f"{where}: {keys[0]} must lie between {keys[1]} and {keys[2]}")
-    slowdown = _number(where, document, "slowdown_ratio") if document.get("slowdown_ratio") is not None else None
-    return Saved(name, saved, low, high, slowdown)
-
-
-def _number(where: str, document: dict[str, Any], key: str) -> Fraction:
-    value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise UsageError(f"{where}: {key} is missing or not a number")
-    # An exponent such as 1e999999 must be refused before it is expanded.
-    if isinstance(value, Decimal) and not -30 <= value.adjusted() <= 30:
-        if value:
-            raise UsageError(f"{where}: {key} is out of range")
-        return Fraction(0)
-    exact = Fraction(value)
-    if abs(exact) > MAX_MAGNITUDE:
-        raise UsageError(f"{where}: {key} is out of range")
-    return exact
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+def slowest(groups: Iterable[GroupSaved]) -> Slowdown | None:
+    """The largest slowdown that was measured; None: none was."""
+    return max((g.slowdown for g in groups if g.slowdown is not None), key=lambda s: (s.ppm, s.high_ppm), default=None)

@@ -24,7 +24,10 @@ METER_SUMS: Final = ("workload", "holder_day", "span_day")
 """What is read of a building's meters of every day."""
 METER_ROWS: Final = ("cell", "span", "gap")
 """And of some days."""
-_ROWS: Final = {"tokens_in": "tokens", "steps_in": "steps", "gap_in": "gap"}
+PROOF: Final = ("analysis", "pair")
+"""What tells of savings."""
+_RENAMED: Final = {"group": "group_name"}
+"""Columns whose names are words of SQL."""
 
 Row = tuple[Any, ...]
 
@@ -59,11 +62,13 @@ class Store:
     def files_view(self, name: str, columns: Mapping[str, str], paths: Sequence[str]) -> None:
         """A view over Parquet files with the path of each row's file; without files it is empty."""
         if not paths:
-            nothing = ", ".join(f"CAST(NULL AS {_SQL[kind]}) AS {column}" for column, kind in columns.items())
+            nothing = ", ".join(
+                f"CAST(NULL AS {_SQL[kind]}) AS {_RENAMED.get(column, column)}" for column, kind in columns.items()
+            )
             self._execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {nothing}, CAST(NULL AS VARCHAR) AS filename WHERE false")
             return
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        chosen = ", ".join(columns)
+        chosen = ", ".join(f'"{column}" AS {_RENAMED[column]}' if column in _RENAMED else column for column in columns)
         self._execute(
             f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen}, filename"  # noqa: S608 - paths are quoted above
             f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
@@ -144,7 +149,11 @@ def _failures_named() -> Iterator[None]:
 
 @contextmanager
 def open_store(
-    system: System, days: Sequence[Day], windows: Mapping[str, Window], meter_days: Sequence[Day] = ()
+    system: System,
+    days: Sequence[Day],
+    windows: Mapping[str, Window],
+    meter_days: Sequence[Day] = (),
+    proof_days: Sequence[Day] = (),
 ) -> Iterator[Store]:
     """The store of these days.
 
@@ -153,6 +162,7 @@ def open_store(
         days: the newest statements of every day that overlaps its site's window.
         windows: the period of each site.
         meter_days: days whose rows of the building's meters are wanted as well, as for twelve months.
+        proof_days: days whose rows of what steering saved are wanted.
 
     Raises:
         WattlensError: DuckDB is not installed.
@@ -173,13 +183,13 @@ def open_store(
             if not system.local:
                 connection.register_filesystem(system.fs)
             store = Store(connection, windows)
-            _views(store, system, days, meter_days)
+            _views(store, system, days, meter_days, proof_days)
             yield store
         finally:
             connection.close()
 
 
-def _views(store: Store, system: System, days: Sequence[Day], meter_days: Sequence[Day]) -> None:
+def _views(store: Store, system: System, days: Sequence[Day], meter_days: Sequence[Day], proof_days: Sequence[Day]) -> None:
     """Views over the files: day sums of whole days, rows of those that a window cuts."""
     whole = [d for d in days if not _cut(d, store.windows[d.site])]
     cut = [d for d in days if _cut(d, store.windows[d.site])]
@@ -210,6 +220,8 @@ def _views(store: Store, system: System, days: Sequence[Day], meter_days: Sequen
         view(f"meter_{kind}", kind, DAY_COLUMNS[kind] if kind in DAY_COLUMNS else columns_of(kind), metered)
     for kind in METER_ROWS:
         placed(kind, metered)
+    for kind in PROOF:
+        view(f"proof_{kind}", kind, columns_of(kind), proof_days)
     paths = sorted(places)
     columns = {"path": "VARCHAR", "site": "VARCHAR", "day_ns": "BIGINT", "from_ns": "BIGINT", "to_ns": "BIGINT"}
     of = [places[path] for path in paths]

@@ -142,6 +142,51 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """An estimate of energy that was saved, signed, with its interval."""
+
+    value_uj: int
+    low_uj: int
+    high_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """How much longer work took, signed, with its interval. `of`: latency or time_per_work."""
+
+    ppm: int
+    low_ppm: int
+    high_ppm: int
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSaved:
+    """What the groups of one name at one site saved; `reason` is why nothing of it can be told, and `saved` is None then.
+
+    `claimed_uj` is the sum of the adjustments of what may be claimed, below 0 where a claim fell; `lost_uj` is likewise.
+    """
+
+    site: str
+    group: str
+    saved: Saved | None = None
+    claimed_uj: int = 0
+    lost_uj: int = 0
+    slowdown: Slowdown | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """What steering saved in a period, and how many pairs of blocks tell of it. `days`: the (site, midnight) of all rows."""
+
+    groups: tuple[GroupSaved, ...] = ()
+    pairs: int = 0
+    excluded: tuple[tuple[str, int], ...] = ()  # pairs that are not used, by why
+    days: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """One workload, by its name for people. Energy of its GPUs."""
 
@@ -268,6 +313,7 @@ class Sums:
     cells: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
     imported: Mapping[str, int] = field(default_factory=dict)  # uJ of GPUs by site, from a Prometheus
     boards: tuple[tuple[str, int, str, int], ...] = ()  # (site, part, board, device time held)
+    savings: Savings = Savings()
 
     @property
     def sites(self) -> tuple[str, ...]:

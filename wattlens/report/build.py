@@ -4,9 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
@@ -28,7 +26,6 @@ from reports.figures.measures import all_figures
 from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
 from reports.ledger.reading import windows_of
-from reports.ledger.savings import Saved, Savings
 from reports.ledger.scratch import SITE, compacted
 from reports.ledger.sums import Window
 from reports.period import Asked, from_instants
@@ -48,7 +45,6 @@ class Options:
         org: the organisation's file; None: nothing is told.
         country: ISO3 of the grid of sites whose inputs name none; "": not told.
         as_of_ns: grid series are taken as they were known then.
-        savings: what steering saved; None: not told.
         pinned: statements of compacted days to take instead of the newest.
         edition: number of this edition, and the SHA-256 of the facts that it restates.
         restatement: how its totals came from those; see `restated`.
@@ -61,7 +57,6 @@ class Options:
     org: Path | None = None
     country: str = ""
     as_of_ns: int = 0
-    savings: Savings | None = None
     pinned: Mapping[tuple[str, str], int] | None = None
     edition: tuple[int, str | None] = (0, None)
     restatement: tuple[Restated, ...] = ()
@@ -80,8 +75,6 @@ class Options:
             "country": self.country or None,
             "as_of_ns": str(self.as_of_ns),
         }
-        if self.savings is not None:
-            found["saved"] = json.dumps(asdict(self.savings), separators=(",", ":"), default=str)
         if self.checked is not None:
             found["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
         if self.restatement:
@@ -105,7 +98,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
             there = windows_of(days, organisation, options.asked)
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
             told = with_country(organisation, there, options.country, year)
-        evidence, used = gather(system, days, told, options.asked, options.savings)
+        evidence, used = gather(system, days, told, options.asked)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
@@ -150,6 +143,8 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         value = said.get(name)
         return None if value is None else str(value)
 
+    if text("saved") is not None:
+        raise UsageError("the report states savings of a file (--savings), as earlier versions did; check it with one of these")
     if text("org") is not None and org is None:
         raise UsageError(f"the report was made with {text('org')}; name it with --org")
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
@@ -159,27 +154,12 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         org=org,
         country=text("country") or "",
         as_of_ns=int(text("as_of_ns") or 0),
-        savings=_savings(text("saved")),
         pinned=pinned,
         edition=(manifest.edition, manifest.restates),
         restatement=_restatement(text("restatement")),
         checked=_checked(text("prometheus")),
     )
     return facts_json(build(options))
-
-
-def _savings(text: str | None) -> Savings | None:
-    if text is None:
-        return None
-    raw = json.loads(text)
-
-    def exact(of: Mapping[str, Any]) -> dict[str, Any]:
-        numbers = ("saved_j", "low_j", "high_j", "slowdown_ratio")
-        return {**of} | {name: None if of[name] is None else Fraction(of[name]) for name in numbers}
-
-    parts = tuple(Saved(**exact(part)) for part in raw["parts"])
-    untold = tuple((name, reason) for name, reason in raw["untold"])
-    return Savings(**exact(raw) | {"parts": parts, "untold": untold})
 
 
 def _checked(text: str | None) -> Checked | None:

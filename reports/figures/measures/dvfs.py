@@ -1,38 +1,76 @@
 """What steering clocks and power limits saved: signed estimates outside the inventory, and what was set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from energy_agent.core.units import decimal
+from energy_agent.ledger.rows.kinds import PPM
 from reports.figures.evidence import Evidence
-from reports.figures.figure import LEDGER, Figure, Interval, quotient_bounds, quotient_text
+from reports.figures.figure import LEDGER, Figure, energy_text
 from reports.figures.measures._measure import Measure
+from reports.ledger.savings import slowest, total_saved
+from reports.ledger.sums import GroupSaved, Saved, Slowdown
+
+PAIRED: Final = "paired on/off blocks in random order"
+NONE: Final = "no analysis of paired blocks in the period"
+LISTED: Final = 50
+"""Groups with figures of their own: those that saved or lost most; likewise reasons for which pairs are not used."""
 
 
 def figures(evidence: Evidence) -> Iterator[Figure]:
-    """The saving is absent without a statement of paired blocks; `low` is what may be claimed."""
-    savings = evidence.savings
-    if savings is None:
-        yield Figure("dvfs.saved", None, "J", "paired blocks", "gpu", reason="no savings statement given")
-    else:
-        low, high = quotient_bounds(Interval(savings.low_j, savings.high_j))
-        yield Figure("dvfs.saved", quotient_text(savings.saved_j), "J", savings.method, "gpu", None, low, high, ("savings",))
-        if savings.slowdown_ratio is not None:
-            slowdown = quotient_text(savings.slowdown_ratio)
-            yield Figure("dvfs.slowdown", slowdown, "ratio", savings.method, "gpu", sources=("savings",))
-        for part in savings.parts:
-            low, high = quotient_bounds(Interval(part.low_j, part.high_j))
-            dims = {"group": part.name} | (
-                {} if part.slowdown_ratio is None else {"slowdown": quotient_text(part.slowdown_ratio)}
-            )
-            yield Figure(
-                f"dvfs.saved/group/{part.name}", quotient_text(part.saved_j), "J", savings.method, "gpu", None, low, high,
-                ("savings",), dims=dims,
-            )  # fmt: skip
-        for name, reason in savings.untold:
-            yield Figure(f"dvfs.saved/group/{name}", None, "J", savings.method, "gpu", dims={"group": name}, reason=reason)
+    """Savings, absent where no pairs of blocks prove them; and counts of what was set."""
+    savings = evidence.sums.savings
+    yield from _of("", {}, _whole(savings.groups))
+    for site in sorted({group.site for group in savings.groups}):
+        yield from _of(f"/site/{site}", {"site": site}, _whole([g for g in savings.groups if g.site == site]))
+    for group in sorted(savings.groups, key=_order)[:LISTED]:
+        yield from _of(f"/group/{group.site}/{group.group}", {"site": group.site, "group": group.group}, group)
+    if savings.pairs or savings.excluded:
+        excluded = sum(count for _, count in savings.excluded)
+        yield Figure("dvfs.pairs", str(savings.pairs), "pairs", PAIRED, "gpu", sources=LEDGER)
+        yield Figure("dvfs.pairs.excluded", str(excluded), "pairs", PAIRED, "gpu", sources=LEDGER)
+    for why, count in sorted(savings.excluded, key=lambda each: (-each[1], each[0]))[:LISTED]:
+        identity, dims = f"dvfs.pairs.excluded/why/{why}", {"why": why}
+        yield Figure(identity, str(count), "pairs", PAIRED, "gpu", sources=LEDGER, dims=dims)
     for row in evidence.sums.actions:
         dims = {"site": row.site, "policy": row.policy, "action": row.action, "outcome": row.outcome}
         identity = f"dvfs.actions/{row.site}/{row.policy}/{row.action}/{row.outcome}"
         yield Figure(identity, str(row.actions), "actions", "count", "gpu", sources=LEDGER, dims=dims)
+
+
+def _whole(groups: Sequence[GroupSaved]) -> GroupSaved:
+    """Groups together; with the reasons that they have where none of them tells anything."""
+    told = [group for group in groups if group.saved is not None]
+    reasons = sorted({group.reason for group in groups})
+    reason = NONE if not reasons else "; ".join(reasons[:3])
+    if not told:
+        return GroupSaved("", "", reason=reason)
+    claimed_uj, lost_uj = sum(group.claimed_uj for group in told), sum(group.lost_uj for group in told)
+    return GroupSaved("", "", total_saved(told), claimed_uj, lost_uj, slowest(told))
+
+
+def _order(group: GroupSaved) -> tuple[int, str, str]:
+    saved = group.saved or Saved(0, 0, 0)
+    return -max(abs(saved.value_uj), abs(group.claimed_uj)), group.site, group.group
+
+
+def _of(place: str, dims: Mapping[str, str], group: GroupSaved) -> Iterator[Figure]:
+    if group.saved is None:
+        for quantity, unit in (("saved", "J"), ("claimed", "J"), ("lost", "J"), ("slowdown", "ratio")):
+            yield Figure(f"dvfs.{quantity}{place}", None, unit, PAIRED, "gpu", sources=LEDGER, dims=dims, reason=group.reason)
+        return
+    low, high = energy_text(group.saved.low_uj), energy_text(group.saved.high_uj)
+    value = energy_text(group.saved.value_uj)
+    yield Figure(f"dvfs.saved{place}", value, "J", PAIRED, "gpu", None, low, high, LEDGER, dims=dims)
+    for quantity, uj in (("claimed", group.claimed_uj), ("lost", group.lost_uj)):
+        yield Figure(f"dvfs.{quantity}{place}", energy_text(uj), "J", PAIRED, "gpu", sources=LEDGER, dims=dims)
+    if group.slowdown is not None:
+        yield _slowdown(f"dvfs.slowdown{place}", group.slowdown, dims)
+
+
+def _slowdown(identity: str, slowdown: Slowdown, dims: Mapping[str, str]) -> Figure:
+    value, low, high = (decimal(ppm, PPM) for ppm in (slowdown.ppm, slowdown.low_ppm, slowdown.high_ppm))
+    return Figure(identity, value, "ratio", PAIRED, "gpu", None, low, high, LEDGER, dims={**dims, "of": slowdown.of})
 
 
 SPEC = Measure("what steering saved, and what it set", figures)

@@ -120,16 +120,11 @@ def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
 
 
 def _saving(facts: Facts, say: Say) -> Tile:
-    figure = facts.figures["dvfs.saved"]
-    if figure.value is None or figure.low is None:
+    figure, claimed = facts.figures["dvfs.saved"], facts.figures["dvfs.claimed"]
+    if figure.value is None or claimed.value is None:
         return Tile(say("DVFS saving"), say(wording.ABSENT), say(figure.reason or ""), figure.id)
-    detail = say("claimable: {energy}", energy=claimable(figure.low))
+    detail = say("claimable: {energy}", energy=wording.energy(claimed.value))
     return Tile(say("DVFS saving"), wording.energy(figure.value), detail, figure.id)
-
-
-def claimable(low: str) -> str:
-    """What may be claimed of a saving: its lower bound, and nothing below 0."""
-    return wording.energy(low) if Fraction(low) > 0 else wording.energy("0")
 
 
 def _coverage(facts: Facts, say: Say) -> Tile:

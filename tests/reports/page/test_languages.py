@@ -46,6 +46,8 @@ TELLING = sorted(
         *(ROOT / "reports").rglob("*.py"),
         *(ROOT / "energy_agent").rglob("*.py"),
         *(ROOT / "wattlens/report").rglob("*.py"),
+        *(ROOT / "dvfs/proof").rglob("*.py"),
+        ROOT / "dvfs/governor/experiments.py",
     ]
 )
 """Files whose sentences may stand in facts."""

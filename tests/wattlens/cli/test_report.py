@@ -243,7 +243,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--from", "0001-01-01"], 2, "--from 0001-01-01: an instant from 1970"),
         (["--from", "2026-07-01", "--to", "9999-12-31"], 2, "--to 9999-12-31: an instant from 1970"),
         (["--as-of", "1969-12-31"], 2, "--as-of 1969-12-31: an instant from 1970"),
-        (["--savings", "/nowhere.json"], 2, "--savings /nowhere.json"),
+
         (["--ledger", "/nowhere"], 2, "/nowhere"),
         (["--ledger", "nonsense://x"], 2, "nonsense"),
         (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),

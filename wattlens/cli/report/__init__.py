@@ -57,13 +57,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="country of the grid where no input names one, such as GBR: its direct factor where a table has one, "
         "else CodeCarbon's of the life cycle, which is no Scope 2 figure",
     )
-    source.add_argument(
-        "--savings",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="what steering saved: an agent's savings.json, or a statement (docs/report.md); may be repeated",
-    )
     source.add_argument("--as-of", metavar="T", help="grid intensities as they were known then (default: now)")
     source.add_argument("--restates", type=Path, metavar="DIR", help="the report that this one restates")
     source.add_argument(
@@ -179,7 +172,6 @@ def _options(parsed: argparse.Namespace) -> Any:
     from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
-    from reports.ledger.savings import read_statements
     from reports.period import Asked
     from wattlens.report.build import Options, as_of
 
@@ -196,7 +188,6 @@ def _options(parsed: argparse.Namespace) -> Any:
         org=parsed.org,
         country=parsed.country or "",
         as_of_ns=as_of(parsed.as_of),
-        savings=read_statements(parsed.savings or (), asked.widest),
         edition=edition,
         ask=_prometheus(parsed),
     )
