@@ -1,4 +1,4 @@
-"""Cells with their uncertainty, or actions of DVFS, as a table for spreadsheets and notebooks: CSV, JSON lines or Parquet."""
+"""Cells with their uncertainty, or what DVFS did and proved, as a table: CSV, JSON lines or Parquet."""
 
 import csv
 import json
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from energy_agent.core.energy import Action
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import harmless
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, Located
+from energy_agent.ledger.fleet.parquet import Writer, columns_of
+from energy_agent.ledger.rows.kinds import KINDS, Cell, DeviceFacts, Located
 from energy_agent.ledger.summary import cell_bounds
 
 COLUMNS: Final = {
@@ -35,20 +35,6 @@ COLUMNS: Final = {
 }
 """`sequence` is empty for what is not sealed yet. `low_uj` and `high_uj` are of the row alone: over rows the systematic parts
 add, while the edges of rows that follow each other cancel; sums with their bounds come from `ledger export --sum`."""
-ACTION_COLUMNS: Final = {
-    "cluster": "string",
-    "node": "string",
-    "simulated": "bool_",
-    "sequence": "int64",
-    "t_ns": "int64",
-    "device": "string",
-    "workload": "string",
-    "policy": "string",
-    "action": "string",
-    "setting": "string",
-    "outcome": "string",
-}
-"""`policy` is the one that wanted it, or `actuator` for a client of it that names none; `setting` is JSON."""
 FORMATS: Final = ("csv", "jsonl", "parquet")
 
 
@@ -111,23 +97,34 @@ def table(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
         }
 
 
-def actions(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
-    """The chosen actions of DVFS as table rows, in the order of the ledger; `choice` is asked with their instant."""
+def of_kind(rows: Iterable[Located], name: str, choice: Choice) -> Iterator[dict[str, Any]]:
+    """The chosen rows of a kind that has an instant and a workload, in the order of the ledger.
+
+    `choice` is asked with both, and with the row's device if it has one. `policy` of an action is the one that wanted it, or `actuator`
+    for a client of it that names none.
+    """
+    kind, columns = KINDS[name], columns_of(name)
     for located in rows:
         row = located.row
-        if isinstance(row, Action) and choice.takes(row.t_ns, row.device, row.workload):
-            place = {name: getattr(located, name) for name in ("cluster", "node", "simulated", "sequence")}
-            yield place | {name: getattr(row, name) for name in ACTION_COLUMNS if name not in place}
+        if isinstance(row, kind.row) and choice.takes(kind.start_ns(row), getattr(row, "device", ""), row.workload):
+            place = located.cluster, located.node, located.simulated, located.sequence
+            yield dict(zip(columns, (*place, *kind.stored(row)), strict=True))
 
 
-def write(rows: Iterable[dict[str, Any]], form: str, target: Path | None, columns: Mapping[str, str] = COLUMNS) -> int:
-    """Write table rows to a new file, or to standard output; returns their number.
+def write(
+    rows: Iterable[dict[str, Any]],
+    form: str,
+    target: Path | None,
+    columns: Mapping[str, str] = COLUMNS,
+    name: str = "cells",
+) -> int:
+    """Write table rows to a new file, or to standard output; returns their number. `name` says in Parquet what they are.
 
     Raises:
         UsageError: the file is there already or cannot be written, or Parquet to standard output.
     """
     if form == "parquet":
-        return _write_parquet(rows, target, columns)
+        return _write_parquet(rows, target, columns, name)
     if target is None:
         return _write_text(rows, form, sys.stdout, columns)
     try:
@@ -154,9 +151,7 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns
     return count
 
 
-def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str]) -> int:
-    from energy_agent.ledger.fleet.parquet import Writer
-
+def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str], name: str) -> int:
     if target is None:
         raise UsageError("Parquet goes to a file: name it with --output")
     if target.exists():
@@ -167,5 +162,5 @@ def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
     for row in rows:
         writer.add({name: [value] for name, value in row.items()})
-    writer.close({"wattlens.table": "actions" if columns is ACTION_COLUMNS else "cells"})
+    writer.close({"wattlens.table": name})
     return writer.rows

@@ -71,7 +71,7 @@ def _events(arguments: argparse.Namespace) -> "list[Event]":
     if end_s <= start_s:
         raise UsageError("--to is not after --from")
     choice = export.Choice(start_s * NS_PER_S, end_s * NS_PER_S)
-    actions = [row for source in arguments.ledger for row in export.actions(reading.read_rows(source), choice)]
+    actions = [row for source in arguments.ledger for row in export.of_kind(reading.read_rows(source), "action", choice)]
     events = dvfs_events(actions)
     if len(events) > MOST:
         raise WattlensError(

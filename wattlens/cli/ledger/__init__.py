@@ -41,7 +41,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--workload", metavar="NAME", help="this workload alone")
     what = export.add_mutually_exclusive_group()
     what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
-    what.add_argument("--actions", action="store_true", help="what DVFS set and put back instead of the cells")
+    for name, (_, text) in _KINDS.items():
+        what.add_argument(f"--{name}", action="store_true", help=f"{text} instead of the cells")
 
     ship.configure(_sub(commands, "ship", ship.SUMMARY, _ship))
 
@@ -68,6 +69,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
     history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
+
+
+_KINDS = {
+    "actions": ("action", "what DVFS set and put back"),
+    "pairs": ("pair", "pairs of blocks that prove what DVFS saves"),
+    "analyses": ("analysis", "analyses of these pairs, with what may be claimed"),
+}
+"""Options of `export` that choose rows of a kind."""
 
 
 def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -148,6 +157,7 @@ def _tell(faults: Iterable["Fault"]) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import export, reading, summary
+    from energy_agent.ledger.fleet.parquet import columns_of
     from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Span
 
     end = _time(arguments.end, "--to") if arguments.end else None
@@ -156,12 +166,14 @@ def _export(arguments: argparse.Namespace) -> int:
     located = reading.read_rows(arguments.source)
     if not arguments.sum:
         form = "jsonl" if arguments.json else arguments.format
-        if arguments.actions:
-            count = export.write(export.actions(located, choice), form, arguments.output, export.ACTION_COLUMNS)
+        name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
+        if name in _KINDS:
+            kind = _KINDS[name][0]
+            count = export.write(export.of_kind(located, kind, choice), form, arguments.output, columns_of(kind), name)
         else:
             count = export.write(export.table(located, choice), form, arguments.output)
         if arguments.output is not None:
-            print(f"{count} {'actions' if arguments.actions else 'cells'} in {arguments.output}")
+            print(f"{count} {name} in {arguments.output}")
         return 0
     if start and end is not None and end <= start:
         raise UsageError(f"--to {arguments.end} is not after --from {arguments.start}")
