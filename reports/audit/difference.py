@@ -10,7 +10,7 @@ from reports.audit.parts import Part, parts_of
 
 THRESHOLD: Final = Fraction(5, 100)
 """Share of a total from which on comparatives are restated, where an organisation has not set its own."""
-NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "quality.", "share.")
+NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "dvfs.pairs", "quality.", "share.")
 """Figures of the whole organisation, by how their names begin, that are no disclosed quantity: they restate nothing."""
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ import yaml
 from dvfs.proof.estimate import MIN_PAIRS_WITH_LOAD
 from energy_agent.core.energy import ProcessUse
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.proof import Analysis, PairedBlocks
+from energy_agent.ledger.reading import read_rows
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.runtime.http import HttpError
 from energy_agent.sim import scenario
@@ -33,11 +35,13 @@ from wattlens.demo import site as demo_site
 from wattlens.demo.child import child
 from wattlens.demo.live import Screen, View
 from wattlens.demo.places import listen_error, make_folder
+from wattlens.demo.proof import proven
 from wattlens.scrape.access import read_page
 from wattlens.scrape.response import Page
 
 BLOCK_S = 4.0
-START_S = 20.0  # the plan of blocks reckons with half of it until steering begins
+START_S = 20.0  # the plan of blocks, which is analysed at its end alone, leaves so much until steering begins, and for delays
+GROUP = "serving"
 CLEAN_S = 2.0
 COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 
@@ -130,7 +134,7 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
         "policy": "static",
         "options": {"static": {"clean_s": CLEAN_S}},
         "actuator": str(actuator),
-        "groups": [{"name": "serving", "devices": gpus, "workload": stage.serving["identity"], "arrivals": "open"}],
+        "groups": [{"name": GROUP, "devices": gpus, "workload": stage.serving["identity"], "arrivals": "open"}],
     } | ({"blocks": plan} if plan else {})
     config = {
         "node": {"cluster": "demo", "name": "simulated"},
@@ -159,7 +163,7 @@ def _block_plan(seconds: float | None) -> dict[str, float | int] | None:
     """As many pairs of blocks as fit; a demo that serves on and on steers without them."""
     if seconds is None:
         return None
-    pairs = int((seconds - START_S / 2) / (2 * BLOCK_S))
+    pairs = int((seconds - START_S) / (2 * BLOCK_S))
     return {"pairs": pairs, "seconds": BLOCK_S, "settle_s": 1.0, "seed": 1} if pairs >= MIN_PAIRS_WITH_LOAD else None
 
 
@@ -227,7 +231,7 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
 
 def _conclude(stage: _Stage, restored: bool) -> int:
     saving = _saving(stage)
-    report = _report(stage, saving)
+    report = _report(stage)
     found = summary.summarise(stage.state)
     files = _FILES | (demo_site.FILES if stage.site.url else {}) | (_REPORT if report else {})
     result = demo_result.Result(
@@ -249,30 +253,21 @@ _REPORT = {"report/report.html": "the report, with a PDF, a workbook and its fac
 
 
 def _saving(stage: _Stage) -> dict[str, Any]:
-    if _block_plan(stage.options.seconds) is None:
-        needed_s = START_S / 2 + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
+    plan = _block_plan(stage.options.seconds)
+    if plan is None:
+        needed_s = START_S + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
         return {"reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
-    try:
-        found: dict[str, Any] = json.loads((stage.state / "savings.json").read_text())["serving"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return found
+    rows = (located.row for located in read_rows(stage.state))
+    return proven((row for row in rows if isinstance(row, Analysis | PairedBlocks) and row.group == GROUP), int(plan["pairs"]))
 
 
-def _report(stage: _Stage, saving: Mapping[str, Any]) -> bool:
+def _report(stage: _Stage) -> bool:
     """The report, where its libraries are installed."""
     ledger = stage.out if stage.site.url else stage.state  # with the building's own beside the node's
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger), "--out", str(stage.out / "report")]
     if stage.site.url:
         command += ["--org", str(demo_site.organisation(stage.out))]
     command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
-    saved = saving.get("saved_uj")
-    if saved is not None and saving.get("slowdown_ratio") is not None:
-        statement = {f"{k}_j": saved[v] / 1e6 for k, v in (("saved", "value"), ("low", "low"), ("high", "high"))}
-        method = f"paired on/off blocks in random order; slowdown is of the {demo_result.slowdown_of(saving)}"
-        statement |= {"slowdown_ratio": saving["slowdown_ratio"]["value"], "method": method}
-        (stage.out / "savings.json").write_text(json.dumps(statement))
-        command += ["--savings", str(stage.out / "savings.json")]
     if stage.options.country:
         command += ["--country", stage.options.country]
     try:

@@ -1,0 +1,39 @@
+"""What the rows of the demo's ledger prove of its steering. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from energy_agent.core.proof import Analysis, ProofRow
+from energy_agent.ledger.rows.kinds import PPM
+
+
+def proven(rows: Iterable[ProofRow], planned: int) -> dict[str, Any]:
+    """The last analysis as ratios, and what may be claimed and was lost after all of them; or why there is none.
+
+    Args:
+        rows: of one group.
+        planned: pairs of blocks until the analysis.
+    """
+    analyses, pairs = list[Analysis](), 0
+    for row in rows:
+        if isinstance(row, Analysis):
+            analyses.append(row)
+        else:
+            pairs += not row.excluded
+    last = max(analyses, key=lambda row: (row.since_ns, row.number), default=None)
+    if last is None:
+        return {"pairs": pairs, "reason": f"{pairs} of the {planned} pairs of blocks were measured"}
+    if last.reason:
+        return {"pairs": last.pairs, "reason": last.reason}
+    ends = {"value": last.saved_uj, "low": last.low_uj, "high": last.high_uj}
+    slower = {"value": last.slowdown_ppm, "low": last.slowdown_low_ppm, "high": last.slowdown_high_ppm}
+    return {
+        "pairs": last.pairs,
+        # Of what would have been used without the setting: what was used with it, and what was saved.
+        "saving_ratio": {name: uj / (last.covered_uj + uj) for name, uj in ends.items()},
+        "slowdown_ratio": {name: ppm / PPM for name, ppm in slower.items()},
+        "slowdown_of": last.slowdown_of,
+        "saved_uj": ends,
+        "claimable_uj": sum(row.claimed_uj for row in analyses),
+        "lost_uj": sum(row.lost_uj for row in analyses),
+    }
