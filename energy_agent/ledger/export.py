@@ -100,8 +100,8 @@ def table(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
 def of_kind(rows: Iterable[Located], name: str, choice: Choice) -> Iterator[dict[str, Any]]:
     """The chosen rows of a kind that has an instant and a workload, in the order of the ledger.
 
-    `choice` is asked with both, and with the row's device if it has one. `policy` of an action is the one that wanted it, or `actuator`
-    for a client of it that names none.
+    `choice` is asked with both, and with the row's device if it has one. An action's `policy` is the one that wanted it, or
+    `actuator` for a client of it that names none; its `setting` is JSON.
     """
     kind, columns = KINDS[name], columns_of(name)
     for located in rows:
