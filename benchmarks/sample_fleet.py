@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmarks import sample_proof
 from benchmarks.chain import Chain
 from energy_agent.core import boundary
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
@@ -95,6 +97,24 @@ NODES: Final = {
         Job("pod:speech", (3,), _pod("language", "speech-0", "speech"), (JULY + 33, DAYS), busy=38, active_w=340),
     ),
 }  # fmt: skip
+
+
+def device(node: str, gpu: int) -> str:
+    """A board's UUID."""
+    return f"GPU-{node[4:]}{gpu:06d}-0000-4000-8000-{gpu:012d}"
+
+
+STEERED: Final = {
+    "gpu-a2": sample_proof.Steered(
+        "pretrain", "slurm:5020", "progress", tuple(device("gpu-a2", gpu) for gpu in range(4)), (97, 151), 3, (0, 12), 640,
+        less_ppm=80_000, work_ppm=507_000, slower_ppm=11_000, wait_us=0, setting='{"sm_clock_mhz":1395}',
+    ),
+    "gpu-p1": sample_proof.Steered(
+        "translate", "pod:translate", "slo", tuple(device("gpu-p1", gpu) for gpu in range(2)), (120, 170), 5, (13, 16), 330,
+        less_ppm=60_000, work_ppm=2_100_000_000, slower_ppm=24_000, wait_us=18_000, setting='{"sm_clock_mhz":1500}',
+    ),
+}  # fmt: skip
+"""What steers a node's GPUs for a while, by node."""
 SITE_OF: Final = {"gpu-a1": "fra1", "gpu-a2": "fra1", "gpu-p1": "pnq1"}
 METERS: Final = (
     MeterFacts("main", Role.TOTAL, None, "", "", 5_000, "", 40_000_000, "modbus"),
@@ -112,11 +132,6 @@ class Cell(NamedTuple):
     tokens: list[Tokens]
     steps: list[Steps]
     node_uj: int
-
-
-def device(node: str, gpu: int) -> str:
-    """A board's UUID."""
-    return f"GPU-{node[4:]}{gpu:06d}-0000-4000-8000-{gpu:012d}"
 
 
 def node_cells(node: str, day: int) -> Iterator[Cell]:
@@ -193,13 +208,15 @@ def write_node(folder: Path, node: str) -> list[int]:
     devices.append(DeviceFacts(boundary.host(CLUSTER, node), HOST_SKU, 0.02, FIRST_NS))
     facts = [WorkloadFacts(job.name, FIRST_NS, job.kind, job.labels) for job in NODES[node]]
     chain, energy = Chain(folder, Identity(CLUSTER, node, "boot-1", "0.1.0", True)), list[int]()
+    proof = _proof(node)
     for day in range(DAYS):
         cells = list(node_cells(node, day))
         energy += [cell.node_uj for cell in cells]
         booked = Batch(
             entries=[e for c in cells for e in c.entries], gaps=[g for c in cells for g in c.gaps],
             tokens=[t for c in cells for t in c.tokens], steps=[s for c in cells for s in c.steps],
-            actions=_actions(node, day), facts=facts if day == 0 else (), devices=devices if day == 0 else (),
+            actions=_actions(node, day), rows=proof.get(day, ()),
+            facts=facts if day == 0 else (), devices=devices if day == 0 else (),
         )  # fmt: skip
         chain.add(booked)
     return energy
@@ -208,13 +225,22 @@ def write_node(folder: Path, node: str) -> list[int]:
 def _actions(node: str, day: int) -> list[Action]:
     """What DVFS set on a node's day, and put back."""
     at, found = FIRST_NS + day * DAY_NS + 5 * NS_PER_S, []
-    if node == "gpu-a2" and 97 <= day < 151 and day % 3 == 0:
-        setting = '{"sm_clock_mhz":1395}'
-        for gpu in range(4):
-            found.append(Action(at, device(node, gpu), "progress", "set", setting, "ok", "slurm:5020"))
-            found.append(Action(at + DAY_NS // 2, device(node, gpu), "progress", "restore", "{}", "ok", "slurm:5020"))
+    steered = STEERED.get(node)
+    if steered is not None and steered.is_steered_on(day):
+        start_ns, end_ns = steered.times_ns(FIRST_NS, day)
+        for gpu in steered.devices:
+            found.append(Action(start_ns, gpu, steered.policy, "set", steered.setting, "ok", steered.workload))
+            found.append(Action(end_ns, gpu, steered.policy, "restore", "{}", "ok", steered.workload))
     if node == "gpu-a1" and day in (110, 141):
         found.append(Action(at, device(node, 0), "slo", "refuse", '{"sm_clock_mhz":1200}', "latency budget", "pod:chat-70b"))
+    return found
+
+
+def _proof(node: str) -> dict[int, list[ProofRow]]:
+    """The rows that prove what steering saved on a node, by day."""
+    found: dict[int, list[ProofRow]] = {}
+    for row in sample_proof.rows(STEERED[node], FIRST_NS, DAYS) if node in STEERED else ():
+        found.setdefault((row.t_ns - FIRST_NS) // DAY_NS, []).append(row)
     return found
 
 

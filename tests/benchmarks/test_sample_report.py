@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import sample_fleet, sample_report
+from benchmarks import sample_fleet, sample_proof, sample_report
+from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow
 from energy_agent.ledger.segments import segment
 from wattlens.cli import main
@@ -77,3 +78,18 @@ def test_it_is_made_again_byte_for_byte(tmp_path: Path) -> None:
     if drawn_by == {name: version(name) for name in drawn_by}:
         for name in ("report.html", "report.pdf"):
             assert sha256(tmp_path / "out" / name) == sha256(SAMPLE / name), f"{name}: {ANEW}"
+
+
+@pytest.mark.parametrize("node", sorted(sample_fleet.STEERED))
+def test_what_steering_saved_is_what_the_plant_draws_less(node: str) -> None:
+    """The truth is of the plant's own numbers: power less in ppm, at a lower rate of steps, while tokens come as they did."""
+    steered = sample_fleet.STEERED[node]
+    rows = list(sample_proof.rows(steered, sample_fleet.FIRST_NS, sample_fleet.DAYS))
+    analyses = [row for row in rows if isinstance(row, Analysis)]
+    last = analyses[-1]
+    rate = 1 if steered.wait_us else 1 - steered.slower_ppm / 1e6
+    ratio = (1 - steered.less_ppm / 1e6) / rate  # energy per work with the setting, of that without
+    assert last.low_uj <= last.covered_uj * (1 / ratio - 1) <= last.high_uj
+    assert last.slowdown_low_ppm <= steered.slower_ppm / (1 if steered.wait_us else rate) <= last.slowdown_high_ppm
+    assert sum(row.claimed_uj for row in analyses) == last.low_uj > 0
+    assert last.covered_uj == sum(row.enforced_uj for row in rows if isinstance(row, PairedBlocks))

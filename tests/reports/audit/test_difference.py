@@ -206,6 +206,21 @@ def test_late_data_does_not_explain_what_the_ledger_does_not_feed() -> None:
     assert changed(old, new)["dvfs.saved"].causes == (Cause.UNEXPLAINED,)
 
 
+@pytest.mark.parametrize(("date", "explained"), [("2026-10-03", True), ("2026-07-03", True), ("2026-06-30", False)])
+def test_a_late_analysis_explains_savings_of_its_quarter(date: str, explained: bool) -> None:
+    """It stands on a day after the period, and reaches no energy; what is before the quarter reaches neither."""
+    old, new = document(), document()
+    new["inputs"]["days"].append(editions.day("fra1", date, 1))
+    for facts, value in ((old, "10"), (new, "12")):
+        facts["figures"] += [figure(f"dvfs.{name}", value, "J", dims={"site": "fra1"}) for name in ("saved", "claimed")]
+        stated(facts, "energy.facility/site/fra1")["value"] = value
+    found = changed(old, new)
+    for name in ("dvfs.saved", "dvfs.claimed"):
+        assert found[name].causes == (LATE if explained else (Cause.UNEXPLAINED,))
+    if date > "2026-07-02":
+        assert found["energy.facility/site/fra1"].causes == (Cause.UNEXPLAINED,)
+
+
 def test_each_cause_is_named_by_what_differs() -> None:
     def cause(change: Any, *programs: str) -> tuple[Cause, ...]:
         new = document()
