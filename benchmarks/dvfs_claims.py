@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from dvfs.proof.experiment import Experiment, Reading, Round, Subject, Work
+from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
 from dvfs.proof.plan import Plan
 from energy_agent.core.proof import Analysis
 
@@ -78,7 +78,7 @@ class Load:
     t_s: float = 0.0
     uj: float = 0.0
     work: float = 0.0
-    waits_us: float = 0.0
+    itl_us: float = 0.0
     saved_uj: float = 0.0
 
     def __post_init__(self) -> None:
@@ -95,21 +95,21 @@ class Load:
             hours = 1 + 0.6 * math.sin(self.t_s / DAY_S * 2 * math.pi)
             rate = 800 * hours * math.exp(1.5 * self.level) * max(0.05, 1 + draw.gauss(0, 0.5 / math.sqrt(seconds)))
             watts = 400 * math.pow(rate / 800, 0.25) * (1 - share)
-            waits_us = 1e6 * rate * 0.02 * (1 + rate / 4000) * (1.15 if on else 1.0)
+            itl_us = 1e6 * rate * 0.02 * (1 + rate / 4000) * (1.15 if on else 1.0)
         else:
             rate = 1000 * math.exp(0.3 * self.level) / (1.03 if on else 1.0)
-            watts, waits_us = 400 * (1 - share) / (1.03 if on else 1.0), 0.0
+            watts, itl_us = 400 * (1 - share) / (1.03 if on else 1.0), 0.0
         uj = watts * max(0.1, jitter) * seconds * 1e6
         self.t_s, self.uj, self.work = self.t_s + seconds, self.uj + uj, self.work + rate * seconds
-        self.waits_us += waits_us * seconds
+        self.itl_us += itl_us * seconds
         if on:
             self.saved_uj += uj * share / (1 - share)
 
-    def counted(self) -> Work:
+    def counted(self) -> WorkReading:
         """The work so far."""
         if self.serves:
-            return Work(int(self.t_s * NS), int(self.work), int(self.waits_us), int(self.work))
-        return Work(int(self.t_s * NS), int(self.work))
+            return WorkReading(int(self.t_s * NS), int(self.work), int(self.itl_us), int(self.work))
+        return WorkReading(int(self.t_s * NS), int(self.work))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def day(job: tuple[str, int]) -> Day:
             continue
         now_ns, enforced_uj = int(load.t_s * NS), round(load.uj - before_uj) if on else 0
         before_uj = load.uj
-        energy = Reading(now_ns, round(load.uj))
+        energy = EnergyReading(now_ns, round(load.uj))
         seen = Round(now_ns, START_NS + now_ns, on, {"GPU-0": enforced_uj}, energy, load.counted())
         rows = experiment.feed(seen, SUBJECT)
         if restarts and (rows or load.t_s - kept_s > 60):

@@ -7,7 +7,7 @@ much slower, and every 20 s the load is a little other. What it saved is known, 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dvfs.proof.experiment import Experiment, Reading, Round, Subject, Work
+from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
 from dvfs.proof.plan import Plan
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S
@@ -68,7 +68,7 @@ class _Plant:
 
     def __init__(self, steered: Steered, utc_ns: int) -> None:
         self._of, self.utc_ns = steered, utc_ns
-        self.uj = self._done = self.work = self.waits_us = self.waits = 0  # `_done`: work in millionths
+        self.uj = self._done = self.work = self.itl_us = self.itl_count = 0  # `_done`: work in millionths
         self.worked_ns = utc_ns
 
     def run(self, seconds: int, *, on: bool) -> int:
@@ -87,14 +87,14 @@ class _Plant:
                 self.worked_ns = (second + 1) * NS_PER_S - (self._done % _PPM) * NS_PER_S // done
             if of.wait_us:
                 wait_ppm = (_PPM + of.slower_ppm if on else _PPM) + _noise(second // 20, 5) * 80
-                self.waits, self.waits_us = self.waits + made, self.waits_us + made * of.wait_us * wait_ppm // _PPM
+                self.itl_count, self.itl_us = self.itl_count + made, self.itl_us + made * of.wait_us * wait_ppm // _PPM
         self.utc_ns += seconds * NS_PER_S
         return self.uj - before_uj
 
     @property
-    def reading(self) -> Work:
+    def reading(self) -> WorkReading:
         """Its work: counts of steps were right when the last one ended, those of a server now."""
-        return Work(self.utc_ns if self._of.wait_us else self.worked_ns, self.work, self.waits_us, self.waits)
+        return WorkReading(self.utc_ns if self._of.wait_us else self.worked_ns, self.work, self.itl_us, self.itl_count)
 
 
 def _noise(number: int, seed: int) -> int:
@@ -116,7 +116,7 @@ def rows(steered: Steered, first_ns: int, days: int) -> Iterator[ProofRow]:
             on = not experiment.is_paused
             used_uj = plant.run(_ROUND_S if experiment.is_measuring else _IDLE_ROUND_S, on=on)
             enforced = dict.fromkeys(steered.devices, used_uj // len(steered.devices)) if on else {}
-            energy, now_ns = Reading(plant.utc_ns, plant.uj), plant.utc_ns
+            energy, now_ns = EnergyReading(plant.utc_ns, plant.uj), plant.utc_ns
             yield from experiment.feed(Round(now_ns, now_ns, on, enforced, energy, plant.reading), subject)
     if steered.days[1] <= days:
         yield from experiment.close(plant.utc_ns + _LATER_NS, subject)

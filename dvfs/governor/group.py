@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
-from dvfs.proof.experiment import Reading
+from dvfs.proof.experiment import EnergyReading
 from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Group:
         self.originals, self.originals_ns = {}, None
 
 
-def count(group: Group, observation: Observation) -> tuple[Reading | None, dict[str, int]]:
+def count(group: Group, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:
     """The energy of all devices of a group, None where one does not tell, and what each gained under a setting."""
     gained, known = dict[str, int](), list[int]()
     for one in observation.devices:
@@ -178,4 +178,4 @@ def count(group: Group, observation: Observation) -> tuple[Reading | None, dict[
             gained[one.uuid] = max(0, one.energy_uj - device.energy_uj)
         device.energy_uj = one.energy_uj
     whole = bool(known) and len(known) == len(observation.devices)
-    return Reading(max(d.boot_ns for d in observation.devices), sum(known)) if whole else None, gained
+    return EnergyReading(max(d.boot_ns for d in observation.devices), sum(known)) if whole else None, gained

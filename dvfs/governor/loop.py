@@ -18,7 +18,7 @@ from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
 from dvfs.governor.group import Configured, Device, Group, count
 from dvfs.governor.view import Saved, shown
-from dvfs.proof.experiment import Reading, Round, Subject, work_of
+from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
 from dvfs.proof.plan import Plan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.energy import Action
@@ -100,7 +100,7 @@ class Governor:
         for name in sorted(self._groups.keys() - groups.keys()):
             self._guard(name, self._gone, name, self._groups[name], now)
         self._drop_excess()
-        self._guard(PROOF, self._experiments.forget, now, self._clock.utc_ns())
+        self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, observation in groups.items():
             self._guard(name, self._seen, observation, now)
         for name, observation in groups.items():
@@ -191,7 +191,9 @@ class Governor:
             self._experiments.interrupt(observation.group, "not enforced")
             group.paused = False
 
-    def _prove(self, group: Group, observation: Observation, now: int, energy: Reading | None, gained: dict[str, int]) -> None:
+    def _prove(
+        self, group: Group, observation: Observation, now: int, energy: EnergyReading | None, gained: dict[str, int]
+    ) -> None:
         subject = Subject(observation.group, group.workload, "+".join(group.policies), group.owner)
         work = work_of(observation.progress)
         seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work)
@@ -202,7 +204,7 @@ class Governor:
         group.here = False
         self._let_go(group, "gone")
         group.forget()
-        self._experiments.gone(name)
+        self._experiments.mark_absent(name)
         if now - group.seen_ns > _FORGET_NS:
             self._drop(name)
 

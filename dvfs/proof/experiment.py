@@ -1,11 +1,11 @@
-"""One experiment: tells whether the setting is to be on now, measures its blocks, and says what they prove. Pure.
+"""One experiment: runs the blocks of a plan, measures them, and analyses what they prove. Pure.
 
-Time counts while the setting is on, or a block is measured: what was not steered is neither claimed nor waited for. A block is
-cut at readings of the work, where steps or tokens are known exactly, and its energy is interpolated there; one in which no work
-ended goes on until some has. A pair that something else disturbed is tried again within its period; a period without a pair is
-recorded with the reason, and its energy is not claimed.
+The clock of an experiment advances while the setting is applied or a block is measured, so time without steering is neither
+claimed nor waited for. Blocks start and end at readings of the work counter, where the number of steps or tokens is exact; the
+energy counter is interpolated there. A block in which no work completes is extended. A disturbed pair is repeated within its
+period. A period without a usable pair is recorded with the reason, and its energy is not claimed.
 
-An experiment ends with the quarter of the year (UTC): what a quarter claims does not change when a later one is measured.
+An experiment ends with the calendar quarter (UTC), so a later quarter never changes the claim of an earlier one.
 """
 
 import json
@@ -23,56 +23,56 @@ from dvfs.types import Progress
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
 
-_LONGEST_BLOCK: Final = 10  # times its length in the plan
-_LONGEST_ROUND_NS: Final = 60 * NS_PER_S  # of a longer one it is not known what was steered
-_WIDEST_NS: Final = 5 * NS_PER_S  # between two readings of energy around a cut
-_ATTEMPTS: Final = 3
-_PPM_MAX: Final = 10**12
+_MAX_EXTENSION: Final = 10  # of a block, relative to its planned duration
+_MAX_ROUND_NS: Final = 60 * NS_PER_S  # in a longer interval between rounds the applied setting is unknown
+_MAX_INTERPOLATION_NS: Final = 5 * NS_PER_S  # between the two energy readings around a cut
+_MAX_ATTEMPTS: Final = 3
+_MAX_PPM: Final = 10**12
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A cumulative counter of energy, in uJ, at an instant (boot ns)."""
+class EnergyReading:
+    """Value of a cumulative energy counter at a boot time."""
 
     t_ns: int
     uj: int
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a group has done by an instant (boot ns); cumulative. `waits` of 0: no latency is told."""
+class WorkReading:
+    """Cumulative work of a group at a boot time. `itl_count` is 0 if the engine reports no inter-token latencies."""
 
     t_ns: int
     work: int
-    waits_us: int = 0
-    waits: int = 0
+    itl_us: int = 0
+    itl_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is seen of a group in one round.
+    """Measurements of a group in one round of the governor.
 
     Args:
-        boot_ns: when.
-        utc_ns: the same.
-        steered: a policy is at work, and what it wants is in force; False: nothing of it is, as in a block that is off; None:
-            neither.
-        enforced_uj: energy since the last round of each device with a setting in force.
-        energy: of all its devices.
-        work: as it was last told.
+        boot_ns: boot time.
+        utc_ns: UTC.
+        steered: True: a policy is active and its setting is applied; False: the setting is suspended for a control block;
+            None: anything else.
+        enforced_uj: energy since the last round, by device, of the devices with an applied setting.
+        energy: energy counter of all devices together.
+        work: last reading of the work.
     """
 
     boot_ns: int
     utc_ns: int
     steered: bool | None
     enforced_uj: Mapping[str, int] = field(default_factory=dict)
-    energy: Reading | None = None
-    work: Work | None = None
+    energy: EnergyReading | None = None
+    work: WorkReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Of whom rows are."""
+    """The group that an experiment measures."""
 
     group: str
     workload: str = ""
@@ -81,204 +81,205 @@ class Subject:
 
 
 @dataclass(slots=True)
-class _Open:
-    """A block that is being measured."""
+class _OpenBlock:
+    """A block in progress."""
 
-    on: bool
+    is_treatment: bool
     start_ns: int
-    energy: list[Reading] = field(default_factory=list)
-    work: list[Work] = field(default_factory=list)
+    energy: list[EnergyReading] = field(default_factory=list)
+    work: list[WorkReading] = field(default_factory=list)
 
-    def take(self, energy: Reading | None, work: Work | None) -> bool:
-        """Add readings that are new; False where a counter fell."""
+    def add(self, energy: EnergyReading | None, work: WorkReading | None) -> bool:
+        """Add new readings; False if a counter decreased."""
         if energy is not None and (not self.energy or energy.t_ns > self.energy[-1].t_ns):
             self.energy.append(energy)
         if work is not None and (not self.work or work.t_ns > self.work[-1].t_ns):
             self.work.append(work)
-        rose = all(b.uj >= a.uj for a, b in pairwise(self.energy[-2:]))
-        return rose and all(
-            b.work >= a.work and b.waits_us >= a.waits_us and b.waits >= a.waits for a, b in pairwise(self.work[-2:])
+        return all(b.uj >= a.uj for a, b in pairwise(self.energy[-2:])) and all(
+            b.work >= a.work and b.itl_us >= a.itl_us and b.itl_count >= a.itl_count for a, b in pairwise(self.work[-2:])
         )
 
 
 @dataclass(slots=True)
 class _Period:
-    """What is known of the period that goes on."""
+    """The current period."""
 
     elapsed_ns: int = 0
     enforced_uj: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
-    on: Block | None = None
-    off: Block | None = None
+    treatment: Block | None = None
+    control: Block | None = None
     excluded: str = ""
 
     @property
     def is_measured(self) -> bool:
-        return bool(self.excluded) or (self.on is not None and self.off is not None)
+        return bool(self.excluded) or (self.treatment is not None and self.control is not None)
 
 
 class Experiment:
-    """The experiment of one group. One thread uses it."""
+    """The experiment of one group. Not thread-safe."""
 
     def __init__(self, plan: Plan, utc_ns: int, *, open_arrivals: bool = False) -> None:
-        """Begin; nothing is measured yet. `open_arrivals`: see dvfs/proof/estimate.py."""
+        """Start an experiment. `open_arrivals`: see dvfs/proof/estimate.py."""
         self._plan, self.open_arrivals = plan, open_arrivals
-        self._begin(utc_ns)
-        self._block: _Open | None = None
+        self._start(utc_ns)
+        self._block: _OpenBlock | None = None
         self._last_ns: int | None = None
         self.claimed_uj: Counter[str] = Counter()
-        """What may be claimed, by device."""
+        """Claimed saving by device, over all quarters."""
         self.lost_uj: Counter[str] = Counter()
-        """The estimate of losses, by device."""
+        """Estimated loss by device, over all quarters."""
 
-    def _begin(self, utc_ns: int) -> None:
+    def _start(self, utc_ns: int) -> None:
         self.since_ns = utc_ns
-        self._number = self._looks = self._at_look = self._excluded = 0
+        self._periods = self._analyses = self._periods_analysed = self._excluded = 0
         self._period, self._evidence = _Period(), Evidence()
         self._covered_uj: Counter[str] = Counter()
-        self._claim_uj: Counter[str] = Counter()  # of this quarter
-        self._loss_uj: Counter[str] = Counter()
+        self._quarter_claimed_uj: Counter[str] = Counter()
+        self._quarter_lost_uj: Counter[str] = Counter()
         self.verdict: Verdict | None = None
-        """Of the last analysis; None before the first."""
+        """Result of the last analysis; None before the first one."""
 
     @property
     def is_paused(self) -> bool:
-        """Whether the setting is to be off now."""
-        return self._block is not None and not self._block.on
+        """Whether the setting has to be suspended now, for a control block."""
+        return self._block is not None and not self._block.is_treatment
 
     @property
     def is_measuring(self) -> bool:
-        """Whether a block goes on."""
+        """Whether a block is in progress."""
         return self._block is not None
 
-    @property
-    def pairs(self) -> int:
-        """Pairs that are used so far."""
-        return self._evidence.pairs
-
-    def feed(self, seen: Round, subject: Subject) -> list[ProofRow]:
-        """Take a round; the rows that came of it. Whether the setting is to be on is known afterwards."""
+    def feed(self, readings: Round, subject: Subject) -> list[ProofRow]:
+        """Process one round and return the rows that it completes. `is_paused` is valid for the next round afterwards."""
         rows: list[ProofRow] = []
-        if _quarter(seen.utc_ns) > _quarter(self.since_ns):
-            rows += self.close(seen.utc_ns, subject)
-            self._begin(seen.utc_ns)
-        gone_ns = 0 if self._last_ns is None else seen.boot_ns - self._last_ns
-        self._last_ns = seen.boot_ns
-        if self._plan.is_over(self._number):
+        if _quarter(readings.utc_ns) > _quarter(self.since_ns):
+            rows += self.close(readings.utc_ns, subject)
+            self._start(readings.utc_ns)
+        interval_ns = 0 if self._last_ns is None else readings.boot_ns - self._last_ns
+        self._last_ns = readings.boot_ns
+        if self._plan.is_complete(self._periods):
             return rows
         period = self._period
-        period.enforced_uj.update(seen.enforced_uj)
-        if gone_ns > _LONGEST_ROUND_NS:
+        period.enforced_uj.update(readings.enforced_uj)
+        if interval_ns > _MAX_ROUND_NS:
             self.interrupt("no readings")
-        elif seen.steered or self._block is not None:
-            period.elapsed_ns += max(0, gone_ns)
+        elif readings.steered or self._block is not None:
+            period.elapsed_ns += max(0, interval_ns)
         if self._block is not None:
-            self._measure(self._block, seen)
-        elif seen.steered and not period.is_measured and period.elapsed_ns >= self._plan.place_s(self._number) * NS_PER_S:
-            self._block = _Open(self._plan.is_on_first(self._number), seen.boot_ns)
-        if period.is_measured and period.elapsed_ns >= self._plan.length_s(self._number) * NS_PER_S:
-            rows.append(self._end_period(seen.utc_ns, subject))
-            if self._plan.is_look(self._number):
-                rows.append(self._analyse(seen.utc_ns, subject))
+            self._measure(self._block, readings)
+        elif (
+            readings.steered
+            and not period.is_measured
+            and period.elapsed_ns >= self._plan.pair_offset_s(self._periods) * NS_PER_S
+        ):
+            self._block = _OpenBlock(self._plan.is_treatment_first(self._periods), readings.boot_ns)
+        if period.is_measured and period.elapsed_ns >= self._plan.period_s(self._periods) * NS_PER_S:
+            rows.append(self._end_period(readings.utc_ns, subject))
+            if self._plan.is_analysis_due(self._periods):
+                rows.append(self._analyse(readings.utc_ns, subject))
         return rows
 
-    def interrupt(self, why: str) -> None:
-        """Something else changed: a pair that has begun is begun again, a few times at most."""
+    def interrupt(self, reason: str) -> None:
+        """Discard a pair in progress. It is repeated, and the period is excluded after three attempts."""
         period = self._period
-        if self._block is None and (period.is_measured or (period.on, period.off) == (None, None)):
+        if self._block is None and (period.is_measured or (period.treatment, period.control) == (None, None)):
             return
-        self._block, period.on, period.off = None, None, None
+        self._block, period.treatment, period.control = None, None, None
         period.attempts += 1
-        if period.attempts >= _ATTEMPTS:
-            period.excluded = why
+        if period.attempts >= _MAX_ATTEMPTS:
+            period.excluded = reason
 
     def close(self, utc_ns: int, subject: Subject) -> list[ProofRow]:
-        """End it: the period that goes on is cut, and what was not analysed yet is."""
+        """End the experiment: end the current period early and analyse the periods since the last analysis."""
         self.interrupt("ended")
         rows: list[ProofRow] = []
         if self._period.is_measured:
             rows.append(self._end_period(utc_ns, subject))
-        if self._number > self._at_look:
+        if self._periods > self._periods_analysed:
             rows.append(self._analyse(utc_ns, subject))
         return rows
 
-    def _measure(self, block: _Open, seen: Round) -> None:
+    def _measure(self, block: _OpenBlock, readings: Round) -> None:
         plan, period = self._plan, self._period
         settled_ns = block.start_ns + int(plan.settle_s * NS_PER_S)
-        if seen.boot_ns >= settled_ns and seen.steered is not block.on:
+        if readings.boot_ns >= settled_ns and readings.steered is not block.is_treatment:
             self.interrupt("the setting was not as planned")
             return
-        if not block.take(seen.energy, seen.work if seen.work is not None and seen.work.t_ns >= settled_ns else None):
+        is_settled = readings.work is not None and readings.work.t_ns >= settled_ns
+        if not block.add(readings.energy, readings.work if is_settled else None):
             self.interrupt("a counter fell")
             return
-        if seen.boot_ns < block.start_ns + int(plan.seconds * NS_PER_S):
+        if readings.boot_ns < block.start_ns + int(plan.seconds * NS_PER_S):
             return
-        found = _cut(block, int((plan.seconds - plan.settle_s) / 2 * NS_PER_S))
-        if isinstance(found, Block):
-            if block.on:
-                period.on = found
+        result = _cut(block, int((plan.seconds - plan.settle_s) / 2 * NS_PER_S))
+        if isinstance(result, Block):
+            if block.is_treatment:
+                period.treatment = result
             else:
-                period.off = found
-            self._block = None if period.is_measured else _Open(not block.on, seen.boot_ns)
-        elif seen.boot_ns >= block.start_ns + int(_LONGEST_BLOCK * plan.seconds * NS_PER_S):
-            self._block, period.on, period.off, period.excluded = None, None, None, found
+                period.control = result
+            self._block = None if period.is_measured else _OpenBlock(not block.is_treatment, readings.boot_ns)
+        elif readings.boot_ns >= block.start_ns + int(_MAX_EXTENSION * plan.seconds * NS_PER_S):
+            self._block, period.treatment, period.control, period.excluded = None, None, None, result
 
     def _end_period(self, utc_ns: int, subject: Subject) -> PairedBlocks:
-        period, none = self._period, Block(0, 0, 0)
-        on, off, enforced_uj = period.on or none, period.off or none, sum(period.enforced_uj.values())
-        excluded = period.excluded or self._evidence.add(on, off, enforced_uj, open_arrivals=self.open_arrivals)
+        period, empty = self._period, Block(0, 0, 0)
+        treatment, control = period.treatment or empty, period.control or empty
+        enforced_uj = sum(period.enforced_uj.values())
+        excluded = period.excluded or self._evidence.add(treatment, control, enforced_uj, open_arrivals=self.open_arrivals)
         if excluded:
             self._excluded += 1
         else:
             self._covered_uj.update(period.enforced_uj)
-        number, self._number, self._period = self._number, self._number + 1, _Period()
+        number, self._periods, self._period = self._periods, self._periods + 1, _Period()
         return PairedBlocks(
             utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, number, enforced_uj,
-            on.energy_uj, on.work, on.ns, on.waits_us, on.waits, off.energy_uj, off.work, off.ns, off.waits_us, off.waits,
+            treatment.energy_uj, treatment.work, treatment.ns, treatment.itl_us, treatment.itl_count,
+            control.energy_uj, control.work, control.ns, control.itl_us, control.itl_count,
             "open" if self.open_arrivals else "closed", excluded,
         )  # fmt: skip
 
     def _analyse(self, utc_ns: int, subject: Subject) -> Analysis:
-        self._looks, self._at_look = self._looks + 1, self._number
-        chance = self._plan.chance(self._looks)
-        verdict = self.verdict = estimate(self._evidence, chance)
+        self._analyses, self._periods_analysed = self._analyses + 1, self._periods
+        probability = self._plan.error_probability(self._analyses)
+        verdict = self.verdict = estimate(self._evidence, probability)
         claimed_uj = lost_uj = 0
-        if not verdict.reason:  # else what was proven before still holds
-            claimed_uj = _adjust(self._claim_uj, self.claimed_uj, verdict.claimable_uj, self._covered_uj)
-            lost_uj = _adjust(self._loss_uj, self.lost_uj, verdict.lost_uj, self._covered_uj)
-        saved, slower = verdict.saved_uj or Ratio(0, 0, 0), verdict.slowdown_ratio or Ratio(0, 0, 0)
+        if not verdict.reason:  # otherwise the previous claim remains valid
+            claimed_uj = _adjust(self._quarter_claimed_uj, self.claimed_uj, verdict.claimable_uj, self._covered_uj)
+            lost_uj = _adjust(self._quarter_lost_uj, self.lost_uj, verdict.lost_uj, self._covered_uj)
+        saved, slowdown = verdict.saved_uj or Ratio(0, 0, 0), verdict.slowdown_ratio or Ratio(0, 0, 0)
         return Analysis(
-            utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, self._looks, verdict.pairs, self._excluded,
-            max(1, round(chance * 1e9)), sum(self._covered_uj.values()),
+            utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, self._analyses, verdict.pairs,
+            self._excluded, max(1, round(probability * 1e9)), sum(self._covered_uj.values()),
             round(saved.value), math.floor(saved.low), math.ceil(saved.high), claimed_uj, lost_uj,
-            _ppm(slower.value), _ppm(slower.low), _ppm(slower.high),
+            _ppm(slowdown.value), _ppm(slowdown.low), _ppm(slowdown.high),
             "" if verdict.reason else verdict.slowdown_of, verdict.reason,
         )  # fmt: skip
 
-    # What is stored of it.
-
     def dump(self) -> str:
-        """All that it goes on from, as text. A block that is being measured is not: it is begun again."""
+        """The state as JSON. A block in progress is not part of it and is repeated after `load`."""
         period = self._period
+        is_pair = period.treatment is not None and period.control is not None
         return json.dumps(
             {
                 "since_ns": self.since_ns,
                 "open_arrivals": self.open_arrivals,
-                "number": self._number,
-                "looks": self._looks,
-                "at_look": self._at_look,
+                "periods": self._periods,
+                "analyses": self._analyses,
+                "periods_analysed": self._periods_analysed,
                 "excluded": self._excluded,
                 "period": {
                     "elapsed_ns": period.elapsed_ns,
                     "enforced_uj": period.enforced_uj,
                     "attempts": period.attempts,
                     "excluded": period.excluded,
-                    **_both(period),
+                    "treatment": asdict(period.treatment) if period.treatment is not None and is_pair else None,
+                    "control": asdict(period.control) if period.control is not None and is_pair else None,
                 },
                 "evidence": asdict(self._evidence),
                 "covered_uj": self._covered_uj,
-                "claim_uj": self._claim_uj,
-                "loss_uj": self._loss_uj,
+                "quarter_claimed_uj": self._quarter_claimed_uj,
+                "quarter_lost_uj": self._quarter_lost_uj,
                 "claimed_uj": self.claimed_uj,
                 "lost_uj": self.lost_uj,
                 "verdict": asdict(self.verdict) if self.verdict is not None else None,
@@ -288,75 +289,77 @@ class Experiment:
 
     @classmethod
     def load(cls, text: str, plan: Plan) -> "Experiment":
-        """The experiment of `dump`.
+        """Restore an experiment from `dump`.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: `text` is not a valid state.
         """
         try:
             body = json.loads(text)
-            found = cls(plan, int(body["since_ns"]), open_arrivals=bool(body["open_arrivals"]))
-            found._number, found._looks = int(body["number"]), int(body["looks"])
-            found._at_look, found._excluded = int(body["at_look"]), int(body["excluded"])
-            found._period = _period(body["period"])
-            found._evidence = Evidence(**body["evidence"])
-            found._covered_uj, found._claim_uj = _counter(body["covered_uj"]), _counter(body["claim_uj"])
-            found._loss_uj = _counter(body["loss_uj"])
-            found.claimed_uj, found.lost_uj = _counter(body["claimed_uj"]), _counter(body["lost_uj"])
-            found.verdict = _verdict(body["verdict"])
+            experiment = cls(plan, int(body["since_ns"]), open_arrivals=bool(body["open_arrivals"]))
+            experiment._periods, experiment._analyses = int(body["periods"]), int(body["analyses"])
+            experiment._periods_analysed, experiment._excluded = int(body["periods_analysed"]), int(body["excluded"])
+            experiment._period = _parse_period(body["period"])
+            experiment._evidence = Evidence(**body["evidence"])
+            experiment._covered_uj = _parse_counter(body["covered_uj"])
+            experiment._quarter_claimed_uj = _parse_counter(body["quarter_claimed_uj"])
+            experiment._quarter_lost_uj = _parse_counter(body["quarter_lost_uj"])
+            experiment.claimed_uj = _parse_counter(body["claimed_uj"])
+            experiment.lost_uj = _parse_counter(body["lost_uj"])
+            experiment.verdict = _parse_verdict(body["verdict"])
         except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"not the state of an experiment: {error}") from error
-        return found
+        return experiment
 
 
-def work_of(progress: Progress | None) -> Work | None:
-    """The work of a group as a reading; None: not told."""
+def work_of(progress: Progress | None) -> WorkReading | None:
+    """The work counters of a group as a reading; None if there are none."""
     if progress is None or progress.work is None:
         return None
     t_ns = progress.boot_ns
     if progress.steps is not None and progress.step_end_ns is not None:
-        t_ns = progress.step_end_ns  # a count of steps was right when the last one ended
+        t_ns = progress.step_end_ns  # the number of steps is exact at the end of a step
     if progress.latency_sum_s is None or progress.latency_count is None:
-        return Work(t_ns, progress.work)
-    return Work(t_ns, progress.work, round(progress.latency_sum_s * 1e6), progress.latency_count)
+        return WorkReading(t_ns, progress.work)
+    return WorkReading(t_ns, progress.work, round(progress.latency_sum_s * 1e6), progress.latency_count)
 
 
-def _cut(block: _Open, least_ns: int) -> Block | str:
-    """What was measured between the first and the last reading of the work that have readings of energy around them."""
-    known = [(work, uj) for work in block.work if (uj := _uj_at(block.energy, work.t_ns)) is not None]
-    if len(known) < 2 or known[-1][0].t_ns - known[0][0].t_ns < least_ns:
+def _cut(block: _OpenBlock, min_ns: int) -> Block | str:
+    """The block between its first and last work reading with a known energy, or the reason why it is not usable."""
+    cuts = [(work, uj) for work in block.work if (uj := _interpolate_uj(block.energy, work.t_ns)) is not None]
+    if len(cuts) < 2 or cuts[-1][0].t_ns - cuts[0][0].t_ns < min_ns:
         return "no work ended in a block" if len(block.work) < 2 else "a block was not measured in whole"
-    (first, first_uj), (last, last_uj) = known[0], known[-1]
+    (first, first_uj), (last, last_uj) = cuts[0], cuts[-1]
     if last.work == first.work or last_uj == first_uj:
         return "no work ended in a block"
     return Block(
         last_uj - first_uj,
         last.work - first.work,
         last.t_ns - first.t_ns,
-        last.waits_us - first.waits_us,
-        last.waits - first.waits,
+        last.itl_us - first.itl_us,
+        last.itl_count - first.itl_count,
     )
 
 
-def _uj_at(energy: list[Reading], t_ns: int) -> int | None:
-    """Energy at an instant, between the readings around it; None where they are too far apart."""
-    after = next((one for one in energy if one.t_ns >= t_ns), None)
-    before = next((one for one in reversed(energy) if one.t_ns <= t_ns), None)
-    if before is None or after is None or after.t_ns - before.t_ns > _WIDEST_NS:
+def _interpolate_uj(energy: list[EnergyReading], t_ns: int) -> int | None:
+    """Energy at a time between two readings; None if the readings around it are too far apart."""
+    after = next((reading for reading in energy if reading.t_ns >= t_ns), None)
+    before = next((reading for reading in reversed(energy) if reading.t_ns <= t_ns), None)
+    if before is None or after is None or after.t_ns - before.t_ns > _MAX_INTERPOLATION_NS:
         return None
     if after.t_ns == before.t_ns:
         return before.uj
     return before.uj + (after.uj - before.uj) * (t_ns - before.t_ns) // (after.t_ns - before.t_ns)
 
 
-def _adjust(quarter: Counter[str], total: Counter[str], target_uj: int, covered_uj: Counter[str]) -> int:
-    """Divide what holds now over the devices as their energy is; by how much the whole changed."""
-    names = sorted(covered_uj)
-    parts = dict(zip(names, split_integer(target_uj, [covered_uj[name] for name in names]), strict=True))
-    changed = {name: parts.get(name, 0) - quarter[name] for name in quarter.keys() | parts.keys()}
-    quarter.update(changed)
-    total.update(changed)
-    return sum(changed.values())
+def _adjust(quarter_uj: Counter[str], total_uj: Counter[str], target_uj: int, covered_uj: Counter[str]) -> int:
+    """Set the quarter's amount to `target_uj`, divided over the devices by their energy; return the change."""
+    devices = sorted(covered_uj)
+    targets = dict(zip(devices, split_integer(target_uj, [covered_uj[device] for device in devices]), strict=True))
+    changes = {device: targets.get(device, 0) - quarter_uj[device] for device in quarter_uj.keys() | targets.keys()}
+    quarter_uj.update(changes)
+    total_uj.update(changes)
+    return sum(changes.values())
 
 
 def _quarter(utc_ns: int) -> tuple[int, int]:
@@ -364,30 +367,22 @@ def _quarter(utc_ns: int) -> tuple[int, int]:
     return date.year, (date.month - 1) // 3
 
 
-def _both(period: _Period) -> dict[str, Any]:
-    """Both blocks of a pair, or none: half of one is begun again."""
-    if period.on is None or period.off is None:
-        return {"on": None, "off": None}
-    return {"on": asdict(period.on), "off": asdict(period.off)}
+def _ppm(ratio: float) -> int:
+    return round(min(max(ratio * 1e6, -_MAX_PPM), _MAX_PPM))
 
 
-def _period(body: Any) -> _Period:
-    on, off = (None if body[name] is None else Block(**body[name]) for name in ("on", "off"))
-    return _Period(
-        int(body["elapsed_ns"]), _counter(body["enforced_uj"]), int(body["attempts"]), on, off, str(body["excluded"])
-    )
+def _parse_period(body: Any) -> _Period:
+    treatment, control = (None if body[name] is None else Block(**body[name]) for name in ("treatment", "control"))
+    elapsed_ns, attempts = int(body["elapsed_ns"]), int(body["attempts"])
+    return _Period(elapsed_ns, _parse_counter(body["enforced_uj"]), attempts, treatment, control, str(body["excluded"]))
 
 
-def _verdict(body: Any) -> Verdict | None:
+def _parse_verdict(body: Any) -> Verdict | None:
     if body is None:
         return None
     ratios = {name: Ratio(**body[name]) if body[name] else None for name in ("saving_ratio", "slowdown_ratio", "saved_uj")}
     return Verdict(**(body | ratios))
 
 
-def _ppm(ratio: float) -> int:
-    return round(min(max(ratio * 1e6, -_PPM_MAX), _PPM_MAX))
-
-
-def _counter(body: Any) -> Counter[str]:
+def _parse_counter(body: Any) -> Counter[str]:
     return Counter({str(name): int(uj) for name, uj in body.items()})

@@ -1,36 +1,37 @@
-"""When a setting is on and off to be compared, and when the outcome is analysed. Pure.
+"""Plan of an experiment: when its treatment and control blocks run, and when its interim analyses are due. Pure.
 
-Enforced time is cut into periods. In each, at a random place, the setting is off for one block and on for another, in random
-order: a pair tells of its own period whatever drifts or ends, and no rhythm of the workload can meet that of the plan. Periods
-are short at first and then longer, since what an off block costs is not needed twice.
+Enforced time is divided into periods. Each period contains one pair of blocks at a random offset: a treatment block with the
+setting and a control block without it, in random order. A pair represents its own period, whether the saving drifts or ends,
+and the plan cannot synchronise with a rhythm of the workload. Periods start short and become longer, because each control
+block costs some of the saving.
 
-Who looks at a 2.5 % bound again and again finds a saving in the end where there is none. So the plan says beforehand when it is
-analysed, and the chances of all analyses together are 2.5 %: with a fixed number of pairs once, at their end; without end after
-each 12 periods, the k-th time with 2.5 % / (k (k + 1)).
+Repeated tests against a 2.5 % bound find a saving sooner or later even if there is none. The plan therefore fixes the interim
+analyses in advance, and their error probabilities add up to 2.5 % (alpha spending): a plan with a fixed number of pairs has one
+analysis at its end; an open-ended plan has one after every 12 periods, and the k-th has 2.5 % / (k (k + 1)).
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-BETWEEN_LOOKS: Final = 12
-_LONGEST: Final = 8  # times the first period
-_CHANCE: Final = 0.025  # of a claim on nothing, of all analyses together
+PERIODS_PER_ANALYSIS: Final = 12
+_MAX_GROWTH: Final = 8  # of a period, relative to the first one
+_ERROR_PROBABILITY: Final = 0.025  # of a claim without a saving, over all analyses
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One pair of blocks in each period of enforced time; place and order are drawn from `seed`.
+    """One pair of blocks per period of enforced time.
 
     Args:
-        seed: draws place and order.
-        pairs: how many; None: without end.
-        seconds: length of a block. One in which no work ended goes on until some has.
-        settle_s: left out at the start of each.
-        every_s: length of the first periods; None: as long as a pair.
+        seed: seed of the random offsets and orders.
+        pairs: number of pairs; None: open-ended.
+        seconds: minimum duration of a block. A block in which no work completes is extended.
+        settle_s: time at the start of each block that is ignored.
+        every_s: duration of the first periods; None: the duration of one pair.
 
     Raises:
-        ValueError: no pairs, blocks that are all settling, or pairs that do not fit a period.
+        ValueError: no pairs, a settling time as long as the block, or pairs that do not fit into a period.
     """
 
     seed: int
@@ -40,35 +41,36 @@ class Plan:
     every_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        none = self.pairs is not None and self.pairs < 1
-        if none or not 0 <= self.settle_s < self.seconds or (self.every_s is not None and self.every_s < 2 * self.seconds):
+        """Validate the plan."""
+        is_empty = self.pairs is not None and self.pairs < 1
+        does_not_fit = self.every_s is not None and self.every_s < 2 * self.seconds
+        if is_empty or does_not_fit or not 0 <= self.settle_s < self.seconds:
             raise ValueError(f"cannot plan {self.pairs} pairs of {self.seconds} s with {self.settle_s} s to settle")
 
-    def is_over(self, periods: int) -> bool:
-        """Whether there is no period after so many."""
+    def is_complete(self, periods: int) -> bool:
+        """Whether the plan ends after this number of periods."""
         return self.pairs is not None and periods >= self.pairs
 
-    def length_s(self, number: int) -> float:
-        """Length of a period, numbered from 0."""
-        first = 2 * self.seconds if self.every_s is None else self.every_s
-        return first if self.pairs is not None else first * min(_LONGEST, 1 << number // BETWEEN_LOOKS)
+    def period_s(self, number: int) -> float:
+        """Duration of a period; the first one has number 0."""
+        first_s = 2 * self.seconds if self.every_s is None else self.every_s
+        return first_s if self.pairs is not None else first_s * min(_MAX_GROWTH, 1 << number // PERIODS_PER_ANALYSIS)
 
-    def place_s(self, number: int) -> float:
-        """When in its period the pair starts."""
-        return (self.length_s(number) - 2 * self.seconds) * self._draw(number, "place") / (1 << 32)
+    def pair_offset_s(self, number: int) -> float:
+        """Time from the start of a period to the start of its pair."""
+        return (self.period_s(number) - 2 * self.seconds) * self._draw(number, "place") / (1 << 32)
 
-    def is_on_first(self, number: int) -> bool:
-        """Whether the block with the setting comes first."""
+    def is_treatment_first(self, number: int) -> bool:
+        """Whether the treatment block precedes the control block."""
         return self._draw(number, "order") % 2 == 0
 
-    def is_look(self, periods: int) -> bool:
-        """Whether it is analysed after so many periods."""
-        return periods == self.pairs if self.pairs is not None else periods > 0 and periods % BETWEEN_LOOKS == 0
+    def is_analysis_due(self, periods: int) -> bool:
+        """Whether an interim analysis follows this number of periods."""
+        return periods == self.pairs if self.pairs is not None else periods > 0 and periods % PERIODS_PER_ANALYSIS == 0
 
-    def chance(self, look: int) -> float:
-        """The chance of a claim on nothing that an analysis has, numbered from 1."""
-        return _CHANCE if self.pairs is not None else _CHANCE / (look * (look + 1))
+    def error_probability(self, analysis: int) -> float:
+        """Probability that an analysis claims a saving although there is none; the first one has number 1."""
+        return _ERROR_PROBABILITY if self.pairs is not None else _ERROR_PROBABILITY / (analysis * (analysis + 1))
 
-    def _draw(self, number: int, what: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed}:{number}:{what}".encode()).digest()[:4])
+    def _draw(self, number: int, purpose: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{number}:{purpose}".encode()).digest()[:4])

@@ -1,4 +1,4 @@
-"""What is recorded of a proof that steering saves: its pairs of blocks, and each analysis of them. Energy is whole uJ."""
+"""Ledger rows that prove a saving: one per pair of blocks and one per interim analysis. Energies are whole uJ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ from energy_agent.core.record import record
 
 @record(frozen=True, slots=True)
 class PairedBlocks:
-    """The period of an experiment that ended at `t_ns`: a block with the setting on, one with it off, and what they stand for.
+    """One period of an experiment: its treatment block, its control block and the energy that they represent.
 
     Args:
-        t_ns: UTC.
-        group: whose devices were steered.
-        workload: that of the group.
-        policy: the policies that steered it.
-        since_ns: when the experiment began, UTC.
-        number: of the period, from 0.
-        enforced_uj: energy under the setting in the period: what the pair stands for.
-        on_uj: energy of the block with the setting.
-        on_work: its steps or tokens.
-        on_ns: its time.
-        on_waits_us: sum of its times between two tokens.
-        on_waits: how many of these; 0: no latency is told.
-        off_uj: of the block without it; the same follows.
-        off_work: as above.
-        off_ns: as above.
-        off_waits_us: as above.
-        off_waits: as above.
-        arrivals: open or closed, as the owner declares.
-        excluded: why the pair is not used, and its period not claimed; "": it is used.
+        t_ns: end of the period, UTC.
+        group: name of the group of devices.
+        workload: the group's workload.
+        policy: policies that steered the group.
+        since_ns: start of the experiment, UTC.
+        number: number of the period, from 0.
+        enforced_uj: energy under the setting in the period.
+        treatment_uj: energy in the treatment block.
+        treatment_work: steps or tokens completed in it.
+        treatment_ns: its duration.
+        treatment_itl_us: sum of its inter-token latencies.
+        treatment_itl_count: number of them; 0: the engine reports no latencies.
+        control_uj: energy in the control block.
+        control_work: steps or tokens completed in it.
+        control_ns: its duration.
+        control_itl_us: sum of its inter-token latencies.
+        control_itl_count: number of them.
+        arrivals: "open" or "closed", as configured.
+        excluded: reason why the period is not used; "" if it is used.
     """
 
     t_ns: int
@@ -40,45 +40,45 @@ class PairedBlocks:
     since_ns: int
     number: int
     enforced_uj: int
-    on_uj: int
-    on_work: int
-    on_ns: int
-    on_waits_us: int
-    on_waits: int
-    off_uj: int
-    off_work: int
-    off_ns: int
-    off_waits_us: int
-    off_waits: int
+    treatment_uj: int
+    treatment_work: int
+    treatment_ns: int
+    treatment_itl_us: int
+    treatment_itl_count: int
+    control_uj: int
+    control_work: int
+    control_ns: int
+    control_itl_us: int
+    control_itl_count: int
     arrivals: str
     excluded: str
 
 
 @record(frozen=True, slots=True)
 class Analysis:
-    """An analysis of all pairs of an experiment so far. `claimed_uj` and `lost_uj` are adjustments: their sum is what holds.
+    """One interim analysis of an experiment. Estimates are cumulative; `claimed_uj` and `lost_uj` are signed adjustments.
 
     Args:
-        t_ns: UTC.
-        group: whose devices were steered.
-        workload: that of the group.
-        policy: the policies that steered it.
-        since_ns: when the experiment began, UTC.
-        number: of the analysis, from 1.
-        pairs: that are used.
-        excluded: periods that are not.
-        chance_ppb: chance of a claim on nothing that this analysis has.
-        covered_uj: energy under the setting in the periods that are used.
-        saved_uj: estimate of what was saved in them, signed.
-        low_uj: its lower end.
-        high_uj: its upper end.
-        claimed_uj: by how much what may be claimed rose or, below 0, fell.
-        lost_uj: likewise the estimate of a loss.
-        slowdown_ppm: how much longer the work took, signed.
-        slowdown_low_ppm: its lower end.
-        slowdown_high_ppm: its upper end.
-        slowdown_of: latency or time_per_work.
-        reason: why nothing can be told; the estimates are 0 then.
+        t_ns: time of the analysis, UTC.
+        group: name of the group of devices.
+        workload: the group's workload.
+        policy: policies that steered the group.
+        since_ns: start of the experiment, UTC.
+        number: number of the analysis, from 1.
+        pairs: number of pairs used.
+        excluded: number of periods not used.
+        chance_ppb: error probability of this analysis, in 1e-9.
+        covered_uj: energy under the setting in the periods used.
+        saved_uj: estimated saving in these periods; negative: a loss.
+        low_uj: lower bound of the saving.
+        high_uj: upper bound of the saving.
+        claimed_uj: change of the claim.
+        lost_uj: change of the estimated loss.
+        slowdown_ppm: estimated slowdown; negative: a speed-up.
+        slowdown_low_ppm: lower bound of the slowdown.
+        slowdown_high_ppm: upper bound of the slowdown.
+        slowdown_of: quantity that the slowdown refers to: "latency" or "time_per_work".
+        reason: reason why there is no estimate, in which case all estimates are 0.
     """
 
     t_ns: int
@@ -108,7 +108,7 @@ ProofRow = PairedBlocks | Analysis
 
 @dataclass(frozen=True, slots=True)
 class SteeringRows:
-    """What steering hands to the ledger, all of it in one commit. `states` has those that changed; an empty one is removed."""
+    """Output of steering for one commit of the ledger. `states` contains changed states only; "" removes a state."""
 
     actions: Sequence[Action] = ()
     proof: Sequence[ProofRow] = ()

@@ -253,6 +253,7 @@ def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFac
     return DeviceFacts(device, sku, gain_ppm / PPM, since_ns)
 
 
+_BLOCK: Final = ("uj", "work", "ns", "itl_us", "itl_count")
 _ENTRIES: Final = (
     Kind(
         "cell",
@@ -318,7 +319,7 @@ _ENTRIES: Final = (
         {"t_ns": Form.COUNT}
         | dict.fromkeys(("group", "workload", "policy"), Form.TEXT)
         | dict.fromkeys(("since_ns", "number", "enforced_uj"), Form.COUNT)
-        | {f"{block}_{name}": Form.COUNT for block in ("on", "off") for name in ("uj", "work", "ns", "waits_us", "waits")}
+        | {f"{block}_{name}": Form.COUNT for block in ("treatment", "control") for name in _BLOCK}
         | dict.fromkeys(("arrivals", "excluded"), Form.TEXT),
         ("t_ns", "t_ns"),
     ),

@@ -294,7 +294,7 @@ def test_a_pair_in_which_the_policy_lets_go_is_measured_again(tmp_path: Path) ->
     bench.step(120)
     pairs = proof_of(bench, PairedBlocks)
     assert [pair.excluded for pair in pairs] == [""] * 4
-    assert {round(pair.on_uj / pair.off_uj, 6) for pair in pairs} == {0.75}
+    assert {round(pair.treatment_uj / pair.control_uj, 6) for pair in pairs} == {0.75}
 
 
 def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(tmp_path: Path) -> None:

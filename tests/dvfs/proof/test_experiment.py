@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.proof.experiment import Experiment, Reading, Round, Subject, Work, work_of
+from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading, work_of
 from dvfs.proof.plan import Plan
 from dvfs.types import Progress
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
@@ -49,8 +49,8 @@ class World:
         steps = 0 if self.stuck else int(self.t_s / self.step_s)
         halves = {"GPU-0": gained // 2, "GPU-1": gained - gained // 2} if on else {}
         now = int(self.t_s * NS)
-        work = Work(int(steps * self.step_s * NS), steps)
-        seen = replace(Round(now, T0 + now, on, halves, Reading(now, self.uj), work), **changes)
+        work = WorkReading(int(steps * self.step_s * NS), steps)
+        seen = replace(Round(now, T0 + now, on, halves, EnergyReading(now, self.uj), work), **changes)
         self.enforced_uj += sum(seen.enforced_uj.values())
         rows = self.experiment.feed(seen, SUBJECT)
         self.rows += rows
@@ -105,9 +105,9 @@ def test_a_block_holds_whole_steps_however_long_they_are(step_s: float, saving: 
     used = [row for row in made.pairs() if not row.excluded]
     assert len(used) == 6
     for row in used:
-        assert row.off_uj / row.off_work == pytest.approx(400e6 * step_s, rel=1e-3)
-        assert row.on_uj / row.on_work == pytest.approx(400e6 * step_s * (1 - saving), rel=1e-3)
-        assert row.on_ns / row.on_work == pytest.approx(step_s * NS, rel=1e-6)
+        assert row.control_uj / row.control_work == pytest.approx(400e6 * step_s, rel=1e-3)
+        assert row.treatment_uj / row.treatment_work == pytest.approx(400e6 * step_s * (1 - saving), rel=1e-3)
+        assert row.treatment_ns / row.treatment_work == pytest.approx(step_s * NS, rel=1e-6)
 
 
 def test_a_block_without_work_goes_on_for_a_while_and_is_then_excluded_with_the_reason() -> None:
@@ -210,7 +210,7 @@ def test_a_counter_that_falls_or_stops_never_makes_a_pair() -> None:
         while not made.pairs():
             made.round(**({"energy": None} if stop == "stops" and made.t_s < begun + 300 else {}))
         row = made.pairs()[0]
-        assert row.excluded or row.off_uj == pytest.approx(400e6 * row.off_ns / NS, rel=0.01)
+        assert row.excluded or row.control_uj == pytest.approx(400e6 * row.control_ns / NS, rel=0.01)
 
 
 @settings(max_examples=15)
@@ -277,8 +277,8 @@ def test_an_experiment_that_ends_analyses_what_is_left() -> None:
 
 
 def test_work_is_dated_by_the_end_of_the_last_step() -> None:
-    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == Work(7 * NS, 4)
-    assert work_of(Progress(9 * NS, tokens=4)) == Work(9 * NS, 4)
-    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == Work(9 * NS, 4, 500_000, 3)
+    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4)
+    assert work_of(Progress(9 * NS, tokens=4)) == WorkReading(9 * NS, 4)
+    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == WorkReading(9 * NS, 4, 500_000, 3)
     assert work_of(Progress(9 * NS)) is None
     assert work_of(None) is None

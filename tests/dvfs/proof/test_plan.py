@@ -10,33 +10,33 @@ from dvfs.proof.plan import Plan
 @given(st.integers(), st.floats(1, 60), st.floats(1, 10), st.integers(0, 5000))
 def test_a_pair_lies_within_its_period(seed: int, seconds: float, times: float, number: int) -> None:
     plan = Plan(seed, None, seconds, 0.1 * seconds, 2 * seconds * times)
-    assert 0 <= plan.place_s(number) <= plan.length_s(number) - 2 * seconds + 1e-6
-    assert plan.place_s(number) == Plan(seed, None, seconds, 0.1 * seconds, 2 * seconds * times).place_s(number)
-    assert plan.length_s(number) <= plan.length_s(number + 1) <= 8 * plan.length_s(0)
+    assert 0 <= plan.pair_offset_s(number) <= plan.period_s(number) - 2 * seconds + 1e-6
+    assert plan.pair_offset_s(number) == Plan(seed, None, seconds, 0.1 * seconds, 2 * seconds * times).pair_offset_s(number)
+    assert plan.period_s(number) <= plan.period_s(number + 1) <= 8 * plan.period_s(0)
 
 
 def test_periods_get_longer_and_then_stay() -> None:
     plan = Plan(1, None, 30, 4, 270)
-    assert [plan.length_s(n) for n in (0, 11, 12, 23, 24, 36, 10_000)] == [270, 270, 540, 540, 1080, 2160, 2160]
+    assert [plan.period_s(n) for n in (0, 11, 12, 23, 24, 36, 10_000)] == [270, 270, 540, 540, 1080, 2160, 2160]
 
 
 def test_place_and_order_are_mixed() -> None:
     plan = Plan(3, None, 30, 4, 270)
-    places = [plan.place_s(n) / (plan.length_s(n) - 60) for n in range(400)]
+    places = [plan.pair_offset_s(n) / (plan.period_s(n) - 60) for n in range(400)]
     assert 0.45 < sum(places) / 400 < 0.55
     assert min(places) < 0.02
     assert max(places) > 0.98
-    assert 160 < sum(plan.is_on_first(n) for n in range(400)) < 240
+    assert 160 < sum(plan.is_treatment_first(n) for n in range(400)) < 240
 
 
 def test_chances_of_all_analyses_add_up_to_what_one_may_have() -> None:
     plan = Plan(0, None, 10, 2, 30)
-    assert [n for n in range(60) if plan.is_look(n)] == [12, 24, 36, 48]
-    assert 0.0249 < sum(plan.chance(look) for look in range(1, 1000)) < 0.025
+    assert [n for n in range(60) if plan.is_analysis_due(n)] == [12, 24, 36, 48]
+    assert 0.0249 < sum(plan.error_probability(look) for look in range(1, 1000)) < 0.025
     once = Plan(0, 8, 10, 2)
-    assert [n for n in range(20) if once.is_look(n)] == [8]
-    assert once.chance(1) == 0.025
-    assert [once.is_over(n) for n in (7, 8, 9)] == [False, True, True]
+    assert [n for n in range(20) if once.is_analysis_due(n)] == [8]
+    assert once.error_probability(1) == 0.025
+    assert [once.is_complete(n) for n in (7, 8, 9)] == [False, True, True]
 
 
 @pytest.mark.parametrize("bad", [(0, 10, 2, None), (3, 10, 10, None), (3, 10, 2, 19)])

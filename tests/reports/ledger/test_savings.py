@@ -290,7 +290,7 @@ def test_rows_go_from_the_journal_to_the_report(tmp_path: Path, capsys: pytest.C
         ]
         assert main(["ledger", "export", str(source), "--pairs", "--json"]) == 0
         (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert (line["group"], line["on_uj"], line["off_waits"]) == ("serve", 90 * J, 1010)
+        assert (line["group"], line["treatment_uj"], line["control_itl_count"]) == ("serve", 90 * J, 1010)
     facts = chains.facts(tmp_path / "days", ANY, Asked("2026Q3"))
     assert told(facts) == ("-0.000001", "-0.000002", "0.000001", "0", "0.000001")
 

@@ -70,7 +70,7 @@ ROWS += [
     {"kind": "action", "t_ns": T0, "policy": "p", "action": "set", "setting": '{"a":1}', "outcome": "ok"}
     | {"device": "GPU-0", "workload": "job"},
     {"kind": "pair", "t_ns": T0, "group": "g", "workload": "job", "policy": "p", "since_ns": T0 - 9, "number": 3}
-    | {f"{block}_{name}": 5 for block in ("on", "off") for name in ("uj", "work", "ns", "waits_us", "waits")}
+    | {f"{block}_{name}": 5 for block in ("treatment", "control") for name in ("uj", "work", "ns", "itl_us", "itl_count")}
     | {"enforced_uj": 7, "arrivals": "open", "excluded": ""},
     {"kind": "analysis", "t_ns": T0, "group": "g", "workload": "job", "policy": "p", "since_ns": T0 - 9, "number": 1}
     | {"pairs": 12, "excluded": 0, "chance_ppb": 12_500_000, "covered_uj": 99, "saved_uj": -5, "low_uj": -9, "high_uj": 2}
