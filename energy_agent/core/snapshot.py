@@ -77,6 +77,12 @@ class LedgerStats:
     last_commit_ns: int | None = None
     writable: bool = True
     reason: str = ""
+    snapshot_error: str = ""  # why there is no second copy of the journal now
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """The second copy of the journal as a source, if it cannot be written."""
+        error = self.snapshot_error
+        return (SourceHealth("ledger:snapshot", False, "", error),) if error else ()
 
 
 @record(frozen=True, slots=True)

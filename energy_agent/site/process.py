@@ -191,7 +191,7 @@ class SiteProcess:
             )
             for facts in self.declared
         )
-        cost = cost_of("site", os.getpid())
+        cost, ledger = cost_of("site", os.getpid()), self.journal.stats()
         contain = self._neighbours.contain
         grid: tuple[Intensity, ...] = ()
         grid_health: tuple[SourceHealth, ...] = ()
@@ -206,8 +206,8 @@ class SiteProcess:
             meters=views,
             pue=self._pue,
             grid=grid,
-            health=(*health, *grid_health, *self._neighbours.health(), *self.listener_health()),
-            ledger=self.journal.stats(),
+            health=(*health, *grid_health, *ledger.health(), *self._neighbours.health(), *self.listener_health()),
+            ledger=ledger,
             config_reload_ok=self.reload.ok and (self.web_ok is None or self.web_ok()),
             config_reload_success_ns=self.reload.success_ns,
             processes=() if cost is None else (cost,),

@@ -35,8 +35,10 @@ __all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
 
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
-LOG_CHARACTERS: Final = 16 << 20
+LOG_CHARACTERS: Final = 8 << 20
 """Text of the log from which it is replaced by a checkpoint before the hour is over: it takes time to read at a start."""
+SNAPSHOT_RETRY: Final = 60
+"""Commits between two attempts to write a snapshot that cannot be written."""
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.DatabaseError)
 
 
@@ -241,6 +243,8 @@ class Journal:
         self._logged += 1
         self._log_characters += len(text)
         self._snapshot.add(self._logged, text)
+        if self._snapshot.error and self._logged % SNAPSHOT_RETRY == 0:
+            self._snapshot.begin(self._book, self._logged, self._sequence)
         self._counts = replace(
             self._counts,
             entries_total=self._book.entries,
@@ -333,7 +337,7 @@ class Journal:
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
                 size += os.stat(f"{self.path}{suffix}").st_size  # noqa: PTH116
-        return replace(self._counts, journal_bytes=size)
+        return replace(self._counts, journal_bytes=size, snapshot_error=self._snapshot.error)
 
     def close(self) -> None:
         """Close; every commit is already on its way to the disk."""

@@ -50,18 +50,20 @@ class Base:
 
 
 class Snapshot:
-    """The file, while it is written. What cannot be written is left out until the next checkpoint: it is a second copy."""
+    """The open file. A failed write stops it until it is started again: it is a second copy."""
 
     def __init__(self, path: Path, identity: Identity) -> None:
         self._path, self._identity = path, identity
         self._handle = -1
+        self.error = ""
+        """Why the file is not written now."""
 
     def begin(self, book: Book, number: int, sequence: int) -> None:
         """Write the book, in one step. Not forced to the disk: what a power cut tears is not believed."""
         self.close()
         data = dumps({"who": asdict(self._identity), "log": number, "sequence": sequence, "book": to_text(book)}).encode()
         new = self._path.with_name(f".{self._path.name}.new")
-        with contextlib.suppress(OSError):
+        try:
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
             try:
                 _write(handle, hashlib.sha256(data).hexdigest().encode() + b" " + data + b"\n")
@@ -69,7 +71,10 @@ class Snapshot:
             except OSError:
                 os.close(handle)
                 raise
-            self._handle = handle
+        except OSError as error:
+            self.error = f"{self._path}: {error.strerror}"
+        else:
+            self._handle, self.error = handle, ""
 
     def add(self, number: int, text: str) -> None:
         """Add a commit."""
@@ -77,7 +82,8 @@ class Snapshot:
             line = f"{number} {text}".encode()
             try:
                 _write(self._handle, b"%08x %s\n" % (crc32(line), line))
-            except OSError:
+            except OSError as error:
+                self.error = f"{self._path}: {error.strerror}"
                 self.close()
 
     def close(self) -> None:

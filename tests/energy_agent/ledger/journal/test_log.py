@@ -149,7 +149,7 @@ def test_a_reader_beside_sees_every_commit_at_once(tmp_path_factory, some):
 
 @pytest.mark.smoke
 @settings(max_examples=10)
-@given(st.lists(st.sampled_from([1, 1_000, 5 << 20, 9 << 20]), max_size=8))
+@given(st.lists(st.sampled_from([1, 1_000, 3 << 20, 7 << 20]), max_size=8))
 def test_the_text_of_the_log_is_bounded_and_nothing_depends_on_it(sizes):
     with tempfile.TemporaryDirectory() as name:
         folder, expected = Path(name), Book()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.journal import damage
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import recovery
-from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import IDENTITY, filled, second
@@ -87,6 +87,21 @@ def test_an_empty_file_beside_its_log_is_torn_and_told(folder):
         assert "torn" in journal.notice
     assert list(folder.glob("journal.db.torn-*"))
     goes_on(folder)
+
+
+def test_a_snapshot_that_cannot_be_written_is_reported_and_retried(folder):
+    blocked = folder / f".{recovery.NAME}.new"
+    blocked.mkdir()
+    with contextlib.closing(opened(folder)) as journal:
+        (source,) = journal.stats().health()
+        assert not source.up
+        assert recovery.NAME in source.reason
+        blocked.rmdir()
+        for i in range(SNAPSHOT_RETRY):
+            journal.commit(second(SECONDS + i))
+        assert journal.stats().health() == ()
+        snapshot = recovery.read_snapshot(folder / recovery.NAME, IDENTITY)
+        assert snapshot.book.commits + len(snapshot.tail) == journal.totals().commits
 
 
 def test_a_damaged_snapshot_is_not_believed_and_the_journal_is_whole(folder):
