@@ -253,6 +253,7 @@ def test_rows_have_the_time_of_the_simulated_node(make_rig: Callable) -> None:
     assert 86_400 - 1 < min(ages_s) <= max(ages_s) < 86_400 + 600
 
 
+@pytest.mark.smoke
 def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
     """A peer that asks without reading, a dozen that only connect: the one who holds a lease keeps it and is served."""
     rig = make_rig()

@@ -71,6 +71,7 @@ def judge(agent, truth):
         yield device, bounds, sensed_least_uj, gaps
 
 
+@pytest.mark.smoke
 def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_value(node, truth, tmp_path):
     with node.plant() as plant, AgentProcess(tmp_path / "state", node.directory) as agent:
         shown_j = eventually(lambda: booked(agent))

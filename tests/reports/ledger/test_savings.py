@@ -303,6 +303,7 @@ def reported(folder: Path, ledger: Path, *words: str) -> int:
     return main([*map(str, given), "--as-of", "2026-12-01", *words])
 
 
+@pytest.mark.smoke
 def test_an_agent_that_was_down_restates_the_quarter_when_it_is_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def interrupted(ask, store):
         presses.join()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("ask", [Store.rows, lambda store, query: list(store.stream(query))])
 def test_an_interrupt_within_a_query_is_one(ask):
     with duckdb.connect() as connection:

@@ -108,6 +108,7 @@ def running(node, tmp_path):
             site.process.wait(60)
 
 
+@pytest.mark.smoke
 def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(node, tmp_path):
     with running(node, tmp_path) as site:
         before = facility_site.truth(node)
