@@ -21,6 +21,7 @@ from energy_agent.core.proof import Analysis
 
 NS = 1_000_000_000
 DAY_S = 86_400
+ROUND_S = 15.0
 START_NS = 1_790_000_000 * NS  # a day within one quarter
 OVER_MAX, CLAIM_LEAST = 177 / 4000, 0.60
 SUBJECT = Subject("job", "w", "static")
@@ -133,7 +134,7 @@ def day(job: tuple[str, int]) -> Day:
     next_s = draw.expovariate(1 / 7200) if restarts else math.inf
     while load.t_s < DAY_S:
         on = not experiment.is_paused
-        load.run(5.0 if experiment.is_measuring else 20.0, on=on)
+        load.run(ROUND_S, on=on)
         if load.t_s >= next_s:
             next_s = load.t_s + draw.expovariate(1 / 7200)
             # One that is ended leaves its last state, one that is killed the one before; nothing is steered meanwhile.

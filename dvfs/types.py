@@ -152,6 +152,7 @@ class Observation:
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
     asked: Setting | None = None  # what the workload itself asks for now
     original_limit_mw: Mapping[str, int] | None = None  # by device; one without is not known yet. None: those of now
+    is_provable: bool = True  # False: the devices do other work as well, which `progress` does not count
     owner: str = ""  # of the group's workloads: who shares the limit of groups that are kept when they are gone
 
     def original_limits_mw(self) -> list[int | None]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class Experiments:
         if running is None:
             if self._plan is None or not wants:
                 return
-            experiment = Experiment(self._plan, readings.utc_ns, open_arrivals=open_arrivals)
+            salt = secrets.token_hex(8)
+            experiment = Experiment(self._plan, readings.utc_ns, open_arrivals=open_arrivals, salt=salt)
             running = self._running[subject.group] = _Running(experiment, subject, readings.boot_ns)
             self._removed.discard(_OF_GROUP + subject.group)
         running.subject, running.seen_ns, running.is_present = subject, readings.boot_ns, True

@@ -90,10 +90,10 @@ class Group:
 
     @property
     def steered(self) -> bool | None:
-        """True while a policy is at work and what it wants is in force, False in a block that is off; None: neither."""
-        if self.wanted != self.in_force:
+        """Whether a policy steers and its setting is applied; False in a control block; None if no policy steers."""
+        if self.wanted != self.in_force or not any(w.steering for w in self.policies.values()):
             return None
-        return False if self.paused else any(w.steering for w in self.policies.values()) or None
+        return not self.paused
 
     @property
     def wants(self) -> bool:

@@ -185,11 +185,10 @@ class Governor:
             group.regroup(one.uuid for one in observation.devices)
             self._experiments.interrupt(observation.group, "other devices")
         energy, gained = count(group, observation)
-        if group.mode is Mode.ENFORCE:
+        if group.mode is Mode.ENFORCE and observation.is_provable:
             self._prove(group, observation, now, energy, gained)
         else:
-            self._experiments.interrupt(observation.group, "not enforced")
-            group.paused = False
+            self._experiments.mark_absent(observation.group)
 
     def _prove(
         self, group: Group, observation: Observation, now: int, energy: EnergyReading | None, gained: dict[str, int]
@@ -234,7 +233,7 @@ class Governor:
         for name, wanted in group.policies.items():
             if wanted.failed:
                 self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
-        paused = group.mode is Mode.ENFORCE and self._experiments.is_paused(observation.group)
+        paused = self._experiments.is_paused(observation.group)
         for name, decision in told:
             action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
             for device in group.devices.values():

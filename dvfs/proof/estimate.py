@@ -7,7 +7,7 @@ Latency is preferred, since a server that keeps up takes as long per token as it
 multiplicative and the slow drift of a pair cancels, so d_i and u_i are treated as normal. Pair i represents the energy w_i that
 was spent under the setting in its period (dvfs/proof/plan.py) and has that weight, so a saving that grows, ends or reverses
 counts as often as it occurred. With the weighted mean m and n = (sum w)^2 / sum w^2 (Kish's effective sample size)
-    interval m -+ t(1 - probability, 2/3 (n - 1)) s / sqrt(n)        s^2 = sum w_i (d_i - d_(i-1))^2 / (2 sum w_i)
+    interval m -+ t(1 - probability, 2/3 (n - 1)) s / sqrt(n)        s^2 = sum w_i (d_i - d_(i-1))^2 / (2 sum w_i), i >= 2
 The variance is that of successive differences (von Neumann 1941), the usual choice for one sample per period (Wolter,
 Introduction to Variance Estimation, ch. 8): it contains the random error of a pair and excludes the drift of the saving over a
 week. It has two thirds of the degrees of freedom of the ordinary variance.
@@ -39,6 +39,10 @@ MIN_PAIRS: Final = 3
 MIN_PAIRS_WITH_LOAD: Final = 4  # the slope uses one degree of freedom
 MAX_LOAD_RATIO: Final = 2.0
 """Pairs whose loads differ by more are excluded: the line through ln(energy per token) is trusted over one doubling."""
+MAX_ENERGY_RATIO: Final = 4.0
+"""Pairs whose energies per work differ by more are excluded: no clock or power limit saves three quarters of the energy."""
+_SAME_LOAD: Final = 1e-4  # mean difference of ln(load) that counts as none
+_MAX_HALF_WIDTH: Final = 3.0  # of the logarithm; a wider interval contains no information
 _MIN_SPREAD: Final = 0.001
 """Lower bound of the standard deviation of d: energy counters update about ten times per second, in blocks of half a minute."""
 
@@ -133,6 +137,9 @@ class Evidence:
         amounts = (treatment.energy_uj, control.energy_uj, treatment.work, control.work, treatment.ns, control.ns, enforced_uj)
         if min(amounts) <= 0:
             return "no energy or no work"
+        d = math.log(treatment.energy_uj / treatment.work) - math.log(control.energy_uj / control.work)
+        if abs(d) > math.log(MAX_ENERGY_RATIO):
+            return "the energies per work of the two blocks differ too much"
         loads = treatment.load(open_arrivals=open_arrivals), control.load(open_arrivals=open_arrivals)
         has_load = None not in loads
         if self.pairs and has_load != self.with_load:
@@ -143,7 +150,6 @@ class Evidence:
             if abs(x) > math.log(MAX_LOAD_RATIO):
                 return "the loads of the two blocks differ too much"
         w = enforced_uj / 1e6
-        d = math.log(treatment.energy_uj / treatment.work) - math.log(control.energy_uj / control.work)
         t = math.log(treatment.ns / treatment.work) - math.log(control.ns / control.work)
         self.pairs, self.with_load = self.pairs + 1, has_load
         self.w, self.ww, self.wd, self.wt = self.w + w, self.ww + w * w, self.wd + w * d, self.wt + w * t
@@ -178,11 +184,15 @@ def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
     # A pair that outweighs all others leaves no information about the random error.
     if evidence.pairs < min_pairs or evidence.effective_pairs < min_pairs - 1:
         return Verdict(evidence.pairs, reason=f"needs at least {min_pairs} pairs with work at matched load")
+    if evidence.with_load and _has_one_ratio(evidence):
+        return Verdict(evidence.pairs, reason="the load differs between treatment and control blocks, always by the same ratio")
     if evidence.with_load:
         energy, time = _at_equal_load(evidence, probability), _mean(evidence, evidence.wl, evidence.vll, probability)
     else:
         energy = _mean(evidence, evidence.wd, evidence.vdd, probability)
         time = _mean(evidence, evidence.wt, evidence.vtt, probability)
+    if max(energy.high - energy.value, time.high - time.value) > _MAX_HALF_WIDTH:
+        return Verdict(evidence.pairs, reason="the interval is too wide")
     spent_uj, bounds = evidence.w * 1e6, (energy.value, energy.high, energy.low)
     return Verdict(
         evidence.pairs,
@@ -200,16 +210,21 @@ def _mean(evidence: Evidence, total: float, squares: float, probability: float) 
 
 
 def _at_equal_load(e: Evidence, probability: float) -> Ratio:
-    """Intercept of the line at x = 0 with its interval; the mean if all loads are equal."""
-    n, determinant = e.effective_pairs, e.w * e.wxx - e.wx * e.wx
-    if determinant < 1e-18 * e.w * e.w:  # equal except for rounding: the slope is undefined
+    """Intercept of the line at x = 0 with its interval; the mean if the loads of each pair are equal."""
+    if e.wxx <= _SAME_LOAD**2 * e.w:
         return _mean(e, e.wd, e.vdd, probability)
+    n, determinant = e.effective_pairs, e.w * e.wxx - e.wx * e.wx
     value = (e.wxx * e.wd - e.wx * e.wxd) / determinant
     slope = (e.w * e.wxd - e.wx * e.wd) / determinant
     spread = _spread(e, e.vdd - 2 * slope * e.vxd + slope**2 * e.vxx)
     squared_weights = (e.wxx**2 * e.ww - 2 * e.wxx * e.wx * e.wwx + e.wx**2 * e.wwxx) / determinant**2
-    half = t_quantile(_degrees_of_freedom(n - 2), probability) * spread * math.sqrt(squared_weights)
+    half = t_quantile(_degrees_of_freedom(n - 2), probability) * spread * math.sqrt(max(0.0, squared_weights))
     return Ratio(value, value - half, value + half)
+
+
+def _has_one_ratio(e: Evidence) -> bool:
+    """Whether the loads of all pairs differ by the same ratio, so that its effect cannot be separated from the saving."""
+    return e.wxx > _SAME_LOAD**2 * e.w and e.w * e.wxx - e.wx * e.wx < 1e-6 * e.w * e.wxx
 
 
 def _spread(evidence: Evidence, squares: float) -> float:
@@ -218,7 +233,7 @@ def _spread(evidence: Evidence, squares: float) -> float:
 
 
 def _degrees_of_freedom(ordinary: float) -> int:
-    """Degrees of freedom of successive differences, rounded down for a wider interval."""
+    """Degrees of freedom of successive differences, rounded down for a wider interval, but at least 1."""
     return max(1, math.floor(ordinary * 2 / 3 + 1e-9))
 
 

@@ -12,10 +12,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dvfs.proof.estimate import Block, Evidence, Ratio, Verdict, estimate
 from dvfs.proof.plan import Plan
@@ -28,6 +28,10 @@ _MAX_ROUND_NS: Final = 60 * NS_PER_S  # in a longer interval between rounds the 
 _MAX_INTERPOLATION_NS: Final = 5 * NS_PER_S  # between the two energy readings around a cut
 _MAX_ATTEMPTS: Final = 3
 _MAX_PPM: Final = 10**12
+_MAX_COUNT: Final = (1 << 63) - 1  # that the ledger stores
+_MIN_PAUSE_NS: Final = 10 * NS_PER_S  # without work, which is not an interval between two steps
+_PAUSE: Final = 3  # likewise, in intervals between two readings of new work
+_QUARTER_NS: Final = 300 * NS_PER_S  # of another quarter before a new experiment starts: UTC may be set by mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class WorkReading:
     work: int
     itl_us: int = 0
     itl_count: int = 0
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,16 @@ class _OpenBlock:
 
     is_treatment: bool
     start_ns: int
+    unit: str | None = None  # of the work of the pair
     energy: list[EnergyReading] = field(default_factory=list)
     work: list[WorkReading] = field(default_factory=list)
 
     def add(self, energy: EnergyReading | None, work: WorkReading | None) -> bool:
-        """Add new readings; False if a counter decreased."""
+        """Add new readings; False if a counter decreased or counts something else."""
+        if work is not None:
+            if self.unit is not None and work.unit != self.unit:
+                return False
+            self.unit = work.unit
         if energy is not None and (not self.energy or energy.t_ns > self.energy[-1].t_ns):
             self.energy.append(energy)
         if work is not None and (not self.work or work.t_ns > self.work[-1].t_ns):
@@ -119,12 +129,24 @@ class _Period:
 class Experiment:
     """The experiment of one group. Not thread-safe."""
 
-    def __init__(self, plan: Plan, utc_ns: int, *, open_arrivals: bool = False) -> None:
-        """Start an experiment. `open_arrivals`: see dvfs/proof/estimate.py."""
-        self._plan, self.open_arrivals = plan, open_arrivals
+    def __init__(self, plan: Plan, utc_ns: int, *, open_arrivals: bool = False, salt: str = "") -> None:
+        """Start an experiment.
+
+        Args:
+            plan: when blocks run.
+            utc_ns: the current time.
+            open_arrivals: see dvfs/proof/estimate.py.
+            salt: secret that makes the plan's offsets and orders different from those of other experiments.
+        """
+        self._plan, self.open_arrivals, self._salt = replace(plan, seed=f"{plan.seed}:{salt}"), open_arrivals, salt
         self._start(utc_ns)
         self._block: _OpenBlock | None = None
         self._last_ns: int | None = None
+        self._was_steered = False
+        self._other_quarter_ns: int | None = None  # since when UTC is in another quarter
+        self._new_work: WorkReading | None = None  # the last reading with new work
+        self._work_interval_ns = 0.0  # typical interval between such readings
+        self._unproven_uj: Counter[str] = Counter()  # energy since then
         self.claimed_uj: Counter[str] = Counter()
         """Claimed saving by device, over all quarters."""
         self.lost_uj: Counter[str] = Counter()
@@ -153,19 +175,24 @@ class Experiment:
     def feed(self, readings: Round, subject: Subject) -> list[ProofRow]:
         """Process one round and return the rows that it completes. `is_paused` is valid for the next round afterwards."""
         rows: list[ProofRow] = []
-        if _quarter(readings.utc_ns) > _quarter(self.since_ns):
+        if self._is_quarter_over(readings):
             rows += self.close(readings.utc_ns, subject)
             self._start(readings.utc_ns)
         interval_ns = 0 if self._last_ns is None else readings.boot_ns - self._last_ns
         self._last_ns = readings.boot_ns
         if self._plan.is_complete(self._periods):
             return rows
-        period = self._period
-        period.enforced_uj.update(readings.enforced_uj)
+        period, was_steered = self._period, self._was_steered
+        self._was_steered = readings.steered is True
         if interval_ns > _MAX_ROUND_NS:
             self.interrupt("no readings")
-        elif readings.steered or self._block is not None:
-            period.elapsed_ns += max(0, interval_ns)
+            self._unproven_uj.clear()
+        else:
+            if readings.steered or self._block is not None:
+                period.elapsed_ns += max(0, interval_ns)
+            if was_steered and self._was_steered:
+                self._unproven_uj.update(readings.enforced_uj)
+        self._follow_work(readings.work)
         if self._block is not None:
             self._measure(self._block, readings)
         elif (
@@ -179,6 +206,33 @@ class Experiment:
             if self._plan.is_analysis_due(self._periods):
                 rows.append(self._analyse(readings.utc_ns, subject))
         return rows
+
+    def _is_quarter_over(self, readings: Round) -> bool:
+        if _quarter(readings.utc_ns) == _quarter(self.since_ns):
+            self._other_quarter_ns = None
+        elif self._other_quarter_ns is None:
+            self._other_quarter_ns = readings.boot_ns
+        elif readings.boot_ns - self._other_quarter_ns >= _QUARTER_NS:
+            self._other_quarter_ns = None
+            return True
+        return False
+
+    def _follow_work(self, work: WorkReading | None) -> None:
+        """Add energy to the period when work progresses; energy in a pause (evaluation, checkpoint, no load) is not claimed."""
+        last = self._new_work
+        if work is None or (last is not None and work.unit == last.unit and work.work == last.work):
+            return
+        self._new_work = work
+        interval_ns = work.t_ns - last.t_ns if last is not None else 0
+        if last is not None and work.unit == last.unit and work.work > last.work and interval_ns > 0:
+            if not self._is_pause(interval_ns):
+                self._period.enforced_uj.update(self._unproven_uj)
+            typical_ns = self._work_interval_ns or interval_ns
+            self._work_interval_ns = typical_ns + 0.1 * (min(interval_ns, _PAUSE * typical_ns) - typical_ns)
+        self._unproven_uj.clear()
+
+    def _is_pause(self, interval_ns: int) -> bool:
+        return interval_ns > max(_MIN_PAUSE_NS, _PAUSE * self._work_interval_ns) and self._work_interval_ns > 0
 
     def interrupt(self, reason: str) -> None:
         """Discard a pair in progress. It is repeated, and the period is excluded after three attempts."""
@@ -204,11 +258,15 @@ class Experiment:
         plan, period = self._plan, self._period
         settled_ns = block.start_ns + int(plan.settle_s * NS_PER_S)
         if readings.boot_ns >= settled_ns and readings.steered is not block.is_treatment:
-            self.interrupt("the setting was not as planned")
+            # Not repeated: a policy that releases because of the treatment itself would select the pairs.
+            self._exclude("the setting was not as planned")
             return
         is_settled = readings.work is not None and readings.work.t_ns >= settled_ns
         if not block.add(readings.energy, readings.work if is_settled else None):
-            self.interrupt("a counter fell")
+            self.interrupt("a counter fell or counts something else")
+            return
+        if len(block.work) > 1 and self._is_pause(block.work[-1].t_ns - block.work[-2].t_ns):
+            self.interrupt("work paused in a block")
             return
         if readings.boot_ns < block.start_ns + int(plan.seconds * NS_PER_S):
             return
@@ -218,14 +276,19 @@ class Experiment:
                 period.treatment = result
             else:
                 period.control = result
-            self._block = None if period.is_measured else _OpenBlock(not block.is_treatment, readings.boot_ns)
+            self._block = None if period.is_measured else _OpenBlock(not block.is_treatment, readings.boot_ns, block.unit)
         elif readings.boot_ns >= block.start_ns + int(_MAX_EXTENSION * plan.seconds * NS_PER_S):
-            self._block, period.treatment, period.control, period.excluded = None, None, None, result
+            self._exclude(result)
+
+    def _exclude(self, reason: str) -> None:
+        self._block, self._period.treatment, self._period.control, self._period.excluded = None, None, None, reason
 
     def _end_period(self, utc_ns: int, subject: Subject) -> PairedBlocks:
         period, empty = self._period, Block(0, 0, 0)
         treatment, control = period.treatment or empty, period.control or empty
         enforced_uj = sum(period.enforced_uj.values())
+        if max(*asdict(treatment).values(), *asdict(control).values()) > _MAX_COUNT:
+            treatment, control, period.excluded = empty, empty, "a counter is out of range"
         excluded = period.excluded or self._evidence.add(treatment, control, enforced_uj, open_arrivals=self.open_arrivals)
         if excluded:
             self._excluded += 1
@@ -262,6 +325,7 @@ class Experiment:
         is_pair = period.treatment is not None and period.control is not None
         return json.dumps(
             {
+                "salt": self._salt,
                 "since_ns": self.since_ns,
                 "open_arrivals": self.open_arrivals,
                 "periods": self._periods,
@@ -271,7 +335,7 @@ class Experiment:
                 "period": {
                     "elapsed_ns": period.elapsed_ns,
                     "enforced_uj": period.enforced_uj,
-                    "attempts": period.attempts,
+                    "attempts": period.attempts + (self._block is not None),  # a restart interrupts it
                     "excluded": period.excluded,
                     "treatment": asdict(period.treatment) if period.treatment is not None and is_pair else None,
                     "control": asdict(period.control) if period.control is not None and is_pair else None,
@@ -296,11 +360,12 @@ class Experiment:
         """
         try:
             body = json.loads(text)
-            experiment = cls(plan, int(body["since_ns"]), open_arrivals=bool(body["open_arrivals"]))
+            is_open, salt = bool(body["open_arrivals"]), str(body["salt"])
+            experiment = cls(plan, int(body["since_ns"]), open_arrivals=is_open, salt=salt)
             experiment._periods, experiment._analyses = int(body["periods"]), int(body["analyses"])
             experiment._periods_analysed, experiment._excluded = int(body["periods_analysed"]), int(body["excluded"])
             experiment._period = _parse_period(body["period"])
-            experiment._evidence = Evidence(**body["evidence"])
+            experiment._evidence = _parse_evidence(body["evidence"])
             experiment._covered_uj = _parse_counter(body["covered_uj"])
             experiment._quarter_claimed_uj = _parse_counter(body["quarter_claimed_uj"])
             experiment._quarter_lost_uj = _parse_counter(body["quarter_lost_uj"])
@@ -316,12 +381,12 @@ def work_of(progress: Progress | None) -> WorkReading | None:
     """The work counters of a group as a reading; None if there are none."""
     if progress is None or progress.work is None:
         return None
-    t_ns = progress.boot_ns
+    t_ns, unit = progress.boot_ns, "tokens" if progress.steps is None else "steps"
     if progress.steps is not None and progress.step_end_ns is not None:
         t_ns = progress.step_end_ns  # the number of steps is exact at the end of a step
     if progress.latency_sum_s is None or progress.latency_count is None:
-        return WorkReading(t_ns, progress.work)
-    return WorkReading(t_ns, progress.work, round(progress.latency_sum_s * 1e6), progress.latency_count)
+        return WorkReading(t_ns, progress.work, unit=unit)
+    return WorkReading(t_ns, progress.work, round(progress.latency_sum_s * 1e6), progress.latency_count, unit)
 
 
 def _cut(block: _OpenBlock, min_ns: int) -> Block | str:
@@ -372,16 +437,31 @@ def _ppm(ratio: float) -> int:
 
 
 def _parse_period(body: Any) -> _Period:
-    treatment, control = (None if body[name] is None else Block(**body[name]) for name in ("treatment", "control"))
-    elapsed_ns, attempts = int(body["elapsed_ns"]), int(body["attempts"])
-    return _Period(elapsed_ns, _parse_counter(body["enforced_uj"]), attempts, treatment, control, str(body["excluded"]))
+    treatment, control = (
+        None if body[name] is None else Block(*(int(body[name][part.name]) for part in fields(Block)))
+        for name in ("treatment", "control")
+    )
+    attempts, excluded = int(body["attempts"]), str(body["excluded"])
+    if attempts >= _MAX_ATTEMPTS and treatment is None:
+        excluded = excluded or "the agent restarted"
+    return _Period(int(body["elapsed_ns"]), _parse_counter(body["enforced_uj"]), attempts, treatment, control, excluded)
+
+
+def _parse_evidence(body: Any) -> Evidence:
+    sums = {part.name: float(body[part.name]) for part in fields(Evidence) if part.type == "float" or part.type is float}
+    last = [float(value) for value in body["last"]]
+    return Evidence(pairs=int(body["pairs"]), with_load=bool(body["with_load"]), last=last, **sums)
 
 
 def _parse_verdict(body: Any) -> Verdict | None:
     if body is None:
         return None
-    ratios = {name: Ratio(**body[name]) if body[name] else None for name in ("saving_ratio", "slowdown_ratio", "saved_uj")}
-    return Verdict(**(body | ratios))
+    saving, slowdown, saved = (
+        Ratio(*(float(body[name][end]) for end in ("value", "low", "high"))) if body[name] else None
+        for name in ("saving_ratio", "slowdown_ratio", "saved_uj")
+    )
+    of: Literal["latency", "time_per_work"] = "latency" if body["slowdown_of"] == "latency" else "time_per_work"
+    return Verdict(int(body["pairs"]), saving, slowdown, of, saved, str(body["reason"]))
 
 
 def _parse_counter(body: Any) -> Counter[str]:

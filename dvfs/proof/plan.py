@@ -6,8 +6,8 @@ and the plan cannot synchronise with a rhythm of the workload. Periods start sho
 block costs some of the saving.
 
 Repeated tests against a 2.5 % bound find a saving sooner or later even if there is none. The plan therefore fixes the interim
-analyses in advance, and their error probabilities add up to 2.5 % (alpha spending): a plan with a fixed number of pairs has one
-analysis at its end; an open-ended plan has one after every 12 periods, and the k-th has 2.5 % / (k (k + 1)).
+analyses in advance, and their error probabilities add up to 2.5 % (alpha spending): the k-th analysis has 2.5 % / (k (k + 1)).
+A plan with a fixed number of pairs has one analysis at its end, an open-ended plan one after every 12 periods.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class Plan:
         ValueError: no pairs, a settling time as long as the block, or pairs that do not fit into a period.
     """
 
-    seed: int
+    seed: int | str
     pairs: int | None
     seconds: float
     settle_s: float
@@ -61,8 +61,8 @@ class Plan:
         return (self.period_s(number) - 2 * self.seconds) * self._draw(number, "place") / (1 << 32)
 
     def is_treatment_first(self, number: int) -> bool:
-        """Whether the treatment block precedes the control block."""
-        return self._draw(number, "order") % 2 == 0
+        """Whether the treatment block precedes the control block. Successive pairs balance each other, so drift cancels."""
+        return (self._draw(number // 2, "order") + number) % 2 == 0
 
     def is_analysis_due(self, periods: int) -> bool:
         """Whether an interim analysis follows this number of periods."""
@@ -70,7 +70,7 @@ class Plan:
 
     def error_probability(self, analysis: int) -> float:
         """Probability that an analysis claims a saving although there is none; the first one has number 1."""
-        return _ERROR_PROBABILITY if self.pairs is not None else _ERROR_PROBABILITY / (analysis * (analysis + 1))
+        return _ERROR_PROBABILITY / (analysis * (analysis + 1))
 
     def _draw(self, number: int, purpose: str) -> int:
         return int.from_bytes(hashlib.sha256(f"{self.seed}:{number}:{purpose}".encode()).digest()[:4])

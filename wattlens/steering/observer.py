@@ -102,6 +102,7 @@ class Observer:
                 open_arrivals=configured is not None and configured.arrivals == "open",
                 terms=terms,
                 asked=asked,
+                is_provable=not group.sharers,
                 owner=group.owner or group.name,
             ),
             "",

@@ -268,7 +268,7 @@ def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
     assert analysis.claimed_uj > 0
     view = bench.governor.views()[0]
     assert view.saving.ratio == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
-    assert view.slowdown.low <= 0 <= view.slowdown.high < 3e-3  # and does the same work
+    assert view.slowdown.low <= 0 <= view.slowdown.high < 0.02  # and does the same work
     assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", bench.terms.slowdown_ratio)
     assert sum(v.saved_uj for v in bench.governor.views()) == analysis.claimed_uj
     assert view.extra_uj == 0
@@ -287,14 +287,14 @@ def test_in_shadow_a_policy_decides_in_full(tmp_path: Path) -> None:
     assert not any(reason == "block_off" for view in bench.governor.views() for _, _, reason in view.decisions)
 
 
-def test_a_pair_in_which_the_policy_lets_go_is_measured_again(tmp_path: Path) -> None:
+def test_a_pair_in_which_the_policy_lets_go_is_excluded(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
     bench.step(20)
     bench.step(8, event_reasons=0x20)  # the policy lets go
     bench.step(120)
     pairs = proof_of(bench, PairedBlocks)
-    assert [pair.excluded for pair in pairs] == [""] * 4
-    assert {round(pair.treatment_uj / pair.control_uj, 6) for pair in pairs} == {0.75}
+    assert sorted(pair.excluded for pair in pairs) == ["", "", "", "the setting was not as planned"]
+    assert {round(pair.treatment_uj / pair.control_uj, 6) for pair in pairs if not pair.excluded} == {0.75}
 
 
 def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(tmp_path: Path) -> None:

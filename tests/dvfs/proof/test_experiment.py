@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -32,7 +32,8 @@ class World:
     t_s: float = 0.0
     uj: int = 0
     saved_uj: float = 0.0
-    enforced_uj: int = 0
+    enforced_uj: int = 0  # between two rounds with the setting
+    was_on: bool = False
     off_s: float = 0.0
     rows: list[ProofRow] = field(default_factory=list)
     draw: random.Random = field(default_factory=lambda: random.Random(1))
@@ -51,7 +52,8 @@ class World:
         now = int(self.t_s * NS)
         work = WorkReading(int(steps * self.step_s * NS), steps)
         seen = replace(Round(now, T0 + now, on, halves, EnergyReading(now, self.uj), work), **changes)
-        self.enforced_uj += sum(seen.enforced_uj.values())
+        self.enforced_uj += sum(seen.enforced_uj.values()) if self.was_on and seen.steered else 0
+        self.was_on = seen.steered is True
         rows = self.experiment.feed(seen, SUBJECT)
         self.rows += rows
         return rows
@@ -86,9 +88,9 @@ def test_what_is_saved_is_claimed_at_the_analysis_and_not_before() -> None:
     (first,) = made.analyses()
     assert (first.pairs, first.excluded, first.number, first.reason) == (12, 0, 1, "")
     assert made.experiment.verdict.saving_ratio.value == pytest.approx(0.25, abs=1e-6)
-    assert first.covered_uj == made.enforced_uj
-    assert first.saved_uj == pytest.approx(made.saved_uj, rel=1e-6)
-    assert 0.97 * made.saved_uj < first.claimed_uj == made.experiment.claimed_uj.total() < made.saved_uj
+    assert 0 <= made.enforced_uj - first.covered_uj < 2 * 400e6, "but what waits for the next step"
+    assert first.saved_uj == pytest.approx(first.covered_uj / 3, rel=1e-6)
+    assert 0.9 * made.saved_uj < first.claimed_uj == made.experiment.claimed_uj.total() < made.saved_uj
     assert made.off_s < 12 * 10
     assert (first.slowdown_ppm, first.slowdown_of) == (0, "time_per_work")
     held = dict(made.experiment.claimed_uj)
@@ -134,7 +136,7 @@ def test_every_joule_under_the_setting_is_in_one_period(seed: int, odd: bool) ->
             made.experiment.interrupt("other devices")
         made.round(enforced_uj={}) if odd and draw.random() < 0.01 else made.round()
     periods, last = made.pairs(), made.analyses()[-1]
-    assert sum(row.enforced_uj for row in periods) == made.enforced_uj
+    assert 0 <= made.enforced_uj - sum(row.enforced_uj for row in periods) < 20 * 400e6
     assert [row.number for row in periods] == list(range(len(periods)))
     assert last.covered_uj == sum(row.enforced_uj for row in periods if not row.excluded)
     assert sum(row.claimed_uj for row in made.analyses()) == made.experiment.claimed_uj.total() == max(0, last.low_uj)
@@ -195,7 +197,8 @@ def test_a_setting_that_is_not_as_planned_spoils_the_pair() -> None:
         made.round(steered=None)
     assert not made.experiment.is_measuring
     made.run(100)
-    assert made.pairs()[0].excluded == ""
+    assert made.pairs()[0].excluded == "the setting was not as planned"
+    assert made.pairs()[1].excluded == ""
 
 
 def test_a_counter_that_falls_or_stops_never_makes_a_pair() -> None:
@@ -216,7 +219,7 @@ def test_a_counter_that_falls_or_stops_never_makes_a_pair() -> None:
 @settings(max_examples=15)
 @given(st.integers(0, 2**32))
 def test_an_experiment_goes_on_from_its_stored_state(seed: int) -> None:
-    """Stored and loaded between two rounds, however often, it gives the rows of one that was not, but for blocks under way."""
+    """Stored and loaded between two rounds, however often, it measures the same pairs, and represents no more energy."""
     draw = random.Random(seed)
     whole, parted = world(noise=0.01), world(noise=0.01)
     for _ in range(600):
@@ -226,8 +229,9 @@ def test_an_experiment_goes_on_from_its_stored_state(seed: int) -> None:
             parted.experiment = Experiment.load(parted.experiment.dump(), QUICK)
             parted.experiment.feed(Round(int(last_ns * NS), T0 + int(last_ns * NS), None), SUBJECT)
         parted.round()
-    assert parted.rows == whole.rows
-    assert parted.experiment.dump() == whole.experiment.dump()
+    pairs = zip(parted.pairs(), whole.pairs(), strict=True)
+    assert all(replace(p, enforced_uj=0) == replace(w, enforced_uj=0) and p.enforced_uj <= w.enforced_uj for p, w in pairs)
+    assert parted.experiment.claimed_uj.total() <= 1.01 * whole.experiment.claimed_uj.total()
 
 
 def test_a_block_under_way_is_begun_again_after_a_restart() -> None:
@@ -277,8 +281,70 @@ def test_an_experiment_that_ends_analyses_what_is_left() -> None:
 
 
 def test_work_is_dated_by_the_end_of_the_last_step() -> None:
-    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4)
-    assert work_of(Progress(9 * NS, tokens=4)) == WorkReading(9 * NS, 4)
-    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == WorkReading(9 * NS, 4, 500_000, 3)
+    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4, unit="steps")
+    assert work_of(Progress(9 * NS, tokens=4)) == WorkReading(9 * NS, 4, unit="tokens")
+    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == WorkReading(
+        9 * NS, 4, 500_000, 3, "tokens"
+    )
     assert work_of(Progress(9 * NS)) is None
     assert work_of(None) is None
+
+
+def test_energy_of_a_cap_without_a_policy_is_not_claimed() -> None:
+    """A cap stays applied all the time: what it takes while no policy steers is not under the policy's setting."""
+    made = world()
+    while not made.analyses():
+        made.round(steered=None if made.t_s % 200 > 100 and not made.experiment.is_measuring else not made.experiment.is_paused)
+    assert made.experiment.claimed_uj.total() < made.saved_uj / 1.5
+
+
+def test_energy_of_a_pause_is_not_claimed() -> None:
+    """A job trains for 200 s and evaluates for 100 s, in which the setting costs energy: only training is claimed."""
+    made = world(saving=lambda t: 0.2 if t % 300 < 200 else -0.3)
+    trained = 0.0
+    while len(made.analyses()) < 4:
+        pauses = made.t_s % 300 >= 200
+        done = int(trained)
+        before = made.uj
+        made.round(work=WorkReading(int(made.t_s * NS), done))
+        trained += 0 if pauses else 1
+        assert made.uj > before
+    covered = made.analyses()[-1].covered_uj
+    assert covered < made.enforced_uj * 0.75
+    assert made.analyses()[-1].saved_uj == pytest.approx(covered * 0.25, rel=0.1)
+
+
+def test_numbers_that_no_ledger_stores_make_no_pair() -> None:
+    made = world()
+    while len(made.pairs()) < 3:
+        t_ns, huge = int((made.t_s + 1) * NS), int(1e16 * (made.t_s + 1))
+        made.round(work=WorkReading(t_ns, int(made.t_s), huge * 1000, int(made.t_s)))
+    for row in made.rows:
+        assert max(value for value in asdict(row).values() if isinstance(value, int)) < 1 << 63
+
+
+def test_counts_of_another_thing_are_no_work_of_a_pair() -> None:
+    made = world()
+    for i in range(300):
+        made.round(work=WorkReading(int((made.t_s + 1) * NS), i, unit="steps" if made.experiment.is_paused else "tokens"))
+    assert not [row for row in made.pairs() if not row.excluded]
+
+
+def test_a_minute_in_another_quarter_is_no_quarter() -> None:
+    made = world().run(100)
+    for _ in range(60):
+        made.round(utc_ns=T0 + 200 * 86_400 * NS)
+    made.run(100)
+    assert {row.since_ns for row in made.rows} == {T0}
+
+
+@given(st.lists(st.floats(0.2, 2.5), min_size=3, max_size=12), st.floats(1e-9, 0.3))
+def test_any_pairs_give_a_verdict_that_a_ledger_stores(ratios: list[float], spread: float) -> None:
+    made = world()
+    made.draw = random.Random(repr(ratios))
+    saving = [1 - ratio for ratio in ratios]
+    made.saving = lambda t: saving[int(t / 20) % len(saving)] + spread * made.draw.random()
+    for _ in range(320):
+        made.round()
+    for row in made.rows:
+        assert max(abs(value) for value in asdict(row).values() if isinstance(value, int)) < 1 << 63
