@@ -106,8 +106,8 @@ class Load:
         if on:
             self.saved_uj += uj * share / (1 - share)
 
-    def counted(self) -> WorkReading:
-        """The work so far."""
+    def read_work(self) -> WorkReading:
+        """Read the work counters."""
         if self.serves:
             return WorkReading(int(self.t_s * NS), int(self.work), int(self.itl_us), int(self.work))
         return WorkReading(int(self.t_s * NS), int(self.work))
@@ -145,7 +145,7 @@ def day(job: tuple[str, int]) -> Day:
         now_ns, enforced_uj = int(load.t_s * NS), round(load.uj - before_uj) if on else 0
         before_uj = load.uj
         energy = EnergyReading(now_ns, round(load.uj))
-        seen = Round(now_ns, START_NS + now_ns, on, {"GPU-0": enforced_uj}, energy, load.counted())
+        seen = Round(now_ns, START_NS + now_ns, on, {"GPU-0": enforced_uj}, energy, load.read_work())
         rows = experiment.feed(seen, SUBJECT)
         if restarts and (rows or load.t_s - kept_s > 60):
             kept, kept_s = experiment.dump(), load.t_s

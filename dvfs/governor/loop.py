@@ -17,7 +17,7 @@ from dvfs.actuator.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
 from dvfs.governor.group import Configured, Device, Group, count
-from dvfs.governor.view import Saved, shown
+from dvfs.governor.view import Saved, describe_device
 from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
 from dvfs.proof.plan import Plan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
@@ -158,7 +158,7 @@ class Governor:
         for uuid, (name, group) in sorted(latest.items()):
             own = self._experiments.claimed_uj(name).get(uuid)
             saved = Saved(claimed.get(uuid), lost.get(uuid), own, self._experiments.verdict(name))
-            views.append(shown(uuid, name, group, self._counted(uuid), saved))
+            views.append(describe_device(uuid, name, group, self._counted(uuid), saved))
         return tuple(views)
 
     def _counted(self, uuid: str) -> Device:

@@ -11,13 +11,13 @@ from energy_agent.core.units import HZ_PER_MHZ
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What is proven on a device, in uJ, and of its group; None: nothing was analysed yet.
+    """Proven savings of a device, in uJ. None before the first analysis.
 
     Args:
-        claimed_uj: what may be claimed, of all groups that ever had it.
-        lost_uj: the estimate of losses, likewise.
-        own_uj: what may be claimed, of its group alone.
-        verdict: of its group.
+        claimed_uj: claimed saving, by all groups that ever had the device.
+        lost_uj: estimated loss, by the same groups.
+        own_uj: claimed saving, by the current group.
+        verdict: last analysis of the current group.
     """
 
     claimed_uj: int | None = None
@@ -26,7 +26,7 @@ class Saved:
     verdict: Verdict | None = None
 
 
-def shown(uuid: str, name: str, group: Group, counted: Device, saved: Saved) -> DvfsDevice:
+def describe_device(uuid: str, name: str, group: Group, counted: Device, saved: Saved) -> DvfsDevice:
     """A device of group `name`, with the counters of all groups that ever had it."""
     verdict = saved.verdict if group.here else None
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}

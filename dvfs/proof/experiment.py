@@ -30,7 +30,7 @@ _MAX_ATTEMPTS: Final = 3
 _MAX_PPM: Final = 10**12
 _MAX_COUNT: Final = (1 << 63) - 1  # that the ledger stores
 _MIN_PAUSE_NS: Final = 10 * NS_PER_S  # without work, which is not an interval between two steps
-_PAUSE: Final = 3  # likewise, in intervals between two readings of new work
+_PAUSE: Final = 3  # a longer pause, as a multiple of the typical interval between two readings of new work
 _QUARTER_NS: Final = 300 * NS_PER_S  # of another quarter before a new experiment starts: UTC may be set by mistake
 
 

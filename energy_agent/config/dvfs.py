@@ -61,9 +61,9 @@ class DvfsBlocks(Section):
     every_s: float | None = Field(
         None,
         ge=4,
-        description="length of the first periods, each with a pair: 270 s unless said; that of a pair with a number of pairs",
+        description="duration of the first periods, one pair per period; 270 s by default, with `pairs` that of one pair",
     )
-    seed: int = Field(0, description="draws when pairs begin, and the order within them")
+    seed: int = Field(0, description="seed of the random offsets and orders, together with a secret of the agent")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

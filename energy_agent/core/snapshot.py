@@ -113,8 +113,8 @@ class DvfsDevice:
     setting: Mapping[str, int] = field(default_factory=dict)  # sm_clock_max_hertz, power_limit_milliwatts
     decisions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (policy, action, reason) -> count
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
-    saved_uj: int | None = None  # may be claimed, of all groups that had it; falls; None: not analysed
-    extra_uj: int | None = None  # the estimate of losses, likewise
+    saved_uj: int | None = None  # claimed saving, by all groups that had the device; None: no analysis
+    extra_uj: int | None = None  # estimated loss, by the same groups
     predicted: Predicted | None = None  # before anything was proven
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force

@@ -69,7 +69,7 @@ class Bench:
             self.rows += rows
             self.states |= states
 
-    def kept(self) -> set[str]:
+    def stored_groups(self) -> set[str]:
         """Groups whose experiments are stored."""
         return {key.removeprefix("group ") for key, text in self.states.items() if key.startswith("group ") and text}
 
@@ -88,9 +88,9 @@ def test_groups_of_one_owner_displace_their_own_and_what_they_saved_stays() -> N
         bench.run([(f"a{number}-{gpu}", "attacker") for gpu in range(GPUS)])
         assert bench.claimed_uj() > saved_uj, "no saving is lost with its group"
         saved_uj = bench.claimed_uj()
-        kept.append(len(bench.kept()))
+        kept.append(len(bench.stored_groups()))
     assert kept[-1] == kept[-20] < 60 * GPUS
-    assert victims <= bench.kept()
+    assert victims <= bench.stored_groups()
     analyses = [row for row in bench.rows if isinstance(row, Analysis)]
     assert sum(row.claimed_uj for row in analyses) == saved_uj
     assert sum(row.pairs for row in analyses) == PLAN.pairs * (len(victims) + 60 * GPUS)
@@ -102,10 +102,10 @@ def test_a_group_that_is_gone_for_an_hour_is_forgotten_and_what_it_saved_stays()
     bench.run([("short", "a")], 10)
     saved_uj = bench.claimed_uj()
     bench.run([("now", "b")], 20)
-    assert {"measured", "short", "now"} == bench.kept()
+    assert {"measured", "short", "now"} == bench.stored_groups()
     bench.world.t_s += 3700
     bench.run([("now", "b")], 2)
-    assert bench.kept() == {"now"}
+    assert bench.stored_groups() == {"now"}
     assert bench.claimed_uj() == saved_uj
 
 
