@@ -38,7 +38,7 @@ class _Running:
 
 
 class Experiments:
-    """Not thread-safe."""
+    """The experiments of a node, one per group. Not thread-safe."""
 
     def __init__(self, plan: Plan | None, states: Mapping[str, str], boot_ns: int) -> None:
         """Restore experiments from `states`. An unreadable state is logged and removed."""

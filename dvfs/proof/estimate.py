@@ -193,6 +193,8 @@ def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
         time = _mean(evidence, evidence.wt, evidence.vtt, probability)
     if max(energy.high - energy.value, time.high - time.value) > _MAX_HALF_WIDTH:
         return Verdict(evidence.pairs, reason="the interval is too wide")
+    if abs(energy.value) > math.log(MAX_ENERGY_RATIO):  # a line can leave the range of its points
+        return Verdict(evidence.pairs, reason="the estimate is outside of what was measured")
     spent_uj, bounds = evidence.w * 1e6, (energy.value, energy.high, energy.low)
     return Verdict(
         evidence.pairs,

@@ -75,7 +75,7 @@ class Accountant:
         self._shares = ShareFacts()
         self._sequence = 0
         self._now_ns = 0
-        self._token_states: dict[str, str] = {}
+        self._source_states: dict[str, str] = {}
         self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
         self._states: dict[str, str] = {}
         self._changed: dict[str, str] = {}  # states of the batch that waits
@@ -212,13 +212,13 @@ class Accountant:
         changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
         self._present.see(self._served.polled(), max(self._now_ns, self._served.said_ns))
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
-        self._token_states |= states
+        self._source_states |= states
 
     def add_training(self, booked: Booking) -> None:
         """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(booked.steps)
         self._pending.tokens.extend(booked.tokens)
-        self._token_states |= booked.states
+        self._source_states |= booked.states
         for workload, labels in booked.labels.items():
             self._told[workload] = {name: value for name, value in labels.items() if value}
             if workload in self._facts:
@@ -232,11 +232,11 @@ class Accountant:
         """Record what was set and refused and what is proven of it, with the states that steering goes on from."""
         self._pending.actions.extend(done.actions)
         self._pending.proof.extend(done.proof)
-        self._token_states |= {STEERING_STATE + name: text for name, text in done.states.items()}
+        self._source_states |= {STEERING_STATE + name: text for name, text in done.states.items()}
 
     def steering_states(self) -> dict[str, str]:
         """The states of steering as they were handed over last, committed or not."""
-        known = self._stored | self._token_states
+        known = self._stored | self._source_states
         return {
             key.removeprefix(STEERING_STATE): text for key, text in known.items() if key.startswith(STEERING_STATE) and text
         }
@@ -245,7 +245,7 @@ class Accountant:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
         self._leaving = self._find_leaving()
-        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._token_states
+        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._source_states
         self._states |= self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
         self._states |= self._served.dump()
         if self._node is not None:
@@ -282,7 +282,7 @@ class Accountant:
         """The batch is in the journal: now it counts. Returns its entries."""
         p, self._pending = self._pending, Pending()
         self._committed_states = self._states
-        self._token_states = {key: text for key, text in self._token_states.items() if text}  # the empty ones are let go
+        self._source_states = {key: text for key, text in self._source_states.items() if text}  # the empty ones are let go
         if self._node is not None:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs.proof.estimate import Block, Evidence, estimate, t_quantile, t_quantile_975
@@ -186,3 +186,20 @@ def test_t_quantile_of_published_tables(df: int, value: float) -> None:
 def test_t_quantile_far_out(df: int, above: float, value: float) -> None:
     """One degree of freedom: 1 / tan(pi x chance); the others of a published table."""
     assert t_quantile(df, above) == pytest.approx(value, rel=2e-4)
+
+
+@settings(max_examples=200)
+@given(st.floats(0.5, 2), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.3]), st.integers(0, 2**32), st.integers(1, 300))
+def test_whatever_is_measured_no_more_is_claimed_than_any_pair_shows(ratio: float, spread: float, seed: int, look: int) -> None:
+    """Loads that differ always by about the same ratio make a line that says anything where both are equal."""
+    draw, evidence, spent_uj = random.Random(seed), Evidence(), 0
+    for _ in range(12):
+        x = ratio * math.exp(spread * draw.gauss(0, 1))
+        treatment = block(1e9 * math.exp(draw.uniform(-1.2, 1.2)), 1e6, 10, 0.02)
+        if not evidence.add(treatment, block(1e9, 1e6 / x, 10, 0.02), 10**9, open_arrivals=True):
+            spent_uj += 10**9
+    verdict = estimate(evidence, 0.025 / (look * (look + 1)))
+    assert 0 <= verdict.claimable_uj <= 3 * spent_uj
+    assert 0 <= verdict.lost_uj <= spent_uj
+    for ends in (verdict.saving_ratio, verdict.slowdown_ratio, verdict.saved_uj):
+        assert ends is None or all(map(math.isfinite, (ends.value, ends.low, ends.high)))
