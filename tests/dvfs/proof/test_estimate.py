@@ -203,3 +203,16 @@ def test_whatever_is_measured_no_more_is_claimed_than_any_pair_shows(ratio: floa
     assert 0 <= verdict.lost_uj <= spent_uj
     for ends in (verdict.saving_ratio, verdict.slowdown_ratio, verdict.saved_uj):
         assert ends is None or all(map(math.isfinite, (ends.value, ends.low, ends.high)))
+
+
+def test_a_line_that_leaves_the_range_of_its_pairs_claims_nothing() -> None:
+    """Energy per work rises from 0.3 to 3.3 times while the load ratio rises from 1.65 to 2: 0.0005 times at equal load."""
+    evidence = Evidence()
+    for i in range(12):
+        part = i * 5 % 12 / 11
+        x, d = 0.5 + 0.19 * part, -1.2 + 2.4 * part
+        treatment, control = block(1e9 * math.exp(d + x), 1e6, 10, 0.02), block(1e9, 1e6 / math.exp(x), 10, 0.02)
+        assert not evidence.add(treatment, control, 10**9, open_arrivals=True)
+    verdict = estimate(evidence)
+    assert verdict.reason
+    assert verdict.claimable_uj == 0
