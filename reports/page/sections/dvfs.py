@@ -32,8 +32,8 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         text = "Avoided energy is an estimate ({method}). It is no part of the inventory, and is subtracted from nothing."
         blocks.append(Note(say(text, method=say(saved.method))))
         text = (
-            "What may be claimed is the sum of what each analysis added to the claim or took off it, so it is not the lower "
-            "end of the interval where the period holds a part of an experiment alone."
+            "The claim is the sum of the changes that the analyses of the period made. It differs from the lower end of the "
+            "interval if the period covers only a part of an experiment."
         )
         blocks.append(Note(say(text)))
     else:
