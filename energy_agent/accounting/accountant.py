@@ -18,7 +18,8 @@ from energy_agent.accounting.totals import ENDED_STATE, Booked, DeviceEnergy
 from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import TOLD, Booking
 from energy_agent.accounting.views import STUCK, device_view, with_host
-from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Identity, SourceHealth, Tokens, WorkloadFacts
+from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
+from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.proof import SteeringRows
@@ -26,6 +27,8 @@ from energy_agent.core.saved_state import UNREADABLE
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
+from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
+from energy_agent.metering.gpu import unrecorded
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.owners.resolver import JoinedHolders
 from energy_agent.reader.supervisor import DeviceHealth
@@ -84,6 +87,7 @@ class Accountant:
         self._booked_infos: dict[str, DeviceInfo] = {}
         self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
+        self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
 
     def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
         """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
@@ -92,12 +96,15 @@ class Accountant:
         ended by then stays for the rest of its retention.
         """
         unreadable = []
+        self._lost = lost_devices(states)
+        if self._node is not None:
+            self._node.lost = {device: since_ns for device, since_ns in self._lost.items() if not is_gpu(device)}
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in states.items():
             if uuid.startswith(
-                (TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, STEERING_STATE, *_LOOSE_STATES)
+                (TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, STEERING_STATE, LOST_STATE, *_LOOSE_STATES)
             ):
                 continue
             try:
@@ -165,6 +172,7 @@ class Accountant:
         self._last_held.see(account.held_by, sample.t_ns)
         for workload in account.held_by:
             self._booked.see(sample.uuid, workload)
+        since_ns = self._lost.get(sample.uuid) if account.meter is None else None
         entries, gap = account.feed(sample, self._identity.boot_id)
         if holders is not None:
             changed = self._shares.update(sample.uuid, account.policy, account.held_by)
@@ -176,7 +184,16 @@ class Accountant:
         for entry in entries:
             self._pending.add(entry)
         if gap is not None:
-            self._pending.gaps.append(gap)
+            self._add_gap(gap)
+        if since_ns is not None:
+            self._add_gap(unrecorded(sample, account.sensor, since_ns))
+
+    def _add_gap(self, gap: Gap) -> None:
+        """Record a gap; the commit that has that of a lost journal also removes the state that asks for it."""
+        self._pending.gaps.append(gap)
+        if gap.reason.endswith(JOURNAL_LOST):
+            self._lost.pop(gap.device, None)
+            self._source_states[LOST_STATE + gap.device] = ""
 
     def add_node(
         self,
@@ -193,7 +210,8 @@ class Accountant:
             self._pending.devices += self._node.feed(source, rows, infos)
         entries, gaps = self._node.settle(now_boot_ns, gpus)
         self._pending.entries += entries
-        self._pending.gaps += gaps + self._node.unseen(now_ns, now_boot_ns)
+        for gap in gaps + self._node.unseen(now_ns, now_boot_ns):
+            self._add_gap(gap)
         return self._node.faults
 
     def _restore_node(self) -> None:

@@ -20,7 +20,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
-from energy_agent.metering.node import NodeState, Stretch, advance, gap_of
+from energy_agent.metering.node import NodeState, Stretch, advance, gap_of, unrecorded
 
 NODE_STATE: Final = "node/"
 """The key of this account among the journal's states."""
@@ -70,6 +70,7 @@ class NodeAccount:
     identity: Identity
     plan: NodePlan
     faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last stretch was not believed
+    lost: dict[str, int] = field(default_factory=dict)  # devices whose last reading the journal lost -> end of their last row
     _meters: dict[tuple[str, str], _Meter] = field(default_factory=dict)
     _books: dict[str, HostBook] = field(default_factory=dict)
     _curves: dict[str, GpuCurve] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class NodeAccount:
         facts = []
         for reading in readings:
             meter = self._meters.setdefault((source, reading.domain), _Meter(reading.domain, reading.scope))
-            first = self._first_answer(source, reading)
+            first, is_first = self._first_answer(source, reading), meter.state is None
             step = advance(meter.state, reading, self.identity.boot_id, gap_ns)
             meter.state, meter.power_mw = step.state, _power_mw(reading, step.stretch)
             device = self._device(source, reading, infos)
@@ -110,6 +111,8 @@ class NodeAccount:
             if device not in self._described:
                 self._described[device] = gain
                 facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
+            if is_first and device in self.lost:  # contains the time in which no meter answered
+                first = unrecorded(self.lost.pop(device), reading.t_ns, reading.max_mw or self._max_mw(source))
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
@@ -130,8 +133,11 @@ class NodeAccount:
         if duration_ns <= self.plan.sources[record][0]:
             return []
         self._unseen = (now_ns, now_boot_ns, True)
-        gap = gap_of(max(0, now_ns - duration_ns), now_ns, duration_ns, self.plan.record_max_mw, NEVER)
-        return [replace(gap, device=self._host)]
+        start_ns = max(0, now_ns - duration_ns)
+        gaps = [gap_of(start_ns, now_ns, duration_ns, self.plan.record_max_mw, NEVER)]
+        if self._host in self.lost:
+            gaps.insert(0, unrecorded(self.lost.pop(self._host), start_ns, self.plan.record_max_mw))
+        return [replace(gap, device=self._host) for gap in gaps]
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
         """What can be booked: every GPU in `required` is known, or was waited for long enough."""
@@ -243,6 +249,9 @@ class NodeAccount:
         return gap_of(
             max(0, reading.t_ns - duration_ns), reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER
         )
+
+    def _max_mw(self, source: str) -> int | None:
+        return self.plan.record_max_mw if source == self.plan.record else None
 
     def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
         """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from energy_agent.core.boundary import JOURNAL_LOST
 from energy_agent.core.energy import Action, Entry, Gap, Method, Steps, Tokens, WorkloadFacts
 from energy_agent.core.proof import ProofRow
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
@@ -45,7 +46,8 @@ class Pending:
             self.steps = _merged_steps(self.steps)
         if len(self.entries) < PENDING_MAX:
             return False
-        self.entries, self.gaps, self._last = [], [], {}
+        self.gaps = [gap for gap in self.gaps if gap.reason.endswith(JOURNAL_LOST)]  # no later reading brings them again
+        self.entries, self._last = [], {}
         return True
 
 

@@ -14,6 +14,8 @@ _METER: Final = "meter:"
 
 UNBOUNDED: Final = "no bound known: "
 """Begins the reason of a gap whose energy nothing bounds: its `bound_uj` is 0 and says nothing."""
+JOURNAL_LOST: Final = "journal lost"
+"""Reason of the gap between a device's last row and its next reading, where its last reading was lost with the journal."""
 
 
 class Boundary(StrEnum):

@@ -17,6 +17,7 @@ a stretch. Between two stretches that share a reading the edges are the same err
 
 from dataclasses import replace
 
+from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
@@ -118,6 +119,17 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
     if sample.energy_mj is not None and state.energy_mj is not None:
         return _by_counter(state, sample, sensor, duration_ns, sample.energy_mj - state.energy_mj)
     return _by_power(state, sample, sensor, duration_ns)
+
+
+def unrecorded(sample: DeviceSample, sensor: Sensor, since_ns: int) -> Gap:
+    """The gap from `since_ns`, where the rows of the ledger end, to a reading: the last one was lost with the journal.
+
+    No energy: what the counter showed at `since_ns` is not known, so a difference could count energy that is in the ledger.
+    """
+    duration_ns = sample.t_ns - since_ns
+    if duration_ns < 0:  # UTC was set back: how long it was is not known
+        return Gap(sample.uuid, sample.t_ns, sample.t_ns, 0, UNBOUNDED + JOURNAL_LOST)
+    return Gap(sample.uuid, since_ns, sample.t_ns, _ceiling_uj(sensor, duration_ns), JOURNAL_LOST)
 
 
 def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:

@@ -7,7 +7,7 @@ nothing; when it moves again it closes the time.
 
 from dataclasses import replace
 
-from energy_agent.core.boundary import UNBOUNDED
+from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.record import record
@@ -156,6 +156,13 @@ def gap_of(start_ns: int, end_ns: int, duration_ns: int, max_mw: int | None, rea
     if max_mw is None:
         return Gap("", start_ns, max(start_ns, end_ns), 0, UNBOUNDED + reason)
     return Gap("", start_ns, max(start_ns, end_ns), energy_uj(max_mw, duration_ns), reason)
+
+
+def unrecorded(since_ns: int, end_ns: int, max_mw: int | None) -> Gap:
+    """The gap from the last row in the ledger to a reading, where the last reading was lost with the journal."""
+    if end_ns < since_ns:  # UTC was set back: how long it was is not known
+        return gap_of(end_ns, end_ns, 0, None, JOURNAL_LOST)
+    return gap_of(since_ns, end_ns, end_ns - since_ns, max_mw, JOURNAL_LOST)
 
 
 def _anchor(reading: MeterReading, boot_id: str, total_uj: int) -> NodeState:

@@ -12,9 +12,10 @@ from energy_agent.core.meters import MeterReading
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.journal.book import Batch
+from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
 from energy_agent.ledger.rows.cells import cuts
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.metering.node import NodeState, Stretch, energy_uj
+from energy_agent.metering.node import NodeState, Stretch, energy_uj, unrecorded
 from energy_agent.site.building.meter import FacilityState, follow
 
 STATED: Final = "declared"
@@ -57,6 +58,7 @@ class SiteAccount:
         makes = any(facts.role is Role.RENEWABLE for facts, _ in meters)
         self._resting = RESTING | {Role.TOTAL} if makes else RESTING
         self._pending = _Pending()
+        self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
         self._gone: list[str] = []  # devices of meters that are declared no more
         self.waiting = bool(meters)  # there is something that the journal does not have yet; at first what is declared
         self.faults: dict[str, str] = {}  # meter -> why it is not believed
@@ -65,6 +67,7 @@ class SiteAccount:
     def restore(self, states: Mapping[str, str], known: Iterable[WorkloadFacts]) -> list[str]:
         """Go on from what the journal has; returns ids of meters whose state cannot be read: they start anew."""
         unreadable = []
+        self._lost = lost_devices(states)
         last = {fact.workload: fact for fact in sorted(known, key=lambda fact: fact.since_ns)}
         told = {device: fact.labels for device, fact in last.items() if fact.kind == METER_KIND}
         mine = {meter.facts.device(self._site) for meter in self._meters.values()}
@@ -88,13 +91,18 @@ class SiteAccount:
         for reading in readings:
             source = meter.facts.source
             self.waiting = True
+            since_ns = self._lost.get(device) if meter.state is None else None
+            if since_ns is not None and source == IMPORTED and reading.t_ns < since_ns:
+                continue  # a file is read from its start again: the ledger has these rows
             kind = {"stated": source == STATED, "dated": source == IMPORTED, "rests": meter.facts.role in self._resting}
             step = follow(meter.state, reading, self._boot_id, meter.gap_ns, **kind)
             entries = [] if step.stretch is None else entries_of(device, step.stretch, reading.max_mw)
             meter.state = step.state  # only now: what cannot be booked is closed by the next reading
             self._pending.entries += entries
-            if step.gap is not None:
-                gap = step.gap
+            gap = step.gap
+            if since_ns is not None and since_ns != reading.t_ns:
+                gap = unrecorded(since_ns, reading.t_ns, reading.max_mw)
+            if gap is not None:
                 self._pending.gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
             self.faults.pop(meter_id, None)
             if step.fault:
@@ -118,6 +126,7 @@ class SiteAccount:
                 facts.append(WorkloadFacts(device, now_ns, METER_KIND, meter.facts.labels))
                 devices.append(DeviceFacts(device, f"meter {meter.facts.source}", meter.facts.accuracy_ppm / _PPM, now_ns))
         states = {m.facts.device(self._site): _text(m.state) for m in self._meters.values() if m.state is not None}
+        states |= {LOST_STATE + device: "" for device in self._lost.keys() & states.keys()}  # their gaps are in the batch
         return Batch(self._pending.entries, self._pending.gaps, facts=facts, devices=devices, states=states)
 
     def committed(self) -> Sequence[Entry]:
@@ -126,6 +135,8 @@ class SiteAccount:
         self._gone = []
         for meter in self._meters.values():
             meter.settled, meter.described = meter.state, True
+            if meter.state is not None:
+                self._lost.pop(meter.facts.device(self._site), None)
         return entries
 
     def not_committed(self) -> None:

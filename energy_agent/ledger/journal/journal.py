@@ -43,7 +43,7 @@ _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionErro
 
 
 class Journal:
-    """An open journal; make one with `open`. `notice` is a line for the operator if a torn one was moved aside, else ""."""
+    """An open journal; make one with `open`. `notice` is a line for the operator if the one before was torn or lost."""
 
     def __init__(
         self, path: Path, identity: Identity, lock: int, files: Files, budget_b: int, keep_ns: int, utc_ns: Callable[[], int]
@@ -164,6 +164,8 @@ class Journal:
             self._seal_rows_of(base.identity)
             with contextlib.suppress(JournalError):  # the next seal tries again
                 self._flush()
+        if base is None and taken.known and not self.notice:
+            self.notice = f"{self.path}: is missing, and {recovery.NAME} with it"
         if self.notice:
             what = "the segments on disk alone" if base is None else f"commit {base.log}, with all that was booked by then"
             self.notice += f"; a new journal continues from {what}"

@@ -3,7 +3,8 @@
 Beside the database lies a snapshot: the book of the last checkpoint, and a line for each commit since, all with checksums. It
 is not written by SQLite, so that one damage seldom takes both. What the torn database has beyond it is added. The meters'
 states are those of the last commit that was read: what was metered after it is bridged by the next reading. Where neither can
-be read, the segments on disk are all there is.
+be read, the segments on disk are all there is: no last reading of a meter is known, so the time from a device's last row to its
+next reading is a gap. The journal keeps where it begins, and whoever reads the device closes it.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +22,14 @@ from energy_agent.core.energy import Identity
 from energy_agent.core.errors import WattlensError
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, from_text, to_text
-from energy_agent.ledger.journal.sealing import Taken
+from energy_agent.ledger.journal.sealing import Taken, note_ends
 from energy_agent.ledger.rows.kinds import Row, key_of, kind_of
 from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.rows.totals import Tally
 
 NAME: Final = "journal.snapshot"
+LOST_STATE: Final = "lost "
+"""Begins the key of a state that the journal itself writes: the UTC ns at which a device's gap begins; the device follows."""
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.Error)
 """What reading something damaged may raise."""
 
@@ -161,7 +165,7 @@ def _longer(connection: sqlite3.Connection, base: Base | None) -> Base | None:
 def continued(base: Base | None, taken: Taken) -> Book:
     """The book that goes on: open rows are those of the base that no segment on disk has."""
     if base is None:
-        return Book(totals=taken.totals)
+        return Book(totals=taken.totals, states=_lost_states(taken.ends))
     if taken.sequence <= base.sequence:
         return base.book
     sealed = [row for content in taken.later for row in content.rows if not kind_of(row).is_fact]
@@ -173,7 +177,22 @@ def continued(base: Base | None, taken: Taken) -> Book:
     totals.add_tally(base.book.totals)
     totals.take(row for key, row in base.book.rows.items() if key not in book.rows)
     totals.add_rows(sealed)
-    return replace(book, states={}, totals=totals)
+    ends = dict(taken.ends)
+    note_ends(ends, book.rows.values())
+    return replace(book, states=_lost_states(ends), totals=totals)
+
+
+def _lost_states(ends: Mapping[str, int]) -> dict[str, str]:
+    return {LOST_STATE + device: str(end_ns) for device, end_ns in ends.items()}
+
+
+def lost_devices(states: Mapping[str, str]) -> dict[str, int]:
+    """Devices of which the journal lost the last reading, with the UTC ns at which their last row ends.
+
+    Whoever records the gap up to the device's next reading removes the state in the same commit.
+    """
+    found = {key.removeprefix(LOST_STATE): text for key, text in states.items() if key.startswith(LOST_STATE)}
+    return {device: int(text) for device, text in found.items() if text.isdecimal()}
 
 
 def _same(one: Row | None, other: Row) -> bool:

@@ -10,7 +10,7 @@ from energy_agent.core.energy import Identity, WorkloadFacts
 from energy_agent.core.errors import ChainError
 from energy_agent.core.facility import METER_GONE
 from energy_agent.ledger.journal.book import Book
-from energy_agent.ledger.rows.kinds import CELL_NS, KINDS, Key, Row, key_of, kind_of
+from energy_agent.ledger.rows.kinds import CELL_NS, KINDS, Cell, GapRow, Key, Row, key_of, kind_of
 from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Content, Header, Signer
@@ -127,7 +127,10 @@ def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
 
 @dataclass(slots=True)
 class Taken:
-    """Where a new database takes up the chain of the segments that are on disk; `later` are those from number `since` on."""
+    """Where a new database takes up the chain of the segments that are on disk; `later` are those from number `since` on.
+
+    `ends` has each device with the UTC ns at which its last row ends.
+    """
 
     sequence: int = 0
     previous: str = segment.FIRST_PREVIOUS
@@ -135,6 +138,7 @@ class Taken:
     totals: Tally = field(default_factory=Tally)
     known: list[tuple[Any, ...]] = field(default_factory=list)
     later: list[Content] = field(default_factory=list)
+    ends: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_folder(cls, folder: Path, identity: Identity, since: int) -> "Taken":
@@ -154,6 +158,7 @@ class Taken:
             if (header.cluster, header.node, header.sequence) != (identity.cluster, identity.node, int(digits)):
                 continue
             taken.totals.add_rows(content.rows)
+            note_ends(taken.ends, content.rows)
             if header.sequence >= since:
                 taken.later.append(content)
             taken.previous = content.sha256
@@ -161,3 +166,10 @@ class Taken:
             taken.known.append((*row, "sealed", 0, None))
         taken.sequence, taken.first = max(numbers, default=-1) + 1, min(numbers, default=0)
         return taken
+
+
+def note_ends(ends: dict[str, int], rows: Iterable[Row]) -> None:
+    """Move the end of each device's recorded time to that of its last row among `rows`."""
+    for row in rows:
+        if isinstance(row, Cell | GapRow):
+            ends[row.device] = max(_end_ns(row), ends.get(row.device, 0))

@@ -70,6 +70,7 @@ def run_agent(folder, clock, turns, seconds, agents=None):
     """The turns at which the agent published, with it; `turns` are actions by turn, `agents` gets the agent before it runs."""
     journal = Journal.open(folder / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
     accountant = Accountant(IDENTITY, ProcessHolders(folder / "proc"), SensorFor(2_500_000_000), {}, 0.05)
+    assert accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()) == []
     sweeps = Sweeps(clock, turns | {seconds: lambda: agent.stop()})
     agent = Agent(Config(), IDENTITY, clock, journal, sweeps, accountant, TokenPoller(clock), folder)
     if agents is not None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.boundary import is_gpu, is_meter, meter, site_and_meter
+from energy_agent.core.boundary import JOURNAL_LOST, is_gpu, is_meter, meter, site_and_meter
 from energy_agent.core.energy import Identity, Method
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.facility import MeterFacts, Position, Role
@@ -18,8 +18,9 @@ from energy_agent.ledger.facility import FacilityBook, book_of
 from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.recovery import LOST_STATE
 from energy_agent.ledger.reading import read_rows
-from energy_agent.ledger.rows.kinds import CELL_NS
+from energy_agent.ledger.rows.kinds import CELL_NS, GapRow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds
 from energy_agent.site.account import SiteAccount
@@ -84,6 +85,41 @@ def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     book = book_of("dc1", [*rows, *sealed])
     cells = sum(uj for slot in book._meters["main"].cells.values() for uj in slot.energy_uj.values()) if total else 0
     assert cells == total
+
+
+@pytest.mark.parametrize("source", ["modbus", "imported"])
+def test_a_lost_journal_leaves_a_gap_and_no_row_of_a_file_is_counted_again(tmp_path, source):
+    """Two hours of 130 kW, of which the first is sealed; then the journal is lost, and the second hour is read again."""
+    meters = [(replace(MAIN, source=source), 150 * S)]
+    journal, account = opened(tmp_path), SiteAccount("dc1", "boot", meters)
+    table = [reading("main", 60 * minute, 130 * KWH * minute // 60) for minute in range(121)]
+    account.feed("main", table)
+    commit(journal, account, 7200)
+    journal.seal(START + 3600 * S)
+    journal.close()
+    for path in tmp_path.glob("journal.*"):
+        path.unlink()
+    journal, account = opened(tmp_path), SiteAccount("dc1", "boot", meters)
+    assert account.restore(journal.states(), journal.facts()) == []
+    later = [reading("main", 7200 + 60 * minute, 130 * KWH * (120 + minute) // 60) for minute in range(11)]
+    for part in (later[:1], later[1:]) if source == "modbus" else ([*table[:50], table[50]], [*table[51:], *later[1:]]):
+        account.feed("main", part)
+        commit(journal, account, 7800)
+        journal.close()  # a restart closes no gap twice
+        journal, account = opened(tmp_path), SiteAccount("dc1", "boot", meters)
+        assert account.restore(journal.states(), journal.facts()) == []
+    rows = list(read_rows(tmp_path))
+    gaps = [(r.row.start_ns, r.row.end_ns, r.row.reason) for r in rows if isinstance(r.row, GapRow)]
+    if source == "imported":  # the file has the row at the very end of the segment: nothing is missing
+        assert gaps == []
+        assert sum(journal.totals().energy.values()) == 130 * KWH * 130 // 60
+    else:
+        assert {reason for _, _, reason in gaps} == {JOURNAL_LOST}
+        assert (min(gaps)[0], max(gap[1] for gap in gaps)) == (START + 3600 * S, START + 7200 * S)
+        assert sum(r.row.bound_uj for r in rows if isinstance(r.row, GapRow)) == 400_000_000 * 3600 * 1000
+        assert sum(journal.totals().energy.values()) == 130 * KWH * 70 // 60
+    assert not [key for key in journal.states() if key.startswith(LOST_STATE)]
+    journal.close()
 
 
 def hours(book_minutes=60 * 50, wrong_at=None):

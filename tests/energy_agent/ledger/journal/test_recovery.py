@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from benchmarks.journal import damage
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import recovery
-from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Journal
+from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch, Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import IDENTITY, filled, second
+from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled, second
 
 SECONDS = 200
 
@@ -72,6 +72,23 @@ def folder(state, tmp_path):
 
 def test_what_was_not_damaged_is_there_to_the_last_second(folder):
     assert goes_on(folder) == SECONDS
+
+
+def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_known_until_it_is_closed(tmp_path):
+    with contextlib.closing(filled(tmp_path, 10, seals=(3, 6))) as journal:
+        assert recovery.lost_devices(journal.states()) == {}
+    for path in tmp_path.glob("journal.*"):
+        path.unlink()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert recovery.NAME in journal.notice
+        ends = dict.fromkeys(("GPU-0", "GPU-1"), T0 + 7 * S)  # the last three seconds were not sealed
+        assert recovery.lost_devices(journal.states()) == ends
+        assert energy(journal) == truth(7)
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert journal.notice == ""
+        assert recovery.lost_devices(journal.states()) == ends
+        journal.commit(Batch(states={f"{recovery.LOST_STATE}GPU-0": ""}))
+        assert recovery.lost_devices(journal.states()).keys() == {"GPU-1"}
 
 
 @pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
@@ -139,7 +156,9 @@ def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, los
     (tmp_path / "journal.db").unlink()
     with contextlib.closing(opened(tmp_path)) as journal:
         assert energy(journal) == truth(100)
-        assert bool(journal.states()) == (not lost)  # a meter's state of before would bridge what the segment has
+        ends = {"GPU-0": T0 + 100 * S, "GPU-1": T0 + 100 * S}
+        assert recovery.lost_devices(journal.states()) == (ends if lost else {})
+        assert ("GPU-0" in journal.states()) == (not lost)  # a meter's state of before would bridge what the segment has
         journal.commit(second(100))
         journal.seal(None)
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
