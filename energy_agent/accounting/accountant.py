@@ -19,6 +19,7 @@ from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import TOLD, Booking
 from energy_agent.accounting.views import STUCK, device_view, with_host
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
+from energy_agent.core.difference import unrecorded
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
@@ -28,7 +29,6 @@ from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Sna
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
 from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
-from energy_agent.metering.gpu import unrecorded
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.owners.resolver import JoinedHolders
 from energy_agent.reader.supervisor import DeviceHealth
@@ -186,7 +186,7 @@ class Accountant:
         if gap is not None:
             self._add_gap(gap)
         if since_ns is not None:
-            self._add_gap(unrecorded(sample, account.sensor, since_ns))
+            self._add_gap(unrecorded(sample.uuid, since_ns, sample.t_ns, account.sensor.power_max_mw, account.sensor.tick_ns))
 
     def _add_gap(self, gap: Gap) -> None:
         """Record a gap; the commit that has that of a lost journal also removes the state that asks for it."""

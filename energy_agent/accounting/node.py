@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from energy_agent.core.boundary import host, is_host, part
+from energy_agent.core.difference import gap_of, mean_mw, unrecorded
 from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
 from energy_agent.core.meters import MeterReading, Scope
 from energy_agent.core.record import record
@@ -20,7 +21,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
-from energy_agent.metering.node import NodeState, Stretch, advance, gap_of, unrecorded
+from energy_agent.metering.node import NodeState, Stretch, advance
 
 NODE_STATE: Final = "node/"
 """The key of this account among the journal's states."""
@@ -112,7 +113,7 @@ class NodeAccount:
                 self._described[device] = gain
                 facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
             if is_first and device in self.lost:  # contains the time in which no meter answered
-                first = unrecorded(self.lost.pop(device), reading.t_ns, reading.max_mw or self._max_mw(source))
+                first = unrecorded(device, self.lost.pop(device), reading.t_ns, reading.max_mw or self._max_mw(source))
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
@@ -134,10 +135,10 @@ class NodeAccount:
             return []
         self._unseen = (now_ns, now_boot_ns, True)
         start_ns = max(0, now_ns - duration_ns)
-        gaps = [gap_of(start_ns, now_ns, duration_ns, self.plan.record_max_mw, NEVER)]
+        gaps = [gap_of(self._host, start_ns, now_ns, self.plan.record_max_mw, NEVER, duration_ns=duration_ns)]
         if self._host in self.lost:
-            gaps.insert(0, unrecorded(self.lost.pop(self._host), start_ns, self.plan.record_max_mw))
-        return [replace(gap, device=self._host) for gap in gaps]
+            gaps.insert(0, unrecorded(self._host, self.lost.pop(self._host), start_ns, self.plan.record_max_mw))
+        return gaps
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
         """What can be booked: every GPU in `required` is known, or was waited for long enough."""
@@ -246,9 +247,8 @@ class NodeAccount:
         duration_ns = reading.boot_ns - unseen[1]
         if duration_ns <= (0 if unseen[2] else self.plan.sources[source][0]):
             return None
-        return gap_of(
-            max(0, reading.t_ns - duration_ns), reading.t_ns, duration_ns, reading.max_mw or self.plan.record_max_mw, NEVER
-        )
+        max_mw, start_ns = reading.max_mw or self.plan.record_max_mw, max(0, reading.t_ns - duration_ns)
+        return gap_of("", start_ns, reading.t_ns, max_mw, NEVER, duration_ns=duration_ns)
 
     def _max_mw(self, source: str) -> int | None:
         return self.plan.record_max_mw if source == self.plan.record else None
@@ -282,7 +282,7 @@ def _power_mw(reading: MeterReading, stretch: Stretch | None) -> int | None:
     """As read; of a counter, the mean since the reading before."""
     if reading.power_mw is not None or stretch is None:
         return reading.power_mw
-    return stretch.energy_uj * _PPM // max(1, stretch.end_boot_ns - stretch.start_boot_ns)
+    return mean_mw(stretch.energy_uj, max(1, stretch.end_boot_ns - stretch.start_boot_ns))
 
 
 def _plain(state: NodeState) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from energy_agent.core.boundary import meter
+from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.record import record
 
@@ -16,9 +17,6 @@ METER_KIND: Final = "meter"
 """`kind` of the facts that a site's ledger holds of a meter."""
 METER_GONE: Final = "meter gone"
 """`kind` of the facts that end those of a meter: it was taken out of the site's configuration."""
-
-
-_UJ_SCALE: Final = 1_000_000  # mW x ns = 1e-6 uJ
 
 
 class Role(StrEnum):
@@ -135,7 +133,7 @@ class MeterEnergy:
         if not self.missing_ns:
             return 0
         most_mw = self.facts.max_mw
-        return None if most_mw is None else most_mw * self.missing_ns // _UJ_SCALE
+        return None if most_mw is None else energy_uj(most_mw, self.missing_ns)
 
     @property
     def imputed_uj(self) -> int:

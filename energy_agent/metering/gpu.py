@@ -17,16 +17,14 @@ a stretch. Between two stretches that share a reading the edges are the same err
 
 from dataclasses import replace
 
-from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
+from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
-_UJ_SCALE = 1_000_000  # mW x ns = 1e-12 J = 1e-6 uJ
-_WRAPS_MJ = (1 << 32, 1 << 64)
+_WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)
 RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
 """Why a counter began anew, as the gap tells it."""
-_SLEW_NS = 50_000_000  # UTC and the boot clock are read one after the other, and UTC is slewed: not yet a step
 
 
 @record(frozen=True, slots=True)
@@ -89,11 +87,6 @@ class Step:
     gap: Gap | None = None
 
 
-def energy_uj(power_mw: int, duration_ns: int) -> int:
-    """Energy in uJ of a constant power in mW over a duration in ns."""
-    return power_mw * duration_ns // _UJ_SCALE
-
-
 def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot_id: str, driver_epoch: str = "") -> Step:
     """Book the time between the last booked reading and `sample`, which was read in this boot from this load of the driver.
 
@@ -117,19 +110,8 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
         if before and driver_epoch:
             return _restarted(state, sample, sensor, duration_ns, RELOAD)
     if sample.energy_mj is not None and state.energy_mj is not None:
-        return _by_counter(state, sample, sensor, duration_ns, sample.energy_mj - state.energy_mj)
+        return _by_counter(state, sample, sensor, duration_ns, state.energy_mj, sample.energy_mj)
     return _by_power(state, sample, sensor, duration_ns)
-
-
-def unrecorded(sample: DeviceSample, sensor: Sensor, since_ns: int) -> Gap:
-    """The gap from `since_ns`, where the rows of the ledger end, to a reading: the last one was lost with the journal.
-
-    No energy: what the counter showed at `since_ns` is not known, so a difference could count energy that is in the ledger.
-    """
-    duration_ns = sample.t_ns - since_ns
-    if duration_ns < 0:  # UTC was set back: how long it was is not known
-        return Gap(sample.uuid, sample.t_ns, sample.t_ns, 0, UNBOUNDED + JOURNAL_LOST)
-    return Gap(sample.uuid, since_ns, sample.t_ns, _ceiling_uj(sensor, duration_ns), JOURNAL_LOST)
 
 
 def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
@@ -146,25 +128,25 @@ def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: i
     )
 
 
-def _by_counter(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_mj: int) -> Step:
-    ceiling_uj = _ceiling_uj(sensor, duration_ns)
-    most_uj = _ceiling_uj(sensor, duration_ns + state.still_ns)
-    if delta_mj < 0:
-        wrapped = next((delta_mj + w for w in _WRAPS_MJ if 0 <= (delta_mj + w) * UJ_PER_MJ <= most_uj), None)
-        if wrapped is None:
-            return _restarted(state, sample, sensor, duration_ns, RESET)
-        delta_mj = wrapped
-    if delta_mj == 0:
-        return _still(state, sample, sensor, duration_ns)
-    delta_uj = delta_mj * UJ_PER_MJ
-    if delta_uj > most_uj + state.slack_uj:
+def _by_counter(
+    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, before_mj: int, after_mj: int
+) -> Step:
+    most_uj = _most_uj(sensor, duration_ns + state.still_ns)
+    if after_mj > before_mj:
+        most_uj += state.slack_uj
+    delta_uj = growth_uj(before_mj * UJ_PER_MJ, after_mj * UJ_PER_MJ, most_uj, _WRAPS_UJ)
+    if delta_uj is CounterFault.FELL:
+        return _restarted(state, sample, sensor, duration_ns, RESET)
+    if delta_uj is CounterFault.IMPOSSIBLE:
         return _unseen(state, sample, sensor, duration_ns, "impossible counter difference")
+    if delta_uj == 0:
+        return _still(state, sample, sensor, duration_ns)
     if state.stuck:
         return _released(state, sample, sensor, duration_ns, delta_uj)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     booked, surplus = _pay_back(delta_uj, state.surplus_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, method)
-    anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, ceiling_uj - delta_uj))
+    anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, _most_uj(sensor, duration_ns) - delta_uj))
     return Step(anchor, interval)
 
 
@@ -195,13 +177,13 @@ def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_
     It went on for certain if the difference is more than the last stretch alone can hold. It resumed if the difference is far
     less than what was integrated meanwhile. In between nothing is booked twice, and the doubt is in the bound of the gap.
     """
-    ceiling_uj = _ceiling_uj(sensor, duration_ns)
-    went_on = delta_uj > ceiling_uj
+    most_uj = _most_uj(sensor, duration_ns)
+    went_on = delta_uj > most_uj
     resumed = not went_on and 4 * delta_uj < state.integrated_uj
     owed_uj = 0 if resumed else state.integrated_uj
     booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
-    gap = None if went_on else _gap(state, sample, sensor, duration_ns, ceiling_uj - delta_uj + owed_uj, "sensor stuck")
+    gap = None if went_on else _gap(state, sample, sensor, duration_ns, most_uj - delta_uj + owed_uj, "sensor stuck")
     return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
@@ -212,36 +194,34 @@ def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, duration
     may have begun anew while we integrated: that part is not booked twice. `state` has the boot and the epoch of `sample`.
     """
     seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
-    ceiling_uj = _ceiling_uj(sensor, duration_ns)
-    if seen_uj > ceiling_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
+    most_uj = _most_uj(sensor, duration_ns)
+    if seen_uj > most_uj:  # it counted before we came (a reboot, then a start long after): only the possible part is new
         return _unseen(state, sample, sensor, duration_ns, reason)
     powered = state.power_mw is not None and sample.power_mw is not None
     if reason == RESET and powered and duration_ns <= sensor.gap_ns and not state.stuck:
-        return _over_reset(state, sample, sensor, duration_ns, seen_uj, ceiling_uj)
+        return _over_reset(state, sample, sensor, duration_ns, seen_uj, most_uj)
     booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
-    gap = _gap(state, sample, sensor, duration_ns, ceiling_uj - seen_uj + state.integrated_uj, reason)
+    gap = _gap(state, sample, sensor, duration_ns, most_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
     return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
-def _over_reset(
-    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, seen_uj: int, ceiling_uj: int
-) -> Step:
+def _over_reset(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, seen_uj: int, most_uj: int) -> Step:
     """A reset between two readings that follow each other: the counter lost a part of it, instant power saw both ends.
 
     Its energy is at least what the counter shows and at most what the device can draw; the bound reaches to both.
     """
     estimate = _trapezoid(state, sample, sensor, duration_ns)
     total_uj = max(estimate.energy_uj, seen_uj)
-    doubt_uj = max(total_uj - seen_uj, ceiling_uj - total_uj)
+    doubt_uj = max(total_uj - seen_uj, most_uj - total_uj)
     booked, surplus = _pay_back(total_uj, state.surplus_uj)
     interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
     return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
 
 
 def _unseen(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
-    gap = _gap(state, sample, sensor, duration_ns, _ceiling_uj(sensor, duration_ns), reason)
+    gap = _gap(state, sample, sensor, duration_ns, _most_uj(sensor, duration_ns), reason)
     return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), None, gap)
 
 
@@ -256,14 +236,13 @@ def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_
     return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
 
 
-def _ceiling_uj(sensor: Sensor, duration_ns: int) -> int:
-    """The most that a counter difference over a duration can be; each of its two readings may be one tick old."""
-    return energy_uj(sensor.power_max_mw, duration_ns + 2 * sensor.tick_ns)
+def _most_uj(sensor: Sensor, duration_ns: int) -> int:
+    return ceiling_uj(sensor.power_max_mw, duration_ns, sensor.tick_ns)
 
 
 def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, bound_uj: int, reason: str) -> Gap:
     """What nobody saw over the last `duration_ns`, and, had the sensor been stuck, since the last stretch that it saw whole."""
-    start_ns, end_ns = _start_ns(state, sample, duration_ns), sample.t_ns
+    start_ns, end_ns = start_of(state.t_ns, sample.t_ns, duration_ns), sample.t_ns
     if not duration_ns:
         start_ns = end_ns = state.t_ns
     if state.stuck:
@@ -275,25 +254,18 @@ def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: i
 def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Interval:
     """Trapezoid of instant power; its error bound is what the power may have done between the two readings."""
     before, after = state.power_mw or 0, sample.power_mw or 0
-    uj = energy_uj(before + after, duration_ns) // 2
-    edge = energy_uj(abs(after - before), duration_ns) // 2 + energy_uj(max(before, after), sensor.tick_ns)
-    start_ns = _start_ns(state, sample, duration_ns)
-    return Interval(sample.uuid, start_ns, sample.t_ns, uj, Method.INTEGRATED, edge, _active(sample))
+    uj, doubt_uj = trapezoid_uj(before, after, duration_ns)
+    edge_uj = doubt_uj + energy_uj(max(before, after), sensor.tick_ns)
+    start_ns = start_of(state.t_ns, sample.t_ns, duration_ns)
+    return Interval(sample.uuid, start_ns, sample.t_ns, uj, Method.INTEGRATED, edge_uj, _active(sample))
 
 
 def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, uj: int, method: Method) -> Interval:
     peak_mw = max(state.power_mw or 0, sample.power_mw or 0) or sensor.power_max_mw
     # One tick for the age of a reading, one for what a counter that samples 25 ms in 100 may miss or make up at an edge:
     # whether boards of this kind do so is not published, so both are assumed.
-    start_ns, edge_uj = _start_ns(state, sample, duration_ns), energy_uj(peak_mw, 2 * sensor.tick_ns)
+    start_ns, edge_uj = start_of(state.t_ns, sample.t_ns, duration_ns), energy_uj(peak_mw, 2 * sensor.tick_ns)
     return Interval(sample.uuid, start_ns, sample.t_ns, uj, method, edge_uj, _active(sample))
-
-
-def _start_ns(state: MeterState, sample: DeviceSample, duration_ns: int) -> int:
-    """UTC start of the stretch. Where UTC was stepped meanwhile, the stretch is as long as the boot clock says."""
-    elapsed_ns = sample.t_ns - state.t_ns
-    stepped = abs(elapsed_ns - duration_ns) > max(_SLEW_NS, duration_ns // 100)
-    return max(0, sample.t_ns - duration_ns) if stepped or elapsed_ns <= 0 else state.t_ns
 
 
 def _active(sample: DeviceSample) -> bool | None:

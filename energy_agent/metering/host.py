@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
+from energy_agent.core.difference import energy_uj, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State
 from energy_agent.core.record import record
 from energy_agent.core.units import split_integer
 from energy_agent.metering.gpu_curve import GpuCurve, Segment, Weights, weights_of
-from energy_agent.metering.node import Stretch, energy_uj
+from energy_agent.metering.node import Stretch
 
 NOT_KNOWN: Final = "energy of a GPU is not known"
 BELOW_GPUS: Final = "the node's meter shows less than its GPUs"
@@ -125,9 +126,9 @@ class HostBook:
         if stretch.method is not Method.INTEGRATED or stretch.start_mw != stretch.end_mw:
             self._still = (0, 0, 0)
             return False
-        mean_mw = gpus_uj * _PPM // max(1, stretch.end_boot_ns - stretch.start_boot_ns)
+        gpus_mw = mean_mw(gpus_uj, max(1, stretch.end_boot_ns - stretch.start_boot_ns))
         count, low, high = self._still
-        count, low, high = count + 1, min(low, mean_mw) if count else mean_mw, max(high, mean_mw)
+        count, low, high = count + 1, min(low, gpus_mw) if count else gpus_mw, max(high, gpus_mw)
         self._still = (count, low, high)
         return count >= _STILL_STRETCHES and high - low > max(_STILL_MW, stretch.end_mw // 10)
 
@@ -148,7 +149,7 @@ def _trapezoid_error_uj(stretch: Stretch, curves: Mapping[str, GpuCurve], requir
     for uuid in required:
         segments = curves[uuid].within(stretch.start_boot_ns, stretch.end_boot_ns)
         for s in (segments[0], segments[-1]) if segments else ():
-            ends_mw += s.energy_uj * _PPM // (s.end_ns - s.start_ns)
+            ends_mw += mean_mw(s.energy_uj, s.end_ns - s.start_ns)
     return abs(energy_uj(ends_mw, stretch.end_boot_ns - stretch.start_boot_ns) // 2 - gpus_uj)
 
 

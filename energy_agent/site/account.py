@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from energy_agent.core.difference import energy_uj, unrecorded
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
 from energy_agent.core.meters import MeterReading
@@ -15,7 +16,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
 from energy_agent.ledger.rows.cells import cuts
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.metering.node import NodeState, Stretch, energy_uj, unrecorded
+from energy_agent.metering.node import NodeState, Stretch
 from energy_agent.site.building.meter import FacilityState, follow
 
 STATED: Final = "declared"
@@ -101,7 +102,7 @@ class SiteAccount:
             self._pending.entries += entries
             gap = step.gap
             if since_ns is not None and since_ns != reading.t_ns:
-                gap = unrecorded(since_ns, reading.t_ns, reading.max_mw)
+                gap = unrecorded(device, since_ns, reading.t_ns, reading.max_mw)
             if gap is not None:
                 self._pending.gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
             self.faults.pop(meter_id, None)

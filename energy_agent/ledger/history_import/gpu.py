@@ -7,23 +7,13 @@ from itertools import pairwise
 from statistics import median_low
 from typing import Final
 
+from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
 from energy_agent.core.energy import Entry, Gap, Method
-from energy_agent.ledger.history_import.samples import (
-    BOARD_MOST_MW,
-    RESET,
-    TICK_NS,
-    Reading,
-    Terms,
-    energy_uj,
-    entry,
-    gap,
-    whose,
-)
+from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, Reading, Terms, entry, whose
 
 JUMP: Final = "impossible counter difference"
 STUCK: Final = "sensor stuck"
 UNREAD: Final = "no energy counter and no power readings"
-_UJ_SCALE: Final = 1_000_000  # mW x ns
 _LONG: Final = (5, 2)  # samples further apart than two and a half periods are a hole
 
 
@@ -44,6 +34,10 @@ class _Board:
     entries: list[Entry] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
+
+    def _gap(self, last: Reading, reading: Reading, reason: str, seen_uj: int = 0) -> None:
+        max_mw = self.terms.power_max_mw
+        self.gaps.append(gap_of(self.device, last.t_ns, reading.t_ns, max_mw, reason, age_ns=TICK_NS, seen_uj=seen_uj))
 
 
 @dataclass
@@ -69,7 +63,7 @@ class CounterAccount(_Board):
         if self._suspect is not None:
             self._confirm(self._suspect)
         if self._last is not None and self._still is not None and self._stood(self._still) > self._long_ns():
-            self._gap(self._last.t_ns, self._still.t_ns, 0, STUCK)
+            self._gap(self._last, self._still, STUCK)
         self._last = self._still = self._suspect = None
 
     def _one(self, reading: Reading) -> None:
@@ -101,7 +95,8 @@ class CounterAccount(_Board):
         return not rises and self._plausible(last, reading)
 
     def _plausible(self, last: Reading, reading: Reading) -> bool:
-        return 0 <= reading.value - last.value <= self._ceiling_uj(reading.t_ns - last.t_ns + self.terms.age_ns)
+        most_uj = self._ceiling_uj(reading.t_ns - last.t_ns + self.terms.age_ns)
+        return not isinstance(growth_uj(last.value, reading.value, most_uj), CounterFault)
 
     def _confirm(self, reading: Reading) -> None:
         """A fall, or more than the board can have drawn, that the next reading did not take back.
@@ -112,16 +107,16 @@ class CounterAccount(_Board):
         assert last is not None
         assert still is not None
         duration_ns = reading.t_ns - last.t_ns
-        ceiling_uj = self._ceiling_uj(duration_ns + self.terms.age_ns)
+        most_uj = self._ceiling_uj(duration_ns + self.terms.age_ns)
         if reading.value > last.value:
-            self._gap(last.t_ns, reading.t_ns, 0, JUMP)
+            self._gap(last, reading, JUMP)
             self._anchor(reading)
-        elif reading.value > ceiling_uj:  # it counted before: only a part of it can be new, and nobody knows which
-            self._gap(last.t_ns, reading.t_ns, 0, RESET)
+        elif reading.value > most_uj:  # it counted before: only a part of it can be new, and nobody knows which
+            self._gap(last, reading, RESET)
             self._anchor(reading)
         else:  # it began at 0 after `last`: all that it shows is new
             self.seen["times that the counter began anew"] += 1
-            self._gap(last.t_ns, reading.t_ns, reading.value, RESET)
+            self._gap(last, reading, RESET, reading.value)
             self._book(last, still, reading, reading.value)
 
     def _book(self, last: Reading, still: Reading, reading: Reading, delta_uj: int) -> None:
@@ -132,12 +127,12 @@ class CounterAccount(_Board):
         duration_ns = reading.t_ns - last.t_ns
         if self._stood(still) > self._long_ns() and delta_uj <= self._ceiling_uj(reading.t_ns - still.t_ns + self.terms.age_ns):
             # It may have frozen and gone on from there: the last stretch alone can hold what it shows.
-            self._gap(last.t_ns, still.t_ns, 0, STUCK)
+            self._gap(last, still, STUCK)
         if delta_uj == 0:  # it began anew and shows nothing yet
             self._anchor(reading)
             return
         method = Method.COUNTER if duration_ns <= self.hole_ns else Method.BRIDGED
-        self._power_mw = max(self._power_mw, delta_uj * _UJ_SCALE // duration_ns)
+        self._power_mw = max(self._power_mw, mean_mw(delta_uj, duration_ns))
         edge_uj = energy_uj(self.terms.power_max_mw or self._power_mw, self.terms.age_ns + 2 * TICK_NS)
         self.entries.append(self._entry(last, reading, method, delta_uj, edge_uj))
         self._anchor(reading)
@@ -156,10 +151,7 @@ class CounterAccount(_Board):
         return max(self.hole_ns, 3 * self.terms.age_ns)
 
     def _ceiling_uj(self, duration_ns: int) -> int:
-        return energy_uj(self.terms.power_max_mw or BOARD_MOST_MW, duration_ns + 2 * TICK_NS)
-
-    def _gap(self, start_ns: int, end_ns: int, seen_uj: int, reason: str) -> None:
-        self.gaps.append(gap(self.device, start_ns, end_ns, seen_uj, reason, self.terms))
+        return ceiling_uj(self.terms.power_max_mw or BOARD_MOST_MW, duration_ns, TICK_NS)
 
 
 @dataclass
@@ -188,13 +180,11 @@ class PowerAccount(_Board):
     def _book(self, last: Reading, reading: Reading) -> None:
         duration_ns = reading.t_ns - last.t_ns
         if duration_ns > self.hole_ns:
-            self.gaps.append(gap(self.device, last.t_ns, reading.t_ns, 0, UNREAD, self.terms))
+            self._gap(last, reading, UNREAD)
             return
-        uj = energy_uj(last.value + reading.value, duration_ns) // 2
-        # What power did between the two is not known; that it stayed between their values is what is assumed, as by the meter.
-        edge_uj = energy_uj(abs(reading.value - last.value), duration_ns) // 2
+        amounts = trapezoid_uj(last.value, reading.value, duration_ns)
         holder = whose({last.holders, reading.holders}, Method.INTEGRATED)
-        self.entries.append(entry(self.device, last, reading, Method.INTEGRATED, (uj, edge_uj), holder))
+        self.entries.append(entry(self.device, last, reading, Method.INTEGRATED, amounts, holder))
 
 
 Account = CounterAccount | PowerAccount

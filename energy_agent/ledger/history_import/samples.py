@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.core.energy import Entry, Gap, Method, State
+from energy_agent.core.energy import Entry, Method, State
 from energy_agent.core.record import record
 from energy_agent.ledger.rows.cells import cell_start
 
@@ -27,7 +26,6 @@ BOARD_MOST_MW: Final = 10_000_000
 LIFE: Final = "@"
 """Stands before the uid in a holder's name: no name of Kubernetes has it."""
 RESET: Final = "counter reset"
-_UJ_SCALE: Final = 1_000_000  # mW x ns
 
 
 @record(frozen=True, slots=True)
@@ -57,11 +55,6 @@ class Terms:
 
     power_max_mw: int | None
     age_ns: int
-
-
-def energy_uj(power_mw: int, duration_ns: int) -> int:
-    """Energy in uJ of a constant power in mW over a duration in ns."""
-    return power_mw * duration_ns // _UJ_SCALE
 
 
 def pick(streams: Mapping[str, Sequence[Reading]], current: str = "") -> tuple[list[Reading], str, set[str]]:
@@ -144,11 +137,3 @@ def entry(
     """An entry over two readings; `amounts` are energy and edge in uJ."""
     held_ns = reading.t_ns - last.t_ns if holder[0] else 0
     return Entry(last.t_ns, reading.t_ns, device, *holder, method, *amounts, held_ns)
-
-
-def gap(device: str, start_ns: int, end_ns: int, seen_uj: int, reason: str, terms: Terms) -> Gap:
-    """What no reading showed of a stretch; `seen_uj` of it was."""
-    if terms.power_max_mw is None:
-        return Gap(device, start_ns, end_ns, 0, UNBOUNDED + reason)
-    most_uj = energy_uj(terms.power_max_mw, end_ns - start_ns + 2 * TICK_NS)
-    return Gap(device, start_ns, end_ns, max(0, most_uj - seen_uj), reason)

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from energy_agent.core.boundary import UNBOUNDED, host, is_gpu, part
+from energy_agent.core.boundary import host, is_gpu, part
+from energy_agent.core.difference import energy_uj, gap_of, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.history_import.dcgm import told, uuid
-from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, energy_uj
+from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS
 
 PREFIX: Final = "wattlens_"
 TOTALS: Final = {
@@ -160,9 +161,7 @@ class PageAccount:
     def _gap(self, device: str, start_ns: int, page: Page, mine: Mapping[Key, int], since_new_uj: int | None) -> None:
         if since_new_uj is not None:
             most_mw = self.power_max_mw.get(device)
-            bound_uj = 0 if most_mw is None else max(0, energy_uj(most_mw, page.t_ns - start_ns + 2 * TICK_NS) - since_new_uj)
-            reason = RESET if most_mw is not None else UNBOUNDED + RESET
-            self.gaps.append(Gap(device, start_ns, page.t_ns, bound_uj, reason))
+            self.gaps.append(gap_of(device, start_ns, page.t_ns, most_mw, RESET, age_ns=TICK_NS, seen_uj=since_new_uj))
         bound = ("gap", device)
         told_uj = mine.get(bound, 0) - self._last.get(bound, mine.get(bound, 0))
         if told_uj > 0:
@@ -230,7 +229,7 @@ class PageAccount:
         duration_ns = page.t_ns - start_ns
         drawn_uj = sum(parts.values())
         told_uj = page.values.get(("edge", device), 0)
-        power_mw = self.power_max_mw.get(device) or drawn_uj * 1_000_000 // duration_ns
+        power_mw = self.power_max_mw.get(device) or mean_mw(drawn_uj, duration_ns)
         edge_uj = told_uj + energy_uj(power_mw, self.age_ns)
         ordered = sorted(parts.items())
         edges = split_integer(edge_uj, [uj for _, uj in ordered])

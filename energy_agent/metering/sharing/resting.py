@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from energy_agent.core.difference import mean_mw
+
 SHARE_OF_LIMIT = 9
 """A board is taken to rest at no more than this part of its default limit: data-centre boards rest at 1/7 to 1/11 of it."""
 
@@ -14,8 +16,8 @@ class Resting:
 
     def learn(self, energy_uj: int, duration_ns: int) -> None:
         """A stretch."""
-        mean_mw = energy_uj * 1_000_000 // duration_ns
-        self.least_mw = mean_mw if self.least_mw is None else min(self.least_mw, mean_mw)
+        power_mw = mean_mw(energy_uj, duration_ns)
+        self.least_mw = power_mw if self.least_mw is None else min(self.least_mw, power_mw)
 
     def power_mw(self, limit_mw: int) -> int:
         """The resting power of a board with this default limit."""

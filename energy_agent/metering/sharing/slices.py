@@ -5,11 +5,10 @@ A GPU's slices that nobody holds, or that no MIG device has, get their part of t
 
 from collections.abc import Sequence
 
+from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import State
 from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing.policy import Known, Part, Slice, Stretch
-
-_UJ_SCALE = 1_000_000  # mW x ns = 1e-6 uJ
 
 
 def divide(stretch: Stretch, known: Known, dynamic: Sequence[int], states: Sequence[State]) -> list[Part]:
@@ -22,7 +21,7 @@ def divide(stretch: Stretch, known: Known, dynamic: Sequence[int], states: Seque
     static = [*(s.slices for s in slices), rest]
     above_uj = 0
     if any(dynamic):
-        above_uj = max(0, stretch.energy_uj - known.base_mw * stretch.duration_ns // _UJ_SCALE)
+        above_uj = max(0, stretch.energy_uj - energy_uj(known.base_mw, stretch.duration_ns))
     energies = split_integer(stretch.energy_uj - above_uj, static)
     for place, uj in enumerate(split_integer(above_uj, list(dynamic)) if slices else []):
         energies[place] += uj

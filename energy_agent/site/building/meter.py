@@ -8,10 +8,11 @@ many readings; and it may hang, which only its own past tells from a register th
 from dataclasses import replace
 from typing import Final
 
+from energy_agent.core.difference import energy_uj, gap_of, mean_mw, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.record import record
-from energy_agent.metering.node import NodeState, NodeStep, Stretch, advance, energy_uj, gap_of, start_of
+from energy_agent.metering.node import NodeState, NodeStep, Stretch, advance
 
 HANGS: Final = "its register stands still while energy should flow"
 STOOD_STILL: Final = "its register stood still while energy flowed"
@@ -99,7 +100,7 @@ def follow(
         return FacilityStep(state)
     if boot_id != state.last.boot_id:
         if reading.t_ns <= state.heard_ns:
-            gap = gap_of(reading.t_ns, reading.t_ns, 0, None, CLOCK_WENT_BACK)
+            gap = gap_of("", reading.t_ns, reading.t_ns, None, CLOCK_WENT_BACK)
             anchor = _anchored(state, advance(None, reading, boot_id, gap_ns).state, reading)
             return FacilityStep(anchor, None, gap)
         state = _carried_over(state, reading, boot_id)
@@ -124,7 +125,7 @@ def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> Facility
     hole = state.hole or unheard_ns > gap_ns
     drawn_uj, swing_mw, same, lively_ppm = state.drawn_uj, state.swing_mw, 0, state.lively_ppm
     if reading.power_mw is not None and state.heard_mw is not None:
-        drawn_uj += energy_uj(reading.power_mw + state.heard_mw, unheard_ns) // 2
+        drawn_uj += trapezoid_uj(state.heard_mw, reading.power_mw, unheard_ns)[0]
         swing = abs(reading.power_mw - state.heard_mw)
         same = state.same + 1 if not swing else 0
         # A meter that hangs shows no swing at all: what it showed before still is what is usual.
@@ -168,7 +169,7 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
     off = reading.power_mw == 0 and before_mw == 0  # nothing flows, whatever a sample caught before
     if reading.power_mw is not None and (off or state.drawn_uj < reading.step_uj) and not state.hole:
         last = replace(state.last, t_ns=reading.t_ns, boot_ns=reading.boot_ns, power_mw=reading.power_mw, seen_boot_ns=0)
-        start_ns = start_of(state.last, reading, duration_ns)
+        start_ns = start_of(state.last.t_ns, reading.t_ns, duration_ns)
         doubt_uj = state.drawn_uj if off and state.drawn_uj >= reading.step_uj else 0
         stretch = Stretch(
             start_ns, reading.t_ns, state.last.boot_ns, reading.boot_ns, 0, Method.COUNTER, reading.step_uj, doubt_uj
@@ -191,14 +192,12 @@ def _counted(state: FacilityState, step: NodeStep, stretch: Stretch, reading: Me
     expected_uj = _expected_uj(state, duration_ns)
     method = Method.BRIDGED if state.hole else Method.COUNTER
     stretch = replace(stretch, method=method)
-    usual_mw = stretch.energy_uj * 1_000_000 // duration_ns if reading.power_mw is None else reading.power_mw
+    usual_mw = mean_mw(stretch.energy_uj, duration_ns) if reading.power_mw is None else reading.power_mw
     longer = duration_ns > _LONGER * state.still_ns
     still_ns = state.still_ns if longer and state.still_ns else max(duration_ns, state.still_ns * 15 // 16)
     if longer and state.polls > _POLLS and expected_uj >= _TICKS * reading.step_uj and not state.hole:
         if 2 * stretch.energy_uj < expected_uj and not (rests and reading.power_mw is None):
-            gap = gap_of(stretch.start_ns, stretch.end_ns, duration_ns, reading.max_mw, STOOD_STILL)
-            last = replace(step.state, total_uj=state.last.total_uj)
-            return FacilityStep(_anchored(state, last, reading), None, gap)
+            return _discarded(state, step, stretch, reading, STOOD_STILL)
         stretch = replace(stretch, doubt_uj=abs(expected_uj - stretch.energy_uj))
     return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw, still_ns=still_ns), stretch)
 
@@ -209,12 +208,19 @@ def _integrated(state: FacilityState, step: NodeStep, stretch: Stretch, reading:
     power_mw = reading.power_mw or 0
     stuck = state.lively_ppm >= _LIVELY_PPM and state.same >= max(_SAME, _RUNS * _PPM // state.lively_ppm)
     if stuck and state.swing_mw >= 2 * reading.step_mw and power_mw >= _FINE * reading.step_mw:
-        gap = gap_of(stretch.start_ns, stretch.end_ns, duration_ns, reading.max_mw, SAME_POWER)
-        last = replace(step.state, total_uj=state.last.total_uj)
-        return FacilityStep(
-            _anchored(state, last, reading), None, gap, f"{SAME_POWER}: {power_mw / 1000:g} W, {state.same + 1} times"
-        )
+        fault = f"{SAME_POWER}: {power_mw / 1000:g} W, {state.same + 1} times"
+        return _discarded(state, step, stretch, reading, SAME_POWER, fault)
     unseen_mw = max(0, state.swing_mw - abs(stretch.end_mw - stretch.start_mw))
     stretch = replace(stretch, doubt_uj=stretch.doubt_uj + energy_uj(unseen_mw, duration_ns) // 2)
-    usual_mw = stretch.energy_uj * 1_000_000 // duration_ns
+    usual_mw = mean_mw(stretch.energy_uj, duration_ns)
     return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw), stretch)
+
+
+def _discarded(
+    state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading, reason: str, fault: str = ""
+) -> FacilityStep:
+    """A gap instead of a stretch that the meter reported wrongly."""
+    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
+    gap = gap_of("", stretch.start_ns, stretch.end_ns, reading.max_mw, reason, duration_ns=duration_ns)
+    last = replace(step.state, total_uj=state.last.total_uj)
+    return FacilityStep(_anchored(state, last, reading), None, gap, fault)
