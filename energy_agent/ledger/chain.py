@@ -1,14 +1,14 @@
 """Verifying chains of segments: is every one there, once, unchanged, in order; and does the journal agree to the microjoule.
 
-A chain is one node's segments. What cannot be seen from the files alone is a chain cut short at its end; the journal, or a head
-noted elsewhere, shows that.
+A chain is one node's segments. What cannot be seen from the files alone is a chain cut short at its end, or written anew by
+somebody with the node's key; the journal, or a head that the site signed (`fleet/heads.py`), shows that.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +31,8 @@ Progress = Callable[[int, int], None]
 class Fault:
     """One thing that is wrong with one node's segments.
 
-    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | signature | key | journal, and of compaction
-    also changed | site | sum.
+    `kind`: corrupted | missing | duplicate | previous | alien | span | twice | signature | key | journal | head, and of
+    compaction also changed | site | sum.
     """
 
     kind: str
@@ -57,6 +57,7 @@ class Chain:
     file: Path | None = None  # the first one
     key: str = ""  # of the last signed segment
     unsigned: int = 0  # segments without a signature, or with one that nobody can check here
+    heads: list[tuple[date, int]] = field(default_factory=list)  # signed heads that it contains: of which day, sequence
 
     @property
     def name(self) -> str:
@@ -70,11 +71,12 @@ class Report:
 
     chains: tuple[Chain, ...]
     files: int
+    further: tuple[Fault, ...] = ()  # of no chain
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Every fault of every chain; one of several chains once."""
-        return tuple(dict.fromkeys(fault for chain in self.chains for fault in chain.faults))
+        """Every fault of every chain, one of several chains once, and those of none."""
+        return tuple(dict.fromkeys([*(fault for chain in self.chains for fault in chain.faults), *self.further]))
 
     @property
     def ok(self) -> bool:

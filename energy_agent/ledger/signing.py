@@ -77,7 +77,7 @@ def open_signer(folder: Path) -> tuple[Signer | None, str]:
     try:
         if not os.path.lexists(path):
             _make(path)
-        return _load(path)
+        return load_signer(path)
     except (OSError, ValueError) as error:
         return None, f"segments are not signed: {path}: {error}"
 
@@ -103,12 +103,21 @@ def _make(path: Path) -> None:
     temporary.unlink()
 
 
-def _load(path: Path) -> tuple[Signer, str]:
-    """Raises OSError or ValueError where it is no such key."""
+def load_signer(path: Path, *, follow: bool = False) -> tuple[Signer, str]:
+    """The signer of a private key in a file, and a line for the operator where others can read it, "" else.
+
+    Args:
+        path: PEM without a passphrase.
+        follow: the path may be a link, as that of a Secret of Kubernetes is.
+
+    Raises:
+        OSError, ValueError: it is no such key.
+        ImportError: the library is missing.
+    """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW) | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

@@ -18,6 +18,7 @@ from energy_agent.core.errors import ChainError
 from energy_agent.ledger.chain import Fault, split_name
 from energy_agent.ledger.claims import Refused
 from energy_agent.ledger.fleet import day_sums
+from energy_agent.ledger.fleet.heads import Head
 from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
 from energy_agent.ledger.fleet.sites import checked_site
 from energy_agent.ledger.rows.kinds import CELL_NS
@@ -44,6 +45,7 @@ class Statement:
     rows: int
     energy_uj: int
     gap_bound_uj: int
+    heads: tuple[Head, ...] = ()  # of the chains that it was made of; none where it stays for `kept_for`
     kept_for: tuple[str, ...] = ()  # nodes that have faults now: a new statement would be without rows that this one has
 
 
@@ -141,6 +143,7 @@ class Draft:
         self._folder.mkdir(parents=True)
         self._writers = {kind: self._writer(kind, columns) for kind, columns in day_sums.DAY_COLUMNS.items()}
         self._inputs: dict[str, str] = {}
+        self._heads: dict[tuple[str, str], Head] = {}
         self._rows = self._energy_uj = self._gap_bound_uj = 0
         self._simulated = False
 
@@ -161,6 +164,7 @@ class Draft:
     def _add(self, piece: _Piece) -> None:
         who, kinds = piece.header, piece.kinds
         self._inputs[piece.name] = piece.sha256
+        self._heads[who.cluster, who.node] = Head(who.cluster, who.node, who.sequence, piece.sha256)
         self._simulated |= who.simulated
         whose = {"cluster": who.cluster, "node": who.node, "simulated": who.simulated, "sequence": who.sequence}
         for kind, columns in kinds.items():
@@ -185,17 +189,18 @@ class Draft:
         numbers = [int(p.name[1:]) for p in self._home.glob("r[0-9]*") if (p / MANIFEST).exists()]
         number = max(numbers, default=-1) + 1
         sums = (len(inputs), self._rows, self._energy_uj, self._gap_bound_uj)
+        heads = tuple(self._heads.values())
         if numbers:
             folder = self._home / f"r{number - 1:04d}"
             before = read_manifest(folder / MANIFEST)
             same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
-            stated = Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums)
+            stated = Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums, heads)
             if same and before.get("day_sums") == day_sums.VERSION:
                 return stated
             lost = account.lost(before)
             if lost:
                 sums = (len(before["inputs"]), int(before["rows"]), int(before["energy_uj"]), int(before["gap_bound_uj"]))
-                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, lost)
+                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, kept_for=lost)
             changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
             reason = reason or changed
         facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
@@ -223,7 +228,7 @@ class Draft:
         self._home.mkdir(parents=True, exist_ok=True)
         folder = self._home / f"r{number:04d}"
         self._folder.rename(folder)
-        return Statement(self._site, self._day, folder, number, True, reason, *sums)
+        return Statement(self._site, self._day, folder, number, True, reason, *sums, heads)
 
 
 def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> list[str]:

@@ -5,10 +5,12 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from energy_agent.ledger.fleet import heads
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import open_signer
 from tests.energy_agent.ledger.cases import IDENTITY, filled
@@ -20,9 +22,9 @@ NAME = segment.file_name(IDENTITY.cluster, IDENTITY.node, 0)
 _LACKS = re.compile("unknown option|unrecognized flag|not supported", re.IGNORECASE)
 
 
-def by_hand(folder: Path) -> "subprocess.CompletedProcess[str]":
+def by_hand(folder: Path, block: str = BY_HAND) -> "subprocess.CompletedProcess[str]":
     """Run the commands of the page in the folder of the segments."""
-    command = ["bash", "-euo", "pipefail", "-c", BY_HAND]
+    command = ["bash", "-euo", "pipefail", "-c", block]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -45,6 +47,17 @@ def test_openssl_accepts_the_signature_of_a_segment(folder: Path) -> None:
     done = by_hand(folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert BY_HAND.splitlines()[0] == f"f={NAME}"  # the page is about the file that was checked
+
+
+def test_openssl_accepts_signed_heads_with_cat_in_place_of_gunzip_and_refuses_a_changed_one(folder: Path) -> None:
+    signer, _ = open_signer(folder.parent)
+    assert signer is not None
+    data = heads.encode("fra1", date(2026, 1, 1), 0, [heads.Head("lab", "node-1", 0, "a" * 64)], signer)
+    block = BY_HAND.replace("gunzip -c", "cat").replace(NAME, heads.NAME)
+    (folder / heads.NAME).write_bytes(data)
+    assert by_hand(folder, block).returncode == 0
+    (folder / heads.NAME).write_bytes(data.replace(b"a" * 64, b"a" * 63 + b"b"))
+    assert by_hand(folder, block).returncode != 0
 
 
 def _flipped(text: str) -> str:

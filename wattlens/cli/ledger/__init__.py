@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._command import Command, sentence
 from wattlens.cli._moments import day_or_time
 from wattlens.cli._progress import Progress
-from wattlens.cli.ledger import history_import, ship
+from wattlens.cli.ledger import heads, history_import, ship
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, Fault
@@ -30,6 +30,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
     )
     verify.add_argument("--inventory", type=Path, metavar="CSV", help="whose column `key` has the keys that sign segments")
+
+    heads.configure_verify(verify)
 
     export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
     export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
@@ -68,6 +70,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=_jobs, default=1, metavar="N", help="processes that share the days; the same bytes (default 1)"
     )
 
+    heads.configure_compact(compact)
+
     history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
 
 
@@ -97,6 +101,7 @@ def _segments_of(path: Path) -> Path:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import chain
+    from energy_agent.ledger.fleet.heads import check
     from energy_agent.ledger.fleet.sites import read_inventory
     from energy_agent.ledger.journal.view import read_journal
     from energy_agent.ledger.signing import Keys
@@ -106,9 +111,13 @@ def _verify(arguments: argparse.Namespace) -> int:
         journal = arguments.paths[0] / "journal.db"
     view = read_journal(journal) if journal is not None else None
     keys = read_inventory(arguments.inventory).keys if arguments.inventory is not None else Keys()
+    signed = heads.read(arguments.heads, arguments.heads_key)
     report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"), keys)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
+    if signed:
+        only = None if view is None else (view.identity.cluster, view.identity.node)
+        report = check(report, signed, arguments.heads_key or "", only)
     if arguments.json:
         chains = [
             {
@@ -122,17 +131,23 @@ def _verify(arguments: argparse.Namespace) -> int:
                 "simulated": c.simulated,
                 "key": c.key,
                 "unsigned": c.unsigned,
+                "heads": [{"day": day.isoformat(), "sequence": sequence} for day, sequence in c.heads],
                 "faults": [asdict(fault) for fault in c.faults],
             }
             for c in report.chains
         ]
-        print(
-            json.dumps({"ok": report.ok, "files": report.files, "journal": str(journal) if journal else None, "chains": chains})
-        )
+        answer = {"ok": report.ok, "files": report.files, "journal": str(journal) if journal else None, "chains": chains}
+        if signed:
+            answer["heads"] = [{"file": str(s.path), "site": s.site, "day": s.day.isoformat(), "key": s.key} for s in signed]
+            answer["faults"] = [asdict(fault) for fault in report.further]
+        print(json.dumps(answer))
     else:
         for c in report.chains:
             what = "ok" if not c.faults else f"{len(c.faults)} fault{'s' * (len(c.faults) > 1)}"
             print(printable(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}"))
+        for key in sorted({s.key for s in signed}):
+            vouched = "" if arguments.heads_key else "; compare it with the key that the site has published"
+            print(f"heads: {sum(s.key == key for s in signed)} files name {key}{vouched}")
         _tell(report.faults)
         if view is not None and report.ok:
             total = sum(view.book.totals.energy.values())
@@ -147,7 +162,8 @@ def _numbers(found: "Chain") -> str:
         return "no segment yet"
     signed = f", signed by {found.key}" if found.key else ""
     unsigned = f", {found.unsigned} unsigned" if found.unsigned else ""
-    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}"
+    signed_heads = f", {len(found.heads)} signed heads in it, the last of {max(found.heads)[0]}" if found.heads else ""
+    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
 def _tell(faults: Iterable["Fault"]) -> None:
@@ -213,10 +229,12 @@ def _ship(arguments: argparse.Namespace) -> int:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
+    from energy_agent.ledger.chain import Fault
     from energy_agent.ledger.fleet import index
     from energy_agent.ledger.fleet.compact import Statement, compact_days
     from energy_agent.ledger.fleet.sites import Sites, read_inventory
 
+    signer = None if arguments.sign_heads is None else heads.open_signer(arguments.sign_heads)
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
@@ -236,6 +254,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
     answer, faults = list[Statement](), dict.fromkeys(found.faults)
     left_out, unsigned = dict[str, list[date]](), dict[str, int]()
+    unsound = list[Fault]()  # signed heads of earlier runs
     for result in compact_days(
         found,
         arguments.output,
@@ -248,6 +267,8 @@ def _compact(arguments: argparse.Namespace) -> int:
     ):
         answer += result.statements
         faults |= dict.fromkeys(result.faults)
+        if signer is not None:
+            unsound += [Fault("head", text) for s in result.statements if (text := heads.sign(s, signer))]
         for node, count in result.unsigned.items():
             unsigned[node] = unsigned.get(node, 0) + count
         for node in result.left_out:
@@ -255,7 +276,11 @@ def _compact(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(
             json.dumps(
-                [asdict(s) | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj)} for s in answer]
+                [
+                    asdict(replace(s, heads=()))
+                    | {"folder": str(s.folder), "day": str(s.day), "energy_uj": str(s.energy_uj), "heads": len(s.heads)}
+                    for s in answer
+                ]
             )
         )
     for s in answer if not arguments.json else []:
@@ -263,9 +288,11 @@ def _compact(arguments: argparse.Namespace) -> int:
         why = f", {s.reason}" if s.reason else ""
         what = f"{decimal(s.energy_uj, UJ_PER_J)} J in {s.rows} rows of {s.inputs} segments"
         print(f"{s.site} {s.day}: {what}: {done}{why}: {s.folder}")
+    if signer is not None and not arguments.json:
+        print(f"heads: signed by {signer.key}")
     if unsigned and not arguments.json:
         print(f"unsigned: {sum(unsigned.values())} segments of {len(unsigned)} nodes; each manifest lists them")
-    _tell(faults)
+    _tell([*faults, *unsound])
     for s in answer:
         if s.kept_for:
             nodes = ", ".join(s.kept_for)
@@ -274,7 +301,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     for node, days in left_out.items():
         span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
         print(printable(f"wattlens: {node}: left out of {span}; all other nodes are written"), file=sys.stderr)
-    return 1 if faults and not arguments.accept_faults else 0
+    return 1 if unsound or (faults and not arguments.accept_faults) else 0
 
 
 def _all_empty(paths: Iterable[Path]) -> bool:

@@ -1,0 +1,92 @@
+"""Signed heads on the command line: `compact --sign-heads` writes them, `verify --heads` checks chains against them."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.text import printable
+
+if TYPE_CHECKING:
+    from energy_agent.ledger.fleet.heads import SignedHeads
+    from energy_agent.ledger.fleet.statement import Statement
+    from energy_agent.ledger.segments.segment import Signer
+
+_NEED_SIGNING = "signatures need the extra `signing`: pip install 'wattlens[signing]'"
+
+
+def configure_verify(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens ledger verify`."""
+    parser.add_argument(
+        "--heads",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="signed heads that the chains must contain: a heads.jsonl, or a folder of compacted days; may be repeated",
+    )
+    parser.add_argument("--heads-key", metavar="HEX", help="public key that must have signed the heads, 64 digits")
+
+
+def configure_compact(parser: argparse.ArgumentParser) -> None:
+    """Options of `wattlens ledger compact`."""
+    parser.add_argument(
+        "--sign-heads",
+        type=Path,
+        metavar="KEYFILE",
+        help="sign the last segment of each node's chain with this Ed25519 key (PEM), as heads.jsonl beside each manifest",
+    )
+
+
+def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
+    """The files of `--heads`, of which `--heads-key` is the key; read first, as chains take long to verify."""
+    from energy_agent.ledger.fleet import heads
+    from energy_agent.ledger.signing import available
+
+    if key is not None and not paths:
+        raise UsageError("--heads-key: expected --heads with it")
+    if key is not None and not re.fullmatch("[0-9a-f]{64}", key):
+        raise UsageError("--heads-key: expected 64 digits 0-9a-f, as `wattlens ledger compact --sign-heads` prints them")
+    if paths and not available():
+        raise UsageError(f"--heads: {_NEED_SIGNING}")
+    return heads.find(paths)
+
+
+def open_signer(path: Path) -> "Signer":
+    """The signer of `--sign-heads`."""
+    from energy_agent.ledger.signing import available, load_signer
+
+    if not available():
+        raise UsageError(f"--sign-heads: {_NEED_SIGNING}")
+    try:
+        signer, notice = load_signer(path, follow=True)
+    except FileNotFoundError:
+        make = f"openssl genpkey -algorithm ed25519 -out {path}"
+        raise UsageError(f"--sign-heads {path}: there is no such file; make a key with: {make}") from None
+    except OSError as error:
+        raise UsageError(f"--sign-heads {path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--sign-heads {path}: {error}") from None
+    if notice:
+        print(printable(f"wattlens: {notice}"), file=sys.stderr)
+    return signer
+
+
+def sign(statement: "Statement", signer: "Signer") -> str:
+    """Sign the heads of a statement; returns what is wrong with those that are there, "" if nothing."""
+    from energy_agent.ledger.fleet import heads
+    from energy_agent.ledger.fleet.statement import MANIFEST, read_manifest
+
+    if not statement.heads:
+        return ""
+    wrong = heads.contradiction(statement.folder, dict(read_manifest(statement.folder / MANIFEST)["inputs"]))
+    if wrong:
+        return wrong
+    try:
+        data = heads.encode(statement.site, statement.day, statement.number, statement.heads, signer)
+        return heads.write(statement.folder, data)
+    except OSError as error:
+        raise UsageError(f"{statement.folder}: cannot be written: {error.strerror}") from None
