@@ -1,6 +1,7 @@
 """The house: import contracts, heavy libraries, banned calls, what the wheel holds, and that importing does nothing."""
 
 import ast
+import gc
 import os
 import re
 import shutil
@@ -22,6 +23,14 @@ HOMES = {
 }  # fmt: skip
 """Heavy libraries and in how many files each may be imported. Each import stands in a function."""
 HEAVY = (*HOMES, "google.protobuf", "grpc", "pandas", "numpy", "rich", "prometheus_client", "requests")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_garbage_collection():
+    """A million nodes of syntax trees stay: looking for cycles among them takes as long as making them."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def files(*packages):

@@ -99,6 +99,7 @@ def test_days_that_are_long_over_are_left_to_who_asks_for_them(tmp_path: Path, c
     assert "no segments of a day that is over" in capsys.readouterr().err
 
 
+@pytest.mark.smoke
 def test_the_quarter_that_ended_is_found_and_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -333,6 +333,7 @@ def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[Evidence, Sequence[
     assert now.volumes == {"pod": 7, "slurm": 2}
 
 
+@pytest.mark.smoke
 def test_a_users_files_give_the_same(facts: Facts, golden_days: Path, tmp_path: Path) -> None:
     """Through org.yaml and all that it names; but for the bill's error, which is 1 % there, each number is the same."""
     asked, ends = Asked("2026Q3"), (golden.YEAR - 366 * chains.DAY, golden.NEXT)

@@ -43,6 +43,7 @@ def verified(days: Path, out: Path, *more: str) -> bool:
     return main(["report", "verify", str(out), "--ledger", str(days), *more]) == 0
 
 
+@pytest.mark.smoke
 def test_days_that_came_later_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An interim report; then the days after it, and an imported quarter before it, are compacted as well."""
     chains.write(tmp_path / "segments", "lab", "n1", hours("GPU-1", APRIL, JULY, JULY + DAY, JULY + 2 * DAY))

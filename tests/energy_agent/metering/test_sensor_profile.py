@@ -69,6 +69,7 @@ def profiles(tmp_path_factory):
     return made
 
 
+@pytest.mark.smoke
 def test_the_bounds_hold_the_truth_and_are_narrow(profiles):
     n = len(profiles)
     for name in ("tick_ms", "tick_jitter_ms"):

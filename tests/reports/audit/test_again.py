@@ -110,6 +110,7 @@ def test_forms_as_they_were_made_hold(report: Path) -> None:
     assert told(found, None) == []
 
 
+@pytest.mark.smoke
 def test_a_row_of_the_table_with_its_hash_in_the_manifest(report: Path) -> None:
     path = report / "figures.csv"
     rows = list(csv.DictReader(io.StringIO(path.read_text())))

@@ -169,6 +169,7 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
     assert told == {f"c{n}": f"10.0 kWh: {why}" for n, why in enumerate(refused)}
 
 
+@pytest.mark.smoke
 def test_no_figure_of_co2e_has_bounds_of_its_energy_alone(facts: Facts) -> None:
     """No publisher states the error of a factor; a span of published footprints is another thing, and says what it is."""
     begins = ("co2e.", "cue/", "grid_intensity/", "bridge.co2e", "total.before/co2e")

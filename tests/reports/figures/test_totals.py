@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from energy_agent.core.energy import State
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.join import Source
@@ -56,6 +58,7 @@ def test_sites_that_count_different_emissions_have_no_total(tmp_path: Path) -> N
     assert found["co2e.held.location/site/one"].value == "200"
 
 
+@pytest.mark.smoke
 def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
     """The quarter before took a factor of the life cycle, this one a series of the chimney alone."""
     told = [DeviceFacts("GPU-one", "H100", 0.02, JULY - 90 * DAY)]

@@ -71,6 +71,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.smoke
 def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(days: Path, tmp_path: Path) -> None:
     """By its own data of the country, with no factor of ours: its kWh times PUE, through its own Emissions.
 

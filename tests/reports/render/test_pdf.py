@@ -59,6 +59,7 @@ def test_nothing_to_say_is_still_a_page(paper: str) -> None:
     assert pdf(bare, "a4" if paper == "a4" else "letter").startswith(b"%PDF-")
 
 
+@pytest.mark.smoke
 @given(st.text(max_size=60), st.text(max_size=20))
 @settings(max_examples=12)
 def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:

@@ -357,6 +357,7 @@ def test_a_report_beside_its_days_is_made(place: Path, capsys: pytest.CaptureFix
     assert report(place / "days", place / "days-report", *QUARTER) == 0
 
 
+@pytest.mark.smoke
 def test_two_periods_are_no_two_editions(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two quarters, a quarter and a time, and two times that have no instant in common; times that overlap are compared."""
     first = ("--from", "2026-07-01", "--to", "2026-07-02", "--accept-coverage", "0")

@@ -144,6 +144,7 @@ def orderly(draw):
     return [Batch(part, devices=facts("GPU-a")) for part in parts]
 
 
+@pytest.mark.smoke
 @given(orderly())
 @settings(max_examples=80, deadline=None)
 def test_edges_are_those_that_the_ledger_states_of_the_days_rows(tmp_path_factory, parts):

@@ -77,6 +77,7 @@ def bytes_of(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.smoke
 def test_any_number_of_processes_gives_the_same_bytes(fleet):
     found = index.build([fleet])
     alone = list(compact_days(found, fleet / "alone", DAYS, HERE))

@@ -146,6 +146,7 @@ def test_reused_heat_is_a_share_of_the_heat_and_spares_cooling():
     assert half.cooling < none.cooling
 
 
+@pytest.mark.smoke
 def test_the_seed_moves_the_other_equipment_and_the_clouds():
     one, same, other = (ran(built(pv_peak_w=5_000), 24, 5_000, seed).energy_uj for seed in (1, 1, 2))
     assert one == same

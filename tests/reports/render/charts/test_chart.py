@@ -108,6 +108,7 @@ def test_nothing_leaves_the_sheet(chart: Chart, size: int) -> None:
     assert beyond(chart, size) == []
 
 
+@pytest.mark.smoke
 @given(charts(st.text(st.characters(codec="utf-8"), max_size=60)), st.sampled_from([WIDE, NARROW]))
 @settings(max_examples=60)
 def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, size: int) -> None:
