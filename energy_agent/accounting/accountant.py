@@ -19,7 +19,7 @@ from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import TOLD, Booking
 from energy_agent.accounting.views import STUCK, device_view, with_host
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
-from energy_agent.core.difference import unrecorded
+from energy_agent.core.difference import gap_of
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
@@ -185,8 +185,9 @@ class Accountant:
             self._pending.add(entry)
         if gap is not None:
             self._add_gap(gap)
-        if since_ns is not None:
-            self._add_gap(unrecorded(sample.uuid, since_ns, sample.t_ns, account.sensor.power_max_mw, account.sensor.tick_ns))
+        if since_ns is not None:  # no energy: what the counter showed at `since_ns` is unknown, so rows may already have it
+            max_mw, tick_ns = account.sensor.power_max_mw, account.sensor.tick_ns
+            self._add_gap(gap_of(sample.uuid, since_ns, sample.t_ns, max_mw, JOURNAL_LOST, age_ns=tick_ns))
 
     def _add_gap(self, gap: Gap) -> None:
         """Record a gap; the commit that has that of a lost journal also removes the state that asks for it."""

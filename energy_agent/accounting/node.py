@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from energy_agent.core.boundary import host, is_host, part
-from energy_agent.core.difference import gap_of, mean_mw, unrecorded
+from energy_agent.core.boundary import JOURNAL_LOST, host, is_host, part
+from energy_agent.core.difference import gap_of, mean_mw
 from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
 from energy_agent.core.meters import MeterReading, Scope
 from energy_agent.core.record import record
@@ -113,7 +113,8 @@ class NodeAccount:
                 self._described[device] = gain
                 facts.append(DeviceFacts(device, f"{source} {reading.scope}", gain, 0))
             if is_first and device in self.lost:  # contains the time in which no meter answered
-                first = unrecorded(device, self.lost.pop(device), reading.t_ns, reading.max_mw or self._max_mw(source))
+                max_mw = reading.max_mw or self._max_mw(source)
+                first = gap_of(device, self.lost.pop(device), reading.t_ns, max_mw, JOURNAL_LOST)
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
@@ -137,7 +138,7 @@ class NodeAccount:
         start_ns = max(0, now_ns - duration_ns)
         gaps = [gap_of(self._host, start_ns, now_ns, self.plan.record_max_mw, NEVER, duration_ns=duration_ns)]
         if self._host in self.lost:
-            gaps.insert(0, unrecorded(self._host, self.lost.pop(self._host), start_ns, self.plan.record_max_mw))
+            gaps.insert(0, gap_of(self._host, self.lost.pop(self._host), start_ns, self.plan.record_max_mw, JOURNAL_LOST))
         return gaps
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:

@@ -15,7 +15,7 @@ Laws (tests/energy_agent/core/test_difference.py):
 from collections.abc import Iterable
 from enum import Enum
 
-from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
+from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Gap
 
 _UJ_SCALE = 1_000_000  # mW x ns = 1e-12 J = 1e-6 uJ
@@ -92,22 +92,12 @@ def gap_of(
     age_ns: int = 0,
     seen_uj: int = 0,
 ) -> Gap:
-    """A gap with the energy that can have been drawn beyond `seen_uj`; it has no bound where no maximum power is known.
+    """A gap with the energy that can have been drawn beyond `seen_uj`.
 
-    `duration_ns` is its length by the boot clock; without it, that by UTC is used.
+    `duration_ns` is its length by the boot clock; without it, only UTC measures the gap. The energy has no bound if the maximum
+    power is unknown, or if UTC was set back: then the length is unknown.
     """
-    end_ns = max(start_ns, end_ns)
-    if max_mw is None:
-        return Gap(device, start_ns, end_ns, 0, UNBOUNDED + reason)
+    if max_mw is None or end_ns < start_ns:
+        return Gap(device, min(start_ns, end_ns), end_ns, 0, UNBOUNDED + reason)
     bound_uj = ceiling_uj(max_mw, end_ns - start_ns if duration_ns is None else duration_ns, age_ns)
     return Gap(device, start_ns, end_ns, max(0, bound_uj - seen_uj), reason)
-
-
-def unrecorded(device: str, since_ns: int, end_ns: int, max_mw: int | None, age_ns: int = 0) -> Gap:
-    """The gap from `since_ns`, where the rows of the ledger end, to a reading: the last reading was lost with the journal.
-
-    It has no energy: the counter at `since_ns` is unknown, so a difference could count energy that is in the ledger.
-    """
-    if end_ns < since_ns:  # UTC was set back: the length is unknown
-        return gap_of(device, end_ns, end_ns, None, JOURNAL_LOST)
-    return gap_of(device, since_ns, end_ns, max_mw, JOURNAL_LOST, age_ns=age_ns)

@@ -66,7 +66,8 @@ def advance(state: NodeState | None, reading: MeterReading, boot_id: str, gap_ns
     if state is None:
         return NodeStep(_anchor(reading, boot_id, 0))
     if boot_id != state.boot_id:
-        return _lost(state, reading, boot_id, max(0, reading.t_ns - state.t_ns), "reboot")
+        gap = gap_of("", state.t_ns, reading.t_ns, reading.max_mw, "reboot")
+        return NodeStep(_anchor(reading, boot_id, state.total_uj), None, gap)
     duration_ns = reading.boot_ns - state.boot_ns
     if duration_ns <= 0:
         return NodeStep(state)
@@ -75,9 +76,9 @@ def advance(state: NodeState | None, reading: MeterReading, boot_id: str, gap_ns
     if reading.power_mw is None and reading.energy_uj is None:
         return NodeStep(state)
     if reading.power_mw is None or state.power_mw is None:
-        return _lost(state, reading, boot_id, duration_ns, "the meter changed between counter and power")
+        return _lost(state, reading, duration_ns, "the meter changed between counter and power")
     if duration_ns > gap_ns:
-        return _lost(state, reading, boot_id, duration_ns, "no readings")
+        return _lost(state, reading, duration_ns, "no readings")
     return _by_power(state, reading, duration_ns, state.power_mw, reading.power_mw)
 
 
@@ -88,11 +89,11 @@ def _by_counter(
     if reading.max_mw is not None:
         most_uj = ceiling_uj(reading.max_mw, duration_ns, reading.age_ns, reading.step_uj)
     if reading.wrap_uj is not None and _wraps_twice(reading, reading.boot_ns - max(state.boot_ns, state.seen_boot_ns), gap_ns):
-        return _lost(state, reading, state.boot_id, duration_ns, "the counter may have wrapped more than once")
+        return _lost(state, reading, duration_ns, "the counter may have wrapped more than once")
     delta_uj = growth_uj(before_uj, after_uj, most_uj, () if reading.wrap_uj is None else (reading.wrap_uj,))
     if isinstance(delta_uj, CounterFault):
         reason = "counter fell" if delta_uj is CounterFault.FELL else "impossible counter difference"
-        return _lost(state, reading, state.boot_id, duration_ns, reason)
+        return _lost(state, reading, duration_ns, reason)
     if delta_uj == 0:
         return NodeStep(replace(state, seen_boot_ns=reading.boot_ns))
     method = Method.COUNTER if duration_ns <= gap_ns else Method.BRIDGED
@@ -130,10 +131,10 @@ def _booked(
     return NodeStep(_anchor(reading, state.boot_id, state.total_uj + uj), stretch)
 
 
-def _lost(state: NodeState, reading: MeterReading, boot_id: str, duration_ns: int, reason: str) -> NodeStep:
+def _lost(state: NodeState, reading: MeterReading, duration_ns: int, reason: str) -> NodeStep:
     start_ns = start_of(state.t_ns, reading.t_ns, duration_ns)
     gap = gap_of("", start_ns, reading.t_ns, reading.max_mw, reason, duration_ns=duration_ns)
-    return NodeStep(_anchor(reading, boot_id, state.total_uj), None, gap)
+    return NodeStep(_anchor(reading, state.boot_id, state.total_uj), None, gap)
 
 
 def _anchor(reading: MeterReading, boot_id: str, total_uj: int) -> NodeState:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from energy_agent.core.difference import energy_uj, unrecorded
+from energy_agent.core.boundary import JOURNAL_LOST
+from energy_agent.core.difference import energy_uj, gap_of
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
 from energy_agent.core.meters import MeterReading
@@ -102,7 +103,7 @@ class SiteAccount:
             self._pending.entries += entries
             gap = step.gap
             if since_ns is not None and since_ns != reading.t_ns:
-                gap = unrecorded(device, since_ns, reading.t_ns, reading.max_mw)
+                gap = gap_of(device, since_ns, reading.t_ns, reading.max_mw, JOURNAL_LOST)
             if gap is not None:
                 self._pending.gaps.append(Gap(device, gap.start_ns, gap.end_ns, gap.bound_uj, gap.reason))
             self.faults.pop(meter_id, None)

@@ -17,7 +17,6 @@ from energy_agent.core.difference import (
     mean_mw,
     start_of,
     trapezoid_uj,
-    unrecorded,
 )
 
 MS = 1_000_000
@@ -170,19 +169,9 @@ def test_the_bound_of_a_gap_covers_what_was_drawn_in_it_beyond_what_was_seen(dra
 
 
 @given(st.integers(0, 1 << 62), st.integers(0, 1 << 62), st.none() | powers_mw, st.integers(0, MOST_UJ))
-def test_a_gap_ends_no_earlier_than_it_starts_and_says_where_it_has_no_bound(start_ns, end_ns, max_mw, seen_uj):
+def test_a_gap_has_no_bound_without_a_maximum_power_or_with_utc_set_back(start_ns, end_ns, max_mw, seen_uj):
     gap = gap_of("gpu", start_ns, end_ns, max_mw, "reset", seen_uj=seen_uj)
-    assert (gap.start_ns, gap.end_ns) == (start_ns, max(start_ns, end_ns))
-    assert gap.bound_uj >= 0
-    assert gap.reason == ("reset" if max_mw is not None else UNBOUNDED + "reset")
-    assert max_mw is not None or gap.bound_uj == 0
-
-
-@given(draws, st.integers(0, 1 << 62), st.none() | st.just(MAX_MW), st.integers(0, 100), st.booleans())
-def test_the_gap_of_a_lost_journal_covers_the_time_since_the_last_row(draws, since_ns, max_mw, age_ms, is_set_back):
-    duration_ns = sum(ms for ms, _ in draws) * MS
-    end_ns = since_ns + (-duration_ns if is_set_back else duration_ns)
-    gap = unrecorded("gpu", since_ns, end_ns, max_mw, age_ms * MS)
-    assert (gap.start_ns, gap.end_ns) == (min(since_ns, end_ns), end_ns)
-    assert gap.reason.startswith(UNBOUNDED) == (is_set_back or max_mw is None)
-    assert gap.bound_uj == (0 if gap.reason.startswith(UNBOUNDED) else MAX_MW * (duration_ns // MS + 2 * age_ms))
+    assert (gap.start_ns, gap.end_ns) == (min(start_ns, end_ns), end_ns)
+    is_bounded = max_mw is not None and start_ns <= end_ns
+    assert gap.reason == ("reset" if is_bounded else UNBOUNDED + "reset")
+    assert gap.bound_uj == (max(0, max_mw * (end_ns - start_ns) // MS - seen_uj) if is_bounded else 0)

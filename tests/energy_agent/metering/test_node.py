@@ -69,6 +69,9 @@ def test_a_counter_that_stands_still_books_when_it_moves():
 
 def test_a_reboot_and_a_step_back_of_time():
     assert two(counter(0, 7), counter(10, 9), ("one", "two")).gap.reason == UNBOUNDED + "reboot"
+    set_back = two(counter(100, 7, max_mw=1000), counter(10, 9, max_mw=1000), ("one", "two")).gap
+    assert (set_back.start_ns, set_back.end_ns) == (10 * S, 10 * S)
+    assert set_back.reason == UNBOUNDED + "reboot"  # no clock shows how long it was
     backwards = MeterReading("n", Scope.NODE, 5 * S, 12 * S, power_mw=1000)
     step = advance(advance(None, power(10, 1000), "boot", GAP).state, backwards, "boot", GAP)
     assert step.stretch.start_ns == 3 * S  # as long as the boot clock says
