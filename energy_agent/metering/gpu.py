@@ -115,17 +115,8 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
 
 
 def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: int = 0, slack_uj: int = 0) -> MeterState:
-    return MeterState(
-        boot_id,
-        sample.t_ns,
-        sample.boot_ns,
-        sample.energy_mj,
-        sample.power_mw,
-        sample.boot_ns,
-        surplus_uj=surplus_uj,
-        slack_uj=slack_uj,
-        driver_epoch=driver_epoch,
-    )
+    read = (sample.t_ns, sample.boot_ns, sample.energy_mj, sample.power_mw, sample.boot_ns)
+    return MeterState(boot_id, *read, surplus_uj=surplus_uj, slack_uj=slack_uj, driver_epoch=driver_epoch)
 
 
 def _by_counter(
@@ -154,21 +145,12 @@ def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns:
     """No tick: normal for less than a few ticks; a stuck sensor beyond, since a powered device always draws something."""
     if sample.boot_ns - state.still_since_ns <= 3 * sensor.tick_ns:
         return Step(state)
+    seen = replace(state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw)
     moved = sample.power_mw is not None and state.power_mw is not None and sample.power_mw != state.power_mw
     if not moved or duration_ns > sensor.gap_ns:  # power stands still as well: neither can be believed
-        waiting = replace(
-            state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw, blind_ns=state.blind_ns + duration_ns
-        )
-        return Step(waiting)
+        return Step(replace(seen, blind_ns=state.blind_ns + duration_ns))
     interval = _trapezoid(state, sample, sensor, duration_ns)
-    going_on = replace(
-        state,
-        t_ns=sample.t_ns,
-        boot_ns=sample.boot_ns,
-        power_mw=sample.power_mw,
-        integrated_uj=state.integrated_uj + interval.energy_uj,
-    )
-    return Step(going_on, interval)
+    return Step(replace(seen, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
 
 
 def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_uj: int) -> Step:

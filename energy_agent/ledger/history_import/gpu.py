@@ -14,14 +14,6 @@ from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TIC
 JUMP: Final = "impossible counter difference"
 STUCK: Final = "sensor stuck"
 UNREAD: Final = "no energy counter and no power readings"
-_LONG: Final = (5, 2)  # samples further apart than two and a half periods are a hole
-
-
-def period_ns(readings: Sequence[Reading]) -> int | None:
-    """The usual time between two readings that differ; None of fewer than three of them."""
-    moved = [b for a, b in pairwise(readings) if b.value != a.value]
-    steps = [b.t_ns - a.t_ns for a, b in pairwise(moved)]
-    return median_low(steps) if len(steps) > 1 else None
 
 
 @dataclass
@@ -34,6 +26,12 @@ class _Board:
     entries: list[Entry] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
+
+    def _learn_period(self, readings: Sequence[Reading]) -> None:
+        """Expect readings as often as these: two and a half of their usual periods without one are a hole."""
+        steps = [b.t_ns - a.t_ns for a, b in pairwise(readings)]
+        if len(steps) > 1:
+            self.hole_ns = 5 * median_low(steps) // 2
 
     def _gap(self, last: Reading, reading: Reading, reason: str, seen_uj: int = 0) -> None:
         max_mw = self.terms.power_max_mw
@@ -52,9 +50,7 @@ class CounterAccount(_Board):
 
     def take(self, readings: Sequence[Reading]) -> None:
         """Book what readings tell, in order of time."""
-        usual = period_ns(readings)
-        if usual is not None:
-            self.hole_ns = usual * _LONG[0] // _LONG[1]
+        self._learn_period([b for a, b in pairwise(readings) if b.value != a.value])
         for reading in readings:
             self._one(reading)
 
@@ -162,9 +158,7 @@ class PowerAccount(_Board):
 
     def take(self, readings: Sequence[Reading]) -> None:
         """Book what readings tell, in order of time."""
-        steps = [b.t_ns - a.t_ns for a, b in pairwise(readings)]
-        if len(steps) > 1:
-            self.hole_ns = median_low(steps) * _LONG[0] // _LONG[1]
+        self._learn_period(readings)
         for reading in readings:
             if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):
                 self.seen["single readings that cannot be, passed over"] += 1
