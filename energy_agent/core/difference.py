@@ -61,12 +61,12 @@ def growth_uj(before_uj: int, after_uj: int, max_uj: int | None, wraps_uj: Itera
         after_uj: the later reading.
         max_uj: its ceiling; None: unknown. Then a wrap grows the counter by at most half of its range: a small step back looks
             like nearly a whole wrap.
-        wraps_uj: the ranges after which the counter may continue at 0. The caller leaves out those that it may have passed
-            more than once.
+        wraps_uj: the ranges after which the counter may continue at 0, without those that it may have passed more than once. A
+            reading beyond a range rules it out.
     """
     growth = after_uj - before_uj
     if growth < 0:
-        wrapped = ((growth + w, w // 2 if max_uj is None else max_uj) for w in wraps_uj)
+        wrapped = ((growth + w, w // 2 if max_uj is None else max_uj) for w in wraps_uj if before_uj <= w)
         return next((uj for uj, most in wrapped if 0 <= uj <= most), CounterFault.FELL)
     return growth if max_uj is None or growth <= max_uj else CounterFault.IMPOSSIBLE
 

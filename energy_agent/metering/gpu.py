@@ -8,8 +8,10 @@ Laws (tests/energy_agent/metering/test_gpu.py):
   gone on behind its face; the doubt is a Gap.
 - Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
   readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
-  counter is known to have begun anew, whatever it shows. A reset that nobody can see is the one exception: while nobody read,
-  the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter grew past its old value.
+  counter is known to have begun anew, whatever it shows. A fall is a wrap only if the device cannot have drawn a whole range:
+  otherwise the counter may have wrapped twice, and only what it shows is booked. A reset that nobody can see is the one
+  exception: while nobody read, the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter
+  grew past its old value.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
 a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
@@ -125,7 +127,8 @@ def _by_counter(
     most_uj = _most_uj(sensor, duration_ns + state.still_ns)
     if after_mj > before_mj:
         most_uj += state.slack_uj
-    delta_uj = growth_uj(before_mj * UJ_PER_MJ, after_mj * UJ_PER_MJ, most_uj, _WRAPS_UJ)
+    wraps_uj = (w for w in _WRAPS_UJ if most_uj < w)  # a range that was passed twice looks like a reset
+    delta_uj = growth_uj(before_mj * UJ_PER_MJ, after_mj * UJ_PER_MJ, most_uj, wraps_uj)
     if delta_uj is CounterFault.FELL:
         return _restarted(state, sample, sensor, duration_ns, RESET)
     if delta_uj is CounterFault.IMPOSSIBLE:

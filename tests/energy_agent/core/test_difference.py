@@ -71,13 +71,14 @@ def test_a_growth_is_within_its_ceiling_and_explains_both_readings(before_uj, af
     match growth_uj(before_uj, after_uj, max_uj, wraps_uj):
         case CounterFault.FELL:
             assert after_uj < before_uj
+            wraps_uj = [w for w in wraps_uj if w >= before_uj]
             assert not any(before_uj <= w + after_uj <= before_uj + (w // 2 if max_uj is None else max_uj) for w in wraps_uj)
         case CounterFault.IMPOSSIBLE:
             assert after_uj - before_uj > max_uj
         case growth:
             assert growth >= 0
             assert max_uj is None or growth <= max_uj
-            assert before_uj + growth - after_uj in ([0] if after_uj >= before_uj else wraps_uj)
+            assert before_uj + growth - after_uj in ([0] if after_uj >= before_uj else [w for w in wraps_uj if w >= before_uj])
 
 
 @given(draws, ranges_uj, st.data())
@@ -113,6 +114,7 @@ def test_the_ceiling_of_an_exact_counter_is_what_the_maximum_power_draws(ms):
     ceiling = ceiling_uj(MAX_MW, ms * MS)
     assert growth_uj(5, 5 + MAX_MW * ms, ceiling) == MAX_MW * ms
     assert growth_uj(5, 6 + MAX_MW * ms, ceiling) is CounterFault.IMPOSSIBLE
+    assert growth_uj(MAX_MW * ms + 1, 1, ceiling, (MAX_MW * ms,)) is CounterFault.FELL
     assert growth_uj(MAX_MW * ms, 0, ceiling, (MAX_MW * ms,)) == 0  # the last value of a range is its first
 
 

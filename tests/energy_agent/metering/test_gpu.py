@@ -61,6 +61,33 @@ def test_a_counter_that_wraps_telescopes_too(power, ticks, times, before_wrap_mj
 
 
 @law
+@given(st.integers(6_000, 40_000), st.integers(20_000, POWER_MAX_MW), st.booleans(), st.data())
+def test_a_fall_over_hours_is_bounded_by_a_reset_and_by_wraps(off_s, power_mw, is_reset, data):
+    """At 800 W a counter of 32 bits passes its range in 90 minutes, so a fall does not show how often it wrapped."""
+    drawn_mj = off_s * power_mw
+    if is_reset:
+        after_mj = data.draw(st.integers(0, min(drawn_mj, (1 << 32) - 1)))
+        before_mj = data.draw(st.integers(after_mj + 1, 1 << 32))
+    else:
+        assume(drawn_mj % (1 << 32))
+        after_mj = data.draw(st.integers(0, drawn_mj % (1 << 32) - 1))
+        before_mj = (after_mj - drawn_mj) % (1 << 32)
+    metered = Metered()
+    for t_s, counter_mj in ((0, before_mj), (off_s, after_mj)):
+        metered.feed(DeviceSample("GPU-x", START_NS + t_s * 10**9, (t_s + 1) * 10**9, energy_mj=counter_mj))
+    assert metered.booked_uj <= drawn_mj * 1000 <= metered.booked_uj + metered.bound_uj
+
+
+def test_a_counter_beyond_32_bits_that_fell_was_reset():
+    """The reset came after the first reading, so all that the counter shows now was drawn."""
+    metered = Metered()
+    for t_s, counter_mj in ((0, (1 << 32) + 100_000), (5, 400_000)):
+        metered.feed(DeviceSample("GPU-x", START_NS + t_s * 10**9, (t_s + 1) * 10**9, energy_mj=counter_mj))
+    assert metered.booked_uj == 400_000_000
+    assert metered.bound_uj >= POWER_MAX_MW * 5_000 - 400_000_000
+
+
+@law
 @given(powers, ticks, instants)
 def test_intervals_tile_the_time_and_name_their_method(power, ticks, times):
     metered = read(BoardModel(power, ticks), times)
