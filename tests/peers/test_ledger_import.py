@@ -22,6 +22,7 @@ from energy_agent.ledger import chain
 from energy_agent.ledger.history_import.segments import MARK
 from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, TokenRow
 from energy_agent.ledger.segments import segment
+from energy_agent.ledger.signing import KEY_FILE, open_signer
 from energy_agent.ledger.summary import bounds
 from tests.support import eventually, free_port, need_program
 from wattlens.cli import main
@@ -413,6 +414,23 @@ def test_imports_that_adjoin_are_the_import_of_both_and_nothing_is_booked_twice(
                  "--output", str(out), "--node", "outages", "--cluster", "other"]) == 2  # fmt: skip
     assert "GPU-a from 2026-01-02T00:00Z" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_an_import_is_signed_with_the_key_that_is_given(url, tmp_path, capsys):
+    signer, _ = open_signer(tmp_path)
+    out, key = tmp_path / "out", ("--signing-key", str(tmp_path / KEY_FILE))
+    imported(url, out, "--node", "outages", *key, end="2026-01-02")
+    (found,) = whole(out).chains
+    assert (found.key, found.unsigned) == (signer.key, 0)
+    assert energy(rows_of(out)) == between(A, T0, T0 + DAY)
+    capsys.readouterr()
+    options = ["--prometheus", url, "--from", "dcgm", "--node", "outages", "--start", day(1), "--end", day(2)]
+    command = ["ledger", "import", *options, "--output", str(out)]
+    assert main(command) == 2  # an unsigned end of a signed chain would be a fault
+    assert signer.key[:16] in capsys.readouterr().err
+    assert main([*command, *key]) == 0
+    (found,) = whole(out).chains
+    assert (found.last > 0, found.key, found.unsigned) == (True, signer.key, 0)
 
 
 def test_a_dry_run_counts_and_writes_nothing(url, tmp_path, capsys):

@@ -9,6 +9,7 @@ from typing import Final
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.segments import NodeTarget, Target, Written
+from energy_agent.ledger.segments.segment import Signer
 from wattlens.history_import.dcgm import DcgmFleet
 from wattlens.history_import.request import Fleet, NodeHistory, Request
 from wattlens.history_import.wattlens import WattlensFleet
@@ -28,8 +29,16 @@ class Result:
     requests: int = 0
 
 
-def run(request: Request, history: History, output: Path, *, dry: bool = False, progress: Progress | None = None) -> Result:
-    """Import.
+def run(
+    request: Request,
+    history: History,
+    output: Path,
+    *,
+    dry: bool = False,
+    signer: Signer | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Import; with a signer its segments are signed.
 
     Raises:
         UsageError: nothing of that name or time, or the folder has some of it already.
@@ -45,7 +54,7 @@ def run(request: Request, history: History, output: Path, *, dry: bool = False, 
         raise WattlensError(
             f"{history.access.url}: has {what} of {request.origin} in this time" + (f"; it has {known}" if known else "")
         )
-    target = Target(output, request.start_ns, request.end_ns, dry=dry)
+    target = Target(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
     result = Result()
     try:
         for number, name in enumerate(names):

@@ -21,7 +21,7 @@ from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row, StepRow, 
 from energy_agent.ledger.rows.totals import Tally
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.ledger.segments.files import RealFiles
-from energy_agent.ledger.segments.segment import Header
+from energy_agent.ledger.segments.segment import Header, Signer
 
 MARK: Final = "import:prometheus:"
 """Begins the `boot_id` of imported segments."""
@@ -86,14 +86,23 @@ class Target:
     Args:
         folder: made where it is missing.
         dry: everything is looked at and nothing is written.
+        signer: who signs the segments; None: they are unsigned.
 
     Raises:
         UsageError: an agent's own state folder, or no edges of cells.
     """
 
     def __init__(
-        self, folder: Path, start_ns: int, end_ns: int, *, dry: bool = False, progress: Progress | None = None
+        self,
+        folder: Path,
+        start_ns: int,
+        end_ns: int,
+        *,
+        dry: bool = False,
+        signer: Signer | None = None,
+        progress: Progress | None = None,
     ) -> None:
+        self._signer = signer
         self._folder, self._dry, self.start_ns, self.end_ns = folder, dry, start_ns, end_ns
         self._staged: list[tuple[Path, Path]] = []
         self._there: list[tuple[Path, Header]] = []
@@ -128,11 +137,12 @@ class Target:
         """The chain of one node.
 
         Raises:
-            UsageError: the folder has rows of it in this time, or a chain of its name that was not imported.
+            UsageError: the folder has rows of it in this time, a chain of its name that was not imported, or one that another
+                key signed.
             ChainError: its last segment is damaged.
         """
         who = f"{identity.cluster}/{identity.node}"
-        sequence, previous = 0, segments.FIRST_PREVIOUS
+        sequence, previous, key = 0, segments.FIRST_PREVIOUS, ""
         for path, header in self._there:
             if (header.cluster, header.node) != (identity.cluster, identity.node):
                 continue
@@ -151,8 +161,11 @@ class Target:
                     "import another time, or into another folder"
                 )
             if header.sequence >= sequence:
-                sequence, previous = header.sequence + 1, segments.read(path).sha256
-        return NodeTarget(self, identity, sequence, previous)
+                sequence, previous, key = header.sequence + 1, segments.read(path).sha256, header.key
+        if key and (self._signer is None or self._signer.key != key):
+            ways = "sign with its key, or import into another folder"
+            raise UsageError(f"{self._folder}: the last segment of {who} is signed by {key[:16]}; {ways}")
+        return NodeTarget(self, identity, sequence, previous, self._signer)
 
     def claim(self, device: str, first_ns: int, last_ns: int, who: str) -> None:
         """A device's stretch is this node's alone.
@@ -214,8 +227,8 @@ class Target:
 class NodeTarget:
     """One node's rows on their way into segments, one for each UTC day."""
 
-    def __init__(self, target: Target, identity: Identity, sequence: int, previous: str) -> None:
-        self._target, self._identity = target, identity
+    def __init__(self, target: Target, identity: Identity, sequence: int, previous: str, signer: Signer | None = None) -> None:
+        self._target, self._identity, self._signer = target, identity, signer
         self._sequence, self._previous = sequence, previous
         self._book = Book()
         self.written = Written(identity.cluster, identity.node)
@@ -232,7 +245,7 @@ class NodeTarget:
 
     def seal(self, up_to_ns: int | None) -> None:
         """Make a segment of what ends by then."""
-        sealed = take(self._book, up_to_ns, self._identity, self._sequence, self._previous)
+        sealed = take(self._book, up_to_ns, self._identity, self._sequence, self._previous, self._signer)
         if sealed is None:
             return
         header = sealed.header

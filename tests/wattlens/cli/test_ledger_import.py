@@ -29,6 +29,8 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--from": "dcgm", "--start": "2026
         ({"--user-file": "u"}, "give --bearer-token-file, or --user-file and --password-file"),
         ({"--prometheus": "http://far.example", "--bearer-token-file": "t"}, "use https://, or say --insecure"),
         ({"--from": "wattlens", "--node-label": "node"}, "--node-label is for dcgm"),
+        ({"--signing-key": "no.pem"}, "--signing-key no.pem: there is no such file"),
+        ({"--signing-key": "."}, "--signing-key .: is not a regular file"),
         ({"--match": "a-b=c"}, "'a-b' is not the name of a label"),
     ],
 )

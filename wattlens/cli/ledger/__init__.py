@@ -16,6 +16,7 @@ from wattlens.cli._command import Command, sentence
 from wattlens.cli._moments import day_or_time
 from wattlens.cli._progress import Progress
 from wattlens.cli.ledger import heads, history_import, ship
+from wattlens.cli.ledger.signer import open_signer
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, Fault
@@ -234,7 +235,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger.fleet.compact import Statement, compact_days
     from energy_agent.ledger.fleet.sites import Sites, read_inventory
 
-    signer = None if arguments.sign_heads is None else heads.open_signer(arguments.sign_heads)
+    signer = None if arguments.sign_heads is None else open_signer("--sign-heads", arguments.sign_heads)
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)

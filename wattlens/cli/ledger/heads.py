@@ -2,20 +2,17 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.text import printable
+from wattlens.cli.ledger.signer import NEED_SIGNING
 
 if TYPE_CHECKING:
     from energy_agent.ledger.fleet.heads import SignedHeads
     from energy_agent.ledger.fleet.statement import Statement
     from energy_agent.ledger.segments.segment import Signer
-
-_NEED_SIGNING = "signatures need the extra `signing`: pip install 'wattlens[signing]'"
 
 
 def configure_verify(parser: argparse.ArgumentParser) -> None:
@@ -51,28 +48,8 @@ def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
     if key is not None and not re.fullmatch("[0-9a-f]{64}", key):
         raise UsageError("--heads-key: expected 64 digits 0-9a-f, as `wattlens ledger compact --sign-heads` prints them")
     if paths and not available():
-        raise UsageError(f"--heads: {_NEED_SIGNING}")
+        raise UsageError(f"--heads: {NEED_SIGNING}")
     return heads.find(paths)
-
-
-def open_signer(path: Path) -> "Signer":
-    """The signer of `--sign-heads`."""
-    from energy_agent.ledger.signing import available, load_signer
-
-    if not available():
-        raise UsageError(f"--sign-heads: {_NEED_SIGNING}")
-    try:
-        signer, notice = load_signer(path, follow=True)
-    except FileNotFoundError:
-        make = f"openssl genpkey -algorithm ed25519 -out {path}"
-        raise UsageError(f"--sign-heads {path}: there is no such file; make a key with: {make}") from None
-    except OSError as error:
-        raise UsageError(f"--sign-heads {path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"--sign-heads {path}: {error}") from None
-    if notice:
-        print(printable(f"wattlens: {notice}"), file=sys.stderr)
-    return signer
 
 
 def sign(statement: "Statement", signer: "Signer") -> str:

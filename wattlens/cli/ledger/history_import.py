@@ -16,6 +16,7 @@ from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._moments import day_or_time
 from wattlens.cli._progress import Progress
+from wattlens.cli.ledger.signer import open_signer
 
 if TYPE_CHECKING:
     from energy_agent.ledger.history_import.segments import Written
@@ -76,6 +77,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password")
     parser.add_argument("--insecure", action="store_true", help="send the secret over http:// although others can read it")
     parser.add_argument("--timeout", default="120s", metavar="SPAN", help="how long one answer may take (default 120s)")
+    parser.add_argument(
+        "--signing-key", type=Path, metavar="KEYFILE", help="sign the segments with this Ed25519 key (PEM; default: unsigned)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and count everything, write nothing")
 
 
@@ -85,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.prometheus.access import Access
     from wattlens.prometheus.history import History
 
+    signer = None if arguments.signing_key is None else open_signer("--signing-key", arguments.signing_key)
     access = Access(
         arguments.prometheus,
         _seconds(arguments.timeout, "--timeout"),
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     history = History(access)
     request = _request(arguments, history)
-    result = do(request, history, arguments.output, dry=arguments.dry_run, progress=_progress())
+    result = do(request, history, arguments.output, dry=arguments.dry_run, signer=signer, progress=_progress())
     for note in result.notes:
         print(printable(f"wattlens: {note}"), file=sys.stderr)
     if arguments.json:

@@ -11,6 +11,7 @@ from energy_agent.ledger.history_import.segments import MARK, Target, mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import Cell, DeviceFacts
 from energy_agent.ledger.segments import segment
+from energy_agent.ledger.signing import open_signer
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled
 
 Q = 900 * S
@@ -23,8 +24,8 @@ def batch(first, last, device="GPU-x", uj=9_000_000):
     return Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)], facts=[mark(device, T0, "dcgm")])
 
 
-def put(folder, first, last, *batches, who=WHO, dry=False):
-    target = Target(folder, T0 + first * Q, T0 + last * Q, dry=dry)
+def put(folder, first, last, *batches, who=WHO, dry=False, signer=None):
+    target = Target(folder, T0 + first * Q, T0 + last * Q, dry=dry, signer=signer)
     try:
         node = target.open(who)
         for each in batches:
@@ -50,6 +51,23 @@ def test_what_lies_outside_of_the_time_is_another_imports(tmp_path):
     assert report.ok
     assert [(c.first, c.last) for c in report.chains] == [(0, 1)]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"lab-imported_node-1_0000000{n}.jsonl.gz" for n in (0, 1)]
+
+
+def test_an_import_with_a_key_is_signed_and_its_chain_stays_so(tmp_path):
+    out, key = tmp_path / "out", tmp_path / "key"
+    signer, _ = open_signer(key)
+    other, _ = open_signer(tmp_path / "other")
+    put(out, 0, 4, batch(0, 4))
+    put(out, 4, 8, batch(4, 8), signer=signer)
+    put(out, 8, 12, batch(8, 12), signer=signer)
+    (imported,) = chain.verify([out]).chains
+    assert (imported.faults, imported.count, imported.unsigned, imported.key) == ([], 3, 1, signer.key)
+    assert energy(out) == 27_000_000
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for wrong in (None, other):
+        with pytest.raises(UsageError, match=signer.key[:16]):
+            put(out, 12, 16, batch(12, 16), signer=wrong)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_time_that_is_there_is_refused_and_nothing_changes(tmp_path):

@@ -1,0 +1,37 @@
+"""The key that an option of `wattlens ledger` names, to sign with."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from energy_agent.core.errors import UsageError
+from energy_agent.core.text import printable
+
+if TYPE_CHECKING:
+    from energy_agent.ledger.segments.segment import Signer
+
+NEED_SIGNING: Final = "signatures need the extra `signing`: pip install 'wattlens[signing]'"
+
+
+def open_signer(option: str, path: Path) -> "Signer":
+    """The signer of a private key in a file.
+
+    Raises:
+        UsageError: it cannot sign; the line names the option.
+    """
+    from energy_agent.ledger.signing import available, load_signer
+
+    if not available():
+        raise UsageError(f"{option}: {NEED_SIGNING}")
+    try:
+        signer, notice = load_signer(path, follow=True)
+    except FileNotFoundError:
+        make = f"openssl genpkey -algorithm ed25519 -out {path}"
+        raise UsageError(f"{option} {path}: there is no such file; make a key with: {make}") from None
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{option} {path}: {error}") from None
+    if notice:
+        print(printable(f"wattlens: {notice}"), file=sys.stderr)
+    return signer
