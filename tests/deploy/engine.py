@@ -87,7 +87,7 @@ def make_wheels(folder: Path, python: str, *extras: str) -> None:
         ["download", "--only-binary=:all:", "--dest", str(folder), "-c", str(ROOT / "constraints.txt"), *target, *needs],
     ):
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *command]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -99,7 +99,7 @@ def import_build_image(docker: Engine, folder: Path, tag: str) -> None:
         "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "trixie", str(archive),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     docker.run("import", archive, tag)
     archive.unlink()
