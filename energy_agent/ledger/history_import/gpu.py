@@ -9,7 +9,7 @@ from typing import Final
 
 from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
 from energy_agent.core.energy import Entry, Gap, Method
-from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, Reading, Terms, entry, whose
+from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, Reading, Terms, whose
 
 JUMP: Final = "impossible counter difference"
 STUCK: Final = "sensor stuck"
@@ -32,6 +32,14 @@ class _Board:
         steps = [b.t_ns - a.t_ns for a, b in pairwise(readings)]
         if len(steps) > 1:
             self.hole_ns = 5 * median_low(steps) // 2
+
+    def _entry(
+        self, last: Reading, reading: Reading, method: Method, amounts: tuple[int, int], named: set[frozenset[str]]
+    ) -> None:
+        """Add an entry over two readings; `amounts` are energy and edge in uJ."""
+        holder = whose(named, method)
+        held_ns = reading.t_ns - last.t_ns if holder[0] else 0
+        self.entries.append(Entry(last.t_ns, reading.t_ns, self.device, *holder, method, *amounts, held_ns))
 
     def _gap(self, last: Reading, reading: Reading, reason: str, seen_uj: int = 0) -> None:
         max_mw = self.terms.power_max_mw
@@ -130,11 +138,8 @@ class CounterAccount(_Board):
         method = Method.COUNTER if duration_ns <= self.hole_ns else Method.BRIDGED
         self._power_mw = max(self._power_mw, mean_mw(delta_uj, duration_ns))
         edge_uj = energy_uj(self.terms.power_max_mw or self._power_mw, self.terms.age_ns + 2 * TICK_NS)
-        self.entries.append(self._entry(last, reading, method, delta_uj, edge_uj))
+        self._entry(last, reading, method, (delta_uj, edge_uj), self._named)
         self._anchor(reading)
-
-    def _entry(self, last: Reading, reading: Reading, method: Method, uj: int, edge_uj: int) -> Entry:
-        return entry(self.device, last, reading, method, (uj, edge_uj), whose(self._named, method))
 
     def _anchor(self, reading: Reading) -> None:
         self._last = self._still = reading
@@ -177,8 +182,7 @@ class PowerAccount(_Board):
             self._gap(last, reading, UNREAD)
             return
         amounts = trapezoid_uj(last.value, reading.value, duration_ns)
-        holder = whose({last.holders, reading.holders}, Method.INTEGRATED)
-        self.entries.append(entry(self.device, last, reading, Method.INTEGRATED, amounts, holder))
+        self._entry(last, reading, Method.INTEGRATED, amounts, {last.holders, reading.holders})
 
 
 Account = CounterAccount | PowerAccount

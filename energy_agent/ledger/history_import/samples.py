@@ -129,11 +129,3 @@ def _alike(last: Entry, each: Entry) -> bool:
         and each.method is not Method.INTEGRATED
         and cell_start(last.start_ns) == cell_start(each.end_ns - 1)
     )
-
-
-def entry(
-    device: str, last: Reading, reading: Reading, method: Method, amounts: tuple[int, int], holder: tuple[str, State]
-) -> Entry:
-    """An entry over two readings; `amounts` are energy and edge in uJ."""
-    held_ns = reading.t_ns - last.t_ns if holder[0] else 0
-    return Entry(last.t_ns, reading.t_ns, device, *holder, method, *amounts, held_ns)

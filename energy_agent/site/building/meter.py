@@ -190,8 +190,7 @@ def _counted(state: FacilityState, step: NodeStep, stretch: Stretch, reading: Me
     """
     duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
     expected_uj = _expected_uj(state, duration_ns)
-    method = Method.BRIDGED if state.hole else Method.COUNTER
-    stretch = replace(stretch, method=method)
+    stretch = replace(stretch, method=Method.BRIDGED if state.hole else Method.COUNTER)
     usual_mw = mean_mw(stretch.energy_uj, duration_ns) if reading.power_mw is None else reading.power_mw
     longer = duration_ns > _LONGER * state.still_ns
     still_ns = state.still_ns if longer and state.still_ns else max(duration_ns, state.still_ns * 15 // 16)
