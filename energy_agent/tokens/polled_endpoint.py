@@ -46,6 +46,7 @@ class Poll:
     silent_since_boot_ns: int | None = None  # of the first failed reading since the last good one
     since_s: float | None = None  # monotonic start of a reading under way
     fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
+    read_boot_ns: int = 0  # likewise, of the middle of that reading
     cost_s: float = 0.0  # CPU time of a reading, its state in the journal included
     pace: Follower = field(init=False)
 

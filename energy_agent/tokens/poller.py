@@ -42,7 +42,7 @@ _STATE_B_PER_S = 5e6  # what a byte of the journal costs, as CPU time
 class Progress:
     """How far a workload is with a model, over all its pages; counts never fall while the pages stay the same."""
 
-    t_ns: int
+    boot_ns: int  # when the newest of its pages was read
     generation: int | None
     computed: int | None  # prompt tokens
     requests: int | None  # ended
@@ -135,7 +135,9 @@ class TokenPoller:
     def latest(self, workload: str) -> Progress | None:
         """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
         with self._lock:
-            found = [t for p in self._polls if p.source.workload == workload and p.up for t in p.totals]
+            read = [p for p in self._polls if p.source.workload == workload and p.up and p.totals]
+            boot_ns = max((p.read_boot_ns for p in read), default=0)
+            found = [t for p in read for t in p.totals]
         models: dict[str, list[TokenTotals]] = {}
         for totals in found:
             models.setdefault(totals.model, []).append(totals)
@@ -143,7 +145,7 @@ class TokenPoller:
         if pages is None:
             return None
         return Progress(
-            max(t.t_ns for t in pages),
+            boot_ns,
             _sum(t.counts.get("generation") for t in pages),
             _sum(t.counts.get("computed", t.counts.get("prompt")) for t in pages),
             _sum(t.counts.get("requests") for t in pages),
@@ -262,7 +264,7 @@ class TokenPoller:
         """Read an endpoint and record what it counted; returns its state for the journal."""
         among = max(1, len(self._polls))
         lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
-        before_ns = self._clock.utc_ns()
+        before_ns, before_boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
         page = self._fetch(
             poll.url, names_of(poll.server), timeout_s=min(TIMEOUT_S, poll.source.period_s * 2), lines_limit=lines
         )
@@ -282,7 +284,7 @@ class TokenPoller:
         with self._lock:
             if not poll.stop.is_set():  # else another poll of the same page goes on from here
                 poll.account.accept(standing)
-                poll.fed_boot_ns = boot_ns
+                poll.fed_boot_ns, poll.read_boot_ns = boot_ns, (before_boot_ns + boot_ns) // 2
                 poll.first_boot_ns = poll.first_boot_ns or boot_ns
                 self._record(poll, deltas, lacking, t_ns)
                 self._states[TOKEN_STATE + poll.key] = state

@@ -35,12 +35,11 @@ def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
 
 def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | None, clock: Clock) -> Progress | None:
     """How far a workload is: by its token pages, or by what its training processes count; None while neither tells."""
-    offset_ns = clock.boot_ns() - clock.utc_ns()
     reading = tokens.latest(workload)
     if reading is not None:
         itl = reading.itl
         return Progress(
-            reading.t_ns + offset_ns,
+            reading.boot_ns,
             tokens=reading.generation,
             queue=reading.waiting,
             latency_sum_s=None if itl is None else itl.sum_s,
@@ -56,8 +55,8 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | N
         return None
     report = lead.report
     second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are told in the machine's time
-    ended_ns = None if report.step_age_s is None else round(lead.at_ns - report.step_age_s / second_s * _NS) + offset_ns
-    return Progress(lead.at_ns + offset_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
+    ended_ns = None if report.step_age_s is None else round(lead.at_boot_ns - report.step_age_s / second_s * _NS)
+    return Progress(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
 
 
 def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks | None:

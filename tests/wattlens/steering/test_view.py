@@ -1,0 +1,56 @@
+"""How far a workload is, on the boot clock: blocks of a proof are cut there, and UTC may be set between any two readings."""
+
+import os
+
+import pytest
+
+from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.config.tokens import TokenSource
+from energy_agent.core.training_report import Report
+from energy_agent.runtime.clock import RealClock
+from energy_agent.tokens.poller import TokenPoller
+from tests.support import eventually
+from wattlens.steering.view import progress_of
+
+S = 10**9
+
+
+class SteppedClock(RealClock):
+    """The machine's clock, whose UTC is set by `step_ns`."""
+
+    step_ns = 0
+
+    def utc_ns(self) -> int:
+        return super().utc_ns() + self.step_ns
+
+
+@pytest.mark.parametrize("step_s", [-86_400, -3_600, -1, 1, 3_600, 86_400])
+def test_when_a_step_ended_does_not_move_with_utc(step_s: int) -> None:
+    clock = SteppedClock()
+    intake, tokens = TrainingIntake(clock, lambda identity: True, lambda: 10**15), TokenPoller(clock)
+    before_ns = clock.boot_ns()
+    intake.report((os.getpid(), 0), "job", Report("0123456789abcdef", 60.0, {"training": 7}, 0, step_age_s=2.5))
+    after_ns = clock.boot_ns()
+    clock.step_ns = step_s * S
+    progress = progress_of("job", tokens, intake, clock)
+    assert progress is not None
+    assert progress.steps == 7
+    assert before_ns <= progress.boot_ns <= after_ns
+    assert progress.step_end_ns == progress.boot_ns - 2.5 * S
+
+
+def test_when_a_page_was_read_does_not_move_with_utc() -> None:
+    clock = SteppedClock()
+    page = 'vllm:generation_tokens_total{model_name="m",engine="0"} 9\n'
+    tokens = TokenPoller(clock, lambda *_, **__: "# TYPE vllm:generation_tokens_total counter\n" + page)
+    before_ns = clock.boot_ns()
+    tokens.configure([TokenSource(workload="chat", url="http://127.0.0.1:9/metrics", server="vllm", period_s=60)])
+    try:
+        eventually(lambda: tokens.latest("chat"))
+        after_ns = clock.boot_ns()
+        clock.step_ns = 3_600 * S
+        progress = progress_of("chat", tokens, None, clock)
+    finally:
+        tokens.stop()
+    assert progress is not None
+    assert before_ns <= progress.boot_ns <= after_ns
