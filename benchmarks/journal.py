@@ -2,7 +2,7 @@
 
 Run from the repository's root: python -m benchmarks.journal [--seconds 3600] [--damaged 2000] [--seed N]
 
-Costs are those of a node's commits, one a second: CPU time, bytes handed to the kernel, the start after all of them. Damage is
+Costs are those of a node's commits, one per second: CPU time, bytes handed to the kernel, the start on a full log. Damage is
 what disks, file systems and people do to the database and its write-ahead log: cut, zeroed, overwritten, emptied, bits turned.
 The truth is what was committed. It exits with 1 where a commit is lost or counted twice.
 """
@@ -16,14 +16,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
+from energy_agent.ledger.journal import log
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.database import SCHEMA
-from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.journal import LOG_CHARACTERS, Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import DeviceFacts
 
@@ -49,7 +52,7 @@ def second(i: int, gpus: int, processes: int) -> Batch:
         for uuid, held in zip(uuids, names, strict=True)
         for name in held
     ]
-    batch = Batch(entries, states={uuid: f"{i}".ljust(STATE_CHARACTERS, "x") for uuid in uuids})
+    batch = Batch(entries, states={Component.METERS: {uuid: f"{i}".ljust(STATE_CHARACTERS, "x") for uuid in uuids}})
     if i:
         return batch
     facts = [WorkloadFacts(name, START_NS, "process", {"team": "red"}) for held in names for name in held]
@@ -57,21 +60,28 @@ def second(i: int, gpus: int, processes: int) -> Batch:
 
 
 def cost(seconds: int, gpus: int, processes: int) -> str:
-    """One line of what so many commits and the start after them cost."""
+    """One line of what so many commits cost, and the start after as many of them as the log holds without a checkpoint."""
+    batches = [second(i, gpus, processes) for i in range(seconds)]
+    sizes = [len(log.encode(batch)) for batch in batches]
+    held = sum(size <= LOG_CHARACTERS for size in accumulate(sizes))
     with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
-        path = Path(name) / "journal.db"
-        journal = Journal.open(path, IDENTITY)
-        batches = [second(i, gpus, processes) for i in range(seconds)]
+        journal = Journal.open(Path(name) / "journal.db", IDENTITY)
         written, cpu_s = _written_b(), time.process_time()
         for batch in batches:
             journal.commit(batch)
         cpu_s, written = time.process_time() - cpu_s, _written_b() - written
         journal.close()
+        path = Path(name) / "full" / "journal.db"
+        journal = Journal.open(path, IDENTITY)
+        for batch in batches[:held]:
+            journal.commit(batch)
+        journal.close()
         start_s = time.process_time()
         Journal.open(path, IDENTITY).close()
         start_s = time.process_time() - start_s
-    each = f"{1e3 * cpu_s / seconds:.2f} ms of CPU and {written / seconds / 1e3:.1f} KB a commit"
-    return f"{gpus} GPUs, {processes} processes each: {each}, {start_s:.2f} s of CPU for the start after {seconds}"
+    text = f"{sizes[-1] / 1e3:.2f} KB of text"
+    each = f"{1e3 * cpu_s / seconds:.2f} ms of CPU and {written / seconds / 1e3:.1f} KB a commit, {text}"
+    return f"{gpus} GPUs, {processes} processes each: {each}, {start_s:.2f} s of CPU for the start on {held} commits"
 
 
 def _written_b() -> int:

@@ -4,6 +4,7 @@ The expected values do not come from the reader under test: those of the journal
 served just before it was killed, those of segments and days are the totals that it printed when it wrote them.
 """
 
+import contextlib
 import json
 import shutil
 import tarfile
@@ -11,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.device import SensorFor
 from energy_agent.core.energy import Entry, Identity, Method, State
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.signing import open_signer
+from energy_agent.owners.processes import ProcessHolders
 from tests.support import said_here
 
 STORED = Path(__file__).parent / "data" / "stored-0.1"
@@ -66,6 +72,24 @@ def test_journal_of_a_killed_agent_keeps_every_microjoule_of_each_device(state):
     assert by_device == JOURNAL_UJ
     assert sum(row["energy_uj"] for row in rows if not row["workload"]) == UNALLOCATED_UJ
     assert total_uj(state) == sum(JOURNAL_UJ.values())
+
+
+def test_states_of_a_killed_agent_arrive_in_their_components(state):
+    path = state / "journal.db"
+    view = read_journal(path)
+    assert view.book.states.keys() == {Component.METERS, Component.GPU_INFO}  # no workload had ended
+    meters, infos = view.book.states[Component.METERS], view.book.states[Component.GPU_INFO]
+    assert meters.keys() == infos.keys() == JOURNAL_UJ.keys()
+    assert all(json.loads(text)["uuid"] == uuid for uuid, text in infos.items())
+    with contextlib.closing(Journal.open(path, view.identity)) as journal:
+        assert journal.states() == view.book.states
+        accountant = Accountant(view.identity, ProcessHolders(state), SensorFor(2_500_000_000), {}, 0.05)
+        assert accountant.restore(journal.states(), journal.totals(), journal.facts(), 0) == []
+        snapshot = accountant.snapshot(0, {}, (), journal.stats())
+        assert {d.info.uuid: d.info.name for d in snapshot.devices} == dict.fromkeys(JOURNAL_UJ, "NVIDIA H100 80GB HBM3")
+        assert all(sum(d.event_ns.values()) > 0 for d in snapshot.devices)
+    with contextlib.closing(Journal.open(path, view.identity)) as journal:
+        assert journal.states() == view.book.states
 
 
 def test_journal_verifies(state):

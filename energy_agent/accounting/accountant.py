@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
-from energy_agent.accounting.node import NODE_STATE, NodeAccount
+from energy_agent.accounting.node import NodeAccount
 from energy_agent.accounting.pending import Pending
-from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS, LastHeld
+from energy_agent.accounting.recent_workloads import RETENTION_NS, LastHeld
 from energy_agent.accounting.share_policies import ShareFacts
-from energy_agent.accounting.token_totals import SERVED_STATE, Served
-from energy_agent.accounting.totals import ENDED_STATE, Booked, DeviceEnergy
-from energy_agent.accounting.training_counts import TRAINING_STATE
+from energy_agent.accounting.token_totals import Served
+from energy_agent.accounting.totals import Booked, DeviceEnergy
 from energy_agent.accounting.training_intake import TOLD, Booking
 from energy_agent.accounting.views import STUCK, device_view, with_host
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
@@ -24,26 +23,21 @@ from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Ident
 from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.proof import SteeringRows
-from energy_agent.core.saved_state import UNREADABLE
+from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States, apply_changes, copy_states, find_changes
 from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
-from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
+from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.owners.resolver import JoinedHolders
 from energy_agent.reader.supervisor import DeviceHealth
-from energy_agent.tokens.reading import TOKEN_STATE
 
 log = logging.getLogger("wattlens.accounting")
-INFO_STATE = "info "
-"""Begins the key of what a device is among the journal's states; its UUID follows."""
-STEERING_STATE = "steering "
-"""Begins the keys of steering among the journal's states: its experiments, and how far the actuator's history was read."""
 FORGET_EVERY = 64  # snapshots between looking for processes and workloads that have ended
 FORGET_MAX = 5_000
 """Workloads that leave with one commit; a journal of version 0.1 has all that ever were."""
-_LOOSE_STATES = (HELD_STATE, SERVED_STATE)
-"""Begin keys of states that go when what they are of is gone."""
+_COMPLETE = (Component.ENDED_WORKLOADS, Component.ENDED_ENDPOINTS)
+"""Components of which `batch` has every state: others that are stored are removed."""
 
 
 class Accountant:
@@ -78,53 +72,55 @@ class Accountant:
         self._shares = ShareFacts()
         self._sequence = 0
         self._now_ns = 0
-        self._source_states: dict[str, str] = {}
+        self._source_states: dict[str, dict[str, str]] = {}  # of other components, for the next commit
         self._told: dict[str, dict[str, str]] = {}  # labels that a training workload said of itself
-        self._states: dict[str, str] = {}
-        self._changed: dict[str, str] = {}  # states of the batch that waits
-        self._stored: dict[str, str] = {}  # states as the journal has them
-        self._committed_states: dict[str, str] = {}
+        self._changed: States = {}  # states of the batch that waits
+        self._stored: dict[str, dict[str, str]] = {}  # states as the journal has them
+        self._meters: dict[str, str] = {}  # states of devices in the batch that waits
+        self._committed_meters: dict[str, str] = {}
         self._booked_infos: dict[str, DeviceInfo] = {}
         self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
 
-    def restore(self, states: Mapping[str, str], totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
-        """Take up where the last commit ended; returns the UUIDs whose state could not be read (they start anew).
+    def restore(self, states: States, totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
+        """Take up where the last commit ended; returns names of the states that could not be read: those start anew.
 
         Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells. Who had
         ended by then stays for the rest of its retention.
         """
-        unreadable = []
+
+        def texts(component: Component) -> Mapping[str, str]:
+            return states.get(component, {})
+
+        unreadable, self._stored = list[str](), copy_states(states)
         self._lost = lost_devices(states)
         if self._node is not None:
             self._node.lost = {device: since_ns for device, since_ns in self._lost.items() if not is_gpu(device)}
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
-        for uuid, text in states.items():
-            if uuid.startswith(
-                (TOKEN_STATE, INFO_STATE, NODE_STATE, TRAINING_STATE, ENDED_STATE, STEERING_STATE, LOST_STATE, *_LOOSE_STATES)
-            ):
-                continue
+        for uuid, text in texts(Component.METERS).items():
             try:
-                info = states.get(INFO_STATE + uuid, "")
+                info = texts(Component.GPU_INFO).get(uuid, "")
                 account = self._accounts[uuid] = DeviceAccount.restore(text, info, self._sensor_for)
+                self._committed_meters[uuid] = text
                 self._shown[uuid] = (dict(account.event_ns), dict(account.xid))
                 self._last_held.see(account.booked_to, now_ns)
             except ValueError:
                 unreadable.append(uuid)
-        # What cannot be read is nothing to go back to: the next reading is.
-        self._committed_states = {key: text for key, text in states.items() if key not in unreadable}
-        self._stored = dict(states)
-        for what, restore in (("the node", self._restore_node), ("what has ended", lambda: self._restore_ended(now_ns))):
-            try:
-                restore()
-            except UNREADABLE:
-                unreadable.append(what)
-                self._committed_states.pop(NODE_STATE if what == "the node" else "", None)
         try:
-            self._booked = Booked.of(totals, history, states)
+            self._restore_node()
+        except UNREADABLE:
+            unreadable.append("the node")
+            del self._stored[Component.NODE]  # nothing to go back to
+        try:
+            self._last_held.restore(texts(Component.ENDED_WORKLOADS), now_ns)
+        except UNREADABLE:
+            unreadable.append("what has ended")
+        unreadable += self._served.restore(texts(Component.TOKENS), texts(Component.ENDED_ENDPOINTS))
+        try:
+            self._booked = Booked.of(totals, history, texts(Component.ENDED_ENERGY))
         except UNREADABLE:
             unreadable.append("energy of ended workloads by namespace and owner")
             self._booked = Booked.of(totals, history, {})
@@ -177,8 +173,8 @@ class Accountant:
         if holders is not None:
             changed = self._shares.update(sample.uuid, account.policy, account.held_by)
             self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
-        if sample.uuid not in self._committed_states:
-            self._committed_states[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
+        if sample.uuid not in self._committed_meters:
+            self._committed_meters[sample.uuid] = account.dump()  # its first reading: from there on nothing may be lost
         if self._node is not None:
             self._node.gpu(sample.uuid, sample.boot_ns, entries, gap)
         for entry in entries:
@@ -194,7 +190,7 @@ class Accountant:
         self._pending.gaps.append(gap)
         if gap.reason.endswith(JOURNAL_LOST):
             self._lost.pop(gap.device, None)
-            self._source_states[LOST_STATE + gap.device] = ""
+            self._take({Component.LOST_READINGS: {gap.device: ""}})
 
     def add_node(
         self,
@@ -219,11 +215,7 @@ class Accountant:
         if self._node is not None:
             meters = {u: a.meter for u, a in self._accounts.items() if a.meter is not None}
             booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
-            self._node.restore(self._committed_states.get(NODE_STATE, ""), booked_ns)
-
-    def _restore_ended(self, now_ns: int) -> None:
-        self._last_held.restore(self._committed_states, now_ns)
-        self._served.restore(self._committed_states)
+            self._node.restore(self._stored.get(Component.NODE, {}).get(ONLY, ""), booked_ns)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
         """Book tokens, where the counters stood that they came from, and what all pages that are read did so far."""
@@ -231,13 +223,13 @@ class Accountant:
         changed = [self._facts[w] for w in self._served.add(served) if w in self._facts]
         self._present.see(self._served.polled(), max(self._now_ns, self._served.said_ns))
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
-        self._source_states |= states
+        self._take({Component.TOKENS: states})
 
     def add_training(self, booked: Booking) -> None:
         """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(booked.steps)
         self._pending.tokens.extend(booked.tokens)
-        self._source_states |= booked.states
+        self._take(booked.states)
         for workload, labels in booked.labels.items():
             self._told[workload] = {name: value for name, value in labels.items() if value}
             if workload in self._facts:
@@ -251,28 +243,36 @@ class Accountant:
         """Record what was set and refused and what is proven of it, with the states that steering goes on from."""
         self._pending.actions.extend(done.actions)
         self._pending.proof.extend(done.proof)
-        self._source_states |= {STEERING_STATE + name: text for name, text in done.states.items()}
+        self._take({Component.STEERING: done.states})
 
     def steering_states(self) -> dict[str, str]:
         """The states of steering as they were handed over last, committed or not."""
-        known = self._stored | self._source_states
-        return {
-            key.removeprefix(STEERING_STATE): text for key, text in known.items() if key.startswith(STEERING_STATE) and text
-        }
+        stored, waiting = (states.get(Component.STEERING, {}) for states in (self._stored, self._source_states))
+        return {key: text for key, text in (stored | waiting).items() if text}
+
+    def _take(self, states: States) -> None:
+        """Commit these states with the next batch."""
+        for component, texts in states.items():
+            self._source_states.setdefault(component, {}).update(texts)
 
     def batch(self) -> Batch:
         """Everything since the last commit, with the states to go on from."""
         p = self._pending
         self._leaving = self._find_leaving()
-        self._states = {uuid: account.dump() for uuid, account in self._accounts.items()} | self._source_states
-        self._states |= self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to})
-        self._states |= self._served.dump()
+        self._meters = {uuid: account.dump() for uuid, account in self._accounts.items()}
+        states: dict[str, Mapping[str, str]] = {
+            **self._source_states,
+            Component.METERS: self._meters,
+            Component.GPU_INFO: {
+                u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info
+            },
+            Component.ENDED_WORKLOADS: self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to}),
+            Component.ENDED_ENDPOINTS: self._served.dump(),
+            Component.ENDED_ENERGY: self._booked.states_without(self._leaving),
+        }
         if self._node is not None:
-            self._states[NODE_STATE] = self._node.dump()
-        infos = {INFO_STATE + u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info}
-        states = self._states | infos | self._booked.states_without(self._leaving)
-        gone = (key for key in self._stored if key.startswith(_LOOSE_STATES) and key not in states)
-        self._changed = {k: text for k, text in states.items() if self._stored.get(k, "") != text} | dict.fromkeys(gone, "")
+            states[Component.NODE] = {ONLY: self._node.dump()}
+        self._changed = find_changes(self._stored, states, _COMPLETE)
         ended = dict.fromkeys(self._leaving, self._now_ns)
         return Batch(p.entries, p.gaps, p.tokens, p.actions, p.facts, p.devices, self._changed, p.steps, ended, p.proof)
 
@@ -293,15 +293,14 @@ class Accountant:
         if not self._pending.let_go():
             return
         for uuid, account in self._accounts.items():
-            if uuid in self._committed_states:
-                account.step_back(self._committed_states[uuid])
+            if uuid in self._committed_meters:
+                account.step_back(self._committed_meters[uuid])
         self._restore_node()
 
     def committed(self) -> list[Entry]:
         """The batch is in the journal: now it counts. Returns its entries."""
         p, self._pending = self._pending, Pending()
-        self._committed_states = self._states
-        self._source_states = {key: text for key, text in self._source_states.items() if text}  # the empty ones are let go
+        self._committed_meters, self._source_states = self._meters, {}
         if self._node is not None:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
@@ -309,7 +308,7 @@ class Accountant:
         for workload in self._booked.add(p.entries, p.gaps, p.tokens, p.steps):
             log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
         self._served.committed()
-        self._stored = {key: text for key, text in (self._stored | self._changed).items() if text}
+        apply_changes(self._stored, self._changed)
         self._forget(self._leaving)
         return p.entries
 

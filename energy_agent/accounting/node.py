@@ -23,8 +23,6 @@ from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
 from energy_agent.metering.node import NodeState, Stretch, advance
 
-NODE_STATE: Final = "node/"
-"""The key of this account among the journal's states."""
 PATIENCE_NS: Final = 30 * NS_PER_S
 NEVER: Final = "the node's meter has not answered yet"
 """Of a gap before the first answer of the meter of record; why it does not answer is with its source, in words of its own."""

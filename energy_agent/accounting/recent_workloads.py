@@ -3,14 +3,11 @@
 Ends are kept in the journal, a state per workload, written once: a commit costs the same however many have ended.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.units import NS_PER_S
 
-HELD_STATE = "held/"
-"""Begins the keys among the journal's states; the workload follows. Alone it is the key of version 0.1: JSON of all of them."""
 RETENTION_NS = 15 * 60 * NS_PER_S
 ENDED_MAX = 1_000
 """How many workloads that have ended are kept; of more, the first of the owner with the most leave before their time."""
@@ -49,7 +46,7 @@ class LastHeld:
 
     def dump(self, holding: Collection[str]) -> dict[str, str]:
         """States of those that have ended; those that are `holding` a device are in the states of their devices."""
-        return {HELD_STATE + w: str(seen_ns) for w, seen_ns in self._seen_ns.items() if w not in holding}
+        return {w: str(seen_ns) for w, seen_ns in self._seen_ns.items() if w not in holding}
 
     def restore(self, states: Mapping[str, str], now_ns: int) -> None:
         """Go on from what `dump` wrote.
@@ -57,12 +54,4 @@ class LastHeld:
         Raises:
             ValueError: it is something else; nothing has changed.
         """
-        ended = json.loads(states.get(HELD_STATE) or "{}")
-        if not isinstance(ended, dict) or not all(type(seen_ns) is int for seen_ns in ended.values()):
-            raise ValueError("not the workloads that have ended")
-        ended |= {key.removeprefix(HELD_STATE): int(text) for key, text in states.items() if _is_ended(key)}
-        self._seen_ns = {w: min(seen_ns, now_ns) for w, seen_ns in ended.items()} | self._seen_ns
-
-
-def _is_ended(key: str) -> bool:
-    return key.startswith(HELD_STATE) and key != HELD_STATE
+        self._seen_ns = {w: min(int(text), now_ns) for w, text in states.items()} | self._seen_ns

@@ -4,22 +4,13 @@ A page that is not read any more keeps its counts for as long as its workload is
 requests that run and wait it tells no more.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.tokens import TokenTotals, joined
 from energy_agent.tokens.account import PageAccount
 from energy_agent.tokens.counter_state import Model, Standing, encode
-from energy_agent.tokens.reading import TOKEN_STATE
-
-SERVED_STATE = "served/"
-"""Begins the keys among the journal's states of pages that are not read any more; the page follows.
-
-Alone it is the key of version 0.1: JSON of all of them.
-"""
 
 
 class Served:
@@ -63,7 +54,7 @@ class Served:
                 latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
                 model = Model(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
                 pages.setdefault(each.source, Standing(each.t_ns)).models[each.model] = model
-        return {SERVED_STATE + source: encode(standing) for source, standing in pages.items()}
+        return {source: encode(standing) for source, standing in pages.items()}
 
     def polled(self) -> set[str]:
         """Workloads of the pages that are read now."""
@@ -74,26 +65,26 @@ class Served:
         for workload in workloads:
             self._labels.pop(workload, None)
 
-    def restore(self, states: Mapping[str, str]) -> None:
-        """Go on from the states of the last commit: what all pages had done by then is shown. An unreadable page is left out.
+    def restore(self, polled: Mapping[str, str], ended: Mapping[str, str]) -> list[str]:
+        """Go on from the states of the last commit: what all pages had done by then is shown.
 
-        Raises:
-            ValueError: the pages that are not read any more are not what `dump` writes; the others are there.
+        Args:
+            polled: where the counters of pages stand that were read then; the poller reports one that is unreadable.
+            ended: what `dump` returned.
+
+        Returns:
+            The unreadable ones of `ended`.
         """
-        read = {key.removeprefix(TOKEN_STATE): text for key, text in states.items() if key.startswith(TOKEN_STATE) and text}
-        self._take(read)
-        gone = json.loads(states.get(SERVED_STATE) or "{}")
-        if not isinstance(gone, dict) or not all(isinstance(text, str) for text in gone.values()):
-            raise ValueError("not pages of token servers")
-        gone |= {key.removeprefix(SERVED_STATE): text for key, text in states.items() if key.startswith(SERVED_STATE)}
-        self._take({source: text for source, text in gone.items() if source and source not in read})
-
-    def _take(self, pages: Mapping[str, str]) -> None:
-        for source, text in pages.items():
+        unreadable = []
+        for source, text in {**polled, **ended, **polled}.items():
             page = PageAccount(source.rpartition(" ")[0], source, live=False)
-            with suppress(ValueError):
+            try:
                 page.restore(text)
                 self._shown |= {(source, each.model): each for each in page.totals(up=False)}
+            except ValueError:
+                if source not in polled:
+                    unreadable.append(source)
+        return unreadable
 
     def labelled(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
         """The facts with what token servers say beside them; what a workload says of itself stays."""

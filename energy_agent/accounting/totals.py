@@ -17,8 +17,6 @@ from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import ENDED, Totals
 
 NAMESPACES_MAX = 1_000
-ENDED_STATE = "ended/"
-"""Begins the keys of energy of ended workloads among the journal's states; a list of namespace, and owner, follows."""
 Key = TypeVar("Key")
 UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason is not None}
 
@@ -71,15 +69,14 @@ class Booked:
 
     @classmethod
     def of(cls, totals: Totals, facts: Iterable[WorkloadFacts], states: Mapping[str, str]) -> "Booked":
-        """As the journal has it.
+        """As the journal has it; `states` are those of `states_without`.
 
         Raises:
             ValueError: a state of energy of ended workloads is not one.
         """
         booked = cls(gap_uj=dict(totals.gap_bound_uj))
         for key, text in states.items():
-            if key.startswith(ENDED_STATE):
-                booked._restore_forgotten(json.loads(key.removeprefix(ENDED_STATE)), int(text))
+            booked._restore_forgotten(json.loads(key), int(text))
         for fact in facts:
             booked.learn(fact)
         for (device, workload, state, method), uj in totals.energy.items():
@@ -148,11 +145,11 @@ class Booked:
         return self._workloads.keys()
 
     def states_without(self, workloads: Iterable[str]) -> dict[str, str]:
-        """States of the journal that change when these workloads are forgotten."""
+        """Energy of ended workloads that changes when these are forgotten, by namespace, and owner, as a list of JSON."""
         gone = self._energies(workloads)
-        states = {ENDED_STATE + json.dumps([key]): str(uj) for key, uj in self._forgotten_with(gone).items()}
+        states = {json.dumps([key]): str(uj) for key, uj in self._forgotten_with(gone).items()}
         of_owners = self._owners.states_without(gone).items()
-        return states | {ENDED_STATE + json.dumps(key): "" if uj is None else str(uj) for key, uj in of_owners}
+        return states | {json.dumps(key): "" if uj is None else str(uj) for key, uj in of_owners}
 
     def forget(self, workloads: Collection[str]) -> None:
         """Remove workloads; what they used stays in all sums. One that returns begins at 0."""

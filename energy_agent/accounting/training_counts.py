@@ -1,7 +1,7 @@
 """How far the counts of training processes are recorded, as states of the journal. Pure.
 
-Each process has two: its numbers, which change with each report, and its labels. So a second writes the numbers that changed,
-whatever texts the processes report.
+Each process has two, in a component each: its numbers, which change with each report, and its labels. So a second writes the
+numbers that changed, whatever texts the processes report.
 """
 
 import json
@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from energy_agent.core.saved_state import read_fields
+from energy_agent.core.saved_state import Component, States, read_fields
 
-TRAINING_STATE: Final = "training"
-"""Key of the intake's own state, and the beginning of the keys of its processes."""
-_NUMBERS_KEY: Final = f"{TRAINING_STATE}/counts/"
-_LABELS_KEY: Final = f"{TRAINING_STATE}/process/"
 _NUMBERS: Final = ("at_ns", "steps", "tokens")
+_COMPONENTS: Final = (Component.TRAINING_COUNTS, Component.TRAINING_LABELS)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Identity = tuple[int, int]
 """A process: pid, start time in clock ticks since boot."""
@@ -40,34 +38,31 @@ class Counted:
     lead: bool = False
 
 
-def dump(identity: Identity, counted: Counted | None) -> dict[str, str]:
-    """The states of a process; empty ones, which are removed, where it has ended."""
-    name = f"{identity[0]}-{identity[1]}"
-    if counted is None:
-        return {_NUMBERS_KEY + name: "", _LABELS_KEY + name: ""}
-    labels = asdict(counted)
-    numbers = {field: labels.pop(field) for field in _NUMBERS}
-    texts = (json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in (numbers, labels))
-    return dict(zip((_NUMBERS_KEY + name, _LABELS_KEY + name), texts, strict=True))
+def dump(counted: Mapping[Identity, Counted | None]) -> dict[str, dict[str, str]]:
+    """The states of processes; empty ones, which are removed, of those that have ended (None)."""
+    numbers, labels = dict[str, str](), dict[str, str]()
+    for (pid, start), each in counted.items():
+        name = f"{pid}-{start}"
+        numbers[name] = labels[name] = ""
+        if each is not None:
+            body = asdict(each)
+            numbers[name] = _encode({field: body.pop(field) for field in _NUMBERS})
+            labels[name] = _encode(body)
+    return {Component.TRAINING_COUNTS: numbers, Component.TRAINING_LABELS: labels}
 
 
-def is_of_process(key: str) -> bool:
-    """Whether a key among the journal's states is of a training process."""
-    return key.startswith((_NUMBERS_KEY, _LABELS_KEY))
+def remove_all(states: States) -> dict[str, dict[str, str]]:
+    """The change that removes the states of all processes."""
+    return {component: dict.fromkeys(states.get(component, ()), "") for component in _COMPONENTS}
 
 
-def load(states: Mapping[str, str]) -> dict[Identity, Counted]:
-    """Every process that the journal's states have.
+def load(states: States) -> dict[Identity, Counted]:
+    """Every process that has states.
 
     Raises:
         UNREADABLE: a state is damaged, or one of the two of a process is missing.
     """
-    names = {key.removeprefix(_NUMBERS_KEY).removeprefix(_LABELS_KEY) for key in states if is_of_process(key)}
-    bodies = [json.loads(states[_LABELS_KEY + name]) | json.loads(states[_NUMBERS_KEY + name]) for name in names]
-    return by_identity(bodies)
-
-
-def by_identity(bodies: list[dict[str, object]]) -> dict[Identity, Counted]:
-    """Processes of decoded states. Raises UNREADABLE."""
+    numbers, labels = (states.get(component, {}) for component in _COMPONENTS)
+    bodies = [json.loads(labels[name]) | json.loads(numbers[name]) for name in numbers.keys() | labels.keys()]
     counted = [Counted(**read_fields(Counted, body)) for body in bodies]
     return {(each.pid, each.start): each for each in counted}

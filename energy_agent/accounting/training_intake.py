@@ -18,11 +18,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from energy_agent.accounting.training_counts import TRAINING_STATE, Counted, Identity, by_identity, dump, is_of_process, load
+from energy_agent.accounting.training_counts import Counted, Identity, dump, load, remove_all
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
 from energy_agent.core.record import record
-from energy_agent.core.saved_state import UNREADABLE
+from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
 from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
 from energy_agent.core.units import NS_PER_H, NS_PER_S
 
@@ -45,7 +45,7 @@ class Booking:
     t_ns: int
     steps: tuple[Steps, ...] = ()
     tokens: tuple[Tokens, ...] = ()
-    states: Mapping[str, str] = field(default_factory=dict)
+    states: States = field(default_factory=dict)
     labels: Mapping[str, dict[str, str]] = field(default_factory=dict)  # by workload
 
 
@@ -90,22 +90,21 @@ class TrainingIntake:
         self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
         self._touched: set[Identity] = set()  # whose states go into the next commit
-        self._states: dict[str, str] = {}  # further states of the next commit
+        self._removed: States = {}  # by the next commit, except those that it writes
         self._is_begin_stored = False
 
-    def restore(self, states: Mapping[str, str], tokens: Iterable[tuple[str, str, str]]) -> bool:
+    def restore(self, states: States, tokens: Iterable[tuple[str, str, str]]) -> bool:
         """Take up where the last commit ended; `tokens` are (workload, model, phase) with a total. False: not readable."""
         for workload, model, phase in tokens:
             if phase == TRAINING:
                 self._models.setdefault(workload, set()).add(model)
-        self._states |= {key: "" for key in states if is_of_process(key)}  # except those that are written again
-        text = states.get(TRAINING_STATE)
+        self._removed = remove_all(states)
+        text = states.get(Component.TRAINING, {}).get(ONLY)
         if text is None:
             return True
         try:
             value = json.loads(text)
-            old = value.get("processes")  # in version 0.1 one state had all processes
-            self._counted = load(states) if old is None else by_identity(old)
+            self._counted = load(states)
             self._began_boot_ns = self._began(value)
         except UNREADABLE:
             self._counted = {}
@@ -200,13 +199,13 @@ class TrainingIntake:
             self._forget_dead()
             self._forget_ended({*holders, *(counted.workload for counted in self._counted.values())})
         labels = dict(self._facts({each.workload for each in taken.values()}, self._clock.boot_ns()))
-        states, self._states = self._states, {}
-        for identity in self._touched:
-            states |= dump(identity, self._counted.get(identity))
+        written = dump({identity: self._counted.get(identity) for identity in self._touched})
+        states = {component: {**self._removed.get(component, {}), **texts} for component, texts in written.items()}
+        self._removed = {}
         self._touched.clear()
         if not self._is_begin_stored:
             began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
-            states[TRAINING_STATE], self._is_begin_stored = json.dumps(began), True
+            states[Component.TRAINING], self._is_begin_stored = {ONLY: json.dumps(began)}, True
         return Booking(now_ns, tuple(steps), tuple(tokens), states, labels)
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:

@@ -1,7 +1,7 @@
 """Books what a site's meters tell: readings in, ledger entries and gaps out. Pure; the journal writes them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -11,10 +11,10 @@ from energy_agent.core.difference import energy_uj, gap_of
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
 from energy_agent.core.meters import MeterReading
-from energy_agent.core.saved_state import UNREADABLE, read_fields
+from energy_agent.core.saved_state import UNREADABLE, Component, States, read_fields
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.journal.recovery import LOST_STATE, lost_devices
+from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.ledger.rows.cells import cuts
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.metering.node import NodeState, Stretch
@@ -66,7 +66,7 @@ class SiteAccount:
         self.faults: dict[str, str] = {}  # meter -> why it is not believed
         self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, read or the last mean, and when on the boot clock
 
-    def restore(self, states: Mapping[str, str], known: Iterable[WorkloadFacts]) -> list[str]:
+    def restore(self, states: States, known: Iterable[WorkloadFacts]) -> list[str]:
         """Go on from what the journal has; returns ids of meters whose state cannot be read: they start anew."""
         unreadable = []
         self._lost = lost_devices(states)
@@ -77,7 +77,7 @@ class SiteAccount:
         self.waiting = self.waiting or bool(self._gone)
         for meter_id, meter in self._meters.items():
             meter.described = told.get(meter.facts.device(self._site)) == meter.facts.labels
-            text = states.get(meter.facts.device(self._site), "")
+            text = states.get(Component.METERS, {}).get(meter.facts.device(self._site), "")
             if not text:
                 continue
             try:
@@ -127,9 +127,16 @@ class SiteAccount:
             if not meter.described:
                 facts.append(WorkloadFacts(device, now_ns, METER_KIND, meter.facts.labels))
                 devices.append(DeviceFacts(device, f"meter {meter.facts.source}", meter.facts.accuracy_ppm / _PPM, now_ns))
-        states = {m.facts.device(self._site): _text(m.state) for m in self._meters.values() if m.state is not None}
-        states |= {LOST_STATE + device: "" for device in self._lost.keys() & states.keys()}  # their gaps are in the batch
-        return Batch(self._pending.entries, self._pending.gaps, facts=facts, devices=devices, states=states)
+        changed = (m for m in self._meters.values() if m.state is not m.settled)
+        states = {m.facts.device(self._site): _text(m.state) for m in changed if m.state is not None}
+        closed = dict.fromkeys(self._lost.keys() & states.keys(), "")  # their gaps are in the batch
+        return Batch(
+            self._pending.entries,
+            self._pending.gaps,
+            facts=facts,
+            devices=devices,
+            states={Component.METERS: states, Component.LOST_READINGS: closed},
+        )
 
     def committed(self) -> Sequence[Entry]:
         """The batch is in the journal; returns its entries."""

@@ -21,7 +21,6 @@ from energy_agent.tokens.beat import Beat
 from energy_agent.tokens.counter_state import encode
 from energy_agent.tokens.endpoint import LINES_LIMIT, TIMEOUT_S, fetch
 from energy_agent.tokens.polled_endpoint import NOBODY, Poll, periods_s
-from energy_agent.tokens.reading import TOKEN_STATE
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import TokenServer
 from energy_agent.tokens.servers import mapping
@@ -95,7 +94,7 @@ class TokenPoller:
         self._before = {}
 
     def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
-        """Rows since the last call, by key where the counters stand at their end, and what all pages did so far: one commit.
+        """Rows since the last call, by page where the counters stand at their end, and what all pages did so far: one commit.
 
         A page that is not polled any more tells its last totals once; then its state is empty.
         """
@@ -106,7 +105,7 @@ class TokenPoller:
             counted, self._rows = self._rows, []
             states, self._states = self._states, {}
             ended, self._ended = self._ended, []
-            self._states = {TOKEN_STATE + p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
+            self._states = {p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
             return counted, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
 
     def read_now(self) -> None:
@@ -130,7 +129,7 @@ class TokenPoller:
 
         Call it before `configure`. What cannot be read is left out: counting then begins with the next reading.
         """
-        self._before = {key: text for key, text in states.items() if text}
+        self._before = dict(states)
 
     def latest(self, workload: str) -> Progress | None:
         """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
@@ -218,7 +217,7 @@ class TokenPoller:
 
     def _go_on(self, poll: Poll, old: Poll | None) -> None:
         """From where the page's counters stood, under the last configuration or at the last commit."""
-        text = self._before.pop(TOKEN_STATE + poll.key, "")
+        text = self._before.pop(poll.key, "")
         same = old is not None and (old.source.server, old.source.model) == (poll.source.server, poll.source.model)
         with self._lock:
             if old is not None and same:
@@ -287,7 +286,7 @@ class TokenPoller:
                 poll.fed_boot_ns, poll.read_boot_ns = boot_ns, (before_boot_ns + boot_ns) // 2
                 poll.first_boot_ns = poll.first_boot_ns or boot_ns
                 self._record(poll, deltas, lacking, t_ns)
-                self._states[TOKEN_STATE + poll.key] = state
+                self._states[poll.key] = state
         return state
 
     def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:

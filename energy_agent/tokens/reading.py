@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.tokens import Latencies
 
-TOKEN_STATE = "tokens/"  # noqa: S105 - tokens of a language model
-"""Begins the key of where a page's counters stand among the journal's states; the page follows."""
-
 
 class TokenPageError(WattlensError):
     """A metrics page could not be fetched or read."""

@@ -24,6 +24,7 @@ from energy_agent.config.node_meters import IN_THE_CLEAR
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
 from energy_agent.core.health import GPM, PCIE_THROUGHPUT
+from energy_agent.core.saved_state import Component
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.signing import open_signer
@@ -42,7 +43,6 @@ from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.tokens.poller import TokenPoller
-from energy_agent.tokens.reading import TOKEN_STATE
 from energy_agent.web.access import Access
 from energy_agent.web.server import Server
 from wattlens.agent.config_check import check_parts
@@ -205,7 +205,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
         log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)
     tokens = TokenPoller(clock)
-    tokens.restore({key: text for key, text in journal.states().items() if key.startswith(TOKEN_STATE)})
+    tokens.restore(journal.states().get(Component.TOKENS, {}))
     tokens.configure(config.tokens)
     sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)

@@ -1,4 +1,4 @@
-"""What the journal holds, in memory: the open (unsealed) rows, the facts, the states of the agent's parts and the totals. Pure.
+"""What the journal holds, in memory: the open (unsealed) rows, the facts, the states of components and the totals. Pure.
 
 The book is small: open rows are those of the last hour. A commit computes what changes from the book, writes its batch to the
 log, and only then takes the change over, so a failed commit leaves the book as the disk is.
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
+from energy_agent.core.saved_state import States, apply_changes
 from energy_agent.ledger.rows import cells
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts, Key, Row, fold, key_of, kind_of
 from energy_agent.ledger.rows.text import RUNS, from_json, to_json
@@ -19,7 +20,7 @@ from energy_agent.ledger.rows.totals import ENDED, SUMS, Tally
 
 @dataclass
 class Batch:
-    """What one commit books, all or nothing. `states` has those that changed, as opaque text; an empty one is removed."""
+    """What one commit books, all or nothing. `states` has those that changed; an empty one is removed."""
 
     entries: Sequence[Entry] = ()
     gaps: Sequence[Gap] = ()
@@ -27,7 +28,7 @@ class Batch:
     actions: Sequence[Action] = ()
     facts: Sequence[WorkloadFacts] = ()
     devices: Sequence[DeviceFacts] = ()
-    states: Mapping[str, str] = field(default_factory=dict)
+    states: States = field(default_factory=dict)
     steps: Sequence[Steps] = ()
     ended: Mapping[str, int] = field(default_factory=dict)
     """Workloads whose totals join those of all that have ended, with the UTC ns: the journal keeps no row of each for good."""
@@ -73,7 +74,7 @@ class Change:
 
     rows: dict[Key, Row]
     facts: dict[Key, Row]
-    states: Mapping[str, str]
+    states: States
     totals: Tally
     removed: Tally
     ended: Mapping[str, int]
@@ -82,11 +83,11 @@ class Change:
 
 @dataclass
 class Book:
-    """The open rows and the facts by key, the states by name and the totals."""
+    """The open rows and the facts by key, the states by component and key, and the totals."""
 
     rows: dict[Key, Row] = field(default_factory=dict)
     facts: dict[Key, Row] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
+    states: dict[str, dict[str, str]] = field(default_factory=dict)
     totals: Tally = field(default_factory=Tally)
     ended: dict[str, int] = field(default_factory=dict)  # workloads whose facts go with their last open row; UTC ns
     entries: int = 0
@@ -101,11 +102,7 @@ class Book:
         """Take over what `change` says, key by key."""
         self.rows.update(change.rows)
         self.facts.update(change.facts)
-        for name, state in change.states.items():
-            if state:
-                self.states[name] = state
-            else:
-                self.states.pop(name, None)
+        apply_changes(self.states, change.states)
         for name, part in change.totals.sums.items():
             totals = self.totals.sums[name]
             totals.update(part)
@@ -207,7 +204,7 @@ def from_text(body: Any) -> Book:
     """The book of `to_text`.
 
     Raises:
-        ValueError, TypeError, KeyError, ChainError: `body` is damaged.
+        ValueError, TypeError, KeyError, AttributeError, ChainError: `body` is damaged.
     """
     book = Book(entries=int(body["entries"]), commits=int(body["commits"]))
     for value in body["rows"]:
@@ -219,7 +216,8 @@ def from_text(body: Any) -> Book:
     for value in body["facts"]:
         fact = from_json(value)
         book.facts[key_of(fact)] = fact
-    book.states.update({str(name): str(state) for name, state in body["states"].items()})
+    for component, texts in body["states"].items():
+        book.states[str(component)] = {str(key): str(text) for key, text in texts.items()}
     book.ended.update({str(name): int(t_ns) for name, t_ns in body["ended"].items()})
     for name, rows in body["totals"].items():
         part = book.totals.sums.setdefault(str(name), {})

@@ -1,10 +1,15 @@
-"""Journals of schemas 1 to 5, which had a table for each kind of row and of total: read, and brought up to date."""
+"""Journals of schemas 1 to 5, which had a table for each kind of row and of total: read, and brought up to date.
+
+They kept the states of all components in one dictionary, whose keys began with the name of the component.
+"""
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, Final
 
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
+from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, apply_changes
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, to_text, total_key
 from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow, key_of
@@ -21,6 +26,20 @@ _TABLES: Final = (
     *("cell", "span", "gap", "tokens", "steps", "action", "workload_fact", "device_fact", "meter_state", "ended"),
     *_TOTALS,
 )
+_PREFIXES: Final = (
+    ("info ", Component.GPU_INFO),
+    ("node/", Component.NODE),
+    ("tokens/", Component.TOKENS),
+    ("served/", Component.ENDED_ENDPOINTS),
+    ("held/", Component.ENDED_WORKLOADS),
+    ("ended/", Component.ENDED_ENERGY),
+    ("training/counts/", Component.TRAINING_COUNTS),
+    ("training/process/", Component.TRAINING_LABELS),
+    ("training", Component.TRAINING),
+    ("", Component.METERS),
+)
+"""What the keys of a component began with. The rest is the key within the component; for METERS, that is the whole key."""
+_COUNTS: Final = ("at_ns", "steps", "tokens")
 
 
 def read(connection: sqlite3.Connection) -> Book:
@@ -28,7 +47,7 @@ def read(connection: sqlite3.Connection) -> Book:
 
     Raises:
         sqlite3.Error: it cannot be read.
-        ValueError, TypeError, KeyError, ChainError: a row does not make sense; the database is torn.
+        ValueError, TypeError, KeyError, AttributeError, ChainError: a row does not make sense; the database is torn.
     """
     meta = database.get_meta(connection)
     book = Book(entries=int(meta["entries"]), commits=int(meta["commits"]))
@@ -40,15 +59,68 @@ def read(connection: sqlite3.Connection) -> Book:
     for device, since, sku, ppm in _rows(connection, "device_fact"):
         facts = DeviceFacts(device, sku, ppm / PPM, since)
         book.facts[key_of(facts)] = facts
-    book.states.update((device, state) for device, state in _rows(connection, "meter_state") if state)
     for table, name in _TOTALS.items():
         for *key, amount in _rows(connection, table):
             book.totals.sums[name][total_key(name, key)] = int(amount)
     book.ended.update(_rows(connection, "ended"))
-    if _has(connection, "log"):
-        for _, batch in log.read(connection):
-            book.add(batch)
+    states = dict(_rows(connection, "meter_state"))
+    for _, text in sorted(_rows(connection, "log")):
+        body = json.loads(text)
+        body += [[], {}, []][len(body) - 7 :]  # what schemas 1 to 4 had not
+        states.update(body[6])
+        body[6] = {}
+        book.add(log.from_body(body))
+    book.states = split_states(states)
     return book
+
+
+def split_states(states: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the states by component and key. Pure."""
+    split: dict[str, dict[str, str]] = {}
+    for name, text in states.items():
+        prefix, component = next(item for item in _PREFIXES if name.startswith(item[0]))
+        apply_changes(split, {component: {name.removeprefix(prefix): text}})
+    for component in (Component.ENDED_WORKLOADS, Component.ENDED_ENDPOINTS):
+        if ONLY in split.get(component, {}):
+            apply_changes(split, {component: _split_entries(split[component][ONLY])})
+    if ONLY in split.get(Component.TRAINING, {}):
+        apply_changes(split, _split_processes(split[Component.TRAINING][ONLY]))
+    return split
+
+
+def _split_entries(text: str) -> dict[str, str]:
+    """A state for each ended workload or endpoint: version 0.1 kept all of them in one."""
+    try:
+        entries = {key: str(value) for key, value in json.loads(text).items()}
+        _check_storable(entries)
+        return entries | {ONLY: ""}
+    except UNREADABLE:
+        return {}  # the state stays whole, and its component sets it aside
+
+
+def _split_processes(text: str) -> dict[str, dict[str, str]]:
+    """States for each training process: version 0.1 kept all of them in that of the component."""
+    counts, labels = dict[str, str](), dict[str, str]()
+    try:
+        own = json.loads(text)
+        for process in own.pop("processes", ()):
+            name = f"{process['pid']}-{process['start']}"
+            counts[name] = dumps({field: process.pop(field) for field in _COUNTS})
+            labels[name] = dumps(process)
+        split: dict[str, dict[str, str]] = {
+            Component.TRAINING: {ONLY: dumps(own)},
+            Component.TRAINING_COUNTS: counts,
+            Component.TRAINING_LABELS: labels,
+        }
+        _check_storable(split)
+        return split
+    except UNREADABLE:
+        return {Component.TRAINING_LABELS: {ONLY: text}}  # no process: its component sets all of them aside
+
+
+def _check_storable(value: object) -> None:
+    """Raise UnicodeEncodeError for a lone surrogate, which 0.1 stored as an escape sequence of JSON."""
+    dumps(value).encode()
 
 
 def _open_rows(connection: sqlite3.Connection) -> list[Row]:

@@ -20,6 +20,7 @@ from typing import Final
 
 from energy_agent.core.energy import Identity, WorkloadFacts
 from energy_agent.core.errors import JournalError, UsageError, WattlensError
+from energy_agent.core.saved_state import copy_states
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal import database, earlier, log, recovery, segment_table
@@ -200,9 +201,9 @@ class Journal:
     def _meta(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self._identity).items()}
 
-    def states(self) -> dict[str, str]:
-        """Each state as of the last commit."""
-        return dict(self._book.states)
+    def states(self) -> dict[str, dict[str, str]]:
+        """The states by component and key, as of the last commit."""
+        return copy_states(self._book.states)
 
     def facts(self) -> list[WorkloadFacts]:
         """Facts of workloads, as of the last commit."""

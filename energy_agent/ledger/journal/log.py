@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from energy_agent.core.energy import Action, Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.saved_state import copy_states
 from energy_agent.ledger.journal.book import Batch, dumps
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.rows.text import from_json, to_json
@@ -33,7 +34,7 @@ def encode(batch: Batch) -> str:
             list(map(_action, batch.actions)),
             [[f.workload, f.since_ns, f.kind, dict(f.labels)] for f in batch.facts],
             list(map(_device, batch.devices)),
-            batch.states if isinstance(batch.states, dict) else dict(batch.states),
+            copy_states(batch.states),
             list(map(_steps, batch.steps)),
             dict(batch.ended),
             list(map(to_json, batch.rows)),
@@ -45,10 +46,13 @@ def decode(text: str) -> Batch:
     """The batch of a text.
 
     Raises:
-        ValueError, TypeError, ChainError: not the text of a batch; the database is torn.
+        ValueError, TypeError, AttributeError, ChainError: not the text of a batch; the database is torn.
     """
-    body: Any = json.loads(text)
-    body += [[], {}, []][len(body) - 7 :]  # what earlier schemas had not
+    return from_body(json.loads(text))
+
+
+def from_body(body: Any) -> Batch:
+    """The batch of a decoded text. Raises as `decode` does."""
     entries, gaps, tokens, actions, facts, devices, states, steps, ended, rows = body
     return Batch(
         [
@@ -60,19 +64,19 @@ def decode(text: str) -> Batch:
         [Action(*a) for a in actions],
         [WorkloadFacts(*f) for f in facts],
         [DeviceFacts(*d) for d in devices],
-        dict(states),
+        copy_states(states),
         [Steps(*s) for s in steps],
         dict(ended),
         list(map(from_json, rows)),
     )
 
 
-def read(connection: sqlite3.Connection, after: int = -1) -> Iterator[tuple[int, Batch]]:
+def read(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Batch]]:
     """Number and batch of each commit of the log after the one of that number, in their order.
 
     Raises:
         sqlite3.Error: it cannot be read.
-        ValueError, TypeError, ChainError: a row is no batch; the database is torn.
+        ValueError, TypeError, AttributeError, ChainError: a row is no batch; the database is torn.
     """
     for number, text in connection.execute("SELECT sequence, batch FROM log WHERE sequence > ? ORDER BY sequence", (after,)):
         yield number, decode(text)

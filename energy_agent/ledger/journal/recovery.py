@@ -20,6 +20,7 @@ from zlib import crc32
 
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.saved_state import Component, States
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, from_text, to_text
 from energy_agent.ledger.journal.sealing import Taken, note_ends
@@ -28,8 +29,6 @@ from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.rows.totals import Tally
 
 NAME: Final = "journal.snapshot"
-LOST_STATE: Final = "lost "
-"""Begins the key of a state that the journal itself writes: the UTC ns at which a device's gap begins; the device follows."""
 _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError, sqlite3.Error)
 """What reading something damaged may raise."""
 
@@ -182,17 +181,16 @@ def continued(base: Base | None, taken: Taken) -> Book:
     return replace(book, states=_lost_states(ends), totals=totals)
 
 
-def _lost_states(ends: Mapping[str, int]) -> dict[str, str]:
-    return {LOST_STATE + device: str(end_ns) for device, end_ns in ends.items()}
+def _lost_states(ends: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    return {Component.LOST_READINGS: {device: str(end_ns) for device, end_ns in ends.items()}} if ends else {}
 
 
-def lost_devices(states: Mapping[str, str]) -> dict[str, int]:
+def lost_devices(states: States) -> dict[str, int]:
     """Devices of which the journal lost the last reading, with the UTC ns at which their last row ends.
 
     Whoever records the gap up to the device's next reading removes the state in the same commit.
     """
-    found = {key.removeprefix(LOST_STATE): text for key, text in states.items() if key.startswith(LOST_STATE)}
-    return {device: int(text) for device, text in found.items() if text.isdecimal()}
+    return {device: int(text) for device, text in states.get(Component.LOST_READINGS, {}).items() if text.isdecimal()}
 
 
 def _same(one: Row | None, other: Row) -> bool:

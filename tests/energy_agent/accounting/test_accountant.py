@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from energy_agent.accounting.accountant import STEERING_STATE, Accountant
+from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.pending import PENDING_MAX
-from energy_agent.accounting.recent_workloads import HELD_STATE, RETENTION_NS
+from energy_agent.accounting.recent_workloads import RETENTION_NS
 from energy_agent.core.energy import Action, DeviceInfo, DeviceSample, Identity, Method, ProcessUse, SourceHealth, State, Tokens
 from energy_agent.core.errors import JournalError
 from energy_agent.core.proof import SteeringRows
+from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.owners.kubernetes.pod_resources import PodFact
@@ -357,9 +358,9 @@ def test_an_unreadable_list_of_what_ended_is_named(node):
     node.sweep(pids=(10,))
     node.sweep(pids=(10,))
     node.commit()
-    for text in ("no", "[]", '{"vllm": "x"}'):
+    for text in ("no", "[]", "1.5"):
         fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
-        states = node.journal.states() | {HELD_STATE: text}
+        states = node.journal.states() | {Component.ENDED_WORKLOADS: {"vllm": text}}
         assert fresh.restore(states, node.journal.totals(), (), T0) == ["what has ended"]
 
 
@@ -379,7 +380,8 @@ def test_an_unreadable_state_starts_anew_and_is_named(node):
     node.sweep()
     node.commit()
     fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
-    states = node.journal.states() | {"GPU-b": "{}"}
+    states = node.journal.states()
+    states[Component.METERS]["GPU-b"] = "{}"
     assert fresh.restore(states, node.journal.totals(), (), T0) == ["GPU-b"]
 
 
@@ -457,7 +459,7 @@ def test_how_far_the_actuator_was_read_is_committed_with_its_rows_or_not_at_all(
     row = Action(T0, "GPU-a", "static", "set", "{}", "ok: knee", "job")
 
     def kept():
-        return node.journal.states().get(STEERING_STATE + "history", ""), [
+        return node.journal.states().get(Component.STEERING, {}).get("history", ""), [
             r for r in node.journal.open_rows() if isinstance(r, Action)
         ]
 

@@ -11,9 +11,9 @@ from energy_agent.accounting.node import NEVER, NodeAccount
 from energy_agent.accounting.pending import PENDING_MAX, Pending
 from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
 from energy_agent.core.energy import Entry, Gap, Method, State
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.ledger.journal.recovery import LOST_STATE
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell, GapRow
@@ -110,7 +110,7 @@ def test_a_device_that_comes_back_later_has_its_gap_then(lost):
     node.commit()
     assert gap_of(node.folder, UUIDS[0])[:2] == (end_ns, end_ns + 21 * SECOND)
     assert gap_of(node.folder, UUIDS[1])[:2] == (end_ns, end_ns + 72 * SECOND)
-    assert not [key for key in node.journal.states() if key.startswith(LOST_STATE)]
+    assert Component.LOST_READINGS not in node.journal.states()
 
 
 def test_an_agent_that_is_killed_before_it_commits_closes_the_gap_at_the_next_start(lost):

@@ -1,7 +1,6 @@
 """Workloads that have ended leave memory, page and journal after the retention, and no sum changes by it."""
 
 import contextlib
-import json
 from collections import Counter
 from dataclasses import replace
 
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from energy_agent.accounting import recent_workloads
 from energy_agent.accounting.accountant import FORGET_EVERY, Accountant
 from energy_agent.accounting.device import SensorFor
-from energy_agent.accounting.recent_workloads import ENDED_MAX, HELD_STATE, LastHeld
+from energy_agent.accounting.recent_workloads import ENDED_MAX, LastHeld
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, ProcessUse, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
+from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
@@ -294,24 +294,23 @@ def test_workloads_of_a_journal_that_kept_them_all_leave_when_it_is_opened(node)
         node.second()
         node.end(pid)
     node.second()
-    kept = [key for key in node.journal.states() if key.startswith(HELD_STATE)]
-    one_state = {HELD_STATE: json.dumps({"job-39": T0 + node.now_s * SECOND})}  # version 0.1 had the last ends in one state
-    node.journal.commit(Batch(states=dict.fromkeys(kept, "") | one_state))
+    kept = dict.fromkeys(node.journal.states()[Component.ENDED_WORKLOADS], "") | {"job-39": str(T0 + node.now_s * SECOND)}
+    node.journal.commit(Batch(states={Component.ENDED_WORKLOADS: kept}))
     node.open()
     assert {w.workload for w in node.snapshot().workloads} == {"job-39"}
     before = sum(node.journal.totals().energy.values())
     node.seconds(FORGET_EVERY)
     assert node.names() <= {"job-39"}
     assert sum(node.journal.totals().energy.values()) == before + FORGET_EVERY * 300_000_000
-    assert HELD_STATE not in node.journal.states()
+    assert Component.ENDED_WORKLOADS not in node.journal.states()
     assert node.verify() == ()
 
 
 def test_energy_by_namespace_that_cannot_be_read_is_named(node):
     node.second()
-    for key in ("ended/no", "ended/[1]", 'ended/["a","b","c"]', 'ended/{"a":"b"}'):
+    for key in ("no", "[1]", '["a","b","c"]', '{"a":"b"}'):
         fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
-        states = node.journal.states() | {key: "1"}
+        states = node.journal.states() | {Component.ENDED_ENERGY: {key: "1"}}
         assert fresh.restore(states, node.journal.totals(), (), T0) == ["energy of ended workloads by namespace and owner"]
 
 

@@ -1,15 +1,13 @@
 """What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
-from energy_agent.accounting.token_totals import SERVED_STATE, Served
+from energy_agent.accounting.token_totals import Served
 from energy_agent.core.energy import Identity, Tokens, WorkloadFacts
+from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.tokens import Latencies, TokenTotals
 from energy_agent.exposition.openmetrics import Format, render
@@ -80,19 +78,16 @@ def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -
     served.committed()
     served.add([])
     [before] = served.totals({"chat"})
-    for kept_in_one_state in (False, False, True):  # as version 0.1 did
+    for _ in range(2):
         served, states = Served(), served.dump()
-        if kept_in_one_state:
-            states = {SERVED_STATE: json.dumps({key.removeprefix(SERVED_STATE): text for key, text in states.items()})}
-        served.restore(states)
+        assert served.restore({}, states) == []
         [after] = served.totals({"chat"})
         assert (after.counts, after.ttft, after.itl, after.running) == (before.counts, before.ttft, before.itl, None)
-    for text in ("no", "[]", '{"chat a": 5}'):
-        with pytest.raises(ValueError):
-            Served().restore({SERVED_STATE: text})
+    states |= dict.fromkeys(("chat c", "chat d"), "no")
     served = Served()
-    served.restore({SERVED_STATE: '{"chat a": "no"}', "tokens/chat b": "no"})
-    assert served.totals({"chat"}) == ()
+    assert served.restore({"chat d": "no", "chat e": "no"}, states) == ["chat c"]  # the poller reports those that it reads
+    [after] = served.totals({"chat"})
+    assert after.counts == before.counts
 
 
 def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path: Path) -> None:
@@ -104,7 +99,7 @@ def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_p
     def served() -> tuple[TokenTotals, ...]:
         return accountant.snapshot(100, {}, (), LedgerStats()).served
 
-    accountant.add_tokens([Tokens(10, 10, "chat", "m", "generation", 0)], {"tokens/chat a": "{}"}, [ONE])
+    accountant.add_tokens([Tokens(10, 10, "chat", "m", "generation", 0)], {"chat a": "{}"}, [ONE])
     assert served() == ()
     journal.commit(accountant.batch())
     accountant.committed()
@@ -114,5 +109,5 @@ def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_p
     assert 'wattlens_itl_seconds_bucket{workload="chat",model="m",le="+Inf"} 5\n' in page
     [*_, fact] = journal.facts()
     assert (fact.since_ns, fact.labels) == (10, {"namespace": "ns", "model": "m", "precision": "fp8", "group": "g"})
-    assert journal.states()["tokens/chat a"] == "{}"
+    assert journal.states()[Component.TOKENS] == {"chat a": "{}"}
     journal.close()

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.accounting.training_counts import TRAINING_STATE
 from energy_agent.accounting.training_intake import (
     FACTS_OF_HOUR,
     LOOK_EVERY,
@@ -16,8 +15,10 @@ from energy_agent.accounting.training_intake import (
     PROCESSES_MAX,
     TrainingIntake,
 )
+from energy_agent.core.saved_state import ONLY, Component, apply_changes, copy_states, find_changes
 from energy_agent.core.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
 from energy_agent.core.units import NS_PER_S
+from energy_agent.ledger.journal.earlier import split_states
 
 RUN = "0123456789abcdef"
 T0 = 1_700_000_000 * NS_PER_S
@@ -57,8 +58,8 @@ class World:
 
     def commit(self, holders=("job",)):
         booked = self.intake.drain(set(holders))
-        self.written = {key: text for key, text in booked.states.items() if self.states.get(key, "") != text}
-        self.states = {key: text for key, text in (self.states | self.written).items() if text}
+        self.written = find_changes(self.states, booked.states)
+        apply_changes(self.states, self.written)
         for row in booked.steps:
             assert 0 <= row.start_ns <= row.end_ns <= self.clock.utc_ns()
             self.steps[row.phase] = self.steps.get(row.phase, 0) + row.steps
@@ -194,11 +195,11 @@ def test_processes_that_ended_are_forgotten():
     world.clock.now_s = 1
     world.intake.report((1, 1), "job", report(1, 1, 0.5))
     world.commit()
-    assert world.states.keys() > {TRAINING_STATE}
+    assert world.states.keys() > {Component.TRAINING}
     world.dead.add((1, 1))
     for _ in range(40):
         world.commit()
-    assert world.states.keys() == {TRAINING_STATE}
+    assert world.states.keys() == {Component.TRAINING}
     assert world.intake.ranks("job") == []
 
 
@@ -217,34 +218,30 @@ def test_a_commit_writes_the_numbers_that_changed_and_no_text_again(letter, move
             world.intake.report((pid, 1), f"w{pid}", parse(body))
         world.commit({f"w{pid}" for pid in range(PROCESSES_MAX)})
         if second == 1:
-            assert sum(len(text.encode()) for text in world.states.values()) < PROCESSES_MAX * 1_500
-    assert sum(len(key + text) for key, text in world.written.items()) <= moved * 120
+            texts = [text for texts in world.states.values() for text in texts.values()]
+            assert sum(len(text.encode()) for text in texts) < PROCESSES_MAX * 1_500
+    assert sum(len(key + text) for texts in world.written.values() for key, text in texts.items()) <= moved * 120
     world.kill()
     world.commit()
     assert world.written == {}
 
 
-@pytest.mark.parametrize("later", [False, True])
-def test_counts_of_version_0_1_go_on(later):
-    """Its one state had all processes; `later`: beside it are states of a newer version that it did not know."""
+@pytest.mark.parametrize("began", [{"began_ns": T0}, {"boot_id": "boot-1", "began_boot_ns": 0, "began_ns": 1}])
+def test_counts_of_version_0_1_go_on(began):
+    """Its one state had all processes."""
     world = World()
     process = {"pid": 1, "start": 5, "workload": "job", "run": RUN, "at_ns": T0, "steps": {"training": 10}, "tokens": 100}
-    if later:
-        world.intake.report((1, 5), "job", report(3, 30, 1))
-        world.intake.report((2, 5), "job", report(3, 30, 1))
-        world.commit()
-    world.states[TRAINING_STATE] = json.dumps({"boot_id": "boot-1", "began_boot_ns": 0, "began_ns": 1, "processes": [process]})
-    world.steps, world.tokens = {}, {}
+    world.states = split_states({"training": json.dumps(began | {"processes": [process]})})
     world.clock.now_s = 20.0
     world.kill()
     world.intake.report((1, 5), "job", report(14, 140, 20))
     world.commit()
     assert (world.steps, world.tokens) == ({"training": 4}, {("job", ""): 40})
-    states = dict(world.states)
+    states = copy_states(world.states)
     world.kill()
     world.commit()
     assert world.states == states
-    assert len(states) == 3
+    assert [len(texts) for texts in states.values()] == [1, 1, 1]
 
 
 def three_ranks():
@@ -415,9 +412,9 @@ def test_other_groups_join_workloads(group):
     assert world.commit().labels["job"]["group"] == group
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"processes": [{}], "began_ns": 1}', '{"processes": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"began_ns": "x"}', '{"boot_id": "boot-1"}'])
 def test_a_state_that_makes_no_sense_is_told(text):
-    assert not TrainingIntake(Clock(), lambda _: True).restore({TRAINING_STATE: text}, ())
+    assert not TrainingIntake(Clock(), lambda _: True).restore({Component.TRAINING: {ONLY: text}}, ())
 
 
 values = st.recursive(

@@ -5,6 +5,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Journal
 
 T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
@@ -22,7 +23,7 @@ def second(i, devices=2, uj=500_000_000, workload="job"):
         tokens=[Tokens(start, end, workload, "llama", "generation", 100 + i)],
         devices=[DeviceFacts(f"GPU-{d}", "H100", 0.05, T0) for d in range(devices)],
         facts=[WorkloadFacts(workload, T0, "process", {"team": "red"})],
-        states={f"GPU-{d}": f'{{"second":{i}}}' for d in range(devices)},
+        states={Component.METERS: {f"GPU-{d}": f'{{"second":{i}}}' for d in range(devices)}},
         steps=[Steps(start, end, workload, "training", 3)],
     )
 
@@ -89,6 +90,8 @@ batches = st.builds(
     st.lists(actions, max_size=2),
     st.just([WorkloadFacts("w1", T0, "process", {"team": "é"})]),
     st.just([DeviceFacts("GPU-a", "H100", 0.05, T0), DeviceFacts("GPU-b", "H100", 0.03, T0)]),
-    st.dictionaries(names, st.text(max_size=8).filter(lambda t: t.isprintable())),
+    st.dictionaries(
+        st.sampled_from(list(Component)[:2]), st.dictionaries(names, st.text(max_size=8).filter(lambda t: t.isprintable()))
+    ),
     st.lists(steps(), max_size=2),
 )

@@ -14,11 +14,11 @@ from energy_agent.core.energy import Identity, Method
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.facility import MeterFacts, Position, Role
 from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger.facility import FacilityBook, book_of
 from energy_agent.ledger.fleet.compact import compact
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.ledger.journal.recovery import LOST_STATE
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, GapRow
 from energy_agent.ledger.segments import segment
@@ -118,7 +118,7 @@ def test_a_lost_journal_leaves_a_gap_and_no_row_of_a_file_is_counted_again(tmp_p
         assert (min(gaps)[0], max(gap[1] for gap in gaps)) == (START + 3600 * S, START + 7200 * S)
         assert sum(r.row.bound_uj for r in rows if isinstance(r.row, GapRow)) == 400_000_000 * 3600 * 1000
         assert sum(journal.totals().energy.values()) == 130 * KWH * 70 // 60
-    assert not [key for key in journal.states() if key.startswith(LOST_STATE)]
+    assert Component.LOST_READINGS not in journal.states()
     journal.close()
 
 
@@ -190,9 +190,26 @@ def test_without_meters_a_stated_pue_is_an_estimate_and_nothing_stated_is_a_reas
 
 def test_a_state_that_is_not_ours_starts_the_meter_anew():
     account = SiteAccount("dc1", "boot", METERS)
-    assert account.restore({MAIN.device("dc1"): json.dumps({"last": {}})}, ()) == ["main"]
+    assert account.restore({Component.METERS: {MAIN.device("dc1"): json.dumps({"last": {}})}}, ()) == ["main"]
     account.feed("main", [reading("main", 0, 0), reading("main", 60, KWH)])
     assert sum(e.energy_uj for e in account.batch(START).entries) == KWH
+
+
+def test_a_commit_has_the_states_of_the_meters_that_were_read(tmp_path):
+    journal, account = opened(tmp_path), SiteAccount("dc1", "boot", METERS)
+    account.feed("main", [reading("main", 0, 0)])
+    account.feed("ups", [reading("ups", 0, 0)])
+    commit(journal, account, 0)
+    account.feed("ups", [reading("ups", 60, KWH)])
+    assert account.batch(START).states[Component.METERS].keys() == {UPS.device("dc1")}
+    commit(journal, account, 60)
+    again = SiteAccount("dc1", "boot", METERS)
+    assert again.restore(journal.states(), journal.facts()) == []
+    assert not again.batch(START).states[Component.METERS]
+    again.feed("main", [reading("main", 60, KWH)])
+    again.feed("ups", [reading("ups", 120, 2 * KWH)])
+    assert sum(e.energy_uj for e in again.batch(START).entries) == 2 * KWH
+    journal.close()
 
 
 def test_a_fact_is_told_once_and_again_when_it_changes(tmp_path):

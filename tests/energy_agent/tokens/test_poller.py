@@ -12,7 +12,6 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.polled_endpoint import NOBODY_NS, PATIENCE_NS
 from energy_agent.tokens.poller import TokenPoller
-from energy_agent.tokens.reading import TOKEN_STATE
 from energy_agent.tokens.response_parser import names_of
 from energy_agent.tokens.servers import vllm
 from tests.raw_server import RawServer
@@ -136,7 +135,7 @@ def test_a_broken_page_is_a_reason_and_not_the_end(server, poller, broken):
 
 @pytest.mark.parametrize("text", ["not json", "[]", '{"version":1}', '{"prompt":5,"model":"m","t_ns":1}'])
 def test_unreadable_states_are_left_out(poller, server, text):
-    poller.restore({f"{TOKEN_STATE}chat {server.url}": text, f"{TOKEN_STATE}chat/o": '{"a":1}'})
+    poller.restore({f"chat {server.url}": text, "chat/o": '{"a":1}'})
     server.body = page(5)
     counted = Counted(poller)
     poller.configure([source(server)])
@@ -324,7 +323,7 @@ def test_a_discovered_page_that_is_gone_leaves_an_empty_state(server, poller):
     assert [(t.counts["generation"], t.running, t.waiting) for t in counted.served] == [(0, None, None)], "its last totals"
     counted.drain()
     assert counted.served == ()
-    assert counted.states == {f"{TOKEN_STATE}chat {server.url}": ""}
+    assert counted.states == {f"chat {server.url}": ""}
 
 
 def test_a_workload_that_is_configured_is_not_asked_where_its_pod_says(server, poller):
@@ -336,14 +335,14 @@ def test_a_workload_that_is_configured_is_not_asked_where_its_pod_says(server, p
 def test_what_the_journal_has_of_pods_that_are_gone_is_let_go_once_pods_are_known(server, poller):
     server.body = page(100)
     counted = Counted(poller)
-    poller.restore({f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics": "{}", f"{TOKEN_STATE}chat {server.url}": "{}"})
+    poller.restore({"gone http://10.1.2.3:80/metrics": "{}", f"chat {server.url}": "{}"})
     poller.configure([source(server)])
     counted.drain()
-    assert f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics" not in counted.states
+    assert "gone http://10.1.2.3:80/metrics" not in counted.states
     poller.discover([])
     counted.drain()
-    assert counted.states[f"{TOKEN_STATE}gone http://10.1.2.3:80/metrics"] == ""
-    assert counted.states.get(f"{TOKEN_STATE}chat {server.url}") != ""
+    assert counted.states["gone http://10.1.2.3:80/metrics"] == ""
+    assert counted.states.get(f"chat {server.url}") != ""
 
 
 def test_a_source_whose_configuration_changed_goes_on(server, poller):

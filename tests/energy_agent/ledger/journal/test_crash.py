@@ -29,7 +29,7 @@ from energy_agent.ledger.journal.journal import Journal
 from tests.energy_agent.ledger.cases import IDENTITY, second
 folder = Path(sys.argv[1])
 journal = Journal.open(folder / "journal.db", IDENTITY)
-i = int(journal.states().get("GPU-0", '{"second":-1}').split(":")[1][:-1]) + 1
+i = int(journal.states().get("meters", {}).get("GPU-0", '{"second":-1}').split(":")[1][:-1]) + 1
 print("open", flush=True)
 while True:
     journal.commit(second(i))
@@ -58,7 +58,7 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
         told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
         writer.stdout.close()
         view = read_journal(tmp_path / "journal.db")
-        booked = int(view.book.states["GPU-0"].split(":")[1][:-1]) if view.book.states else -1
+        booked = int(view.book.states["meters"]["GPU-0"].split(":")[1][:-1]) if view.book.states else -1
         seen = max([seen, *told])
         assert booked in (seen, seen + 1)  # what was told is in; one more may be, that was not told yet
         assert sum(view.book.totals.energy.values()) == sum(2 * (500_000_000 + i) for i in range(booked + 1))

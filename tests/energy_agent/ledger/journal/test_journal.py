@@ -48,7 +48,7 @@ def check(folder):
 def test_what_is_committed_is_there_after_reopening(tmp_path):
     filled(tmp_path, 10).close()
     journal = opened(tmp_path)
-    assert journal.states() == {"GPU-0": '{"second":9}', "GPU-1": '{"second":9}'}
+    assert journal.states() == {"meters": {"GPU-0": '{"second":9}', "GPU-1": '{"second":9}'}}
     totals = journal.totals()
     assert sum(totals.energy.values()) == truth(range(10))
     assert totals.energy["GPU-0", "job", State.IDLE, Method.COUNTER] == 2 * 500_000_000 + 0 + 5
@@ -207,7 +207,7 @@ def test_a_torn_journal_is_moved_aside_and_the_chain_goes_on(tmp_path, tear):
     assert "journal.db.torn-20260101T000000Z" in journal.notice
     assert (tmp_path / "journal.db.torn-20260101T000000Z").read_bytes() == torn
     assert energy(journal) == truth(range(10))
-    assert journal.states()["GPU-0"] == '{"second":9}'
+    assert journal.states()["meters"]["GPU-0"] == '{"second":9}'
     journal.commit(second(20))
     assert journal.seal(None).sequence == 2
     journal.close()
@@ -519,5 +519,5 @@ def test_stats_tell_what_is_there(tmp_path):
     stats = journal.stats()
     assert (stats.entries_total, stats.commits_total, stats.segments_total, stats.last_commit_ns) == (6, 3, 1, T0)
     assert stats.journal_bytes > 0
-    assert json.loads(journal.states()["GPU-0"]) == {"second": 2}
+    assert json.loads(journal.states()["meters"]["GPU-0"]) == {"second": 2}
     journal.close()

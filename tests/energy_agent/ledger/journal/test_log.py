@@ -105,7 +105,7 @@ def test_the_log_is_kept_until_its_rows_are_sealed(tmp_path):
     assert (totals.commits, totals.entries) == (101, 202)
     with contextlib.closing(filled(tmp_path, 0)) as again:
         assert again.totals() == totals
-        assert again.states()["GPU-1"] == '{"second":100}'
+        assert again.states()["meters"]["GPU-1"] == '{"second":100}'
         assert [fact.workload for fact in again.facts()] == ["job"]
 
 
@@ -123,7 +123,18 @@ def test_rows_that_end_later_stay_when_an_hour_is_sealed(tmp_path):
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "[[[1,2]],[],[],[],[],[],{}]", "not json", '[[],[],[],[],[],[],["a"]]', "7"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "[[[1,2]],[],[],[],[],[],{},[],{},[]]",
+        "not json",
+        '[[],[],[],[],[],[],["a"],[],{},[]]',
+        '[[],[],[],[],[],[],{"GPU-0":"{}"},[],{},[]]',
+        "7",
+    ],
+)
 def test_a_log_that_makes_no_sense_is_a_torn_journal(tmp_path, text):
     filled(tmp_path, 3, seals=(1,)).close()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
@@ -155,7 +166,7 @@ def test_the_text_of_the_log_is_bounded_and_nothing_depends_on_it(sizes):
         folder, expected = Path(name), Book()
         with contextlib.closing(filled(folder, 0)) as writer:
             for i, size in enumerate(sizes):
-                batch = replace(second(i), states={"GPU-0": str(i) * size})
+                batch = replace(second(i), states={"meters": {"GPU-0": str(i) * size}})
                 writer.commit(batch)
                 expected.add(batch)
                 with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.journal import damage
+from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import recovery
 from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch, Journal
@@ -35,7 +36,7 @@ def truth(count):
 
 def booked(journal):
     """How many seconds are in, by the state of a meter, which is that of the last of them."""
-    return int(journal.states()["GPU-0"].split(":")[1][:-1]) + 1
+    return int(journal.states()["meters"]["GPU-0"].split(":")[1][:-1]) + 1
 
 
 def goes_on(folder, least=SECONDS):
@@ -87,7 +88,7 @@ def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_know
     with contextlib.closing(opened(tmp_path)) as journal:
         assert journal.notice == ""
         assert recovery.lost_devices(journal.states()) == ends
-        journal.commit(Batch(states={f"{recovery.LOST_STATE}GPU-0": ""}))
+        journal.commit(Batch(states={Component.LOST_READINGS: {"GPU-0": ""}}))
         assert recovery.lost_devices(journal.states()).keys() == {"GPU-1"}
 
 
@@ -158,7 +159,9 @@ def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, los
         assert energy(journal) == truth(100)
         ends = {"GPU-0": T0 + 100 * S, "GPU-1": T0 + 100 * S}
         assert recovery.lost_devices(journal.states()) == (ends if lost else {})
-        assert ("GPU-0" in journal.states()) == (not lost)  # a meter's state of before would bridge what the segment has
+        assert (Component.METERS in journal.states()) == (
+            not lost
+        )  # a meter's state of before would bridge what the segment has
         journal.commit(second(100))
         journal.seal(None)
     assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()

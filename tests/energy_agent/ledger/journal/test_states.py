@@ -6,31 +6,63 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_agent.core.saved_state import apply_changes, copy_states, find_changes
+from energy_agent.ledger.journal import recovery
 from energy_agent.ledger.journal.journal import Batch, Journal
 from energy_agent.ledger.journal.view import read_journal
 from tests.energy_agent.ledger.cases import IDENTITY
 
-keys = st.sampled_from(["GPU-0", "tokens/a", "tokens/b"])
-said = st.dictionaries(keys, st.sampled_from(["", "x", "y"]))
-steps = st.lists(st.one_of(said, st.sampled_from(["seal", "restart"])), max_size=12)
+components = st.sampled_from(["meters", "tokens"])
+keys = st.sampled_from(["", "a", "b"])
+changes = st.dictionaries(components, st.dictionaries(keys, st.sampled_from(["", "x", "y"])))
+stored = st.dictionaries(components, st.dictionaries(keys, st.sampled_from(["x", "y"]), min_size=1))
+steps = st.lists(st.one_of(changes, st.sampled_from(["seal", "restart", "lose"])), max_size=12)
 
 
 @settings(max_examples=40, deadline=None)
 @given(steps)
-def test_empty_states_are_let_go_whenever_rows_are_sealed_and_the_agent_restarts(done):
-    wanted = {}
+def test_states_are_those_committed_last_after_any_seals_restarts_and_losses(done):
+    expected: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        journal = Journal.open(folder / "journal.db", IDENTITY)
+        path = Path(name) / "journal.db"
+        journal = Journal.open(path, IDENTITY)
         for step in done:
-            if step == "restart":
+            if step in ("restart", "lose"):
                 journal.close()
-                journal = Journal.open(folder / "journal.db", IDENTITY)
+                if step == "lose":
+                    path.unlink()  # the snapshot has all commits
+                journal = Journal.open(path, IDENTITY)
             elif step == "seal":
                 journal.seal(None)
             else:
                 journal.commit(Batch(states=step))
-                wanted = {key: text for key, text in (wanted | step).items() if text}
-            assert journal.states() == wanted
-            assert read_journal(folder / "journal.db").book.states == wanted
+                expected |= {(component, key): text for component, texts in step.items() for key, text in texts.items()}
+            nested: dict[str, dict[str, str]] = {}
+            for (component, key), text in expected.items():
+                if text:
+                    nested.setdefault(component, {})[key] = text
+            assert journal.states() == nested
+            assert read_journal(path).book.states == nested
+        assert recovery.read_snapshot(path.with_name(recovery.NAME), IDENTITY) is not None
         journal.close()
+
+
+def test_states_handed_out_are_copies(tmp_path):
+    journal = Journal.open(tmp_path / "journal.db", IDENTITY)
+    journal.commit(Batch(states={"meters": {"a": "x"}}))
+    journal.states()["meters"]["a"] = "y"
+    assert journal.states() == {"meters": {"a": "x"}}
+    journal.close()
+
+
+@given(stored, stored, st.sets(components))
+def test_changes_lead_from_the_stored_states_to_the_new_ones_and_have_nothing_else(old, new, complete):
+    found, after = find_changes(old, new, complete), copy_states(old)
+    apply_changes(after, found)
+    expected = {
+        component: ({} if component in complete and component in new else old.get(component, {})) | new.get(component, {})
+        for component in old.keys() | new.keys()
+    }
+    assert after == expected
+    assert all(text != old.get(component, {}).get(key, "") for component, texts in found.items() for key, text in texts.items())
+    assert find_changes(after, new, complete) == {}
