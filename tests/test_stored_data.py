@@ -7,6 +7,7 @@ served just before it was killed, those of segments and days are the totals that
 import contextlib
 import json
 import shutil
+import sqlite3
 import tarfile
 from pathlib import Path
 
@@ -76,10 +77,13 @@ def test_journal_of_a_killed_agent_keeps_every_microjoule_of_each_device(state):
 
 def test_states_of_a_killed_agent_arrive_in_their_components(state):
     path = state / "journal.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        *_, (last,) = connection.execute("SELECT batch FROM log ORDER BY sequence")
     view = read_journal(path)
     assert view.book.states.keys() == {Component.METERS, Component.GPU_INFO}  # no workload had ended
     meters, infos = view.book.states[Component.METERS], view.book.states[Component.GPU_INFO]
     assert meters.keys() == infos.keys() == JOURNAL_UJ.keys()
+    assert meters.items() <= json.loads(last)[6].items()  # 0.1 had all states under names in one mapping
     assert all(json.loads(text)["uuid"] == uuid for uuid, text in infos.items())
     with contextlib.closing(Journal.open(path, view.identity)) as journal:
         assert journal.states() == view.book.states

@@ -289,7 +289,7 @@ NAMED = {
 @pytest.mark.parametrize("component", [*Component, "unknown"])
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"meter": 1}', '{"meter": [1]}', "[" * 100_000, "null", "\x00"])
 def test_the_agent_starts_on_a_damaged_state_and_survives_a_full_disk(monkeypatch, tmp_path, component, text):
-    monkeypatch.setattr(pending, "PENDING_MAX", 5)
+    monkeypatch.setattr(pending, "PENDING_MAX", 1)
     identity = Identity("c", "n", "boot-1", "0", simulated=True)
     accountant = Accountant(identity, ProcessHolders(tmp_path), SENSOR, {}, 0.05, node_account())
     state, info = device_state()
