@@ -60,7 +60,6 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m tools.factor_docs docs/factors.md
 	$(BIN)/python -m tools.token_docs docs/tokens.md
 	$(BIN)/python -m tools.report_input_docs docs/report-inputs.md
-	$(BIN)/python -m tests.wattlens.cli.test_help
 	$(BIN)/python -m tools.cli_docs docs/cli.md
 	$(BIN)/python -m benchmarks.sample_report --out docs/sample-report
 
