@@ -7,12 +7,11 @@
 """
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dvfs.sweep.profile import tables
+from dvfs.sweep.profile import parse, tables
 from dvfs.tables import Row, Table
 from energy_agent.core.errors import UsageError
 
@@ -43,20 +42,13 @@ def load(path: Path) -> list[Table]:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a table is small")
     try:
         text = raw.decode("utf-8-sig")
-        tables = _profile(text, path) if text.lstrip().startswith("{") else _csv(text, path)
+        measured = tables(parse(text, str(path)), path.stem) if text.lstrip().startswith("{") else _csv(text, path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: neither a profile nor a CSV: {error}") from error
-    found = [table for table in tables if len(table.rows) > 1]
+    found = [table for table in measured if len(table.rows) > 1]
     if not found:
         raise UsageError(f"{path}: no workload in it was measured at two settings")
     return found
-
-
-def _profile(text: str, path: Path) -> Iterable[Table]:
-    try:
-        return tables(json.loads(text), path.stem)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {error}") from error
 
 
 def _csv(text: str, path: Path) -> Iterable[Table]:

@@ -9,18 +9,21 @@ A null setting is "as found". Intervals are 95 %. Powers are those of all device
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from dvfs.proof.estimate import Ratio
 from dvfs.tables import Row, Table
+from energy_agent.runtime import json_file
 
-SCHEMA = 1
 MAX_STRETCHES = 100_000
-Key = tuple[int | None, float | None]
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(max_length=1000)]
+Key = tuple[Count | None, Amount | None]
 """A setting: SM clock in MHz and power limit in W; None is "as found"."""
 REFERENCE: Key = (None, None)
 
@@ -39,11 +42,11 @@ class Plan:
     """
 
     settings: tuple[Key, ...]
-    repeats: int
-    seconds: float
-    settle_s: float
-    precision_ratio: float
-    seed: int
+    repeats: Count
+    seconds: Amount
+    settle_s: Amount
+    precision_ratio: Amount
+    seed: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,15 @@ class Stretch:
         binding: why the clock was below what was asked for.
     """
 
-    sm_clock_mhz: int | None
-    power_limit_w: float | None
-    session: int
-    utc_s: float
-    seconds: float
-    time_s: float
-    power_w: float
-    temperature_c: float | None = None
-    binding: tuple[str, ...] = ()
+    sm_clock_mhz: Count | None
+    power_limit_w: Amount | None
+    session: Count
+    utc_s: Amount
+    seconds: Amount
+    time_s: Amount
+    power_w: Amount
+    temperature_c: Amount | None = None
+    binding: tuple[Text, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -86,17 +89,17 @@ class Point:
     intervals; None for the reference itself.
     """
 
-    sm_clock_mhz: int | None
-    power_limit_w: float | None
-    n: int
-    time_s: float
-    time_low_s: float
-    time_high_s: float
-    power_w: float
-    power_low_w: float
-    power_high_w: float
-    temperature_c: float | None = None
-    binding: tuple[str, ...] = ()  # clock event reasons that were seen
+    sm_clock_mhz: Count | None
+    power_limit_w: Amount | None
+    n: Count
+    time_s: Amount
+    time_low_s: Amount
+    time_high_s: Amount
+    power_w: Amount
+    power_low_w: Amount
+    power_high_w: Amount
+    temperature_c: Amount | None = None
+    binding: tuple[Text, ...] = ()  # clock event reasons that were seen
     slowdown: Ratio | None = None
     saving: Ratio | None = None
 
@@ -106,6 +109,7 @@ class Point:
         return self.sm_clock_mhz, self.power_limit_w
 
 
+@with_config(ConfigDict(strict=True, allow_inf_nan=False))
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A sweep, finished or not.
@@ -115,19 +119,20 @@ class Profile:
         spoiled: stretches that were measured again since something else happened within them.
     """
 
-    workload: str
-    sku: str
-    driver: str
+    workload: Text
+    sku: Text
+    driver: Text
     simulated: bool
-    work: str  # what time is per: steps | tokens
-    sm_clock_max_mhz: int
-    power_limit_found_w: float
-    devices: int = 1
+    work: Text  # what time is per: steps | tokens
+    sm_clock_max_mhz: Count
+    power_limit_found_w: Amount
+    devices: Count = 1
     points: tuple[Point, ...] = field(default_factory=tuple)
-    gain_uncertainty_ratio: float | None = None
-    spoiled: int = 0
+    gain_uncertainty_ratio: Amount | None = None
+    spoiled: Annotated[int, Field(ge=0)] = 0
     plan: Plan | None = None
-    stretches: tuple[Stretch, ...] = ()
+    stretches: Annotated[tuple[Stretch, ...], Field(max_length=MAX_STRETCHES)] = ()
+    schema: Literal[1] = 1
 
     def point(self, clock: int | None, limit: float | None) -> Point | None:
         """What was measured at a setting."""
@@ -136,51 +141,24 @@ class Profile:
 
 def dump(profile: Profile) -> str:
     """The file's text, the same for the same profile."""
-    return json.dumps({"schema": SCHEMA, **asdict(profile)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(asdict(profile), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def load(path: Path) -> Profile:
-    """Read a profile; raises ValueError with what is wrong in it, OSError where it cannot be read."""
-    return parse(json.loads(path.read_text()))
+    """Read a profile; raises UsageError with file and key where it is none."""
+    return json_file.load(_PROFILE, path)
 
 
-def parse(data: object) -> Profile:
-    """A profile out of decoded JSON.
-
-    Raises:
-        ValueError: it is none; says what is wrong.
-    """
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise ValueError(f"no profile: must be an object with 'schema': {SCHEMA}")
-    raw, stretches = data.get("points"), data.get("stretches", [])
-    if not isinstance(raw, list):
-        raise ValueError("no profile: 'points' must be a list")
-    if not isinstance(stretches, list) or len(stretches) > MAX_STRETCHES:
-        raise ValueError(f"'stretches' must be a list of at most {MAX_STRETCHES}")
-    return Profile(
-        _text(data, "workload"),
-        _text(data, "sku"),
-        _text(data, "driver"),
-        data.get("simulated") is True,
-        _text(data, "work"),
-        int(_number(data, "sm_clock_max_mhz")),
-        _number(data, "power_limit_found_w"),
-        int(_number(data, "devices")),
-        tuple(_point(each, i) for i, each in enumerate(raw)),
-        _optional(data, "gain_uncertainty_ratio"),
-        0 if not data.get("spoiled") else int(_number(data, "spoiled")),
-        None if data.get("plan") is None else _plan(data["plan"]),
-        tuple(_stretch(each, i) for i, each in enumerate(stretches)),
-    )
+def parse(text: str, name: str) -> Profile:
+    """A profile out of JSON; raises UsageError as `load` does, with `name` for the file."""
+    return json_file.parse(_PROFILE, text, name)
 
 
-def tables(data: object, name: str) -> list[Table]:
-    """Its tables: over the clock at the limit as found, and over the limit at the clock as found.
+_PROFILE = TypeAdapter(Profile)
 
-    Raises:
-        ValueError: as `parse`.
-    """
-    profile = parse(data)
+
+def tables(profile: Profile, name: str) -> list[Table]:
+    """Its tables: over the clock at the limit as found, and over the limit at the clock as found."""
     named = profile.workload or name
     clocks = [
         Row(float(p.sm_clock_mhz or profile.sm_clock_max_mhz), p.time_s, p.power_w)
@@ -194,99 +172,3 @@ def tables(data: object, name: str) -> list[Table]:
     ]
     found = (("sm_clock_mhz", clocks), ("power_limit_w", limits))
     return [Table(f"{named} {knob}", knob, tuple(sorted(rows))) for knob, rows in found]
-
-
-def _point(raw: object, i: int) -> Point:
-    if not isinstance(raw, dict):
-        raise ValueError(f"points[{i}] must be an object")
-    try:
-        return Point(
-            *_key(raw),
-            int(_number(raw, "n")),
-            _number(raw, "time_s"),
-            _number(raw, "time_low_s"),
-            _number(raw, "time_high_s"),
-            _number(raw, "power_w"),
-            _number(raw, "power_low_w"),
-            _number(raw, "power_high_w"),
-            _optional(raw, "temperature_c"),
-            _binding(raw),
-            _ratio(raw, "slowdown"),
-            _ratio(raw, "saving"),
-        )
-    except ValueError as error:
-        raise ValueError(f"points[{i}]: {error}") from error
-
-
-def _stretch(raw: object, i: int) -> Stretch:
-    if not isinstance(raw, dict):
-        raise ValueError(f"stretches[{i}] must be an object")
-    try:
-        return Stretch(
-            *_key(raw),
-            int(_number(raw, "session")),
-            _number(raw, "utc_s"),
-            _number(raw, "seconds"),
-            _number(raw, "time_s"),
-            _number(raw, "power_w"),
-            _optional(raw, "temperature_c"),
-            _binding(raw),
-        )
-    except ValueError as error:
-        raise ValueError(f"stretches[{i}]: {error}") from error
-
-
-def _plan(raw: object) -> Plan:
-    settings = raw.get("settings") if isinstance(raw, dict) else None
-    if not isinstance(raw, dict) or not isinstance(settings, list):
-        raise ValueError("plan must be an object with a list 'settings'")
-    keys = []
-    for i, pair in enumerate(settings):
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"plan.settings[{i}] must be [clock in MHz or null, limit in W or null]")
-        keys.append(_key({"sm_clock_mhz": pair[0], "power_limit_w": pair[1]}))
-    seconds, settle_s, precision = (_number(raw, name) for name in ("seconds", "settle_s", "precision_ratio"))
-    return Plan(tuple(keys), int(_number(raw, "repeats")), seconds, settle_s, precision, int(_number(raw, "seed")))
-
-
-def _key(raw: Mapping[str, Any]) -> Key:
-    clock, limit = raw.get("sm_clock_mhz"), raw.get("power_limit_w")
-    return (
-        None if clock is None else int(_number(raw, "sm_clock_mhz")),
-        None if limit is None else float(_number(raw, "power_limit_w")),
-    )
-
-
-def _binding(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    binding = raw.get("binding", [])
-    if not isinstance(binding, list):
-        raise ValueError("binding must be a list")
-    return tuple(str(reason)[:40] for reason in binding)
-
-
-def _ratio(raw: Mapping[str, Any], key: str) -> Ratio | None:
-    value = raw.get(key)
-    if value is None:
-        return None
-    parts: Sequence[Any] = [value.get(name) for name in ("value", "low", "high")] if isinstance(value, dict) else []
-    if not parts or any(isinstance(p, bool) or not isinstance(p, int | float) or not math.isfinite(p) for p in parts):
-        raise ValueError(f"{key} must have the numbers value, low and high")
-    return Ratio(*parts)
-
-
-def _optional(data: Mapping[str, Any], key: str) -> float | None:
-    return None if data.get(key) is None else _number(data, key)
-
-
-def _number(data: Mapping[str, Any], key: str) -> float:
-    value = data.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{key} must be a number above 0")
-    return value
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{key} must be a text")
-    return value[:200]

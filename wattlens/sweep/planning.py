@@ -42,10 +42,7 @@ def earlier(out: Path, resume: bool) -> Profile | None:
         return None
     if not resume:
         raise UsageError(f"{out} is there already: give --resume to go on with it, or another --out")
-    try:
-        found = load(out)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--resume: {out}: {getattr(error, 'strerror', None) or error}") from None
+    found = load(out)
     if found.plan is None:
         raise UsageError(f"--resume: {out} has no plan: no sweep made it, so none can go on with it")
     return found

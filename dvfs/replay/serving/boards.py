@@ -9,13 +9,13 @@ with m the memory-boundness of the kernel. Between kernels a board with its cloc
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from energy_agent.core.errors import UsageError
 
 TABLE = Path(__file__).with_name("boards.json")
-BASES = ("measured", "fitted", "assumed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +91,10 @@ class Board:
         return low
 
 
-def load(path: Path = TABLE) -> dict[str, Board]:
-    """The boards of a table by what `--gpu` calls them.
-
-    Raises:
-        UsageError: the file cannot be read or a row lacks a value; names file, board and value.
-    """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["boards"]
-        items = list(rows.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot read the boards: {error!r}") from error
-    return {key: _board(key, row, f"{path}: board {key!r}") for key, row in items}
+def load() -> dict[str, Board]:
+    """The boards by what `--gpu` calls them."""
+    rows = json.loads(TABLE.read_text(encoding="utf-8"))["boards"]
+    return {key: _board(key, row["name"], row["values"]) for key, row in rows.items()}
 
 
 def find(key: str) -> Board:
@@ -117,22 +109,6 @@ def find(key: str) -> Board:
     return boards[key]
 
 
-_WHOLE = ("knee_mhz", "bandwidth_knee_mhz", "f_idle_mhz", "f_min_mhz", "f_max_mhz", "f_step_mhz", "memory_b")
-
-
-def _board(key: str, row: object, where: str) -> Board:
-    values = row.get("values") if isinstance(row, dict) else None
-    if not isinstance(row, dict) or not isinstance(values, dict) or not isinstance(row.get("name"), str):
-        raise UsageError(f"{where}: needs 'name' and 'values'")
-    read: dict[str, float] = {}
-    bases = []
-    for field in fields(Board)[2:-1]:
-        pair = values.get(field.name)
-        number = pair[0] if isinstance(pair, list) and len(pair) == 2 else None
-        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < 1e15:
-            raise UsageError(f"{where}.{field.name}: must be [number, basis]")
-        if not isinstance(pair, list) or pair[1] not in BASES:
-            raise UsageError(f"{where}.{field.name}: its basis must be one of {', '.join(BASES)}")
-        bases.append((field.name, pair[1]))
-        read[field.name] = int(number) if field.name in _WHOLE else float(number)
-    return Board(key, row["name"], **read, bases=tuple(bases))  # type: ignore[arg-type]  # the names are the fields'
+def _board(key: str, name: str, values: dict[str, tuple[Any, str]]) -> Board:
+    bases = tuple((field, basis) for field, (_, basis) in values.items())
+    return Board(key, name, **{field: value for field, (value, _) in values.items()}, bases=bases)

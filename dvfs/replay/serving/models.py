@@ -1,18 +1,21 @@
 """The language models that a modelled server can hold: sizes from the model cards, and what of a step the host takes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from dvfs.replay.serving.boards import BASES
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime import json_file
 
 TABLE = Path(__file__).with_name("models.json")
 ENGINES = ("vllm-2024", "lean")
 """vllm-2024: the host takes its part of each step, as fitted to the leaderboard v2. lean: it takes none, as in engines that
 schedule the next step while this one runs."""
+
+Basis = Literal["measured", "fitted", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,9 @@ class Host:
     """Time of a step in which no kernel runs: `step_s`, and `sequence_s` for each sequence in the batch."""
 
     board: str
-    step_s: float
-    sequence_s: float
-    basis: str
+    step_s: Annotated[float, Field(ge=0, le=10)]
+    sequence_s: Annotated[float, Field(ge=0, le=1)]
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,46 +91,31 @@ def load(path: Path = TABLE) -> dict[str, Model]:
     Raises:
         UsageError: the file cannot be read or a row is wrong; names file, model and value.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["models"]
-        items = list(rows.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot read the models: {error!r}") from error
-    return {key: _model(key, row, f"{path}: model {key!r}") for key, row in items}
+    return {key: row.model(key) for key, row in json_file.load(TypeAdapter(_File), path).models.items()}
 
 
-def _model(key: str, row: Any, where: str) -> Model:
-    try:
-        host = tuple(
-            Host(str(h["board"]), _within(h["step_s"], 0, 10), _within(h["sequence_s"], 0, 1), _basis(h["basis"]))
-            for h in row["host"]
-        )
-        parallel = {str(board): int(_within(n, 1, 64)) for board, n in row["tensor_parallel"].items()}
-        return Model(
-            key,
-            str(row["name"]),
-            _within(row["parameters_b"][0], 0.01, 1e5),
-            int(_within(row["kv_b_per_token"][0], 1, 1e9)),
-            int(_within(row["layers"][0], 1, 1e5)),
-            int(_within(row["width"][0], 1, 1e7)),
-            parallel,
-            host,
-            tuple((name, _basis(row[name][1])) for name in _SIZES),
-        )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise UsageError(f"{where}: {error!r}; rows look like those of {TABLE}") from error
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-_SIZES = ("parameters_b", "kv_b_per_token", "layers", "width")
+class _Row(_Part):
+    """A model as a file has it: each size with its basis."""
+
+    name: str
+    parameters_b: tuple[Annotated[float, Field(ge=0.01, le=1e5)], Basis]
+    kv_b_per_token: tuple[Annotated[int, Field(ge=1, le=10**9)], Basis]
+    layers: tuple[Annotated[int, Field(ge=1, le=10**5)], Basis]
+    width: tuple[Annotated[int, Field(ge=1, le=10**7)], Basis]
+    tensor_parallel: dict[str, Annotated[int, Field(ge=1, le=64)]]
+    host: tuple[Host, ...]
+
+    def model(self, key: str) -> Model:
+        """The model that `--model` calls `key`."""
+        sizes = {name: getattr(self, name) for name in ("parameters_b", "kv_b_per_token", "layers", "width")}
+        values = {name: value for name, (value, _) in sizes.items()}
+        bases = tuple((name, basis) for name, (_, basis) in sizes.items())
+        return Model(key, self.name, **values, tensor_parallel=self.tensor_parallel, host=self.host, bases=bases)
 
 
-def _basis(word: Any) -> str:
-    if word not in BASES:
-        raise ValueError(f"a basis is one of {', '.join(BASES)}, not {word!r}")
-    return str(word)
-
-
-def _within(number: Any, low: float, high: float) -> float:
-    if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
-        raise ValueError(f"{number!r} is no number from {low:g} to {high:g}")
-    return float(number)
+class _File(_Part):
+    models: dict[str, _Row]

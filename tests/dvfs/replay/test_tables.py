@@ -1,6 +1,5 @@
 """Tables out of files: Zeus's two forms, ours, and what is wrong with a file in one line."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -63,8 +62,7 @@ def test_a_profile_has_a_table_of_each_knob(tmp_path: Path) -> None:
         ("power_limit,time,power\n100,1\n", ":2: power must be a number from 1e-09 to 1e.12, not None"),
         ("power_limit,time,power\nnan,1,2\n", ":2: power_limit must be a number from"),
         ("window_name,elapsed_time,gpu0_energy\nfoo,1,2\n", ":2: window_name must end in _LIMIT"),
-        ('{"schema": 2}', "'schema': 1"),
-        ('{"schema": 1, "points": [3]}', "sm_clock_max_mhz must be a number|points"),
+        ('{"schema": 2}', "workload"),
         ("{", "p.csv: "),
         ("\xff", "needs a column"),
     ],
@@ -107,8 +105,3 @@ def test_best_is_within_the_slowdown_and_nothing_within_it_is_cheaper(table: Tab
     for row in table.rows:
         if row.time_s <= table.default.time_s * (1 + slowdown):
             assert best.time_s * best.power_w <= row.time_s * row.power_w
-
-
-def test_the_dump_of_a_profile_is_plain_json() -> None:
-    made = profile.Profile("job", "sku", "", False, "steps", 1980, 700.0)
-    assert json.loads(profile.dump(made))["schema"] == 1

@@ -518,8 +518,8 @@ def test_a_file_that_is_there_is_neither_overwritten_nor_taken_for_a_sweep(
     monkeypatch.chdir(tmp_path)
     for text, options, says in (
         ("{}", (), "is there already: give --resume"),
-        ("{}", ("--resume",), "no profile: must be an object with 'schema': 1"),
-        ("[", ("--resume",), "--resume: p.json: Expecting"),
+        ("{}", ("--resume",), "p.json: workload"),
+        ("[", ("--resume",), "p.json: Invalid JSON"),
     ):
         Path("p.json").write_text(text)
         assert main(["dvfs", "sweep", "--out", "p.json", *options]) == 2

@@ -1,7 +1,7 @@
 """Boards, models and what a step takes: monotone in the clock, calibrated where it says so, and clear about wrong files."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,9 +90,11 @@ def test_unknown_names_list_the_known() -> None:
 
 
 def test_every_value_has_its_basis() -> None:
+    sized = [field.name for field in fields(boards.Board)[2:-1]]
     for board in ALL.values():
-        assert {basis for _, basis in board.bases} <= set(boards.BASES)
-        assert len(board.bases) == 20
+        assert {basis for _, basis in board.bases} <= {"measured", "fitted", "assumed"}
+        assert sorted(name for name, _ in board.bases) == sorted(sized)
+        assert all(0 <= getattr(board, name) < 1e15 for name in sized)
     for model in models.load().values():
         assert dict(model.bases).keys() == {"parameters_b", "kv_b_per_token", "layers", "width"}
 
@@ -109,43 +111,20 @@ def _broken(change: str, value: object) -> dict[str, object]:
     return {"models": {"m": row | {change: value}}}
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("{", "cannot read the models"),
-        ("[]", "cannot read the models"),
-        ("[" * 100_000, "cannot read the models"),
-        (json.dumps({"models": {}}), "must hold one model, has 0"),
-        (json.dumps(_broken("layers", [0, "measured"])), "model 'm': .*0 is no number from 1"),
-        (json.dumps(_broken("layers", [32, "guessed"])), "a basis is one of measured, fitted, assumed"),
-        (json.dumps(_broken("width", 4096)), "model 'm'"),
-        (json.dumps(_broken("host", [{"board": "*"}])), "step_s"),
-        (json.dumps(_broken("tensor_parallel", {"*": True})), "True is no number"),
-        (json.dumps(_broken("parameters_b", [float("nan"), "measured"])), "nan is no number"),
-    ],
-)
-def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path, content: str, says: str) -> None:
+def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=says) as error:
-        models.find(str(path))
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("{", "cannot read the boards"),
-        ('{"boards": [1]}', "cannot read the boards"),
-        ('{"boards": {"x": 3}}', "board 'x': needs 'name' and 'values'"),
-        ('{"boards": {"x": {"name": "X", "values": {"p0_w": [1, "guessed"]}}}}', "p0_w: its basis must be one of"),
-        ('{"boards": {"x": {"name": "X", "values": {"p0_w": 1}}}}', r"x'.p0_w: must be \[number, basis\]"),
-        ('{"boards": {"x": {"name": "X", "values": {"p0_w": [true, "fitted"]}}}}', "p0_w: must be"),
-    ],
-)
-def test_what_is_wrong_with_a_board_file_is_named(tmp_path: Path, content: str, says: str) -> None:
-    path = tmp_path / "b.json"
-    path.write_text(content)
-    with pytest.raises(UsageError, match=says) as error:
-        boards.load(path)
-    assert str(path) in str(error.value)
+    for content, where in (
+        ("{", ""),
+        ("[]", ""),
+        ("[" * 100_000, ""),
+        (json.dumps({"models": {}}), "must hold one model, has 0"),
+        (json.dumps(_broken("layers", [0, "measured"])), "models.m.layers.0: "),
+        (json.dumps(_broken("layers", [32, "guessed"])), "models.m.layers.1: "),
+        (json.dumps(_broken("width", 4096)), "models.m.width: "),
+        (json.dumps(_broken("host", [{"board": "*"}])), "models.m.host.0.step_s: "),
+        (json.dumps(_broken("tensor_parallel", {"*": True})), r"models.m.tensor_parallel.\*: "),
+        (json.dumps(_broken("parameters_b", [float("nan"), "measured"])), "models.m.parameters_b.0: "),
+    ):
+        path.write_text(content)
+        with pytest.raises(UsageError, match=f"^{path}: {where}"):
+            models.find(str(path))

@@ -1,0 +1,37 @@
+"""JSON files of unknown origin, checked against a type before anything else sees them."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from energy_agent.core.errors import UsageError
+
+MAX_BYTES = 64 << 20
+T = TypeVar("T")
+
+
+def load(adapter: TypeAdapter[T], path: Path, max_b: int = MAX_BYTES) -> T:
+    """The content of a file.
+
+    Raises:
+        UsageError: the file cannot be read, is larger than `max_b`, or is not of this type; one line with file and key.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_b + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read: {error.strerror}") from None
+    if len(raw) > max_b:
+        raise UsageError(f"{path}: larger than {max_b} bytes")
+    return parse(adapter, raw, str(path))
+
+
+def parse(adapter: TypeAdapter[T], raw: bytes | str, name: str) -> T:
+    """A JSON text as this type; `name` starts the message. Raises UsageError as `load` does."""
+    try:
+        return adapter.validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{name}: {key}{': ' * bool(key)}{first['msg'].removeprefix('Value error, ')}") from None
