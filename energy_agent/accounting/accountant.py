@@ -305,7 +305,7 @@ class Accountant:
             self._node.committed()
         self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
-        for workload in self._booked.add(p.entries, p.gaps, p.tokens, p.steps):
+        for workload in self._booked.find_full(p.tokens, p.steps):
             log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
         self._served.committed()
         apply_changes(self._stored, self._changed)
@@ -313,7 +313,7 @@ class Accountant:
         return p.entries
 
     def _forget(self, workloads: Collection[str]) -> None:
-        self._booked.forget(workloads)
+        self._booked.forget()
         self._served.forget(workloads)
         for workload in workloads:
             self._facts.pop(workload, None)
@@ -346,7 +346,7 @@ class Accountant:
         holding = {w for account in self._accounts.values() for w in account.held_by}
         shown = self._last_held.forget_ended(now_ns, holding, self._owner)
         up = {uuid for uuid, h in health.items() if h.up}
-        booked = self._booked
+        booked = self._booked.sums()
         snapshot = Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
@@ -358,14 +358,14 @@ class Accountant:
                     booked.devices.get(u) or DeviceEnergy(),
                     self._shown,
                     self._gain.get(u, self._default_gain),
-                    booked.gap_uj.get(u, 0),
+                    booked.totals.gap_bound_uj.get(u, 0),
                 )
                 for u, a in sorted(self._accounts.items(), key=_by_index)
             ),
             workloads=tuple(booked.energy(shown, up)),
             workload_gpu_ns=booked.gpu_ns(shown),
-            namespace_uj=dict(booked.namespace_uj),
-            owner_uj=dict(booked.owner_uj),
+            namespace_uj=booked.namespace_uj,
+            owner_uj=booked.owner_uj,
             tokens=(tokens := tuple(booked.tokens(shown))),
             served=self._served.totals({count.workload for count in tokens}),
             steps=tuple(booked.steps(shown)),

@@ -29,9 +29,8 @@ class _Tenant:
 
 @dataclass(slots=True)
 class OwnerEnergy:
-    """Sums in uJ. A workload stays with the owner that it joined first."""
+    """Whose energy a workload's is. A workload stays with the owner that it joined first."""
 
-    uj: dict[Owner, int] = field(default_factory=dict)
     limit: int = OWNERS_MAX
     _ended_uj: dict[Owner, int] = field(default_factory=dict)  # of workloads that left
     _of_workload: dict[str, Owner] = field(default_factory=dict)
@@ -42,19 +41,25 @@ class OwnerEnergy:
 
     def restore(self, owner: Owner, uj: int) -> None:
         """Add an owner whose workloads all ended; of one without a namespace the tenant is not known any more."""
-        self.uj[owner] = self._ended_uj[owner] = uj
+        self._ended_uj[owner] = uj
         if owner[1] != OTHER_OWNERS:
             tenant = self._tenant_of[owner] = f"pod {owner[0]}" if owner[0] else ""
             self._tenants.setdefault(tenant, _Tenant()).ended[owner] = None
 
-    def join(self, workload: str, owner: Owner, tenant: str, uj: int) -> None:
+    def sums(self, gpus_uj: Mapping[str, int]) -> dict[Owner, int]:
+        """Energy in uJ by owner, ended workloads included; `gpus_uj` is that of the workloads that are there."""
+        sums = dict.fromkeys(self._living, 0) | self._ended_uj
+        for workload, owner in self._of_workload.items():
+            sums[owner] += gpus_uj.get(workload, 0)
+        return sums
+
+    def join(self, workload: str, owner: Owner, tenant: str) -> None:
         """Give a workload its owner.
 
         Args:
             workload: a workload that has none yet.
             owner: its namespace, one of a bounded number, and its name.
             tenant: the namespace, Slurm user or uid that names such owners; its owners share the limit.
-            uj: energy of the workload so far.
         """
         if workload in self._of_workload:
             return
@@ -64,13 +69,6 @@ class OwnerEnergy:
             owner = (owner[0], OTHER_OWNERS)
         self._of_workload[workload] = owner
         self._living[owner] = self._living.get(owner, 0) + 1
-        self.uj[owner] = self.uj.get(owner, 0) + uj
-
-    def add(self, workload: str, uj: int) -> None:
-        """Add energy of a workload."""
-        owner = self._of_workload.get(workload)
-        if owner is not None:
-            self.uj[owner] += uj
 
     def states_without(self, leaving: Mapping[str, int]) -> dict[Owner, int | None]:
         """Energy of ended workloads that changes when these leave, by owner; None: the owner has no series any more."""
@@ -110,8 +108,7 @@ class OwnerEnergy:
             own = self._tenants[largest]
             excess = next(iter(own.ended), None) or next(reversed(own.live))
             self._remove(excess)
-            if excess in self.uj:
-                self._move(excess)
+            self._move(excess)
 
     def _remove(self, owner: Owner) -> None:
         name = self._tenant_of.pop(owner)
@@ -124,7 +121,6 @@ class OwnerEnergy:
     def _move(self, owner: Owner) -> None:
         """Go on with the energy of an owner in `(other)`."""
         other = (owner[0], OTHER_OWNERS)
-        self.uj[other] = self.uj.get(other, 0) + self.uj.pop(owner)
         if (ended_uj := self._ended_uj.pop(owner, None)) is not None:
             self._ended_uj[other] = self._ended_uj.get(other, 0) + ended_uj
             self._moved |= {owner, other}

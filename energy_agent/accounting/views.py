@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from energy_agent.accounting.device import DeviceAccount
-from energy_agent.accounting.totals import Booked, DeviceEnergy
+from energy_agent.accounting.totals import DeviceEnergy, Sums
 from energy_agent.core.boundary import boundary, is_gpu
 from energy_agent.core.energy import Method, State
 from energy_agent.core.snapshot import DeviceView, HostView, MeterView, Snapshot, WorkloadEnergy
@@ -50,27 +50,27 @@ def device_view(
 
 
 def with_host(
-    snapshot: Snapshot, booked: Booked, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+    snapshot: Snapshot, sums: Sums, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
 ) -> Snapshot:
     """The snapshot with the host's totals, those of the workloads that are `shown`, and the meters that answer.
 
     `gains` has the gain uncertainty of each device of the host that is known.
     """
-    devices = sorted(device for device in {*booked.devices, *booked.gap_uj} if not is_gpu(device))
+    devices = sorted(device for device in {*sums.devices, *sums.totals.gap_bound_uj} if not is_gpu(device))
     # A workload's counters are there, at 0, before its first joule.
     held = {(workload, device, state): 0 for workload in shown for device in devices for state in _HELD}
-    for share in booked.energy(shown, devices):
+    for share in sums.energy(shown, devices):
         held[share.workload, share.device, share.state] += share.energy_uj
     return replace(
         snapshot,
         boundary=boundary(devices),
         meters=meters,
-        hosts=tuple(_host_view(device, booked, gains.get(device)) for device in devices),
+        hosts=tuple(_host_view(device, sums, gains.get(device)) for device in devices),
         host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
     )
 
 
-def _host_view(device: str, booked: Booked, gain: float | None) -> HostView:
-    own = booked.devices.get(device) or DeviceEnergy()
-    gap_uj = booked.gap_uj.get(device, 0)
+def _host_view(device: str, sums: Sums, gain: float | None) -> HostView:
+    own = sums.devices.get(device) or DeviceEnergy()
+    gap_uj = sums.totals.gap_bound_uj.get(device, 0)
     return HostView(device, dict(own.by_method), own.unheld, dict(own.unattributed), gap_uj, gain)

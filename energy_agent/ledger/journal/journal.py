@@ -214,17 +214,8 @@ class Journal:
         return self._book.open_rows()
 
     def totals(self) -> Totals:
-        """Everything booked since the journal began, as of the last commit."""
-        sums = self._book.totals.sums
-        return Totals(
-            energy=dict(sums["energy"]),
-            gpu_ns=dict(sums["gpu_ns"]),
-            tokens=dict(sums["tokens"]),
-            gap_bound_uj=dict(sums["gap_bound_uj"]),
-            steps=dict(sums["steps"]),
-            entries=self._book.entries,
-            commits=self._book.commits,
-        )
+        """Everything booked since the journal began; sums in it move with each further commit."""
+        return Totals(**self._book.totals.sums, entries=self._book.entries, commits=self._book.commits)
 
     def commit(self, batch: Batch) -> None:
         """Book a batch, whole: it is in when this returns.

@@ -26,23 +26,40 @@ steps = st.lists(
 )
 
 
+class Node:
+    """What the journal has, and whose it is."""
+
+    def __init__(self):
+        self.book = Book()
+        self.booked = Booked(Totals(**self.book.totals.sums))
+
+    def commit(self, *entries, tokens=(), steps=(), ended=()):
+        states = self.booked.states_without(ended)
+        self.book.add(Batch(entries=entries, tokens=tokens, steps=steps, ended=dict.fromkeys(ended, T0)))
+        named = self.booked.find_full(tokens, steps)
+        self.booked.forget()
+        return states, named
+
+    @property
+    def sums(self):
+        return self.booked.sums()
+
+
 @given(steps)
 def test_sums_are_those_of_all_that_was_committed(sequence):
-    booked, book, first, entries, tokens, done = Booked(), Book(), {}, [], [], []
+    node, first, entries, tokens, done = Node(), {}, [], [], []
     for step in sequence:
         if isinstance(step, WorkloadFacts):
-            before = dict(booked.namespace_uj)
-            booked.learn(step)
-            assert all(booked.namespace_uj[namespace] >= uj for namespace, uj in before.items()), (
-                "joules move between namespaces"
-            )
+            before = node.sums.namespace_uj
+            node.booked.learn(step)
+            after = node.sums.namespace_uj
+            assert all(after[namespace] >= uj for namespace, uj in before.items()), "joules move between namespaces"
             if step.labels:
                 first.setdefault(step.workload, step)
         elif isinstance(step, tuple):
-            booked.see(*step)
+            node.booked.see(*step)
         else:
-            booked.add(step.entries, step.gaps, step.tokens, step.steps)
-            book.add(step)
+            node.book.add(step)
             entries += step.entries
             tokens += step.tokens
             done += step.steps
@@ -55,8 +72,8 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             gpu_ns[e.workload, e.state] += e.gpu_ns
             if e.workload in first:
                 by_namespace[first[e.workload].labels["namespace"]] += e.energy_uj
-    again = Booked.of(Totals(**book.totals.sums), first.values(), {})
-    for found in (booked, again):
+    again = Booked.of(Totals(**node.book.totals.sums), first.values(), {})
+    for found in (node.sums, again.sums()):
         held = Counter()
         for device, own in found.devices.items():
             assert sum(own.by_method.values()) == by_device[device]
@@ -72,14 +89,13 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
 
 
 def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():
-    booked = Booked()
-    booked.see("GPU-a", "w1")
-    batch = Batch(tokens=[_tokens("w1"), _tokens("gateway")])
-    booked.add((), (), batch.tokens)
-    assert {t.workload for t in booked.tokens({"w1"})} == {"w1", "gateway"}
-    assert {t.workload for t in booked.tokens(())} == {"gateway"}
-    assert [w.energy_uj for w in booked.energy(["w1"], ["GPU-a"])] == [0, 0]
-    assert booked.gpu_ns(["w1"]) == {("w1", State.ACTIVE): 0, ("w1", State.IDLE): 0}
+    node = Node()
+    node.booked.see("GPU-a", "w1")
+    node.commit(tokens=[_tokens("w1"), _tokens("gateway")])
+    assert {t.workload for t in node.sums.tokens({"w1"})} == {"w1", "gateway"}
+    assert {t.workload for t in node.sums.tokens(())} == {"gateway"}
+    assert [w.energy_uj for w in node.sums.energy(["w1"], ["GPU-a"])] == [0, 0]
+    assert node.sums.gpu_ns(["w1"]) == {("w1", State.ACTIVE): 0, ("w1", State.IDLE): 0}
 
 
 def _tokens(workload):
@@ -96,68 +112,73 @@ def used(workload, uj, device="GPU-a"):
 
 
 def test_an_owner_has_the_energy_of_all_its_pods_and_never_loses_any():
-    booked = Booked()
-    booked.add([used("a", 5)], (), ())
-    booked.learn(pod("a", ""))
-    booked.learn(pod("a", "Job/train"))  # known late: what was used before is its own too
-    booked.learn(pod("b", "Job/train"))
-    booked.learn(pod("c", "Job/train", "other"))
-    booked.add([used("a", 1), used("b", 10), used("c", 100), used("a", 1000, "host:chassis")], (), ())
-    booked.learn(pod("b", "Job/adopted"))
-    booked.add([used("b", 20)], (), ())
-    assert booked.owner_uj == {("ml", "Job/train"): 36, ("other", "Job/train"): 100}
+    node = Node()
+    node.commit(used("a", 5))
+    node.booked.learn(pod("a", ""))
+    node.booked.learn(pod("a", "Job/train"))  # known late: what was used before is its own too
+    node.booked.learn(pod("b", "Job/train"))
+    node.booked.learn(pod("c", "Job/train", "other"))
+    node.commit(used("a", 1), used("b", 10), used("c", 100), used("a", 1000, "host:chassis"))
+    node.booked.learn(pod("b", "Job/adopted"))
+    node.commit(used("b", 20))
+    assert node.sums.owner_uj == {("ml", "Job/train"): 36, ("other", "Job/train"): 100}
 
 
 def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
-    booked = Booked()
+    node = Node()
     for number in range(OWNERS_MAX + 5):
-        booked.learn(pod(f"w{number}", f"Job/j{number}"))
-        booked.add([used(f"w{number}", 7)], (), ())
-    booked.learn(pod("again", "Job/j3"))
-    booked.add([used("again", 1)], (), ())
-    assert len(booked.owner_uj) == OWNERS_MAX + 1
-    assert booked.owner_uj["ml", OTHER_OWNERS] == 5 * 7
-    assert booked.owner_uj["ml", "Job/j3"] == 8
-    assert sum(booked.owner_uj.values()) == booked.namespace_uj["ml"]
+        node.booked.learn(pod(f"w{number}", f"Job/j{number}"))
+    node.commit(*(used(f"w{number}", 7) for number in range(OWNERS_MAX + 5)))
+    node.booked.learn(pod("again", "Job/j3"))
+    node.commit(used("again", 1))
+    owner_uj = node.sums.owner_uj
+    assert len(owner_uj) == OWNERS_MAX + 1
+    assert owner_uj["ml", OTHER_OWNERS] == 5 * 7
+    assert owner_uj["ml", "Job/j3"] == 8
+    assert sum(owner_uj.values()) == node.sums.namespace_uj["ml"]
 
 
 def test_namespaces_beyond_the_bound_are_together_and_no_sum_changes_when_their_workloads_are_forgotten():
-    booked = Booked()
-    for number in range(NAMESPACES_MAX + 5):
-        booked.learn(pod(f"w{number}", "", f"ns{number}"))
-        booked.add([used(f"w{number}", 7)], (), ())
-    assert len(booked.namespace_uj) == NAMESPACES_MAX + 1
-    assert booked.namespace_uj[OTHER_OWNERS] == 5 * 7
-    before = dict(booked.namespace_uj)
-    states = booked.states_without([f"w{number}" for number in range(NAMESPACES_MAX + 5)])
-    booked.forget([f"w{number}" for number in range(NAMESPACES_MAX + 5)])
-    assert booked.namespace_uj == before
-    assert Booked.of(Totals(), (), states).namespace_uj == before
+    node, names = Node(), [f"w{number}" for number in range(NAMESPACES_MAX + 5)]
+    for number, name in enumerate(names):
+        node.booked.learn(pod(name, "", f"ns{number}"))
+    node.commit(*(used(name, 7) for name in names))
+    before = node.sums.namespace_uj
+    assert len(before) == NAMESPACES_MAX + 1
+    assert before[OTHER_OWNERS] == 5 * 7
+    states, _ = node.commit(ended=names)
+    assert node.sums.namespace_uj == before
+    assert set(node.booked.workloads()) == set()
+    assert Booked.of(Totals(), (), states).sums().namespace_uj == before
 
 
 def test_the_owners_of_one_namespace_take_no_place_of_another_and_no_joule_is_lost():
-    booked = Booked()
-    booked.learn(pod("early", "Job/early", "small"))
-    booked.add([used("early", 5)], (), ())
+    node = Node()
+    node.booked.learn(pod("early", "Job/early", "small"))
+    node.commit(used("early", 5))
     for number in range(2 * OWNERS_MAX):
-        booked.learn(pod(f"w{number}", f"Job/j{number}", "large"))
-        booked.add([used(f"w{number}", 1)], (), ())
-        booked.forget([f"w{number}"])
-    booked.learn(pod("late", "Job/late", "small"))
-    booked.add([used("late", 7), used("early", 1)], (), ())
-    assert booked.owner_uj["small", "Job/early"] == 6
-    assert booked.owner_uj["small", "Job/late"] == 7
-    assert sum(uj for (namespace, _), uj in booked.owner_uj.items() if namespace == "large") == 2 * OWNERS_MAX
-    assert ("large", f"Job/j{2 * OWNERS_MAX - 1}") in booked.owner_uj  # those that ended first made room
-    assert ("large", "Job/j0") not in booked.owner_uj
+        node.booked.learn(pod(f"w{number}", f"Job/j{number}", "large"))
+        node.commit(used(f"w{number}", 1))
+        node.commit(ended=[f"w{number}"])
+    node.booked.learn(pod("late", "Job/late", "small"))
+    node.commit(used("late", 7), used("early", 1))
+    owner_uj = node.sums.owner_uj
+    assert owner_uj["small", "Job/early"] == 6
+    assert owner_uj["small", "Job/late"] == 7
+    assert sum(uj for (namespace, _), uj in owner_uj.items() if namespace == "large") == 2 * OWNERS_MAX
+    assert ("large", f"Job/j{2 * OWNERS_MAX - 1}") in owner_uj  # those that ended first made room
+    assert ("large", "Job/j0") not in owner_uj
 
 
 @given(st.lists(st.sampled_from([1, 1 << 53, INT64_MAX]), max_size=6))
 def test_a_count_stops_at_the_largest_that_the_ledger_stores_and_is_named_once(amounts):
-    booked, named = Booked(), []
+    node, named = Node(), []
     for amount in amounts:
-        named += booked.add([], [], [Tokens(T0, T0, "w1", "m", "training", amount)], [Steps(T0, T0, "w2", "training", amount)])
+        tokens, steps = [Tokens(T0, T0, "w1", "m", "training", amount)], [Steps(T0, T0, "w2", "training", amount)]
+        named += node.commit(tokens=tokens, steps=steps)[1]
     expected = min(sum(amounts), INT64_MAX)
-    assert [count.tokens for count in booked.tokens(["w1"])] == [expected][: len(amounts)]
-    assert [count.steps for count in booked.steps(["w2"])] == [expected][: len(amounts)]
+    assert [count.tokens for count in node.sums.tokens(["w1"])] == [expected][: len(amounts)]
+    assert [count.steps for count in node.sums.steps(["w2"])] == [expected][: len(amounts)]
     assert sorted(named) == (["w1", "w2"] if sum(amounts) >= INT64_MAX else [])
+    again = Booked.of(node.booked.totals, (), {})
+    assert again.find_full([Tokens(T0, T0, "w1", "m", "training", 1)], ()) == set(), "named before a restart too"

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -267,7 +268,7 @@ def test_a_segment_left_unwritten_by_a_crash_is_written_at_the_next_start(tmp_pa
 
 def test_nothing_of_a_refused_batch_is_in(tmp_path):
     journal = filled(tmp_path, 3)
-    before = journal.totals()
+    before = copy.deepcopy(journal.totals())
     bad = Entry(T0 + S, T0, "GPU-0", "", State.UNHELD, Method.COUNTER, 1, 1)
     huge = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1 << 63, 1)
     negative = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, -1, 1)
