@@ -6,6 +6,7 @@ from functools import partial
 from types import ModuleType
 from typing import Literal
 
+from dashboards.rules.model import BANDS
 from energy_agent.core import plugin
 from energy_agent.core.catalogue.node import metric
 
@@ -45,6 +46,19 @@ class Query:
     unit: str = ""
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     linked: bool = True
+
+
+def banded(expr: Callable[[str], str], name: str = "", *, column: str = "estimate", unit: str = "") -> tuple[Query, ...]:
+    """A figure and the ends of its band.
+
+    Args:
+        expr: of the suffix of an end, "" for the figure.
+        name: legend of the figure, which those of the ends begin with.
+        column: legend of the figure where those of the ends stand alone, as in a table.
+        unit: where it is not the panel's.
+    """
+    ends = {band: f"{name}, {text}" if name else text for band, text in BANDS.items()}
+    return tuple(Query(expr(band), legend, unit) for band, legend in (ends | {"": name or column}).items())
 
 
 @dataclass(frozen=True, slots=True)

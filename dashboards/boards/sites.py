@@ -1,7 +1,7 @@
 """The row of a fleet's sites: their PUE and what it is, and the intensity of their grids with its basis."""
 
-from dashboards.dashboard import Link, Panel, Query, Row, recorded, series
-from dashboards.rules.fleet import carbon
+from dashboards.dashboard import Link, Panel, Query, Row, banded, recorded, series
+from dashboards.rules.fleet import CARBON
 
 NOW = 'window=~"15m|"'
 """Matcher of the shortest window, and of what is stated, which has none."""
@@ -23,7 +23,6 @@ def pue(end: str = "", *matchers: str, by: str = "site, category, window, basis"
 
 def at_sites() -> Row:
     """The row."""
-    ends = (("", "PUE"), ("_lower", "at least"), ("_upper", "at most"))
     per_site = "sum by (site, zone, basis)"
     facility = Link("Facility and carbon", "wattlens-facility", {"site": "site"})
     return Row(
@@ -35,7 +34,7 @@ def at_sites() -> Row:
                 "(pue_ratio). Category: where IT is metered, at the output of the UPS (1), of the PDUs (2) or at the "
                 "equipment (3). The basis says whether it was measured; a stated one is what the operator says.",
                 "none",
-                tuple(Query(pue(end, NOW, by="site, category, basis"), text, "short") for end, text in ends),
+                banded(lambda end: pue(end, NOW, by="site, category, basis"), column="PUE", unit="short"),
                 kind="table",
                 width=14,
                 decimals=3,
@@ -47,7 +46,7 @@ def at_sites() -> Row:
                 "Power of the nodes times the site's PUE times the intensity of its grid now: location-based, with the zone "
                 "of the grid and the basis of its figure, which says where a yearly factor stands in.",
                 "massg",
-                (Query(f"3600 * {per_site} ({recorded(carbon(), scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
+                (Query(f"3600 * {per_site} ({recorded(CARBON, scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
                 width=10,
                 minimum=0,
                 no_value="not known: needs the agents' label site, that site's PUE and its grid (docs/site.md)",

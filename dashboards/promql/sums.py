@@ -5,10 +5,7 @@ from typing import Final
 from dashboards.dashboard import RANGE, recorded
 from dashboards.promql.joins import AT
 from dashboards.rules.fleet import GPU_ENERGY, HOST, NODE_EDGES, NODE_GAIN, integral
-
-BANDS: Final = (("", "estimate"), ("_low", "at least"), ("_high", "at most"))
-"""Suffix of a recorded band -> what it is called."""
-
+from dashboards.rules.model import bound
 
 GPUS: Final = f'bucket!="{HOST}"'
 """Matcher of all buckets of GPUs."""
@@ -29,16 +26,15 @@ def over_sites(name: str, *matchers: str) -> str:
     return integral(recorded(name, *matchers, scope="site"), RANGE)
 
 
-def gpu_energy(sign: str = "") -> str:
-    """Energy of GPUs over the chosen time, from their counters; "-" and "+" are the ends of its band.
+def gpu_energy(band: str = "") -> str:
+    """Energy of GPUs over the chosen time, from their counters, or an end of its band.
 
     Its error is each GPU's gain, of which the largest that a node had stands for all of its GPUs, and an edge of each at both
     ends. A node of which neither is known is in the energy alone.
     """
     gained = f"increase({recorded(GPU_ENERGY, scope='fleet')}[{RANGE}])"
-    if not sign:
-        return f"sum({gained})"
     gain, edges = (
         f"max by ({AT}) (max_over_time({recorded(name, scope='fleet')}[{RANGE}]))" for name in (NODE_GAIN, NODE_EDGES)
     )
-    return f"sum({gained}) {sign} (sum(sum by ({AT}) ({gained}) * on ({AT}) {gain}) + 2 * sum({edges}))"
+    end = bound(f"sum({gained})", f"(sum(sum by ({AT}) ({gained}) * on ({AT}) {gain}) + 2 * sum({edges}))", band)
+    return f"clamp_min({end}, 0)" if band == "_lower" else end

@@ -126,8 +126,8 @@ def _of_waste() -> Iterator[Alert]:
     idle, used = (f"sum without (uuid, state, method) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
     waste = f"{unheld} / {all_of_it} > {IDLE_SHARE} or {idle} / {used} > {WORKLOAD_IDLE_SHARE}"
     chosen = '{boundary="gpu",energy="active_idle",tokens="generation"}'
-    now = f"avg_over_time({joules_per_token('model', '_low')}{chosen}[1h])"
-    before = f"avg_over_time({joules_per_token('model', '_high')}{chosen}[1h] offset 1d)"
+    now = f"avg_over_time({joules_per_token('model', '_lower')}{chosen}[1h])"
+    before = f"avg_over_time({joules_per_token('model', '_upper')}{chosen}[1h] offset 1d)"
     slow = '{reason=~"hw_slowdown|hw_thermal_slowdown|sw_thermal_slowdown|hw_power_brake"}'
     events = metric("gpu_clock_event_seconds_total")
     yield Alert(

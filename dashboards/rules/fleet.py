@@ -14,7 +14,20 @@ site's name. The report, from cells of the ledger and the factors of each cell, 
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import BANDS, PUE, PUE_ERROR, SIGNS, STEP, STEP_S, TOKEN_RATE, WINDOW, Group, Rule, joules_per_token
+from dashboards.rules.model import (
+    BANDS,
+    PUE,
+    PUE_ERROR,
+    STEP,
+    STEP_S,
+    TOKEN_RATE,
+    WINDOW,
+    Group,
+    Rule,
+    bound,
+    end_of,
+    joules_per_token,
+)
 from energy_agent.core.catalogue.node import metric
 
 COUNTER_STEP_S: Final = 120
@@ -34,6 +47,12 @@ POWER_ERROR: Final = f"cluster_site_bucket:wattlens_energy_uncertainty_joules:ra
 FACT_POWER: Final = f"facts_state:wattlens_workload_energy_joules:rate{WINDOW}"
 FACT_POWER_ERROR: Final = f"facts_state:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
 FACT_TOKENS: Final = f"facts_model:wattlens_generated_tokens:rate{WINDOW}"
+TOKEN_POWER: Final = f"facts_model:wattlens_token_energy_joules:rate{WINDOW}"
+"""Power of the workloads that generated tokens, by facts, model and boundary."""
+FACILITY_POWER: Final = f"cluster_site:wattlens_facility_energy_joules:estimate{WINDOW}"
+"""Power of a site's nodes times its PUE."""
+CARBON: Final = f"cluster_site:wattlens_carbon_grams:estimate{WINDOW}"
+"""That times the grid's intensity, in grams a second; its band leaves out the grid's own error."""
 METER_CARBON: Final = f"cluster_site:wattlens_meter_carbon_grams:rate{WINDOW}"
 """Grams a second: what the feeds of a site take, times the intensity of its grid."""
 GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules:sum"
@@ -44,21 +63,6 @@ GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules:sum"
 _FLEET: Final = ("cluster", "job", "site")
 _HELD_ON: Final = "on (cluster, job, instance, workload)"
 _J_PER_KWH: Final = 3_600_000
-
-
-def token_power(band: str = "") -> str:
-    """Name of the rule: power of the workloads that generated tokens, by facts, model and boundary."""
-    return _banded("facts_model:wattlens_token_energy_joules", band, f"rate{WINDOW}")
-
-
-def facility_power(band: str = "") -> str:
-    """Name of the rule: power of a site's nodes times its PUE."""
-    return _banded("cluster_site:wattlens_facility_energy_joules", band, f"estimate{WINDOW}")
-
-
-def carbon(band: str = "") -> str:
-    """Name of the rule: that times the grid's intensity, in grams a second; its band leaves out the grid's own error."""
-    return _banded("cluster_site:wattlens_carbon_grams", band, f"estimate{WINDOW}")
 
 
 def integral(selector: str, window: str) -> str:
@@ -119,7 +123,7 @@ def _of_facts() -> Iterator[Rule]:
     join, by = f"{_HELD_ON} group_left ({facts}) {info}", f"sum by ({', '.join((*_FLEET, *FACTS))}, model, boundary)"
     for band in BANDS:
         ratio = f"{joules_per_token('instance_workload_model', band)}{chosen}"
-        yield Rule(token_power(band), f"{by} ({ratio} * {tokens} * {join})")
+        yield Rule(end_of(TOKEN_POWER, band), f"{by} ({ratio} * {tokens} * {join})")
     served = f"clamp({joules_per_token('instance_workload_model')}{chosen}, 1, 1) * {tokens}"
     yield Rule(FACT_TOKENS, f"{by} ({served} * {join})")
 
@@ -133,12 +137,11 @@ def _of_sites() -> Iterator[Rule]:
     feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'
     yield Rule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
     for band in BANDS:
-        sign = SIGNS.get(band)
-        it = f"({watts} {sign} {error})" if sign else watts
-        it = f"clamp_min({it}, 0)" if sign == "-" else it  # a meter's error can be more than what little was drawn
-        pue = f"({PUE} {sign} {PUE_ERROR})" if sign else PUE
-        yield Rule(facility_power(band), f"{it} * on (site) group_left (category) {pue}")
-        yield Rule(carbon(band), f"{facility_power(band)} * {per_j}")
+        it = bound(watts, error, band)
+        it = f"clamp_min({it}, 0)" if band == "_lower" else it  # a meter's error can be more than what little was drawn
+        power = end_of(FACILITY_POWER, band)
+        yield Rule(power, f"{it} * on (site) group_left (category) {bound(PUE, PUE_ERROR, band)}")
+        yield Rule(end_of(CARBON, band), f"{power} * {per_j}")
 
 
 def _of_counters() -> Iterator[Rule]:
@@ -146,9 +149,3 @@ def _of_counters() -> Iterator[Rule]:
     yield Rule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
     yield Rule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")
     yield Rule(GPU_UNSEEN, metric("gpu_energy_gap_bound_joules_total"))
-
-
-def _banded(what: str, band: str, operation: str) -> str:
-    if band not in BANDS:
-        raise LookupError(f"no {what} with band {band!r}")
-    return f"{what}{band}:{operation}"

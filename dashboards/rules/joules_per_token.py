@@ -21,13 +21,13 @@ from dashboards.rules.model import (
     PRECISE_TOKEN_RATE,
     PUE,
     PUE_ERROR,
+    SIGNS,
     TOKEN_RATE,
     TOKENS,
     WINDOW,
     WORKLOAD_POWER,
     WORKLOAD_POWER_ERROR,
     Rule,
-    banded,
     joules_per_token,
 )
 from energy_agent.core.catalogue.node import metric
@@ -63,7 +63,7 @@ def wider_boundary_rules() -> Iterator[Rule]:
     gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
     pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
     for energy, states in ENERGY.items():
-        inner, node = (f'boundary="{b}",energy="{energy}"' for b in ("gpu", "node"))
+        inner = f'boundary="gpu",energy="{energy}"'
         around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
         unseen = f'sum without (domain) (rate({metric("host_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
         blind = f"({unseen} or sum without (gpu, uuid) ({metric('gpu_up')} == 0))"
@@ -73,13 +73,11 @@ def wider_boundary_rules() -> Iterator[Rule]:
         error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
         yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
         yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
-        # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
-        metered, doubted = (
-            f"sum without (boundary, energy) ({name}{{{node}}})" for name in (WORKLOAD_POWER, WORKLOAD_POWER_ERROR)
-        )
-        yield Rule(WORKLOAD_POWER, f"{metered} * {pue}", {"boundary": "facility", "energy": energy})
-        error = f"{doubted} * {pue} + ({metered} + {doubted}) * {of_pue}"
-        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "facility", "energy": energy})
+    # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
+    of_node = 'sum without (boundary) ({}{{boundary="node"}})'
+    power, error = of_node.format(WORKLOAD_POWER), of_node.format(WORKLOAD_POWER_ERROR)
+    yield Rule(WORKLOAD_POWER, f"{power} * {pue}", {"boundary": "facility"})
+    yield Rule(WORKLOAD_POWER_ERROR, f"{error} * {pue} + ({power} + {error}) * {of_pue}", {"boundary": "facility"})
 
 
 def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]:
@@ -93,13 +91,17 @@ def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]
     """
     served, time = f"({tokens} > 0)", f"{level}:wattlens_seconds_per_token:ratio_rate{WINDOW}"
     yield Rule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
+    ratio = joules_per_token(level)
     for boundary in BOUNDARIES:
         for energy in ENERGY:
-            chosen = f'boundary="{boundary}",energy="{energy}"'
-            for band in BANDS:
-                watts = banded(power, error, band, chosen)
-                expr = f"{time} * ignoring (model, tokens, boundary, energy) group_left () {watts}"
-                yield Rule(joules_per_token(level, band), expr, {"boundary": boundary, "energy": energy})
+            watts = (
+                f'ignoring (model, tokens, boundary, energy) group_left () {power}{{boundary="{boundary}",energy="{energy}"}}'
+            )
+            yield Rule(ratio, f"{time} * {watts}", {"boundary": boundary, "energy": energy})
+    # An end of the band joins the ratio, which has its boundary already, so one rule has all of them.
+    for band, sign in SIGNS.items():
+        share = f"ignoring (model, tokens) group_left () (1 {sign} {error} / ({power} > 0))"
+        yield Rule(joules_per_token(level, band), f"{ratio} * {share} or {ratio} == 0")
 
 
 def precision_rules() -> Iterator[Rule]:

@@ -19,17 +19,21 @@ PUE_ERROR = "site_category:wattlens_pue_error:ratio15m"
 TOKEN_RATE = f"instance_workload_model:wattlens_tokens:rate{WINDOW}"
 PRECISE_TOKEN_RATE = f"instance_workload_model_precision:wattlens_tokens:rate{WINDOW}"
 BOUNDARIES = ("gpu", "node", "facility")
-_LEVELS = ("instance_workload_model", "model", "model_precision", "group_model")
-BANDS = ("", "_low", "_high")
-SIGNS = {"_low": "-", "_high": "+"}
+BANDS: Final = {"": "estimate", "_lower": "at least", "_upper": "at most"}
+"""Suffix of the names of a figure with a band -> what a dashboard calls it."""
+SIGNS: Final = {"_lower": "-", "_upper": "+"}
 """What makes an end of a band of a figure and its error."""
 
 
+def end_of(name: str, band: str) -> str:
+    """Name of the rule of an end of a figure's band, which has its suffix before the operation."""
+    what, _, operation = name.rpartition(":")
+    return f"{what}{band}:{operation}"
+
+
 def joules_per_token(level: str, band: str = "") -> str:
-    """Name of the rule at a level, which names the labels it keeps; `band` is "", "_low" or "_high"."""
-    if level not in _LEVELS or band not in BANDS:
-        raise LookupError(f"no joules per token at level {level!r}, band {band!r}")
-    return f"{level}:wattlens_joules_per_token{band}:ratio_rate{WINDOW}"
+    """Name of the rule at a level, which names the labels it keeps."""
+    return end_of(f"{level}:wattlens_joules_per_token:ratio_rate{WINDOW}", band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,6 @@ class Group:
     rules: tuple[Rule, ...]
 
 
-def banded(power: str, error: str, band: str, chosen: str) -> str:
-    """Power of a boundary, or an end of its band."""
-    watts = f"{power}{{{chosen}}}"
-    return f"({watts} {SIGNS[band]} {error}{{{chosen}}})" if band else watts
+def bound(value: str, error: str, band: str) -> str:
+    """A figure, or an end of its band."""
+    return f"({value} {SIGNS[band]} {error})" if band else value

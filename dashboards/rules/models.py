@@ -6,21 +6,12 @@ model, as the product of two selections of a whole fleet at every step of a grap
 
 from collections.abc import Iterator
 
-from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, Rule, joules_per_token
+from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, Rule, end_of, joules_per_token
 
+TOKEN_POWER = f"instance_workload_model:wattlens_joules_of_tokens:rate{WINDOW}"
+"""Joules a second that went into generated tokens."""
 KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
 """Generated tokens a second of workloads whose joules are known, by boundary."""
-
-
-def joules_of_tokens(band: str = "") -> str:
-    """Name of the rule of joules a second that went into generated tokens; `band` is "", "_low" or "_high".
-
-    Raises:
-        LookupError: there is no such band.
-    """
-    if band not in BANDS:
-        raise LookupError(f"no joules of tokens with band {band!r}")
-    return f"instance_workload_model:wattlens_joules_of_tokens{band}:rate{WINDOW}"
 
 
 def model_rules() -> Iterator[Rule]:
@@ -29,6 +20,6 @@ def model_rules() -> Iterator[Rule]:
     whole = 'tokens="generation",energy="active_idle"'
     for band in BANDS:
         ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
-        yield Rule(joules_of_tokens(band), f"{ratio}{{{shown}}} * {rate}")
+        yield Rule(end_of(TOKEN_POWER, band), f"{ratio}{{{shown}}} * {rate}")
     known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
     yield Rule(KNOWN_TOKENS, f"sum without (energy) ({known})")

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from dashboards.rules.model import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
-from dashboards.rules.steering import of_group
 from dashboards.rules.steps import STEP_RATE
 from energy_agent.core.catalogue.node import metric
 
@@ -27,28 +26,8 @@ RUN_NODES: Final = "run:wattlens_nodes:count1m"
 ENERGY: Final = "uuid_workload:wattlens_workload_energy_joules:sum"
 GPU_TIME: Final = "instance_workload:wattlens_workload_gpu_seconds:sum"
 """Counters of any workload, also before its first step; each GPU or workload for itself, as a sum would fall when one ends."""
-_STEERED: Final = (
-    *((f"dvfs_slowdown_ratio{end}", "max") for end in ("", "_lower", "_upper")),
-    ("dvfs_slowdown_budget_ratio", "max"),
-    ("gpu_clock_hertz", "max"),
-    ("gpu_clock_hertz", "min"),
-    ("dvfs_setting", "min"),
-)
-"""Signal, operation over the steered groups of a run; of settings that of the SM clock."""
-
 _AT: Final = "cluster, job, instance"
 _RUN: Final = "cluster, job, run"
-
-
-def of_run(signal: str, operation: str) -> str:
-    """Name of the rule of what steering does to a run.
-
-    Raises:
-        LookupError: there is no such rule.
-    """
-    if (signal, operation) not in _STEERED:
-        raise LookupError(f"no rule of runs for {operation} of {signal!r}")
-    return f"run:{metric(signal)}:{operation}"
 
 
 def run_groups() -> tuple[Group, ...]:
@@ -73,9 +52,6 @@ def _rules() -> Iterator[Rule]:
     yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
     yield Rule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
     yield Rule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
-    for signal, operation in _STEERED:
-        known = of_group(signal, operation) + ('{setting="sm_clock_max_hertz"}' if signal == "dvfs_setting" else "")
-        yield Rule(of_run(signal, operation), f"{operation} by ({_RUN}) ({_joined(known)})")
     yield Rule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
 
 

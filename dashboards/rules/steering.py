@@ -8,7 +8,7 @@ of a group at once and counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import STEP, WINDOW, Group, Rule
+from dashboards.rules.model import BANDS, STEP, WINDOW, Group, Rule
 from energy_agent.core.catalogue.node import metric
 
 GPUS: Final = "instance_group:wattlens_gpus:count"
@@ -38,7 +38,6 @@ _AT: Final = "cluster, job, instance"
 _OUTAGE: Final = "1h"  # so long before a window its start is looked for
 _HELD_WINDOW: Final = "2m"
 _SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
-_ENDS: Final = ("", "_lower", "_upper")
 _OF_GROUP: Final = (
     ("dvfs_lease_active", "min", ""),
     ("dvfs_wanted_setting", "min", ""),
@@ -49,7 +48,7 @@ _OF_GROUP: Final = (
     ("gpu_power_limit_watts", "min", _NOW),
     ("gpu_temperature_celsius", "max", '{sensor="gpu"}'),
     ("dvfs_slowdown_budget_ratio", "max", ""),
-    *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in _ENDS),
+    *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in BANDS),
 )
 """Signal, operation over the GPUs of a group, matchers."""
 _OF_WORKLOAD: Final = (
@@ -64,17 +63,13 @@ _OF_WORKLOAD: Final = (
 
 
 def of_group(signal: str, operation: str) -> str:
-    """Name of the rule of a group.
-
-    Raises:
-        LookupError: there is no such rule.
-    """
-    return _known("instance_group", signal, operation, _OF_GROUP)
+    """Name of the rule of a group."""
+    return f"instance_group:{metric(signal)}:{operation}"
 
 
 def of_workload(signal: str, operation: str) -> str:
-    """Name of the rule of a workload, as `of_group`."""
-    return _known("instance_workload", signal, operation, _OF_WORKLOAD)
+    """Name of the rule of a workload."""
+    return f"instance_workload:{metric(signal)}:{operation}"
 
 
 def change(claimed: str, window: str) -> str:
@@ -150,9 +145,3 @@ def _totals() -> Iterator[Rule]:
     for name, total in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
         yield Rule(name, f"{total} or {begun}")
     yield Rule(PROVEN, f"clamp({saved}, 1, 1)")
-
-
-def _known(level: str, signal: str, operation: str, rules: tuple[tuple[str, str, str], ...]) -> str:
-    if (signal, operation) not in {rule[:2] for rule in rules}:
-        raise LookupError(f"no rule of {level} for {operation} of {signal!r}")
-    return f"{level}:{metric(signal)}:{operation}"

@@ -6,25 +6,18 @@ a job are the sum over its nodes. Energy of evaluation and checkpoints is in it;
 
 from collections.abc import Iterator
 
-from dashboards.rules.model import BANDS, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, banded
+from dashboards.rules.model import BANDS, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Rule, bound, end_of
 from energy_agent.core.catalogue.node import metric
 
+JOULES_PER_STEP = f"instance_workload:wattlens_joules_per_step:ratio_rate{WINDOW}"
 STEP_RATE = f"instance_workload_phase:wattlens_steps:rate{WINDOW}"
-
-
-def joules_per_step(band: str = "") -> str:
-    """Name of the rule; `band` is "", "_low" or "_high"."""
-    if band not in BANDS:
-        raise LookupError(f"no joules per step with band {band!r}")
-    return f"instance_workload:wattlens_joules_per_step{band}:ratio_rate{WINDOW}"
 
 
 def step_rules() -> Iterator[Rule]:
     """The rules, after those that record the power of workloads."""
     yield Rule(STEP_RATE, f"rate({metric('steps_total')}[{WINDOW}])")
-    steps = f'{STEP_RATE}{{phase="training"}}'
+    gpu, steps = '{boundary="gpu"}', f'{STEP_RATE}{{phase="training"}}'
     for band in BANDS:
-        watts = banded(WORKLOAD_POWER, WORKLOAD_POWER_ERROR, band, 'boundary="gpu"')
-        yield Rule(
-            joules_per_step(band), f"{watts} / ignoring (boundary, energy) group_left () (sum without (phase) ({steps}) > 0)"
-        )
+        watts = bound(WORKLOAD_POWER + gpu, WORKLOAD_POWER_ERROR + gpu, band)
+        expr = f"{watts} / ignoring (boundary, energy) group_left () (sum without (phase) ({steps}) > 0)"
+        yield Rule(end_of(JOULES_PER_STEP, band), expr)

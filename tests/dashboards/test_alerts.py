@@ -90,7 +90,7 @@ CASES = [
     # 1 J with a band of a tenth for thirty hours, then 1.4: a day later that is what it was a day ago
     Case("WattlensJoulesPerTokenRose", {
             of(model.joules_per_token("model", band), MODEL): f"{then}x180 {now}x400"
-            for band, then, now in (("_low", 0.9, 1.3), ("_high", 1.1, 1.5))},
+            for band, then, now in (("_lower", 0.9, 1.3), ("_upper", 1.1, 1.5))},
          1_790, 1_900, 3_400, MODEL, "m takes more joules per token than a day ago.", "10m"),
     Case("WattlensThrottled", {of(SLOWED, GPU | {"reason": "hw_thermal_slowdown"}): counter((0, 20), (30, 60), (0, 60)),
                                of(SLOWED, GPU | {"reason": "sw_power_cap"}): counter((60, 140))},

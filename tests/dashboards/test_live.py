@@ -108,7 +108,7 @@ def test_a_hostile_name_arrives_as_text(bench: Bench) -> None:
 
 @pytest.mark.parametrize("band", BANDS)
 def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
-    gain = {"": 1, "_low": 1 - GAIN_RATIO, "_high": 1 + GAIN_RATIO}[band]
+    gain = {"": 1, "_lower": 1 - GAIN_RATIO, "_upper": 1 + GAIN_RATIO}[band]
     energies = {"active": CHAT_ACTIVE_UJ, "active_idle": CHAT_ACTIVE_UJ + CHAT_IDLE_UJ}
     tokens = {"generation": CHAT_TOKENS["generation"], "processed": CHAT_TOKENS["generation"] + CHAT_TOKENS["prompt"]}
     wanted = {(e, t): uj / 1e6 / n * gain for e, uj in energies.items() for t, n in tokens.items()}

@@ -1,9 +1,24 @@
 """The facility dashboard: PUE and what it is made of, the tree of meters, where the overhead goes, the grid and its carbon."""
 
 from dashboards.boards.facility import rows
-from dashboards.dashboard import BLUE, ORANGE, Board, Panel, Query, Row, Rows, Variable, build_rows, figure, recorded, series
-from dashboards.promql.sums import BANDS, over_sites
-from dashboards.rules.fleet import METER_CARBON, carbon
+from dashboards.dashboard import (
+    BLUE,
+    ORANGE,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Rows,
+    Variable,
+    banded,
+    build_rows,
+    figure,
+    recorded,
+    series,
+)
+from dashboards.promql.sums import over_sites
+from dashboards.rules.fleet import CARBON, METER_CARBON
+from dashboards.rules.model import end_of
 from energy_agent.core.catalogue.node import metric
 
 _GRID = "grid_carbon_intensity_grams_per_kilowatt_hour"
@@ -35,7 +50,7 @@ def _grid() -> Row:
                 f"Power of the nodes times the site's PUE times the intensity of its grid now: {_ESTIMATE} The band has the "
                 "error of sensors and PUE, not the grid's.",
                 "massg",
-                tuple(Query(f"3600 * sum({recorded(carbon(b), scope='site')})", t) for b, t in BANDS),
+                banded(lambda end: f"3600 * sum({recorded(end_of(CARBON, end), scope='site')})"),
                 width=8,
                 no_value=_NO_ESTIMATE,
             ),
@@ -45,7 +60,7 @@ def _grid() -> Row:
                 "massg",
                 (
                     Query(f"sum({over_sites(METER_CARBON)})", "at the meters"),
-                    *(Query(f"sum({over_sites(carbon(b))})", f"nodes, {t}") for b, t in BANDS),
+                    *banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})", "nodes"),
                 ),
                 width=10,
                 no_value=_NO_GRID,
@@ -64,7 +79,7 @@ def _grid() -> Row:
                 "Carbon an hour over time (estimate)",
                 f"Of the nodes, with the sites' PUE: {_ESTIMATE}",
                 "massg",
-                tuple(Query(f"3600 * {meter} ({recorded(carbon(b), scope='site')})", f"{named}, {t}") for b, t in BANDS),
+                banded(lambda end: f"3600 * {meter} ({recorded(end_of(CARBON, end), scope='site')})", named),
                 minimum=0,
                 no_value=_NO_ESTIMATE,
             ),

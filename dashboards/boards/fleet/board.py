@@ -17,14 +17,16 @@ from dashboards.dashboard import (
     Row,
     Rows,
     Variable,
+    banded,
     build_rows,
     figure,
     recorded,
     series,
 )
 from dashboards.promql.joins import proven
-from dashboards.promql.sums import BANDS, GPUS, bucket, gpu_energy, over_fleet, over_sites
-from dashboards.rules.fleet import FACT_TOKENS, HOST, POWER, carbon, facility_power, token_power
+from dashboards.promql.sums import GPUS, bucket, gpu_energy, over_fleet, over_sites
+from dashboards.rules.fleet import CARBON, FACILITY_POWER, FACT_TOKENS, HOST, POWER, TOKEN_POWER
+from dashboards.rules.model import end_of
 from dashboards.rules.steering import EXTRA, SAVED
 from energy_agent.core.catalogue.node import metric
 
@@ -76,7 +78,7 @@ def _now() -> Row:
                 "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
                 "An estimate: the meters of the building are on the board Facility and carbon.",
                 "watt",
-                tuple(Query(f"sum({recorded(facility_power(band), scope='site')})", text) for band, text in BANDS),
+                banded(lambda end: f"sum({recorded(end_of(FACILITY_POWER, end), scope='site')})"),
                 width=6,
                 no_value=_NO_SITE,
                 links=(Link("Facility and carbon", "wattlens-facility"),),
@@ -87,7 +89,7 @@ def _now() -> Row:
                 "location-based, with no contracts. The band has the error of sensors and PUE, not the grid's. Zone and "
                 "basis are in the table of sites below. The book of record is the report.",
                 "massg",
-                tuple(Query(f"3600 * sum({recorded(carbon(band), scope='site')})", text) for band, text in BANDS),
+                banded(lambda end: f"3600 * sum({recorded(end_of(CARBON, end), scope='site')})"),
                 width=6,
                 no_value=_NO_SITE,
                 links=(Link("Facility and carbon", "wattlens-facility"),),
@@ -109,11 +111,7 @@ def _chosen() -> Row:
                 "the ends of its band: the systematic error of a node's GPUs, which adds up and for which the largest "
                 "among them stands, and twice the edge error of each.",
                 "joule",
-                (
-                    Query(gpu_energy(), "estimate"),
-                    Query(f"clamp_min({gpu_energy('-')}, 0)", "at least"),
-                    Query(gpu_energy("+"), "at most"),
-                ),
+                banded(gpu_energy),
                 width=8,
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
             ),
@@ -123,7 +121,7 @@ def _chosen() -> Row:
                 "sum over the other (workload_energy_joules_total, tokens_total). GPU boundary: no host, no cooling. A mix "
                 "of models: compare one model with itself, in the tables below.",
                 "suffix:J/token",
-                tuple(Query(f"sum({over_fleet(token_power(band), GPU_BOUNDARY)}) / {tokens}", text) for band, text in BANDS),
+                banded(lambda end: f"sum({over_fleet(end_of(TOKEN_POWER, end), GPU_BOUNDARY)}) / {tokens}"),
                 width=8,
                 no_value="not measurable: no workload generated tokens, or the recording rules are not loaded",
                 links=(Link("Inference", "wattlens-inference"),),
@@ -133,7 +131,7 @@ def _chosen() -> Row:
                 "The estimate of above, added up over the chosen time with the PUE and the intensity of each minute: "
                 "location-based. The band leaves out the grid's own error. The book of record is the report.",
                 "massg",
-                tuple(Query(f"sum({over_sites(carbon(band))})", text) for band, text in BANDS),
+                banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})"),
                 width=8,
                 no_value=_NO_SITE,
                 links=(Link("Facility and carbon", "wattlens-facility"),),
@@ -146,7 +144,7 @@ def _chosen() -> Row:
                 "none",
                 (
                     Query(f"sum({over_fleet(POWER)}) / {_J_PER_KWH} * $price", "nodes"),
-                    Query(f"sum({over_sites(facility_power())}) / {_J_PER_KWH} * $price", "with overhead"),
+                    Query(f"sum({over_sites(FACILITY_POWER)}) / {_J_PER_KWH} * $price", "with overhead"),
                 ),
                 width=8,
                 decimals=2,

@@ -5,11 +5,11 @@ Choosing a node or a workload chooses the runs that have one there, and these ar
 
 from dashboards.dashboard import RANGE, recorded, series
 from dashboards.promql.joins import AT, MOST
+from dashboards.rules.model import bound
 from dashboards.rules.runs import ENERGY, GPU_TIME, MEMBER, RUN_GPUS, RUN_POWER, RUN_POWER_ERROR, RUN_STEPS, RUN_TOKENS
 
 RUN = "cluster, job, run"
 """Labels that tell a run."""
-BANDS = (("", ""), ("-", ", at least"), ("+", ", at most"))
 TRAINING = 'phase="training"'
 
 
@@ -29,12 +29,10 @@ def members() -> str:
 
 
 def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle") -> str:
-    """Power of a run's GPUs, idle included unless said; "-" and "+" are the ends of its band."""
+    """Power of a run's GPUs, idle included unless said, or an end of its band."""
     chosen = f'boundary="{boundary}",energy="{energy}"'
-    watts = recorded(RUN_POWER, chosen, scope="job")
-    if band:
-        watts = f"({watts} {band} {recorded(RUN_POWER_ERROR, chosen, scope='job')})"
-    return f"max by ({RUN}) ({watts})"
+    watts, error = (recorded(name, chosen, scope="job") for name in (RUN_POWER, RUN_POWER_ERROR))
+    return f"max by ({RUN}) ({bound(watts, error, band)})"
 
 
 def steps(*matchers: str) -> str:
@@ -64,14 +62,12 @@ def energy_in(window: str, band: str = "") -> str:
     That error is a share of the energy, taken from the power and its error as recorded over the window.
     """
     energy = by_run("sum", f"increase({recorded(ENERGY, scope='node')}[{window}])")
-    if not band:
-        return energy
     of_gpus = 'boundary="gpu",energy="active_idle"'
     error, watts = (
         f"sum by ({RUN}) (sum_over_time({recorded(name, of_gpus, scope='job')}[{window}]))"
         for name in (RUN_POWER_ERROR, RUN_POWER)
     )
-    return f"{energy} * (1 {band} {error} / ({watts} > 0))"
+    return f"{energy} * {bound('1', f'{error} / ({watts} > 0)', band)}" if band else energy
 
 
 def gpus(*matchers: str) -> str:

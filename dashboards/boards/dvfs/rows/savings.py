@@ -1,14 +1,13 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
-from dashboards.dashboard import Link, Panel, Query, Row, Rows, figure, series, third
+from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, figure, series, third
 from dashboards.promql.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
 from dashboards.promql.latency import mean, quantile
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.steering import EXTRA, SAVED, of_group
 
 _ROWS = 20
-_SIDES = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
 _ANY = 'model!=""'
 _NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and an analysis; or no agent is scraped"
 
@@ -35,7 +34,7 @@ def saved() -> Row:
                 "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
                 "is. It is never proven and never claimed.",
                 "percent",
-                tuple(Query(expected(end), text.strip(", ") or "estimate") for end, text in _SIDES),
+                banded(expected),
                 width=12,
                 minimum=None,
                 decimals=1,
@@ -78,7 +77,7 @@ def saved() -> Row:
                 "What a group's policies expect to save of its energy per work, with its 95 % interval "
                 "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
                 "percent",
-                tuple(Query(_percent(f"dvfs_predicted_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
+                banded(lambda end: _percent(f"dvfs_predicted_saving_ratio{end}"), NAME),
                 no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
             ),
             Panel(
@@ -86,7 +85,7 @@ def saved() -> Row:
                 "Energy per work that a group saves, by paired blocks with and without steering at the last analysis, with its "
                 "95 % interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
                 "percent",
-                tuple(Query(_percent(f"dvfs_proven_saving_ratio{end}"), NAME + text) for end, text in _SIDES),
+                banded(lambda end: _percent(f"dvfs_proven_saving_ratio{end}"), NAME),
                 no_value=_NO_PROOF,
             ),
         ),
@@ -96,7 +95,7 @@ def saved() -> Row:
 def cost() -> Row:
     """What it costs in speed, beside the savings."""
     info = steered_workloads()
-    slowdown = tuple(Query(_percent(f"dvfs_slowdown_ratio{end}"), NAME + text) for end, text in _SIDES)
+    slowdown = banded(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME)
     budget = _percent("dvfs_slowdown_budget_ratio")
     return Row(
         "What it costs",

@@ -1,10 +1,9 @@
 """The row of a site's PUE: now, over twelve months, by window; measured or stated, in words, or why there is none."""
 
 from dashboards.boards.sites import NOW, pue
-from dashboards.dashboard import BLUE, ORANGE, PURPLE, Panel, Query, Row, Rows, figure, series
+from dashboards.dashboard import BLUE, ORANGE, PURPLE, Panel, Query, Row, Rows, banded, figure, series
 from dashboards.rules.pue import CATEGORIES
 
-ENDS = (("", "estimate"), ("_lower", "at least"), ("_upper", "at most"))
 _NONE = "no PUE: the table of reasons below says why, or no site process is scraped"
 _NAME = "{{site}}, category {{category}}"
 _STATES = {
@@ -34,7 +33,7 @@ def at_site() -> Row:
                 "the one that the operator states. Of the highest category that there is, where IT is metered closest to the "
                 "equipment: at the output of the UPS (1), of the PDUs (2), or at its input (3). The others are in the table.",
                 "none",
-                tuple(Query(_best(end), f"{_NAME}, {text}") for end, text in ENDS),
+                banded(_best, _NAME),
                 width=12,
                 minimum=1,
                 decimals=3,
@@ -45,7 +44,7 @@ def at_site() -> Row:
                 "The same over twelve months (pue_ratio, window 365d), the only window that ISO/IEC 30134-2 calls PUE; over "
                 "less it is an interim one. There only where nine tenths of the twelve months were metered.",
                 "none",
-                tuple(Query(pue(end, year), f"{_NAME}, {text}") for end, text in ENDS),
+                banded(lambda end: pue(end, year), _NAME),
                 width=12,
                 minimum=1,
                 decimals=3,
@@ -56,7 +55,7 @@ def at_site() -> Row:
                 "The PUE of the last quarter of an hour (pue_ratio); at least and at most are the ends of its 95 % interval, "
                 "which has the accuracy of the meters, the edges of readings, and what nobody saw.",
                 "none",
-                tuple(Query(pue(end, NOW), f"{_NAME}, {text}") for end, text in ENDS),
+                banded(lambda end: pue(end, NOW), _NAME),
                 minimum=1,
                 decimals=3,
                 no_value=_NONE,
@@ -79,7 +78,7 @@ def at_site() -> Row:
                 "no window and no coverage.",
                 "none",
                 (
-                    *(Query(pue(end), text, "short") for end, text in ENDS),
+                    *banded(pue, unit="short"),
                     Query(f"max by (site, category, window) ({covered})", "coverage", "percentunit"),
                 ),
                 kind="table",

@@ -1,9 +1,10 @@
 """The rows of a fleet: where its power goes and what is wasted, who uses most, and what does not answer."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, recorded, series
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, recorded, series
 from dashboards.promql.sums import GPUS, bucket, over_fleet
 from dashboards.rules.alerts import JOB
-from dashboards.rules.fleet import BUCKETS, FACT_POWER, FACT_POWER_ERROR, FACT_TOKENS, HOST, NODE_POWER, POWER, token_power
+from dashboards.rules.fleet import BUCKETS, FACT_POWER, FACT_POWER_ERROR, FACT_TOKENS, HOST, NODE_POWER, POWER, TOKEN_POWER
+from dashboards.rules.model import bound, end_of
 
 MOST = 10
 _TEXTS = dict(
@@ -83,7 +84,7 @@ def _by(labels: str, name: str, *matchers: str) -> str:
 
 def tops() -> tuple[Row, ...]:
     """Who uses most, by each fact that is known of workloads."""
-    watts, tokens = (recorded(name, _GPU, scope="fleet") for name in (token_power(), FACT_TOKENS))
+    watts, tokens = (recorded(name, _GPU, scope="fleet") for name in (TOKEN_POWER, FACT_TOKENS))
     most = f"topk({MOST}, {_by_model(f'sum_over_time({watts}[{RANGE}] @ end())', f'sum_over_time({tokens}[{RANGE}] @ end())')})"
     over_time = Panel(
         f"Joules a token over time, of the {MOST} highest models",
@@ -123,9 +124,7 @@ def _most_energy(label: str, text: str) -> Panel:
         "from power of every minute; the report, by the cells of the ledger, is the book of record.",
         "joule",
         (
-            Query(most, "energy"),
-            Query(f"{most} - on ({by}) {error}", "at least"),
-            Query(f"{most} + on ({by}) {error}", "at most"),
+            *banded(lambda band: bound(most, f"on ({by}) {error}", band), column="energy"),
             Query(f"{idle} / on ({by}) {most}", "idle share", "percentunit"),
         ),
         kind="table",
@@ -137,8 +136,11 @@ def _most_energy(label: str, text: str) -> Panel:
 def _most_per_token(label: str, text: str) -> Panel:
     by = _labels(label)
     tokens = _by(by, FACT_TOKENS, _GPU)
-    ratio = {band: f"{_by(by, token_power(band), _GPU)} / on ({by}) ({tokens} > 0)" for band in ("", "_low", "_high")}
-    most = f"topk({MOST}, {ratio['']})"
+
+    def ratio(band: str = "") -> str:
+        return f"{_by(by, end_of(TOKEN_POWER, band), _GPU)} / on ({by}) ({tokens} > 0)"
+
+    most = f"topk({MOST}, {ratio()})"
     return Panel(
         f"The {MOST} {text} with most joules a generated token",
         "Energy of the GPUs of workloads that generated tokens, idle included, over those tokens: one sum over the other, "
@@ -146,8 +148,7 @@ def _most_per_token(label: str, text: str) -> Panel:
         "no verdict.",
         "suffix:J/token",
         (
-            Query(most, "J/token"),
-            *(Query(f"{ratio[b]} and on ({by}) {most}", text) for b, text in (("_low", "at least"), ("_high", "at most"))),
+            *banded(lambda band: f"{ratio(band)} and on ({by}) {most}" if band else most, column="J/token"),
             Query(f"{tokens} and on ({by}) {most}", "tokens", "short"),
         ),
         kind="table",

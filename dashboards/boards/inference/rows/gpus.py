@@ -1,6 +1,6 @@
 """Rows of the GPUs that serve: clocks, limits and power by workload, and a table of all workloads."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, recorded
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, recorded
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_in_range, counted_at, worst_quantile
 from dashboards.rules.latency import BY, ITL, TTFT
@@ -74,13 +74,10 @@ def by_workload() -> Row:
                 "limits. A row leads to the workload's own figures, its GPUs and its steering.",
                 "s",
                 (
-                    *(
-                        Query(
-                            plain(recorded(joules_per_token("instance_workload_model", band), chosen)),
-                            text,
-                            unit="suffix:J/token",
-                        )
-                        for band, text in (("", "J/token"), ("_low", "at least"), ("_high", "at most"))
+                    *banded(
+                        lambda band: plain(recorded(joules_per_token("instance_workload_model", band), chosen)),
+                        column="J/token",
+                        unit="suffix:J/token",
                     ),
                     Query(plain(rates), "tokens/s", unit="short"),
                     Query(plain(worst_quantile(TTFT)), "TTFT, worst"),

@@ -1,17 +1,16 @@
 """Rows of what serving costs: joules a token by model, boundary, state and batch, and of prefill and decode."""
 
-from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, figure, lights, recorded, series, third
+from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, banded, figure, lights, recorded, series, third
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_of_all
 from dashboards.rules.latency import ITL, TTFT
-from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER
-from dashboards.rules.models import KNOWN_TOKENS, joules_of_tokens
+from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
+from dashboards.rules.models import KNOWN_TOKENS, TOKEN_POWER
 
 NAME = "{{workload}} {{model}}"
 TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
 _MODEL = 'model=~"$model"'
 _GENERATED = 'phase="generation"'
-_BANDS = (("", ""), ("_low", ", at least"), ("_high", ", at most"))
 _ROWS = 20
 _UNIT = "suffix:J/token"
 _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, or the recording rules not loaded"
@@ -20,7 +19,7 @@ _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, 
 def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "active_idle") -> str:
     """Joules a generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
     of = f'boundary=~"{boundary}"'
-    joules = recorded(joules_of_tokens(band), _MODEL, of, f'energy="{energy}"')
+    joules = recorded(end_of(TOKEN_POWER, band), _MODEL, of, f'energy="{energy}"')
     known = recorded(KNOWN_TOKENS, _MODEL, of)
     group = f"sum by ({by})" if by else "sum"
     return f"{group} ({joules}) / {group} ({known})"
@@ -42,7 +41,7 @@ def now() -> Row:
                 "minutes; at least and at most are the ends of the band from the sensors' systematic error. GPUs alone: no "
                 "host, no cooling. Compare only at equal load.",
                 _UNIT,
-                tuple(Query(of_tokens("", band), text.strip(", ") or "estimate") for band, text in _BANDS),
+                banded(lambda band: of_tokens("", band)),
                 width=8,
                 decimals=3,
                 no_value=_NOT_NOW,
@@ -102,7 +101,7 @@ def tokens_energy() -> Row:
                 "chosen workloads; at least and at most are the ends of the band from the sensors' systematic error, which "
                 "adds up. Empty without tokens: there is no ratio then, neither 0 nor infinity.",
                 _UNIT,
-                tuple(Query(of_tokens("model", band), "{{model}}" + text) for band, text in _BANDS),
+                banded(lambda band: of_tokens("model", band), "{{model}}"),
                 minimum=0,
                 no_value=_NOT_NOW,
                 links=(Link("This model alone", "wattlens-inference", {"model": "model"}),),
@@ -157,7 +156,7 @@ def tokens_energy() -> Row:
                 "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
                 "that of the PUE too.",
                 _UNIT,
-                tuple(Query(of_tokens("model, boundary", band, ".+"), text.strip(", ") or "estimate") for band, text in _BANDS),
+                banded(lambda band: of_tokens("model, boundary", band, ".+")),
                 kind="table",
                 width=24,
                 height=6,
@@ -206,13 +205,12 @@ def _part(part: str, what: str) -> Panel:
     family = f"{part}_joules_per_token"
     of_all = series(family, _MODEL, scope="workload")
     most = f"and on ({AT}, workload, model) topk({MOST}, {of_all})"
-    ends = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
     return Panel(
         f"Joules of {part}, {MOST} highest",
         f"Energy of {what}, estimated from how energy moved with prompts, answers, steps and idle time over the last hour "
         f"({family}); at least and at most are its 95 % interval.",
         _UNIT,
-        tuple(Query(f"{series(family + end, _MODEL, scope='workload')} {most}", NAME + text) for end, text in ends),
+        banded(lambda end: f"{series(family + end, _MODEL, scope='workload')} {most}", NAME),
         minimum=0,
         no_value="not told apart: the table below has the reason, or no engine is read",
     )

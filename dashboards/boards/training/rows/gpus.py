@@ -1,9 +1,10 @@
 """Rows of the GPUs of training runs: how many over time, their power and what is around them; and what steering takes."""
 
 from dashboards.boards.training.rows.steps import NONE, OF_MOST
-from dashboards.boards.training.runs import RUN, chosen, gpus, largest, lost, of_runs, power
-from dashboards.dashboard import Link, Panel, Query, Row, Rows, recorded, third
-from dashboards.rules.runs import RUN_NODES, of_run
+from dashboards.boards.training.runs import RUN, by_run, chosen, gpus, largest, lost, of_runs, power
+from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, recorded, third
+from dashboards.rules.runs import RUN_NODES
+from dashboards.rules.steering import of_group
 
 _TO_GPU = Link("This GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"})
 _TO_STEERING = (Link("Steering of these GPUs", "wattlens-dvfs"),)
@@ -65,9 +66,9 @@ def steering() -> Row:
     """What steering takes of a run's speed."""
 
     def steered(signal: str, *, operation: str = "max", scale: str = "") -> str:
-        return largest(f"{scale}{recorded(of_run(signal, operation), scope='job')}")
+        matchers = ('setting="sm_clock_max_hertz"',) if signal == "dvfs_setting" else ()
+        return largest(f"{scale}{by_run(operation, recorded(of_group(signal, operation), *matchers, scope='node'))}")
 
-    sides = (("", ""), ("_lower", ", at least"), ("_upper", ", at most"))
     return Row(
         "Steering of the runs",
         (
@@ -78,7 +79,7 @@ def steering() -> Row:
                 "(dvfs_slowdown_budget_ratio).",
                 "percent",
                 (
-                    *(Query(steered(f"dvfs_slowdown_ratio{end}", scale="100 * "), "{{run}}" + text) for end, text in sides),
+                    *banded(lambda band: steered(f"dvfs_slowdown_ratio{band}", scale="100 * "), "{{run}}"),
                     Query(steered("dvfs_slowdown_budget_ratio", scale="100 * "), "{{run}} limit"),
                 ),
                 decimals=1,

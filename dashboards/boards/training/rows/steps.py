@@ -1,7 +1,6 @@
 """Rows of what training runs cost and do: joules a step and a token, steps, phases."""
 
 from dashboards.boards.training.runs import (
-    BANDS,
     RUN,
     TRAINING,
     chosen,
@@ -18,10 +17,10 @@ from dashboards.boards.training.runs import (
     tokens,
     tokens_in,
 )
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, figure, recorded, third
+from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, figure, recorded, third
 from dashboards.promql.joins import MOST
 from dashboards.rules.runs import RUN_STEPS
-from dashboards.rules.steps import joules_per_step
+from dashboards.rules.steps import JOULES_PER_STEP
 
 NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
 OF_MOST = f", {MOST} largest runs"
@@ -72,7 +71,7 @@ def now() -> Row:
                 "Energy of the GPUs of all runs over the chosen time, idle, evaluation and checkpoints included, with the ends "
                 "of its band from the sensors' systematic error (workload_energy_joules_total).",
                 "joule",
-                tuple(Query(f"sum({chosen(energy_in(RANGE, b))})", text.strip(", ") or "estimate") for b, text in BANDS),
+                banded(lambda band: f"sum({chosen(energy_in(RANGE, band))})"),
                 width=8,
                 no_value=NONE,
             ),
@@ -90,10 +89,10 @@ def now() -> Row:
 def work() -> Row:
     """Joules by what was done for them."""
 
-    def banded(by: str) -> tuple[Query, ...]:
-        return tuple(Query(largest(f"{power(band)} / ({by} > 0)"), "{{run}}" + text) for band, text in BANDS)
+    def per(done: str) -> tuple[Query, ...]:
+        return banded(lambda band: largest(f"{power(band)} / ({done} > 0)"), "{{run}}")
 
-    node = recorded(joules_per_step(), 'energy="active_idle"')
+    node = recorded(JOULES_PER_STEP, 'energy="active_idle"')
     return Row(
         "Joules by work",
         (
@@ -104,7 +103,7 @@ def work() -> Row:
                 "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
                 "not known.",
                 "suffix:J/step",
-                banded(steps(TRAINING)),
+                per(steps(TRAINING)),
                 minimum=0,
                 no_value=_NOT_NOW,
                 links=(Link("Its steering", "wattlens-dvfs"),),
@@ -114,7 +113,7 @@ def work() -> Row:
                 "The same energy by the tokens that all ranks trained on (tokens_total, phase training). GPUs alone: no host, "
                 "no cooling.",
                 "suffix:J/token",
-                banded(tokens()),
+                per(tokens()),
                 minimum=0,
                 no_value="not measurable now: no tokens told in the last five minutes, a GPU lost, or the rules not loaded",
             ),
@@ -148,8 +147,8 @@ def work() -> Row:
 def progress() -> Row:
     """What was done in the chosen time, and in which phases."""
 
-    def column(expr: str, legend: str, unit: str = "") -> Query:
-        return Query(f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})", legend, unit=unit)
+    def most(expr: str) -> str:
+        return f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})"
 
     busy = gpus('state="active"')
     done = f"({steps_in(RANGE)} > 0)"
@@ -163,11 +162,11 @@ def progress() -> Row:
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
                 "joule",
                 (
-                    column(steps_in(RANGE), "steps", "short"),
-                    *(column(energy_in(RANGE, band), "energy" + text) for band, text in BANDS),
-                    column(f"{energy_in(RANGE)} / {done}", "J/step", "suffix:J/step"),
-                    column(f"{energy_in(RANGE)} / ({tokens_in(RANGE)} > 0)", "J/token", "suffix:J/token"),
-                    column(gpu_time_in(RANGE), "GPU time", "s"),
+                    Query(most(steps_in(RANGE)), "steps", "short"),
+                    *banded(lambda band: most(energy_in(RANGE, band)), "energy"),
+                    Query(most(f"{energy_in(RANGE)} / {done}"), "J/step", "suffix:J/step"),
+                    Query(most(f"{energy_in(RANGE)} / ({tokens_in(RANGE)} > 0)"), "J/token", "suffix:J/token"),
+                    Query(most(gpu_time_in(RANGE)), "GPU time", "s"),
                 ),
                 kind="table",
                 width=24,
