@@ -17,12 +17,8 @@ MAX_ANSWER_B = 32 << 20
 MAX_EVENT_B = 4 << 20  # etcd takes no object above 1.5 MiB
 _TIMEOUT_S = 15.0
 _CPU_LIMIT_S = 5.0
-_RETRY_MAX_S = 30.0
-
-
-def retry_delay_s(failures: int) -> float:
-    """How long to wait after so many failures in a row, refusals included: as client-go, whose limit is half a minute too."""
-    return min(2.0 ** min(failures - 1, 6), _RETRY_MAX_S)
+RETRY_MAX_S = 30.0
+"""How long to wait after failures in a row, refusals included, at most: as client-go."""
 
 
 class ApiError(OSError):

@@ -5,20 +5,20 @@ would let its holder run commands in every pod. Without an answer nothing is kno
 """
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
-from energy_agent.owners.kubernetes.api_client import Api, ApiError, retry_delay_s
+from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
 from energy_agent.owners.kubernetes.controllers import controller, facts_of_owner, plural, text_map
 from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
 from energy_agent.owners.kubernetes.pod_resources import PodFact, PodPage
-from energy_agent.runtime.threads import start_thread
+from energy_agent.runtime.poller import Poller
 from energy_agent.tokens import discovery as pages
 
 log = logging.getLogger("wattlens.holders")
@@ -31,10 +31,10 @@ MAX_WALKED = 1_000
 SLICES_EVERY_S = 30.0
 _CLAIMS_KEPT_S = 600.0
 _CLAIMS_RETRY_S = 30.0
-_BETWEEN_S = 0.5
+PERIOD_S = 0.5  # between two watches
 _OURS_MAX = 512  # characters of an annotation of ours
 _CONTAINERS_MAX, _PORTS_MAX = 64, 64
-_WATCH_S, _SILENCE_S = 240, 270.0
+_WATCH_S, _SILENCE_S, _HANG_S = 240, 270.0, 300.0
 _DEPTH = 4
 _CLAIM_VERSIONS = ("v1", "v1beta2", "v1beta1")
 _RESULTS_MAX = 256
@@ -45,10 +45,9 @@ class PodInformer:
     """Keeps what is known of each pod. `owner_kinds` (Kind.group/version) may be asked for who owns them in turn."""
 
     def __init__(self, api: Api, node: str, clock: Clock, labels: Mapping[str, str], owner_kinds: tuple[str, ...] = ()) -> None:
-        self._api, self._clock, self._labels = api, clock, labels
+        self._api, self._labels = api, labels
         self._where = urlencode({"fieldSelector": f"spec.nodeName={node}"})
         self._kinds = dict(_kind(text) for text in owner_kinds)
-        self._lock, self._stop, self._listed = threading.Lock(), threading.Event(), threading.Event()
         self._pods: dict[tuple[str, str], PodFact] = {}
         self._keys: dict[str, tuple[str, str]] = {}  # by uid
         self._serving: dict[tuple[str, str], PodFact] | None = None
@@ -57,13 +56,14 @@ class PodInformer:
         self._admin: dict[ClaimName, tuple[float, frozenset[DraDevice]]] = {}  # when read, and its devices with admin access
         self._claims_from_s = 0.0  # claims are not asked for before
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
-        self._up, self._reason = False, "not read yet"
-        self._success_ns: int | None = None
+        self._version = ""  # of the pods that are known; "": they have to be listed
+        self._poller = Poller(
+            clock, SOURCE, self._read, PERIOD_S, log, "pods of the API server", retry_max_s=RETRY_MAX_S, hang_s=_HANG_S
+        )
 
     def start(self, wait_s: float = 0.0) -> None:
         """Begin to list and watch, and wait for the first list for at most `wait_s`."""
-        start_thread(threading.Thread(target=self._run, name="pod-informer", daemon=True))
-        self._listed.wait(wait_s)
+        self._poller.start(wait_s)
 
     def pod(self, namespace: str, name: str) -> PodFact | None:
         """What is known of a pod."""
@@ -81,7 +81,7 @@ class PodInformer:
 
     def answers(self) -> bool:
         """Whether the API server does."""
-        return self._up
+        return self._poller.health().up
 
     def device(self, key: DraDevice) -> str | None:
         """UUID of a device, as the node's ResourceSlices have it; asked for where it is not known, every now and then."""
@@ -124,33 +124,23 @@ class PodInformer:
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether it answers."""
-        with self._lock:
-            return (SourceHealth(SOURCE, self._up, "", self._reason, self._success_ns),)
+        return (replace(self._poller.health(), poll_s=None),)  # a watch lasts, whatever the server does
 
     def stop(self) -> None:
         """End the thread with its next event."""
-        self._stop.set()
+        self._poller.stop()
 
-    def _run(self) -> None:
-        version, failures = "", 0
-        while not self._stop.is_set():
-            try:
-                version = self._watch(version or self._list())
-                failures = 0
-                self._stop.wait(_BETWEEN_S)
-                continue
-            except ApiError as error:
-                gone, version = error.status == 410, ""
-                if gone:  # what was asked for is too long ago: list again
-                    self._stop.wait(_BETWEEN_S)
-                    continue
-                failures += 1
-                self._failed(error)
-            except Exception as error:  # noqa: BLE001 - a server may answer anything; none of it ends this thread
-                version, failures = "", failures + 1
-                self._failed(ApiError(f"an answer that is no list of pods: {type(error).__name__}"))
-            self._listed.set()
-            self._stop.wait(retry_delay_s(failures))
+    def _read(self) -> None:
+        version, self._version = self._version, ""
+        try:
+            self._version = self._watch(version or self._list())
+        except ApiError as error:
+            if error.status == 410 and self.answers():  # what was asked for is too long ago: list again
+                return
+            hint = " (its role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
+            raise ApiError(f"{error}{hint}") from None
+        except Exception as error:  # noqa: BLE001 - a server may answer anything
+            raise ApiError(f"an answer that is no list of pods: {type(error).__name__}") from None
 
     def _list(self) -> str:
         found: dict[tuple[str, str], PodFact] = {}
@@ -164,17 +154,16 @@ class PodInformer:
                 if len(found) < MAX_PODS:
                     found[key] = fact
             following = page["metadata"].get("continue", "")
-            if not following or self._stop.is_set():
+            if not following or self._poller.is_stopping:
                 break
-        with self._lock:
-            gone = {key: PodFact(fact.uid, True, fact.labels) for key, fact in self._pods.items() if key not in found}
+        gone = {key: PodFact(fact.uid, True, fact.labels) for key, fact in self._pods.items() if key not in found}
         self._take(found | dict(list(gone.items())[-MAX_PODS:]))
         return str(page["metadata"]["resourceVersion"])
 
     def _watch(self, version: str) -> str:
         query = f"{self._where}&watch=1&allowWatchBookmarks=true&timeoutSeconds={_WATCH_S}&resourceVersion={quote(version)}"
         for event in self._api.events(f"/api/v1/pods?{query}", _SILENCE_S):
-            if self._stop.is_set():
+            if self._poller.is_stopping:
                 break
             kind, pod = event["type"], event["object"]
             if kind == "ERROR":
@@ -184,7 +173,7 @@ class PodInformer:
                 key, fact = self._fact(pod)
                 # The kubelet may list a pod that is no more for a while: that it has ended is worth knowing.
                 self._take(self._pods | {key: PodFact(fact.uid, True, fact.labels) if kind == "DELETED" else fact})
-            self._succeeded()
+            self._poller.succeeded()
         return version
 
     def _fact(self, pod: Mapping[str, Any]) -> tuple[tuple[str, str], PodFact]:
@@ -253,21 +242,7 @@ class PodInformer:
         self._pods = kept
         self._keys = {fact.uid: key for key, fact in kept.items()}
         self._serving = {key: fact for key, fact in kept.items() if fact.page is not None}
-        self._succeeded()
-        self._listed.set()
-
-    def _succeeded(self) -> None:
-        with self._lock:
-            if not self._up:
-                log.info("pods of the API server: ok")
-            self._up, self._reason, self._success_ns = True, "", self._clock.utc_ns()
-
-    def _failed(self, error: ApiError) -> None:
-        hint = " (its role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
-        with self._lock:
-            if self._up or self._reason != f"{error}{hint}":
-                log.warning("pods of the API server: %s%s", error, hint)
-            self._up, self._reason = False, f"{error}{hint}"
+        self._poller.succeeded()
 
 
 def _kind(text: str) -> tuple[tuple[str, str], str]:

@@ -7,72 +7,55 @@ switch that is off stays off.
 """
 
 import logging
-import threading
 from urllib.parse import quote
 
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
-from energy_agent.owners.kubernetes.api_client import Api, ApiError
-from energy_agent.runtime.threads import start_thread
+from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
+from energy_agent.runtime.poller import Poller, stop_all
 
 log = logging.getLogger("wattlens.holders")
 
 ANNOTATION = "wattlens.io/dvfs"
 SOURCE = "holders:node_annotation"
 EVERY_S = 5.0
-_FORBIDDEN_S = 30.0
 _LONGEST = 512
 
 
 class NodeNote:
-    """Asks in a thread of its own; `text` answers from memory."""
+    """The annotation, read in a thread of its own; `text` answers from memory."""
 
     def __init__(self, api: Api, node: str, clock: Clock) -> None:
-        self._api, self._node, self._clock = api, node, clock
+        self._api, self._node = api, node
         self._path = f"/api/v1/nodes/{quote(node, safe='')}"
-        self._stop = threading.Event()
-        self._text, self._up, self._reason = "", False, "not read yet"
-        self._success_ns: int | None = None
+        self._poller = Poller(clock, SOURCE, self._read, EVERY_S, log, "annotation of the node", retry_max_s=RETRY_MAX_S)
 
     def start(self) -> None:
         """Begin to ask."""
-        start_thread(threading.Thread(target=self._run, name="node-note", daemon=True))
+        self._poller.start()
 
     def stop(self) -> None:
-        """End the thread with its next wait."""
-        self._stop.set()
+        """Ask no more."""
+        stop_all([self._poller])
 
     def text(self) -> str:
         """The annotation as it was read last, "" where there is none."""
-        return self._text
+        return self._poller.value or ""
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the node can be read."""
-        return (SourceHealth(SOURCE, self._up, "", self._reason, self._success_ns),)
+        return (self._poller.health(),)
 
-    def _run(self) -> None:
-        while True:
-            wait_s = EVERY_S
-            try:
-                metadata = self._api.get(self._path)["metadata"]
-                if metadata["name"] != self._node:
-                    raise ValueError("another node")
-                value = (metadata.get("annotations") or {}).get(ANNOTATION, "")
-                text = "".join(c for c in value if c.isprintable() or c == "\n")
-                self._text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-                if not self._up and self._reason != "not read yet":
-                    log.info("annotation of the node: ok")
-                self._up, self._reason, self._success_ns = True, "", self._clock.utc_ns()
-            except ApiError as error:
-                hint = " (its role: get on nodes, see docs/dvfs.md)" if error.status in (401, 403) else ""
-                wait_s = _FORBIDDEN_S if error.status in (401, 403) else EVERY_S
-                self._failed(f"{error}{hint}")
-            except Exception:  # noqa: BLE001 - a server may answer anything; none of it ends this thread
-                self._failed("an answer that is no node")
-            if self._stop.wait(wait_s):
-                return
-
-    def _failed(self, reason: str) -> None:
-        if self._up or self._reason != reason:
-            log.warning("annotation of the node: %s", reason)
-        self._up, self._reason = False, reason
+    def _read(self) -> str:
+        try:
+            metadata = self._api.get(self._path)["metadata"]
+            if metadata["name"] != self._node:
+                raise ValueError("another node")
+            value = (metadata.get("annotations") or {}).get(ANNOTATION, "")
+            text = "".join(c for c in value if c.isprintable() or c == "\n")
+        except ApiError as error:
+            hint = " (its role: get on nodes, see docs/dvfs.md)" if error.status in (401, 403) else ""
+            raise ApiError(f"{error}{hint}") from None
+        except Exception:  # noqa: BLE001 - a server may answer anything
+            raise ApiError("an answer that is no node") from None
+        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

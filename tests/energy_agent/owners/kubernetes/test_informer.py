@@ -4,13 +4,14 @@ import time
 
 import pytest
 
-from energy_agent.owners.kubernetes.api_client import Api, ApiError, retry_delay_s
+from energy_agent.owners.kubernetes.api_client import Api, ApiError
 from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.sim.cluster.model import Owner, Pod
 from energy_agent.sim.cluster.pods import PodNow
 from tests.certificates import Authority
+from tests.energy_agent.runtime.test_poller import Waits
 from tests.support import eventually
 
 U = "1a2b3c4d-0000-4000-8000-00000000000"
@@ -162,9 +163,17 @@ def test_a_device_of_dra_is_told_by_its_resource_slice(server, tmp_path):
     assert sum("resourceslices" in path for path in server.asked) == 2, f"asked again within {time.monotonic() - begun_s} s"
 
 
-def test_a_refusal_is_asked_again_within_half_a_minute_however_often_it_came():
-    assert all(0 < retry_delay_s(failures) <= 30 for failures in range(1, 2_000))
-    assert [retry_delay_s(failures) for failures in (1, 2, 3)] == [1, 2, 4]
+def test_a_refusal_is_asked_again_within_half_a_minute_however_often_it_came(server, tmp_path):
+    (server.folder / "fault").write_text("forbidden")
+    clock = Waits()
+    found = PodInformer(Api.simulated(tmp_path), "n1", clock, {})
+    found.start()
+    try:
+        eventually(lambda: len(clock.waits_s) > 9)
+        assert clock.waits_s[:4] == [0.5, 1, 2, 4]
+        assert max(clock.waits_s) == 30
+    finally:
+        found.stop()
 
 
 def test_a_pod_is_found_by_its_uid_for_as_long_as_its_name_is_not_anothers(server, tmp_path):

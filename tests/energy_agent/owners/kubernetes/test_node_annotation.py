@@ -9,6 +9,7 @@ from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.cluster.api_server import ApiServer
+from tests.energy_agent.runtime.test_poller import Waits
 from tests.support import eventually
 
 
@@ -57,3 +58,15 @@ def test_a_text_that_is_too_long_or_none_is_no_word(server, note):
 def test_a_role_that_is_missing_is_named(server, note):
     (server.folder / "fault").write_text("forbidden")
     eventually(lambda: "get on nodes" in note.health()[0].reason)
+
+
+def test_a_role_that_is_missing_is_asked_for_within_half_a_minute(server, tmp_path):
+    (server.folder / "fault").write_text("forbidden")
+    clock = Waits()
+    note = NodeNote(Api.simulated(tmp_path), "n1", clock)
+    note.start()
+    try:
+        eventually(lambda: len(clock.waits_s) > 5)
+        assert clock.waits_s[:5] == [5, 10, 20, 30, 30]
+    finally:
+        note.stop()
