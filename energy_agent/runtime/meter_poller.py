@@ -10,7 +10,7 @@ from functools import cache
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.ports import Clock, PolledMeter
-from energy_agent.runtime.poller import Poller, stop_all
+from energy_agent.runtime.poller import RETRY_MAX_S, Poller, stop_all
 
 QUEUE_MAX = 1_000
 QUEUE_EACH = 4
@@ -89,5 +89,14 @@ class MeterPoller:
             return readings
 
         log = logging.getLogger(f"wattlens.{kind}")
-        source = f"{kind}:{meter.name}"
-        return Poller(clock, source, read, meter.period_s, log, meter.name, phase_s=meter.phase_s, close=stack.close)
+        return Poller(
+            clock,
+            f"{kind}:{meter.name}",
+            read,
+            meter.period_s,
+            log,
+            meter.name,
+            retry_max_s=max(RETRY_MAX_S, meter.period_s),
+            phase_s=meter.phase_s,
+            close=stack.close,
+        )

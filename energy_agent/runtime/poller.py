@@ -31,11 +31,12 @@ class Poller(Generic[T]):
     Args:
         clock: dates the readings, and has the rate at which time passes.
         source: its name in health.
-        read: reads it once; may raise anything.
+        read: reads it once; may raise anything. None: it is not there, or `read` called `succeeded` itself.
         period_s: from the start of one reading to the start of the next; may be changed at any time.
         log: reports that the source went or came back, once.
         title: its name in the log.
         retry_max_s: upper bound of the time to the next reading after a failure.
+        rest: a reading is followed by so many times as long without one, up to `retry_max_s`.
         phase_s: readings are this long after each whole period of UTC; None: whenever the first one began.
         hang_s: a reading that takes longer counts as a failure while it lasts.
         close: releases what `read` holds, when the thread ends.
@@ -45,12 +46,13 @@ class Poller(Generic[T]):
         self,
         clock: Clock,
         source: str,
-        read: Callable[[], T],
+        read: Callable[[], T | None],
         period_s: float,
         log: logging.Logger,
         title: str,
         *,
         retry_max_s: float = RETRY_MAX_S,
+        rest: float = 0.0,
         phase_s: float | None = None,
         hang_s: float = HANG_S,
         close: Callable[[], object] = lambda: None,
@@ -59,7 +61,7 @@ class Poller(Generic[T]):
         """The last good reading."""
         self.period_s = period_s
         self._clock, self._read, self._close, self._log, self._title = clock, read, close, log, title
-        self._retry_max_s, self._phase_s, self._hang_s = retry_max_s, phase_s, hang_s
+        self._retry_max_s, self._rest, self._phase_s, self._hang_s = retry_max_s, rest, phase_s, hang_s
         self._health = SourceHealth(source, False, "", NOT_READ)
         self._failures = 0
         self._since_s: float | None = None  # monotonic start of a reading that is under way
@@ -82,13 +84,15 @@ class Poller(Generic[T]):
         """Read once, now; return whether that succeeded."""
         began_s = self._since_s = time.monotonic()
         try:
-            self.value = self._read()
+            value = self._read()
         except Exception as error:  # noqa: BLE001 - whatever a hostile source does is a reason, not the end of this thread
             self._failures += 1
             self._set(replace(self._health, up=False, reason=reason_of(error)))
         else:
             self._failures = 0
-            self.succeeded(time.monotonic() - began_s)
+            if value is not None:
+                self.value = value
+                self.succeeded(time.monotonic() - began_s)
         self._since_s = None
         self._answered.set()
         return self._failures == 0
@@ -127,7 +131,7 @@ class Poller(Generic[T]):
             period_s = min(period_s * 2 ** min(self._failures - 1, _DOUBLINGS_MAX), self._retry_max_s)
         elif self._phase_s is not None:
             return self._clock.real_seconds(period_s - (self._clock.utc_ns() / 1e9 - self._phase_s) % period_s)
-        return self._clock.real_seconds(period_s) - took_s
+        return max(self._clock.real_seconds(period_s), min(self._rest * took_s, self._retry_max_s)) - took_s
 
     def _set(self, health: SourceHealth) -> None:
         before, self._health = self._health, health

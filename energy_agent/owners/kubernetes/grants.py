@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from energy_agent.core.errors import WattlensError
 from energy_agent.owners.kubernetes.device_ids import DRA_DRIVER, device_in_cdi, device_of, is_gpu_resource
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ClaimName = tuple[str, str]
 """Namespace and name of a ResourceClaim."""
 
 
-class AnswerError(ValueError):
+class AnswerError(WattlensError, ValueError):
     """An answer that is not one of PodResources."""
 
 

@@ -7,7 +7,6 @@ would let its holder run commands in every pod. Without an answer nothing is kno
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -57,7 +56,7 @@ class PodInformer:
         self._claims_from_s = 0.0  # claims are not asked for before
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
         self._version = ""  # of the pods that are known; "": they have to be listed
-        self._poller = Poller(
+        self._poller: Poller[None] = Poller(
             clock, SOURCE, self._read, PERIOD_S, log, "pods of the API server", retry_max_s=RETRY_MAX_S, hang_s=_HANG_S
         )
 
@@ -124,7 +123,7 @@ class PodInformer:
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether it answers."""
-        return (replace(self._poller.health(), poll_s=None),)  # a watch lasts, whatever the server does
+        return (self._poller.health(),)
 
     def stop(self) -> None:
         """End the thread with its next event."""
@@ -135,7 +134,7 @@ class PodInformer:
         try:
             self._version = self._watch(version or self._list())
         except ApiError as error:
-            if error.status == 410 and self.answers():  # what was asked for is too long ago: list again
+            if error.status == 410:  # what was asked for is too long ago: list again
                 return
             hint = " (its role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
             raise ApiError(f"{error}{hint}") from None

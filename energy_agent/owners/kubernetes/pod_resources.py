@@ -19,7 +19,7 @@ from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.ports import Clock
 from energy_agent.owners.claims import Claim
 from energy_agent.owners.gpu_minors import gpu_minors
-from energy_agent.owners.kubernetes.grants import AnswerError, ClaimName, DraDevice, Naming, grants
+from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice, Naming, grants
 from energy_agent.owners.kubernetes.pod_logs import PodLogs
 from energy_agent.owners.polled_source import Asking
 
@@ -140,7 +140,6 @@ class PodResources(Asking):
 
     source = SOURCE
     called = "the kubelet's PodResources"
-    errors = (OSError, AnswerError, ImportError)
 
     def __init__(
         self,
@@ -155,12 +154,12 @@ class PodResources(Asking):
         lister: Callable[[], bytes] | None = None,
     ) -> None:
         """`wanted`: the configuration names the socket, so that its absence is a failure; else only once it has been there."""
-        super().__init__(clock, wanted=wanted)
+        own = SocketLister(socket)
+        super().__init__(clock, PERIOD_S, wanted=wanted, retry_max_s=BACK_OFF_MAX_S, rest=COST_MAX, close=own.close)
         self._socket, self._procfs, self._resources = socket, procfs, resources
         self._facts: PodFacts = facts or NoFacts()
         self._logs = logs or PodLogs()
-        self._own = SocketLister(socket)
-        self._lister = lister or self._own
+        self._lister = lister or own
 
     def here(self) -> bool:
         """There is a socket, or that is not for us to see: then the next call says so."""
@@ -168,16 +167,6 @@ class PodResources(Asking):
             return self._socket.is_socket()
         except OSError:
             return True
-
-    def pause_s(self, failures: int, took_s: float) -> float:
-        """About a second; an answer that takes long, for its size or a busy kubelet, is asked for less often."""
-        if failures:
-            return min(2.0 ** min(failures - 1, 6), BACK_OFF_MAX_S)
-        return max(self._clock.real_seconds(PERIOD_S), min(COST_MAX * took_s, BACK_OFF_MAX_S))
-
-    def ended(self) -> None:
-        """Close the connection."""
-        self._own.close()
 
     def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         """The pods that have not ended, with their devices."""

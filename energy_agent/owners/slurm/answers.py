@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from energy_agent.core.errors import WattlensError
 from energy_agent.owners.slurm.gres import Amounts, amounts, hosts
 
 MAX_JOBS = 1_024
@@ -25,7 +26,7 @@ _IN_TEXT = re.compile(r"^     Nodes=(\S+) .*?GRES=(\S*)$", re.MULTILINE)
 _ROW = re.compile(r"(\d{1,10})\|(\d{1,10}(?:[_+]\d{1,10})?)\|[A-Z_]{1,30}")
 
 
-class AnswerError(ValueError):
+class AnswerError(WattlensError, ValueError):
     """An answer that is not what was asked for; one line."""
 
 

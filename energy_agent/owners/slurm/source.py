@@ -24,11 +24,11 @@ from energy_agent.owners.polled_source import Asking
 from energy_agent.owners.slurm.answers import AnswerError, Job, Node
 from energy_agent.owners.slurm.commands import SlurmCommands, installed
 from energy_agent.owners.slurm.gres import NOT_TOLD, GresFile, devices, gres_files
+from energy_agent.runtime.poller import RETRY_MAX_S
 
 log = logging.getLogger("wattlens.holders")
 
 SOURCE = "holders:slurm"
-BACK_OFF_MAX_S = 60.0
 _MAX_FILE_B = 1 << 20
 _PAIR = re.compile(r"([A-Za-z_][\w.-]{0,40})=([^\s,;]{1,120})")
 
@@ -38,10 +38,9 @@ class SlurmJobs(Asking):
 
     source = SOURCE
     called = "Slurm"
-    errors = (OSError, AnswerError)
 
     def __init__(self, config: Slurm, commands: SlurmCommands, clock: Clock, procfs: Path, *, wanted: bool) -> None:
-        super().__init__(clock, wanted=wanted)
+        super().__init__(clock, config.period_s, wanted=wanted, retry_max_s=max(RETRY_MAX_S, config.period_s))
         self._config, self._commands, self._procfs = config, commands, procfs
         self._jobs: dict[str, Job] = {}  # that hold a GPU here
         self._without: set[str] = set()  # jobs that hold none
@@ -49,11 +48,6 @@ class SlurmJobs(Asking):
     def here(self) -> bool:
         """A slurmd runs."""
         return _slurmd_runs(self._procfs)
-
-    def pause_s(self, failures: int, took_s: float) -> float:
-        """The period of the configuration; longer after failures."""
-        back_off_s = min(2.0 ** min(failures, 6), BACK_OFF_MAX_S) if failures else 0.0
-        return max(self._clock.real_seconds(self._config.period_s), back_off_s)
 
     def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         """The node, and the jobs on it."""

@@ -144,6 +144,23 @@ def test_back_off_is_bounded_however_long_a_source_is_away(source, make):
     assert clock.waits_s[0] == 60.0
 
 
+def test_costly_source_rests_in_proportion_up_to_the_bound(source, make):
+    make(Waits(), rest=1e9, retry_max_s=1e6).start(60)
+    other = Source()
+    poller = Poller(Waits(), "test:other", other.read, 1.0, log, "other")
+    poller.start()
+    eventually(lambda: other.reads > 5)  # no wait of this clock takes time, and a rest does
+    stop_all([poller], 60)
+    assert source.reads == 1
+
+
+def test_source_that_is_not_there_is_neither_up_nor_failed(caplog):
+    poller = Poller(RealClock(), "test:absent", lambda: None, 0.05, log, "absent")
+    assert poller.poll()
+    assert poller.health().reason == NOT_READ
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(("utc_s", "left_s"), [(100.0, 3.0), (103.0, 10.0), (102.5, 0.5), (99_999.0, 4.0), (1.0, 2.0)])
 def test_reading_follows_its_phase_and_a_step_of_utc_moves_it_by_less_than_a_period(source, make, utc_s, left_s):
     clock = Waits()
