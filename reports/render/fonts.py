@@ -35,11 +35,10 @@ class Chosen:
     special: str
     undrawn: str
 
-    def css(self, text: str) -> str:
+    def order(self, text: str) -> Sequence[str]:
         """Families for a text of a picture, in which typst looks no further than the first; so the one that it needs leads."""
         special = bool(set(text) & set(self.special))
-        order = [f for f in self.families if f not in BASE] + list(BASE) if special else self.families
-        return ", ".join(f"'{family}'" for family in order)
+        return [f for f in self.families if f not in BASE] + list(BASE) if special else self.families
 
 
 def choose(letters: str, families: Iterable[str], missing: Missing) -> Chosen:

@@ -4,9 +4,9 @@ from typing import Any
 
 from reports.page.document import Document
 from reports.page.section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
-from reports.render.charts.chart import svg
+from reports.render.charts.chart import NARROW, WIDE, svg
 from reports.render.charts.legible import legible, over_texts
-from reports.render.charts.marks import NARROW, WIDE
+from reports.render.charts.spoken import spoken
 from reports.render.columns import numbers
 from reports.render.words import CONTENTS, FAILS, HOLDS, LEFT_OUT, NOT_IN, SKIP, WHY, word
 
@@ -32,7 +32,7 @@ def html(document: Document) -> str:
         pictures = [
             (kind, svg(block, shown.words, f"{name}{kind}", width)) for kind, width in (("wide", WIDE), ("narrow", NARROW))
         ]
-        return [(kind, markupsafe.Markup(text)) for kind, text in pictures]  # noqa: S704 - an XML library wrote it
+        return [(kind, markupsafe.Markup(text)) for kind, text in pictures]  # noqa: S704 - matplotlib wrote it
 
     said = {
         "contents": CONTENTS, "fails": FAILS, "holds": HOLDS, "left_out": LEFT_OUT, "not_in": NOT_IN, "skip": SKIP, "why": WHY,
@@ -42,6 +42,7 @@ def html(document: Document) -> str:
         said={name: word(shown.words, message) for name, message in said.items()},
         kind=kind_of,
         drawn=drawn,
+        spoken=spoken,
         numbers=numbers,
         wide=_whole_width(shown),
         lang={"zh": "zh-Hans"}.get(shown.language, shown.language),

@@ -145,7 +145,7 @@ def _block(block: Block, document: Document, name: str, chosen: Chosen) -> dict[
     kind = kind_of(block)
     if isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
         told = f"{block.title}. {spoken(block, document.words)}"
-        return {"kind": kind, "title": block.title, "svg": svg(block, document.words, name, family=chosen.css), "alt": told}
+        return {"kind": kind, "title": block.title, "svg": svg(block, document.words, name, families=chosen.order), "alt": told}
     return {"kind": kind} | (_sheet(block) if isinstance(block, Table) else asdict(block))
 
 

@@ -1,208 +1,361 @@
-"""Charts as inline SVG: marks become shapes and texts. The one file that knows matplotlib.
+"""Charts as SVG, drawn with matplotlib. The one file that knows it.
 
-Texts stay texts: a reader can find and copy them, they take the font of the page, and no font is needed to draw them.
-The same marks give the same bytes on every machine: no ids but those in use, no date, coordinates to a hundredth of a pixel.
+Texts stay texts: a reader can find and copy them, and they take the font of the page. The same chart gives the same bytes on
+every machine: matplotlib measures with the font that it brings, and where room for a name is needed, `fitting` estimates it.
 """
 
 import io
 import itertools
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
 
-from reports.page.section import Bars, Chart, Lines, Ranges, Waterfall
-from reports.render.charts import bars, heat, lines, ranges, waterfall
-from reports.render.charts.heat import NOTHING
+from reports.page.section import Bars, Chart, Heat, Lines, Ranges, Waterfall
+from reports.render.charts.fitting import ems, shorten, wrap
 from reports.render.charts.legible import legible, over_texts
-from reports.render.charts.marks import WIDE, Box, Mark, Path, Sheet, Words
-from reports.render.charts.palette import SOFT, Fill
-from reports.render.charts.spoken import spoken
+from reports.render.charts.palette import ABSENT, ACCENT, FALL, HEAT, INK, KINDS, LEVEL, LINES, PAPER, RISE, RULE, SOFT
+from reports.render.charts.spoken import CUT, NOTHING, cut, heights
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
-_SVG = "{http://www.w3.org/2000/svg}"
-_LINK = "{http://www.w3.org/1999/xlink}href"
-Family = Callable[[str], str]
-_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "wattlens", "text.parse_math": False, "hatch.linewidth": 0.8}
+WIDE = 640
+"""Width in px of a chart on a sheet of paper or a screen."""
+
+NARROW = 358
+"""Width in px of a chart on a phone of 390 px."""
+
+SIZE = 12.0
+"""Font size of names in px."""
+
+SMALL = 11.0
+"""Font size of axes and legends in px."""
+
+LINE = 15
+TALL = 180
+WIDE_INTERVAL = 2
+"""An axis of intervals ends at this many times the largest value; an interval that goes on ends in an arrow."""
+
+Families = Callable[[str], Sequence[str]]
+_STYLE: Any = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": SMALL, "text.color": INK,
+    "axes.edgecolor": SOFT, "axes.linewidth": 0.75, "axes.spines.top": False, "axes.spines.right": False,
+    "xtick.color": SOFT, "ytick.color": SOFT, "grid.color": RULE, "axes.axisbelow": True,
+    "legend.frameon": False, "legend.labelcolor": SOFT, "legend.handlelength": 2.2,
+    "hatch.linewidth": 0.8, "lines.linewidth": 1.8, "lines.scale_dashes": False,
+    "svg.fonttype": "none", "text.parse_math": False,
+}  # fmt: skip
 
 
-def _inherited(text: str) -> str:
-    return "inherit"
-
-
-def svg(chart: Chart, words: Mapping[str, str], name: str, width: int = WIDE, family: Family = _inherited) -> str:
-    """The chart as an `<svg>` element, with its title and all it says in words for a screen reader.
+def svg(chart: Chart, words: Mapping[str, str], name: str, width: int = WIDE, families: Families | None = None) -> str:
+    """The chart as an `<svg>` element; what stands around it has the title, and `spoken` for a screen reader.
 
     Args:
         chart: what to draw.
         words: the renderer's own words in the reader's language.
         name: begins every id, so that charts of one page do not share any.
         width: of the sheet in px; the SVG scales to what is around it.
-        family: the font of a text, as in CSS; by default that of the page.
+        families: fonts of a text, most wanted first.
     """
-    cleaned = over_texts(chart, legible)
-    root = _rendered(sheet(cleaned, words, width))
-    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-t {name}-d", "font-family": family("")}
-    title, told = ElementTree.Element("title", id=f"{name}-t"), ElementTree.Element("desc", id=f"{name}-d")
-    title.text, told.text = cleaned.title, spoken(cleaned, words)
-    _tidy(root, name, family)
-    root[:0] = [title, told]
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
-
-
-def sheet(chart: Chart, words: Mapping[str, str], width: int) -> Sheet:
-    """The marks of a chart; one without anything in it says so."""
-    if not _anything(chart):
-        return Sheet(width, 22, [Words(0, 15, words.get(NOTHING, NOTHING), colour=SOFT)])
-    if isinstance(chart, Bars):
-        return bars.draw(chart, width)
-    if isinstance(chart, Waterfall):
-        return waterfall.draw(chart, width, words)
-    if isinstance(chart, Ranges):
-        return ranges.draw(chart, width)
-    if isinstance(chart, Lines):
-        return lines.draw(chart, width)
-    return heat.draw(chart, width, words)
-
-
-def _anything(chart: Chart) -> bool:
-    """Whether there is something to draw."""
-    if isinstance(chart, Bars):
-        return bool(chart.bars)
-    if isinstance(chart, Waterfall):
-        return bool(chart.steps)
-    if isinstance(chart, Ranges):
-        return bool(chart.ranges)
-    rows = chart.series.values() if isinstance(chart, Lines) else chart.values
-    return any(value is not None for row in rows for value in row)
-
-
-def _rendered(drawn: Sheet) -> ElementTree.Element:
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its cache of fonts is nothing to tell
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    height = max(round(drawn.height), 1)
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # matplotlib measures texts with its own font, and nothing here hangs on it
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
-        figure = Figure(figsize=(drawn.width / 72, height / 72), dpi=72, frameon=False)
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set(xlim=(0, drawn.width), ylim=(height, 0))
-        for order, artist in enumerate(_artists(drawn.marks)):
-            artist.set(clip_on=False, zorder=order)
-            axes.add_artist(artist)
-        written = io.BytesIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
-    return ElementTree.fromstring(written.getvalue())  # noqa: S314 - matplotlib wrote it a line above
-
-
-def _artists(marks: Sequence[Mark]) -> "Iterator[Artist]":
-    """One artist a mark; boxes of one fill that follow each other are one shape, which keeps a grid of thousands small."""
-    for fill, group in itertools.groupby(marks, lambda mark: mark.fill if isinstance(mark, Box) else None):
-        if isinstance(fill, Fill):
-            yield _boxes([mark for mark in group if isinstance(mark, Box)], fill)
-        else:
-            yield from (_artist(mark) for mark in group if not isinstance(mark, Box))
-
-
-def _boxes(boxes: Sequence[Box], fill: Fill) -> "Artist":
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path as Outline
-
-    corners = [
-        (x, y)
-        for b in boxes
-        for x, y in zip(
-            (b.x, b.x + b.width, b.x + b.width, b.x, b.x), (b.y, b.y, b.y + b.height, b.y + b.height, b.y), strict=True
-        )
-    ]
-    codes = [Outline.MOVETO, Outline.LINETO, Outline.LINETO, Outline.LINETO, Outline.CLOSEPOLY] * len(boxes)
-    outline = Outline([(_at(x), _at(y)) for x, y in corners], codes)
-    edge: Any = fill.edge or "none"
-    width = 0.6 if fill.edge else 0
-    return PathPatch(outline, facecolor=fill.face, edgecolor=edge, linewidth=width, hatch=fill.hatch or None)
-
-
-def _artist(mark: Path | Words) -> "Artist":
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Polygon
     from matplotlib.text import Text
 
-    if isinstance(mark, Words):
-        where: Any = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
-        weight = "bold" if mark.bold else "normal"
-        return Text(
-            _at(mark.x), _at(mark.y), mark.text, color=mark.colour, size=mark.size, weight=weight,
-            horizontalalignment=where, verticalalignment="baseline",
+    with style(name):
+        figure = draw(chart, words, width)
+        figure.draw_without_rendering()
+        for number, artist in enumerate(figure.findobj()):
+            artist.set_gid(f"{name}-{number}")
+            if families and isinstance(artist, Text):
+                artist.set_fontfamily(families(artist.get_text()))
+        text = written(figure)
+    return text[text.index("<svg") :]  # inline, so without the head of a file
+
+
+@contextmanager
+def style(salt: str) -> Iterator[None]:
+    """The look of every chart, whatever the reader's own settings are."""
+    import matplotlib
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the path of its font cache is of no interest
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its font lacks letters that the reader's has
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": salt})
+        yield
+
+
+def written(figure: "Figure", **metadata: str) -> str:
+    """A figure as a file of SVG, without a date."""
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(out, format="svg", metadata={**nothing, **metadata})
+    return out.getvalue()
+
+
+def draw(chart: Chart, words: Mapping[str, str], width: int) -> "Figure":
+    """The chart as a figure of matplotlib; one without anything in it says so."""
+    shown = over_texts(chart, legible)
+    if isinstance(shown, Bars) and shown.bars:
+        axes = _bars(shown, width)
+    elif isinstance(shown, Waterfall) and shown.steps:
+        axes = _waterfall(shown, words, width)
+    elif isinstance(shown, Ranges) and shown.ranges:
+        axes = _ranges(shown, width)
+    elif isinstance(shown, Lines) and any(v is not None for values in shown.series.values() for v in values):
+        axes = _lines(shown, width)
+    elif isinstance(shown, Heat) and any(v is not None for row in shown.values for v in row):
+        axes = _heat(shown, words, width)
+    else:
+        axes = _frame(width, 22, (0, 0, 0, 0))
+        axes.set_axis_off()
+        axes.text(0, 0.3, words.get(NOTHING, NOTHING), size=SIZE, color=SOFT)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _frame(
+    width: float, inner: float, margins: tuple[float, float, float, float], legend: "Mapping[str, Artist] | None" = None
+) -> "Axes":
+    """Axes `inner` px high, with margins at the left, right, top and bottom, below a legend that is as high as it has to be."""
+    from matplotlib.figure import Figure
+
+    left, right, top, bottom = margins
+    names = [shorten(name, SMALL, width - 50) for name in legend or {}]
+    each = max((ems(name) for name in names), default=0) * SMALL + 44
+    columns = max(int(width / each), 1)
+    top += 18 * -(-len(names) // columns) + 6 * bool(names)
+    height = top + inner + bottom
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72, frameon=False)
+    for number, (name, handle) in enumerate(zip(names, (legend or {}).values(), strict=True)):
+        at = (number % columns * each / width, 1 - (number // columns * 18 - 4) / height)
+        figure.legend([handle], [name], loc="upper left", bbox_to_anchor=at, borderpad=0, borderaxespad=0.5)
+    return figure.add_axes((left / width, bottom / height, (width - left - right) / width, inner / height))
+
+
+def _rows(
+    rows: Sequence[tuple[str, str]], width: int, bottom: float = 2, legend: "Mapping[str, Artist] | None" = None
+) -> "tuple[Axes, list[float]]":
+    """Axes with a row for each name and its text: at the left and the right, above it on a phone. Returns the rows' heights."""
+    phone = width <= NARROW
+    told = min(max(ems(text) for _, text in rows) * SIZE + 14, width * (0.55 if phone else 0.34))
+    named = width - told if phone else min(max(ems(label) for label, _ in rows) * SIZE + 12, width * 0.34)
+    lines = [wrap(label, SIZE, named - 10, 2) for label, _ in rows]
+    ends = list(itertools.accumulate(LINE * len(some) + (26 if phone else 9) for some in lines))
+    axes = _frame(width, ends[-1], (10, 10, 2, bottom) if phone else (named, told, 2, bottom), legend)
+    axes.set_ylim(ends[-1], 0)
+    axes.tick_params(left=False, labelleft=False, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    ys = [end - (15 if phone else (LINE * len(some) + 9) / 2) for end, some in zip(ends, lines, strict=True)]
+    for y, some, (_, text) in zip(ys, lines, rows, strict=True):
+        for number, line in enumerate(some):
+            up = LINE * (len(some) - number) - 1 if phone else LINE * ((len(some) - 1) / 2 - number) - 4
+            _note(axes, line, 0, y, (3, up) if phone else (-10, up), "left" if phone else "right")
+        at = (-3, LINE * len(some) - 1) if phone else (10, -4)
+        _note(axes, shorten(text, SIZE, told - 14), 1, y, at, "right" if phone else "left")
+    return axes, ys
+
+
+def _note(axes: "Axes", text: str, x: float, y: float, offset: tuple[float, float], side: Any) -> None:
+    axes.annotate(
+        text, (x, y), xycoords=("axes fraction", "data"), xytext=offset, textcoords="offset points", ha=side, size=SIZE,
+        annotation_clip=False,
+    )  # fmt: skip
+
+
+def _bars(chart: Bars, width: int) -> "Axes":
+    from matplotlib.patches import Patch
+
+    present = {kind for bar in chart.bars for kind, length in bar.parts if length > 0}
+    kinds: dict[str, Artist] = {name: Patch(**_fill(kind)) for kind, name in chart.kinds.items() if kind in present}
+    rows = [(bar.label, bar.text) for bar in chart.bars]
+    axes, ys = _rows(rows, width, legend=kinds if len(kinds) > 1 else None)
+    longest = max(sum(max(length, 0) for _, length in bar.parts) for bar in chart.bars) or 1
+    axes.set_xlim(0, 1)
+    axes.spines.left.set_visible(True)
+    for y, bar in zip(ys, chart.bars, strict=True):
+        end = 0.0
+        for kind, length in bar.parts:
+            if length > 0:  # a length below 0 cannot be stacked: its text alone tells it
+                part = max(length / longest, 0.003)  # what is there is seen
+                axes.barh(y, part, LINE, end, linewidth=0.6, **_fill(kind))
+                end += part
+    return axes
+
+
+def _fill(kind: str) -> dict[str, Any]:
+    return KINDS.get(kind, KINDS["other"])._asdict()
+
+
+def _waterfall(chart: Waterfall, words: Mapping[str, str], width: int) -> "Axes":
+    """From top to bottom. Where the axis is cut, levels have a break and a line says so."""
+    ends = cut(chart)
+    axes, ys = _rows([(step.label, step.text) for step in chart.steps], width, 20 if ends else 2)
+    pairs = [(float(start), float(end)) for start, end in heights(chart)]
+    for y, step, (start, end) in zip(ys, chart.steps, pairs, strict=True):
+        fill = LEVEL if step.level else RISE if end >= start else FALL
+        axes.barh(y, end - start, LINE, start, linewidth=0.6, **fill._asdict())
+    for number, step in enumerate(chart.steps[1:]):
+        if not step.level and width > NARROW:
+            axes.plot([pairs[number][1]] * 2, [ys[number] + 8, ys[number + 1] - 8], color=SOFT, linewidth=0.75)
+    axes.axvline(0, color=RULE, linewidth=1, zorder=0)
+    if ends:
+        low, high = map(float, ends)
+        axes.set_xlim(low - (high - low) / 2, high + (high - low) / 50)
+        breaks = [y for y, step in zip(ys, chart.steps, strict=True) if step.level]
+        zigzag: Any = [(-1, -2), (1, -1), (-1, 0), (1, 1), (-1, 2)]
+        axes.plot(
+            [low - (high - low) / 2.2] * len(breaks), breaks, linestyle="", marker=zigzag, markersize=18, fillstyle="none",
+            color=PAPER, markeredgewidth=3,
         )  # fmt: skip
-    points = [(_at(p[0]), _at(p[1])) if p else (float("nan"),) * 2 for p in mark.points]
-    if mark.fill:
-        return Polygon(points, closed=True, facecolor=mark.fill, edgecolor=mark.colour, linewidth=mark.width)
-    x, y = zip(*points, strict=True)
-    style: Any = (0, tuple(d / mark.width for d in mark.dash)) if mark.dash else "-"
-    return Line2D(x, y, color=mark.colour, linewidth=mark.width, linestyle=style, solid_capstyle="butt", dash_capstyle="butt")
+        axes.annotate(words.get(CUT, CUT), (0, 0), (0, 5), "figure pixels", textcoords="offset points", color=SOFT)
+    return axes
 
 
-def _at(value: float) -> float:
-    return round(value, 2)
+def _ranges(chart: Ranges, width: int) -> "Axes":
+    axes, ys = _rows([(one.label, one.text) for one in chart.ranges], width, 36)
+    low, high = _scale(axes, "x", _ticks(reach(chart), 3 if width <= NARROW else 5))
+    axes.tick_params(labelbottom=True)
+    _inward(axes.xaxis)
+    axes.set_xlabel(shorten(chart.unit, SMALL, width / 2), color=SOFT)
+    for y, one in zip(ys, chart.ranges, strict=True):
+        if one.value is one.low is one.high is None:
+            continue  # nothing is known: its words say so
+        ends = [one.value if bound is None else bound for bound in (one.low, one.high)]
+        at = [edge if end is None else min(max(float(end), low), high) for end, edge in zip(ends, (low, high), strict=True)]
+        axes.plot(at, [y, y], color=ACCENT, linewidth=2)
+        for x, bound, arrow in zip(at, (one.low, one.high), "<>", strict=True):
+            if bound is not None or one.value is None:
+                marker = "|" if bound is not None and low <= bound <= high else arrow
+                axes.plot(x, y, marker=marker, color=ACCENT, markersize=9, markeredgewidth=2 * (marker == "|"), clip_on=False)
+        if one.value is not None:
+            axes.plot(float(one.value), y, marker="D", color=INK, markersize=7)
+    return axes
 
 
-def _tidy(root: ElementTree.Element, name: str, family: Family) -> None:
-    """Leave what is drawn: no size but the view box, no metadata, no style for the whole page, no id that nothing names."""
-    for unwanted in ("width", "height", "version"):
-        root.attrib.pop(unwanted, None)
-    root.attrib |= {"xmlns": _SVG[1:-1], "stroke-linejoin": "round", "stroke-linecap": "butt"}
-    _without_extras(root)
-    used = {ref for element in root.iter() for ref in _references(element)}
-    numbers = {old: f"{name}-{n}" for n, old in enumerate(sorted(used))}
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-        element.text, element.tail = (element.text if element.tag == "text" else None), None
-        if element.text and family(element.text) != family(""):
-            element.attrib["font-family"] = family(element.text)
-        identity = element.attrib.pop("id", None)
-        if identity in numbers:
-            element.attrib["id"] = numbers[identity]
-        if _LINK in element.attrib:
-            element.attrib["href"] = element.attrib.pop(_LINK)
-        for key, value in element.attrib.items():
-            for old, new in numbers.items():
-                value = value.replace(f"url(#{old})", f"url(#{new})").replace(f"#{old}", f"#{new}")
-            element.attrib[key] = _style(value) if key == "style" else value
+def reach(chart: Ranges) -> list[Fraction]:
+    """What the axis covers: values, bounds as far as `WIDE_INTERVAL` times the largest value, and 0 where that is near."""
+    values = [one.value for one in chart.ranges if one.value is not None]
+    bounds = [bound for one in chart.ranges for bound in (one.low, one.high) if bound is not None]
+    if most := WIDE_INTERVAL * max((abs(value) for value in values), default=Fraction(0)):
+        bounds = [min(max(bound, -most), most) for bound in bounds]
+    points = [*values, *bounds]
+    low, high = min(points, default=Fraction(0)), max(points, default=Fraction(1))
+    return [low, high] if low > 0 and low > high / 2 else [Fraction(0), low, high]
 
 
-def _without_extras(element: ElementTree.Element) -> None:
-    kept: list[ElementTree.Element] = []
-    for child in element:
-        tag = child.tag.removeprefix(_SVG)
-        if tag in ("metadata", "style"):
-            continue
-        _without_extras(child)
-        bare = tag == "g" and not set(child.attrib) - {"id"}
-        if bare or (tag == "defs" and not len(child)):
-            kept += child
-        else:
-            kept.append(child)
-    element[:] = kept
+def _ticks(values: Sequence[Fraction], count: int) -> dict[float, str]:
+    """Round numbers that cover the values, with the decimals that they need and a thin gap every three digits."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = float(min(values)), float(max(values))
+    ticks = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high if high > low else low + abs(low) + 1)
+    short = [f"{tick:.6g}" for tick in ticks]
+    places = max(len(text.partition(".")[2]) for text in short)
+    exact = [text if "e" in text else f"{tick:,.{places}f}" for tick, text in zip(ticks, short, strict=True)]
+    return {float(t): text.replace(",", "\u202f").replace("-", "\u2212") for t, text in zip(ticks, exact, strict=True)}
 
 
-def _references(element: ElementTree.Element) -> list[str]:
-    found = [element.attrib[_LINK].removeprefix("#")] if _LINK in element.attrib else []
-    for value in element.attrib.values():
-        _, mark, rest = value.partition("url(#")
-        if mark:
-            found.append(rest.partition(")")[0])
-    return found
+def _scale(axes: "Axes", which: Literal["x", "y"], ticks: Mapping[float, str]) -> tuple[float, float]:
+    """Put ticks on an axis, which begins and ends with them, and lines of a grid."""
+    (axes.xaxis if which == "x" else axes.yaxis).set_ticks(list(ticks), list(ticks.values()))
+    axes.grid(axis=which)
+    axes.tick_params(axis=which, length=0)
+    low, high = min(ticks), max(ticks)
+    axes.set(**{f"{which}lim": (low, high)})
+    return low, high
 
 
-def _style(value: str) -> str:
-    """Without the font's name: a text takes the font of the page."""
-    return "; ".join(part.strip() for part in value.split(";") if part.strip() and "font-family" not in part)
+def _lines(chart: Lines, width: int) -> "Axes":
+    """With 0 on its axis: noise is no mountain. One series needs no name: the title says what it is."""
+    from matplotlib.lines import Line2D
+
+    looks: list[Any] = [
+        {"color": colour, "linestyle": (0, dashes) if dashes else "-"}
+        for colour, dashes in itertools.islice(itertools.cycle(LINES), len(chart.series))
+    ]
+    legend: dict[str, Artist] = {name: Line2D([], [], **look) for name, look in zip(chart.series, looks, strict=True)}
+    ticks = _ticks([Fraction(0), *(v for values in chart.series.values() for v in values if v is not None)], 4)
+    left = max(ems(text) for text in ticks.values()) * SMALL + 8
+    axes = _frame(width, TALL, (left, 14, 22, 24), legend if len(legend) > 1 else None)
+    _scale(axes, "y", ticks)
+    axes.set_title(shorten(chart.unit, SMALL, width / 2), loc="left", fontsize=SMALL, color=SOFT)
+    axes.set_xlim(0, max(len(chart.points) - 1, 1))
+    for look, values in zip(looks, chart.series.values(), strict=True):
+        known = [None, *values, None]
+        alone = [n for n in range(len(values)) if known[n + 1] is not None and known[n] is known[n + 2] is None]
+        heights = [float("nan") if value is None else float(value) for value in values]
+        axes.plot(heights, **look, marker="D", markersize=5, markevery=alone, clip_on=False)
+    _names(axes, chart.points, 0, width - left)
+    return axes
+
+
+def _names(axes: "Axes", names: Sequence[str], first: float, room: float) -> None:
+    """Names of points at even steps, as far apart as they are long."""
+    wide = max(ems(name) for name in names) * SMALL
+    step = max(math.ceil(len(names) * (1.5 * wide + 8) / room), 1)
+    last = len(names) - 1
+    at = [n for n in range(0, last + 1, step) if n == last or (last - n) / len(names) * room > wide / 2]
+    axes.set_xticks([n + first for n in at], [shorten(names[n], SMALL, room / 2) for n in at])
+    _inward(axes.xaxis)
+
+
+def _inward(axis: "Axis") -> None:
+    """Long names at the ends of an axis begin and end with it."""
+    low, high = axis.get_view_interval()
+    for at, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True):
+        if ems(label.get_text()) > 1.5 and not 0.03 < (at - low) / (high - low) < 0.97:
+            label.set_horizontalalignment("left" if at < (low + high) / 2 else "right")
+
+
+def _heat(chart: Heat, words: Mapping[str, str], width: int) -> "Axes":
+    """A grid in shades of one colour; what is absent is hatched, not pale."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.patches import Patch, PathPatch
+    from matplotlib.path import Path
+
+    left = min(max(max(ems(row) for row in chart.rows) * SMALL + 10, 16), width * (0.3 if width <= NARROW else 0.22))
+    tall = min(max(360 / len(chart.rows), 3), 20)
+    axes = _frame(width, tall * len(chart.rows), (left, 8, 38, 20))
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    known = [v for row in chart.values for v in row if v is not None]
+    if chart.most is not None:
+        known = [Fraction(0), chart.most]
+    elif min(known) == max(known) or 0 <= min(known) < max(known) / 8:
+        known.append(Fraction(0))
+    bar = figure.add_axes((4 / width, 1 - 12 / figure.bbox.height, 0.45, 10 / figure.bbox.height))
+    ticks = _ticks(known, 8)
+    low, high = min(ticks), max(ticks)
+    shades = ScalarMappable(Normalize(low, high), ListedColormap(HEAT))
+    legend = figure.colorbar(shades, cax=bar, orientation="horizontal")
+    legend.set_ticks([low, high], labels=[ticks[low], ticks[high]], size=SMALL)
+    bar.tick_params(length=0)
+    _inward(bar.xaxis)
+    bar.annotate(shorten(chart.unit, SMALL, width / 4), (1, 0), (8, 1), "axes fraction", textcoords="offset points", color=SOFT)
+    cells: dict[str, list[Path]] = {}
+    for y, row in enumerate(chart.values):
+        for x, value in enumerate(row):
+            if value is not None:
+                shade = HEAT[min(int((float(value) - low) / (high - low) * len(HEAT)), len(HEAT) - 1)]
+                corners = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)]
+                cells.setdefault(shade, []).append(Path(corners, closed=True))
+    for shade, paths in cells.items():
+        axes.add_patch(PathPatch(Path.make_compound_path(*paths), facecolor=shade, linewidth=0))
+    if any(value is None for row in chart.values for value in row):
+        axes.patch.set(**ABSENT._asdict())
+        handle = Patch(linewidth=0.6, **ABSENT._asdict())
+        figure.legend([handle], [words.get(NOTHING, NOTHING)], loc="upper right", borderpad=0, borderaxespad=0.2)
+    axes.set(xlim=(0, len(chart.columns)), ylim=(len(chart.rows), 0))
+    some = range(0, len(chart.rows), max(int(14 // tall), 1))
+    axes.set_yticks([y + 0.5 for y in some], [shorten(chart.rows[y], SMALL, left - 10) for y in some])
+    axes.tick_params(length=0)
+    _names(axes, chart.columns, 0.5, width - left)
+    return axes

@@ -4,7 +4,7 @@ Line colours are the blue, vermilion, green and purple that Okabe and Ito chose 
 Design", 2008), darkened until they have the contrast of text (WCAG 2.2, 1.4.3: 4.5 to 1 on white).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INK = "#14232b"
 SOFT = "#52626a"
@@ -15,12 +15,11 @@ WARN = "#92400e"
 PAPER = "#ffffff"
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """How a shape is filled; `hatch` is in matplotlib's letters."""
+class Fill(NamedTuple):
+    """How a shape is filled, in matplotlib's words."""
 
-    face: str
-    edge: str
+    facecolor: str
+    edgecolor: str
     hatch: str = ""
 
 

@@ -1,13 +1,13 @@
 """A chart in words, for who cannot see it: every value of a short one, the outline of a long one. Pure."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 from reports.page.section import Bars, Chart, Heat, Lines, Ranges, Waterfall
-from reports.render.charts.axis import significant
-from reports.render.charts.heat import NOTHING
-from reports.render.charts.waterfall import CUT, pieces_of
 
+NOTHING = "no value"
+CUT = "The axis does not start at 0."
 FROM_TO = "{name}: from {first} to {last} {unit}; lowest {low} ({low_at}), highest {high} ({high_at})"
 ABSENT = "{count} without a value"
 GRID = "{unit}; lowest {low} ({low_at}), highest {high} ({high_at})"
@@ -19,13 +19,31 @@ def spoken(chart: Chart, words: Mapping[str, str]) -> str:
     if isinstance(chart, Bars):
         return "; ".join(_bar(b.label, b.text, {chart.kinds.get(k, k): n for k, n in b.parts}) for b in chart.bars) + "."
     if isinstance(chart, Waterfall):
-        cut = f" {words.get(CUT, CUT)}" if pieces_of(chart)[2] else ""
-        return "; ".join(f"{s.label}: {s.text}" for s in chart.steps) + f".{cut}"
+        note = f" {words.get(CUT, CUT)}" if cut(chart) else ""
+        return "; ".join(f"{s.label}: {s.text}" for s in chart.steps) + f".{note}"
     if isinstance(chart, Ranges):
         return "; ".join(f"{r.label}: {r.text}" for r in chart.ranges) + "."
     if isinstance(chart, Lines):
         return "; ".join(_series(name, values, chart, words) for name, values in chart.series.items()) + "."
     return _grid(chart, words)
+
+
+def heights(chart: Waterfall) -> list[tuple[Fraction, Fraction]]:
+    """Start and end of each step."""
+    found, end = [], Fraction(0)
+    for step in chart.steps:
+        start, end = (Fraction(0), step.amount) if step.level else (end, end + step.amount)
+        found.append((start, end))
+    return found
+
+
+def cut(chart: Waterfall) -> tuple[Fraction, Fraction] | None:
+    """The ends of what is drawn, where its axis starts above 0: levels are so large that the steps could not be seen."""
+    pairs = zip(chart.steps, heights(chart), strict=True)
+    points = [point for step, (start, end) in pairs for point in ((end,) if step.level else (start, end))]
+    low, high = min(points, default=Fraction(0)), max(points, default=Fraction(0))
+    is_cut = 0 < low < high and high - low < high * Fraction(3, 10) and not all(step.level for step in chart.steps)
+    return (low, high) if is_cut else None
 
 
 def _bar(label: str, text: str, parts: Mapping[str, int]) -> str:
@@ -68,4 +86,5 @@ def _without(count: int, words: Mapping[str, str]) -> str:
 
 
 def _rounded(value: Fraction) -> str:
-    return significant(value, 3)
+    """Three significant digits."""
+    return f"{Decimal(f'{float(value):.3g}'):f}".replace("-", "\u2212")

@@ -108,8 +108,8 @@ def test_its_chart_is_svg_that_says_what_it_shows(found: tuple[str, str, Path]) 
     assert [rule for rule in RULES[1:] if rule not in texts] == []
     assert any("simulated" in text for text in texts)
     assert any("MHz" in text for text in texts)
-    description = next(node.text or "" for node in root.iter() if node.tag.endswith("desc"))
-    assert "hindsight: " in description
+    title = next(node.text or "" for node in root.iter() if node.tag.endswith("title"))
+    assert "hindsight: " in title
 
 
 def rows_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
@@ -76,4 +77,6 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"dvfs replay: --chart {args.chart}: the picture is SVG; name it so")
         if args.chart.is_dir() or not os.access(args.chart.absolute().parent, os.W_OK):
             raise UsageError(f"dvfs replay: --chart {args.chart}: cannot be written")
+        if find_spec("matplotlib") is None:
+            raise UsageError("dvfs replay: --chart needs matplotlib; install wattlens[reports]")
     return replay_trace.run(args) if args.trace is not None else replay_table.run(args)

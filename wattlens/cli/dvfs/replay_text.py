@@ -1,8 +1,8 @@
 """What both halves of `wattlens dvfs replay` show: bars of text, and an SVG chart. Numbers come ready."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 _BAR_CHARS = 40
 
@@ -40,14 +40,6 @@ def bars(rows: Sequence[Bar]) -> list[str]:
     return lines
 
 
-_WIDTH, _LABEL, _ROW, _TOP, _PLOT = 760, 190, 24, 34, 180
-_INK, _SOFT, _RULE, _FILL, _SECOND = "#14232b", "#5b6b73", "#d5dde1", "#0f766e", "#b45309"
-_HATCH = (
-    '<defs><pattern id="broken" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    f'<rect width="5" height="5" fill="#fdf0dc"/><rect width="2" height="5" fill="{_SECOND}"/></pattern></defs>'
-)
-
-
 def svg(title: str, rows: Sequence[Bar], broken: str, curves: Sequence[Curve] = (), axis: str = "", window: str = "") -> str:
     """A chart for a browser: bars, and below them steps over time.
 
@@ -59,65 +51,34 @@ def svg(title: str, rows: Sequence[Bar], broken: str, curves: Sequence[Curve] = 
         axis: name and unit of the curves' values.
         window: how long a window is.
     """
-    under = _PLOT + 60 if curves else 0
-    height = _TOP + _ROW * len(rows) + 12 + under
-    spoken = "; ".join(f"{row.label}: {row.text}" + (f" ({broken})" if row.broken else "") for row in rows)
-    longest = max((max(row.value, row.mark or 0.0) for row in rows), default=0.0) or 1.0
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" aria-labelledby="t d" '
-        f'font-size="12" font-family="system-ui, sans-serif" style="background:#fff">',
-        f'<title id="t">{escape(title)}</title><desc id="d">{escape(spoken)}</desc>{_HATCH}',
-        _text(8, 18, title, _INK, weight="600"),
-    ]
-    room = _WIDTH - _LABEL - 270
-    for place, row in enumerate(rows):
-        y = _TOP + _ROW * place
-        length = room * max(0.0, row.value) / longest
-        fill = "url(#broken)" if row.broken else _FILL
-        parts.append(_text(_LABEL - 8, y + 15, _shortened(row.label), _INK, "end"))
-        parts.append(f'<rect x="{_LABEL}" y="{y + 4}" width="{length:.1f}" height="14" fill="{fill}" stroke="{_SOFT}"/>')
-        end = length
-        if row.mark is not None:
-            at = room * max(0.0, row.mark) / longest
-            end = max(end, at)
-            parts.append(f'<path d="M{_LABEL + at:.1f} {y + 1}v20" stroke="{_SECOND}" stroke-width="2"/>')
-        parts.append(_text(_LABEL + end + 7, y + 15, row.text + (f", {broken}" if row.broken else ""), _INK))
-    if curves:
-        parts += _plot(curves, axis, window, _TOP + _ROW * len(rows) + 40)
-    return "".join([*parts, "</svg>\n"])
+    from matplotlib.figure import Figure
 
+    from reports.render.charts.chart import style, written
+    from reports.render.charts.legible import legible
+    from reports.render.charts.palette import ACCENT, LINES, RISE
 
-def _plot(curves: Sequence[Curve], axis: str, window: str, top: int) -> list[str]:
-    values = [value for curve in curves for value in curve.values]
-    low, high = min(values), max(values)
-    low, high = (low - 1, high + 1) if low == high else (low, high)
-    longest = max(len(curve.values) for curve in curves)
-    left, right = 70, _WIDTH - 20
-
-    def y(value: float) -> float:
-        return top + _PLOT - (_PLOT - 10) * (value - low) / (high - low)
-
-    parts = [_text(8, top - 8, axis, _SOFT)]
-    for value in (low, (low + high) / 2, high):
-        parts.append(f'<path d="M{left} {y(value):.1f}H{right}" stroke="{_RULE}"/>')
-        parts.append(_text(left - 6, y(value) + 4, f"{value:.0f}", _SOFT, "end"))
-    parts.append(_text(right, top + _PLOT + 16, f"{longest} windows of {window}", _SOFT, "end"))
-    x = 260
-    for place, curve in enumerate(curves):
-        step = (right - left) / longest
-        points = "".join(f"{'L' if i else 'M'}{left + step * i:.1f} {y(v):.1f}h{step:.1f}" for i, v in enumerate(curve.values))
-        look = f'stroke="{(_FILL, _SECOND)[place % 2]}" stroke-width="1.6"' + (
-            ' stroke-dasharray="5 3"' if curve.dashed else ""
-        )
-        parts.append(f'<path d="{points}" fill="none" {look}/><path d="M{x} {top - 12}h24" fill="none" {look}/>')
-        parts.append(_text(x + 30, top - 8, curve.label, _INK))
-        x += 60 + 7 * len(curve.label)
-    return parts
-
-
-def _text(x: float, y: float, text: str, fill: str, anchor: str = "start", weight: str = "400") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" fill="{fill}">{escape(text)}</text>'
-
-
-def _shortened(label: str, most: int = 27) -> str:
-    return label if len(label) <= most else f"{label[: most - 1]}\u2026"
+    labels = [legible(row.label) for row in rows]
+    texts = [row.text + (f", {broken}" if row.broken else "") for row in rows]
+    spoken = "; ".join(f"{label}: {text}" for label, text in zip(labels, texts, strict=True))
+    ends = [max(row.value, row.mark or 0.0, 0.0) for row in rows]
+    with style("replay"):
+        figure = Figure(figsize=(10, (24 * len(rows) + 60) / 72 + 3 * bool(curves)), layout="constrained")
+        figure.suptitle(legible(title), fontsize=12)
+        panels = figure.subplots(1 + bool(curves), squeeze=False, height_ratios=[24 * len(rows), 190][: 1 + bool(curves)])[:, 0]
+        places = range(len(rows))
+        for place, row in enumerate(rows):
+            panels[0].barh(place, max(row.value, 0), 0.6, **(RISE._asdict() if row.broken else {"color": ACCENT}))
+            if row.mark is not None:
+                panels[0].plot(row.mark, place, "|", color=RISE.edgecolor, markersize=18, markeredgewidth=2)
+            panels[0].annotate(texts[place], (ends[place], place), (7, -4), textcoords="offset points")
+        panels[0].set_yticks(places, labels)
+        panels[0].set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 1.6 * max(ends, default=0.0) or 1))
+        panels[0].xaxis.set_visible(False)
+        for curve, (colour, _) in zip(curves, itertools.cycle(LINES)):
+            panels[1].stairs(
+                curve.values, label=legible(curve.label), color=colour, linestyle="--" if curve.dashed else "-", baseline=None
+            )
+        if curves:
+            panels[1].set(xlabel=f"windows of {window}", ylabel=axis)
+            panels[1].legend()
+        return written(figure, Title=f"{legible(title)}. {spoken}")

@@ -41,7 +41,7 @@ def test_a_series_and_its_name_are_readable(colour: str) -> None:
 
 @pytest.mark.parametrize("fill", [*palette.KINDS.values(), palette.LEVEL, palette.RISE, palette.FALL])
 def test_a_bar_is_seen_by_its_edge(fill: palette.Fill) -> None:
-    assert contrast(fill.edge, palette.PAPER) >= SHAPE
+    assert contrast(fill.edgecolor, palette.PAPER) >= SHAPE
 
 
 def test_kinds_and_series_differ_without_colour() -> None:
