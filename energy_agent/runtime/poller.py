@@ -117,11 +117,20 @@ class Poller(Generic[T]):
         if self._thread.is_alive():
             self._thread.join(max(0.0, wait_s))
 
+    def pause(self, took_s: float) -> None:
+        """Wait for the time of the next reading, or for `stop`; the last one took `took_s`."""
+        self._stop.wait(max(_WAIT_MIN_S, self._wait_s(took_s)))
+
+    def report(self, before: SourceHealth, health: SourceHealth) -> None:
+        """Log that the source went or came back; called after each reading, unless it was stopped."""
+        if (before.up, before.reason) != (health.up, health.reason):
+            self._log.log(logging.INFO if health.up else logging.WARNING, "%s: %s", self._title, health.reason or "ok")
+
     def _run(self) -> None:
         while not self._stop.is_set():
             began_s = time.monotonic()
             self.poll()
-            self._stop.wait(max(_WAIT_MIN_S, self._wait_s(time.monotonic() - began_s)))
+            self.pause(time.monotonic() - began_s)
         self._close()
 
     def _wait_s(self, took_s: float) -> float:
@@ -135,8 +144,8 @@ class Poller(Generic[T]):
 
     def _set(self, health: SourceHealth) -> None:
         before, self._health = self._health, health
-        if (before.up, before.reason) != (health.up, health.reason) and not self._stop.is_set():
-            self._log.log(logging.INFO if health.up else logging.WARNING, "%s: %s", self._title, health.reason or "ok")
+        if not self._stop.is_set():
+            self.report(before, health)
 
 
 def stop_all(pollers: Iterable[Poller[Any]], wait_s: float = STOP_S) -> None:

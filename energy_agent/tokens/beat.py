@@ -6,7 +6,7 @@ than joules, a window of a minute would be off by percents.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 PROMPT_S = 0.25
@@ -26,7 +26,7 @@ class Follower:
     period_s: float
     began_s: float = float("-inf")  # its last reading, monotonic
     took_s: float = float("inf")
-    beat: int = -1  # with which it was taken
+    beat: int = -1  # with which it began
     is_reading: bool = False
     trusted_from_s: float = float("-inf")
     distrust_s: float = 0.0
@@ -34,6 +34,10 @@ class Follower:
     def due(self, now_s: float) -> bool:
         """A beat now is followed."""
         return now_s - self.began_s >= _EARLY * self.period_s
+
+    def has_read(self, beat: int) -> bool:
+        """Its reading of this beat is done."""
+        return self.beat == beat and not self.is_reading
 
     def is_prompt(self, now_s: float) -> bool:
         """Whether a beat now waits for it: it is due, was fast last time, and is not still reading."""
@@ -59,40 +63,36 @@ class Beat:
             self._changed.notify_all()
             awaited = [f for f in followers if f.is_prompt(now_s)]
             end_s = now_s + PROMPT_S
-            while any(f.beat != self._count for f in awaited) and (left_s := end_s - time.monotonic()) > 0:
+            while not all(f.has_read(self._count) for f in awaited) and (left_s := end_s - time.monotonic()) > 0:
                 self._changed.wait(left_s)
             for follower in awaited:
-                if follower.beat == self._count:
+                if follower.has_read(self._count):
                     follower.distrust_s *= _FORGIVE
                 else:
                     follower.distrust_s = min(_DISTRUST_MAX_S, max(_DISTRUST_S, 2 * follower.distrust_s))
                     follower.trusted_from_s = time.monotonic() + follower.distrust_s
-            return [f for f in awaited if f.beat != self._count]
+            return [f for f in awaited if not f.has_read(self._count)]
 
-    def follow(self, follower: Follower, stop: threading.Event) -> int:
-        """Wait for the next beat that is to be followed, or until one is overdue; returns the beat.
+    def follow(self, follower: Follower, is_stopping: Callable[[], bool]) -> None:
+        """The reading under way, if any, is done: wait for the next beat that is to be followed, or until one is overdue.
 
-        `stop` ends the wait, once `wake` is called.
+        `is_stopping` ends the wait, once `wake` is called.
         """
         with self._changed:
+            if follower.is_reading:
+                follower.took_s, follower.is_reading = time.monotonic() - follower.began_s, False
+                self._changed.notify_all()
             seen = self._count
-            while not stop.is_set():
+            while not is_stopping():
                 now_s = time.monotonic()
                 late_s = follower.began_s + _LATE * follower.period_s - now_s
                 if late_s <= 0 or (self._count != seen and follower.due(now_s)):
                     break
                 seen = self._count
                 self._changed.wait(late_s)
-            follower.began_s, follower.is_reading = time.monotonic(), True
-            return self._count
-
-    def done(self, follower: Follower, beat: int) -> None:
-        """The follower has read, or could not."""
-        with self._changed:
-            follower.took_s, follower.beat, follower.is_reading = time.monotonic() - follower.began_s, beat, False
-            self._changed.notify_all()
+            follower.began_s, follower.beat, follower.is_reading = time.monotonic(), self._count, True
 
     def wake(self) -> None:
-        """Let those whose `stop` was set see it."""
+        """Let those that are to stop see it."""
         with self._changed:
             self._changed.notify_all()

@@ -1,17 +1,18 @@
 """One page that is polled: its source, its account, how it answers, and what there is to say of that."""
 
 import logging
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.text import printable
+from energy_agent.core.energy import SourceHealth
+from energy_agent.core.ports import Clock
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.poller import Poller
 from energy_agent.tokens.account import PageAccount
-from energy_agent.tokens.beat import Follower
+from energy_agent.tokens.beat import Beat, Follower
 from energy_agent.tokens.server_spec import TokenServer
 
 log = logging.getLogger("wattlens.tokens")
@@ -26,61 +27,82 @@ NOBODY = (
 )
 
 
-@dataclass(slots=True, eq=False)
-class Poll:
-    """A page; whoever changes it holds the lock of the poller."""
+class Poll(Poller[None]):
+    """A page; whoever changes it holds the lock of the poller.
 
-    source: TokenSource
-    url: str
-    server: TokenServer
-    account: PageAccount
-    stop: threading.Event = field(default_factory=threading.Event)
-    up: bool = False
-    reason: str = "not read yet"
-    first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
-    last_success_ns: int | None = None
-    totals: tuple[TokenTotals, ...] = ()
-    lacking: frozenset[str] = frozenset()  # what `mapping` names and the page has never had
-    told_down: bool = False
-    quiet_until_boot_ns: int = 0
-    silent_since_boot_ns: int | None = None  # of the first failed reading since the last good one
-    since_s: float | None = None  # monotonic start of a reading under way
-    fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
-    read_boot_ns: int = 0  # likewise, of the middle of that reading
-    cost_s: float = 0.0  # CPU time of a reading, its state in the journal included
-    pace: Follower = field(init=False)
+    Args:
+        clock: the agent's.
+        source: the server, and the page's `url`.
+        server: how to read it.
+        read: reads it and records what it counted.
+        beat: when it is read.
+        hang_s: it is down when a reading takes longer.
+    """
 
-    def tell(self, boot_ns: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        source: TokenSource,
+        url: str,
+        server: TokenServer,
+        read: Callable[["Poll"], None],
+        beat: Beat,
+        hang_s: float,
+    ) -> None:
+        self.key = f"{source.workload} {url}"
+        super().__init__(
+            clock,
+            f"tokens:{source.workload}",
+            partial(read, self),
+            source.period_s,
+            log,
+            f"metrics page of {self.key}",
+            hang_s=hang_s,
+        )
+        self.source, self.url, self.server = source, url, server
+        live, group = server.moves == "step", source.group or ""
+        self.account = PageAccount(source.workload, self.key, live=live, group=group, precision=source.precision)
+        self.first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
+        self.totals: tuple[TokenTotals, ...] = ()
+        self.lacking: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read
+        self.fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
+        self.read_boot_ns = 0  # likewise, of the middle of that reading
+        self.cost_s = 0.0  # CPU time of a reading, its state in the journal included
+        self.pace = Follower(source.period_s)
+        self._beat, self._told_down, self._quiet_until_boot_ns = beat, False, 0
+        self._silent_since_boot_ns: int | None = None  # of the first failed reading since the last good one
+
+    def start(self, wait_s: float = 0.0) -> None:
+        """Begin to read, now and then with the beat."""
+        self.pause(0.0)
+        super().start(wait_s)
+
+    def pause(self, took_s: float) -> None:
+        """Wait for the next beat."""
+        self._beat.follow(self.pace, lambda: self.is_stopping)
+
+    def report(self, before: SourceHealth, health: SourceHealth) -> None:
         """Log that it went or came back, once; of one that does so all the time, every now and then."""
-        if self.up:
-            self.silent_since_boot_ns = None
-            if self.told_down:
-                self.told_down = False
-                log.info("metrics page of %s: ok", self.key)
+        boot_ns = self._clock.boot_ns()
+        if health.up:
+            self._silent_since_boot_ns = None
+            if self._told_down:
+                self._told_down = False
+                super().report(before, health)
             return
-        if self.silent_since_boot_ns is None:
-            self.silent_since_boot_ns = boot_ns
-        patient = self.last_success_ns is not None and boot_ns - self.silent_since_boot_ns < PATIENCE_NS
-        if self.told_down or patient or self.stop.is_set() or boot_ns < self.quiet_until_boot_ns:
-            return
-        self.told_down, self.quiet_until_boot_ns = True, boot_ns + QUIET_NS
-        said = printable(self.reason[:300])
-        log.warning("metrics page of %s is not read: %s", self.key, said)
+        if self._silent_since_boot_ns is None:
+            self._silent_since_boot_ns = boot_ns
+        patient = health.last_success_ns is not None and boot_ns - self._silent_since_boot_ns < PATIENCE_NS
+        if not self._told_down and not patient and boot_ns >= self._quiet_until_boot_ns:
+            self._told_down, self._quiet_until_boot_ns = True, boot_ns + QUIET_NS
+            log.warning("metrics page of %s is not read: %s", self.key, health.reason)
 
     @property
     def nobody(self) -> bool:
         """Whether tokens came for so long that their workload should have been seen."""
         counted = any(t.counts.get("generation") for t in self.totals)
         seen_ns = 0 if self.first_boot_ns is None or self.fed_boot_ns is None else self.fed_boot_ns - self.first_boot_ns
-        return self.up and counted and self.source.group is None and seen_ns >= NOBODY_NS
-
-    def __post_init__(self) -> None:
-        self.pace = Follower(self.source.period_s)
-
-    @property
-    def key(self) -> str:
-        """Names the page."""
-        return f"{self.source.workload} {self.url}"
+        return self.health().up and counted and self.source.group is None and seen_ns >= NOBODY_NS
 
 
 SHARE_EACH: Final = 0.02

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core import plugin
@@ -14,9 +14,8 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.units import NS_PER_S
-from energy_agent.runtime.loop.neighbours import reason_of
-from energy_agent.runtime.threads import start_thread
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount, rows, zeros
+from energy_agent.runtime.poller import NOT_READ, stop_all
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, rows, zeros
 from energy_agent.tokens.beat import Beat
 from energy_agent.tokens.counter_state import encode
 from energy_agent.tokens.endpoint import LINES_LIMIT, TIMEOUT_S, fetch
@@ -58,7 +57,7 @@ class TokenPoller:
         """`fetch` reads an endpoint; one that takes longer than `hang_s` is down."""
         self._clock, self._fetch, self._hang_s = clock, fetch, hang_s
         self._parsing = threading.Lock()  # parsing holds the interpreter: one response at a time
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._rows: list[Tokens] = []
         self._deltas: deque[TokenDelta] = deque(maxlen=DELTAS_KEPT)
         self._states: dict[str, str] = {}
@@ -101,7 +100,7 @@ class TokenPoller:
         for poll, period_s in zip(self._polls, periods_s([(p.cost_s, p.source.period_s) for p in self._polls]), strict=True):
             poll.pace.period_s = period_s
         with self._lock:
-            self._mark_hung()
+            self._mark_down()
             counted, self._rows = self._rows, []
             states, self._states = self._states, {}
             ended, self._ended = self._ended, []
@@ -134,7 +133,7 @@ class TokenPoller:
     def latest(self, workload: str) -> Progress | None:
         """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
         with self._lock:
-            read = [p for p in self._polls if p.source.workload == workload and p.up and p.totals]
+            read = [p for p in self._polls if p.source.workload == workload and p.totals and p.health().up]
             boot_ns = max((p.read_boot_ns for p in read), default=0)
             found = [t for p in read for t in p.totals]
         models: dict[str, list[TokenTotals]] = {}
@@ -167,8 +166,9 @@ class TokenPoller:
             found = []
             for p in self._polls:
                 name = f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}"
-                found.append(SourceHealth(name, p.up, "", p.reason, p.last_success_ns))
-                missing = sorted(p.lacking) if p.up else ()
+                own = replace(p.health(), source=name)
+                found.append(own)
+                missing = sorted(p.lacking or ()) if own.up else ()
                 found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
                 if held is not None and p.nobody and p.source.workload not in held:
                     found.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
@@ -176,8 +176,9 @@ class TokenPoller:
 
     def stop(self) -> None:
         """Stop polling; threads end with their next wait."""
-        self._configured = self._discovered = ()
+        polls, self._configured, self._discovered = self._polls, (), ()
         self._apply(forget=False)
+        stop_all(polls)
 
     def _apply(self, *, forget: bool = True) -> None:
         wanted: dict[tuple[str, str], TokenSource] = {}
@@ -190,9 +191,13 @@ class TokenPoller:
         kept = {key: p for key, p in old.items() if wanted.get(key) == p.source}
         ended = [p for key, p in old.items() if key not in kept]
         for poll in ended:
-            poll.stop.set()
+            poll.stop()
         self._beat.wake()
-        fresh = [self._poll(source, key[1]) for key, source in wanted.items() if key not in kept]
+        fresh = [
+            Poll(self._clock, source, url, server_of(source), self._read, self._beat, self._hang_s)
+            for (workload, url), source in wanted.items()
+            if (workload, url) not in kept
+        ]
         for poll in fresh:
             self._go_on(poll, old.get((poll.source.workload, poll.url)))
         with self._lock:
@@ -202,18 +207,7 @@ class TokenPoller:
                     poll.totals = poll.account.totals(up=False)
                     self._ended.append(poll)
         for poll in fresh:
-            start_thread(threading.Thread(target=self._run, args=(poll,), name=f"tokens-{poll.source.workload}", daemon=True))
-
-    def _poll(self, source: TokenSource, url: str) -> Poll:
-        server = server_of(source)
-        account = PageAccount(
-            source.workload,
-            f"{source.workload} {url}",
-            live=server.moves == "step",
-            group=source.group or "",
-            precision=source.precision,
-        )
-        return Poll(source, url, server, account)
+            poll.start()
 
     def _go_on(self, poll: Poll, old: Poll | None) -> None:
         """From where the page's counters stood, under the last configuration or at the last commit."""
@@ -233,33 +227,22 @@ class TokenPoller:
         else:
             poll.totals = poll.account.totals(up=False)
 
-    def _mark_hung(self) -> None:
-        now_s = time.monotonic()
+    def _mark_down(self) -> None:
         for poll in self._polls:
-            if poll.up and poll.since_s is not None and now_s - poll.since_s > self._hang_s:
-                self._set_down(poll, f"no response for {self._hang_s:g} s")
+            health = poll.health()
+            if not health.up and health.reason != NOT_READ:
+                poll.report(health, health)  # one that hangs does not report itself
+                poll.totals = poll.account.totals(up=False)
 
-    def _set_down(self, poll: Poll, reason: str) -> None:
-        poll.up, poll.reason = False, reason
-        poll.tell(self._clock.boot_ns())
-        poll.totals = poll.account.totals(up=False)
-
-    def _run(self, poll: Poll) -> None:
-        beat = self._beat.follow(poll.pace, poll.stop)
-        while not poll.stop.is_set():
-            poll.since_s, cpu_s, state = time.monotonic(), time.thread_time(), ""
-            try:
-                state = self._read(poll)
-            except Exception as error:  # noqa: BLE001
-                # Whatever a hostile page does to us is a reason, not the end of this thread.
-                with self._lock:
-                    self._set_down(poll, reason_of(error))
+    def _read(self, poll: Poll) -> None:
+        cpu_s, state = time.thread_time(), ""
+        try:
+            state = self._record_page(poll)
+        finally:
             cost_s = time.thread_time() - cpu_s + len(state) / _STATE_B_PER_S
-            poll.since_s, poll.cost_s = None, max(cost_s, _COST_KEPT * poll.cost_s)
-            self._beat.done(poll.pace, beat)
-            beat = self._beat.follow(poll.pace, poll.stop)
+            poll.cost_s = max(cost_s, _COST_KEPT * poll.cost_s)
 
-    def _read(self, poll: Poll) -> str:
+    def _record_page(self, poll: Poll) -> str:
         """Read an endpoint and record what it counted; returns its state for the journal."""
         among = max(1, len(self._polls))
         lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
@@ -281,7 +264,7 @@ class TokenPoller:
             state = encode(standing)
             lacking = mapping.lacking(poll.source, readings)
         with self._lock:
-            if not poll.stop.is_set():  # else another poll of the same page goes on from here
+            if not poll.is_stopping:  # else another poll of the same page goes on from here
                 poll.account.accept(standing)
                 poll.fed_boot_ns, poll.read_boot_ns = boot_ns, (before_boot_ns + boot_ns) // 2
                 poll.first_boot_ns = poll.first_boot_ns or boot_ns
@@ -292,9 +275,8 @@ class TokenPoller:
     def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:
         before = {t.model: t.counts for t in poll.totals}
         poll.totals = poll.account.totals(up=True)
-        poll.lacking = lacking if poll.last_success_ns is None else poll.lacking & lacking
-        poll.up, poll.reason, poll.last_success_ns = True, "", t_ns
-        poll.tell(self._clock.boot_ns())
+        poll.lacking = lacking if poll.lacking is None else poll.lacking & lacking
+        poll.succeeded()
         for delta in deltas:
             self._rows += rows(delta)
         for totals in poll.totals:

@@ -16,11 +16,14 @@ class Reader(threading.Thread):
         self.beats: list[int] = []
 
     def run(self) -> None:
+        self.beat.follow(self.follower, self.stop.is_set)
         while not self.stop.is_set():
-            beat = self.beat.follow(self.follower, self.stop)
             self.gate.wait(300)
-            self.beat.done(self.follower, beat)
-            self.beats.append(beat)  # what it says of its pace stands by then
+            self.beats.append(self.follower.beat)
+            self.beat.follow(self.follower, self.stop.is_set)
+
+    def has_read(self) -> bool:
+        return bool(self.beats) and not self.follower.is_reading
 
     def end(self) -> None:
         self.stop.set()
@@ -34,7 +37,7 @@ def test_a_prompt_reader_has_read_when_the_beat_returns() -> None:
     beat = Beat()
     reader = Reader(beat, 60.0)  # its first reading comes at once, the next by the beat alone
     reader.start()
-    eventually(lambda: reader.beats)
+    eventually(reader.has_read)
     reader.follower.began_s -= 60 * 0.8
     reader.follower.took_s = 0.0
     beat.strike([reader.follower])
@@ -53,7 +56,7 @@ def test_hung_reader_is_waited_for_once() -> None:
     beat = Beat()
     reader = Reader(beat, 60.0)
     reader.start()
-    eventually(lambda: reader.beats)
+    eventually(reader.has_read)
     reader.gate.clear()
     reader.follower.began_s -= 60 * 0.8
     reader.follower.took_s = 0.0
@@ -82,7 +85,7 @@ def test_a_beat_too_early_is_not_followed_and_one_that_never_comes_is_not_waited
     reader.end()
     early = Reader(beat, 60.0)
     early.start()
-    eventually(lambda: early.beats)
+    eventually(early.has_read)
     for _ in range(20):
         beat.strike([early.follower])
     assert len(early.beats) == 1
