@@ -4,12 +4,8 @@ import logging
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.loop.neighbours import REASON_MAX
 from energy_agent.runtime.poller import NOT_READ, Poller, stop_all
 from tests.support import eventually
 
@@ -80,19 +76,6 @@ def test_source_is_down_until_it_was_read_and_dated_once_it_was(source, make):
     assert not poller.poll()
     assert (poller.health().up, poller.health().reason, poller.value) == (False, "gone", 1), "the last good reading stays"
     assert poller.health().last_success_ns == 7 * 10**9
-
-
-@given(st.text(), st.sampled_from([WattlensError, OSError, ValueError, KeyError, RecursionError, MemoryError]))
-def test_whatever_is_raised_is_one_bounded_line(text, kind):
-    def fail():
-        raise kind(text)
-
-    silent = logging.getLogger("wattlens.test.silent")
-    silent.disabled = True
-    poller = Poller(RealClock(), "test:x", fail, 1.0, silent, "x")
-    assert not poller.poll()
-    assert poller.health().reason.isprintable()
-    assert 0 < len(poller.health().reason) <= REASON_MAX
 
 
 def test_start_waits_for_the_first_response_or_failure_and_no_longer(source, make):

@@ -89,8 +89,7 @@ def test_a_history_that_is_gone_is_listed_anew(server, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["forbidden", "error", "garbage"])
-def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_back(server, tmp_path, fault, caplog):
-    caplog.set_level("INFO")
+def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_back(server, tmp_path, fault):
     server.show([pod(1)])
     found = informer(tmp_path)
     try:
@@ -101,8 +100,6 @@ def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_bac
         assert found.pod("ml", "p1").uid == f"{U}1"
         (server.folder / "fault").unlink()
         eventually(lambda: found.health()[0].up)
-        eventually(lambda: caplog.messages.count("pods of the API server: ok") == 2)  # at start, and when it came back
-        assert any(reason in line for line in caplog.messages)
     finally:
         found.stop()
 
