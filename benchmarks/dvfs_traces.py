@@ -23,7 +23,7 @@ from dvfs.replay.serving.replay import Case, Row
 from dvfs.replay.serving.server import BOUNDNESS, server
 from dvfs.types import Decision, Observation, Policy
 from energy_agent.core.errors import UsageError
-from wattlens.terminal_line import Line
+from wattlens.terminal_line import drawn_line
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRACES = {
@@ -201,9 +201,9 @@ def _results(jobs: list[Job], side_by_side: int) -> Iterator[dict[str, Any]]:
             yield from pool.map(played, jobs)
         return
     for number, job in enumerate(jobs, start=1):
-        with Line(every_s=0.1) as line:
+        with drawn_line(every_s=0.1) as draw:
             prefix = f"case {number} of {len(jobs)}, {job.name} {job.rate:g}x {job.boundness}: "
-            row = played(job, lambda text, prefix=prefix, line=line: line.draw(prefix + text))  # type: ignore[misc]
+            row = played(job, lambda text, prefix=prefix, draw=draw: draw(prefix + text))  # type: ignore[misc]
         yield row
 
 

@@ -85,10 +85,7 @@ def said_here(*arguments: object) -> Said:
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = main([str(each) for each in arguments])
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
+        code = main([str(each) for each in arguments])
     return Said(code, out.getvalue(), err.getvalue())
 
 

@@ -2,17 +2,17 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Line:
-    """The line; as a context manager it is gone at the end. Where nobody watches, nothing is drawn."""
+    """The line. Where nobody watches, nothing is drawn."""
 
-    def __init__(self, on: bool | None = None, every_s: float = 0.0) -> None:
-        """`on`: None for on a terminal alone. `every_s`: not drawn more often than that."""
+    def __init__(self, on: bool | None = None, every_s: float = 0.0, wait_s: float = 0.0) -> None:
+        """`on`: None for on a terminal alone. `every_s`: not drawn more often than that; `wait_s`: not before that."""
         self._on = sys.stderr.isatty() if on is None else on
-        self._every_s, self._next_s = every_s, 0.0
+        self._every_s, self._next_s = every_s, time.monotonic() + wait_s
         self._drawn = False
 
     def draw(self, text: str) -> None:
@@ -28,13 +28,37 @@ class Line:
             self._write("")
             self._drawn = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.clear()
-
     @staticmethod
     def _write(text: str) -> None:
         sys.stderr.write(f"\r\033[K{text[:100]}")  # ANSI: to the line's begin, and what stands there away
         sys.stderr.flush()
+
+
+@contextmanager
+def drawn_line(every_s: float = 0.0) -> Iterator[Callable[[str], None]]:
+    """What draws the line, which is gone at the end."""
+    line = Line(every_s=every_s)
+    try:
+        yield line.draw
+    finally:
+        line.clear()
+
+
+@contextmanager
+def seconds_passed(what: str, seconds: float) -> Iterator[Callable[[str], None]]:
+    """What draws the seconds passed of those expected, with a note behind them."""
+    began = time.monotonic()
+    with drawn_line() as draw:
+        yield lambda note: draw(f"{what}: {time.monotonic() - began:.0f} of about {seconds:.0f} s{note}")
+
+
+def counted(what: str, things: str = "segments") -> Callable[[int, int], None]:
+    """What draws (done, all) of some things; the line is gone when all are done."""
+    line = Line(every_s=0.2, wait_s=2.0)
+
+    def show(done: int, total: int) -> None:
+        line.draw(f"{what}: {done} of {total} {things}")
+        if done >= total:
+            line.clear()
+
+    return show

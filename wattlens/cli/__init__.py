@@ -26,6 +26,8 @@ def main(argv: "list[str] | None" = None) -> int:
             from wattlens.cli import _program
 
             parsed = _program.parse(sys.argv[1:] if argv is None else argv, sys.modules[__name__])
+        except SystemExit as end:  # --help, or wrong usage
+            return int(end.code or 0)
         finally:
             if at_once:
                 _handle(signal.default_int_handler)

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from energy_agent.core.text import printable
@@ -26,20 +25,6 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and end with 2, the code of wrong usage."""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
-
-
-def add_simulate(parser: argparse.ArgumentParser, what: str) -> None:
-    """`--simulate [DIR]`; `what` is its help. `simulated_node` reads its value."""
-    parser.add_argument("--simulate", type=Path, metavar="DIR", nargs="?", const=Path(), help=what)
-
-
-def simulated_node(value: Path | None) -> Path | None:
-    """The folder of the node that `--simulate` names: this user's own where it names none; None without the option."""
-    if value != Path():
-        return value
-    from energy_agent.sim.node import default_directory
-
-    return default_directory()
 
 
 def sentence(text: str) -> str:

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wattlens.cli._command import Command, add_simulate, simulated_node
+from wattlens.cli._command import Command
+from wattlens.cli._options import add_simulate, simulated_node
 
 if TYPE_CHECKING:
     from dvfs.actuator.supervisor import ActuatorConfig

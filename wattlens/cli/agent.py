@@ -1,14 +1,11 @@
 """`wattlens agent`: the node agent, and `release`/`return` to let go of the driver for an update or a GPU reset."""
 
 import argparse
-import re
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, add_simulate, simulated_node
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
-MAX_RELEASE_S = 24 * 3600
+from wattlens.cli._command import Command
+from wattlens.cli._options import add_simulate, simulated_node, span
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +30,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
     )
     add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
-    parser.add_argument("--for", dest="duration", metavar="TIME",
-                        help="with release: for how long, such as 90s, 10m or 2h (default 10m)")  # fmt: skip
+    what = "with release: for how long, such as 90s, 10m or 2h (default 10m)"
+    parser.add_argument("--for", dest="for_s", type=span(1, 24 * 3600), metavar="TIME", help=what)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -49,8 +46,7 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.node.release import RELEASE_FILE, request
     from energy_agent.runtime.clock import RealClock
 
-    duration = "10m" if args.duration is None else args.duration
-    seconds = _seconds(duration) if args.action == "release" else 0
+    seconds = round(args.for_s or 600) if args.action == "release" else 0
     if not (state / "agent.lock").exists():
         raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
     try:
@@ -58,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot write {state / RELEASE_FILE}: {error.strerror}") from None
     if seconds:
-        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {duration}")
+        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {seconds} s")
     else:
         print("the agent reads again within 2 s")
     return 0
@@ -66,20 +62,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Options that would be ignored: a person who gave one believes that it holds; raises UsageError."""
-    if args.action != "release" and args.duration is not None:
-        raise UsageError(f"--for belongs to release: wattlens agent release --for {args.duration}")
+    if args.action != "release" and args.for_s is not None:
+        raise UsageError("--for belongs to wattlens agent release")
     if args.action != "run":
         for option in ("config", "listen", "web_config", "simulate"):
             if getattr(args, option) is not None:
                 raise UsageError(f"--{option.replace('_', '-')} does nothing for {args.action}; its agent is found by --state")
-
-
-def _seconds(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,6})([smh])", text)
-    seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
-    if not 0 < seconds <= MAX_RELEASE_S:
-        raise UsageError(f"--for {text!r} is not a time such as 90s, 10m or 2h, of at most 24h")
-    return seconds
 
 
 SPEC = Command("run the node agent: read GPUs, keep the ledger, serve /metrics", _configure, _run)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, add_simulate, simulated_node
+from wattlens.cli._command import Command
+from wattlens.cli._options import add_simulate, simulated_node, within
 
 if TYPE_CHECKING:
     from energy_agent.config.agent import Config
-
-_MAX_SECONDS = 3600.0
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +27,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, where it is not the default")
     parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
     add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
-    parser.add_argument("--seconds", type=float, metavar="S",
+    parser.add_argument("--seconds", type=within(float, 0.5, 3600), metavar="S",
                         help="how long: --sensors 30, a block of --overhead 10, readings of --capture 2")  # fmt: skip
-    parser.add_argument("--pairs", type=int, metavar="N",
+    parser.add_argument("--pairs", type=within(int, 2, 1000), metavar="N",
                         help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: draws the order within the pairs (0)")
     parser.add_argument("--pseudonyms", action="store_true",
@@ -42,16 +41,11 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.config import agent as configuration
     from wattlens.agent.run import simulated_environ
 
-    if args.seconds is not None and not 0.5 <= args.seconds <= _MAX_SECONDS:
-        raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and {_MAX_SECONDS:g}")
     if args.seconds is not None and not (args.sensors or args.overhead or args.capture):
         raise UsageError("--seconds belongs to --sensors, --overhead or --capture FILE")
     for option in ("pairs", "seed"):
         if getattr(args, option) is not None and not args.overhead:
             raise UsageError(f"--{option} belongs to --overhead")
-    args.pairs, args.seed = 6 if args.pairs is None else args.pairs, args.seed or 0
-    if not 2 <= args.pairs <= 1000:
-        raise UsageError(f"--pairs {args.pairs} is not between 2 and 1000")
     if args.pseudonyms and args.capture is None:
         raise UsageError("--pseudonyms belongs to --capture FILE")
     args.simulate = simulated_node(args.simulate)
@@ -66,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.overhead:
         from wattlens.doctor import overhead
 
-        result = overhead.measure(environ, config.sampling.period_s, args.seconds or 10.0, args.pairs, args.seed)
+        result = overhead.measure(environ, config.sampling.period_s, args.seconds or 10.0, args.pairs or 6, args.seed or 0)
         print(json.dumps(result, indent=2) if args.json else overhead.text(result), end="\n" if args.json else "")
         return 0
     if args.capture is not None:

@@ -1,11 +1,10 @@
 """`wattlens init`: a commented configuration of the agent, with every key and its default."""
 
 import argparse
-import os
 from pathlib import Path
 
-from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
+from wattlens.cli._options import write_new
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +23,7 @@ def _run(args: argparse.Namespace) -> int:
         print(text, end="")
         return 0
     path = Path(args.out)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if args.force else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(path, flags, 0o644), "w", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{path} is there already; name another with --out, or write over it with --force") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    write_new(path, text.encode(), force=args.force)
     print(f"{path}: every key with its default, as comments. Then: wattlens config check {path}")
     return 0
 

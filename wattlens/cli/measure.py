@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from wattlens.cli._command import Command, add_simulate, simulated_node
+from wattlens.cli._command import Command
+from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, program
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.token_endpoints import TokenPages
@@ -66,21 +67,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--token-server", default="vllm", metavar="NAME", help="which kind of server it is (docs/tokens.md; default: vllm)"
     )
     parser.add_argument(
-        "--label", action="append", default=[], metavar="KEY=VALUE", help="what the run was, such as precision=int8 or batch=32"
+        "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="what the run was, such as precision=int8 or batch=32"
     )
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
 
 def _run(args: argparse.Namespace) -> int:
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = program(args.command)
     if not command:
         raise UsageError("measure: name a program after --")
-    node = simulated_node(args.simulate)
-    if node is not None:
-        from energy_agent.sim.node import SimulatedNode
-
-        os.environ.update(SimulatedNode.attach(node).environ())
+    node = enter_simulated_node(args.simulate)
     if args.save is not None and not args.save.absolute().parent.is_dir():
         raise UsageError(f"measure: --save {args.save}: no such folder")
     from energy_agent.sdk.measure.measurement import measure
@@ -209,14 +206,11 @@ def _execute(command: list[str], environ: Mapping[str, str], started: Callable[[
     return 128 - code if code < 0 else code
 
 
-def _labels(texts: list[str]) -> dict[str, str]:
+def _labels(labels: dict[str, str]) -> dict[str, str]:
     from energy_agent.sdk.measure.saved import checked_labels
 
-    pairs = [text.partition("=")[::2] for text in texts]
-    if len(dict(pairs)) < len(pairs):
-        raise UsageError("measure: --label: a key stands twice")
     try:
-        return checked_labels(dict(pairs))
+        return checked_labels(labels)
     except ValueError as error:
         raise UsageError(f"measure: --label: {error}") from None
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
+from wattlens.cli._options import within
 
 if TYPE_CHECKING:
     from wattlens.site.pue.inputs import Inputs
@@ -47,8 +49,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--coverage",
-        type=float,
-        default=0.9,
+        type=within(Decimal, 0, 1),
+        default="0.9",
         metavar="SHARE",
         help="how much of the window must have been metered (default 0.9)",
     )
@@ -92,7 +94,7 @@ def _statement(args: argparse.Namespace, given: "Inputs", zone: tzinfo) -> "Stat
     position = Position(args.position) if args.position else None
     said = statement(
         given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
-        position=position, zone=args.zone, least=_least(args.coverage), simulated=given.simulated,
+        position=position, zone=args.zone, least=Fraction(args.coverage), simulated=given.simulated,
     )  # fmt: skip
     return given.with_others(said, from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns())
 
@@ -123,12 +125,6 @@ def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo
             f"the window is empty; the ledger holds {utc_text((span or (0, 0))[0])} to {utc_text((span or (0, 0))[1])}"
         )
     return start_ns, end_ns
-
-
-def _least(share: float) -> Fraction:
-    if not 0 <= share <= 1:
-        raise UsageError(f"--coverage {share:g}: a share from 0 to 1 is wanted")
-    return Fraction(str(share))
 
 
 def _zone(name: str) -> tzinfo:

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from wattlens.cli._command import Command, add_simulate, simulated_node
+from wattlens.cli._command import Command
+from wattlens.cli._options import add_simulate, simulated_node
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

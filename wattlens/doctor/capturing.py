@@ -11,7 +11,7 @@ import wattlens
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.devices.nvml import capture as nvml_capture
 from wattlens.doctor import child
-from wattlens.doctor.progress import Progress
+from wattlens.terminal_line import seconds_passed
 
 
 def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms: bool) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
     while capture is None:
         task = ["capture", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
         try:
-            with Progress("asking everything", seconds) as progress:
+            with seconds_passed("asking everything", seconds) as show_progress:
                 for message in child.ask(task, environ):
-                    progress.show()
+                    show_progress("")
                     if message["k"] == "nvml":
                         library = message["library"]
                     elif message["k"] == "fatal":

@@ -20,7 +20,7 @@ from dvfs.proof.estimate import t_quantile_975
 from energy_agent.core.errors import WattlensError
 from energy_agent.reader.child import ReaderOptions, ReaderProcess
 from wattlens.doctor import child
-from wattlens.doctor.progress import Progress
+from wattlens.terminal_line import seconds_passed
 
 SCHEMA = "wattlens-overhead/1"
 SETTLE_S = 2.0
@@ -106,7 +106,7 @@ def run_blocks(
     task = ["edges", f"--seconds={seconds}", f"--settle={settle_s}", f"--blocks={len(kinds)}"]
     running: AbstractContextManager[Any] | None = None
     reader: Any = None
-    with Progress("blocks with and without the reader", len(kinds) * (seconds + settle_s)) as progress:
+    with seconds_passed("blocks with and without the reader", len(kinds) * (seconds + settle_s)) as show_progress:
         try:
             for message in child.ask(task, environ):
                 if running is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
@@ -114,7 +114,7 @@ def run_blocks(
                     reader = running.__enter__()
                 if isinstance(reader, Reading):
                     reader.drain()
-                progress.show(f", block {len(blocks) + 1} of {len(kinds)}")
+                show_progress(f", block {len(blocks) + 1} of {len(kinds)}")
                 match message["k"]:
                     case "board":
                         boards[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}

@@ -8,7 +8,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.metering.sensor_profile import Change, absent, profile
 from energy_agent.node.sensor_file import SCHEMA
 from wattlens.doctor import child
-from wattlens.doctor.progress import Progress
+from wattlens.terminal_line import seconds_passed
 
 _NAMES = {
     "tick_ms": ("counter ticks every", "ms"),
@@ -41,9 +41,9 @@ def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str
     node: dict[str, Any] = {"driver": "", "nvml": ""}
     boards: dict[int, dict[str, Any]] = {i: {"index": i} | absent(reason).as_json() for i, reason in hung.items()}
     task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
-    with Progress("watching the sensors", seconds) as progress:
+    with seconds_passed("watching the sensors", seconds) as show_progress:
         for message in child.ask(task, environ):
-            progress.show()
+            show_progress("")
             match message["k"]:
                 case "nvml":
                     node = {"driver": message["driver"], "nvml": message["nvml"]}

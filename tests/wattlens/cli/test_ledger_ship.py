@@ -98,10 +98,3 @@ def test_a_failure_is_told_and_tried_again(companion: "subprocess.Popen[str]", s
     (tmp_path / "new").rename(damaged)
     eventually(lambda: names(tmp_path / "store") == [first.name, second.name])
     assert companion.poll() is None
-
-
-@pytest.mark.parametrize("minutes", ["0", "-1", "soon", "1441", "nan"])
-def test_an_interval_is_a_number_of_minutes(minutes: str, segments: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["ledger", "ship", str(segments), "file:///nowhere", f"--every={minutes}"])
-    assert "is not a number of minutes" in capsys.readouterr().err

@@ -182,7 +182,7 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
         (["--from", "yesterday"], "write an instant"),
         (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
         (["--to", "2020-01-01"], "the window is empty"),
-        (["--coverage", "2"], "a share from 0 to 1"),
+        (["--coverage", "2"], "argument --coverage: "),
         (["--site", "dc9"], "no meter of site 'dc9'; there are: dc1"),
         (["--time-zone", "Mars/Base"], "write an IANA name"),
         (["--config", "/nowhere.yaml"], "cannot read site configuration"),

@@ -486,11 +486,11 @@ def test_the_table_and_what_to_take_from_it() -> None:
         (("--out", "/no/such/p.json"), "no such folder"),
         (("--out", "p.json", "--resume"), "there is no p.json to go on with"),
         (("--out", "p.json", "--resume", "--clocks", "1005"), "--resume goes on by the plan in p.json: leave --clocks out"),
-        (("--out", "p.json", "--clocks", "fast"), "--clocks 'fast' is no list of numbers"),
+        (("--out", "p.json", "--clocks", "fast"), "argument --clocks: expected numbers"),
         (("--out", "p.json", "--clocks", "1005", "--knob", "power"), "--knob power sets no clocks"),
-        (("--out", "p.json", "--seconds", "2"), "--seconds 2 is not from 5 to 3600"),
-        (("--out", "p.json", "--repeats", "1"), "--repeats 1 is not from 2 to 1000"),
-        (("--out", "p.json", "--precision", "200%"), "--precision '200%' is no share"),
+        (("--out", "p.json", "--seconds", "2"), "argument --seconds: expected a"),
+        (("--out", "p.json", "--repeats", "1"), "argument --repeats: expected a"),
+        (("--out", "p.json", "--precision", "200%"), "argument --precision: expected a share"),
         (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric go together"),
         (("--out", "p.json", "--work", "epochs"), "the agent counts steps and tokens"),
         (("--out", "p.json", "--tokens-from", "ftp://x/"), "is not an http:// address"),
@@ -502,10 +502,7 @@ def test_wrong_usage_is_one_line(
     arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["dvfs", "sweep", *arguments])
-    except SystemExit as end:
-        code = int(end.code or 0)
+    code = main(["dvfs", "sweep", *arguments])
     said = capsys.readouterr()
     assert (code in (1, 2), said.err.count("\n"), said.out) == (True, 1, "")
     assert says in said.err

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
-from wattlens.cli._moments import day_or_time
-from wattlens.cli._progress import Progress
+from wattlens.cli._options import moment
 from wattlens.cli.dashboards import grafana as common
+from wattlens.terminal_line import counted
 
 if TYPE_CHECKING:
     from wattlens.grafana.events import Event
@@ -36,8 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
     )
-    parser.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time of the first action (default: a day ago)")
-    parser.add_argument("--to", dest="end", metavar="TIME", help="the first that is not told (default: now)")
+    add = parser.add_argument
+    add("--from", dest="start", type=moment, metavar="TIME", help="UTC day or time of the first action (default: a day ago)")
+    add("--to", dest="end", type=moment, metavar="TIME", help="the first that is not told (default: now)")
     parser.add_argument("--dry-run", action="store_true", help="say how many there would be, and write none")
 
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("name a ledger with --ledger, or a report with --report")
     access, events = common.access(arguments), _events(arguments)
     with Grafana(access) as grafana:
-        done = annotate(grafana, events, dry=arguments.dry_run, progress=Progress("annotated", "events"))
+        done = annotate(grafana, events, dry=arguments.dry_run, progress=counted("annotated", "events"))
     if arguments.json:
         counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
         print(json.dumps({"url": access.url, "events": len(events), **counts}))
@@ -65,8 +66,8 @@ def _events(arguments: argparse.Namespace) -> "list[Event]":
     from wattlens.grafana.events import dvfs_events, report_event
 
     now_s = int(time.time())
-    start_s = int(day_or_time(arguments.start, "--from").timestamp()) if arguments.start else now_s - _DAY_S
-    end_s = int(day_or_time(arguments.end, "--to").timestamp()) if arguments.end else now_s
+    start_s = int(arguments.start.timestamp()) if arguments.start else now_s - _DAY_S
+    end_s = int(arguments.end.timestamp()) if arguments.end else now_s
     end_s = min(end_s, now_s - _SETTLED_S)
     if end_s <= start_s:
         raise UsageError("--to is not after --from")

@@ -3,8 +3,8 @@
 import argparse
 import json
 
-from wattlens.cli._progress import Progress
 from wattlens.cli.dashboards import grafana as common
+from wattlens.terminal_line import counted
 
 SUMMARY = "say what in a Grafana is not what is built"
 DESCRIPTION = (
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted(arguments), common.access(arguments)
     with Grafana(access) as grafana:
-        found = survey(grafana, wanted, Progress("compared", "dashboards"))
+        found = survey(grafana, wanted, counted("compared", "dashboards"))
     differ = [each for each in found.changes if each.state != "same"]
     common.notes(found.notes)
     if arguments.json:

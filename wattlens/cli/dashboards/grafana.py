@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._options import span
 
 if TYPE_CHECKING:
     from dashboards.push.plan import Change
     from wattlens.grafana.access import Access
     from wattlens.grafana.survey import Survey, Wanted
 
-_UNITS: Final = {"s": 1, "m": 60}
 _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TITLE_LIMIT: Final = 190
 
@@ -26,7 +26,8 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check Grafana's with")
     parser.add_argument("--insecure", action="store_true", help="send the token over http:// although others can read it")
-    parser.add_argument("--timeout", default="30s", metavar="SPAN", help="how long one answer may take (default 30s)")
+    what = "how long one answer may take (default 30s)"
+    parser.add_argument("--timeout", type=span(), default="30s", metavar="SPAN", help=what)
 
 
 def add_objects(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +50,7 @@ def access(arguments: argparse.Namespace) -> "Access":
     """
     from wattlens.grafana.access import Access
 
-    span = re.fullmatch(r"(\d{1,4})([sm])", arguments.timeout)
-    if span is None or not int(span[1]):
-        raise UsageError(f"--timeout {arguments.timeout!r}: a span such as 30s or 2m is wanted")
-    timeout_s = int(span[1]) * _UNITS[span[2]]
-    return Access(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, timeout_s)
+    return Access(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, arguments.timeout)
 
 
 def wanted(arguments: argparse.Namespace) -> "Wanted":

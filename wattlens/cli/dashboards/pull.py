@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from wattlens.cli._progress import Progress
 from wattlens.cli.dashboards import grafana as common
+from wattlens.terminal_line import counted
 
 SUMMARY = "bring what people changed in a Grafana back as files to review"
 DESCRIPTION = (
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted(arguments), common.access(arguments)
     with Grafana(access) as grafana:
-        found = survey(grafana, wanted, Progress("read", "dashboards"))
+        found = survey(grafana, wanted, counted("read", "dashboards"))
     pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
     common.notes(pulled.notes)
     if arguments.json:

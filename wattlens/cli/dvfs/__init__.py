@@ -3,10 +3,10 @@
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from wattlens.cli._command import Command, sentence, table
+from wattlens.cli._options import add_actuator_socket
 from wattlens.cli.actuator import actuator_config, add_place_options
 from wattlens.cli.dvfs import policy, replay, switch
 from wattlens.cli.dvfs import sweep as _dvfs_sweep
@@ -21,12 +21,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         return parser
 
     status = action("status", "show leases and settings, as the actuator tells them", _status)
-    status.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)",
-    )
+    add_actuator_socket(status)
     policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
     switch.configure(action("off", "the kill switch: put everything back and set nothing more", switch.run), off=True)
     switch.configure(action("on", "take the kill switch back: steering is allowed again", switch.run), off=False)

@@ -1,38 +1,19 @@
-"""What both halves of `wattlens dvfs replay` do with options: their defaults, their ranges, and a policy's own options."""
+"""What both halves of `wattlens dvfs replay` do with options: their defaults, and a policy's own options."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from energy_agent.core.errors import UsageError
 
 if TYPE_CHECKING:
     from dvfs.types import NodePolicy, Policy
 
-TRACE_OPTIONS = {
-    name: f"--{name.removesuffix('_s').replace('_', '-')}"
-    for name in (
-        "model", "gpu", "gpus", "engine", "boundness", "rate", "from_s", "seconds", "ttft_ms", "ttft_tokens", "itl_ms",
-        "attainment", "replicas", "option", "no_hindsight",
-    )
+TRACE_OPTIONS: Final[dict[str, Any]] = {
+    "model": "llama-8b", "gpu": "h100-sxm", "gpus": None, "engine": "vllm-2024", "boundness": "mid", "rate": 1.0, "from": 0.0,
+    "seconds": None, "ttft_ms": 500.0, "ttft_tokens": None, "itl_ms": 50.0, "attainment": 99.0, "replicas": None, "option": {},
+    "no_hindsight": False,
 }  # fmt: skip
-TABLE_OPTIONS = {name: f"--{name}" for name in ("slowdown", "steps", "noise", "seeds", "isotonic")}
-
-
-def number(option: str, value: float | None, otherwise: float, low: float, high: float) -> float:
-    """An option's value, `otherwise` where it was not given.
-
-    Raises:
-        UsageError: it is not from `low` to `high`.
-    """
-    found = otherwise if value is None else value
-    if not low <= found <= high:
-        raise UsageError(f"dvfs replay: {option} {found:g} is not from {low:g} to {high:g}")
-    return found
-
-
-def whole(option: str, value: int | None, otherwise: int, low: int, high: int) -> int:
-    """The same for whole numbers."""
-    return int(number(option, value, otherwise, low, high))
+TABLE_OPTIONS: Final[dict[str, Any]] = {"slowdown": 3.0, "steps": 3000, "noise": 2.0, "seeds": 20, "isotonic": False}
 
 
 def chosen(name: str) -> "Policy | NodePolicy":
@@ -50,22 +31,14 @@ def chosen(name: str) -> "Policy | NodePolicy":
     return spec
 
 
-def pairs(texts: list[str] | None) -> dict[str, Any]:
-    """`K=V` options: V is a number, true, false, or else a word.
+def values(texts: dict[str, str]) -> dict[str, Any]:
+    """A policy's options: each a number, true, false, or else a word."""
+    return {key: _value(text) for key, text in texts.items()}
 
-    Raises:
-        UsageError: one of them is no pair, or its key stands twice.
-    """
-    found: dict[str, Any] = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"dvfs replay: --option {text!r} is no KEY=VALUE")
-        if key in found:
-            raise UsageError(f"dvfs replay: --option {key} stands twice")
-        try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
-            parsed = value
-        found[key] = parsed if isinstance(parsed, int | float | bool) else value
-    return found
+
+def _value(text: str) -> int | float | bool | str:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return parsed if isinstance(parsed, int | float | bool) else text

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_options import chosen, number, whole
+from wattlens.cli.dvfs.replay_options import chosen
 from wattlens.cli.dvfs.replay_text import Bar, bars, svg
-from wattlens.terminal_line import Line
+from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
     from dvfs.replay.training import Score, Summary
@@ -56,19 +56,13 @@ def run(args: argparse.Namespace) -> int:
     trials = spec.trials if isinstance(spec, Policy) else None
     if trials is None:
         raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")
-    plan = Plan(
-        number("--slowdown", args.slowdown, 3.0, 0.1, 100) / 100,
-        whole("--steps", args.steps, 3000, 1, 1_000_000),
-        number("--noise", args.noise, 2.0, 0, 50) / 100,
-        whole("--seeds", args.seeds, 20, 1, 10_000),
-        args.seed or 0,
-    )
+    plan = Plan(args.slowdown / 100, args.steps, args.noise / 100, args.seeds, args.seed)
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]
-    with Line(every_s=0.1) as line:
-        rows = _played({name: trials, "zeus": ZEUS}, tables, plan, line.draw)
+    with drawn_line(every_s=0.1) as draw:
+        rows = _played({name: trials, "zeus": ZEUS}, tables, plan, draw)
     if args.json:
-        print(json.dumps(_as_json(rows, plan, str(path), len(tables), bool(args.isotonic)), indent=2, allow_nan=False))
+        print(json.dumps(_as_json(rows, plan, str(path), len(tables), args.isotonic), indent=2, allow_nan=False))
     else:
         _print(rows, plan, len(tables))
     if args.chart is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_options import chosen, number, pairs, whole
+from wattlens.cli.dvfs.replay_options import chosen, values
 from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, svg
-from wattlens.terminal_line import Line
+from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
     from dvfs.replay.serving.replay import Case, Fixture, Row
@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
 
     name = args.policy or "slo"
     case, spec, config, said = _case(args, name)
-    with Line(every_s=0.1) as line:
-        made = replay.ready(case, line.draw)
-        rows = [made.row("default", made.default), replay.policy(made, name, spec, config, line.draw)]
-        rows += replay.others(made, line.draw)
+    with drawn_line(every_s=0.1) as draw:
+        made = replay.ready(case, draw)
+        rows = [made.row("default", made.default), replay.policy(made, name, spec, config, draw)]
+        rows += replay.others(made, draw)
         if not args.no_hindsight:
-            rows.append(replay.best(made, line.draw))
+            rows.append(replay.best(made, draw))
     lost = sum(case.trace.prompt) + sum(case.trace.output) - sum(sum(one.prompt) + sum(one.output) for one in made.dealt)
     if lost:
         said.append(
@@ -69,43 +69,25 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
         raise UsageError(
             f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
         )
-    word = args.boundness or "mid"
-    if word not in BOUNDNESS:
-        raise UsageError(f"dvfs replay: --boundness {word!r} is none of {', '.join(BOUNDNESS)}")
-    gpus = None if args.gpus is None else whole("--gpus", args.gpus, 1, 1, 64)
-    slo = Slo(
-        number("--ttft-ms", args.ttft_ms, 500.0, 1, 1e6) / 1e3,
-        number("--itl-ms", args.itl_ms, 50.0, 0.1, 1e5) / 1e3,
-        None if args.ttft_tokens is None else whole("--ttft-tokens", args.ttft_tokens, 1, 1, 10_000_000),
-        number("--attainment", args.attainment, 99.0, 1, 100) / 100,
-    )
-    rate = number("--rate", args.rate, 1.0, 0.001, 1000)
-    from_s = number("--from", args.from_s, 0.0, 0, 1e9)
-    seconds = None if args.seconds is None else number("--seconds", args.seconds, 1.0, 0.001, 1e9)
-    replicas = None if args.replicas is None else whole("--replicas", args.replicas, 1, 1, 256)
-    board = boards.find(args.gpu or "h100-sxm")
-    made = server(
-        board,
-        models.find(args.model or "llama-8b"),
-        gpus=gpus,
-        engine=args.engine or "vllm-2024",
-        boundness=BOUNDNESS[word],
-    )
-    options = pairs(args.option)
+    slo = Slo(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, args.attainment / 100)
+    rate, from_s, word = args.rate, getattr(args, "from"), args.boundness
+    board = boards.find(args.gpu)
+    made = server(board, models.find(args.model), gpus=args.gpus, engine=args.engine, boundness=BOUNDNESS[word])
+    options = values(args.option)
     knees = load()
     config = spec.configure(options, knees)
     knee_mhz, _ = replay.knee_of(board, knees)
     whole_trace = trace.read(args.trace)
-    played = whole_trace.cut(from_s, seconds).faster(rate)
+    played = whole_trace.cut(from_s, args.seconds).faster(rate)
     if played.arrive_s[-1] > _LONGEST_S:
         raise UsageError(
             f"dvfs replay: {played.name} lasts {played.arrive_s[-1] / 86_400:.0f} days, and {_LONGEST_S / 86_400:.0f} are the "
             "most: is its time in ms? otherwise cut it with --from and --seconds"
         )
-    if replicas is not None and replicas > len(played):
-        raise UsageError(f"dvfs replay: --replicas {replicas}: the trace has {len(played)} requests")
+    if args.replicas is not None and args.replicas > len(played):
+        raise UsageError(f"dvfs replay: --replicas {args.replicas}: the trace has {len(played)} requests")
     levels = int(options.get("levels", replay.LEVELS))
-    case = replay.Case(made, slo, played, knee_mhz, replicas, levels, args.seed or 0)
+    case = replay.Case(made, slo, played, knee_mhz, args.replicas, levels, args.seed)
     return case, spec, config, [*_about(played, rate, from_s), *_assumptions(made, word)]
 
 

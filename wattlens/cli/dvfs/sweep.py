@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import add_simulate, simulated_node, table
+from wattlens.cli._command import table
+from wattlens.cli._options import (
+    AGENT_FILES,
+    AGENT_URL,
+    add_actuator_socket,
+    add_agent_files,
+    add_simulate,
+    enter_simulated_node,
+    program,
+    share,
+    within,
+)
 
 if TYPE_CHECKING:
     from dvfs.sweep.profile import Profile
@@ -18,7 +29,6 @@ if TYPE_CHECKING:
     from wattlens.sweep.work import Work
 
 T = TypeVar("T", int, float)
-DEFAULT_URL = "http://127.0.0.1:9479/metrics"
 _WAIT_S, _WAIT_FOR_PROGRAM_S, _WARM_UP_S = 15.0, 600.0, 30.0
 _OF_THE_PLAN = ("knob", "clocks", "caps", "points", "seconds", "settle")
 
@@ -44,14 +54,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--gpus", metavar="N,N", help="indices or UUIDs (default: those of the workload)")
     add("--name", default="", help="what the profile calls the workload (default: as the agent does, or the command)")
     add("--knob", choices=("clock", "power", "both"), help="what is set; both: a grid (default: clock)")
-    add("--clocks", metavar="MHZ,MHZ", help="SM clocks (default: spread from the knee of the GPU to its highest)")
-    add("--caps", metavar="W,W", help="power limits (default: spread from the board's lowest to the one found)")
-    add("--points", type=int, metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
-    add("--seconds", type=float, metavar="S", help="length of a stretch (default: 20)")
-    add("--settle", type=float, metavar="S", help="time between a setting and its stretch (default: 5)")
-    add("--repeats", type=int, metavar="N", help="stretches of each setting at most (default: 5)")
+    add(
+        "--clocks",
+        type=_list(int),
+        default=(),
+        metavar="MHZ,MHZ",
+        help="SM clocks (default: spread from the knee of the GPU to its highest)",
+    )
+    add(
+        "--caps",
+        type=_list(float),
+        default=(),
+        metavar="W,W",
+        help="power limits (default: spread from the board's lowest to the one found)",
+    )
+    add("--points", type=within(int, 1, 50), metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
+    add("--seconds", type=within(float, 5, 3600), metavar="S", help="length of a stretch (default: 20)")
+    add("--settle", type=within(float, 1, 3600), metavar="S", help="time between a setting and its stretch (default: 5)")
+    add("--repeats", type=within(int, 2, 1000), metavar="N", help="stretches of each setting at most (default: 5)")
     add(
         "--precision",
+        type=share,
         metavar="1%",
         help="a setting is known once the 95 %% intervals of time and power are this (default: 1%%)",
     )
@@ -60,16 +83,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--work-metric", metavar="NAME", help="the counter on it")
     add("--tokens-from", metavar="URL", help="the metrics page of an LLM server")
     add("--token-server", default="vllm", metavar="NAME", help="its kind (docs/tokens.md; default: vllm)")
-    socket = "the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)"
-    add("--actuator", type=Path, metavar="PATH", help=socket)
-    add("--url", default=DEFAULT_URL, metavar="URL", help=f"the agent's page (default {DEFAULT_URL})")
-    add("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
-    add("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")
-    add("--key-file", type=Path, metavar="FILE", help="its key, where it is not in the same file")
-    add("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
-    add("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
-    add("--wait", type=float, metavar="S", help="for the workload and its first work (default: 15; for CMD 600)")
-    add("--warm-up", type=float, metavar="S", help="let it run before the first stretch (default: 0; CMD 30)")
+    add_actuator_socket(parser, "--actuator")
+    add("--url", default=AGENT_URL, metavar="URL", help=f"the agent's page (default {AGENT_URL})")
+    add_agent_files(parser)
+    add(
+        "--wait",
+        type=within(float, 0, 1e6, above=True),
+        metavar="S",
+        help="for the workload and its first work (default: 15; for CMD 600)",
+    )
+    add("--warm-up", type=within(float, 0, 1e6), metavar="S", help="let it run before the first stretch (default: 0; CMD 30)")
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     add("--json", action="store_true", help="print the profile instead of a table")
     add("command", nargs=argparse.REMAINDER, metavar="CMD", help="a program to start as the workload, and to end afterwards")
@@ -124,22 +147,16 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
     from wattlens.sweep.run import SweepOptions
     from wattlens.sweep.target import Wanted
 
-    command = tuple(args.command[1:] if args.command[:1] == ["--"] else args.command)
-    node = simulated_node(args.simulate)
-    if node is not None:
-        from energy_agent.sim.node import SimulatedNode
-
-        os.environ.update(SimulatedNode.attach(node).environ())
+    command = tuple(program(args.command))
+    enter_simulated_node(args.simulate)
     clock = clock_for(os.environ)
     plan = _plan(args)
     work = _work(args, clock)
-    wait_s = _positive("--wait", args.wait, _WAIT_FOR_PROGRAM_S if command else _WAIT_S)
+    wait_s = args.wait or (_WAIT_FOR_PROGRAM_S if command else _WAIT_S)
     warm_up_s = (_WARM_UP_S if command else 0.0) if args.warm_up is None else args.warm_up
-    if not 0 <= warm_up_s < 1e6:
-        raise UsageError(f"--warm-up {warm_up_s:g} is no time")
     return SweepOptions(
         args.out,
-        Access(args.url, args.ca_file, args.user_file, args.token_file, args.cert_file, args.key_file),
+        Access(args.url, *(getattr(args, name) for name in AGENT_FILES)),
         args.actuator or default_socket(),
         clock,
         plan,
@@ -158,23 +175,22 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
 def _plan(args: argparse.Namespace) -> "PlanOptions":
     from wattlens.sweep.planning import PlanOptions
 
-    said = [name for name in _OF_THE_PLAN if getattr(args, name) is not None]
+    said = [name for name in _OF_THE_PLAN if getattr(args, name) not in (None, ())]
     if args.resume and said:
         raise UsageError(f"--resume goes on by the plan in {args.out}: leave --{said[0]} out")
-    clocks, caps = _list("--clocks", args.clocks, int), _list("--caps", args.caps, float)
+    clocks, caps = args.clocks, args.caps
     knob = args.knob or ("both" if clocks and caps else "power" if caps else "clock")
     if (clocks and knob == "power") or (caps and knob == "clock"):
         raise UsageError(f"--knob {knob} sets no {'clocks' if clocks else 'limits'}: say --knob both, or leave it out")
-    for option, value, low, high in (
-        ("--points", args.points, 1, 50),
-        ("--seconds", args.seconds, 5, 3600),
-        ("--settle", args.settle, 1, 3600),
-        ("--repeats", args.repeats, 2, 1000),
-    ):
-        if value is not None and not low <= value <= high:
-            raise UsageError(f"{option} {value:g} is not from {low} to {high}")
     return PlanOptions(
-        knob, clocks, caps, args.points, args.seconds, args.settle, args.repeats, _ratio("--precision", args.precision)
+        knob,
+        clocks,
+        caps,
+        args.points,
+        args.seconds,
+        args.settle,
+        args.repeats,
+        args.precision and float(args.precision),
     )
 
 
@@ -192,33 +208,14 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
     return None if args.tokens_from is None else ServerPage(args.tokens_from, args.token_server, clock)
 
 
-def _list(option: str, text: str | None, made: Callable[[str], T]) -> tuple[T, ...]:
-    if text is None:
-        return ()
-    try:
-        found = tuple(made(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or len(found) > 100 or not all(0 < each < 1e5 for each in found):
-        raise UsageError(f"{option} {text!r} is no list of numbers, such as 1005,1200,1410")
-    return tuple(dict.fromkeys(found))
+def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    def parse(text: str) -> tuple[T, ...]:
+        try:
+            found = tuple(made(part) for part in text.split(","))
+        except ValueError:
+            found = ()
+        if not found or len(found) > 100 or not all(0 < each < 1e5 for each in found):
+            raise argparse.ArgumentTypeError(f"expected numbers such as 1005,1200,1410, got {text!r}")
+        return tuple(dict.fromkeys(found))
 
-
-def _ratio(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise UsageError(f"{option} {text!r} is no share, such as 1% or 0.01")
-    return value
-
-
-def _positive(option: str, value: float | None, otherwise: float) -> float:
-    if value is None:
-        return otherwise
-    if not 0 < value < 1e6:
-        raise UsageError(f"{option} {value:g} is no time")
-    return value
+    return parse

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import WattlensError
+from wattlens.cli._options import add_actuator_socket
 
 if TYPE_CHECKING:
     from dvfs.actuator.client import ActuatorClient
@@ -20,12 +21,7 @@ _BACK_S = 15.0  # for everything to be as found: a write a device, each at most 
 
 def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
     """Options of both."""
-    parser.add_argument(
-        "--socket",
-        type=Path,
-        metavar="PATH",
-        help="the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)",
-    )
+    add_actuator_socket(parser)
     parser.add_argument("--file", type=Path, metavar="PATH", help="the switch itself (default: as the actuator has it)")
     parser.add_argument(
         "--state",

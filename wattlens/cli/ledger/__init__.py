@@ -13,10 +13,10 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._command import Command, sentence
-from wattlens.cli._moments import day_or_time
-from wattlens.cli._progress import Progress
+from wattlens.cli._options import day, moment, within
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
+from wattlens.terminal_line import counted
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, Fault
@@ -38,8 +38,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
     export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
     export.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
-    export.add_argument("--from", dest="start", metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15")
-    export.add_argument("--to", dest="end", metavar="TIME", help="first UTC day or time that is not exported")
+    export.add_argument(
+        "--from", dest="start", type=moment, metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15"
+    )
+    export.add_argument("--to", dest="end", type=moment, metavar="TIME", help="first UTC day or time that is not exported")
     export.add_argument("--device", metavar="UUID", help="this device alone")
     export.add_argument("--workload", metavar="NAME", help="this workload alone")
     what = export.add_mutually_exclusive_group()
@@ -53,8 +55,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
     compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
     which = compact.add_mutually_exclusive_group()
-    which.add_argument("--day", metavar="DAY", help="one UTC day (default: every day that is over)")
-    which.add_argument("--days", type=_count, metavar="N", help="the last N UTC days that are over, as a job each night wants")
+    which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every day that is over)")
+    which.add_argument(
+        "--days", type=within(int, 1, 3660), metavar="N", help="the last N UTC days that are over, as a job each night wants"
+    )
     compact.add_argument(
         "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to[,key]"
     )
@@ -68,7 +72,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="leave out damaged files alone, instead of all that their node has of the day, and exit with 0",
     )
     compact.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="processes that share the days; the same bytes (default 1)"
+        "--jobs",
+        type=within(int, 1, 256),
+        default=1,
+        metavar="N",
+        help="processes that share the days; the same bytes (default 1)",
     )
 
     heads.configure_compact(compact)
@@ -113,7 +121,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     view = read_journal(journal) if journal is not None else None
     keys = read_inventory(arguments.inventory).keys if arguments.inventory is not None else Keys()
     signed = heads.read(arguments.heads, arguments.heads_key)
-    report = chain.verify([_segments_of(p) for p in arguments.paths], view, Progress("verified"), keys)
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, counted("verified"), keys)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
     if signed:
@@ -177,8 +185,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger.fleet.parquet import columns_of
     from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Span
 
-    end = _time(arguments.end, "--to") if arguments.end else None
-    start = _time(arguments.start, "--from") if arguments.start else 0
+    end = int(arguments.end.timestamp()) * NS_PER_S if arguments.end else None
+    start = int(arguments.start.timestamp()) * NS_PER_S if arguments.start else 0
     choice = export.Choice(start, end, arguments.device, arguments.workload)
     located = reading.read_rows(arguments.source)
     if not arguments.sum:
@@ -193,7 +201,7 @@ def _export(arguments: argparse.Namespace) -> int:
             print(f"{count} {name} in {arguments.output}")
         return 0
     if start and end is not None and end <= start:
-        raise UsageError(f"--to {arguments.end} is not after --from {arguments.start}")
+        raise UsageError("--to is not after --from")
     rows, found = [], False
     for item in located:
         row = item.row
@@ -226,7 +234,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _ship(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import chain
 
-    return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), Progress)
+    return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), counted)
 
 
 def _compact(arguments: argparse.Namespace) -> int:
@@ -239,8 +247,8 @@ def _compact(arguments: argparse.Namespace) -> int:
     sites = Sites({}, arguments.site)
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
-    wanted = [_day(arguments.day)] if arguments.day else None
-    found = index.build([_segments_of(p) for p in arguments.paths], Progress("read the headers of"), sites.keys)
+    wanted = [arguments.day] if arguments.day else None
+    found = index.build([_segments_of(p) for p in arguments.paths], counted("read the headers of"), sites.keys)
     if wanted is None:
         today = datetime.now(UTC).date()
         if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
@@ -264,7 +272,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         reason=arguments.reason,
         accept_faults=arguments.accept_faults,
         jobs=arguments.jobs,
-        progress=Progress("compacted"),
+        progress=counted("compacted"),
     ):
         answer += result.statements
         faults |= dict.fromkeys(result.faults)
@@ -308,30 +316,6 @@ def _compact(arguments: argparse.Namespace) -> int:
 def _all_empty(paths: Iterable[Path]) -> bool:
     """Whether the folders have no file, as before the first segment is shipped. A folder with others is the wrong one."""
     return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
-
-
-def _time(text: str, option: str) -> int:
-    """UTC ns of a day or time."""
-    return int(day_or_time(text, option).timestamp()) * NS_PER_S
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 256")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 3660:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 3660")
-    return int(text)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--day: {text!r} is not a UTC day like 2026-01-31") from None
 
 
 SPEC = Command("verify, export, ship and compact the book of record", _configure, _run)

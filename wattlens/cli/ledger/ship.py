@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.runtime.loop.wake import Flag, Wake
+from wattlens.cli._options import within
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Fault, Progress
@@ -26,7 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
     parser.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
     parser.add_argument(
-        "--every", type=_minutes, metavar="MINUTES", help="go on until SIGTERM, and copy what is new at these intervals"
+        "--every",
+        type=within(float, 0, 1440, above=True),
+        metavar="MINUTES",
+        help="go on until SIGTERM, and copy what is new at these intervals",
     )
 
 
@@ -87,13 +91,3 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
 def _tell(faults: Iterable["Fault"]) -> None:
     for fault in faults:
         print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0
-    if not 0 < minutes <= 1440:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes up to 1440")
-    return minutes

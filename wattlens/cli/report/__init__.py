@@ -3,15 +3,16 @@
 import argparse
 import json
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, sentence
-from wattlens.cli._progress import Progress
+from wattlens.cli._options import within
 from wattlens.cli.report import diff, init, verify
+from wattlens.terminal_line import counted
 
 if TYPE_CHECKING:
     from reports.figures.facts import Facts
@@ -61,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--restates", type=Path, metavar="DIR", help="the report that this one restates")
     source.add_argument(
         "--accept-coverage",
+        type=within(lambda text: Decimal(text.strip().removesuffix("%")), 0, 100),
         metavar="PERCENT",
         help="make the report although less was metered than was asked for, down to this",
     )
@@ -122,7 +124,7 @@ def _make(parsed: argparse.Namespace) -> int:
         if getattr(parsed, flag) is None:
             raise UsageError(f"--{flag} is needed; see wattlens report --help")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
-    accepted = _percent(parsed.accept_coverage)
+    accepted = None if parsed.accept_coverage is None else Fraction(parsed.accept_coverage) / 100
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: there is no such file")
@@ -130,7 +132,7 @@ def _make(parsed: argparse.Namespace) -> int:
     folder = _folder(parsed.out, options.asked)
     refuse_occupied(folder)
     refuse_overwriting(folder, options.ledger, parsed.restates)
-    facts = build(options, Progress("read"))
+    facts = build(options, counted("read"))
     options = asked(options, facts)
     if parsed.restates is not None:
         options, facts = restated(options, facts, parsed.restates)
@@ -225,20 +227,6 @@ def _forms(text: str) -> tuple[str, ...]:
     if wrong := [name for name in wanted if name not in FORMS]:
         raise UsageError(f"--formats {wrong[0][:40]}: there are: {', '.join(FORMS)}; facts.json is always written")
     return wanted
-
-
-def _percent(text: str | None) -> Fraction | None:
-    from energy_agent.core.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        share = Decimal(text.removesuffix("%").strip())
-    except InvalidOperation:
-        share = Decimal(-1)
-    if not share.is_finite() or not 0 <= share <= 100:
-        raise UsageError(f"--accept-coverage {text[:20]}: a number of percent from 0 to 100 is wanted, such as 90")
-    return Fraction(share) / 100
 
 
 def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:

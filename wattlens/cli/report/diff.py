@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import re
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._options import share
 
 if TYPE_CHECKING:
     from reports.audit.difference import Change
@@ -21,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", type=Path, metavar="OLD", help="folder of a report, or its facts.json")
     parser.add_argument("new", type=Path, metavar="NEW", help="the later one")
     due = "change of a total from which on comparatives are restated (default 5%%)"
-    parser.add_argument("--threshold", default="5%", metavar="SHARE", help=due)
+    parser.add_argument("--threshold", type=share, default="5%", metavar="SHARE", help=due)
     parser.add_argument("--all", action="store_true", help=f"every figure (default: the {_MOST} that moved most)")
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, every figure and part")
 
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from reports.audit.edition import read_edition
     from reports.audit.shown import change_json, change_lines, input_lines, inputs_json
 
-    threshold = _share(args.threshold)
+    threshold = args.threshold
     old, new = read_edition(args.old), read_edition(args.new)
     if not same_period(old, new):
         raise UsageError(
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     lines.append(_told(len(changes), len(old.figures.keys() | new.figures.keys())))
     if beside:
         lines.append(f"What else differs: {', '.join(beside)}.")
-    lines.append(_due(due, args.threshold))
+    lines.append(_due(due, f"{float(100 * threshold):g}%"))
     if unexplained:
         lines.append(f"{len(unexplained)} not explained: {', '.join(each.id for each in unexplained[:5])}")
     print("\n".join(map(printable, lines)))
@@ -114,11 +113,3 @@ def _due(due: "list[Change]", threshold: str) -> str:
     named = ", ".join(f"{each.id} ({moved(each)})" for each in due[:5])
     more = f" and {len(due) - 5} more" if len(due) > 5 else ""
     return f"Comparatives are to be restated: {named}{more} moved by {threshold} or more."
-
-
-def _share(text: str) -> Fraction:
-    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
-    share = Fraction(match[1]) / (100 if match[2] else 1) if match else None
-    if share is None or not 0 < share <= 1:
-        raise UsageError(f"--threshold {text[:40]!r}: write a share such as 5% or 0.05")
-    return share

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError, WattlensError
+from wattlens.cli._options import write_new
 
 SUMMARY = "write a workbook for what a report cannot measure: sites, contracts, prices, teams"
 CHECK_SUMMARY = "say what a file of inputs tells, what it lacks, and which cell or key is wrong"
@@ -33,14 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {path}: the workbook is an .xlsx file; org.yaml is written by hand (docs/report-inputs.md)")
     boards = of_inventory(args.from_inventory) if args.from_inventory else of_ledger(args.ledger) if args.ledger else []
     content = template(boards)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if args.force else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise UsageError(f"{path} is there already; name another with --out, or write over it with --force") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    write_new(path, content, force=args.force)
     if args.json:
         print(json.dumps({"file": str(path), "boards": len(boards)}, indent=1))
         return 0

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import math
 import os
-import re
 import shlex
 import signal
 import time
@@ -14,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._command import Command, sentence
+from wattlens.cli._options import program, span
 from wattlens.cli.sim import meters
 
 if TYPE_CHECKING:
     from energy_agent.sim.node import SimulatedNode
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +49,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
     fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
-    fault.add_argument("--for", dest="duration", metavar="TIME", help="wait so long (10s, 2m; simulated time), then clear it")
+    what = "wait so long (10s, 2m; simulated time), then clear it"
+    fault.add_argument("--for", dest="for_s", type=span(high_s=86_400), metavar="TIME", help=what)
     clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
     clear.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
     clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
@@ -104,7 +102,7 @@ def _show_start(node: "SimulatedNode", name: str) -> None:
 
 def _exec(args: argparse.Namespace) -> int:
     node = _attached(args)
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = program(args.command)
     if not command:
         raise UsageError("sim run: name a program after --")
     try:
@@ -122,12 +120,12 @@ def _env(args: argparse.Namespace) -> int:
 def _fault(args: argparse.Namespace) -> int:
     node, meter = _attached(args), meters.meter_of(args.gpu)
     kind = meters.fault_kind(meter, args.kind, args.call, args.value)
-    seconds = _seconds(args.duration) if args.duration else None
+    seconds = args.for_s
     if seconds is not None and kind.once:
         raise UsageError(f"fault {args.kind!r} happens once: --for has no meaning")
     name, put, clear = _target(node, args.gpu)
     put(args.kind, args.call, args.value)
-    print(f"{name}: {args.kind} set" + (f" for {args.duration}" if seconds else ""), flush=True)
+    print(f"{name}: {args.kind} set" + (f" for {seconds:g} s" if seconds else ""), flush=True)
     if seconds is not None:
         try:
             time.sleep(seconds / float(node.state()["rate"]))
@@ -258,14 +256,6 @@ def _attached(args: argparse.Namespace) -> "SimulatedNode":
     from energy_agent.sim.node import SimulatedNode
 
     return SimulatedNode.attach(args.dir)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
-    seconds = float(match[1]) * _UNITS_S[match[2]] if match else math.nan
-    if not 0.0 < seconds <= 86_400.0:
-        raise UsageError(f"--for {text!r} is not a time such as 10s, 2m or 1h, of at most 24h")
-    return seconds
 
 
 SPEC = Command("start, use and disturb a simulated GPU node", _configure, _run)

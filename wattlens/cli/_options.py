@@ -1,0 +1,161 @@
+"""Types of options and groups of options that commands share. A wrong value is the parser's error: one line, exit code 2."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from energy_agent.core.errors import UsageError
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+T = TypeVar("T", int, float, Decimal)
+
+
+def within(kind: Callable[[str], T], low: float, high: float, *, above: bool = False) -> Callable[[str], T]:
+    """A number from `low` to `high`; with `above` it must be more than `low`."""
+
+    def parse(text: str) -> T:
+        try:
+            value = kind(text)
+            fits = low <= value <= high and not (above and value == low)
+        except (ValueError, ArithmeticError):
+            fits = False
+        if not fits:
+            least = f"above {low:g} and up to" if above else f"from {low:g} to"
+            whole = "whole " if cast("object", kind) is int else ""
+            raise argparse.ArgumentTypeError(f"expected a {whole}number {least} {high:g}, got {text[:40]!r}")
+        return value
+
+    return parse
+
+
+def share(text: str) -> Fraction:
+    """A share above 0: 5% or 0.05."""
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
+    value = Fraction(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, got {text[:40]!r}")
+    return value
+
+
+def span(low_s: float = 0.001, high_s: float = 1e9) -> Callable[[str], float]:
+    """A time in seconds, written with its unit: 90s, 10m, 2h, 1d."""
+
+    def parse(text: str) -> float:
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text)
+        seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+        if not low_s <= seconds <= high_s:
+            raise argparse.ArgumentTypeError(
+                f"expected a time such as 30s, 15m or 2h{_limits(low_s, high_s)}, got {text[:40]!r}"
+            )
+        return seconds
+
+    return parse
+
+
+def _limits(low_s: float, high_s: float) -> str:
+    return f" from {low_s:g} to {high_s:g} s" if high_s < 1e9 else ""
+
+
+def moment(text: str) -> datetime:
+    """A UTC day or time; an offset is heeded."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a UTC day or time like 2026-01-31 or 2026-01-31T12:15, got {text!r}"
+        ) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def day(text: str) -> date:
+    """A UTC day."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a UTC day like 2026-01-31, got {text!r}") from None
+
+
+class Pairs(argparse.Action):
+    """Collects KEY=VALUE of a repeated option into a dictionary."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add one."""
+        key, equals, value = str(values).partition("=")
+        found = dict(getattr(namespace, self.dest) or {})
+        if not key or not equals or key in found:
+            what = "one value per key" if key in found else "KEY=VALUE"
+            raise argparse.ArgumentError(self, f"expected {what}, got {str(values)[:80]!r}")
+        setattr(namespace, self.dest, found | {key: value})
+
+
+def add_simulate(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--simulate [DIR]`; `what` is its help. `simulated_node` reads its value."""
+    parser.add_argument("--simulate", type=Path, metavar="DIR", nargs="?", const=Path(), help=what)
+
+
+def simulated_node(value: Path | None) -> Path | None:
+    """The folder of the node that `--simulate` names: this user's own where it names none; None without the option."""
+    if value != Path():
+        return value
+    from energy_agent.sim.node import default_directory
+
+    return default_directory()
+
+
+def enter_simulated_node(value: Path | None) -> Path | None:
+    """As `simulated_node`; what this process starts, and its own NVML, then see the node."""
+    node = simulated_node(value)
+    if node is not None:
+        from energy_agent.sim.node import SimulatedNode
+
+        os.environ.update(SimulatedNode.attach(node).environ())
+    return node
+
+
+def add_actuator_socket(parser: argparse.ArgumentParser, option: str = "--socket") -> None:
+    """Where the actuator listens."""
+    what = "the actuator's socket (default: /run/wattlens/actuator/actuator.sock as root)"
+    parser.add_argument(option, type=Path, metavar="PATH", help=what)
+
+
+AGENT_URL = "http://127.0.0.1:9479/metrics"
+AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
+
+
+def add_agent_files(parser: argparse.ArgumentParser) -> None:
+    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.Access`."""
+    add = parser.add_argument
+    add("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
+    add("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")
+    add("--key-file", type=Path, metavar="FILE", help="its key, where it is not in the same file")
+    add("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
+    add("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
+
+
+def program(command: list[str]) -> list[str]:
+    """The program that stands after `--`."""
+    return command[1:] if command[:1] == ["--"] else command
+
+
+def write_new(path: Path, content: bytes, *, force: bool) -> None:
+    """Write a file; raises UsageError where it is there already, unless `force`, or cannot be written."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; name another with --out, or write over it with --force") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
