@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
+from energy_agent.core.errors import UsageError
+
 T = TypeVar("T")
 _LATER_S = 0.15  # between questions once the first second is over: each costs the process that answers
 _BUSY_S = 60.0  # the maximum that is added to a bound where processes waited for a CPU or a disk
@@ -69,6 +71,15 @@ def need_file(path: Path, source: str) -> None:
     """Like need_program, for data that is beside the project and not in it; `source` says where it is from."""
     if not path.is_file():
         _missing(f"{path.name} ({source})")
+
+
+def refusal(call: Callable[..., object], *arguments: object, error: type[Exception] = UsageError, **named: object) -> str:
+    """The one line with which `call` refuses its arguments; fails where it takes them, or the line is more than one."""
+    with pytest.raises(error) as caught:
+        call(*arguments, **named)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
 
 
 class Said(NamedTuple):

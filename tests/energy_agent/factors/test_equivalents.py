@@ -4,12 +4,11 @@ import hashlib
 import json
 from fractions import Fraction
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.errors import UsageError
 from energy_agent.factors import equivalents as eq
+from tests.support import refusal
 
 
 def test_trees_and_cars_by_hand() -> None:
@@ -39,34 +38,21 @@ def test_each_has_its_citation_with_edition_and_conditions() -> None:
     assert "fir" not in eq.shipped()[1][0].text.split()
 
 
-@pytest.mark.parametrize("grams", [0, -1, Fraction(-1, 3)])
-def test_of_nothing_there_is_no_comparison(grams: Fraction | int) -> None:
-    assert eq.equivalents(grams) == ()
-
-
 @given(st.fractions(min_value=Fraction(1, 10**6), max_value=10**15))
-def test_at_most_two_and_exact(grams: Fraction) -> None:
+def test_at_most_two_and_exact_and_none_of_nothing(grams: Fraction) -> None:
+    assert eq.equivalents(0) == eq.equivalents(-grams) == ()
     many = eq.shipped()[1] * 3
     found = eq.equivalents(grams, many)
     assert len(found) == 2
     assert all(e.value * Fraction(e.of.grams_each) == grams for e in found)
 
 
-@pytest.mark.parametrize(
-    ("column", "text", "told"),
-    [
-        ("text", "no number", "text must have {count} in it, once"),
-        ("text_zh", "{count}{other}", "text_zh must have {count} in it, once"),
-        ("gases", "CO", "gases must be CO2 or CO2e"),
-        ("grams_each", "0", "grams_each: '0' is no number above 0"),
-    ],
-)
-def test_a_wrong_cell_is_told_with_its_line(column: str, text: str, told: str) -> None:
+def test_a_wrong_cell_is_told_with_its_line() -> None:
     cells = dict.fromkeys(eq.COLUMNS, "x") | {"text": "{count}", "text_zh": "{count}", "gases": "CO2e", "grams_each": "1"}
-    raw = f"{','.join(eq.COLUMNS)}\n{','.join((cells | {column: text}).values())}\n".encode()
-    page = dict.fromkeys(("id", "title", "edition", "fetched", "update", "note"), "x")
-    page["csv_sha256"] = hashlib.sha256(raw).hexdigest()
-    with pytest.raises(UsageError) as caught:
-        eq.parse(json.dumps(page).encode(), raw, "mine")
-    assert str(caught.value).startswith("mine.csv, line 2")
-    assert told in str(caught.value)
+    for column, text in (("text", "no number"), ("text_zh", "{count}{other}"), ("gases", "CO"), ("grams_each", "0")):
+        raw = f"{','.join(eq.COLUMNS)}\n{','.join((cells | {column: text}).values())}\n".encode()
+        page = dict.fromkeys(("id", "title", "edition", "fetched", "update", "note"), "x")
+        page["csv_sha256"] = hashlib.sha256(raw).hexdigest()
+        line = refusal(eq.parse, json.dumps(page).encode(), raw, "mine")
+        assert line.startswith("mine.csv, line 2")
+        assert column in line

@@ -3,12 +3,12 @@
 from decimal import Decimal
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point, Series, decimal_text, series
+from tests.support import refusal
 
 ABOUT = About("test", "DE", Basis(Boundary.LIFE_CYCLE), "somebody", "a licence")
 HOUR = 3600
@@ -29,20 +29,14 @@ points = st.builds(
 )
 
 
-def test_a_revision_counts_from_when_it_was_learnt() -> None:
+def test_a_revision_counts_from_when_it_was_learnt_for_the_time_that_it_is_of() -> None:
     told = series(ABOUT, [point(0, "100", known=10, estimated=True), point(0, "120", known=20)])
     assert told.as_of(9).pieces() == ()
     assert [(p.g_per_kwh, p.estimated) for p in told.as_of(19).pieces()] == [(100, True)]
     assert [(p.g_per_kwh, p.estimated) for p in told.as_of(20).pieces()] == [(120, False)]
-
-
-def test_quarters_learnt_later_replace_a_part_of_their_hour() -> None:
     told = series(ABOUT, [point(0, "100", known=1), point(900, "80", known=2, length=900)])
-    assert [(p.start_ns, p.end_ns, int(p.g_per_kwh)) for p in told.pieces()] == [
-        (0, 900, 100),
-        (900, 1800, 80),
-        (1800, 3600, 100),
-    ]
+    pieces = [(p.start_ns, p.end_ns, int(p.g_per_kwh)) for p in told.pieces()]
+    assert pieces == [(0, 900, 100), (900, 1800, 80), (1800, 3600, 100)]
 
 
 @given(st.lists(points, max_size=25), st.randoms(use_true_random=False))
@@ -86,14 +80,8 @@ def test_the_hash_is_of_what_is_told_and_not_of_who_packed_it() -> None:
     assert Series(direct, told.points).sha256 != told.sha256
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "grams"), [(0, 0, "1"), (5, 4, "1"), (-1, 4, "1"), (0, 1, "-1"), (0, 1, "NaN"), (0, 1, "Infinity"),
-                                (0, 1, "10001"), (0, 1, "1." + "1" * 30)],
-)  # fmt: skip
-def test_a_point_that_cannot_be_is_none(start: int, end: int, grams: str) -> None:
-    with pytest.raises(ValueError, match=r"none|intensity|digits"):
-        Point(start, end, Decimal(grams), False, 0)
-
-
-def test_one_value_has_one_text() -> None:
+def test_a_point_that_cannot_be_is_none_and_one_value_has_one_text() -> None:
+    for start, end, grams in ((0, 0, "1"), (5, 4, "1"), (-1, 4, "1"), (0, 1, "-1"), (0, 1, "NaN"), (0, 1, "Infinity"),
+                              (0, 1, "10001"), (0, 1, "1." + "1" * 30)):  # fmt: skip
+        assert refusal(Point, start, end, Decimal(grams), False, 0, error=ValueError)
     assert [decimal_text(Decimal(t)) for t in ("1.50", "100", "1E+2", "0.0", "0.10")] == ["1.5", "100", "100", "0", "0.1"]

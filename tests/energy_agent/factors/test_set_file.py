@@ -3,12 +3,11 @@
 import hashlib
 import json
 from decimal import Decimal
+from itertools import product
 
-import pytest
-
-from energy_agent.core.errors import UsageError
 from energy_agent.factors import set_file
 from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from tests.support import refusal
 
 PAGE = {
     "id": "mine-1", "title": "t", "publisher": "p", "edition": "e", "unit": "g_per_kwh", "gases": "CO2e", "gwp_set": "AR6",
@@ -34,78 +33,48 @@ def test_a_value_is_as_published_and_carries_all_of_its_page() -> None:
     assert found.rows == 1
 
 
-@pytest.mark.parametrize(
-    ("unit", "text", "grams"),
-    [("kg_per_kwh", "0.5306", "530.6"), ("kg_per_kwh", "0.200", "200"), ("lb_per_mwh", "1000", "453.59237")],
-)
-def test_units_become_grams_exactly(unit: str, text: str, grams: str) -> None:
-    found = parsed(f"zone,name,{unit},year\nDEU,Germany,{text},2025\n", unit=unit)
-    assert str(found.factors["DEU", 2025].value) == grams
+def test_units_become_grams_exactly() -> None:
+    for unit, text, grams in (
+        ("kg_per_kwh", "0.5306", "530.6"), ("kg_per_kwh", "0.200", "200"), ("lb_per_mwh", "1000", "453.59237"),
+    ):  # fmt: skip
+        found = parsed(f"zone,name,{unit},year\nDEU,Germany,{text},2025\n", unit=unit)
+        assert str(found.factors["DEU", 2025].value) == grams
 
 
-@pytest.mark.parametrize("text", ["", "0", "0.0", "NA", "n/a", "NaN", "-"])
-def test_what_is_missing_is_missing_and_never_0(text: str) -> None:
-    found = parsed(f"zone,name,g_per_kwh,year\nAUT,Austria,{text},2025\n")
-    assert not found.factors
-    assert found.missing == {("AUT", 2025)}
+def test_what_is_missing_is_missing_and_never_0() -> None:
+    for text in ("", "0", "0.0", "NA", "n/a", "NaN", "-"):
+        found = parsed(f"zone,name,g_per_kwh,year\nAUT,Austria,{text},2025\n")
+        assert (found.factors, found.missing) == ({}, {("AUT", 2025)}), text
 
 
-@pytest.mark.parametrize("key", set_file.TEXTS)
-def test_every_field_is_wanted(key: str) -> None:
-    for bad in (..., "", "  ", 5, None, "two\nlines"):
-        with pytest.raises(UsageError, match=rf"mine\.json: key '{key}' is missing"):
-            parsed(**{key: bad})
-
-
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        ("zone,name,year\nDEU,Germany,2025\n", "line 1: column g_per_kwh is missing"),
-        ("", "line 1: column zone, name, year, g_per_kwh is missing"),
-        (TABLE + "DEU,Germany,1,2025\n", "line 3: DEU of 2025 is there twice"),
-        (TABLE + "deu,Germany,NA,2025\n", "line 3: deu of 2025 is there twice"),
-        (TABLE + "FRA,France,1e3,2025\n", "line 3: '1e3' is no number"),
-        (TABLE + "FRA,France,-5,2025\n", "line 3: '-5' is no number"),
-        (TABLE + "FRA,France,10000.5,2025\n", "more than 10000; is it in the unit"),
-        (TABLE + "FRA,France,5,25\n", "line 3: '25' is no year"),
-        (TABLE + "../x,France,5,2025\n", "line 3: '../x' is no zone"),
-        (TABLE + "FRA,France,5\n", "line 3: 3 cells, and the head has 4"),
+def test_a_mistake_in_the_table_is_told_with_file_and_line() -> None:
+    for table, said in (
+        ("zone,name,year\nDEU,Germany,2025\n", "line 1: column g_per_kwh "), ("", "line 1: column zone, name, year, "),
+        (TABLE + "DEU,Germany,1,2025\n", "line 3: DEU of 2025"), (TABLE + "deu,Germany,NA,2025\n", "line 3: deu of 2025"),
+        (TABLE + "FRA,France,1e3,2025\n", "line 3: '1e3'"), (TABLE + "FRA,France,-5,2025\n", "line 3: '-5'"),
+        (TABLE + "FRA,France,10000.5,2025\n", "more than 10000"), (TABLE + "FRA,France,5,25\n", "line 3: '25' is no year"),
+        (TABLE + "../x,France,5,2025\n", "line 3: '../x' is no zone"), (TABLE + "FRA,France,5\n", "line 3: 3 cells"),
         (TABLE + '"FRA,France,5,2025\n', "unexpected end of data"),
-    ],
-)
-def test_a_mistake_is_told_with_file_and_line(table: str, said: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parsed(table)
-    assert str(caught.value).startswith("mine.csv")
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
+    ):  # fmt: skip
+        line = refusal(parsed, table)
+        assert line.startswith("mine.csv")
+        assert said in line
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"quality": True}, "'quality' must be"),
-        ({"quality": 6}, "'quality' must be"),
-        ({"boundary": "marginal"}, "'boundary' must be one of direct, life-cycle"),
-        ({"accounting": "contract"}, "'accounting' must be one of location, residual-mix"),
-        ({"gases": "CH4"}, "'gases' must be one of CO2, CO2e"),
-        ({"unit": "t_per_gwh"}, "'unit' must be one of"),
-        ({"id": "Mine 1"}, "'id' must be of small letters"),
-        ({"fetched": "yesterday"}, "'fetched' must be a date"),
-        ({"rows": 2}, "mine.csv has 1 rows, and mine.json says 2"),
-        ({"csv_sha256": "0" * 64}, "a published table is never edited"),
-        ({"note": 5}, "'note' must be text"),
-    ],
-)
-def test_a_page_that_says_something_else_is_refused(change: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        parsed(**change)
-
-
-@pytest.mark.parametrize("page", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"id": '])
-def test_a_page_that_is_none_is_one_clear_line(page: bytes) -> None:
-    with pytest.raises(UsageError, match=r"mine\.json is no"):
-        set_file.parse(page, TABLE.encode(), "mine")
+def test_a_mistake_in_the_page_names_its_key() -> None:
+    for key, bad in product(set_file.TEXTS, (..., "", "  ", 5, None, "two\nlines")):
+        assert refusal(parsed, **{key: bad}).startswith(f"mine.json: key '{key}'")
+    for key, value in {
+        "boundary": "marginal", "accounting": "contract", "gases": "CH4", "unit": "t_per_gwh", "id": "Mine 1",
+        "fetched": "yesterday", "note": 5,
+    }.items():  # fmt: skip
+        assert f"'{key}' must be" in refusal(parsed, **{key: value})
+    assert "'quality' must be" in refusal(parsed, quality=True)
+    assert "'quality' must be" in refusal(parsed, quality=6)
+    assert "mine.csv has 1 rows, and mine.json says 2" in refusal(parsed, rows=2)
+    assert "never edited" in refusal(parsed, csv_sha256="0" * 64)
+    for page in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"id": '):
+        assert "mine.json is no" in refusal(set_file.parse, page, TABLE.encode(), "mine")
 
 
 def test_a_residual_mix_is_market_based() -> None:
