@@ -5,20 +5,13 @@ from energy_agent.config.key_values import model_of
 from energy_agent.config.template import in_force, template
 
 
-def test_as_written_it_is_the_defaults() -> None:
-    assert all(line.lstrip().startswith("#") or not line for line in template(["a fact"]).splitlines())
-    assert parse(template().encode()) == Config()
-
-
-def test_with_every_key_in_force_it_is_the_defaults_too() -> None:
-    text = in_force(template(["a fact"]))
-    assert parse(text.encode()) == Config()
-    assert sum(not line.lstrip().startswith("#") for line in text.splitlines() if line) > 20
-
-
-def test_a_changed_default_would_be_seen() -> None:
-    text = in_force(template()).replace("keep_hours: 48", "keep_hours: 49")
-    assert parse(text.encode()).ledger.keep_hours == 49
+def test_as_written_and_with_every_key_in_force_it_is_the_defaults() -> None:
+    text = template(["a fact"])
+    assert all(line.lstrip().startswith("#") or not line for line in text.splitlines())
+    assert parse(text.encode()) == parse(in_force(text).encode()) == Config()
+    assert sum(not line.lstrip().startswith("#") for line in in_force(text).splitlines() if line) > 20
+    changed = in_force(text).replace("keep_hours: 48", "keep_hours: 49")
+    assert parse(changed.encode()).ledger.keep_hours == 49
 
 
 def test_every_key_is_there() -> None:

@@ -13,17 +13,11 @@ ROWS = re.findall(r"^\| `(DCGM_\w+)` \| (.+?) \| (.*?) ?\|$", PAGE, re.MULTILINE
 OURS = re.findall(r"(wattlens_\w+)(\{[^}]*\})?", PAGE)
 
 
-def test_every_counter_of_theirs_has_one_row():
+def test_every_counter_of_theirs_has_one_row_with_metrics_of_the_catalogue_or_a_reason():
     assert len(THEIRS) == len(set(THEIRS)) > 50
     assert [name for name, _, _ in ROWS] == THEIRS
-
-
-def test_a_row_names_a_metric_or_a_reason():
     for name, ours, change in ROWS:
         assert "wattlens_" in ours or (ours == "absent" and len(change) > 5), name
-
-
-def test_every_name_of_ours_is_in_the_catalogue_with_its_labels():
     for name, labels in OURS:
         signal = BY_NAME[name.removeprefix("wattlens_")]
         assert metric(signal.name) == name

@@ -54,18 +54,14 @@ def test_what_is_absent_has_its_reason_and_no_series() -> None:
     assert not [row for row in found if row[0] == "gpu_fan_speed_ratio"]
 
 
-def test_a_device_that_does_not_answer_shows_no_health() -> None:
-    errors = Reading("ecc_errors", ("corrected", "volatile"), 3)
-    found = page(with_records(record(errors), record(errors, gpu=1), lost=0))
+def test_series_are_of_the_newest_numbers_of_devices_that_answer() -> None:
+    def errors(count: int, gpu: int = 0) -> HealthRecord:
+        return record(Reading("ecc_errors", ("corrected", "volatile"), count), gpu=gpu)
+
+    found = page(with_records(errors(3), errors(3, gpu=1), lost=0))
     assert [labels["uuid"] for name, labels, _ in found if name == "gpu_ecc_errors_total"] == [uuid(1)]
-
-
-def test_a_new_record_takes_the_place_of_the_old_one() -> None:
     for count in (3, 4, 4, 5):
-        snapshot = with_records(record(Reading("ecc_errors", ("corrected", "volatile"), count)))
-        assert [value for name, _, value in page(snapshot) if name == "gpu_ecc_errors_total"] == [count]
-
-
-def test_what_is_no_number_has_no_series() -> None:
-    snapshot = with_records(record(Reading("activity", ("sm",), math.nan), Reading("activity", ("dram",), 0.5)))
-    assert [labels["part"] for name, labels, _ in page(snapshot) if name == "gpu_activity_ratio"] == ["dram"]
+        found = page(with_records(errors(count)))
+        assert [value for name, _, value in found if name == "gpu_ecc_errors_total"] == [count]
+    found = page(with_records(record(Reading("activity", ("sm",), math.nan), Reading("activity", ("dram",), 0.5))))
+    assert [labels["part"] for name, labels, _ in found if name == "gpu_activity_ratio"] == ["dram"]

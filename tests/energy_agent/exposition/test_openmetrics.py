@@ -79,23 +79,22 @@ def test_joules_are_exact_beyond_what_a_float_can_hold(fmt: Format) -> None:
 
 @FORMATS
 def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
-    got = samples(Player(gpus=3).at(5), fmt)
-    gpu = {"gpu": "0", "uuid": uuid(0)}
-    assert got[key("gpu_energy_joules_total", **gpu, method="counter")] == 300
-    assert got[key("gpu_energy_joules_total", **gpu, method="bridged")] == 0
-    assert got[key("gpu_power_watts", **gpu, kind="average")] == 599.5
-    assert got[key("gpu_clock_hertz", **gpu, domain="sm")] == 1.755e9
-    assert got[key("gpu_utilization_ratio", **gpu, engine="gpu")] == 0.97
-    assert got[key("gpu_clock_event_seconds_total", **gpu, reason="sw_power_cap")] == 0.1
-    assert got[key("gpu_xid_errors_total", **gpu, xid="13")] == 1
-    assert got[key("dvfs_setting", **gpu, setting="power_limit_watts")] == 612.5
-    assert got[key("dvfs_mode", **gpu, mode="shadow")] == 0
-    assert got[key("dvfs_mode", **gpu, mode="enforce")] == 1
-    assert got[key("workload_energy_joules_total", workload="chat", uuid=uuid(1), state="active", method="counter")] == 240
-    assert got[key("tokens_total", workload="chat", model="llama-70b", phase="generation")] == 480
-    assert got[key("source_down_info", source="tokens", reason="connection refused")] == 1
-    assert got[key("node_info", cluster="lab", node="node-1", simulated="true")] == 1
-    assert got[key("config_last_reload_success_timestamp_seconds")] == 1_699_999_999.5
+    got, gpu = samples(Player(gpus=3).at(5), fmt), {"gpu": "0", "uuid": uuid(0)}
+    for value, name, labels in (
+        (300, "gpu_energy_joules_total", gpu | {"method": "counter"}),
+        (0, "gpu_energy_joules_total", gpu | {"method": "bridged"}),
+        (599.5, "gpu_power_watts", gpu | {"kind": "average"}), (1.755e9, "gpu_clock_hertz", gpu | {"domain": "sm"}),
+        (0.97, "gpu_utilization_ratio", gpu | {"engine": "gpu"}), (1, "gpu_xid_errors_total", gpu | {"xid": "13"}),
+        (0.1, "gpu_clock_event_seconds_total", gpu | {"reason": "sw_power_cap"}),
+        (612.5, "dvfs_setting", gpu | {"setting": "power_limit_watts"}),
+        (0, "dvfs_mode", gpu | {"mode": "shadow"}), (1, "dvfs_mode", gpu | {"mode": "enforce"}),
+        (240, "workload_energy_joules_total", {"workload": "chat", "uuid": uuid(1), "state": "active", "method": "counter"}),
+        (480, "tokens_total", {"workload": "chat", "model": "llama-70b", "phase": "generation"}),
+        (1, "source_down_info", {"source": "tokens", "reason": "connection refused"}),
+        (1, "node_info", {"cluster": "lab", "node": "node-1", "simulated": "true"}),
+        (1_699_999_999.5, "config_last_reload_success_timestamp_seconds", {}),
+    ):  # fmt: skip
+        assert got[key(name, **labels)] == value
 
 
 @FORMATS
@@ -167,31 +166,18 @@ def shown(name: str) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("accept", "fmt"),
-    [
-        ("", Format.TEXT),
-        ("*/*", Format.TEXT),
-        ("text/plain", Format.TEXT),
-        ("application/openmetrics-text", Format.OPENMETRICS),
+def test_the_client_chooses_the_format() -> None:
+    openmetrics, text = "application/openmetrics-text", "text/plain"
+    for accept in ("", "*/*", text, f"{openmetrics};version=0.0.1", f"{text};version=0.0.4;q=0.9,{openmetrics};q=0.1",
+                   f"{openmetrics};q=0"):  # fmt: skip
+        assert negotiate(accept) is Format.TEXT, accept
+    for accept in (
+        openmetrics, f"{openmetrics};q=nonsense;;;,,,",
         # Prometheus 2.53 and 3.x
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
-            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Format.OPENMETRICS,
-        ),
-        (
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.5,*/*;q=0.1",
-            Format.OPENMETRICS,
-        ),
-        ("application/openmetrics-text;version=0.0.1", Format.TEXT),
-        ("text/plain;version=0.0.4;q=0.9,application/openmetrics-text;q=0.1", Format.TEXT),
-        ("application/openmetrics-text;q=0", Format.TEXT),
-        ("application/openmetrics-text;q=nonsense;;;,,,", Format.OPENMETRICS),
-    ],
-)
-def test_the_client_chooses_the_format(accept: str, fmt: Format) -> None:
-    assert negotiate(accept) is fmt
+        f"{openmetrics};version=1.0.0;q=0.5,{openmetrics};version=0.0.1;q=0.4,{text};version=0.0.4;q=0.3,*/*;q=0.2",
+        f"{openmetrics};version=1.0.0;escaping=allow-utf-8;q=0.6,{text};version=1.0.0;q=0.5,*/*;q=0.1",
+    ):  # fmt: skip
+        assert negotiate(accept) is Format.OPENMETRICS, accept
 
 
 @pytest.mark.prometheus
